@@ -1,0 +1,1 @@
+"""blazeio: an asyncio HTTP framework that works at the transport layer."""

@@ -1,0 +1,1 @@
+"""App, routes and dispatch; Request, Deliver: what an application writes against."""

@@ -1,0 +1,74 @@
+"""Every bound of the request path, as named fields with their units.
+
+May import: nothing of blazeio.
+"""
+
+from dataclasses import dataclass, fields
+
+from blazeio.errors import ConfigurationError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds of one server. ``App(**limits)`` takes each by name.
+
+    Sizes are octets, inclusive; spans are seconds.
+
+    Attributes:
+        target_bytes: Longest request target; longer: 414. RFC 9112 section 3
+            recommends at least 8,000 for the whole request line.
+        head_bytes: Largest head; larger: 431.
+        field_count: Most field lines in a head; more: 431.
+        field_bytes: Longest field line; longer: 431.
+        content_bytes: Most content of a request; more: 413. None: no bound,
+            since a handler streams it.
+        collected_bytes: Most content collected in memory (``get_json``,
+            ``body_or_params``, ``read``); more: 413.
+        chunk_extension_bytes: Most octets of chunk extensions in one message.
+        trailer_bytes: Largest trailer section.
+        pipeline_bytes: Octets kept of requests that wait behind the one being
+            served; then reading pauses.
+        receive_bytes: Content kept for a handler that does not pull; then
+            reading pauses.
+        high_water_bytes: Octets the transport holds before writers sleep.
+        head_timeout_s: From the first octet (or the accept) to a whole head.
+        keep_alive_timeout_s: How long an idle connection is kept.
+        half_close_grace_s: How long a half-closed peer waits for the answer
+            to begin.
+        linger_timeout_s: How long, and ``linger_bytes`` how much, is read on
+            after an early close so that the peer sees the answer (RFC 9112
+            section 9.6).
+        linger_bytes: See ``linger_timeout_s``.
+
+    Raises:
+        ConfigurationError: A bound is negative, or zero where that cannot be.
+    """
+
+    target_bytes: int = 16 * KIB
+    head_bytes: int = 64 * KIB
+    field_count: int = 100
+    field_bytes: int = 32 * KIB
+    content_bytes: int | None = None
+    collected_bytes: int = 16 * MIB
+    chunk_extension_bytes: int = 4 * KIB
+    trailer_bytes: int = 16 * KIB
+    pipeline_bytes: int = 64 * KIB
+    receive_bytes: int = 256 * KIB
+    high_water_bytes: int = 64 * KIB
+    head_timeout_s: float = 10.0
+    keep_alive_timeout_s: float = 15.0
+    half_close_grace_s: float = 1.0
+    linger_timeout_s: float = 2.0
+    linger_bytes: int = 1 * MIB
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name == "content_bytes":
+                continue
+            if not isinstance(value, int | float) or value < 0:
+                message = f"limit {field.name}={value!r}: expected a number >= 0"
+                raise ConfigurationError(message)

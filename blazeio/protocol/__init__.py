@@ -1,0 +1,1 @@
+"""The asyncio shell of one connection: buffers, flow control, deadlines, and ``r``."""

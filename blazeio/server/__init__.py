@@ -1,0 +1,1 @@
+"""Accepting, counting and draining the connections of one event loop."""

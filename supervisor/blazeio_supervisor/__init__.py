@@ -1,0 +1,1 @@
+"""blazeio-supervisor: the pre-fork runner."""

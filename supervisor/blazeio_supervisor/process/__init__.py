@@ -1,0 +1,1 @@
+"""Making, naming and ending processes, and talking with them."""

@@ -1,0 +1,1 @@
+"""Listening sockets: one per slot, owned by the master."""
