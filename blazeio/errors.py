@@ -56,7 +56,7 @@ class LocalProtocolError(ProtocolError):
         super().__init__(message, 500)
 
 
-class ClientDisconnected(BlazeioError):
+class ClientDisconnected(BlazeioError):  # noqa: N818 - a fact, named for handlers
     """The peer went away before its content was whole, or mid-response."""
 
 

@@ -1,0 +1,154 @@
+"""What the planner wants done. Values only; the master carries them out."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Ending(StrEnum):
+    """How hard a worker is told to end."""
+
+    DRAIN = "drain"  # over the channel: stop accepting, answer, exit 0
+    TERM = "term"  # SIGTERM, to one that no longer listens
+    KILL = "kill"  # SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class StartForkserver:
+    """Start the forkserver of a new generation; answer ForkserverReady/Exited."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopForkserver:
+    """End this generation's forkserver; its workers live on."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Fork a worker for a slot; answer WorkerForked, then Ready or Exited.
+
+    Attributes:
+        is_canary: It must not accept from its slot until it is told
+            ``Admit`` (the health check comes first).
+    """
+
+    worker: int
+    slot: int
+    generation: int
+    is_canary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHealth:
+    """Ask the canary's health path; answer HealthChecked."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """The canary passed: it accepts from its slot from now on."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End a worker. Repeats of the same ending are never sent."""
+
+    worker: int
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class DumpStack:
+    """Have the blocked worker print all its stacks (rate-limited already)."""
+
+    worker: int
+    blocked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSlot:
+    """Make the listeners of a slot that never existed before."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """``by`` accepts from the slot's queue too, until released."""
+
+    slot: int
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """``by`` no longer accepts from the slot's queue."""
+
+    slot: int
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """New weights for new connections, one per slot, 0 = none.
+
+    All zero is never sent as such: the shell detaches the program.
+    """
+
+    weights: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadEnded:
+    """A reload is over; each ticket that asked for it gets one of these."""
+
+    ticket: int
+    is_ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A fact worth telling the operator (log, event, status line).
+
+    Attributes:
+        event: A stable word: ``ready``, ``worker_died``, ``crash_loop`` ...
+        text: The sentence for a person: what, which worker, why, what next.
+        level: A ``logging`` level name: INFO, WARNING or ERROR.
+    """
+
+    event: str
+    text: str
+    level: str = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The service is over: everything of ours has ended. Exit with ``code``."""
+
+    code: int
+    reason: str = ""
+
+
+Action = (
+    StartForkserver
+    | StopForkserver
+    | Spawn
+    | CheckHealth
+    | Admit
+    | End
+    | DumpStack
+    | OpenSlot
+    | Adopt
+    | Release
+    | Steer
+    | ReloadEnded
+    | Report
+    | Exit
+)
