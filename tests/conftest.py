@@ -1,0 +1,60 @@
+"""Fixtures for every room. No autouse but the leak guard."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from xprocess import XProcess
+
+from tests.support.clock import block_until, scaled
+from tests.support.live import LiveServers, iterate_open_files
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request: pytest.FixtureRequest) -> None:
+    """After an async test no task may be pending, after a process test no fd.
+
+    Autouse, so that it is set up first and judges last, when the test's own
+    fixtures have cleaned up.
+    """
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("no_pending_task")
+    elif "process" in request.path.parts or "live_server" in request.fixturenames:
+        request.getfixturevalue("same_open_files")
+
+
+@pytest.fixture
+async def no_pending_task() -> AsyncIterator[None]:
+    """Fail when a task that the test started is still there at its end."""
+    before = asyncio.all_tasks()
+    yield
+    deadline_at = asyncio.get_running_loop().time() + scaled(0.5)
+    while left := asyncio.all_tasks() - before - {asyncio.current_task()}:
+        if asyncio.get_running_loop().time() > deadline_at:
+            break
+        await asyncio.sleep(0)
+    assert not left, f"tasks still pending after the test: {left}"
+
+
+@pytest.fixture
+def same_open_files(xprocess: XProcess) -> Iterator[None]:
+    """Fail when the test process has more descriptors open than before."""
+    before = list(iterate_open_files())
+    yield
+    try:
+        block_until(lambda: len(list(iterate_open_files())) <= len(before), 1)
+    except AssertionError:
+        after = list(iterate_open_files())
+        message = f"descriptors leaked: {after}, before the test: {before}"
+        raise AssertionError(message) from None
+
+
+@pytest.fixture
+def live_server(
+    xprocess: XProcess, request: pytest.FixtureRequest
+) -> Iterator[LiveServers]:
+    """Starts real servers: ``live_server.start(["blazeio-supervisor", ...])``."""
+    servers = LiveServers(xprocess, request.node.name)
+    yield servers
+    servers.end_all()
