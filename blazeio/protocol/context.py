@@ -1,0 +1,107 @@
+"""What all connections of one event loop share."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from blazeio.limits import Limits
+from blazeio.protocol.deadlines import DeadlineWheel
+from blazeio.protocol.hangup import HangupWatcher
+from blazeio.wire.serializer import serialize_status_line
+
+if TYPE_CHECKING:
+    from blazeio.protocol.server import BlazeioServerProtocol
+
+RECEIVE_BUFFER_BYTES = 256 * 1024
+"""One buffer per loop, lent to whichever connection is read from."""
+
+SERVER_NAME = b"blazeio"
+
+Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
+
+
+class ServerContext:
+    """Shared by the connections of one server on one loop.
+
+    Attributes:
+        handler: Called with ``r`` for each request; its task is the request's.
+        receive_view: The loop's receive buffer. No view of it may outlive one
+            ``buffer_updated`` call.
+        connections: Every open connection.
+        in_flight: Requests begun and not yet over.
+        request_count: Requests begun, ever.
+        is_draining: Answers say ``Connection: close``.
+        drain_idle_s: Idle connections are kept this long while draining.
+    """
+
+    __slots__ = (
+        "_second",
+        "_starts",
+        "connections",
+        "drain_idle_s",
+        "handler",
+        "hangups",
+        "in_flight",
+        "is_draining",
+        "limits",
+        "loop",
+        "receive_view",
+        "request_count",
+        "wheel",
+        "when_changed",
+    )
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.loop = loop
+        self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.wheel = DeadlineWheel(loop)
+        self.hangups = HangupWatcher(loop)
+        self.connections: set[BlazeioServerProtocol] = set()
+        self.in_flight = 0
+        self.request_count = 0
+        self.is_draining = False
+        self.drain_idle_s = 0.0
+        self.when_changed: Callable[[], None] | None = None
+        self._second = 0
+        self._starts: dict[int, bytes] = {}
+
+    def head_start(self, status: int) -> bytes:
+        """Status line, Date and Server: made once a second per status."""
+        # Hot: runs once per response; time.time() costs 40 ns, a one-second
+        # timer would wake an idle process for ever.
+        if int(time.time()) != self._second:
+            self._second = int(time.time())
+            self._starts.clear()
+        start = self._starts.get(status)
+        if start is None:
+            start = b"%bDate: %b\r\nServer: %b\r\n" % (
+                serialize_status_line(status),
+                self.date(),
+                SERVER_NAME,
+            )
+            self._starts[status] = start
+        return start
+
+    def date(self) -> bytes:
+        """IMF-fixdate of now (RFC 9110 section 5.6.7)."""
+        return formatdate(time.time(), usegmt=True).encode("ascii")
+
+    def idle_timeout_s(self) -> float:
+        """How long an idle connection is kept now."""
+        if self.is_draining:
+            return min(self.drain_idle_s, self.limits.keep_alive_timeout_s)
+        return self.limits.keep_alive_timeout_s
+
+    def close(self) -> None:
+        """Give back what the loop was lent."""
+        self.wheel.close()
+        self.hangups.close()

@@ -1,0 +1,203 @@
+"""Backpressure in both directions, as two small objects.
+
+``WriteGate`` is closed by ``pause_writing`` and opened by ``resume_writing``;
+writers sleep at it. ``ContentStream`` is the content of one message on its
+way from ``buffer_updated`` to the handler; readers sleep at it. Neither polls:
+a sleeper is a future that the transport's callback completes.
+"""
+
+import asyncio
+from collections import deque
+
+from blazeio.errors import BlazeioError, ClientDisconnected, RemoteProtocolError
+from blazeio.wire.chunked import ChunkDecoder
+from blazeio.wire.headers import Headers
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class WriteGate:
+    """Where writers sleep while the transport holds too much."""
+
+    __slots__ = ("_waiters", "is_broken", "is_open")
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.is_broken = False
+        self._waiters: list[asyncio.Future[None]] | None = None
+
+    def close(self) -> None:
+        """Writers sleep from now on."""
+        self.is_open = False
+
+    def open(self) -> None:
+        """All sleepers go on, in the order they came."""
+        self.is_open = True
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            _wake(waiter)
+
+    def shatter(self) -> None:
+        """The peer is gone: sleepers and comers get ClientDisconnected."""
+        self.is_broken = True
+        self.open()
+
+    async def passed(self) -> None:
+        """Return when open.
+
+        Raises:
+            ClientDisconnected: The peer went away.
+        """
+        while not self.is_open and not self.is_broken:
+            waiter = asyncio.get_running_loop().create_future()
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+            await waiter
+        if self.is_broken:
+            raise ClientDisconnected("the peer went away while it was written to")
+
+
+class ContentStream:
+    """The content of one message, as it arrives.
+
+    Args:
+        length: Its declared length, octets.
+        decoder: Its chunk decoder, where no length was declared.
+        bound: Most octets accepted; None: no bound.
+
+    Attributes:
+        is_whole: All of it has arrived (not: has been taken).
+        due_bytes: Octets still to come of a declared length.
+        queued_bytes: Octets that wait to be taken.
+        received_bytes: Octets that have arrived so far.
+        trailers: The trailer section of a chunked message, once whole.
+        error: Why it will never be whole; None while all is well.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_decoder",
+        "_pieces",
+        "_waiter",
+        "due_bytes",
+        "error",
+        "is_whole",
+        "queued_bytes",
+        "received_bytes",
+    )
+
+    def __init__(
+        self,
+        *,
+        length: int = 0,
+        decoder: ChunkDecoder | None = None,
+        bound: int | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._bound = bound
+        self._pieces: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self.due_bytes = length
+        self.is_whole = decoder is None and length == 0
+        self.queued_bytes = 0
+        self.received_bytes = 0
+        self.error: BlazeioError | None = None
+        if bound is not None and length > bound:
+            self.error = _too_large(bound)
+
+    @property
+    def trailers(self) -> Headers | None:
+        """Fields after the last chunk; None when there were none."""
+        return self._decoder.trailers if self._decoder is not None else None
+
+    def feed(self, octets: bytes) -> bytes:
+        """Take what belongs to this content; return the octets after its end.
+
+        A breach of the framing or of the bound shows in ``error``.
+        """
+        rest = b""
+        pieces = self._pieces
+        if self._decoder is not None:
+            rest = self._decode(self._decoder, octets)
+        else:
+            if len(octets) > self.due_bytes:
+                rest = octets[self.due_bytes :]
+                octets = octets[: self.due_bytes]
+            pieces.append(octets)
+            size = len(octets)
+            self.due_bytes -= size
+            self.queued_bytes += size
+            self.received_bytes += size
+            self.is_whole = self.due_bytes == 0
+        self._wake()
+        return rest
+
+    def _decode(self, decoder: ChunkDecoder, octets: bytes) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            end = decoder.decode(octets, 0, pieces)
+        except RemoteProtocolError as error:
+            self.error = error
+            return b""
+        self._pieces.extend(pieces)
+        self.queued_bytes += decoder.content_bytes - self.received_bytes
+        self.received_bytes = decoder.content_bytes
+        if self._bound is not None and self.received_bytes > self._bound:
+            self.error = _too_large(self._bound)
+        else:
+            self.is_whole = decoder.is_complete
+        return octets[end:]
+
+    def fail(self, error: BlazeioError) -> None:
+        """It will never be whole; what has arrived can still be taken."""
+        if self.error is None and not self.is_whole:
+            self.error = error
+            self._wake()
+
+    def discard(self) -> None:
+        """Drop what waits; nobody will take it."""
+        self._pieces.clear()
+        self.queued_bytes = 0
+
+    def take(self) -> bytes | None:
+        """The next piece, or None when none waits now."""
+        if not self._pieces:
+            return None
+        piece = self._pieces.popleft()
+        self.queued_bytes -= len(piece)
+        return piece
+
+    async def arrival(self) -> None:
+        """Sleep until a piece waits, or it is whole, or it failed.
+
+        Raises:
+            BlazeioError: ``error``, once all that had arrived was taken.
+            RuntimeError: Another task is already waiting here.
+        """
+        while not self._pieces and not self.is_whole:
+            if self.error is not None:
+                raise self.error
+            if self._waiter is not None:
+                raise RuntimeError("two tasks read the content of one request")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+
+NO_CONTENT = ContentStream()
+"""Shared by all messages without content: it is whole and never changes."""
+
+
+def _too_large(bound: int) -> RemoteProtocolError:
+    message = f"the content is larger than the {bound} octets accepted here"
+    return RemoteProtocolError(message, 413)

@@ -1,0 +1,54 @@
+"""Pausing and resuming the reading side of one connection."""
+
+import asyncio
+import fcntl
+import sys
+import termios
+
+from blazeio.protocol.hangup import HangupWatcher, Watched
+
+
+class Intake:
+    """Whether the transport reads; while it does not, the hang-up is watched.
+
+    Attributes:
+        is_open: The transport reads.
+    """
+
+    __slots__ = ("_fd", "_transport", "_watcher", "is_open")
+
+    def __init__(self, transport: asyncio.Transport, watcher: HangupWatcher) -> None:
+        self._transport = transport
+        self._watcher = watcher
+        self._fd = -1  # kept while paused: a lost transport no longer knows it
+        self.is_open = True
+
+    def pause(self, connection: Watched) -> None:
+        """Read no more; the peer feels it when its window is full."""
+        if self.is_open and not self._transport.is_closing():
+            self.is_open = False
+            self._transport.pause_reading()
+            self._fd = self._fileno()
+            self._watcher.watch(self._fd, connection)
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self.is_open:
+            self.close()
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def close(self) -> None:
+        """The connection is over: watch no longer."""
+        if not self.is_open:
+            self.is_open = True
+            self._watcher.forget(self._fd)
+
+    def unread_bytes(self) -> int:
+        """Octets that wait in the kernel."""
+        answer = fcntl.ioctl(self._fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+
+    def _fileno(self) -> int:
+        fileno: int = self._transport.get_extra_info("socket").fileno()
+        return fileno

@@ -1,0 +1,236 @@
+"""``BlazeioPayloadUtils``: reading content and writing responses, for ``r``.
+
+Stateless: the state is in the concrete protocol and in its ``ContentStream``
+and ``WriteGate``. A client's response reads through the same methods.
+"""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from blazeio.errors import (
+    ClientDisconnected,
+    FieldInput,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from blazeio.protocol.context import ServerContext
+    from blazeio.protocol.flow import ContentStream, WriteGate
+    from blazeio.wire.outgoing import OutgoingMessage
+
+
+DEFAULT_HEAD: FieldInput = {"Content-Type": "text/plain; charset=utf-8"}
+"""The fields of a response that is written to without a ``prepare``."""
+
+
+class BlazeioPayloadUtils:
+    """Streaming both ways. Everything here may sleep; nothing here spins."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        transport: asyncio.Transport
+        context: ServerContext
+        content: ContentStream
+        gate: WriteGate
+        response: OutgoingMessage | None
+        transfer_encoding: str | None
+
+        begin_response: Callable[[FieldInput | None, int], None]
+        send_content: Callable[[bytes, bool], None]
+        resume_content: Callable[[], None]
+
+    # Reading
+
+    async def ensure_reading(self) -> None:
+        """Sleep until content waits, or all of it has arrived.
+
+        Sends ``100 Continue`` if the client waits for it.
+
+        Raises:
+            ClientDisconnected: The client went away first.
+            RemoteProtocolError: The client broke the framing of its content.
+        """
+        self.resume_content()
+        await self.content.arrival()
+
+    async def _arriving(self) -> AsyncIterator[bytes]:
+        content = self.content
+        while True:
+            piece = content.take()
+            while piece is not None:
+                yield piece
+                piece = content.take()
+            if content.is_whole:
+                return
+            await self.ensure_reading()
+
+    def pull(self) -> AsyncIterator[bytes]:
+        """Iterate over the content of the message as it arrives.
+
+        The transport pauses, and so the peer, while the caller is slow.
+
+        Raises:
+            ClientDisconnected: The peer went away before its content was whole.
+            RemoteProtocolError: The content broke its framing, or is larger
+                than ``Limits.content_bytes`` (status_hint 413).
+        """
+        return self._arriving()
+
+    def request(self) -> AsyncIterator[bytes]:
+        """Iterate over octets as they arrive; of HTTP, those of the content.
+
+        Raises:
+            ClientDisconnected: The peer went away before the end.
+            RemoteProtocolError: The peer broke the framing.
+        """
+        return self._arriving()
+
+    def ayield(self) -> AsyncIterator[bytes]:
+        """Iterate over octets as they arrive: the stream of ``request``."""
+        return self._arriving()
+
+    def handle_chunked(self) -> AsyncIterator[bytes]:
+        """Iterate over the decoded content of a chunked message.
+
+        Raises:
+            LocalProtocolError: The message is not chunked.
+            ClientDisconnected: The peer went away before the last chunk.
+            RemoteProtocolError: A chunk was malformed.
+        """
+        if self.transfer_encoding is None:
+            raise LocalProtocolError("handle_chunked: the message is not chunked")
+        return self._arriving()
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Collect the whole content.
+
+        Args:
+            limit: Most octets; default ``Limits.collected_bytes``.
+
+        Raises:
+            RemoteProtocolError: There is more of it (status_hint 413).
+            ClientDisconnected: The peer went away before it was whole.
+        """
+        content = self.content
+        if content.is_whole and content.queued_bytes == 0:
+            return b""
+        if limit is None:
+            limit = self.context.limits.collected_bytes
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self._arriving():
+            size += len(piece)
+            if size > limit:
+                message = f"content is larger than the {limit} octets collected here"
+                raise RemoteProtocolError(message, 413)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # Writing
+
+    async def buffer_overflow_manager(self) -> None:
+        """Sleep, at 0 % CPU, while the transport holds too much.
+
+        Raises:
+            ClientDisconnected: The peer is gone.
+        """
+        if not self.gate.is_open or self.gate.is_broken:
+            await self.gate.passed()
+
+    async def writer(self, data: bytes) -> None:
+        """Write octets as they are, with backpressure.
+
+        A large write is cut, so that the transport never holds more than
+        ``Limits.high_water_bytes`` beyond one cut.
+
+        Raises:
+            ClientDisconnected: The peer is gone.
+        """
+        await self.buffer_overflow_manager()
+        if self.transport.is_closing():
+            raise ClientDisconnected("the connection is closed")
+        step = self.context.limits.high_water_bytes
+        if len(data) <= step:
+            self.transport.write(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), step):
+            await self.buffer_overflow_manager()
+            self.transport.write(view[start : start + step])
+
+    async def prepare(
+        self, headers: FieldInput | None = None, status: int = 200
+    ) -> None:
+        """Set the head of the response; it leaves with the first content.
+
+        If no content follows in the same turn of the loop, it leaves alone.
+        Hop-by-hop fields are dropped: the framing is ours. Without a
+        Content-Length the content is chunked (HTTP/1.1) or ends with the
+        connection (HTTP/1.0).
+
+        Args:
+            headers: Mapping or pairs; values str, bytes or int; a list repeats
+                the field.
+            status: 200 to 599.
+
+        Raises:
+            LocalProtocolError: A response has begun, or a field is malformed.
+                Nothing was sent.
+        """
+        self.begin_response(headers, status)
+
+    async def write(self, data: bytes | str) -> None:
+        """Write content in the framing of the response; str is UTF-8.
+
+        Without a ``prepare`` before it, a default head is sent. An empty write
+        writes nothing.
+
+        Raises:
+            ClientDisconnected: The peer is gone.
+            LocalProtocolError: More than the declared Content-Length, or the
+                response has ended. Nothing of ``data`` was sent.
+        """
+        octets = data.encode() if isinstance(data, str) else bytes(data)
+        if self.response is None:
+            self.begin_response(DEFAULT_HEAD, 200)
+        step = self.context.limits.high_water_bytes
+        if len(octets) <= step:
+            await self.buffer_overflow_manager()
+            self.send_content(octets, False)
+            return
+        for start in range(0, len(octets), step):
+            await self.buffer_overflow_manager()
+            self.send_content(octets[start : start + step], False)
+
+    async def write_chunked(self, data: bytes | str) -> None:
+        """Write one chunk; the same as ``write`` where that is the framing.
+
+        Raises:
+            LocalProtocolError: The response's framing is not chunked.
+            ClientDisconnected: The peer is gone.
+        """
+        if self.response is None:
+            self.begin_response(DEFAULT_HEAD, 200)
+        response = self.response
+        if response is not None and not response.takes_chunks:
+            raise LocalProtocolError("write_chunked: the response is not chunked")
+        await self.write(data)
+
+    async def eof(self, data: bytes | str | None = None) -> None:
+        """End the response, after ``data``; the handler may go on working.
+
+        Raises:
+            ClientDisconnected: The peer is gone.
+            LocalProtocolError: Less was written than the declared
+                Content-Length. The connection is aborted.
+        """
+        octets = data.encode() if isinstance(data, str) else bytes(data or b"")
+        if self.response is None:
+            self.begin_response(DEFAULT_HEAD, 200)
+        await self.buffer_overflow_manager()
+        self.send_content(octets, True)

@@ -1,0 +1,567 @@
+"""``BlazeioServerProtocol``: one connection, and the request ``r`` on it.
+
+The life of a connection::
+
+    HEAD -> CONTENT -> WHOLE -> HEAD ...     one turn per request
+      |        |         |
+      +--------+---------+--> LINGER -> CLOSED
+
+HEAD waits for a request head. With it a task is made for the handler, which
+runs through CONTENT (more of the request's content is due) and WHOLE (all of
+it is here; octets that arrive now belong to the next request and wait in the
+remainder). When the handler is over its response is ended and the next head
+is looked for. LINGER is a close in stages (RFC 9112 section 9.6): our side is
+shut, theirs is read and dropped for a while, so that our last answer is not
+destroyed by a reset.
+
+No view of the loop's receive buffer leaves ``buffer_updated``: a task runs
+later, and by then the buffer holds another client's octets.
+
+``r`` belongs to one request at a time: the next request on the connection uses
+the same object, so a background task must not keep it.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from blazeio.errors import (
+    ClientDisconnected,
+    FieldInput,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+)
+from blazeio.protocol.answer import Asked, open_answer
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.deadlines import NEVER
+from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
+from blazeio.protocol.intake import Intake
+from blazeio.protocol.payload import BlazeioPayloadUtils
+from blazeio.protocol.toolset import ExtraToolset
+from blazeio.wire.chunked import ChunkDecoder
+from blazeio.wire.headers import Headers
+from blazeio.wire.message import RequestHead
+from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.parser import parse_head
+from blazeio.wire.serializer import serialize_error, serialize_field
+
+log = logging.getLogger("blazeio.protocol")
+
+HEAD, CONTENT, WHOLE, LINGER, CLOSED = range(5)
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+NO_HEADERS = Headers([])
+
+
+class BlazeioServerProtocol(
+    asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset
+):
+    """One connection; for handlers, the request on it.
+
+    Attributes:
+        method: As sent, case kept.
+        path: Percent-decoded, without the query.
+        query: After the "?", as sent.
+        tail: The request target, as sent.
+        headers: Case-insensitive; repeated fields are joined by ", ".
+        content_length: Declared length of the content, None if not declared.
+        transfer_encoding: "chunked", or None.
+        store: Values of this request, for middlewares and handlers.
+        status: Of the response; 0 until it has begun.
+        is_alive: False once the peer is gone.
+        peer_closed: The peer sent FIN: it will send no more, but may read.
+    """
+
+    __slots__ = (
+        "_extra_lines",
+        "_is_answered",
+        "_is_plain",
+        "_linger_bytes",
+        "_minor",
+        "_owes_continue",
+        "_peer_persists",
+        "_phase",
+        "_remainder",
+        "_scanned",
+        "_task",
+        "content",
+        "content_length",
+        "context",
+        "deadline_at",
+        "entered_at",
+        "gate",
+        "headers",
+        "intake",
+        "is_alive",
+        "method",
+        "path",
+        "peer_closed",
+        "query",
+        "response",
+        "status",
+        "store",
+        "tail",
+        "transfer_encoding",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
+        self.gate = WriteGate()
+        self.is_alive = False
+        self.peer_closed = False
+        self.deadline_at = NEVER
+        self.entered_at = NEVER
+        self._phase = HEAD
+        self._remainder = b""
+        self._scanned = 0
+        self._task: asyncio.Task[None] | None = None
+        self._forget_request()
+
+    def __repr__(self) -> str:
+        name = ("HEAD", "CONTENT", "WHOLE", "LINGER", "CLOSED")[self._phase]
+        return f"<{type(self).__name__} {name} {self.method} {self.tail}>"
+
+    def _forget_request(self) -> None:
+        """Back to the blank record that every request starts from."""
+        self.method = self.path = self.query = self.tail = ""
+        self.headers = NO_HEADERS
+        self.content: ContentStream = NO_CONTENT
+        self.content_length: int | None = None
+        self.transfer_encoding: str | None = None
+        self.store: dict[str, Any] = {}
+        self.status = 0
+        self.response: OutgoingMessage | None = None
+        self._extra_lines = b""
+        self._is_answered = False
+        self._owes_continue = False
+
+    @property
+    def current_length(self) -> int:
+        """Octets of content received so far."""
+        return self.content.received_bytes
+
+    @property
+    def trailers(self) -> Headers:
+        """Fields after chunked content, once all of it has arrived."""
+        return self.content.trailers or NO_HEADERS
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        assert isinstance(transport, asyncio.Transport)  # we serve streams only
+        self.transport = transport
+        self.is_alive = True
+        self.intake = Intake(transport, self.context.hangups)
+        limits = self.context.limits
+        transport.set_write_buffer_limits(high=limits.high_water_bytes)
+        self.context.connections.add(self)
+        self._deadline_in(limits.head_timeout_s)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop's one receive buffer."""
+        return self.context.receive_view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets have arrived; they are copied out before we return."""
+        # Hot: runs once per read.
+        octets = self.context.receive_view[:nbytes].tobytes()
+        phase = self._phase
+        if phase == HEAD:
+            self._receive_head(self._remainder + octets if self._remainder else octets)
+        elif phase == CONTENT:
+            self._receive_content(octets)
+        elif phase == WHOLE:
+            self._receive_early(octets)
+        elif phase == LINGER:
+            self._receive_late(nbytes)
+
+    def eof_received(self) -> bool:
+        """The peer will send no more; it may still read (half-close)."""
+        self.peer_closed = True
+        if self._phase == LINGER or self._task is None:
+            self._close()
+        elif self._phase == CONTENT:
+            self._disconnected("the client closed before its content was whole")
+        elif self.status and not self._is_answered:
+            self._disconnected("the client closed while the response was streamed")
+        elif not self._is_answered:
+            self._deadline_in(self.context.limits.half_close_grace_s)
+        return True  # the transport stays open: we close it ourselves
+
+    def hung_up(self, *, is_reset: bool) -> None:
+        """The side epoll saw FIN or RST while reading is paused.
+
+        After a FIN the rest of the content may already be in the kernel, for
+        the handler to take: only what cannot become whole is given up.
+        """
+        if is_reset or (self.intake.unread_bytes() < self.content.due_bytes):
+            self._disconnected("the client closed before its content was whole")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over, by either side."""
+        self._phase = CLOSED
+        self.is_alive = False
+        self._remainder = b""
+        context = self.context
+        context.connections.discard(self)
+        context.wheel.forget(self)
+        self.intake.close()
+        self.gate.shatter()
+        self.content.fail(ClientDisconnected("the client went away"))
+        if self._task is not None and not self._is_answered:
+            self._task.cancel()
+        if context.when_changed is not None:
+            context.when_changed()
+
+    def pause_writing(self) -> None:
+        """The transport holds more than the high watermark."""
+        self.gate.close()
+
+    def resume_writing(self) -> None:
+        """The transport has sent enough."""
+        self.gate.open()
+
+    # Receiving
+
+    def _receive_head(self, octets: bytes) -> None:
+        # Hot: runs once per request.
+        try:
+            head = parse_head(octets, self.context.limits, 0, self._scanned)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        if head is None:
+            if not self._remainder:
+                self._deadline_in(self.context.limits.head_timeout_s)
+            self._remainder = octets
+            self._scanned = max(len(octets) - 3, 0)
+            if self.peer_closed:
+                self._close()
+            return
+        self._begin_request(head, octets)
+
+    def _begin_request(self, head: RequestHead, octets: bytes) -> None:
+        # Hot: runs once per request.
+        self.method = head.method
+        self.tail = head.target
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self._minor = head.minor
+        self._peer_persists = head.is_persistent
+        self._scanned = 0
+        self._remainder = octets[head.end :] if len(octets) > head.end else b""
+        self.deadline_at = NEVER
+        context = self.context
+        context.in_flight += 1
+        context.request_count += 1
+        self._phase = WHOLE
+        self._is_plain = (
+            head.minor == 1 and head.is_persistent and head.method != "HEAD"
+        )
+        self.content_length = head.content_length
+        if head.is_chunked or head.content_length:
+            self._begin_content(head)
+        self._task = context.loop.create_task(self._serve())
+        if self._remainder and self._phase == CONTENT:
+            octets, self._remainder = self._remainder, b""
+            self._owes_continue = False  # it did not wait for it
+            self._receive_content(octets)
+
+    def _begin_content(self, head: RequestHead) -> None:
+        limits = self.context.limits
+        self._phase = CONTENT
+        self._owes_continue = head.expects_continue
+        if head.is_chunked:
+            self.transfer_encoding = "chunked"
+            self.content = ContentStream(
+                decoder=ChunkDecoder(limits), bound=limits.content_bytes
+            )
+        else:
+            self.content = ContentStream(
+                length=head.content_length or 0, bound=limits.content_bytes
+            )
+
+    def _receive_content(self, octets: bytes) -> None:
+        content = self.content
+        rest = content.feed(octets)
+        if content.is_whole:
+            self._phase = WHOLE
+            self._remainder = rest
+        elif content.error is not None:
+            # what follows cannot be told from a request: it is never read
+            self._peer_persists = self._is_plain = False
+            self.intake.pause(self)
+        elif content.queued_bytes > self.context.limits.receive_bytes:
+            self.intake.pause(self)
+        if self._task is None:
+            self._discard_content()
+
+    def _discard_content(self) -> None:
+        """The response is over; content that is still due is read past."""
+        content = self.content
+        content.discard()
+        if self._phase == WHOLE:
+            self._next_request()
+        elif content.error or content.received_bytes > self.context.limits.linger_bytes:
+            self._close_in_stages()
+
+    def _receive_early(self, octets: bytes) -> None:
+        """Octets of later requests wait while this one is served."""
+        self._remainder += octets
+        if len(self._remainder) > self.context.limits.pipeline_bytes:
+            self.intake.pause(self)
+
+    def _receive_late(self, nbytes: int) -> None:
+        self._linger_bytes -= nbytes
+        if self._linger_bytes < 0:
+            self._close()
+
+    def resume_content(self) -> None:
+        """The handler waits for content: let it come."""
+        if self._owes_continue and not self.status and self._phase == CONTENT:
+            self.transport.write(CONTINUE)
+        self._owes_continue = False
+        if self._phase == CONTENT:
+            self.intake.resume()
+
+    # Serving
+
+    async def _serve(self) -> None:
+        """Run the handler; the whole of one request's task."""
+        is_over = False
+        try:
+            await self.context.handler(self)
+            is_over = True
+        finally:
+            context = self.context
+            self._task = None
+            context.in_flight -= 1
+            if is_over:
+                self._finish()
+            else:  # cancelled, or a handler that lets exceptions out
+                self.abort()
+            if context.when_changed is not None:
+                context.when_changed()
+
+    def _finish(self) -> None:
+        """End the response, then turn to what comes next."""
+        if not self.is_alive:
+            return
+        if not self._is_answered:
+            try:
+                if self.response is None:
+                    self.reply(b"", 204)
+                else:
+                    self.send_content(b"", True)
+            except LocalProtocolError as error:
+                log.error("%s %s: %s", self.method, self.tail, error)
+                self.abort()
+                return
+        persists = self._peer_persists and (
+            self.response is None or self.response.is_persistent
+        )
+        if self._phase == CONTENT:
+            self._finish_content(persists=persists)
+        elif not persists:
+            self._close_after_answer()
+        else:
+            self._next_request()
+
+    def _finish_content(self, *, persists: bool) -> None:
+        """The handler left content unread: read past a little, else close."""
+        if not persists or self._owes_continue or self._is_far_from_whole():
+            self._close_in_stages()
+            return
+        self._deadline_in(self.context.limits.linger_timeout_s)
+        self.content.discard()
+        self.intake.resume()
+
+    def _next_request(self) -> None:
+        self._forget_request()
+        self._phase = HEAD
+        self._deadline_in(self.context.idle_timeout_s())
+        self.intake.resume()
+        octets = self._remainder
+        if octets:
+            self._remainder = b""
+            self._receive_head(octets)
+        elif self.peer_closed:
+            self._close()
+
+    # Answering
+
+    def reply(
+        self,
+        body: bytes,
+        status: int = 200,
+        content_type_line: bytes = TEXT,
+        headers: FieldInput | None = None,
+    ) -> None:
+        """Send a whole response in one write, with its Content-Length.
+
+        Args:
+            body: The content.
+            status: 200 to 599.
+            content_type_line: A serialized field line, or b"" for none.
+            headers: Further fields.
+
+        Raises:
+            LocalProtocolError: A response has begun, or a field is malformed.
+        """
+        # Hot: the common answer, composed by one formatting operation.
+        if (
+            self._is_plain
+            and self.status == 0
+            and headers is None
+            and self._phase == WHOLE
+            and not self._extra_lines
+            and status not in (204, 304)
+            and not self.context.is_draining
+        ):
+            self.status = status
+            self._is_answered = True
+            self.transport.write(
+                b"%b%bContent-Length: %d\r\n\r\n%b"
+                % (self.context.head_start(status), content_type_line, len(body), body)
+            )
+            return
+        self.begin_response(headers, status, content_type_line if body else b"")
+        assert self.response is not None  # just begun
+        if self._phase == CONTENT and (
+            self._owes_continue or self._is_far_from_whole()
+        ):
+            self.response.is_persistent = False  # the rest will not be read past
+        self.send_content(body, True)
+
+    def _is_far_from_whole(self) -> bool:
+        return self.content.due_bytes > self.context.limits.linger_bytes
+
+    def add_field(self, name: str, value: str) -> None:
+        """Add a field to the head that was not prepared yet.
+
+        Raises:
+            LocalProtocolError: A response has begun, or the field is malformed.
+        """
+        if self.status:
+            raise LocalProtocolError(f"{name}: the head has already been prepared")
+        self._extra_lines += serialize_field(name, value)
+
+    def begin_response(
+        self, headers: FieldInput | None, status: int, content_type_line: bytes = b""
+    ) -> None:
+        """Decide head and framing; see ``prepare``."""
+        if self.status:
+            raise LocalProtocolError("a response has already begun")
+        self.response = open_answer(
+            self.context,
+            Asked(self.method, self._minor, self._peer_persists),
+            status,
+            headers,
+            content_type_line=content_type_line,
+            extra_lines=self._extra_lines,
+        )
+        self.status = status
+        self.context.loop.call_soon(self._flush_head, self.response)
+
+    def _flush_head(self, response: OutgoingMessage) -> None:
+        if not response.is_begun and self.is_alive and self.response is response:
+            self.transport.write(response.begin())
+
+    def send_content(self, octets: bytes, is_last: bool) -> None:
+        """Write content in its framing now, whatever the watermark.
+
+        Raises:
+            ClientDisconnected: The peer is gone.
+            LocalProtocolError: See ``OutgoingMessage``.
+        """
+        response = self.response
+        assert response is not None  # begin_response came before
+        if not self.is_alive:
+            raise ClientDisconnected("the client went away")
+        framed = response.end(octets) if is_last else response.content(octets)
+        if is_last:
+            self._is_answered = True
+        if framed:
+            self.transport.write(framed)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer an error before there is a handler; then close in stages."""
+        self.transport.write(
+            serialize_error(error.status_hint, self.context.date(), str(error))
+        )
+        self._close_in_stages()
+
+    # Ending
+
+    def drain(self) -> None:
+        """The server drains: an idle connection gets its last stretch."""
+        if self._task is None and self._phase == HEAD:
+            idle_at = self.context.loop.time() + self.context.idle_timeout_s()
+            self.context.wheel.set(self, min(self.deadline_at, idle_at))
+
+    def abort(self) -> None:
+        """End the connection at once, so that the peer sees it was cut."""
+        if self.is_alive:
+            self.intake.resume()
+            self.transport.abort()
+
+    def cancel(self) -> None:
+        """Cancel the handler, if one runs; its connection is aborted."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def deadline_passed(self) -> None:
+        """Called by the wheel."""
+        if self._phase == HEAD and self._remainder:
+            self._refuse(RemoteProtocolError("the request head took too long", 408))
+        elif self._task is not None:
+            self._disconnected("the half-closed client waited in vain")
+        elif self._phase == CONTENT:
+            self._close_in_stages()
+        else:
+            self._close()
+
+    def _deadline_in(self, span_s: float) -> None:
+        context = self.context
+        context.wheel.set(self, context.loop.time() + span_s)
+
+    def _disconnected(self, reason: str) -> None:
+        """The peer cannot or will not take the answer: cancel and cut."""
+        self.content.fail(ClientDisconnected(reason))
+        if self._task is not None and not self._is_answered:
+            self._task.cancel()
+        self.abort()
+
+    def _close_after_answer(self) -> None:
+        """Close; in stages unless the client asked for it and is silent."""
+        is_theirs = not self._peer_persists
+        if self.peer_closed or (
+            is_theirs and not self._remainder and self.intake.is_open
+        ):
+            self._close()
+        else:
+            self._close_in_stages()
+
+    def _close_in_stages(self) -> None:
+        if self.peer_closed or not self.transport.can_write_eof():
+            self._close()
+            return
+        limits = self.context.limits
+        self._phase = LINGER
+        self._linger_bytes = limits.linger_bytes
+        self._remainder = b""
+        self._deadline_in(limits.linger_timeout_s)
+        self.intake.resume()
+        self.transport.write_eof()
+
+    def _close(self) -> None:
+        self.intake.resume()
+        self.transport.close()

@@ -1,0 +1,140 @@
+"""Accepting: one path for own and for adopted sockets, on every loop.
+
+``create_server`` is not used: it calls ``listen`` with a backlog of its own on
+a socket that others may share, and asyncio then takes a whole queue in one
+turn. Here a reader on an own dup takes a few connections per turn, so that
+those already open are served in between, and other owners of the queue get
+their share.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+from blazeio.errors import ConfigurationError
+
+log = logging.getLogger("blazeio.server")
+
+ACCEPTS_PER_TURN = 16
+BACKLOG = 2048
+RETRY_S = 0.5
+"""After running out of descriptors, accepting rests for this long."""
+
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def bind(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
+    """A listening TCP socket, for a server that is alone.
+
+    Raises:
+        ConfigurationError: The address cannot be bound; says which, and why.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        message = f"cannot bind {host}:{port}: {error.strerror or error}"
+        raise ConfigurationError(message) from error
+    return sock
+
+
+class Acceptor:
+    """Accepts from one listening socket until closed.
+
+    Args:
+        sock: Listening and non-blocking; an own dup of it is used. Its flags
+            are left alone: they belong to all who share it.
+        factory: Makes the protocol of each connection.
+        settled: Called when an accepted connection has its protocol, or failed.
+        loop: Accepts on this loop.
+        batch: Most accepts per turn of the loop.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        factory: Callable[[], asyncio.BaseProtocol],
+        settled: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        batch: int = ACCEPTS_PER_TURN,
+    ) -> None:
+        self._sock = sock.dup()
+        self._factory = factory
+        self._settled = settled
+        self._loop = loop
+        self._batch = batch
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_tcp = sock.family != socket.AF_UNIX
+        self._rest: asyncio.TimerHandle | None = None
+        self.is_closed = False
+        self._resume()
+
+    def _resume(self) -> None:
+        self._rest = None
+        self._loop.add_reader(self._sock.fileno(), self._accept_some)
+
+    def _accept_some(self) -> None:
+        for _ in range(self._batch):
+            if self.is_closed or not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        try:
+            connection, _ = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno not in _OUT_OF_RESOURCES:
+                raise
+            log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
+            self._loop.remove_reader(self._sock.fileno())
+            self._rest = self._loop.call_later(RETRY_S, self._resume)
+            return False
+        connection.setblocking(False)
+        if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._connect(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return True
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._settled()
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, connection)
+        except OSError:  # reset before we got to it
+            connection.close()
+
+    def drain_queue(self) -> None:
+        """Accept all that waits now, beyond the batch, until EAGAIN."""
+        while not self.is_closed and self._accept_one():
+            pass
+
+    @property
+    def pending(self) -> int:
+        """Connections accepted whose protocol does not exist yet."""
+        return len(self._tasks)
+
+    def close(self) -> None:
+        """Stop accepting; the socket itself stays as it is for other owners."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._rest is not None:
+            self._rest.cancel()
+        else:
+            self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()

@@ -1,0 +1,111 @@
+"""``Server``: accept, count, drain, for one event loop."""
+
+import asyncio
+import socket
+
+from blazeio.limits import Limits
+from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
+
+
+class Server:
+    """Serves connections accepted from any number of sockets.
+
+    Args:
+        handler: Called with ``r`` for each request, in a task of its own.
+        limits: The bounds of every connection.
+        loop: The loop that serves; must be the running one when used.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.context = ServerContext(handler, limits, loop)
+        self._loop = loop
+        self._acceptors: list[Acceptor] = []
+        self._is_empty: asyncio.Future[None] | None = None
+
+    def _new_protocol(self) -> BlazeioServerProtocol:
+        return BlazeioServerProtocol(self.context)
+
+    def accept_from(
+        self, sock: socket.socket, *, batch: int = ACCEPTS_PER_TURN
+    ) -> Acceptor:
+        """Accept from a listening socket, through an own dup of it."""
+        acceptor = Acceptor(
+            sock, self._new_protocol, self._check_empty, self._loop, batch=batch
+        )
+        self._acceptors = [a for a in self._acceptors if not a.is_closed]
+        self._acceptors.append(acceptor)
+        return acceptor
+
+    def stop_accepting(self, *, take_queue: bool = False) -> None:
+        """Close all acceptors; first take what waits, if asked to."""
+        for acceptor in self._acceptors:
+            if take_queue:
+                acceptor.drain_queue()
+            acceptor.close()
+        self._check_empty()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests begun and not yet over."""
+        return self.context.in_flight
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections, and those just being accepted."""
+        return len(self.context.connections) + sum(a.pending for a in self._acceptors)
+
+    @property
+    def request_count(self) -> int:
+        """Requests begun, ever."""
+        return self.context.request_count
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether answers say ``Connection: close`` by now."""
+        return self.context.is_draining
+
+    def start_draining(self, idle_s: float) -> None:
+        """Answer on, but each connection for the last time.
+
+        The next answer of a connection says ``Connection: close``; one that
+        stays idle is closed after ``idle_s`` seconds, not at once, since a
+        request may be under way to it.
+        """
+        self.context.is_draining = True
+        self.context.drain_idle_s = idle_s
+        for connection in list(self.context.connections):
+            connection.drain()
+
+    async def drained(self) -> None:
+        """Return when no connection is open and no handler runs."""
+        self.context.when_changed = self._check_empty
+        while self.connection_count or self.in_flight:
+            self._is_empty = self._loop.create_future()
+            try:
+                await self._is_empty  # then look again
+            finally:
+                self._is_empty = None
+        self.context.when_changed = None
+
+    def _check_empty(self) -> None:
+        if self._is_empty is not None and not self._is_empty.done():
+            self._is_empty.set_result(None)
+
+    def cancel(self) -> None:
+        """Cancel every handler that still runs; cut every connection."""
+        for connection in list(self.context.connections):
+            connection.cancel()
+            connection.abort()
+
+    def close(self) -> None:
+        """Stop accepting, cut what is open, give everything back."""
+        self.stop_accepting()
+        self.cancel()
+        self.context.close()

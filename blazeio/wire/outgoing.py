@@ -1,0 +1,144 @@
+"""The framing of one message that we send: head, content, end.
+
+Pure. The head is held back until the first content, so that both leave in one
+write, and so that a message whose end is known by then gets a Content-Length
+instead of chunks. RFC 9112 section 6.
+
+May import: ``wire``, ``errors``.
+"""
+
+from blazeio.errors import LocalProtocolError
+from blazeio.wire.chunked import LAST_CHUNK, serialize_chunk
+from blazeio.wire.framing import Framing
+
+
+class OutgoingMessage:
+    """What is left to say of one response.
+
+    Args:
+        head: Status line and fields, without framing, Connection and the
+            empty line.
+        framing: As ``decide_response_framing`` said.
+        content_length: As declared; None when it was not.
+        minor: The HTTP/1.x version of the request.
+        is_persistent: Whether the connection may go on afterwards.
+
+    Attributes:
+        is_begun: The head was given out.
+        is_ended: The end was given out; nothing may follow.
+        is_persistent: Whether the connection may go on afterwards; known for
+            good once the message has begun.
+    """
+
+    __slots__ = (
+        "_due_bytes",
+        "_framing",
+        "_head",
+        "_minor",
+        "content_length",
+        "is_begun",
+        "is_ended",
+        "is_persistent",
+    )
+
+    def __init__(
+        self,
+        head: bytes,
+        framing: Framing,
+        content_length: int | None,
+        minor: int,
+        *,
+        is_persistent: bool,
+    ) -> None:
+        self._head = head
+        self._framing = framing
+        self._minor = minor
+        self.content_length = content_length
+        self._due_bytes = content_length or 0
+        self.is_begun = False
+        self.is_ended = False
+        self.is_persistent = is_persistent
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether content is (or, unbegun, would be) sent as chunks."""
+        return self._framing is Framing.CHUNKED
+
+    def begin(self) -> bytes:
+        """The head alone; b"" when it was given out before."""
+        return b"" if self.is_begun else self._begin()
+
+    def content(self, octets: bytes) -> bytes:
+        """Content in its framing, after the head if that is still held.
+
+        An empty write is nothing: a chunk of size 0 would be the end.
+
+        Raises:
+            LocalProtocolError: The message has ended, or this is more than its
+                declared length. Nothing changed.
+        """
+        self._check(octets)
+        if not octets:
+            return b""
+        head = self.begin()
+        return head + self._framed(octets)
+
+    def end(self, octets: bytes = b"") -> bytes:
+        """The last content, and the end of the message.
+
+        Raises:
+            LocalProtocolError: As for ``content``; or less was given than the
+                declared length: the connection cannot be kept.
+        """
+        self._check(octets)
+        self.is_ended = True
+        if not self.is_begun and self._framing in (Framing.CHUNKED, Framing.CLOSE):
+            self._framing = Framing.LENGTH
+            self.content_length = self._due_bytes = len(octets)
+        out = self.begin()
+        if octets:
+            out += self._framed(octets)
+        if self._framing is Framing.CHUNKED:
+            out += LAST_CHUNK
+        if self._framing is Framing.LENGTH and self._due_bytes:
+            self.is_persistent = False
+            message = (
+                f"the response ended {self._due_bytes} octets short of its "
+                f"declared Content-Length: {self.content_length}"
+            )
+            raise LocalProtocolError(message)
+        return out
+
+    def _check(self, octets: bytes) -> None:
+        if self.is_ended:
+            raise LocalProtocolError("the response has already ended")
+        if self._framing is Framing.LENGTH and len(octets) > self._due_bytes:
+            message = (
+                f"{len(octets) - self._due_bytes} octets more than the declared "
+                f"Content-Length: {self.content_length}"
+            )
+            raise LocalProtocolError(message)
+
+    def _begin(self) -> bytes:
+        self.is_begun = True
+        lines = [self._head]
+        if self.content_length is not None:
+            lines.append(b"Content-Length: %d\r\n" % self.content_length)
+        elif self._framing is Framing.CHUNKED:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        elif self._framing is Framing.CLOSE:
+            self.is_persistent = False
+        if not self.is_persistent:
+            lines.append(b"Connection: close\r\n")
+        elif self._minor == 0:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _framed(self, octets: bytes) -> bytes:
+        if self._framing is Framing.NONE:
+            return b""
+        if self._framing is Framing.CHUNKED:
+            return serialize_chunk(octets)
+        self._due_bytes -= len(octets)
+        return octets
