@@ -1,0 +1,219 @@
+"""The chunked transfer coding: RFC 9112 section 7.1.
+
+Theory of operation: the decoder takes octets in any cut. Content is appended
+to the caller's list as slices, each octet copied once at most; only an
+unfinished line is held between calls, and its length is bounded.
+
+May import: blazeio.errors, blazeio.limits, blazeio.wire.fields, grammar,
+headers.
+"""
+
+import re
+from enum import Enum
+from typing import Final
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.limits import Limits
+from blazeio.wire.fields import parse_field_line
+from blazeio.wire.grammar import BARE_LINE_END, CHUNK_LINE, quote
+from blazeio.wire.headers import Headers
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+_SIZE_DIGITS: Final = 16
+_PARTIAL_CHUNK_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}+(?:[ \t;\r]|\Z)")
+# The common case between two chunks: no extension, all of it there.
+_NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n")
+
+# RFC 9110 section 6.5.1: fields that are needed for framing, routing, request
+# modifiers, authentication, response control or content format must not be
+# sent as trailers; section 6.5.2 forbids to merge such into the head. They are
+# dropped, as section 6.5 allows ("trailers can be ignored").
+_FORBIDDEN_TRAILERS: Final = frozenset(
+    """
+    accept accept-charset accept-encoding accept-language age authorization
+    cache-control connection content-encoding content-language content-length
+    content-location content-range content-type cookie date expect expires
+    host if-match if-modified-since if-none-match if-range
+    if-unmodified-since keep-alive location max-forwards pragma
+    proxy-authenticate proxy-authorization proxy-connection range retry-after
+    set-cookie te trailer transfer-encoding upgrade vary warning
+    www-authenticate
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+
+
+class _State(Enum):
+    CHUNK_LINE = "chunk line"
+    DATA = "data"
+    DATA_END = "end of data"
+    TRAILERS = "trailer section"
+
+
+class ChunkDecoder:
+    """Decode the content of one message.
+
+    Args:
+        limits: ``chunk_extension_bytes`` and ``trailer_bytes``, both for the
+            whole message, and ``field_count``.
+
+    Attributes:
+        is_complete: The last octet of the message was consumed.
+        content_bytes: Octets of content so far.
+        trailers: None before the end, and where there was no trailer section
+            or nothing of it is allowed there.
+    """
+
+    __slots__ = (
+        "_extension_bytes",
+        "_held",
+        "_limits",
+        "_remaining",
+        "_state",
+        "_trailer_bytes",
+        "_trailer_pairs",
+        "content_bytes",
+        "is_complete",
+        "trailers",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.is_complete = False
+        self.content_bytes = 0
+        self.trailers: Headers | None = None
+        self._limits = limits
+        self._state = _State.CHUNK_LINE
+        self._held = b""
+        self._remaining = 0
+        self._extension_bytes = limits.chunk_extension_bytes
+        self._trailer_bytes = limits.trailer_bytes
+        self._trailer_pairs: list[tuple[str, str]] = []
+
+    def decode(self, octets: bytes, start: int, pieces: list[bytes]) -> int:
+        """Decode what arrived.
+
+        Args:
+            octets: What was received.
+            start: Offset of the first octet of it that is ours.
+            pieces: Content is appended to it.
+
+        Returns:
+            The offset just after what was consumed: ``len(octets)`` unless
+            the message ended before.
+
+        Raises:
+            RemoteProtocolError: The peer's fault; 400, or 431 for too large a
+                trailer section. The connection is not reusable.
+        """
+        at = start
+        size = len(octets)
+        while at < size and not self.is_complete:
+            match self._state:
+                case _State.DATA:
+                    at = self._decode_data(octets, at, pieces)
+                case _State.DATA_END:
+                    at = self._decode_data_end(octets, at)
+                case _State.CHUNK_LINE:
+                    at = self._decode_chunk_line(octets, at)
+                case _State.TRAILERS:
+                    at = self._decode_trailer(octets, at)
+        return at
+
+    def _decode_data(self, octets: bytes, at: int, pieces: list[bytes]) -> int:
+        # Hot: runs once per chunk; see tests/bench/wire_parser.py.
+        size = len(octets)
+        end = at + self._remaining
+        while end <= size:
+            pieces.append(octets[at:end])
+            self.content_bytes += end - at
+            following = _NEXT_CHUNK.match(octets, end)
+            chunk_bytes = int(following[1], 16) if following is not None else 0
+            if following is None or not chunk_bytes:
+                self._remaining = 0
+                self._state = _State.DATA_END
+                return end
+            at = following.end()
+            end = at + chunk_bytes
+        if at < size:
+            pieces.append(octets[at:])
+            self.content_bytes += size - at
+        self._remaining = end - size
+        return size
+
+    def _decode_data_end(self, octets: bytes, at: int) -> int:
+        """The CRLF after chunk-data; it may come in two pieces."""
+        found = self._held + octets[at : at + 2 - len(self._held)]
+        if not b"\r\n".startswith(found):
+            message = f"chunk data not followed by CRLF but by {quote(found)}"
+            raise RemoteProtocolError(message)
+        at += len(found) - len(self._held)
+        self._held = found
+        if len(found) == 2:
+            self._held = b""
+            self._state = _State.CHUNK_LINE
+        return at
+
+    def _decode_chunk_line(self, octets: bytes, at: int) -> int:
+        line, at = self._take_line(octets, at, _SIZE_DIGITS + self._extension_bytes)
+        if line is None:
+            if _PARTIAL_CHUNK_LINE.match(self._held) is None:
+                raise RemoteProtocolError(f"bad chunk size {quote(self._held, 20)}")
+            return at
+        match = CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise RemoteProtocolError(f"malformed chunk line {quote(line)}")
+        self._extension_bytes -= len(match[2])
+        if self._extension_bytes < 0:
+            self._refuse_line()
+        self._remaining = int(match[1], 16)
+        self._state = _State.DATA if self._remaining else _State.TRAILERS
+        return at
+
+    def _decode_trailer(self, octets: bytes, at: int) -> int:
+        line, at = self._take_line(octets, at, self._trailer_bytes)
+        if line:
+            self._trailer_bytes -= len(line) + 2
+            if self._trailer_bytes < 0:
+                self._refuse_line()
+            pair = parse_field_line(line)
+            if pair[0] not in _FORBIDDEN_TRAILERS:
+                self._trailer_pairs.append(pair)
+                if len(self._trailer_pairs) > self._limits.field_count:
+                    raise RemoteProtocolError("too many trailer fields", 431)
+        elif line is not None:
+            self.is_complete = True
+            if self._trailer_pairs:
+                self.trailers = Headers(self._trailer_pairs)
+        return at
+
+    def _take_line(
+        self, octets: bytes, at: int, longest: int
+    ) -> tuple[bytes | None, int]:
+        """Return the line that ends here, or None and hold what there is of it."""
+        held = self._held
+        if held[-1:] == b"\r" and octets[at : at + 1] == b"\n":
+            self._held = b""
+            return held[:-1], at + 1
+        stop = at + longest + 2 - len(held)
+        line_end = octets.find(b"\r\n", at, stop)
+        if line_end >= 0 and held[-1:] != b"\r":
+            self._held = b""
+            return held + octets[at:line_end], line_end + 2
+        if len(octets) >= stop:
+            self._refuse_line()
+        self._held = held + octets[at:]
+        if BARE_LINE_END.search(self._held, max(0, len(held) - 1)) is not None:
+            message = f"bare CR or LF in the {self._state.value}"
+            raise RemoteProtocolError(message)
+        return None, len(octets)
+
+    def _refuse_line(self) -> None:
+        if self._state is _State.TRAILERS:
+            message = f"trailers larger than {self._limits.trailer_bytes} octets"
+            raise RemoteProtocolError(message, 431)
+        message = "chunk size or chunk extensions too long"
+        raise RemoteProtocolError(message)
+
+
+def serialize_chunk(data: bytes) -> bytes:
+    """Frame one piece of content; empty for no content, since that is the end."""
+    return b"%X\r\n%b\r\n" % (len(data), data) if data else b""

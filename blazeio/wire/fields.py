@@ -1,0 +1,125 @@
+"""Field lines: RFC 9112 section 5, and which of them decide something.
+
+A client repeats its fields in each request, so a line is validated once and
+kept. What is kept must never be one client's secret: only lines of names in
+``_SHARED_NAMES`` are, whose values are by their nature the same for many
+requests; Authorization, Cookie, Referer, X-Api-Key or any name not known here
+is read anew each time.
+
+May import: blazeio.errors, blazeio.wire.grammar, memo, target.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple, NoReturn
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.wire.grammar import FIELD_LINE, TOKEN, quote
+from blazeio.wire.memo import Memo
+from blazeio.wire.target import is_host
+
+
+class Kind(IntEnum):
+    """What a field decides; ``PLAIN`` ones are only handed on."""
+
+    PLAIN = 0
+    HOST = 1
+    CONTENT_LENGTH = 2
+    TRANSFER_ENCODING = 3
+    CONNECTION = 4
+    EXPECT = 5
+    UPGRADE = 6
+
+
+_KINDS: Final = {
+    "host": Kind.HOST,
+    "content-length": Kind.CONTENT_LENGTH,
+    "transfer-encoding": Kind.TRANSFER_ENCODING,
+    "connection": Kind.CONNECTION,
+    "expect": Kind.EXPECT,
+    "upgrade": Kind.UPGRADE,
+}
+
+_SHARED_NAMES: Final = frozenset(
+    """
+    accept accept-charset accept-encoding accept-language
+    access-control-request-headers access-control-request-method
+    cache-control connection content-encoding content-language content-length
+    content-type dnt expect from host keep-alive max-forwards origin pragma
+    priority range save-data sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness
+    sec-ch-ua-full-version-list sec-ch-ua-mobile sec-ch-ua-model
+    sec-ch-ua-platform sec-ch-ua-platform-version sec-fetch-dest
+    sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc
+    sec-websocket-extensions sec-websocket-protocol sec-websocket-version te
+    trailer transfer-encoding upgrade upgrade-insecure-requests user-agent via
+    x-forwarded-host x-forwarded-port x-forwarded-proto x-requested-with
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+_LONGEST_KEPT_BYTES: Final = 256
+
+
+class Field(NamedTuple):
+    """One field line, read.
+
+    Attributes:
+        pair: Lower-case name and value without the whitespace around it.
+        kind: What it decides.
+    """
+
+    pair: tuple[str, str]
+    kind: Kind
+
+
+# Two generations of 1,024 lines: at most 2,048 lines of 256 octets a process.
+# A line found here costs 0.06 us, one that must be read 0.6 us.
+kept_lines: Final[Memo[bytes, Field]] = Memo(1024)
+
+
+def read_field_line(line: bytes) -> Field:
+    """Read one field line, without its CRLF, and keep it where that is safe.
+
+    Raises:
+        RemoteProtocolError: The peer's fault; 400. RFC 9112 sections 5.1
+            (space before the colon) and 5.2 (obs-fold), RFC 9110 section 5.5;
+            for a Host also RFC 9112 section 3.2.
+    """
+    known = kept_lines.recall(line)
+    if known is not None:
+        return known
+    name, value = parse_field_line(line)
+    kind = _KINDS.get(name, Kind.PLAIN)
+    if kind is Kind.HOST and value and not is_host(value):
+        raise RemoteProtocolError(f"malformed Host: {quote(value)}")
+    field = Field((name, value), kind)
+    if name in _SHARED_NAMES and len(line) <= _LONGEST_KEPT_BYTES:
+        kept_lines.keep(line, field)
+    return field
+
+
+def parse_field_line(line: bytes) -> tuple[str, str]:
+    """Split one field line, without its CRLF, into lower-case name and value.
+
+    Raises:
+        RemoteProtocolError: The peer's fault; 400.
+    """
+    match = FIELD_LINE.fullmatch(line)
+    if match is None:
+        _refuse_field_line(line)
+    name, value = match.groups()
+    return str(name, "ascii").lower(), str(value, "latin-1").rstrip(" \t")
+
+
+def _refuse_field_line(line: bytes) -> NoReturn:
+    """Say what is wrong. A value is never quoted: it may be a secret."""
+    raw_name, colon, _ = line.partition(b":")
+    name = str(raw_name, "latin-1")
+    if line[:1] in (b" ", b"\t"):
+        message = "a line folded or begun by whitespace (obs-fold)"
+    elif not colon:
+        message = f"field line without a colon: {quote(raw_name, 32)}"
+    elif name != name.rstrip(" \t"):
+        message = f"whitespace before the colon of field {quote(name)}"
+    elif TOKEN.fullmatch(name) is None:
+        message = f"malformed field name {quote(name)}"
+    else:
+        message = f"control octet in the value of field {quote(name)}"
+    raise RemoteProtocolError(message)

@@ -1,0 +1,88 @@
+"""The ABNF of RFC 9110 and RFC 9112 as compiled patterns.
+
+Every quantifier that could backtrack is possessive (``*+``, ``++``): a peer
+cannot choose octets on which matching takes more than linear time. Patterns
+on octets are for what is read line by line; patterns on ``str`` are for
+values that were already decoded.
+
+May import: nothing of blazeio.
+"""
+
+import re
+from typing import Final
+
+# RFC 9110 section 5.6.2: token = 1*tchar
+TCHAR: Final = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
+TOKEN: Final = re.compile(rf"[{TCHAR}]++")
+
+# RFC 9110 section 5.5. VCHAR, obs-text, SP and HTAB; everything that could
+# end a line or a C string (CR, LF, NUL) and the other controls are left out,
+# although the RFC lets a recipient keep those within a safe context.
+_VALUE_OCTETS: Final = r"\t\x20-\x7e\x80-\xff"
+FIELD_VALUE: Final = re.compile(rf"[{_VALUE_OCTETS}]*+")
+
+# RFC 9112 section 5: field-line = field-name ":" OWS field-value OWS
+# The value is matched to the end of the line, so trailing OWS is still on it.
+FIELD_LINE: Final = re.compile(
+    rf"([{TCHAR}]++):[ \t]*+([{_VALUE_OCTETS}]*+)".encode("ascii")
+)
+
+# RFC 9112 section 2.3: HTTP-version = "HTTP/" DIGIT "." DIGIT
+VERSION: Final = re.compile(r"HTTP/([0-9])\.([0-9])")
+
+# RFC 9112 section 2.2: a CR that no LF follows, or an LF that no CR precedes.
+# A CR at the very end may still become a line end.
+BARE_LINE_END: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
+
+# RFC 9110 section 8.6. 18 digits are 1 EB: nothing real is larger, and no
+# integer of any consumer behind us overflows.
+CONTENT_LENGTH: Final = re.compile(r"[0-9]{1,18}+")
+
+# RFC 3986 section 3.2.2, without errata; checked against ``ipaddress`` in the
+# tests. A zone identifier is never sent in a request (RFC 6874 section 4).
+_H16: Final = r"[0-9A-Fa-f]{1,4}"
+_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_LS32: Final = rf"(?:{_H16}:{_H16}|{_OCTET}(?:\.{_OCTET}){{3}})"
+_IPV6: Final = "|".join(
+    (
+        rf"(?:{_H16}:){{6}}{_LS32}",
+        rf"::(?:{_H16}:){{5}}{_LS32}",
+        rf"(?:{_H16})?::(?:{_H16}:){{4}}{_LS32}",
+        rf"(?:(?:{_H16}:){{0,1}}{_H16})?::(?:{_H16}:){{3}}{_LS32}",
+        rf"(?:(?:{_H16}:){{0,2}}{_H16})?::(?:{_H16}:){{2}}{_LS32}",
+        rf"(?:(?:{_H16}:){{0,3}}{_H16})?::{_H16}:{_LS32}",
+        rf"(?:(?:{_H16}:){{0,4}}{_H16})?::{_LS32}",
+        rf"(?:(?:{_H16}:){{0,5}}{_H16})?::{_H16}",
+        rf"(?:(?:{_H16}:){{0,6}}{_H16})?::",
+    )
+)
+_UNRESERVED: Final = r"A-Za-z0-9\-._~"
+_IPV_FUTURE: Final = rf"v[0-9A-Fa-f]++\.[{_UNRESERVED}!$&'()*+,;=:]++"
+# reg-name without "," (a list is how two Host fields look after a join) and
+# not empty: the empty host is decided apart, in ``wire.target``.
+_REG_NAME: Final = rf"(?:[{_UNRESERVED}!$&'()*+;=]|%[0-9A-Fa-f]{{2}})++"
+
+# RFC 9110 section 7.2: Host = uri-host [ ":" port ]
+# RFC 9112 section 3.2.3: authority-form = uri-host ":" port
+HOST: Final = re.compile(
+    rf"(?:\[(?:{_IPV6}|{_IPV_FUTURE})\]|{_REG_NAME})(?::([0-9]*+))?", re.IGNORECASE
+)
+
+# RFC 9112 section 7.1: chunk-size [ chunk-ext ]. BWS, which must be accepted
+# (RFC 9110 section 5.6.3), is allowed only where the ABNF names it.
+_BWS: Final = r"[ \t]*+"
+_QUOTED: Final = (
+    r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+)
+_EXTENSION: Final = (
+    rf"{_BWS};{_BWS}[{TCHAR}]++(?:{_BWS}={_BWS}(?:[{TCHAR}]++|{_QUOTED}))?+"
+)
+CHUNK_LINE: Final = re.compile(
+    rf"([0-9A-Fa-f]{{1,16}}+)((?:{_EXTENSION})*+)".encode("ascii")
+)
+
+
+def quote(octets: bytes | str, limit: int = 64) -> str:
+    """Show peer-controlled octets in an error text, at most ``limit`` of them."""
+    shown = repr(octets[:limit])
+    return f"{shown}..." if len(octets) > limit else shown

@@ -1,0 +1,226 @@
+"""Request heads: octets in, a validated ``RequestHead`` out.
+
+Theory of operation: the end of the head is searched once (``scanned`` lets a
+caller whose head arrives in pieces go on where the last search ended, so
+growth stays O(n)). A whole head is then cut into its request line and its
+header section. The section of a repeating client is found in a memo; else
+``wire.section`` reads it line by line. Whatever is not plain origin-form with
+a usual method leaves the fast path early.
+
+A head that is not whole is still judged: a request line that is already
+wrong, a line end that no later octet can mend, or more octets than the limits
+allow, are refused at once and not at a deadline.
+
+Where RFC 9112 leaves a choice between repair and refusal, we refuse: bare LF
+as a line end (section 2.2), whitespace other than one SP in the request line
+(section 3), obs-fold (section 5.2).
+
+May import: blazeio.errors, blazeio.limits, blazeio.wire.*.
+"""
+
+import re
+from typing import Final, NoReturn
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.limits import Limits
+from blazeio.wire.grammar import BARE_LINE_END, TOKEN, VERSION, quote
+from blazeio.wire.headers import Headers
+from blazeio.wire.message import RequestHead
+from blazeio.wire.section import kept_sections, read_header_section
+from blazeio.wire.target import decode_path, parse_target
+
+# RFC 9112 section 3: a method longer than any we implement is 501. The
+# longest registered one, UPDATEREDIRECTREF, has 17 octets.
+_METHOD_BYTES: Final = 32
+# RFC 9112 section 2.2: at least one empty line before the request line is
+# ignored. Some clients send one CRLF after a POST; four are beyond any habit.
+_EMPTY_LINES: Final = 4
+# Methods that need no check of their own: tokens, and origin-form is theirs.
+_USUAL_METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+)
+_PARTIAL_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,32}+(?: |\Z)")
+
+
+def parse_head(
+    octets: bytes, limits: Limits, start: int = 0, scanned: int = 0
+) -> RequestHead | None:
+    """Parse one request head.
+
+    Args:
+        octets: What was received; may hold more than the head.
+        limits: ``target_bytes``, ``head_bytes``, ``field_count``,
+            ``field_bytes``.
+        start: Offset of the first octet of the head.
+        scanned: Offset before which no end of head begins; 0 at first, then
+            ``len(octets) - 3`` of the call that returned None.
+
+    Returns:
+        The head; its ``end`` is where the content or the next head begins.
+        None when more octets are needed.
+
+    Raises:
+        RemoteProtocolError: The peer's fault; ``status_hint`` is 400, 413,
+            414, 417, 431, 501 or 505. The connection is not reusable.
+
+    Cost: O(head); copies each line once.
+    """
+    # Hot: runs once per request; see tests/bench/wire_parser.py.
+    end = octets.find(b"\r\n\r\n", start if start > scanned else scanned)  # noqa: FURB136 - max() costs 0.08 us
+    if end < 0:
+        _judge_partial_head(octets, limits, start, scanned)
+        return None
+    line_end = octets.find(b"\r\n", start)
+    if line_end == start:
+        return parse_head(octets, limits, _skip_empty_lines(octets, start), scanned)
+
+    method, target, minor = _parse_request_line(octets[start:line_end], limits)
+    if end + 4 - start > limits.head_bytes:
+        _refuse_size(limits)
+
+    fields = octets[line_end:end]
+    section = kept_sections.recent.get(fields) if minor else None
+    if section is None or section.limits is not limits:
+        section = read_header_section(fields, minor, limits)
+
+    head = RequestHead()
+    head.method = method
+    head.target = target
+    head.minor = minor
+    head.headers = section.headers
+    head.host = section.host
+    head.content_length = section.content_length
+    head.is_chunked = section.is_chunked
+    head.is_persistent = section.is_persistent
+    head.expects_continue = section.expects_continue
+    head.upgrade = section.upgrade
+    head.end = end + 4
+    if method in _USUAL_METHODS and target[:1] == "/" and section.host:
+        if "?" in target:
+            target, _, head.query = target.partition("?")
+        else:
+            head.query = ""
+        head.path = target if "%" not in target else decode_path(target)
+    else:
+        _fill_unusual(head)
+    return head
+
+
+def _parse_request_line(line: bytes, limits: Limits) -> tuple[str, str, int]:
+    """Split a request line into method, target and minor version.
+
+    RFC 9112 section 3: exactly one SP between them, nothing around them.
+    """
+    try:
+        # str.split beats a regex with four groups by 1.2x.
+        method, target, version = str(line, "ascii").split(" ")
+    except ValueError:
+        message = f"malformed request line {quote(line)}"
+        raise RemoteProtocolError(message) from None
+    minor = 1 if version == "HTTP/1.1" else _parse_minor(version)
+    if method not in _USUAL_METHODS:
+        _check_method(method)
+    # isprintable of ASCII: 0x20 to 0x7E, and the split left no 0x20.
+    if not target.isprintable() or "#" in target or len(target) > limits.target_bytes:
+        _refuse_target(target, limits)
+    return method, target, minor
+
+
+def _check_method(method: str) -> None:
+    if TOKEN.fullmatch(method) is None:
+        raise RemoteProtocolError(f"malformed method {quote(method)}")
+    if len(method) > _METHOD_BYTES:
+        raise RemoteProtocolError(f"method too long: {quote(method)}", 501)
+
+
+def _fill_unusual(head: RequestHead) -> None:
+    """Set path, query and host of what is not plainly origin-form."""
+    head.path, head.query, authority = parse_target(head.method, head.target)
+    if authority is not None:
+        head.host = authority
+        head.headers = _replace_host(head.headers, authority)
+    elif not head.host and head.minor and head.path != "*":
+        # An http URI without a host is invalid (RFC 9110 section 4.2.1).
+        raise RemoteProtocolError("empty Host")
+
+
+def _replace_host(headers: Headers, authority: str) -> Headers:
+    """RFC 9112 section 3.2.2: the received Host is ignored and replaced."""
+    rest = [pair for pair in headers.pairs if pair[0] != "host"]
+    return Headers([("host", authority), *rest])
+
+
+def _parse_minor(version: str) -> int:
+    """RFC 9112 section 2.3; a higher minor is served as 1 (RFC 9110 2.5)."""
+    match = VERSION.fullmatch(version)
+    if match is None:
+        raise RemoteProtocolError(f"malformed HTTP version {quote(version)}")
+    if match[1] != "1":
+        message = f"{version} is not spoken here"
+        raise RemoteProtocolError(message, 505)
+    return 0 if match[2] == "0" else 1
+
+
+def _refuse_target(target: str, limits: Limits) -> NoReturn:
+    if len(target) > limits.target_bytes:
+        message = f"target longer than {limits.target_bytes} octets"
+        raise RemoteProtocolError(message, 414)
+    # "#" never belongs to a request target (RFC 9112 section 3.2). Other
+    # characters outside of RFC 3986, like |, { and ", are let through: browsers
+    # send them unescaped in a query (WHATWG URL, query percent-encode set).
+    raise RemoteProtocolError(f"malformed target {quote(target)}")
+
+
+def _refuse_size(limits: Limits) -> NoReturn:
+    message = f"head larger than {limits.head_bytes} octets"
+    raise RemoteProtocolError(message, 431)
+
+
+def _skip_empty_lines(octets: bytes, start: int) -> int:
+    skipped = start
+    while octets.startswith(b"\r\n", skipped):
+        skipped += 2
+    if skipped - start > 2 * _EMPTY_LINES:
+        message = f"more than {_EMPTY_LINES} empty lines before a request line"
+        raise RemoteProtocolError(message)
+    return skipped
+
+
+def _judge_partial_head(
+    octets: bytes, limits: Limits, start: int, scanned: int
+) -> None:
+    """Raise where no octet that may follow can make this a good head."""
+    start = _skip_empty_lines(octets, start)
+    line_end = octets.find(b"\r\n", start)
+    if line_end < 0:
+        _judge_partial_line(octets, limits, start)
+    elif line_end >= scanned:  # else judged by an earlier call
+        _parse_request_line(octets[start:line_end], limits)
+    bare = BARE_LINE_END.search(octets, max(start, scanned))
+    if bare is not None:
+        raise RemoteProtocolError(f"bare {quote(bare[0])} in the head")
+    if len(octets) - start >= limits.head_bytes:
+        _refuse_size(limits)
+
+
+def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
+    """Judge a request line whose end did not arrive yet."""
+    if octets.startswith(b"\r", start):
+        return  # the first half of an empty line; else a bare CR, found later
+    if _PARTIAL_METHOD.match(octets, start, start + _METHOD_BYTES + 1) is None:
+        _refuse_partial_method(octets[start : start + _METHOD_BYTES + 1])
+    target_start = octets.find(b" ", start) + 1
+    if not target_start:
+        return
+    target_end = octets.find(b" ", target_start)
+    if target_end < 0:
+        if len(octets) - target_start > limits.target_bytes + 1:
+            _refuse_target(str(octets[target_start:], "latin-1"), limits)
+    elif len(octets) - target_end > len(" HTTP/1.1\r"):
+        line = octets[start : target_end + 16]
+        raise RemoteProtocolError(f"malformed request line {quote(line)}")
+
+
+def _refuse_partial_method(octets: bytes) -> NoReturn:
+    _check_method(str(octets, "latin-1"))
+    raise AssertionError(octets)
