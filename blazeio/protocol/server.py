@@ -23,7 +23,7 @@ the same object, so a background task must not keep it.
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from blazeio.errors import (
     ClientDisconnected,
@@ -155,7 +155,7 @@ class BlazeioServerProtocol(
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        assert isinstance(transport, asyncio.Transport)  # we serve streams only
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
         self.transport = transport
         self.is_alive = True
         self.intake = Intake(transport, self.context.hangups)
@@ -435,6 +435,8 @@ class BlazeioServerProtocol(
             return
         self.begin_response(headers, status, content_type_line if body else b"")
         assert self.response is not None  # just begun
+        if self.method == "HEAD" and status not in (204, 304):
+            self.response.content_length = len(body)  # what a GET would be told
         if self._phase == CONTENT and (
             self._owes_continue or self._is_far_from_whole()
         ):
