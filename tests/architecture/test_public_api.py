@@ -1,0 +1,46 @@
+"""What ``import blazeio as io`` offers is listed, sorted and documented."""
+
+import re
+import sys
+from types import ModuleType
+
+import pytest
+
+import blazeio
+from tests.support.tree import REPOSITORY
+
+PUBLIC: list[str] = list(getattr(blazeio, "__all__", ()))
+README = (REPOSITORY / "README.md").read_text()
+PLAIN_VALUES = {"__version__", "loop"}
+"""Public names whose object cannot carry a docstring of its own."""
+
+
+def test_all_is_sorted_and_holds_no_name_twice() -> None:
+    assert sorted(set(PUBLIC)) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_public_name_is_explained_in_the_readme(name: str) -> None:
+    assert re.search(rf"`(io\.)?{re.escape(name)}\b", README), name
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - PLAIN_VALUES))
+def test_each_public_object_has_a_docstring(name: str) -> None:
+    public = getattr(blazeio, name)
+    assert (public.__doc__ or "").strip(), name
+
+
+def test_nothing_public_is_left_out_of_all() -> None:
+    public = {
+        name
+        for name, value in vars(blazeio).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert public <= set(PUBLIC)
+
+
+def test_the_capitalised_name_is_the_same_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "Blazeio", raising=False)
+    assert __import__("Blazeio") is blazeio

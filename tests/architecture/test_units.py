@@ -1,0 +1,47 @@
+"""A number in the settings says its unit by its name."""
+
+import ast
+
+import pytest
+
+from tests.support.tree import Module, iterate_modules
+
+CLASSES = {"Limits", "Policy", "Settings"}
+UNITS = ("_s", "_bytes", "_count")
+WITHOUT_UNIT = {
+    "Policy.backoff_jitter": "a share of a span",
+    "Policy.crash_loop_deaths": "counts what it names",
+    "Policy.good_beats": "counts what it names",
+    "Policy.max_requests": "counts what it names; so called by every server",
+    "Policy.max_requests_jitter": "goes with max_requests",
+    "Policy.worker_limit": "a count of workers",
+}
+"""Numeric fields whose name needs no unit, each with the reason."""
+
+
+def numeric_fields(module: Module) -> list[str]:
+    """``Class.field`` of every number in the settings classes of a module."""
+    return [
+        f"{node.name}.{item.target.id}"
+        for node in ast.walk(module.parse())
+        if isinstance(node, ast.ClassDef) and node.name in CLASSES
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if {"int", "float"} & set(ast.unparse(item.annotation).split(" | "))
+    ]
+
+
+FIELDS = [field for module in iterate_modules() for field in numeric_fields(module)]
+
+
+def test_the_settings_classes_are_found() -> None:
+    assert {field.split(".")[0] for field in FIELDS} >= {"Limits", "Policy"}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_each_number_names_its_unit(field: str) -> None:
+    assert field.endswith(UNITS) or field in WITHOUT_UNIT
+
+
+def test_the_allow_list_holds_only_what_exists() -> None:
+    assert not WITHOUT_UNIT.keys() - set(FIELDS)
