@@ -74,6 +74,8 @@ class ContentStream:
         due_bytes: Octets still to come of a declared length.
         queued_bytes: Octets that wait to be taken.
         received_bytes: Octets that have arrived so far.
+        collected: All of it, once ``read`` has taken it: a middleware may look
+            before the handler does.
         trailers: The trailer section of a chunked message, once whole.
         error: Why it will never be whole; None while all is well.
     """
@@ -83,6 +85,7 @@ class ContentStream:
         "_decoder",
         "_pieces",
         "_waiter",
+        "collected",
         "due_bytes",
         "error",
         "is_whole",
@@ -105,6 +108,7 @@ class ContentStream:
         self.is_whole = decoder is None and length == 0
         self.queued_bytes = 0
         self.received_bytes = 0
+        self.collected: bytes | None = None
         self.error: BlazeioError | None = None
         if bound is not None and length > bound:
             self.error = _too_large(bound)

@@ -107,7 +107,7 @@ class BlazeioPayloadUtils:
         return self._arriving()
 
     async def read(self, limit: int | None = None) -> bytes:
-        """Collect the whole content.
+        """Collect the whole content; asked again, give the same.
 
         Args:
             limit: Most octets; default ``Limits.collected_bytes``.
@@ -117,6 +117,8 @@ class BlazeioPayloadUtils:
             ClientDisconnected: The peer went away before it was whole.
         """
         content = self.content
+        if content.collected is not None:
+            return content.collected
         if content.is_whole and content.queued_bytes == 0:
             return b""
         if limit is None:
@@ -129,7 +131,8 @@ class BlazeioPayloadUtils:
                 message = f"content is larger than the {limit} octets collected here"
                 raise RemoteProtocolError(message, 413)
             pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        content.collected = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return content.collected
 
     # Writing
 
