@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,15 @@ from xprocess import XProcess
 
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, iterate_open_files
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where every piece must be there, a skipped test is a failed run."""
+    if "BLAZEIO_TEST_NO_SKIP" not in os.environ:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,14 @@ from tests.support.tree import iterate_modules
 
 PROBE = """
 import asyncio, gc, importlib, json, logging, os, signal, sys, threading
-import ctypes, ctypes.util
+import pathlib
 def look():
     loops = [o for o in gc.get_objects() if isinstance(o, asyncio.AbstractEventLoop)]
     return {
         "threads": [each.name for each in threading.enumerate()],
         "tasks": sorted(os.listdir("/proc/self/task")),
         "descriptors": sorted(os.listdir("/proc/self/fd")),
-        "children": open(f"/proc/self/task/{os.getpid()}/children").read(),
+        "children": pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(),
         "loops": len(loops),
         "signals": {s.name: str(signal.getsignal(s)) for s in signal.Signals},
         "log handlers": len(logging.getLogger().handlers),

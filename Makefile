@@ -1,0 +1,75 @@
+# Two commands for a newcomer: `make run` and `make test`.
+# Another Python: `make test PYTHON=python3.13` (it gets a folder of its own).
+
+PYTHON ?= python3
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIND ?= 127.0.0.1:8000
+WORKERS ?= 8
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help run test check format bench simulate clean
+
+help:
+	@echo "make run       serve examples/hello.py with $(WORKERS) workers on $(BIND)"
+	@echo "make test      run all tests             (ARGS='-k name')"
+	@echo "make check     format, lint, types, contracts, spelling"
+	@echo "make format    put the code into its format"
+	@echo "make bench     compare with other servers (ARGS='--only uvicorn')"
+	@echo "make simulate  random histories of the fleet"
+	@echo "make clean     remove everything that make has made"
+
+run: $(VENV)/.stamp-run
+	@echo "serving examples/hello.py on http://$(BIND)/ with $(WORKERS) workers; ^C ends it"
+	@exec $(BIN)/blazeio-supervisor hello:web --app-dir examples \
+		--workers $(WORKERS) --bind $(BIND) $(ARGS)
+
+test: $(VENV)/.stamp-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.stamp-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(VENV)/.stamp-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.stamp-bench
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+simulate: $(VENV)/.stamp-dev
+	@$(BIN)/python -m tests.simulation.simulate $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* build dist .coverage* .pytest_cache .mypy_cache \
+		.ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is younger than pyproject.toml exactly when its install is done.
+# Debian 12's pip has no --group; hence the upgrade.
+$(VENV)/.stamp-venv:
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.stamp-run: pyproject.toml $(VENV)/.stamp-venv
+	@echo "installing blazeio into $(VENV)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-run
+	@echo "installing what tests and checks need"
+	@$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/.stamp-bench: pyproject.toml $(VENV)/.stamp-run
+	@echo "installing the servers to compare with"
+	@$(PIP) install --group bench
+	@touch $@
