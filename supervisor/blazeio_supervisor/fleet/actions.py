@@ -21,9 +21,15 @@ class StartForkserver:
 
 @dataclass(frozen=True, slots=True)
 class StopForkserver:
-    """End this generation's forkserver; its workers live on."""
+    """End this generation's forkserver; its workers live on.
+
+    Escalates like ``End``, and repeats of the same ending are never sent. After
+    its end answer ForkserverExited; a ``Spawn`` that it never answered is void
+    then, so the shell closes that worker's channel.
+    """
 
     generation: int
+    ending: Ending = Ending.DRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Spawn:
     """Fork a worker for a slot; answer WorkerForked, then Ready or Exited.
 
     Attributes:
+        worker: Serial number of this life, given out here, never used again.
         is_canary: It must not accept from its slot until it is told
             ``Admit`` (the health check comes first).
     """
@@ -80,7 +87,14 @@ class OpenSlot:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """``by`` accepts from the slot's queue too, until released."""
+    """``by`` accepts from the slot's queue too, until released.
+
+    The adopter's exit or drain's end releases by itself: a ``Release`` is sent
+    only to a worker that lives.
+
+    Attributes:
+        by: Serial number of the adopting worker (a life, not a slot).
+    """
 
     slot: int
     by: int
@@ -88,7 +102,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """``by`` no longer accepts from the slot's queue."""
+    """``by`` no longer accepts from the slot's queue. As in ``Adopt``."""
 
     slot: int
     by: int

@@ -1,0 +1,1 @@
+"""What the planner keeps doing: each file is one duty, run once a turn."""

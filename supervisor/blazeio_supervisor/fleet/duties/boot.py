@@ -1,0 +1,40 @@
+"""The first boot: until a slot serves, any failure ends the master.
+
+A service that never began has nothing to protect, and whoever started it
+(systemd, a person) must see the reason and the exit code at once.
+
+May import: the words of the fleet, the lives, the turn.
+"""
+
+from blazeio_supervisor.fleet.facts import StartAsked
+from blazeio_supervisor.fleet.lives import start_forkserver
+from blazeio_supervisor.fleet.reasons import decide_exit_code
+from blazeio_supervisor.fleet.turn import Failure, Turn
+
+
+class Boot:
+    """Begins the first generation and tells when the service is ready."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.has_served = False
+
+    def run(self, turn: Turn) -> Failure | None:
+        """Begin when asked; return the failure that ends a first boot."""
+        if not self.is_asked and any(isinstance(f, StartAsked) for f in turn.facts):
+            self.is_asked = True
+            turn.roster.generation = turn.roster.next_generation()
+            start_forkserver(turn, turn.roster.generation)
+        if self.has_served:
+            return None
+        first = next(turn.roster.serving(), None)
+        if first is not None:
+            self.has_served = True
+            turn.report("ready", f"serving: {first} is the first")
+            return None
+        return turn.failures[0] if turn.failures else None
+
+
+def exit_of(failure: Failure) -> tuple[int, str]:
+    """Exit code and reason of a master whose first boot failed."""
+    return decide_exit_code(failure.status), f"{failure.who}: {failure.reason}"

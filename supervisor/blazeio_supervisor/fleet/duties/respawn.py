@@ -1,0 +1,58 @@
+"""Every slot that wants a worker gets one: at once, then after backoff.
+
+May import: the words of the fleet, the lives, the turn.
+"""
+
+from blazeio_supervisor.fleet.lives import spawn
+from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
+from blazeio_supervisor.fleet.turn import Failure, Turn
+
+
+def note_failures(turn: Turn) -> None:
+    """Count the failures of workers against their slots, and report them."""
+    for failure in turn.failures:
+        if isinstance(failure.who, WorkerHandle):
+            _note(turn, failure, failure.who)
+
+
+def respawn(turn: Turn) -> None:
+    """Fork a worker for each slot without one, as far as backoff allows."""
+    roster = turn.roster
+    for slot in roster.active():
+        if slot.owner is not None:
+            _forgive(turn, slot, slot.owner)
+        elif slot.backoff.next_at > turn.now:
+            turn.wake(slot.backoff.next_at)
+        elif roster.can_fork(roster.generation):
+            slot.owner = spawn(turn, slot, roster.generation)
+
+
+def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
+    words = f"{handle} failed: {failure.reason}"
+    if failure.is_forgiven:
+        turn.report("worker_failed", f"{words}; the reload answers for it", "WARNING")
+        return
+    backoff = turn.roster.slots[handle.slot].backoff
+    if _is_stable(turn, handle):
+        backoff.reset()
+    backoff.fail(turn.now, turn.policy, turn.rng)
+    wait_s = backoff.next_at - turn.now
+    when = f"in {wait_s:.2f} s" if wait_s > 0 else "at once"
+    turn.report("worker_failed", f"{words}; next try {when}", "WARNING")
+    if backoff.failures == turn.policy.crash_loop_deaths:
+        text = (
+            f"slot {handle.slot} is in a crash loop, {backoff.failures} in a row:"
+            f" {failure.reason}; tries go on, at most every"
+            f" {turn.policy.backoff_most_s:g} s"
+        )
+        turn.report("crash_loop", text, "ERROR")
+
+
+def _is_stable(turn: Turn, handle: WorkerHandle) -> bool:
+    ready_at = handle.ready_at
+    return ready_at is not None and turn.now - ready_at >= turn.policy.stable_after_s
+
+
+def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
+    if slot.backoff.failures and slot.successor is None and _is_stable(turn, owner):
+        slot.backoff.reset()

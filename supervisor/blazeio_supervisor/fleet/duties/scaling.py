@@ -1,0 +1,60 @@
+"""How many slots want a worker.
+
+The highest slots are parked first and woken last, so slot 0 (where a canary
+boots) is never parked. A parked slot keeps its listeners for good: siblings
+adopt its queue. Scaling does not wait for a reload: what is spawned has the
+generation that is wanted at that moment, and the rollout replaces it like any
+other slot.
+
+May import: the words of the fleet, the lives, the turn.
+"""
+
+from blazeio_supervisor.fleet.actions import OpenSlot
+from blazeio_supervisor.fleet.facts import ScaleAsked
+from blazeio_supervisor.fleet.lives import step_worker
+from blazeio_supervisor.fleet.roster import Roster, Slot
+from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.worker_state import Event
+
+
+def scale(turn: Turn) -> None:
+    """Open, wake or park slots as the facts ask; at least one stays."""
+    for fact in turn.facts:
+        if isinstance(fact, ScaleAsked):
+            _scale_to(turn, _wanted(turn, fact))
+
+
+def _wanted(turn: Turn, fact: ScaleAsked) -> int:
+    present = sum(1 for _ in turn.roster.active())
+    asked = (present if fact.count is None else fact.count) + fact.change
+    wanted = min(max(asked, 1), max(turn.policy.worker_limit, present))
+    if wanted != asked:
+        turn.report("scale_limited", f"asked for {asked} workers: {wanted}", "WARNING")
+    return wanted
+
+
+def _scale_to(turn: Turn, wanted: int) -> None:
+    roster = turn.roster
+    active = list(roster.active())
+    if len(active) != wanted:
+        turn.report("scaled", f"from {len(active)} to {wanted} workers")
+    for slot in reversed(active[wanted:]):
+        _park(turn, slot)
+    for index in range(len(active), wanted):
+        _wake(turn, roster, index)
+
+
+def _park(turn: Turn, slot: Slot) -> None:
+    slot.is_parked = True
+    slot.backoff.reset()
+    for handle in (slot.successor, slot.owner):
+        if handle is not None:
+            step_worker(turn, handle, Event.DRAIN)
+
+
+def _wake(turn: Turn, roster: Roster, index: int) -> None:
+    if index < len(roster.slots):
+        roster.slots[index].is_parked = False
+    else:
+        roster.slots.append(Slot(index))
+        turn.act(OpenSlot(index))

@@ -1,0 +1,1 @@
+"""Who is blocked, who covers for it, and where new connections go."""

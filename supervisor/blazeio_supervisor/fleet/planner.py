@@ -1,0 +1,126 @@
+"""Facts in, actions out: all that the supervisor decides.
+
+One call of ``plan`` is one turn: the facts are folded into the roster, then
+each duty looks at the roster and does its part, always in the same order.
+Duties are level-triggered (they compare what is with what is wanted, not what
+just changed), so a late, lost or doubled message costs time, never the plan.
+
+May import: only this room.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from blazeio_supervisor.fleet.actions import Action
+from blazeio_supervisor.fleet.clock import SteadyClock
+from blazeio_supervisor.fleet.duties.boot import Boot, exit_of
+from blazeio_supervisor.fleet.duties.deadlines import escalate, wake_for_deadlines
+from blazeio_supervisor.fleet.duties.replacement import (
+    replace_next,
+    swap_in_successors,
+)
+from blazeio_supervisor.fleet.duties.respawn import note_failures, respawn
+from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.duties.scaling import scale
+from blazeio_supervisor.fleet.duties.stopping import Stopping
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.fleet.fold import fold
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster
+from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
+from blazeio_supervisor.fleet.turn import Turn
+
+
+class Planner:
+    """Decides; has no clock, no I/O and no randomness of its own.
+
+    Args:
+        policy: Every timeout and threshold.
+        slots: How many workers are wanted at first, at least 1.
+        rng: For jitter only. The default always draws the same, so a fleet
+            of machines should pass its own.
+    """
+
+    def __init__(self, policy: Policy, slots: int, rng: Random | None = None) -> None:
+        self._policy = policy
+        self._rng = Random(0) if rng is None else rng
+        self._clock = SteadyClock(policy.late_tick_s)
+        self._roster = Roster(max(slots, 1))
+        self._boot = Boot()
+        self._rollout = Rollout()
+        self._stopping = Stopping()
+        self._next_at: float | None = None
+
+    def plan(self, facts: Sequence[Fact], now: float) -> list[Action]:
+        """Take the facts, return what to do, in this order.
+
+        Args:
+            facts: What happened since the last call, in order; may be empty.
+            now: Monotonic seconds.
+        """
+        if self._stopping.is_over:
+            return []
+        self._clock.advance(now)
+        turn = Turn(
+            now=self._clock.time,
+            clock_now=now,
+            is_void=self._clock.is_void,
+            policy=self._policy,
+            roster=self._roster,
+            rng=self._rng,
+            facts=tuple(facts),
+        )
+        self._take(turn)
+        if self._stopping.is_active:
+            self._rollout.abort(turn, "the service is stopping")
+            self._stopping.run(turn)
+        else:
+            self._run_duties(turn)
+        wake_for_deadlines(turn)
+        turn.wake(turn.now + self._policy.tick_every_s)
+        self._next_at = self._clock.ask(turn.due_at)
+        return turn.actions
+
+    def next_deadline_at(self) -> float | None:
+        """When ``plan`` must be called again at the latest, monotonic seconds.
+
+        None before the first call and after ``Exit``.
+        """
+        return None if self._stopping.is_over else self._next_at
+
+    def snapshot(self) -> Snapshot:
+        """View the fleet as it was after the last call."""
+        return take_snapshot(
+            self._roster,
+            self._rollout,
+            (),
+            self._clock.time,
+            has_served=self._boot.has_served,
+            is_stopping=self._stopping.is_active,
+        )
+
+    def _take(self, turn: Turn) -> None:
+        """Learn what happened; decide whether the service ends."""
+        for fact in turn.facts:
+            fold(turn, fact)
+        escalate(turn)
+        self._rollout.take(turn)
+        self._stopping.take(turn)
+        if not self._stopping.is_active:
+            failure = self._boot.run(turn)
+            if failure is not None:
+                self._stopping.fail(turn, *exit_of(failure))
+
+    def _run_duties(self, turn: Turn) -> None:
+        if not self._boot.is_asked:
+            scale(turn)
+            return
+        swap_in_successors(turn)
+        scale(turn)
+        if self._boot.has_served:
+            self._rollout.run(turn)
+        note_failures(turn)
+        if self._rollout.may_replace:
+            is_idle = self._rollout.phase is Phase.IDLE
+            replace_next(turn, may_recycle=is_idle)
+        respawn(turn)

@@ -1,0 +1,97 @@
+"""Every timeout, threshold and switch of the planner, as named fields.
+
+May import: nothing.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The planner's settings. Spans are seconds, sizes octets, inclusive.
+
+    Attributes:
+        boot_timeout_s: From StartForkserver to ForkserverReady, and from Spawn
+            to WorkerReady; then it counts as failed and is ended.
+        grace_s: A draining worker has this long, then TERM.
+        quick_grace_s: The same in a quick stop.
+        term_s: After TERM, before KILL.
+        forkserver_stop_s: A forkserver told to stop has this long, then TERM.
+        backoff_base_s: The second respawn in a row waits this long; each
+            further one twice as long (the first does not wait).
+        backoff_most_s: The longest wait, before jitter.
+        backoff_jitter: Each wait is varied by up to this share, up or down.
+        stable_after_s: A worker that served this long resets its slot's
+            backoff.
+        crash_loop_deaths: This many deaths in a row are reported, once, as a
+            crash loop.
+        has_health_check: The canary is asked for its health path before it
+            may accept.
+        health_timeout_s: For the answer to that.
+        canary_hold_s: How long a canary must serve beside the old worker
+            before the first old worker is touched. Longer than 1 s, so that
+            code that dies one second after it was ready costs nothing.
+        hold_s: After the last slot was replaced, how long every new worker
+            must live on before the way back (the old forkserver) is given up.
+        rollout_timeout_s: A whole reload; then it is rolled back. The way
+            back has the same time.
+        worker_limit: The most workers that ``scale`` may ask for.
+        tick_every_s: The longest the planner lets the master sleep.
+        late_tick_s: A turn later than asked by more than this is the
+            machine's fault: the surplus is not counted as time, and the first
+            such turn ends nobody.
+        beat_every_s: How often the master reads the scoreboard. A worker
+            beats at least as often.
+        steer_after_s: No beat for this long: no new connections.
+        adopt_after_s: No beat for this long: a sibling takes its queue too.
+        dump_after_s: No beat for this long: its stacks are dumped,
+        dump_every_s: at most this often for one worker.
+        timeout_s: No beat for this long: TERM.
+        machine_timeout_s: The same while most workers are late at once, which
+            is the machine's fault until then.
+        good_beats: This many good beats in a row end steering and adoption.
+        is_shared_listener: All workers accept from one socket, so nothing can
+            be steered or adopted.
+        is_weighted: Weights follow load; else all serving slots are equal.
+        steer_every_s: Weights move at most this often (0 and back: at once).
+        max_requests: Recycle after this many, None: never.
+        max_requests_jitter: Plus up to this many, drawn for each worker.
+        max_lifetime_s: Recycle a worker of this age, None: never.
+        max_lifetime_jitter_s: Plus up to this, drawn for each worker.
+        max_memory_bytes: Recycle above this private memory, None: never.
+    """
+
+    boot_timeout_s: float = 60.0
+    grace_s: float = 30.0
+    quick_grace_s: float = 1.0
+    term_s: float = 5.0
+    forkserver_stop_s: float = 2.0
+    backoff_base_s: float = 0.25
+    backoff_most_s: float = 30.0
+    backoff_jitter: float = 0.2
+    stable_after_s: float = 10.0
+    crash_loop_deaths: int = 3
+    has_health_check: bool = False
+    health_timeout_s: float = 10.0
+    canary_hold_s: float = 2.0
+    hold_s: float = 2.0
+    rollout_timeout_s: float = 600.0
+    worker_limit: int = 256
+    tick_every_s: float = 1.0
+    late_tick_s: float = 0.1
+    beat_every_s: float = 0.05
+    steer_after_s: float = 0.1
+    adopt_after_s: float = 0.25
+    dump_after_s: float = 1.0
+    dump_every_s: float = 10.0
+    timeout_s: float = 30.0
+    machine_timeout_s: float = 60.0
+    good_beats: int = 3
+    is_shared_listener: bool = False
+    is_weighted: bool = True
+    steer_every_s: float = 0.25
+    max_requests: int | None = None
+    max_requests_jitter: int = 0
+    max_lifetime_s: float | None = None
+    max_lifetime_jitter_s: float = 0.0
+    max_memory_bytes: int | None = None

@@ -1,0 +1,57 @@
+"""An exit status in words.
+
+The signal module belongs to the shell, so the names stand here.
+
+May import: nothing.
+"""
+
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    14: "SIGALRM",
+    15: "SIGTERM",
+    31: "SIGSYS",
+}
+_CODES = {
+    2: "wrong usage",
+    3: "the app failed to start",
+    4: "the app could not be imported",
+    5: "could not bind",
+}
+USAGE, START_FAILED, NOT_IMPORTABLE, CANNOT_BIND = 2, 3, 4, 5
+
+
+def describe_exit(status: int, reason: str = "") -> str:
+    """Say how a process ended.
+
+    Args:
+        status: Exit code, or minus the signal's number.
+        reason: What is known beyond that (its last words, an OOM kill).
+    """
+    if status < 0:
+        words = f"killed by {_SIGNALS.get(-status, f'signal {-status}')}"
+    elif status in _CODES:
+        words = f"exit code {status}, {_CODES[status]}"
+    else:
+        words = f"exit code {status}"
+    return f"{words}: {reason}" if reason else words
+
+
+def decide_exit_code(status: int | None) -> int:
+    """Choose the master's exit code after a first boot that failed.
+
+    Args:
+        status: What the forkserver or worker exited with; None when it was
+            ended because it was late.
+    """
+    if status in (USAGE, NOT_IMPORTABLE, CANNOT_BIND):
+        return status
+    return START_FAILED

@@ -1,0 +1,155 @@
+"""Who exists: workers, slots, forkservers. Bookkeeping only, no decisions.
+
+May import: the words of the fleet (states, backoff).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from blazeio_supervisor.fleet.backoff import Backoff
+from blazeio_supervisor.fleet.worker_state import WANTED, State
+
+
+@dataclass(slots=True, eq=False)
+class WorkerHandle:
+    """One worker's life as the master sees it.
+
+    Attributes:
+        worker: Serial number of this life.
+        deadline_at: When its present state must have ended; None: no bound.
+        ready_at: When it began to serve.
+        retire_reason: Why it shall be replaced; "" while it shall not.
+    """
+
+    worker: int
+    slot: int
+    generation: int
+    spawned_at: float
+    deadline_at: float | None
+    is_canary: bool = False
+    state: State = State.SPAWNING
+    pid: int | None = None
+    ready_at: float | None = None
+    retire_reason: str = ""
+
+    @property
+    def is_wanted(self) -> bool:
+        """It boots or serves; else it is on its way out."""
+        return self.state in WANTED
+
+    @property
+    def is_serving(self) -> bool:
+        """It accepts from its slot."""
+        return self.state is State.SERVING
+
+    def __str__(self) -> str:
+        """Its identity in every log line."""
+        pid = "-" if self.pid is None else self.pid
+        return f"worker={self.worker} slot={self.slot} gen={self.generation} pid={pid}"
+
+
+@dataclass(slots=True, eq=False)
+class ForkserverHandle:
+    """One forkserver; it lives by the same table as a worker."""
+
+    generation: int
+    deadline_at: float | None
+    state: State = State.BOOTING
+
+    @property
+    def is_wanted(self) -> bool:
+        """It imports or forks; else it is on its way out."""
+        return self.state in WANTED
+
+    @property
+    def is_serving(self) -> bool:
+        """It can fork."""
+        return self.state is State.SERVING
+
+    def __str__(self) -> str:
+        """Its identity in every log line."""
+        return f"forkserver gen={self.generation}"
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One stable index with its listeners.
+
+    Attributes:
+        is_parked: Scaled away: no owner is wanted, siblings adopt its queue.
+        owner: The wanted worker of this slot; it may still be booting.
+        successor: Boots while the owner serves, then takes its place.
+        adopter: The worker that accepts from the slot's queue for the owner.
+    """
+
+    index: int
+    is_parked: bool = False
+    owner: WorkerHandle | None = None
+    successor: WorkerHandle | None = None
+    adopter: WorkerHandle | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+
+    @property
+    def is_served(self) -> bool:
+        """Its owner accepts."""
+        return self.owner is not None and self.owner.is_serving
+
+
+class Roster:
+    """All handles. ``generation`` is the one that new workers are forked from."""
+
+    def __init__(self, slots: int) -> None:
+        self.generation = 1
+        self.slots = [Slot(index) for index in range(slots)]
+        self.workers: dict[int, WorkerHandle] = {}
+        self.forkservers: dict[int, ForkserverHandle] = {}
+        self._last_worker = 0
+        self._last_generation = 0
+
+    def next_worker(self) -> int:
+        """Give out the serial number of a new life."""
+        self._last_worker += 1
+        return self._last_worker
+
+    def next_generation(self) -> int:
+        """Give out the number of a new load of the code."""
+        self._last_generation += 1
+        return self._last_generation
+
+    def was_given_out(self, worker: int) -> bool:
+        """Whether this serial number was ever given out."""
+        return 0 < worker <= self._last_worker
+
+    def handles(self) -> list[WorkerHandle | ForkserverHandle]:
+        """Every process that is not gone."""
+        return [*self.forkservers.values(), *self.workers.values()]
+
+    def active(self) -> Iterator[Slot]:
+        """Slots that want a worker, lowest first."""
+        return (slot for slot in self.slots if not slot.is_parked)
+
+    def serving(self) -> Iterator[WorkerHandle]:
+        """Owners that accept from their slots, lowest slot first."""
+        for slot in self.slots:
+            if slot.owner is not None and slot.owner.is_serving:
+                yield slot.owner
+
+    def is_replacing(self) -> bool:
+        """Whether some slot has a successor on its way."""
+        return any(slot.successor is not None for slot in self.slots)
+
+    def can_fork(self, generation: int) -> bool:
+        """Whether this generation's forkserver is ready."""
+        forkserver = self.forkservers.get(generation)
+        return forkserver is not None and forkserver.is_serving
+
+    def vacate(self, handle: WorkerHandle) -> None:
+        """Take a worker that is no longer wanted from its slot.
+
+        A successor moves up when it was the owner.
+        """
+        slot = self.slots[handle.slot]
+        if slot.owner is handle:
+            slot.owner, slot.successor = slot.successor, None
+        elif slot.successor is handle:
+            slot.successor = None

@@ -1,0 +1,123 @@
+"""What ``status`` shows: frozen views of the roster, taken on request.
+
+May import: the words of the fleet, the roster, the rollout's phase.
+"""
+
+from dataclasses import dataclass
+
+from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker that lives, also one that only drains.
+
+    Attributes:
+        state: A value of ``worker_state.State``.
+        age_s: Since its spawn.
+    """
+
+    worker: int
+    slot: int
+    generation: int
+    pid: int | None
+    state: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """One slot.
+
+    Attributes:
+        owner: Its wanted worker, None while there is none.
+        successor: Boots to take the owner's place.
+        adopted_by: Serial number of the worker that covers for the owner.
+        weight: Of 100; its share of new connections; 0: none.
+        failures: In a row; 0 when all is well.
+        retry_in_s: Backoff left before the next spawn.
+    """
+
+    index: int
+    is_parked: bool
+    owner: WorkerView | None
+    successor: WorkerView | None
+    adopted_by: int | None
+    weight: int
+    failures: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole fleet at one moment.
+
+    Attributes:
+        generation: The one that new workers are forked from.
+        target: The one that a running reload spreads; None without a reload.
+        forkservers: Generation and state of each that lives.
+    """
+
+    generation: int
+    phase: Phase
+    target: int | None
+    has_served: bool
+    is_stopping: bool
+    slots: tuple[SlotView, ...]
+    workers: tuple[WorkerView, ...]
+    forkservers: tuple[tuple[int, str], ...]
+
+
+def take_snapshot(
+    roster: Roster,
+    rollout: Rollout,
+    weights: tuple[int, ...],
+    now: float,
+    *,
+    has_served: bool,
+    is_stopping: bool,
+) -> Snapshot:
+    """View everything as it is now.
+
+    Args:
+        weights: As last steered; shorter than the slots when never steered.
+        now: Steady time.
+    """
+    padded = weights + (0,) * (len(roster.slots) - len(weights))
+    return Snapshot(
+        generation=roster.generation,
+        phase=rollout.phase,
+        target=None if rollout.phase is Phase.IDLE else rollout.target,
+        has_served=has_served,
+        is_stopping=is_stopping,
+        slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),
+        workers=tuple(_view_worker(w, now) for w in roster.workers.values()),
+        forkservers=tuple(
+            (f.generation, f.state.value) for f in roster.forkservers.values()
+        ),
+    )
+
+
+def _view_slot(slot: Slot, weight: int, now: float) -> SlotView:
+    return SlotView(
+        index=slot.index,
+        is_parked=slot.is_parked,
+        owner=None if slot.owner is None else _view_worker(slot.owner, now),
+        successor=None if slot.successor is None else _view_worker(slot.successor, now),
+        adopted_by=None if slot.adopter is None else slot.adopter.worker,
+        weight=weight,
+        failures=slot.backoff.failures,
+        retry_in_s=max(0.0, slot.backoff.next_at - now),
+    )
+
+
+def _view_worker(handle: WorkerHandle, now: float) -> WorkerView:
+    return WorkerView(
+        worker=handle.worker,
+        slot=handle.slot,
+        generation=handle.generation,
+        pid=handle.pid,
+        state=handle.state.value,
+        age_s=now - handle.spawned_at,
+    )

@@ -1,0 +1,66 @@
+"""What one call of ``plan`` carries from duty to duty.
+
+May import: the words of the fleet, the roster, the policy.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from blazeio_supervisor.fleet.actions import Action, Report
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import ForkserverHandle, Roster, WorkerHandle
+
+
+@dataclass(slots=True)
+class Failure:
+    """A process that was wanted has failed: it died, or was late and is ended.
+
+    Attributes:
+        who: Its handle.
+        reason: Why, in words.
+        status: Its exit status; None when it was late.
+        was_serving: It had got so far.
+        is_forgiven: The rollout answers for it, not the slot's backoff.
+    """
+
+    who: WorkerHandle | ForkserverHandle
+    reason: str
+    status: int | None = None
+    was_serving: bool = False
+    is_forgiven: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn: what is known, and what the duties want done.
+
+    Attributes:
+        now: Steady time, seconds.
+        clock_now: The clock's reading, only to be compared with ``Beat.at``.
+        is_void: The master itself was late: nobody is judged in this turn.
+        due_at: The earliest time at which a duty must look again.
+    """
+
+    now: float
+    clock_now: float
+    is_void: bool
+    policy: Policy
+    roster: Roster
+    rng: Random
+    facts: tuple[Fact, ...] = ()
+    actions: list[Action] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    due_at: float = float("inf")
+
+    def act(self, action: Action) -> None:
+        """Have the master do this."""
+        self.actions.append(action)
+
+    def report(self, event: str, text: str, level: str = "INFO") -> None:
+        """Tell the operator."""
+        self.actions.append(Report(event, text, level))
+
+    def wake(self, at: float) -> None:
+        """Have the next turn no later than this."""
+        self.due_at = min(self.due_at, at)

@@ -1,0 +1,187 @@
+"""The life of one process as a table: what it is, keyed with what happens.
+
+After s6-supervise: what is *wanted* of a process is apart from what it *is*. A
+wanted one (``WANTED``) boots or serves; any other is on its way out and can
+never become wanted again, since a worker's life is never reused. Forkservers
+live by the same table: they boot (import) and serve (fork).
+
+The table is total: each event in each state has its entry, even when the
+answer is to ignore it, because messages come late and twice. No ``End`` can be
+sent twice, since each one leads to a state that does not send it.
+
+May import: the actions.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from blazeio_supervisor.fleet.actions import Ending
+
+
+class State(StrEnum):
+    """What the process is, as far as the master knows."""
+
+    SPAWNING = "spawning"  # asked for; no pid yet
+    CANCELLED = "cancelled"  # asked for, no longer wanted; no pid yet
+    BOOTING = "booting"  # has a pid, is not ready
+    STANDBY = "standby"  # a canary: ready, not yet admitted to its slot
+    SERVING = "serving"
+    DRAINING = "draining"
+    TERMINATING = "terminating"  # was sent TERM
+    KILLING = "killing"  # was sent KILL
+    GONE = "gone"  # reaped, or given up before it had a pid
+
+
+class Event(StrEnum):
+    """What happens to it: told to us, ordered by us, or by time alone."""
+
+    FORKED = "forked"
+    READY = "ready"
+    STOOD_BY = "stood_by"  # ready, said by a canary
+    ADMITTED = "admitted"
+    DRAIN = "drain"
+    TERM = "term"
+    KILL = "kill"
+    OVERDUE = "overdue"  # the deadline of its state has passed
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next state, and what must be sent to the process to get there."""
+
+    state: State
+    send: Ending | None = None
+
+
+WANTED = frozenset({State.SPAWNING, State.BOOTING, State.STANDBY, State.SERVING})
+HAS_NO_PID = frozenset({State.SPAWNING, State.CANCELLED})
+FAILING = frozenset({Event.EXITED, Event.OVERDUE})  # for a wanted one
+
+_DRAIN = Step(State.DRAINING, Ending.DRAIN)
+_TERM = Step(State.TERMINATING, Ending.TERM)
+_KILL = Step(State.KILLING, Ending.KILL)
+_GONE = Step(State.GONE)
+
+
+def _stay(state: State, *events: Event) -> dict[Event, Step]:
+    return dict.fromkeys(events, Step(state))
+
+
+_ROWS: dict[State, dict[Event, Step]] = {
+    State.SPAWNING: {
+        Event.FORKED: Step(State.BOOTING),
+        Event.READY: Step(State.SERVING),  # it overtook the forkserver's word
+        Event.STOOD_BY: Step(State.STANDBY),
+        # Nothing can be sent to a process that may not exist yet.
+        Event.DRAIN: Step(State.CANCELLED),
+        Event.TERM: Step(State.CANCELLED),
+        Event.KILL: Step(State.CANCELLED),
+        Event.OVERDUE: _GONE,
+        Event.EXITED: _GONE,
+        **_stay(State.SPAWNING, Event.ADMITTED),
+    },
+    State.CANCELLED: {
+        Event.FORKED: _TERM,
+        Event.READY: _DRAIN,
+        Event.STOOD_BY: _DRAIN,
+        Event.OVERDUE: _GONE,
+        Event.EXITED: _GONE,
+        **_stay(State.CANCELLED, Event.ADMITTED, Event.DRAIN, Event.TERM, Event.KILL),
+    },
+    State.BOOTING: {
+        Event.READY: Step(State.SERVING),
+        Event.STOOD_BY: Step(State.STANDBY),
+        Event.DRAIN: _TERM,  # it does not listen to its channel while it boots
+        Event.TERM: _TERM,
+        Event.KILL: _KILL,
+        Event.OVERDUE: _TERM,
+        Event.EXITED: _GONE,
+        **_stay(State.BOOTING, Event.FORKED, Event.ADMITTED),
+    },
+    State.STANDBY: {
+        Event.ADMITTED: Step(State.SERVING),
+        Event.DRAIN: _DRAIN,
+        Event.TERM: _TERM,
+        Event.KILL: _KILL,
+        Event.EXITED: _GONE,
+        **_stay(
+            State.STANDBY, Event.FORKED, Event.READY, Event.STOOD_BY, Event.OVERDUE
+        ),
+    },
+    State.SERVING: {
+        Event.DRAIN: _DRAIN,
+        Event.TERM: _TERM,
+        Event.KILL: _KILL,
+        Event.EXITED: _GONE,
+        **_stay(
+            State.SERVING,
+            Event.FORKED,
+            Event.READY,
+            Event.STOOD_BY,
+            Event.ADMITTED,
+            Event.OVERDUE,
+        ),
+    },
+    State.DRAINING: {
+        Event.TERM: _TERM,
+        Event.KILL: _KILL,
+        Event.OVERDUE: _TERM,
+        Event.EXITED: _GONE,
+        **_stay(
+            State.DRAINING,
+            Event.FORKED,
+            Event.READY,
+            Event.STOOD_BY,
+            Event.ADMITTED,
+            Event.DRAIN,
+        ),
+    },
+    State.TERMINATING: {
+        Event.KILL: _KILL,
+        Event.OVERDUE: _KILL,
+        Event.EXITED: _GONE,
+        **_stay(
+            State.TERMINATING,
+            Event.FORKED,
+            Event.READY,
+            Event.STOOD_BY,
+            Event.ADMITTED,
+            Event.DRAIN,
+            Event.TERM,
+        ),
+    },
+    State.KILLING: {
+        Event.EXITED: _GONE,
+        **_stay(
+            State.KILLING,
+            Event.FORKED,
+            Event.READY,
+            Event.STOOD_BY,
+            Event.ADMITTED,
+            Event.DRAIN,
+            Event.TERM,
+            Event.KILL,
+            Event.OVERDUE,
+        ),
+    },
+    State.GONE: {
+        # The answer to a Spawn that was given up on: it is not ours to keep.
+        Event.FORKED: _KILL,
+        **_stay(
+            State.GONE,
+            Event.READY,
+            Event.STOOD_BY,
+            Event.ADMITTED,
+            Event.DRAIN,
+            Event.TERM,
+            Event.KILL,
+            Event.OVERDUE,
+            Event.EXITED,
+        ),
+    },
+}
+
+TABLE: dict[tuple[State, Event], Step] = {
+    (state, event): step for state, row in _ROWS.items() for event, step in row.items()
+}

@@ -1,0 +1,102 @@
+from blazeio_supervisor.fleet.actions import End, Ending, Spawn, StopForkserver
+from blazeio_supervisor.fleet.facts import (
+    ForkserverReady,
+    ScaleAsked,
+    StartAsked,
+    WorkerForked,
+)
+from tests.supervisor.fleet.driver import Driver, events, one, only
+
+
+def test_drain_becomes_term_then_kill() -> None:
+    driver = Driver(slots=2).start()
+    assert End(2, Ending.DRAIN) in driver.tell(ScaleAsked(1))
+    assert only(End, driver.wait(29.9)) == []
+    assert only(End, driver.wait(0.2)) == [End(2, Ending.TERM)]
+    assert only(End, driver.wait(4.8)) == []
+    assert only(End, driver.wait(0.2)) == [End(2, Ending.KILL)]
+    assert only(End, driver.wait(600)) == []
+
+
+def test_a_drain_that_ends_in_time_needs_no_more() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(1))
+    driver.exit(2)
+    assert only(End, driver.wait(60)) == []
+
+
+def test_a_respawn_that_never_gets_ready_is_ended_and_tried_again() -> None:
+    driver = Driver(slots=2).start()
+    spawn = one(Spawn, driver.exit(2, 1))
+    driver.fork(spawn.worker)
+    actions = driver.wait(60)
+    assert End(spawn.worker, Ending.TERM) in actions
+    assert only(Spawn, driver.wait(0.5))[0].slot == 1
+
+
+def test_after_a_suspend_nobody_is_ended_in_the_first_turn() -> None:
+    driver = Driver(slots=2).start()
+    spawn = one(Spawn, driver.exit(2, 1))
+    driver.fork(spawn.worker)
+    driver.wait(59.5)
+    assert only(End, driver.sleep_through(600)) == []
+    assert only(End, driver.get_ready(spawn.worker)) == []
+    assert only(End, driver.wait(60)) == []
+
+
+def test_a_suspend_only_puts_the_deadline_off() -> None:
+    driver = Driver(slots=2).start()
+    driver.fork(one(Spawn, driver.exit(2, 1)).worker)
+    driver.wait(59.5)
+    driver.sleep_through(600)
+    assert only(End, driver.wait(2)) == [End(3, Ending.TERM)]
+
+
+def test_forkserver_that_no_longer_forks_is_killed_and_replaced() -> None:
+    driver = Driver(slots=2).start()
+    driver.exit(2, 1)
+    actions = driver.wait(60)
+    assert StopForkserver(1, Ending.KILL) in actions
+    assert "reloading" in events(driver.exit_forkserver(1, -9))
+
+
+def test_fork_answered_after_it_was_given_up_on_is_killed() -> None:
+    driver = Driver(slots=2).start()
+    spawn = one(Spawn, driver.exit(2, 1))
+    driver.wait(60)
+    late = WorkerForked(spawn.worker, 77)
+    assert only(End, driver.tell(late)) == [End(spawn.worker, Ending.KILL)]
+
+
+def test_fork_of_a_worker_never_asked_for_is_ignored() -> None:
+    assert only(End, Driver().start().tell(WorkerForked(99, 77))) == []
+
+
+def test_cancelled_fork_that_is_never_answered_ends_the_forkserver_too() -> None:
+    driver = Driver(slots=2).start()
+    driver.exit(2, 1)
+    driver.tell(ScaleAsked(1))
+    assert StopForkserver(1, Ending.KILL) in driver.wait(60)
+
+
+def test_cancelled_fork_is_ended_as_soon_as_it_has_a_pid() -> None:
+    driver = Driver(slots=2)
+    driver.tell(StartAsked())
+    driver.tell(ForkserverReady(1))
+    driver.serve(1)
+    assert only(End, driver.tell(ScaleAsked(1))) == []
+    assert only(End, driver.fork(2)) == [End(2, Ending.TERM)]
+
+
+def test_next_deadline_is_never_more_than_a_tick_away() -> None:
+    driver = Driver().start()
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert due - driver.now <= driver.policy.tick_every_s
+
+
+def test_import_of_a_reload_that_never_ends_is_stopped() -> None:
+    driver = Driver(slots=1).start()
+    driver.reload()
+    assert StopForkserver(2, Ending.TERM) in driver.wait(60)
+    assert StopForkserver(2, Ending.KILL) in driver.wait(6)

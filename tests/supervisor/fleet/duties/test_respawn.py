@@ -1,0 +1,96 @@
+from blazeio_supervisor.fleet.actions import Report, Spawn
+from tests.supervisor.fleet.driver import Driver, events, one, only
+
+
+def die(driver: Driver, slot: int = 0) -> list[Spawn]:
+    """Let the slot's worker die; serve its successor when it comes at once."""
+    owner = driver.owners[slot]
+    assert owner is not None
+    return only(Spawn, driver.exit(owner, 1, "boom"))
+
+
+def test_first_death_is_respawned_at_once_in_its_slot() -> None:
+    driver = Driver(slots=2).start()
+    assert die(driver, slot=1) == [Spawn(3, 1, 1)]
+
+
+def test_second_death_in_a_row_waits() -> None:
+    driver = Driver(slots=2, backoff_jitter=0.0).start()
+    for spawn in die(driver):
+        driver.serve(spawn.worker)
+    assert die(driver) == []
+    assert only(Spawn, driver.wait(0.24)) == []
+    assert one(Spawn, driver.wait(0.02)).slot == 0
+
+
+def test_death_of_a_stable_worker_is_a_first_one_again() -> None:
+    driver = Driver(slots=2).start()
+    for spawn in die(driver):
+        driver.serve(spawn.worker)
+    driver.wait(10)
+    assert len(die(driver)) == 1
+
+
+def test_stable_worker_clears_the_slots_failures() -> None:
+    driver = Driver(slots=2).start()
+    for spawn in die(driver):
+        driver.serve(spawn.worker)
+    assert driver.slot(0).failures == 1
+    driver.wait(11.1)
+    assert driver.slot(0).failures == 0
+
+
+def test_death_just_when_stable_resets_too() -> None:
+    driver = Driver(slots=2, tick_every_s=50.0, stable_after_s=0.0).start()
+    for spawn in die(driver):
+        driver.serve(spawn.worker)
+    assert len(die(driver)) == 1
+
+
+def crash(driver: Driver, times: int) -> None:
+    for _ in range(times):
+        owner = driver.owners[0]
+        if owner is None:
+            owner = only(Spawn, driver.wait(40))[0].worker
+        driver.fork(owner)
+        driver.exit(owner, 1, "boom")
+
+
+def test_crash_loop_is_reported_once_with_its_reason() -> None:
+    driver = Driver(slots=2).start()
+    crash(driver, 12)
+    found = [r for r in only(Report, driver.log) if r.event == "crash_loop"]
+    assert len(found) == 1
+    assert found[0].level == "ERROR"
+    assert "3 in a row: exit code 1: boom" in found[0].text
+
+
+def test_crash_loop_never_gives_up() -> None:
+    driver = Driver(slots=1).start()
+    crash(driver, 30)
+    assert len(only(Spawn, driver.wait(40))) == 1
+
+
+def test_backoff_of_one_slot_leaves_the_others_alone() -> None:
+    driver = Driver(slots=2).start()
+    crash(driver, 5)
+    assert len(die(driver, slot=1)) == 1
+
+
+def test_each_death_is_reported_with_what_comes_next() -> None:
+    driver = Driver(slots=2).start()
+    owner = driver.owners[0]
+    assert owner is not None
+    actions = driver.exit(owner, -11)
+    assert events(actions) == ["worker_failed"]
+    text = one(Report, actions).text
+    expected = "failed: killed by SIGSEGV; next try at once"
+    assert text == f"worker=1 slot=0 gen=1 pid=1001 {expected}"
+
+
+def test_snapshot_tells_the_backoff() -> None:
+    driver = Driver(slots=2, backoff_jitter=0.0).start()
+    crash(driver, 4)
+    slot = driver.slot(0)
+    assert (slot.failures, slot.owner) == (4, None)
+    assert 0.9 < slot.retry_in_s <= 1.0

@@ -1,0 +1,436 @@
+import pytest
+
+from blazeio_supervisor.fleet.actions import (
+    Admit,
+    CheckHealth,
+    End,
+    Ending,
+    ReloadEnded,
+    Report,
+    Spawn,
+    StartForkserver,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.facts import (
+    ForkserverExited,
+    ForkserverReady,
+    HealthChecked,
+    ReloadAsked,
+)
+from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
+
+GATED = {"has_health_check": True}
+
+
+def fleet(slots: int = 2, **policy: object) -> Driver:
+    return Driver(slots, **policy).start()
+
+
+# The way forward
+
+
+def test_reload_starts_a_fresh_forkserver_and_touches_nothing() -> None:
+    assert deeds(fleet().reload()) == [StartForkserver(2)]
+
+
+def test_canary_boots_in_slot_0_beside_its_old_worker() -> None:
+    driver = fleet()
+    driver.reload()
+    assert driver.load(2) == Spawn(3, 0, 2)
+
+
+def test_no_old_worker_is_touched_before_the_canary_has_held() -> None:
+    driver = fleet()
+    driver.reload()
+    driver.load(2)
+    actions = driver.serve(3) + driver.wait(1.9)
+    assert only(End, actions) == []
+    assert End(1, Ending.DRAIN) in driver.wait(0.2)
+
+
+def test_all_slots_are_replaced_then_held_then_the_old_forkserver_stops() -> None:
+    driver = fleet(slots=3)
+    driver.reload_until_holding(ticket=8)
+    assert driver.generations == [2, 2, 2]
+    assert only(ReloadEnded, driver.wait(1.9)) == []
+    actions = driver.wait(0.2)
+    assert deeds(actions) == [StopForkserver(1), ReloadEnded(8, True)]
+    assert events(actions) == ["reloaded"]
+    assert driver.phase == "idle"
+
+
+def test_reload_after_reload_counts_generations_on() -> None:
+    driver = fleet(slots=1)
+    driver.reload_until_holding()
+    driver.wait(2.1)
+    driver.exit_forkserver(1)
+    assert StartForkserver(3) in driver.reload()
+
+
+def test_next_reload_waits_until_the_last_forkserver_is_gone() -> None:
+    driver = fleet(slots=1)
+    driver.reload_until_holding()
+    driver.wait(2.1)
+    assert only(StartForkserver, driver.reload(2)) == []
+    assert driver.exit_forkserver(1) == [StartForkserver(3)]
+
+
+def test_dead_slot_gets_the_old_code_while_the_canary_is_tried() -> None:
+    driver = fleet()
+    driver.reload()
+    driver.load(2)
+    assert one(Spawn, driver.exit(2, 1)).generation == 1
+
+
+def test_dead_slot_gets_the_new_code_while_rolling() -> None:
+    driver = fleet(slots=3)
+    driver.reload_until_rolling()
+    assert one(Spawn, driver.exit(3, 1)) == Spawn(6, 2, 2)
+
+
+def test_old_code_that_still_boots_is_ended_when_rolling_begins() -> None:
+    driver = fleet()
+    driver.reload()
+    canary = driver.load(2)
+    booting = one(Spawn, driver.exit(2, 1))
+    driver.fork(booting.worker)
+    driver.serve(canary.worker)
+    actions = driver.wait(2.1)
+    assert End(booting.worker, Ending.TERM) in actions
+    assert only(Spawn, actions)[-1].generation == 2
+
+
+def test_canary_of_a_fleet_where_nothing_serves_is_not_held() -> None:
+    driver = fleet(slots=1)
+    driver.reload()
+    canary = driver.load(2)
+    driver.fork(canary.worker)
+    driver.exit(1, 1)
+    driver.get_ready(canary.worker)
+    assert driver.phase == "holding"
+
+
+# The health check
+
+
+def test_canary_is_admitted_when_healthy() -> None:
+    driver = fleet(**GATED)
+    driver.reload()
+    assert driver.load(2) == Spawn(3, 0, 2, is_canary=True)
+    assert driver.serve(3) == [CheckHealth(3)]
+    assert driver.tell(HealthChecked(3, True)) == [Admit(3)]
+    assert End(1, Ending.DRAIN) in driver.wait(2.1)
+
+
+def test_unhealthy_canary_is_ended_with_its_reason() -> None:
+    driver = fleet(**GATED)
+    driver.reload(ticket=3)
+    driver.load(2)
+    driver.serve(3)
+    actions = driver.tell(HealthChecked(3, False, "status 500"))
+    assert deeds(actions)[:2] == [End(3, Ending.DRAIN), StopForkserver(2)]
+    ended = one(ReloadEnded, actions)
+    assert not ended.is_ok
+    assert ended.reason.endswith("unhealthy: status 500")
+
+
+def test_health_answer_of_another_worker_is_ignored() -> None:
+    driver = fleet(**GATED)
+    driver.reload()
+    driver.load(2)
+    driver.serve(3)
+    assert driver.tell(HealthChecked(2, False, "status 500")) == []
+
+
+def test_health_path_that_never_answers_fails_the_reload() -> None:
+    driver = fleet(**GATED)
+    driver.reload()
+    driver.load(2)
+    driver.serve(3)
+    ended = one(ReloadEnded, driver.wait(10.1))
+    assert ended.reason == "no answer from the health path"
+
+
+# What fails before any old worker was touched
+
+
+def failed_import(driver: Driver) -> list[object]:
+    return [*driver.tell(ForkserverExited(2, 1, "SyntaxError: bad"))]
+
+
+def failed_canary_boot(driver: Driver) -> list[object]:
+    driver.load(2)
+    driver.fork(3)
+    return [*driver.exit(3, 3, "on_start raised")]
+
+
+def failed_canary_hold(driver: Driver) -> list[object]:
+    driver.load(2)
+    driver.serve(3)
+    return [*driver.wait(1.0), *driver.exit(3, -11)]
+
+
+def canary_never_ready(driver: Driver) -> list[object]:
+    driver.load(2)
+    driver.fork(3)
+    return [*driver.wait(60.1)]
+
+
+def import_never_ends(driver: Driver) -> list[object]:
+    return [*driver.wait(60.1)]
+
+
+def dead_forkserver_after_import(driver: Driver) -> list[object]:
+    driver.load(2)
+    return [*driver.exit_forkserver(2, -9)]
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"),
+    [
+        (failed_import, "forkserver gen=2: exit code 1: SyntaxError: bad"),
+        (failed_canary_boot, "the app failed to start: on_start raised"),
+        (failed_canary_hold, "killed by SIGSEGV"),
+        (canary_never_ready, "not ready within 60 s"),
+        (import_never_ends, "not ready within 60 s"),
+        (dead_forkserver_after_import, "forkserver gen=2: killed by SIGKILL"),
+    ],
+)
+def test_failure_of_the_canary_leaves_every_old_worker_untouched(
+    fail: object, reason: str
+) -> None:
+    driver = fleet()
+    driver.reload(ticket=6)
+    assert callable(fail)
+    actions = fail(driver)
+    ended = one(ReloadEnded, actions)
+    assert (ended.ticket, ended.is_ok) == (6, False)
+    assert ended.reason.endswith(reason)
+    assert driver.owners == [1, 2]
+    assert not [end for end in only(End, driver.log) if end.worker in {1, 2}]
+    assert driver.slot(0).failures == 0
+
+
+def test_failed_reload_stops_the_new_forkserver() -> None:
+    driver = fleet()
+    driver.reload()
+    driver.load(2)
+    driver.fork(3)
+    assert StopForkserver(2) in driver.exit(3, 3)
+
+
+def test_canary_failure_is_reported_and_not_held_against_the_slot() -> None:
+    driver = fleet()
+    driver.reload()
+    failed_canary_boot(driver)
+    failed = [r for r in only(Report, driver.log) if r.event == "worker_failed"]
+    assert failed[0].text.endswith("; the reload answers for it")
+
+
+# What fails later: all the way back
+
+
+def rolled_to_slot_1(**policy: object) -> Driver:
+    """Slots 0 and 1 are new (workers 4, 5), slot 2 is old, its successor boots."""
+    driver = fleet(slots=3, **policy)
+    driver.reload(ticket=2)
+    driver.serve(driver.load(2).worker)
+    driver.wait(2.1)
+    driver.serve(5)
+    return driver
+
+
+def test_failed_successor_brings_every_slot_back() -> None:
+    driver = rolled_to_slot_1()
+    driver.fork(6)
+    actions = driver.exit(6, 3, "out of licences")
+    assert one(StopForkserver, actions).generation == 2
+    assert one(Spawn, actions) == Spawn(7, 0, 1)
+    driver.roll(actions)
+    assert driver.generations == [1, 1, 1]
+    ended = one(ReloadEnded, driver.log)
+    assert not ended.is_ok
+    assert ended.reason.endswith("out of licences; rolled back")
+    assert driver.owners[2] == 3
+
+
+def test_rollback_never_drains_before_the_old_code_serves_again() -> None:
+    driver = rolled_to_slot_1()
+    driver.fork(6)
+    driver.exit(6, 3)
+    assert only(End, driver.fork(7)) == []
+    assert only(End, driver.get_ready(7)) == [End(4, Ending.DRAIN)]
+
+
+def test_rollback_ends_the_successor_that_boots() -> None:
+    driver = rolled_to_slot_1()
+    driver.fork(6)
+    assert End(6, Ending.TERM) in driver.exit(5, 1)
+    assert driver.generations[1] == 1
+
+
+def test_worker_that_dies_while_held_brings_every_slot_back() -> None:
+    driver = fleet(slots=2)
+    driver.reload_until_holding()
+    driver.wait(1.0)
+    actions = driver.exit(4, -11)
+    spawns = only(Spawn, actions)
+    assert [(s.slot, s.generation) for s in spawns] == [(0, 1), (1, 1)]
+    driver.roll(actions)
+    assert driver.generations == [1, 1]
+    assert not one(ReloadEnded, driver.log).is_ok
+
+
+def test_new_forkserver_that_dies_while_rolling_brings_every_slot_back() -> None:
+    driver = rolled_to_slot_1()
+    driver.roll(driver.exit_forkserver(2, -9))
+    assert driver.generations == [1, 1, 1]
+
+
+def test_reload_that_takes_too_long_is_rolled_back() -> None:
+    driver = fleet(slots=2, rollout_timeout_s=30.0)
+    driver.reload_until_rolling()
+    actions = driver.wait(30)
+    assert "rolling_back" in events(actions)
+    driver.roll(actions)
+    assert one(ReloadEnded, driver.log).reason == "not done within 30 s; rolled back"
+
+
+def test_reload_whose_import_takes_longer_than_the_whole_may_is_ended() -> None:
+    driver = fleet(rollout_timeout_s=5.0)
+    driver.reload()
+    assert one(ReloadEnded, driver.wait(5.1)).reason == "not done within 5 s"
+
+
+def test_without_the_old_forkserver_there_is_no_way_back() -> None:
+    driver = rolled_to_slot_1()
+    driver.exit_forkserver(1, -9)
+    driver.fork(6)
+    actions = driver.exit(6, 3)
+    reason = one(ReloadEnded, actions).reason
+    assert reason.endswith("no way back: the old forkserver is gone")
+    driver.roll(actions)
+    assert driver.generations == [2, 2, 2]
+
+
+def test_old_forkserver_that_dies_on_the_way_back_ends_the_reload() -> None:
+    driver = rolled_to_slot_1()
+    driver.fork(6)
+    driver.exit(6, 3, "boom")
+    actions = driver.exit_forkserver(1, -9)
+    reason = one(ReloadEnded, actions).reason
+    assert "boom; the way back: forkserver gen=1: killed by SIGKILL" in reason
+    assert "reloading" in events(actions)
+    assert driver.exit_forkserver(2) == [StartForkserver(3)]
+
+
+def test_rollback_that_takes_too_long_answers_and_goes_on() -> None:
+    driver = rolled_to_slot_1(rollout_timeout_s=40.0)
+    driver.fork(6)
+    spawn = one(Spawn, driver.exit(6, 3))
+    driver.exit_forkserver(2)
+    reason = one(ReloadEnded, driver.wait(41)).reason
+    assert reason.endswith("the way back: not done within 40 s")
+    driver.roll([spawn])
+    assert driver.generations == [1, 1, 1]
+
+
+# Asked again
+
+
+def test_second_reload_supersedes_before_the_canary_is_ready() -> None:
+    driver = fleet()
+    driver.reload(ticket=1)
+    driver.load(2)
+    driver.fork(3)
+    actions = driver.reload(ticket=2)
+    assert ReloadEnded(1, False, "superseded") in actions
+    assert End(3, Ending.TERM) in actions
+    assert driver.exit_forkserver(2) == [StartForkserver(3)]
+
+
+def test_second_reload_supersedes_the_import_too() -> None:
+    driver = fleet()
+    driver.reload(ticket=1)
+    actions = driver.reload(ticket=2)
+    assert StopForkserver(2, Ending.TERM) in actions
+    assert driver.phase == "importing"
+
+
+def test_superseded_before_its_forkserver_was_started() -> None:
+    driver = fleet(slots=1)
+    for ticket in (1, 2, 3):
+        driver.reload(ticket)
+    ended = [e.ticket for e in only(ReloadEnded, driver.log)]
+    assert ended == [1, 2]
+    assert driver.exit_forkserver(2) == [StartForkserver(4)]
+
+
+def test_reloads_asked_later_wait_and_become_one() -> None:
+    driver = fleet(slots=1)
+    driver.reload_until_holding(ticket=1)
+    driver.reload(ticket=2)
+    driver.reload(ticket=3)
+    actions = driver.wait(2.1)
+    assert [e.ticket for e in only(ReloadEnded, actions)] == [1]
+    driver.exit_forkserver(1)
+    driver.serve(driver.load(3).worker)
+    ended = only(ReloadEnded, driver.wait(5))
+    assert ended == [ReloadEnded(2, True), ReloadEnded(3, True)]
+
+
+def test_reload_waits_once_the_canary_is_ready() -> None:
+    driver = fleet()
+    driver.reload(ticket=1)
+    driver.serve(driver.load(2).worker)
+    assert driver.reload(ticket=2) == []
+
+
+def test_reloads_asked_in_one_turn_share_one() -> None:
+    driver = fleet()
+    actions = driver.tell(ReloadAsked(1), ReloadAsked(2))
+    assert deeds(actions) == [StartForkserver(2)]
+
+
+# A forkserver that dies unasked
+
+
+def test_forkserver_that_dies_is_replaced_through_a_canary() -> None:
+    driver = fleet()
+    assert driver.exit_forkserver(1, -9)[-1] == StartForkserver(2)
+    driver.serve(driver.load(2).worker)
+    driver.roll(driver.wait(2.1))
+    driver.wait(2.1)
+    assert (driver.generations, driver.phase) == ([2, 2], "idle")
+    assert only(ReloadEnded, driver.log) == []
+
+
+def test_dead_slot_waits_for_the_new_forkserver() -> None:
+    driver = fleet()
+    driver.exit_forkserver(1, -9)
+    assert only(Spawn, driver.exit(2, 1)) == []
+    canary = driver.load(2)
+    driver.serve(canary.worker)
+    assert only(Spawn, driver.wait(2.1))[0].generation == 2
+
+
+def test_replacement_of_a_dead_forkserver_backs_off_when_it_fails() -> None:
+    driver = fleet(backoff_jitter=0.0)
+    driver.exit_forkserver(1, -9)
+    assert StartForkserver(3) in driver.exit_forkserver(2, 1)
+    assert only(StartForkserver, driver.exit_forkserver(3, 1)) == []
+    assert only(StartForkserver, driver.wait(0.24)) == []
+    assert only(StartForkserver, driver.wait(0.02)) == [StartForkserver(4)]
+
+
+def test_reload_asked_meanwhile_does_not_wait_for_the_backoff() -> None:
+    driver = fleet(backoff_jitter=0.0)
+    driver.exit_forkserver(1, -9)
+    driver.exit_forkserver(2, 1)
+    driver.exit_forkserver(3, 1)
+    assert StartForkserver(4) in driver.reload()
+
+
+def test_late_words_of_an_unknown_forkserver_are_ignored() -> None:
+    driver = fleet()
+    assert driver.tell(ForkserverReady(9), ForkserverExited(9, 0)) == []

@@ -1,0 +1,97 @@
+from blazeio_supervisor.fleet.actions import End, Ending, OpenSlot, Spawn
+from blazeio_supervisor.fleet.facts import ForkserverReady, ScaleAsked, StartAsked
+from tests.supervisor.fleet.driver import Driver, deeds, events, only
+
+
+def test_scaling_up_opens_slots_and_forks() -> None:
+    driver = Driver(slots=1).start()
+    actions = driver.tell(ScaleAsked(3))
+    assert only(OpenSlot, actions) == [OpenSlot(1), OpenSlot(2)]
+    assert only(Spawn, actions) == [Spawn(2, 1, 1), Spawn(3, 2, 1)]
+
+
+def test_scaling_down_drains_the_highest_slots_and_parks_them() -> None:
+    driver = Driver(slots=3).start()
+    actions = driver.tell(ScaleAsked(1))
+    assert only(End, actions) == [End(3, Ending.DRAIN), End(2, Ending.DRAIN)]
+    assert [driver.slot(i).is_parked for i in range(3)] == [False, True, True]
+
+
+def test_scaling_up_wakes_a_parked_slot_before_it_opens_one() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(1))
+    actions = driver.tell(ScaleAsked(3))
+    assert only(OpenSlot, actions) == [OpenSlot(2)]
+    assert [spawn.slot for spawn in only(Spawn, actions)] == [1, 2]
+
+
+def test_one_more_and_one_less() -> None:
+    driver = Driver(slots=2).start()
+    assert [s.slot for s in only(Spawn, driver.tell(ScaleAsked(change=1)))] == [2]
+    driver.fork(3)
+    assert only(End, driver.tell(ScaleAsked(change=-1)))[0].worker == 3
+
+
+def test_one_slot_always_stays() -> None:
+    driver = Driver(slots=2).start()
+    actions = driver.tell(ScaleAsked(0))
+    assert only(End, actions) == [End(2, Ending.DRAIN)]
+    assert events(actions) == ["scale_limited", "scaled"]
+
+
+def test_more_than_the_limit_is_cut() -> None:
+    driver = Driver(slots=2, worker_limit=4).start()
+    driver.tell(ScaleAsked(100))
+    assert len(driver.owners) == 4
+
+
+def test_more_slots_than_the_limit_at_the_start_are_kept() -> None:
+    driver = Driver(slots=4, worker_limit=2).start()
+    assert deeds(driver.tell(ScaleAsked(9))) == []
+
+
+def test_same_count_changes_nothing() -> None:
+    assert Driver(slots=2).start().tell(ScaleAsked(2)) == []
+
+
+def test_booting_worker_of_a_parked_slot_is_ended() -> None:
+    driver = Driver(slots=2)
+    driver.tell(StartAsked())
+    driver.tell(ForkserverReady(1))
+    driver.serve(1)
+    driver.fork(2)
+    assert only(End, driver.tell(ScaleAsked(1))) == [End(2, Ending.TERM)]
+
+
+def test_scaling_before_the_start_opens_slots_only() -> None:
+    driver = Driver(slots=1)
+    assert deeds(driver.tell(ScaleAsked(2))) == [OpenSlot(1)]
+    driver.tell(StartAsked())
+    assert len(only(Spawn, driver.tell(ForkserverReady(1)))) == 2
+
+
+def test_scaled_up_slot_gets_the_old_code_while_the_canary_is_tried() -> None:
+    driver = Driver(slots=1).start()
+    driver.reload()
+    driver.load(2)
+    assert only(Spawn, driver.tell(ScaleAsked(2)))[0].generation == 1
+
+
+def test_scaled_up_slot_gets_the_new_code_while_rolling_and_is_waited_for() -> None:
+    driver = Driver(slots=2).start()
+    rolling = driver.reload_until_rolling()
+    spawn = only(Spawn, driver.tell(ScaleAsked(3)))[0]
+    assert spawn.generation == 2
+    driver.roll(rolling)
+    assert driver.phase == "rolling"
+    driver.serve(spawn.worker)
+    assert driver.phase == "holding"
+
+
+def test_parking_the_slot_that_is_being_replaced_ends_both_workers() -> None:
+    driver = Driver(slots=2).start()
+    successor = only(Spawn, driver.reload_until_rolling())[0]
+    driver.fork(successor.worker)
+    ends = only(End, driver.tell(ScaleAsked(1)))
+    assert ends == [End(successor.worker, Ending.TERM), End(2, Ending.DRAIN)]
+    assert driver.phase == "holding"

@@ -1,0 +1,129 @@
+from blazeio_supervisor.fleet.actions import (
+    End,
+    Ending,
+    Exit,
+    ReloadEnded,
+    Spawn,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.facts import (
+    ForkserverReady,
+    ReloadAsked,
+    StartAsked,
+    StopAsked,
+)
+from tests.supervisor.fleet.driver import Driver, deeds, events, only
+
+GENTLY = StopAsked()
+QUICKLY = StopAsked(is_quick=True)
+
+
+def test_everybody_drains_and_the_forkserver_stops() -> None:
+    driver = Driver(slots=2).start()
+    assert deeds(driver.tell(GENTLY)) == [
+        StopForkserver(1),
+        End(1, Ending.DRAIN),
+        End(2, Ending.DRAIN),
+    ]
+
+
+def test_exit_comes_only_when_all_are_gone() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(GENTLY)
+    assert driver.exit(1) + driver.exit_forkserver(1) == []
+    assert driver.exit(2) == [Exit(0)]
+
+
+def test_nothing_follows_the_exit() -> None:
+    driver = Driver(slots=1)
+    assert deeds(driver.tell(GENTLY)) == [Exit(0)]
+    assert driver.tell(ReloadAsked(1), StartAsked()) == []
+    assert driver.planner.next_deadline_at() is None
+
+
+def test_those_who_do_not_end_are_terminated_then_killed() -> None:
+    driver = Driver(slots=1).start()
+    driver.tell(GENTLY)
+    actions = driver.wait(36)
+    assert only(End, actions) == [End(1, Ending.TERM), End(1, Ending.KILL)]
+    endings = [stop.ending for stop in only(StopForkserver, actions)]
+    assert endings == [Ending.TERM, Ending.KILL]
+
+
+def test_quick_stop_shortens_the_grace_period() -> None:
+    driver = Driver(slots=1).start()
+    assert End(1, Ending.DRAIN) in driver.tell(QUICKLY)
+    actions = driver.wait(2.1)
+    assert only(End, actions) == [End(1, Ending.TERM), End(1, Ending.KILL)]
+
+
+def test_quick_stop_after_a_gentle_one_shortens_what_is_left() -> None:
+    driver = Driver(slots=1).start()
+    driver.tell(GENTLY)
+    driver.wait(10)
+    driver.tell(QUICKLY)
+    assert End(1, Ending.TERM) in driver.wait(1.1)
+
+
+def test_second_quick_stop_kills_at_once() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(QUICKLY)
+    actions = driver.tell(QUICKLY)
+    assert deeds(actions) == [
+        StopForkserver(1, Ending.KILL),
+        End(1, Ending.KILL),
+        End(2, Ending.KILL),
+    ]
+    assert events(actions) == ["killing"]
+
+
+def test_second_gentle_stop_changes_nothing() -> None:
+    driver = Driver(slots=1).start()
+    driver.tell(GENTLY)
+    assert driver.tell(GENTLY) == []
+
+
+def test_stop_in_the_middle_of_a_reload_wins() -> None:
+    driver = Driver(slots=2).start()
+    driver.reload(ticket=4)
+    canary = driver.load(2)
+    driver.fork(canary.worker)
+    actions = driver.tell(GENTLY)
+    assert ReloadEnded(4, False, "the service is stopping") in actions
+    assert End(canary.worker, Ending.TERM) in actions
+    assert {stop.generation for stop in only(StopForkserver, actions)} == {1, 2}
+
+
+def test_reload_asked_while_stopping_is_refused() -> None:
+    driver = Driver(slots=1).start()
+    driver.tell(GENTLY)
+    assert driver.reload(9) == [ReloadEnded(9, False, "the service is stopping")]
+
+
+def test_nobody_is_respawned_while_stopping() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(GENTLY)
+    assert only(Spawn, driver.exit(1, 1) + driver.wait(60)) == []
+
+
+def test_fork_asked_for_but_unanswered_ends_with_its_forkserver() -> None:
+    driver = Driver(slots=1)
+    driver.tell(StartAsked())
+    driver.tell(ForkserverReady(1))
+    driver.tell(GENTLY)
+    assert driver.exit_forkserver(1) == [Exit(0)]
+
+
+def test_fork_answered_while_stopping_is_ended() -> None:
+    driver = Driver(slots=1)
+    driver.tell(StartAsked())
+    driver.tell(ForkserverReady(1))
+    driver.tell(GENTLY)
+    assert driver.fork(1) == [End(1, Ending.TERM)]
+
+
+def test_stop_during_the_first_boot_exits_with_0() -> None:
+    driver = Driver(slots=1)
+    driver.tell(StartAsked())
+    driver.tell(GENTLY)
+    assert driver.exit_forkserver(1) == [Exit(0)]
