@@ -36,6 +36,12 @@ class Limits:
         high_water_bytes: Octets the transport holds before writers sleep.
         head_timeout_s: From the first octet (or the accept) to a whole head.
         keep_alive_timeout_s: How long an idle connection is kept.
+        progress_bytes_per_s: While content is due, and while our octets wait to
+            be read, at least this many must move per second ...
+        progress_window_s: ... over each such window; else 408, or a reset.
+        handler_timeout_s: How long a handler may take; then it is cancelled,
+            with everything it awaits, and 503 is answered if nothing was.
+            None: no bound.
         half_close_grace_s: How long a half-closed peer waits for the answer
             to begin.
         linger_timeout_s: How long, and ``linger_bytes`` how much, is read on
@@ -60,6 +66,9 @@ class Limits:
     high_water_bytes: int = 64 * KIB
     head_timeout_s: float = 10.0
     keep_alive_timeout_s: float = 15.0
+    progress_bytes_per_s: float = 240.0
+    progress_window_s: float = 10.0
+    handler_timeout_s: float | None = None
     half_close_grace_s: float = 1.0
     linger_timeout_s: float = 2.0
     linger_bytes: int = 1 * MIB
@@ -67,7 +76,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and field.name == "content_bytes":
+            if value is None and field.default is None:
                 continue
             if not isinstance(value, int | float) or value < 0:
                 message = f"limit {field.name}={value!r}: expected a number >= 0"

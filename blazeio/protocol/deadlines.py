@@ -31,7 +31,7 @@ class Expiring(Protocol):
     deadline_at: float
     entered_at: float
 
-    def deadline_passed(self) -> None:
+    def deadline_passed(self, now: float) -> None:
         """Act on the deadline; may set a new one."""
         ...
 
@@ -47,6 +47,10 @@ class DeadlineWheel:
         self._due: list[float] = []  # heap of the keys of _entries
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
+
+    def now(self) -> float:
+        """Monotonic seconds, as all deadlines are."""
+        return self._loop.time()
 
     def set(self, connection: Expiring, deadline_at: float) -> None:
         """Set or move the deadline of a connection; NEVER lifts it."""
@@ -101,7 +105,7 @@ class DeadlineWheel:
         connection.entered_at = NEVER
         if connection.deadline_at <= now:
             connection.deadline_at = NEVER
-            connection.deadline_passed()
+            connection.deadline_passed(now)
         if connection.deadline_at < connection.entered_at:
             self._enter(connection)
 

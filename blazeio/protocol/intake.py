@@ -1,10 +1,8 @@
-"""Pausing and resuming the reading side of one connection."""
+"""The socket side of one connection: pausing reads, and what the kernel holds."""
 
 import asyncio
-import fcntl
-import sys
-import termios
 
+from blazeio.protocol import kernel
 from blazeio.protocol.hangup import HangupWatcher, Watched
 
 
@@ -45,9 +43,13 @@ class Intake:
             self._watcher.forget(self._fd)
 
     def unread_bytes(self) -> int:
-        """Octets that wait in the kernel."""
-        answer = fcntl.ioctl(self._fileno(), termios.FIONREAD, bytes(4))
-        return int.from_bytes(answer, sys.byteorder)
+        """Octets that wait in the kernel to be read."""
+        return kernel.unread_bytes(self._fileno())
+
+    def unsent_bytes(self) -> int:
+        """Octets that wait here and in the kernel for the peer to read."""
+        waiting = self._transport.get_write_buffer_size()
+        return waiting + kernel.unsent_bytes(self._fileno())
 
     def _fileno(self) -> int:
         fileno: int = self._transport.get_extra_info("socket").fileno()

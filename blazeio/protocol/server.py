@@ -34,9 +34,9 @@ from blazeio.errors import (
 )
 from blazeio.protocol.answer import Asked, open_answer
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
 from blazeio.protocol.intake import Intake
+from blazeio.protocol.patience import Patience
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.wire.chunked import ChunkDecoder
@@ -49,6 +49,9 @@ from blazeio.wire.serializer import serialize_error, serialize_field
 log = logging.getLogger("blazeio.protocol")
 
 HEAD, CONTENT, WHOLE, LINGER, CLOSED = range(5)
+
+HANDLER_TIMEOUT = "the handler's deadline has passed"
+"""Why a task was cancelled, where it was for this."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -90,14 +93,13 @@ class BlazeioServerProtocol(
         "content",
         "content_length",
         "context",
-        "deadline_at",
-        "entered_at",
         "gate",
         "headers",
         "intake",
         "is_alive",
         "method",
         "path",
+        "patience",
         "peer_closed",
         "query",
         "response",
@@ -115,8 +117,6 @@ class BlazeioServerProtocol(
         self.gate = WriteGate()
         self.is_alive = False
         self.peer_closed = False
-        self.deadline_at = NEVER
-        self.entered_at = NEVER
         self._phase = HEAD
         self._remainder = b""
         self._scanned = 0
@@ -160,9 +160,10 @@ class BlazeioServerProtocol(
         self.is_alive = True
         self.intake = Intake(transport, self.context.hangups)
         limits = self.context.limits
+        self.patience = Patience(self, self.intake, limits, self.context.wheel)
         transport.set_write_buffer_limits(high=limits.high_water_bytes)
         self.context.connections.add(self)
-        self._deadline_in(limits.head_timeout_s)
+        self.patience.end_phase_in(limits.head_timeout_s)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the loop's one receive buffer."""
@@ -192,7 +193,7 @@ class BlazeioServerProtocol(
         elif self.status and not self._is_answered:
             self._disconnected("the client closed while the response was streamed")
         elif not self._is_answered:
-            self._deadline_in(self.context.limits.half_close_grace_s)
+            self.patience.end_phase_within(self.context.limits.half_close_grace_s)
         return True  # the transport stays open: we close it ourselves
 
     def hung_up(self, *, is_reset: bool) -> None:
@@ -211,7 +212,7 @@ class BlazeioServerProtocol(
         self._remainder = b""
         context = self.context
         context.connections.discard(self)
-        context.wheel.forget(self)
+        self.patience.end()
         self.intake.close()
         self.gate.shatter()
         self.content.fail(ClientDisconnected("the client went away"))
@@ -223,10 +224,13 @@ class BlazeioServerProtocol(
     def pause_writing(self) -> None:
         """The transport holds more than the high watermark."""
         self.gate.close()
+        self.patience.demand_reading()
 
     def resume_writing(self) -> None:
         """The transport has sent enough."""
         self.gate.open()
+        if not self.transport.is_closing():
+            self.patience.excuse_reading()
 
     # Receiving
 
@@ -239,7 +243,7 @@ class BlazeioServerProtocol(
             return
         if head is None:
             if not self._remainder:
-                self._deadline_in(self.context.limits.head_timeout_s)
+                self.patience.end_phase_in(self.context.limits.head_timeout_s)
             self._remainder = octets
             self._scanned = max(len(octets) - 3, 0)
             if self.peer_closed:
@@ -258,10 +262,10 @@ class BlazeioServerProtocol(
         self._peer_persists = head.is_persistent
         self._scanned = 0
         self._remainder = octets[head.end :] if len(octets) > head.end else b""
-        self.deadline_at = NEVER
         context = self.context
         context.in_flight += 1
         context.request_count += 1
+        self.patience.end_phase_in(context.limits.handler_timeout_s)
         self._phase = WHOLE
         self._is_plain = (
             head.minor == 1 and head.is_persistent and head.method != "HEAD"
@@ -288,6 +292,8 @@ class BlazeioServerProtocol(
             self.content = ContentStream(
                 length=head.content_length or 0, bound=limits.content_bytes
             )
+        if not self._owes_continue:
+            self.patience.demand_content(self.content)
 
     def _receive_content(self, octets: bytes) -> None:
         content = self.content
@@ -295,14 +301,20 @@ class BlazeioServerProtocol(
         if content.is_whole:
             self._phase = WHOLE
             self._remainder = rest
+            self.patience.excuse_content()
         elif content.error is not None:
-            # what follows cannot be told from a request: it is never read
-            self._peer_persists = self._is_plain = False
-            self.intake.pause(self)
+            self._content_is_lost()
         elif content.queued_bytes > self.context.limits.receive_bytes:
+            self.patience.excuse_content()  # it is the handler that is slow
             self.intake.pause(self)
         if self._task is None:
             self._discard_content()
+
+    def _content_is_lost(self) -> None:
+        """What follows cannot be told from a request: it is never read."""
+        self._peer_persists = self._is_plain = False
+        self.patience.excuse_content()
+        self.intake.pause(self)
 
     def _discard_content(self) -> None:
         """The response is over; content that is still due is read past."""
@@ -326,30 +338,37 @@ class BlazeioServerProtocol(
 
     def resume_content(self) -> None:
         """The handler waits for content: let it come."""
-        if self._owes_continue and not self.status and self._phase == CONTENT:
-            self.transport.write(CONTINUE)
-        self._owes_continue = False
-        if self._phase == CONTENT:
-            self.intake.resume()
+        if self._phase != CONTENT or self.content.error is not None:
+            return
+        if self._owes_continue:
+            self._owes_continue = False
+            if not self.status:
+                self.transport.write(CONTINUE)
+        self.intake.resume()
+        self.patience.demand_content(self.content)
 
     # Serving
 
     async def _serve(self) -> None:
         """Run the handler; the whole of one request's task."""
-        is_over = False
         try:
             await self.context.handler(self)
-            is_over = True
-        finally:
-            context = self.context
-            self._task = None
-            context.in_flight -= 1
-            if is_over:
-                self._finish()
-            else:  # cancelled, or a handler that lets exceptions out
+        except BaseException as error:  # a cancellation, or a handler's own
+            self._forget_task()
+            if error.args != (HANDLER_TIMEOUT,) or self.status:
                 self.abort()
-            if context.when_changed is not None:
-                context.when_changed()
+                raise
+            self._refuse(ProtocolError("the request took too long to answer", 503))
+        else:
+            self._forget_task()
+            self._finish()
+
+    def _forget_task(self) -> None:
+        context = self.context
+        self._task = None
+        context.in_flight -= 1
+        if context.when_changed is not None:
+            context.when_changed()
 
     def _finish(self) -> None:
         """End the response, then turn to what comes next."""
@@ -380,14 +399,14 @@ class BlazeioServerProtocol(
         if not persists or self._owes_continue or self._is_far_from_whole():
             self._close_in_stages()
             return
-        self._deadline_in(self.context.limits.linger_timeout_s)
+        self.patience.end_phase_in(self.context.limits.linger_timeout_s)
         self.content.discard()
         self.intake.resume()
 
     def _next_request(self) -> None:
         self._forget_request()
         self._phase = HEAD
-        self._deadline_in(self.context.idle_timeout_s())
+        self.patience.end_phase_in(self.context.idle_timeout_s())
         self.intake.resume()
         octets = self._remainder
         if octets:
@@ -506,8 +525,7 @@ class BlazeioServerProtocol(
     def drain(self) -> None:
         """The server drains: an idle connection gets its last stretch."""
         if self._task is None and self._phase == HEAD:
-            idle_at = self.context.loop.time() + self.context.idle_timeout_s()
-            self.context.wheel.set(self, min(self.deadline_at, idle_at))
+            self.patience.end_phase_within(self.context.idle_timeout_s())
 
     def abort(self) -> None:
         """End the connection at once, so that the peer sees it was cut."""
@@ -520,20 +538,27 @@ class BlazeioServerProtocol(
         if self._task is not None:
             self._task.cancel()
 
-    def deadline_passed(self) -> None:
-        """Called by the wheel."""
+    def reader_is_slow(self) -> None:
+        """For ``Patience``: the peer does not read what it asked for."""
+        self._disconnected("the client does not read what it asked for")
+
+    def content_is_slow(self) -> None:
+        """For ``Patience``: the handler sees it, as 408."""
+        self.content.fail(RemoteProtocolError("the content came too slowly", 408))
+        self._content_is_lost()
+        if self._task is None:
+            self._close_in_stages()
+
+    def phase_is_over(self) -> None:
+        """For ``Patience``: what was waited for did not come."""
         if self._phase == HEAD and self._remainder:
             self._refuse(RemoteProtocolError("the request head took too long", 408))
-        elif self._task is not None:
-            self._disconnected("the half-closed client waited in vain")
-        elif self._phase == CONTENT:
-            self._close_in_stages()
-        else:
+        elif self._task is None:
             self._close()
-
-    def _deadline_in(self, span_s: float) -> None:
-        context = self.context
-        context.wheel.set(self, context.loop.time() + span_s)
+        elif self.peer_closed and not self.status:
+            self._disconnected("the half-closed client waited in vain")
+        elif not self.peer_closed and not self._is_answered:
+            self._task.cancel(HANDLER_TIMEOUT)
 
     def _disconnected(self, reason: str) -> None:
         """The peer cannot or will not take the answer: cancel and cut."""
@@ -560,10 +585,12 @@ class BlazeioServerProtocol(
         self._phase = LINGER
         self._linger_bytes = limits.linger_bytes
         self._remainder = b""
-        self._deadline_in(limits.linger_timeout_s)
+        self.patience.end_phase_in(limits.linger_timeout_s)
         self.intake.resume()
         self.transport.write_eof()
 
     def _close(self) -> None:
         self.intake.resume()
+        if self.transport.get_write_buffer_size():
+            self.patience.demand_reading()  # or a stalled reader would keep it for ever
         self.transport.close()
