@@ -1,0 +1,124 @@
+"""One server process tree, pinned to a core, with its CPU time and memory."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.bench.contestants import Contestant
+from tests.support.clock import block_until
+
+START_TIMEOUT_S = 15.0
+END_TIMEOUT_S = 10.0
+
+
+class DidNotServeError(Exception):
+    """The server did not come up; holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that answers.
+
+    Attributes:
+        pid: The root of its process tree.
+        port: On 127.0.0.1.
+    """
+
+    pid: int
+    port: int
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the living tree so far, in steps of 10 ms a process."""
+        times = [each.cpu_times() for each in self._tree()]
+        return sum(each.user + each.system for each in times)
+
+    def pss_bytes(self) -> int:
+        """Memory of the tree, shared pages counted once."""
+        return sum(each.memory_full_info().pss for each in self._tree())
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the tree, shared pages counted in each process."""
+        return sum(each.memory_info().rss for each in self._tree())
+
+    def _tree(self) -> list[psutil.Process]:
+        root = psutil.Process(self.pid)
+        return [root, *root.children(recursive=True)]
+
+
+@contextlib.contextmanager
+def serving(contestant: Contestant, core: int) -> Iterator[Served]:
+    """Start a contestant on ``core``; it and all its children end with the block.
+
+    Raises:
+        DidNotServeError: It ended, or did not answer in time.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder, port = Path(name), _unused_port()
+        command = contestant.command(port, folder)
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )
+        try:
+            _wait_until_it_serves(process, port, folder / "log")
+            yield Served(process.pid, port)
+        finally:
+            _end(process)
+
+
+def fetch(port: int) -> bytes:
+    """The response to one GET / on a connection of its own."""
+    request = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(request)
+        parts = []
+        while part := sock.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _wait_until_it_serves(
+    process: subprocess.Popen[bytes], port: int, log_path: Path
+) -> None:
+    def answers() -> bool:
+        try:
+            return fetch(port).startswith(b"HTTP/1.1 200") or process.poll() is not None
+        except OSError:
+            return process.poll() is not None
+
+    try:
+        block_until(answers, START_TIMEOUT_S, "it serves")
+    except AssertionError as error:
+        raise DidNotServeError(f"{error}\n{_tail(log_path)}") from None
+    if process.poll() is not None:
+        raise DidNotServeError(f"exit {process.returncode}\n{_tail(log_path)}")
+
+
+def _tail(log_path: Path) -> str:
+    return "\n".join(log_path.read_text(errors="replace").splitlines()[-12:])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_TIMEOUT_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
