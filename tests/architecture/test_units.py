@@ -15,6 +15,7 @@ WITHOUT_UNIT = {
     "Policy.max_requests": "counts what it names; so called by every server",
     "Policy.max_requests_jitter": "goes with max_requests",
     "Policy.worker_limit": "a count of workers",
+    "Settings.workers": "counts what it names",
 }
 """Numeric fields whose name needs no unit, each with the reason."""
 
