@@ -45,12 +45,13 @@ def format_table(results: Sequence[Result]) -> str:
 def _format_line(result: Result, results: Sequence[Result]) -> str:
     return (
         f"{result.name:20} {result.cpu_us:14.2f}"
-        f" {_ratio(result, BASE, results):>8} {_ratio(result, OURS, results):>8}"
+        f" {_ratio(result, (BASE,), results):>8} {_ratio(result, OURS, results):>8}"
         f" {result.requests_per_s:11,.0f} {result.p50_ms:7.2f} {result.p99_ms:7.2f}"
         f" {result.pss_bytes / MIB:8.1f} {result.error_count:7}"
     )
 
 
-def _ratio(result: Result, name: str, results: Sequence[Result]) -> str:
-    bases = [each.cpu_us for each in results if each.name == name and each.cpu_us]
+def _ratio(result: Result, names: Sequence[str], results: Sequence[Result]) -> str:
+    cpu_us = {each.name: each.cpu_us for each in results if each.cpu_us}
+    bases = [cpu_us[name] for name in names if name in cpu_us]
     return f"{result.cpu_us / bases[0]:.2f}" if bases else "-"
