@@ -15,13 +15,14 @@ from typing import Final
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields import parse_field_line
-from blazeio.wire.grammar import BARE_LINE_END, CHUNK_LINE, quote
+from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _SIZE_DIGITS: Final = 16
 _PARTIAL_CHUNK_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}+(?:[ \t;\r]|\Z)")
-# The common case between two chunks: no extension, all of it there.
+# The common case: no extension, all of the line there.
+_PLAIN_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n")
 _NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n")
 
 # RFC 9110 section 6.5.1: fields that are needed for framing, routing, request
@@ -126,13 +127,14 @@ class ChunkDecoder:
             pieces.append(octets[at:end])
             self.content_bytes += end - at
             following = _NEXT_CHUNK.match(octets, end)
-            chunk_bytes = int(following[1], 16) if following is not None else 0
-            if following is None or not chunk_bytes:
-                self._remaining = 0
+            if following is None:
                 self._state = _State.DATA_END
                 return end
             at = following.end()
-            end = at + chunk_bytes
+            end = at + int(following[1], 16)
+            if end == at:
+                self._state = _State.TRAILERS
+                return at
         if at < size:
             pieces.append(octets[at:])
             self.content_bytes += size - at
@@ -153,17 +155,21 @@ class ChunkDecoder:
         return at
 
     def _decode_chunk_line(self, octets: bytes, at: int) -> int:
-        line, at = self._take_line(octets, at, _SIZE_DIGITS + self._extension_bytes)
-        if line is None:
-            if _PARTIAL_CHUNK_LINE.match(self._held) is None:
-                raise RemoteProtocolError(f"bad chunk size {quote(self._held, 20)}")
-            return at
-        match = CHUNK_LINE.fullmatch(line)
-        if match is None:
-            raise RemoteProtocolError(f"malformed chunk line {quote(line)}")
-        self._extension_bytes -= len(match[2])
-        if self._extension_bytes < 0:
-            self._refuse_line()
+        match = None if self._held else _PLAIN_CHUNK_LINE.match(octets, at)
+        if match is not None:  # 2x faster than what follows
+            at = match.end()
+        else:
+            line, at = self._take_line(octets, at, _SIZE_DIGITS + self._extension_bytes)
+            if line is None:
+                if _PARTIAL_CHUNK_LINE.match(self._held) is None:
+                    raise RemoteProtocolError(f"bad chunk size {quote(self._held, 20)}")
+                return at
+            match = CHUNK_LINE.fullmatch(line)
+            if match is None:
+                raise RemoteProtocolError(f"malformed chunk line {quote(line)}")
+            self._extension_bytes -= len(match[2])
+            if self._extension_bytes < 0:
+                self._refuse_line()
         self._remaining = int(match[1], 16)
         self._state = _State.DATA if self._remaining else _State.TRAILERS
         return at
@@ -201,7 +207,7 @@ class ChunkDecoder:
         if len(octets) >= stop:
             self._refuse_line()
         self._held = held + octets[at:]
-        if BARE_LINE_END.search(self._held, max(0, len(held) - 1)) is not None:
+        if has_bare_line_end(self._held, len(held)):
             message = f"bare CR or LF in the {self._state.value}"
             raise RemoteProtocolError(message)
         return None, len(octets)

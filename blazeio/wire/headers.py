@@ -20,20 +20,28 @@ class Headers(Mapping[str, str]):
     ``", "`` (RFC 9110 section 5.3), Cookie by ``"; "`` (RFC 6265 section 5.4).
     Set-Cookie cannot be combined: use ``get_all``.
 
+    One object may serve many requests with equal fields, so nothing of it can
+    be changed through it.
+
     Args:
         pairs: Lower-case names and latin-1 values. Not copied; not to be
             changed afterwards.
     """
 
-    __slots__ = ("_index", "pairs")
+    __slots__ = ("_index", "_pairs")
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self.pairs = pairs
+        self._pairs = pairs
         self._index: dict[str, str] | None = None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All fields in their order, repeated ones kept; a copy."""
+        return self._pairs.copy()
 
     def _build_index(self) -> dict[str, str]:
         values: dict[str, list[str]] = {}
-        for name, value in self.pairs:
+        for name, value in self._pairs:
             values.setdefault(name, []).append(value)
         self._index = {
             name: ("; " if name == "cookie" else ", ").join(several)
@@ -65,7 +73,7 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return each value of ``name`` in the order of its field lines."""
         lowered = name.lower()
-        return [value for known, value in self.pairs if known == lowered]
+        return [value for known, value in self._pairs if known == lowered]
 
     def __contains__(self, name: object) -> bool:
         index = self._index
@@ -80,4 +88,4 @@ class Headers(Mapping[str, str]):
         return len(self._index or self._build_index())
 
     def __repr__(self) -> str:
-        return f"Headers({self.pairs!r})"
+        return f"Headers({self._pairs!r})"

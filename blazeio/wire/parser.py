@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.grammar import BARE_LINE_END, TOKEN, VERSION, quote
+from blazeio.wire.grammar import TOKEN, VERSION, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
 from blazeio.wire.message import RequestHead
 from blazeio.wire.section import kept_sections, read_header_section
@@ -39,7 +39,7 @@ _EMPTY_LINES: Final = 4
 _USUAL_METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
-_PARTIAL_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,32}+(?: |\Z)")
+_PARTIAL_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}+(?: |\Z)")
 
 
 def parse_head(
@@ -70,15 +70,13 @@ def parse_head(
     if end < 0:
         _judge_partial_head(octets, limits, start, scanned)
         return None
-    line_end = octets.find(b"\r\n", start)
-    if line_end == start:
+    line, _, fields = octets[start:end].partition(b"\r\n")
+    if not line:
         return parse_head(octets, limits, _skip_empty_lines(octets, start), scanned)
-
-    method, target, minor = _parse_request_line(octets[start:line_end], limits)
+    method, target, minor = _parse_request_line(line, limits)
     if end + 4 - start > limits.head_bytes:
         _refuse_size(limits)
 
-    fields = octets[line_end:end]
     section = kept_sections.recent.get(fields) if minor else None
     if section is None or section.limits is not limits:
         section = read_header_section(fields, minor, limits)
@@ -95,7 +93,7 @@ def parse_head(
     head.expects_continue = section.expects_continue
     head.upgrade = section.upgrade
     head.end = end + 4
-    if method in _USUAL_METHODS and target[:1] == "/" and section.host:
+    if target[:1] == "/" and section.host and method != "CONNECT":
         if "?" in target:
             target, _, head.query = target.partition("?")
         else:
@@ -113,7 +111,7 @@ def _parse_request_line(line: bytes, limits: Limits) -> tuple[str, str, int]:
     """
     try:
         # str.split beats a regex with four groups by 1.2x.
-        method, target, version = str(line, "ascii").split(" ")
+        method, target, version = line.decode("ascii").split(" ")
     except ValueError:
         message = f"malformed request line {quote(line)}"
         raise RemoteProtocolError(message) from None
@@ -196,9 +194,8 @@ def _judge_partial_head(
         _judge_partial_line(octets, limits, start)
     elif line_end >= scanned:  # else judged by an earlier call
         _parse_request_line(octets[start:line_end], limits)
-    bare = BARE_LINE_END.search(octets, max(start, scanned))
-    if bare is not None:
-        raise RemoteProtocolError(f"bare {quote(bare[0])} in the head")
+    if has_bare_line_end(octets, max(start, scanned)):
+        raise RemoteProtocolError("bare CR or LF in the head")
     if len(octets) - start >= limits.head_bytes:
         _refuse_size(limits)
 
@@ -207,20 +204,18 @@ def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
     """Judge a request line whose end did not arrive yet."""
     if octets.startswith(b"\r", start):
         return  # the first half of an empty line; else a bare CR, found later
-    if _PARTIAL_METHOD.match(octets, start, start + _METHOD_BYTES + 1) is None:
-        _refuse_partial_method(octets[start : start + _METHOD_BYTES + 1])
+    if start == len(octets):
+        return
+    method_end = start + _METHOD_BYTES + 1
+    if _PARTIAL_METHOD.match(octets, start, method_end) is None:
+        _check_method(str(octets[start:method_end], "latin-1"))
     target_start = octets.find(b" ", start) + 1
     if not target_start:
         return
     target_end = octets.find(b" ", target_start)
     if target_end < 0:
-        if len(octets) - target_start > limits.target_bytes + 1:
+        if len(octets) - target_start > limits.target_bytes:
             _refuse_target(str(octets[target_start:], "latin-1"), limits)
     elif len(octets) - target_end > len(" HTTP/1.1\r"):
         line = octets[start : target_end + 16]
         raise RemoteProtocolError(f"malformed request line {quote(line)}")
-
-
-def _refuse_partial_method(octets: bytes) -> NoReturn:
-    _check_method(str(octets, "latin-1"))
-    raise AssertionError(octets)

@@ -8,7 +8,7 @@ from typing import Final
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import Field, Kind, kept_lines, read_field_line
+from blazeio.wire.fields import kept_lines, read_field_line
 from blazeio.wire.framing import parse_content_length, parse_transfer_encoding
 from blazeio.wire.grammar import quote
 from blazeio.wire.headers import Headers
@@ -55,8 +55,8 @@ def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSect
     """Read the field lines of a request and decide what follows from them.
 
     Args:
-        octets: From the CRLF of the request line to before the CRLFCRLF that
-            ends the head; empty where there are no fields.
+        octets: From after the request line to before the CRLFCRLF that ends
+            the head; empty where there are no fields.
         minor: Of HTTP/1.x.
         limits: ``field_count``, ``field_bytes``.
 
@@ -67,20 +67,21 @@ def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSect
         kept = kept_sections.recall(octets)
         if kept is not None and kept.limits is limits:
             return kept
-    lines = octets[2:].split(b"\r\n") if octets else []
+    lines = octets.split(b"\r\n") if octets else []
     _check_limits(octets, lines, limits)
     known = kept_lines.recent
     pairs: list[tuple[str, str]] = []
-    deciding: list[Field] = []
+    deciding: list[tuple[str, str]] = []
     is_known = True
     for line in lines:
         field = known.get(line)
         if field is None:
             is_known = False
             field = read_field_line(line)
-        pairs.append(field[0])
-        if field[1]:
-            deciding.append(field)
+        pair, decides = field
+        pairs.append(pair)
+        if decides:
+            deciding.append(pair)
     section = _decide(Headers(pairs), deciding, minor)
     section.limits = limits
     if is_known and minor and len(octets) <= _LONGEST_KEPT_BYTES:
@@ -100,27 +101,38 @@ def _check_limits(octets: bytes, lines: list[bytes], limits: Limits) -> None:
             raise RemoteProtocolError(message, 431)
 
 
-def _decide(headers: Headers, deciding: list[Field], minor: int) -> HeaderSection:
-    values: dict[Kind, list[str]] = {kind: [] for kind in Kind}
-    for (_, value), kind in deciding:
-        values[kind].append(value)
+def _decide(
+    headers: Headers, deciding: list[tuple[str, str]], minor: int
+) -> HeaderSection:
+    values: dict[str, list[str]] = {}
+    for name, value in deciding:
+        values.setdefault(name, []).append(value)
     section = HeaderSection()
     section.headers = headers
-    section.host = _decide_host(values[Kind.HOST], minor)
-    length = parse_content_length(values[Kind.CONTENT_LENGTH])
-    chunked = parse_transfer_encoding(values[Kind.TRANSFER_ENCODING], minor)
+    section.host = _decide_host(values.get("host", []), minor)
+    options = _list_options(values.get("connection", []))
+    section.is_persistent = _decide_persistence(options, minor)
+    length = section.content_length = parse_content_length(
+        values.get("content-length", [])
+    )
+    chunked = section.is_chunked = parse_transfer_encoding(
+        values.get("transfer-encoding", []), minor
+    )
     if chunked and length is not None:
         # RFC 9112 section 6.1 lets a server answer and close; but who sends
         # both is faulty or smuggles.
         raise RemoteProtocolError("both Content-Length and Transfer-Encoding")
-    section.content_length = length
-    section.is_chunked = chunked
-    options = _list_options(values[Kind.CONNECTION])
-    section.is_persistent = _decide_persistence(options, minor)
-    expects = bool(minor and _expects_continue(values[Kind.EXPECT]))
-    section.expects_continue = expects and (chunked or bool(length))
-    upgrade = ", ".join(values[Kind.UPGRADE])
-    section.upgrade = upgrade if minor and "upgrade" in options and upgrade else None
+    section.expects_continue = (
+        "expect" in values
+        and minor > 0
+        and _expects_continue(values["expect"])
+        and (chunked or bool(length))
+    )
+    section.upgrade = (
+        ", ".join(values["upgrade"]) or None
+        if "upgrade" in values and minor and "upgrade" in options
+        else None
+    )
     return section
 
 
@@ -137,6 +149,8 @@ def _decide_host(values: list[str], minor: int) -> str | None:
 
 def _list_options(values: list[str]) -> list[str]:
     """RFC 9110 section 7.6.1: a list, in any case, over several lines."""
+    if not values:
+        return []
     return [part.strip(" \t") for part in ",".join(values).lower().split(",")]
 
 
