@@ -61,8 +61,11 @@ class OutgoingMessage:
 
     @property
     def takes_chunks(self) -> bool:
-        """Whether content is (or, unbegun, would be) sent as chunks."""
-        return self._framing is Framing.CHUNKED
+        """Whether content may be given as chunks: no length was declared.
+
+        To HTTP/1.0 it then goes without their framing, to HEAD not at all.
+        """
+        return self.content_length is None
 
     def begin(self) -> bytes:
         """The head alone; b"" when it was given out before."""

@@ -1,0 +1,142 @@
+"""What is said of one response, octet by octet."""
+
+import pytest
+
+from blazeio.errors import LocalProtocolError
+from blazeio.wire.framing import Framing
+from blazeio.wire.outgoing import OutgoingMessage
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def message(
+    framing: Framing,
+    content_length: int | None = None,
+    minor: int = 1,
+    *,
+    is_persistent: bool = True,
+) -> OutgoingMessage:
+    return OutgoingMessage(
+        HEAD, framing, content_length, minor, is_persistent=is_persistent
+    )
+
+
+def test_head_is_held_until_the_first_content() -> None:
+    response = message(Framing.LENGTH, 4)
+    assert not response.is_begun
+    assert response.content(b"ab") == HEAD + b"Content-Length: 4\r\n\r\nab"
+    assert response.is_begun
+    assert response.end(b"cd") == b"cd"
+    assert response.is_ended
+
+
+def test_head_is_given_out_once() -> None:
+    response = message(Framing.CHUNKED)
+    assert response.begin() == HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert response.begin() == b""
+
+
+def test_chunks_end_with_the_last_chunk() -> None:
+    response = message(Framing.CHUNKED)
+    response.begin()
+    assert response.content(b"hello world") == b"B\r\nhello world\r\n"
+    assert response.end() == b"0\r\n\r\n"
+
+
+def test_last_content_and_last_chunk_leave_together() -> None:
+    response = message(Framing.CHUNKED)
+    response.begin()
+    assert response.end(b"a") == b"1\r\na\r\n0\r\n\r\n"
+
+
+def test_empty_content_is_nothing_and_holds_the_head() -> None:
+    response = message(Framing.CHUNKED)
+    assert response.content(b"") == b""
+    assert not response.is_begun
+
+
+@pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.CLOSE])
+def test_content_whose_end_is_known_at_once_gets_a_length(framing: Framing) -> None:
+    response = message(framing)
+    assert response.end(b"abc") == HEAD + b"Content-Length: 3\r\n\r\nabc"
+    assert response.is_persistent
+
+
+def test_nothing_at_all_gets_length_zero() -> None:
+    assert message(Framing.CHUNKED).end() == HEAD + b"Content-Length: 0\r\n\r\n"
+
+
+def test_a_message_without_content_sends_none() -> None:
+    response = message(Framing.NONE)
+    assert response.content(b"abc") == HEAD + b"\r\n"
+    assert response.end(b"abc") == b""
+
+
+def test_the_length_of_unsent_content_may_be_told() -> None:
+    response = message(Framing.NONE, 7)
+    assert response.end() == HEAD + b"Content-Length: 7\r\n\r\n"
+
+
+def test_content_until_close_ends_the_connection() -> None:
+    response = message(Framing.CLOSE, minor=0)
+    assert response.content(b"abc") == HEAD + b"Connection: close\r\n\r\nabc"
+    assert not response.is_persistent
+    assert response.end() == b""
+
+
+def test_http_1_0_is_told_that_the_connection_is_kept() -> None:
+    response = message(Framing.LENGTH, 0, minor=0)
+    assert b"\r\nConnection: keep-alive\r\n" in response.end()
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+def test_an_end_of_the_connection_is_told(minor: int) -> None:
+    response = message(Framing.LENGTH, 0, minor, is_persistent=False)
+    assert b"\r\nConnection: close\r\n" in response.end()
+
+
+def test_more_than_declared_is_refused_and_changes_nothing() -> None:
+    response = message(Framing.LENGTH, 3)
+    response.content(b"ab")
+    with pytest.raises(LocalProtocolError) as caught:
+        response.content(b"cd")
+    assert str(caught.value) == "1 octets more than the declared Content-Length: 3"
+    assert response.end(b"c") == b"c"
+
+
+def test_more_than_declared_at_the_end_is_refused_and_changes_nothing() -> None:
+    response = message(Framing.LENGTH, 3)
+    with pytest.raises(LocalProtocolError, match="1 octets more"):
+        response.end(b"abcd")
+    assert not response.is_begun
+    assert response.end(b"abc").endswith(b"\r\n\r\nabc")
+
+
+def test_less_than_declared_costs_the_connection() -> None:
+    response = message(Framing.LENGTH, 5)
+    with pytest.raises(LocalProtocolError) as caught:
+        response.end(b"ab")
+    assert str(caught.value) == (
+        "the response ended 3 octets short of its declared Content-Length: 5"
+    )
+    assert not response.is_persistent
+
+
+@pytest.mark.parametrize("framing", list(Framing))
+def test_nothing_follows_the_end(framing: Framing) -> None:
+    response = message(framing)
+    response.end()
+    with pytest.raises(LocalProtocolError, match="already ended"):
+        response.content(b"a")
+    with pytest.raises(LocalProtocolError, match="already ended"):
+        response.end()
+
+
+@pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.CLOSE, Framing.NONE])
+def test_chunks_are_taken_where_no_length_was_declared(framing: Framing) -> None:
+    assert message(framing).takes_chunks
+
+
+@pytest.mark.parametrize("framing", [Framing.LENGTH, Framing.NONE])
+def test_chunks_are_refused_where_a_length_was_declared(framing: Framing) -> None:
+    assert not message(framing, 3).takes_chunks
