@@ -1,67 +1,191 @@
-"""Composing the head of a response: what the handler said, and what HTTP adds."""
+"""The response of one request: composed, framed and given to the transport.
 
-from dataclasses import dataclass
+``r`` has one ``Answer`` for its whole life; ``ask`` makes it blank for each
+request. It knows the transport but no asyncio: it never sleeps.
+"""
+
+from typing import Protocol
 
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.protocol.context import ServerContext
 from blazeio.wire.framing import decide_response_framing
 from blazeio.wire.outgoing import OutgoingMessage
-from blazeio.wire.serializer import serialize_fields, serialize_status_line
+from blazeio.wire.serializer import (
+    serialize_field,
+    serialize_fields,
+    serialize_status_line,
+)
+
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+_NO_CONTENT_LENGTH = (204, 304)
+"""RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What of the request decides the framing of its response."""
+class Sink(Protocol):
+    """What an answer is written to."""
 
-    method: str
-    minor: int
-    is_persistent: bool
+    def write(self, data: bytes) -> None:
+        """Send, or keep until it can be sent."""
+        ...
 
 
-def open_answer(
-    context: ServerContext,
-    asked: Asked,
-    status: int,
-    headers: FieldInput | None,
-    *,
-    content_type_line: bytes = b"",
-    extra_lines: bytes = b"",
-) -> OutgoingMessage:
-    """Decide head and framing of a response; nothing is sent.
+class Answer:
+    """What is said to one request.
 
-    Args:
-        context: Gives Date and Server, and whether we drain.
-        asked: Of the request.
-        status: 200 to 599.
-        headers: What the handler prepared.
-        content_type_line: Used when ``headers`` has no Content-Type.
-        extra_lines: Serialized fields to add, such as cookies.
-
-    Raises:
-        LocalProtocolError: The status or a field is malformed.
+    Attributes:
+        status: Of the response; 0 until it has begun.
+        message: Its framing, where it is streamed; None for a plain whole one.
+        is_complete: Its last octet was given to the transport.
     """
-    if not 200 <= status <= 599:
-        raise LocalProtocolError(f"status {status}: expected 200 to 599")
-    block = serialize_fields(headers)
-    if not block.has_date and not block.has_server:
-        start = context.head_start(status)
-    else:
-        start = serialize_status_line(status)
-        if not block.has_date:
-            start += b"Date: %b\r\n" % context.date()
-    if block.has_content_type:
-        content_type_line = b""
-    return OutgoingMessage(
-        b"".join((start, content_type_line, block.lines, extra_lines)),
-        decide_response_framing(
-            method=asked.method,
-            minor=asked.minor,
+
+    __slots__ = (
+        "_context",
+        "_extra_lines",
+        "_is_plain",
+        "_method",
+        "_minor",
+        "_sink",
+        "is_complete",
+        "is_persistent",
+        "message",
+        "status",
+    )
+
+    def __init__(self, context: ServerContext, sink: Sink) -> None:
+        self._context = context
+        self._sink = sink
+        self.ask("", 1, is_persistent=True)
+
+    def ask(self, method: str, minor: int, *, is_persistent: bool) -> None:
+        """Be blank, for a request with this method, HTTP/1.x and persistence."""
+        # Hot: runs once per request.
+        self._method = method
+        self._minor = minor
+        self._extra_lines = b""
+        self._is_plain = minor == 1 and is_persistent and method != "HEAD"
+        self.is_persistent = is_persistent
+        self.is_complete = False
+        self.message: OutgoingMessage | None = None
+        self.status = 0
+
+    def give_up_connection(self) -> None:
+        """No request may follow this one, whatever is answered."""
+        self.is_persistent = self._is_plain = False
+        if self.message is not None:
+            self.message.is_persistent = False
+
+    def may_persist(self) -> bool:
+        """Whether the connection may go on after what was answered."""
+        return self.is_persistent and (
+            self.message is None or self.message.is_persistent
+        )
+
+    def add_field(self, name: str, value: str) -> None:
+        """Add a field to the head that was not prepared yet.
+
+        Raises:
+            LocalProtocolError: A response has begun, or the field is malformed.
+        """
+        if self.status:
+            raise LocalProtocolError(f"{name}: the head has already been prepared")
+        self._extra_lines += serialize_field(name, value)
+
+    def send_whole(
+        self,
+        body: bytes,
+        status: int,
+        content_type_line: bytes,
+        headers: FieldInput | None,
+    ) -> None:
+        """Send all of a response in one write, with its Content-Length.
+
+        Raises:
+            LocalProtocolError: A response has begun, or a field is malformed.
+        """
+        # Hot: the common answer, composed by one formatting operation.
+        context = self._context
+        if (
+            self._is_plain
+            and self.status == 0
+            and headers is None
+            and not self._extra_lines
+            and status not in _NO_CONTENT_LENGTH
+            and not context.is_draining
+        ):
+            self._sink.write(
+                b"%b%bContent-Length: %d\r\n\r\n%b"
+                % (context.head_start(status), content_type_line, len(body), body)
+            )
+            self.status = status
+            self.is_complete = True
+            return
+        message = self.begin(headers, status, content_type_line if body else b"")
+        if self._method == "HEAD" and status not in _NO_CONTENT_LENGTH:
+            message.content_length = len(body)  # what a GET would be told
+        self.send(body, is_last=True)
+
+    def begin(
+        self, headers: FieldInput | None, status: int, content_type_line: bytes = b""
+    ) -> OutgoingMessage:
+        """Decide head and framing; nothing is sent.
+
+        Args:
+            headers: Of the response.
+            status: 200 to 599.
+            content_type_line: Used where ``headers`` has no Content-Type.
+
+        Raises:
+            LocalProtocolError: A response has begun, or the status or a field
+                is malformed.
+        """
+        if self.status:
+            raise LocalProtocolError("a response has already begun")
+        if not 200 <= status <= 599:
+            raise LocalProtocolError(f"status {status}: expected 200 to 599")
+        context = self._context
+        block = serialize_fields(headers)
+        if not block.has_date and not block.has_server:
+            start = context.head_start(status)
+        else:
+            start = serialize_status_line(status)
+            if not block.has_date:
+                start += b"Date: %b\r\n" % context.date()
+        if block.has_content_type:
+            content_type_line = b""
+        framing = decide_response_framing(
+            method=self._method,
+            minor=self._minor,
             status=status,
             content_length=block.content_length,
-        ),
-        block.content_length,
-        asked.minor,
-        is_persistent=(
-            asked.is_persistent and not block.wants_close and not context.is_draining
-        ),
-    )
+        )
+        self.message = OutgoingMessage(
+            b"".join((start, content_type_line, block.lines, self._extra_lines)),
+            framing,
+            block.content_length,
+            self._minor,
+            is_persistent=(
+                self.is_persistent and not block.wants_close and not context.is_draining
+            ),
+        )
+        self.status = status
+        return self.message
+
+    def send(self, octets: bytes, *, is_last: bool) -> None:
+        """Send content in its framing now, whatever the watermark.
+
+        Raises:
+            LocalProtocolError: See ``OutgoingMessage``.
+        """
+        message = self.message
+        assert message is not None  # begin came before
+        framed = message.end(octets) if is_last else message.content(octets)
+        if is_last:
+            self.is_complete = True
+        if framed:
+            self._sink.write(framed)
+
+    def flush_head(self, message: OutgoingMessage) -> None:
+        """Send the head alone, if this is still the response and it is held."""
+        if message is self.message and not message.is_begun:
+            self._sink.write(message.begin())

@@ -121,8 +121,11 @@ class ContentStream:
     def feed(self, octets: bytes) -> bytes:
         """Take what belongs to this content; return the octets after its end.
 
-        A breach of the framing or of the bound shows in ``error``.
+        A breach of the framing or of the bound shows in ``error``; from then
+        on everything is dropped, since its end is unknown.
         """
+        if self.error is not None:
+            return b""
         rest = b""
         pieces = self._pieces
         if self._decoder is not None:
@@ -147,13 +150,13 @@ class ContentStream:
         except RemoteProtocolError as error:
             self.error = error
             return b""
+        if self._bound is not None and decoder.content_bytes > self._bound:
+            self.error = _too_large(self._bound)
+            return b""
         self._pieces.extend(pieces)
         self.queued_bytes += decoder.content_bytes - self.received_bytes
         self.received_bytes = decoder.content_bytes
-        if self._bound is not None and self.received_bytes > self._bound:
-            self.error = _too_large(self._bound)
-        else:
-            self.is_whole = decoder.is_complete
+        self.is_whole = decoder.is_complete
         return octets[end:]
 
     def fail(self, error: BlazeioError) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from blazeio.protocol.answer import Answer
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.flow import ContentStream, WriteGate
-    from blazeio.wire.outgoing import OutgoingMessage
 
 
 DEFAULT_HEAD: FieldInput = {"Content-Type": "text/plain; charset=utf-8"}
@@ -37,11 +37,11 @@ class BlazeioPayloadUtils:
         context: ServerContext
         content: ContentStream
         gate: WriteGate
-        response: OutgoingMessage | None
+        answer: Answer
         transfer_encoding: str | None
 
         begin_response: Callable[[FieldInput | None, int], None]
-        send_content: Callable[[bytes, bool], None]
+        is_alive: bool
         resume_content: Callable[[], None]
 
     # Reading
@@ -199,16 +199,21 @@ class BlazeioPayloadUtils:
                 response has ended. Nothing of ``data`` was sent.
         """
         octets = data.encode() if isinstance(data, str) else bytes(data)
-        if self.response is None:
+        if self.answer.message is None:
             self.begin_response(DEFAULT_HEAD, 200)
         step = self.context.limits.high_water_bytes
         if len(octets) <= step:
             await self.buffer_overflow_manager()
-            self.send_content(octets, False)
+            self._send(octets)
             return
         for start in range(0, len(octets), step):
             await self.buffer_overflow_manager()
-            self.send_content(octets[start : start + step], False)
+            self._send(octets[start : start + step])
+
+    def _send(self, octets: bytes, *, is_last: bool = False) -> None:
+        if not self.is_alive:
+            raise ClientDisconnected("the client went away")
+        self.answer.send(octets, is_last=is_last)
 
     async def write_chunked(self, data: bytes | str) -> None:
         """Write one chunk; the same as ``write`` where that is the framing.
@@ -217,10 +222,10 @@ class BlazeioPayloadUtils:
             LocalProtocolError: The response's framing is not chunked.
             ClientDisconnected: The peer is gone.
         """
-        if self.response is None:
+        if self.answer.message is None:
             self.begin_response(DEFAULT_HEAD, 200)
-        response = self.response
-        if response is not None and not response.takes_chunks:
+        message = self.answer.message
+        if message is not None and not message.takes_chunks:
             raise LocalProtocolError("write_chunked: the response is not chunked")
         await self.write(data)
 
@@ -233,7 +238,7 @@ class BlazeioPayloadUtils:
                 Content-Length. The connection is aborted.
         """
         octets = data.encode() if isinstance(data, str) else bytes(data or b"")
-        if self.response is None:
+        if self.answer.message is None:
             self.begin_response(DEFAULT_HEAD, 200)
         await self.buffer_overflow_manager()
-        self.send_content(octets, True)
+        self._send(octets, is_last=True)

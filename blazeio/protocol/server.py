@@ -32,7 +32,7 @@ from blazeio.errors import (
     ProtocolError,
     RemoteProtocolError,
 )
-from blazeio.protocol.answer import Asked, open_answer
+from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
 from blazeio.protocol.intake import Intake
@@ -44,7 +44,7 @@ from blazeio.wire.headers import Headers
 from blazeio.wire.message import RequestHead
 from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.parser import parse_head
-from blazeio.wire.serializer import serialize_error, serialize_field
+from blazeio.wire.serializer import serialize_error
 
 log = logging.getLogger("blazeio.protocol")
 
@@ -54,7 +54,6 @@ HANDLER_TIMEOUT = "the handler's deadline has passed"
 """Why a task was cancelled, where it was for this."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
 NO_HEADERS = Headers([])
 
@@ -73,23 +72,19 @@ class BlazeioServerProtocol(
         content_length: Declared length of the content, None if not declared.
         transfer_encoding: "chunked", or None.
         store: Values of this request, for middlewares and handlers.
-        status: Of the response; 0 until it has begun.
+        answer: The state of the response.
         is_alive: False once the peer is gone.
         peer_closed: The peer sent FIN: it will send no more, but may read.
     """
 
     __slots__ = (
-        "_extra_lines",
-        "_is_answered",
-        "_is_plain",
         "_linger_bytes",
-        "_minor",
         "_owes_continue",
-        "_peer_persists",
         "_phase",
         "_remainder",
         "_scanned",
         "_task",
+        "answer",
         "content",
         "content_length",
         "context",
@@ -102,8 +97,6 @@ class BlazeioServerProtocol(
         "patience",
         "peer_closed",
         "query",
-        "response",
-        "status",
         "store",
         "tail",
         "transfer_encoding",
@@ -135,11 +128,12 @@ class BlazeioServerProtocol(
         self.content_length: int | None = None
         self.transfer_encoding: str | None = None
         self.store: dict[str, Any] = {}
-        self.status = 0
-        self.response: OutgoingMessage | None = None
-        self._extra_lines = b""
-        self._is_answered = False
         self._owes_continue = False
+
+    @property
+    def status(self) -> int:
+        """Of the response; 0 until it has begun."""
+        return self.answer.status
 
     @property
     def current_length(self) -> int:
@@ -158,6 +152,7 @@ class BlazeioServerProtocol(
         transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
         self.transport = transport
         self.is_alive = True
+        self.answer = Answer(self.context, transport)
         self.intake = Intake(transport, self.context.hangups)
         limits = self.context.limits
         self.patience = Patience(self, self.intake, limits, self.context.wheel)
@@ -190,9 +185,9 @@ class BlazeioServerProtocol(
             self._close()
         elif self._phase == CONTENT:
             self._disconnected("the client closed before its content was whole")
-        elif self.status and not self._is_answered:
+        elif self.status and not self.answer.is_complete:
             self._disconnected("the client closed while the response was streamed")
-        elif not self._is_answered:
+        elif not self.answer.is_complete:
             self.patience.end_phase_within(self.context.limits.half_close_grace_s)
         return True  # the transport stays open: we close it ourselves
 
@@ -216,7 +211,7 @@ class BlazeioServerProtocol(
         self.intake.close()
         self.gate.shatter()
         self.content.fail(ClientDisconnected("the client went away"))
-        if self._task is not None and not self._is_answered:
+        if self._task is not None and not self.answer.is_complete:
             self._task.cancel()
         if context.when_changed is not None:
             context.when_changed()
@@ -258,8 +253,7 @@ class BlazeioServerProtocol(
         self.path = head.path
         self.query = head.query
         self.headers = head.headers
-        self._minor = head.minor
-        self._peer_persists = head.is_persistent
+        self.answer.ask(head.method, head.minor, is_persistent=head.is_persistent)
         self._scanned = 0
         self._remainder = octets[head.end :] if len(octets) > head.end else b""
         context = self.context
@@ -267,9 +261,6 @@ class BlazeioServerProtocol(
         context.request_count += 1
         self.patience.end_phase_in(context.limits.handler_timeout_s)
         self._phase = WHOLE
-        self._is_plain = (
-            head.minor == 1 and head.is_persistent and head.method != "HEAD"
-        )
         self.content_length = head.content_length
         if head.is_chunked or head.content_length:
             self._begin_content(head)
@@ -312,7 +303,7 @@ class BlazeioServerProtocol(
 
     def _content_is_lost(self) -> None:
         """What follows cannot be told from a request: it is never read."""
-        self._peer_persists = self._is_plain = False
+        self.answer.give_up_connection()
         self.patience.excuse_content()
         self.intake.pause(self)
 
@@ -374,22 +365,20 @@ class BlazeioServerProtocol(
         """End the response, then turn to what comes next."""
         if not self.is_alive:
             return
-        if not self._is_answered:
+        answer = self.answer
+        if not answer.is_complete:
             try:
-                if self.response is None:
+                if answer.message is None:
                     self.reply(b"", 204)
                 else:
-                    self.send_content(b"", True)
+                    answer.send(b"", is_last=True)
             except LocalProtocolError as error:
                 log.error("%s %s: %s", self.method, self.tail, error)
                 self.abort()
                 return
-        persists = self._peer_persists and (
-            self.response is None or self.response.is_persistent
-        )
         if self._phase == CONTENT:
-            self._finish_content(persists=persists)
-        elif not persists:
+            self._finish_content(persists=answer.may_persist())
+        elif not answer.may_persist():
             self._close_after_answer()
         else:
             self._next_request()
@@ -435,83 +424,23 @@ class BlazeioServerProtocol(
         Raises:
             LocalProtocolError: A response has begun, or a field is malformed.
         """
-        # Hot: the common answer, composed by one formatting operation.
-        if (
-            self._is_plain
-            and self.status == 0
-            and headers is None
-            and self._phase == WHOLE
-            and not self._extra_lines
-            and status not in (204, 304)
-            and not self.context.is_draining
-        ):
-            self.status = status
-            self._is_answered = True
-            self.transport.write(
-                b"%b%bContent-Length: %d\r\n\r\n%b"
-                % (self.context.head_start(status), content_type_line, len(body), body)
-            )
-            return
-        self.begin_response(headers, status, content_type_line if body else b"")
-        assert self.response is not None  # just begun
-        if self.method == "HEAD" and status not in (204, 304):
-            self.response.content_length = len(body)  # what a GET would be told
         if self._phase == CONTENT and (
             self._owes_continue or self._is_far_from_whole()
         ):
-            self.response.is_persistent = False  # the rest will not be read past
-        self.send_content(body, True)
+            self.answer.give_up_connection()  # the rest will not be read past
+        self.answer.send_whole(body, status, content_type_line, headers)
 
     def _is_far_from_whole(self) -> bool:
         return self.content.due_bytes > self.context.limits.linger_bytes
 
-    def add_field(self, name: str, value: str) -> None:
-        """Add a field to the head that was not prepared yet.
-
-        Raises:
-            LocalProtocolError: A response has begun, or the field is malformed.
-        """
-        if self.status:
-            raise LocalProtocolError(f"{name}: the head has already been prepared")
-        self._extra_lines += serialize_field(name, value)
-
-    def begin_response(
-        self, headers: FieldInput | None, status: int, content_type_line: bytes = b""
-    ) -> None:
+    def begin_response(self, headers: FieldInput | None, status: int) -> None:
         """Decide head and framing; see ``prepare``."""
-        if self.status:
-            raise LocalProtocolError("a response has already begun")
-        self.response = open_answer(
-            self.context,
-            Asked(self.method, self._minor, self._peer_persists),
-            status,
-            headers,
-            content_type_line=content_type_line,
-            extra_lines=self._extra_lines,
-        )
-        self.status = status
-        self.context.loop.call_soon(self._flush_head, self.response)
+        message = self.answer.begin(headers, status)
+        self.context.loop.call_soon(self._flush_head, message)
 
-    def _flush_head(self, response: OutgoingMessage) -> None:
-        if not response.is_begun and self.is_alive and self.response is response:
-            self.transport.write(response.begin())
-
-    def send_content(self, octets: bytes, is_last: bool) -> None:
-        """Write content in its framing now, whatever the watermark.
-
-        Raises:
-            ClientDisconnected: The peer is gone.
-            LocalProtocolError: See ``OutgoingMessage``.
-        """
-        response = self.response
-        assert response is not None  # begin_response came before
-        if not self.is_alive:
-            raise ClientDisconnected("the client went away")
-        framed = response.end(octets) if is_last else response.content(octets)
-        if is_last:
-            self._is_answered = True
-        if framed:
-            self.transport.write(framed)
+    def _flush_head(self, message: OutgoingMessage) -> None:
+        if self.is_alive:
+            self.answer.flush_head(message)
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer an error before there is a handler; then close in stages."""
@@ -557,19 +486,19 @@ class BlazeioServerProtocol(
             self._close()
         elif self.peer_closed and not self.status:
             self._disconnected("the half-closed client waited in vain")
-        elif not self.peer_closed and not self._is_answered:
+        elif not self.peer_closed and not self.answer.is_complete:
             self._task.cancel(HANDLER_TIMEOUT)
 
     def _disconnected(self, reason: str) -> None:
         """The peer cannot or will not take the answer: cancel and cut."""
         self.content.fail(ClientDisconnected(reason))
-        if self._task is not None and not self._is_answered:
+        if self._task is not None and not self.answer.is_complete:
             self._task.cancel()
         self.abort()
 
     def _close_after_answer(self) -> None:
         """Close; in stages unless the client asked for it and is silent."""
-        is_theirs = not self._peer_persists
+        is_theirs = not self.answer.is_persistent
         if self.peer_closed or (
             is_theirs and not self._remainder and self.intake.is_open
         ):

@@ -1,11 +1,13 @@
 """``ExtraToolset``: compression, cookies and addresses, for ``r``. Stateless."""
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
+
+if TYPE_CHECKING:
+    from blazeio.protocol.answer import Answer
 
 OFF_LOOP_BYTES = 16 * 1024
 """Larger inputs are compressed in a thread: 16 KiB of JSON cost the loop about
@@ -20,7 +22,7 @@ class ExtraToolset:
     if TYPE_CHECKING:
         transport: asyncio.Transport
 
-        add_field: Callable[[str, str], None]
+        answer: Answer
 
     async def br(self, data: bytes) -> bytes:
         """Compress with Brotli; off the loop when large."""
@@ -47,7 +49,9 @@ class ExtraToolset:
             LocalProtocolError: The head has been prepared, or the cookie is
                 malformed.
         """
-        self.add_field("Set-Cookie", serialize_set_cookie(name, value, **attributes))
+        self.answer.add_field(
+            "Set-Cookie", serialize_set_cookie(name, value, **attributes)
+        )
 
     @property
     def ip_host(self) -> str:
