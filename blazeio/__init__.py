@@ -1,1 +1,54 @@
-"""blazeio: an asyncio HTTP framework that works at the transport layer."""
+"""blazeio: an asyncio HTTP framework that works at the transport layer.
+
+``import blazeio as io`` is the front door; all of it is imported from below.
+Importing starts nothing: ``io.loop`` is made when it is first used.
+"""
+
+import asyncio
+import typing
+
+from blazeio.app.app import App
+from blazeio.app.deliver import Deliver
+from blazeio.app.request import Request
+from blazeio.errors import (
+    Abort,
+    BlazeioError,
+    ClientDisconnected,
+    ConfigurationError,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+)
+from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
+from blazeio.limits import Limits
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.loop import get_loop as _get_loop
+from blazeio.server.loop import use_loop
+
+# `loop` is public and not listed: a star import would make it.
+__all__ = [  # noqa: RUF022 - in the plain order of the alphabet
+    "Abort",
+    "App",
+    "BlazeioError",
+    "BlazeioServerProtocol",
+    "ClientDisconnected",
+    "ConfigurationError",
+    "Deliver",
+    "IN_MEMORY_STATIC_CACHE",
+    "Limits",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Request",
+    "use_loop",
+]
+
+if typing.TYPE_CHECKING:
+    loop: asyncio.AbstractEventLoop
+else:
+
+    def __getattr__(name: str) -> asyncio.AbstractEventLoop:
+        """Make ``io.loop``, the loop of this process, on first use."""
+        if name == "loop":
+            return _get_loop()
+        raise AttributeError(f"module 'blazeio' has no attribute {name!r}")

@@ -1,0 +1,289 @@
+"""``App``: what it is made of, and how it is served when nobody else serves it.
+
+May import: every room of blazeio.
+"""
+
+import difflib
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from typing import Any, TypeVar, overload
+
+from blazeio.app import hosting
+from blazeio.app.dispatch import Dispatch, Middlewares, compose_dispatch
+from blazeio.app.endpoints import (
+    MIDDLEWARE_NAMES,
+    check_handler,
+    describe,
+    find_endpoints,
+)
+from blazeio.app.routes import HandlerT, MethodRoutes, Methods, RouteTable
+from blazeio.app.service import Service, run_until_signalled
+from blazeio.errors import ConfigurationError
+from blazeio.limits import Limits
+from blazeio.protocol.server import BlazeioServerProtocol
+
+log = logging.getLogger("blazeio.app")
+
+Hook = Callable[[], Awaitable[Any] | Any]
+HookT = TypeVar("HookT", bound=Hook)
+InstanceT = TypeVar("InstanceT")
+
+
+class App:
+    """Routes, middlewares and hooks, and a way to serve them.
+
+    Args:
+        host: Where ``run`` and ``runner`` listen, an address or a name.
+        port: 0 to 65535; 0 takes one that is free.
+        limits: The fields of ``Limits``, by name.
+
+    Attributes:
+        host: As given.
+        port: As given.
+        limits: Every bound of the request path.
+        routes: The route table.
+        route: ``route.get("/path")`` and its siblings, as decorators.
+
+    Raises:
+        ConfigurationError: A limit or the port cannot be.
+    """
+
+    def __init__(self, host: str = "0.0.0.0", port: int = 8000, **limits: Any) -> None:
+        if not 0 <= port <= 65535:
+            raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
+        self.host = host
+        self.port = port
+        self.limits = _make_limits(limits)
+        self.routes = RouteTable()
+        self.route = MethodRoutes(self.routes)
+        self._middlewares = Middlewares()
+        self._start_hooks: list[Hook] = []
+        self._stop_hooks: list[Hook] = []
+        self._is_started = False
+        self._dispatch: Dispatch | None = None
+        self._service: Service | None = None
+
+    def __repr__(self) -> str:
+        return f"<App {self.host}:{self.port} {len(self.routes)} paths>"
+
+    # Assembling
+
+    @overload
+    def add_route(
+        self, target: HandlerT, path: str | None = None, *, methods: Methods = None
+    ) -> HandlerT: ...
+    @overload
+    def add_route(
+        self, target: str | None = None, *, methods: Methods = None
+    ) -> Callable[[HandlerT], HandlerT]: ...
+    def add_route(
+        self, target: Any = None, path: str | None = None, *, methods: Methods = None
+    ) -> Any:
+        """Add a route, or a middleware by its name.
+
+        ``@web.add_route``, ``@web.add_route("/path", methods=["GET"])`` and
+        ``web.add_route(handler, "/path")`` are the three ways to write it.
+
+        Args:
+            target: The handler, or the path when used as a decorator.
+            path: Of the route. None: the default of the handler's parameter
+                ``route``, else its name: ``_api_ip`` is ``/api/ip``.
+            methods: Those it serves (GET serves HEAD too); None: all of them.
+
+        Raises:
+            ConfigurationError: It is no ``async def`` that takes ``r``, has no
+                usable path, or collides with a route that exists.
+        """
+        if callable(target):
+            self._add(target, path, methods)
+            return target
+
+        def decorate(handler: HandlerT) -> HandlerT:
+            self._add(handler, target, methods)
+            return handler
+
+        return decorate
+
+    def _add(
+        self, handler: Callable[..., Any], path: str | None, methods: Methods
+    ) -> None:
+        name = getattr(handler, "__name__", "")
+        if path is None and name in MIDDLEWARE_NAMES:
+            self._add_middleware(name, handler)
+        else:
+            self.routes.add(handler, path, methods)
+
+    def _add_middleware(self, name: str, function: Callable[..., Any]) -> None:
+        check_handler(function)
+        if self._dispatch is not None:
+            message = f"{describe(function)}: the app is served by now, it is too late"
+            raise ConfigurationError(message)
+        place = {
+            "before_middleware": "before",
+            "handle_all_middleware": "fallback",
+            "after_middleware": "after",
+        }[name]
+        other = getattr(self._middlewares, place)
+        if other is not None:
+            message = f"{name}: {describe(function)} collides with {describe(other)}"
+            raise ConfigurationError(message)
+        setattr(self._middlewares, place, function)
+
+    async def append_class_routes(self, instance: object) -> None:
+        """Add the endpoints and middlewares among an instance's methods.
+
+        Those are the methods whose name starts with ``_`` but not ``__``:
+        ``_api_ip`` is ``/api/ip``; and the three middlewares by their names.
+
+        Raises:
+            ConfigurationError: See ``add_route``.
+        """
+        self.attach(instance)
+
+    @overload
+    def attach(self, target: type[InstanceT]) -> InstanceT: ...
+    @overload
+    def attach(self, target: InstanceT) -> InstanceT: ...
+    def attach(self, target: Any) -> Any:
+        """Do as ``append_class_routes``, without an event loop.
+
+        Args:
+            target: An instance, or a class that is made without arguments.
+
+        Returns:
+            The instance.
+
+        Raises:
+            ConfigurationError: See ``add_route``.
+        """
+        instance = target() if inspect.isclass(target) else target
+        for _, method in find_endpoints(instance):
+            self._add(method, None, None)
+        return instance
+
+    def on_start(self, hook: HookT) -> HookT:
+        """Call a function, async or not, before the first request is accepted.
+
+        Under a supervisor: in each worker, after the fork, before READY.
+        """
+        self._start_hooks.append(hook)
+        return hook
+
+    def on_stop(self, hook: HookT) -> HookT:
+        """Call a function, async or not, after the last request was answered.
+
+        The hooks run in the reverse order; what one raises is logged, and the
+        others run.
+        """
+        self._stop_hooks.append(hook)
+        return hook
+
+    # Serving
+
+    @property
+    def dispatch(self) -> Dispatch:
+        """The coroutine function that serves each request.
+
+        Composed when it is first asked for; no middleware can be added then,
+        routes can.
+        """
+        if self._dispatch is None:
+            self._dispatch = compose_dispatch(self.routes, self._middlewares)
+        return self._dispatch
+
+    async def serve_route(self, r: BlazeioServerProtocol) -> None:
+        """Serve one request: middlewares, its route, and what errors become."""
+        await self.dispatch(r)
+
+    async def init(self) -> None:
+        """Run the ``on_start`` hooks, in their order; once.
+
+        Raises:
+            Exception: What a hook raised; those after it did not run.
+        """
+        if self._is_started:
+            return
+        self._is_started = True
+        for hook in self._start_hooks:
+            await _call_hook(hook)
+
+    async def stop_hooks(self) -> None:
+        """Run the ``on_stop`` hooks, the last one first; once per ``init``."""
+        if not self._is_started:
+            return
+        self._is_started = False
+        for hook in reversed(self._stop_hooks):
+            try:
+                await _call_hook(hook)
+            except Exception:
+                log.exception("on_stop hook %s failed", describe(hook))
+
+    async def run(self) -> None:
+        """Serve in this process, on the running loop, until ``exit``.
+
+        Raises:
+            ConfigurationError: The address cannot be bound, or the app is
+                already served.
+        """
+        if self._service is not None:
+            raise ConfigurationError(f"{self!r} is already served")
+        service = self._service = Service(self.host, self.port, self.limits)
+        try:
+            await self.init()
+            await service.serve(self.dispatch)
+        finally:
+            await self.stop_hooks()
+            self._service = None
+            service.close()
+
+    async def exit(self) -> None:
+        """Stop accepting, answer what is in flight, end ``run``.
+
+        Returns when ``run`` is over and the ``on_stop`` hooks have run. A
+        handler must not await it, since it waits for that handler: there it
+        belongs in a task of its own.
+        """
+        if self._service is None:
+            await self.stop_hooks()
+        else:
+            self._service.ask_to_stop()
+            await self._service.wait_closed()
+
+    def runner(self) -> None:
+        """Serve, and return when told to end: what a script's last line calls.
+
+        Alone it serves in this process until ^C or TERM; what is in flight is
+        answered first, a second signal ends it at once. Under
+        ``blazeio-supervisor`` the worker that runs the script serves.
+
+        Raises:
+            SystemExit: The address cannot be bound; says why.
+        """
+        serve = hosting.host.get()
+        if serve is not None:
+            serve(self)
+        else:
+            run_until_signalled(self.run, self._ask_to_stop)
+
+    def _ask_to_stop(self) -> None:
+        if self._service is not None:
+            self._service.ask_to_stop()
+
+
+async def _call_hook(hook: Hook) -> None:
+    result = hook()
+    if inspect.isawaitable(result):
+        await result
+
+
+def _make_limits(limits: dict[str, Any]) -> Limits:
+    known = [field.name for field in fields(Limits)]
+    for name in limits:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            message = f"App(...) has no limit named {name!r}; {hint}"
+            raise ConfigurationError(message)
+    return Limits(**limits)

@@ -1,0 +1,157 @@
+"""From functions and methods to handlers: their paths, and what they must be.
+
+The rules are the seed's: a method whose name starts with ``_`` (not ``__``) is
+an endpoint, and every ``_`` of its name becomes ``/``. A parameter
+``route="/path"`` overrides the name; a path given by the caller overrides both.
+
+May import: blazeio.errors, blazeio.protocol. Pure.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from blazeio.errors import ConfigurationError
+from blazeio.protocol.context import Handler
+
+MIDDLEWARE_NAMES = ("before_middleware", "handle_all_middleware", "after_middleware")
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """Name a function and where it is defined, for error messages."""
+    target = inspect.unwrap(getattr(function, "func", function))
+    name = getattr(target, "__qualname__", None) or repr(target)
+    code = getattr(target, "__code__", None)
+    if code is None:
+        return f"{getattr(target, '__module__', '?')}.{name}"
+    return f"{target.__module__}.{name} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def check_handler(function: Callable[..., Any]) -> None:
+    """Demand an ``async def`` that can be called with ``r`` alone.
+
+    Raises:
+        ConfigurationError: It is not; names it and where it is defined.
+    """
+    if inspect.isasyncgenfunction(function):
+        message = f"{describe(function)} yields: write to r instead"
+        raise ConfigurationError(message)
+    if not _is_coroutine_function(function):
+        message = f"{describe(function)} must be defined with `async def`"
+        raise ConfigurationError(message)
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        message = f"{describe(function)} is called with one argument, r: {error}"
+        raise ConfigurationError(message) from error
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    # an object with `async def __call__` is a handler too
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - looked at, not called
+    )
+
+
+def decide_path(handler: Callable[..., Any], path: str | None = None) -> str:
+    """Decide the path of a handler.
+
+    Args:
+        handler: The function, method or callable object.
+        path: As given by the caller; None: the handler's ``route`` parameter,
+            or else its name, says it.
+
+    Raises:
+        ConfigurationError: There is no usable path.
+    """
+    if path is None:
+        path = _path_from_parameter(handler)
+    if path is None:
+        name = getattr(handler, "__name__", None)
+        if name is None:
+            message = f"{describe(handler)} has no name: give it a path"
+            raise ConfigurationError(message)
+        path = path_from_name(name)
+    return _checked_path(path, handler)
+
+
+def _path_from_parameter(handler: Callable[..., Any]) -> str | None:
+    parameter = inspect.signature(handler).parameters.get("route")
+    if parameter is None or parameter.default is inspect.Parameter.empty:
+        return None
+    return str(parameter.default)
+
+
+def path_from_name(name: str) -> str:
+    """``_api_ip`` and ``api_ip`` are ``/api/ip``; ``_`` is ``/``.
+
+    Raises:
+        ConfigurationError: The name would give an empty segment.
+    """
+    path = "/" + name.removeprefix("_").replace("_", "/")
+    if "//" in path or (path.endswith("/") and path != "/"):
+        message = f"the name {name!r} makes no path: give it one, or route='/path'"
+        raise ConfigurationError(message)
+    return path
+
+
+def _checked_path(path: str, handler: Callable[..., Any]) -> str:
+    if not path.startswith("/") or not path.isprintable() or "?" in path or "#" in path:
+        message = f"route {path!r} of {describe(handler)}: expected '/' and a path"
+        raise ConfigurationError(message)
+    if "{" in path:
+        message = (
+            f"route {path!r} of {describe(handler)}: routes are exact, "
+            "parameters in paths are not supported"
+        )
+        raise ConfigurationError(message)
+    return path
+
+
+def find_endpoints(instance: object) -> Iterator[tuple[str, Handler]]:
+    """Give the name and bound method of each endpoint and middleware.
+
+    Args:
+        instance: Its class's methods are searched, inherited ones too, in the
+            order of their names.
+
+    Raises:
+        ConfigurationError: A method is named like an endpoint and cannot be
+            one.
+    """
+    owner = type(instance)
+    for name in dir(owner):
+        if not _names_endpoint(name, owner):
+            continue
+        attribute = inspect.getattr_static(owner, name)
+        if isinstance(attribute, staticmethod | classmethod):
+            attribute = attribute.__func__
+        if not inspect.isroutine(attribute):
+            continue  # a class attribute, a property
+        method = getattr(instance, name)
+        _check_endpoint(name, method)
+        yield name, method
+
+
+def _names_endpoint(name: str, owner: type) -> bool:
+    if name in MIDDLEWARE_NAMES:
+        return True
+    if not name.startswith("_") or name.startswith("__"):
+        return False
+    # self.__load is stored as _Owner__load: private, no endpoint
+    return not any(
+        name.startswith(f"_{each.__name__.lstrip('_')}__") for each in owner.__mro__
+    )
+
+
+def _check_endpoint(name: str, method: Callable[..., Any]) -> None:
+    try:
+        check_handler(method)
+    except ConfigurationError as error:
+        if name in MIDDLEWARE_NAMES:
+            raise
+        message = (
+            f"{error}; a method whose name starts with one underscore is an endpoint: "
+            f"call it {name.lstrip('_')} or _{name} if it is none"
+        )
+        raise ConfigurationError(message) from error

@@ -1,0 +1,99 @@
+"""Media types, by a file's name.
+
+A table of its own, since the standard library's depends on Python's version
+(``.js`` is application/javascript in 3.11, text/javascript in 3.12, ``.webp``
+is unknown) and on files of the machine such as /etc/mime.types.
+
+May import: nothing of blazeio. Pure.
+"""
+
+OCTETS = "application/octet-stream"
+
+_TEXTS = {
+    "css": "text/css",
+    "csv": "text/csv",
+    "htm": "text/html",
+    "html": "text/html",
+    "ics": "text/calendar",
+    "js": "text/javascript",
+    "log": "text/plain",
+    "markdown": "text/markdown",
+    "md": "text/markdown",
+    "mjs": "text/javascript",
+    "text": "text/plain",
+    "toml": "text/plain",
+    "txt": "text/plain",
+    "vtt": "text/vtt",
+    "xml": "text/xml",
+    "yaml": "text/yaml",
+    "yml": "text/yaml",
+}
+_OTHERS = {
+    "7z": "application/x-7z-compressed",
+    "apng": "image/apng",
+    "atom": "application/atom+xml",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "br": OCTETS,  # a .html.br is no page unless its coding is said
+    "bz2": "application/x-bzip2",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "flac": "audio/flac",
+    "geojson": "application/geo+json",
+    "gif": "image/gif",
+    "gz": "application/gzip",
+    "ico": "image/vnd.microsoft.icon",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "json": "application/json",
+    "jsonld": "application/ld+json",
+    "m4a": "audio/mp4",
+    "m4v": "video/mp4",
+    "map": "application/json",
+    "mov": "video/quicktime",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "oga": "audio/ogg",
+    "ogg": "audio/ogg",
+    "ogv": "video/ogg",
+    "opus": "audio/ogg",
+    "otf": "font/otf",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "rss": "application/rss+xml",
+    "svg": "image/svg+xml",
+    "tar": "application/x-tar",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "ttf": "font/ttf",
+    "wasm": "application/wasm",
+    "wav": "audio/wav",
+    "weba": "audio/webm",
+    "webm": "video/webm",
+    "webmanifest": "application/manifest+json",
+    "webp": "image/webp",
+    "woff": "font/woff",
+    "woff2": "font/woff2",
+    "xhtml": "application/xhtml+xml",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "xz": "application/x-xz",
+    "zip": "application/zip",
+    "zst": "application/zstd",
+}
+
+
+def guess_media_type(name: str) -> str:
+    """Guess the Content-Type of a file by the last suffix of its name.
+
+    Text is declared UTF-8. What is unknown is ``application/octet-stream``,
+    which browsers save and never run.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or not stem:
+        return OCTETS
+    suffix = suffix.lower()
+    if suffix in _TEXTS:
+        return f"{_TEXTS[suffix]}; charset=utf-8"
+    return _OTHERS.get(suffix, OCTETS)

@@ -1,0 +1,94 @@
+"""From a request's path to an open file below a folder, or to nothing.
+
+The file is opened first and judged then, by what was opened: no symbolic link
+can be moved between the check and the use.
+
+May import: nothing of blazeio.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import BinaryIO
+
+Identity = tuple[int, int, int, int]
+"""Device, inode, time and size: another one when file or content changed."""
+
+_SOURCES = (".py", ".pyc", ".pyi", ".pyo")
+_WELL_KNOWN = ".well-known"  # RFC 8615: the one hidden name that is public
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A regular file below the folder, open for reading; the caller closes it.
+
+    Attributes:
+        file: Unbuffered.
+        identity: When it was opened.
+        size_bytes: When it was opened.
+    """
+
+    file: BinaryIO
+    identity: Identity
+    size_bytes: int
+
+
+def open_file(home: str, path: str) -> OpenedFile | None:
+    """Open the file that a path names below a folder.
+
+    Nothing is also: what lies outside, by ``..`` or by a symbolic link; hidden
+    files and Python sources, since the folder may be the app's own; paths with
+    an empty segment, so that no file has two names.
+
+    Args:
+        home: The folder, absolute and without symbolic links.
+        path: Percent-decoded; starts with "/".
+    """
+    if not may_serve(path):
+        return None
+    try:
+        # O_NONBLOCK: a pipe without a writer would block the open for ever
+        descriptor = os.open(home + path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, UnicodeEncodeError):
+        return None  # not there, not for us, or no name that a file can have
+    file = os.fdopen(descriptor, "rb", buffering=0)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not _is_below(home, descriptor):
+        file.close()
+        return None
+    return OpenedFile(file, _identity(status), status.st_size)
+
+
+def identify(home: str, path: str) -> Identity | None:
+    """What ``open_file`` would find now, by one system call; None: nothing.
+
+    It says nothing about containment: equal to the identity of a file that was
+    opened, it is that file.
+    """
+    try:
+        return _identity(os.stat(home + path))
+    except (OSError, ValueError):
+        return None
+
+
+def may_serve(path: str) -> bool:
+    """Whether a path can name a file that is served at all."""
+    if not path.startswith("/") or "\0" in path:
+        return False
+    if "/__pycache__/" in path or path.lower().endswith(_SOURCES):
+        return False
+    first, *others = path[1:].split("/")
+    return (first == _WELL_KNOWN or _is_plain(first)) and all(map(_is_plain, others))
+
+
+def _is_plain(segment: str) -> bool:
+    return bool(segment) and not segment.startswith(".")
+
+
+def _is_below(home: str, descriptor: int) -> bool:
+    real_path = os.readlink(f"/proc/self/fd/{descriptor}")
+    return real_path.startswith(home.rstrip("/") + "/")
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
