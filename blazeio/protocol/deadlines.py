@@ -95,11 +95,16 @@ class DeadlineWheel:
         self._timer, self._timer_at = None, NEVER
         # uvloop rounds its timers to milliseconds and may call a little early
         now = self._loop.time() + 0.001
-        while self._due and self._due[0] <= now:
-            for connection in self._entries.pop(heapq.heappop(self._due)):
-                self._visit(connection, now)
-        if self._due:
-            self._arm()
+        try:
+            while self._due and self._due[0] <= now:
+                connections = self._entries[self._due[0]]
+                if connections:
+                    self._visit(connections.pop(), now)
+                else:
+                    del self._entries[heapq.heappop(self._due)]
+        finally:  # one that fails must not stop the others' deadlines for ever
+            if self._due:
+                self._arm()
 
     def _visit(self, connection: Expiring, now: float) -> None:
         connection.entered_at = NEVER
