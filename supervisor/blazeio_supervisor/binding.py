@@ -1,0 +1,90 @@
+"""Opening the addresses of the service, at once or when the app says its own."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets.address import Address, TcpAddress
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.opening import AddressInUseError
+
+log = logging.getLogger("blazeio.master")
+
+RETRY_FOR_S = 2.0  # a predecessor that is just ending has let go by then
+_RETRY_EVERY_S = 0.05
+
+
+class Binding:
+    """Opens addresses; whoever needs one is called back when it is open.
+
+    Args:
+        listeners: Where they are opened.
+        on_bound: Called once, when everything is open.
+        on_failure: Called when something cannot be opened.
+    """
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        on_bound: Callable[[], None],
+        on_failure: Callable[[BindError], None],
+    ) -> None:
+        self._listeners = listeners
+        self._on_bound = on_bound
+        self._on_failure = on_failure
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[Callable[[], None]] = []
+        self._own: TcpAddress | None = None
+
+    def begin(self, addresses: Sequence[Address]) -> None:
+        """Open what the operator asked for."""
+        self._task = asyncio.get_running_loop().create_task(self._open(addresses))
+
+    def need(self, host: str, port: int, then: Callable[[], None]) -> None:
+        """Open the app's own address unless the operator gave one; then go on."""
+        own = TcpAddress(host, port)
+        if self._task is None:
+            self._own = own
+            self.begin([own])
+        elif self._own not in (None, own):
+            log.warning(
+                "event=address_kept the app now says %s, and is served at %s until "
+                "the next start",
+                own,
+                " ".join(self._listeners.addresses),
+            )
+        if self._task is not None and self._task.done():
+            then()
+        else:
+            self._waiting.append(then)
+
+    def cancel(self) -> None:
+        """Wait no longer for an address to become free."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _open(self, addresses: Sequence[Address]) -> None:
+        try:
+            for address in addresses:
+                await self._open_one(address)
+        except BindError as error:
+            self._on_failure(error)
+            return
+        self._on_bound()
+        for then in self._waiting:
+            then()
+        self._waiting.clear()
+
+    async def _open_one(self, address: Address) -> None:
+        give_up_at = time.monotonic() + RETRY_FOR_S
+        while True:
+            try:
+                self._listeners.open(address)
+            except AddressInUseError:
+                if time.monotonic() >= give_up_at:
+                    raise
+            else:
+                return
+            await asyncio.sleep(_RETRY_EVERY_S)

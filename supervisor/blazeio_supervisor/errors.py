@@ -1,0 +1,42 @@
+"""What ends the program, and with which exit code.
+
+The codes are part of the contract with systemd units and scripts: a unit may
+say ``RestartPreventExitStatus=2 4`` because neither is mended by waiting.
+
+May import: nothing of ours.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Why the program ended."""
+
+    OK = 0
+    CRASHED = 1  # a fault of ours
+    USAGE = 2  # an option or argument was wrong
+    APP_FAILED = 3  # the app's code raised, or never got ready
+    NOT_IMPORTABLE = 4  # no such module, attribute or file
+    CANNOT_BIND = 5  # an address is in use or not ours
+
+
+class SupervisorError(Exception):
+    """Ends the program with one line for the operator.
+
+    Args:
+        message: What was wrong and what to do, in one line.
+    """
+
+    exit_code = ExitCode.CRASHED
+
+
+class UsageError(SupervisorError):
+    """An option or argument was wrong; nothing was started."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BindError(SupervisorError):
+    """An address could not be bound; the line names who holds it."""
+
+    exit_code = ExitCode.CANNOT_BIND

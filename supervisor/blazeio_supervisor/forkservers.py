@@ -1,0 +1,204 @@
+"""The master's side of the forkservers: one per generation.
+
+Decides nothing: what happens becomes a fact for the planner.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.facts import ForkserverExited, ForkserverReady
+from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.process.channel import LoopChannel, make_pair, send
+from blazeio_supervisor.process.messages import (
+    Failed,
+    Forked,
+    ForkFailed,
+    Load,
+    Loaded,
+    Message,
+    Stop,
+    Unsafe,
+)
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.spawn import spawn_forkserver
+from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.workers import NeedAddress, Tell, Workers
+
+log = logging.getLogger("blazeio.master")
+
+
+@dataclass(slots=True)
+class ForkserverRecord:
+    """One forkserver as the master knows it.
+
+    Attributes:
+        is_preload: It imports the app; else its workers do.
+        has_loaded: It forks by now.
+        is_unsafe: Its import cannot be forked; another one takes its place.
+        is_stopped: It was told to end.
+    """
+
+    generation: int
+    pid: int
+    channel: LoopChannel
+    is_preload: bool
+    has_loaded: bool = False
+    is_unsafe: bool = False
+    is_stopped: bool = False
+    reason: str = ""
+
+
+class Forkservers:
+    """Every forkserver that lives.
+
+    Args:
+        loop: The master's.
+        settings: What they are told to load.
+        board_fd: The scoreboard.
+        reaper: Watches their ends.
+        workers: Where what they fork is recorded.
+        tell: Takes the facts.
+        need_address: Binds the App's own address.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings,
+        board_fd: int,
+        reaper: Reaper,
+        workers: Workers,
+        tell: Tell,
+        need_address: NeedAddress,
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._board_fd = board_fd
+        self._reaper = reaper
+        self._workers = workers
+        self._tell = tell
+        self._need_address = need_address
+        self._frames = FramesPrinter()
+        self._records: dict[int, ForkserverRecord] = {}
+
+    def start(self, generation: int, is_preload: bool = True) -> None:
+        """Start the interpreter of a new generation."""
+        own, theirs = make_pair()
+        send(own, self._make_load(generation, is_preload), [self._board_fd])
+        try:
+            pid = spawn_forkserver(theirs)
+        except OSError as error:
+            own.close()
+            reason = f"cannot start {sys.executable}: {error.strerror}"
+            self._tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
+            return
+        finally:
+            theirs.close()
+        record = ForkserverRecord(
+            generation,
+            pid,
+            LoopChannel(
+                own,
+                self._loop,
+                lambda message, fds: self._hear(record, message),
+                lambda: None,  # its exit tells more than its channel's end
+            ),
+            is_preload,
+        )
+        self._records[generation] = record
+        self._reaper.watch(pid, lambda status: self._bury(record, status))
+
+    def _make_load(self, generation: int, is_preload: bool) -> Load:
+        settings = self._settings
+        return Load(
+            generation=generation,
+            app=settings.app.text,
+            folder=settings.folder,
+            app_dir=settings.app_dir,
+            is_preload=is_preload,
+            loop=settings.loop,
+            graceful_timeout_s=settings.graceful_timeout_s,
+            drain_idle_s=settings.drain_idle_s,
+            log_level=settings.log_level,
+            master_pid=os.getpid(),
+        )
+
+    def fork(self, spawn: Spawn) -> None:
+        """Have a worker forked."""
+        order, sockets = self._workers.prepare(spawn)
+        record = self._records.get(spawn.generation)
+        if record is not None:
+            record.channel.send(order, sockets)
+        sockets[0].close()
+        if record is None:
+            self._workers.note_fork_failed(spawn.worker, "its forkserver is gone")
+
+    def stop(self, generation: int, ending: Ending) -> None:
+        """End a forkserver; its workers live on."""
+        record = self._records.get(generation)
+        if record is None:
+            return
+        record.is_stopped = True
+        if ending is Ending.KILL:
+            self._reaper.send_signal(record.pid, signal.SIGKILL)
+        elif ending is Ending.DRAIN and record.has_loaded:
+            record.channel.send(Stop())  # after the forks that it still owes
+        else:
+            # In the midst of an import it cannot listen, and has no children.
+            self._reaper.send_signal(record.pid, signal.SIGTERM)
+
+    def _hear(self, record: ForkserverRecord, message: Message) -> None:
+        match message:
+            case Loaded(host, port):
+                self._note_loaded(record, host, port)
+            case Forked(worker, pid):
+                self._workers.note_forked(worker, pid)
+            case ForkFailed(worker, reason):
+                self._workers.note_fork_failed(worker, reason)
+            case Unsafe(findings):
+                self._note_unsafe(record, findings)
+            case Failed(_, reason, frames):
+                record.reason = reason
+                self._frames.print(frames)
+            case _:
+                log.warning("a forkserver said what none says: %r", message)
+
+    def _note_loaded(
+        self, record: ForkserverRecord, host: str | None, port: int
+    ) -> None:
+        record.has_loaded = True
+
+        def tell() -> None:
+            if self._records.get(record.generation) is record:
+                self._tell(ForkserverReady(record.generation))
+
+        if host is None:
+            tell()
+        else:
+            self._need_address(host, port, tell)
+
+    def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:
+        record.is_unsafe = True
+        log.warning(
+            "event=fork_unsafe gen=%d after the import %s: so each worker imports "
+            "the app by itself, which takes more memory and a slower start",
+            record.generation,
+            ", ".join(findings),
+        )
+
+    def _bury(self, record: ForkserverRecord, status: int) -> None:
+        record.channel.read()  # its last words
+        record.channel.close()
+        del self._records[record.generation]
+        if record.is_unsafe and not record.is_stopped:
+            self.start(record.generation, is_preload=False)
+            return
+        self._workers.forget_unanswered(record.generation)
+        self._tell(ForkserverExited(record.generation, status, record.reason))

@@ -1,0 +1,128 @@
+"""The program of a forkserver process: ``python -m`` this, with a channel.
+
+One process per generation, exec'd fresh, so that a reload sees the code on the
+disk. It imports the app once and shares it with every worker it forks.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+
+from setproctitle import setproctitle
+
+from blazeio.app import hosting
+from blazeio.app.app import App
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.observe.scoreboard import Scoreboard
+from blazeio_supervisor.process.app_path import AppPath, parse_app_path
+from blazeio_supervisor.process.channel import receive, send
+from blazeio_supervisor.process.fork_safety import (
+    find_fork_dangers,
+    list_socket_fds,
+)
+from blazeio_supervisor.process.forkserver import Forkserver, end_now
+from blazeio_supervisor.process.kernel import set_parent_death_signal
+from blazeio_supervisor.process.loading import LoadError, enter_folder, load_app
+from blazeio_supervisor.process.messages import (
+    Failed,
+    Fork,
+    Load,
+    Loaded,
+    Unsafe,
+)
+from blazeio_supervisor.process.signals import ignore_in_child
+from blazeio_supervisor.worker import Worker, is_app
+
+
+@dataclass(slots=True)
+class Generation:
+    """One load of the code.
+
+    Attributes:
+        channel: To the master; blocking.
+        load: What to import.
+        board: The scoreboard, mapped once for all workers.
+    """
+
+    channel: socket.socket
+    load: Load
+    board: Scoreboard
+
+    def run(self) -> None:
+        """Import, answer, then fork on request until the end."""
+        path = parse_app_path(self.load.app)
+        app = None
+        if self.load.is_preload and path.module:
+            app = self._preload(path)
+            send(self.channel, Loaded(host=app.host, port=app.port))
+        else:
+            send(self.channel, Loaded())
+        # From here on the channel tells of the master's end, and the workers
+        # that are left must be seen to.
+        set_parent_death_signal(0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+        def run_worker(order: Fork, fds: list[int]) -> None:
+            row = self.board.row(order.row)
+            Worker(self.load, order, path, app, row, fds).run()
+
+        Forkserver(self.channel, self.load, run_worker).serve()
+
+    def _preload(self, path: AppPath) -> App:
+        sockets = list_socket_fds()
+        hosting.host.set(_refuse_to_serve)
+        # A collection in mid-import would touch, so unshare, what is there.
+        gc.disable()
+        try:
+            app = load_app(path, is_app)
+        except LoadError as error:
+            failed = Failed(error.code, error.reason, error.frames)
+            send(self.channel, failed)
+            end_now(error.code)
+        finally:
+            gc.enable()
+        hosting.host.set(None)
+        gc.collect()
+        dangers = find_fork_dangers(sockets)
+        if dangers:
+            send(self.channel, Unsafe(dangers))
+            end_now(ExitCode.OK)
+        gc.freeze()  # no collection in a worker ever unshares these pages
+        return app
+
+
+def _refuse_to_serve(app: App) -> None:
+    raise RuntimeError(
+        "runner() was called while the module was imported: put it under "
+        "`if __name__ == '__main__':`, or serve the file itself, "
+        "`blazeio-supervisor app.py`"
+    )
+
+
+def main() -> None:
+    """Take the first message from the channel and run a generation."""
+    ignore_in_child()
+    set_parent_death_signal(signal.SIGTERM)
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    received = receive(channel)
+    if received is None:
+        end_now(ExitCode.OK)  # the master ended before it said a word
+    load, fds = received
+    assert isinstance(load, Load)
+    if os.getppid() != load.master_pid:
+        end_now(ExitCode.OK)  # it ended before its death was watched for
+    setproctitle(f"blazeio: forkserver gen {load.generation}")
+    os.chdir(load.folder)
+    enter_folder(load.app_dir)
+    sys.argv[:] = [load.app]
+    board = Scoreboard(fds[0])
+    os.close(fds[0])
+    Generation(channel, load, board).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""The master: facts to the planner, its actions to the hands. Never blocks.
+
+Imports no app and runs no foreign code. It owns the listeners, the scoreboard
+and every child; signals only note what was asked for.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+
+from setproctitle import setproctitle
+
+from blazeio_supervisor.binding import Binding
+from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    Admit,
+    Adopt,
+    DumpStack,
+    End,
+    Exit,
+    OpenSlot,
+    Release,
+    ReloadEnded,
+    Report,
+    Spawn,
+    StartForkserver,
+    Steer,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    ReloadAsked,
+    ScaleAsked,
+    StartAsked,
+    StopAsked,
+    Tick,
+    WorkerExited,
+)
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.process.kernel import become_subreaper
+from blazeio_supervisor.process.messages import Drain
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.steering import steer
+from blazeio_supervisor.workers import Workers
+
+log = logging.getLogger("blazeio.master")
+
+_STRANGERS_EVERY_S = 1.0
+_UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+
+
+class Master:
+    """One service, from its first socket to its last worker.
+
+    Args:
+        settings: What the operator asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._policy = settings.make_policy()
+        self._planner = Planner(self._policy, settings.workers, settings.make_rng())
+        self._listeners = Listeners(settings.workers)
+        self._adopted: dict[int, int] = {}
+        self._facts: list[Fact] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._beats_at = 0.0
+        self._strangers_at = 0.0
+        self._grace_s = settings.graceful_timeout_s
+        self._is_stopping = False
+        self._can_steer = True
+        self._tickets = 0
+        self._error: SupervisorError | None = None
+
+    async def run(self) -> int:
+        """Serve until the end; gives the exit code.
+
+        Raises:
+            BindError: An address cannot be had; everything has ended again.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[int] = self._loop.create_future()
+        setproctitle(f"blazeio: master [{self._settings.app.text}]")
+        become_subreaper()
+        self._hire()
+        self._watch_signals()
+        if self._settings.binds:
+            self._binding.begin(self._settings.binds)
+        else:
+            self._tell(StartAsked())
+        self._set_timer()
+        try:
+            code = await self._over
+        finally:
+            self._listeners.shut()
+        if self._error is not None:
+            raise self._error
+        return code
+
+    def _hire(self) -> None:
+        board_fd = make_board()
+        ledger = RowLedger(Scoreboard(board_fd))
+        self._reaper = Reaper(self._loop)
+        self._binding = Binding(self._listeners, self._note_bound, self._give_up)
+        self._workers = Workers(
+            self._loop,
+            ledger,
+            self._listeners,
+            self._reaper,
+            self._tell,
+            self._binding.need,
+        )
+        self._forkservers = Forkservers(
+            self._loop,
+            self._settings,
+            board_fd,
+            self._reaper,
+            self._workers,
+            self._tell,
+            self._binding.need,
+        )
+
+    def _note_bound(self) -> None:
+        settings = self._settings
+        log.info(
+            "event=listening %s on %s: %d worker(s), generation 1, %s, %s, pid %d",
+            settings.app.text,
+            " ".join(self._listeners.addresses),
+            settings.workers,
+            self._listeners.mode,
+            settings.loop,
+            os.getpid(),
+        )
+        if settings.binds:
+            self._tell(StartAsked())
+
+    def _give_up(self, error: SupervisorError) -> None:
+        """End at once: what the service needs cannot be had."""
+        self._error = error
+        self._stop(is_quick=True)
+
+    # Signals: they only note
+
+    def _watch_signals(self) -> None:
+        watch = self._loop.add_signal_handler
+        watch(signal.SIGTERM, self._stop)
+        watch(signal.SIGQUIT, self._stop)
+        watch(signal.SIGINT, self._stop, True)
+        watch(signal.SIGHUP, self._reload)
+        watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1))
+        watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
+        for number in _UNUSED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # their default is to kill
+
+    def _reload(self) -> None:
+        self._tickets += 1
+        self._tell(ReloadAsked(self._tickets))
+
+    def _stop(self, is_quick: bool = False) -> None:
+        if is_quick:
+            self._grace_s = self._policy.quick_grace_s
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._binding.cancel()
+            self._listeners.unlink()
+            # Each worker empties its queue once more, and shuts it. A slot
+            # without one refuses from now on, instead of leaving clients
+            # waiting for the end of the service.
+            attended = self._workers.serving_slots | self._adopted.keys()
+            self._listeners.shut_slots_except(attended)
+        self._tell(StopAsked(is_quick))
+
+    # Facts in
+
+    def _tell(self, fact: Fact) -> None:
+        if not self._facts:
+            self._loop.call_soon(self._turn)
+        self._facts.append(fact)
+
+    def _set_timer(self) -> None:
+        at = self._beats_at + self._policy.beat_every_s
+        deadline = self._planner.next_deadline_at()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(min(at, deadline or at), self._note_time)
+
+    def _note_time(self) -> None:
+        now = time.monotonic()
+        if now >= self._beats_at + self._policy.beat_every_s:
+            self._beats_at = now
+            self._facts += self._workers.read_beats()
+        if now >= self._strangers_at and not self._workers.is_forking:
+            self._strangers_at = now + _STRANGERS_EVERY_S
+            for pid in self._reaper.reap_strangers():
+                log.debug("event=reaped_stranger pid=%d", pid)
+        self._facts.append(Tick())
+        self._turn()
+
+    def _turn(self) -> None:
+        facts, self._facts = self._facts, []
+        if not facts or self._over.done():
+            return
+        try:
+            actions = self._planner.plan(facts, time.monotonic())
+        except Exception:
+            log.exception("event=planner_failed on %r", facts)
+            actions = []
+        for action in actions:
+            self._try(action)
+        self._set_timer()
+
+    # Actions out
+
+    def _try(self, action: Action) -> None:
+        try:
+            self._perform(action)
+        except Exception as error:
+            log.exception("event=action_failed %r", action)
+            if isinstance(action, Spawn):
+                reason = f"{type(error).__name__}: {error}"
+                self._tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
+
+    def _perform(self, action: Action) -> None:  # noqa: C901 - one case per action
+        match action:
+            case StartForkserver(generation):
+                self._forkservers.start(generation)
+            case StopForkserver(generation, ending):
+                self._forkservers.stop(generation, ending)
+            case Spawn():
+                self._forkservers.fork(action)
+            case Admit(worker):
+                self._workers.admit(worker)
+            case End(worker, ending):
+                order = Drain(self._grace_s, is_final=self._is_stopping)
+                self._workers.end(worker, ending, order)
+            case DumpStack(worker, blocked_s):
+                log.warning("event=blocked worker=%d for %.1f s", worker, blocked_s)
+                self._workers.dump_stack(worker)
+            case OpenSlot(slot):
+                self._listeners.open_slot(slot)
+            case Adopt(slot, by):
+                self._adopted[slot] = by
+                self._workers.adopt(slot, by)
+            case Release(slot, by):
+                self._adopted.pop(slot, None)
+                self._workers.release(slot, by)
+            case Steer(weights):
+                self._steer(weights)
+            case Report(event, text, level):
+                log.log(logging.getLevelName(level), "event=%s %s", event, text)
+            case ReloadEnded(ticket, is_ok, reason):
+                log.debug("event=reload_ended %d %s %s", ticket, is_ok, reason)
+            case Exit(code):
+                self._over.set_result(code)
+            case _:
+                log.error("event=action_unknown %r", action)
+
+    def _steer(self, weights: tuple[int, ...]) -> None:
+        if not self._can_steer or len(weights) < 2:
+            return
+        try:
+            for group in self._listeners.groups:
+                steer(group.sockets, weights)
+        except OSError as error:
+            self._can_steer = False
+            log.info("event=not_steered the kernel refuses: %s", error.strerror)

@@ -1,0 +1,56 @@
+"""The operator's log: one line per fact, to standard error."""
+
+import logging
+import sys
+import time
+
+ROOT = "blazeio"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class LineFormatter(logging.Formatter):
+    """``2026-01-31T12:00:00.123 INFO  event=ready slot=0 ...``."""
+
+    def formatTime(  # noqa: N802 - the name is logging's
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        """Give local time with milliseconds and offset, as ISO 8601 has it."""
+        moment = time.localtime(record.created)
+        return (
+            time.strftime("%Y-%m-%dT%H:%M:%S", moment)
+            + f".{int(record.msecs):03d}"
+            + time.strftime("%z", moment)
+        )
+
+
+def configure_logs(level: str) -> None:
+    """Send the logs of this process to standard error, once.
+
+    An app that configured logging itself, for everything or for ``blazeio``,
+    is left alone.
+    """
+    logger = logging.getLogger(ROOT)
+    if logger.handlers or logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class FramesPrinter:
+    """Prints tracebacks of an app, each once in a row.
+
+    Eight workers that fail to start say the same thing eight times.
+    """
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def print(self, frames: str) -> None:
+        """Print one, as Python would."""
+        if frames and frames != self._last:
+            sys.stderr.write(frames)
+            sys.stderr.flush()
+        self._last = frames

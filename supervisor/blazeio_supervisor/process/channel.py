@@ -1,0 +1,157 @@
+"""A message channel between two of our processes, with descriptors.
+
+SOCK_SEQPACKET: message borders are kept, and the death of the peer is seen as
+end of file (a datagram pair would stay silent).
+"""
+
+import array
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from blazeio_supervisor.process.messages import (
+    Message,
+    parse_message,
+    serialize_message,
+)
+
+_MESSAGE_BYTES = 64 * 1024
+_FD_COUNT = 253  # SCM_MAX_FD of the kernel
+_FD_BYTES = array.array("i").itemsize
+
+Received = tuple[Message, list[int]]
+
+
+def make_pair() -> tuple[socket.socket, socket.socket]:
+    """Make both ends of a channel; neither is inherited over exec."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def receive(sock: socket.socket) -> Received | None:
+    """Receive one message and its descriptors; None at end of file.
+
+    The one place where descriptors come in: ``socket.recv_fds`` drops its
+    flags, so what it receives would be inherited by every later exec.
+
+    Raises:
+        BlockingIOError: Nothing is there yet (non-blocking socket).
+        msgspec.MsgspecError: The peer's fault: not a message of ours.
+    """
+    try:
+        octets, ancillary, _, _ = sock.recvmsg(
+            _MESSAGE_BYTES,
+            socket.CMSG_SPACE(_FD_COUNT * _FD_BYTES),
+            socket.MSG_CMSG_CLOEXEC,
+        )
+    except ConnectionResetError:
+        return None  # the peer died with messages of ours unread
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % _FD_BYTES])
+    if not octets:
+        return None
+    try:
+        return parse_message(octets), fds.tolist()
+    except msgspec.MsgspecError:
+        for fd in fds:
+            os.close(fd)
+        raise
+
+
+def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
+    """Send one message with descriptors; the caller keeps its own copies.
+
+    Raises:
+        BlockingIOError: The peer does not read (non-blocking socket).
+        BrokenPipeError: The peer is gone.
+    """
+    ancillary = []
+    if fds:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+    sock.sendmsg([serialize_message(message)], ancillary)
+
+
+class LoopChannel:
+    """A channel end served by an event loop; never blocks it.
+
+    Args:
+        sock: One end of ``make_pair``; owned by this object from now on.
+        loop: The running loop.
+        on_message: Called with each message and its descriptors, which the
+            callee owns.
+        on_end: Called once, when the peer closed or died.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Message, list[int]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = loop
+        self._on_message = on_message
+        self._on_end = on_end
+        self._outbox: deque[tuple[Message, list[socket.socket]]] = deque()
+        self.is_open = True
+        loop.add_reader(sock.fileno(), self.read)
+
+    def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> None:
+        """Send now, or when the peer reads again; to a dead peer: nothing."""
+        if not self.is_open:
+            return
+        if self._outbox or not self._sends(message, sockets):
+            # What waits keeps dups: the caller may close its own meanwhile.
+            self._outbox.append((message, [sock.dup() for sock in sockets]))
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def _sends(self, message: Message, sockets: Sequence[socket.socket]) -> bool:
+        try:
+            send(self._sock, message, [sock.fileno() for sock in sockets])
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # the peer is gone: its end of file tells the rest
+        return True
+
+    def _flush(self) -> None:
+        while self._outbox:
+            message, dups = self._outbox[0]
+            if not self._sends(message, dups):
+                return
+            self._outbox.popleft()
+            for sock in dups:
+                sock.close()
+        self._loop.remove_writer(self._sock.fileno())
+
+    def read(self) -> None:
+        """Take every message that is there."""
+        while self.is_open:
+            try:
+                received = receive(self._sock)
+            except BlockingIOError:
+                return
+            if received is None:
+                self.close()
+                self._on_end()
+                return
+            self._on_message(*received)
+
+    def close(self) -> None:
+        """Close this end; the peer sees the end of file."""
+        if self.is_open:
+            self.is_open = False
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
+            for _, dups in self._outbox:
+                for sock in dups:
+                    sock.close()
+            self._outbox.clear()

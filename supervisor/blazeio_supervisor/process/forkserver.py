@@ -1,0 +1,174 @@
+"""The forkserver: one per generation, single-threaded, without a loop.
+
+It imports the app once, then forks workers on request. Each is forked twice:
+the middle process exits at once, so that the worker's parent is gone and the
+kernel hands it to the master, which is the subreaper. The forkserver itself
+never has a child for longer than one message.
+
+When the master dies it stays for the grace period and kills what is left: a
+worker whose loop is blocked would otherwise keep the port for ever.
+"""
+
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from blazeio_supervisor.process.channel import receive, send
+from blazeio_supervisor.process.messages import Fork as ForkOrder
+from blazeio_supervisor.process.messages import Forked, ForkFailed, Load, Stop
+
+RunWorker = Callable[[ForkOrder, list[int]], None]
+_PID = struct.Struct("q")
+_REPARENT_POLL_S = 0.0002
+_CHILD_CRASHED = 70  # only when the worker's own reporting failed
+
+
+@dataclass(slots=True)
+class Forkserver:
+    """Serves fork orders until it is told to stop, or the master dies.
+
+    Attributes:
+        channel: Its end of the channel to the master; blocking.
+        load: The first message.
+        run_worker: What a forked worker does; gets the order and its
+            descriptors. It ends the process itself.
+    """
+
+    channel: socket.socket
+    load: Load
+    run_worker: RunWorker
+    _workers: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
+
+    def serve(self) -> NoReturn:
+        """Carry out orders; never returns."""
+        while True:
+            received = receive(self.channel)
+            if received is None:
+                self._end_orphans()
+            message, fds = received
+            if isinstance(message, Stop):
+                end_now(0)
+            if isinstance(message, ForkOrder):
+                self._fork(message, fds)
+            for fd in fds:
+                os.close(fd)
+
+    def _fork(self, order: ForkOrder, fds: list[int]) -> None:
+        try:
+            pid = self._fork_twice(order, fds)
+        except OSError as error:
+            reason = f"cannot fork: {error.strerror}"
+            send(self.channel, ForkFailed(order.worker, reason))
+            return
+        self._forget_dead()
+        try:
+            self._workers[pid] = os.pidfd_open(pid)
+        except ProcessLookupError:
+            pass  # dead already, and reaped by the master
+        send(self.channel, Forked(order.worker, pid))
+
+    def _fork_twice(self, order: ForkOrder, fds: list[int]) -> int:
+        flush_output()  # what is buffered would be printed by each child too
+        pipe = os.pipe()
+        try:
+            middle = os.fork()
+            if middle == 0:
+                self._run_middle(order, fds, pipe)
+            os.waitpid(middle, 0)
+            # Small enough for the pipe's buffer: written before it ended.
+            os.set_blocking(pipe[0], False)
+            (number,) = _PID.unpack(os.read(pipe[0], _PID.size))
+        finally:
+            os.close(pipe[0])
+            os.close(pipe[1])
+        if number < 0:
+            raise OSError(-number, os.strerror(-number))
+        return int(number)
+
+    def _run_middle(
+        self, order: ForkOrder, fds: list[int], pipe: tuple[int, int]
+    ) -> NoReturn:
+        own_pid = os.getpid()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._run_worker(order, fds, pipe, own_pid)
+            os.write(pipe[1], _PID.pack(pid))
+        except OSError as error:
+            os.write(pipe[1], _PID.pack(-(error.errno or 1)))
+        finally:
+            os._exit(0)
+
+    def _run_worker(
+        self, order: ForkOrder, fds: list[int], pipe: tuple[int, int], middle: int
+    ) -> NoReturn:
+        try:
+            # A death signal set now would tell of the middle process.
+            while os.getppid() == middle:
+                time.sleep(_REPARENT_POLL_S)
+            os.close(pipe[0])
+            os.close(pipe[1])
+            # The master must see the end of file when the forkserver dies.
+            self.channel.close()
+            for pidfd in self._workers.values():
+                os.close(pidfd)
+            self.run_worker(order, fds)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            end_now(_CHILD_CRASHED)
+
+    def _forget_dead(self) -> None:
+        """Drop what we hold of workers that have ended."""
+        poller = select.poll()
+        for pidfd in self._workers.values():
+            poller.register(pidfd, select.POLLIN)
+        ended = {fd for fd, _ in poller.poll(0)}
+        for pid, pidfd in list(self._workers.items()):
+            if pidfd in ended:
+                os.close(pidfd)
+                del self._workers[pid]
+
+    def _end_orphans(self) -> NoReturn:
+        """Wait for the workers to end by themselves, then kill the rest."""
+        give_up_at = time.monotonic() + self.load.graceful_timeout_s
+        while self._workers and time.monotonic() < give_up_at:
+            poller = select.poll()
+            for pidfd in self._workers.values():
+                poller.register(pidfd, select.POLLIN)
+            poller.poll(max(0.0, give_up_at - time.monotonic()) * 1000)
+            self._forget_dead()
+        for pidfd in self._workers.values():
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended in this instant
+        end_now(0)
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process without running what the app left for its own exit.
+
+    ``atexit`` callbacks belong to the workers: one that deletes a temporary
+    folder would take it from under those that still serve.
+    """
+    try:
+        flush_output()
+    finally:
+        os._exit(code)
+
+
+def flush_output() -> None:
+    """Write out what standard output and error hold back."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # closed by the app, or nobody reads it any more

@@ -1,0 +1,177 @@
+"""Loading the app, and saying briefly why it failed.
+
+Runs in the forkserver (or in a worker when the app cannot be forked). Knows no
+framework: whoever calls says what an App looks like.
+"""
+
+import importlib
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeGuard, TypeVar
+
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.process.app_path import AppPath
+
+_FRAME_COUNT = 20
+_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_OUR_FRAMES = (_OUR_FOLDER + os.sep, "<frozen ", importlib.__file__, runpy.__file__)
+_FRAMEWORK = "blazeio"  # looked up, not imported: the app brings it
+
+
+class LoadError(Exception):
+    """The app cannot be had.
+
+    Args:
+        code: The exit code that this deserves.
+        reason: One line.
+        frames: The app's own traceback; "" when none of its code ran.
+    """
+
+    def __init__(self, code: ExitCode, reason: str, frames: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.frames = frames
+
+
+def enter_folder(app_dir: str) -> None:
+    """Make the app's folder importable, before everything else."""
+    path = os.path.abspath(app_dir)
+    sys.path[:] = [path, *(entry for entry in sys.path if entry not in ("", path))]
+
+
+AppT = TypeVar("AppT")
+
+
+def load_app(path: AppPath, is_app: Callable[[object], TypeGuard[AppT]]) -> AppT:
+    """Import the module, follow the attribute, call it if it is a factory.
+
+    Raises:
+        LoadError: The operator's fault (no such module or attribute) or the
+            app's (its code raised).
+    """
+    found = _follow(_import(path), path)
+    if is_app(found):
+        return found
+    if not callable(found):
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"{path.text} is {_describe_type(found)}, neither an App nor a factory",
+        )
+    try:
+        made = found()
+    except BaseException as error:
+        raise describe_failure(error, f"the factory {path.text} raised") from error
+    if not is_app(made):
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"the factory {path.text} gave {_describe_type(made)}, not an App",
+        )
+    return made
+
+
+def run_script(path: AppPath) -> None:
+    """Run a script as ``__main__``, as ``python script.py`` would.
+
+    Raises:
+        LoadError: There is no such file.
+    """
+    if not os.path.isfile(path.script):
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"no such file: {path.script} (looked in {os.getcwd()})",
+        )
+    enter_folder(os.path.dirname(path.script))
+    sys.argv[:] = [path.script]
+    runpy.run_path(path.script, run_name="__main__")
+
+
+def describe_failure(
+    error: BaseException,
+    what: str,
+    code: ExitCode = ExitCode.APP_FAILED,
+) -> LoadError:
+    """Make one line and a short traceback of what an app's code raised."""
+    last = traceback.format_exception_only(error)[-1].strip()
+    where = _find_app_frame(error.__traceback__)
+    return LoadError(code, f"{what}: {last}{where}", format_app_frames(error))
+
+
+def format_app_frames(error: BaseException) -> str:
+    """Format a traceback without the frames of the machinery around the app."""
+    report = traceback.TracebackException.from_exception(error)
+    todo: list[traceback.TracebackException | None] = [report]
+    while todo:
+        part = todo.pop()
+        if part is not None:
+            kept = [frame for frame in part.stack if _is_of_app(frame)]
+            part.stack = traceback.StackSummary.from_list(kept[-_FRAME_COUNT:])
+            todo += [part.__cause__, part.__context__]
+    return "".join(report.format())
+
+
+def _import(path: AppPath) -> object:
+    try:
+        return importlib.import_module(path.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not _is_prefix(error.name, path.module):
+            raise describe_failure(error, f"{path.module} failed to import") from error
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"no module named {error.name!r} in {sys.path[0]} "
+            "(--app-dir) or the environment",
+        ) from error
+    except BaseException as error:
+        # SystemExit too: an app that exits while it is imported has failed.
+        raise describe_failure(error, f"{path.module} failed to import") from error
+
+
+def _is_prefix(name: str, module: str) -> bool:
+    return module == name or module.startswith(name + ".")
+
+
+def _follow(module: object, path: AppPath) -> object:
+    found = module
+    for part in path.attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise LoadError(
+                ExitCode.NOT_IMPORTABLE,
+                f"module {path.module!r} has no attribute {path.attribute!r}"
+                f"{_suggest(module)}",
+            ) from error
+    return found
+
+
+def _suggest(module: object) -> str:
+    """Name what in the module looks like an app, for who mistyped it."""
+    names = [
+        name
+        for name, value in vars(module).items()
+        if type(value).__name__ == "App" and not name.startswith("_")
+    ]
+    return f": did you mean {' or '.join(names)}?" if names else ""
+
+
+def _describe_type(found: object) -> str:
+    return f"of type {type(found).__name__!r}"
+
+
+def _is_of_app(frame: traceback.FrameSummary) -> bool:
+    framework = getattr(sys.modules.get(_FRAMEWORK), "__file__", None)
+    if framework and frame.filename.startswith(os.path.dirname(framework) + os.sep):
+        return False
+    return not frame.filename.startswith(_OUR_FRAMES)
+
+
+def _find_app_frame(tb: TracebackType | None) -> str:
+    frames = [frame for frame in traceback.extract_tb(tb) if _is_of_app(frame)]
+    if not frames:
+        return ""
+    name = frames[-1].filename.removeprefix(os.getcwd() + os.sep)
+    return f" ({name}:{frames[-1].lineno})"

@@ -1,0 +1,213 @@
+"""What master, forkserver and workers say to each other. Values only.
+
+One message is one datagram on a SEQPACKET socketpair, so that none is ever
+seen half; descriptors travel beside it. ``PROTOCOL`` grows whenever a change
+would be misread by the other side: a master that was upgraded in place talks
+with workers of the version before.
+"""
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL = 1
+
+LoopName = Literal["uvloop", "asyncio"]
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True):
+    """Tagged by its class name."""
+
+
+# master -> forkserver
+
+
+class Load(_Message, frozen=True):
+    """The first message: what to import, and how its workers will run.
+
+    Carries the scoreboard's descriptor.
+
+    Attributes:
+        folder: The working directory, as typed.
+        is_preload: Import the app here, once; else each worker does it.
+        master_pid: Whose death its children watch for.
+    """
+
+    generation: int
+    app: str
+    folder: str
+    app_dir: str
+    is_preload: bool
+    loop: LoopName
+    graceful_timeout_s: float
+    drain_idle_s: float
+    log_level: str
+    master_pid: int
+    protocol: int = PROTOCOL
+
+
+class Fork(_Message, frozen=True):
+    """Fork one worker. Carries its channel end, then its slot's listeners.
+
+    Attributes:
+        is_canary: It accepts from its slot only once it is told ``Admit``.
+        is_bound: The listeners are here; else the worker asks for them by
+            saying the App's own address.
+    """
+
+    worker: int
+    slot: int
+    row: int
+    is_canary: bool = False
+    is_bound: bool = True
+
+
+class Stop(_Message, frozen=True):
+    """The generation is over; the forkserver ends, its workers live on."""
+
+
+# forkserver -> master
+
+
+class Loaded(_Message, frozen=True):
+    """The app is imported (or each worker will do it); ready to fork.
+
+    Attributes:
+        host: The App's own host; None when it was not imported here.
+    """
+
+    host: str | None = None
+    port: int = 0
+
+
+class Unsafe(_Message, frozen=True):
+    """Forking after this import would break the app; says what was seen."""
+
+    findings: tuple[str, ...]
+
+
+class Forked(_Message, frozen=True):
+    """The worker lives under this pid, and is the master's own child."""
+
+    worker: int
+    pid: int
+
+
+class ForkFailed(_Message, frozen=True):
+    """No process could be made."""
+
+    worker: int
+    reason: str
+
+
+# forkserver or worker -> master
+
+
+class Failed(_Message, frozen=True):
+    """The app did not start; the sender exits next.
+
+    Attributes:
+        code: The exit code that this failure deserves.
+        reason: One line.
+        traceback: The app's own frames, for the master to print: a failed
+            start of eight workers should print one traceback.
+    """
+
+    code: int
+    reason: str
+    traceback: str = ""
+
+
+# worker -> master
+
+
+class Address(_Message, frozen=True):
+    """The App's own address; the worker waits for ``Listen``."""
+
+    host: str
+    port: int
+
+
+class Ready(_Message, frozen=True):
+    """The app has started; the worker accepts (a canary: would)."""
+
+
+class HealthAnswer(_Message, frozen=True):
+    """What the health path said."""
+
+    is_healthy: bool
+    reason: str = ""
+
+
+# master -> worker
+
+
+class Listen(_Message, frozen=True):
+    """Carries the listeners that the worker asked for by ``Address``."""
+
+
+class Admit(_Message, frozen=True):
+    """The canary passed: accept from the slot."""
+
+
+class Drain(_Message, frozen=True):
+    """Stop accepting, answer what is in flight, exit 0.
+
+    Attributes:
+        grace_s: For all of it.
+        is_final: The service ends: nobody comes after, so take the whole
+            queue first, then refuse new connections.
+    """
+
+    grace_s: float
+    is_final: bool = False
+
+
+class Adopt(_Message, frozen=True):
+    """Accept from this slot's queue too. Carries its listeners."""
+
+    slot: int
+
+
+class Release(_Message, frozen=True):
+    """Leave this slot's queue alone again."""
+
+    slot: int
+
+
+Message = (
+    Load
+    | Fork
+    | Stop
+    | Loaded
+    | Unsafe
+    | Forked
+    | ForkFailed
+    | Failed
+    | Address
+    | Ready
+    | HealthAnswer
+    | Listen
+    | Admit
+    | Drain
+    | Adopt
+    | Release
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Message)
+
+
+def serialize_message(message: Message) -> bytes:
+    """Give the octets of one datagram."""
+    return _encoder.encode(message)
+
+
+def parse_message(octets: bytes) -> Message:
+    """Read one datagram.
+
+    Raises:
+        msgspec.MsgspecError: The peer's fault: not a message of ours.
+    """
+    message: Message = _decoder.decode(octets)
+    return message

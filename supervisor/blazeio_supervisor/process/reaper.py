@@ -1,0 +1,103 @@
+"""Reaping: each child of ours by its pidfd, strangers only when nobody's.
+
+Never ``waitpid(-1)``: it takes the children of whoever else is in this
+process. But the master is the subreaper of everything below it, so what an app
+left behind (a subprocess of a killed worker) ends up as its child, and would
+stay a zombie for the life of the service.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Exited = Callable[[int], None]
+
+UNKNOWN_STATUS = 255  # somebody else reaped our child
+
+
+@dataclass(slots=True)
+class _Child:
+    pidfd: int
+    on_exit: Exited
+
+
+def parse_exit(info: "os.waitid_result") -> int:
+    """Give the exit code, or minus the number of the signal that killed."""
+    if info.si_code == os.CLD_EXITED:
+        return info.si_status
+    return -info.si_status
+
+
+class Reaper:
+    """Watches children and tells each one's end once.
+
+    Args:
+        loop: The master's loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._children: dict[int, _Child] = {}
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def watch(self, pid: int, on_exit: Exited) -> None:
+        """Call ``on_exit`` with the status when this child has been reaped.
+
+        Safe against a child that is dead already: unreaped, it keeps its pid.
+
+        Raises:
+            ProcessLookupError: There is no such process.
+        """
+        pidfd = os.pidfd_open(pid)
+        self._children[pid] = _Child(pidfd, on_exit)
+        self._loop.add_reader(pidfd, self._reap, pid)
+
+    def send_signal(self, pid: int, number: int) -> None:
+        """Send a signal to a watched child; to one that is gone: nothing."""
+        child = self._children.get(pid)
+        if child is None:
+            return
+        try:
+            signal.pidfd_send_signal(child.pidfd, number)
+        except ProcessLookupError:
+            pass  # dead and about to be reaped
+
+    def _reap(self, pid: int) -> None:
+        child = self._children.get(pid)
+        if child is None:
+            return  # reaped earlier in this loop turn
+        try:
+            info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+            status = None if info is None else parse_exit(info)
+        except ChildProcessError:
+            status = UNKNOWN_STATUS
+        if status is None:
+            return
+        del self._children[pid]
+        self._loop.remove_reader(child.pidfd)
+        os.close(child.pidfd)
+        child.on_exit(status)
+
+    def reap_strangers(self) -> list[int]:
+        """Reap dead children that nobody watches; give their pids.
+
+        The caller must not have a fork under way whose pid it does not know
+        yet: that child would be taken for a stranger.
+        """
+        strangers: list[int] = []
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return strangers
+            if info is None:
+                return strangers
+            if info.si_pid in self._children:
+                self._reap(info.si_pid)
+            else:
+                os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
+                strangers.append(info.si_pid)

@@ -1,0 +1,33 @@
+"""Which process answers to which signal.
+
+A terminal sends INT, QUIT and WINCH to its whole foreground group, and an
+operator's ``kill -HUP -<group>`` does the like. Only the master may act on
+them, so forkserver and workers ignore these from before the import on.
+"""
+
+import signal
+
+IGNORED_IN_CHILDREN = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGWINCH,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+DUMP_SIGNAL = signal.SIGRTMIN + 7
+"""Has a worker print all its stacks; no app is likely to use this one."""
+
+
+def ignore_in_child() -> None:
+    """Ignore what is the master's to answer, then unblock it.
+
+    The master blocks these before the exec: a ^C between the exec and this
+    line would otherwise kill the child.
+    """
+    for number in IGNORED_IN_CHILDREN:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_IN_CHILDREN)

@@ -1,0 +1,40 @@
+"""Starting a forkserver: a fresh interpreter, and nothing inherited by chance."""
+
+import os
+import socket
+import sys
+
+from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN
+
+_ENTRY = "blazeio_supervisor.generation"
+
+
+def spawn_forkserver(channel: socket.socket) -> int:
+    """Start the interpreter anew, holding one end of a channel; give its pid.
+
+    A fresh exec is what makes reloaded code fresh. ``posix_spawn`` does not
+    copy the master's page tables, and takes only the descriptors named here:
+    Python's own are closed by the exec.
+
+    Raises:
+        OSError: The system has no room for a process, or the interpreter is
+            gone from the disk.
+    """
+    fd = channel.fileno()
+    return os.posix_spawn(
+        sys.executable,
+        # -P: a file `logging.py` in the app's folder must not replace ours.
+        [sys.executable, *_own_options(), "-P", "-m", _ENTRY, str(fd)],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd)],  # onto itself: inheritable
+        setsigmask=IGNORED_IN_CHILDREN,
+    )
+
+
+def _own_options() -> list[str]:
+    """Give the interpreter options under which the master itself runs."""
+    options = ["-O"] * sys.flags.optimize
+    options += [f"-W{option}" for option in sys.warnoptions]
+    for name, value in sys._xoptions.items():
+        options.append(f"-X{name}" if value is True else f"-X{name}={value}")
+    return options

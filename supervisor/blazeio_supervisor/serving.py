@@ -1,0 +1,259 @@
+"""A worker's loop: boot, accept, obey the master, drain, stop.
+
+What ends it: an order to drain, the channel's end (the master is gone), or
+SIGTERM. The handler of SIGTERM is a plain one, not the loop's: it must stop the
+accepting of a worker whose loop is blocked, too. Every drain arms an alarm, so
+that nothing the app does can keep the process for ever.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from blazeio.app.app import App
+from blazeio.server.listener import Acceptor
+from blazeio.server.server import Server
+from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.process.channel import LoopChannel
+from blazeio_supervisor.process.loading import describe_failure
+from blazeio_supervisor.process.messages import (
+    Admit,
+    Adopt,
+    Drain,
+    Fork,
+    Load,
+    Message,
+    Ready,
+    Release,
+)
+
+log = logging.getLogger("blazeio.worker")
+
+BEAT_EVERY_S = 0.05
+ADOPTED_BATCH = 4  # accepts per loop turn; the owner may be back any moment
+_HOOKS_MOST_S = 10.0
+_HOOKS_SHARE = 1 / 3
+_HURRY_AFTER_S = 0.5
+_ALARM_SLACK_S = 1.0
+_REST_S = 1.0  # for what the app left running on the loop
+
+
+@dataclass(slots=True)
+class _Adoption:
+    """A sibling's queue, while its owner does not serve."""
+
+    sockets: list[socket.socket]
+    acceptors: list[Acceptor]
+
+    def end(self) -> None:
+        for acceptor in self.acceptors:
+            acceptor.close()
+        for sock in self.sockets:
+            sock.close()
+
+
+class Serving:
+    """Serves one app on the running loop.
+
+    Args:
+        app: Its hooks, limits and handler are used.
+        load: What the generation was started with.
+        order: What this worker is.
+        row: This life's row of the scoreboard.
+        channel: To the master.
+        listeners: Of the own slot.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        load: Load,
+        order: Fork,
+        row: Row,
+        channel: socket.socket,
+        listeners: list[socket.socket],
+    ) -> None:
+        self._app = app
+        self._load = load
+        self._order = order
+        self._row = row
+        self._channel_sock = channel
+        self._listeners = listeners
+        self._adopted: dict[int, _Adoption] = {}
+        self._lag_s = 0.0
+        self._hurry_from = float("inf")
+
+    async def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Live from boot to the last ``on_stop`` hook.
+
+        Raises:
+            LoadError: An ``on_start`` hook raised.
+        """
+        self._loop = loop
+        self._drain_order: asyncio.Future[Drain] = loop.create_future()
+        self._server = Server(self._app.dispatch, self._app.limits, loop)
+        self._channel = LoopChannel(
+            self._channel_sock, loop, self._obey, self._on_master_gone
+        )
+        if not await self._boots():
+            return
+        signal.signal(signal.SIGTERM, self._on_term)
+        self._beat(time.monotonic())
+        if not self._order.is_canary:
+            self._accept_own()
+        self._channel.send(Ready())
+        await self._end(await self._drain_order)
+
+    async def _boots(self) -> bool:
+        """Run the app's ``on_start`` hooks; False when told to end meanwhile."""
+        boot = self._loop.create_task(self._app.init())
+        await asyncio.wait(
+            (boot, self._drain_order), return_when=asyncio.FIRST_COMPLETED
+        )
+        if not boot.done():
+            boot.cancel()
+            await asyncio.wait((boot,), timeout=_HURRY_AFTER_S)
+            return False
+        try:
+            boot.result()
+        except BaseException as error:
+            raise describe_failure(error, f"{self._load.app} failed to start") from None
+        return True
+
+    # What the master says
+
+    def _obey(self, message: Message, fds: list[int]) -> None:
+        match message:
+            case Drain():
+                self._ask_to_drain(message)
+            case Admit():
+                self._accept_own()
+            case Adopt(slot):
+                self._adopt(slot, [socket.socket(fileno=fd) for fd in fds])
+            case Release(slot):
+                if slot in self._adopted:
+                    self._adopted.pop(slot).end()
+            case _:
+                log.warning("unknown order from the master: %r", message)
+
+    def _accept_own(self) -> None:
+        if not self._drain_order.done():
+            for sock in self._listeners:
+                self._server.accept_from(sock)
+
+    def _adopt(self, slot: int, sockets: list[socket.socket]) -> None:
+        if self._drain_order.done():
+            for sock in sockets:
+                sock.close()
+            return
+        if slot in self._adopted:
+            self._adopted.pop(slot).end()
+        acceptors = [
+            self._server.accept_from(sock, batch=ADOPTED_BATCH) for sock in sockets
+        ]
+        self._adopted[slot] = _Adoption(sockets, acceptors)
+
+    # What the master sees
+
+    def _beat(self, due_at: float) -> None:
+        now = time.monotonic()
+        self._lag_s += (max(0.0, now - due_at) - self._lag_s) / 2
+        server = self._server
+        self._row.count(server.in_flight, server.connection_count, server.request_count)
+        self._row.beat(now, self._lag_s)
+        self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
+
+    # How it ends
+
+    def _ask_to_drain(self, order: Drain) -> None:
+        if not self._drain_order.done():
+            self._drain_order.set_result(order)
+
+    def _on_master_gone(self) -> None:
+        if not self._drain_order.done():
+            log.warning("the master is gone; finishing what is here")
+        self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_final=True))
+
+    def _on_term(self, *_: Any) -> None:
+        """Runs between any two bytecodes, in a blocked loop too.
+
+        An orphan takes its whole queue, since nobody else will; otherwise the
+        queue belongs to whoever comes after.
+        """
+        is_orphan = os.getppid() != self._load.master_pid
+        self._server.stop_accepting(take_queue=is_orphan)
+        if is_orphan:
+            self._shut_listeners()
+        grace_s = self._load.graceful_timeout_s
+        if not self._drain_order.done():
+            signal.setitimer(signal.ITIMER_REAL, grace_s + _ALARM_SLACK_S)
+        self._loop.call_soon_threadsafe(self._term_in_loop, is_orphan)
+
+    def _term_in_loop(self, is_orphan: bool) -> None:
+        self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_orphan))
+        # A second word from the master is TERM too: the grace period is over.
+        # Not so the TERM that systemd sends to everybody at the same time.
+        if self._loop.time() >= self._hurry_from:
+            self._server.cancel()
+
+    async def _end(self, order: Drain) -> None:
+        started_at = self._loop.time()
+        self._hurry_from = started_at + _HURRY_AFTER_S
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
+        self._stop_accepting(order.is_final)
+        self._server.start_draining(self._load.drain_idle_s)
+        hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
+        try:
+            async with asyncio.timeout(order.grace_s - hooks_s):
+                await self._server.drained()
+        except TimeoutError:
+            count = self._server.in_flight
+            log.warning("grace period is over: %d request(s) cut", count)
+            self._server.cancel()
+        await self._stop_app(hooks_s)
+        self._server.close()
+
+    def _stop_accepting(self, is_final: bool) -> None:
+        if is_final:
+            for sock in self._all_listeners():
+                # Anew: a SIGTERM may have closed the acceptors already.
+                self._server.accept_from(sock)
+            self._server.stop_accepting(take_queue=True)
+            self._shut_listeners()
+            return
+        self._server.stop_accepting()
+        for sock in self._all_listeners():
+            sock.close()
+
+    def _all_listeners(self) -> list[socket.socket]:
+        adopted = [s for adoption in self._adopted.values() for s in adoption.sockets]
+        return [s for s in (*self._listeners, *adopted) if s.fileno() >= 0]
+
+    def _shut_listeners(self) -> None:
+        """Refuse new connections, whoever else holds these sockets."""
+        for sock in self._all_listeners():
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # shut already, by the master or a sibling
+            sock.close()
+
+    async def _stop_app(self, hooks_s: float) -> None:
+        try:
+            async with asyncio.timeout(hooks_s):
+                await self._app.stop_hooks()
+        except TimeoutError:
+            log.warning("on_stop hooks took longer than %.1f s: cut", hooks_s)
+        except Exception:
+            log.exception("an on_stop hook raised")
+        rest = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=_REST_S)

@@ -1,0 +1,99 @@
+"""The addresses that ``--bind`` takes, as values."""
+
+import socket
+from dataclasses import dataclass
+
+UNIX_PREFIX = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host and port as the operator wrote them; port 0 picks one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"http://{join_host_port(self.host or '*', self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"{UNIX_PREFIX}{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Write ``host:port``, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read ``host:port``, ``:port``, ``[v6]:port`` or ``unix:/path``.
+
+    Raises:
+        ValueError: The operator's fault; the text says what is wrong.
+    """
+    if text.startswith(UNIX_PREFIX):
+        return _parse_unix(text)
+    host, colon, port_text = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{text!r} has no port: write `{text}:8000` or `unix:/path`")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: write an IPv6 address in brackets, `[::1]:8000`")
+    if not port_text.isdecimal() or int(port_text) > 65535:
+        raise ValueError(f"{text!r}: the port must be 0 to 65535, not {port_text!r}")
+    return TcpAddress(host, int(port_text))
+
+
+def _parse_unix(text: str) -> UnixAddress:
+    path = text.removeprefix(UNIX_PREFIX)
+    if not path:
+        raise ValueError(f"{text!r} has no path: write `unix:/run/app.sock`")
+    if len(path.encode()) > 107:
+        raise ValueError(f"{text!r}: the path is longer than the kernel's 107 octets")
+    return UnixAddress(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One numeric address of a socket family, ready for ``bind``."""
+
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"http://{join_host_port(self.host, self.port)}"
+
+
+def resolve(address: TcpAddress) -> list[Endpoint]:
+    """Find every numeric address behind a host; an empty host means all.
+
+    Raises:
+        ValueError: The host is not known here.
+    """
+    try:
+        found = socket.getaddrinfo(
+            address.host or None,
+            address.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except socket.gaierror as error:
+        raise ValueError(f"{address.host!r}: {error.strerror}") from None
+    endpoints = [
+        Endpoint(family, str(sockaddr[0]), address.port)
+        for family, _, _, _, sockaddr in found
+        if family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    return list(dict.fromkeys(endpoints))

@@ -1,0 +1,104 @@
+"""Who holds an address: from /proc, for the one line that says so."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from blazeio_supervisor.sockets.address import Endpoint
+
+_LISTEN = "0A"  # the state in /proc/net/tcp
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has the socket open."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.name})"
+
+
+def find_holder(endpoint: Endpoint) -> Holder | None:
+    """Find the process that listens there; None when it cannot be seen.
+
+    A socket is often held by a whole family (a master and its workers): the
+    one whose parent does not hold it is named.
+    """
+    inodes = _find_listening_inodes(endpoint)
+    holders = _find_pids(inodes) if inodes else set()
+    heads = [pid for pid in holders if _read_parent(pid) not in holders]
+    return describe_holder(min(heads)) if heads else None
+
+
+def describe_holder(pid: int) -> Holder:
+    """Name a process by its command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        words = ""
+    return Holder(pid, words[:80] or "unnamed")
+
+
+def _find_listening_inodes(endpoint: Endpoint) -> set[str]:
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/net/{table}") as file:
+                lines = file.readlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == _LISTEN and _collides(fields[1], endpoint):
+                inodes.add(fields[9])
+    return inodes
+
+
+def _collides(local: str, endpoint: Endpoint) -> bool:
+    digits, _, port = local.partition(":")
+    if int(port, 16) != endpoint.port:
+        return False
+    host = _parse_host(digits)
+    return host == endpoint.host or host in _WILDCARDS or endpoint.host in _WILDCARDS
+
+
+def _parse_host(digits: str) -> str:
+    """Read the kernel's hexadecimal address: host-endian 32-bit words."""
+    octets = bytes.fromhex(digits)
+    words = [octets[at : at + 4][::-1] for at in range(0, len(octets), 4)]
+    family = socket.AF_INET if len(octets) == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, b"".join(words))
+
+
+def _find_pids(inodes: set[str]) -> set[int]:
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    pids = set()
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            fds = os.listdir(f"/proc/{name}/fd")
+        except OSError:
+            continue  # gone, or another user's
+        if any(_points_to(f"/proc/{name}/fd/{fd}", wanted) for fd in fds):
+            pids.add(int(name))
+    return pids
+
+
+def _points_to(path: str, wanted: set[str]) -> bool:
+    try:
+        return os.readlink(path) in wanted
+    except OSError:
+        return False
+
+
+def _read_parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

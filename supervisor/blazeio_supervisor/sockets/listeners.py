@@ -1,0 +1,185 @@
+"""The listeners of the service: one per slot and TCP address.
+
+A slot's socket lives as long as the master, whichever worker accepts from it,
+so what waits in its queue outlives crash, reload and scaling: a socket that is
+closed resets every connection in its queue. Unix sockets are one queue for all
+slots (the kernel balances only TCP).
+"""
+
+import os
+import socket
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets.address import (
+    Address,
+    Endpoint,
+    UnixAddress,
+    resolve,
+)
+from blazeio_supervisor.sockets.opening import (
+    identify_path,
+    open_first,
+    open_sibling,
+    open_unix,
+)
+
+
+@dataclass(slots=True)
+class TcpGroup:
+    """The sockets of one TCP address, by slot.
+
+    Attributes:
+        endpoint: Where it listens; the port that was picked, not 0.
+    """
+
+    endpoint: Endpoint
+    sockets: list[socket.socket]
+
+    def __str__(self) -> str:
+        return str(self.endpoint)
+
+
+@dataclass(slots=True)
+class UnixListener:
+    """The one socket of a unix address."""
+
+    address: UnixAddress
+    sock: socket.socket
+    identity: tuple[int, int] | None
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+@dataclass(slots=True)
+class Listeners:
+    """Every listening socket; empty until an address is known.
+
+    Attributes:
+        slot_count: Slots that have sockets; only grows.
+    """
+
+    slot_count: int
+    groups: list[TcpGroup] = field(default_factory=list)
+    unix: list[UnixListener] = field(default_factory=list)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether any address has been opened."""
+        return bool(self.groups or self.unix)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the service answers, as a person would type it."""
+        return [str(entry) for entry in (*self.groups, *self.unix)]
+
+    @property
+    def mode(self) -> str:
+        """How connections are spread: for the banner and ``status``."""
+        if not self.groups:
+            return "one shared queue"
+        if self.unix:
+            return "a queue per slot (unix: one shared queue)"
+        return "a queue per slot"
+
+    def open(self, address: Address) -> None:
+        """Open an address for every slot; a failure leaves it unopened.
+
+        Raises:
+            BindError: It cannot be bound; ``AddressInUseError`` when waiting
+                a moment may help.
+        """
+        if isinstance(address, UnixAddress):
+            sock = open_unix(address)
+            self.unix.append(UnixListener(address, sock, identify_path(address.path)))
+            return
+        try:
+            endpoints = resolve(address)
+        except ValueError as error:
+            raise BindError(f"cannot bind {address}: {error}") from None
+        opened: list[TcpGroup] = []
+        try:
+            for endpoint in endpoints:
+                opened.append(_open_group(endpoint, opened, self.slot_count))
+        except BindError:
+            for group in opened:
+                for sock in group.sockets:
+                    sock.close()
+            raise
+        self.groups += opened
+
+    def open_slot(self, slot: int) -> None:
+        """Make the sockets of a slot that never existed before.
+
+        Raises:
+            BindError: The kernel refused.
+        """
+        self.slot_count = max(self.slot_count, slot + 1)
+        for group in self.groups:
+            while len(group.sockets) < self.slot_count:
+                group.sockets.append(open_sibling(group.sockets[0]))
+
+    def own_of(self, slot: int) -> list[socket.socket]:
+        """Give the sockets that only this slot's worker accepts from."""
+        return [group.sockets[slot] for group in self.groups]
+
+    def all_of(self, slot: int) -> list[socket.socket]:
+        """Give what a worker of this slot accepts from, shared ones too."""
+        return self.own_of(slot) + [listener.sock for listener in self.unix]
+
+    def unlink(self) -> None:
+        """Remove the unix paths, unless a later service owns them by now."""
+        for listener in self.unix:
+            if identify_path(listener.address.path) == listener.identity:
+                os.unlink(listener.address.path)
+
+    def shut_slots_except(self, kept: Container[int]) -> None:
+        """Refuse new connections on the queues that nobody will empty."""
+        for group in self.groups:
+            for slot, sock in enumerate(group.sockets):
+                if slot not in kept:
+                    _shut(sock)
+
+    def shut(self) -> None:
+        """Refuse new connections from now on, and let go of everything.
+
+        ``shutdown`` and not only ``close``: a worker that does not end holds
+        dups, whose queue would go on filling unread.
+        """
+        self.unlink()
+        for listener in self.unix:
+            _shut(listener.sock)
+            listener.sock.close()
+        for group in self.groups:
+            for sock in group.sockets:
+                _shut(sock)
+                sock.close()
+        self.unix.clear()
+        self.groups.clear()
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # a worker did it already, with its last accept
+
+
+def _open_group(
+    endpoint: Endpoint, earlier: list[TcpGroup], slot_count: int
+) -> TcpGroup:
+    # `localhost:0` means one port, on both families.
+    if endpoint.port == 0 and earlier:
+        endpoint = Endpoint(endpoint.family, endpoint.host, earlier[0].endpoint.port)
+    sockets = [open_first(endpoint)]
+    host, port = sockets[0].getsockname()[:2]
+    try:
+        for _ in range(1, slot_count):
+            sockets.append(open_sibling(sockets[0]))
+    except BindError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return TcpGroup(Endpoint(endpoint.family, host, port), sockets)

@@ -1,0 +1,60 @@
+"""Where new connections go: a weighted draw, made by the kernel.
+
+A classic BPF program on a SO_REUSEPORT group returns the index of the socket
+that gets the connection; a plain ``setsockopt``, no capability needed. The
+index is the order in which the sockets began to listen, which is the slot's
+index here: slots are opened in order, and none is ever closed while we run.
+"""
+
+import ctypes
+import socket
+import struct
+from collections.abc import Sequence
+
+_SO_ATTACH_REUSEPORT_CBPF = 51
+_SO_DETACH_REUSEPORT_BPF = 68
+
+_LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_MODULO = 0x94  # BPF_ALU | BPF_MOD | BPF_K
+_JUMP_IF_AT_LEAST = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_RETURN = 0x06  # BPF_RET | BPF_K
+_RANDOM = 0xFFFFFFFF & (-0x1000 + 56)  # SKF_AD_OFF + SKF_AD_RANDOM
+
+_INSTRUCTION = struct.Struct("HBBI")
+Instruction = tuple[int, int, int, int]
+
+
+def make_program(weights: Sequence[int]) -> list[Instruction]:
+    """Write the program: draw a number, walk up the ladder of live slots.
+
+    Args:
+        weights: One per slot, in order; at least one is above 0.
+    """
+    program: list[Instruction] = [
+        (_LOAD_WORD, 0, 0, _RANDOM),
+        (_MODULO, 0, 0, sum(weights)),
+    ]
+    live = [(slot, weight) for slot, weight in enumerate(weights) if weight > 0]
+    border = 0
+    for slot, weight in live[:-1]:
+        border += weight
+        program.append((_JUMP_IF_AT_LEAST, 1, 0, border))  # over the return
+        program.append((_RETURN, 0, 0, slot))
+    program.append((_RETURN, 0, 0, live[-1][0]))
+    return program
+
+
+def steer(group: Sequence[socket.socket], weights: Sequence[int]) -> None:
+    """Draw new connections by these weights from now on; all zero: evenly.
+
+    Raises:
+        OSError: The kernel refused, or the group has one socket only.
+    """
+    if not any(weights):
+        group[0].setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+        return
+    octets = b"".join(_INSTRUCTION.pack(*step) for step in make_program(weights))
+    code = ctypes.create_string_buffer(octets)  # must live until the call returns
+    count = len(octets) // _INSTRUCTION.size
+    program = struct.pack("HP", count, ctypes.addressof(code))
+    group[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)

@@ -1,0 +1,152 @@
+"""Everything that a worker does after the fork, up to serving and beyond it.
+
+    become a worker -> load the app -> serve (``serving.py``) -> exit
+
+The loop is made here, after the fork: an event loop shared by two processes
+gives each the other's events.
+"""
+
+import atexit
+import faulthandler
+import gc
+import os
+import signal
+import socket
+from typing import NoReturn, TypeGuard
+
+from setproctitle import setproctitle
+
+from blazeio.app import hosting
+from blazeio.app.app import App
+from blazeio.server.loop import get_loop, use_loop
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.observe.logs import configure_logs
+from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.process.app_path import AppPath
+from blazeio_supervisor.process.channel import receive, send
+from blazeio_supervisor.process.forkserver import end_now
+from blazeio_supervisor.process.kernel import set_parent_death_signal
+from blazeio_supervisor.process.loading import (
+    LoadError,
+    describe_failure,
+    load_app,
+    run_script,
+)
+from blazeio_supervisor.process.messages import Address, Failed, Fork, Listen, Load
+from blazeio_supervisor.process.signals import DUMP_SIGNAL
+from blazeio_supervisor.serving import Serving
+
+
+def is_app(found: object) -> TypeGuard[App]:
+    """Tell an App from what makes one."""
+    return isinstance(found, App)
+
+
+class Worker:
+    """One worker's life.
+
+    Args:
+        load: What the generation was started with.
+        order: What this worker is.
+        path: The APP argument.
+        app: As the forkserver imported it; None: load it here.
+        row: This life's row of the scoreboard.
+        fds: The channel's end, then the listeners.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        order: Fork,
+        path: AppPath,
+        app: App | None,
+        row: Row,
+        fds: list[int],
+    ) -> None:
+        self._load = load
+        self._order = order
+        self._path = path
+        self._app = app
+        self._row = row
+        self._channel = socket.socket(fileno=fds[0])
+        self._listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
+        self._has_served = False
+
+    def run(self) -> NoReturn:
+        """Live; never returns."""
+        self._become()
+        try:
+            self._load_and_serve()
+        except LoadError as error:
+            self._fail(error)
+        # What the app left for the end of its process belongs to the workers.
+        atexit._run_exitfuncs()
+        end_now(ExitCode.OK)
+
+    def _become(self) -> None:
+        """Turn from a copy of the forkserver into a worker."""
+        gc.enable()
+        faulthandler.register(DUMP_SIGNAL, all_threads=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        title = f"blazeio: worker {self._order.slot} gen {self._load.generation}"
+        setproctitle(f"{title} [{self._path.text}]")
+        set_parent_death_signal(signal.SIGTERM)
+        if os.getppid() != self._load.master_pid:
+            end_now(ExitCode.OK)  # it died before its death was watched for
+        use_loop(self._load.loop)
+
+    def _fail(self, error: LoadError) -> NoReturn:
+        try:
+            send(self._channel, Failed(error.code, error.reason, error.frames))
+        except OSError:
+            pass  # the master is gone; nobody is left to tell
+        end_now(error.code)
+
+    def _load_and_serve(self) -> None:
+        if self._path.script:
+            self._run_script()
+        else:
+            self._serve(self._app or load_app(self._path, is_app))
+
+    def _run_script(self) -> None:
+        hosting.host.set(self._serve)
+        try:
+            run_script(self._path)
+        except LoadError:
+            raise  # there is no such file
+        except SystemExit as error:
+            if self._has_served:
+                return  # sys.exit() after runner(), as scripts do
+            what = f"{self._path.text} exited before web.runner()"
+            raise describe_failure(error, what) from error
+        except BaseException as error:
+            what = f"{self._path.text} failed"
+            raise describe_failure(error, what) from error
+        if not self._has_served:
+            raise LoadError(
+                ExitCode.APP_FAILED,
+                f"{self._path.text} ended without calling web.runner()",
+            )
+
+    def _serve(self, app: App) -> None:
+        """Serve until the end of this worker. Called by ``web.runner()`` too."""
+        configure_logs(self._load.log_level)
+        if not self._order.is_bound:
+            self._ask_for_listeners(app)
+        self._has_served = True
+        loop = get_loop()
+        serving = Serving(
+            app, self._load, self._order, self._row, self._channel, self._listeners
+        )
+        try:
+            loop.run_until_complete(serving.run(loop))
+        except LoadError as error:
+            self._fail(error)  # here: a script around us may catch everything
+
+    def _ask_for_listeners(self, app: App) -> None:
+        """Say the App's address; the master binds it, if nobody said it before."""
+        send(self._channel, Address(app.host, app.port))
+        received = receive(self._channel)
+        if received is None or not isinstance(received[0], Listen):
+            end_now(ExitCode.OK)  # the service ends before it began
+        self._listeners = [socket.socket(fileno=fd) for fd in received[1]]
