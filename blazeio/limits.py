@@ -34,6 +34,10 @@ class Limits:
         receive_bytes: Content kept for a handler that does not pull; then
             reading pauses.
         high_water_bytes: Octets the transport holds before writers sleep.
+        connections: Most open connections; at it, accepting rests and idle
+            ones are closed. None: what the descriptor limit leaves.
+        in_flight: Most requests served at once; more: 503 with Retry-After.
+            None: no bound.
         head_timeout_s: From the first octet (or the accept) to a whole head.
         keep_alive_timeout_s: How long an idle connection is kept.
         progress_bytes_per_s: While content is due, and while our octets wait to
@@ -64,6 +68,8 @@ class Limits:
     pipeline_bytes: int = 64 * KIB
     receive_bytes: int = 256 * KIB
     high_water_bytes: int = 64 * KIB
+    connections: int | None = None
+    in_flight: int | None = None
     head_timeout_s: float = 10.0
     keep_alive_timeout_s: float = 15.0
     progress_bytes_per_s: float = 240.0

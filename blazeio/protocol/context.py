@@ -27,6 +27,8 @@ class ServerContext:
 
     Attributes:
         handler: Called with ``r`` for each request; its task is the request's.
+        raw_handler: Called with ``r`` for each connection, instead: octets as
+            they come, no HTTP. None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
             ``buffer_updated`` call.
         connections: Every open connection.
@@ -47,6 +49,7 @@ class ServerContext:
         "is_draining",
         "limits",
         "loop",
+        "raw_handler",
         "receive_view",
         "request_count",
         "wheel",
@@ -58,8 +61,10 @@ class ServerContext:
         handler: Handler,
         limits: Limits,
         loop: asyncio.AbstractEventLoop,
+        raw_handler: Handler | None = None,
     ) -> None:
         self.handler = handler
+        self.raw_handler = raw_handler
         self.limits = limits
         self.loop = loop
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))

@@ -7,6 +7,7 @@ a sleeper is a future that the transport's callback completes.
 """
 
 import asyncio
+import sys
 from collections import deque
 
 from blazeio.errors import BlazeioError, ClientDisconnected, RemoteProtocolError
@@ -61,11 +62,15 @@ class WriteGate:
             raise ClientDisconnected("the peer went away while it was written to")
 
 
+UNTIL_CLOSE = sys.maxsize
+"""The length of content that ends when the peer closes."""
+
+
 class ContentStream:
     """The content of one message, as it arrives.
 
     Args:
-        length: Its declared length, octets.
+        length: Its declared length, octets; or UNTIL_CLOSE.
         decoder: Its chunk decoder, where no length was declared.
         bound: Most octets accepted; None: no bound.
 
@@ -158,6 +163,11 @@ class ContentStream:
         self.received_bytes = decoder.content_bytes
         self.is_whole = decoder.is_complete
         return octets[end:]
+
+    def end(self) -> None:
+        """The peer closed, and that is its end: only of UNTIL_CLOSE."""
+        self.is_whole = True
+        self._wake()
 
     def fail(self, error: BlazeioError) -> None:
         """It will never be whole; what has arrived can still be taken."""

@@ -10,7 +10,8 @@ HEAD waits for a request head. With it a task is made for the handler, which
 runs through CONTENT (more of the request's content is due) and WHOLE (all of
 it is here; octets that arrive now belong to the next request and wait in the
 remainder). When the handler is over its response is ended and the next head
-is looked for. LINGER is a close in stages (RFC 9112 section 9.6): our side is
+is looked for. RAW is the whole life of a connection that a raw handler takes
+before any HTTP. LINGER is a close in stages (RFC 9112 section 9.6): our side is
 shut, theirs is read and dropped for a while, so that our last answer is not
 destroyed by a reset.
 
@@ -33,8 +34,8 @@ from blazeio.errors import (
     RemoteProtocolError,
 )
 from blazeio.protocol.answer import TEXT, Answer
-from blazeio.protocol.context import ServerContext
-from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
+from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.intake import Intake
 from blazeio.protocol.patience import Patience
 from blazeio.protocol.payload import BlazeioPayloadUtils
@@ -48,7 +49,10 @@ from blazeio.wire.serializer import serialize_error
 
 log = logging.getLogger("blazeio.protocol")
 
-HEAD, CONTENT, WHOLE, LINGER, CLOSED = range(5)
+HEAD, CONTENT, WHOLE, RAW, LINGER, CLOSED = range(6)
+
+RETRY_AFTER_S = 1
+"""What an overloaded server asks a client to wait."""
 
 HANDLER_TIMEOUT = "the handler's deadline has passed"
 """Why a task was cancelled, where it was for this."""
@@ -117,7 +121,7 @@ class BlazeioServerProtocol(
         self._forget_request()
 
     def __repr__(self) -> str:
-        name = ("HEAD", "CONTENT", "WHOLE", "LINGER", "CLOSED")[self._phase]
+        name = ("HEAD", "CONTENT", "WHOLE", "RAW", "LINGER", "CLOSED")[self._phase]
         return f"<{type(self).__name__} {name} {self.method} {self.tail}>"
 
     def _forget_request(self) -> None:
@@ -158,7 +162,12 @@ class BlazeioServerProtocol(
         self.patience = Patience(self, self.intake, limits, self.context.wheel)
         transport.set_write_buffer_limits(high=limits.high_water_bytes)
         self.context.connections.add(self)
-        self.patience.end_phase_in(limits.head_timeout_s)
+        if self.context.raw_handler is None:
+            self.patience.end_phase_in(limits.head_timeout_s)
+        else:
+            self._phase = RAW
+            self.content = ContentStream(length=UNTIL_CLOSE)
+            self._begin_task(self.context.raw_handler)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the loop's one receive buffer."""
@@ -171,7 +180,7 @@ class BlazeioServerProtocol(
         phase = self._phase
         if phase == HEAD:
             self._receive_head(self._remainder + octets if self._remainder else octets)
-        elif phase == CONTENT:
+        elif phase in (CONTENT, RAW):
             self._receive_content(octets)
         elif phase == WHOLE:
             self._receive_early(octets)
@@ -183,6 +192,8 @@ class BlazeioServerProtocol(
         self.peer_closed = True
         if self._phase == LINGER or self._task is None:
             self._close()
+        elif self._phase == RAW:
+            self.content.end()
         elif self._phase == CONTENT:
             self._disconnected("the client closed before its content was whole")
         elif self.status and not self.answer.is_complete:
@@ -197,7 +208,11 @@ class BlazeioServerProtocol(
         After a FIN the rest of the content may already be in the kernel, for
         the handler to take: only what cannot become whole is given up.
         """
-        if is_reset or (self.intake.unread_bytes() < self.content.due_bytes):
+        is_cut = (
+            self._phase == CONTENT
+            and self.intake.unread_bytes() < self.content.due_bytes
+        )
+        if is_reset or is_cut:
             self._disconnected("the client closed before its content was whole")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -257,18 +272,24 @@ class BlazeioServerProtocol(
         self._scanned = 0
         self._remainder = octets[head.end :] if len(octets) > head.end else b""
         context = self.context
-        context.in_flight += 1
-        context.request_count += 1
         self.patience.end_phase_in(context.limits.handler_timeout_s)
         self._phase = WHOLE
         self.content_length = head.content_length
         if head.is_chunked or head.content_length:
             self._begin_content(head)
-        self._task = context.loop.create_task(self._serve())
+        most = context.limits.in_flight
+        is_free = most is None or context.in_flight < most
+        self._begin_task(context.handler if is_free else turn_away)
         if self._remainder and self._phase == CONTENT:
             octets, self._remainder = self._remainder, b""
             self._owes_continue = False  # it did not wait for it
             self._receive_content(octets)
+
+    def _begin_task(self, handler: Handler) -> None:
+        context = self.context
+        context.in_flight += 1
+        context.request_count += 1
+        self._task = context.loop.create_task(self._serve(handler))
 
     def _begin_content(self, head: RequestHead) -> None:
         limits = self.context.limits
@@ -329,21 +350,22 @@ class BlazeioServerProtocol(
 
     def resume_content(self) -> None:
         """The handler waits for content: let it come."""
-        if self._phase != CONTENT or self.content.error is not None:
+        if self._phase not in (CONTENT, RAW) or self.content.error is not None:
             return
         if self._owes_continue:
             self._owes_continue = False
             if not self.status:
                 self.transport.write(CONTINUE)
         self.intake.resume()
-        self.patience.demand_content(self.content)
+        if self._phase == CONTENT:
+            self.patience.demand_content(self.content)
 
     # Serving
 
-    async def _serve(self) -> None:
+    async def _serve(self, handler: Handler) -> None:
         """Run the handler; the whole of one request's task."""
         try:
-            await self.context.handler(self)
+            await handler(self)
         except BaseException as error:  # a cancellation, or a handler's own
             self._forget_task()
             if error.args != (HANDLER_TIMEOUT,) or self.status:
@@ -364,6 +386,9 @@ class BlazeioServerProtocol(
     def _finish(self) -> None:
         """End the response, then turn to what comes next."""
         if not self.is_alive:
+            return
+        if self._phase == RAW:
+            self._close_in_stages()
             return
         answer = self.answer
         if not answer.is_complete:
@@ -523,3 +548,9 @@ class BlazeioServerProtocol(
         if self.transport.get_write_buffer_size():
             self.patience.demand_reading()  # or a stalled reader would keep it for ever
         self.transport.close()
+
+
+async def turn_away(r: BlazeioServerProtocol) -> None:
+    """Handle a request while ``Limits.in_flight`` others are being served."""
+    message = b"too many requests are being served; try again"
+    r.reply(message, 503, headers={"Retry-After": RETRY_AFTER_S})

@@ -16,6 +16,8 @@ class Server:
         handler: Called with ``r`` for each request, in a task of its own.
         limits: The bounds of every connection.
         loop: The loop that serves; must be the running one when used.
+        raw_handler: Called with ``r`` for each connection instead, before any
+            HTTP: it reads with ``r.request()`` and writes with ``r.writer``.
     """
 
     def __init__(
@@ -23,8 +25,9 @@ class Server:
         handler: Handler,
         limits: Limits,
         loop: asyncio.AbstractEventLoop,
+        raw_handler: Handler | None = None,
     ) -> None:
-        self.context = ServerContext(handler, limits, loop)
+        self.context = ServerContext(handler, limits, loop, raw_handler)
         self._loop = loop
         self._acceptors: list[Acceptor] = []
         self._is_empty: asyncio.Future[None] | None = None
