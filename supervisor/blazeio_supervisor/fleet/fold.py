@@ -7,6 +7,7 @@ May import: the words of the fleet, the roster, the turn, the lives.
 """
 
 from blazeio_supervisor.fleet.facts import (
+    Beat,
     Fact,
     ForkserverExited,
     ForkserverReady,
@@ -16,6 +17,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.lives import step_forkserver, step_worker, take_in_stray
 from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.fleet.roster import WorkerHandle
 from blazeio_supervisor.fleet.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event
 
@@ -23,26 +25,42 @@ from blazeio_supervisor.fleet.worker_state import Event
 def fold(turn: Turn, fact: Fact) -> None:
     """Bring the roster up to date with one fact; others' facts are left."""
     match fact:
-        case ForkserverReady(generation):
-            if generation in turn.roster.forkservers:
-                handle = turn.roster.forkservers[generation]
-                step_forkserver(turn, handle, Event.READY)
-        case ForkserverExited(generation, status, reason):
-            if generation in turn.roster.forkservers:
-                handle = turn.roster.forkservers[generation]
-                words = describe_exit(status, reason)
-                step_forkserver(turn, handle, Event.EXITED, words, status)
+        case ForkserverReady() | ForkserverExited():
+            _fold_forkserver(turn, fact)
         case WorkerForked(worker, pid):
             _fold_forked(turn, worker, pid)
-        case WorkerReady(worker):
-            _fold_ready(turn, worker)
-        case WorkerExited(worker, status, reason):
-            if worker in turn.roster.workers:
-                words = describe_exit(status, reason)
-                handle_ = turn.roster.workers[worker]
-                step_worker(turn, handle_, Event.EXITED, words, status)
+        case WorkerReady() | WorkerExited() | Beat():
+            handle = turn.roster.workers.get(fact.worker)
+            if handle is not None:
+                _fold_worker(turn, handle, fact)
         case _:
-            pass  # asked for, or told of health: the duties read those
+            pass  # somebody asks for something: the duties read those
+
+
+def _fold_forkserver(turn: Turn, fact: ForkserverReady | ForkserverExited) -> None:
+    handle = turn.roster.forkservers.get(fact.generation)
+    if handle is None:
+        return
+    if isinstance(fact, ForkserverReady):
+        step_forkserver(turn, handle, Event.READY)
+    else:
+        words = describe_exit(fact.status, fact.reason)
+        step_forkserver(turn, handle, Event.EXITED, words, fact.status)
+
+
+def _fold_worker(
+    turn: Turn, handle: WorkerHandle, fact: WorkerReady | WorkerExited | Beat
+) -> None:
+    match fact:
+        case WorkerReady():
+            event = Event.STOOD_BY if handle.is_canary else Event.READY
+            step_worker(turn, handle, event)
+        case WorkerExited(_, status, reason):
+            words = describe_exit(status, reason)
+            step_worker(turn, handle, Event.EXITED, words, status)
+        case Beat():
+            fresh_s = turn.policy.steer_after_s
+            handle.pulse.take(fact, turn.now, turn.clock_now, fresh_s)
 
 
 def _fold_forked(turn: Turn, worker: int, pid: int) -> None:
@@ -52,10 +70,3 @@ def _fold_forked(turn: Turn, worker: int, pid: int) -> None:
         step_worker(turn, handle, Event.FORKED)
     elif turn.roster.was_given_out(worker):
         take_in_stray(turn, worker, pid)
-
-
-def _fold_ready(turn: Turn, worker: int) -> None:
-    handle = turn.roster.workers.get(worker)
-    if handle is not None:
-        event = Event.STOOD_BY if handle.is_canary else Event.READY
-        step_worker(turn, handle, event)

@@ -47,6 +47,7 @@ def spawn(
         spawned_at=turn.now,
         deadline_at=turn.now + turn.policy.boot_timeout_s,
         is_canary=is_canary,
+        chance=turn.rng.random(),
     )
     turn.roster.workers[handle.worker] = handle
     turn.act(Spawn(handle.worker, slot.index, generation, is_canary))
@@ -80,7 +81,7 @@ def step_worker(
     if before in WANTED and not handle.is_wanted:
         turn.roster.vacate(handle)
         if event in FAILING:
-            failure = Failure(handle, reason, status, before is State.SERVING)
+            failure = Failure(handle, reason, status)
             turn.failures.append(failure)
     if step.state is State.GONE:
         turn.roster.workers.pop(handle.worker, None)
@@ -102,7 +103,7 @@ def step_forkserver(
         stop_s = turn.policy.forkserver_stop_s
         handle.deadline_at = _deadline(turn, step.state, stop_s)
     if before in WANTED and not handle.is_wanted and event in FAILING:
-        failure = Failure(handle, reason, status, before is State.SERVING)
+        failure = Failure(handle, reason, status)
         turn.failures.append(failure)
     if step.state is State.GONE:
         del turn.roster.forkservers[handle.generation]
@@ -112,7 +113,7 @@ def step_forkserver(
 def give_up_on(turn: Turn, handle: ForkserverHandle, reason: str) -> None:
     """End a forkserver that no longer answers; it counts as failed."""
     if handle.is_wanted:
-        turn.failures.append(Failure(handle, reason, was_serving=True))
+        turn.failures.append(Failure(handle, reason))
     step_forkserver(turn, handle, Event.KILL)
 
 

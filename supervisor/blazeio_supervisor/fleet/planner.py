@@ -15,6 +15,7 @@ from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.clock import SteadyClock
 from blazeio_supervisor.fleet.duties.boot import Boot, exit_of
 from blazeio_supervisor.fleet.duties.deadlines import escalate, wake_for_deadlines
+from blazeio_supervisor.fleet.duties.recycling import mark_for_recycling
 from blazeio_supervisor.fleet.duties.replacement import (
     replace_next,
     swap_in_successors,
@@ -25,6 +26,9 @@ from blazeio_supervisor.fleet.duties.scaling import scale
 from blazeio_supervisor.fleet.duties.stopping import Stopping
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.fold import fold
+from blazeio_supervisor.fleet.health.adoption import cover
+from blazeio_supervisor.fleet.health.ladder import Ladder
+from blazeio_supervisor.fleet.health.steering import Steering
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
@@ -49,6 +53,8 @@ class Planner:
         self._boot = Boot()
         self._rollout = Rollout()
         self._stopping = Stopping()
+        self._ladder = Ladder()
+        self._steering = Steering()
         self._next_at: float | None = None
 
     def plan(self, facts: Sequence[Fact], now: float) -> list[Action]:
@@ -78,7 +84,10 @@ class Planner:
             self._run_duties(turn)
         wake_for_deadlines(turn)
         turn.wake(turn.now + self._policy.tick_every_s)
-        self._next_at = self._clock.ask(turn.due_at)
+        # What was left undone in a void turn is looked at soon, not at once:
+        # first the master reads what has come meanwhile.
+        pause_s = self._policy.beat_every_s if turn.is_void else 0.0
+        self._next_at = self._clock.ask(max(turn.due_at, turn.now + pause_s))
         return turn.actions
 
     def next_deadline_at(self) -> float | None:
@@ -93,7 +102,7 @@ class Planner:
         return take_snapshot(
             self._roster,
             self._rollout,
-            (),
+            self._steering.weights,
             self._clock.time,
             has_served=self._boot.has_served,
             is_stopping=self._stopping.is_active,
@@ -115,12 +124,16 @@ class Planner:
         if not self._boot.is_asked:
             scale(turn)
             return
+        self._ladder.run(turn)
         swap_in_successors(turn)
         scale(turn)
         if self._boot.has_served:
             self._rollout.run(turn)
         note_failures(turn)
+        mark_for_recycling(turn)
         if self._rollout.may_replace:
             is_idle = self._rollout.phase is Phase.IDLE
             replace_next(turn, may_recycle=is_idle)
         respawn(turn)
+        cover(turn)
+        self._steering.run(turn)

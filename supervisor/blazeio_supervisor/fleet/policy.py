@@ -46,7 +46,7 @@ class Policy:
         adopt_after_s: No beat for this long: a sibling takes its queue too.
         dump_after_s: No beat for this long: its stacks are dumped,
         dump_every_s: at most this often for one worker.
-        timeout_s: No beat for this long: TERM.
+        timeout_s: No beat for this long: TERM. ``inf``: never.
         machine_timeout_s: The same while most workers are late at once, which
             is the machine's fault until then.
         good_beats: This many good beats in a row end steering and adoption.

@@ -1,12 +1,13 @@
 """Who exists: workers, slots, forkservers. Bookkeeping only, no decisions.
 
-May import: the words of the fleet (states, backoff).
+May import: the words of the fleet (states, backoff, pulse).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from blazeio_supervisor.fleet.backoff import Backoff
+from blazeio_supervisor.fleet.health.pulse import Pulse
 from blazeio_supervisor.fleet.worker_state import WANTED, State
 
 
@@ -18,6 +19,7 @@ class WorkerHandle:
         worker: Serial number of this life.
         deadline_at: When its present state must have ended; None: no bound.
         ready_at: When it began to serve.
+        chance: Drawn once, 0 to 1: its share of every jitter.
         retire_reason: Why it shall be replaced; "" while it shall not.
     """
 
@@ -30,7 +32,9 @@ class WorkerHandle:
     state: State = State.SPAWNING
     pid: int | None = None
     ready_at: float | None = None
+    chance: float = 0.0
     retire_reason: str = ""
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def is_wanted(self) -> bool:

@@ -20,14 +20,12 @@ class Failure:
         who: Its handle.
         reason: Why, in words.
         status: Its exit status; None when it was late.
-        was_serving: It had got so far.
         is_forgiven: The rollout answers for it, not the slot's backoff.
     """
 
     who: WorkerHandle | ForkserverHandle
     reason: str
     status: int | None = None
-    was_serving: bool = False
     is_forgiven: bool = False
 
 

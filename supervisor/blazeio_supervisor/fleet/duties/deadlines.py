@@ -26,11 +26,10 @@ def escalate(turn: Turn) -> None:
 
 
 def wake_for_deadlines(turn: Turn) -> None:
-    """Have the next turn when the first deadline passes, or soon after."""
-    earliest = turn.now + turn.policy.beat_every_s
+    """Have the next turn when the first deadline passes."""
     for handle in turn.roster.handles():
         if handle.deadline_at is not None:
-            turn.wake(max(handle.deadline_at, earliest))
+            turn.wake(handle.deadline_at)
 
 
 def _is_overdue(turn: Turn, handle: WorkerHandle | ForkserverHandle) -> bool:

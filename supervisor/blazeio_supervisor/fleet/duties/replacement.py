@@ -36,6 +36,8 @@ def replace_next(turn: Turn, *, may_recycle: bool) -> None:
         if not is_outdated and not (may_recycle and owner.retire_reason):
             continue
         slot = roster.slots[owner.slot]
+        if slot.is_parked:
+            continue
         if slot.backoff.next_at <= turn.now:
             slot.successor = spawn(turn, slot, roster.generation)
             return

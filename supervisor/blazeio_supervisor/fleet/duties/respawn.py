@@ -54,5 +54,8 @@ def _is_stable(turn: Turn, handle: WorkerHandle) -> bool:
 
 
 def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
-    if slot.backoff.failures and slot.successor is None and _is_stable(turn, owner):
+    """Reset the backoff, but not of one whose successors fail."""
+    is_current = owner.generation == turn.roster.generation
+    is_content = is_current and not owner.retire_reason
+    if slot.backoff.failures and is_content and _is_stable(turn, owner):
         slot.backoff.reset()

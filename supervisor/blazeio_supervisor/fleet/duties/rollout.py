@@ -276,10 +276,8 @@ class Rollout:
         self.phase, self._until = phase, turn.now + wait_s
 
     def _has_waited(self, turn: Turn) -> bool:
-        if self._until > turn.now or turn.is_void:
-            turn.wake(max(self._until, turn.now + turn.policy.beat_every_s))
-            return False
-        return True
+        turn.wake(self._until)
+        return self._until <= turn.now and not turn.is_void
 
     def _spread(self, turn: Turn, generation: int) -> None:
         """Fork from this one from now on; end what boots of any other."""

@@ -2,9 +2,11 @@
 
 The highest slots are parked first and woken last, so slot 0 (where a canary
 boots) is never parked. A parked slot keeps its listeners for good: siblings
-adopt its queue. Scaling does not wait for a reload: what is spawned has the
-generation that is wanted at that moment, and the rollout replaces it like any
-other slot.
+adopt its queue. Its worker drains once as many others serve as are wanted:
+while one of them boots, it serves on.
+
+Scaling does not wait for a reload: what is spawned has the generation that is
+wanted at that moment, and the rollout replaces it like any other slot.
 
 May import: the words of the fleet, the lives, the turn.
 """
@@ -22,6 +24,7 @@ def scale(turn: Turn) -> None:
     for fact in turn.facts:
         if isinstance(fact, ScaleAsked):
             _scale_to(turn, _wanted(turn, fact))
+    _retire_surplus(turn)
 
 
 def _wanted(turn: Turn, fact: ScaleAsked) -> int:
@@ -39,16 +42,26 @@ def _scale_to(turn: Turn, wanted: int) -> None:
     if len(active) != wanted:
         turn.report("scaled", f"from {len(active)} to {wanted} workers")
     for slot in reversed(active[wanted:]):
-        _park(turn, slot)
+        _park(slot)
     for index in range(len(active), wanted):
         _wake(turn, roster, index)
 
 
-def _park(turn: Turn, slot: Slot) -> None:
+def _park(slot: Slot) -> None:
     slot.is_parked = True
     slot.backoff.reset()
-    for handle in (slot.successor, slot.owner):
-        if handle is not None:
+
+
+def _retire_surplus(turn: Turn) -> None:
+    roster = turn.roster
+    surplus = sum(1 for _ in roster.serving()) - sum(1 for _ in roster.active())
+    for slot in reversed(roster.slots):
+        if not slot.is_parked:
+            continue
+        for handle in (slot.successor, slot.owner):
+            if handle is None or (handle.is_serving and surplus <= 0):
+                continue
+            surplus -= handle.is_serving
             step_worker(turn, handle, Event.DRAIN)
 
 

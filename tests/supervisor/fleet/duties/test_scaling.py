@@ -63,6 +63,33 @@ def test_booting_worker_of_a_parked_slot_is_ended() -> None:
     assert only(End, driver.tell(ScaleAsked(1))) == [End(2, Ending.TERM)]
 
 
+def test_parked_worker_serves_on_until_the_others_do() -> None:
+    driver = Driver(slots=3).start()
+    driver.exit(1, 1)
+    assert only(End, driver.tell(ScaleAsked(1))) == [End(3, Ending.DRAIN)]
+    assert driver.owners == [4, 2, None]
+    assert only(End, driver.serve(4)) == [End(2, Ending.DRAIN)]
+
+
+def test_slot_woken_while_its_worker_still_serves_keeps_it() -> None:
+    driver = Driver(slots=2).start()
+    driver.exit(1, 1)
+    driver.tell(ScaleAsked(1))
+    assert only(Spawn, driver.tell(ScaleAsked(2))) == []
+    assert driver.owners == [3, 2]
+
+
+def test_parked_worker_of_old_code_gets_no_successor() -> None:
+    driver = Driver(slots=2).start()
+    rolling = driver.reload_until_rolling()
+    driver.fork(only(Spawn, rolling)[0].worker)
+    driver.exit(3, 1)
+    driver.tell(ScaleAsked(1))
+    spawned = only(Spawn, driver.log)[-1]
+    assert (spawned.slot, spawned.generation) == (0, 1)
+    assert only(End, driver.serve(spawned.worker)) == [End(2, Ending.DRAIN)]
+
+
 def test_scaling_before_the_start_opens_slots_only() -> None:
     driver = Driver(slots=1)
     assert deeds(driver.tell(ScaleAsked(2))) == [OpenSlot(1)]

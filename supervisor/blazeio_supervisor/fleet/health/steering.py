@@ -1,0 +1,62 @@
+"""Where the kernel sends new connections: one weight for each slot.
+
+A slot whose owner does not serve, is late or full gets none, at once. Among
+the others, with ``is_weighted``, weights follow the load: a step of ten every
+``steer_every_s``, between half and one and a half of the even share, so that a
+burst is not chased and nobody starves.
+
+May import: the words of the fleet, the roster, the turn.
+"""
+
+from blazeio_supervisor.fleet.actions import Steer
+from blazeio_supervisor.fleet.roster import WorkerHandle
+from blazeio_supervisor.fleet.turn import Turn
+
+EVEN, LEAST, MOST, STEP = 100, 50, 150, 10
+
+
+class Steering:
+    """Remembers each worker's weight and what was last sent.
+
+    Attributes:
+        weights: As last sent, one for each slot; empty before the first.
+    """
+
+    def __init__(self) -> None:
+        self.weights: tuple[int, ...] = ()
+        self._shares: dict[WorkerHandle, int] = {}
+        self._moved_at = 0.0
+
+    def run(self, turn: Turn) -> None:
+        """Send new weights when they differ; never with a single slot."""
+        policy, slots = turn.policy, turn.roster.slots
+        if policy.is_shared_listener or turn.is_void or len(slots) < 2:
+            return
+        live = _choose_live(turn)
+        if not live and not self.weights:
+            return  # nothing to take back yet
+        self._shares = {handle: self._shares.get(handle, EVEN) for handle in live}
+        if policy.is_weighted:
+            self._follow_load(turn, live)
+        by_slot = {handle.slot: share for handle, share in self._shares.items()}
+        weights = tuple(by_slot.get(slot.index, 0) for slot in slots)
+        if weights != self.weights:
+            self.weights = weights
+            turn.act(Steer(weights))
+
+    def _follow_load(self, turn: Turn, live: list[WorkerHandle]) -> None:
+        if not live or turn.now < self._moved_at + turn.policy.steer_every_s:
+            return
+        self._moved_at = turn.now
+        mean = sum(handle.pulse.load for handle in live) / len(live)
+        for handle in live:
+            target = min(max(EVEN * mean / handle.pulse.load, LEAST), MOST)
+            gap = target - self._shares[handle]
+            if abs(gap) >= STEP:
+                self._shares[handle] += STEP if gap > 0 else -STEP
+
+
+def _choose_live(turn: Turn) -> list[WorkerHandle]:
+    """Choose who gets connections; when all are late, all of those."""
+    serving = list(turn.roster.serving())
+    return [handle for handle in serving if not handle.pulse.is_avoided] or serving

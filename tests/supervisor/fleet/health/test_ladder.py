@@ -1,0 +1,193 @@
+from blazeio_supervisor.fleet.actions import (
+    Adopt,
+    DumpStack,
+    End,
+    Ending,
+    Release,
+    Report,
+    Spawn,
+    Steer,
+)
+from blazeio_supervisor.fleet.facts import Tick, WorkerReady
+from tests.supervisor.fleet.driver import Driver, events, one, only
+
+
+def block(driver: Driver, *workers: int) -> Driver:
+    driver.wait(0.5)
+    driver.silent |= set(workers)
+    return driver
+
+
+def four() -> Driver:
+    return Driver(slots=4).start()
+
+
+def test_fleet_that_beats_is_left_alone() -> None:
+    driver = four()
+    driver.wait(1.0)
+    assert driver.wait(100) == []
+
+
+def test_after_100_ms_new_connections_are_steered_away() -> None:
+    driver = block(four(), 2)
+    assert driver.wait(0.09) == []
+    assert driver.wait(0.06) == [Steer((100, 0, 100, 100))]
+
+
+def test_after_250_ms_its_queue_is_adopted() -> None:
+    driver = block(four(), 2)
+    assert only(Adopt, driver.wait(0.2)) == []
+    assert only(Adopt, driver.wait(0.1)) == [Adopt(1, 1)]
+
+
+def test_after_1_s_its_stacks_are_dumped_once() -> None:
+    driver = block(four(), 2)
+    assert only(DumpStack, driver.wait(0.95)) == []
+    dump = one(DumpStack, driver.wait(8.0))
+    assert dump.worker == 2
+    assert 1.0 <= dump.blocked_s < 1.1
+
+
+def test_long_block_is_dumped_again_at_the_rate_limit() -> None:
+    driver = block(four(), 2)
+    assert len(only(DumpStack, driver.wait(22))) == 3
+
+
+def test_after_30_s_it_is_dumped_terminated_and_respawned() -> None:
+    driver = block(four(), 2)
+    driver.wait(29.9)
+    actions = driver.wait(0.2)
+    assert one(End, actions) == End(2, Ending.TERM)
+    assert isinstance(actions[0], DumpStack)
+    assert one(Spawn, actions).slot == 1
+    assert "its loop was blocked for 30.0 s" in one(Report, actions).text
+
+
+def test_who_ignores_term_is_killed() -> None:
+    driver = block(four(), 2)
+    assert End(2, Ending.KILL) in driver.wait(36)
+
+
+def test_without_a_timeout_nobody_is_ended() -> None:
+    driver = block(Driver(slots=4, timeout_s=float("inf")).start(), 2)
+    assert only(End, driver.wait(200)) == []
+
+
+def test_slot_returns_after_three_good_beats() -> None:
+    driver = block(four(), 2)
+    driver.wait(2)
+    driver.silent.clear()
+    for _ in range(2):
+        assert driver.tell(Tick()) == []
+    actions = driver.tell(Tick())
+    assert actions == [Release(1, 1), Steer((100, 100, 100, 100))]
+
+
+def test_one_stutter_between_good_beats_begins_the_count_anew() -> None:
+    driver = block(four(), 2)
+    driver.wait(2)
+    driver.silent.clear()
+    driver.tell(Tick())
+    driver.silent.add(2)
+    driver.wait(0.3)
+    driver.silent.clear()
+    assert driver.tell(Tick()) == []
+
+
+def test_booting_worker_is_not_judged_by_its_beats() -> None:
+    driver = four()
+    spawn = one(Spawn, driver.exit(2, 1))
+    driver.fork(spawn.worker)
+    assert only(DumpStack, driver.wait(50)) == []
+
+
+def test_worker_that_never_beats_is_judged_from_its_readiness() -> None:
+    driver = four()
+    spawn = one(Spawn, driver.exit(2, 1))
+    driver.fork(spawn.worker)
+    driver.wait(20)
+    driver.tell(WorkerReady(spawn.worker))
+    assert End(spawn.worker, Ending.TERM) not in driver.wait(29.5)
+    assert End(spawn.worker, Ending.TERM) in driver.wait(1)
+
+
+def test_canary_that_hangs_while_held_fails_the_reload() -> None:
+    driver = Driver(slots=2, canary_hold_s=100.0).start()
+    driver.reload()
+    canary = driver.load(2)
+    driver.serve(canary.worker)
+    driver.silent.add(canary.worker)
+    actions = driver.wait(31)
+    assert "reload_failed" in events(actions)
+    assert driver.owners == [1, 2]
+
+
+# It is relative
+
+
+def test_most_late_at_once_is_the_machine_and_nothing_is_done() -> None:
+    driver = block(four(), 1, 2, 3)
+    actions = driver.wait(50)
+    assert events(actions) == ["machine_late"]
+    assert len(actions) == 1
+
+
+def test_half_of_them_late_is_not_the_machine() -> None:
+    driver = block(four(), 1, 2)
+    assert only(Adopt, driver.wait(1)) == [Adopt(0, 3), Adopt(1, 4)]
+
+
+def test_excuse_ends_for_workers_that_all_block_for_good() -> None:
+    driver = block(four(), 1, 2, 3, 4)
+    assert only(End, driver.wait(59)) == []
+    ends = only(End, driver.wait(2))
+    assert {end.ending for end in ends} == {Ending.TERM}
+    assert len(ends) == 4
+
+
+def test_single_worker_has_no_excuse() -> None:
+    driver = block(Driver(slots=1).start(), 1)
+    assert only(DumpStack, driver.wait(2)) != []
+    assert End(1, Ending.TERM) in driver.wait(29)
+
+
+def test_turn_that_came_late_judges_nobody() -> None:
+    driver = block(four(), 2)
+    driver.wait(0.05)
+    assert driver.sleep_through(60) == []
+
+
+def test_machine_that_slept_ends_and_steers_nobody_when_beats_are_back() -> None:
+    driver = four()
+    driver.wait(0.5)
+    driver.sleep_through(3600)
+    assert driver.wait(10) == []
+
+
+def test_worker_stopped_while_the_master_slept_gets_its_whole_timeout() -> None:
+    driver = block(four(), 2)
+    driver.sleep_through(60)
+    assert only(End, driver.wait(29)) == []
+    assert End(2, Ending.TERM) in driver.wait(2)
+
+
+def test_rounds_are_asked_for_while_somebody_serves() -> None:
+    driver = four()
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert due - driver.now <= driver.policy.beat_every_s
+
+
+def test_rounds_take_place_without_any_beat_too() -> None:
+    driver = block(Driver(slots=4).start(), 2)
+    driver.wait(0.1)
+    driver.planner.plan([], driver.now)
+    driver.ready.clear()
+    actions = driver.wait(1)
+    assert "machine_late" in events(actions)
+
+
+def test_nothing_to_judge_while_nobody_serves() -> None:
+    driver = Driver(slots=1).start()
+    driver.exit(1, 1)
+    assert driver.wait(5) == []

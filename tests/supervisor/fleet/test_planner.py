@@ -1,0 +1,76 @@
+from random import Random
+
+from blazeio_supervisor.fleet.actions import Exit, Spawn
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    ForkserverExited,
+    ForkserverReady,
+    StartAsked,
+    StopAsked,
+    WorkerExited,
+)
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.policy import Policy
+from tests.supervisor.fleet.driver import Driver, one, only
+
+
+def test_no_deadline_before_the_first_turn() -> None:
+    assert Planner(Policy(), 2).next_deadline_at() is None
+
+
+def test_turn_without_facts_is_allowed() -> None:
+    planner = Planner(Policy(), 2)
+    assert planner.plan([], 5.0) == []
+    assert planner.next_deadline_at() == 6.0
+
+
+def test_at_least_one_slot() -> None:
+    assert len(Planner(Policy(), 0).snapshot().slots) == 1
+
+
+def test_same_facts_give_the_same_actions() -> None:
+    def run(rng: Random | None) -> list[object]:
+        planner = Planner(Policy(), 3, rng)
+        found: list[object] = []
+        story: list[list[Fact]] = [
+            [StartAsked()],
+            [ForkserverReady(1)],
+            [WorkerExited(1, 1)],
+        ]
+        for facts in story:
+            found += planner.plan(facts, 1.0)
+        return found
+
+    assert run(None) == run(None)
+    assert run(Random(5)) == run(Random(5))
+
+
+def test_many_facts_in_one_turn_are_taken_in_order() -> None:
+    planner = Planner(Policy(), 1)
+    facts: list[Fact] = [StartAsked(), StopAsked(), ForkserverExited(1, 0)]
+    assert one(Exit, planner.plan(facts, 1.0)).code == 0
+
+
+def test_void_turn_asks_for_the_next_one_soon_but_not_at_once() -> None:
+    driver = Driver(slots=2).start()
+    driver.sleep_through(30)
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert 0.04 < due - driver.now < 0.06
+
+
+def test_idle_fleet_does_nothing() -> None:
+    driver = Driver(slots=2).start()
+    driver.wait(1)
+    assert driver.wait(300) == []
+
+
+def test_deadline_moves_with_the_duties() -> None:
+    driver = Driver(slots=1, backoff_jitter=0.0, tick_every_s=100.0).start()
+    driver.exit(1, 1)
+    driver.fork(2)
+    driver.exit(2, 1)
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert 0.24 < due - driver.now <= 0.2501
+    assert only(Spawn, driver.wait(0.26)) != []

@@ -1,0 +1,64 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from blazeio_supervisor.fleet.facts import ScaleAsked, StopAsked
+from blazeio_supervisor.fleet.snapshot import SlotView, WorkerView
+from tests.supervisor.fleet.driver import Driver
+
+
+def test_slot_shows_its_worker() -> None:
+    driver = Driver(slots=2).start()
+    driver.wait(1.0)
+    owner = driver.slot(1).owner
+    assert owner is not None
+    assert (owner.worker, owner.generation, owner.pid) == (2, 1, 1002)
+    assert owner.age_s == pytest.approx(1.0, abs=0.05)
+
+
+def test_parked_slot_shows_its_adopter() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(1))
+    assert driver.slot(1) == SlotView(1, True, None, None, 1, 0, 0, 0.0)
+
+
+def test_reload_shows_its_phase_target_and_forkservers() -> None:
+    driver = Driver(slots=2).start()
+    assert driver.planner.snapshot().target is None
+    driver.reload()
+    view = driver.planner.snapshot()
+    assert (view.phase, view.generation, view.target) == ("importing", 1, 2)
+    assert view.forkservers == ((1, "serving"), (2, "booting"))
+
+
+def test_successor_is_shown() -> None:
+    driver = Driver(slots=2).start()
+    driver.reload_until_rolling()
+    successor = driver.slot(1).successor
+    assert isinstance(successor, WorkerView)
+    assert successor.state == "spawning"
+
+
+def test_draining_workers_are_shown_until_they_are_gone() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(1))
+    workers = driver.planner.snapshot().workers
+    assert [worker.state for worker in workers] == ["serving", "draining"]
+    driver.exit(2)
+    assert len(driver.planner.snapshot().workers) == 1
+
+
+def test_begin_and_end_are_shown() -> None:
+    driver = Driver(slots=1)
+    assert not driver.planner.snapshot().has_served
+    driver.start()
+    driver.tell(StopAsked())
+    view = driver.planner.snapshot()
+    assert view.has_served
+    assert view.is_stopping
+
+
+def test_snapshot_cannot_be_changed() -> None:
+    view = Driver().planner.snapshot()
+    with pytest.raises(FrozenInstanceError):
+        view.generation = 3  # type: ignore[misc]
