@@ -35,16 +35,16 @@ class ServerContext:
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
-        drain_idle_s: Idle connections are kept this long while draining.
+        idle_timeout_s: How long an idle connection is kept now.
     """
 
     __slots__ = (
         "_second",
         "_starts",
         "connections",
-        "drain_idle_s",
         "handler",
         "hangups",
+        "idle_timeout_s",
         "in_flight",
         "is_draining",
         "limits",
@@ -74,7 +74,7 @@ class ServerContext:
         self.in_flight = 0
         self.request_count = 0
         self.is_draining = False
-        self.drain_idle_s = 0.0
+        self.idle_timeout_s = limits.keep_alive_timeout_s
         self.when_changed: Callable[[], None] | None = None
         self._second = 0
         self._starts: dict[int, bytes] = {}
@@ -100,11 +100,14 @@ class ServerContext:
         """IMF-fixdate of now (RFC 9110 section 5.6.7)."""
         return formatdate(time.time(), usegmt=True).encode("ascii")
 
-    def idle_timeout_s(self) -> float:
-        """How long an idle connection is kept now."""
-        if self.is_draining:
-            return min(self.drain_idle_s, self.limits.keep_alive_timeout_s)
-        return self.limits.keep_alive_timeout_s
+    def start_draining(self, idle_s: float) -> None:
+        """From now on each answer is the last of its connection.
+
+        Args:
+            idle_s: How long an idle connection is still kept.
+        """
+        self.is_draining = True
+        self.idle_timeout_s = min(idle_s, self.idle_timeout_s)
 
     def close(self) -> None:
         """Give back what the loop was lent."""

@@ -37,20 +37,21 @@ class Expiring(Protocol):
 
 
 class DeadlineWheel:
-    """Calls ``deadline_passed`` of connections whose deadline has passed."""
+    """Calls ``deadline_passed`` of connections whose deadline has passed.
 
-    __slots__ = ("_due", "_entries", "_loop", "_timer", "_timer_at")
+    Attributes:
+        now: Tells the time that deadlines are on, monotonic seconds.
+    """
+
+    __slots__ = ("_due", "_entries", "_loop", "_timer", "_timer_at", "now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.now = loop.time
         self._entries: dict[float, set[Expiring]] = {}
         self._due: list[float] = []  # heap of the keys of _entries
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
-
-    def now(self) -> float:
-        """Monotonic seconds, as all deadlines are."""
-        return self._loop.time()
 
     def set(self, connection: Expiring, deadline_at: float) -> None:
         """Set or move the deadline of a connection; NEVER lifts it."""

@@ -35,6 +35,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.intake import Intake
 from blazeio.protocol.patience import Patience
@@ -108,6 +109,10 @@ class BlazeioServerProtocol(
     )
 
     transport: asyncio.Transport
+    headers: Headers
+    content: ContentStream
+    transfer_encoding: str | None
+    store: dict[str, Any]
 
     def __init__(self, context: ServerContext) -> None:
         self.context = context
@@ -118,6 +123,8 @@ class BlazeioServerProtocol(
         self._remainder = b""
         self._scanned = 0
         self._task: asyncio.Task[None] | None = None
+        self.method = self.path = self.query = self.tail = ""
+        self.content_length: int | None = None
         self._forget_request()
 
     def __repr__(self) -> str:
@@ -126,12 +133,10 @@ class BlazeioServerProtocol(
 
     def _forget_request(self) -> None:
         """Back to the blank record that every request starts from."""
-        self.method = self.path = self.query = self.tail = ""
         self.headers = NO_HEADERS
-        self.content: ContentStream = NO_CONTENT
-        self.content_length: int | None = None
-        self.transfer_encoding: str | None = None
-        self.store: dict[str, Any] = {}
+        self.content = NO_CONTENT
+        self.transfer_encoding = None
+        self.store = {}
         self._owes_continue = False
 
     @property
@@ -272,7 +277,10 @@ class BlazeioServerProtocol(
         self._scanned = 0
         self._remainder = octets[head.end :] if len(octets) > head.end else b""
         context = self.context
-        self.patience.end_phase_in(context.limits.handler_timeout_s)
+        if context.limits.handler_timeout_s is None:
+            self.patience.phase_ends_at = NEVER
+        else:
+            self.patience.end_phase_in(context.limits.handler_timeout_s)
         self._phase = WHOLE
         self.content_length = head.content_length
         if head.is_chunked or head.content_length:
@@ -420,8 +428,9 @@ class BlazeioServerProtocol(
     def _next_request(self) -> None:
         self._forget_request()
         self._phase = HEAD
-        self.patience.end_phase_in(self.context.idle_timeout_s())
-        self.intake.resume()
+        self.patience.end_phase_in(self.context.idle_timeout_s)
+        if not self.intake.is_open:
+            self.intake.resume()
         octets = self._remainder
         if octets:
             self._remainder = b""
@@ -479,7 +488,7 @@ class BlazeioServerProtocol(
     def drain(self) -> None:
         """The server drains: an idle connection gets its last stretch."""
         if self._task is None and self._phase == HEAD:
-            self.patience.end_phase_within(self.context.idle_timeout_s())
+            self.patience.end_phase_within(self.context.idle_timeout_s)
 
     def abort(self) -> None:
         """End the connection at once, so that the peer sees it was cut."""

@@ -94,6 +94,9 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
+            if error.errno == errno.EINVAL:  # shut down by whoever shares it
+                self.close()
+                return False
             if error.errno not in _OUT_OF_RESOURCES:
                 raise
             log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)

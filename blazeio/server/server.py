@@ -81,8 +81,7 @@ class Server:
         stays idle is closed after ``idle_s`` seconds, not at once, since a
         request may be under way to it.
         """
-        self.context.is_draining = True
-        self.context.drain_idle_s = idle_s
+        self.context.start_draining(idle_s)
         for connection in list(self.context.connections):
             connection.drain()
 
