@@ -74,17 +74,14 @@ class Master:
         self._beats_at = 0.0
         self._strangers_at = 0.0
         self._grace_s = settings.graceful_timeout_s
+        self._has_begun = False
         self._is_stopping = False
         self._can_steer = True
         self._tickets = 0
-        self._error: SupervisorError | None = None
+        self._exit_code = ExitCode.OK
 
     async def run(self) -> int:
-        """Serve until the end; gives the exit code.
-
-        Raises:
-            BindError: An address cannot be had; everything has ended again.
-        """
+        """Serve until the end; gives the exit code."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
         setproctitle(f"blazeio: master [{self._settings.app.text}]")
@@ -94,15 +91,13 @@ class Master:
         if self._settings.binds:
             self._binding.begin(self._settings.binds)
         else:
-            self._tell(StartAsked())
+            self._begin()
         self._set_timer()
         try:
             code = await self._over
         finally:
             self._listeners.shut()
-        if self._error is not None:
-            raise self._error
-        return code
+        return self._exit_code or code
 
     def _hire(self) -> None:
         board_fd = make_board()
@@ -139,12 +134,20 @@ class Master:
             os.getpid(),
         )
         if settings.binds:
-            self._tell(StartAsked())
+            self._begin()
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._tell(StartAsked())
 
     def _give_up(self, error: SupervisorError) -> None:
         """End at once: what the service needs cannot be had."""
-        self._error = error
-        self._stop(is_quick=True)
+        log.error("event=cannot_bind %s", error)
+        self._exit_code = error.exit_code
+        if self._has_begun:
+            self._stop(is_quick=True)
+        else:
+            self._over.set_result(error.exit_code)
 
     # Signals: they only note
 
@@ -249,7 +252,8 @@ class Master:
                 self._adopted[slot] = by
                 self._workers.adopt(slot, by)
             case Release(slot, by):
-                self._adopted.pop(slot, None)
+                if self._adopted.get(slot) == by:  # else it has a newer adopter
+                    del self._adopted[slot]
                 self._workers.release(slot, by)
             case Steer(weights):
                 self._steer(weights)
