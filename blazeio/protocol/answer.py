@@ -8,7 +8,7 @@ from typing import Protocol
 
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.protocol.context import ServerContext
-from blazeio.wire.framing import decide_response_framing
+from blazeio.wire.framing import Framing, decide_response_framing
 from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.serializer import (
     serialize_field,
@@ -159,10 +159,13 @@ class Answer:
             status=status,
             content_length=block.content_length,
         )
+        content_length = block.content_length
+        if framing is Framing.NONE and (status == 204 or self._method == "CONNECT"):
+            content_length = None  # RFC 9110 section 8.6: must not be sent
         self.message = OutgoingMessage(
             b"".join((start, content_type_line, block.lines, self._extra_lines)),
             framing,
-            block.content_length,
+            content_length,
             self._minor,
             is_persistent=(
                 self.is_persistent and not block.wants_close and not context.is_draining

@@ -1,11 +1,13 @@
 """What all connections of one event loop share."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.deadlines import DeadlineWheel
 from blazeio.protocol.hangup import HangupWatcher
@@ -32,6 +34,8 @@ class ServerContext:
         receive_view: The loop's receive buffer. No view of it may outlive one
             ``buffer_updated`` call.
         connections: Every open connection.
+        detached: Those lost while their handler runs on.
+        base: The contextvars that every request starts from.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
@@ -41,7 +45,9 @@ class ServerContext:
     __slots__ = (
         "_second",
         "_starts",
+        "base",
         "connections",
+        "detached",
         "handler",
         "hangups",
         "idle_timeout_s",
@@ -71,6 +77,8 @@ class ServerContext:
         self.wheel = DeadlineWheel(loop)
         self.hangups = HangupWatcher(loop)
         self.connections: set[BlazeioServerProtocol] = set()
+        self.detached: set[BlazeioServerProtocol] = set()
+        self.base = contextvars.copy_context()
         self.in_flight = 0
         self.request_count = 0
         self.is_draining = False
@@ -80,7 +88,11 @@ class ServerContext:
         self._starts: dict[int, bytes] = {}
 
     def head_start(self, status: int) -> bytes:
-        """Status line, Date and Server: made once a second per status."""
+        """Status line, Date and Server: made once a second per status.
+
+        Raises:
+            LocalProtocolError: ``status`` is not that of a final response.
+        """
         # Hot: runs once per response; time.time() costs 40 ns, a one-second
         # timer would wake an idle process for ever.
         if int(time.time()) != self._second:
@@ -88,6 +100,8 @@ class ServerContext:
             self._starts.clear()
         start = self._starts.get(status)
         if start is None:
+            if not 200 <= status <= 599:
+                raise LocalProtocolError(f"status {status}: expected 200 to 599")
             start = b"%bDate: %b\r\nServer: %b\r\n" % (
                 serialize_status_line(status),
                 self.date(),

@@ -123,13 +123,14 @@ class BlazeioPayloadUtils:
             return b""
         if limit is None:
             limit = self.context.limits.collected_bytes
+        if content.queued_bytes + content.due_bytes > limit:
+            raise _too_large(limit)  # before a client that waits for 100 sends it
         pieces: list[bytes] = []
         size = 0
         async for piece in self._arriving():
             size += len(piece)
             if size > limit:
-                message = f"content is larger than the {limit} octets collected here"
-                raise RemoteProtocolError(message, 413)
+                raise _too_large(limit)
             pieces.append(piece)
         content.collected = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return content.collected
@@ -146,7 +147,7 @@ class BlazeioPayloadUtils:
             await self.gate.passed()
 
     async def writer(self, data: bytes) -> None:
-        """Write octets as they are, with backpressure.
+        """Write octets as they are, with backpressure; a head that is held first.
 
         A large write is cut, so that the transport never holds more than
         ``Limits.high_water_bytes`` beyond one cut.
@@ -157,6 +158,8 @@ class BlazeioPayloadUtils:
         await self.buffer_overflow_manager()
         if self.transport.is_closing():
             raise ClientDisconnected("the connection is closed")
+        if self.answer.message is not None:
+            self.answer.flush_head(self.answer.message)
         step = self.context.limits.high_water_bytes
         if len(data) <= step:
             self.transport.write(data)
@@ -242,3 +245,8 @@ class BlazeioPayloadUtils:
             self.begin_response(DEFAULT_HEAD, 200)
         await self.buffer_overflow_manager()
         self._send(octets, is_last=True)
+
+
+def _too_large(limit: int) -> RemoteProtocolError:
+    message = f"content is larger than the {limit} octets collected here"
+    return RemoteProtocolError(message, 413)

@@ -169,6 +169,8 @@ class BlazeioServerProtocol(
         self.context.connections.add(self)
         if self.context.raw_handler is None:
             self.patience.end_phase_in(limits.head_timeout_s)
+            if self.context.is_draining:
+                self.drain()
         else:
             self._phase = RAW
             self.content = ContentStream(length=UNTIL_CLOSE)
@@ -213,12 +215,12 @@ class BlazeioServerProtocol(
         After a FIN the rest of the content may already be in the kernel, for
         the handler to take: only what cannot become whole is given up.
         """
-        is_cut = (
-            self._phase == CONTENT
-            and self.intake.unread_bytes() < self.content.due_bytes
-        )
-        if is_reset or is_cut:
-            self._disconnected("the client closed before its content was whole")
+        if is_reset:
+            self._disconnected("the client reset the connection")
+        elif self._phase == CONTENT and self.content.error is None:
+            least_bytes = self.content.due_bytes or 1  # of chunks, the last is due
+            if self.intake.unread_bytes() < least_bytes:
+                self._disconnected("the client closed before its content was whole")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over, by either side."""
@@ -231,8 +233,10 @@ class BlazeioServerProtocol(
         self.intake.close()
         self.gate.shatter()
         self.content.fail(ClientDisconnected("the client went away"))
-        if self._task is not None and not self.answer.is_complete:
-            self._task.cancel()
+        if self._task is not None:
+            context.detached.add(self)
+            if not self.answer.is_complete:
+                self._task.cancel()
         if context.when_changed is not None:
             context.when_changed()
 
@@ -261,8 +265,6 @@ class BlazeioServerProtocol(
                 self.patience.end_phase_in(self.context.limits.head_timeout_s)
             self._remainder = octets
             self._scanned = max(len(octets) - 3, 0)
-            if self.peer_closed:
-                self._close()
             return
         self._begin_request(head, octets)
 
@@ -290,7 +292,6 @@ class BlazeioServerProtocol(
         self._begin_task(context.handler if is_free else turn_away)
         if self._remainder and self._phase == CONTENT:
             octets, self._remainder = self._remainder, b""
-            self._owes_continue = False  # it did not wait for it
             self._receive_content(octets)
 
     def _begin_task(self, handler: Handler) -> None:
@@ -312,11 +313,14 @@ class BlazeioServerProtocol(
             self.content = ContentStream(
                 length=head.content_length or 0, bound=limits.content_bytes
             )
-        if not self._owes_continue:
+        if self.content.error is not None:
+            self.answer.give_up_connection()
+        elif not self._owes_continue:
             self.patience.demand_content(self.content)
 
     def _receive_content(self, octets: bytes) -> None:
         content = self.content
+        self._owes_continue = False  # it did not wait for it
         rest = content.feed(octets)
         if content.is_whole:
             self._phase = WHOLE
@@ -342,14 +346,21 @@ class BlazeioServerProtocol(
         content.discard()
         if self._phase == WHOLE:
             self._next_request()
-        elif content.error or content.received_bytes > self.context.limits.linger_bytes:
+        elif content.error or content.received_bytes > self._linger_bytes:
             self._close_in_stages()
 
     def _receive_early(self, octets: bytes) -> None:
         """Octets of later requests wait while this one is served."""
         self._remainder += octets
-        if len(self._remainder) > self.context.limits.pipeline_bytes:
+        if not self._has_room():
             self.intake.pause(self)
+
+    def _has_room(self) -> bool:
+        """Whether more octets of later requests may come."""
+        return (
+            self._phase == WHOLE
+            and len(self._remainder) <= self.context.limits.pipeline_bytes
+        )
 
     def _receive_late(self, nbytes: int) -> None:
         self._linger_bytes -= nbytes
@@ -376,7 +387,7 @@ class BlazeioServerProtocol(
             await handler(self)
         except BaseException as error:  # a cancellation, or a handler's own
             self._forget_task()
-            if error.args != (HANDLER_TIMEOUT,) or self.status:
+            if error.args != (HANDLER_TIMEOUT,) or self.status or not self.is_alive:
                 self.abort()
                 raise
             self._refuse(ProtocolError("the request took too long to answer", 503))
@@ -388,6 +399,8 @@ class BlazeioServerProtocol(
         context = self.context
         self._task = None
         context.in_flight -= 1
+        if not self.is_alive:
+            context.detached.discard(self)
         if context.when_changed is not None:
             context.when_changed()
 
@@ -421,7 +434,9 @@ class BlazeioServerProtocol(
         if not persists or self._owes_continue or self._is_far_from_whole():
             self._close_in_stages()
             return
-        self.patience.end_phase_in(self.context.limits.linger_timeout_s)
+        limits = self.context.limits
+        self.patience.end_phase_in(limits.linger_timeout_s)
+        self._linger_bytes = self.content.received_bytes + limits.linger_bytes
         self.content.discard()
         self.intake.resume()
 
@@ -429,14 +444,15 @@ class BlazeioServerProtocol(
         self._forget_request()
         self._phase = HEAD
         self.patience.end_phase_in(self.context.idle_timeout_s)
-        if not self.intake.is_open:
-            self.intake.resume()
         octets = self._remainder
         if octets:
             self._remainder = b""
-            self._receive_head(octets)
-        elif self.peer_closed:
-            self._close()
+            # we are in the task of the request before: its contextvars end here
+            self.context.base.run(self._receive_head, octets)
+        if self.peer_closed:
+            self.eof_received()  # once more: what it means depends on the request
+        elif not self.intake.is_open and (self._phase == HEAD or self._has_room()):
+            self.intake.resume()
 
     # Answering
 
@@ -456,8 +472,11 @@ class BlazeioServerProtocol(
             headers: Further fields.
 
         Raises:
+            ClientDisconnected: The peer is gone.
             LocalProtocolError: A response has begun, or a field is malformed.
         """
+        if not self.is_alive:
+            raise ClientDisconnected("the client went away")
         if self._phase == CONTENT and (
             self._owes_continue or self._is_far_from_whole()
         ):
@@ -493,13 +512,17 @@ class BlazeioServerProtocol(
     def abort(self) -> None:
         """End the connection at once, so that the peer sees it was cut."""
         if self.is_alive:
+            self.is_alive = False
             self.intake.resume()
             self.transport.abort()
 
     def cancel(self) -> None:
-        """Cancel the handler, if one runs; its connection is aborted."""
-        if self._task is not None:
+        """Cancel the handler, if one runs, and cut the connection."""
+        if self._task is not None and (
+            self.answer.is_complete or self._phase == CLOSED
+        ):
             self._task.cancel()
+        self.abort()  # of an answer that is not complete, the loss cancels the task
 
     def reader_is_slow(self) -> None:
         """For ``Patience``: the peer does not read what it asked for."""
@@ -524,10 +547,14 @@ class BlazeioServerProtocol(
             self._task.cancel(HANDLER_TIMEOUT)
 
     def _disconnected(self, reason: str) -> None:
-        """The peer cannot or will not take the answer: cancel and cut."""
-        self.content.fail(ClientDisconnected(reason))
-        if self._task is not None and not self.answer.is_complete:
-            self._task.cancel()
+        """The peer cannot or will not take the answer: cut, and so cancel.
+
+        ``connection_lost``, one turn later, is the only place that cancels. A
+        second cancellation would break into the handler's cleanup; and one in
+        the turn in which the task was made would keep it from ever running,
+        so that nobody counted it as over.
+        """
+        log.debug("%r: %s", self, reason)
         self.abort()
 
     def _close_after_answer(self) -> None:

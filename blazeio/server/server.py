@@ -102,9 +102,8 @@ class Server:
 
     def cancel(self) -> None:
         """Cancel every handler that still runs; cut every connection."""
-        for connection in list(self.context.connections):
+        for connection in [*self.context.connections, *self.context.detached]:
             connection.cancel()
-            connection.abort()
 
     def close(self) -> None:
         """Stop accepting, cut what is open, give everything back."""
