@@ -39,6 +39,8 @@ class ServerContext:
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
+        when_changed: Called when a request is over, where somebody waits for it.
+        when_closed: Called when a connection is over.
         idle_timeout_s: How long an idle connection is kept now.
     """
 
@@ -60,6 +62,7 @@ class ServerContext:
         "request_count",
         "wheel",
         "when_changed",
+        "when_closed",
     )
 
     def __init__(
@@ -84,6 +87,7 @@ class ServerContext:
         self.is_draining = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.when_changed: Callable[[], None] | None = None
+        self.when_closed: Callable[[], None] | None = None
         self._second = 0
         self._starts: dict[int, bytes] = {}
 

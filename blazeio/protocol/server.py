@@ -237,8 +237,8 @@ class BlazeioServerProtocol(
             context.detached.add(self)
             if not self.answer.is_complete:
                 self._task.cancel()
-        if context.when_changed is not None:
-            context.when_changed()
+        if context.when_closed is not None:
+            context.when_closed()
 
     def pause_writing(self) -> None:
         """The transport holds more than the high watermark."""
@@ -508,6 +508,16 @@ class BlazeioServerProtocol(
         """The server drains: an idle connection gets its last stretch."""
         if self._task is None and self._phase == HEAD:
             self.patience.end_phase_within(self.context.idle_timeout_s)
+
+    @property
+    def is_idle(self) -> bool:
+        """Kept alive, and nothing of a next request has arrived."""
+        return self._phase == HEAD and not self._remainder and bool(self.method)
+
+    def close_idle(self) -> None:
+        """Make room for somebody else."""
+        if self.is_idle:
+            self._close()
 
     def abort(self) -> None:
         """End the connection at once, so that the peer sees it was cut."""

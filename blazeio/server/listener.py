@@ -54,6 +54,8 @@ class Acceptor:
         sock: Listening and non-blocking; an own dup of it is used. Its flags
             are left alone: they belong to all who share it.
         factory: Makes the protocol of each connection.
+        has_room: Asked before each accept; when it says no, accepting rests
+            until ``wake``.
         settled: Called when an accepted connection has its protocol, or failed.
         loop: Accepts on this loop.
         batch: Most accepts per turn of the loop.
@@ -63,6 +65,7 @@ class Acceptor:
         self,
         sock: socket.socket,
         factory: Callable[[], asyncio.BaseProtocol],
+        has_room: Callable[[], bool],
         settled: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         *,
@@ -70,22 +73,36 @@ class Acceptor:
     ) -> None:
         self._sock = sock.dup()
         self._factory = factory
+        self._has_room = has_room
         self._settled = settled
         self._loop = loop
         self._batch = batch
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_tcp = sock.family != socket.AF_UNIX
-        self._rest: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._is_resting = True
         self.is_closed = False
-        self._resume()
+        self.wake()
 
-    def _resume(self) -> None:
-        self._rest = None
-        self._loop.add_reader(self._sock.fileno(), self._accept_some)
+    def wake(self) -> None:
+        """Accept again, if it was resting."""
+        if self._is_resting and not self.is_closed:
+            self._is_resting = False
+            self._loop.add_reader(self._sock.fileno(), self._accept_some)
+
+    def _rest(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            self._loop.remove_reader(self._sock.fileno())
 
     def _accept_some(self) -> None:
         for _ in range(self._batch):
-            if self.is_closed or not self._accept_one():
+            if self.is_closed:
+                return
+            if not self._has_room():
+                self._rest()
+                return
+            if not self._accept_one():
                 return
 
     def _accept_one(self) -> bool:
@@ -100,8 +117,8 @@ class Acceptor:
             if error.errno not in _OUT_OF_RESOURCES:
                 raise
             log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
-            self._loop.remove_reader(self._sock.fileno())
-            self._rest = self._loop.call_later(RETRY_S, self._resume)
+            self._rest()
+            self._alarm = self._loop.call_later(RETRY_S, self.wake)
             return False
         connection.setblocking(False)
         if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
@@ -135,9 +152,8 @@ class Acceptor:
         """Stop accepting; the socket itself stays as it is for other owners."""
         if self.is_closed:
             return
+        self._rest()
         self.is_closed = True
-        if self._rest is not None:
-            self._rest.cancel()
-        else:
-            self._loop.remove_reader(self._sock.fileno())
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._sock.close()

@@ -1,12 +1,20 @@
 """``Server``: accept, count, drain, for one event loop."""
 
 import asyncio
+import itertools
+import logging
 import socket
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.capacity import most_connections
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
+
+log = logging.getLogger("blazeio.server")
+
+FULL_LOG_S = 60.0
+"""Being full is logged at most this often."""
 
 
 class Server:
@@ -28,7 +36,10 @@ class Server:
         raw_handler: Handler | None = None,
     ) -> None:
         self.context = ServerContext(handler, limits, loop, raw_handler)
+        self.context.when_closed = self._connection_closed
         self._loop = loop
+        self._most = limits.connections or most_connections()
+        self._full_logged_at = -FULL_LOG_S
         self._acceptors: list[Acceptor] = []
         self._is_empty: asyncio.Future[None] | None = None
 
@@ -40,11 +51,40 @@ class Server:
     ) -> Acceptor:
         """Accept from a listening socket, through an own dup of it."""
         acceptor = Acceptor(
-            sock, self._new_protocol, self._check_empty, self._loop, batch=batch
+            sock,
+            self._new_protocol,
+            self._has_room,
+            self._check_empty,
+            self._loop,
+            batch=batch,
         )
         self._acceptors = [a for a in self._acceptors if not a.is_closed]
         self._acceptors.append(acceptor)
         return acceptor
+
+    @property
+    def is_full(self) -> bool:
+        """At the most connections: nothing is accepted now."""
+        return self.connection_count >= self._most
+
+    def _has_room(self) -> bool:
+        if not self.is_full:
+            return True
+        if self._loop.time() - self._full_logged_at >= FULL_LOG_S:
+            self._full_logged_at = self._loop.time()
+            log.warning(
+                "%s connections are open, the most: accepting rests", self._most
+            )
+        idle = (c for c in self.context.connections if c.is_idle)
+        for connection in list(itertools.islice(idle, ACCEPTS_PER_TURN)):
+            connection.close_idle()
+        return False
+
+    def _connection_closed(self) -> None:
+        if not self.is_full:
+            for acceptor in self._acceptors:
+                acceptor.wake()
+        self._check_empty()
 
     def stop_accepting(self, *, take_queue: bool = False) -> None:
         """Close all acceptors; first take what waits, if asked to."""
