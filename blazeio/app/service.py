@@ -76,6 +76,7 @@ class Service:
 
     async def _drain(self, server: Server) -> None:
         server.stop_accepting(take_queue=True)
+        self._listener.close()  # else clients would queue up, for nobody
         server.start_draining(DRAIN_IDLE_S)
         if await _drained_within(server, self._grace_s):
             return

@@ -1,0 +1,361 @@
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from blazeio.app.app import App
+from blazeio.app.deliver import Deliver
+from blazeio.app.request import Request
+from blazeio.errors import ConfigurationError
+from blazeio.limits import Limits
+from blazeio.protocol.server import BlazeioServerProtocol
+from tests.support.clock import wait_until, within
+from tests.support.peer import RawPeer
+from tests.support.served import serialize_request, served
+
+R = BlazeioServerProtocol
+
+
+@pytest.fixture
+def web() -> App:
+    return App("127.0.0.1", 0)
+
+
+async def handler(r: R) -> None:
+    await Deliver.text(r, "hi")
+
+
+async def overridden(r: R, route: str = "/fp") -> None:
+    await Deliver.text(r, route)
+
+
+class Server:
+    """As the first users write it, ``app`` for self."""
+
+    def __init__(app) -> None:  # noqa: N805
+        app.greeting = "from the class"
+
+    async def before_middleware(app, r: R) -> None:  # noqa: N805
+        r.store = {"json_data": await Request.body_or_params(r)}
+
+    async def handle_all_middleware(app, r: R) -> None:  # noqa: N805
+        await Deliver.text(r, f"fallback {r.path}")
+
+    async def _api_ip(app, r: R) -> None:  # noqa: N805
+        await Deliver.json(r, {"ip": r.ip_host, **r.store["json_data"]})
+
+    async def _greet(app, r: R) -> None:  # noqa: N805
+        await Deliver.text(r, app.greeting)
+
+
+def test_the_defaults_are_those_of_the_readme() -> None:
+    web = App()
+    assert (web.host, web.port, web.limits) == ("0.0.0.0", 8000, Limits())
+    assert repr(web) == "<App 0.0.0.0:8000 0 paths>"
+
+
+def test_limits_are_given_by_name() -> None:
+    assert App(head_bytes=1000).limits == Limits(head_bytes=1000)
+
+
+def test_an_unknown_limit_is_refused_with_a_near_one() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean head_bytes"):
+        App(heads_bytes=1)
+
+
+def test_an_unknown_limit_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigurationError, match="known: target_bytes, "):
+        App(zzz=1)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be_is_refused(port: int) -> None:
+    with pytest.raises(ConfigurationError, match="expected 0 to 65535"):
+        App(port=port)
+
+
+# Routes
+
+
+def test_add_route_is_a_decorator_and_gives_the_function_back(web: App) -> None:
+    assert web.add_route(handler) is handler
+    assert web.routes.find("GET", "/handler") is handler
+
+
+def test_add_route_takes_the_path_from_the_route_parameter(web: App) -> None:
+    web.add_route(overridden)
+    assert web.routes.find("GET", "/fp") is overridden
+
+
+def test_add_route_is_a_decorator_with_path_and_methods(web: App) -> None:
+    assert web.add_route("/x", methods=["PUT"])(handler) is handler
+    assert web.routes.find("PUT", "/x") is handler
+    assert web.routes.find("GET", "/x") is None
+
+
+def test_add_route_is_a_decorator_with_methods_alone(web: App) -> None:
+    web.add_route(methods="PUT")(overridden)
+    assert web.routes.find("PUT", "/fp") is overridden
+
+
+def test_add_route_is_a_call(web: App) -> None:
+    assert web.add_route(overridden, "/x", methods=["GET"]) is overridden
+    assert web.routes.find("HEAD", "/x") is overridden
+    assert web.routes.find("GET", "/fp") is None
+
+
+def test_method_routes_are_decorators(web: App) -> None:
+    web.route.get("/x")(handler)
+    assert web.routes.find("GET", "/x") is handler
+
+
+def test_a_plain_function_is_refused(web: App) -> None:
+    with pytest.raises(ConfigurationError, match="must be defined with `async def`"):
+
+        @web.add_route
+        def _x(r: R) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "name", ["before_middleware", "handle_all_middleware", "after_middleware"]
+)
+def test_a_middleware_is_no_route_and_there_is_one_of_each(web: App, name: str) -> None:
+    async def middleware(request: R) -> None: ...
+
+    middleware.__name__ = name
+    web.add_route(middleware)
+    assert len(web.routes) == 0
+    with pytest.raises(ConfigurationError, match=f"^{name}: .* collides with"):
+        web.add_route(middleware)
+
+
+def test_a_middleware_given_a_path_is_a_route(web: App) -> None:
+    async def before_middleware(request: R) -> None: ...
+
+    web.add_route(before_middleware, "/x")
+    assert web.routes.find("GET", "/x") is before_middleware
+
+
+async def test_a_middleware_is_refused_once_the_app_is_served(web: App) -> None:
+    async def before_middleware(request: R) -> None: ...
+
+    async with served(web):
+        with pytest.raises(ConfigurationError, match="it is too late"):
+            web.add_route(before_middleware)
+
+
+# Classes
+
+
+async def test_the_methods_of_an_instance_are_routes_and_middlewares(web: App) -> None:
+    await web.append_class_routes(Server())
+    async with served(web) as site:
+        assert (await site.get("/api/ip?a=1")).text == '{"ip":"127.0.0.1","a":"1"}'
+        assert (await site.get("/greet")).text == "from the class"
+        assert (await site.get("/x")).text == "fallback /x"
+
+
+async def test_attach_takes_an_instance_and_gives_it_back(web: App) -> None:
+    server = Server()
+    assert web.attach(server) is server
+    assert web.routes.find("GET", "/greet") == server._greet
+
+
+async def test_attach_makes_the_instance_of_a_class(web: App) -> None:
+    server: Server = web.attach(Server)
+    assert isinstance(server, Server)
+    assert web.routes.find("GET", "/greet") == server._greet
+
+
+def test_two_classes_with_the_same_route_collide(web: App) -> None:
+    class Other:
+        async def _greet(self, r: R) -> None: ...
+
+    web.attach(Server)
+    with pytest.raises(ConfigurationError, match=r"Other\._greet .*Server\._greet"):
+        web.attach(Other)
+
+
+# Hooks
+
+
+@pytest.fixture
+def ran(web: App) -> list[str]:
+    """The hooks that ran: two of each kind, one of them async."""
+    ran: list[str] = []
+
+    @web.on_start
+    def first() -> None:
+        ran.append("start 1")
+
+    @web.on_start
+    async def second() -> None:
+        ran.append("start 2")
+
+    @web.on_stop
+    async def stop_first() -> None:
+        ran.append("stop 1")
+
+    @web.on_stop
+    def stop_second() -> None:
+        ran.append("stop 2")
+
+    return ran
+
+
+async def test_start_hooks_run_once_in_order(web: App, ran: list[str]) -> None:
+    await web.init()
+    await web.init()
+    assert ran == ["start 1", "start 2"]
+
+
+async def test_stop_hooks_run_once_in_reverse(web: App, ran: list[str]) -> None:
+    await web.init()
+    ran.clear()
+    await web.stop_hooks()
+    await web.stop_hooks()
+    assert ran == ["stop 2", "stop 1"]
+
+
+async def test_stop_hooks_do_not_run_where_nothing_started(
+    web: App, ran: list[str]
+) -> None:
+    await web.stop_hooks()
+    await web.exit()
+    assert ran == []
+
+
+async def test_a_failing_start_hook_fails_the_start(web: App) -> None:
+    @web.on_start
+    async def fails() -> None:
+        raise ValueError("no database")
+
+    with pytest.raises(ValueError, match="no database"):
+        await web.run()
+
+
+async def test_a_failing_stop_hook_is_logged_and_the_others_run(
+    web: App, ran: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    @web.on_stop
+    def fails() -> None:
+        raise ValueError("too bad")
+
+    await web.init()
+    await web.stop_hooks()
+    assert ran[-2:] == ["stop 2", "stop 1"]
+    assert "fails (" in caplog.text
+    assert "too bad" in caplog.text
+
+
+# Running
+
+
+async def run_somewhere(
+    web: App, capsys: pytest.CaptureFixture[str]
+) -> tuple[asyncio.Task[None], int]:
+    """Run an app in a task; the task, and its port as it was printed."""
+    task = asyncio.ensure_future(web.run())
+    printed: list[str] = []
+
+    def is_printed() -> bool:
+        printed.append(capsys.readouterr().err)
+        return task.done() or "://" in printed[-1]
+
+    await wait_until(is_printed)
+    return task, int("".join(printed).partition("127.0.0.1:")[2].split()[0])
+
+
+async def test_run_serves_until_exit(
+    web: App, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    web.add_route(handler)
+    task, port = await run_somewhere(web, capsys)
+    async with await RawPeer.connect("127.0.0.1", port) as peer:
+        answer = await peer.exchange(serialize_request("GET", "/handler"))
+    assert answer.endswith(b"hi")
+    await within(web.exit())
+    assert ran == ["start 1", "start 2", "stop 2", "stop 1"]
+    await within(task)
+
+
+async def test_exit_answers_what_is_in_flight(
+    web: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    may_go_on = asyncio.Event()
+    begun: list[Any] = []
+
+    @web.add_route
+    async def _slow(r: R) -> None:
+        begun.append(r)
+        await may_go_on.wait()
+        await Deliver.text(r, "done")
+
+    task, port = await run_somewhere(web, capsys)
+    async with await RawPeer.connect("127.0.0.1", port) as peer:
+        await peer.send(serialize_request("GET", "/slow"))
+        await wait_until(lambda: begun)
+        leaving = asyncio.ensure_future(web.exit())
+        await wait_until(lambda: _refuses(port))
+        may_go_on.set()
+        answer = await peer.read_response()
+    assert (answer.text, answer.field("connection")) == ("done", "close")
+    await within(leaving)
+    await within(task)
+
+
+def _refuses(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_an_app_can_be_run_again(
+    web: App, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        task, _ = await run_somewhere(web, capsys)
+        await within(web.exit())
+        await within(task)
+    assert ran == ["start 1", "start 2", "stop 2", "stop 1"] * 2
+
+
+async def test_an_app_is_not_run_twice_at_once(
+    web: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, _ = await run_somewhere(web, capsys)
+    with pytest.raises(ConfigurationError, match="is already served"):
+        await web.run()
+    await within(web.exit())
+    await within(task)
+
+
+async def test_an_address_in_use_is_refused_before_the_hooks_run(
+    web: App, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, port = await run_somewhere(App("127.0.0.1", 0), capsys)
+    web.port = port
+    with pytest.raises(ConfigurationError, match="cannot bind"):
+        await web.run()
+    assert ran == []
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancelled_run_cuts_its_connections_and_stops(
+    web: App, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    @web.add_route
+    async def _wait(r: R) -> None:
+        ran.append("route")
+        await asyncio.Event().wait()
+
+    task, port = await run_somewhere(web, capsys)
+    async with await RawPeer.connect("127.0.0.1", port) as peer:
+        await peer.send(serialize_request("GET", "/wait"))
+        await wait_until(lambda: "route" in ran)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert ran[-2:] == ["stop 2", "stop 1"]

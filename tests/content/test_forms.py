@@ -1,0 +1,56 @@
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blazeio.content.forms import FIELD_COUNT, parse_urlencoded
+
+UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("a=1&b=2", {"a": "1", "b": "2"}),
+        ("a", {"a": ""}),
+        ("a=", {"a": ""}),
+        ("=a", {"": "a"}),
+        ("a=1=2", {"a": "1=2"}),
+        ("a+b=c+d", {"a b": "c d"}),
+        ("%61=%C3%BC", {"a": "ü"}),
+        ("a=%", {"a": "%"}),
+        ("a=%zz", {"a": "%zz"}),
+        ("a=%ff", {"a": "\ufffd"}),
+        ("a=1;b=2", {"a": "1;b=2"}),
+        ("&&a=1&&", {"a": "1"}),
+        ("a=1&a=2", {"a": "2"}),
+    ],
+)
+def test_fields_are_parsed_as_forms_write_them(
+    text: str, expected: dict[str, str]
+) -> None:
+    assert parse_urlencoded(text) == expected
+
+
+def test_every_value_of_a_repeated_field_is_kept_in_order() -> None:
+    params = parse_urlencoded("a=1&b=0&a=2")
+    assert params.get_all("a") == ["1", "2"]
+    assert params.get_all("c") == []
+
+
+def test_the_number_of_fields_is_bounded() -> None:
+    assert len(parse_urlencoded("&".join(f"{n}=" for n in range(FIELD_COUNT)))) == 1000
+    with pytest.raises(ValueError, match="Max number of fields"):
+        parse_urlencoded("&" * FIELD_COUNT)
+
+
+@given(st.dictionaries(UNICODE, UNICODE, max_size=20))
+def test_what_was_encoded_is_read_back(fields: dict[str, str]) -> None:
+    assert parse_urlencoded(urlencode(fields)) == fields
+
+
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    assert all(isinstance(value, str) for value in parse_urlencoded(text).values())
