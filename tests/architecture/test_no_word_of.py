@@ -9,12 +9,10 @@ from tests.support.tree import iterate_texts
 
 HOSTS = {
     "127.0.0.1",
-    "[::1]",
     "docs.python.org",
     "example.com",
     "github.com",
     "keepachangelog.com",
-    "localhost",
     "semver.org",
     "www.rfc-editor.org",
 }
@@ -48,4 +46,5 @@ def test_every_url_leads_to_a_known_host() -> None:
 
 def _is_unknown(host: str) -> bool:
     reserved = host.endswith((".example", ".test", ".invalid", ".example.com"))
-    return host not in HOSTS and not reserved
+    is_real = "." in host and not reserved
+    return is_real and host not in HOSTS

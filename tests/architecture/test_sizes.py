@@ -8,8 +8,16 @@ MOST_LINES = 600
 LONG_FILES: dict[str, str] = {}
 """Files that may be longer, each with the reason."""
 FEWEST_MODULES, MOST_MODULES = 3, 9
-OTHER_FOLDERS: dict[str, str] = {}
-"""Folders of the packages that hold fewer or more modules, likewise."""
+OTHER_FOLDERS = {
+    "blazeio": (2, "limits and errors, below every room"),
+    "blazeio/files": (2, "the cache and what it may serve"),
+    "blazeio/protocol": (12, "`r` is one object: its parts are seen together"),
+    "supervisor/blazeio_supervisor": (10, "the shell: master, worker, their parts"),
+    "supervisor/blazeio_supervisor/fleet": (13, "the decisions, two rooms below it"),
+    "supervisor/blazeio_supervisor/observe": (2, "scoreboard and logs"),
+    "supervisor/blazeio_supervisor/process": (11, "one module per kernel matter"),
+}
+"""Folders of the packages that hold fewer or more: how many, and why."""
 VAGUE_WORDS = {"util", "utils", "helper", "helpers", "misc", "common", "manager"}
 
 
@@ -33,7 +41,8 @@ def test_a_folder_holds_three_to_nine_modules() -> None:
     odd = {
         folder: count
         for folder, count in counts.items()
-        if not FEWEST_MODULES <= count <= MOST_MODULES and folder not in OTHER_FOLDERS
+        if not FEWEST_MODULES <= count <= MOST_MODULES
+        and OTHER_FOLDERS.get(folder, (0,))[0] != count
     }
     assert not odd
 

@@ -9,6 +9,8 @@ from tests.support.tree import Module, iterate_modules
 CLASSES = {"Limits", "Policy", "Settings"}
 UNITS = ("_s", "_bytes", "_count")
 WITHOUT_UNIT = {
+    "Limits.connections": "counts what it names",
+    "Limits.in_flight": "a count of requests, so called by every room",
     "Policy.backoff_jitter": "a share of a span",
     "Policy.crash_loop_deaths": "counts what it names",
     "Policy.good_beats": "counts what it names",
