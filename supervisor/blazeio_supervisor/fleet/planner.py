@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from random import Random
 
 from blazeio_supervisor.fleet.actions import Action
-from blazeio_supervisor.fleet.clock import SteadyClock
 from blazeio_supervisor.fleet.duties.boot import Boot, exit_of
+from blazeio_supervisor.fleet.duties.canary import Phase
 from blazeio_supervisor.fleet.duties.deadlines import escalate, wake_for_deadlines
 from blazeio_supervisor.fleet.duties.recycling import mark_for_recycling
 from blazeio_supervisor.fleet.duties.replacement import (
@@ -21,18 +21,19 @@ from blazeio_supervisor.fleet.duties.replacement import (
     swap_in_successors,
 )
 from blazeio_supervisor.fleet.duties.respawn import note_failures, respawn
-from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.duties.rollout import Rollout
 from blazeio_supervisor.fleet.duties.scaling import scale
 from blazeio_supervisor.fleet.duties.stopping import Stopping
 from blazeio_supervisor.fleet.facts import Fact
-from blazeio_supervisor.fleet.fold import fold
 from blazeio_supervisor.fleet.health.adoption import cover
 from blazeio_supervisor.fleet.health.ladder import Ladder
 from blazeio_supervisor.fleet.health.steering import Steering
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.clock import SteadyClock
+from blazeio_supervisor.fleet.turns.fold import fold
+from blazeio_supervisor.fleet.turns.turn import Turn
 
 
 class Planner:

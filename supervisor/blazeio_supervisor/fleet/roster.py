@@ -93,11 +93,6 @@ class Slot:
     adopter: WorkerHandle | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
-    @property
-    def is_served(self) -> bool:
-        """Its owner accepts."""
-        return self.owner is not None and self.owner.is_serving
-
 
 class Roster:
     """All handles. ``generation`` is the one that new workers are forked from."""

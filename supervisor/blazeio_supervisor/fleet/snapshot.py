@@ -5,7 +5,8 @@ May import: the words of the fleet, the roster, the rollout's phase.
 
 from dataclasses import dataclass
 
-from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.duties.canary import Phase
+from blazeio_supervisor.fleet.duties.rollout import Rollout
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 
 

@@ -7,9 +7,9 @@ May import: the words of the fleet, the lives, the turn.
 """
 
 from blazeio_supervisor.fleet.facts import StartAsked
-from blazeio_supervisor.fleet.lives import start_forkserver
 from blazeio_supervisor.fleet.reasons import decide_exit_code
-from blazeio_supervisor.fleet.turn import Failure, Turn
+from blazeio_supervisor.fleet.turns.lives import start_forkserver
+from blazeio_supervisor.fleet.turns.turn import Failure, Turn
 
 
 class Boot:

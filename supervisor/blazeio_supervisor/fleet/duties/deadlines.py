@@ -3,9 +3,13 @@
 May import: the words of the fleet, the lives, the turn.
 """
 
-from blazeio_supervisor.fleet.lives import give_up_on, step_forkserver, step_worker
 from blazeio_supervisor.fleet.roster import ForkserverHandle, WorkerHandle
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.lives import (
+    give_up_on,
+    step_forkserver,
+    step_worker,
+)
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import HAS_NO_PID, Event
 
 

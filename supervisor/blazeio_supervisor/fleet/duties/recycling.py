@@ -7,7 +7,7 @@ May import: the words of the fleet, the roster, the turn.
 
 from blazeio_supervisor.fleet.facts import RecycleAsked
 from blazeio_supervisor.fleet.roster import WorkerHandle
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.turn import Turn
 
 MIB = 1024 * 1024
 

@@ -7,8 +7,8 @@ next slot does not wait for the old worker's drain.
 May import: the words of the fleet, the lives, the turn.
 """
 
-from blazeio_supervisor.fleet.lives import spawn, step_worker
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.lives import spawn, step_worker
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event
 
 

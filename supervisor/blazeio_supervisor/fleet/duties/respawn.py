@@ -3,9 +3,9 @@
 May import: the words of the fleet, the lives, the turn.
 """
 
-from blazeio_supervisor.fleet.lives import spawn
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
-from blazeio_supervisor.fleet.turn import Failure, Turn
+from blazeio_supervisor.fleet.turns.lives import spawn
+from blazeio_supervisor.fleet.turns.turn import Failure, Turn
 
 
 def note_failures(turn: Turn) -> None:

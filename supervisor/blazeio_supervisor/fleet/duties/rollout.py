@@ -2,86 +2,72 @@
 
 ::
 
-    IDLE -> IMPORTING -> CANARY -> [CHECKING] -> PROBATION -> ROLLING -> HOLDING
-              |            |          |             |            |          |
-              '------------'----------'-------------'            '----------'
-                              v                                       v
-                       nothing was touched:                     ROLLING_BACK
-                       end what is new, IDLE                       -> IDLE
+    IDLE -> IMPORTING -> CANARY, CHECKING, PROBATION -> ROLLING -> HOLDING -> IDLE
+                |                    |                     |          |
+                '---------+----------'                     '----+-----'
+                          v                                     v
+              nothing old was touched:                    ROLLING_BACK
+              end what is new, IDLE                          -> IDLE
 
-The canary boots in slot 0 and serves beside its old worker for
-``canary_hold_s``; only then is the first old worker told to drain. The old
-forkserver lives until every new worker has held for ``hold_s`` after the last
-slot was replaced: it is the way back. Whoever asks again before the canary is
-ready supersedes; later it waits, and all who wait share the next reload.
+The old forkserver lives until every new worker has held for ``hold_s`` after
+the last slot was replaced: it is the way back. Whoever asks again before the
+canary is ready supersedes; later it waits, and all who wait share the next
+reload.
 
 A forkserver that dies unasked is replaced by the same path, without tickets:
 new code is never spread without a canary.
 
-May import: the words of the fleet, the lives, the turn, exit words.
+May import: the words of the fleet, the lives, the canary, the turn.
 """
 
-from enum import StrEnum
-
-from blazeio_supervisor.fleet.actions import CheckHealth, ReloadEnded
+from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.backoff import Backoff
-from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
-from blazeio_supervisor.fleet.lives import (
-    admit,
-    spawn,
+from blazeio_supervisor.fleet.duties.canary import Canary, Phase
+from blazeio_supervisor.fleet.facts import ReloadAsked
+from blazeio_supervisor.fleet.roster import WorkerHandle
+from blazeio_supervisor.fleet.turns.lives import (
     start_forkserver,
     step_forkserver,
     step_worker,
 )
-from blazeio_supervisor.fleet.roster import WorkerHandle
-from blazeio_supervisor.fleet.turn import Failure, Turn
-from blazeio_supervisor.fleet.worker_state import Event, State
-
-
-class Phase(StrEnum):
-    """Where the transaction is."""
-
-    IDLE = "idle"
-    IMPORTING = "importing"
-    CANARY = "canary"
-    CHECKING = "checking"
-    PROBATION = "probation"
-    ROLLING = "rolling"
-    HOLDING = "holding"
-    ROLLING_BACK = "rolling_back"
-
+from blazeio_supervisor.fleet.turns.turn import Failure, Turn
+from blazeio_supervisor.fleet.worker_state import Event
 
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
 _UNTOUCHED = _BEFORE_READY | {Phase.CHECKING, Phase.PROBATION}
 _FORWARD = _UNTOUCHED | {Phase.ROLLING, Phase.HOLDING}
+_REPLACING = frozenset({Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK})
 
 
 class Rollout:
     """The one reload that runs, and the tickets that wait for the next.
 
     Attributes:
-        phase: Where it is.
         target: The generation that it spreads.
         previous: The generation that it can go back to.
-        canary: The first worker of the target until it owns slot 0.
     """
 
     def __init__(self) -> None:
-        self.phase = Phase.IDLE
         self.target = 0
         self.previous = 0
-        self.canary: WorkerHandle | None = None
+        self._phase = Phase.IDLE
+        self._canary: Canary | None = None  # in its three phases, else None
         self._tickets: list[int] = []
         self._waiting: list[int] = []
-        self._until = 0.0  # of a hold, or for the health answer
-        self._deadline_at = 0.0  # of the whole
+        self._held_at = 0.0
+        self._deadline_at = 0.0  # of the whole, or of the whole way back
         self._reason = ""  # of the rollback
         self._backoff = Backoff()  # of reloads that nobody asked for
 
     @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self._phase if self._canary is None else self._canary.phase
+
+    @property
     def may_replace(self) -> bool:
         """Whether slots may get successors now."""
-        return self.phase in {Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK}
+        return self.phase in _REPLACING
 
     def take(self, turn: Turn) -> None:
         """Note who asks for a reload."""
@@ -93,38 +79,99 @@ class Rollout:
         self._tickets += self._waiting
         self._waiting = []
         self._answer(turn, reason)
-        self.phase, self.canary = Phase.IDLE, None
+        self._phase, self._canary = Phase.IDLE, None
 
     def run(self, turn: Turn) -> None:
         """Go on as far as the facts allow."""
         reason = self._claim_failures(turn)
-        if reason is None and self._is_overdue(turn):
+        if not reason and self._is_overdue(turn):
             reason = f"not done within {turn.policy.rollout_timeout_s:g} s"
-        if reason is not None:
+        if reason:
             self._fail(turn, reason)
         elif self._waiting and self.phase in _BEFORE_READY:
             self._supersede(turn)
         before = None
         while before is not self.phase:
             before = self.phase
-            self._STEPS[self.phase](self, turn)
+            self._step(turn)
         if self.phase is not Phase.IDLE:
             turn.wake(self._deadline_at)
+
+    def _step(self, turn: Turn) -> None:
+        if self._canary is not None:
+            self._try_canary(turn, self._canary)
+            return
+        match self._phase:
+            case Phase.IDLE:
+                self._start(turn)
+            case Phase.IMPORTING:
+                self._import(turn)
+            case Phase.ROLLING:
+                self._roll(turn)
+            case Phase.HOLDING:
+                self._hold(turn)
+            case _:
+                self._roll_back_on(turn)
+
+    # The way forward
+
+    def _start(self, turn: Turn) -> None:
+        """Begin when somebody asks, or when no forkserver is left."""
+        if not self._waiting:
+            if turn.roster.generation in turn.roster.forkservers:
+                return
+            if self._backoff.next_at > turn.now:
+                turn.wake(self._backoff.next_at)
+                return
+        self._tickets, self._waiting = self._waiting, []
+        self.previous = turn.roster.generation
+        self.target = turn.roster.next_generation()
+        self._deadline_at = turn.now + turn.policy.rollout_timeout_s
+        why = "asked for" if self._tickets else "its forkserver is gone"
+        turn.report("reloading", f"loading generation {self.target}: {why}")
+        self._phase = Phase.IMPORTING
+
+    def _import(self, turn: Turn) -> None:
+        """Wait for discarded forkservers first: never more than two live."""
+        roster = turn.roster
+        if self.target not in roster.forkservers:
+            if all(generation == self.previous for generation in roster.forkservers):
+                start_forkserver(turn, self.target)
+        elif roster.can_fork(self.target) and not roster.is_replacing():
+            self._canary = Canary(turn, self.target)
+
+    def _try_canary(self, turn: Turn, canary: Canary) -> None:
+        canary.run(turn)
+        if canary.reason:
+            self._fail(turn, canary.reason)
+        elif canary.has_passed:
+            canary.promote(turn)
+            self._canary = None
+            self._spread(turn, self.target)
+            self._phase = Phase.ROLLING
+
+    def _roll(self, turn: Turn) -> None:
+        owners = [slot.owner for slot in turn.roster.active()]
+        if all(o and o.is_serving and o.generation == self.target for o in owners):
+            self._phase = Phase.HOLDING
+            self._held_at = turn.now + turn.policy.hold_s
+
+    def _hold(self, turn: Turn) -> None:
+        if turn.has_come(self._held_at):
+            self._stop_forkserver(turn, self.previous)
+            self._end(turn)
 
     # What goes wrong
 
     def _is_overdue(self, turn: Turn) -> bool:
-        is_late = self._deadline_at <= turn.now and not turn.is_void
-        return self.phase is not Phase.IDLE and is_late
+        return self.phase is not Phase.IDLE and turn.has_come(self._deadline_at)
 
-    def _claim_failures(self, turn: Turn) -> str | None:
+    def _claim_failures(self, turn: Turn) -> str:
         """Answer for what failed of the target; return the first reason."""
-        reasons = []
-        for failure in turn.failures:
-            if self._is_ours(failure):
-                failure.is_forgiven = True
-                reasons.append(f"{failure.who}: {failure.reason}")
-        return reasons[0] if reasons else None
+        ours = [failure for failure in turn.failures if self._is_ours(failure)]
+        for failure in ours:
+            failure.is_forgiven = True
+        return f"{ours[0].who}: {ours[0].reason}" if ours else ""
 
     def _is_ours(self, failure: Failure) -> bool:
         if self.phase is Phase.ROLLING_BACK:
@@ -145,23 +192,28 @@ class Rollout:
 
     def _discard(self, turn: Turn) -> None:
         """End all that is new; no old worker was touched yet."""
-        if self.canary is not None:
-            step_worker(turn, self.canary, Event.DRAIN)
-            self.canary = None
+        if self._canary is not None:
+            self._canary.discard(turn)
+            self._canary = None
         self._stop_forkserver(turn, self.target)
 
     def _supersede(self, turn: Turn) -> None:
         self._discard(turn)
         self._answer(turn, "superseded")
-        self.phase = Phase.IDLE
+        self._phase = Phase.IDLE
 
     def _roll_back(self, turn: Turn, reason: str) -> None:
         turn.report("rolling_back", f"reload failed: {reason}; going back", "ERROR")
         self._reason = reason
         self._spread(turn, self.previous)
         self._stop_forkserver(turn, self.target)
-        self._go(turn, Phase.ROLLING_BACK)
+        self._phase = Phase.ROLLING_BACK
         self._deadline_at = turn.now + turn.policy.rollout_timeout_s
+
+    def _roll_back_on(self, turn: Turn) -> None:
+        owners = [slot.owner for slot in turn.roster.active() if slot.owner]
+        if all(owner.generation == self.previous for owner in owners):
+            self._end(turn, f"{self._reason}; rolled back")
 
     # How it ends
 
@@ -176,131 +228,22 @@ class Rollout:
             turn.report("reloaded", text)
             self._backoff.reset()
         self._answer(turn, reason)
-        self._go(turn, Phase.IDLE)
+        self._phase = Phase.IDLE
 
     def _answer(self, turn: Turn, reason: str) -> None:
         for ticket in self._tickets:
             turn.act(ReloadEnded(ticket, not reason, reason))
         self._tickets = []
 
-    # The steps, one for each phase; each may go on to the next
-
-    def _start(self, turn: Turn) -> None:
-        if not self._waiting:
-            if turn.roster.generation in turn.roster.forkservers:
-                return
-            if self._backoff.next_at > turn.now:
-                turn.wake(self._backoff.next_at)
-                return
-        self._tickets, self._waiting = self._waiting, []
-        self.previous = turn.roster.generation
-        self.target = turn.roster.next_generation()
-        self._deadline_at = turn.now + turn.policy.rollout_timeout_s
-        why = "asked for" if self._tickets else "its forkserver is gone"
-        turn.report("reloading", f"loading generation {self.target}: {why}")
-        self._go(turn, Phase.IMPORTING)
-
-    def _import(self, turn: Turn) -> None:
-        """Wait for discarded forkservers first: never more than two live."""
-        roster = turn.roster
-        if self.target not in roster.forkservers:
-            if all(generation == self.previous for generation in roster.forkservers):
-                start_forkserver(turn, self.target)
-        elif roster.can_fork(self.target) and not roster.is_replacing():
-            slot = roster.slots[0]
-            is_gated = turn.policy.has_health_check
-            self.canary = spawn(turn, slot, self.target, is_canary=is_gated)
-            self._go(turn, Phase.CANARY)
-
-    def _await_canary(self, turn: Turn) -> None:
-        canary = self._the_canary()
-        if canary.state is State.STANDBY:
-            turn.act(CheckHealth(canary.worker))
-            self._go(turn, Phase.CHECKING, turn.policy.health_timeout_s)
-        elif canary.is_serving:
-            self._go(turn, Phase.PROBATION, turn.policy.canary_hold_s)
-
-    def _await_health(self, turn: Turn) -> None:
-        canary = self._the_canary()
-        for fact in turn.facts:
-            if isinstance(fact, HealthChecked) and fact.worker == canary.worker:
-                self._judge_health(turn, canary, fact)
-                return
-        if self._has_waited(turn):
-            self._fail(turn, "no answer from the health path")
-
-    def _judge_health(
-        self, turn: Turn, canary: WorkerHandle, fact: HealthChecked
-    ) -> None:
-        if fact.is_healthy:
-            admit(turn, canary)
-            self._go(turn, Phase.PROBATION, turn.policy.canary_hold_s)
-        else:
-            self._fail(turn, f"{canary}: unhealthy: {fact.reason}")
-
-    def _await_probation(self, turn: Turn) -> None:
-        """Hold, unless nothing else serves: then nothing is at stake."""
-        has_others = any(True for _ in turn.roster.serving())
-        if has_others and not self._has_waited(turn):
-            return
-        slot, canary = turn.roster.slots[0], self._the_canary()
-        old, slot.owner, self.canary = slot.owner, canary, None
-        if old is not None:
-            step_worker(turn, old, Event.DRAIN)
-        self._spread(turn, self.target)
-        self._go(turn, Phase.ROLLING)
-
-    def _roll(self, turn: Turn) -> None:
-        owners = [slot.owner for slot in turn.roster.active()]
-        if all(o and o.is_serving and o.generation == self.target for o in owners):
-            self._go(turn, Phase.HOLDING, turn.policy.hold_s)
-
-    def _hold(self, turn: Turn) -> None:
-        if self._has_waited(turn):
-            self._stop_forkserver(turn, self.previous)
-            self._end(turn)
-
-    def _roll_on_back(self, turn: Turn) -> None:
-        owners = [slot.owner for slot in turn.roster.slots if slot.owner]
-        if all(owner.generation == self.previous for owner in owners):
-            self._end(turn, f"{self._reason}; rolled back")
-
-    # Small things
-
-    def _the_canary(self) -> WorkerHandle:
-        if self.canary is None:  # pragma: no cover
-            raise AssertionError(f"no canary in phase {self.phase}")
-        return self.canary
-
-    def _go(self, turn: Turn, phase: Phase, wait_s: float = 0.0) -> None:
-        self.phase, self._until = phase, turn.now + wait_s
-
-    def _has_waited(self, turn: Turn) -> bool:
-        turn.wake(self._until)
-        return self._until <= turn.now and not turn.is_void
-
     def _spread(self, turn: Turn, generation: int) -> None:
-        """Fork from this one from now on; end what boots of any other."""
+        """Fork from this generation from now on; what boots is of another."""
         turn.roster.generation = generation
         for slot in turn.roster.slots:
             for handle in (slot.successor, slot.owner):
-                if handle is None or handle.is_serving:
-                    continue
-                if handle.generation != generation:
+                if handle is not None and not handle.is_serving:
                     step_worker(turn, handle, Event.DRAIN)
 
     def _stop_forkserver(self, turn: Turn, generation: int) -> None:
         forkserver = turn.roster.forkservers.get(generation)
         if forkserver is not None:
             step_forkserver(turn, forkserver, Event.DRAIN)
-
-    _STEPS = {  # noqa: RUF012 - a table of methods, never changed
-        Phase.IDLE: _start,
-        Phase.IMPORTING: _import,
-        Phase.CANARY: _await_canary,
-        Phase.CHECKING: _await_health,
-        Phase.PROBATION: _await_probation,
-        Phase.ROLLING: _roll,
-        Phase.HOLDING: _hold,
-        Phase.ROLLING_BACK: _roll_on_back,
-    }

@@ -13,9 +13,9 @@ May import: the words of the fleet, the lives, the turn.
 
 from blazeio_supervisor.fleet.actions import OpenSlot
 from blazeio_supervisor.fleet.facts import ScaleAsked
-from blazeio_supervisor.fleet.lives import step_worker
 from blazeio_supervisor.fleet.roster import Roster, Slot
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.lives import step_worker
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event
 
 

@@ -8,8 +8,8 @@ May import: the words of the fleet, the lives, the turn.
 
 from blazeio_supervisor.fleet.actions import Exit
 from blazeio_supervisor.fleet.facts import StopAsked
-from blazeio_supervisor.fleet.lives import step_forkserver, step_worker
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.lives import step_forkserver, step_worker
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event, State
 
 _HAS_LEFT_TO_LIVE = frozenset({State.DRAINING, State.TERMINATING})

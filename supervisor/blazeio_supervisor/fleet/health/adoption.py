@@ -10,7 +10,7 @@ May import: the words of the fleet, the roster, the turn.
 
 from blazeio_supervisor.fleet.actions import Adopt, Release
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import State
 
 

@@ -11,9 +11,9 @@ May import: the words of the fleet, the lives, the turn.
 
 from blazeio_supervisor.fleet.actions import DumpStack
 from blazeio_supervisor.fleet.facts import Beat
-from blazeio_supervisor.fleet.lives import step_worker
 from blazeio_supervisor.fleet.roster import WorkerHandle
-from blazeio_supervisor.fleet.turn import Failure, Turn
+from blazeio_supervisor.fleet.turns.lives import step_worker
+from blazeio_supervisor.fleet.turns.turn import Failure, Turn
 from blazeio_supervisor.fleet.worker_state import Event
 
 

@@ -10,7 +10,7 @@ May import: the words of the fleet, the roster, the turn.
 
 from blazeio_supervisor.fleet.actions import Steer
 from blazeio_supervisor.fleet.roster import WorkerHandle
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.turn import Turn
 
 EVEN, LEAST, MOST, STEP = 100, 50, 150, 10
 

@@ -1,8 +1,6 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    Admit,
-    CheckHealth,
     End,
     Ending,
     ReloadEnded,
@@ -14,12 +12,9 @@ from blazeio_supervisor.fleet.actions import (
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverReady,
-    HealthChecked,
     ReloadAsked,
 )
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
-
-GATED = {"has_health_check": True}
 
 
 def fleet(slots: int = 2, **policy: object) -> Driver:
@@ -31,21 +26,6 @@ def fleet(slots: int = 2, **policy: object) -> Driver:
 
 def test_reload_starts_a_fresh_forkserver_and_touches_nothing() -> None:
     assert deeds(fleet().reload()) == [StartForkserver(2)]
-
-
-def test_canary_boots_in_slot_0_beside_its_old_worker() -> None:
-    driver = fleet()
-    driver.reload()
-    assert driver.load(2) == Spawn(3, 0, 2)
-
-
-def test_no_old_worker_is_touched_before_the_canary_has_held() -> None:
-    driver = fleet()
-    driver.reload()
-    driver.load(2)
-    actions = driver.serve(3) + driver.wait(1.9)
-    assert only(End, actions) == []
-    assert End(1, Ending.DRAIN) in driver.wait(0.2)
 
 
 def test_all_slots_are_replaced_then_held_then_the_old_forkserver_stops() -> None:
@@ -98,57 +78,6 @@ def test_old_code_that_still_boots_is_ended_when_rolling_begins() -> None:
     actions = driver.wait(2.1)
     assert End(booting.worker, Ending.TERM) in actions
     assert only(Spawn, actions)[-1].generation == 2
-
-
-def test_canary_of_a_fleet_where_nothing_serves_is_not_held() -> None:
-    driver = fleet(slots=1)
-    driver.reload()
-    canary = driver.load(2)
-    driver.fork(canary.worker)
-    driver.exit(1, 1)
-    driver.get_ready(canary.worker)
-    assert driver.phase == "holding"
-
-
-# The health check
-
-
-def test_canary_is_admitted_when_healthy() -> None:
-    driver = fleet(**GATED)
-    driver.reload()
-    assert driver.load(2) == Spawn(3, 0, 2, is_canary=True)
-    assert driver.serve(3) == [CheckHealth(3)]
-    assert driver.tell(HealthChecked(3, True)) == [Admit(3)]
-    assert End(1, Ending.DRAIN) in driver.wait(2.1)
-
-
-def test_unhealthy_canary_is_ended_with_its_reason() -> None:
-    driver = fleet(**GATED)
-    driver.reload(ticket=3)
-    driver.load(2)
-    driver.serve(3)
-    actions = driver.tell(HealthChecked(3, False, "status 500"))
-    assert deeds(actions)[:2] == [End(3, Ending.DRAIN), StopForkserver(2)]
-    ended = one(ReloadEnded, actions)
-    assert not ended.is_ok
-    assert ended.reason.endswith("unhealthy: status 500")
-
-
-def test_health_answer_of_another_worker_is_ignored() -> None:
-    driver = fleet(**GATED)
-    driver.reload()
-    driver.load(2)
-    driver.serve(3)
-    assert driver.tell(HealthChecked(2, False, "status 500")) == []
-
-
-def test_health_path_that_never_answers_fails_the_reload() -> None:
-    driver = fleet(**GATED)
-    driver.reload()
-    driver.load(2)
-    driver.serve(3)
-    ended = one(ReloadEnded, driver.wait(10.1))
-    assert ended.reason == "no answer from the health path"
 
 
 # What fails before any old worker was touched

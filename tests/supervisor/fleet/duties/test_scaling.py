@@ -1,6 +1,11 @@
 from blazeio_supervisor.fleet.actions import End, Ending, OpenSlot, Spawn
-from blazeio_supervisor.fleet.facts import ForkserverReady, ScaleAsked, StartAsked
-from tests.supervisor.fleet.driver import Driver, deeds, events, only
+from blazeio_supervisor.fleet.facts import (
+    ForkserverReady,
+    ScaleAsked,
+    StartAsked,
+    WorkerExited,
+)
+from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
 
 def test_scaling_up_opens_slots_and_forks() -> None:
@@ -79,15 +84,13 @@ def test_slot_woken_while_its_worker_still_serves_keeps_it() -> None:
     assert driver.owners == [3, 2]
 
 
-def test_parked_worker_of_old_code_gets_no_successor() -> None:
+def test_parked_worker_of_other_code_gets_no_successor() -> None:
     driver = Driver(slots=2).start()
-    rolling = driver.reload_until_rolling()
-    driver.fork(only(Spawn, rolling)[0].worker)
-    driver.exit(3, 1)
-    driver.tell(ScaleAsked(1))
-    spawned = only(Spawn, driver.log)[-1]
-    assert (spawned.slot, spawned.generation) == (0, 1)
-    assert only(End, driver.serve(spawned.worker)) == [End(2, Ending.DRAIN)]
+    driver.reload_until_holding()
+    actions = driver.tell(WorkerExited(3, 1), ScaleAsked(1))
+    assert "rolling_back" in events(actions)
+    assert one(Spawn, actions) == Spawn(5, 0, 1)
+    assert End(4, Ending.DRAIN) in driver.serve(5)
 
 
 def test_scaling_before_the_start_opens_slots_only() -> None:

@@ -16,7 +16,7 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import ForkserverHandle, Slot, WorkerHandle
-from blazeio_supervisor.fleet.turn import Failure, Turn
+from blazeio_supervisor.fleet.turns.turn import Failure, Turn
 from blazeio_supervisor.fleet.worker_state import (
     FAILING,
     HAS_NO_PID,

@@ -59,6 +59,14 @@ class Turn:
         """Tell the operator."""
         self.actions.append(Report(event, text, level))
 
+    def has_come(self, at: float) -> bool:
+        """Whether that time has come; if not, the next turn is no later.
+
+        In a void turn it has not: what has come meanwhile may lie unread.
+        """
+        self.wake(at)
+        return at <= self.now and not self.is_void
+
     def wake(self, at: float) -> None:
         """Have the next turn no later than this."""
         self.due_at = min(self.due_at, at)

@@ -57,5 +57,14 @@ def test_exit_is_decoded() -> None:
     assert "killed by SIGKILL: out of memory" in reports[0].text
 
 
+def test_exit_of_a_stray_is_taken_for_its_end() -> None:
+    driver = Driver(slots=2).start()
+    driver.exit(2, 1)
+    driver.wait(60)
+    driver.fork(3)
+    driver.exit(3, -9)
+    assert 3 not in {worker.worker for worker in driver.planner.snapshot().workers}
+
+
 def test_demands_before_the_start_are_harmless() -> None:
     assert Driver(slots=2).tell(RecycleAsked(0), Tick()) == []

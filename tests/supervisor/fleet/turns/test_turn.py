@@ -3,7 +3,7 @@ from random import Random
 from blazeio_supervisor.fleet.actions import Report
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.turn import Turn
 
 
 def turn() -> Turn:

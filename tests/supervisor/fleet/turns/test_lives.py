@@ -8,7 +8,9 @@ from blazeio_supervisor.fleet.actions import (
     StartForkserver,
     StopForkserver,
 )
-from blazeio_supervisor.fleet.lives import (
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster
+from blazeio_supervisor.fleet.turns.lives import (
     admit,
     give_up_on,
     spawn,
@@ -17,9 +19,7 @@ from blazeio_supervisor.fleet.lives import (
     step_worker,
     take_in_stray,
 )
-from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event, State
 
 

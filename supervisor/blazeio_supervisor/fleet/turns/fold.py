@@ -15,10 +15,14 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.lives import step_forkserver, step_worker, take_in_stray
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.fleet.roster import WorkerHandle
-from blazeio_supervisor.fleet.turn import Turn
+from blazeio_supervisor.fleet.turns.lives import (
+    step_forkserver,
+    step_worker,
+    take_in_stray,
+)
+from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event
 
 
@@ -58,7 +62,7 @@ def _fold_worker(
         case WorkerExited(_, status, reason):
             words = describe_exit(status, reason)
             step_worker(turn, handle, Event.EXITED, words, status)
-        case Beat():
+        case _:
             fresh_s = turn.policy.steer_after_s
             handle.pulse.take(fact, turn.now, turn.clock_now, fresh_s)
 

@@ -1,0 +1,1 @@
+"""What one turn of the planner is made of."""

@@ -1,0 +1,92 @@
+from blazeio_supervisor.fleet.actions import (
+    Admit,
+    CheckHealth,
+    End,
+    Ending,
+    ReloadEnded,
+    Spawn,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.facts import HealthChecked
+from tests.supervisor.fleet.driver import Driver, deeds, one, only
+
+GATED = {"has_health_check": True}
+
+
+def fleet(slots: int = 2, **policy: object) -> Driver:
+    return Driver(slots, **policy).start()
+
+
+def test_canary_boots_in_slot_0_beside_its_old_worker() -> None:
+    driver = fleet()
+    driver.reload()
+    assert driver.load(2) == Spawn(3, 0, 2)
+
+
+def test_no_old_worker_is_touched_before_the_canary_has_held() -> None:
+    driver = fleet()
+    driver.reload()
+    driver.load(2)
+    actions = driver.serve(3) + driver.wait(1.9)
+    assert only(End, actions) == []
+    assert End(1, Ending.DRAIN) in driver.wait(0.2)
+
+
+def test_canary_of_a_fleet_where_nothing_serves_is_not_held() -> None:
+    driver = fleet(slots=1)
+    driver.reload()
+    canary = driver.load(2)
+    driver.fork(canary.worker)
+    driver.exit(1, 1)
+    driver.get_ready(canary.worker)
+    assert driver.phase == "holding"
+
+
+def test_canary_owns_slot_0_when_its_old_worker_died_meanwhile() -> None:
+    driver = fleet()
+    driver.reload()
+    canary = driver.load(2)
+    driver.exit_forkserver(1, -9)
+    driver.exit(1, 1)
+    driver.serve(canary.worker)
+    assert driver.owners == [None, 2]
+    driver.wait(2.1)
+    assert driver.owners == [canary.worker, 2]
+
+
+def test_canary_is_admitted_when_healthy() -> None:
+    driver = fleet(**GATED)
+    driver.reload()
+    assert driver.load(2) == Spawn(3, 0, 2, is_canary=True)
+    assert driver.serve(3) == [CheckHealth(3)]
+    assert driver.tell(HealthChecked(3, True)) == [Admit(3)]
+    assert End(1, Ending.DRAIN) in driver.wait(2.1)
+
+
+def test_unhealthy_canary_is_ended_with_its_reason() -> None:
+    driver = fleet(**GATED)
+    driver.reload(ticket=3)
+    driver.load(2)
+    driver.serve(3)
+    actions = driver.tell(HealthChecked(3, False, "status 500"))
+    assert deeds(actions)[:2] == [End(3, Ending.DRAIN), StopForkserver(2)]
+    ended = one(ReloadEnded, actions)
+    assert not ended.is_ok
+    assert ended.reason.endswith("unhealthy: status 500")
+
+
+def test_health_answer_of_another_worker_is_ignored() -> None:
+    driver = fleet(**GATED)
+    driver.reload()
+    driver.load(2)
+    driver.serve(3)
+    assert driver.tell(HealthChecked(2, False, "status 500")) == []
+
+
+def test_health_path_that_never_answers_fails_the_reload() -> None:
+    driver = fleet(**GATED)
+    driver.reload()
+    driver.load(2)
+    driver.serve(3)
+    ended = one(ReloadEnded, driver.wait(10.1))
+    assert ended.reason.endswith(": no answer from the health path")

@@ -1,0 +1,35 @@
+from dataclasses import FrozenInstanceError, is_dataclass
+from typing import get_args
+
+import pytest
+
+from blazeio_supervisor.fleet import actions
+from blazeio_supervisor.fleet.actions import Action, End, Ending, StopForkserver
+
+KINDS = get_args(Action)
+
+
+def test_every_action_is_in_the_union() -> None:
+    found = {kind for kind in vars(actions).values() if is_dataclass(kind)}
+    assert found == set(KINDS)
+
+
+def test_actions_are_values() -> None:
+    assert End(1, Ending.TERM) == End(1, Ending.TERM)
+    assert len({End(1, Ending.TERM), End(1, Ending.TERM)}) == 1
+
+
+def test_actions_cannot_be_changed() -> None:
+    action = End(1, Ending.TERM)
+    with pytest.raises(FrozenInstanceError):
+        action.worker = 2  # type: ignore[misc]
+
+
+def test_forkserver_is_stopped_gently_unless_said_otherwise() -> None:
+    assert StopForkserver(1).ending is Ending.DRAIN
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_action_says_what_the_master_does(kind: type) -> None:
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(f"{kind.__name__}(")
