@@ -53,13 +53,13 @@ def parse_wrk(text: str) -> Load:
         request_count=int(_find(r"(\d+) requests in", text)),
         error_count=sum(map(int, counted)),
         requests_per_s=float(_find(r"Requests/sec:\s+([\d.]+)", text)),
-        p50_ms=_to_ms(_find(r"50%\s+(\S+)", text)),
-        p99_ms=_to_ms(_find(r"99%\s+(\S+)", text)),
+        p50_ms=_to_ms(_find(r"^\s+50%\s+(\S+)", text)),
+        p99_ms=_to_ms(_find(r"^\s+99%\s+(\S+)", text)),
     )
 
 
 def _find(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
+    match = re.search(pattern, text, re.MULTILINE)
     if match is None:
         raise ValueError(f"wrk said nothing of {pattern!r}:\n{text}")
     return match[1]
