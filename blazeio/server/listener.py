@@ -10,6 +10,7 @@ their share.
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Callable
 
@@ -71,7 +72,11 @@ class Acceptor:
         *,
         batch: int = ACCEPTS_PER_TURN,
     ) -> None:
-        self._sock = sock.dup()
+        # not sock.dup(): it would set the mode that this object believes in,
+        # and one made from a bare descriptor believes that it blocks
+        self._sock = socket.socket(
+            sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno())
+        )
         self._factory = factory
         self._has_room = has_room
         self._settled = settled
@@ -106,26 +111,35 @@ class Acceptor:
                 return
 
     def _accept_one(self) -> bool:
+        """Accept one; False when no other can be had now."""
         try:
             connection, _ = self._sock.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+        except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno == errno.EINVAL:  # shut down by whoever shares it
-                self.close()
-                return False
-            if error.errno not in _OUT_OF_RESOURCES:
-                raise
-            log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
-            self._rest()
-            self._alarm = self._loop.call_later(RETRY_S, self.wake)
-            return False
+            return self._may_go_on(error)
         connection.setblocking(False)
         if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._connect(connection))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        return True
+
+    def _may_go_on(self, error: OSError) -> bool:
+        if error.errno == errno.EINVAL:  # shut down by whoever shares it
+            self.close()
+            return False
+        if error.errno in _OUT_OF_RESOURCES:
+            log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
+            self._rest()
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_later(RETRY_S, self.wake)
+            return False
+        # The error is that of a connection which has failed already (accept(2),
+        # "Error handling"): it is gone, and the next one may be well.
+        log.debug("a connection failed before it was accepted: %s", error)
         return True
 
     def _forget(self, task: asyncio.Task[None]) -> None:
