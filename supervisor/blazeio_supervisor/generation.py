@@ -60,6 +60,8 @@ class Generation:
             send(self.channel, Loaded(host=app.host, port=app.port))
         else:
             send(self.channel, Loaded())
+        gc.collect()
+        gc.freeze()  # no collection in a worker ever unshares these pages
         # From here on the channel tells of the master's end, and the workers
         # that are left must be seen to.
         set_parent_death_signal(0)
@@ -85,12 +87,10 @@ class Generation:
         finally:
             gc.enable()
         hosting.host.set(None)
-        gc.collect()
         dangers = find_fork_dangers(sockets)
         if dangers:
             send(self.channel, Unsafe(dangers))
             end_now(ExitCode.OK)
-        gc.freeze()  # no collection in a worker ever unshares these pages
         return app
 
 

@@ -164,7 +164,12 @@ class Serving:
         now = time.monotonic()
         self._lag_s += (max(0.0, now - due_at) - self._lag_s) / 2
         server = self._server
-        self._row.count(server.in_flight, server.connection_count, server.request_count)
+        self._row.count(
+            server.in_flight,
+            server.connection_count,
+            server.request_count,
+            server.is_full,
+        )
         self._row.beat(now, self._lag_s)
         self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
 

@@ -15,7 +15,12 @@ from blazeio_supervisor.observe.logs import LEVELS
 from blazeio_supervisor.process.app_path import AppPath, is_app_path, parse_app_path
 from blazeio_supervisor.process.cpus import count_cpus
 from blazeio_supervisor.process.messages import LoopName
-from blazeio_supervisor.sockets.address import Address, TcpAddress, parse_address
+from blazeio_supervisor.sockets.address import (
+    Address,
+    TcpAddress,
+    UnixAddress,
+    parse_address,
+)
 
 AUTO = "auto"
 WORKER_LIMIT = 256
@@ -59,6 +64,8 @@ class Settings:
             grace_s=self.graceful_timeout_s,
             timeout_s=self.timeout_s,
             worker_limit=WORKER_LIMIT,
+            is_shared_listener=bool(self.binds)
+            and all(isinstance(bind, UnixAddress) for bind in self.binds),
         )
 
     def make_rng(self) -> random.Random:

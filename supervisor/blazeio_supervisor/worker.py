@@ -8,7 +8,6 @@ gives each the other's events.
 
 import atexit
 import faulthandler
-import gc
 import os
 import signal
 import socket
@@ -85,7 +84,6 @@ class Worker:
 
     def _become(self) -> None:
         """Turn from a copy of the forkserver into a worker."""
-        gc.enable()
         faulthandler.register(DUMP_SIGNAL, all_threads=True)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         title = f"blazeio: worker {self._order.slot} gen {self._load.generation}"

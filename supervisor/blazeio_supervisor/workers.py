@@ -35,7 +35,7 @@ from blazeio_supervisor.process.messages import (
     Ready,
     Release,
 )
-from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
 from blazeio_supervisor.process.signals import DUMP_SIGNAL
 from blazeio_supervisor.sockets.listeners import Listeners
 
@@ -138,8 +138,11 @@ class Workers:
         """The forkserver has answered."""
         record = self._records[worker]
         record.pid = pid
-        self._reaper.watch(pid, lambda status: self._bury(worker, status))
         self._tell(WorkerForked(worker, pid))
+        try:
+            self._reaper.watch(pid, lambda status: self._bury(worker, status))
+        except ProcessLookupError:
+            self._bury(worker, UNKNOWN_STATUS)
 
     def note_fork_failed(self, worker: int, reason: str) -> None:
         """The forkserver could not fork it."""
