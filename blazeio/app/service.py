@@ -130,6 +130,9 @@ def run_until_signalled(
     def note(number: signal.Signals) -> None:
         seen.append(number)
         if len(seen) == 1:
+            sys.stderr.write(
+                "blazeio: stopping once all is answered; a second signal: at once\n"
+            )
             ask_to_stop()
         else:
             task.cancel()

@@ -51,11 +51,11 @@ def open_file(home: str, path: str) -> OpenedFile | None:
         descriptor = os.open(home + path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, UnicodeEncodeError):
         return None  # not there, not for us, or no name that a file can have
-    file = os.fdopen(descriptor, "rb", buffering=0)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or not _is_below(home, descriptor):
-        file.close()
+        os.close(descriptor)
         return None
+    file = os.fdopen(descriptor, "rb", buffering=0)
     return OpenedFile(file, _identity(status), status.st_size)
 
 

@@ -1,0 +1,143 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from blazeio.files.containment import OpenedFile, identify, may_serve, open_file
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    (home / "page").mkdir(parents=True)
+    (home / "page" / "index.html").write_text("page")
+    (tmp_path / "secret.txt").write_text("secret")
+    return home
+
+
+def content_of(home: Path, path: str) -> str | None:
+    opened = open_file(str(home), path)
+    if opened is None:
+        return None
+    with opened.file as file:
+        return file.read().decode()
+
+
+def test_a_file_below_the_folder_is_opened(home: Path) -> None:
+    assert content_of(home, "/page/index.html") == "page"
+
+
+def test_what_is_known_of_it_is_that_of_the_opened_file(home: Path) -> None:
+    opened = open_file(str(home), "/page/index.html")
+    assert isinstance(opened, OpenedFile)
+    opened.file.close()
+    assert opened.size_bytes == 4
+    assert opened.identity == identify(str(home), "/page/index.html")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/page/../../secret.txt",
+        "/page/../page/index.html",
+        "/./page/index.html",
+        "/..",
+        "/page/..",
+        "//etc/passwd",
+        "/page//index.html",
+        "/page/index.html/",
+        "/page/index.html\0",
+        "/page/index.html\0.txt",
+        "\0",
+        "secret.txt",
+        "page/index.html",
+        "../secret.txt",
+        "*",
+        "",
+        "/",
+    ],
+)
+def test_no_path_leads_out_and_no_file_has_two(home: Path, path: str) -> None:
+    assert content_of(home, path) is None
+
+
+@pytest.mark.parametrize("name", [".env", ".git/config", "a/.hidden", ".well-knowns"])
+def test_hidden_files_are_not_there(home: Path, name: str) -> None:
+    (home / name).parent.mkdir(parents=True, exist_ok=True)
+    (home / name).write_text("secret")
+    assert content_of(home, f"/{name}") is None
+
+
+@pytest.mark.parametrize("name", ["app.py", "app.PY", "__pycache__/app.txt", "a.pyc"])
+def test_the_apps_own_sources_are_not_there(home: Path, name: str) -> None:
+    (home / name).parent.mkdir(exist_ok=True)
+    (home / name).write_text("secret")
+    assert content_of(home, f"/{name}") is None
+
+
+def test_well_known_files_are_there(home: Path) -> None:
+    (home / ".well-known").mkdir()
+    (home / ".well-known" / "security.txt").write_text("us")
+    assert content_of(home, "/.well-known/security.txt") == "us"
+    assert content_of(home, "/page/.well-known") is None
+
+
+def test_a_link_out_leads_nowhere(home: Path, tmp_path: Path) -> None:
+    (home / "file").symlink_to(tmp_path / "secret.txt")
+    (home / "folder").symlink_to(tmp_path)
+    assert content_of(home, "/file") is None
+    assert content_of(home, "/folder/secret.txt") is None
+
+
+def test_a_link_to_a_folder_with_the_same_beginning_leads_nowhere(
+    home: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "home-of-another"
+    other.mkdir()
+    (other / "x").write_text("secret")
+    (home / "link").symlink_to(other)
+    assert content_of(home, "/link/x") is None
+
+
+def test_a_link_within_is_followed(home: Path) -> None:
+    (home / "link").symlink_to(home / "page")
+    assert content_of(home, "/link/index.html") == "page"
+
+
+def test_the_root_folder_can_be_home(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    assert content_of(Path("/"), str(tmp_path / "x")) == "x"
+
+
+def test_what_is_no_file_is_not_there(home: Path) -> None:
+    os.mkfifo(home / "pipe")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(home / "sock"))
+    for path in ("/pipe", "/sock", "/page"):
+        assert content_of(home, path) is None
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 300, "/" + "x/" * 3000 + "x", "/\ud800"])
+def test_a_name_that_no_file_can_have_is_not_there(home: Path, path: str) -> None:
+    assert content_of(home, path) is None
+    assert identify(str(home), path) is None
+
+
+def test_a_path_is_not_decoded_again(home: Path) -> None:
+    assert content_of(home, "/%2e%2e/secret.txt") is None
+    (home / "%2e").write_text("literal")
+    assert content_of(home, "/%2e") == "literal"
+
+
+def test_the_identity_changes_with_the_file(home: Path) -> None:
+    before = identify(str(home), "/page/index.html")
+    (home / "new").write_text("more of it")
+    (home / "new").rename(home / "page" / "index.html")
+    assert identify(str(home), "/page/index.html") not in (before, None)
+
+
+@pytest.mark.parametrize("path", ["/a", "/a/b.html", "/a b/ü", "/a..b"])
+def test_ordinary_names_may_be_served(path: str) -> None:
+    assert may_serve(path)
