@@ -51,6 +51,10 @@ class Intake:
         waiting = self._transport.get_write_buffer_size()
         return waiting + kernel.unsent_bytes(self._fileno())
 
+    def reset_at_close(self) -> None:
+        """Have the close send RST and drop what was not sent."""
+        kernel.reset_at_close(self._transport.get_extra_info("socket"))
+
     def _fileno(self) -> int:
         fileno: int = self._transport.get_extra_info("socket").fileno()
         return fileno

@@ -1,8 +1,13 @@
 """What the kernel still holds of a stream socket, in octets."""
 
 import fcntl
+import socket
+import struct
 import sys
 import termios
+
+_RESET = struct.pack("ii", 1, 0)
+"""struct linger: on, for zero seconds."""
 
 
 def unread_bytes(fd: int) -> int:
@@ -13,6 +18,11 @@ def unread_bytes(fd: int) -> int:
 def unsent_bytes(fd: int) -> int:
     """Written by us and not acknowledged by the peer yet (SIOCOUTQ)."""
     return _ask(fd, termios.TIOCOUTQ)
+
+
+def reset_at_close(sock: socket.socket) -> None:
+    """Let ``close`` send RST and drop what was not sent (socket(7), SO_LINGER)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def _ask(fd: int, what: int) -> int:

@@ -236,7 +236,7 @@ class BlazeioServerProtocol(
         if self._task is not None:
             context.detached.add(self)
             if not self.answer.is_complete:
-                self._task.cancel()
+                self._cancel_soon(self._task)
         if context.when_closed is not None:
             context.when_closed()
 
@@ -520,10 +520,14 @@ class BlazeioServerProtocol(
             self._close()
 
     def abort(self) -> None:
-        """End the connection at once, so that the peer sees it was cut."""
+        """End the connection at once, by RST: the peer sees that it was cut.
+
+        A FIN would say that content until the close is whole.
+        """
         if self.is_alive:
             self.is_alive = False
             self.intake.resume()
+            self.intake.reset_at_close()
             self.transport.abort()
 
     def cancel(self) -> None:
@@ -531,8 +535,12 @@ class BlazeioServerProtocol(
         if self._task is not None and (
             self.answer.is_complete or self._phase == CLOSED
         ):
-            self._task.cancel()
+            self._cancel_soon(self._task)
         self.abort()  # of an answer that is not complete, the loss cancels the task
+
+    def _cancel_soon(self, task: asyncio.Task[None]) -> None:
+        """Cancel, but let it begin: one that never ran is never counted as over."""
+        self.context.loop.call_soon(task.cancel)
 
     def reader_is_slow(self) -> None:
         """For ``Patience``: the peer does not read what it asked for."""
@@ -559,10 +567,8 @@ class BlazeioServerProtocol(
     def _disconnected(self, reason: str) -> None:
         """The peer cannot or will not take the answer: cut, and so cancel.
 
-        ``connection_lost``, one turn later, is the only place that cancels. A
-        second cancellation would break into the handler's cleanup; and one in
-        the turn in which the task was made would keep it from ever running,
-        so that nobody counted it as over.
+        ``connection_lost``, one turn later, is the only place that cancels: a
+        second cancellation would break into the handler's cleanup.
         """
         log.debug("%r: %s", self, reason)
         self.abort()
