@@ -11,6 +11,7 @@ blazeio.protocol.
 import asyncio
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,6 +26,10 @@ log = logging.getLogger("blazeio.files")
 MEMORY_BYTES = 64 * 1024 * 1024
 LARGEST_KEPT_BYTES = 1024 * 1024
 SMALLEST_READ_BYTES = 64 * 1024
+"""A read in a thread costs 28 us whatever its size: 1,024 octets at a time are
+36 MB/s, 4,096 are 144, 65,536 are 2,270 (one core, Python 3.11, warm file)."""
+ENTRY_BYTES = 512
+"""About what one entry costs beside its content and its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,13 @@ class KnownFile:
         identity: When it was.
         media_type: By its name.
         content: All of it; None when it is too large to be kept.
+        cost_bytes: What it counts of the memory.
     """
 
     identity: Identity
     media_type: str
     content: bytes | None
+    cost_bytes: int
 
 
 class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
@@ -69,7 +76,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         self._routes = routes
         self._chunk_size = max(chunk_size, SMALLEST_READ_BYTES)
         self._memory_bytes = memory_bytes
-        self._known: dict[str, KnownFile] = {}  # the last one was asked for last
+        self._known: OrderedDict[str, KnownFile] = OrderedDict()  # latest asked: last
         self._kept_bytes = 0
         self._reading = asyncio.Lock()
 
@@ -134,7 +141,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
             path = override
         else:
             path = self._routes.get(path, path)
-        known = await self._find(path)
+        known = self._recall(path) or await self._find(path)
         if known is None:
             raise Abort("Not Found", 404)
         if r.method not in ("GET", "HEAD"):
@@ -144,22 +151,20 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         else:
             await self._stream(r, path)
 
-    async def _find(self, path: str) -> KnownFile | None:
-        known = self._recall(path)
-        if known is None:
-            async with self._reading:
-                known = self._recall(path) or await self._read(path)
-        return known
-
     def _recall(self, path: str) -> KnownFile | None:
+        # Hot: runs once per request; most of it is the system call.
         known = self._known.get(path)
         if known is None:
             return None
-        self._forget(path)
         if known.identity != identify(self._home, path):
+            self._forget(path)
             return None
-        self._remember(path, known)
+        self._known.move_to_end(path)
         return known
+
+    async def _find(self, path: str) -> KnownFile | None:
+        async with self._reading:  # another request may have read it meanwhile
+            return self._recall(path) or await self._read(path)
 
     async def _read(self, path: str) -> KnownFile | None:
         opened = open_file(self._home, path)
@@ -169,21 +174,17 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         with opened.file:
             if opened.size_bytes <= min(LARGEST_KEPT_BYTES, self._memory_bytes):
                 content = await asyncio.to_thread(_read_whole, opened)
-        known = KnownFile(opened.identity, guess_media_type(path), content)
-        self._remember(path, known)
-        self._make_room()
-        return known
-
-    def _remember(self, path: str, known: KnownFile) -> None:
+        cost_bytes = len(content or b"") + 2 * len(path) + ENTRY_BYTES
+        media_type = guess_media_type(path)
+        known = KnownFile(opened.identity, media_type, content, cost_bytes)
         self._known[path] = known
-        self._kept_bytes += _cost_bytes(path, known)
-
-    def _forget(self, path: str) -> None:
-        self._kept_bytes -= _cost_bytes(path, self._known.pop(path))
-
-    def _make_room(self) -> None:
+        self._kept_bytes += cost_bytes
         while self._kept_bytes > self._memory_bytes:
             self._forget(next(iter(self._known)))
+        return known
+
+    def _forget(self, path: str) -> None:
+        self._kept_bytes -= self._known.pop(path).cost_bytes
 
     async def _stream(self, r: BlazeioServerProtocol, path: str) -> None:
         opened = open_file(self._home, path)
@@ -206,10 +207,6 @@ def _read_whole(opened: OpenedFile) -> bytes:
     # not a loop to the end: a file that grows meanwhile would never end
     octets = opened.file.read(opened.size_bytes)
     return octets or b""
-
-
-def _cost_bytes(path: str, known: KnownFile) -> int:
-    return len(known.content or b"") + 2 * len(path) + 256
 
 
 def _head(media_type: str, size_bytes: int) -> dict[str, str | bytes | int | list[Any]]:
