@@ -1,0 +1,227 @@
+"""The PROXY protocol, versions 1 and 2, as values.
+
+A load balancer that forwards octets sends one such header before the first
+octet of the client, to say who the client is. Nothing in it is signed, so
+whoever reads it must know by other means that the sender is to be believed.
+
+The text of reference is HAProxy's ``proxy-protocol.txt`` (2020/03/05); its
+sections are cited below. What it leaves open is refused here, with two
+exceptions, both said where they are made: the datagram transports of version 2
+and addresses of IPv4 written as IPv6.
+
+May import: blazeio.errors, blazeio.wire.grammar.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final, NamedTuple
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.wire.grammar import quote
+
+V1_BYTES: Final = 107
+"""Longest header of version 1, its CRLF included (section 2.1)."""
+V2_BYTES: Final = 4096
+"""Longest header of version 2 that is accepted by default. Senders keep to 536
+octets (section 2.2); certificates in TLVs make it some more."""
+
+_V1_START: Final = b"PROXY "
+_V2_START: Final = b"\r\n\r\n\x00\r\nQUIT\n"
+_V2_FIXED_BYTES: Final = 16
+
+_V1_KIND: Final = re.compile(rb"PROXY (UNKNOWN|TCP4|TCP6)(?: (.*))?", re.DOTALL)
+# Section 2.1: exactly one space, decimal ports without leading zeros
+_PORT: Final = rb"(0|[1-9][0-9]{0,4}+)"
+_V1_ADDRESSES: Final = re.compile(
+    rb"([0-9A-Fa-f.:]++) ([0-9A-Fa-f.:]++) %b %b" % ((_PORT,) * 2)
+)
+
+_V2_LOCAL, _V2_PROXY = 0x20, 0x21
+_UNIX_BYTES: Final = 108
+_NO_ADDRESS: Final = 0
+_INET, _INET6, _UNIX = 1, 2, 3
+_ADDRESS_BYTES: Final = {_INET: 4, _INET6: 16, _UNIX: _UNIX_BYTES}
+
+
+class Endpoint(NamedTuple):
+    """One end of the connection that the header speaks of.
+
+    Attributes:
+        host: An address, or the path of a unix socket: ``""`` for an unnamed
+            one, with a first NUL for an abstract one.
+        port: 0 to 65535; 0 for a unix socket.
+    """
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """What the header said.
+
+    Attributes:
+        source: The client. None: the sender speaks for itself (a health check)
+            or does not know; the peer of the connection is the client.
+        destination: Where the client connected to; None together with
+            ``source``.
+        is_unix: Both are unix sockets.
+        end: Offset just after the header.
+    """
+
+    source: Endpoint | None
+    destination: Endpoint | None
+    is_unix: bool
+    end: int
+
+
+def parse_proxy_header(
+    octets: bytes, limit_bytes: int = V2_BYTES
+) -> ProxyHeader | None:
+    """Read the header that ``octets`` start with.
+
+    Args:
+        octets: All that has arrived on the connection.
+        limit_bytes: Longest header of version 2; that of version 1 never has
+            more than ``V1_BYTES``.
+
+    Returns:
+        None: all of ``octets`` belongs to a header that is not whole yet.
+
+    Raises:
+        RemoteProtocolError: The sender's fault: there is no header (seen at the
+            first octet that is none of it), or it is malformed or too long.
+            400; nothing that follows can be believed.
+    """
+    if octets.startswith(_V1_START):
+        return _parse_v1(octets)
+    if octets.startswith(_V2_START):
+        return _parse_v2(octets, limit_bytes)
+    if _V1_START.startswith(octets) or _V2_START.startswith(octets):
+        return None
+    raise RemoteProtocolError(f"no PROXY protocol header: {quote(octets)}")
+
+
+def _parse_v1(octets: bytes) -> ProxyHeader | None:
+    end = octets.find(b"\r\n", 0, V1_BYTES)
+    if end < 0:
+        if len(octets) >= V1_BYTES:
+            message = f"PROXY header without CRLF in {V1_BYTES} octets: {quote(octets)}"
+            raise RemoteProtocolError(message)
+        return None
+    line = octets[:end]
+    kind = _V1_KIND.fullmatch(line)
+    if kind is None:
+        raise _malformed(line)
+    if kind[1] == b"UNKNOWN":
+        # Section 2.1: "the receiver must ignore anything presented before the
+        # CRLF is found".
+        return ProxyHeader(None, None, is_unix=False, end=end + 2)
+    found = _V1_ADDRESSES.fullmatch(kind[2] or b"")
+    if found is None:
+        raise _malformed(line)
+    family = IPv4Address if kind[1] == b"TCP4" else IPv6Address
+    try:
+        source, destination = (
+            _endpoint(family(each.decode("ascii")), int(port))
+            for each, port in ((found[1], found[3]), (found[2], found[4]))
+        )
+    except AddressValueError:
+        raise _malformed(line) from None
+    return ProxyHeader(source, destination, is_unix=False, end=end + 2)
+
+
+def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
+    """Section 2.2: 12 octets of signature, command, family, length, the block.
+
+    The fixed part is judged as soon as it is there, the block when it is whole.
+    """
+    if len(octets) < _V2_FIXED_BYTES:
+        return None
+    family = _find_family(octets[12], octets[13])
+    if family is None:
+        raise _malformed(octets[:_V2_FIXED_BYTES])
+    end = _V2_FIXED_BYTES + int.from_bytes(octets[14:16], "big")
+    if end > limit_bytes:
+        message = f"PROXY header of {end} octets, at most {limit_bytes} are accepted"
+        raise RemoteProtocolError(message)
+    size = _ADDRESS_BYTES.get(family, 0)
+    tlvs = _V2_FIXED_BYTES + (2 * size + (4 if family in (_INET, _INET6) else 0))
+    if tlvs > end:
+        raise _malformed(octets[:_V2_FIXED_BYTES])
+    if len(octets) < end:
+        return None
+    if family == _NO_ADDRESS:
+        return ProxyHeader(None, None, is_unix=False, end=end)
+    _check_tlvs(octets[tlvs:end])
+    source, destination = _read_addresses(octets[_V2_FIXED_BYTES:tlvs], family, size)
+    return ProxyHeader(source, destination, is_unix=family == _UNIX, end=end)
+
+
+def _find_family(command: int, kind: int) -> int | None:
+    """Find the address family; None where section 2.2 forbids the octets.
+
+    The upper half of ``command`` is the version. LOCAL: the receiver "must
+    discard the protocol block including the family which is ignored".
+
+    The upper half of ``kind`` is the family, the lower the transport. A
+    datagram is what the client of a sender spoke to it (HTTP/3); what it
+    forwards to us is a stream all the same, so both are taken. Family and
+    transport are known together or not at all.
+    """
+    if command == _V2_LOCAL:
+        return _NO_ADDRESS
+    if command != _V2_PROXY:
+        return None
+    family, transport = divmod(kind, 16)
+    if family == transport == 0:
+        return _NO_ADDRESS
+    return family if family in _ADDRESS_BYTES and transport in (1, 2) else None
+
+
+def _read_addresses(block: bytes, family: int, size: int) -> tuple[Endpoint, Endpoint]:
+    first, second = block[:size], block[size : 2 * size]
+    if family == _UNIX:
+        return _unix_endpoint(first), _unix_endpoint(second)
+    read = IPv4Address if family == _INET else IPv6Address
+    ports = block[2 * size :]
+    return (
+        _endpoint(read(first), int.from_bytes(ports[:2], "big")),
+        _endpoint(read(second), int.from_bytes(ports[2:], "big")),
+    )
+
+
+def _endpoint(address: IPv4Address | IPv6Address, port: int) -> Endpoint:
+    """Write an address one way only.
+
+    A listener for both families shows IPv4 clients as ``::ffff:192.0.2.1``,
+    which Python writes in two ways; ``192.0.2.1`` is what it means.
+    """
+    if port > 65_535:
+        raise AddressValueError(f"port {port}")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return Endpoint(str(address), port)
+
+
+def _unix_endpoint(field: bytes) -> Endpoint:
+    """As in ``sockaddr_un``: a path up to a NUL, or a NUL and an abstract name."""
+    start = 1 if field.startswith(b"\x00") else 0
+    name = field[:start] + field[start:].partition(b"\x00")[0]
+    return Endpoint("" if name == b"\x00" else name.decode("utf-8", "replace"), 0)
+
+
+def _check_tlvs(block: bytes) -> None:
+    """Section 2.2.1: type, length in two octets, value; none is looked into."""
+    at = 0
+    while at < len(block):
+        if at + 3 > len(block):
+            raise _malformed(block[at:])
+        at += 3 + int.from_bytes(block[at + 1 : at + 3], "big")
+    if at != len(block):
+        raise _malformed(block)
+
+
+def _malformed(octets: bytes) -> RemoteProtocolError:
+    return RemoteProtocolError(f"malformed PROXY protocol header: {quote(octets)}")
