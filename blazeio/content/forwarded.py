@@ -1,0 +1,199 @@
+"""Who the client is, where proxies stand between: X-Forwarded-* and Forwarded.
+
+Each proxy adds, on the right, what it saw: the address that connected to it,
+the scheme and the authority that were asked for. So the right-most entry was
+written by our peer, the one before it by whom that entry names, and so on::
+
+    X-Forwarded-For: 203.0.113.9, 198.51.100.7, 10.0.0.2     our peer: 10.0.0.1
+                     anyone's     said by       said by
+                     invention    10.0.0.2      10.0.0.1
+
+We walk from the right and believe an entry only when its writer is trusted.
+The first address that is not trusted is the client; what stands to the left of
+it was sent by the client itself. An entry that cannot be read ends the walk,
+and what was believed up to there stands: nothing here raises.
+
+**Both kinds of fields.** ``X-Forwarded-For``, ``-Proto`` and ``-Host`` decide
+where at least one of them is there; then ``Forwarded`` (RFC 7239) is not looked
+at, and the two are never mixed. A proxy that writes one kind passes the other
+on as the client sent it, and nearly all write ``X-Forwarded-For``: were
+``Forwarded`` preferred, or used where it disagrees, a client could choose its
+own address behind each of them. So a proxy that writes only ``Forwarded`` has
+to remove the other three.
+
+Pure. May import: blazeio.content.allow_list, blazeio.wire.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from typing import Final, NamedTuple
+
+from blazeio.content.allow_list import AllowList, read_address
+from blazeio.wire.grammar import TCHAR
+from blazeio.wire.headers import Headers
+from blazeio.wire.target import is_host
+
+MOST_HOPS: Final = 32
+"""Entries that are looked at: no real chain of proxies is that long, and a peer
+cannot make us read a head full of them."""
+FORWARDED_CHARS: Final = 4096
+"""Of Forwarded, the right-most so many are looked at; likewise."""
+
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""What a proxy says, and what it means: some name the scheme of a WebSocket."""
+
+# RFC 7239 section 6: node = nodename [ ":" node-port ]. "unknown" and obfuscated
+# names ("_hidden") are no addresses and do not match; an obfuscated port is
+# known to be none. IPv6 without brackets is how X-Forwarded-For has it.
+_NODE_PORT: Final = r"(?::(?:([0-9]{1,5}+)|_[A-Za-z0-9._\-]++))?"
+_IPV6: Final = r"([0-9A-Fa-f]*+:[0-9A-Fa-f:.]++)"
+_NODE: Final = re.compile(rf"\[{_IPV6}\]{_NODE_PORT}|([0-9.]++){_NODE_PORT}|{_IPV6}")
+_NODE_CHARS: Final = 64
+
+# Elements of Forwarded are found from the right, like everything here: a quote
+# that the client never closed must not hide what a proxy has added. Read
+# backwards, a quoted-string ends at a quote that no odd number of backslashes
+# precedes.
+_BACKWARDS_ELEMENT: Final = re.compile(
+    r'(?:[^",]|"(?:[^"]|"(?=\\(?:\\\\)*+(?!\\)))*+")*+'
+)
+# RFC 7239 section 4, but colons and brackets need no quotes: many forget them.
+_PAIR: Final = re.compile(
+    rf'[ \t;]*+([{TCHAR}]++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*+))[ \t]*+(?:;|\Z)'
+)
+_QUOTED_PAIR: Final = re.compile(r"\\(.)")
+
+
+class Client(NamedTuple):
+    """Who asks, and how.
+
+    Attributes:
+        host: An address; ``""`` for a unix socket.
+        port: 0 where it is not known.
+        scheme: ``http`` or ``https``.
+        authority: ``host[:port]`` as the client named us; ``""`` if it did not.
+    """
+
+    host: str
+    port: int
+    scheme: str
+    authority: str
+
+
+class _Hop(NamedTuple):
+    """What one proxy has said; ``""`` where it said nothing."""
+
+    node: str
+    scheme: str
+    authority: str
+
+
+_GARBAGE: Final = _Hop("", "", "")
+
+
+def resolve_client(peer: Client, headers: Headers, allowed: AllowList) -> Client:
+    """Find the client of a request.
+
+    Args:
+        peer: Who has connected, with the scheme and authority seen here.
+        headers: Of the request.
+        allowed: Those who are believed. ``*`` and ``unix`` mean peers only: a
+            host that is merely told of must be within a network to be believed
+            in turn.
+
+    Returns:
+        ``peer`` itself where it is not allowed, or says nothing. The port is 0
+        where the proxy did not tell it.
+
+    Cost: linear in the entries up to the client, at most ``MOST_HOPS``.
+    """
+    if not allowed.allows(peer.host):
+        return peer
+    fields = [
+        headers.get(name, "")
+        for name in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
+    ]
+    if any(fields):
+        return _walk(peer, _read_x_forwarded(fields), allowed)
+    forwarded = headers.get("forwarded")
+    if forwarded:
+        return _walk(peer, _read_forwarded(forwarded), allowed)
+    return peer
+
+
+def _walk(peer: Client, hops: Iterable[_Hop], allowed: AllowList) -> Client:
+    """Believe hop by hop, the nearest first."""
+    host, port, scheme, authority = peer
+    for hop in hops:
+        scheme = _SCHEMES.get(hop.scheme.lower(), scheme)
+        if is_host(hop.authority):
+            authority = hop.authority
+        node = _read_node(hop.node)
+        if node is None:
+            break
+        host, port = node
+        if not allowed.names(host):
+            break
+    return Client(host, port, scheme, authority)
+
+
+def _read_node(node: str) -> tuple[str, int] | None:
+    """Read an address and its port; None where there is no address."""
+    match = _NODE.fullmatch(node) if len(node) <= _NODE_CHARS else None
+    if match is None:
+        return None
+    address = read_address(match[1] or match[3] or match[5])
+    port = int(match[2] or match[4] or 0)
+    if address is None or port > 65_535:
+        return None
+    return str(address), port
+
+
+def _read_x_forwarded(fields: list[str]) -> Iterator[_Hop]:
+    """Join what each proxy has added to three fields.
+
+    Entries belong together by their place from the right. A shorter field was
+    set by the nearer proxies only; what they said then stands.
+    """
+    for hop in zip_longest(*map(_split_backwards, fields), fillvalue=""):
+        yield _Hop(*hop)
+
+
+def _split_backwards(value: str) -> list[str]:
+    entries = value.rsplit(",", MOST_HOPS)[-MOST_HOPS:]
+    return [entry for each in reversed(entries) if (entry := each.strip(" \t"))]
+
+
+def _read_forwarded(value: str) -> Iterator[_Hop]:
+    """Read the elements of a Forwarded field, the right-most first."""
+    backwards = value[-FORWARDED_CHARS:][::-1]
+    at = 0
+    for _ in range(MOST_HOPS):
+        match = _BACKWARDS_ELEMENT.match(backwards, at)
+        assert match is not None  # it matches the empty string
+        at = match.end() + 1
+        if at <= len(backwards) and backwards[at - 1] != ",":
+            return  # a quote without its partner
+        element = match[0][::-1].strip(" \t")
+        if element:
+            yield _read_element(element)
+        if at > len(backwards):
+            return
+
+
+def _read_element(element: str) -> _Hop:
+    """Read ``for=...;proto=...``; RFC 7239 section 4: each at most once."""
+    values: dict[str, str] = {}
+    at = 0
+    while at < len(element):
+        pair = _PAIR.match(element, at)
+        if pair is None:
+            return _GARBAGE
+        name = pair[1].lower()
+        if name in values:
+            return _GARBAGE
+        quoted = pair[2]
+        values[name] = pair[3] if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+        at = pair.end()
+    return _Hop(*(values.get(name, "") for name in ("for", "proto", "host")))
