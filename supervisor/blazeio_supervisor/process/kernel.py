@@ -15,9 +15,9 @@ def _prctl(option: int, argument: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def become_subreaper() -> None:
+def become_subreaper(is_wanted: bool = True) -> None:
     """Make orphans below this process its own children."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(is_wanted))
 
 
 def set_parent_death_signal(signal_number: int) -> None:

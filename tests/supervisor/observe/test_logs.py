@@ -1,0 +1,80 @@
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from blazeio_supervisor.observe.logs import FramesPrinter, LineFormatter, configure_logs
+
+
+@contextmanager
+def bare_logger() -> Iterator[logging.Logger]:
+    """The logger of the service, and the root, without any handler.
+
+    No fixture: pytest adds handlers of its own just before the test's body.
+    """
+    root, ours = logging.getLogger(), logging.getLogger("blazeio")
+    kept = root.handlers[:], ours.handlers[:], ours.level, ours.propagate
+    root.handlers[:], ours.handlers[:] = [], []
+    try:
+        yield ours
+    finally:
+        root.handlers[:], ours.handlers[:], ours.level, ours.propagate = kept
+
+
+def test_a_line_has_time_level_and_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with bare_logger():
+        configure_logs("INFO")
+        logging.getLogger("blazeio.master").info("event=ready slot=0")
+    line = capsys.readouterr().err
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4} INFO    event=ready slot=0\n",
+        line,
+    )
+
+
+def test_what_is_below_the_level_is_not_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with bare_logger():
+        configure_logs("WARNING")
+        logging.getLogger("blazeio.master").info("hidden")
+    assert capsys.readouterr().err == ""
+
+
+def test_configuring_twice_prints_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with bare_logger() as logger:
+        configure_logs("INFO")
+        configure_logs("INFO")
+        logger.info("once")
+    assert capsys.readouterr().err.count("once") == 1
+
+
+@pytest.mark.parametrize("name", ["", "blazeio"])
+def test_an_app_that_configured_logging_is_left_alone(name: str) -> None:
+    handler = logging.NullHandler()
+    with bare_logger() as logger:
+        logging.getLogger(name or None).addHandler(handler)
+        configure_logs("INFO")
+        assert logger.handlers == ([handler] if name else [])
+
+
+def test_the_same_traceback_is_printed_once_in_a_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printer = FramesPrinter()
+    for frames in ("one\n", "one\n", "", "two\n", "one\n"):
+        printer.print(frames)
+    assert capsys.readouterr().err == "one\ntwo\none\n"
+
+
+def test_the_time_is_local_with_its_offset() -> None:
+    record = logging.LogRecord("a", logging.INFO, "", 0, "", None, None)
+    record.created, record.msecs = 0.0, 7.0
+    text = LineFormatter().formatTime(record)
+    assert re.fullmatch(r"(1970-01-01|1969-12-31)T\S{8}\.007[+-]\d{4}", text)

@@ -1,0 +1,77 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from blazeio_supervisor.observe.scoreboard import (
+    ROW_COUNT,
+    Reading,
+    RowLedger,
+    Scoreboard,
+    make_board,
+)
+
+
+@pytest.fixture
+def fd() -> Iterator[int]:
+    made = make_board()
+    yield made
+    os.close(made)
+
+
+def test_what_one_process_writes_another_mapping_reads(fd: int) -> None:
+    writer, reader = Scoreboard(fd).row(7), Scoreboard(fd).row(7)
+    writer.count(in_flight=3, connections=10, requests=2**40, is_full=True)
+    writer.beat(at=12345.678, lag_s=0.25)
+    assert reader.read() == Reading(12345.678, 0.25, 3, 10, 2**40, True)
+
+
+def test_rows_do_not_touch_each_other(fd: int) -> None:
+    board = Scoreboard(fd)
+    board.row(3).count(1, 2, 3)
+    for index in (2, 4):
+        assert board.row(index).read() == Reading(0.0, 0.0, 0, 0, 0, False)
+
+
+@pytest.mark.parametrize("size", [0, 10**9])
+def test_nobody_can_change_the_size_of_the_memory(fd: int, size: int) -> None:
+    with pytest.raises(PermissionError):
+        os.ftruncate(fd, size)
+
+
+def test_the_memory_is_not_inherited(fd: int) -> None:
+    assert not os.get_inheritable(fd)
+
+
+def test_a_row_that_was_never_used_costs_no_memory(fd: int) -> None:
+    Scoreboard(fd).row(0).count(1, 1, 1)
+    assert os.fstat(fd).st_blocks * 512 <= 4096
+
+
+def test_a_new_life_begins_with_a_blank_row(fd: int) -> None:
+    ledger = RowLedger(Scoreboard(fd))
+    row = ledger.take()
+    row.count(1, 2, 3, True)
+    row.beat(1.0, 2.0)
+    ledger.fold(row, slot=0)
+    again = ledger.take()
+    assert again.index == row.index
+    assert again.read() == Reading(0.0, 0.0, 0, 0, 0, False)
+
+
+def test_the_requests_of_the_dead_are_kept_by_slot(fd: int) -> None:
+    ledger = RowLedger(Scoreboard(fd))
+    for slot, requests in ((0, 5), (1, 7), (0, 11)):
+        row = ledger.take()
+        row.count(0, 0, requests)
+        ledger.fold(row, slot)
+    assert ledger.count_past_requests(0) == 16
+    assert ledger.count_past_requests(1) == 7
+    assert ledger.count_past_requests(2) == 0
+
+
+def test_each_living_worker_has_a_row_of_its_own(fd: int) -> None:
+    ledger = RowLedger(Scoreboard(fd))
+    assert len({ledger.take().index for _ in range(ROW_COUNT)}) == ROW_COUNT
+    with pytest.raises(IndexError):
+        ledger.take()

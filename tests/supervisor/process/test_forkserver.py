@@ -1,0 +1,94 @@
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from blazeio_supervisor.process.messages import Fork, ForkFailed, Loaded, Stop
+from tests.supervisor.lone_generation import HELLO, LoneGeneration, make_listener
+from tests.support.clock import block_until
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "hello.py").write_text(HELLO)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_worker_is_the_masters_own_child(folder: Path) -> None:
+    with make_listener() as listener, LoneGeneration(folder) as generation:
+        worker = generation.fork_ready([listener])
+        assert psutil.Process(worker.pid).ppid() == os.getpid()
+
+
+@pytest.mark.slow
+def test_a_worker_has_no_descriptor_of_the_forkserver_or_a_sibling(
+    folder: Path,
+) -> None:
+    with make_listener() as listener, LoneGeneration(folder) as generation:
+        first = generation.fork_ready([listener])
+        count = psutil.Process(first.pid).num_fds()
+        for _ in range(3):
+            last = generation.fork_ready([listener])
+        assert psutil.Process(last.pid).num_fds() == count
+
+
+@pytest.mark.slow
+def test_the_forkserver_holds_no_listener(folder: Path) -> None:
+    with make_listener() as listener, LoneGeneration(folder) as generation:
+        generation.fork_ready([listener])
+        link = os.readlink(f"/proc/self/fd/{listener.fileno()}")
+        fds = f"/proc/{generation.pid}/fd"
+        block_until(
+            lambda: link not in {os.readlink(f"{fds}/{n}") for n in os.listdir(fds)}, 2
+        )
+
+
+@pytest.mark.slow
+def test_told_to_stop_it_ends_and_its_workers_live_on(folder: Path) -> None:
+    with make_listener() as listener, LoneGeneration(folder) as generation:
+        worker = generation.fork_ready([listener])
+        generation.channel.send(Stop())
+        assert generation.forkserver.wait_exit() == 0
+        assert psutil.pid_exists(worker.pid)
+
+
+@pytest.mark.slow
+def test_after_the_master_it_kills_whom_the_grace_period_did_not_end(
+    folder: Path,
+) -> None:
+    with (
+        make_listener() as listener,
+        LoneGeneration(folder, grace_s=0.3) as generation,
+    ):
+        worker = generation.fork_ready([listener])
+        worker.signal(signal.SIGSTOP)
+        generation.channel.close()
+        assert worker.wait_exit() == -signal.SIGKILL
+        assert generation.forkserver.wait_exit() == 0
+
+
+@pytest.mark.slow
+def test_after_the_master_it_ends_with_its_last_worker(folder: Path) -> None:
+    with (
+        make_listener() as listener,
+        LoneGeneration(folder, grace_s=30) as generation,
+    ):
+        worker = generation.fork_ready([listener])
+        generation.channel.close()
+        worker.channel.close()
+        assert worker.wait_exit() == 0
+        assert generation.forkserver.wait_exit() == 0
+
+
+@pytest.mark.slow
+def test_a_fork_that_the_system_refuses_is_told(folder: Path) -> None:
+    with make_listener() as listener, LoneGeneration(folder) as generation:
+        generation.channel.hear(Loaded)
+        psutil.Process(generation.pid).rlimit(psutil.RLIMIT_NOFILE, (3, 3))
+        generation.channel.send(Fork(9, 0, 0), [listener])
+        answer = generation.channel.hear(ForkFailed)
+        assert answer.worker == 9
+        assert answer.reason.startswith("cannot fork: ")

@@ -1,0 +1,44 @@
+import os
+import signal
+import sys
+
+import pytest
+
+from blazeio_supervisor.process.channel import make_pair
+from blazeio_supervisor.process.spawn import spawn_forkserver
+from tests.support.clock import block_until
+
+
+def test_a_forkserver_has_its_channel_and_no_other_descriptor_of_ours() -> None:
+    own, theirs = make_pair()
+    reader, writer = os.pipe()
+    pid = spawn_forkserver(theirs)
+    links = f"/proc/{pid}/fd"
+    block_until(
+        lambda: os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable), 5
+    )
+    held = {os.readlink(f"{links}/{name}") for name in os.listdir(links)}
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    channel = os.readlink(f"/proc/self/fd/{theirs.fileno()}")
+    for fd in (reader, writer):
+        assert os.readlink(f"/proc/self/fd/{fd}") not in held
+        os.close(fd)
+    assert channel in held
+    own.close()
+    theirs.close()
+
+
+def test_a_master_that_is_gone_before_its_first_word_ends_it() -> None:
+    own, theirs = make_pair()
+    pid = spawn_forkserver(theirs)
+    theirs.close()
+    own.close()
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_missing_interpreter_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    own, theirs = make_pair()
+    with own, theirs, pytest.raises(FileNotFoundError):
+        spawn_forkserver(theirs)

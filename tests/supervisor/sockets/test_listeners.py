@@ -1,0 +1,163 @@
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.listeners import Listeners
+from tests.support.clock import block_until
+
+TCP = TcpAddress("127.0.0.1", 0)
+
+
+@pytest.fixture
+def listeners() -> Iterator[Listeners]:
+    made = Listeners(3)
+    yield made
+    made.shut()
+
+
+def connect(listeners: Listeners, count: int) -> list[socket.socket]:
+    address = listeners.groups[0].sockets[0].getsockname()
+    return [socket.create_connection(address) for _ in range(count)]
+
+
+def accept_all(sock: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            sock.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def close_all(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def test_each_slot_has_a_queue_of_its_own_at_one_port(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    clients = connect(listeners, 120)
+    counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(3)]
+    close_all(clients)
+    assert sum(counts) == 120
+    assert min(counts) > 0
+
+
+def test_a_port_that_was_picked_is_shown(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    port = listeners.groups[0].sockets[0].getsockname()[1]
+    assert listeners.addresses == [f"http://127.0.0.1:{port}"]
+    assert listeners.mode == "a queue per slot"
+
+
+def test_a_name_of_two_families_has_one_port(listeners: Listeners) -> None:
+    listeners.open(TcpAddress("localhost", 0))
+    assert len({group.endpoint.port for group in listeners.groups}) == 1
+
+
+def test_a_new_slot_gets_sockets_and_its_share(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    listeners.open_slot(4)
+    clients = connect(listeners, 200)
+    counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(5)]
+    close_all(clients)
+    assert sum(counts) == 200
+    assert min(counts) > 0
+
+
+def test_a_slot_that_exists_is_not_opened_twice(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    before = listeners.own_of(1)
+    listeners.open_slot(1)
+    assert listeners.own_of(1) == before
+    assert len(listeners.groups[0].sockets) == 3
+
+
+def test_a_slot_that_was_asked_for_before_any_address_has_sockets_later(
+    listeners: Listeners,
+) -> None:
+    listeners.open_slot(3)
+    assert not listeners.is_bound
+    listeners.open(TCP)
+    assert len(listeners.own_of(3)) == 1
+
+
+def test_a_unix_socket_is_shared_by_all_slots(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    listeners.open(UnixAddress(str(tmp_path / "s")))
+    assert listeners.mode == "one shared queue"
+    assert listeners.all_of(0) == listeners.all_of(2)
+    assert listeners.own_of(0) == []
+
+
+def test_what_was_opened_of_a_name_is_closed_when_the_rest_fails(
+    listeners: Listeners,
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        count = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(BindError):
+            listeners.open(TcpAddress("localhost", taken.getsockname()[1]))
+        assert len(os.listdir("/proc/self/fd")) == count
+    assert not listeners.is_bound
+
+
+def test_an_unknown_host_cannot_be_bound(listeners: Listeners) -> None:
+    with pytest.raises(BindError, match=r"cannot bind http://no-such\.invalid:80"):
+        listeners.open(TcpAddress("no-such.invalid", 80))
+
+
+def test_a_shut_slot_gets_no_more_connections(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    listeners.shut_slots_except({1})
+    clients = connect(listeners, 20)
+    assert accept_all(listeners.own_of(1)[0]) == 20
+    close_all(clients)
+
+
+def test_shut_means_refused_even_while_somebody_holds_a_dup(
+    listeners: Listeners,
+) -> None:
+    listeners.open(TCP)
+    address = listeners.own_of(0)[0].getsockname()
+    dups = [listeners.own_of(slot)[0].dup() for slot in range(3)]
+    listeners.shut()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    close_all(dups)
+
+
+def test_a_unix_path_is_removed_at_the_end(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    listeners.open(UnixAddress(str(tmp_path / "s")))
+    listeners.shut()
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_unix_path_of_a_later_service_is_left(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    listeners.open(UnixAddress(str(tmp_path / "s")))
+    (tmp_path / "s").unlink()
+    (tmp_path / "s").write_text("a later one")
+    listeners.unlink()
+    assert (tmp_path / "s").exists()
+
+
+def test_a_queue_outlives_whoever_accepted_from_it(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    dups = [listeners.own_of(slot)[0].dup() for slot in range(3)]
+    clients = connect(listeners, 30)
+    close_all(dups)
+    counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(3)]
+    block_until(lambda: sum(counts) == 30)
+    close_all(clients)
