@@ -1,0 +1,23 @@
+"""The server that the corpus is sent to: ``python target.py LOOP PORT``."""
+
+import sys
+from typing import Any, cast
+
+import blazeio as io
+
+web = io.App("127.0.0.1", int(sys.argv[2]))
+
+
+@web.route.get("/")
+async def root(r: Any) -> None:
+    await io.Deliver.text(r, "ok")
+
+
+@web.route.post("/echo")
+async def echo(r: Any) -> None:
+    await io.Deliver.text(r, await r.read())
+
+
+if __name__ == "__main__":
+    io.use_loop(cast(Any, sys.argv[1]))
+    web.runner()
