@@ -23,6 +23,7 @@ the same object, so a background task must not keep it.
 """
 
 import asyncio
+import inspect
 import logging
 from typing import Any, cast
 
@@ -236,7 +237,7 @@ class BlazeioServerProtocol(
         if self._task is not None:
             context.detached.add(self)
             if not self.answer.is_complete:
-                self._cancel_soon(self._task)
+                self._cancel_begun(self._task)
         if context.when_closed is not None:
             context.when_closed()
 
@@ -535,12 +536,15 @@ class BlazeioServerProtocol(
         if self._task is not None and (
             self.answer.is_complete or self._phase == CLOSED
         ):
-            self._cancel_soon(self._task)
+            self._cancel_begun(self._task)
         self.abort()  # of an answer that is not complete, the loss cancels the task
 
-    def _cancel_soon(self, task: asyncio.Task[None]) -> None:
+    def _cancel_begun(self, task: asyncio.Task[None]) -> None:
         """Cancel, but let it begin: one that never ran is never counted as over."""
-        self.context.loop.call_soon(task.cancel)
+        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:
+            self.context.loop.call_soon(task.cancel)
+        else:
+            task.cancel()
 
     def reader_is_slow(self) -> None:
         """For ``Patience``: the peer does not read what it asked for."""
