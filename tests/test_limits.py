@@ -1,0 +1,32 @@
+import dataclasses
+
+import pytest
+
+from blazeio.errors import ConfigurationError
+from blazeio.limits import Limits
+
+UNBOUNDED = [each.name for each in dataclasses.fields(Limits) if each.default is None]
+BOUNDED = [each.name for each in dataclasses.fields(Limits) if each.default is not None]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("value", [-1, None, "9"])
+def test_a_bound_is_a_number_that_is_not_negative(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=rf"limit {name}={value!r}: expected"):
+        Limits(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_none_lifts_the_bounds_that_may_be_lifted(name: str) -> None:
+    assert getattr(dataclasses.replace(Limits(), **{name: None}), name) is None
+
+
+def test_limits_cannot_be_changed_while_they_are_used() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Limits().head_bytes = 1  # type: ignore[misc]
+
+
+def test_the_largest_target_fits_into_the_largest_head() -> None:
+    limits = Limits()
+    assert limits.target_bytes < limits.head_bytes
+    assert limits.field_bytes < limits.head_bytes
