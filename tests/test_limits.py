@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,15 @@ BOUNDED = [each.name for each in dataclasses.fields(Limits) if each.default is n
 @pytest.mark.parametrize("name", BOUNDED)
 @pytest.mark.parametrize("value", [-1, None, "9"])
 def test_a_bound_is_a_number_that_is_not_negative(name: str, value: object) -> None:
+    wrong: dict[str, Any] = {name: value}
     with pytest.raises(ConfigurationError, match=rf"limit {name}={value!r}: expected"):
-        Limits(**{name: value})  # type: ignore[arg-type]
+        Limits(**wrong)
 
 
 @pytest.mark.parametrize("name", UNBOUNDED)
 def test_none_lifts_the_bounds_that_may_be_lifted(name: str) -> None:
-    assert getattr(dataclasses.replace(Limits(), **{name: None}), name) is None
+    lifted: dict[str, Any] = {name: None}
+    assert getattr(Limits(**lifted), name) is None
 
 
 def test_limits_cannot_be_changed_while_they_are_used() -> None:
