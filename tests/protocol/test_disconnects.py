@@ -1,0 +1,433 @@
+"""server.py: the client goes away, wholly or half."""
+
+import asyncio
+
+import pytest
+
+from blazeio.errors import ClientDisconnected
+from tests.protocol.serving import (
+    GET,
+    Connect,
+    Diary,
+    R,
+    Serve,
+    Served,
+    chunks,
+    forever,
+    hello,
+    post,
+    request,
+    stream_forever,
+)
+from tests.support.clock import scaled, wait_until
+from tests.support.live import iterate_open_files
+
+CHUNKED = request("POST", "/", "Transfer-Encoding: chunked")
+UNDUE = post(b"x" * 10)[:-5]
+"""A request with content that is still due."""
+
+
+async def pull_all(r: R) -> None:
+    async for _ in r.pull():
+        pass
+    r.reply(b"got all")
+
+
+def is_paused(served: Served) -> bool:
+    return any(not r.intake.is_open for r in served.connections)
+
+
+class TestReset:
+    async def test_cancels_a_handler_that_waits(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        peer = await serve(diary.watching(forever)).connect()
+        await peer.send(GET)
+        await diary.has("begin")
+        peer.reset()
+        await diary.has("begin", "CancelledError")
+
+    async def test_cancels_a_handler_that_streams(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        peer = await serve(diary.watching(stream_forever)).connect()
+        await peer.send(GET)
+        await peer.read_some()
+        peer.reset()
+        await wait_until(lambda: len(diary.entries) == 2)
+        assert diary.entries[1] in ("CancelledError", "ClientDisconnected")
+
+    async def test_cancels_a_handler_that_reads(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        peer = await serve(diary.watching(pull_all)).connect()
+        await peer.send(UNDUE)
+        await diary.has("begin")
+        peer.reset()
+        await diary.has("begin", "CancelledError")
+
+    async def test_is_seen_while_reading_is_paused_by_content(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(forever), receive_bytes=1000)
+        peer = await served.connect()
+        await peer.send(post(b"x" * 500_000)[:400_000])
+        await wait_until(lambda: is_paused(served))
+        peer.reset()
+        await diary.has("begin", "CancelledError")
+
+    async def test_is_seen_while_reading_is_paused_by_pipelining(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(forever), pipeline_bytes=100)
+        peer = await served.connect()
+        await peer.send(GET)
+        await diary.has("begin")
+        await peer.send(GET * 10)
+        await wait_until(lambda: is_paused(served))
+        peer.reset()
+        await diary.has("begin", "CancelledError")
+
+    async def test_of_an_idle_connection_is_quiet(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        served = serve(hello)
+        peer = await served.connect()
+        await peer.exchange(GET)
+        peer.reset()
+        await wait_until(lambda: not served.server.connection_count)
+        assert not caplog.records
+
+
+class TestFin:
+    async def test_with_content_due_cancels(self, serve: Serve, diary: Diary) -> None:
+        peer = await serve(diary.watching(forever)).connect()
+        await peer.send(UNDUE)
+        await diary.has("begin")
+        peer.half_close()
+        await diary.has("begin", "CancelledError")
+
+    async def test_right_behind_its_request_leaves_nothing_in_flight(
+        self, serve: Serve
+    ) -> None:
+        # uvloop reads both in one turn, before the handler's task has begun
+        served = serve(forever)
+        for _ in range(20):
+            peer = await served.connect()
+            await peer.send(UNDUE)
+            peer.half_close()
+        await wait_until(lambda: served.server.request_count == 20)
+        await wait_until(lambda: not served.server.in_flight)
+
+    async def test_within_chunks_cancels(self, serve: Serve, diary: Diary) -> None:
+        peer = await serve(diary.watching(pull_all)).connect()
+        await peer.send(CHUNKED + b"5\r\nab")
+        await diary.has("begin")
+        peer.half_close()
+        await diary.has("begin", "CancelledError")
+
+    async def test_with_content_due_is_seen_while_reading_is_paused(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(forever), receive_bytes=1000)
+        peer = await served.connect()
+        await peer.send(post(b"x" * 5000)[:4000])
+        await wait_until(lambda: is_paused(served))
+        peer.half_close()
+        await diary.has("begin", "CancelledError")
+
+    async def test_of_chunks_is_seen_while_reading_is_paused_and_none_is_left(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(forever), receive_bytes=1000)
+        peer = await served.connect()
+        await peer.send(CHUNKED + b"%x\r\n" % 5000 + b"x" * 2000)
+        await wait_until(lambda: is_paused(served))
+        peer.half_close()
+        await diary.has("begin", "CancelledError")
+
+    async def test_behind_whole_content_in_the_kernel_waits_for_the_handler(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        may_pull = asyncio.Event()
+
+        async def handler(r: R) -> None:
+            await may_pull.wait()
+            await pull_all(r)
+
+        served = serve(diary.watching(handler), receive_bytes=1000)
+        peer = await served.connect()
+        await peer.send(request("POST", "/", "Content-Length: 20000"))
+        await diary.has("begin")
+        await peer.send(b"x" * 10_000)
+        await wait_until(lambda: is_paused(served))
+        await peer.send(b"x" * 10_000)
+        peer.half_close()
+        (r,) = served.connections
+        await wait_until(lambda: r.intake.unread_bytes() == r.content.due_bytes)
+        await asyncio.sleep(scaled(0.05))
+        may_pull.set()
+        assert (await peer.read_response()).body == b"got all"
+        await diary.has("begin", "end")
+
+    async def test_while_the_response_is_streamed_cancels(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.write(b"a")
+            await forever(r)
+
+        peer = await serve(diary.watching(handler)).connect()
+        await peer.send(GET)
+        await peer.read_some()
+        peer.half_close()
+        await diary.has("begin", "CancelledError")
+
+    async def test_of_an_idle_connection_is_answered_by_fin(self, serve: Serve) -> None:
+        peer = await serve(hello).connect()
+        await peer.exchange(GET)
+        peer.half_close()
+        assert await peer.read_until_end() == b""
+
+    async def test_within_a_head_closes(self, serve: Serve) -> None:
+        peer = await serve(hello).connect()
+        await peer.send(GET[:10])
+        peer.half_close()
+        assert await peer.read_until_end() == b""
+
+    async def test_within_content_that_nobody_reads_any_more_closes(
+        self, serve: Serve
+    ) -> None:
+        peer = await serve(hello).connect()
+        await peer.send(UNDUE)
+        await peer.read_response()
+        peer.half_close()
+        assert await peer.read_until_end() == b""
+
+
+class TestHalfClose:
+    async def test_the_answer_still_comes(self, serve: Serve, diary: Diary) -> None:
+        may_answer = asyncio.Event()
+
+        async def handler(r: R) -> None:
+            await may_answer.wait()
+            assert r.peer_closed
+            r.reply(b"late")
+
+        served = serve(diary.watching(handler))
+        peer = await served.connect()
+        await peer.send(post(b"abc"))
+        peer.half_close()
+        await wait_until(lambda: any(r.peer_closed for r in served.connections))
+        may_answer.set()
+        assert (await peer.read_response()).body == b"late"
+        assert await peer.read_until_end() == b""
+        assert diary.entries == ["begin", "end"]
+
+    async def test_after_the_grace_the_handler_is_cancelled(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(forever), half_close_grace_s=scaled(0.05))
+        peer = await served.connect()
+        await peer.send(GET)
+        peer.half_close()
+        await diary.has("begin", "CancelledError")
+
+    async def test_an_answer_begun_within_the_grace_may_take_longer(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            await wait_until(lambda: r.peer_closed)
+            await r.write(b"begun")
+            await asyncio.sleep(scaled(0.25))
+            await r.write(b", ended")
+
+        served = serve(diary.watching(handler), half_close_grace_s=scaled(0.1))
+        peer = await served.connect()
+        await peer.send(GET)
+        peer.half_close()
+        assert (await peer.read_response()).body == b"begun, ended"
+
+    async def test_requests_in_a_row_are_all_answered(self, serve: Serve) -> None:
+        async def handler(r: R) -> None:
+            await asyncio.sleep(0.001)
+            r.reply(r.query.encode())
+
+        peer = await serve(handler).connect()
+        await peer.send(b"".join(request("GET", f"/?{n}") for n in range(5)))
+        peer.half_close()
+        answers = [(await peer.read_response()).text for _ in range(5)]
+        assert answers == ["0", "1", "2", "3", "4"]
+        assert await peer.read_until_end() == b""
+
+    async def test_the_grace_holds_for_each_request_in_a_row(
+        self, connect: Connect, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            if r.path == "/slow":
+                await forever(r)
+            r.reply(b"")
+
+        wire = connect(diary.watching(handler), half_close_grace_s=scaled(0.1))
+        wire.peer.feed(GET + request("GET", "/slow"))
+        wire.peer.feed_eof()
+        await diary.has("begin", "end", "begin", "CancelledError")
+
+    async def test_a_request_in_a_row_that_cannot_become_whole_is_given_up(
+        self, connect: Connect, diary: Diary
+    ) -> None:
+        wire = connect(diary.watching(pull_all))
+        wire.peer.feed(GET + UNDUE)
+        wire.peer.feed_eof()
+        await diary.has("begin", "end", "begin", "CancelledError")
+        assert len(wire.responses()) == 1
+
+    async def test_a_head_in_a_row_that_cannot_become_whole_is_given_up(
+        self, connect: Connect, diary: Diary
+    ) -> None:
+        wire = connect(diary.watching(hello))
+        wire.peer.feed(GET + GET[:5])
+        wire.peer.feed_eof()
+        await wait_until(lambda: wire.peer.is_lost)
+        assert len(wire.responses()) == 1
+
+
+class TestAfterTheAnswer:
+    @pytest.mark.parametrize("how", ["reset", "close", "half_close"])
+    async def test_a_disconnect_does_not_cancel(
+        self, serve: Serve, diary: Diary, how: str
+    ) -> None:
+        may_go_on = asyncio.Event()
+
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Length": 2})
+            await r.eof(b"ok")
+            await may_go_on.wait()
+            diary.note("afterwork")
+
+        served = serve(diary.watching(handler))
+        peer = await served.connect()
+        await peer.send(GET)
+        await peer.read_response()
+        getattr(peer, how)()
+        if how == "reset":
+            await wait_until(lambda: not served.server.connection_count)
+        else:
+            await wait_until(lambda: any(r.peer_closed for r in served.connections))
+        assert served.server.in_flight == 1
+        may_go_on.set()
+        await diary.has("begin", "afterwork", "end")
+        await wait_until(lambda: served.server.in_flight == 0)
+
+    async def test_the_same_of_a_reply(self, serve: Serve, diary: Diary) -> None:
+        may_go_on = asyncio.Event()
+
+        async def handler(r: R) -> None:
+            r.reply(b"ok")
+            await may_go_on.wait()
+
+        served = serve(diary.watching(handler))
+        peer = await served.connect()
+        await peer.exchange(GET)
+        peer.reset()
+        await wait_until(lambda: not served.server.connection_count)
+        assert diary.entries == ["begin"]
+        may_go_on.set()
+        await diary.has("begin", "end")
+
+
+class TestCancellation:
+    async def test_comes_once_so_that_cleanup_can_wait(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            try:
+                await forever(r)
+            finally:
+                for _ in range(20):
+                    await asyncio.sleep(0.001)
+                diary.note("cleaned up")
+
+        peer = await serve(handler).connect()
+        await peer.send(UNDUE)
+        await asyncio.sleep(scaled(0.02))
+        peer.half_close()  # seen as a broken request, then as a lost connection
+        await diary.has("cleaned up")
+
+    async def test_that_is_swallowed_does_no_harm(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            try:
+                await forever(r)
+            except asyncio.CancelledError:
+                diary.note("swallowed")
+            try:
+                await r.write(b"x")
+            except ClientDisconnected:
+                diary.note("nobody there")
+
+        served = serve(handler)
+        peer = await served.connect()
+        await peer.send(UNDUE)
+        await wait_until(lambda: served.server.in_flight)
+        peer.half_close()
+        await diary.has("swallowed", "nobody there")
+
+    async def test_finds_a_handler_that_ends_at_the_same_time(
+        self, connect: Connect
+    ) -> None:
+        wires = [connect(hello) for _ in range(3)]
+        for turns, wire in enumerate(wires):
+            wire.peer.feed(GET)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            wire.peer.lose()
+
+
+@pytest.mark.slow
+async def test_nothing_is_left_of_1000_aborted_connections(serve: Serve) -> None:
+    async def handler(r: R) -> None:
+        if r.method == "POST":
+            await pull_all(r)
+        elif r.path == "/stream":
+            await stream_forever(r)
+        elif r.path == "/hello":
+            await hello(r)
+        else:
+            await forever(r)
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    served = serve(handler, receive_bytes=1000, high_water_bytes=1000)
+    scripts = [
+        GET,
+        GET[:7],
+        b"",
+        UNDUE,
+        post(b"x" * 100_000)[:50_000],
+        CHUNKED + b"5\r\nab",
+        CHUNKED + chunks(b"x" * 5000),
+        request("GET", "/stream"),
+        GET * 50,
+        b"no http at all\r\n\r\n",
+    ]
+    # libuv opens a descriptor of its own with its first stream
+    await served.exchange(request("GET", "/hello", "Connection: close"))
+    tasks_before = len(asyncio.all_tasks())
+    files_before = list(iterate_open_files())
+    for number in range(100):
+        peers = [await served.connect() for _ in scripts]
+        for peer, octets in zip(peers, scripts, strict=True):
+            await peer.send(octets)
+        if number % 3:
+            await asyncio.sleep(0)
+        for peer in peers:
+            peer.reset()
+        served.peers.clear()
+    await wait_until(lambda: not served.server.connection_count, 5)
+    await wait_until(lambda: not served.server.in_flight, 5)
+    await wait_until(lambda: len(asyncio.all_tasks()) <= tasks_before)
+    assert not served.server.context.detached
+    # the side epoll stays: one for the loop
+    files = list(iterate_open_files())
+    assert len(files) <= len(files_before) + 1, set(files) - set(files_before)
