@@ -14,7 +14,7 @@ from typing import Final
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import parse_field_line
+from blazeio.wire.fields.line import parse_field_line
 from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
 

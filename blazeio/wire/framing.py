@@ -3,6 +3,7 @@
 May import: blazeio.errors, blazeio.wire.grammar.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 
 from blazeio.errors import RemoteProtocolError
@@ -42,7 +43,7 @@ def decide_response_framing(
     return Framing.CHUNKED if minor else Framing.CLOSE
 
 
-def parse_content_length(values: list[str]) -> int | None:
+def parse_content_length(values: Sequence[str]) -> int | None:
     """Read the Content-Length of a request.
 
     Stricter than RFC 9110 section 8.6, which lets a recipient take identical
@@ -69,7 +70,7 @@ def parse_content_length(values: list[str]) -> int | None:
     raise RemoteProtocolError(message)
 
 
-def parse_transfer_encoding(values: list[str], minor: int) -> bool:
+def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
     """Tell whether the content of a request is chunked.
 
     RFC 9112 sections 6.1 and 6.3, rule 4: without a final ``chunked`` the end

@@ -4,7 +4,7 @@ Theory of operation: the end of the head is searched once (``scanned`` lets a
 caller whose head arrives in pieces go on where the last search ended, so
 growth stays O(n)). A whole head is then cut into its request line and its
 header section. The section of a repeating client is found in a memo; else
-``wire.section`` reads it line by line. Whatever is not plain origin-form with
+``wire.fields`` reads it line by line. Whatever is not plain origin-form with
 a usual method leaves the fast path early.
 
 A head that is not whole is still judged: a request line that is already
@@ -23,10 +23,10 @@ from typing import Final, NoReturn
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire.fields.section import kept_sections, read_header_section
 from blazeio.wire.grammar import TOKEN, VERSION, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
 from blazeio.wire.message import RequestHead
-from blazeio.wire.section import kept_sections, read_header_section
 from blazeio.wire.target import decode_path, parse_target
 
 # RFC 9112 section 3: a method longer than any we implement is 501. The
@@ -86,14 +86,15 @@ def parse_head(
     head.target = target
     head.minor = minor
     head.headers = section.headers
-    head.host = section.host
-    head.content_length = section.content_length
-    head.is_chunked = section.is_chunked
-    head.is_persistent = section.is_persistent
-    head.expects_continue = section.expects_continue
-    head.upgrade = section.upgrade
+    directives = section.directives
+    head.host = directives.host
+    head.content_length = directives.content_length
+    head.is_chunked = directives.is_chunked
+    head.is_persistent = directives.is_persistent
+    head.expects_continue = directives.expects_continue
+    head.upgrade = directives.upgrade
     head.end = end + 4
-    if target[:1] == "/" and section.host and method != "CONNECT":
+    if target[:1] == "/" and directives.host and method != "CONNECT":
         if "?" in target:
             target, _, head.query = target.partition("?")
         else:

@@ -4,7 +4,7 @@ Nothing of a caller reaches the wire unchecked: a CR, LF or NUL in a name or
 value, which would let user input write fields or a second response, raises
 before an octet is made (RFC 9110 section 5.5).
 
-May import: blazeio.errors, blazeio.wire.grammar, headers, memo.
+May import: blazeio.errors, blazeio.wire.grammar, headers, fields.memo.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,9 @@ from http import HTTPStatus
 from typing import Final, NoReturn
 
 from blazeio.errors import FieldInput, LocalProtocolError
+from blazeio.wire.fields.memo import Memo
 from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
 from blazeio.wire.headers import Headers
-from blazeio.wire.memo import Memo
 
 # RFC 9110 section 7.6.1: connection-specific fields are the protocol's own.
 _DROPPED: Final = frozenset(
@@ -115,7 +115,7 @@ def serialize_field(name: str | bytes, value: str | bytes | int) -> bytes:
 
 def _check_name(name: str | bytes) -> tuple[bytes, str]:
     text = name if isinstance(name, str) else str(name, "latin-1")
-    known = _kept_names.recall(text)
+    known = _kept_names.recent.get(text) or _kept_names.recall(text)
     if known is not None:
         return known
     if TOKEN.fullmatch(text) is None:
@@ -136,7 +136,7 @@ def _check_value(name: str | bytes, value: str | bytes | int) -> bytes:
     else:
         _refuse_value(name, f"is a {type(value).__name__}, not str, bytes or int")
     text = text.strip(" \t")
-    # As in ``fields.parse_field_line``; the pattern takes HTAB and obs-text.
+    # As in ``fields.line``; the pattern takes HTAB and obs-text.
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     if FIELD_VALUE.fullmatch(text) is None:
@@ -161,7 +161,7 @@ def serialize_fields(fields: FieldInput | Headers | None) -> FieldBlock:
         return _serialize_pairs(_flatten(fields), None)
     key = tuple(fields.items())
     try:
-        kept = _kept_blocks.recall(key)
+        kept = _kept_blocks.recent.get(key) or _kept_blocks.recall(key)
     except TypeError:  # a list is not hashable
         return _serialize_pairs(_flatten(fields), None)
     return kept or _serialize_pairs(key, key)

@@ -3,54 +3,45 @@
 A client repeats its fields in each request, so a line is validated once and
 kept. What is kept must never be one client's secret: only lines of names in
 ``_SHARED_NAMES`` are, whose values are by their nature the same for many
-requests; Authorization, Cookie, Referer, X-Api-Key or any name not known here
-is read anew each time.
+requests. Authorization, Cookie, Referer, X-Api-Key, Sec-WebSocket-Protocol
+(browsers can send a token in nothing else) or any name not listed here is read
+anew each time.
 
-May import: blazeio.errors, blazeio.wire.grammar, memo, target.
+May import: blazeio.errors, blazeio.wire.grammar, target, fields.directives,
+memo.
 """
 
 from typing import Final, NoReturn
 
 from blazeio.errors import RemoteProtocolError
+from blazeio.wire.fields.directives import DECIDING_NAMES
+from blazeio.wire.fields.memo import Memo
 from blazeio.wire.grammar import FIELD_VALUE, TOKEN, quote
-from blazeio.wire.memo import Memo
 from blazeio.wire.target import is_host
 
 Field = tuple[tuple[str, str], bool]
 """Lower-case name and value of a line, and whether it decides something."""
 
-_DECIDING_NAMES: Final = frozenset(
-    (
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "expect",
-        "upgrade",
-    )
-)
 _SHARED_NAMES: Final = frozenset(
     """
     accept accept-charset accept-encoding accept-language
     access-control-request-headers access-control-request-method
     cache-control connection content-encoding content-language content-length
-    content-type dnt expect from host keep-alive max-forwards origin pragma
-    priority range save-data sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness
+    content-type dnt expect host keep-alive max-forwards origin pragma priority
+    save-data sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness
     sec-ch-ua-full-version-list sec-ch-ua-mobile sec-ch-ua-model
     sec-ch-ua-platform sec-ch-ua-platform-version sec-fetch-dest
     sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc
-    sec-websocket-extensions sec-websocket-protocol sec-websocket-version te
-    trailer transfer-encoding upgrade upgrade-insecure-requests user-agent via
-    x-forwarded-host x-forwarded-port x-forwarded-proto x-requested-with
+    sec-websocket-extensions sec-websocket-version te trailer
+    transfer-encoding upgrade upgrade-insecure-requests user-agent x-forwarded-host
+    x-forwarded-port x-forwarded-proto x-requested-with
     """.split()  # noqa: SIM905 - a table reads better as text
 )
 _LONGEST_KEPT_BYTES: Final = 256
 
-
 # Two generations of 1,024 lines: at most 2,048 lines of 256 octets a process.
 # A line found here costs 0.06 us, one that must be read 0.6 us.
 kept_lines: Final[Memo[bytes, Field]] = Memo(1024)
-
 
 # Names as sent -> lower-case name. A name is no secret; 64 octets bound it.
 _kept_names: Final[Memo[bytes, str]] = Memo(512)
@@ -70,9 +61,10 @@ def read_field_line(line: bytes) -> Field:
         return known
     pair = parse_field_line(line)
     name, value = pair
-    if name == "host" and value and not is_host(value):
+    decides = name in DECIDING_NAMES
+    if decides and name == "host" and value and not is_host(value):
         raise RemoteProtocolError(f"malformed Host: {quote(value)}")
-    field = pair, name in _DECIDING_NAMES
+    field = pair, decides
     if name in _SHARED_NAMES and len(line) <= _LONGEST_KEPT_BYTES:
         kept_lines.keep(line, field)
     return field
@@ -90,13 +82,10 @@ def parse_field_line(line: bytes) -> tuple[str, str]:
     if name is None:
         name = _read_name(raw_name, line)
     value = str(rest, "latin-1").strip(" \t")
-    # For ASCII isprintable is 0x20 to 0x7E; 6x faster than the pattern, which
-    # is left with HTAB and obs-text.
-    if not (value.isascii() and value.isprintable()) and (
-        FIELD_VALUE.fullmatch(value) is None
-    ):
-        _refuse_field_line(line)
-    if not colon:
+    # For ASCII isprintable is 0x20 to 0x7E: 3x faster than the pattern for 12
+    # octets, 0.7x for 400. The pattern is left with HTAB and obs-text.
+    is_plain = value.isascii() and value.isprintable()
+    if not colon or not (is_plain or FIELD_VALUE.fullmatch(value)):
         _refuse_field_line(line)
     return name, value
 

@@ -19,7 +19,8 @@ class Memo(Generic[_Key, _Value]):
     that stops when full is dead for ever after ``capacity`` junk keys; one
     that is cleared when full forgets everything at each turn.)
 
-    Hot callers read ``recent`` themselves and call ``recall`` on a miss.
+    A look-up reads ``recent`` and, on a miss, calls ``recall``: two steps, since
+    the first is all that a hot path needs.
 
     Args:
         capacity: Keys of one generation; at most twice as many are kept.
@@ -33,12 +34,10 @@ class Memo(Generic[_Key, _Value]):
         self._former: dict[_Key, _Value] = {}
 
     def recall(self, key: _Key) -> _Value | None:
-        """Return what is kept for ``key``, moving it into the recent generation."""
-        value = self.recent.get(key)
-        if value is None:
-            value = self._former.get(key)
-            if value is not None:
-                self.keep(key, value)
+        """Return what the former generation kept, moving it into the recent one."""
+        value = self._former.get(key)
+        if value is not None:
+            self.keep(key, value)
         return value
 
     def keep(self, key: _Key, value: _Value) -> None:
@@ -47,6 +46,11 @@ class Memo(Generic[_Key, _Value]):
             self._former = self.recent
             self.recent = {}
         self.recent[key] = value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.recent = {}
+        self._former = {}
 
     def __len__(self) -> int:
         return len(self.recent.keys() | self._former.keys())

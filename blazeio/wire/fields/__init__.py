@@ -1,0 +1,1 @@
+"""Field lines, the header section they make, and what is kept of both."""
