@@ -11,11 +11,19 @@ HELLO = (REPOSITORY / "examples" / "hello.py").read_text()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["python", "hello.py"],
+        ["blazeio-supervisor", "hello:web", "--workers", "8"],
+    ],
+    ids=["alone", "supervised"],
+)
 def test_it_greets_in_json_and_in_text(
-    live_server: LiveServers, tmp_path: Path
+    live_server: LiveServers, tmp_path: Path, command: list[str]
 ) -> None:
     (tmp_path / "hello.py").write_text(HELLO.replace("8000", "0"))
-    server = live_server.start(["python", "hello.py"], cwd=tmp_path)
+    server = live_server.start(command, cwd=tmp_path)
     as_json, as_text = parse_responses(
         server.exchange(serialize_request("GET", "/"))
         + server.exchange(serialize_request("GET", "/text"))

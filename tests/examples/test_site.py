@@ -83,16 +83,28 @@ if __name__ == "__main__":
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["in the repository", "as described"])
+ALONE = ("python", "app.py")
+SUPERVISED = ("blazeio-supervisor", "app.py", "--workers", "4")
+
+
+@pytest.fixture(
+    params=[
+        (ours, command) for ours in (True, False) for command in (ALONE, SUPERVISED)
+    ],
+    ids=lambda param: f"{'ours' if param[0] else 'described'}-{param[1][0]}",
+)
 def server(
     request: pytest.FixtureRequest, live_server: LiveServers, tmp_path: Path
 ) -> LiveServer:
-    shutil.copytree(SITE / "page", tmp_path / "page")
-    is_ours = request.param == "in the repository"
-    source = (SITE / "app.py").read_text() if is_ours else AS_DESCRIBED
+    is_ours, command = request.param
+    copy_site(tmp_path, (SITE / "app.py").read_text() if is_ours else AS_DESCRIBED)
+    return live_server.start(command, cwd=tmp_path)
+
+
+def copy_site(folder: Path, source: str) -> None:
+    shutil.copytree(SITE / "page", folder / "page")
     source = source.replace('"0.0.0.0", 8000', '"127.0.0.1", 0')
-    (tmp_path / "app.py").write_text(source)
-    return live_server.start(["python", "app.py"], cwd=tmp_path)
+    (folder / "app.py").write_text(source)
 
 
 def ask(peer: BlockingPeer, target: str, method: str = "GET") -> Response:
@@ -134,3 +146,14 @@ def test_it_ends_by_a_signal(server: LiveServer) -> None:
     server.signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert "Traceback" not in server.log
+
+
+def test_the_functional_route_is_served_without_the_script(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    copy_site(tmp_path, AS_DESCRIBED)
+    command = ["blazeio-supervisor", "app:web", "--workers", "8"]
+    server = live_server.start(command, cwd=tmp_path)
+    with server.connect() as peer:
+        assert ask(peer, "/fp").text == "Hello from some functional endpoint"
+        assert ask(peer, "/api/ip").status == 404  # of the class, attached by setup
