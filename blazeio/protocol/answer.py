@@ -4,13 +4,17 @@
 request. It knows the transport but no asyncio: it never sleeps.
 """
 
+from dataclasses import replace
 from typing import Protocol
 
+from blazeio.content.codings import choose_coding
+from blazeio.content.encoders import AVAILABLE, Encoder, open_encoder
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.protocol.context import ServerContext
 from blazeio.wire.framing import Framing, decide_response_framing
 from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.serializer import (
+    FieldBlock,
     serialize_field,
     serialize_fields,
     serialize_status_line,
@@ -37,6 +41,7 @@ class Answer:
         status: Of the response; 0 until it has begun.
         message: Its framing, where it is streamed; None for a plain whole one.
         is_complete: Its last octet was given to the transport.
+        encoder: Its content coding, where content is encoded as it is written.
     """
 
     __slots__ = (
@@ -46,6 +51,7 @@ class Answer:
         "_method",
         "_minor",
         "_sink",
+        "encoder",
         "is_complete",
         "is_persistent",
         "message",
@@ -67,6 +73,7 @@ class Answer:
         self.is_persistent = is_persistent
         self.is_complete = False
         self.message: OutgoingMessage | None = None
+        self.encoder: Encoder | None = None
         self.status = 0
 
     def give_up_connection(self) -> None:
@@ -125,6 +132,25 @@ class Answer:
             message.content_length = len(body)  # what a GET would be told
         self.send(body, is_last=True)
 
+    def begin_encoded(
+        self, headers: FieldInput | None, status: int, accept_encoding: str | None
+    ) -> OutgoingMessage:
+        """The same as ``begin``, in the content coding that the client likes.
+
+        Content that is encoded already stays as it is.
+        """
+        block = serialize_fields(headers)
+        lines = b"Vary: Accept-Encoding\r\n"
+        coding = choose_coding(accept_encoding, AVAILABLE)
+        if b"\r\ncontent-encoding:" in b"\r\n" + block.lines.lower():
+            coding = None
+        if coding is not None:
+            lines += serialize_field("Content-Encoding", coding)
+            block = replace(block, content_length=None)
+            self.encoder = open_encoder(coding)
+        self._extra_lines += lines
+        return self._begin(block, status)
+
     def begin(
         self, headers: FieldInput | None, status: int, content_type_line: bytes = b""
     ) -> OutgoingMessage:
@@ -139,12 +165,16 @@ class Answer:
             LocalProtocolError: A response has begun, or the status or a field
                 is malformed.
         """
+        return self._begin(serialize_fields(headers), status, content_type_line)
+
+    def _begin(
+        self, block: FieldBlock, status: int, content_type_line: bytes = b""
+    ) -> OutgoingMessage:
         if self.status:
             raise LocalProtocolError("a response has already begun")
         if not 200 <= status <= 599:
             raise LocalProtocolError(f"status {status}: expected 200 to 599")
         context = self._context
-        block = serialize_fields(headers)
         if not block.has_date and not block.has_server:
             start = context.head_start(status)
         else:
@@ -175,13 +205,16 @@ class Answer:
         return self.message
 
     def send(self, octets: bytes, *, is_last: bool) -> None:
-        """Send content in its framing now, whatever the watermark.
+        """Send (encoded) content in its framing now, whatever the watermark.
 
         Raises:
             LocalProtocolError: See ``OutgoingMessage``.
         """
         message = self.message
         assert message is not None  # begin came before
+        if is_last and self.encoder is not None:
+            octets += self.encoder.finish()
+            self.encoder = None
         framed = message.end(octets) if is_last else message.content(octets)
         if is_last:
             self.is_complete = True

@@ -15,9 +15,13 @@ from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.tls import TlsTransport
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """One buffer per loop, lent to whichever connection is read from."""
+
+CIPHERTEXT_BUFFER_BYTES = 64 * 1024
+"""Likewise, for what is still enciphered."""
 
 SERVER_NAME = b"blazeio"
 
@@ -33,7 +37,9 @@ class ServerContext:
             they come, no HTTP. None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
             ``buffer_updated`` call.
-        connections: Every open connection.
+        ciphertext_view: Its buffer for what is still enciphered; likewise.
+        connections: Every open connection, over TLS once its handshake is done.
+        handshakes: Those whose TLS handshake is not done.
         detached: Those lost while their handler runs on.
         base: The contextvars that every request starts from.
         in_flight: Requests begun and not yet over.
@@ -48,9 +54,11 @@ class ServerContext:
         "_second",
         "_starts",
         "base",
+        "ciphertext_view",
         "connections",
         "detached",
         "handler",
+        "handshakes",
         "hangups",
         "idle_timeout_s",
         "in_flight",
@@ -79,7 +87,9 @@ class ServerContext:
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.wheel = DeadlineWheel(loop)
         self.hangups = HangupWatcher(loop)
+        self.ciphertext_view = memoryview(bytearray(CIPHERTEXT_BUFFER_BYTES))
         self.connections: set[BlazeioServerProtocol] = set()
+        self.handshakes: set[TlsTransport] = set()
         self.detached: set[BlazeioServerProtocol] = set()
         self.base = contextvars.copy_context()
         self.in_flight = 0

@@ -487,9 +487,15 @@ class BlazeioServerProtocol(
     def _is_far_from_whole(self) -> bool:
         return self.content.due_bytes > self.context.limits.linger_bytes
 
-    def begin_response(self, headers: FieldInput | None, status: int) -> None:
-        """Decide head and framing; see ``prepare``."""
-        message = self.answer.begin(headers, status)
+    def begin_response(
+        self, headers: FieldInput | None, status: int, *, compress: bool = False
+    ) -> None:
+        """Decide head, coding and framing; see ``prepare``."""
+        if compress:
+            likes = self.headers.get("accept-encoding")
+            message = self.answer.begin_encoded(headers, status, likes)
+        else:
+            message = self.answer.begin(headers, status)
         self.context.loop.call_soon(self._flush_head, message)
 
     def _flush_head(self, message: OutgoingMessage) -> None:
