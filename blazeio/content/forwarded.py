@@ -56,11 +56,11 @@ _NODE_CHARS: Final = 64
 # backwards, a quoted-string ends at a quote that no odd number of backslashes
 # precedes.
 _BACKWARDS_ELEMENT: Final = re.compile(
-    r'(?:[^",]|"(?:[^"]|"(?=\\(?:\\\\)*+(?!\\)))*+")*+'
+    r'(?>(?:[^",]|"(?>(?:[^"]|"(?=\\(?>(?:\\\\)*)(?!\\)))*)")*)'
 )
 # RFC 7239 section 4, but colons and brackets need no quotes: many forget them.
 _PAIR: Final = re.compile(
-    rf'[ \t;]*+([{TCHAR}]++)=(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*+))[ \t]*+(?:;|\Z)'
+    rf'[ \t;]*+([{TCHAR}]++)=(?:"((?>(?:[^"\\]|\\.)*))"|([^\s;,"]*+))[ \t]*+(?:;|\Z)'
 )
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 

@@ -1,7 +1,10 @@
 """The ABNF of RFC 9110 and RFC 9112 as compiled patterns.
 
-Every quantifier that could backtrack is possessive (``*+``, ``++``): a peer
-cannot choose octets on which matching takes more than linear time. Patterns
+Every quantifier that could backtrack is possessive (``[..]*+``) or in an atomic
+group (``(?>(?:..)*)``): a peer cannot choose octets on which matching takes more
+than linear time. A possessive *group*, ``(?:..)*+``, is never written: before
+3.11.5 Python keeps what a failed last round has consumed, and takes ``5;`` for a
+chunk line. Patterns
 on octets are for what is read line by line; patterns on ``str`` are for
 values that were already decoded.
 
@@ -50,7 +53,7 @@ _UNRESERVED: Final = r"A-Za-z0-9\-._~"
 _IPV_FUTURE: Final = rf"[vV][0-9A-Fa-f]++\.[{_UNRESERVED}!$&'()*+,;=:]++"
 # reg-name without "," (a list is how two Host fields look after a join) and
 # not empty: the empty host is decided apart, in ``wire.target``.
-_REG_NAME: Final = rf"(?:[{_UNRESERVED}!$&'()*+;=]|%[0-9A-Fa-f]{{2}})++"
+_REG_NAME: Final = rf"(?>(?:[{_UNRESERVED}!$&'()*+;=]|%[0-9A-Fa-f]{{2}})+)"
 
 # RFC 9110 section 7.2: Host = uri-host [ ":" port ]
 # RFC 9112 section 3.2.3: authority-form = uri-host ":" port
@@ -62,13 +65,13 @@ HOST: Final = re.compile(
 # (RFC 9110 section 5.6.3), is allowed only where the ABNF names it.
 _BWS: Final = r"[ \t]*+"
 _QUOTED: Final = (
-    r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+    r'"(?>(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*)"'
 )
 _EXTENSION: Final = (
-    rf"{_BWS};{_BWS}[{TCHAR}]++(?:{_BWS}={_BWS}(?:[{TCHAR}]++|{_QUOTED}))?+"
+    rf"{_BWS};{_BWS}[{TCHAR}]++(?>(?:{_BWS}={_BWS}(?:[{TCHAR}]++|{_QUOTED}))?)"
 )
 CHUNK_LINE: Final = re.compile(
-    rf"([0-9A-Fa-f]{{1,16}}+)((?:{_EXTENSION})*+)".encode("ascii")
+    rf"([0-9A-Fa-f]{{1,16}}+)((?>(?:{_EXTENSION})*))".encode("ascii")
 )
 
 
