@@ -65,7 +65,9 @@ class Generation:
         # From here on the channel tells of the master's end, and the workers
         # that are left must be seen to.
         set_parent_death_signal(0)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Blocked, not ignored: a worker that is told to end before it has
+        # unblocked it still hears of it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
         def run_worker(order: Fork, fds: list[int]) -> None:
             row = self.board.row(order.row)

@@ -85,7 +85,7 @@ class Worker:
     def _become(self) -> None:
         """Turn from a copy of the forkserver into a worker."""
         faulthandler.register(DUMP_SIGNAL, all_threads=True)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         title = f"blazeio: worker {self._order.slot} gen {self._load.generation}"
         setproctitle(f"{title} [{self._path.text}]")
         set_parent_death_signal(signal.SIGTERM)

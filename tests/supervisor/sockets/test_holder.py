@@ -5,6 +5,7 @@ import pytest
 
 from blazeio_supervisor.sockets.address import Endpoint
 from blazeio_supervisor.sockets.holder import describe_holder, find_holder
+from tests.support.clock import block_until
 
 
 def listen(family: socket.AddressFamily, host: str) -> socket.socket:
@@ -60,8 +61,7 @@ def test_of_a_family_that_shares_the_socket_the_head_is_named() -> None:
 
 def test_a_process_is_named_by_its_command_line() -> None:
     child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
-    holder = describe_holder(child)
+    block_until(lambda: str(describe_holder(child)) == f"pid {child} (sleep 60)")
     os.kill(child, 9)
     os.waitpid(child, 0)
-    assert str(holder) == f"pid {child} (sleep 60)"
     assert str(describe_holder(child)) == f"pid {child} (unnamed)"

@@ -1,0 +1,60 @@
+import pytest
+from click.testing import CliRunner
+
+from blazeio_supervisor.__main__ import main, serve
+from tests.support.live import run_to_exit
+
+PROGRAM = "blazeio-supervisor"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "APP is missing: write `blazeio-supervisor module:attribute`"),
+        (["app"], "did you mean `app:web`?"),
+        (["app:web", "--workers", "0"], "--workers 0: expected 1 to 256"),
+        (["--workers", "0", "app:web"], "--workers 0: expected 1 to 256"),
+        (["app:web", "--workers=many"], "--workers many: expected 1 to 256"),
+        (["app:web", "--bind", "8000"], "--bind '8000' has no port"),
+        (["app:web", "--loop", "trio"], "--loop trio"),
+        (["app:web", "--timeout", "0"], "--timeout 0: expected 1 to 86400 seconds"),
+        (["app:web", "--graceful-timeout", "x"], "'x' is not a valid float"),
+        (["app:web", "--no-such"], "No such option '--no-such'"),
+        (["app:web", "other:web"], "Got unexpected extra argument"),
+        (["app:web", "--app-dir", "/no/such"], "--app-dir /no/such: no such folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", [PROGRAM, *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{PROGRAM}: ")
+    assert line in said
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["--workers", "--bind", "--graceful-timeout", "HUP", "TTIN", "Exit codes", "unix:"],
+)
+def test_the_help_says_what_one_needs_at_night(word: str) -> None:
+    done = CliRunner().invoke(serve, ["--help"])
+    assert done.exit_code == 0
+    assert word in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [[PROGRAM, "--version"], ["python", "-m", "blazeio_supervisor", "-h"]]
+)
+def test_the_program_is_installed_and_a_module_too(command: list[str]) -> None:
+    done = run_to_exit(command)
+    assert done.returncode == 0
+    assert PROGRAM in done.stdout
