@@ -187,3 +187,38 @@ async def test_an_ipv6_address_is_written_in_brackets() -> None:
 async def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="cannot bind"):
         Service("256.256.256.256", 0, Limits())
+
+
+@pytest.mark.slow
+def test_a_runner_outside_the_main_thread_leaves_signals_alone(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import threading\n"
+        "import blazeio as io\n"
+        "web = io.App('127.0.0.1', 0)\n"
+        "web.on_start(lambda: io.loop.call_soon(web._ask_to_stop))\n"
+        "thread = threading.Thread(target=web.runner)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "print('ended')\n"
+    )
+    done = run_to_exit(["python", path])
+    assert (done.returncode, done.stdout) == (0, "ended\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_runner_that_the_app_itself_cancels_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import asyncio\n"
+        "import blazeio as io\n"
+        "web = io.App('127.0.0.1', 0)\n"
+        "web.on_start(lambda: asyncio.current_task().cancel())\n"
+        "try:\n"
+        "    web.runner()\n"
+        "except asyncio.CancelledError:\n"
+        "    print('cancelled')\n"
+    )
+    done = run_to_exit(["python", path])
+    assert (done.returncode, done.stdout) == (0, "cancelled\n")

@@ -9,6 +9,7 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
 from blazeio.protocol.server import BlazeioServerProtocol
+from tests.support.clock import wait_until
 from tests.support.response import Response
 from tests.support.served import serialize_request, served
 
@@ -257,3 +258,14 @@ async def test_cold_requests_for_one_file_read_it_once(home: Path) -> None:
         )
         assert [answer.text for answer in answers] == [PAGE] * 20
         assert " 1 files" in repr(cache)
+
+
+async def test_serving_waits_for_a_client_that_does_not_read(home: Path) -> None:
+    (home / "some.bin").write_bytes(bytes(64 * 1024))
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    web = app_of(cache)
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(serialize_request("GET", "/some.bin") * 300)
+        await wait_until(lambda: site.server.request_count)
+        for _ in range(300):
+            assert len((await peer.read_response()).body) == 64 * 1024
