@@ -159,9 +159,9 @@ def test_the_final_drain_takes_the_queue_and_refuses_from_then_on(
 
 
 def test_what_outlasts_the_grace_period_is_cut_and_the_hooks_still_run(
+    capfd: pytest.CaptureFixture[str],  # first: the processes inherit it
     generation: LoneGeneration,
     listener: socket.socket,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     worker = generation.fork_ready([listener])
     with connect(listener) as peer:
