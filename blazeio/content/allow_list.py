@@ -65,6 +65,9 @@ class AllowList:
         return ",".join(words)
 
 
+NOBODY = AllowList()
+
+
 def parse_allow_list(words: str | Iterable[str]) -> AllowList:
     """Read an allow list as an operator writes it.
 

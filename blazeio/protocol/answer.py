@@ -9,12 +9,13 @@ from typing import Protocol
 
 from blazeio.content.codings import choose_coding
 from blazeio.content.encoders import AVAILABLE, Encoder, open_encoder
-from blazeio.errors import FieldInput, LocalProtocolError
+from blazeio.errors import FieldInput, LocalProtocolError, ProtocolError
 from blazeio.protocol.context import ServerContext
 from blazeio.wire.framing import Framing, decide_response_framing
 from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.serializer import (
     FieldBlock,
+    serialize_error,
     serialize_field,
     serialize_fields,
     serialize_status_line,
@@ -38,6 +39,7 @@ class Answer:
     """What is said to one request.
 
     Attributes:
+        minor: The HTTP/1.x version of the request.
         status: Of the response; 0 until it has begun.
         message: Its framing, where it is streamed; None for a plain whole one.
         is_complete: Its last octet was given to the transport.
@@ -49,12 +51,13 @@ class Answer:
         "_extra_lines",
         "_is_plain",
         "_method",
-        "_minor",
         "_sink",
+        "_whole_bytes",
         "encoder",
         "is_complete",
         "is_persistent",
         "message",
+        "minor",
         "status",
     )
 
@@ -67,7 +70,7 @@ class Answer:
         """Be blank, for a request with this method, HTTP/1.x and persistence."""
         # Hot: runs once per request.
         self._method = method
-        self._minor = minor
+        self.minor = minor
         self._extra_lines = b""
         self._is_plain = minor == 1 and is_persistent and method != "HEAD"
         self.is_persistent = is_persistent
@@ -75,6 +78,13 @@ class Answer:
         self.message: OutgoingMessage | None = None
         self.encoder: Encoder | None = None
         self.status = 0
+
+    @property
+    def content_bytes(self) -> int:
+        """Octets of content given to the transport so far, encoded but unframed."""
+        if self.message is not None:
+            return self.message.content_bytes
+        return self._whole_bytes if self.status else 0
 
     def give_up_connection(self) -> None:
         """No request may follow this one, whatever is answered."""
@@ -126,6 +136,7 @@ class Answer:
             )
             self.status = status
             self.is_complete = True
+            self._whole_bytes = len(body)
             return
         message = self.begin(headers, status, content_type_line if body else b"")
         if self._method == "HEAD" and status not in _NO_CONTENT_LENGTH:
@@ -185,7 +196,7 @@ class Answer:
             content_type_line = b""
         framing = decide_response_framing(
             method=self._method,
-            minor=self._minor,
+            minor=self.minor,
             status=status,
             content_length=block.content_length,
         )
@@ -196,7 +207,7 @@ class Answer:
             b"".join((start, content_type_line, block.lines, self._extra_lines)),
             framing,
             content_length,
-            self._minor,
+            self.minor,
             is_persistent=(
                 self.is_persistent and not block.wants_close and not context.is_draining
             ),
@@ -220,6 +231,15 @@ class Answer:
             self.is_complete = True
         if framed:
             self._sink.write(framed)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Send the answer to what never became a request, or took too long."""
+        octets = serialize_error(error.status_hint, self._context.date(), str(error))
+        self.message = None
+        self.status = error.status_hint
+        self.is_complete = True
+        self._whole_bytes = len(octets) - octets.index(b"\r\n\r\n") - 4
+        self._sink.write(octets)
 
     def flush_head(self, message: OutgoingMessage) -> None:
         """Send the head alone, if this is still the response and it is held."""

@@ -5,7 +5,7 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
@@ -16,6 +16,7 @@ from blazeio.wire.serializer import serialize_status_line
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
+    from blazeio.protocol.trust import Trust
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """One buffer per loop, lent to whichever connection is read from."""
@@ -26,6 +27,14 @@ CIPHERTEXT_BUFFER_BYTES = 64 * 1024
 SERVER_NAME = b"blazeio"
 
 Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
+
+
+class Recorder(Protocol):
+    """Who is told of each response when it is over."""
+
+    def record(self, r: "BlazeioServerProtocol") -> None:
+        """``r`` still holds the request, and the answer to it."""
+        ...
 
 
 class ServerContext:
@@ -45,6 +54,8 @@ class ServerContext:
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
+        access_log: Told of each response; None: there is no log.
+        trust: Who is believed about the client; None: nobody.
         when_changed: Called when a request is over, where somebody waits for it.
         when_closed: Called when a connection is over.
         idle_timeout_s: How long an idle connection is kept now.
@@ -53,6 +64,7 @@ class ServerContext:
     __slots__ = (
         "_second",
         "_starts",
+        "access_log",
         "base",
         "ciphertext_view",
         "connections",
@@ -68,6 +80,7 @@ class ServerContext:
         "raw_handler",
         "receive_view",
         "request_count",
+        "trust",
         "wheel",
         "when_changed",
         "when_closed",
@@ -96,6 +109,8 @@ class ServerContext:
         self.request_count = 0
         self.is_draining = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
+        self.access_log: Recorder | None = None
+        self.trust: Trust | None = None
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
         self._second = 0

@@ -25,6 +25,7 @@ the same object, so a background task must not keep it.
 import asyncio
 import inspect
 import logging
+import time
 from typing import Any, cast
 
 from blazeio.errors import (
@@ -42,12 +43,13 @@ from blazeio.protocol.intake import Intake
 from blazeio.protocol.patience import Patience
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.toolset import ExtraToolset
+from blazeio.protocol.trust import Origin
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
 from blazeio.wire.message import RequestHead
 from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.parser import parse_head
-from blazeio.wire.serializer import serialize_error
+from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("blazeio.protocol")
 
@@ -79,6 +81,8 @@ class BlazeioServerProtocol(
         transfer_encoding: "chunked", or None.
         store: Values of this request, for middlewares and handlers.
         answer: The state of the response.
+        started_at: When the request's head was whole, monotonic seconds; kept
+            only for the access log.
         is_alive: False once the peer is gone.
         peer_closed: The peer sent FIN: it will send no more, but may read.
     """
@@ -99,10 +103,12 @@ class BlazeioServerProtocol(
         "intake",
         "is_alive",
         "method",
+        "origin",
         "path",
         "patience",
         "peer_closed",
         "query",
+        "started_at",
         "store",
         "tail",
         "transfer_encoding",
@@ -115,8 +121,13 @@ class BlazeioServerProtocol(
     transfer_encoding: str | None
     store: dict[str, Any]
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(
+        self, context: ServerContext, header: ProxyHeader | None = None
+    ) -> None:
         self.context = context
+        trust = context.trust
+        self.origin = None if trust is None else Origin(trust, header)
+        self.started_at = 0.0
         self.gate = WriteGate()
         self.is_alive = False
         self.peer_closed = False
@@ -167,6 +178,8 @@ class BlazeioServerProtocol(
         limits = self.context.limits
         self.patience = Patience(self, self.intake, limits, self.context.wheel)
         transport.set_write_buffer_limits(high=limits.high_water_bytes)
+        if self.origin is not None:
+            self.origin.connect(transport)
         self.context.connections.add(self)
         if self.context.raw_handler is None:
             self.patience.end_phase_in(limits.head_timeout_s)
@@ -299,6 +312,8 @@ class BlazeioServerProtocol(
         context = self.context
         context.in_flight += 1
         context.request_count += 1
+        if context.access_log is not None:
+            self.started_at = time.monotonic()
         self._task = context.loop.create_task(self._serve(handler))
 
     def _begin_content(self, head: RequestHead) -> None:
@@ -390,6 +405,7 @@ class BlazeioServerProtocol(
             self._forget_task()
             if error.args != (HANDLER_TIMEOUT,) or self.status or not self.is_alive:
                 self.abort()
+                self._record()
                 raise
             self._refuse(ProtocolError("the request took too long to answer", 503))
         else:
@@ -408,6 +424,7 @@ class BlazeioServerProtocol(
     def _finish(self) -> None:
         """End the response, then turn to what comes next."""
         if not self.is_alive:
+            self._record()
             return
         if self._phase == RAW:
             self._close_in_stages()
@@ -422,13 +439,21 @@ class BlazeioServerProtocol(
             except LocalProtocolError as error:
                 log.error("%s %s: %s", self.method, self.tail, error)
                 self.abort()
+                self._record()
                 return
+        self._record()
         if self._phase == CONTENT:
             self._finish_content(persists=answer.may_persist())
         elif not answer.may_persist():
             self._close_after_answer()
         else:
             self._next_request()
+
+    def _record(self) -> None:
+        """The response is over, whole or not; a raw handler has none."""
+        access_log = self.context.access_log
+        if access_log is not None and (self.method or self.status):
+            access_log.record(self)
 
     def _finish_content(self, *, persists: bool) -> None:
         """The handler left content unread: read past a little, else close."""
@@ -504,9 +529,10 @@ class BlazeioServerProtocol(
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer an error before there is a handler; then close in stages."""
-        self.transport.write(
-            serialize_error(error.status_hint, self.context.date(), str(error))
-        )
+        if self._phase == HEAD:  # nor is it a part of the request before
+            self.method = self.tail = self.path = self.query = ""
+        self.answer.refuse(error)
+        self._record()
         self._close_in_stages()
 
     # Ending

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
 from blazeio.protocol.payload import OFF_LOOP_BYTES
+from blazeio.protocol.trust import find_authority, find_peer, find_scheme
+from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:
     from blazeio.protocol.answer import Answer
+    from blazeio.protocol.trust import Origin
+    from blazeio.wire.headers import Headers
 
 
 class ExtraToolset:
@@ -20,6 +24,10 @@ class ExtraToolset:
         transport: asyncio.Transport
 
         answer: Answer
+        origin: Origin | None
+        headers: Headers
+        method: str
+        tail: str
 
     async def br(self, data: bytes) -> bytes:
         """Compress with Brotli; off the loop when large."""
@@ -50,14 +58,42 @@ class ExtraToolset:
             "Set-Cookie", serialize_set_cookie(name, value, **attributes)
         )
 
+    # Who asks: the peer of the connection, or whoever a trusted proxy told of
+
+    @property
+    def client(self) -> Endpoint:
+        """The client's address and port.
+
+        ``("", 0)`` over a unix socket; the port is 0 where a proxy kept it to
+        itself.
+        """
+        if self.origin is None:
+            return find_peer(self.transport)
+        client = self.origin.find_client(self.headers)
+        return Endpoint(client.host, client.port)
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``: how the client asked."""
+        if self.origin is None:
+            return find_scheme(self.transport)
+        return self.origin.find_client(self.headers).scheme
+
+    @property
+    def authority(self) -> str:
+        """``host[:port]`` as the client named us; "" in HTTP/1.0 if it did not."""
+        if self.origin is not None:
+            told = self.origin.find_client(self.headers).authority
+            if told:
+                return told
+        return find_authority(self.method, self.tail, self.headers)
+
     @property
     def ip_host(self) -> str:
-        """The peer's address; "" over a unix socket."""
-        peer = self.transport.get_extra_info("peername")
-        return str(peer[0]) if isinstance(peer, tuple) else ""
+        """The client's address; "" over a unix socket."""
+        return self.client.host
 
     @property
     def ip_port(self) -> int:
-        """The peer's port; 0 over a unix socket."""
-        peer = self.transport.get_extra_info("peername")
-        return int(peer[1]) if isinstance(peer, tuple) else 0
+        """The client's port; 0 where it is not known."""
+        return self.client.port

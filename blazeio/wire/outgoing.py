@@ -24,6 +24,7 @@ class OutgoingMessage:
         is_persistent: Whether the connection may go on afterwards.
 
     Attributes:
+        content_bytes: Octets of content given out so far, without framing.
         is_begun: The head was given out.
         is_ended: The end was given out; nothing may follow.
         is_persistent: Whether the connection may go on afterwards; known for
@@ -35,6 +36,7 @@ class OutgoingMessage:
         "_framing",
         "_head",
         "_minor",
+        "content_bytes",
         "content_length",
         "is_begun",
         "is_ended",
@@ -55,6 +57,7 @@ class OutgoingMessage:
         self._minor = minor
         self.content_length = content_length
         self._due_bytes = content_length or 0
+        self.content_bytes = 0
         self.is_begun = False
         self.is_ended = False
         self.is_persistent = is_persistent
@@ -141,6 +144,7 @@ class OutgoingMessage:
     def _framed(self, octets: bytes) -> bytes:
         if self._framing is Framing.NONE:
             return b""
+        self.content_bytes += len(octets)
         if self._framing is Framing.CHUNKED:
             return serialize_chunk(octets)
         self._due_bytes -= len(octets)
