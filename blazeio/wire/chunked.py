@@ -115,7 +115,7 @@ class ChunkDecoder:
                     at = self._decode_data_end(octets, at)
                 case _State.CHUNK_LINE:
                     at = self._decode_chunk_line(octets, at)
-                case _State.TRAILERS:
+                case _:
                     at = self._decode_trailer(octets, at)
         return at
 

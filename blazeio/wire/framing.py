@@ -96,6 +96,7 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
     if codings[-1] != "chunked" or codings.count("chunked") > 1:
         message = f"Transfer-Encoding does not end in one chunked: {shown}"
         raise RemoteProtocolError(message)
-    if not all(TOKEN.match(coding) for coding in codings):
+    names = [coding.partition(";")[0].rstrip(" \t") for coding in codings]
+    if not all(TOKEN.fullmatch(name) for name in names):
         raise RemoteProtocolError(f"malformed Transfer-Encoding: {shown}")
     raise RemoteProtocolError(f"unknown transfer coding: {shown}", 501)

@@ -30,6 +30,13 @@ _DROPPED: Final = frozenset(
     )
 )
 _status_lines: Final[dict[int, bytes]] = {}
+# RFC 9110 section 15.5; http.HTTPStatus has the older ones before 3.13.
+_NEWER_REASONS: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 _LONGEST_NAME_BYTES: Final = 64
 # Validated names as octets and in lower case, by the caller's own spelling.
@@ -96,7 +103,7 @@ def _make_status_line(status: int) -> bytes:
     if not isinstance(status, int) or not 100 <= status <= 599:
         raise LocalProtocolError(f"status {status!r} is not 100 to 599")
     try:
-        reason = HTTPStatus(status).phrase
+        reason = _NEWER_REASONS.get(status) or HTTPStatus(status).phrase
     except ValueError:
         reason = ""
     # RFC 9112 section 4: the space stays where the reason is empty.

@@ -1,0 +1,104 @@
+import pytest
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.wire.framing import (
+    Framing,
+    decide_response_framing,
+    parse_content_length,
+    parse_transfer_encoding,
+)
+
+
+@pytest.mark.parametrize("length", [None, 0, 5])
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        *(("HEAD", status) for status in (200, 206, 404, 500)),
+        *(("GET", status) for status in (100, 101, 103, 199, 204, 304)),
+        ("CONNECT", 200),
+        ("CONNECT", 299),
+    ],
+)
+def test_responses_without_content(
+    method: str, status: int, minor: int, length: int | None
+) -> None:
+    framing = decide_response_framing(
+        method=method, minor=minor, status=status, content_length=length
+    )
+    assert framing is Framing.NONE
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "head", "OPTIONS"])
+@pytest.mark.parametrize("status", [200, 201, 205, 206, 301, 404, 500, 599])
+@pytest.mark.parametrize(
+    ("minor", "length", "framing"),
+    [
+        (1, None, Framing.CHUNKED),
+        (0, None, Framing.CLOSE),
+        (1, 0, Framing.LENGTH),
+        (0, 0, Framing.LENGTH),
+        (1, 5, Framing.LENGTH),
+        (0, 5, Framing.LENGTH),
+    ],
+)
+def test_responses_with_content(
+    method: str, status: int, minor: int, length: int | None, framing: Framing
+) -> None:
+    decided = decide_response_framing(
+        method=method, minor=minor, status=status, content_length=length
+    )
+    assert decided is framing
+
+
+def test_a_connect_that_fails_has_content() -> None:
+    decided = decide_response_framing(
+        method="CONNECT", minor=1, status=405, content_length=3
+    )
+    assert decided is Framing.LENGTH
+
+
+def test_no_framing_field_says_nothing() -> None:
+    assert parse_content_length([]) is None
+    assert parse_transfer_encoding([], 0) is False
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "message"),
+    [
+        (["5", "5"], 400, "more than one Content-Length"),
+        (["+5"], 400, "Content-Length is no decimal number: '+5'"),
+        (["\xb2"], 400, "Content-Length is no decimal number: '\xb2'"),
+        (["1" * 19], 413, "Content-Length of more than 18 digits"),
+    ],
+)
+def test_bad_lengths(values: list[str], status: int, message: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse_content_length(values)
+    assert (str(caught.value), caught.value.status_hint) == (message, status)
+
+
+@pytest.mark.parametrize(
+    ("values", "minor", "status", "message"),
+    [
+        (["chunked"], 0, 400, "Transfer-Encoding in an HTTP/1.0 request"),
+        (["gzip"], 1, 400, "Transfer-Encoding does not end in one chunked: 'gzip'"),
+        (
+            ["chunked", "chunked"],
+            1,
+            400,
+            "Transfer-Encoding does not end in one chunked: 'chunked, chunked'",
+        ),
+        (["a b, chunked"], 1, 400, "malformed Transfer-Encoding: 'a b, chunked'"),
+        (['"a", chunked'], 1, 400, "malformed Transfer-Encoding: '\"a\", chunked'"),
+        (["gzip", "chunked"], 1, 501, "unknown transfer coding: 'gzip, chunked'"),
+    ],
+)
+def test_bad_codings(values: list[str], minor: int, status: int, message: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse_transfer_encoding(values, minor)
+    assert (str(caught.value), caught.value.status_hint) == (message, status)
+
+
+def test_18_digits_are_read() -> None:
+    assert parse_content_length(["9" * 18]) == 999_999_999_999_999_999

@@ -1,0 +1,92 @@
+import pytest
+
+from blazeio.wire.headers import Headers
+
+
+def make() -> Headers:
+    return Headers(
+        [
+            ("host", "h"),
+            ("accept", "a"),
+            ("cookie", "x=1"),
+            ("accept", "b"),
+            ("cookie", "y=2"),
+            ("set-cookie", "p=1"),
+            ("set-cookie", "q=2"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["accept", "Accept", "ACCEPT"])
+def test_names_match_in_any_case(name: str) -> None:
+    headers = make()
+    assert headers[name] == "a, b"
+    assert headers.get(name) == "a, b"
+    assert name in headers
+    assert headers.get_all(name) == ["a", "b"]
+
+
+@pytest.mark.parametrize("look_up_first", [True, False])
+def test_an_absent_name(look_up_first: bool) -> None:
+    headers = make()
+    if look_up_first:
+        assert headers["host"] == "h"
+    assert headers.get("x") is None
+    assert headers.get("x", "y") == "y"
+    assert headers.get_all("x") == []
+    assert "x" not in headers
+    assert object() not in headers
+    with pytest.raises(KeyError, match="x"):
+        headers["X"]
+
+
+def test_the_first_look_up_may_be_of_any_kind() -> None:
+    assert make()["host"] == "h"
+    assert make().get("host") == "h"
+    assert "host" in make()
+    assert list(make()) == ["host", "accept", "cookie", "set-cookie"]
+    assert len(make()) == 4
+
+
+def test_cookies_are_joined_by_semicolons() -> None:
+    assert make()["Cookie"] == "x=1; y=2"
+
+
+def test_set_cookie_is_read_with_get_all() -> None:
+    assert make().get_all("Set-Cookie") == ["p=1", "q=2"]
+
+
+def test_pairs_keep_order_and_repeats() -> None:
+    assert [name for name, _ in make().pairs] == [
+        *("host", "accept", "cookie", "accept", "cookie", "set-cookie", "set-cookie")
+    ]
+
+
+def test_what_is_done_to_pairs_does_not_reach_the_fields() -> None:
+    headers = make()
+    headers.pairs.clear()
+    assert len(headers.pairs) == 7
+
+
+def test_it_equals_a_mapping_with_the_same_combined_values() -> None:
+    headers = Headers([("a", "1"), ("b", "2")])
+    assert headers == {"a": "1", "b": "2"}
+    assert headers == Headers([("b", "2"), ("a", "1")])
+    assert headers != {"a": "1"}
+
+
+def test_repr_shows_every_field() -> None:
+    assert repr(Headers([("a", "1")])) == "Headers([('a', '1')])"
+
+
+def test_no_field_can_be_set() -> None:
+    headers = make()
+    with pytest.raises(TypeError):
+        headers["a"] = "b"  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        headers.other = 1  # type: ignore[attr-defined]
+
+
+def test_no_fields_are_false() -> None:
+    assert not Headers([])
+    assert Headers([]).get("a") is None
