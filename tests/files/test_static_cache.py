@@ -13,7 +13,7 @@ from tests.support.clock import wait_until
 from tests.support.response import Response
 from tests.support.served import serialize_request, served
 
-PAGE = "<!doctype html><p>für alle"
+PAGE = "<!doctype html><p>für dich"
 
 
 @pytest.fixture
