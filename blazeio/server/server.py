@@ -8,6 +8,7 @@ import socket
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.tls import TlsTerms, TlsTransport
 from blazeio.server.capacity import most_connections
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
 
@@ -47,12 +48,27 @@ class Server:
         return BlazeioServerProtocol(self.context)
 
     def accept_from(
-        self, sock: socket.socket, *, batch: int = ACCEPTS_PER_TURN
+        self,
+        sock: socket.socket,
+        *,
+        batch: int = ACCEPTS_PER_TURN,
+        tls: TlsTerms | None = None,
     ) -> Acceptor:
-        """Accept from a listening socket, through an own dup of it."""
+        """Accept from a listening socket, through an own dup of it.
+
+        Args:
+            sock: Listening and non-blocking.
+            batch: Most accepts per turn of the loop.
+            tls: Speak TLS on these terms; None: plain HTTP.
+        """
+
+        def new_tls() -> TlsTransport:
+            assert tls is not None  # or it is not used
+            return TlsTransport(self.context, tls, self._new_protocol)
+
         acceptor = Acceptor(
             sock,
-            self._new_protocol,
+            self._new_protocol if tls is None else new_tls,
             self._has_room,
             self._check_empty,
             self._loop,
@@ -101,8 +117,10 @@ class Server:
 
     @property
     def connection_count(self) -> int:
-        """Open connections, and those just being accepted."""
-        return len(self.context.connections) + sum(a.pending for a in self._acceptors)
+        """Open connections, those in a TLS handshake or just being accepted."""
+        context = self.context
+        pending = sum(a.pending for a in self._acceptors)
+        return len(context.connections) + len(context.handshakes) + pending
 
     @property
     def request_count(self) -> int:
@@ -142,8 +160,11 @@ class Server:
 
     def cancel(self) -> None:
         """Cancel every handler that still runs; cut every connection."""
-        for connection in [*self.context.connections, *self.context.detached]:
+        context = self.context
+        for connection in [*context.connections, *context.detached]:
             connection.cancel()
+        for handshake in list(context.handshakes):
+            handshake.abort()
 
     def close(self) -> None:
         """Stop accepting, cut what is open, give everything back."""

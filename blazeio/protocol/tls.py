@@ -1,0 +1,448 @@
+"""TLS between the socket's transport and the connection that speaks HTTP.
+
+``TlsTransport`` is both: the protocol of the socket's transport, and the
+transport of the connection (``app``). It deciphers what arrives and hands it
+on, enciphers what is written, and keeps the promises of a plain transport, so
+that the connection needs to know of TLS almost nothing.
+
+    HANDSHAKE -> OPEN -> CLOSING -> LOST
+        |         |                  |
+        +---------+----> FAILED -----+
+
+Why not the event loops' own TLS (uvloop's and asyncio's are one design):
+
+* A close cannot be in stages: their shutdown ends at the first octet that the
+  client still sends, by a reset, and once its timeout is over they drop what
+  an honest slow reader has yet to read.
+* No half-close: after the client's closure alert they send nothing more, not
+  even the answer that is being made.
+* Memory: asyncio keeps a 256 KiB buffer per connection. Idle, one connection
+  costs 290 KB there, and a tenth of it here; see ``docs/tls.md``.
+
+Closing, by us: our closure alert and FIN are sent, then what the client still
+sends is read and dropped, undeciphered, until its end, for at most
+``shutdown_timeout_s`` and ``Limits.linger_bytes``; so it sees our last answer
+and no reset (RFC 9112 sections 9.6 and 9.8, RFC 8446 section 6.1). Closing, by
+the client: its closure alert, or its FIN, is ``eof_received``, and it can still
+be answered; no request can be cut short unnoticed by a FIN without an alert,
+since each declares where it ends.
+
+May import: asyncio, ssl and what the room may.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.deadlines import NEVER
+from blazeio.wire.serializer import serialize_error
+
+if TYPE_CHECKING:
+    from blazeio.protocol.server import BlazeioServerProtocol
+
+log = logging.getLogger("blazeio.protocol")
+
+HANDSHAKE, OPEN, CLOSING, FAILED, LOST = range(5)
+
+SLICE_BYTES = 16 * 1024
+"""OpenSSL's memory buffers keep their largest size as long as they live: what
+passes through them is cut, or one large message would cost its connection as
+much memory for ever. It is also the largest record (RFC 8446 section 5.1)."""
+
+PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
+"""OpenSSL's names for a client that speaks HTTP without TLS."""
+
+NO_EXTRA: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsTerms:
+    """What a listener needs to speak TLS; made before a fork, used after.
+
+    Attributes:
+        context: Certificates, ciphers and ticket keys; its
+            ``sslobject_class`` is ``ServerSideTls``.
+        handshake_timeout_s: From the accept to the end of the handshake.
+        shutdown_timeout_s: How long the client's end is awaited after ours.
+    """
+
+    context: ssl.SSLContext
+    handshake_timeout_s: float
+    shutdown_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What was agreed with a client; ``r.tls``.
+
+    Attributes:
+        version: "TLSv1.2" or "TLSv1.3".
+        cipher: OpenSSL's name of the cipher suite.
+        server_name: The name that the client asked for (SNI), in lower case;
+            None if it named none.
+        peer_certificate: Of the client, verified, as ``ssl.getpeercert`` gives
+            it; None if it sent none.
+    """
+
+    version: str
+    cipher: str
+    server_name: str | None
+    peer_certificate: dict[str, Any] | None
+
+
+class ServerSideTls(ssl.SSLObject):
+    """One connection's TLS; remembers the name that was asked for."""
+
+    server_name: str | None = None
+
+
+class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
+    """TLS of one connection, on the server's side.
+
+    Args:
+        context: Shared by the connections of the loop.
+        terms: Of the listener.
+        new_app: Makes the connection's protocol, when the handshake is done.
+
+    Attributes:
+        deadline_at: Of the handshake, and of a close; for the wheel.
+        entered_at: The wheel's own.
+    """
+
+    __slots__ = (
+        "_app",
+        "_context",
+        "_facts",
+        "_has_peer_ended",
+        "_incoming",
+        "_is_paused",
+        "_is_writing_paused",
+        "_late_bytes",
+        "_new_app",
+        "_outgoing",
+        "_phase",
+        "_raw",
+        "_terms",
+        "_tls",
+        "deadline_at",
+        "entered_at",
+    )
+
+    def __init__(
+        self,
+        context: ServerContext,
+        terms: TlsTerms,
+        new_app: "Callable[[], BlazeioServerProtocol]",
+    ) -> None:
+        super().__init__(NO_EXTRA)
+        self._context = context
+        self._terms = terms
+        self._new_app = new_app
+        self._app: BlazeioServerProtocol | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = cast(
+            ServerSideTls,
+            terms.context.wrap_bio(self._incoming, self._outgoing, server_side=True),
+        )
+        self._phase = HANDSHAKE
+        self._facts: TlsFacts | None = None
+        self._late_bytes = 0
+        self._has_peer_ended = False
+        self._is_paused = False
+        self._is_writing_paused = False
+        self.deadline_at = NEVER
+        self.entered_at = NEVER
+
+    def __repr__(self) -> str:
+        name = ("HANDSHAKE", "OPEN", "CLOSING", "FAILED", "LOST")[self._phase]
+        return f"<{type(self).__name__} {name}>"
+
+    @property
+    def facts(self) -> TlsFacts:
+        """What was agreed in the handshake."""
+        if self._facts is None:
+            tls = self._tls
+            cipher = tls.cipher()
+            self._facts = TlsFacts(
+                version=tls.version() or "",
+                cipher=cipher[0] if cipher else "",
+                server_name=tls.server_name,
+                peer_certificate=tls.getpeercert() or None,
+            )
+        return self._facts
+
+    @property
+    def held_bytes(self) -> int:
+        """Octets that have arrived and were not handed on, enciphered or not."""
+        return self._incoming.pending + self._tls.pending()
+
+    # As the protocol of the socket's transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected; its handshake is awaited."""
+        self._raw = cast(asyncio.Transport, transport)
+        self._context.handshakes.add(self)
+        self._end_in(self._terms.handshake_timeout_s)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop's buffer for what is still enciphered."""
+        return self._context.ciphertext_view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Enciphered octets have arrived; they are copied before we return."""
+        # Hot: runs once per read.
+        octets = self._context.ciphertext_view
+        for start in range(0, nbytes, SLICE_BYTES):
+            if self._phase > OPEN or self._has_peer_ended:
+                self._drop(nbytes - start)
+                return
+            self._incoming.write(octets[start : min(start + SLICE_BYTES, nbytes)])
+            if self._phase == OPEN:
+                self._decipher()
+            else:
+                self._shake_hands()
+
+    def eof_received(self) -> bool:
+        """The client will send no more."""
+        if self._phase == OPEN:
+            self._peer_ended()
+            return True
+        if self._phase == HANDSHAKE:
+            self._log_failure("the client closed")
+        return False  # the socket's transport closes by itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over, by either side."""
+        self._phase = LOST
+        context = self._context
+        context.wheel.forget(self)
+        context.handshakes.discard(self)
+        app, self._app = self._app, None
+        if app is not None:
+            app.connection_lost(exc)
+        elif context.when_closed is not None:
+            context.when_closed()
+
+    def pause_writing(self) -> None:
+        """The socket's transport holds more than the high watermark."""
+        self._is_writing_paused = True
+        if self._app is not None:
+            self._app.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The socket's transport has sent enough."""
+        self._is_writing_paused = False
+        if self._app is not None:
+            self._app.resume_writing()
+
+    def deadline_passed(self, now: float) -> None:
+        """For the wheel: the handshake, or the client's end, did not come."""
+        if self._phase == CLOSING and self._raw.get_write_buffer_size():
+            # the client still reads our last answer; how fast, the app judges
+            self._end_in(self._terms.shutdown_timeout_s)
+            return
+        if self._phase == HANDSHAKE:
+            self._log_failure("it took too long")
+        self.abort()
+
+    # The handshake
+
+    def _shake_hands(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+        except ssl.SSLError as error:
+            self._log_failure(error.reason or str(error))
+            if error.reason in PLAIN_HTTP:
+                message = "this port speaks TLS: the address begins with https://"
+                self._raw.write(serialize_error(400, self._context.date(), message))
+            self._fail()
+        else:
+            self._flush()  # session tickets
+            self._open()
+
+    def _open(self) -> None:
+        self._phase = OPEN
+        self._context.wheel.forget(self)
+        self._context.handshakes.discard(self)
+        app = self._app = self._new_app()
+        app.connection_made(self)
+        if self._is_writing_paused:
+            app.pause_writing()
+        self._decipher()
+
+    def _log_failure(self, reason: str) -> None:
+        peer = self._raw.get_extra_info("peername")
+        log.debug("TLS with %s failed: %s", peer, reason)
+
+    # Receiving
+
+    def _decipher(self) -> None:
+        """Hand on what has arrived, as long as the app reads."""
+        # Hot: runs once per read of up to SLICE_BYTES.
+        tls, app, incoming = self._tls, self._app, self._incoming
+        if app is None:
+            return
+        try:
+            while self._phase == OPEN and not self._is_paused:
+                # Asked first: the exception that says "no more" costs 1 us.
+                if not incoming.pending and not tls.pending():
+                    break
+                view = app.get_buffer(-1)
+                nbytes = cast(int, tls.read(len(view), view))  # typeshed: bytes
+                if not nbytes:
+                    self._peer_ended()
+                    break
+                app.buffer_updated(nbytes)
+        except ssl.SSLWantReadError:
+            pass  # the rest of a record is still to come
+        except ssl.SSLError as error:
+            self._log_failure(error.reason or str(error))
+            self._fail()
+            return
+        if self._outgoing.pending:
+            self._answer_for_tls()
+
+    def _answer_for_tls(self) -> None:
+        """Send what TLS itself wants sent, such as new keys.
+
+        A client that asks for it without reading would have us keep any
+        amount; one that reads slowly does not ask.
+        """
+        if self._is_writing_paused:
+            self.abort()
+        else:
+            self._flush()
+
+    def _peer_ended(self) -> None:
+        """Its closure alert, or its FIN; whichever comes first."""
+        if not self._has_peer_ended and self._app is not None:
+            self._has_peer_ended = True
+            if not self._app.eof_received():
+                self.close()
+
+    def _drop(self, nbytes: int) -> None:
+        """Octets that nobody will decipher; only so many."""
+        self._late_bytes += nbytes
+        if self._late_bytes > self._context.limits.linger_bytes:
+            self.abort()
+
+    # Ending
+
+    def _fail(self) -> None:
+        """TLS was broken: send its alert, then end."""
+        self._flush()
+        self._end(FAILED)
+
+    def _end(self, phase: int) -> None:
+        """End our side; wait for the end of theirs, but not for ever."""
+        self._phase = phase
+        if self._has_peer_ended:
+            self._raw.close()
+            if not self._raw.get_write_buffer_size():
+                return
+        else:
+            self._raw.write_eof()
+            if self._is_paused:
+                self._raw.resume_reading()
+        self._end_in(self._terms.shutdown_timeout_s)
+
+    def _end_in(self, span_s: float) -> None:
+        wheel = self._context.wheel
+        wheel.set(self, wheel.now() + span_s)
+
+    def _flush(self) -> None:
+        octets = self._outgoing.read()
+        if octets:
+            self._raw.write(octets)
+
+    # As the transport of the app
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Of the socket's transport; and ``ssl_object``."""
+        if name == "ssl_object":
+            return self._tls
+        return self._raw.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        """Whether the app can still write."""
+        return self._phase != OPEN or self._raw.is_closing()
+
+    def close(self) -> None:
+        """Send what was written, the closure alert and FIN; in stages."""
+        if self._phase != OPEN:
+            return
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # it waits for theirs, or met data instead; ours is made
+        self._flush()
+        self._end(CLOSING)
+
+    def abort(self) -> None:
+        """End at once; the client sees no closure alert."""
+        self._phase = FAILED
+        self._raw.abort()
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again; first what had arrived before."""
+        if self._is_paused:
+            self._is_paused = False
+            self._raw.resume_reading()
+            self._context.loop.call_soon(self._decipher)
+
+    def is_reading(self) -> bool:
+        """Whether it reads."""
+        return not self._is_paused and self._raw.is_reading()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encipher and send, or keep until it can be sent."""
+        # Hot: runs once per response.
+        if self._phase != OPEN or not data:
+            return
+        if len(data) <= SLICE_BYTES:
+            self._tls.write(data)
+            self._raw.write(self._outgoing.read())
+            return
+        view = memoryview(data).cast("B")
+        records = []
+        for start in range(0, len(view), SLICE_BYTES):
+            self._tls.write(view[start : start + SLICE_BYTES])
+            records.append(self._outgoing.read())
+        self._raw.writelines(records)
+
+    def writelines(
+        self, list_of_data: Iterable[bytes | bytearray | memoryview]
+    ) -> None:
+        """Write them, one after the other."""
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        """No: ``close`` ends our side first, in stages."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Octets that wait here for the kernel, enciphered."""
+        return self._raw.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Low and high watermark."""
+        return self._raw.get_write_buffer_limits()
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        """Set the watermarks, in octets."""
+        self._raw.set_write_buffer_limits(high, low)
