@@ -30,9 +30,16 @@ async def connect() -> AsyncIterator[Connect]:
     """``connect(handler, **limits)``: one connection on a fake transport."""
     wires: list[Wire] = []
 
-    def start(handler: Handler, *, raw_handler: Any = None, **limits: Any) -> Wire:
-        wires.append(Wire(handler, Limits(**limits), raw_handler=raw_handler))
-        return wires[-1]
+    def start(
+        handler: Handler,
+        *,
+        raw_handler: Any = None,
+        peername: object = ("127.0.0.1", 54321),
+        **limits: Any,
+    ) -> Wire:
+        wire = Wire(handler, Limits(**limits), raw_handler, peername=peername)
+        wires.append(wire)
+        return wire
 
     yield start
     for wire in wires:
@@ -44,8 +51,10 @@ async def serve() -> AsyncIterator[Serve]:
     """``serve(handler, **limits)``: a server on a real socket, on both loops."""
     all_served: list[Served] = []
 
-    def start(handler: Handler, *, raw_handler: Any = None, **limits: Any) -> Served:
-        served = Served.start(handler, Limits(**limits), raw_handler=raw_handler)
+    def start(
+        handler: Handler, *, path: str = "", raw_handler: Any = None, **limits: Any
+    ) -> Served:
+        served = Served.start(handler, Limits(**limits), path, raw_handler=raw_handler)
         all_served.append(served)
         return served
 

@@ -19,7 +19,7 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.listener import bind
 from blazeio.server.server import Server
 from tests.support.clock import wait_until
-from tests.support.peer import RawPeer
+from tests.support.peer import RawPeer, open_socket
 from tests.support.response import Response, parse_response, parse_responses
 from tests.support.transport import FakeTransport
 
@@ -62,14 +62,21 @@ class Wire:
         context: Of the protocol.
     """
 
-    def __init__(self, handler: Handler, limits: Limits, **extra: Any) -> None:
-        self.context = ServerContext(
-            handler, limits, asyncio.get_running_loop(), extra.pop("raw_handler", None)
-        )
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        raw_handler: Handler | None = None,
+        peername: object = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.context = ServerContext(handler, limits, loop, raw_handler)
         # a paused protocol asks the kernel about its socket: give it one
         self._socket, self.other_end = socket.socketpair()
         self.r = BlazeioServerProtocol(self.context)
-        self.peer = FakeTransport(self.r, extra={"socket": self._socket}, **extra)
+        self.peer = FakeTransport(
+            self.r, peername=peername, extra={"socket": self._socket}
+        )
 
     @property
     def written(self) -> bytes:
@@ -81,7 +88,10 @@ class Wire:
         return parse_responses(self.written, is_ended=is_ended)
 
     async def answered(self, count: int = 1) -> list[Response]:
-        """Wait for that many responses; the fake client may be pipelining."""
+        """Wait for that many responses."""
+        for _ in range(20):  # the usual case, without a timer
+            if _count(self.written) < count:
+                await asyncio.sleep(0)
         await wait_until(lambda: _count(self.written) >= count)
         return self.responses()
 
@@ -112,25 +122,37 @@ def _count(octets: bytes) -> int:
     return count
 
 
+def bind_unix(path: str) -> socket.socket:
+    """A listening unix socket."""
+    sock = open_socket(path)
+    sock.setblocking(False)
+    sock.bind(path)
+    sock.listen()
+    return sock
+
+
 class Served:
-    """A server with an acceptor on 127.0.0.1.
+    """A server with an acceptor on 127.0.0.1, or on a unix path.
 
     Attributes:
         server: Under test.
-        port: Where it listens.
+        address: Where it listens.
         peers: The clients that ``connect`` made; closed at the end.
     """
 
     def __init__(self, server: Server, sock: socket.socket) -> None:
         self.server = server
         self.sock = sock
-        self.port: int = sock.getsockname()[1]
+        name = sock.getsockname()
+        self.address: tuple[str, int] = (name, 0) if isinstance(name, str) else name
         self.peers: list[RawPeer] = []
 
     @classmethod
-    def start(cls, handler: Handler, limits: Limits, **more: Any) -> Self:
+    def start(
+        cls, handler: Handler, limits: Limits, path: str = "", **more: Any
+    ) -> Self:
         """Serve on the running loop."""
-        sock = bind("127.0.0.1", 0)
+        sock = bind_unix(path) if path else bind("127.0.0.1", 0)
         server = Server(handler, limits, asyncio.get_running_loop(), **more)
         server.accept_from(sock)
         return cls(server, sock)
@@ -143,7 +165,7 @@ class Served:
     async def connect(self, *, receive_buffer_bytes: int = 0) -> RawPeer:
         """A client."""
         peer = await RawPeer.connect(
-            "127.0.0.1", self.port, receive_buffer_bytes=receive_buffer_bytes
+            *self.address, receive_buffer_bytes=receive_buffer_bytes
         )
         self.peers.append(peer)
         return peer

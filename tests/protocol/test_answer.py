@@ -1,0 +1,231 @@
+"""Heads and framing of one response, given to a sink that only records."""
+
+import asyncio
+
+import pytest
+
+from blazeio.errors import LocalProtocolError
+from blazeio.limits import Limits
+from blazeio.protocol.answer import TEXT, Answer
+from blazeio.protocol.context import ServerContext
+from tests.protocol.serving import hello
+from tests.support.response import Response, parse_response, parse_responses
+
+
+class Record:
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+
+class Asked:
+    """One answer, and what was written of it."""
+
+    def __init__(self, method: str = "GET", minor: int = 1, persists: bool = True):
+        loop = asyncio.get_running_loop()
+        self.context = ServerContext(hello, Limits(), loop)
+        self.sink = Record()
+        self.answer = Answer(self.context, self.sink)
+        self.answer.ask(method, minor, is_persistent=persists)
+        self.method = method
+
+    @property
+    def response(self) -> Response:
+        octets = b"".join(self.sink.writes)
+        response = parse_response(octets, method=self.method, is_ended=True)
+        assert response is not None
+        return response
+
+
+async def test_a_whole_answer_is_one_write() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"abc", 404, TEXT, None)
+    assert len(asked.sink.writes) == 1
+    assert (asked.response.status, asked.response.body) == (404, b"abc")
+    assert [name for name, _ in asked.response.fields] == [
+        "date",
+        "server",
+        "content-type",
+        "content-length",
+    ]
+    assert (asked.answer.status, asked.answer.is_complete) == (404, True)
+    assert asked.answer.may_persist()
+
+
+async def test_a_whole_answer_with_fields() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"{}", 200, TEXT, {"Content-Type": "application/json"})
+    assert asked.response.field_all("content-type") == ["application/json"]
+    assert asked.response.field("content-length") == "2"
+    assert len(asked.sink.writes) == 1
+
+
+async def test_a_whole_answer_without_content_type() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", 200, b"", None)
+    assert asked.response.field("content-type") is None
+
+
+async def test_an_empty_body_has_no_content_type_where_fields_are_given() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", 302, TEXT, {"Location": "/"})
+    assert asked.response.field("content-type") is None
+    assert asked.response.field("location") == "/"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_content_has_no_length(status: int) -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", status, TEXT, None)
+    assert asked.response.field("content-length") is None
+    assert asked.response.field("content-type") is None
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_the_answer_to_head_without_content_has_no_length(status: int) -> None:
+    asked = Asked("HEAD")
+    asked.answer.send_whole(b"", status, TEXT, None)
+    assert asked.response.field("content-length") is None
+
+
+async def test_a_connected_tunnel_has_no_length() -> None:
+    asked = Asked("CONNECT")
+    asked.answer.begin({"Content-Length": 0}, 200)
+    asked.answer.send(b"", is_last=True)
+    assert b"".join(asked.sink.writes).find(b"Content-Length") < 0
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 600, 999, -1])
+async def test_a_status_that_is_not_final_is_refused(status: int) -> None:
+    asked = Asked()
+    for send in (
+        lambda: asked.answer.send_whole(b"", status, TEXT, None),
+        lambda: asked.answer.begin(None, status),
+        lambda: asked.answer.begin({"Date": "x", "Server": "y"}, status),
+    ):
+        with pytest.raises(LocalProtocolError, match="expected 200 to 599"):
+            send()
+    assert asked.sink.writes == []
+    asked.answer.send_whole(b"ok", 200, TEXT, None)
+    assert asked.response.status == 200
+
+
+async def test_what_fails_before_it_is_sent_can_still_be_answered() -> None:
+    asked = Asked()
+    with pytest.raises(TypeError):
+        asked.answer.send_whole("text", 200, TEXT, None)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError):
+        asked.answer.send_whole(b"", 200, TEXT, {"A": "\n"})
+    assert asked.answer.status == 0
+    asked.answer.send_whole(b"sorry", 500, TEXT, None)
+    assert asked.response.body == b"sorry"
+
+
+async def test_a_second_answer_is_refused() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", 200, TEXT, None)
+    with pytest.raises(LocalProtocolError, match="already begun"):
+        asked.answer.begin(None, 200)
+    with pytest.raises(LocalProtocolError, match="already begun"):
+        asked.answer.send_whole(b"", 200, TEXT, None)
+
+
+async def test_fields_are_added_before_the_head_and_not_after() -> None:
+    asked = Asked()
+    asked.answer.add_field("Set-Cookie", "a=1")
+    asked.answer.add_field("Set-Cookie", "b=2")
+    asked.answer.send_whole(b"", 200, TEXT, None)
+    assert asked.response.field_all("set-cookie") == ["a=1", "b=2"]
+    with pytest.raises(LocalProtocolError, match="Set-Cookie: the head has already"):
+        asked.answer.add_field("Set-Cookie", "c=3")
+
+
+async def test_nothing_is_left_for_the_next_request() -> None:
+    asked = Asked()
+    asked.answer.add_field("Set-Cookie", "a=1")
+    asked.answer.begin(None, 202)
+    asked.answer.send(b"x", is_last=True)
+    asked.answer.ask("GET", 1, is_persistent=True)
+    assert (asked.answer.status, asked.answer.is_complete) == (0, False)
+    assert asked.answer.message is None
+    asked.answer.send_whole(b"", 200, TEXT, None)
+    second = parse_responses(b"".join(asked.sink.writes))[1]
+    assert second.field("set-cookie") is None
+
+
+@pytest.mark.parametrize(
+    ("minor", "persists", "wants_close", "expected"),
+    [
+        (1, True, False, None),
+        (1, True, True, "close"),
+        (1, False, False, "close"),
+        (0, True, False, "keep-alive"),
+        (0, True, True, "close"),
+        (0, False, False, "close"),
+    ],
+)
+async def test_connection_field(
+    minor: int, persists: bool, wants_close: bool, expected: str | None
+) -> None:
+    asked = Asked(minor=minor, persists=persists)
+    fields = {"Connection": "close"} if wants_close else None
+    asked.answer.send_whole(b"a", 200, TEXT, fields)
+    assert asked.response.field("connection") == expected
+    assert asked.answer.may_persist() is (expected != "close")
+
+
+async def test_while_draining_each_answer_is_the_last() -> None:
+    asked = Asked()
+    asked.context.start_draining(1)
+    asked.answer.send_whole(b"a", 200, TEXT, None)
+    assert asked.response.field("connection") == "close"
+    assert not asked.answer.may_persist()
+
+
+async def test_a_connection_can_be_given_up_before_and_after_the_head() -> None:
+    before = Asked()
+    before.answer.give_up_connection()
+    before.answer.send_whole(b"a", 200, TEXT, None)
+    assert before.response.field("connection") == "close"
+    after = Asked()
+    after.answer.begin(None, 200)
+    after.answer.send(b"a", is_last=False)
+    after.answer.give_up_connection()
+    after.answer.send(b"", is_last=True)
+    assert not after.answer.may_persist()
+
+
+async def test_date_and_server_of_the_caller_win() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", 200, TEXT, {"Date": "then", "Server": "me"})
+    assert asked.response.field("date") == "then"
+    assert asked.response.field("server") == "me"
+
+
+async def test_server_of_the_caller_leaves_the_date_ours() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", 200, TEXT, {"Server": "me"})
+    assert asked.response.field("server") == "me"
+    assert (asked.response.field("date") or "").endswith(" GMT")
+
+
+async def test_date_of_the_caller_leaves_the_server_ours() -> None:
+    asked = Asked()
+    asked.answer.send_whole(b"", 200, TEXT, {"Date": "then"})
+    assert asked.response.field("date") == "then"
+
+
+async def test_a_head_is_flushed_once_and_only_while_it_is_the_answer() -> None:
+    asked = Asked()
+    message = asked.answer.begin(None, 200)
+    asked.answer.flush_head(message)
+    asked.answer.flush_head(message)
+    assert len(asked.sink.writes) == 1
+    asked.answer.send(b"", is_last=True)
+    asked.answer.ask("GET", 1, is_persistent=True)
+    old = asked.answer.begin(None, 200)
+    asked.answer.ask("GET", 1, is_persistent=True)
+    asked.answer.flush_head(old)
+    assert len(asked.sink.writes) == 2

@@ -1,0 +1,58 @@
+"""What the connections of a loop share."""
+
+import asyncio
+import time
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from blazeio.errors import LocalProtocolError
+from blazeio.limits import Limits
+from blazeio.protocol.context import SERVER_NAME, ServerContext
+from tests.protocol.serving import hello
+
+
+def new_context(**limits: float) -> ServerContext:
+    return ServerContext(hello, Limits(**limits), asyncio.get_running_loop())  # type: ignore[arg-type]
+
+
+async def test_the_start_of_a_head_has_status_date_and_server() -> None:
+    start = new_context().head_start(404)
+    status, date, server, end = start.split(b"\r\n")
+    assert status == b"HTTP/1.1 404 Not Found"
+    assert server == b"Server: " + SERVER_NAME
+    assert end == b""
+    seconds = parsedate_to_datetime(date.decode()[6:]).timestamp()
+    assert abs(seconds - time.time()) < 5
+
+
+async def test_it_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000_000.2
+    monkeypatch.setattr(time, "time", lambda: now)
+    context = new_context()
+    first = context.head_start(200)
+    assert b"\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in first
+    now += 0.5
+    assert context.head_start(200) is first
+    now += 0.5
+    assert b"01:46:41" in context.head_start(200)
+
+
+async def test_only_final_responses_have_one() -> None:
+    with pytest.raises(LocalProtocolError, match="status 101: expected 200 to 599"):
+        new_context().head_start(101)
+
+
+async def test_draining_shortens_the_idle_time_and_never_lengthens_it() -> None:
+    context = new_context(keep_alive_timeout_s=5)
+    assert (context.is_draining, context.idle_timeout_s) == (False, 5)
+    context.start_draining(2)
+    assert (context.is_draining, context.idle_timeout_s) == (True, 2)
+    context.start_draining(30)
+    assert context.idle_timeout_s == 2
+
+
+async def test_closing_twice_does_no_harm() -> None:
+    context = new_context()
+    context.close()
+    context.close()

@@ -1,0 +1,96 @@
+"""Pausing and resuming, on a fake transport over a real socket."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from blazeio.protocol.hangup import HangupWatcher
+from blazeio.protocol.intake import Intake
+from tests.support.clock import wait_until
+from tests.support.transport import FakeTransport
+
+
+class Side:
+    """An intake, its transport, the peer's end and what it was told."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.transport = FakeTransport(asyncio.Protocol(), extra={"socket": self.ours})
+        self.watcher = HangupWatcher(asyncio.get_running_loop())
+        self.intake = Intake(self.transport, self.watcher)
+        self.told: list[bool] = []
+
+    def hung_up(self, *, is_reset: bool) -> None:
+        self.told.append(is_reset)
+
+    def close(self) -> None:
+        self.watcher.close()
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+async def side() -> AsyncIterator[Side]:
+    side = Side()
+    yield side
+    side.close()
+
+
+async def test_pausing_stops_reading_and_watches_for_the_end(side: Side) -> None:
+    side.intake.pause(side)
+    assert not side.intake.is_open
+    assert not side.transport.is_reading()
+    side.theirs.shutdown(socket.SHUT_WR)
+    await wait_until(lambda: side.told == [False])
+
+
+async def test_resuming_reads_and_watches_no_longer(side: Side) -> None:
+    side.intake.pause(side)
+    side.intake.resume()
+    assert side.intake.is_open
+    assert side.transport.is_reading()
+    side.theirs.shutdown(socket.SHUT_WR)
+    for _ in range(5):
+        await asyncio.sleep(0.001)
+    assert not side.told
+
+
+async def test_both_may_be_repeated(side: Side) -> None:
+    side.intake.resume()
+    side.intake.pause(side)
+    side.intake.pause(side)
+    side.intake.resume()
+    side.intake.resume()
+    assert side.transport.is_reading()
+
+
+async def test_a_closing_transport_is_neither_paused_nor_resumed(side: Side) -> None:
+    side.intake.pause(side)
+    side.transport.close()
+    side.intake.resume()
+    assert side.intake.is_open
+    side.intake.pause(side)
+    assert side.intake.is_open
+
+
+async def test_a_lost_connection_is_watched_no_longer(side: Side) -> None:
+    side.intake.pause(side)
+    side.ours.close()  # the transport no longer knows its descriptor
+    side.intake.close()
+    side.intake.close()
+    assert side.intake.is_open
+
+
+async def test_unread_octets_are_those_in_the_kernel(side: Side) -> None:
+    side.theirs.sendall(b"abc")
+    assert side.intake.unread_bytes() == 3
+
+
+async def test_unsent_octets_are_those_here_and_in_the_kernel(side: Side) -> None:
+    side.transport.is_stalled = True
+    side.transport.write(b"x" * 100)
+    assert side.intake.unsent_bytes() == 100
+    side.ours.sendall(b"y" * 50)
+    assert side.intake.unsent_bytes() > 100

@@ -1,0 +1,183 @@
+"""All deadlines of a connection behind one entry of the wheel."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from blazeio.limits import Limits
+from blazeio.protocol.deadlines import NEVER, DeadlineWheel
+from blazeio.protocol.flow import ContentStream
+from blazeio.protocol.hangup import HangupWatcher
+from blazeio.protocol.intake import Intake
+from blazeio.protocol.patience import Patience
+from tests.support.clock import wait_until
+from tests.support.transport import FakeTransport
+
+WINDOW_S = 10.0
+LIMITS = Limits(progress_window_s=WINDOW_S, progress_bytes_per_s=10)
+
+
+class Connection:
+    """The owner; time is what the test says it is."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.now = 1000.0
+        self.ours, self.theirs = socket.socketpair()
+        self.transport = FakeTransport(asyncio.Protocol(), extra={"socket": self.ours})
+        loop = asyncio.get_running_loop()
+        self.wheel = DeadlineWheel(loop)
+        self.wheel.now = lambda: self.now
+        self.intake = Intake(self.transport, HangupWatcher(loop))
+        self.patience = Patience(self, self.intake, limits, self.wheel)
+        self.acts: list[str] = []
+
+    def phase_is_over(self) -> None:
+        self.acts.append("phase")
+
+    def content_is_slow(self) -> None:
+        self.acts.append("content")
+
+    def reader_is_slow(self) -> None:
+        self.acts.append("reader")
+
+    def look_after(self, span_s: float) -> list[str]:
+        """What the wheel does at its next look, so much later."""
+        self.now += span_s
+        if self.patience.deadline_at <= self.now:
+            self.patience.deadline_at = NEVER
+            self.patience.deadline_passed(self.now)
+        acts, self.acts = self.acts, []
+        return acts
+
+    def close(self) -> None:
+        self.wheel.close()
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    connection = Connection(LIMITS)
+    yield connection
+    connection.close()
+
+
+class TestPhase:
+    async def test_it_ends_once(self, connection: Connection) -> None:
+        connection.patience.end_phase_in(5)
+        assert connection.look_after(4.9) == []
+        assert connection.look_after(0.1) == ["phase"]
+        assert connection.look_after(100) == []
+
+    async def test_the_last_word_counts(self, connection: Connection) -> None:
+        connection.patience.end_phase_in(5)
+        connection.patience.end_phase_in(8)
+        assert connection.look_after(6) == []
+        assert connection.look_after(2) == ["phase"]
+
+    async def test_within_never_makes_it_later(self, connection: Connection) -> None:
+        connection.patience.end_phase_in(5)
+        connection.patience.end_phase_within(50)
+        assert connection.look_after(5) == ["phase"]
+        connection.patience.end_phase_within(3)
+        assert connection.look_after(3) == ["phase"]
+
+    async def test_a_lifted_one_does_not_end(self, connection: Connection) -> None:
+        connection.patience.end_phase_in(5)
+        connection.patience.phase_ends_at = NEVER
+        assert connection.look_after(5) == []
+        assert connection.patience.deadline_at == NEVER
+
+    async def test_it_is_kept_beside_a_demand(self, connection: Connection) -> None:
+        connection.patience.demand_content(ContentStream(length=9))
+        connection.patience.end_phase_in(3)
+        assert connection.look_after(3) == ["phase"]
+        assert connection.look_after(WINDOW_S - 3) == ["content"]
+
+
+class TestContent:
+    async def test_that_keeps_coming_is_waited_for(
+        self, connection: Connection
+    ) -> None:
+        content = ContentStream(length=10_000)
+        connection.patience.demand_content(content)
+        for _ in range(5):
+            content.feed(b"x" * 100)
+            assert connection.look_after(WINDOW_S) == []
+
+    async def test_that_comes_too_slowly_is_told_once(
+        self, connection: Connection
+    ) -> None:
+        content = ContentStream(length=10_000)
+        connection.patience.demand_content(content)
+        content.feed(b"x" * 99)
+        assert connection.look_after(WINDOW_S) == ["content"]
+        assert connection.look_after(WINDOW_S) == []
+
+    async def test_demanded_again_goes_on_in_its_window(
+        self, connection: Connection
+    ) -> None:
+        content = ContentStream(length=10_000)
+        connection.patience.demand_content(content)
+        assert connection.look_after(WINDOW_S - 1) == []
+        connection.patience.demand_content(content)
+        assert connection.look_after(1) == ["content"]
+
+    async def test_excused_begins_anew(self, connection: Connection) -> None:
+        content = ContentStream(length=10_000)
+        connection.patience.demand_content(content)
+        connection.look_after(WINDOW_S - 1)
+        connection.patience.excuse_content()
+        assert connection.look_after(100) == []
+        connection.patience.demand_content(content)
+        assert connection.look_after(WINDOW_S - 1) == []
+        assert connection.look_after(1) == ["content"]
+
+
+class TestReader:
+    async def test_that_keeps_reading_is_waited_for(
+        self, connection: Connection
+    ) -> None:
+        connection.transport.is_stalled = True
+        connection.transport.write(b"x" * 5000)
+        connection.patience.demand_reading()
+        for _ in range(5):
+            connection.transport.drain(100)
+            assert connection.look_after(WINDOW_S) == []
+
+    async def test_that_reads_too_slowly_is_told(self, connection: Connection) -> None:
+        connection.transport.is_stalled = True
+        connection.transport.write(b"x" * 5000)
+        connection.patience.demand_reading()
+        connection.patience.demand_reading()
+        connection.transport.drain(99)
+        assert connection.look_after(WINDOW_S) == ["reader"]
+
+    async def test_excused_is_waited_for(self, connection: Connection) -> None:
+        connection.transport.is_stalled = True
+        connection.transport.write(b"x" * 5000)
+        connection.patience.demand_reading()
+        connection.patience.excuse_reading()
+        assert connection.look_after(100) == []
+
+
+async def test_the_end_lifts_everything(connection: Connection) -> None:
+    connection.patience.demand_content(ContentStream(length=9))
+    connection.patience.demand_reading()
+    connection.patience.end_phase_in(1)
+    connection.patience.end()
+    assert connection.look_after(100) == []
+    assert connection.patience.deadline_at == NEVER
+
+
+async def test_the_wheel_looks_at_the_earliest() -> None:
+    limits = Limits(progress_window_s=0.1, progress_bytes_per_s=10)
+    connection = Connection(limits)
+    connection.wheel.now = asyncio.get_running_loop().time
+    connection.patience.end_phase_in(3600)
+    connection.patience.demand_content(ContentStream(length=9))
+    await wait_until(lambda: connection.acts == ["content"])
+    connection.patience.end()
+    connection.close()

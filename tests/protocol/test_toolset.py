@@ -1,0 +1,97 @@
+"""Compression, cookies and addresses."""
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import brotlicffi
+import pytest
+
+from blazeio.errors import LocalProtocolError
+from blazeio.protocol.payload import OFF_LOOP_BYTES
+from tests.protocol.serving import GET, Connect, R, Serve
+
+CODINGS: list[tuple[str, Any]] = [
+    ("br", brotlicffi.decompress),
+    ("gzip", gzip.decompress),
+]
+
+
+@pytest.mark.parametrize(("coding", "decompress"), CODINGS)
+@pytest.mark.parametrize("size", [0, 100, OFF_LOOP_BYTES, OFF_LOOP_BYTES + 1])
+async def test_compressed_content_is_what_it_was(
+    connect: Connect, coding: str, decompress: Any, size: int
+) -> None:
+    content = os.urandom(size // 2) * 2
+
+    async def handler(r: R) -> None:
+        coded = await getattr(r, coding)(content)
+        r.reply(coded, headers={"Content-Encoding": coding})
+
+    response = await connect(handler).ask(GET)
+    assert decompress(response.body) == content
+
+
+async def test_a_cookie_is_set_by_the_answer(connect: Connect) -> None:
+    async def handler(r: R) -> None:
+        r.set_cookie("user", "me", max_age=60, secure=True)
+        r.set_cookie("theme", "dark", path="/a")
+        r.reply(b"")
+
+    response = await connect(handler).ask(GET)
+    assert response.field_all("set-cookie") == [
+        "user=me; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax",
+        "theme=dark; Path=/a; HttpOnly; SameSite=Lax",
+    ]
+
+
+async def test_a_cookie_is_set_by_a_streamed_answer(connect: Connect) -> None:
+    async def handler(r: R) -> None:
+        r.set_cookie("a", "1", path=None, http_only=False, same_site=None)
+        await r.write(b"x")
+
+    assert (await connect(handler).ask(GET)).field("set-cookie") == "a=1"
+
+
+async def test_a_cookie_after_the_head_is_refused(connect: Connect) -> None:
+    async def handler(r: R) -> None:
+        await r.prepare()
+        with pytest.raises(LocalProtocolError, match="already been prepared"):
+            r.set_cookie("a", "1")
+
+    assert (await connect(handler).ask(GET)).field("set-cookie") is None
+
+
+async def test_a_malformed_cookie_is_refused(connect: Connect) -> None:
+    async def handler(r: R) -> None:
+        with pytest.raises(LocalProtocolError, match="cookie"):
+            r.set_cookie("a", "b; c")
+        r.reply(b"")
+
+    assert (await connect(handler).ask(GET)).field("set-cookie") is None
+
+
+async def test_the_address_of_the_peer(serve: Serve) -> None:
+    async def handler(r: R) -> None:
+        r.reply(f"{r.ip_host} {r.ip_port}".encode())
+
+    peer = await serve(handler).connect()
+    await peer.send(GET)
+    assert (await peer.read_response()).text == f"127.0.0.1 {peer.local_port}"
+
+
+async def test_the_address_of_an_ipv6_peer(connect: Connect) -> None:
+    async def handler(r: R) -> None:
+        r.reply(f"{r.ip_host} {r.ip_port}".encode())
+
+    wire = connect(handler, peername=("::1", 4711, 0, 0))
+    assert (await wire.ask(GET)).text == "::1 4711"
+
+
+async def test_a_unix_peer_has_no_address(serve: Serve, tmp_path: Path) -> None:
+    async def handler(r: R) -> None:
+        r.reply(f"{r.ip_host!r} {r.ip_port}".encode())
+
+    served = serve(handler, path=str(tmp_path / "s"))
+    assert (await served.exchange(GET)).text == "'' 0"
