@@ -24,9 +24,6 @@ RECEIVE_BUFFER_BYTES = 256 * 1024
 CIPHERTEXT_BUFFER_BYTES = 64 * 1024
 """Likewise, for what is still enciphered."""
 
-CIPHERTEXT_BUFFER_BYTES = 64 * 1024
-"""Likewise, for what is still enciphered."""
-
 SERVER_NAME = b"blazeio"
 
 Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
@@ -104,9 +101,7 @@ class ServerContext:
         self.wheel = DeadlineWheel(loop)
         self.hangups = HangupWatcher(loop)
         self.ciphertext_view = memoryview(bytearray(CIPHERTEXT_BUFFER_BYTES))
-        self.ciphertext_view = memoryview(bytearray(CIPHERTEXT_BUFFER_BYTES))
         self.connections: set[BlazeioServerProtocol] = set()
-        self.handshakes: set[TlsTransport] = set()
         self.handshakes: set[TlsTransport] = set()
         self.detached: set[BlazeioServerProtocol] = set()
         self.base = contextvars.copy_context()
