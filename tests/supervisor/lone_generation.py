@@ -53,7 +53,7 @@ async def block(r, route="/block"):
 
 @web.on_stop
 async def stop():
-    print("stopped", flush=True)
+    open("stopped", "w").close()
 
 if __name__ == "__main__":
     web.runner()
