@@ -344,7 +344,10 @@ class BlazeioServerProtocol(
             self.patience.excuse_content()
         elif content.error is not None:
             self._content_is_lost()
-        elif content.queued_bytes > self.context.limits.receive_bytes:
+        elif (
+            self._task is not None  # else it is dropped below
+            and content.queued_bytes > self.context.limits.receive_bytes
+        ):
             self.patience.excuse_content()  # it is the handler that is slow
             self.intake.pause(self)
         if self._task is None:
