@@ -3,6 +3,7 @@
 May import: every room of blazeio.
 """
 
+import asyncio
 import difflib
 import inspect
 import logging
@@ -22,7 +23,9 @@ from blazeio.app.routes import HandlerT, MethodRoutes, Methods, RouteTable
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
+from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.server import Server
 
 log = logging.getLogger("blazeio.app")
 
@@ -63,6 +66,7 @@ class App:
         self._stop_hooks: list[Hook] = []
         self._is_started = False
         self._dispatch: Dispatch | None = None
+        self._raw_handler: Handler | None = None
         self._service: Service | None = None
 
     def __repr__(self) -> str:
@@ -131,6 +135,20 @@ class App:
             raise ConfigurationError(message)
         setattr(self._middlewares, place, function)
 
+    def main_handler(self, handler: HandlerT) -> HandlerT:
+        """Have a coroutine function take each connection, before any HTTP.
+
+        It is called once per connection; reads octets with ``r.request()``,
+        writes them with ``await r.writer(octets)``; the connection is closed
+        when it returns. There are no routes then.
+
+        Raises:
+            ConfigurationError: It is no ``async def`` that takes ``r``.
+        """
+        check_handler(handler)
+        self._raw_handler = handler
+        return handler
+
     async def append_class_routes(self, instance: object) -> None:
         """Add the endpoints and middlewares among an instance's methods.
 
@@ -193,6 +211,10 @@ class App:
             self._dispatch = compose_dispatch(self.routes, self._middlewares)
         return self._dispatch
 
+    def make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
+        """A server of this app, for whoever has sockets to accept from."""
+        return Server(self.dispatch, self.limits, loop, self._raw_handler)
+
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
         """Serve one request: middlewares, its route, and what errors become."""
         await self.dispatch(r)
@@ -229,10 +251,10 @@ class App:
         """
         if self._service is not None:
             raise ConfigurationError(f"{self!r} is already served")
-        service = self._service = Service(self.host, self.port, self.limits)
+        service = self._service = Service(self.host, self.port)
         try:
             await self.init()
-            await service.serve(self.dispatch)
+            await service.serve(self.make_server)
         finally:
             await self.stop_hooks()
             self._service = None

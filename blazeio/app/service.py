@@ -13,9 +13,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from blazeio.app.dispatch import Dispatch
 from blazeio.errors import ConfigurationError
-from blazeio.limits import Limits
+from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
 from blazeio.server.loop import get_loop
 from blazeio.server.server import Server
@@ -36,14 +35,10 @@ class Service:
     Args:
         host: An address or a name.
         port: 0 takes one that is free.
-        limits: The bounds of every connection.
         grace_s: What is in flight when asked to stop is cut after this.
     """
 
-    def __init__(
-        self, host: str, port: int, limits: Limits, *, grace_s: float = GRACE_S
-    ) -> None:
-        self._limits = limits
+    def __init__(self, host: str, port: int, *, grace_s: float = GRACE_S) -> None:
         self._grace_s = grace_s
         self._stop = asyncio.Event()
         self._over = asyncio.Event()
@@ -56,13 +51,16 @@ class Service:
         is_v6 = self._listener.family == socket.AF_INET6
         return f"[{host}]:{port}" if is_v6 else f"{host}:{port}"
 
-    async def serve(self, dispatch: Dispatch) -> None:
+    async def serve(
+        self, make_server: Callable[[asyncio.AbstractEventLoop], Server]
+    ) -> None:
         """Accept and serve; after ``ask_to_stop`` answer what is in flight.
 
         Cancelled, it cuts every connection and returns at once.
         """
         loop = asyncio.get_running_loop()
-        server = Server(dispatch, self._limits, loop)
+        raise_descriptor_limit()
+        server = make_server(loop)
         try:
             server.accept_from(self._listener)
             sys.stderr.write(

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from blazeio.app.app import App
+from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import Acceptor
-from blazeio.server.server import Server
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import LoopChannel
 from blazeio_supervisor.process.loading import describe_failure
@@ -96,7 +96,8 @@ class Serving:
         """
         self._loop = loop
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
-        self._server = Server(self._app.dispatch, self._app.limits, loop)
+        raise_descriptor_limit()
+        self._server = self._app.make_server(loop)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
         )

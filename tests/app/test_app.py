@@ -359,3 +359,22 @@ async def test_a_cancelled_run_cuts_its_connections_and_stops(
         with pytest.raises(asyncio.CancelledError):
             await task
     assert ran[-2:] == ["stop 2", "stop 1"]
+
+
+async def test_the_main_handler_takes_connections_before_http(web: App) -> None:
+    @web.main_handler
+    async def shout(r: R) -> None:
+        async for octets in r.request():
+            await r.writer(octets.upper())
+        await r.writer(b"bye")
+
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(b"hello")
+        assert await peer.read_some() == b"HELLO"
+        peer.half_close()
+        assert await peer.read_until_end() == b"bye"
+
+
+def test_a_main_handler_that_is_no_coroutine_function_is_refused(web: App) -> None:
+    with pytest.raises(ConfigurationError, match="async def"):
+        web.main_handler(lambda r: None)

@@ -10,7 +10,6 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.service import Service
 from blazeio.errors import ConfigurationError
-from blazeio.limits import Limits
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
 from tests.support.live import LiveServers, run_to_exit
@@ -145,8 +144,8 @@ async def test_what_takes_longer_than_the_grace_period_is_cut(
         begun.append(r)
         await asyncio.Event().wait()
 
-    service = Service("127.0.0.1", 0, Limits(), grace_s=0.05)
-    task = asyncio.ensure_future(service.serve(web.dispatch))
+    service = Service("127.0.0.1", 0, grace_s=0.05)
+    task = asyncio.ensure_future(service.serve(web.make_server))
     host, _, port = service.address.partition(":")
     async with await RawPeer.connect(host, int(port)) as peer:
         await peer.send(serialize_request("GET", "/slow"))
@@ -165,12 +164,12 @@ async def test_a_connection_that_waits_to_be_accepted_is_still_answered() -> Non
     async def _x(r: BlazeioServerProtocol) -> None:
         await Deliver.text(r, "hi")
 
-    service = Service("127.0.0.1", 0, Limits())
+    service = Service("127.0.0.1", 0)
     host, _, port = service.address.partition(":")
     async with await RawPeer.connect(host, int(port)) as peer:
         await peer.send(serialize_request("GET", "/x"))
         service.ask_to_stop()
-        task = asyncio.ensure_future(service.serve(web.dispatch))
+        task = asyncio.ensure_future(service.serve(web.make_server))
         answer = await peer.read_response()
         assert (answer.text, answer.field("connection")) == ("hi", "close")
     await within(task)
@@ -179,14 +178,14 @@ async def test_a_connection_that_waits_to_be_accepted_is_still_answered() -> Non
 
 
 async def test_an_ipv6_address_is_written_in_brackets() -> None:
-    service = Service("::1", 0, Limits())
+    service = Service("::1", 0)
     assert service.address.startswith("[::1]:")
     service.close()
 
 
 async def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="cannot bind"):
-        Service("256.256.256.256", 0, Limits())
+        Service("256.256.256.256", 0)
 
 
 @pytest.mark.slow

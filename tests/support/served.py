@@ -66,7 +66,7 @@ def serialize_request(
 async def served(app: App) -> AsyncIterator[Site]:
     """Serve an app until the block ends; its hooks run."""
     await app.init()
-    server = Server(app.dispatch, app.limits, asyncio.get_running_loop())
+    server = app.make_server(asyncio.get_running_loop())
     with bind("127.0.0.1", 0) as listener:
         server.accept_from(listener)
         try:
