@@ -4,6 +4,7 @@ import asyncio
 
 from blazeio.protocol import kernel
 from blazeio.protocol.hangup import HangupWatcher, Watched
+from blazeio.protocol.tls import TlsTransport
 
 
 class Intake:
@@ -43,8 +44,10 @@ class Intake:
             self._watcher.forget(self._fd)
 
     def unread_bytes(self) -> int:
-        """Octets that wait in the kernel to be read."""
-        return kernel.unread_bytes(self._fileno())
+        """Octets that wait to be read; over TLS enciphered, so never fewer."""
+        transport = self._transport
+        held = transport.held_bytes if isinstance(transport, TlsTransport) else 0
+        return held + kernel.unread_bytes(self._fileno())
 
     def unsent_bytes(self) -> int:
         """Octets that wait here and in the kernel for the peer to read."""

@@ -53,6 +53,9 @@ SLICE_BYTES = 16 * 1024
 passes through them is cut, or one large message would cost its connection as
 much memory for ever. It is also the largest record (RFC 8446 section 5.1)."""
 
+RECORD_BYTES = SLICE_BYTES + 256
+"""The largest enciphered record (RFC 8446 section 5.2)."""
+
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """OpenSSL's names for a client that speaks HTTP without TLS."""
 
@@ -119,6 +122,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_facts",
         "_has_peer_ended",
         "_incoming",
+        "_is_mid_record",
         "_is_paused",
         "_is_writing_paused",
         "_late_bytes",
@@ -153,6 +157,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._facts: TlsFacts | None = None
         self._late_bytes = 0
         self._has_peer_ended = False
+        self._is_mid_record = False
         self._is_paused = False
         self._is_writing_paused = False
         self.deadline_at = NEVER
@@ -178,8 +183,12 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     @property
     def held_bytes(self) -> int:
-        """Octets that have arrived and were not handed on, enciphered or not."""
-        return self._incoming.pending + self._tls.pending()
+        """Octets that have arrived and were not handed on: at the most these.
+
+        OpenSSL does not tell how much it has of a record that is not whole.
+        """
+        held = self._incoming.pending + self._tls.pending()
+        return held + RECORD_BYTES if self._is_mid_record else held
 
     # As the protocol of the socket's transport
 
@@ -289,6 +298,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         tls, app, incoming = self._tls, self._app, self._incoming
         if app is None:
             return
+        self._is_mid_record = False
         try:
             while self._phase == OPEN and not self._is_paused:
                 # Asked first: the exception that says "no more" costs 1 us.
@@ -301,7 +311,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                     break
                 app.buffer_updated(nbytes)
         except ssl.SSLWantReadError:
-            pass  # the rest of a record is still to come
+            self._is_mid_record = True  # the rest of it is still to come
         except ssl.SSLError as error:
             self._log_failure(error.reason or str(error))
             self._fail()
@@ -343,6 +353,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _end(self, phase: int) -> None:
         """End our side; wait for the end of theirs, but not for ever."""
         self._phase = phase
+        if self._raw.is_closing():
+            return  # cut by then
         if self._has_peer_ended:
             self._raw.close()
             if not self._raw.get_write_buffer_size():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
 from blazeio.protocol.payload import OFF_LOOP_BYTES
+from blazeio.protocol.tls import TlsFacts, TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
 from blazeio.wire.proxy_protocol import Endpoint
 
@@ -78,6 +79,17 @@ class ExtraToolset:
         if self.origin is None:
             return find_scheme(self.transport)
         return self.origin.find_client(self.headers).scheme
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client asked over TLS: us, or a trusted proxy."""
+        return self.scheme == "https"
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What was agreed on this connection; None where it has no TLS."""
+        transport = self.transport
+        return transport.facts if isinstance(transport, TlsTransport) else None
 
     @property
     def authority(self) -> str:
