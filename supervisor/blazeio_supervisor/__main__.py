@@ -92,6 +92,13 @@ Exit codes:
     "is replaced.  [default: 30]",
 )
 @click.option(
+    "--canary-hold",
+    default=2.0,
+    metavar="S",
+    help="At a reload the first new worker must serve this long before an old one is "
+    "touched; if it dies, nothing has happened.  [default: 2]",
+)
+@click.option(
     "--drain-idle",
     default=2.0,
     metavar="S",
@@ -137,6 +144,7 @@ def read_settings(app: str | None, options: dict[str, Any]) -> Settings:
         ),
         boot_timeout_s=read_span("--boot-timeout", options["boot_timeout"], 0.1),
         timeout_s=read_span("--timeout", options["timeout"], 1.0),
+        canary_hold_s=read_span("--canary-hold", options["canary_hold"], 0.0),
         drain_idle_s=read_span("--drain-idle", options["drain_idle"], 0.0),
         log_level=read_log_level(options["log_level"]),
     )

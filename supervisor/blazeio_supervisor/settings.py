@@ -41,6 +41,9 @@ class Settings:
         graceful_timeout_s: A draining worker has this long.
         boot_timeout_s: A starting worker has this long to get ready.
         timeout_s: A worker whose loop is blocked for this long is killed.
+        canary_hold_s: At a reload the first new worker serves this long before
+            an old one is touched, and the last one before the old code is
+            given up.
         drain_idle_s: While draining, an idle connection is kept this long.
         log_level: The least level that is printed.
     """
@@ -54,6 +57,7 @@ class Settings:
     graceful_timeout_s: float = 30.0
     boot_timeout_s: float = 60.0
     timeout_s: float = 30.0
+    canary_hold_s: float = 2.0
     drain_idle_s: float = 2.0
     log_level: str = "INFO"
 
@@ -63,6 +67,8 @@ class Settings:
             boot_timeout_s=self.boot_timeout_s,
             grace_s=self.graceful_timeout_s,
             timeout_s=self.timeout_s,
+            canary_hold_s=self.canary_hold_s,
+            hold_s=self.canary_hold_s,
             worker_limit=WORKER_LIMIT,
             is_shared_listener=bool(self.binds)
             and all(isinstance(bind, UnixAddress) for bind in self.binds),

@@ -1,0 +1,140 @@
+"""A small app and its supervisor, as real processes."""
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.support.clock import block_until
+from tests.support.live import LiveServer, LiveServers
+from tests.support.response import Response, parse_responses
+
+APP = """
+import asyncio, os, time
+import blazeio as io
+
+web = io.App("127.0.0.1", 0)
+
+@web.add_route
+async def pid(r, route="/"):
+    await io.Deliver.text(r, str(os.getpid()))
+
+@web.add_route
+async def echo(r, route="/echo"):
+    await io.Deliver.text(r, str(len(await r.read())))
+
+@web.add_route
+async def slow(r, route="/slow"):
+    await asyncio.sleep(0.4)
+    await io.Deliver.text(r, "late")
+
+@web.add_route
+async def block(r, route="/block"):
+    time.sleep(1.0)
+    await io.Deliver.text(r, "late")
+
+@web.add_route
+async def fail(r, route="/fail"):
+    raise RuntimeError("a fault of the app")
+
+def make():
+    return web
+
+if __name__ == "__main__":
+    web.runner()
+"""
+TITLE = re.compile(r"blazeio: worker (?P<slot>\d+) gen (?P<generation>\d+) \[.*\]")
+
+
+def serialize_get(path: str = "/", *fields: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: a", *fields, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+class Service:
+    """One supervised app.
+
+    Attributes:
+        server: The master.
+        folder: Where the app lies, ``app.py``.
+    """
+
+    def __init__(self, server: LiveServer, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+
+    def get(self, path: str = "/", *fields: str) -> Response:
+        """One request on a connection of its own."""
+        octets = self.server.exchange(serialize_get(path, "Connection: close", *fields))
+        (response,) = parse_responses(octets)
+        return response
+
+    def workers(self) -> dict[int, tuple[int, int]]:
+        """Generation and pid of the youngest worker of each slot."""
+        found: dict[int, tuple[int, int]] = {}
+        for process in self.server.children("blazeio: worker"):
+            title = TITLE.match(read_title(process))
+            if title is not None:
+                generation = int(title["generation"])
+                slot = int(title["slot"])
+                found[slot] = max(found.get(slot, (0, 0)), (generation, process.pid))
+        return found
+
+    def pids(self) -> list[int]:
+        return sorted(pid for _, pid in self.workers().values())
+
+    def wait_for(
+        self,
+        are_wanted: Callable[[dict[int, tuple[int, int]]], bool],
+        what: str,
+        timeout_s: float = 10.0,
+    ) -> None:
+        try:
+            block_until(lambda: are_wanted(self.workers()), timeout_s, what)
+        except AssertionError as error:
+            seen = [read_title(each) for each in self.server.children()]
+            raise AssertionError(f"{error}: {seen}\n{self.server.log}") from None
+
+    def wait_count(self, count: int) -> None:
+        """Wait until there are so many slots with a worker, and no other worker."""
+
+        def are_so_many(workers: dict[int, tuple[int, int]]) -> bool:
+            living = self.server.children("blazeio: worker")
+            return len(workers) == count == len(living)
+
+        self.wait_for(are_so_many, f"{count} workers")
+
+    def reload(self, generation: int) -> None:
+        """HUP, and wait until this generation is in every slot."""
+        self.server.signal(signal.SIGHUP)
+        self.server.wait_for_log(
+            rf"event=reloaded generation {generation} ", timeout_s=20
+        )
+
+
+def read_title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).strip()  # of the rest of the old line
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def start_service(
+    live_server: LiveServers,
+    folder: Path,
+    *options: str,
+    app: str = "app:web",
+    code: str = APP,
+    workers: int = 2,
+) -> Service:
+    """Start it, and wait until every worker is there."""
+    (folder / "app.py").write_text(code)
+    command = ["blazeio-supervisor", app, "--workers", str(workers)]
+    shorter = ["--canary-hold", "0", "--drain-idle", "0.2"]
+    server = live_server.start([*command, *shorter, *options], cwd=folder)
+    service = Service(server, folder)
+    service.wait_count(workers)
+    server.wait_for_log("event=ready ")
+    return service

@@ -1,0 +1,155 @@
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.process.service import APP, Service, read_title, start_service
+from tests.process.strict_clients import StrictClients
+from tests.support.clock import block_until
+from tests.support.live import LiveServers
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def service(live_server: LiveServers, tmp_path: Path) -> Service:
+    return start_service(live_server, tmp_path)
+
+
+def test_hup_replaces_every_worker_by_new_code(service: Service) -> None:
+    before = service.pids()
+    code = APP.replace("str(os.getpid())", "'new code'")
+    (service.folder / "app.py").write_text(code)
+    service.reload(2)
+    assert service.get().body == b"new code"
+    service.wait_count(2)
+    assert not set(before) & set(service.pids())
+    block_until(lambda: len(service.server.children("blazeio: forkserver")) == 1)
+
+
+def test_a_reload_follows_a_moved_link(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        code = APP.replace("str(os.getpid())", f"'{name}'")
+        (tmp_path / name / "app.py").write_text(code)
+    (tmp_path / "current").symlink_to("one")
+    command = ["blazeio-supervisor", "app:web", "--workers", "1"]
+    folder = tmp_path / "current"
+    server = live_server.start(
+        [*command, "--canary-hold", "0"], cwd=folder, env={"PWD": str(folder)}
+    )
+    service = Service(server, folder)
+    assert service.get().body == b"one"
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").rename(tmp_path / "current")
+    service.reload(2)
+    assert service.get().body == b"two"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("1 / 0\n", "ZeroDivisionError"),
+        (
+            APP + "\n@web.on_start\ndef start():\n    raise OSError('no database')\n",
+            "OSError: no database",
+        ),
+        (
+            APP + "\n@web.on_start\nasync def start():\n    await asyncio.sleep(60)\n",
+            "not ready within",
+        ),
+        (APP + "\n@web.on_start\nasync def start():\n    os._exit(9)\n", "exit code 9"),
+    ],
+    ids=["import", "on_start", "never ready", "dies"],
+)
+def test_broken_code_leaves_the_old_workers_as_they_are(
+    live_server: LiveServers, tmp_path: Path, code: str, reason: str
+) -> None:
+    service = start_service(live_server, tmp_path, "--boot-timeout", "1")
+    before = service.workers()
+    (service.folder / "app.py").write_text(code)
+    service.server.signal(signal.SIGHUP)
+    service.server.wait_for_log(rf"event=reload_failed .*{reason}")
+    service.wait_count(2)
+    assert service.workers() == before
+    assert int(service.get().body) in service.pids()
+    (service.folder / "app.py").write_text(APP)
+    service.reload(3)
+
+
+def test_code_that_dies_soon_after_it_was_ready_is_not_rolled_out(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, "--canary-hold", "1")
+    before = service.workers()
+    dies = "\n@web.on_start\ndef s():\n    io.loop.call_later(0.3, os._exit, 9)\n"
+    (service.folder / "app.py").write_text(APP + dies)
+    service.server.signal(signal.SIGHUP)
+    service.server.wait_for_log(r"event=reload_failed .*exit code 9")
+    service.wait_count(2)
+    assert service.workers() == before
+
+
+def test_five_reloads_under_load_lose_no_request(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, workers=4)
+    with StrictClients(service.server.host, service.server.port) as clients:
+        for generation in range(2, 7):
+            block_until(lambda: clients.answered["slow"] > 20 * (generation - 1), 20)  # noqa: B023
+            service.reload(generation)
+    assert not clients.failures
+    assert min(clients.answered[kind] for kind in ("post", "slow", "once")) > 90
+    assert len(clients.pids) > 20
+
+
+def test_hups_in_quick_succession_end_in_the_last_code(service: Service) -> None:
+    for number in range(5):
+        code = APP.replace("str(os.getpid())", f"'code {number}'")
+        (service.folder / "app.py").write_text(code)
+        service.server.signal(signal.SIGHUP)
+    block_until(lambda: {service.get().body for _ in range(8)} == {b"code 4"}, 20)
+    service.wait_count(2)
+
+
+def test_reloads_leak_neither_descriptors_nor_processes_nor_threads(
+    service: Service,
+) -> None:
+    service.reload(2)
+    service.wait_count(2)
+    block_until(lambda: len(service.server.children()) == 3)
+    master = psutil.Process(service.server.pid)
+    before = master.num_fds(), master.num_threads()
+    for generation in range(3, 8):
+        service.reload(generation)
+    service.wait_count(2)
+    block_until(lambda: len(service.server.children()) == 3)
+    assert (master.num_fds(), master.num_threads()) == before
+    (worker, *_) = service.server.children("blazeio: worker")
+    assert worker.num_fds() < 24, os.listdir(f"/proc/{worker.pid}/fd")
+
+
+def test_a_stop_during_a_reload_wins(service: Service) -> None:
+    code = APP + "\nimport time\ntime.sleep(30)\n"
+    (service.folder / "app.py").write_text(code)
+    service.server.signal(signal.SIGHUP)
+    block_until(
+        lambda: any(
+            "gen 2" in read_title(each)
+            for each in service.server.children("blazeio: forkserver")
+        )
+    )
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit(5) == 0
+    service.server.wait_group_gone()
+
+
+def test_a_script_is_reloaded_too(live_server: LiveServers, tmp_path: Path) -> None:
+    service = start_service(live_server, tmp_path, app="app.py")
+    (tmp_path / "app.py").write_text(APP.replace("str(os.getpid())", "'new'"))
+    service.reload(2)
+    assert service.get().body == b"new"

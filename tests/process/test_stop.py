@@ -1,0 +1,212 @@
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.service import APP, Service, serialize_get, start_service
+from tests.support.clock import block_until, scaled
+from tests.support.live import LiveServer, LiveServers, resolve
+from tests.support.peer import BlockingPeer
+
+pytestmark = pytest.mark.slow
+ENDLESS = APP.replace("asyncio.sleep(0.4)", "asyncio.sleep(60)")
+
+
+@pytest.fixture
+def service(live_server: LiveServers, tmp_path: Path) -> Service:
+    return start_service(live_server, tmp_path)
+
+
+def ask_slowly(
+    service: Service, stack: contextlib.ExitStack, count: int
+) -> list[BlockingPeer]:
+    """So many slow requests in flight."""
+    peers = [stack.enter_context(service.server.connect()) for _ in range(count)]
+    for peer in peers:
+        peer.send(serialize_get("/slow"))
+    block_until(lambda: count_accepted(service) >= count)
+    return peers
+
+
+def count_accepted(service: Service) -> int:
+    return sum(
+        each.status == "ESTABLISHED"
+        for worker in service.server.children("blazeio: worker")
+        for each in worker.net_connections("tcp")
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_what_is_in_flight_is_answered_then_it_ends_with_0(
+    service: Service, number: signal.Signals
+) -> None:
+    with contextlib.ExitStack() as stack:
+        peers = ask_slowly(service, stack, 20)
+        service.server.signal(number)
+        assert [peer.read_response().body for peer in peers] == [b"late"] * 20
+    assert service.server.wait_exit() == 0
+    assert not service.server.group()
+
+
+def test_term_to_the_whole_group_loses_nothing_either(service: Service) -> None:
+    with contextlib.ExitStack() as stack:
+        peers = ask_slowly(service, stack, 20)
+        os.killpg(service.server.pid, signal.SIGTERM)
+        assert [peer.read_response().body for peer in peers] == [b"late"] * 20
+    assert service.server.wait_exit() == 0
+    assert not service.server.group()
+
+
+def test_connections_in_the_queue_are_served_at_the_end(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, workers=1)
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(service.server.connect())
+        busy.send(serialize_get("/block"))
+        block_until(lambda: count_accepted(service) == 1)
+        queued = [stack.enter_context(service.server.connect()) for _ in range(10)]
+        for peer in queued:
+            peer.send(serialize_get())
+        service.server.signal(signal.SIGTERM)
+        assert {peer.read_response().status for peer in queued} == {200}
+    assert service.server.wait_exit() == 0
+
+
+def test_after_term_new_connections_are_refused_while_it_drains(
+    service: Service,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        (peer,) = ask_slowly(service, stack, 1)
+        service.server.signal(signal.SIGTERM)
+        block_until(lambda: is_refused(service.server), 1)
+        assert peer.read_response().body == b"late"
+    assert service.server.wait_exit() == 0
+
+
+def is_refused(server: LiveServer) -> bool:
+    try:
+        socket.create_connection((server.host, server.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_an_idle_service_ends_at_once(service: Service) -> None:
+    with service.server.connect() as kept:
+        kept.exchange(serialize_get())
+        began_at = time.monotonic()
+        service.server.signal(signal.SIGTERM)
+        assert service.server.wait_exit() == 0
+    assert time.monotonic() - began_at < scaled(1)
+
+
+def test_what_outlasts_the_grace_period_is_cut(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(
+        live_server, tmp_path, "--graceful-timeout", "0.5", code=ENDLESS
+    )
+    with contextlib.ExitStack() as stack:
+        ask_slowly(service, stack, 2)
+        service.server.signal(signal.SIGTERM)
+        assert service.server.wait_exit(3) == 0
+    service.server.wait_for_log("grace period is over")
+
+
+def test_int_ends_it_within_a_second_or_so(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, code=ENDLESS)
+    with contextlib.ExitStack() as stack:
+        ask_slowly(service, stack, 2)
+        service.server.signal(signal.SIGINT)
+        assert service.server.wait_exit(3) == 0
+    assert not service.server.group()
+
+
+def test_a_second_int_ends_it_at_once(live_server: LiveServers, tmp_path: Path) -> None:
+    code = APP.replace("time.sleep(1.0)", "time.sleep(60)")
+    service = start_service(live_server, tmp_path, code=code, workers=1)
+    with service.server.connect() as peer:
+        peer.send(serialize_get("/block"))
+        block_until(lambda: count_accepted(service) == 1)
+        service.server.signal(signal.SIGINT)
+        service.server.wait_for_log("event=stopping")
+        service.server.signal(signal.SIGINT)
+        assert service.server.wait_exit(1) == 0
+    assert not service.server.group()
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH], ids=lambda n: n.name
+)
+def test_a_signal_that_means_nothing_yet_ends_nothing(
+    service: Service, number: signal.Signals
+) -> None:
+    os.killpg(service.server.pid, number)
+    service.server.signal(signal.SIGTTIN)
+    service.wait_count(3)
+
+
+class Terminal:
+    """A master in the foreground of a terminal of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._own, theirs = os.openpty()
+        command = ["blazeio-supervisor", "app:web", "--workers", "2"]
+        self.process = subprocess.Popen(
+            [*resolve(["setsid", "--ctty"]), *resolve(command)],
+            cwd=folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        os.set_blocking(self._own, False)
+        self.said = ""
+
+    def type(self, octets: bytes) -> None:
+        os.write(self._own, octets)
+
+    def wait_for(self, is_there: Callable[[str], object]) -> None:
+        def is_said() -> bool:
+            with contextlib.suppress(BlockingIOError, OSError):
+                self.said += os.read(self._own, 65536).decode()
+            return bool(is_there(self.said))
+
+        block_until(is_said, 10, self.said)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._own)
+
+
+def test_a_key_in_the_terminal_stops_the_master_and_hits_no_worker(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    terminal = Terminal(tmp_path)
+    try:
+        terminal.wait_for(lambda said: "event=ready" in said)
+        port = int(terminal.said.partition("http://127.0.0.1:")[2].partition(":")[0])
+        with BlockingPeer("127.0.0.1", port) as peer:
+            peer.send(serialize_get("/slow"))
+            peer.send(b"")
+            with BlockingPeer("127.0.0.1", port) as other:
+                other.exchange(serialize_get())
+            terminal.type(b"\x03")
+            assert peer.read_response().body == b"late"
+        assert terminal.process.wait(scaled(5)) == 0
+        terminal.wait_for(lambda said: "event=stopping" in said)
+        assert "KeyboardInterrupt" not in terminal.said
+        assert "Traceback" not in terminal.said
+    finally:
+        terminal.close()
