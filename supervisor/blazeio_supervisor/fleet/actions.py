@@ -64,7 +64,10 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End a worker. Repeats of the same ending are never sent."""
+    """End a worker. Repeats of the same ending are never sent.
+
+    It may name a worker whose exit was told in the same turn: then it is void.
+    """
 
     worker: int
     ending: Ending

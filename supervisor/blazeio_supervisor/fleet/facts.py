@@ -67,8 +67,12 @@ class WorkerExited:
 class Beat:
     """What the scoreboard row of one worker says, read by the master.
 
+    In each turn that the planner asked for, every row is read and told, also
+    when nothing in it has changed: who is not told of is not judged.
+
     Attributes:
-        at: Monotonic seconds of the worker's last loop beat.
+        at: Monotonic seconds of the worker's last loop beat; 0 before the
+            first.
         lag_s: How late its loop ran, smoothed, seconds.
         in_flight: Requests being served.
         connections: Open connections.

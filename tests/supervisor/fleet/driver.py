@@ -96,7 +96,7 @@ class Driver:
 
     def get_ready(self, worker: int) -> list[Action]:
         actions = self.tell(WorkerReady(worker))
-        self.ready[worker] = Beat(worker, self.now)
+        self.ready[worker] = Beat(worker, 0.0)
         return actions
 
     def serve(self, worker: int) -> list[Action]:

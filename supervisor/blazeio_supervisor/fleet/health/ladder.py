@@ -1,6 +1,7 @@
 """The ladder for a blocked loop: avoid, cover, dump, end.
 
-It is judged in rounds (each reading of the scoreboard) and it is relative:
+It is judged in rounds (each reading of the scoreboard), only by rows read in
+that very turn: whoever was not looked at is not late. And it is relative:
 when more than half of two or more serving workers are late at once, it is the
 machine, and nobody new is avoided, covered for or ended. That excuse ends at
 ``machine_timeout_s``, or an app whose workers all block on the same thing
@@ -25,17 +26,20 @@ class Ladder:
         self._is_machine = False
 
     def run(self, turn: Turn) -> None:
-        """Judge, when a round is due and the master itself was not late."""
+        """Judge those who were read, unless the master itself was late."""
         serving = [w for w in turn.roster.workers.values() if w.is_serving]
         if not serving:
             return
-        has_beats = any(isinstance(fact, Beat) for fact in turn.facts)
-        if not turn.is_void and (has_beats or self._round_at <= turn.now):
+        read = {fact.worker for fact in turn.facts if isinstance(fact, Beat)}
+        if read or self._round_at <= turn.now:
             self._round_at = turn.now + turn.policy.beat_every_s
-            self._judge(turn, serving)
+        if not turn.is_void:
+            self._judge(turn, [handle for handle in serving if handle.worker in read])
         turn.wake(self._round_at)
 
     def _judge(self, turn: Turn, serving: list[WorkerHandle]) -> None:
+        if not serving:
+            return
         for handle in serving:
             silent_s = _silent_s(turn, handle)
             handle.pulse.is_late = silent_s >= turn.policy.steer_after_s

@@ -10,6 +10,8 @@ Only the first, or a master that is always late would never end anybody.
 May import: nothing.
 """
 
+RESOLUTION_S = 0.001  # a wait below it could round to none, and turn for ever
+
 
 class SteadyClock:
     """Steady time; equal to the clock until the first late turn.
@@ -42,5 +44,6 @@ class SteadyClock:
 
     def ask(self, at: float) -> float:
         """Remember when (steady) the next turn is due; return it in clock time."""
-        self._asked_at = self._real + max(0.0, at - self.time)
+        wait_s = max(at - self.time, RESOLUTION_S) if at > self.time else 0.0
+        self._asked_at = self._real + wait_s
         return self._asked_at

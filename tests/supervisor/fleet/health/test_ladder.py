@@ -8,7 +8,7 @@ from blazeio_supervisor.fleet.actions import (
     Spawn,
     Steer,
 )
-from blazeio_supervisor.fleet.facts import Tick, WorkerReady
+from blazeio_supervisor.fleet.facts import RecycleAsked, Tick
 from tests.supervisor.fleet.driver import Driver, events, one, only
 
 
@@ -106,7 +106,8 @@ def test_worker_that_never_beats_is_judged_from_its_readiness() -> None:
     spawn = one(Spawn, driver.exit(2, 1))
     driver.fork(spawn.worker)
     driver.wait(20)
-    driver.tell(WorkerReady(spawn.worker))
+    driver.silent.add(spawn.worker)
+    driver.get_ready(spawn.worker)
     assert End(spawn.worker, Ending.TERM) not in driver.wait(29.5)
     assert End(spawn.worker, Ending.TERM) in driver.wait(1)
 
@@ -178,13 +179,28 @@ def test_rounds_are_asked_for_while_somebody_serves() -> None:
     assert due - driver.now <= driver.policy.beat_every_s
 
 
-def test_rounds_take_place_without_any_beat_too() -> None:
+def test_who_was_not_read_is_not_judged() -> None:
     driver = block(Driver(slots=4).start(), 2)
-    driver.wait(0.1)
-    driver.planner.plan([], driver.now)
+    del driver.ready[2]
+    assert driver.wait(50) == []
+
+
+def test_nobody_is_judged_by_what_was_read_before_a_sleep() -> None:
+    driver = block(four(), 2)
+    driver.wait(29.9)
+    driver.sleep_through(60)
+    driver.planner.plan([RecycleAsked(-1)], driver.now + 0.01)
+    driver.silent.clear()
+    assert only(End, driver.wait(10)) == []
+
+
+def test_round_that_was_missed_is_asked_for_again() -> None:
+    driver = four()
     driver.ready.clear()
-    actions = driver.wait(1)
-    assert "machine_late" in events(actions)
+    driver.wait(0.2)
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert 0 < due - driver.now <= driver.policy.beat_every_s
 
 
 def test_nothing_to_judge_while_nobody_serves() -> None:

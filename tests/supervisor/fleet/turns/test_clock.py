@@ -57,6 +57,12 @@ def test_deadlines_are_asked_for_in_clock_time() -> None:
     assert round(clock.ask(clock.time + 2.0), 6) == 113.0
 
 
+def test_a_wait_too_short_for_the_clocks_digits_is_no_spin() -> None:
+    clock = clock_at(1e9)
+    clock.advance(1e9 + 64.0)
+    assert clock.ask(clock.time + 1e-7) > 1e9 + 64.0
+
+
 def test_a_deadline_in_the_past_is_due_now() -> None:
     clock = clock_at(50.0)
     assert clock.ask(30.0) == 50.0

@@ -1,0 +1,294 @@
+"""What must hold after every turn, whatever happened. One function each.
+
+The first line of each docstring is the promise. They read what the planner
+says of itself (its snapshots), what it ordered (the ledger) and what is true
+(the world), and raise ``InvariantError``.
+"""
+
+from blazeio_supervisor.fleet.actions import (
+    Adopt,
+    Ending,
+    Exit,
+    Release,
+    ReloadEnded,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.facts import WorkerForked
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.snapshot import Snapshot, WorkerView
+from blazeio_supervisor.fleet.worker_state import WANTED
+from tests.simulation.ledger import Step, require
+
+COVER_BOUND_S = 1.0
+ORDER = [Ending.DRAIN, Ending.TERM, Ending.KILL]
+TRIAL = {"canary", "checking", "probation"}
+
+
+def serving(view: Snapshot) -> set[int]:
+    """Owners that serve; a canary on trial is a guest."""
+    owners = [slot.owner for slot in view.slots if slot.owner is not None]
+    return {owner.worker for owner in owners if owner.state == "serving"}
+
+
+def wanted_count(view: Snapshot) -> int:
+    return sum(not slot.is_parked for slot in view.slots)
+
+
+def booting_or_serving(view: Snapshot) -> list[WorkerView]:
+    """Not those of parked slots, which only serve until others do."""
+    parked = {slot.index for slot in view.slots if slot.is_parked}
+    return [w for w in view.workers if w.state in WANTED and w.slot not in parked]
+
+
+def never_fewer_serving(step: Step, policy: Policy) -> None:
+    """No order takes the serving workers below what they were, or are wanted."""
+    if step.ledger.stop_at is not None:
+        return
+    before = serving(step.before) - step.ledger.exited
+    after = serving(step.after)
+    hung = {end.worker for end in step.ended if end.ending is Ending.TERM} & before
+    least = min(len(before), wanted_count(step.after))
+    lost = before - after - hung
+    require(
+        len(after) + len(hung) >= least,
+        f"{len(after)} serve of {least}; drained {sorted(lost)}",
+    )
+
+
+def at_most_two_generations(step: Step, policy: Policy) -> None:
+    """At most two generations boot or serve, bar what a lost forkserver left."""
+    generations = {w.generation for w in booting_or_serving(step.after)}
+    alive = generations - step.ledger.lost
+    require(len(alive) <= 2, f"generations {sorted(generations)} boot or serve")
+
+
+def at_most_two_forkservers(step: Step, policy: Policy) -> None:
+    """At most two forkservers exist at any time."""
+    found = step.after.forkservers
+    require(len(found) <= 2, f"forkservers {found}")
+
+
+def every_pid_is_accounted_for(step: Step, policy: Policy) -> None:
+    """The roster holds exactly the workers that were told to exist."""
+    told = set(step.ledger.pids)
+    known = {w.worker for w in step.after.workers}
+    if step.ledger.exit_code is None:
+        missing = told - known
+        require(not missing, f"forgot workers {sorted(missing)}")
+    pidless = {"spawning", "cancelled"}
+    extra = {w.worker for w in step.after.workers if w.state not in pidless} - told
+    require(not extra, f"believes in workers {sorted(extra)}")
+
+
+def surge_is_at_most_one(step: Step, policy: Policy) -> None:
+    """At most one worker more than wanted boots or serves."""
+    found = booting_or_serving(step.after)
+    wanted = wanted_count(step.after)
+    require(len(found) <= wanted + 1, f"{len(found)} boot or serve of {wanted}")
+
+
+def stop_ends(step: Step, policy: Policy) -> None:
+    """A stop ends within the grace period and what it takes to kill."""
+    ledger, world = step.ledger, step.world
+    if ledger.stop_at is None or ledger.exit_code is not None:
+        return
+    kill_s = policy.forkserver_stop_s + 2 * policy.term_s + 2.0
+    late_s = world.slept_s - ledger.slept_before_stop_s
+    bound_s = policy.grace_s + kill_s + late_s
+    took_s = world.now - ledger.stop_at
+    require(took_s <= bound_s, f"stops since {took_s:.1f} s: {step.after.workers}")
+
+
+def exit_comes_last(step: Step, policy: Policy) -> None:
+    """The master exits when every process told of is gone, and acts no more."""
+    if step.ordered(Exit):
+        require(not step.ledger.pids, f"left behind {step.ledger.pids}")
+        require(isinstance(step.actions[-1], Exit), "acts after Exit")
+        open_ = set(step.ledger.asked) - set(step.ledger.answers)
+        require(not open_, f"tickets {open_} were never answered")
+
+
+def tickets_are_answered_once(step: Step, policy: Policy) -> None:
+    """Each reload asked for is answered, once, within its bound."""
+    ledger = step.ledger
+    for action in step.ordered(ReloadEnded):
+        assert isinstance(action, ReloadEnded)
+        require(action.ticket in ledger.asked, f"nobody asked for {action.ticket}")
+        answers = ledger.answers[action.ticket]
+        require(len(answers) == 1, f"ticket {action.ticket} answered twice")
+    bound_s = 5 * policy.rollout_timeout_s + step.world.slept_s
+    for ticket, asked_at in ledger.asked.items():
+        if ticket not in ledger.answers and ledger.exit_code is None:
+            age_s = step.world.now - asked_at
+            require(age_s <= bound_s, f"ticket {ticket} waits since {age_s:.0f} s")
+
+
+def success_means_new_code_everywhere(step: Step, policy: Policy) -> None:
+    """A reload that succeeded left no old owner in any slot."""
+    ended = step.ordered(ReloadEnded)
+    if any(isinstance(action, ReloadEnded) and action.is_ok for action in ended):
+        owners = [slot.owner for slot in step.after.slots if not slot.is_parked]
+        old = [o for o in owners if o and o.generation != step.after.generation]
+        require(not old, f"old owners {old} after a good reload")
+
+
+def trial_touches_no_old_worker(step: Step, policy: Policy) -> None:
+    """While the canary is tried, no old worker drains but by scaling down."""
+    ends_so = step.after.phase.value in {*TRIAL, "idle", "importing"}
+    if step.before.phase.value not in TRIAL or not ends_so:
+        return
+    has_passed = step.after.generation == step.before.target
+    if has_passed or step.ledger.stop_at is not None:
+        return
+    view = {w.worker: w for w in step.before.workers if w.state == "serving"}
+    for end in step.ended:
+        worker = view.get(end.worker)
+        if worker is None or end.ending is not Ending.DRAIN:
+            continue
+        is_parked = step.after.slots[worker.slot].is_parked
+        is_new = worker.generation == step.before.target
+        require(is_parked or is_new, f"trial drained old {worker}")
+
+
+def endings_only_rise(step: Step, policy: Policy) -> None:
+    """No ending is ordered twice, and each is harder than the last."""
+    for action in step.ended:
+        _require_rising(step.ledger.endings[action.worker], action)
+    for stop in step.ordered(StopForkserver):
+        assert isinstance(stop, StopForkserver)
+        _require_rising(step.ledger.stops[stop.generation], stop)
+
+
+def _require_rising(endings: list[Ending], action: object) -> None:
+    ranks = [ORDER.index(ending) for ending in endings]
+    require(ranks == sorted(set(ranks)), f"{action} after {endings}")
+
+
+def orders_reach_somebody(step: Step, policy: Policy) -> None:
+    """Endings go to workers with a process, DRAIN to those that were ready."""
+    for end in step.ended:
+        known = step.ledger.pids.keys() | step.ledger.exited
+        require(end.worker in known, f"{end} to one without a pid")
+        worker = step.world.workers.get(end.worker)
+        if end.ending is Ending.DRAIN and worker is not None:
+            require(worker.is_ready, f"{end} to one that boots")
+
+
+def adoptions_are_paired(step: Step, policy: Policy) -> None:
+    """One adopter at most for a slot, alive; each Adopt ends by Release or exit."""
+    ledger = step.ledger
+    moves = step.ordered(Adopt, Release)
+    require(not (moves and policy.is_shared_listener), "adopts a shared listener")
+    for move in moves:
+        assert isinstance(move, Adopt | Release)
+        require(move.by in ledger.pids, f"{move} to one that is gone")
+    for slot in step.after.slots:
+        adopter = ledger.adopters.get(slot.index)
+        if adopter is not None and adopter not in ledger.pids:
+            adopter = None  # its exit released
+        shown = slot.adopted_by if slot.adopted_by in ledger.pids else None
+        require(adopter == shown, f"slot {slot.index}: {adopter} is not {shown}")
+
+
+def adopters_are_fit(step: Step, policy: Policy) -> None:
+    """Who is told to adopt serves, is not blocked by its beats, and is another."""
+    view = {w.worker: w for w in step.after.workers}
+    for move in step.ordered(Adopt):
+        assert isinstance(move, Adopt)
+        require(view[move.by].state == "serving", f"{move} to {view[move.by]}")
+        worker = step.world.workers.get(move.by)
+        if worker is not None and worker.is_blocked(step.world.now):
+            blocked_s = step.world.now - worker.blocked_since
+            bound_s = policy.steer_after_s + 2 * policy.beat_every_s + step.sleep_s
+            is_asleep = step.world.now - step.world.slept_at < COVER_BOUND_S
+            require(blocked_s < bound_s or is_asleep, f"{move}: late {blocked_s:.2f}")
+
+
+def no_slot_is_left_alone(step: Step, policy: Policy) -> None:
+    """Somebody accepts from each queue while any healthy worker exists."""
+    if policy.is_shared_listener or step.ledger.stop_at is not None:
+        return
+    now, world = step.world.now, step.world
+    workers = list(world.workers.values())
+    accepting = [w for w in workers if w.is_alive and w.is_accepting]
+    late = sum(w.is_blocked(now) for w in accepting)
+    owners = {slot.owner.worker for slot in step.after.slots if slot.owner}
+    has_fit = any(w.worker in owners and w.is_fit(now, COVER_BOUND_S) for w in workers)
+    is_excused = not has_fit or 2 * late > len(accepting) or now - world.slept_at < 0.5
+    for slot in range(step.ledger.slots):
+        if is_excused or any(w.accepts_from(slot, now) for w in workers):
+            step.ledger.uncovered[slot] = now
+        alone_s = now - step.ledger.uncovered.setdefault(slot, now)
+        require(alone_s <= COVER_BOUND_S, f"slot {slot} alone for {alone_s:.2f} s")
+
+
+def weights_are_sane(step: Step, policy: Policy) -> None:
+    """Weights fit the slots, and go to serving owners if there is one."""
+    weights = step.ledger.weights
+    if not weights or step.sleep_s > 0 or step.ledger.stop_at is not None:
+        return
+    require(len(weights) == step.ledger.slots, f"{weights} for {step.ledger.slots}")
+    live = {s.index for s in step.after.slots if s.owner and s.owner.state == "serving"}
+    given = {index for index, weight in enumerate(weights) if weight > 0}
+    require(given <= live, f"{weights} but only {live} serve")
+    require(bool(given) == bool(live), f"{weights} though {live} serve")
+
+
+def spawns_are_possible(step: Step, policy: Policy) -> None:
+    """Forks are asked of ready forkservers, for slots that want a worker."""
+    for spawn in step.spawned:
+        ready = step.ledger.ready
+        require(spawn.generation in ready, f"{spawn}: not ready, {ready}")
+        require(spawn.slot < step.ledger.slots, f"{spawn} for no slot")
+        require(not step.after.slots[spawn.slot].is_parked, f"{spawn} while parked")
+
+
+def nobody_healthy_is_ended(step: Step, policy: Policy) -> None:
+    """TERM comes to a serving worker only when it was blocked for long."""
+    if step.ledger.stop_at is not None:
+        return
+    view = {w.worker: w for w in step.before.workers}
+    for end in step.ended:
+        if end.ending is Ending.DRAIN or end.worker not in view:
+            continue
+        worker = step.world.workers.get(end.worker)
+        if worker is None or not worker.is_alive:
+            continue
+        if view[end.worker].state == "serving":
+            blocked_s = step.world.now - worker.blocked_since
+            is_blocked = step.world.now < worker.blocked_until + 4 * policy.beat_every_s
+            is_long = blocked_s >= 0.9 * policy.timeout_s
+            require(is_blocked and is_long, f"{end} after {blocked_s:.2f} s")
+
+
+def sleep_ends_nobody(step: Step, policy: Policy) -> None:
+    """In the first turn after a sleep no deadline strikes."""
+    is_asked_to = step.ledger.stop_at is not None
+    if step.sleep_s > 1.0 and not step.was_late and not is_asked_to:
+        struck = [end for end in step.ended if end.ending is Ending.KILL]
+        late_forks = {f.worker for f in step.facts if isinstance(f, WorkerForked)}
+        struck = [end for end in struck if end.worker not in late_forks]
+        require(not struck, f"{struck} in the first turn after a sleep")
+
+
+INVARIANTS = (
+    never_fewer_serving,
+    at_most_two_generations,
+    at_most_two_forkservers,
+    every_pid_is_accounted_for,
+    surge_is_at_most_one,
+    stop_ends,
+    exit_comes_last,
+    tickets_are_answered_once,
+    success_means_new_code_everywhere,
+    trial_touches_no_old_worker,
+    endings_only_rise,
+    orders_reach_somebody,
+    adoptions_are_paired,
+    adopters_are_fit,
+    no_slot_is_left_alone,
+    weights_are_sane,
+    spawns_are_possible,
+    nobody_healthy_is_ended,
+    sleep_ends_nobody,
+)

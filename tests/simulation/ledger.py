@@ -1,0 +1,180 @@
+"""A second, independent bookkeeping: what was told and what was ordered."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    Adopt,
+    End,
+    Ending,
+    Exit,
+    OpenSlot,
+    Release,
+    ReloadEnded,
+    Report,
+    Spawn,
+    StartForkserver,
+    Steer,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    ForkserverExited,
+    ForkserverReady,
+    ReloadAsked,
+    StopAsked,
+    WorkerExited,
+    WorkerForked,
+    WorkerReady,
+)
+from blazeio_supervisor.fleet.snapshot import Snapshot
+from tests.simulation.world import World
+
+
+class InvariantError(AssertionError):
+    """An invariant does not hold."""
+
+
+def require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InvariantError(message)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the messages alone say.
+
+    Attributes:
+        pids: Of workers forked and not exited, as told.
+        endings: Every ending ordered, by worker, in order; likewise
+            ``stops`` by generation.
+        ready: Generations whose forkserver said so and was not told to stop.
+        lost: Generations that lived when a forkserver ended unasked or no
+            longer answered: nobody may be able to replace their workers.
+        adopters: Who was told to adopt and not to release, by slot.
+        asked: When each ticket was asked for; ``answers`` counts the answers.
+        present: Generations that boot or serve, by the last snapshot.
+        stop_at: When the service began to stop, and the sleep by then.
+        uncovered: Since when nobody accepts from a slot, by slot.
+    """
+
+    slots: int
+    pids: dict[int, int] = field(default_factory=dict)
+    endings: dict[int, list[Ending]] = field(default_factory=lambda: defaultdict(list))
+    stops: dict[int, list[Ending]] = field(default_factory=lambda: defaultdict(list))
+    started: set[int] = field(default_factory=set)
+    ready: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    present: set[int] = field(default_factory=set)
+    adopters: dict[int, int] = field(default_factory=dict)
+    exited: set[int] = field(default_factory=set)
+    asked: dict[int, float] = field(default_factory=dict)
+    answers: dict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    weights: tuple[int, ...] = ()
+    stop_at: float | None = None
+    slept_before_stop_s: float = 0.0
+    exit_code: int | None = None
+    uncovered: dict[int, float] = field(default_factory=dict)
+
+    def note_facts(self, facts: Sequence[Fact], now: float, slept_s: float) -> None:
+        """Note what is told; ``present`` must be up to date."""
+        for fact in facts:
+            match fact:
+                case WorkerForked(worker, pid):
+                    self.pids[worker] = pid
+                case WorkerReady(worker):
+                    self.pids.setdefault(worker, 0)
+                case WorkerExited(worker):
+                    self.pids.pop(worker, None)
+                    self.exited.add(worker)
+                case ForkserverReady(generation):
+                    if not self.stops[generation]:
+                        self.ready.add(generation)
+                case ForkserverExited(generation):
+                    self._note_forkserver_exit(generation)
+                case ReloadAsked(ticket):
+                    self.asked.setdefault(ticket, now)
+                case StopAsked():
+                    self._note_stop(now, slept_s)
+                case _:
+                    pass
+
+    def note_actions(
+        self, actions: Sequence[Action], now: float, slept_s: float
+    ) -> None:
+        for action in actions:
+            self._note_order(action)
+            match action:
+                case ReloadEnded(ticket, is_ok):
+                    self.answers[ticket].append(is_ok)
+                case Report(event="boot_failed"):
+                    self._note_stop(now, slept_s)
+                case Exit(code):
+                    self.exit_code = code
+                case _:
+                    pass
+
+    def _note_order(self, action: Action) -> None:
+        match action:
+            case StartForkserver(generation):
+                self.started.add(generation)
+            case StopForkserver(generation, ending):
+                if generation in self.ready and ending is Ending.KILL:
+                    self.lost |= self.present  # it was given up
+                self.ready.discard(generation)
+                self.stops[generation].append(ending)
+            case End(worker, ending):
+                self.endings[worker].append(ending)
+            case OpenSlot():
+                self.slots += 1
+            case Adopt(slot, by):
+                self.adopters[slot] = by
+            case Release(slot, by):
+                if self.adopters.get(slot) == by:
+                    del self.adopters[slot]
+            case Steer(weights):
+                self.weights = weights
+            case _:
+                pass
+
+    def _note_forkserver_exit(self, generation: int) -> None:
+        if not self.stops[generation]:
+            self.lost |= self.present
+        self.ready.discard(generation)
+
+    def _note_stop(self, now: float, slept_s: float) -> None:
+        if self.stop_at is None:
+            self.stop_at, self.slept_before_stop_s = now, slept_s
+
+
+@dataclass(slots=True)
+class Step:
+    """One turn of the planner with all that is known around it.
+
+    Attributes:
+        before: The snapshot before the turn; ``after``: behind it.
+        sleep_s: How much later than asked for the turn came.
+        was_late: The turn before came late too.
+    """
+
+    world: World
+    ledger: Ledger
+    before: Snapshot
+    after: Snapshot
+    facts: Sequence[Fact]
+    actions: Sequence[Action]
+    sleep_s: float
+    was_late: bool
+
+    def ordered(self, *kinds: type) -> list[Action]:
+        return [action for action in self.actions if isinstance(action, kinds)]
+
+    @property
+    def spawned(self) -> list[Spawn]:
+        return [action for action in self.actions if isinstance(action, Spawn)]
+
+    @property
+    def ended(self) -> list[End]:
+        return [action for action in self.actions if isinstance(action, End)]
