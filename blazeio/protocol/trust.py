@@ -111,6 +111,6 @@ def find_authority(method: str, target: str, headers: Headers) -> str:
 
     RFC 9112 section 3.3: that of the target, where it has one, overrides Host.
     """
-    if target.startswith("/") or target == "*":
+    if target.startswith("/") or target in ("*", ""):
         return headers.get("host", "")
     return parse_target(method, target).authority or ""
