@@ -11,12 +11,12 @@ from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.deadlines import DeadlineWheel
 from blazeio.protocol.hangup import HangupWatcher
+from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
-    from blazeio.protocol.trust import Trust
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """One buffer per loop, lent to whichever connection is read from."""
@@ -115,6 +115,15 @@ class ServerContext:
         self.when_closed: Callable[[], None] | None = None
         self._second = 0
         self._starts: dict[int, bytes] = {}
+
+    def log_responses(self, access_log: Recorder) -> None:
+        """Tell a log of each response; before the first connection.
+
+        A log names the client of each, so connections have to know theirs.
+        """
+        self.access_log = access_log
+        if self.trust is None:
+            self.trust = Trust()
 
     def head_start(self, status: int) -> bytes:
         """Status line, Date and Server: made once a second per status.

@@ -13,8 +13,12 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from blazeio.errors import ConfigurationError
+from blazeio.server.greeting import Greeter
+from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("blazeio.server")
 
@@ -22,6 +26,9 @@ ACCEPTS_PER_TURN = 16
 BACKLOG = 2048
 RETRY_S = 0.5
 """After running out of descriptors, accepting rests for this long."""
+
+NewProtocol = Callable[[ProxyHeader | None], asyncio.BaseProtocol]
+"""Makes the protocol of one connection; a proxy may have said whose it is."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -59,17 +66,19 @@ class Acceptor:
             until ``wake``.
         settled: Called when an accepted connection has its protocol, or failed.
         loop: Accepts on this loop.
+        greeter: Reads the PROXY headers of the peers that send one.
         batch: Most accepts per turn of the loop.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        factory: Callable[[], asyncio.BaseProtocol],
+        factory: NewProtocol,
         has_room: Callable[[], bool],
         settled: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         *,
+        greeter: Greeter | None = None,
         batch: int = ACCEPTS_PER_TURN,
     ) -> None:
         # not sock.dup(): it would set the mode that this object believes in,
@@ -81,6 +90,7 @@ class Acceptor:
         self._has_room = has_room
         self._settled = settled
         self._loop = loop
+        self._greeter = greeter
         self._batch = batch
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_tcp = sock.family != socket.AF_UNIX
@@ -113,7 +123,7 @@ class Acceptor:
     def _accept_one(self) -> bool:
         """Accept one; False when no other can be had now."""
         try:
-            connection, _ = self._sock.accept()
+            connection, address = self._sock.accept()
         except BlockingIOError:
             return False
         except OSError as error:
@@ -121,7 +131,7 @@ class Acceptor:
         connection.setblocking(False)
         if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = self._loop.create_task(self._connect(connection))
+        task = self._loop.create_task(self._connect(connection, address))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return True
@@ -146,9 +156,15 @@ class Acceptor:
         self._tasks.discard(task)
         self._settled()
 
-    async def _connect(self, connection: socket.socket) -> None:
+    async def _connect(self, connection: socket.socket, address: Any) -> None:
+        header = None
+        if self._greeter is not None and self._greeter.expects(address):
+            header = await self._greeter.read(connection, address)
+            if header is None:
+                return
         try:
-            await self._loop.connect_accepted_socket(self._factory, connection)
+            factory = partial(self._factory, header)
+            await self._loop.connect_accepted_socket(factory, connection)
         except OSError:  # reset before we got to it
             connection.close()
 

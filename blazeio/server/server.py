@@ -1,16 +1,20 @@
 """``Server``: accept, count, drain, for one event loop."""
 
 import asyncio
+import functools
 import itertools
 import logging
 import socket
 
 from blazeio.limits import Limits
-from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsTerms, TlsTransport
+from blazeio.protocol.trust import Trust
 from blazeio.server.capacity import most_connections
+from blazeio.server.greeting import Greeter
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
+from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("blazeio.server")
 
@@ -27,6 +31,8 @@ class Server:
         loop: The loop that serves; must be the running one when used.
         raw_handler: Called with ``r`` for each connection instead, before any
             HTTP: it reads with ``r.request()`` and writes with ``r.writer``.
+        trust: Who is believed about the client; None: nobody.
+        access_log: Told of each response; its owner closes it, after us.
     """
 
     def __init__(
@@ -35,8 +41,17 @@ class Server:
         limits: Limits,
         loop: asyncio.AbstractEventLoop,
         raw_handler: Handler | None = None,
+        *,
+        trust: Trust | None = None,
+        access_log: Recorder | None = None,
     ) -> None:
         self.context = ServerContext(handler, limits, loop, raw_handler)
+        self.context.trust = trust
+        if access_log is not None:
+            self.context.log_responses(access_log)
+        self._greeter: Greeter | None = None
+        if trust is not None and trust.proxy_protocol_allow_ips:
+            self._greeter = Greeter(self.context, trust.proxy_protocol_allow_ips)
         self.context.when_closed = self._connection_closed
         self._loop = loop
         self._most = limits.connections or most_connections()
@@ -44,8 +59,8 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._is_empty: asyncio.Future[None] | None = None
 
-    def _new_protocol(self) -> BlazeioServerProtocol:
-        return BlazeioServerProtocol(self.context)
+    def _new_protocol(self, header: ProxyHeader | None) -> BlazeioServerProtocol:
+        return BlazeioServerProtocol(self.context, header)
 
     def accept_from(
         self,
@@ -62,9 +77,10 @@ class Server:
             tls: Speak TLS on these terms; None: plain HTTP.
         """
 
-        def new_tls() -> TlsTransport:
+        def new_tls(header: ProxyHeader | None) -> TlsTransport:
             assert tls is not None  # or it is not used
-            return TlsTransport(self.context, tls, self._new_protocol)
+            new_app = functools.partial(self._new_protocol, header)
+            return TlsTransport(self.context, tls, new_app)
 
         acceptor = Acceptor(
             sock,
@@ -72,6 +88,7 @@ class Server:
             self._has_room,
             self._check_empty,
             self._loop,
+            greeter=self._greeter,
             batch=batch,
         )
         self._acceptors = [a for a in self._acceptors if not a.is_closed]
@@ -142,6 +159,8 @@ class Server:
         self.context.start_draining(idle_s)
         for connection in list(self.context.connections):
             connection.drain()
+        if self._greeter is not None:
+            self._greeter.hasten(idle_s)
 
     async def drained(self) -> None:
         """Return when no connection is open and no handler runs."""
@@ -165,6 +184,8 @@ class Server:
             connection.cancel()
         for handshake in list(context.handshakes):
             handshake.abort()
+        if self._greeter is not None:
+            self._greeter.hasten(0)
 
     def close(self) -> None:
         """Stop accepting, cut what is open, give everything back."""
