@@ -58,6 +58,7 @@ class ServerContext:
         trust: Who is believed about the client; None: nobody.
         when_changed: Called when a request is over, where somebody waits for it.
         when_closed: Called when a connection is over.
+        is_closed: It is over: a connection that comes yet is cut.
         idle_timeout_s: How long an idle connection is kept now.
     """
 
@@ -74,6 +75,7 @@ class ServerContext:
         "hangups",
         "idle_timeout_s",
         "in_flight",
+        "is_closed",
         "is_draining",
         "limits",
         "loop",
@@ -108,6 +110,7 @@ class ServerContext:
         self.in_flight = 0
         self.request_count = 0
         self.is_draining = False
+        self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.access_log: Recorder | None = None
         self.trust: Trust | None = None
@@ -163,5 +166,6 @@ class ServerContext:
 
     def close(self) -> None:
         """Give back what the loop was lent."""
+        self.is_closed = True
         self.wheel.close()
         self.hangups.close()

@@ -181,7 +181,9 @@ class BlazeioServerProtocol(
         if self.origin is not None:
             self.origin.connect(transport)
         self.context.connections.add(self)
-        if self.context.raw_handler is None:
+        if self.context.is_closed:
+            self.abort()
+        elif self.context.raw_handler is None:
             self.patience.end_phase_in(limits.head_timeout_s)
             if self.context.is_draining:
                 self.drain()

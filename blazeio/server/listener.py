@@ -11,6 +11,7 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +26,7 @@ log = logging.getLogger("blazeio.server")
 ACCEPTS_PER_TURN = 16
 BACKLOG = 2048
 RETRY_S = 0.5
-"""After running out of descriptors, accepting rests for this long."""
+"""Without room or descriptors, accepting rests for this long."""
 
 NewProtocol = Callable[[ProxyHeader | None], asyncio.BaseProtocol]
 """Makes the protocol of one connection; a proxy may have said whose it is."""
@@ -62,8 +63,9 @@ class Acceptor:
         sock: Listening and non-blocking; an own dup of it is used. Its flags
             are left alone: they belong to all who share it.
         factory: Makes the protocol of each connection.
-        has_room: Asked before each accept; when it says no, accepting rests
-            until ``wake``.
+        make_room: Asked when somebody waits; says how many may be accepted.
+            At none, accepting rests until ``wake``, or until it is worth
+            asking again.
         settled: Called when an accepted connection has its protocol, or failed.
         loop: Accepts on this loop.
         greeter: Reads the PROXY headers of the peers that send one.
@@ -74,7 +76,7 @@ class Acceptor:
         self,
         sock: socket.socket,
         factory: NewProtocol,
-        has_room: Callable[[], bool],
+        make_room: Callable[[], int],
         settled: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         *,
@@ -87,7 +89,7 @@ class Acceptor:
             sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno())
         )
         self._factory = factory
-        self._has_room = has_room
+        self._make_room = make_room
         self._settled = settled
         self._loop = loop
         self._greeter = greeter
@@ -105,19 +107,23 @@ class Acceptor:
             self._is_resting = False
             self._loop.add_reader(self._sock.fileno(), self._accept_some)
 
+    def _rest_for_a_while(self) -> None:
+        self._rest()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(RETRY_S, self.wake)
+
     def _rest(self) -> None:
         if not self._is_resting:
             self._is_resting = True
             self._loop.remove_reader(self._sock.fileno())
 
     def _accept_some(self) -> None:
-        for _ in range(self._batch):
-            if self.is_closed:
-                return
-            if not self._has_room():
-                self._rest()
-                return
-            if not self._accept_one():
+        room = self._make_room()
+        if room <= 0:
+            self._rest_for_a_while()
+        for _ in range(min(self._batch, room)):
+            if self.is_closed or not self._accept_one():
                 return
 
     def _accept_one(self) -> bool:
@@ -125,6 +131,8 @@ class Acceptor:
         try:
             connection, address = self._sock.accept()
         except BlockingIOError:
+            if not self._is_tcp and _is_shut_down(self._sock):
+                self.close()
             return False
         except OSError as error:
             return self._may_go_on(error)
@@ -142,10 +150,7 @@ class Acceptor:
             return False
         if error.errno in _OUT_OF_RESOURCES:
             log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
-            self._rest()
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = self._loop.call_later(RETRY_S, self.wake)
+            self._rest_for_a_while()
             return False
         # The error is that of a connection which has failed already (accept(2),
         # "Error handling"): it is gone, and the next one may be well.
@@ -187,3 +192,13 @@ class Acceptor:
         if self._alarm is not None:
             self._alarm.cancel()
         self._sock.close()
+
+
+def _is_shut_down(sock: socket.socket) -> bool:
+    """Whether a unix socket was shut down: to accept, it only seems empty.
+
+    Its readers would be called in every turn of the loop, for ever.
+    """
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)  # POLLHUP comes unasked
+    return any(events & select.POLLHUP for _, events in poll.poll(0))

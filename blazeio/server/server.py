@@ -52,12 +52,12 @@ class Server:
         self._greeter: Greeter | None = None
         if trust is not None and trust.proxy_protocol_allow_ips:
             self._greeter = Greeter(self.context, trust.proxy_protocol_allow_ips)
-        self.context.when_closed = self._connection_closed
+        self.context.when_closed = self._count_changed
         self._loop = loop
         self._most = limits.connections or most_connections()
         self._full_logged_at = -FULL_LOG_S
         self._acceptors: list[Acceptor] = []
-        self._is_empty: asyncio.Future[None] | None = None
+        self._has_changed = asyncio.Event()
 
     def _new_protocol(self, header: ProxyHeader | None) -> BlazeioServerProtocol:
         return BlazeioServerProtocol(self.context, header)
@@ -85,8 +85,8 @@ class Server:
         acceptor = Acceptor(
             sock,
             self._new_protocol if tls is None else new_tls,
-            self._has_room,
-            self._check_empty,
+            self._make_room,
+            self._count_changed,
             self._loop,
             greeter=self._greeter,
             batch=batch,
@@ -100,9 +100,11 @@ class Server:
         """At the most connections: nothing is accepted now."""
         return self.connection_count >= self._most
 
-    def _has_room(self) -> bool:
-        if not self.is_full:
-            return True
+    def _make_room(self) -> int:
+        """How many more connections may be open; at none, idle ones are closed."""
+        room = self._most - self.connection_count
+        if room > 0 or any(a.pending for a in self._acceptors):
+            return max(room, 0)  # the pending may be counted twice, for a moment
         if self._loop.time() - self._full_logged_at >= FULL_LOG_S:
             self._full_logged_at = self._loop.time()
             log.warning(
@@ -111,13 +113,13 @@ class Server:
         idle = (c for c in self.context.connections if c.is_idle)
         for connection in list(itertools.islice(idle, ACCEPTS_PER_TURN)):
             connection.close_idle()
-        return False
+        return 0
 
-    def _connection_closed(self) -> None:
+    def _count_changed(self) -> None:
         if not self.is_full:
             for acceptor in self._acceptors:
                 acceptor.wake()
-        self._check_empty()
+        self._has_changed.set()
 
     def stop_accepting(self, *, take_queue: bool = False) -> None:
         """Close all acceptors; first take what waits, if asked to."""
@@ -125,7 +127,7 @@ class Server:
             if take_queue:
                 acceptor.drain_queue()
             acceptor.close()
-        self._check_empty()
+        self._has_changed.set()
 
     @property
     def in_flight(self) -> int:
@@ -164,18 +166,11 @@ class Server:
 
     async def drained(self) -> None:
         """Return when no connection is open and no handler runs."""
-        self.context.when_changed = self._check_empty
+        self.context.when_changed = self._has_changed.set
         while self.connection_count or self.in_flight:
-            self._is_empty = self._loop.create_future()
-            try:
-                await self._is_empty  # then look again
-            finally:
-                self._is_empty = None
+            self._has_changed.clear()
+            await self._has_changed.wait()  # then look again
         self.context.when_changed = None
-
-    def _check_empty(self) -> None:
-        if self._is_empty is not None and not self._is_empty.done():
-            self._is_empty.set_result(None)
 
     def cancel(self) -> None:
         """Cancel every handler that still runs; cut every connection."""

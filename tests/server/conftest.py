@@ -1,0 +1,15 @@
+"""Servers and acceptors on both loops."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.protocol.conftest import diary as diary
+from tests.protocol.conftest import serve as serve
+from tests.protocol.serving import LoopFactory, loop_factories
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, LoopFactory]:
+    return loop_factories(item)

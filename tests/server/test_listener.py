@@ -1,0 +1,352 @@
+"""Accepting a few at a time from queues that others may share."""
+
+import asyncio
+import os
+import resource
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from blazeio.errors import ConfigurationError
+from blazeio.server import listener as listener_module
+from blazeio.server.listener import Acceptor, bind
+from tests.protocol.serving import GET, Serve, bind_unix, hello
+from tests.support.clock import wait_until
+from tests.support.peer import RawPeer, reset_on_close
+
+
+class Guest(asyncio.Protocol):
+    """Says its name and closes."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        transport.write(self._name)
+        transport.close()
+
+
+class House:
+    """A listening socket, its acceptors, and clients in its queue."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.clients: list[socket.socket] = []
+        self.acceptors: list[Acceptor] = []
+        self.settled = 0
+        self.asked = 0
+        self.room = 1000
+        self.turn = 0
+        self.made_in_turn: list[int] = []
+
+    def accept(self, name: bytes = b"a", batch: int = 16) -> Acceptor:
+        def ask() -> int:
+            self.asked += 1
+            return self.room
+
+        def make() -> Guest:
+            self.made_in_turn.append(self.turn)
+            return Guest(name)
+
+        def settle() -> None:
+            self.settled += 1
+
+        acceptor = Acceptor(
+            self.sock,
+            make,
+            ask,
+            settle,
+            asyncio.get_running_loop(),
+            batch=batch,
+        )
+        self.acceptors.append(acceptor)
+        return acceptor
+
+    def queue(self, count: int) -> list[socket.socket]:
+        """Clients that have connected, accepted or not."""
+        made = [socket.socket(self.sock.family) for _ in range(count)]
+        for client in made:
+            client.connect(self.sock.getsockname())
+            client.setblocking(False)
+        self.clients += made
+        return made
+
+    async def names(self, clients: list[socket.socket]) -> list[bytes]:
+        """What each client was told by whoever accepted it."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(3):
+            return [await loop.sock_recv(client, 10) for client in clients]
+
+    async def end(self) -> None:
+        for acceptor in self.acceptors:
+            acceptor.close()
+        await wait_until(lambda: not any(a.pending for a in self.acceptors))
+        for client in self.clients:
+            client.close()
+        self.sock.close()
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture(params=["tcp", "unix"])
+async def house(
+    request: pytest.FixtureRequest, tmp_path: Path, serve: Serve
+) -> AsyncIterator[House]:
+    # asks for ``serve`` only to run on both loops
+    path = str(tmp_path / "socket")
+    is_tcp = request.param == "tcp"
+    house = House(bind("127.0.0.1", 0) if is_tcp else bind_unix(path))
+    yield house
+    await house.end()
+
+
+@pytest.fixture
+def quick_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "RETRY_S", 0.05)
+
+
+@pytest.fixture
+def no_more_descriptors() -> Iterator[Callable[[], None]]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def use_up() -> None:
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        free = os.open("/dev/null", os.O_RDONLY)
+        while free < highest:  # fill the holes
+            descriptors.append(free)
+            free = os.open("/dev/null", os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+
+    descriptors: list[int] = []
+    yield use_up
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+class TestBind:
+    @pytest.mark.parametrize(
+        ("host", "family"),
+        [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)],
+    )
+    def test_the_socket_listens_and_does_not_block(
+        self, host: str, family: socket.AddressFamily
+    ) -> None:
+        with bind(host, 0) as sock:
+            assert sock.family == family
+            assert not os.get_blocking(sock.fileno())
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            assert not os.get_inheritable(sock.fileno())
+
+    def test_ipv6_leaves_ipv4_to_others(self) -> None:
+        with bind("::1", 0) as sock:
+            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+    def test_a_port_in_use_is_told(self) -> None:
+        with bind("127.0.0.1", 0) as sock:
+            port = sock.getsockname()[1]
+            with pytest.raises(ConfigurationError) as caught:
+                bind("127.0.0.1", port)
+        assert str(caught.value).startswith(f"cannot bind 127.0.0.1:{port}: Address")
+
+    def test_a_host_that_is_no_address_is_told(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"cannot bind no\.such\.host:1:"):
+            bind("no.such.host", 1)
+
+
+class TestAccepting:
+    async def test_all_that_wait_are_accepted(self, house: House) -> None:
+        clients = house.queue(40)
+        house.accept()
+        assert await house.names(clients) == [b"a"] * 40
+        await wait_until(lambda: house.settled == 40)
+
+    async def test_at_most_a_batch_per_turn(self, house: House) -> None:
+        clients = house.queue(20)
+        house.accept(batch=3)
+        while len(house.made_in_turn) < 20:
+            house.turn += 1
+            await asyncio.sleep(0)
+        await house.names(clients)
+        turns = house.made_in_turn
+        assert max(turns.count(turn) for turn in turns) == 3
+
+    async def test_several_share_one_queue(self, house: House) -> None:
+        for name in (b"a", b"b", b"c"):
+            house.accept(name, batch=1)
+        told = await house.names(house.queue(30))
+        assert sorted(set(told)) == [b"a", b"b", b"c"]
+
+    async def test_closing_one_leaves_the_queue_to_the_others(
+        self, house: House
+    ) -> None:
+        house.accept(b"a").close()
+        second = house.accept(b"b")
+        assert set(await house.names(house.queue(5))) == {b"b"}
+        second.close()
+        waiting = house.queue(3)
+        house.accept(b"c")
+        assert set(await house.names(waiting)) == {b"c"}
+
+    async def test_closing_in_the_middle_of_a_batch_leaves_the_rest(
+        self, house: House
+    ) -> None:
+        clients = house.queue(6)
+        first = house.accept(b"a")
+        accept_one = first._accept_one
+        accepted = 0
+
+        def accept_two_and_close() -> bool:
+            nonlocal accepted
+            accepted += accept_one()
+            if accepted == 2:
+                first.close()
+            return True
+
+        first._accept_one = accept_two_and_close  # type: ignore[method-assign]
+        await wait_until(lambda: first.is_closed)
+        house.accept(b"b")
+        assert await house.names(clients) == [b"a"] * 2 + [b"b"] * 4
+
+    async def test_no_more_are_accepted_than_there_is_room_for(
+        self, house: House, quick_retry: None
+    ) -> None:
+        clients = house.queue(6)
+        house.room = 2
+        house.accept()
+        while len(house.made_in_turn) < 6:
+            house.turn += 1
+            await asyncio.sleep(0)
+        await house.names(clients)
+        turns = house.made_in_turn
+        assert max(turns.count(turn) for turn in turns) == 2
+
+    async def test_the_flags_of_the_shared_socket_stay(self, house: House) -> None:
+        # as a worker makes it of a received descriptor
+        received = socket.socket(fileno=os.dup(house.sock.fileno()))
+        original, house.sock = house.sock, received
+        house.accept()
+        assert not os.get_blocking(original.fileno())
+        assert not os.get_blocking(received.fileno())
+        clients = house.queue(2)
+        assert await house.names(clients) == [b"a", b"a"]
+        original.close()
+
+    async def test_draining_takes_the_whole_queue_at_once(self, house: House) -> None:
+        clients = house.queue(30)
+        acceptor = house.accept(batch=2)
+        acceptor.drain_queue()
+        assert acceptor.pending == 30
+        acceptor.close()
+        assert await house.names(clients) == [b"a"] * 30
+        await wait_until(lambda: not acceptor.pending)
+
+    async def test_draining_a_closed_one_takes_nothing(self, house: House) -> None:
+        acceptor = house.accept()
+        acceptor.close()
+        acceptor.close()
+        acceptor.drain_queue()
+        acceptor.wake()
+        assert acceptor.pending == 0
+
+    async def test_a_client_that_reset_in_the_queue_does_no_harm(
+        self, house: House
+    ) -> None:
+        gone, *clients = house.queue(5)
+        reset_on_close(gone)
+        gone.close()
+        house.accept()
+        assert await house.names(clients) == [b"a"] * 4
+
+    async def test_a_queue_shut_down_by_others_is_left_alone(
+        self, house: House
+    ) -> None:
+        acceptor = house.accept()
+        await asyncio.sleep(0)
+        house.sock.shutdown(socket.SHUT_RDWR)
+        await wait_until(lambda: acceptor.is_closed)
+
+    async def test_an_error_of_one_connection_does_not_stop_the_next(
+        self, house: House
+    ) -> None:
+        class Failing(socket.socket):
+            failures = 2
+
+            def accept(self) -> tuple[socket.socket, object]:
+                if self.failures:
+                    self.failures -= 1
+                    raise ConnectionAbortedError(103, "aborted")
+                return super().accept()
+
+        acceptor = house.accept()
+        sock = acceptor._sock
+        acceptor._sock = Failing(sock.family, fileno=sock.detach())
+        assert await house.names(house.queue(2)) == [b"a", b"a"]
+
+
+class TestResting:
+    async def test_without_room_the_queue_waits(
+        self, house: House, quick_retry: None
+    ) -> None:
+        house.room = 0
+        acceptor = house.accept()
+        clients = house.queue(3)
+        await wait_until(lambda: house.asked)
+        await asyncio.sleep(0.12)
+        assert house.asked < 8, "it asks now and then, no more"
+        assert house.settled == 0
+        house.room = 1000
+        acceptor.wake()
+        assert await house.names(clients) == [b"a"] * 3
+
+    async def test_room_is_found_again_without_being_woken(
+        self, house: House, quick_retry: None
+    ) -> None:
+        house.room = 0
+        house.accept()
+        clients = house.queue(3)
+        await wait_until(lambda: house.asked)
+        house.room = 1000
+        assert await house.names(clients) == [b"a"] * 3
+
+    async def test_a_resting_one_can_be_closed(
+        self, house: House, quick_retry: None
+    ) -> None:
+        house.room = 0
+        acceptor = house.accept()
+        house.queue(1)
+        await wait_until(lambda: house.asked)
+        acceptor.close()
+        await asyncio.sleep(0.1)
+        assert house.asked == 1
+
+
+@pytest.mark.slow
+async def test_without_descriptors_it_rests_and_recovers(
+    serve: Serve,
+    quick_retry: None,
+    no_more_descriptors: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    served = serve(hello)
+    first = await served.connect()
+    await first.exchange(GET)
+    sock = socket.socket()
+    sock.setblocking(False)
+    no_more_descriptors()
+    await asyncio.get_running_loop().sock_connect(sock, served.address)
+    cpu_s = time.process_time()
+    await wait_until(lambda: "Too many open files" in caplog.text)
+    await asyncio.sleep(0.2)
+    assert len(caplog.records) < 10
+    assert time.process_time() - cpu_s < 0.15, "resting costs no CPU"
+    await first.exchange(GET)  # who is in is served
+    first.close()  # two descriptors come free
+    peer = RawPeer(sock)
+    served.peers.append(peer)
+    assert (await peer.exchange(GET)).endswith(b"hello")

@@ -1,0 +1,100 @@
+"""One loop per process, made late."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+
+import pytest
+import uvloop
+
+from blazeio.errors import ConfigurationError
+from blazeio.server import loop as loops
+
+
+@pytest.fixture(autouse=True)
+def no_loop_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "_process_loop", [])
+
+
+def aside(script: Callable[[], object]) -> None:
+    """Run in a thread and a context of its own: both keep a loop in mind."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            copy_context().run(script)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)],
+)
+def test_the_loop_is_of_the_chosen_kind(
+    name: loops.LoopName, kind: type[asyncio.AbstractEventLoop]
+) -> None:
+    def script() -> None:
+        loops.use_loop(name)
+        loop = loops.new_loop()
+        loop.close()
+        assert isinstance(loop, kind)
+
+    aside(script)
+
+
+def test_uvloop_is_the_default_where_it_is() -> None:
+    def script() -> None:
+        loop = loops.new_loop()
+        loop.close()
+        assert isinstance(loop, uvloop.Loop)
+
+    aside(script)
+
+
+def test_without_uvloop_asyncio_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    def script() -> None:
+        loop = loops.new_loop()
+        loop.close()
+        assert isinstance(loop, asyncio.SelectorEventLoop)
+
+    aside(script)
+
+
+def test_the_process_has_one_loop_and_it_is_current() -> None:
+    def script() -> None:
+        assert not loops.has_loop()
+        loop = loops.get_loop()
+        assert loops.has_loop()
+        assert loops.get_loop() is loop
+        assert asyncio.get_event_loop_policy().get_event_loop() is loop
+        loop.close()
+        asyncio.set_event_loop(None)
+
+    aside(script)
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected uvloop or asyncio"):
+        loops.use_loop("trio")  # type: ignore[arg-type]
+
+
+def test_a_choice_after_the_loop_was_made_is_refused() -> None:
+    def script() -> None:
+        loop = loops.get_loop()
+        with pytest.raises(ConfigurationError, match="too late"):
+            loops.use_loop("asyncio")
+        loop.close()
+        asyncio.set_event_loop(None)
+
+    aside(script)

@@ -1,0 +1,325 @@
+"""Counting and draining."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from blazeio.limits import Limits
+from blazeio.server.listener import bind
+from blazeio.server.server import Server
+from tests.protocol.serving import (
+    GET,
+    Diary,
+    R,
+    Serve,
+    forever,
+    hello,
+    request,
+)
+from tests.support.clock import scaled, wait_until, within
+from tests.support.peer import RawPeer
+
+IDLE_S = scaled(0.1)
+
+
+class Door:
+    """A handler that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+
+    async def handle(self, r: R) -> None:
+        await self.may_answer.wait()
+        r.reply(b"at last")
+
+
+class TestCounting:
+    async def test_connections_requests_and_what_is_in_flight(
+        self, serve: Serve
+    ) -> None:
+        door = Door()
+        served = serve(door.handle)
+        server = served.server
+        peers = [await served.connect() for _ in range(3)]
+        await wait_until(lambda: server.connection_count == 3)
+        for peer in peers[:2]:
+            await peer.send(GET)
+        await wait_until(lambda: server.in_flight == 2)
+        assert (server.request_count, server.is_draining) == (2, False)
+        door.may_answer.set()
+        for peer in peers[:2]:
+            await peer.read_response()
+        await wait_until(lambda: server.in_flight == 0)
+        for peer in peers:
+            peer.close()
+        await wait_until(lambda: server.connection_count == 0)
+        assert server.request_count == 2
+
+    async def test_accepted_ones_count_before_they_have_a_protocol(
+        self, serve: Serve
+    ) -> None:
+        served = serve(hello)
+        clients = [socket.create_connection(served.address) for _ in range(5)]
+        served.server.stop_accepting(take_queue=True)
+        assert served.server.connection_count == 5
+        assert not list(served.connections)
+        await wait_until(lambda: len(list(served.connections)) == 5)
+        assert served.server.connection_count == 5
+        for client in clients:
+            client.close()
+
+
+class TestSharing:
+    async def test_two_servers_accept_from_one_queue(self, serve: Serve) -> None:
+        async def other(r: R) -> None:
+            r.reply(b"other")
+
+        served = serve(hello)
+        second = Server(other, Limits(), asyncio.get_running_loop())
+        second.accept_from(served.sock, batch=1)
+        seen = {(await served.exchange(GET)).body for _ in range(40)}
+        assert seen <= {b"hello", b"other"}
+        second.close()
+        await wait_until(lambda: not second.connection_count)
+        assert {(await served.exchange(GET)).body for _ in range(10)} == {b"hello"}
+
+    async def test_one_server_accepts_from_many_sockets(self, serve: Serve) -> None:
+        served = serve(hello)
+        with bind("127.0.0.1", 0) as another:
+            acceptor = served.server.accept_from(another)
+            async with await RawPeer.connect(*another.getsockname()) as peer:
+                assert (await peer.exchange(GET)).endswith(b"hello")
+            acceptor.close()
+            served.server.accept_from(another).close()
+            assert (await served.exchange(GET)).body == b"hello"
+
+
+class TestDraining:
+    async def test_the_next_answer_is_the_last(self, serve: Serve) -> None:
+        served = serve(hello)
+        peer = await served.connect()
+        await peer.send(GET)
+        assert (await peer.read_response()).field("connection") is None
+        served.server.start_draining(scaled(5))
+        assert served.server.is_draining
+        await peer.send(GET + GET)
+        assert (await peer.read_response()).field("connection") == "close"
+        assert await peer.read_until_end() == b""
+
+    async def test_what_is_in_flight_is_answered(self, serve: Serve) -> None:
+        door = Door()
+        served = serve(door.handle)
+        peer = await served.connect()
+        await peer.send(GET)
+        await wait_until(lambda: served.server.in_flight)
+        served.server.stop_accepting()
+        served.server.start_draining(IDLE_S)
+        drained = asyncio.create_task(served.server.drained())
+        await asyncio.sleep(2 * IDLE_S)
+        assert not drained.done()
+        door.may_answer.set()
+        response = await peer.read_response()
+        assert (response.body, response.field("connection")) == (b"at last", "close")
+        peer.close()
+        await within(drained)
+
+    async def test_a_streamed_answer_begun_before_is_ended(self, serve: Serve) -> None:
+        may_end = asyncio.Event()
+
+        async def handler(r: R) -> None:
+            await r.write(b"begun, ")
+            await may_end.wait()
+            await r.write(b"ended")
+
+        served = serve(handler)
+        peer = await served.connect()
+        await peer.send(GET)
+        await wait_until(lambda: served.server.in_flight)
+        await asyncio.sleep(0.01)
+        served.server.start_draining(IDLE_S)
+        may_end.set()
+        assert (await peer.read_response()).body == b"begun, ended"
+        assert await peer.read_until_end() == b""  # idle by now
+        await within(served.server.drained())
+
+    async def test_idle_ones_are_closed_after_a_while_not_at_once(
+        self, serve: Serve
+    ) -> None:
+        served = serve(hello)
+        idle, silent = await served.connect(), await served.connect()
+        await idle.exchange(GET)
+        await wait_until(lambda: len(list(served.connections)) == 2)
+        now = asyncio.get_running_loop().time
+        started_at = now()
+        served.server.start_draining(IDLE_S)
+        await within(served.server.drained())
+        assert now() - started_at >= IDLE_S
+        assert await idle.read_until_end() == b""
+        assert await silent.read_until_end() == b""
+
+    async def test_one_that_comes_while_draining_is_idle_too(
+        self, serve: Serve
+    ) -> None:
+        served = serve(hello)
+        served.server.start_draining(IDLE_S)
+        answered, silent = await served.connect(), await served.connect()
+        await answered.send(GET)
+        assert (await answered.read_response()).field("connection") == "close"
+        answered.close()
+        await within(served.server.drained(), 1)
+        assert await silent.read_until_end() == b""
+
+    async def test_afterwork_is_waited_for(self, serve: Serve, diary: Diary) -> None:
+        may_end = asyncio.Event()
+
+        async def handler(r: R) -> None:
+            r.reply(b"")
+            await may_end.wait()
+            diary.note("afterwork")
+
+        served = serve(handler)
+        peer = await served.connect()
+        await peer.exchange(GET)
+        peer.reset()
+        drained = asyncio.create_task(served.server.drained())
+        await wait_until(lambda: not served.server.connection_count)
+        assert not drained.done()
+        may_end.set()
+        await within(drained)
+        assert diary.entries == ["afterwork"]
+
+    async def test_an_empty_server_is_drained_at_once(self, serve: Serve) -> None:
+        await within(serve(hello).server.drained())
+
+    async def test_several_may_wait_for_it(self, serve: Serve) -> None:
+        served = serve(hello)
+        peer = await served.connect()
+        await peer.exchange(GET)
+        first = asyncio.create_task(served.server.drained())
+        second = asyncio.create_task(served.server.drained())
+        cancelled = asyncio.create_task(served.server.drained())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        peer.close()
+        await within(asyncio.gather(first, second))
+
+    async def test_the_queue_is_taken_when_asked_for(self, serve: Serve) -> None:
+        served = serve(hello)
+        waiting = [await served.connect() for _ in range(40)]
+        served.server.stop_accepting(take_queue=True)
+        served.sock.close()
+        for peer in waiting:
+            assert (await peer.exchange(GET)).endswith(b"hello")
+
+
+class TestCancelling:
+    async def test_every_handler_is_cancelled_and_every_connection_cut(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(forever))
+        busy, idle = await served.connect(), await served.connect()
+        await busy.send(GET)
+        await diary.has("begin")
+        await wait_until(lambda: served.server.connection_count == 2)
+        served.server.cancel()
+        await diary.has("begin", "CancelledError")
+        for peer in (busy, idle):
+            with pytest.raises(ConnectionResetError):
+                await peer.read_until_end()
+        assert served.server.connection_count == 0
+
+    @pytest.mark.parametrize("is_gone", [True, False])
+    async def test_afterwork_is_cancelled_too(
+        self, serve: Serve, diary: Diary, is_gone: bool
+    ) -> None:
+        async def handler(r: R) -> None:
+            r.reply(b"")
+            await forever(r)
+
+        served = serve(diary.watching(handler))
+        peer = await served.connect()
+        await peer.exchange(GET)
+        if is_gone:
+            peer.reset()
+            await wait_until(lambda: not served.server.connection_count)
+        served.server.cancel()
+        await diary.has("begin", "CancelledError")
+        await within(served.server.drained())
+
+    async def test_a_cancelled_handler_has_time_to_clean_up(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            try:
+                await forever(r)
+            finally:
+                await asyncio.sleep(0.01)
+                diary.note("cleaned up")
+
+        served = serve(handler)
+        peer = await served.connect()
+        await peer.send(GET)
+        await wait_until(lambda: served.server.in_flight)
+        served.server.cancel()
+        await within(served.server.drained())
+        assert diary.entries == ["cleaned up"]
+
+    async def test_a_connection_that_comes_after_the_close_is_cut(
+        self, serve: Serve
+    ) -> None:
+        served = serve(hello)
+        clients = [socket.create_connection(served.address) for _ in range(5)]
+        served.server.stop_accepting(take_queue=True)
+        served.server.close()
+        await wait_until(lambda: not served.server.connection_count)
+        for client in clients:
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+            client.close()
+
+
+class TestFull:
+    async def test_at_the_most_connections_the_queue_waits(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        door = Door()
+        served = serve(door.handle, connections=2)
+        first, second = await served.connect(), await served.connect()
+        for peer in (first, second):
+            await peer.send(GET)
+        await wait_until(lambda: served.server.in_flight == 2)
+        third = await served.connect()
+        await third.send(GET)
+        await asyncio.sleep(0.02)
+        assert served.server.is_full
+        assert "2 connections are open, the most" in caplog.text
+        assert served.server.request_count == 2
+        door.may_answer.set()
+        await first.read_response()
+        first.close()
+        assert (await third.read_response()).body == b"at last"
+        assert len(caplog.records) == 1
+
+    async def test_idle_ones_make_room(self, serve: Serve) -> None:
+        served = serve(hello, connections=2)
+        idle = [await served.connect() for _ in range(2)]
+        for peer in idle:
+            await peer.exchange(GET)
+        assert (await served.exchange(GET)).body == b"hello"
+        assert await idle[0].read_until_end() == b""
+
+    async def test_one_that_becomes_idle_later_makes_room(self, serve: Serve) -> None:
+        door = Door()
+        served = serve(door.handle, connections=1)
+        busy = await served.connect()
+        await busy.send(GET)
+        await wait_until(lambda: served.server.in_flight)
+        late = await served.connect()
+        await late.send(request("GET", "/late"))
+        await asyncio.sleep(0.02)
+        door.may_answer.set()
+        await busy.read_response()  # and stays, idle
+        assert (await late.read_response()).body == b"at last"
