@@ -7,6 +7,9 @@ from tests.support.tree import REPOSITORY, Module, iterate_modules
 WITHOUT_TEST: dict[str, str] = {}
 """Modules that need no test file of their own, each with the reason."""
 WITHOUT_MODULE: dict[str, str] = {
+    "tests/protocol/test_backpressure.py": "of server.py: who is faster waits",
+    "tests/protocol/test_disconnects.py": "of server.py: the client goes away",
+    "tests/protocol/test_endings.py": "of server.py: refusals, deadlines, closes",
     "tests/test_front_door.py": "of blazeio/__init__.py",
 }
 """Test files inside a mirrored room that test no single module, likewise."""
