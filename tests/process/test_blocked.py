@@ -14,11 +14,12 @@ pytestmark = pytest.mark.slow
 def test_new_connections_do_not_wait_for_a_blocked_worker(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace("time.sleep(1.0)", "time.sleep(2.5)")
+    code = APP.replace("time.sleep(1.0)", "open('on', 'w').close(); time.sleep(2.5)")
     service = start_service(live_server, tmp_path, code=code, workers=4)
     slowest = 0.0
     with service.server.connect() as busy:
         busy.send(serialize_get("/block"))
+        block_until((tmp_path / "on").exists)
         blocked_at = time.monotonic()
         while time.monotonic() < blocked_at + 1.5:
             with contextlib.ExitStack() as stack:
