@@ -320,10 +320,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._answer_for_tls()
 
     def _answer_for_tls(self) -> None:
-        """Send what TLS itself wants sent, such as new keys.
+        """Send what TLS itself wants sent: in TLS 1.2, "no new handshake".
 
-        A client that asks for it without reading would have us keep any
-        amount; one that reads slowly does not ask.
+        A client that asks again and again without reading would have us keep
+        any amount; one that only reads slowly does not ask.
         """
         if self._is_writing_paused:
             self.abort()
@@ -334,8 +334,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Its closure alert, or its FIN; whichever comes first."""
         if not self._has_peer_ended and self._app is not None:
             self._has_peer_ended = True
-            if not self._app.eof_received():
-                self.close()
+            self._app.eof_received()
 
     def _drop(self, nbytes: int) -> None:
         """Octets that nobody will decipher; only so many."""
