@@ -19,7 +19,6 @@ from typing import Any
 
 from blazeio.errors import ConfigurationError
 from blazeio.server.greeting import Greeter
-from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("blazeio.server")
 
@@ -27,9 +26,6 @@ ACCEPTS_PER_TURN = 16
 BACKLOG = 2048
 RETRY_S = 0.5
 """Without room or descriptors, accepting rests for this long."""
-
-NewProtocol = Callable[[ProxyHeader | None], asyncio.BaseProtocol]
-"""Makes the protocol of one connection; a proxy may have said whose it is."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -62,7 +58,8 @@ class Acceptor:
     Args:
         sock: Listening and non-blocking; an own dup of it is used. Its flags
             are left alone: they belong to all who share it.
-        factory: Makes the protocol of each connection.
+        factory: Makes the protocol of each connection; given its PROXY header,
+            if it has one.
         make_room: Asked when somebody waits; says how many may be accepted.
             At none, accepting rests until ``wake``, or until it is worth
             asking again.
@@ -75,7 +72,7 @@ class Acceptor:
     def __init__(
         self,
         sock: socket.socket,
-        factory: NewProtocol,
+        factory: Callable[..., asyncio.BaseProtocol],
         make_room: Callable[[], int],
         settled: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
@@ -162,13 +159,13 @@ class Acceptor:
         self._settled()
 
     async def _connect(self, connection: socket.socket, address: Any) -> None:
-        header = None
+        factory = self._factory
         if self._greeter is not None and self._greeter.expects(address):
             header = await self._greeter.read(connection, address)
             if header is None:
                 return
+            factory = partial(factory, header)
         try:
-            factory = partial(self._factory, header)
             await self._loop.connect_accepted_socket(factory, connection)
         except OSError:  # reset before we got to it
             connection.close()

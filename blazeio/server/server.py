@@ -59,7 +59,9 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._has_changed = asyncio.Event()
 
-    def _new_protocol(self, header: ProxyHeader | None) -> BlazeioServerProtocol:
+    def _new_protocol(
+        self, header: ProxyHeader | None = None
+    ) -> BlazeioServerProtocol:
         return BlazeioServerProtocol(self.context, header)
 
     def accept_from(
@@ -77,7 +79,7 @@ class Server:
             tls: Speak TLS on these terms; None: plain HTTP.
         """
 
-        def new_tls(header: ProxyHeader | None) -> TlsTransport:
+        def new_tls(header: ProxyHeader | None = None) -> TlsTransport:
             assert tls is not None  # or it is not used
             new_app = functools.partial(self._new_protocol, header)
             return TlsTransport(self.context, tls, new_app)
