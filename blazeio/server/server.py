@@ -59,9 +59,7 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._has_changed = asyncio.Event()
 
-    def _new_protocol(
-        self, header: ProxyHeader | None = None
-    ) -> BlazeioServerProtocol:
+    def _new_protocol(self, header: ProxyHeader | None = None) -> BlazeioServerProtocol:
         return BlazeioServerProtocol(self.context, header)
 
     def accept_from(
