@@ -60,12 +60,12 @@ def read_certificate(pem: str) -> Certificate | None:
 
 
 def _read_der(der: bytes) -> Certificate:
-    tbs = _content(next(_values(_content(next(_values(der)), _SEQUENCE))), _SEQUENCE)
-    fields = list(_values(tbs))
+    whole = _content(_values(der)[0], _SEQUENCE)
+    fields = _values(_content(_values(whole)[0], _SEQUENCE))
     if fields[0][0] == _VERSION:
         del fields[0]
     # serialNumber, signature, issuer, validity, subject, the key, then optional
-    begins, ends = list(_values(_content(fields[3], _SEQUENCE)))
+    begins, ends = _values(_content(fields[3], _SEQUENCE))
     names: tuple[str, ...] = ()
     for tag, content in fields[6:]:
         if tag == _EXTENSIONS:
@@ -75,8 +75,8 @@ def _read_der(der: bytes) -> Certificate:
 
 def _read_names(extensions: bytes) -> Iterator[str]:
     """Section 4.2.1.6: the subject's alternative names."""
-    for extension in _values(_content(next(_values(extensions)), _SEQUENCE)):
-        parts = list(_values(_content(extension, _SEQUENCE)))
+    for extension in _values(_content(_values(extensions)[0], _SEQUENCE)):
+        parts = _values(_content(extension, _SEQUENCE))
         if parts[0] != (_OBJECT_ID, _SUBJECT_ALT_NAME):
             continue
         (names,) = _values(_content(parts[-1], _OCTET_STRING))
@@ -101,8 +101,9 @@ def _content(value: tuple[int, bytes], tag: int) -> bytes:
     return value[1]
 
 
-def _values(der: bytes) -> Iterator[tuple[int, bytes]]:
+def _values(der: bytes) -> list[tuple[int, bytes]]:
     """Tag and content of each value (X.690 section 8.1); tags are one octet."""
+    values = []
     start = 0
     while start < len(der):
         tag, length = der[start], der[start + 1]
@@ -113,5 +114,6 @@ def _values(der: bytes) -> Iterator[tuple[int, bytes]]:
             start += octets
         if start + length > len(der):
             raise ValueError("a value is longer than what holds it")
-        yield tag, der[start : start + length]
+        values.append((tag, der[start : start + length]))
         start += length
+    return values

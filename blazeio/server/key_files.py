@@ -18,7 +18,7 @@ log = logging.getLogger("blazeio.server")
 
 Path = str | os.PathLike[str]
 
-_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 _PASSWORD_BYTES = 1024  # OpenSSL's most
 
 
