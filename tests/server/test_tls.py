@@ -108,7 +108,7 @@ class TestSettings:
 
     def test_of_ciphers_that_nobody_knows(self, certificates: Certificates) -> None:
         settings = TlsSettings(certfile=certificates.issue(NAME), ciphers="NONE-SUCH")
-        with pytest.raises(ConfigurationError, match="ciphers NONE-SUCH: .*knows"):
+        with pytest.raises(ConfigurationError, match=r"ciphers NONE-SUCH: .*knows"):
             make_ssl_context(settings)
 
     @pytest.mark.parametrize("content", ["", "text", "-----BEGIN CERTIFICATE-----\nA"])
