@@ -7,7 +7,7 @@ import pytest
 
 from tests.process.service import APP, Service, read_title, start_service
 from tests.process.strict_clients import StrictClients
-from tests.support.clock import block_until
+from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,8 @@ def test_a_reload_follows_a_moved_link(
 def test_broken_code_leaves_the_old_workers_as_they_are(
     live_server: LiveServers, tmp_path: Path, code: str, reason: str
 ) -> None:
-    service = start_service(live_server, tmp_path, "--boot-timeout", "1")
+    span = f"{scaled(1.5):g}" if "not ready" in reason else "30"
+    service = start_service(live_server, tmp_path, "--boot-timeout", span)
     before = service.workers()
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
