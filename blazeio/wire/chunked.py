@@ -25,20 +25,22 @@ _PARTIAL_CHUNK_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}+(?:[ \t;\r]|\Z)")
 _PLAIN_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n")
 _NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n")
 
-# RFC 9110 section 6.5.1: fields that are needed for framing, routing, request
-# modifiers, authentication, response control or content format must not be
-# sent as trailers; section 6.5.2 forbids to merge such into the head. They are
-# dropped, as section 6.5 allows ("trailers can be ignored").
-_FORBIDDEN_TRAILERS: Final = frozenset(
+# RFC 9110 section 6.5.1: fields for framing, routing, request modifiers,
+# authentication, response control or content format must not be sent as
+# trailers; section 6.5.2: nor may we merge them into the head. They are dropped
+# (section 6.5: trailers can be ignored); those of the framing, which somebody
+# behind or before us might believe, are refused.
+_REFUSED_TRAILERS: Final = frozenset(("content-length", "transfer-encoding"))
+_DROPPED_TRAILERS: Final = frozenset(
     """
     accept accept-charset accept-encoding accept-language age authorization
-    cache-control connection content-encoding content-language content-length
-    content-location content-range content-type cookie date expect expires
-    host if-match if-modified-since if-none-match if-range
-    if-unmodified-since keep-alive location max-forwards pragma
-    proxy-authenticate proxy-authorization proxy-connection range retry-after
-    set-cookie te trailer transfer-encoding upgrade vary warning
-    www-authenticate
+    cache-control connection content-encoding content-language content-location
+    content-range content-type cookie date expect expires forwarded host
+    if-match if-modified-since if-none-match if-range if-unmodified-since
+    keep-alive location max-forwards origin pragma proxy-authenticate
+    proxy-authorization proxy-connection range referer retry-after set-cookie te
+    trailer upgrade vary via warning www-authenticate x-forwarded-for
+    x-forwarded-host x-forwarded-proto x-real-ip
     """.split()  # noqa: SIM905 - a table reads better as text
 )
 
@@ -180,16 +182,21 @@ class ChunkDecoder:
             self._trailer_bytes -= len(line) + 2
             if self._trailer_bytes < 0:
                 self._refuse_line()
-            pair = parse_field_line(line)
-            if pair[0] not in _FORBIDDEN_TRAILERS:
-                self._trailer_pairs.append(pair)
-                if len(self._trailer_pairs) > self._limits.field_count:
-                    raise RemoteProtocolError("too many trailer fields", 431)
+            self._keep_trailer(parse_field_line(line))
         elif line is not None:
             self.is_complete = True
             if self._trailer_pairs:
                 self.trailers = Headers(self._trailer_pairs)
         return at
+
+    def _keep_trailer(self, pair: tuple[str, str]) -> None:
+        name = pair[0]
+        if name in _REFUSED_TRAILERS:
+            raise RemoteProtocolError(f"field {quote(name)} in the trailer section")
+        if name not in _DROPPED_TRAILERS:
+            self._trailer_pairs.append(pair)
+        if len(self._trailer_pairs) > self._limits.field_count:
+            raise RemoteProtocolError("too many trailer fields", 431)
 
     def _take_line(
         self, octets: bytes, at: int, longest: int

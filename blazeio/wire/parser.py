@@ -145,8 +145,9 @@ def _fill_unusual(head: RequestHead) -> None:
 
 def _replace_host(headers: Headers, authority: str) -> Headers:
     """RFC 9112 section 3.2.2: the received Host is ignored and replaced."""
-    rest = [pair for pair in headers.pairs if pair[0] != "host"]
-    return Headers([("host", authority), *rest])
+    host = ("host", authority)
+    pairs = [host if pair[0] == "host" else pair for pair in headers.pairs]
+    return Headers(pairs if host in pairs else [host, *pairs])
 
 
 def _parse_minor(version: str) -> int:
