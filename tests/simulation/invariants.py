@@ -56,7 +56,11 @@ def never_fewer_serving(step: Step, policy: Policy) -> None:
 
 
 def at_most_two_generations(step: Step, policy: Policy) -> None:
-    """At most two generations boot or serve, bar what a lost forkserver left."""
+    """At most two generations boot or serve, bar what was left.
+
+    A lost forkserver leaves workers that nobody may be able to replace, and
+    scaling down leaves some that serve until others do.
+    """
     generations = {w.generation for w in booting_or_serving(step.after)}
     alive = generations - step.ledger.lost
     require(len(alive) <= 2, f"generations {sorted(generations)} boot or serve")
@@ -199,7 +203,7 @@ def adopters_are_fit(step: Step, policy: Policy) -> None:
         worker = step.world.workers.get(move.by)
         if worker is not None and worker.is_blocked(step.world.now):
             blocked_s = step.world.now - worker.blocked_since
-            bound_s = policy.steer_after_s + 2 * policy.beat_every_s + step.sleep_s
+            bound_s = policy.steer_after_s + 4 * policy.beat_every_s + step.sleep_s
             is_asleep = step.world.now - step.world.slept_at < COVER_BOUND_S
             require(blocked_s < bound_s or is_asleep, f"{move}: late {blocked_s:.2f}")
 
@@ -210,11 +214,11 @@ def no_slot_is_left_alone(step: Step, policy: Policy) -> None:
         return
     now, world = step.world.now, step.world
     workers = list(world.workers.values())
-    accepting = [w for w in workers if w.is_alive and w.is_accepting]
-    late = sum(w.is_blocked(now) for w in accepting)
-    owners = {slot.owner.worker for slot in step.after.slots if slot.owner}
+    judged = {w.worker for w in step.after.workers if w.state == "serving"}
+    late = sum(w.is_blocked(now) for w in workers if w.worker in judged)
+    owners = serving(step.after)
     has_fit = any(w.worker in owners and w.is_fit(now, COVER_BOUND_S) for w in workers)
-    is_excused = not has_fit or 2 * late > len(accepting) or now - world.slept_at < 0.5
+    is_excused = not has_fit or 2 * late > len(judged) or now - world.slept_at < 0.5
     for slot in range(step.ledger.slots):
         if is_excused or any(w.accepts_from(slot, now) for w in workers):
             step.ledger.uncovered[slot] = now

@@ -52,7 +52,7 @@ class Ledger:
             ``stops`` by generation.
         ready: Generations whose forkserver said so and was not told to stop.
         lost: Generations that lived when a forkserver ended unasked or no
-            longer answered: nobody may be able to replace their workers.
+            longer answered, or that served on in a parked slot.
         adopters: Who was told to adopt and not to release, by slot.
         asked: When each ticket was asked for; ``answers`` counts the answers.
         present: Generations that boot or serve, by the last snapshot.

@@ -1,5 +1,6 @@
 """The simulated processes: what they are, and what they still listen to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.simulation.code import Code
@@ -39,6 +40,7 @@ class SimWorker:
         is_accepting: From its own slot.
         adopted: Slots that it accepts from besides.
         is_deaf: Ignores being told to drain; also TERM with ``is_stone``.
+        channel: What it will do, in order, when its loop turns.
     """
 
     worker: int
@@ -63,6 +65,7 @@ class SimWorker:
     memory_bytes: int = 0
     requests: int = 0
     adopted: set[int] = field(default_factory=set)
+    channel: list[Callable[["SimWorker"], object]] = field(default_factory=list)
 
     def is_blocked(self, now: float) -> bool:
         return now < self.blocked_until

@@ -171,6 +171,8 @@ class History:
         facts = [*world.inbox, *(world.read_beats() if is_round else ())]
         world.inbox = []
         before = self.planner.snapshot()
+        parked = [slot.owner for slot in before.slots if slot.is_parked]
+        self.ledger.lost |= {owner.generation for owner in parked if owner}
         self.ledger.present = {w.generation for w in booting_or_serving(before)}
         self.ledger.note_facts(facts, world.now, world.slept_s)
         actions = self.planner.plan(facts, world.now)

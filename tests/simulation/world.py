@@ -318,12 +318,15 @@ class World:
     def _when_free(
         self, worker: SimWorker, deed: Callable[[SimWorker], object]
     ) -> None:
-        """Have a worker do something as soon as its loop turns."""
+        """Have a worker do something, in order, as soon as its loop turns."""
+        worker.channel.append(deed)
+        self.after(self._some(0.001, 0.01), lambda: self._read_channel(worker))
 
-        def do() -> None:
-            if worker.is_blocked(self.now):
-                self.after(min(worker.blocked_until - self.now + 0.001, 0.5), do)
-            elif worker.is_alive:
-                deed(worker)
-
-        self.after(self._some(0.001, 0.01), do)
+    def _read_channel(self, worker: SimWorker) -> None:
+        if worker.is_blocked(self.now):
+            wait_s = min(worker.blocked_until - self.now + 0.001, 0.5)
+            if worker.is_alive:
+                self.after(wait_s, lambda: self._read_channel(worker))
+            return
+        while worker.channel and worker.is_alive:
+            worker.channel.pop(0)(worker)
