@@ -34,6 +34,10 @@ class Sink(Protocol):
         """Send, or keep until it can be sent."""
         ...
 
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        ...
+
 
 class Answer:
     """What is said to one request.
@@ -243,5 +247,9 @@ class Answer:
 
     def flush_head(self, message: OutgoingMessage) -> None:
         """Send the head alone, if this is still the response and it is held."""
-        if message is self.message and not message.is_begun:
+        if (
+            message is self.message
+            and not message.is_begun
+            and not self._sink.is_closing()
+        ):
             self._sink.write(message.begin())

@@ -14,6 +14,9 @@ from blazeio.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from blazeio.wire.headers import Headers
+
+NO_HEADERS = Headers([])
 
 OFF_LOOP_BYTES = 16 * 1024
 """Larger inputs are compressed in a thread: 16 KiB of JSON cost the loop about
@@ -47,6 +50,16 @@ class BlazeioPayloadUtils:
         begin_response: Callable[..., None]
 
     # Reading
+
+    @property
+    def current_length(self) -> int:
+        """Octets of content received so far."""
+        return self.content.received_bytes
+
+    @property
+    def trailers(self) -> Headers:
+        """Fields after chunked content, once all of it has arrived."""
+        return self.content.trailers or NO_HEADERS
 
     async def ensure_reading(self) -> None:
         """Sleep until content waits, or all of it has arrived.
@@ -138,6 +151,11 @@ class BlazeioPayloadUtils:
         return content.collected
 
     # Writing
+
+    @property
+    def status(self) -> int:
+        """Of the response; 0 until it has begun."""
+        return self.answer.status
 
     async def buffer_overflow_manager(self) -> None:
         """Sleep, at 0 % CPU, while the transport holds too much.

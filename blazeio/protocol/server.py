@@ -23,7 +23,6 @@ the same object, so a background task must not keep it.
 """
 
 import asyncio
-import inspect
 import logging
 import time
 from typing import Any, cast
@@ -39,15 +38,15 @@ from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
+from blazeio.protocol.handling import TIMED_OUT, Handling
 from blazeio.protocol.intake import Intake
 from blazeio.protocol.patience import Patience
-from blazeio.protocol.payload import BlazeioPayloadUtils
+from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.protocol.trust import Origin
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
 from blazeio.wire.message import RequestHead
-from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.parser import parse_head
 from blazeio.wire.proxy_protocol import ProxyHeader
 
@@ -55,15 +54,7 @@ log = logging.getLogger("blazeio.protocol")
 
 HEAD, CONTENT, WHOLE, RAW, LINGER, CLOSED = range(6)
 
-RETRY_AFTER_S = 1
-"""What an overloaded server asks a client to wait."""
-
-HANDLER_TIMEOUT = "the handler's deadline has passed"
-"""Why a task was cancelled, where it was for this."""
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-NO_HEADERS = Headers([])
 
 
 class BlazeioServerProtocol(
@@ -93,12 +84,12 @@ class BlazeioServerProtocol(
         "_phase",
         "_remainder",
         "_scanned",
-        "_task",
         "answer",
         "content",
         "content_length",
         "context",
         "gate",
+        "handling",
         "headers",
         "intake",
         "is_alive",
@@ -134,7 +125,7 @@ class BlazeioServerProtocol(
         self._phase = HEAD
         self._remainder = b""
         self._scanned = 0
-        self._task: asyncio.Task[None] | None = None
+        self.handling = Handling(context)
         self.method = self.path = self.query = self.tail = ""
         self.content_length: int | None = None
         self._forget_request()
@@ -150,21 +141,6 @@ class BlazeioServerProtocol(
         self.transfer_encoding = None
         self.store = {}
         self._owes_continue = False
-
-    @property
-    def status(self) -> int:
-        """Of the response; 0 until it has begun."""
-        return self.answer.status
-
-    @property
-    def current_length(self) -> int:
-        """Octets of content received so far."""
-        return self.content.received_bytes
-
-    @property
-    def trailers(self) -> Headers:
-        """Fields after chunked content, once all of it has arrived."""
-        return self.content.trailers or NO_HEADERS
 
     # From the transport
 
@@ -190,7 +166,7 @@ class BlazeioServerProtocol(
         else:
             self._phase = RAW
             self.content = ContentStream(length=UNTIL_CLOSE)
-            self._begin_task(self.context.raw_handler)
+            self._begin_handling(self.context.raw_handler)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the loop's one receive buffer."""
@@ -213,7 +189,7 @@ class BlazeioServerProtocol(
     def eof_received(self) -> bool:
         """The peer will send no more; it may still read (half-close)."""
         self.peer_closed = True
-        if self._phase == LINGER or self._task is None:
+        if self._phase == LINGER or not self.handling.is_running:
             self._close()
         elif self._phase == RAW:
             self.content.end()
@@ -249,10 +225,10 @@ class BlazeioServerProtocol(
         self.intake.close()
         self.gate.shatter()
         self.content.fail(ClientDisconnected("the client went away"))
-        if self._task is not None:
+        if self.handling.is_running:
             context.detached.add(self)
             if not self.answer.is_complete:
-                self._cancel_begun(self._task)
+                self.handling.cancel()
         if context.when_closed is not None:
             context.when_closed()
 
@@ -303,20 +279,15 @@ class BlazeioServerProtocol(
         self.content_length = head.content_length
         if head.is_chunked or head.content_length:
             self._begin_content(head)
-        most = context.limits.in_flight
-        is_free = most is None or context.in_flight < most
-        self._begin_task(context.handler if is_free else turn_away)
+        self._begin_handling(self.handling.choose())
         if self._remainder and self._phase == CONTENT:
             octets, self._remainder = self._remainder, b""
             self._receive_content(octets)
 
-    def _begin_task(self, handler: Handler) -> None:
-        context = self.context
-        context.in_flight += 1
-        context.request_count += 1
-        if context.access_log is not None:
+    def _begin_handling(self, handler: Handler) -> None:
+        if self.context.access_log is not None:
             self.started_at = time.monotonic()
-        self._task = context.loop.create_task(self._serve(handler))
+        self.handling.begin(self._serve(handler))
 
     def _begin_content(self, head: RequestHead) -> None:
         limits = self.context.limits
@@ -347,12 +318,12 @@ class BlazeioServerProtocol(
         elif content.error is not None:
             self._content_is_lost()
         elif (
-            self._task is not None  # else it is dropped below
+            self.handling.is_running  # else it is dropped below
             and content.queued_bytes > self.context.limits.receive_bytes
         ):
             self.patience.excuse_content()  # it is the handler that is slow
             self.intake.pause(self)
-        if self._task is None:
+        if not self.handling.is_running:
             self._discard_content()
 
     def _content_is_lost(self) -> None:
@@ -407,24 +378,20 @@ class BlazeioServerProtocol(
         try:
             await handler(self)
         except BaseException as error:  # a cancellation, or a handler's own
-            self._forget_task()
-            if error.args != (HANDLER_TIMEOUT,) or self.status or not self.is_alive:
+            self._end_handling()
+            if error.args != (TIMED_OUT,) or self.status or not self.is_alive:
                 self.abort()
                 self._record()
                 raise
             self._refuse(ProtocolError("the request took too long to answer", 503))
         else:
-            self._forget_task()
+            self._end_handling()
             self._finish()
 
-    def _forget_task(self) -> None:
-        context = self.context
-        self._task = None
-        context.in_flight -= 1
+    def _end_handling(self) -> None:
+        self.handling.end()
         if not self.is_alive:
-            context.detached.discard(self)
-        if context.when_changed is not None:
-            context.when_changed()
+            self.context.detached.discard(self)
 
     def _finish(self) -> None:
         """End the response, then turn to what comes next."""
@@ -526,11 +493,7 @@ class BlazeioServerProtocol(
             message = self.answer.begin_encoded(headers, status, likes)
         else:
             message = self.answer.begin(headers, status)
-        self.context.loop.call_soon(self._flush_head, message)
-
-    def _flush_head(self, message: OutgoingMessage) -> None:
-        if self.is_alive:
-            self.answer.flush_head(message)
+        self.context.loop.call_soon(self.answer.flush_head, message)
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer an error before there is a handler; then close in stages."""
@@ -544,7 +507,7 @@ class BlazeioServerProtocol(
 
     def drain(self) -> None:
         """The server drains: an idle connection gets its last stretch."""
-        if self._task is None and self._phase == HEAD:
+        if not self.handling.is_running and self._phase == HEAD:
             self.patience.end_phase_within(self.context.idle_timeout_s)
 
     @property
@@ -570,18 +533,9 @@ class BlazeioServerProtocol(
 
     def cancel(self) -> None:
         """Cancel the handler, if one runs, and cut the connection."""
-        if self._task is not None and (
-            self.answer.is_complete or self._phase == CLOSED
-        ):
-            self._cancel_begun(self._task)
+        if self.answer.is_complete or self._phase == CLOSED:
+            self.handling.cancel()
         self.abort()  # of an answer that is not complete, the loss cancels the task
-
-    def _cancel_begun(self, task: asyncio.Task[None]) -> None:
-        """Cancel, but let it begin: one that never ran is never counted as over."""
-        if inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED:
-            self.context.loop.call_soon(task.cancel)
-        else:
-            task.cancel()
 
     def reader_is_slow(self) -> None:
         """For ``Patience``: the peer does not read what it asked for."""
@@ -591,19 +545,19 @@ class BlazeioServerProtocol(
         """For ``Patience``: the handler sees it, as 408."""
         self.content.fail(RemoteProtocolError("the content came too slowly", 408))
         self._content_is_lost()
-        if self._task is None:
+        if not self.handling.is_running:
             self._close_in_stages()
 
     def phase_is_over(self) -> None:
         """For ``Patience``: what was waited for did not come."""
         if self._phase == HEAD and self._remainder:
             self._refuse(RemoteProtocolError("the request head took too long", 408))
-        elif self._task is None:
+        elif not self.handling.is_running:
             self._close()
         elif self.peer_closed and not self.status:
             self._disconnected("the half-closed client waited in vain")
         elif not self.peer_closed and not self.answer.is_complete:
-            self._task.cancel(HANDLER_TIMEOUT)
+            self.handling.time_out()
 
     def _disconnected(self, reason: str) -> None:
         """The peer cannot or will not take the answer: cut, and so cancel.
@@ -641,9 +595,3 @@ class BlazeioServerProtocol(
         if self.transport.get_write_buffer_size():
             self.patience.demand_reading()  # or a stalled reader would keep it for ever
         self.transport.close()
-
-
-async def turn_away(r: BlazeioServerProtocol) -> None:
-    """Handle a request while ``Limits.in_flight`` others are being served."""
-    message = b"too many requests are being served; try again"
-    r.reply(message, 503, headers={"Retry-After": RETRY_AFTER_S})

@@ -19,6 +19,9 @@ class Record:
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
+    def is_closing(self) -> bool:
+        return False
+
 
 class Asked:
     """One answer, and what was written of it."""

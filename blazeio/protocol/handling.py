@@ -1,0 +1,86 @@
+"""The task of the handler that serves one request, or one raw connection."""
+
+import asyncio
+import inspect
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING
+
+from blazeio.protocol.context import Handler, ServerContext
+
+if TYPE_CHECKING:
+    from blazeio.protocol.server import BlazeioServerProtocol
+
+RETRY_AFTER_S = 1
+"""What an overloaded server asks a client to wait."""
+
+TIMED_OUT = "the handler's deadline has passed"
+"""Why a task was cancelled, where it was for this."""
+
+
+class Handling:
+    """At most one task at a time; counted from its beginning to its end.
+
+    Attributes:
+        is_running: A handler is at work.
+    """
+
+    __slots__ = ("_context", "_task")
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a handler is at work."""
+        return self._task is not None
+
+    def choose(self) -> Handler:
+        """The app's handler; or, at ``Limits.in_flight``, one that turns away."""
+        context = self._context
+        most = context.limits.in_flight
+        if most is None or context.in_flight < most:
+            return context.handler
+        return turn_away
+
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Run it in a task; ``end`` must be called when it is over."""
+        # Hot: runs once per request.
+        context = self._context
+        context.in_flight += 1
+        context.request_count += 1
+        self._task = context.loop.create_task(work)
+
+    def end(self) -> None:
+        """The work is over, however it ended."""
+        context = self._context
+        self._task = None
+        context.in_flight -= 1
+        if context.when_changed is not None:
+            context.when_changed()
+
+    def time_out(self) -> None:
+        """Cancel it, since it took too long."""
+        if self._task is not None:
+            self._task.cancel(TIMED_OUT)
+
+    def cancel(self) -> None:
+        """Cancel it, but let it begin: else its end would never be counted."""
+        task = self._task
+        if task is None:
+            return
+        work = task.get_coro()
+        is_fresh = (
+            inspect.iscoroutine(work)
+            and inspect.getcoroutinestate(work) == inspect.CORO_CREATED
+        )
+        if is_fresh:
+            self._context.loop.call_soon(task.cancel)
+        else:
+            task.cancel()
+
+
+async def turn_away(r: "BlazeioServerProtocol") -> None:
+    """Handle a request while ``Limits.in_flight`` others are being served."""
+    message = b"too many requests are being served; try again"
+    r.reply(message, 503, headers={"Retry-After": RETRY_AFTER_S})

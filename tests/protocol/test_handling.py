@@ -1,0 +1,86 @@
+import asyncio
+
+import pytest
+
+from blazeio.limits import Limits
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.handling import TIMED_OUT, Handling, turn_away
+from blazeio.protocol.server import BlazeioServerProtocol
+from tests.support.clock import wait_until
+
+
+async def hello(r: BlazeioServerProtocol) -> None:
+    """Never called here."""
+
+
+class Kept:
+    """A handling whose work tells how it ended."""
+
+    def __init__(self, **limits: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.context = ServerContext(hello, Limits(**limits), loop)
+        self.handling = Handling(self.context)
+        self.is_begun = False
+        self.ended_with: tuple[object, ...] | None = None
+
+    async def work(self) -> None:
+        self.is_begun = True
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            self.ended_with = error.args
+        finally:
+            self.handling.end()
+
+
+@pytest.fixture
+async def kept() -> Kept:
+    return Kept()
+
+
+async def test_what_runs_is_counted_from_its_beginning_to_its_end(kept: Kept) -> None:
+    kept.handling.begin(kept.work())
+    assert (kept.context.in_flight, kept.context.request_count) == (1, 1)
+    assert kept.handling.is_running
+    kept.handling.cancel()
+    await wait_until(lambda: kept.ended_with is not None)
+    assert (kept.context.in_flight, kept.context.request_count) == (0, 1)
+    assert not kept.handling.is_running
+
+
+async def test_a_cancelled_one_has_begun_so_that_its_end_is_counted(kept: Kept) -> None:
+    kept.handling.begin(kept.work())
+    kept.handling.cancel()
+    await wait_until(lambda: kept.ended_with == ())
+    assert kept.is_begun
+
+
+async def test_one_that_took_too_long_can_tell(kept: Kept) -> None:
+    kept.handling.begin(kept.work())
+    await wait_until(lambda: kept.is_begun)
+    kept.handling.time_out()
+    await wait_until(lambda: kept.ended_with == (TIMED_OUT,))
+
+
+async def test_nothing_is_cancelled_where_nothing_runs(kept: Kept) -> None:
+    kept.handling.cancel()
+    kept.handling.time_out()
+    assert not kept.handling.is_running
+
+
+async def test_who_waits_for_the_end_is_told(kept: Kept) -> None:
+    told: list[int] = []
+    kept.context.when_changed = lambda: told.append(kept.context.in_flight)
+    kept.handling.begin(kept.work())
+    kept.handling.cancel()
+    await wait_until(lambda: told == [0])
+
+
+async def test_at_the_most_in_flight_requests_are_turned_away() -> None:
+    kept = Kept(in_flight=1)
+    assert kept.handling.choose() is hello
+    kept.handling.begin(kept.work())
+    assert kept.handling.choose() is turn_away
+    kept.handling.cancel()
+    await wait_until(lambda: kept.ended_with is not None)
+    assert kept.handling.choose() is hello
