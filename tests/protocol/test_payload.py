@@ -1,313 +1,20 @@
-"""What handlers read and write, as it is on the wire."""
+"""What handlers write, as it is on the wire."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
 
+import brotlicffi
 import pytest
 
-from blazeio.errors import ClientDisconnected, LocalProtocolError, RemoteProtocolError
+from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.protocol.payload import OFF_LOOP_BYTES
 from blazeio.wire.headers import Headers
-from tests.protocol.serving import (
-    GET,
-    Connect,
-    Diary,
-    R,
-    Serve,
-    chunks,
-    forever,
-    post,
-    request,
-)
-from tests.support.clock import scaled, wait_until
-from tests.support.response import Response
-
-CHUNKED = request("POST", "/", "Transfer-Encoding: chunked")
-Reader = Callable[[R], AsyncIterator[bytes]]
-
-READERS: list[Reader] = [R.pull, R.request, R.ayield]
-
-
-class TestReading:
-    @pytest.mark.parametrize("reader", READERS)
-    @pytest.mark.parametrize(
-        "octets",
-        [post(b"abcdef"), CHUNKED + chunks(b"ab", b"cdef")],
-        ids=["length", "chunked"],
-    )
-    async def test_content_comes_in_any_cut(
-        self, connect: Connect, reader: Reader, octets: bytes
-    ) -> None:
-        async def handler(r: R) -> None:
-            pieces = [piece async for piece in reader(r)]
-            assert all(type(piece) is bytes and piece for piece in pieces)
-            r.reply(b"".join(pieces))
-
-        wire = connect(handler)
-        for octet in octets:
-            wire.peer.feed(bytes([octet]))
-            await asyncio.sleep(0)
-        assert (await wire.answered())[0].body == b"abcdef"
-        assert (await wire.ask(octets)).body == b"abcdef"
-
-    @pytest.mark.parametrize("reader", READERS)
-    async def test_no_content_is_an_empty_iteration(
-        self, connect: Connect, reader: Reader
-    ) -> None:
-        async def handler(r: R) -> None:
-            r.reply(b"%d" % len([piece async for piece in reader(r)]))
-
-        assert (await connect(handler).ask(GET)).body == b"0"
-
-    async def test_handle_chunked_gives_decoded_content(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(b"|".join([piece async for piece in r.handle_chunked()]))
-
-        octets = CHUNKED + chunks(b"ab", b"cde")
-        assert (await connect(handler).ask(octets)).body == b"ab|cde"
-
-    async def test_handle_chunked_of_another_framing_is_refused(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            with pytest.raises(LocalProtocolError, match="not chunked"):
-                r.handle_chunked()
-            r.reply(await r.read())
-
-        assert (await connect(handler).ask(post(b"abc"))).body == b"abc"
-
-    async def test_ensure_reading_sleeps_until_content_waits(
-        self, connect: Connect, diary: Diary
-    ) -> None:
-        async def handler(r: R) -> None:
-            await r.ensure_reading()
-            diary.note(r.current_length)
-            r.reply(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(post(b"abc")[:-3])
-        await asyncio.sleep(0)
-        assert not diary.entries
-        wire.peer.feed(b"ab")
-        await diary.has(2)
-        wire.peer.feed(b"c")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_two_readers_are_refused(
-        self, connect: Connect, diary: Diary
-    ) -> None:
-        async def handler(r: R) -> None:
-            first = asyncio.create_task(r.read())
-            await asyncio.sleep(0)
-            try:
-                await r.read()
-            except RuntimeError as error:
-                diary.note(str(error))
-            r.reply(await first)
-
-        wire = connect(handler)
-        wire.peer.feed(post(b"abc")[:-3])
-        await diary.has("two tasks read the content of one request")
-        wire.peer.feed(b"abc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_a_breach_of_the_framing_is_raised_and_costs_the_connection(
-        self, serve: Serve
-    ) -> None:
-        async def handler(r: R) -> None:
-            try:
-                await r.read()
-            except RemoteProtocolError as error:
-                r.reply(str(error).encode(), error.status_hint)
-
-        peer = await serve(handler).connect()
-        await peer.send(CHUNKED + b"nonsense\r\n" + GET)
-        response = await peer.read_response()
-        assert (response.status, response.field("connection")) == (400, "close")
-        assert await peer.read_until_end() == b""
-
-
-class TestRead:
-    async def test_collects_all(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(CHUNKED + b"1\r\na\r\n")
-        await asyncio.sleep(0)
-        wire.peer.feed(chunks(b"b"))
-        assert (await wire.answered())[0].body == b"ab"
-
-    async def test_gives_the_same_when_asked_again(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            assert await r.read() is await r.read()
-            r.reply(await r.read())
-
-        assert (await connect(handler).ask(post(b"abc"))).body == b"abc"
-
-    async def test_gives_nothing_when_there_is_no_content(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            r.reply(repr(await r.read()).encode())
-
-        assert (await connect(handler).ask(GET)).body == b"b''"
-
-    async def test_gives_what_pull_has_left(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            async for _ in r.pull():
-                break
-            r.reply(await r.read())
-
-        octets = CHUNKED + chunks(b"a", b"b", b"c")
-        assert (await connect(handler).ask(octets)).body == b"bc"
-
-    @pytest.mark.parametrize(
-        "octets",
-        [post(b"x" * 11), CHUNKED + chunks(b"x" * 6, b"x" * 5)],
-        ids=["length", "chunked"],
-    )
-    async def test_more_than_the_limit_is_413(
-        self, connect: Connect, octets: bytes
-    ) -> None:
-        async def handler(r: R) -> None:
-            with pytest.raises(RemoteProtocolError, match="the 10 octets") as caught:
-                await r.read()
-            r.reply(b"", caught.value.status_hint)
-
-        assert (await connect(handler, collected_bytes=10).ask(octets)).status == 413
-
-    async def test_chunks_beyond_the_limit_are_413_as_they_come(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            with pytest.raises(RemoteProtocolError) as caught:
-                await r.read(3)
-            r.reply(b"", caught.value.status_hint)
-
-        wire = connect(handler)
-        wire.peer.feed(CHUNKED + b"2\r\nab\r\n")
-        await asyncio.sleep(0)
-        wire.peer.feed(chunks(b"cd"))
-        assert (await wire.answered())[0].status == 413
-
-    async def test_a_limit_given_wins(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(await r.read(20))
-
-        wire = connect(handler, collected_bytes=10)
-        assert (await wire.ask(post(b"x" * 20))).body == b"x" * 20
-
-    async def test_too_large_a_length_is_413_before_it_is_sent(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            try:
-                await r.read(10)
-            except RemoteProtocolError as error:
-                r.reply(b"", error.status_hint)
-
-        head = request("POST", "/", "Content-Length: 11", "Expect: 100-continue")
-        assert (await connect(handler).ask(head)).status == 413
-
-
-class TestContinue:
-    HEAD = request("POST", "/", "Content-Length: 3", "Expect: 100-continue")
-
-    async def test_comes_when_content_is_first_read(
-        self, serve: Serve, diary: Diary
-    ) -> None:
-        may_read = asyncio.Event()
-
-        async def handler(r: R) -> None:
-            diary.note("begin")
-            await may_read.wait()
-            r.reply(await r.read())
-
-        peer = await serve(handler).connect()
-        await peer.send(self.HEAD)
-        await diary.has("begin")
-        assert peer.octets == b""
-        may_read.set()
-        assert (await peer.read_response()).status == 100
-        await peer.send(b"abc")
-        assert (await peer.read_response()).body == b"abc"
-        await peer.send(GET)
-        assert (await peer.read_response()).status == 200
-
-    async def test_comes_once(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(b"".join([piece async for piece in r.pull()]))
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD)
-        await asyncio.sleep(0)
-        for octet in (b"a", b"b", b"c"):
-            wire.peer.feed(octet)
-            await asyncio.sleep(0)
-        assert [each.status for each in await wire.answered(2)] == [100, 200]
-
-    async def test_never_comes_where_content_was_sent_without_it(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            r.reply(await r.read())
-
-        assert (await connect(handler).ask(self.HEAD + b"abc")).body == b"abc"
-
-    async def test_never_comes_once_some_content_has_arrived(
-        self, connect: Connect
-    ) -> None:
-        may_read = asyncio.Event()
-
-        async def handler(r: R) -> None:
-            await may_read.wait()
-            r.reply(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD)
-        wire.peer.feed(b"a")
-        may_read.set()
-        await asyncio.sleep(0)
-        wire.peer.feed(b"bc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_never_comes_to_http_1_0(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD.replace(b"1.1", b"1.0"))
-        await asyncio.sleep(0)
-        assert wire.written == b""
-        wire.peer.feed(b"abc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_never_comes_after_the_answer_has_begun(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            await r.prepare()
-            await r.write(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD)
-        await wait_until(lambda: wire.written)
-        assert wire.written.startswith(b"HTTP/1.1 200")
-        wire.peer.feed(b"abc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_an_answer_without_reading_closes_in_stages(
-        self, serve: Serve
-    ) -> None:
-        async def handler(r: R) -> None:
-            r.reply(b"no", 403)
-
-        peer = await serve(handler).connect()
-        await peer.send(self.HEAD)
-        response = await peer.read_response()
-        assert (response.status, response.field("connection")) == (403, "close")
-        await peer.send(b"abc")  # a client that did not wait long enough
-        assert await peer.read_until_end() == b""
+from tests.protocol.serving import GET, Connect, Diary, R, Serve, forever, request
+from tests.support.clock import wait_until
+from tests.support.response import Response, parse_response
 
 
 async def streamed(r: R) -> None:
@@ -613,28 +320,114 @@ async def test_bytes_like_content_is_taken(connect: Connect) -> None:
     assert response.body == b"abcd"
 
 
-async def test_content_of_20_interleaved_uploads_never_mixes(serve: Serve) -> None:
+async def test_an_async_iterable_is_written_piece_by_piece(connect: Connect) -> None:
+    async def pieces() -> AsyncIterator[bytes | str]:
+        yield b"ab"
+        yield ""
+        yield "ü"
+
     async def handler(r: R) -> None:
-        kept: list[bytes] = []
-        async for piece in r.pull():
-            kept.append(piece)
-            await asyncio.sleep(0)  # others are read into the buffer meanwhile
-        r.reply(b"".join(kept))
+        await r.write(pieces())
 
-    served = serve(handler, receive_bytes=2000)
+    wire = connect(handler)
+    assert (await wire.ask(GET)).text == "abü"
+    assert wire.peer.writes[1] == b"2\r\n\xc3\xbc\r\n"
 
-    async def upload(number: int) -> None:
-        peer = await served.connect()
-        content = bytes([65 + number]) * 40_000
-        octets = post(content)
-        if number % 2:
-            pieces = [content[at : at + 997] for at in range(0, len(content), 997)]
-            octets = CHUNKED + chunks(*pieces)
-        for at in range(0, len(octets), 1503):
-            await peer.send(octets[at : at + 1503])
-            await asyncio.sleep(0)
-        assert (await peer.read_response()).body == content
 
-    await asyncio.wait_for(
-        asyncio.gather(*(upload(number) for number in range(20))), scaled(10)
+class TestCompression:
+    CODINGS: tuple[tuple[str, Any], ...] = (
+        ("br", brotlicffi.decompress),
+        ("gzip", gzip.decompress),
     )
+    PIECES = (b"first ", b"", "zw\u00f6lf ".encode() * 5000, b"last")
+
+    @pytest.mark.parametrize(("coding", "decompress"), CODINGS)
+    async def test_each_write_is_encoded_as_the_client_likes(
+        self, connect: Connect, coding: str, decompress: Any
+    ) -> None:
+        assert len(self.PIECES[2]) > OFF_LOOP_BYTES
+
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Type": "text/plain"}, compress=True)
+            for piece in self.PIECES:
+                await r.write(piece)
+            await r.eof()
+
+        wire = connect(handler)
+        request_octets = request("GET", "/", f"Accept-Encoding: {coding}")
+        wire.peer.feed(request_octets)
+        await wait_until(lambda: wire.written.endswith(b"\r\n0\r\n\r\n"))
+        (response,) = wire.responses()
+        assert response.field("content-encoding") == coding
+        assert response.field("vary") == "Accept-Encoding"
+        assert decompress(response.body) == b"".join(self.PIECES)
+
+    @pytest.mark.parametrize("how", ["write", "eof"])
+    async def test_a_declared_length_gives_way_to_the_coding(
+        self, connect: Connect, how: str
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Length": 4}, compress=True)
+            await getattr(r, how)(b"data")
+
+        octets = request("GET", "/", "Accept-Encoding: gzip")
+        response = await connect(handler).ask(octets)
+        assert gzip.decompress(response.body) == b"data"
+
+    async def test_a_write_can_be_decoded_before_the_next(
+        self, connect: Connect
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare(None, compress=True)
+            await r.write(b"event")
+            await forever(r)
+
+        wire = connect(handler)
+        wire.peer.feed(request("GET", "/", "Accept-Encoding: gzip"))
+        await wait_until(lambda: wire.written)
+        response = parse_response(wire.written + b"0\r\n\r\n")
+        assert response is not None
+        assert zlib.decompressobj(wbits=31).decompress(response.body) == b"event"
+
+    async def test_a_client_that_likes_none_gets_it_as_it_is(
+        self, connect: Connect
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Length": 4}, compress=True)
+            await r.write(b"data")
+
+        response = await connect(handler).ask(GET)
+        assert (response.body, response.field("content-encoding")) == (b"data", None)
+        assert response.field("content-length") == "4"
+        assert response.field("vary") == "Accept-Encoding"
+
+    async def test_encoded_content_is_not_encoded_again(self, connect: Connect) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Encoding": "br"}, compress=True)
+            await r.write(b"data")
+
+        octets = request("GET", "/", "Accept-Encoding: gzip")
+        response = await connect(handler).ask(octets)
+        assert (response.body, response.field("content-encoding")) == (b"data", "br")
+
+    async def test_a_response_without_content_is_told_the_same_head(
+        self, serve: Serve
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare(None, compress=True)
+            await r.write(b"data")
+            await r.eof()
+
+        octets = request("HEAD", "/", "Accept-Encoding: gzip")
+        response = await serve(handler).exchange(octets, method="HEAD")
+        assert response.field("content-encoding") == "gzip"
+
+    async def test_the_next_response_is_not_encoded(self, connect: Connect) -> None:
+        async def handler(r: R) -> None:
+            if r.path == "/coded":
+                await r.prepare(None, compress=True)
+            await r.write(b"data")
+
+        wire = connect(handler)
+        await wire.ask(request("GET", "/coded", "Accept-Encoding: gzip"))
+        assert (await wire.ask(GET)).body == b"data"
