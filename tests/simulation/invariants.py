@@ -103,6 +103,18 @@ def stop_ends(step: Step, policy: Policy) -> None:
     require(took_s <= bound_s, f"stops since {took_s:.1f} s: {step.after.workers}")
 
 
+def endings_are_bounded(step: Step, policy: Policy) -> None:
+    """Who was told to end is gone after the grace period and TERM's."""
+    world = step.world
+    for worker in step.ledger.pids.keys() & step.ledger.ended_at.keys():
+        at, slept_s = step.ledger.ended_at[worker]
+        took_s = world.now - at - (world.slept_s - slept_s)
+        bound_s = policy.grace_s + policy.term_s + 1.0
+        sim = world.workers.get(worker)
+        is_slow_news = sim is not None and not sim.is_alive
+        require(took_s <= bound_s or is_slow_news, f"{worker} ends for {took_s:.1f} s")
+
+
 def exit_comes_last(step: Step, policy: Policy) -> None:
     """The master exits when every process told of is gone, and acts no more."""
     if step.ordered(Exit):
@@ -265,6 +277,21 @@ def nobody_healthy_is_ended(step: Step, policy: Policy) -> None:
             require(is_blocked and is_long, f"{end} after {blocked_s:.2f} s")
 
 
+def nobody_hangs_for_ever(step: Step, policy: Policy) -> None:
+    """A blocked worker is ended, at the latest when the machine's excuse is."""
+    world, bound_s = step.world, policy.machine_timeout_s + 1.0
+    if world.now - world.slept_at < bound_s:
+        return
+    for view in step.after.workers:
+        worker = world.workers.get(view.worker)
+        if worker is None or view.state != "serving":
+            continue
+        since = max(worker.blocked_since, world.now - view.age_s)
+        is_blocked = worker.is_blocked(world.now)
+        hung = is_blocked and world.now - since > bound_s
+        require(not hung, f"{view} hangs since {since:.1f}")
+
+
 def sleep_ends_nobody(step: Step, policy: Policy) -> None:
     """In the first turn after a sleep no deadline strikes."""
     is_asked_to = step.ledger.stop_at is not None
@@ -282,6 +309,7 @@ INVARIANTS = (
     every_pid_is_accounted_for,
     surge_is_at_most_one,
     stop_ends,
+    endings_are_bounded,
     exit_comes_last,
     tickets_are_answered_once,
     success_means_new_code_everywhere,
@@ -294,5 +322,6 @@ INVARIANTS = (
     weights_are_sane,
     spawns_are_possible,
     nobody_healthy_is_ended,
+    nobody_hangs_for_ever,
     sleep_ends_nobody,
 )

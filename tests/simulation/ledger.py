@@ -50,6 +50,7 @@ class Ledger:
         pids: Of workers forked and not exited, as told.
         endings: Every ending ordered, by worker, in order; likewise
             ``stops`` by generation.
+        ended_at: When the first ending was ordered, and the sleep by then.
         ready: Generations whose forkserver said so and was not told to stop.
         lost: Generations that lived when a forkserver ended unasked or no
             longer answered, or that served on in a parked slot.
@@ -63,6 +64,7 @@ class Ledger:
     slots: int
     pids: dict[int, int] = field(default_factory=dict)
     endings: dict[int, list[Ending]] = field(default_factory=lambda: defaultdict(list))
+    ended_at: dict[int, tuple[float, float]] = field(default_factory=dict)
     stops: dict[int, list[Ending]] = field(default_factory=lambda: defaultdict(list))
     started: set[int] = field(default_factory=set)
     ready: set[int] = field(default_factory=set)
@@ -89,6 +91,7 @@ class Ledger:
                 case WorkerExited(worker):
                     self.pids.pop(worker, None)
                     self.exited.add(worker)
+                    self.ended_at.pop(worker, None)
                 case ForkserverReady(generation):
                     if not self.stops[generation]:
                         self.ready.add(generation)
@@ -107,6 +110,8 @@ class Ledger:
         for action in actions:
             self._note_order(action)
             match action:
+                case End(worker):
+                    self.ended_at.setdefault(worker, (now, slept_s))
                 case ReloadEnded(ticket, is_ok):
                     self.answers[ticket].append(is_ok)
                 case Report(event="boot_failed"):

@@ -26,6 +26,7 @@ from tests.simulation.invariants import INVARIANTS, booting_or_serving
 from tests.simulation.ledger import InvariantError, Ledger, Step, require
 from tests.simulation.world import World
 
+MOST_SPINS = 50
 MIB = 1024 * 1024
 
 
@@ -70,11 +71,14 @@ class History:
     Attributes:
         name: Its seed; everything follows from it.
         turns: Turns so far.
+        spins: Turns in a row in which no time passed.
+        was_late: The last turn came later than asked for.
     """
 
     name: str
     is_verbose: bool = False
     turns: int = 0
+    spins: int = 0
     was_late: bool = False
     rng: Random = field(init=False)
     policy: Policy = field(init=False)
@@ -167,7 +171,10 @@ class History:
     def _turn(self) -> None:
         due = self.planner.next_deadline_at()
         world = self.world
-        is_round = world.advance(world.now if due is None else due)
+        before_at = world.now
+        is_round = world.advance(before_at if due is None else due)
+        self.spins = self.spins + 1 if world.now == before_at else 0
+        require(self.spins < MOST_SPINS, "turns on without any time passing")
         facts = [*world.inbox, *(world.read_beats() if is_round else ())]
         world.inbox = []
         before = self.planner.snapshot()

@@ -17,6 +17,9 @@ class WorkerView:
     Attributes:
         state: A value of ``worker_state.State``.
         age_s: Since its spawn.
+        is_late: Its loop was late in the last round, or it still has to show
+            its good beats: it gets no new connections.
+        retire_reason: Why it will be recycled; "" when it will not.
     """
 
     worker: int
@@ -25,6 +28,8 @@ class WorkerView:
     pid: int | None
     state: str
     age_s: float
+    is_late: bool = False
+    retire_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +126,6 @@ def _view_worker(handle: WorkerHandle, now: float) -> WorkerView:
         pid=handle.pid,
         state=handle.state.value,
         age_s=now - handle.spawned_at,
+        is_late=handle.pulse.is_late or handle.pulse.is_avoided,
+        retire_reason=handle.retire_reason,
     )

@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from blazeio_supervisor.fleet.facts import ScaleAsked, StopAsked
+from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, StopAsked
 from blazeio_supervisor.fleet.snapshot import SlotView, WorkerView
 from tests.supervisor.fleet.driver import Driver
 
@@ -46,6 +46,20 @@ def test_draining_workers_are_shown_until_they_are_gone() -> None:
     assert [worker.state for worker in workers] == ["serving", "draining"]
     driver.exit(2)
     assert len(driver.planner.snapshot().workers) == 1
+
+
+def test_blocked_worker_is_shown_as_late() -> None:
+    driver = Driver(slots=2).start()
+    driver.silent.add(2)
+    driver.wait(0.5)
+    assert [w.is_late for w in driver.planner.snapshot().workers] == [False, True]
+
+
+def test_worker_that_waits_to_be_recycled_says_why() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(RecycleAsked(1))
+    reasons = [w.retire_reason for w in driver.planner.snapshot().workers]
+    assert reasons == ["", "asked for", ""]
 
 
 def test_begin_and_end_are_shown() -> None:
