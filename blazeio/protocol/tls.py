@@ -132,6 +132,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_raw",
         "_terms",
         "_tls",
+        "_waiting",
         "deadline_at",
         "entered_at",
     )
@@ -156,6 +157,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._phase = HANDSHAKE
         self._facts: TlsFacts | None = None
         self._late_bytes = 0
+        self._waiting = b""
         self._has_peer_ended = False
         self._is_mid_record = False
         self._is_paused = False
@@ -187,7 +189,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
         OpenSSL does not tell how much it has of a record that is not whole.
         """
-        held = self._incoming.pending + self._tls.pending()
+        held = len(self._waiting) + self._incoming.pending + self._tls.pending()
         return held + RECORD_BYTES if self._is_mid_record else held
 
     # As the protocol of the socket's transport
@@ -205,16 +207,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Enciphered octets have arrived; they are copied before we return."""
         # Hot: runs once per read.
-        octets = self._context.ciphertext_view
-        for start in range(0, nbytes, SLICE_BYTES):
-            if self._phase > OPEN or self._has_peer_ended:
-                self._drop(nbytes - start)
-                return
-            self._incoming.write(octets[start : min(start + SLICE_BYTES, nbytes)])
-            if self._phase == OPEN:
-                self._decipher()
-            else:
-                self._shake_hands()
+        self._take_in(self._context.ciphertext_view[:nbytes])
 
     def eof_received(self) -> bool:
         """The client will send no more."""
@@ -292,6 +285,31 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     # Receiving
 
+    def _take_in(self, octets: memoryview) -> None:
+        """Pass enciphered octets on, while somebody wants them."""
+        for start in range(0, len(octets), SLICE_BYTES):
+            if self._phase > OPEN or self._has_peer_ended:
+                self._drop(len(octets) - start)
+                return
+            if self._is_paused:
+                self._waiting = octets[start:].tobytes()
+                return
+            self._incoming.write(octets[start : start + SLICE_BYTES])
+            if self._phase == OPEN:
+                self._decipher()
+            else:
+                self._shake_hands()
+
+    def _go_on(self) -> None:
+        """Reading was resumed: first comes what had arrived before."""
+        if self._phase != OPEN or self._is_paused:
+            return
+        self._decipher()
+        waiting, self._waiting = self._waiting, b""
+        self._take_in(memoryview(waiting))
+        if not self._is_paused and not self._raw.is_closing():
+            self._raw.resume_reading()
+
     def _decipher(self) -> None:
         """Hand on what has arrived, as long as the app reads."""
         # Hot: runs once per read of up to SLICE_BYTES.
@@ -360,8 +378,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 return
         else:
             self._raw.write_eof()
-            if self._is_paused:
-                self._raw.resume_reading()
+            self._raw.resume_reading()  # where it was paused
         self._end_in(self._terms.shutdown_timeout_s)
 
     def _end_in(self, span_s: float) -> None:
@@ -411,8 +428,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Read again; first what had arrived before."""
         if self._is_paused:
             self._is_paused = False
-            self._raw.resume_reading()
-            self._context.loop.call_soon(self._decipher)
+            if self._waiting or self._incoming.pending or self._tls.pending():
+                self._context.loop.call_soon(self._go_on)
+            else:
+                self._raw.resume_reading()
 
     def is_reading(self) -> bool:
         """Whether it reads."""
