@@ -40,7 +40,7 @@ _SHARED_NAMES: Final = frozenset(
 _LONGEST_KEPT_BYTES: Final = 256
 
 # Two generations of 1,024 lines: at most 2,048 lines of 256 octets a process.
-# A line found here costs 0.06 us, one that must be read 0.6 us.
+# A line found here costs 0.03 us, one that must be read 0.5.
 kept_lines: Final[Memo[bytes, Field]] = Memo(1024)
 
 # Names as sent -> lower-case name. A name is no secret; 64 octets bound it.

@@ -39,7 +39,7 @@ class HeaderSection:
 
 # Whole header sections of HTTP/1.1 requests, without the request line. Kept
 # only where each line was already kept, so never a secret, and never one that
-# is seen for the first time. A browser's 13 fields: 0.3 us instead of 2.2.
+# is seen for the first time. A browser's 13 fields: 0.2 us instead of 2.0.
 kept_sections: Final[Memo[bytes, HeaderSection]] = Memo(256)
 
 
