@@ -109,6 +109,7 @@ class TestReceiving:
 
 
 class TestSending:
+    @pytest.mark.slow
     async def test_a_writer_sleeps_while_the_client_does_not_read(
         self, serve: Serve
     ) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import weakref
 
+import pytest
+
 from blazeio.protocol.deadlines import NEVER, TICK_S, DeadlineWheel
 from tests.support.clock import scaled, wait_until
 
@@ -44,6 +46,7 @@ async def test_a_deadline_is_kept_to_the_tick_and_never_early() -> None:
     assert waiting.deadline_at == NEVER
 
 
+@pytest.mark.slow
 async def test_deadlines_pass_in_their_order() -> None:
     wheel = new_wheel()
     order: list[str] = []

@@ -233,6 +233,7 @@ class TestHalfClose:
         peer.half_close()
         await diary.has("begin", "CancelledError")
 
+    @pytest.mark.slow
     async def test_an_answer_begun_within_the_grace_may_take_longer(
         self, serve: Serve, diary: Diary
     ) -> None:

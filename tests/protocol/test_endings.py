@@ -291,6 +291,7 @@ class TestDeadlines:
         await peer.exchange(GET)
         assert await peer.read_until_end() == b""
 
+    @pytest.mark.slow
     async def test_a_used_connection_is_not_idle(self, serve: Serve) -> None:
         peer = await serve(hello, keep_alive_timeout_s=scaled(0.15)).connect()
         for _ in range(5):
@@ -313,6 +314,7 @@ class TestDeadlines:
         await peer.send(GET[:5])
         assert (await peer.read_response()).status == 408
 
+    @pytest.mark.slow
     async def test_a_trickled_head_gets_no_more_time(self, serve: Serve) -> None:
         peer = await serve(hello, head_timeout_s=scaled(0.1)).connect()
         started_at = asyncio.get_running_loop().time()
@@ -355,6 +357,7 @@ class TestProgress:
         assert response.text == "the content came too slowly"
         assert await peer.read_until_end() == b""
 
+    @pytest.mark.slow
     async def test_content_that_keeps_coming_is_waited_for(self, serve: Serve) -> None:
         async def handler(r: R) -> None:
             r.reply(b"%d" % len(await r.read()))
@@ -367,6 +370,7 @@ class TestProgress:
             await asyncio.sleep(scaled(0.06))
         assert (await peer.read_response()).body == b"500"
 
+    @pytest.mark.slow
     async def test_content_is_not_due_while_the_handler_does_not_read(
         self, serve: Serve
     ) -> None:
@@ -427,6 +431,7 @@ class TestProgress:
         with pytest.raises(ConnectionResetError):
             await peer.read_until_end()
 
+    @pytest.mark.slow
     async def test_a_client_that_reads_slowly_but_steadily_gets_all(
         self, serve: Serve
     ) -> None:

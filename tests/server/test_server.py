@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from blazeio.limits import Limits
+from blazeio.server import listener
 from blazeio.server.listener import bind
 from blazeio.server.server import Server
 from tests.protocol.serving import (
@@ -311,7 +312,10 @@ class TestFull:
         assert (await served.exchange(GET)).body == b"hello"
         assert await idle[0].read_until_end() == b""
 
-    async def test_one_that_becomes_idle_later_makes_room(self, serve: Serve) -> None:
+    async def test_one_that_becomes_idle_later_makes_room(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listener, "RETRY_S", 0.05)
         door = Door()
         served = serve(door.handle, connections=1)
         busy = await served.connect()
