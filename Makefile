@@ -6,11 +6,12 @@ VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIND ?= 127.0.0.1:8000
 WORKERS ?= 8
 ARGS ?=
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test check format bench simulate clean
+.PHONY: help run test check format bench simulate fuzz clean
 
 help:
 	@echo "make run       serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -19,6 +20,7 @@ help:
 	@echo "make format    put the code into its format"
 	@echo "make bench     compare with other servers (ARGS='--only uvicorn')"
 	@echo "make simulate  random histories of the fleet"
+	@echo "make fuzz      coverage-guided fuzzing   (SECONDS=600)"
 	@echo "make clean     remove everything that make has made"
 
 run: $(VENV)/.stamp-run
@@ -46,6 +48,9 @@ bench: $(VENV)/.stamp-bench
 simulate: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.simulation.simulate $(ARGS)
 
+fuzz: $(VENV)/.stamp-fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .pytest_cache .mypy_cache \
 		.ruff_cache .hypothesis .import_linter_cache
@@ -72,4 +77,9 @@ $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-run
 $(VENV)/.stamp-bench: pyproject.toml $(VENV)/.stamp-run
 	@echo "installing the servers to compare with"
 	@$(PIP) install --group bench
+	@touch $@
+
+$(VENV)/.stamp-fuzz: pyproject.toml $(VENV)/.stamp-dev
+	@echo "installing the fuzzer"
+	@$(PIP) install --group fuzz
 	@touch $@
