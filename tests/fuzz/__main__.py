@@ -57,10 +57,11 @@ asyncio.set_event_loop(_loop)
 async def echo(r: BlazeioServerProtocol) -> None:
     """Answer with the content; refuse what breaks it, as an app does."""
     try:
-        content = await r.read()
-        r.reply(b"" if r.method == "HEAD" else content)  # a reader of all needs no more
+        content, status = await r.read(), 200
     except RemoteProtocolError as error:
-        r.reply(str(error).encode(), error.status_hint)
+        content, status = str(error).encode(), error.status_hint
+    # who reads the answers later does not know which of them were to HEAD
+    r.reply(b"" if r.method == "HEAD" else content, status)
 
 
 def cut(octets: bytes, marks: bytes) -> Iterator[bytes]:
