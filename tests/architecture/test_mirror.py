@@ -19,6 +19,7 @@ OTHER_FOLDERS = {
     "bench",  # not collected
     "conformance",  # by section of an RFC
     "examples",  # by example program
+    "fuzz",  # not collected
     "process",  # real processes
     "property",  # by law
     "simulation",  # the fleet's histories
