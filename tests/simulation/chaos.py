@@ -41,6 +41,7 @@ class Chaos:
             self.kill_forkserver: 4,
             self.stop_forkserver: 3,
             self.stall_machine: 3,
+            self.deadlock: 1,
             self.stop_master: 3,
             self.suspend: 3,
             self.massacre: 1,
@@ -148,6 +149,11 @@ class Chaos:
         for worker in self._world.workers.values():
             if self._rng.random() < 0.9:
                 self._world.block(worker, span_s)
+
+    def deadlock(self) -> None:
+        """All workers wait for the same thing, which never comes."""
+        for worker in self._world.workers.values():
+            self._world.block(worker, NEVER)
 
     def stop_master(self) -> None:
         self._world.stop_master(self._rng.choice((0.05, 0.3, 2.0, 60.0)))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from blazeio_supervisor.fleet.facts import ReloadAsked, StartAsked
+from blazeio_supervisor.fleet.facts import Fact, ReloadAsked, StartAsked
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from tests.simulation.chaos import Chaos
@@ -175,8 +175,8 @@ class History:
         is_round = world.advance(before_at if due is None else due)
         self.spins = self.spins + 1 if world.now == before_at else 0
         require(self.spins < MOST_SPINS, "turns on without any time passing")
-        facts = [*world.inbox, *(world.read_beats() if is_round else ())]
-        world.inbox = []
+        sleep_s = 0.0 if due is None else max(0.0, world.now - due)
+        facts = self._read(is_round=is_round, has_slept=sleep_s > 1.0)
         before = self.planner.snapshot()
         parked = [slot.owner for slot in before.slots if slot.is_parked]
         self.ledger.lost |= {owner.generation for owner in parked if owner}
@@ -188,7 +188,6 @@ class History:
             self._tell(facts, actions)
         self.ledger.note_actions(actions, world.now, world.slept_s)
         after = self.planner.snapshot()
-        sleep_s = 0.0 if due is None else max(0.0, world.now - due)
         is_late, self.was_late = self.was_late, sleep_s > self.policy.late_tick_s
         step = Step(world, self.ledger, before, after, facts, actions, sleep_s, is_late)
         for invariant in INVARIANTS:
@@ -199,6 +198,14 @@ class History:
         self._require_next_turn()
         for action in actions:
             world.carry_out(action)
+
+    def _read(self, *, is_round: bool, has_slept: bool) -> list[Fact]:
+        """Read what has come; after a sleep the clock may strike before that."""
+        if has_slept and not self.was_late and self.rng.random() < 0.5:
+            return []
+        facts = self.world.inbox
+        self.world.inbox = []
+        return [*facts, *(self.world.read_beats() if is_round else ())]
 
     def _require_next_turn(self) -> None:
         due = self.planner.next_deadline_at()
