@@ -24,6 +24,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.loop import get_loop as _get_loop
 from blazeio.server.loop import use_loop
+from blazeio.server.tls import TlsSettings
 
 # `loop` is public and not listed: a star import would make it.
 __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ProtocolError",
     "RemoteProtocolError",
     "Request",
+    "TlsSettings",
     "use_loop",
 ]
 

@@ -26,6 +26,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
+from blazeio.server.tls import TlsSettings
 
 log = logging.getLogger("blazeio.app")
 
@@ -40,11 +41,13 @@ class App:
     Args:
         host: Where ``run`` and ``runner`` listen, an address or a name.
         port: 0 to 65535; 0 takes one that is free.
+        tls: Speak HTTPS in this way; None: plain HTTP.
         limits: The fields of ``Limits``, by name.
 
     Attributes:
         host: As given.
         port: As given.
+        tls: As given; its files are read when the app is served.
         limits: Every bound of the request path.
         routes: The route table.
         route: ``route.get("/path")`` and its siblings, as decorators.
@@ -53,11 +56,19 @@ class App:
         ConfigurationError: A limit or the port cannot be.
     """
 
-    def __init__(self, host: str = "0.0.0.0", port: int = 8000, **limits: Any) -> None:
+    def __init__(
+        self,
+        host: str = "0.0.0.0",
+        port: int = 8000,
+        *,
+        tls: TlsSettings | None = None,
+        **limits: Any,
+    ) -> None:
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
         self.host = host
         self.port = port
+        self.tls = tls
         self.limits = _make_limits(limits)
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
@@ -246,12 +257,12 @@ class App:
         """Serve in this process, on the running loop, until ``exit``.
 
         Raises:
-            ConfigurationError: The address cannot be bound, or the app is
-                already served.
+            ConfigurationError: The address cannot be bound, a file of ``tls``
+                cannot be used, or the app is already served.
         """
         if self._service is not None:
             raise ConfigurationError(f"{self!r} is already served")
-        service = self._service = Service(self.host, self.port)
+        service = self._service = Service(self.host, self.port, self.tls)
         try:
             await self.init()
             await service.serve(self.make_server)
@@ -281,7 +292,8 @@ class App:
         ``blazeio-supervisor`` the worker that runs the script serves.
 
         Raises:
-            SystemExit: The address cannot be bound; says why.
+            SystemExit: The address cannot be bound, or a file of ``tls`` cannot
+                be used; says why.
         """
         serve = hosting.host.get()
         if serve is not None:

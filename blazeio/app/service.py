@@ -18,6 +18,7 @@ from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
 from blazeio.server.loop import get_loop
 from blazeio.server.server import Server
+from blazeio.server.tls import TlsSettings, make_tls_terms
 
 log = logging.getLogger("blazeio.app")
 
@@ -35,13 +36,22 @@ class Service:
     Args:
         host: An address or a name.
         port: 0 takes one that is free.
+        tls: How HTTPS is spoken; None: plain HTTP.
         grace_s: What is in flight when asked to stop is cut after this.
     """
 
-    def __init__(self, host: str, port: int, *, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: TlsSettings | None = None,
+        *,
+        grace_s: float = GRACE_S,
+    ) -> None:
         self._grace_s = grace_s
         self._stop = asyncio.Event()
         self._over = asyncio.Event()
+        self._tls = None if tls is None else make_tls_terms(tls)
         self._listener = bind(host, port)
 
     @property
@@ -62,9 +72,10 @@ class Service:
         raise_descriptor_limit()
         server = make_server(loop)
         try:
-            server.accept_from(self._listener)
+            server.accept_from(self._listener, tls=self._tls)
+            scheme = "http" if self._tls is None else "https"
             sys.stderr.write(
-                f"blazeio: serving on http://{self.address} (pid {os.getpid()}, "
+                f"blazeio: serving on {scheme}://{self.address} (pid {os.getpid()}, "
                 f"{type(loop).__module__.partition('.')[0]})\n"
             )
             await self._stop.wait()

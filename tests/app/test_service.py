@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from blazeio.app.app import App
@@ -15,6 +16,7 @@ from tests.support.clock import wait_until, within
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import RawPeer
 from tests.support.served import serialize_request
+from tests.support.tls_peer import NAME, Certificates
 
 SCRIPT = """
 import asyncio
@@ -221,3 +223,37 @@ def test_a_runner_that_the_app_itself_cancels_says_so(tmp_path: Path) -> None:
     )
     done = run_to_exit(["python", path])
     assert (done.returncode, done.stdout) == (0, "cancelled\n")
+
+
+@pytest.mark.slow
+def test_https_is_served_and_said(live_server: LiveServers, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(HTTPS_SCRIPT.format(certfile=certificates.issue(NAME)))
+    server = live_server.start(["python", script])
+    assert f"serving on https://127.0.0.1:{server.port} (pid " in server.log
+    url = f"https://{NAME}:{server.port}/hello"
+    answer = httpx.get(url, verify=certificates.client_context(), trust_env=False)
+    assert answer.text == "localhost TLSv1.3"
+
+
+@pytest.mark.slow
+def test_a_mistake_in_tls_is_one_line(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HTTPS_SCRIPT.format(certfile="/none.pem"))
+    done = run_to_exit(["python", script])
+    assert done.returncode == 1
+    assert done.stderr == "blazeio: TLS certfile /none.pem: no such file\n"
+
+
+HTTPS_SCRIPT = """
+import blazeio as io
+
+web = io.App("127.0.0.1", 0, tls=io.TlsSettings(certfile="{certfile}"))
+
+@web.add_route
+async def _hello(r):
+    await io.Deliver.text(r, f"{{r.tls.server_name}} {{r.tls.version}}")
+
+web.runner()
+"""
