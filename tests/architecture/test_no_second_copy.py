@@ -5,8 +5,8 @@ path, so ``import supervisor.blazeio_supervisor`` would work, and give a
 second copy of every class.
 """
 
-import ast
 import json
+import re
 
 import pytest
 
@@ -24,13 +24,7 @@ print(json.dumps(sorted(sys.modules)))
 
 def imported_names(source: str) -> set[str]:
     """First part of every name that a file imports."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {each.name for each in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return {name.split(".")[0] for name in names}
+    return set(re.findall(r"^\s*(?:from|import) (\w+)", source, re.MULTILINE))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
