@@ -89,6 +89,13 @@ def test_what_was_decided_is_kept_for_1_1_alone() -> None:
     assert read_directives(pairs, 0) is not decided
 
 
+def test_what_long_values_decide_is_not_kept() -> None:
+    kept_directives.clear()
+    for size in (511, 512):
+        read_directives((HOST, ("connection", "x" * size)), 1)
+    assert [pairs[1][1] for pairs in kept_directives.recent] == ["x" * 511]
+
+
 def test_what_was_decided_comes_back_from_the_former_generation() -> None:
     decided = read_directives((HOST,), 1)
     for number in range(256):
