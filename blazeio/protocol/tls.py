@@ -451,7 +451,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         for start in range(0, len(view), SLICE_BYTES):
             self._tls.write(view[start : start + SLICE_BYTES])
             records.append(self._outgoing.read())
-        self._raw.writelines(records)
+        # not writelines: asyncio's of 3.12.1 never pauses whoever writes
+        self._raw.write(b"".join(records))
 
     def writelines(
         self, list_of_data: Iterable[bytes | bytearray | memoryview]
