@@ -1,5 +1,6 @@
 """Compression, cookies and addresses."""
 
+import asyncio
 import gzip
 import os
 from pathlib import Path
@@ -95,3 +96,34 @@ async def test_a_unix_peer_has_no_address(serve: Serve, tmp_path: Path) -> None:
 
     served = serve(handler, path=str(tmp_path / "s"))
     assert (await served.exchange(GET)).text == "'' 0"
+
+
+async def test_how_the_client_asked_and_for_whom(serve: Serve) -> None:
+    seen: list[object] = []
+
+    async def handler(r: R) -> None:
+        seen.extend([r.scheme, r.is_secure, r.tls, r.authority, r.client.host])
+        r.reply(b"")
+
+    await serve(handler).exchange(GET)
+    assert seen == ["http", False, None, "a", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(("size", "coding"), [(10, "gzip"), (OFF_LOOP_BYTES * 2, "br")])
+async def test_large_content_is_compressed_off_the_loop(
+    connect: Connect, size: int, coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    to_thread = asyncio.to_thread
+
+    async def noting(function: Any, *arguments: Any) -> Any:
+        threads.append(len(arguments[0]))
+        return await to_thread(function, *arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", noting)
+
+    async def handler(r: R) -> None:
+        r.reply(await getattr(r, coding)(b"x" * size))
+
+    await connect(handler).ask(GET)
+    assert threads == ([size] if size > OFF_LOOP_BYTES else [])
