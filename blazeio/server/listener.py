@@ -85,6 +85,9 @@ class Acceptor:
         self._sock = socket.socket(
             sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno())
         )
+        # it is so already; but with a default timeout, set by the app for its
+        # own sockets, accept would wait
+        self._sock.setblocking(False)
         self._factory = factory
         self._make_room = make_room
         self._settled = settled
