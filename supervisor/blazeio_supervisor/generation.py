@@ -118,7 +118,12 @@ def main() -> None:
     if os.getppid() != load.master_pid:
         end_now(ExitCode.OK)  # it ended before its death was watched for
     setproctitle(f"blazeio: forkserver gen {load.generation}")
-    os.chdir(load.folder)
+    try:
+        os.chdir(load.folder)
+    except OSError as error:
+        reason = f"cannot enter {load.folder}: {error.strerror}"
+        send(channel, Failed(ExitCode.NOT_IMPORTABLE, reason))
+        end_now(ExitCode.NOT_IMPORTABLE)
     enter_folder(load.app_dir)
     sys.argv[:] = [load.app]
     board = Scoreboard(fds[0])

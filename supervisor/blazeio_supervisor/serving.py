@@ -19,7 +19,7 @@ from blazeio.app.app import App
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import Acceptor
 from blazeio_supervisor.observe.scoreboard import Row
-from blazeio_supervisor.process.channel import LoopChannel
+from blazeio_supervisor.process.channel import LoopChannel, take_listeners
 from blazeio_supervisor.process.loading import describe_failure
 from blazeio_supervisor.process.messages import (
     Admit,
@@ -135,7 +135,7 @@ class Serving:
             case Admit():
                 self._accept_own()
             case Adopt(slot):
-                self._adopt(slot, [socket.socket(fileno=fd) for fd in fds])
+                self._adopt(slot, take_listeners(fds))
             case Release(slot):
                 if slot in self._adopted:
                     self._adopted.pop(slot).end()

@@ -174,6 +174,9 @@ def find_folder() -> str:
 
     The shell's ``$PWD`` still names the link ``/srv/app/current`` where
     ``getcwd`` only knows the release that it pointed to.
+
+    Raises:
+        UsageError: Neither exists.
     """
     typed = os.environ.get("PWD", "")
     try:
@@ -181,7 +184,10 @@ def find_folder() -> str:
             return typed
     except OSError:
         pass  # an old $PWD that exists no more
-    return os.getcwd()
+    try:
+        return os.getcwd()
+    except OSError:
+        raise UsageError("the working directory does not exist any more") from None
 
 
 def find_app_dir(folder: str, given: str) -> str:

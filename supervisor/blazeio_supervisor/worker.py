@@ -22,7 +22,7 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.app_path import AppPath
-from blazeio_supervisor.process.channel import receive, send
+from blazeio_supervisor.process.channel import receive, send, take_listeners
 from blazeio_supervisor.process.forkserver import end_now
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.loading import (
@@ -68,7 +68,8 @@ class Worker:
         self._app = app
         self._row = row
         self._channel = socket.socket(fileno=fds[0])
-        self._listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
+        self._channel.settimeout(None)  # whatever default the app has set
+        self._listeners = take_listeners(fds[1:])
         self._has_served = False
 
     def run(self) -> NoReturn:
@@ -140,6 +141,9 @@ class Worker:
             loop.run_until_complete(serving.run(loop))
         except LoadError as error:
             self._fail(error)  # here: a script around us may catch everything
+        except BaseException as error:  # sys.exit() in a handler, or our fault
+            what = f"{self._load.app} crashed"
+            self._fail(describe_failure(error, what, ExitCode.CRASHED))
 
     def _ask_for_listeners(self, app: App) -> None:
         """Say the App's address; the master binds it, if nobody said it before."""
@@ -147,4 +151,4 @@ class Worker:
         received = receive(self._channel)
         if received is None or not isinstance(received[0], Listen):
             end_now(ExitCode.OK)  # the service ends before it began
-        self._listeners = [socket.socket(fileno=fd) for fd in received[1]]
+        self._listeners = take_listeners(received[1])

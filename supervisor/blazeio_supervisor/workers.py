@@ -6,6 +6,7 @@ itself does is in ``worker.py``. Decides nothing: what happens becomes a fact.
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class Workers:
             channel=LoopChannel(
                 own,
                 self._loop,
-                lambda message, fds: self._hear(number, message),
+                lambda message, fds: self._hear(number, message, fds),
                 lambda: None,  # its exit tells more than its channel's end
             ),
         )
@@ -224,7 +225,9 @@ class Workers:
                 )
         return beats
 
-    def _hear(self, worker: int, message: Message) -> None:
+    def _hear(self, worker: int, message: Message, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)  # no worker sends any, but it runs foreign code
         record = self._records[worker]
         match message:
             case Ready():

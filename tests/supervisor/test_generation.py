@@ -90,6 +90,13 @@ def test_it_works_in_the_folder_of_the_service(folder: Path) -> None:
         assert generation.channel.hear(Loaded).host == os.path.realpath(folder)
 
 
+def test_a_folder_that_is_gone_is_a_reason(folder: Path) -> None:
+    with LoneGeneration(folder / "gone") as generation:
+        failed = generation.channel.hear(Failed)
+        assert failed.reason == f"cannot enter {folder}/gone: No such file or directory"
+        assert generation.forkserver.wait_exit() == 4
+
+
 def test_what_the_app_left_for_its_exit_does_not_run_in_the_forkserver(
     folder: Path,
 ) -> None:

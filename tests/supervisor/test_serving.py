@@ -342,6 +342,35 @@ def test_a_start_hook_that_raises_is_a_failed_boot(
         assert worker.wait_exit() == 3
 
 
+def test_an_exit_in_a_handler_is_told(folder: Path, listener: socket.socket) -> None:
+    (folder / "exits.py").write_text(
+        "import sys, blazeio as io\n"
+        "web = io.App()\n"
+        "@web.add_route\n"
+        "async def leave(r, route='/'):\n"
+        "    sys.exit('bye')\n"
+    )
+    with LoneGeneration(folder, "exits:web") as generation:
+        worker = generation.fork_ready([listener])
+        with connect(listener) as peer:
+            peer.send(REQUEST)
+            failed = worker.channel.hear(Failed)
+        assert failed.reason == "exits:web crashed: SystemExit: bye (exits.py:5)"
+        assert worker.wait_exit() == 1
+
+
+def test_a_default_timeout_of_the_app_does_not_make_accepting_wait(
+    folder: Path, listener: socket.socket
+) -> None:
+    code = "import socket\nsocket.setdefaulttimeout(60)\n" + HELLO
+    (folder / "waits.py").write_text(code)
+    with LoneGeneration(folder, "waits:web") as generation:
+        worker = generation.fork_ready([listener])
+        for _ in range(3):
+            with connect(listener) as peer:
+                assert str(worker.pid).encode() in peer.exchange(REQUEST)
+
+
 def test_background_tasks_are_cancelled_at_the_end(
     folder: Path, listener: socket.socket
 ) -> None:

@@ -121,6 +121,16 @@ def test_a_pwd_that_is_wrong_is_not_believed(
     assert find_folder() == os.getcwd()
 
 
+def test_a_folder_that_was_removed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match="does not exist any more"):
+        find_folder()
+
+
 def test_an_app_dir_is_relative_to_the_folder(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     assert find_app_dir(str(tmp_path), "src") == str(tmp_path / "src")

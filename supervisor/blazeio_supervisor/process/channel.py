@@ -26,6 +26,19 @@ _FD_BYTES = array.array("i").itemsize
 Received = tuple[Message, list[int]]
 
 
+def take_listeners(fds: Sequence[int]) -> list[socket.socket]:
+    """Own the listeners that came with a message.
+
+    They are non-blocking already, and are so for all who share them. What is
+    set here is Python's own timeout, which an app may have given a default:
+    ``accept`` would then wait for the next connection.
+    """
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    for sock in sockets:
+        sock.setblocking(False)
+    return sockets
+
+
 def make_pair() -> tuple[socket.socket, socket.socket]:
     """Make both ends of a channel; neither is inherited over exec."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

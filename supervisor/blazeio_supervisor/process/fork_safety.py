@@ -10,6 +10,8 @@ import gc
 import os
 import threading
 
+_MOST = 10  # one is enough to know; they are named in a log line
+
 
 def list_socket_fds() -> frozenset[int]:
     """List the descriptors of this process that are sockets."""
@@ -50,4 +52,4 @@ def find_fork_dangers(sockets_before: frozenset[int]) -> tuple[str, ...]:
     opened = list_socket_fds() - sockets_before
     if opened and not loops:  # a loop brings a socketpair of its own
         dangers.append(f"{len(opened)} socket(s) are open")
-    return tuple(dangers)
+    return tuple(dangers[:_MOST])

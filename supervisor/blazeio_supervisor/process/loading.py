@@ -17,6 +17,8 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.process.app_path import AppPath
 
 _FRAME_COUNT = 20
+_FRAMES_CHARS = 16_000  # both must fit into one message
+_REASON_CHARS = 500
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OUR_FRAMES = (_OUR_FOLDER + os.sep, "<frozen ", importlib.__file__, runpy.__file__)
 _FRAMEWORK = "blazeio"  # looked up, not imported: the app brings it
@@ -96,9 +98,9 @@ def describe_failure(
     code: ExitCode = ExitCode.APP_FAILED,
 ) -> LoadError:
     """Make one line and a short traceback of what an app's code raised."""
-    last = traceback.format_exception_only(error)[-1].strip()
     where = _find_app_frame(error.__traceback__)
-    return LoadError(code, f"{what}: {last}{where}", format_app_frames(error))
+    reason = f"{what}: {_describe_error(error)}{where}"
+    return LoadError(code, reason, format_app_frames(error)[-_FRAMES_CHARS:])
 
 
 def format_app_frames(error: BaseException) -> str:
@@ -112,6 +114,13 @@ def format_app_frames(error: BaseException) -> str:
             part.stack = traceback.StackSummary.from_list(kept[-_FRAME_COUNT:])
             todo += [part.__cause__, part.__context__]
     return "".join(report.format())
+
+
+def _describe_error(error: BaseException) -> str:
+    """Give type and text in one line, as the last line of a traceback has it."""
+    lines = str(error).splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0]}"[:_REASON_CHARS] if lines else name
 
 
 def _import(path: AppPath) -> object:

@@ -1,16 +1,12 @@
 """What master, forkserver and workers say to each other. Values only.
 
 One message is one datagram on a SEQPACKET socketpair, so that none is ever
-seen half; descriptors travel beside it. ``PROTOCOL`` grows whenever a change
-would be misread by the other side: a master that was upgraded in place talks
-with workers of the version before.
+seen half; descriptors travel beside it.
 """
 
 from typing import Literal
 
 import msgspec
-
-PROTOCOL = 1
 
 LoopName = Literal["uvloop", "asyncio"]
 
@@ -43,7 +39,6 @@ class Load(_Message, frozen=True):
     drain_idle_s: float
     log_level: str
     master_pid: int
-    protocol: int = PROTOCOL
 
 
 class Fork(_Message, frozen=True):

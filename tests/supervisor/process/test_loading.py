@@ -118,6 +118,7 @@ def test_what_is_no_app_is_not_importable(
         ("needs", "import no_such_thing\n", "No module named 'no_such_thing'"),
         ("exits", "import sys\nsys.exit('bye')\n", "SystemExit: bye"),
         ("syntax", "web = \n", "SyntaxError: invalid syntax"),
+        ("silent", "raise ValueError\n", "ValueError"),
         ("makes", "def web():\n    raise OSError('no')\n", "OSError: no"),
     ],
 )
@@ -143,6 +144,14 @@ def test_the_traceback_has_the_frames_of_the_app_only(folder: Path) -> None:
 def test_an_endless_recursion_is_cut_short(folder: Path) -> None:
     write(folder, "some_loop.py", "def f(n):\n    g(n)\ndef g(n):\n    f(n)\nf(1)\n")
     assert len(fail("some_loop:web").frames.splitlines()) < 70
+
+
+def test_a_long_error_still_fits_into_a_message(folder: Path) -> None:
+    write(folder, "some_long.py", "raise ValueError('x' * 10**6 + '\\nsecond')\n")
+    error = fail("some_long:web")
+    assert len(error.reason) < 1_000
+    assert len(error.frames) < 20_000
+    assert "second" not in error.reason
 
 
 def test_a_cause_is_shown_without_our_frames_too(folder: Path) -> None:
