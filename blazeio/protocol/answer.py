@@ -44,6 +44,8 @@ class Answer:
 
     Attributes:
         minor: The HTTP/1.x version of the request.
+        content_bytes: Octets of content given to the transport so far, encoded
+            but unframed.
         status: Of the response; 0 until it has begun.
         message: Its framing, where it is streamed; None for a plain whole one.
         is_complete: Its last octet was given to the transport.
@@ -56,7 +58,7 @@ class Answer:
         "_is_plain",
         "_method",
         "_sink",
-        "_whole_bytes",
+        "content_bytes",
         "encoder",
         "is_complete",
         "is_persistent",
@@ -81,14 +83,8 @@ class Answer:
         self.is_complete = False
         self.message: OutgoingMessage | None = None
         self.encoder: Encoder | None = None
+        self.content_bytes = 0
         self.status = 0
-
-    @property
-    def content_bytes(self) -> int:
-        """Octets of content given to the transport so far, encoded but unframed."""
-        if self.message is not None:
-            return self.message.content_bytes
-        return self._whole_bytes if self.status else 0
 
     def give_up_connection(self) -> None:
         """No request may follow this one, whatever is answered."""
@@ -140,7 +136,7 @@ class Answer:
             )
             self.status = status
             self.is_complete = True
-            self._whole_bytes = len(body)
+            self.content_bytes = len(body)
             return
         message = self.begin(headers, status, content_type_line if body else b"")
         if self._method == "HEAD" and status not in _NO_CONTENT_LENGTH:
@@ -231,6 +227,7 @@ class Answer:
             octets += self.encoder.finish()
             self.encoder = None
         framed = message.end(octets) if is_last else message.content(octets)
+        self.content_bytes = message.content_bytes
         if is_last:
             self.is_complete = True
         if framed:
@@ -242,7 +239,7 @@ class Answer:
         self.message = None
         self.status = error.status_hint
         self.is_complete = True
-        self._whole_bytes = len(octets) - octets.index(b"\r\n\r\n") - 4
+        self.content_bytes = len(octets) - octets.index(b"\r\n\r\n") - 4
         self._sink.write(octets)
 
     def flush_head(self, message: OutgoingMessage) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.deadlines import DeadlineWheel
-from blazeio.protocol.hangup import HangupWatcher
+from blazeio.protocol.sockets.hangup import HangupWatcher
+from blazeio.protocol.timing.deadlines import DeadlineWheel
 from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
 

@@ -36,12 +36,12 @@ from blazeio.errors import (
 )
 from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import Handler, ServerContext
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.handling import TIMED_OUT, Handling
-from blazeio.protocol.intake import Intake
-from blazeio.protocol.patience import Patience
 from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
+from blazeio.protocol.sockets.intake import Intake
+from blazeio.protocol.timing.deadlines import NEVER
+from blazeio.protocol.timing.patience import Patience
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.protocol.trust import Origin
 from blazeio.wire.chunked import ChunkDecoder
@@ -72,7 +72,7 @@ class BlazeioServerProtocol(
         transfer_encoding: "chunked", or None.
         store: Values of this request, for middlewares and handlers.
         answer: The state of the response.
-        started_at: When the request's head was whole, monotonic seconds; kept
+        started_ns: When the request's head was whole, monotonic time; kept
             only for the access log.
         is_alive: False once the peer is gone.
         peer_closed: The peer sent FIN: it will send no more, but may read.
@@ -99,7 +99,7 @@ class BlazeioServerProtocol(
         "patience",
         "peer_closed",
         "query",
-        "started_at",
+        "started_ns",
         "store",
         "tail",
         "transfer_encoding",
@@ -118,7 +118,7 @@ class BlazeioServerProtocol(
         self.context = context
         trust = context.trust
         self.origin = None if trust is None else Origin(trust, header)
-        self.started_at = 0.0
+        self.started_ns = 0
         self.gate = WriteGate()
         self.is_alive = False
         self.peer_closed = False
@@ -286,7 +286,7 @@ class BlazeioServerProtocol(
 
     def _begin_handling(self, handler: Handler) -> None:
         if self.context.access_log is not None:
-            self.started_at = time.monotonic()
+            self.started_ns = time.monotonic_ns()
         self.handling.begin(self._serve(handler))
 
     def _begin_content(self, head: RequestHead) -> None:
@@ -413,7 +413,8 @@ class BlazeioServerProtocol(
                 self.abort()
                 self._record()
                 return
-        self._record()
+        if self.context.access_log is not None:
+            self._record()
         if self._phase == CONTENT:
             self._finish_content(persists=answer.may_persist())
         elif not answer.may_persist():

@@ -19,13 +19,15 @@ Why not the event loops' own TLS (uvloop's and asyncio's are one design):
 * Memory: asyncio keeps a 256 KiB buffer per connection. Idle, one connection
   costs 290 KB there, and a tenth of it here; see ``docs/tls.md``.
 
-Closing, by us: our closure alert and FIN are sent, then what the client still
-sends is read and dropped, undeciphered, until its end, for at most
-``shutdown_timeout_s`` and ``Limits.linger_bytes``; so it sees our last answer
-and no reset (RFC 9112 sections 9.6 and 9.8, RFC 8446 section 6.1). Closing, by
-the client: its closure alert, or its FIN, is ``eof_received``, and it can still
-be answered; no request can be cut short unnoticed by a FIN without an alert,
-since each declares where it ends.
+Closing, by us: ``close`` sends the closure alert and FIN and is over, as over
+plain TCP; it need not wait for the client's alert (RFC 9112 section 9.8).
+``write_eof`` is for a close in stages (section 9.6): what the client still sends
+is read and dropped, undeciphered, until its end, for at most
+``shutdown_timeout_s`` and ``Limits.linger_bytes``, so that it sees our last
+answer and no reset. Closing, by the client: its closure alert, or its FIN, is
+``eof_received``, and it can still be answered (RFC 8446 section 6.1); no request
+can be cut short unnoticed by a FIN without an alert, since each declares where
+it ends.
 
 May import: asyncio, ssl and what the room may.
 """
@@ -38,7 +40,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.deadlines import NEVER
+from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.serializer import serialize_error
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ class TlsTerms:
         context: Certificates, ciphers and ticket keys; its
             ``sslobject_class`` is ``ServerSideTls``.
         handshake_timeout_s: From the accept to the end of the handshake.
-        shutdown_timeout_s: How long the client's end is awaited after ours.
+        shutdown_timeout_s: In a close in stages, how long the client's end is
+            awaited after ours.
     """
 
     context: ssl.SSLContext
@@ -368,7 +371,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._end(FAILED)
 
     def _end(self, phase: int) -> None:
-        """End our side; wait for the end of theirs, but not for ever."""
+        """End our side; drop what comes until the end of theirs, for a while."""
         self._phase = phase
         if self._raw.is_closing():
             return  # cut by then
@@ -403,15 +406,34 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._phase != OPEN or self._raw.is_closing()
 
     def close(self) -> None:
-        """Send what was written, the closure alert and FIN; in stages."""
-        if self._phase != OPEN:
-            return
-        try:
-            self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # it waits for theirs, or met data instead; ours is made
-        self._flush()
-        self._end(CLOSING)
+        """Send what was written, the closure alert and FIN; then it is over."""
+        if self._phase in (OPEN, CLOSING):
+            self._say_goodbye()
+            self._context.wheel.forget(self)
+            self._raw.close()
+
+    def can_write_eof(self) -> bool:
+        """Yes, though it reads no more then."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send what was written, the closure alert and FIN.
+
+        What the client still sends is dropped, undeciphered, until its end;
+        it is neither handed on nor told.
+        """
+        if self._phase == OPEN:
+            self._say_goodbye()
+            self._end(CLOSING)
+
+    def _say_goodbye(self) -> None:
+        if self._phase == OPEN:
+            self._phase = CLOSING
+            try:
+                self._tls.unwrap()
+            except ssl.SSLError:
+                pass  # it waits for theirs, or met data instead; ours is made
+            self._flush()
 
     def abort(self) -> None:
         """End at once; the client sees no closure alert."""
@@ -459,10 +481,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     ) -> None:
         """Write them, one after the other."""
         self.write(b"".join(list_of_data))
-
-    def can_write_eof(self) -> bool:
-        """No: ``close`` ends our side first, in stages."""
-        return False
 
     def get_write_buffer_size(self) -> int:
         """Octets that wait here for the kernel, enciphered."""

@@ -15,7 +15,6 @@ SMALL_FOLDERS = {
 }
 """Folders of the packages that hold fewer, each with the reason."""
 LARGE_FOLDERS = {
-    "blazeio/protocol": (15, "`r` is one object: its parts are seen together"),
     "blazeio/wire": (10, "RFC 9112 by section; the fields have a room of their own"),
     "supervisor/blazeio_supervisor": (10, "the shell: master, worker, their parts"),
     "supervisor/blazeio_supervisor/process": (11, "one module per kernel matter"),

@@ -471,7 +471,7 @@ class TestTransport:
         assert repr(transport) == "<TlsTransport OPEN>"
         assert transport.is_reading()
         assert not transport.is_closing()
-        assert not transport.can_write_eof()
+        assert transport.can_write_eof()
         assert transport.get_write_buffer_limits()[1] == 64 * 1024
         assert transport.get_extra_info("peername")[1] == peer.local_port
         assert transport.get_extra_info("ssl_object").version() == "TLSv1.3"

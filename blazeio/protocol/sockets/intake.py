@@ -2,8 +2,8 @@
 
 import asyncio
 
-from blazeio.protocol import kernel
-from blazeio.protocol.hangup import HangupWatcher, Watched
+from blazeio.protocol.sockets import kernel
+from blazeio.protocol.sockets.hangup import HangupWatcher, Watched
 from blazeio.protocol.tls import TlsTransport
 
 

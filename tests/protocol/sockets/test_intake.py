@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from blazeio.protocol.hangup import HangupWatcher
-from blazeio.protocol.intake import Intake
+from blazeio.protocol.sockets.hangup import HangupWatcher
+from blazeio.protocol.sockets.intake import Intake
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 

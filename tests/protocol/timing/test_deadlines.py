@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from blazeio.protocol.deadlines import NEVER, TICK_S, DeadlineWheel
+from blazeio.protocol.timing.deadlines import NEVER, TICK_S, DeadlineWheel
 from tests.support.clock import scaled, wait_until
 
 

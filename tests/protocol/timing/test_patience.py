@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.protocol.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.flow import ContentStream
-from blazeio.protocol.hangup import HangupWatcher
-from blazeio.protocol.intake import Intake
-from blazeio.protocol.patience import Patience
+from blazeio.protocol.sockets.hangup import HangupWatcher
+from blazeio.protocol.sockets.intake import Intake
+from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
+from blazeio.protocol.timing.patience import Patience
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 

@@ -1,0 +1,1 @@
+"""What of a connection only its socket knows: hang-ups, queues, pausing."""

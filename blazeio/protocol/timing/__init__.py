@@ -1,0 +1,1 @@
+"""How long a connection is waited for."""
