@@ -48,8 +48,9 @@ class TlsSettings:
             of TLS 1.3 are OpenSSL's.
         tls_min: The least version spoken, "1.2" or "1.3".
         handshake_timeout_s: From the accept to the end of the handshake.
-        shutdown_timeout_s: How long the client's end is awaited after ours, so
-            that it sees our last answer and no reset.
+        shutdown_timeout_s: How long the client's end is awaited after ours,
+            where it may still be sending, so that it sees our last answer and
+            no reset.
 
     Raises:
         ConfigurationError: A value cannot be, or one has no effect beside

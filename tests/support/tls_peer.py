@@ -97,7 +97,7 @@ class TlsPeer(RawPeer):
                 await self._send_enciphered(self._outgoing.read())
 
     async def _send_enciphered(self, octets: bytes) -> None:
-        step = self.step_bytes or len(octets)
+        step = self.step_bytes or max(len(octets), 1)
         for start in range(0, len(octets), step):
             await super().send(octets[start : start + step])
             await asyncio.sleep(0)
