@@ -18,12 +18,17 @@ def service(live_server: LiveServers, tmp_path: Path) -> Service:
     return start_service(live_server, tmp_path)
 
 
+def wait_for_code(service: Service, wanted: bytes) -> None:
+    """The last old worker is told to drain when the reload is over."""
+    block_until(lambda: {service.get().body for _ in range(8)} == {wanted}, 15)
+
+
 def test_hup_replaces_every_worker_by_new_code(service: Service) -> None:
     before = service.pids()
     code = APP.replace("str(os.getpid())", "'new code'")
     (service.folder / "app.py").write_text(code)
     service.reload(2)
-    assert service.get().body == b"new code"
+    wait_for_code(service, b"new code")
     service.wait_count(2)
     assert not set(before) & set(service.pids())
     block_until(lambda: len(service.server.children("blazeio: forkserver")) == 1)
@@ -47,7 +52,7 @@ def test_a_reload_follows_a_moved_link(
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").rename(tmp_path / "current")
     service.reload(2)
-    assert service.get().body == b"two"
+    wait_for_code(service, b"two")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +118,8 @@ def test_hups_in_quick_succession_end_in_the_last_code(service: Service) -> None
         code = APP.replace("str(os.getpid())", f"'code {number}'")
         (service.folder / "app.py").write_text(code)
         service.server.signal(signal.SIGHUP)
-    block_until(lambda: {service.get().body for _ in range(8)} == {b"code 4"}, 20)
+    service.server.wait_for_log("event=reloaded", timeout_s=20)
+    wait_for_code(service, b"code 4")
     service.wait_count(2)
 
 
@@ -153,4 +159,4 @@ def test_a_script_is_reloaded_too(live_server: LiveServers, tmp_path: Path) -> N
     service = start_service(live_server, tmp_path, app="app.py")
     (tmp_path / "app.py").write_text(APP.replace("str(os.getpid())", "'new'"))
     service.reload(2)
-    assert service.get().body == b"new"
+    wait_for_code(service, b"new")
