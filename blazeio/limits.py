@@ -84,6 +84,21 @@ class Limits:
             value = getattr(self, field.name)
             if value is None and field.default is None:
                 continue
-            if not isinstance(value, int | float) or value < 0:
-                message = f"limit {field.name}={value!r}: expected a number >= 0"
+            least = _LEAST.get(field.name, 0)
+            if not isinstance(value, int | float) or value < least:
+                message = f"limit {field.name}={value!r}: expected a number >= {least}"
                 raise ConfigurationError(message)
+
+
+# With less, nothing could ever be served, read or written.
+_LEAST = {
+    "target_bytes": 1,
+    "head_bytes": 1,
+    "field_count": 1,
+    "field_bytes": 1,
+    "receive_bytes": 1,
+    "high_water_bytes": 1,
+    "connections": 1,
+    "in_flight": 1,
+    "progress_window_s": 0.01,
+}

@@ -33,3 +33,10 @@ def test_the_largest_target_fits_into_the_largest_head() -> None:
     limits = Limits()
     assert limits.target_bytes < limits.head_bytes
     assert limits.field_bytes < limits.head_bytes
+
+
+@pytest.mark.parametrize("name", ["high_water_bytes", "in_flight", "progress_window_s"])
+def test_a_bound_that_would_stop_everything_is_refused(name: str) -> None:
+    nothing: dict[str, Any] = {name: 0}
+    with pytest.raises(ConfigurationError, match=rf"limit {name}=0: expected a number"):
+        Limits(**nothing)
