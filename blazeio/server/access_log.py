@@ -10,8 +10,9 @@ dropped, and counted. Where it is broken (a full disk, a pipe without a reader)
 lines are dropped at once, and each turn tries again. Both are logged, but while
 it is blocked nothing is: that log may go the same way, and wait.
 
-Cost, by tests/bench/access_log.py (combined format, into a file): 1.2 us per
-request with 16 requests in a turn, of which the line takes 0.9.
+Cost, by tests/bench/access_log.py (a file, 16 requests in a turn): combined
+1.2 us per request, 1.5 where a browser's Referer and User-Agent are written; as
+JSON 1.4 and 1.8.
 """
 
 import asyncio
@@ -60,7 +61,8 @@ class AccessLog:
         format_text: str = "combined",
         worker: str | None = None,
     ) -> None:
-        self._compose = compile_format(format_text, worker or str(os.getpid()))
+        form = compile_format(format_text, worker or str(os.getpid()))
+        self._compose, self._read_clock = form
         self._destination: Destination | None = Destination(path)
         self._loop = loop
         self._lines: list[str] = []
@@ -76,6 +78,7 @@ class AccessLog:
         # Hot: runs once per request; see tests/bench/access_log.py.
         lines = self._lines
         if not lines:
+            self._read_clock()
             self._loop.call_soon(self._flush)
         lines.append(self._compose(r))
 

@@ -90,3 +90,12 @@ def test_no_field_can_be_set() -> None:
 def test_no_fields_are_false() -> None:
     assert not Headers([])
     assert Headers([]).get("a") is None
+
+
+@pytest.mark.parametrize(
+    "pairs", [[("a", "1"), ("b", "2")], [("a", "1"), ("a", "2")], []]
+)
+def test_the_index_is_that_of_the_mapping(pairs: list[tuple[str, str]]) -> None:
+    headers = Headers(pairs)
+    assert headers.index() == dict(headers)
+    assert headers.index() is headers.index()

@@ -80,9 +80,11 @@ class Destination:
         Raises:
             OSError: It is broken: no reader, no space ... Nothing was taken.
         """
+        if self._is_file:
+            return os.write(self._fd, lines)
         written = 0
         while written < len(lines):
-            piece = lines if self._is_file else _next_piece(lines, written)
+            piece = _next_piece(lines, written)
             try:
                 taken = self._try(piece)
             except BlockingIOError:

@@ -58,13 +58,13 @@ def _cut(value: str, chars: int) -> str:
 # Time: UTC, so that no line is ambiguous when clocks are put back
 
 
-def make_clf_clock(now: Callable[[], float]) -> Callable[[], str]:
+def make_clf_clock() -> Callable[[float], str]:
     """Make a clock that writes ``22/Nov/2025:19:54:00 +0000``, once a second."""
     second, text = -1, ""
 
-    def clf_time() -> str:
+    def clf_time(now: float) -> str:
         nonlocal second, text
-        at = int(now())
+        at = int(now)
         if at != second:
             utc = time.gmtime(at)
             month = _MONTHS[3 * utc.tm_mon - 3 : 3 * utc.tm_mon]
@@ -75,13 +75,13 @@ def make_clf_clock(now: Callable[[], float]) -> Callable[[], str]:
     return clf_time
 
 
-def make_iso_clock(now: Callable[[], float]) -> Callable[[], str]:
+def make_iso_clock() -> Callable[[float], str]:
     """Make a clock that writes ``2025-11-22T19:54:00.123Z``."""
     second, text = -1, ""
 
-    def iso_time() -> str:
+    def iso_time(now: float) -> str:
         nonlocal second, text
-        at_ms = int(now() * 1000)
+        at_ms = int(now * 1000)
         if at_ms // 1000 != second:
             second = at_ms // 1000
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
