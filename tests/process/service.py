@@ -85,6 +85,16 @@ class Service:
     def pids(self) -> list[int]:
         return sorted(pid for _, pid in self.workers().values())
 
+    def wait_everybody_answers(self) -> None:
+        """Wait until each worker has answered; a late one is left out at times."""
+        answered: set[int] = set()
+
+        def have_all_answered() -> bool:
+            answered.add(int(self.get().body))
+            return answered == set(self.pids())
+
+        block_until(have_all_answered, 10)
+
     def wait_for(
         self,
         are_wanted: Callable[[dict[int, tuple[int, int]]], bool],
