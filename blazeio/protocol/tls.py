@@ -317,8 +317,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Hand on what has arrived, as long as the app reads."""
         # Hot: runs once per read of up to SLICE_BYTES.
         tls, app, incoming = self._tls, self._app, self._incoming
-        if app is None:
-            return
+        assert app is not None  # it is there while we are OPEN
         self._is_mid_record = False
         try:
             while self._phase == OPEN and not self._is_paused:
@@ -375,13 +374,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._phase = phase
         if self._raw.is_closing():
             return  # cut by then
-        if self._has_peer_ended:
-            self._raw.close()
-            if not self._raw.get_write_buffer_size():
-                return
-        else:
-            self._raw.write_eof()
-            self._raw.resume_reading()  # where it was paused
+        self._raw.write_eof()
+        self._raw.resume_reading()  # where it was paused
         self._end_in(self._terms.shutdown_timeout_s)
 
     def _end_in(self, span_s: float) -> None:
