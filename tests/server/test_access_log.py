@@ -19,7 +19,6 @@ from tests.protocol.serving import (
     chunks,
     forever,
     hello,
-    loop_factories,
     post,
     request,
 )
@@ -552,7 +551,3 @@ async def test_a_full_disk_loses_lines_and_nothing_else(
 
 def test_the_bound_of_what_is_held_is_some_thousand_lines() -> None:
     assert HELD_BYTES // 200 > 5000
-
-
-def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Any:
-    return loop_factories(item)
