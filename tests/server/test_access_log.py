@@ -219,10 +219,13 @@ async def test_a_handler_out_of_time_is_logged_as_answered(serve: Serve) -> None
     await site.has(f"127.0.0.1 GET /slow 503 {len(response.body)} complete")
 
 
-async def test_too_many_requests_are_logged(serve: Serve) -> None:
-    site = serve(in_flight=0)
-    response = await site.served.exchange(GET)
-    await site.has(f"127.0.0.1 GET / 503 {len(response.body)} complete")
+async def test_a_request_that_is_turned_away_is_logged(serve: Serve) -> None:
+    site = serve(forever, in_flight=1)
+    first = await site.served.connect()
+    await first.send(GET)
+    await wait_until(lambda: site.served.server.in_flight)
+    response = await site.served.exchange(request("GET", "/b"))
+    await site.has(f"127.0.0.1 GET /b 503 {len(response.body)} complete")
 
 
 async def test_a_client_that_goes_away_first_has_no_status(serve: Serve) -> None:
