@@ -7,7 +7,7 @@ import asyncio
 import difflib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import fields
 from typing import Any, TypeVar, overload
 
@@ -25,6 +25,9 @@ from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.trust import Trust, make_trust
+from blazeio.server.access_log import AccessLog
+from blazeio.server.lines.format import compile_format
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings
 
@@ -42,18 +45,30 @@ class App:
         host: Where ``run`` and ``runner`` listen, an address or a name.
         port: 0 to 65535; 0 takes one that is free.
         tls: Speak HTTPS in this way; None: plain HTTP.
+        forwarded_allow_ips: Proxies whose X-Forwarded-* or Forwarded fields say
+            who the client is: addresses, networks, ``*`` or ``unix``, separated
+            by commas or one by one. Nobody by default.
+        proxy_protocol_allow_ips: Likewise, those that send a header of the PROXY
+            protocol first, and have to.
+        access_log: A file that gets a line for each response; "-" for standard
+            output. None: no log.
+        access_log_format: See ``lines.format.compile_format``.
         limits: The fields of ``Limits``, by name.
 
     Attributes:
         host: As given.
         port: As given.
         tls: As given; its files are read when the app is served.
+        trust: Both lists; None when they are empty.
+        access_log: As given; it is opened when the app is served.
+        access_log_format: As given.
         limits: Every bound of the request path.
         routes: The route table.
         route: ``route.get("/path")`` and its siblings, as decorators.
 
     Raises:
-        ConfigurationError: A limit or the port cannot be.
+        ConfigurationError: A limit or the port cannot be, or a list or a
+            format cannot be read.
     """
 
     def __init__(
@@ -62,6 +77,10 @@ class App:
         port: int = 8000,
         *,
         tls: TlsSettings | None = None,
+        forwarded_allow_ips: str | Iterable[str] = "",
+        proxy_protocol_allow_ips: str | Iterable[str] = "",
+        access_log: str | None = None,
+        access_log_format: str = "combined",
         **limits: Any,
     ) -> None:
         if not 0 <= port <= 65535:
@@ -69,6 +88,13 @@ class App:
         self.host = host
         self.port = port
         self.tls = tls
+        self.trust = make_trust(
+            forwarded_allow_ips=forwarded_allow_ips,
+            proxy_protocol_allow_ips=proxy_protocol_allow_ips,
+        )
+        compile_format(access_log_format, "")  # or it would fail when it is served
+        self.access_log = access_log
+        self.access_log_format = access_log_format
         self.limits = _make_limits(limits)
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
@@ -222,9 +248,35 @@ class App:
             self._dispatch = compose_dispatch(self.routes, self._middlewares)
         return self._dispatch
 
-    def make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
-        """A server of this app, for whoever has sockets to accept from."""
-        return Server(self.dispatch, self.limits, loop, self._raw_handler)
+    def make_server(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        trust: Trust | None = None,
+        access_log: AccessLog | None = None,
+    ) -> Server:
+        """A server of this app, for whoever has sockets to accept from.
+
+        Args:
+            loop: The running one.
+            trust: Instead of the app's own.
+            access_log: Instead of the app's own; closed with the server.
+
+        Raises:
+            ConfigurationError: The app's access log cannot be opened.
+        """
+        if access_log is None and self.access_log is not None:
+            access_log = AccessLog(
+                self.access_log, loop, format_text=self.access_log_format
+            )
+        return Server(
+            self.dispatch,
+            self.limits,
+            loop,
+            self._raw_handler,
+            trust=trust or self.trust,
+            access_log=access_log,
+        )
 
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
         """Serve one request: middlewares, its route, and what errors become."""

@@ -30,10 +30,14 @@ Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
 
 
 class Recorder(Protocol):
-    """Who is told of each response when it is over."""
+    """Who is told of each response when it is over, until it is closed."""
 
     def record(self, r: "BlazeioServerProtocol") -> None:
         """``r`` still holds the request, and the answer to it."""
+        ...
+
+    def close(self) -> None:
+        """The server is closed."""
         ...
 
 
@@ -169,3 +173,5 @@ class ServerContext:
         self.is_closed = True
         self.wheel.close()
         self.hangups.close()
+        if self.access_log is not None:
+            self.access_log.close()

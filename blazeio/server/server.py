@@ -32,7 +32,7 @@ class Server:
         raw_handler: Called with ``r`` for each connection instead, before any
             HTTP: it reads with ``r.request()`` and writes with ``r.writer``.
         trust: Who is believed about the client; None: nobody.
-        access_log: Told of each response; its owner closes it, after us.
+        access_log: Told of each response; closed with the server.
     """
 
     def __init__(

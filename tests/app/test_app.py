@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from blazeio.app.request import Request
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.trust import make_trust
 from tests.support.clock import wait_until, within
 from tests.support.peer import RawPeer
 from tests.support.served import serialize_request, served
@@ -378,3 +380,72 @@ async def test_the_main_handler_takes_connections_before_http(web: App) -> None:
 def test_a_main_handler_that_is_no_coroutine_function_is_refused(web: App) -> None:
     with pytest.raises(ConfigurationError, match="async def"):
         web.main_handler(lambda r: None)
+
+
+# Proxies and the access log
+
+
+async def test_a_trusted_proxy_tells_the_client() -> None:
+    web = App("127.0.0.1", 0, forwarded_allow_ips=["127.0.0.1", "unix"])
+    web.attach(Server())
+    async with served(web) as site:
+        headers = {"X-Forwarded-For": "192.0.2.1"}
+        response = await site.ask("GET", "/api/ip", headers=headers)
+    assert response.body == b'{"ip":"192.0.2.1"}'
+
+
+async def test_a_balancer_says_who_connected() -> None:
+    web = App("127.0.0.1", 0, proxy_protocol_allow_ips="127.0.0.1")
+    web.attach(Server())
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n")
+        await peer.send(serialize_request("GET", "/api/ip"))
+        assert (await peer.read_response()).body == b'{"ip":"192.0.2.7"}'
+
+
+async def test_nobody_is_trusted_by_default(web: App) -> None:
+    assert web.trust is None
+    assert web.access_log is None
+
+
+async def test_the_access_log_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    web = App("127.0.0.1", 0, access_log=str(path), access_log_format="{path} {status}")
+    web.add_route(handler, "/a")
+    assert not path.exists()
+    async with served(web) as site:
+        await site.get("/a")
+        await site.get("/b")
+        await wait_until(lambda: path.read_text() == "/a 200\n/b 404\n")
+
+
+async def test_whoever_serves_may_say_otherwise(web: App) -> None:
+    web.add_route(handler, "/a")
+    trust = make_trust(forwarded_allow_ips="*")
+    server = web.make_server(asyncio.get_running_loop(), trust=trust)
+    assert server.context.trust is trust
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"forwarded_allow_ips": "localhost"}, "expected an address, a network"),
+        ({"proxy_protocol_allow_ips": ["10.0.0.1/8"]}, "has host bits set"),
+        ({"access_log_format": "{statsu}"}, "did you mean status?"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_when_the_app_is_made(
+    settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        App(**settings)
+    assert reason in str(caught.value)
+
+
+async def test_a_log_that_cannot_be_opened_is_said_when_it_is_served(
+    tmp_path: Path,
+) -> None:
+    web = App("127.0.0.1", 0, access_log=str(tmp_path))
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        await web.run()

@@ -308,7 +308,7 @@ def test_an_element_tells_all_of_one_hop(
         r'for="192.0.2.1\"',
         "=192.0.2.1",
         "for=192.0.2.1;=",
-        "fo(r=192.0.2.1",
+        "(for=192.0.2.1",
     ],
 )
 def test_a_malformed_element_says_nothing(element: str) -> None:

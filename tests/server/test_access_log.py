@@ -87,7 +87,6 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     yield start
     for site in sites:
         await site.served.end()
-        site.log.close()
     await asyncio.sleep(0)
 
 
@@ -358,6 +357,15 @@ async def test_after_the_close_nothing_is_written(serve: Serve) -> None:
     await site.served.exchange(GET)
     site.log.close()
     assert len(site.lines) == 1
+
+
+async def test_it_is_closed_with_the_server(serve: Serve) -> None:
+    site = serve()
+    before = len(os.listdir("/proc/self/fd"))
+    site.served.server.close()
+    assert len(os.listdir("/proc/self/fd")) < before
+    site.log.reopen()
+    assert site.lines == []
 
 
 async def test_close_writes_what_is_left(serve: Serve) -> None:

@@ -34,6 +34,9 @@ class Lines:
         self.form.read_clock()
         self.lines.append(self.form.compose(r))
 
+    def close(self) -> None:
+        pass
+
 
 class Site:
     """A server with a log of one line."""

@@ -28,7 +28,7 @@ PRINTABLE = set(string.printable) - set(string.whitespace) | {" "}
         ("back\\slash", r"back\\slash"),
         ('\\"', r"\\\""),
         ("a\r\nb\tc\x00\x1b[31m\x7f", r"a\r\nb\tc\x00\x1b[31m\x7f"),
-        ("caf\xe9 \u20ac \u2028 \U0001f600", r"caf\xe9 \u20ac \u2028 \U0001f600"),
+        ("\xe9 \u20ac \u2028 \U0001f600", r"\xe9 \u20ac \u2028 \U0001f600"),
         ("\udc80", r"\udc80"),
     ],
 )
