@@ -133,9 +133,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_outgoing",
         "_phase",
         "_raw",
+        "_ready_bytes",
         "_terms",
         "_tls",
-        "_waiting",
         "deadline_at",
         "entered_at",
     )
@@ -160,7 +160,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._phase = HANDSHAKE
         self._facts: TlsFacts | None = None
         self._late_bytes = 0
-        self._waiting = b""
+        self._ready_bytes = 0
         self._has_peer_ended = False
         self._is_mid_record = False
         self._is_paused = False
@@ -192,7 +192,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
         OpenSSL does not tell how much it has of a record that is not whole.
         """
-        held = len(self._waiting) + self._incoming.pending + self._tls.pending()
+        held = self._incoming.pending + self._tls.pending()
         return held + RECORD_BYTES if self._is_mid_record else held
 
     # As the protocol of the socket's transport
@@ -210,7 +210,18 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Enciphered octets have arrived; they are copied before we return."""
         # Hot: runs once per read.
-        self._take_in(self._context.ciphertext_view[:nbytes])
+        octets = self._context.ciphertext_view
+        for start in range(0, nbytes, SLICE_BYTES):
+            if self._phase > OPEN or self._has_peer_ended:
+                self._drop(nbytes - start)
+                return
+            self._incoming.write(octets[start : min(start + SLICE_BYTES, nbytes)])
+            if self._phase == OPEN:
+                self._decipher()
+            else:
+                self._shake_hands()
+        if self._ready_bytes:
+            self._hand_on()
 
     def eof_received(self) -> bool:
         """The client will send no more."""
@@ -288,48 +299,25 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     # Receiving
 
-    def _take_in(self, octets: memoryview) -> None:
-        """Pass enciphered octets on, while somebody wants them."""
-        for start in range(0, len(octets), SLICE_BYTES):
-            if self._phase > OPEN or self._has_peer_ended:
-                self._drop(len(octets) - start)
-                return
-            if self._is_paused:
-                self._waiting = octets[start:].tobytes()
-                return
-            self._incoming.write(octets[start : start + SLICE_BYTES])
-            if self._phase == OPEN:
-                self._decipher()
-            else:
-                self._shake_hands()
-
-    def _go_on(self) -> None:
-        """Reading was resumed: first comes what had arrived before."""
-        if self._phase != OPEN or self._is_paused:
-            return
-        self._decipher()
-        waiting, self._waiting = self._waiting, b""
-        self._take_in(memoryview(waiting))
-        if not self._is_paused and not self._raw.is_closing():
-            self._raw.resume_reading()
-
     def _decipher(self) -> None:
-        """Hand on what has arrived, as long as the app reads."""
+        """Decipher what has arrived, behind what is ready to be handed on.
+
+        The buffer is the loop's: it is handed on before we return to the loop.
+        """
         # Hot: runs once per read of up to SLICE_BYTES.
         tls, app, incoming = self._tls, self._app, self._incoming
         assert app is not None  # it is there while we are OPEN
         self._is_mid_record = False
         try:
-            while self._phase == OPEN and not self._is_paused:
-                # Asked first: the exception that says "no more" costs 1 us.
-                if not incoming.pending and not tls.pending():
-                    break
-                view = app.get_buffer(-1)
+            # Asked first: the exception that says "no more" costs 1 us.
+            while incoming.pending or tls.pending():
+                view = app.get_buffer(-1)[self._ready_bytes :]
                 nbytes = cast(int, tls.read(len(view), view))  # typeshed: bytes
                 if not nbytes:
+                    self._hand_on()
                     self._peer_ended()
-                    break
-                app.buffer_updated(nbytes)
+                    return
+                self._ready_bytes += nbytes
         except ssl.SSLWantReadError:
             self._is_mid_record = True  # the rest of it is still to come
         except ssl.SSLError as error:
@@ -338,6 +326,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             return
         if self._outgoing.pending:
             self._answer_for_tls()
+
+    def _hand_on(self) -> None:
+        nbytes, self._ready_bytes = self._ready_bytes, 0
+        if nbytes and self._app is not None:
+            self._app.buffer_updated(nbytes)
 
     def _answer_for_tls(self) -> None:
         """Send what TLS itself wants sent: in TLS 1.2, "no new handshake".
@@ -444,10 +437,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Read again; first what had arrived before."""
         if self._is_paused:
             self._is_paused = False
-            if self._waiting or self._incoming.pending or self._tls.pending():
-                self._context.loop.call_soon(self._go_on)
-            else:
-                self._raw.resume_reading()
+            self._raw.resume_reading()
 
     def is_reading(self) -> bool:
         """Whether it reads."""
