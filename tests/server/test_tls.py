@@ -15,7 +15,6 @@ import pytest
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.tls import ServerSideTls
-from blazeio.protocol.trust import make_trust
 from blazeio.server.tls import (
     TlsSettings,
     find_by_name,
@@ -25,7 +24,6 @@ from blazeio.server.tls import (
 from tests.protocol.serving import GET, R, Served, hello
 from tests.support.clock import within
 from tests.support.live import run_to_exit
-from tests.support.peer import RawPeer
 from tests.support.tls_peer import NAME, Certificates, TlsPeer
 
 Serve = Callable[..., "Meeting"]
@@ -402,29 +400,6 @@ class TestForeignClients:
         peer = await meeting.connect(context=context)
         assert peer.tls.selected_alpn_protocol() is None
         assert (await peer.exchange(GET)).endswith(b"hello")
-
-
-async def test_the_proxy_protocol_comes_before_tls(certificates: Certificates) -> None:
-    seen: list[object] = []
-
-    async def handler(r: R) -> None:
-        seen.extend([r.client.host, r.scheme])
-        r.reply(b"")
-
-    trust = make_trust(proxy_protocol_allow_ips="127.0.0.1")
-    served = Served.start(handler, Limits(), trust=trust)
-    served.server.stop_accepting()
-    settings = TlsSettings(certfile=certificates.issue(NAME))
-    served.server.accept_from(served.sock, tls=make_tls_terms(settings))
-    try:
-        peer = await TlsPeer.connect(*served.address)
-        served.peers.append(peer)
-        await RawPeer.send(peer, b"PROXY TCP4 192.0.2.1 192.0.2.2 5 443\r\n")
-        await peer.shake_hands(certificates.client_context())
-        await peer.exchange(GET)
-    finally:
-        await served.end()
-    assert seen == ["192.0.2.1", "https"]
 
 
 async def test_r_tells_of_a_plain_connection_that_it_is_none() -> None:
