@@ -31,6 +31,7 @@ from blazeio_supervisor.process.messages import (
     Ready,
     Release,
 )
+from blazeio_supervisor.sockets.last_call import HANDSHAKE_S, stop_handshakes
 
 log = logging.getLogger("blazeio.worker")
 
@@ -192,6 +193,8 @@ class Serving:
         queue belongs to whoever comes after.
         """
         is_orphan = os.getppid() != self._load.master_pid
+        if is_orphan:
+            self._stop_handshakes()
         self._server.stop_accepting(take_queue=is_orphan)
         if is_orphan:
             self._shut_listeners()
@@ -212,8 +215,10 @@ class Serving:
         self._hurry_from = started_at + _HURRY_AFTER_S
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
-        self._stop_accepting(order.is_final)
         self._server.start_draining(self._load.drain_idle_s)
+        if order.is_final:
+            await self._hear_last_calls()
+        self._stop_accepting(order.is_final)
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         try:
             async with asyncio.timeout(order.grace_s - hooks_s):
@@ -225,15 +230,27 @@ class Serving:
         await self._stop_app(hooks_s)
         self._server.close()
 
-    def _stop_accepting(self, is_final: bool) -> None:
-        if is_final:
+    async def _hear_last_calls(self) -> None:
+        """Accept what has begun to connect by now, and nobody later."""
+        listeners = self._all_listeners()
+        self._stop_handshakes()
+        for sock in listeners:
+            # Anew: a SIGTERM may have closed the acceptors already.
+            self._server.accept_from(sock)
+        if listeners:
+            await asyncio.sleep(HANDSHAKE_S)
+
+    def _stop_handshakes(self) -> None:
+        try:
             for sock in self._all_listeners():
-                # Anew: a SIGTERM may have closed the acceptors already.
-                self._server.accept_from(sock)
-            self._server.stop_accepting(take_queue=True)
+                stop_handshakes(sock)
+        except OSError as error:
+            log.info("the kernel refuses to hold off connections: %s", error)
+
+    def _stop_accepting(self, is_final: bool) -> None:
+        self._server.stop_accepting(take_queue=is_final)
+        if is_final:
             self._shut_listeners()
-            return
-        self._server.stop_accepting()
         for sock in self._all_listeners():
             sock.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.service import APP, Service, serialize_get, start_service
+from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers, resolve
 from tests.support.peer import BlockingPeer
@@ -85,7 +86,7 @@ def test_after_term_new_connections_are_refused_while_it_drains(
     with contextlib.ExitStack() as stack:
         (peer,) = ask_slowly(service, stack, 1)
         service.server.signal(signal.SIGTERM)
-        block_until(lambda: is_refused(service.server), 1)
+        block_until(lambda: is_refused(service.server), 3)
         assert peer.read_response().body == b"late"
     assert service.server.wait_exit() == 0
 
@@ -96,6 +97,15 @@ def is_refused(server: LiveServer) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_a_stop_under_load_refuses_clients_and_resets_none(service: Service) -> None:
+    with StrictClients(service.server.host, service.server.port) as clients:
+        block_until(lambda: clients.answered["slow"] > 10, 20)
+        service.server.signal(signal.SIGTERM)
+        assert service.server.wait_exit() == 0
+    strange = [each for each in clients.failures if "Refused" not in each]
+    assert not strange
 
 
 def test_an_idle_service_ends_at_once(service: Service) -> None:

@@ -6,10 +6,10 @@ index is the order in which the sockets began to listen, which is the slot's
 index here: slots are opened in order, and none is ever closed while we run.
 """
 
-import ctypes
 import socket
-import struct
 from collections.abc import Sequence
+
+from blazeio_supervisor.sockets.bpf import Instruction, attach
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_DETACH_REUSEPORT_BPF = 68
@@ -19,9 +19,6 @@ _MODULO = 0x94  # BPF_ALU | BPF_MOD | BPF_K
 _JUMP_IF_AT_LEAST = 0x35  # BPF_JMP | BPF_JGE | BPF_K
 _RETURN = 0x06  # BPF_RET | BPF_K
 _RANDOM = 0xFFFFFFFF & (-0x1000 + 56)  # SKF_AD_OFF + SKF_AD_RANDOM
-
-_INSTRUCTION = struct.Struct("HBBI")
-Instruction = tuple[int, int, int, int]
 
 
 def make_program(weights: Sequence[int]) -> list[Instruction]:
@@ -53,8 +50,4 @@ def steer(group: Sequence[socket.socket], weights: Sequence[int]) -> None:
     if not any(weights):
         group[0].setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
         return
-    octets = b"".join(_INSTRUCTION.pack(*step) for step in make_program(weights))
-    code = ctypes.create_string_buffer(octets)  # must live until the call returns
-    count = len(octets) // _INSTRUCTION.size
-    program = struct.pack("HP", count, ctypes.addressof(code))
-    group[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
+    attach(group[0], _SO_ATTACH_REUSEPORT_CBPF, make_program(weights))
