@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from blazeio.app.app import App
+from blazeio.errors import ConfigurationError
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import Acceptor
+from blazeio.server.server import Server
+from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
-from blazeio_supervisor.process.loading import describe_failure
+from blazeio_supervisor.process.loading import LoadError, describe_failure
 from blazeio_supervisor.process.messages import (
     Admit,
     Adopt,
@@ -40,6 +43,7 @@ ADOPTED_BATCH = 4  # accepts per loop turn; the owner may be back any moment
 _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
 _HURRY_AFTER_S = 0.5
+_MASTERS_WORD_S = 0.1
 _ALARM_SLACK_S = 1.0
 _REST_S = 1.0  # for what the app left running on the loop
 
@@ -98,7 +102,7 @@ class Serving:
         self._loop = loop
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
         raise_descriptor_limit()
-        self._server = self._app.make_server(loop)
+        self._server = self._make_server(loop)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
         )
@@ -110,6 +114,13 @@ class Serving:
             self._accept_own()
         self._channel.send(Ready())
         await self._end(await self._drain_order)
+
+    def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
+        try:
+            return self._app.make_server(loop)
+        except ConfigurationError as error:
+            reason = f"{self._load.app}: {error}"
+            raise LoadError(ExitCode.APP_FAILED, reason) from error
 
     async def _boots(self) -> bool:
         """Run the app's ``on_start`` hooks; False when told to end meanwhile."""
@@ -204,24 +215,28 @@ class Serving:
         self._loop.call_soon_threadsafe(self._term_in_loop, is_orphan)
 
     def _term_in_loop(self, is_orphan: bool) -> None:
-        self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_orphan))
+        order = Drain(self._load.graceful_timeout_s, is_orphan)
+        # When everybody was sent TERM, the master's own order is under way, and
+        # says more: that nobody comes after, and the queue must be taken.
+        wait_s = 0.0 if is_orphan else _MASTERS_WORD_S
+        self._loop.call_later(wait_s, self._ask_to_drain, order)
         # A second word from the master is TERM too: the grace period is over.
         # Not so the TERM that systemd sends to everybody at the same time.
         if self._loop.time() >= self._hurry_from:
             self._server.cancel()
 
     async def _end(self, order: Drain) -> None:
-        started_at = self._loop.time()
-        self._hurry_from = started_at + _HURRY_AFTER_S
+        began_at = self._loop.time()
+        hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
+        self._hurry_from = began_at + _HURRY_AFTER_S
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
         self._server.start_draining(self._load.drain_idle_s)
         if order.is_final:
             await self._hear_last_calls()
         self._stop_accepting(order.is_final)
-        hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         try:
-            async with asyncio.timeout(order.grace_s - hooks_s):
+            async with asyncio.timeout_at(began_at + order.grace_s - hooks_s):
                 await self._server.drained()
         except TimeoutError:
             count = self._server.in_flight
@@ -232,13 +247,15 @@ class Serving:
 
     async def _hear_last_calls(self) -> None:
         """Accept what has begun to connect by now, and nobody later."""
-        listeners = self._all_listeners()
         self._stop_handshakes()
-        for sock in listeners:
-            # Anew: a SIGTERM may have closed the acceptors already.
-            self._server.accept_from(sock)
-        if listeners:
+        self._accept_anew()
+        if self._all_listeners():
             await asyncio.sleep(HANDSHAKE_S)
+
+    def _accept_anew(self) -> None:
+        """Accept from every listener again: a SIGTERM ends that at any moment."""
+        for sock in self._all_listeners():
+            self._server.accept_from(sock)
 
     def _stop_handshakes(self) -> None:
         try:
@@ -248,6 +265,8 @@ class Serving:
             log.info("the kernel refuses to hold off connections: %s", error)
 
     def _stop_accepting(self, is_final: bool) -> None:
+        if is_final:
+            self._accept_anew()
         self._server.stop_accepting(take_queue=is_final)
         if is_final:
             self._shut_listeners()

@@ -64,8 +64,9 @@ def test_term_to_the_whole_group_loses_nothing_either(service: Service) -> None:
     assert not service.server.group()
 
 
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["master", "group"])
 def test_connections_in_the_queue_are_served_at_the_end(
-    live_server: LiveServers, tmp_path: Path
+    live_server: LiveServers, tmp_path: Path, send: Callable[[int, int], None]
 ) -> None:
     service = start_service(live_server, tmp_path, workers=1)
     with contextlib.ExitStack() as stack:
@@ -75,7 +76,7 @@ def test_connections_in_the_queue_are_served_at_the_end(
         queued = [stack.enter_context(service.server.connect()) for _ in range(10)]
         for peer in queued:
             peer.send(serialize_get())
-        service.server.signal(signal.SIGTERM)
+        send(service.server.pid, signal.SIGTERM)
         assert {peer.read_response().status for peer in queued} == {200}
     assert service.server.wait_exit() == 0
 

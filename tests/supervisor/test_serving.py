@@ -287,6 +287,23 @@ def test_the_term_that_comes_with_the_order_cuts_nothing(
     assert worker.wait_exit() == 0
 
 
+def test_the_order_that_comes_with_the_term_has_the_queue_taken(
+    generation: LoneGeneration, listener: socket.socket
+) -> None:
+    worker = generation.fork_ready([listener])
+    with connect(listener) as busy:
+        busy.send(BLOCK)
+        row = generation.board.row(worker.row)
+        block_until(lambda: time.monotonic() - row.read().beat_at > 0.1)
+        worker.signal(signal.SIGTERM)
+        with connect(listener) as queued:
+            queued.send(REQUEST)
+            worker.channel.send(Drain(5.0, is_final=True))
+            assert busy.read_response().body == b"late"
+            assert queued.read_response().body == str(worker.pid).encode()
+    assert worker.wait_exit() == 0
+
+
 def test_a_later_term_cuts_what_is_left(folder: Path, listener: socket.socket) -> None:
     (folder / "endless.py").write_text(
         "import asyncio, blazeio as io\n"
