@@ -25,11 +25,12 @@ from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.lines.format import compile_format
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings
+from blazeio.server.tls import TlsSettings, make_tls_terms
 
 log = logging.getLogger("blazeio.app")
 
@@ -88,6 +89,7 @@ class App:
         self.host = host
         self.port = port
         self.tls = tls
+        self._tls_terms: TlsTerms | None = None
         self.trust = make_trust(
             forwarded_allow_ips=forwarded_allow_ips,
             proxy_protocol_allow_ips=proxy_protocol_allow_ips,
@@ -263,7 +265,8 @@ class App:
             access_log: Instead of the app's own; closed with the server.
 
         Raises:
-            ConfigurationError: The app's access log cannot be opened.
+            ConfigurationError: The app's access log cannot be opened, or a file
+                of its ``tls`` cannot be used.
         """
         if access_log is None and self.access_log is not None:
             access_log = AccessLog(
@@ -276,7 +279,21 @@ class App:
             self._raw_handler,
             trust=trust or self.trust,
             access_log=access_log,
+            tls=self.read_certificates(),
         )
+
+    def read_certificates(self) -> TlsTerms | None:
+        """Read the files of ``tls``; once, and before a fork if there is one.
+
+        Whoever forks afterwards shares one set of ticket keys with its
+        children, and may drop the privileges that the files need.
+
+        Raises:
+            ConfigurationError: A file cannot be used; says which and why.
+        """
+        if self._tls_terms is None and self.tls is not None:
+            self._tls_terms = make_tls_terms(self.tls)
+        return self._tls_terms
 
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
         """Serve one request: middlewares, its route, and what errors become."""
@@ -314,7 +331,9 @@ class App:
         """
         if self._service is not None:
             raise ConfigurationError(f"{self!r} is already served")
-        service = self._service = Service(self.host, self.port, self.tls)
+        service = self._service = Service(
+            self.host, self.port, self.read_certificates()
+        )
         try:
             await self.init()
             await service.serve(self.make_server)

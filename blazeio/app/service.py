@@ -14,11 +14,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
 from blazeio.server.loop import get_loop
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_tls_terms
 
 log = logging.getLogger("blazeio.app")
 
@@ -44,14 +44,14 @@ class Service:
         self,
         host: str,
         port: int,
-        tls: TlsSettings | None = None,
+        tls: TlsTerms | None = None,
         *,
         grace_s: float = GRACE_S,
     ) -> None:
         self._grace_s = grace_s
         self._stop = asyncio.Event()
         self._over = asyncio.Event()
-        self._tls = None if tls is None else make_tls_terms(tls)
+        self._tls = tls
         self._listener = bind(host, port)
 
     @property
@@ -72,7 +72,7 @@ class Service:
         raise_descriptor_limit()
         server = make_server(loop)
         try:
-            server.accept_from(self._listener, tls=self._tls)
+            server.accept_from(self._listener)
             scheme = "http" if self._tls is None else "https"
             sys.stderr.write(
                 f"blazeio: serving on {scheme}://{self.address} (pid {os.getpid()}, "

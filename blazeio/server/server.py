@@ -33,6 +33,7 @@ class Server:
             HTTP: it reads with ``r.request()`` and writes with ``r.writer``.
         trust: Who is believed about the client; None: nobody.
         access_log: Told of each response; closed with the server.
+        tls: Speak TLS on these terms, where ``accept_from`` says no others.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Server:
         *,
         trust: Trust | None = None,
         access_log: Recorder | None = None,
+        tls: TlsTerms | None = None,
     ) -> None:
+        self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
         if access_log is not None:
@@ -74,8 +77,10 @@ class Server:
         Args:
             sock: Listening and non-blocking.
             batch: Most accepts per turn of the loop.
-            tls: Speak TLS on these terms; None: plain HTTP.
+            tls: Speak TLS on these terms; None: on the server's own, if any.
         """
+
+        tls = tls or self._tls
 
         def new_tls(header: ProxyHeader | None = None) -> TlsTransport:
             assert tls is not None  # or it is not used
@@ -91,7 +96,10 @@ class Server:
             greeter=self._greeter,
             batch=batch,
         )
-        self._acceptors = [a for a in self._acceptors if not a.is_closed]
+        # one that was closed may still connect what it has accepted
+        self._acceptors = [
+            a for a in self._acceptors if a.pending or not a.is_closed
+        ]
         self._acceptors.append(acceptor)
         return acceptor
 

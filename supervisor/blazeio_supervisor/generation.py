@@ -15,6 +15,7 @@ from setproctitle import setproctitle
 
 from blazeio.app import hosting
 from blazeio.app.app import App
+from blazeio.errors import ConfigurationError
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.scoreboard import Scoreboard
 from blazeio_supervisor.process.app_path import AppPath, parse_app_path
@@ -82,6 +83,7 @@ class Generation:
         gc.disable()
         try:
             app = load_app(path, is_app)
+            _read_certificates(app, path)
         except LoadError as error:
             failed = Failed(error.code, error.reason, error.frames)
             send(self.channel, failed)
@@ -94,6 +96,14 @@ class Generation:
             send(self.channel, Unsafe(dangers))
             end_now(ExitCode.OK)
         return app
+
+
+def _read_certificates(app: App, path: AppPath) -> None:
+    """Here, so that all workers have one set of ticket keys."""
+    try:
+        app.read_certificates()
+    except ConfigurationError as error:
+        raise LoadError(ExitCode.APP_FAILED, f"{path.text}: {error}") from error
 
 
 def _refuse_to_serve(app: App) -> None:
