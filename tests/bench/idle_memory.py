@@ -8,10 +8,11 @@ import argparse
 import json
 import resource
 import socket
+import sys
 from collections.abc import Sequence
 
 from tests.bench.contestants import CONTESTANTS, OURS
-from tests.bench.serving import Served, serving
+from tests.bench.serving import DidNotServeError, Served, serving
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
 WARM_UP_COUNT = 200
@@ -26,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     raise_descriptor_limit()
     (contestant,) = [each for each in CONTESTANTS if each.name == options.only]
-    with serving(contestant, core=0) as served:
-        each_bytes = measure(served, options.connections)
+    try:
+        with serving(contestant, core=0) as served:
+            each_bytes = measure(served, options.connections)
+    except DidNotServeError as error:
+        sys.exit(f"{options.only} did not serve: {error}")
     if options.json:
         print(json.dumps({"name": options.only, "bytes_per_connection": each_bytes}))
     else:
