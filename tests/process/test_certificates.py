@@ -42,7 +42,7 @@ def test_the_apps_tls_is_spoken_by_every_worker_and_reread_at_reload(
 ) -> None:
     authority = issue(tmp_path)
     service = start_service(live_server, tmp_path, code=OVER_TLS)
-    workers = {str(pid) for pid in service.workers().values()}
+    workers = {str(pid) for pid in service.pids()}
     assert set(get_over_tls(service.server.port, authority)) <= workers
 
     authority = issue(tmp_path)

@@ -40,7 +40,7 @@ def test_scaling_under_load_loses_no_request(
             service.server.signal(number)
             service.wait_count(count)
     assert not clients.failures
-    assert sum(clients.answered.values()) > 300
+    assert min(clients.answered[kind] for kind in ("post", "slow", "once")) > 0
 
 
 def test_the_last_worker_is_never_taken_away(

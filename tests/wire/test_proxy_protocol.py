@@ -111,7 +111,9 @@ def test_each_line_of_ipv4_is_read(
 
 @given(st.ip_addresses(v=6), PORTS)
 def test_each_line_of_ipv6_is_read(address: IPv6Address, port: int) -> None:
-    for text in (str(address), address.exploded, address.exploded.upper()):
+    digits = f"{int(address):032x}"  # 3.13 writes some as ::ffff:1.2.3.4
+    exploded = ":".join(digits[at : at + 4] for at in range(0, 32, 4))
+    for text in (str(address), exploded, exploded.upper()):
         line = f"PROXY TCP6 {text} {text} {port} {port}\r\n".encode()
         assert len(line) <= V1_BYTES
         header = read_every_way(line)
