@@ -12,14 +12,13 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.server.capacity import raise_descriptor_limit
-from blazeio.server.listener import Acceptor
 from blazeio.server.server import Server
+from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
@@ -34,32 +33,16 @@ from blazeio_supervisor.process.messages import (
     Ready,
     Release,
 )
-from blazeio_supervisor.sockets.last_call import HANDSHAKE_S, stop_handshakes
 
 log = logging.getLogger("blazeio.worker")
 
 BEAT_EVERY_S = 0.05
-ADOPTED_BATCH = 4  # accepts per loop turn; the owner may be back any moment
 _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
 _HURRY_AFTER_S = 0.5
 _MASTERS_WORD_S = 0.1
 _ALARM_SLACK_S = 1.0
 _REST_S = 1.0  # for what the app left running on the loop
-
-
-@dataclass(slots=True)
-class _Adoption:
-    """A sibling's queue, while its owner does not serve."""
-
-    sockets: list[socket.socket]
-    acceptors: list[Acceptor]
-
-    def end(self) -> None:
-        for acceptor in self.acceptors:
-            acceptor.close()
-        for sock in self.sockets:
-            sock.close()
 
 
 class Serving:
@@ -89,7 +72,6 @@ class Serving:
         self._row = row
         self._channel_sock = channel
         self._listeners = listeners
-        self._adopted: dict[int, _Adoption] = {}
         self._lag_s = 0.0
         self._hurry_from = float("inf")
 
@@ -103,6 +85,7 @@ class Serving:
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
         raise_descriptor_limit()
         self._server = self._make_server(loop)
+        self._entrances = Entrances(self._server, self._listeners)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
         )
@@ -111,7 +94,7 @@ class Serving:
         signal.signal(signal.SIGTERM, self._on_term)
         self._beat(time.monotonic())
         if not self._order.is_canary:
-            self._accept_own()
+            self._entrances.open()
         self._channel.send(Ready())
         await self._end(await self._drain_order)
 
@@ -141,35 +124,23 @@ class Serving:
     # What the master says
 
     def _obey(self, message: Message, fds: list[int]) -> None:
+        sockets = take_listeners(fds)
         match message:
             case Drain():
                 self._ask_to_drain(message)
-            case Admit():
-                self._accept_own()
-            case Adopt(slot):
-                self._adopt(slot, take_listeners(fds))
+            case Admit() if not self._drain_order.done():
+                self._entrances.open()
+            case Adopt(slot) if not self._drain_order.done():
+                self._entrances.adopt(slot, sockets)
+                return
             case Release(slot):
-                if slot in self._adopted:
-                    self._adopted.pop(slot).end()
+                self._entrances.release(slot)
+            case Admit() | Adopt():
+                pass  # too late: it is about to leave
             case _:
                 log.warning("unknown order from the master: %r", message)
-
-    def _accept_own(self) -> None:
-        if not self._drain_order.done():
-            for sock in self._listeners:
-                self._server.accept_from(sock)
-
-    def _adopt(self, slot: int, sockets: list[socket.socket]) -> None:
-        if self._drain_order.done():
-            for sock in sockets:
-                sock.close()
-            return
-        if slot in self._adopted:
-            self._adopted.pop(slot).end()
-        acceptors = [
-            self._server.accept_from(sock, batch=ADOPTED_BATCH) for sock in sockets
-        ]
-        self._adopted[slot] = _Adoption(sockets, acceptors)
+        for sock in sockets:
+            sock.close()
 
     # What the master sees
 
@@ -205,10 +176,9 @@ class Serving:
         """
         is_orphan = os.getppid() != self._load.master_pid
         if is_orphan:
-            self._stop_handshakes()
-        self._server.stop_accepting(take_queue=is_orphan)
-        if is_orphan:
-            self._shut_listeners()
+            self._entrances.take_all_and_shut()
+        else:
+            self._entrances.close()
         grace_s = self._load.graceful_timeout_s
         if not self._drain_order.done():
             signal.setitimer(signal.ITIMER_REAL, grace_s + _ALARM_SLACK_S)
@@ -233,8 +203,9 @@ class Serving:
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
         self._server.start_draining(self._load.drain_idle_s)
         if order.is_final:
-            await self._hear_last_calls()
-        self._stop_accepting(order.is_final)
+            await self._entrances.hear_last_calls()
+        else:
+            self._entrances.close()
         try:
             async with asyncio.timeout_at(began_at + order.grace_s - hooks_s):
                 await self._server.drained()
@@ -244,47 +215,6 @@ class Serving:
             self._server.cancel()
         await self._stop_app(hooks_s)
         self._server.close()
-
-    async def _hear_last_calls(self) -> None:
-        """Accept what has begun to connect by now, and nobody later."""
-        self._stop_handshakes()
-        self._accept_anew()
-        if self._all_listeners():
-            await asyncio.sleep(HANDSHAKE_S)
-
-    def _accept_anew(self) -> None:
-        """Accept from every listener again: a SIGTERM ends that at any moment."""
-        for sock in self._all_listeners():
-            self._server.accept_from(sock)
-
-    def _stop_handshakes(self) -> None:
-        try:
-            for sock in self._all_listeners():
-                stop_handshakes(sock)
-        except OSError as error:
-            log.info("the kernel refuses to hold off connections: %s", error)
-
-    def _stop_accepting(self, is_final: bool) -> None:
-        if is_final:
-            self._accept_anew()
-        self._server.stop_accepting(take_queue=is_final)
-        if is_final:
-            self._shut_listeners()
-        for sock in self._all_listeners():
-            sock.close()
-
-    def _all_listeners(self) -> list[socket.socket]:
-        adopted = [s for adoption in self._adopted.values() for s in adoption.sockets]
-        return [s for s in (*self._listeners, *adopted) if s.fileno() >= 0]
-
-    def _shut_listeners(self) -> None:
-        """Refuse new connections, whoever else holds these sockets."""
-        for sock in self._all_listeners():
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # shut already, by the master or a sibling
-            sock.close()
 
     async def _stop_app(self, hooks_s: float) -> None:
         try:

@@ -97,10 +97,17 @@ def describe_failure(
     what: str,
     code: ExitCode = ExitCode.APP_FAILED,
 ) -> LoadError:
-    """Make one line and a short traceback of what an app's code raised."""
+    """Make one line and a short traceback of what an app's code raised.
+
+    A crash may be our own fault: its traceback is whole.
+    """
     where = _find_app_frame(error.__traceback__)
     reason = f"{what}: {_describe_error(error)}{where}"
-    return LoadError(code, reason, format_app_frames(error)[-_FRAMES_CHARS:])
+    if code is ExitCode.CRASHED:
+        frames = "".join(traceback.format_exception(error))
+    else:
+        frames = format_app_frames(error)
+    return LoadError(code, reason, frames[-_FRAMES_CHARS:])
 
 
 def format_app_frames(error: BaseException) -> str:
