@@ -116,13 +116,15 @@ class Workers:
             The order, and the sockets to send with it. The first one, the
             worker's end of its channel, is the caller's to close.
         """
+        listeners = self._listeners.all_of(spawn.slot)
+        row = self._ledger.take()  # what may fail comes first
         own, theirs = make_pair()
         number = spawn.worker
         record = WorkerRecord(
             worker=number,
             slot=spawn.slot,
             generation=spawn.generation,
-            row=self._ledger.take(),
+            row=row,
             channel=LoopChannel(
                 own,
                 self._loop,
@@ -132,8 +134,8 @@ class Workers:
         )
         self._records[number] = record
         is_bound = self._listeners.is_bound
-        order = Fork(number, spawn.slot, record.row.index, spawn.is_canary, is_bound)
-        return order, [theirs, *self._listeners.all_of(spawn.slot)]
+        order = Fork(number, spawn.slot, row.index, spawn.is_canary, is_bound)
+        return order, [theirs, *listeners]
 
     def note_forked(self, worker: int, pid: int) -> None:
         """The forkserver has answered."""

@@ -50,12 +50,14 @@ async def loop_signals() -> AsyncIterator[None]:
         asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def make_master(folder: Path, *binds: Address, app: str = "hello:web") -> Master:
+def make_master(
+    folder: Path, *binds: Address, app: str = "hello:web", workers: int = 1
+) -> Master:
     (folder / "hello.py").write_text(HELLO)
     return Master(
         Settings(
             app=parse_app_path(app),
-            workers=1,
+            workers=workers,
             binds=binds,
             folder=str(folder),
             app_dir=str(folder),
@@ -74,6 +76,45 @@ async def test_it_serves_until_term_and_ends_with_0(
     assert await within(run, 10) == 0
     assert "event=listening hello:web on http://127.0.0.1:" in caplog.text
     assert "1 worker(s), generation 1, a queue per slot, uvloop" in caplog.text
+
+
+@pytest.mark.usefixtures("loop_signals")
+async def test_a_kernel_that_does_not_steer_is_one_line_and_no_error(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("blazeio_supervisor.master.steer", refuse)
+    caplog.set_level("INFO", "blazeio")
+    master = make_master(tmp_path, TcpAddress("127.0.0.1", 0), workers=2)
+    run = asyncio.create_task(master.run())
+    await wait_until(lambda: "event=not_steered" in caplog.text, 10)
+    os.kill(os.getpid(), signal.SIGTTIN)
+    await wait_until(lambda: "event=scaled" in caplog.text, 10)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await within(run, 10) == 0
+    assert caplog.text.count("event=not_steered the kernel refuses") == 1
+
+
+@pytest.mark.usefixtures("loop_signals")
+async def test_an_action_that_fails_is_logged_and_the_service_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    master = make_master(tmp_path, TcpAddress("127.0.0.1", 0))
+    run = asyncio.create_task(master.run())
+    await wait_until(lambda: "event=ready" in caplog.text, 10)
+    for group in master._listeners.groups:
+        group.sockets[0].close()  # so that no sibling can join it
+    os.kill(os.getpid(), signal.SIGTTIN)
+    await wait_until(lambda: "event=action_failed OpenSlot" in caplog.text, 10)
+    await wait_until(lambda: "event=worker_failed" in caplog.text, 10)
+    assert not run.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await within(run, 10) == 0
 
 
 @pytest.mark.usefixtures("loop_signals")

@@ -388,6 +388,22 @@ def test_a_default_timeout_of_the_app_does_not_make_accepting_wait(
                 assert str(worker.pid).encode() in peer.exchange(REQUEST)
 
 
+def test_a_stop_hook_that_takes_too_long_is_cut(
+    folder: Path, listener: socket.socket
+) -> None:
+    (folder / "slow_end.py").write_text(
+        "import asyncio, blazeio as io\n"
+        "web = io.App()\n"
+        "@web.on_stop\n"
+        "async def stop():\n"
+        "    await asyncio.sleep(60)\n"
+    )
+    with LoneGeneration(folder, "slow_end:web") as generation:
+        worker = generation.fork_ready([listener])
+        worker.channel.send(Drain(0.3))
+        assert worker.wait_exit() == 0
+
+
 def test_background_tasks_are_cancelled_at_the_end(
     folder: Path, listener: socket.socket
 ) -> None:
