@@ -97,9 +97,7 @@ class Server:
             batch=batch,
         )
         # one that was closed may still connect what it has accepted
-        self._acceptors = [
-            a for a in self._acceptors if a.pending or not a.is_closed
-        ]
+        self._acceptors = [a for a in self._acceptors if a.pending or not a.is_closed]
         self._acceptors.append(acceptor)
         return acceptor
 
