@@ -150,7 +150,7 @@ def is_living(process: psutil.Process) -> bool:
 def test_a_blocked_orphan_gives_the_port_back(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace("time.sleep(1.0)", "time.sleep(3.0)")
+    code = APP.replace("time.sleep(1.0)", "time.sleep(2.2)")
     service = start_service(live_server, tmp_path, workers=1, code=code)
     host, port = service.server.host, service.server.port
     (pid,) = service.pids()
@@ -159,7 +159,7 @@ def test_a_blocked_orphan_gives_the_port_back(
         block_until(lambda: count_connections(pid) == 1)
         service.server.signal(signal.SIGKILL)
         service.server.wait_exit()
-        block_until(lambda: is_refused(host, port), 2)  # long before it unblocks
+        block_until(lambda: is_refused(host, port), 1.9)  # long before it unblocks
         assert busy.read_response().body == b"late"
     service.server.wait_group_gone()
 
