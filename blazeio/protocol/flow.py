@@ -116,7 +116,7 @@ class ContentStream:
         self.collected: bytes | None = None
         self.error: BlazeioError | None = None
         if bound is not None and length > bound:
-            self.error = _too_large(bound)
+            self.error = too_large(bound)
 
     @property
     def trailers(self) -> Headers | None:
@@ -156,7 +156,7 @@ class ContentStream:
             self.error = error
             return b""
         if self._bound is not None and decoder.content_bytes > self._bound:
-            self.error = _too_large(self._bound)
+            self.error = too_large(self._bound)
             return b""
         self._pieces.extend(pieces)
         self.queued_bytes += decoder.content_bytes - self.received_bytes
@@ -215,6 +215,7 @@ NO_CONTENT = ContentStream()
 """Shared by all messages without content: it is whole and never changes."""
 
 
-def _too_large(bound: int) -> RemoteProtocolError:
+def too_large(bound: int) -> RemoteProtocolError:
+    """The error of content beyond a bound, octets; answered 413."""
     message = f"the content is larger than the {bound} octets accepted here"
     return RemoteProtocolError(message, 413)

@@ -12,9 +12,10 @@ from blazeio.errors import (
     ClientDisconnected,
     FieldInput,
     LocalProtocolError,
-    RemoteProtocolError,
 )
+from blazeio.protocol.flow import too_large
 from blazeio.wire.headers import Headers
+from blazeio.wire.outgoing import OutgoingMessage
 
 NO_HEADERS = Headers([])
 
@@ -139,13 +140,13 @@ class BlazeioPayloadUtils:
         if limit is None:
             limit = self.context.limits.collected_bytes
         if content.queued_bytes + content.due_bytes > limit:
-            raise _too_large(limit)  # before a client that waits for 100 sends it
+            raise too_large(limit)  # before a client that waits for 100 sends it
         pieces: list[bytes] = []
         size = 0
         async for piece in self._arriving():
             size += len(piece)
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             pieces.append(piece)
         content.collected = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return content.collected
@@ -232,16 +233,24 @@ class BlazeioPayloadUtils:
                 await self.write(piece)
             return
         octets = data.encode() if isinstance(data, str) else bytes(data)
-        if self.answer.message is None:
-            self.begin_response(DEFAULT_HEAD, 200)
+        message = self._begun_message()
         step = self.context.limits.high_water_bytes
         if len(octets) <= step:
             await self.buffer_overflow_manager()
             self._send(await self._encoded(octets))
             return
+        message.check(len(octets))  # all of it, before the first piece leaves
         for start in range(0, len(octets), step):
             await self.buffer_overflow_manager()
             self._send(await self._encoded(octets[start : start + step]))
+
+    def _begun_message(self) -> OutgoingMessage:
+        """The response's message; one with the default head, if none was prepared."""
+        if self.answer.message is None:
+            self.begin_response(DEFAULT_HEAD, 200)
+        message = self.answer.message
+        assert message is not None  # begin_response made it, or raised
+        return message
 
     async def _encoded(self, octets: bytes) -> bytes:
         encoder = self.answer.encoder
@@ -263,10 +272,7 @@ class BlazeioPayloadUtils:
             LocalProtocolError: The response's framing is not chunked.
             ClientDisconnected: The peer is gone.
         """
-        if self.answer.message is None:
-            self.begin_response(DEFAULT_HEAD, 200)
-        message = self.answer.message
-        if message is not None and not message.takes_chunks:
+        if not self._begun_message().takes_chunks:
             raise LocalProtocolError("write_chunked: the response is not chunked")
         await self.write(data)
 
@@ -279,12 +285,10 @@ class BlazeioPayloadUtils:
                 Content-Length. The connection is aborted.
         """
         octets = data.encode() if isinstance(data, str) else bytes(data or b"")
-        if self.answer.message is None:
-            self.begin_response(DEFAULT_HEAD, 200)
+        message = self._begun_message()
+        is_length_known = message.is_begun or not message.takes_chunks
+        if is_length_known and len(octets) > self.context.limits.high_water_bytes:
+            await self.write(octets)  # cut; else one write, for its Content-Length
+            octets = b""
         await self.buffer_overflow_manager()
         self._send(await self._encoded(octets), is_last=True)
-
-
-def _too_large(limit: int) -> RemoteProtocolError:
-    message = f"content is larger than the {limit} octets collected here"
-    return RemoteProtocolError(message, 413)

@@ -83,7 +83,7 @@ class OutgoingMessage:
             LocalProtocolError: The message has ended, or this is more than its
                 declared length. Nothing changed.
         """
-        self._check(octets)
+        self.check(len(octets))
         if not octets:
             return b""
         head = self.begin()
@@ -96,7 +96,7 @@ class OutgoingMessage:
             LocalProtocolError: As for ``content``; or less was given than the
                 declared length: the connection cannot be kept.
         """
-        self._check(octets)
+        self.check(len(octets))
         self.is_ended = True
         if not self.is_begun and self._framing in (Framing.CHUNKED, Framing.CLOSE):
             self._framing = Framing.LENGTH
@@ -115,12 +115,21 @@ class OutgoingMessage:
             raise LocalProtocolError(message)
         return out
 
-    def _check(self, octets: bytes) -> None:
+    def check(self, size: int) -> None:
+        """Refuse what may not follow; nothing changes.
+
+        Args:
+            size: Octets of content that somebody is about to give.
+
+        Raises:
+            LocalProtocolError: The message has ended, or they are more than its
+                declared length leaves.
+        """
         if self.is_ended:
             raise LocalProtocolError("the response has already ended")
-        if self._framing is Framing.LENGTH and len(octets) > self._due_bytes:
+        if self._framing is Framing.LENGTH and size > self._due_bytes:
             message = (
-                f"{len(octets) - self._due_bytes} octets more than the declared "
+                f"{size - self._due_bytes} octets more than the declared "
                 f"Content-Length: {self.content_length}"
             )
             raise LocalProtocolError(message)

@@ -285,6 +285,41 @@ class TestWriting:
         served = serve(handler, high_water_bytes=1000)
         assert (await served.exchange(GET)).body == content
 
+    async def test_a_large_write_beyond_the_declared_length_sends_nothing_of_it(
+        self, serve: Serve
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Length": 3000})
+            with pytest.raises(LocalProtocolError, match="1 octets more"):
+                await r.write(b"x" * 3001)
+            await r.write(b"y" * 3000)
+
+        response = await serve(handler, high_water_bytes=1000).exchange(GET)
+        assert response.body == b"y" * 3000
+
+    @pytest.mark.parametrize("declared", [None, 5000])
+    async def test_a_large_eof_is_cut_once_the_framing_is_known(
+        self, connect: Connect, declared: int | None
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare(
+                {} if declared is None else {"Content-Length": declared + 1}
+            )
+            await r.write(b"a")
+            await r.eof(b"x" * 5000)
+
+        wire = connect(handler, high_water_bytes=1000)
+        assert (await wire.ask(GET)).body == b"a" + b"x" * 5000
+        assert max(map(len, wire.peer.writes)) < 1500
+
+    async def test_a_large_eof_alone_has_its_length(self, serve: Serve) -> None:
+        async def handler(r: R) -> None:
+            await r.eof(b"x" * 5000)
+
+        response = await serve(handler, high_water_bytes=1000).exchange(GET)
+        assert response.field("content-length") == "5000"
+        assert response.body == b"x" * 5000
+
     async def test_writer_writes_octets_as_they_are(self, serve: Serve) -> None:
         async def handler(r: R) -> None:
             await r.prepare()
