@@ -1,7 +1,7 @@
 import pytest
 from click.testing import CliRunner
 
-from blazeio_supervisor.__main__ import main, serve
+from blazeio_supervisor.__main__ import command, main
 from tests.support.live import run_to_exit
 
 PROGRAM = "blazeio-supervisor"
@@ -45,16 +45,16 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     ["--workers", "--bind", "--graceful-timeout", "HUP", "TTIN", "Exit codes", "unix:"],
 )
 def test_the_help_says_what_one_needs_at_night(word: str) -> None:
-    done = CliRunner().invoke(serve, ["--help"])
+    done = CliRunner().invoke(command, ["--help"])
     assert done.exit_code == 0
     assert word in done.output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [[PROGRAM, "--version"], ["python", "-m", "blazeio_supervisor", "-h"]]
+    "words", [[PROGRAM, "--version"], ["python", "-m", "blazeio_supervisor", "-h"]]
 )
-def test_the_program_is_installed_and_a_module_too(command: list[str]) -> None:
-    done = run_to_exit(command)
+def test_the_program_is_installed_and_a_module_too(words: list[str]) -> None:
+    done = run_to_exit(words)
     assert done.returncode == 0
     assert PROGRAM in done.stdout

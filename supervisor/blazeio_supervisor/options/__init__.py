@@ -1,0 +1,1 @@
+"""The command line: every option, by section, and what it means in ``Settings``."""

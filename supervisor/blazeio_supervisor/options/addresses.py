@@ -1,0 +1,42 @@
+"""Where the service listens."""
+
+from collections.abc import Sequence
+
+import click
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.options.section import Section
+from blazeio_supervisor.sockets.address import Address, TcpAddress, parse_address
+
+ADDRESSES = Section(
+    "Addresses",
+    (
+        click.Option(
+            ["--bind"],
+            multiple=True,
+            metavar="ADDRESS",
+            help="Where to listen: host:port, [v6]:port, :port (everywhere) or "
+            "unix:/path. May be given several times. Port 0 picks a free one and "
+            "prints it.  [default: the App's own host and port]",
+        ),
+    ),
+)
+
+
+def read_binds(texts: Sequence[str]) -> tuple[Address, ...]:
+    """Read every ``--bind``.
+
+    Raises:
+        UsageError: One cannot be read, or is there twice.
+    """
+    binds: list[Address] = []
+    for text in texts:
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            raise UsageError(f"--bind {error}") from None
+        picks_port = isinstance(address, TcpAddress) and address.port == 0
+        if address in binds and not picks_port:
+            raise UsageError(f"--bind {text}: given twice")
+        binds.append(address)
+    return tuple(binds)

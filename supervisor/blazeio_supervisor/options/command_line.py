@@ -1,0 +1,48 @@
+"""All sections in their order, and what they make together.
+
+To add an option: declare it in the section it belongs to, read it here into a
+field of ``Settings``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.options.addresses import ADDRESSES, read_binds
+from blazeio_supervisor.options.process import (
+    PROCESS,
+    read_app,
+    read_log_level,
+    read_loop,
+    read_workers,
+)
+from blazeio_supervisor.options.times import TIMES, read_spans
+from blazeio_supervisor.settings import Settings, find_app_dir, find_folder
+
+PROGRAM = "blazeio-supervisor"
+SECTIONS = (PROCESS, ADDRESSES, TIMES)
+
+
+def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
+    """Check everything that was given, before anything is started.
+
+    Args:
+        app: The argument.
+        given: Each option by click's name for it.
+
+    Raises:
+        UsageError: Something is wrong; says what, and what to write.
+    """
+    if app is None:
+        raise UsageError(f"APP is missing: write `{PROGRAM} module:attribute`")
+    folder = find_folder()
+    return Settings(
+        app=read_app(app),
+        workers=read_workers(given["workers"]),
+        binds=read_binds(given["bind"]),
+        folder=folder,
+        app_dir=find_app_dir(folder, given["app_dir"]),
+        loop=read_loop(given["loop"]),
+        log_level=read_log_level(given["log_level"]),
+        **read_spans(given),
+    )

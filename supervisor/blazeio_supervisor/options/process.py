@@ -1,0 +1,107 @@
+"""What is run, by how many workers, and how they run."""
+
+from typing import cast, get_args
+
+import click
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.observe.logs import LEVELS
+from blazeio_supervisor.options.section import Section
+from blazeio_supervisor.process.app_path import AppPath, is_app_path, parse_app_path
+from blazeio_supervisor.process.cpus import count_cpus
+from blazeio_supervisor.process.messages import LoopName
+from blazeio_supervisor.settings import WORKER_LIMIT
+
+AUTO = "auto"
+
+PROCESS = Section(
+    "Process",
+    (
+        click.Option(
+            ["--workers"],
+            default=AUTO,
+            metavar="N",
+            help="Worker processes, one core each; auto: as many as this process may "
+            "use (CPU affinity and container quota).  [default: auto]",
+        ),
+        click.Option(
+            ["--app-dir"],
+            default="",
+            metavar="DIR",
+            help="Import the app from here.  [default: the working directory]",
+        ),
+        click.Option(
+            ["--loop"],
+            default="uvloop",
+            metavar="NAME",
+            help="uvloop or asyncio.  [default: uvloop]",
+        ),
+        click.Option(
+            ["--log-level"],
+            default="info",
+            metavar="LEVEL",
+            help="Of the supervisor's own log, on standard error: debug, info, "
+            "warning or error.  [default: info]",
+        ),
+    ),
+)
+
+
+def read_app(word: str) -> AppPath:
+    """Read the APP argument.
+
+    Raises:
+        UsageError: It is none; says what to write instead.
+    """
+    if not is_app_path(word):
+        raise UsageError(f"{word!r} is neither an APP nor a verb: {_suggest_app(word)}")
+    try:
+        return parse_app_path(word)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _suggest_app(word: str) -> str:
+    if all(part.isidentifier() for part in word.split(".")):
+        return f"did you mean `{word}:web`?"
+    return "write `module:attribute` or `script.py`"
+
+
+def read_workers(text: str) -> int:
+    """Read ``--workers``: a number, or ``auto`` for one per usable core.
+
+    Raises:
+        UsageError: It is neither, or out of bounds.
+    """
+    if text == AUTO:
+        return min(count_cpus(), WORKER_LIMIT)
+    if not text.isdecimal() or not 1 <= int(text) <= WORKER_LIMIT:
+        raise UsageError(
+            f"--workers {text}: expected 1 to {WORKER_LIMIT}, or auto "
+            "(one per usable core)"
+        )
+    return int(text)
+
+
+def read_loop(value: str) -> LoopName:
+    """Read ``--loop``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    for name in get_args(LoopName):
+        if name == value:
+            return cast("LoopName", name)
+    raise UsageError(f"--loop {value}: expected uvloop or asyncio")
+
+
+def read_log_level(value: str) -> str:
+    """Read ``--log-level``, in any case.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if value.upper() not in LEVELS:
+        names = ", ".join(LEVELS).lower()
+        raise UsageError(f"--log-level {value}: expected one of {names}")
+    return value.upper()

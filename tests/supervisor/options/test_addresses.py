@@ -1,0 +1,26 @@
+import pytest
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.options.addresses import read_binds
+from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+
+TCP = TcpAddress("127.0.0.1", 80)
+UNIX = UnixAddress("/run/s")
+
+
+def test_every_bind_is_read_in_order() -> None:
+    assert read_binds(["unix:/run/s", "127.0.0.1:80"]) == (UNIX, TCP)
+
+
+def test_the_same_address_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--bind 127\.0\.0\.1:80: given twice"):
+        read_binds(["127.0.0.1:80", "127.0.0.1:80"])
+
+
+def test_two_free_ports_may_be_asked_for() -> None:
+    assert len(read_binds(["127.0.0.1:0", "127.0.0.1:0"])) == 2
+
+
+def test_a_bad_address_is_refused() -> None:
+    with pytest.raises(UsageError, match="--bind '80' has no port"):
+        read_binds(["80"])
