@@ -11,7 +11,7 @@ SECONDS ?= 60
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test check format bench simulate fuzz clean
+.PHONY: help run test check format bench simulate soak fuzz clean
 
 help:
 	@echo "make run       serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -20,6 +20,7 @@ help:
 	@echo "make format    put the code into its format"
 	@echo "make bench     compare with other servers (ARGS='--only uvicorn')"
 	@echo "make simulate  random histories of the fleet"
+	@echo "make soak      long runs under load      (ARGS='--short --only kills')"
 	@echo "make fuzz      coverage-guided fuzzing   (SECONDS=600)"
 	@echo "make clean     remove everything that make has made"
 
@@ -47,6 +48,9 @@ bench: $(VENV)/.stamp-bench
 
 simulate: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.simulation.simulate $(ARGS)
+
+soak: $(VENV)/.stamp-dev
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

@@ -23,6 +23,7 @@ OTHER_FOLDERS = {
     "process",  # real processes
     "property",  # by law
     "simulation",  # the fleet's histories
+    "soak",  # not collected
     "support",  # the fakes
 }
 """Folders of tests that mirror no room."""

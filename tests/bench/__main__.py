@@ -3,6 +3,8 @@
 The server runs on core 0, wrk on core 1. The figure is CPU time per request
 of the server's whole process tree, which a busy machine disturbs less than
 requests per second. Nothing here fails a build.
+
+``--suite throughput`` moves large bodies instead (``throughput.py``).
 """
 
 import argparse
@@ -14,21 +16,31 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tests.bench.contestants import CONTESTANTS, Contestant
+from tests.bench.bulk_client import WrongCountError
+from tests.bench.contestants import BULK_CONTESTANTS, CONTESTANTS, Contestant
 from tests.bench.load import run_wrk
-from tests.bench.report import Result, format_table
+from tests.bench.report import Result, format_table, format_throughput
 from tests.bench.serving import DidNotServeError, fetch, serving
+from tests.bench.throughput import measure_throughput
 
 SERVER_CORE, LOAD_CORE = 0, 1
 BODY = {"hello": "world"}
+MIB = 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_options(arguments)
+    if options.suite == "throughput":
+        compare_throughput(options)
+    else:
+        compare_hello(options)
+
+
+def compare_hello(options: argparse.Namespace) -> None:
+    """Many small requests."""
     if not shutil.which("wrk") or not shutil.which("taskset"):
         sys.exit("this needs wrk and taskset: apt-get install wrk util-linux")
-    if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
-        sys.exit("this needs two cores: one for the server, one for the load")
+    require_two_cores()
     results = []
     for contestant in options.contestants:
         result = measure_or_skip(contestant, options)
@@ -40,10 +52,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(format_table(results))
 
 
+def compare_throughput(options: argparse.Namespace) -> None:
+    """Few large bodies."""
+    require_two_cores()
+    names = {each.name for each in options.contestants}
+    chosen = [each for each in BULK_CONTESTANTS if each.name in names]
+    try:
+        results = measure_throughput(
+            [each for each in chosen if each.is_installed()],
+            size=options.mib * MIB,
+            rounds=options.rounds,
+            server_core=SERVER_CORE,
+            load_core=LOAD_CORE,
+            say=say,
+        )
+    except (DidNotServeError, WrongCountError) as error:
+        sys.exit(f"a server did not do what it was asked: {error}")
+    if options.json:
+        print(json.dumps([dataclasses.asdict(each) for each in results], indent=2))
+    else:
+        print(format_throughput(results))
+
+
+def require_two_cores() -> None:
+    """End the program where there is only one."""
+    if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
+        sys.exit("this needs two cores: one for the server, one for the load")
+
+
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, with ``contestants`` as chosen by ``--only``."""
     names = [each.name for each in CONTESTANTS]
     parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
+    parser.add_argument("--suite", default="hello", choices=["hello", "throughput"])
+    parser.add_argument(
+        "--mib", type=int, default=1024, help="of a body, for throughput"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of each body, for throughput"
+    )
     parser.add_argument(
         "--duration", type=float, default=5.0, help="seconds of load for each server"
     )

@@ -28,6 +28,8 @@ http {{
 }}
 """
 
+Command = Callable[[int, Path], list[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
@@ -41,7 +43,7 @@ class Contestant:
 
     name: str
     needs: str
-    command: Callable[[int, Path], list[str]]
+    command: Command
 
     def is_installed(self) -> bool:
         """Whether what it needs is there."""
@@ -62,21 +64,24 @@ def _nginx(port: int, folder: Path) -> list[str]:
     return [program("nginx"), "-c", str(config), "-e", str(folder / "error.log")]
 
 
-def _uvicorn(port: int, folder: Path) -> list[str]:
-    command = [program("uvicorn"), "asgi_hello:app", "--app-dir", str(APPS)]
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    how = ["--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
-    return [*command, *where, *how, "--no-access-log", "--log-level", "warning"]
-
-
-def _granian(interface: str) -> Callable[[int, Path], list[str]]:
+def _uvicorn(app: str) -> Command:
     def command(port: int, folder: Path) -> list[str]:
-        app = [f"{interface}_hello:app", "--working-dir", str(APPS)]
+        command = [program("uvicorn"), f"asgi_{app}:app", "--app-dir", str(APPS)]
+        where = ["--host", "127.0.0.1", "--port", str(port)]
+        how = ["--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
+        return [*command, *where, *how, "--no-access-log", "--log-level", "warning"]
+
+    return command
+
+
+def _granian(interface: str, app: str) -> Command:
+    def command(port: int, folder: Path) -> list[str]:
+        application = [f"{interface}_{app}:app", "--working-dir", str(APPS)]
         where = ["--host", "127.0.0.1", "--port", str(port)]
         how = ["--workers", "1", "--loop", "uvloop", "--http", "1"]
         quiet = ["--log-level", "warning", "--no-access-log"]
         chosen = ["--interface", {"asgi": "asginl"}.get(interface, interface)]
-        return [program("granian"), *app, *where, *how, *quiet, *chosen]
+        return [program("granian"), *application, *where, *how, *quiet, *chosen]
 
     return command
 
@@ -85,21 +90,34 @@ def _aiohttp(port: int, folder: Path) -> list[str]:
     return [sys.executable, str(APPS / "aiohttp_hello.py"), str(port)]
 
 
-def _blazeio(port: int, folder: Path) -> list[str]:
-    return [sys.executable, str(APPS / "blazeio_hello.py"), str(port)]
+def _blazeio(app: str) -> Command:
+    def command(port: int, folder: Path) -> list[str]:
+        return [sys.executable, str(APPS / f"blazeio_{app}.py"), str(port)]
+
+    return command
 
 
-def _supervisor(port: int, folder: Path) -> list[str]:
-    app = [program("blazeio-supervisor"), "blazeio_hello:web", "--app-dir", str(APPS)]
-    return [*app, "--workers", "1", "--bind", f"127.0.0.1:{port}"]
+def _supervisor(app: str) -> Command:
+    def command(port: int, folder: Path) -> list[str]:
+        application = [f"blazeio_{app}:web", "--app-dir", str(APPS)]
+        how = ["--workers", "1", "--bind", f"127.0.0.1:{port}"]
+        return [program("blazeio-supervisor"), *application, *how]
+
+    return command
 
 
 CONTESTANTS = (
     Contestant("nginx", "nginx", _nginx),
-    Contestant(OURS[0], "blazeio-supervisor", _supervisor),
-    Contestant(OURS[1], "blazeio", _blazeio),
-    Contestant("granian-rsgi", "granian", _granian("rsgi")),
-    Contestant("granian-asgi", "granian", _granian("asgi")),
-    Contestant("uvicorn", "uvicorn", _uvicorn),
+    Contestant(OURS[0], "blazeio-supervisor", _supervisor("hello")),
+    Contestant(OURS[1], "blazeio", _blazeio("hello")),
+    Contestant("granian-rsgi", "granian", _granian("rsgi", "hello")),
+    Contestant("granian-asgi", "granian", _granian("asgi", "hello")),
+    Contestant("uvicorn", "uvicorn", _uvicorn("hello")),
     Contestant("aiohttp", "aiohttp", _aiohttp),
 )
+BULK_CONTESTANTS = (
+    Contestant(OURS[1], "blazeio", _blazeio("bulk")),
+    Contestant("granian-asgi", "granian", _granian("asgi", "bulk")),
+    Contestant("uvicorn", "uvicorn", _uvicorn("bulk")),
+)
+"""Who moves large bodies; each with an app that counts and one that sends."""

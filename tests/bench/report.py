@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.bench.contestants import BASE, OURS
+from tests.bench.throughput import Throughput
 
 MIB = 1024 * 1024
 
@@ -55,3 +56,26 @@ def _ratio(result: Result, names: Sequence[str], results: Sequence[Result]) -> s
     cpu_us = {each.name: each.cpu_us for each in results if each.cpu_us}
     bases = [cpu_us[name] for name in names if name in cpu_us]
     return f"{result.cpu_us / bases[0]:.2f}" if bases else "-"
+
+
+def format_throughput(results: Sequence[Throughput]) -> str:
+    """One line each, with how many times as fast we are."""
+    head = (
+        f"{'move':16} {'server':14} {'GB/s':>6} {'ours/it':>8} {'CPU s/GiB':>10}"
+        f" {'its/ours':>9} {'grown MiB':>10}"
+    )
+    ours = {each.move: each for each in results if each.name in OURS}
+    lines = [_format_throughput(each, ours.get(each.move)) for each in results]
+    return "\n".join([head, "-" * len(head), *lines])
+
+
+def _format_throughput(result: Throughput, ours: Throughput | None) -> str:
+    speed = f"{ours.gb_per_s / result.gb_per_s:.2f}" if ours else "-"
+    is_known = ours is not None and ours.cpu_s_per_gib
+    cpu = (
+        f"{result.cpu_s_per_gib / ours.cpu_s_per_gib:.2f}" if ours and is_known else "-"
+    )
+    return (
+        f"{result.move:16} {result.name:14} {result.gb_per_s:6.2f} {speed:>8}"
+        f" {result.cpu_s_per_gib:10.2f} {cpu:>9} {result.grown_bytes / MIB:10.1f}"
+    )

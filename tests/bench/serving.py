@@ -48,6 +48,16 @@ class Served:
         """Resident memory of the tree, shared pages counted in each process."""
         return sum(each.memory_info().rss for each in self._tree())
 
+    def reset_peak_bytes(self) -> int:
+        """Forget the peaks so far; the resident memory now."""
+        for each in self._tree():
+            Path(f"/proc/{each.pid}/clear_refs").write_text("5")  # proc(5)
+        return self.rss_bytes()
+
+    def peak_bytes(self) -> int:
+        """Peaks of resident memory since the reset, summed over the tree."""
+        return sum(_read_peak(each.pid) for each in self._tree())
+
     def _tree(self) -> list[psutil.Process]:
         root = psutil.Process(self.pid)
         return [root, *root.children(recursive=True)]
@@ -104,6 +114,12 @@ def _wait_until_it_serves(
         raise DidNotServeError(f"{error}\n{_tail(log_path)}") from None
     if process.poll() is not None:
         raise DidNotServeError(f"exit {process.returncode}\n{_tail(log_path)}")
+
+
+def _read_peak(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = [each for each in lines if each.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
 
 
 def _tail(log_path: Path) -> str:

@@ -23,7 +23,7 @@ async def pid(r, route="/"):
 
 @web.add_route
 async def echo(r, route="/echo"):
-    await io.Deliver.text(r, str(len(await r.read())))
+    r.reply(await r.read())
 
 @web.add_route
 async def slow(r, route="/slow"):

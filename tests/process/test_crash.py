@@ -80,10 +80,10 @@ def test_of_kills_under_load_only_what_was_in_flight_is_lost(
             block_until(lambda: clients.answered["slow"] > 20 * count, 20)  # noqa: B023
             kill(service.pids()[0])
             service.wait_count(4)
-    connect_failures = [each for each in clients.failures if "Refused" in each]
-    assert not connect_failures
+    never_connected = [each for each in clients.failures if each.phase == "connect"]
+    assert not never_connected
     # At most every connection that a quarter of the clients had, three times.
-    assert sum(clients.failures.values()) <= 3 * 48 / 2, clients.failures
+    assert len(clients.failures) <= 3 * 48 / 2, clients.failures
 
 
 def test_a_worker_that_keeps_dying_does_not_end_the_service(

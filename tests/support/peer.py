@@ -112,6 +112,17 @@ class RawPeer:
     def local_port(self) -> int:
         return int(self._sock.getsockname()[1])
 
+    def has_ended(self) -> bool:
+        """Whether the server has closed by now; takes nothing.
+
+        Raises:
+            ConnectionResetError: It has reset.
+        """
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+
     async def send(self, octets: bytes) -> None:
         """Send all of ``octets``; waits while the server does not read."""
         loop = asyncio.get_running_loop()
@@ -218,6 +229,17 @@ class BlockingPeer:
     @property
     def local_port(self) -> int:
         return int(self._sock.getsockname()[1])
+
+    def has_ended(self) -> bool:
+        """Whether the server has closed by now; takes nothing.
+
+        Raises:
+            ConnectionResetError: It has reset.
+        """
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def send(self, octets: bytes) -> None:
         """Send all of ``octets``."""

@@ -36,6 +36,15 @@ async def test_an_exchange_is_exactly_one_response(server_port: int) -> None:
         assert (await peer.read_response()).body == b"ok"
 
 
+async def test_an_end_is_seen_and_nothing_is_taken(server_port: int) -> None:
+    async with await RawPeer.connect("127.0.0.1", server_port) as peer:
+        assert not peer.has_ended()
+        await peer.send(b"a\nbye\n")
+        assert (await peer.read_response()).body == b"ok"
+        await wait_until(peer.has_ended)
+        assert await peer.read_until_end() == b""
+
+
 async def test_all_octets_up_to_the_end_are_read(server_port: int) -> None:
     async with await RawPeer.connect("127.0.0.1", server_port) as peer:
         await peer.send(b"a\nb\n")

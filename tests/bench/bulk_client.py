@@ -1,0 +1,67 @@
+"""A client that moves one large body over one connection, as fast as it can."""
+
+import socket
+import time
+
+CHUNK_BYTES = 64 * 1024
+STEP_BYTES = 1024 * 1024
+TIMEOUT_S = 120.0
+
+
+class WrongCountError(Exception):
+    """The server did not see, or did not send, what was asked for."""
+
+
+def upload(port: int, size: int) -> float:
+    """POST so many octets with a Content-Length; seconds."""
+    head = f"POST /count HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n"
+    return _send_and_have_counted(port, head, bytes(STEP_BYTES), STEP_BYTES, b"", size)
+
+
+def upload_chunked(port: int, size: int) -> float:
+    """The same in chunks of 64 KiB; seconds."""
+    head = "POST /count HTTP/1.1\r\nHost: bench\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"%x\r\n%b\r\n" % (CHUNK_BYTES, bytes(CHUNK_BYTES))
+    step = chunk * (STEP_BYTES // CHUNK_BYTES)
+    return _send_and_have_counted(port, head, step, STEP_BYTES, b"0\r\n\r\n", size)
+
+
+def download(port: int, size: int) -> float:
+    """GET so many octets; seconds."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
+        sock.sendall(f"GET /send?{size} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        began_at = time.perf_counter()
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += _receive(sock)
+        received = len(head.partition(b"\r\n\r\n")[2])
+        buffer = bytearray(STEP_BYTES)
+        while received < size:
+            # dropped in the kernel: it is the server that is measured
+            count = sock.recv_into(buffer, STEP_BYTES, socket.MSG_TRUNC)
+            if not count:
+                raise WrongCountError(f"it ended after {received} of {size} octets")
+            received += count
+        return time.perf_counter() - began_at
+
+
+def _send_and_have_counted(
+    port: int, head: str, step: bytes, step_content_bytes: int, last: bytes, size: int
+) -> float:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
+        began_at = time.perf_counter()
+        sock.sendall(head.encode())
+        for _ in range(size // step_content_bytes):
+            sock.sendall(step)
+        sock.sendall(last)
+        answer = b""
+        while not answer.endswith(b"%d" % size):
+            answer += _receive(sock)
+        return time.perf_counter() - began_at
+
+
+def _receive(sock: socket.socket) -> bytes:
+    octets = sock.recv(65536)
+    if not octets:
+        raise WrongCountError("it ended before its answer was whole")
+    return octets

@@ -1,0 +1,28 @@
+"""All scenarios, in the order in which they are run."""
+
+from tests.soak import (
+    blocked,
+    broken_code,
+    changes,
+    endurance,
+    orphans,
+    sharing,
+    slow_peers,
+)
+from tests.soak.run import Scenario
+
+SCENARIOS = (
+    Scenario("reloads", "50 reloads under load", changes.reload_fifty_times),
+    Scenario("kills", "20 kill -9 of random workers under load", changes.kill_workers),
+    Scenario("scale", "4 to 8 to 2 to 4 workers, ten times", changes.scale_up_and_down),
+    Scenario("blocked", "one of four workers is blocked", blocked.block_one_of_four),
+    Scenario("broken", "reloads onto broken code", broken_code.reload_onto_broken_code),
+    Scenario("endurance", "1,000 reloads", endurance.reload_a_thousand_times),
+    Scenario("orphans", "kill -9 of the master", orphans.kill_the_master),
+    Scenario("fairness", "bursts of new connections", sharing.share_connections),
+    Scenario("memory", "8 workers of a large app", sharing.share_memory),
+    Scenario("attacks", "slowhttptest in each mode", slow_peers.attack_slowly),
+    Scenario("stalled", "50 stalled readers of 32 MiB", slow_peers.stall_readers),
+    Scenario("half-closed", "1,000 half-closed clients", slow_peers.half_close),
+    Scenario("aborted", "10,000 aborted connections", slow_peers.abort_connections),
+)
