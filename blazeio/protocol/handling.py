@@ -49,7 +49,13 @@ class Handling:
         context = self._context
         context.in_flight += 1
         context.request_count += 1
-        self._task = context.loop.create_task(work)
+        loop = context.loop
+        if loop.get_task_factory() is None:
+            # What loop.create_task does; with a name, since to make one up from
+            # a counter costs 0.15 of the 0.85 us.
+            self._task = asyncio.Task(work, loop=loop, name="request")
+        else:
+            self._task = loop.create_task(work)
 
     def end(self) -> None:
         """The work is over, however it ended."""

@@ -1,8 +1,9 @@
 """The head of one request, as values.
 
-May import: blazeio.wire.headers.
+May import: blazeio.limits, blazeio.wire.headers.
 """
 
+from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 
 
@@ -10,7 +11,8 @@ class RequestHead:
     """A validated request head; everything that framing needs is decided.
 
     Made and filled by ``parser.parse_head`` only: an ``__init__`` with these
-    arguments would cost 1.7x of what making and filling costs.
+    arguments would cost 1.7x of what making and filling costs. One object may
+    serve many equal requests: nothing of it is changed once it is returned.
 
     Attributes:
         method: Case-sensitive, 1 to 32 octets.
@@ -31,6 +33,7 @@ class RequestHead:
         upgrade: Value of Upgrade; None in HTTP/1.0 and without ``Connection:
             upgrade``, where RFC 9110 section 7.8 wants it ignored.
         end: Offset just after the head in the octets that were fed.
+        limits: Those that it was found to be within.
     """
 
     __slots__ = (
@@ -41,6 +44,7 @@ class RequestHead:
         "host",
         "is_chunked",
         "is_persistent",
+        "limits",
         "method",
         "minor",
         "path",
@@ -62,6 +66,7 @@ class RequestHead:
     expects_continue: bool
     upgrade: str | None
     end: int
+    limits: Limits
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor}>"

@@ -1,9 +1,11 @@
 """Request heads: octets in, a validated ``RequestHead`` out.
 
-Theory of operation: the end of the head is searched once (``scanned`` lets a
-caller whose head arrives in pieces go on where the last search ended, so
-growth stays O(n)). A whole head is then cut into its request line and its
-header section. The section of a repeating client is found in a memo; else
+Theory of operation: a client that sends the very octets that were read before
+(a poller, a health check, a browser and its next image) is served from a memo.
+Else the end of the head is searched once (``scanned`` lets a caller whose head
+arrives in pieces go on where the last search ended, so growth stays O(n)). A
+whole head is then cut into its request line and its header section. The
+section of a repeating client is found in a memo of its own; else
 ``wire.fields`` reads it line by line. Whatever is not plain origin-form with
 a usual method leaves the fast path early.
 
@@ -23,6 +25,7 @@ from typing import Final, NoReturn
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire.fields.memo import Memo
 from blazeio.wire.fields.section import kept_sections, read_header_section
 from blazeio.wire.grammar import TOKEN, VERSION, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
@@ -39,6 +42,11 @@ _EMPTY_LINES: Final = 4
 _USUAL_METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
+# Heads by their octets, of HTTP/1.1 requests whose header section is kept, so
+# never a secret of a field; nor one of a query. 0.1 us instead of 0.8.
+kept_heads: Final[Memo[bytes, RequestHead]] = Memo(256)
+_LONGEST_KEPT_BYTES: Final = 1024
+
 _PARTIAL_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}+(?: |\Z)")
 
 
@@ -66,6 +74,9 @@ def parse_head(
     Cost: O(head); copies each line once.
     """
     # Hot: runs once per request; see tests/bench/wire_parser.py.
+    kept = kept_heads.recent.get(octets)
+    if kept is not None and kept.limits is limits and not start:
+        return kept
     end = octets.find(b"\r\n\r\n", start if start > scanned else scanned)  # noqa: FURB136 - max() costs 0.08 us
     if end < 0:
         _judge_partial_head(octets, limits, start, scanned)
@@ -78,10 +89,12 @@ def parse_head(
         _refuse_size(limits)
 
     section = kept_sections.recent.get(fields) if minor else None
-    if section is None or section.limits is not limits:
+    is_known = section is not None and section.limits is limits
+    if section is None or not is_known:
         section = read_header_section(fields, minor, limits)
 
     head = RequestHead()
+    head.limits = limits
     head.method = method
     head.target = target
     head.minor = minor
@@ -97,9 +110,12 @@ def parse_head(
     if target[:1] == "/" and directives.host and method != "CONNECT":
         if "?" in target:
             target, _, head.query = target.partition("?")
+            is_known = False
         else:
             head.query = ""
         head.path = target if "%" not in target else decode_path(target)
+        if is_known and len(octets) == head.end <= _LONGEST_KEPT_BYTES:
+            kept_heads.keep(octets, head)
     else:
         _fill_unusual(head)
     return head
