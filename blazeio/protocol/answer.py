@@ -12,6 +12,7 @@ from blazeio.content.encoders import AVAILABLE, Encoder, open_encoder
 from blazeio.errors import FieldInput, LocalProtocolError, ProtocolError
 from blazeio.protocol.context import ServerContext
 from blazeio.wire.framing import Framing, decide_response_framing
+from blazeio.wire.message import RequestHead
 from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.serializer import (
     FieldBlock,
@@ -25,6 +26,11 @@ TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
 _NO_CONTENT_LENGTH = (204, 304)
 """RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
+
+
+_NO_HEAD = RequestHead()
+"""What an error is answered to where no head could be read."""
+_NO_HEAD.method, _NO_HEAD.minor, _NO_HEAD.is_persistent = "", 1, True
 
 
 class Sink(Protocol):
@@ -70,16 +76,18 @@ class Answer:
     def __init__(self, context: ServerContext, sink: Sink) -> None:
         self._context = context
         self._sink = sink
-        self.ask("", 1, is_persistent=True)
+        self.ask(_NO_HEAD)
 
-    def ask(self, method: str, minor: int, *, is_persistent: bool) -> None:
-        """Be blank, for a request with this method, HTTP/1.x and persistence."""
+    def ask(self, head: RequestHead) -> None:
+        """Be blank, for a request with this head."""
         # Hot: runs once per request.
-        self._method = method
-        self.minor = minor
+        self._method = head.method
+        self.minor = head.minor
         self._extra_lines = b""
-        self._is_plain = minor == 1 and is_persistent and method != "HEAD"
-        self.is_persistent = is_persistent
+        self.is_persistent = head.is_persistent
+        self._is_plain = (
+            head.is_persistent and head.minor == 1 and head.method != "HEAD"
+        )
         self.is_complete = False
         self.message: OutgoingMessage | None = None
         self.encoder: Encoder | None = None

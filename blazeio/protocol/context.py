@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.sockets.hangup import HangupWatcher
-from blazeio.protocol.timing.deadlines import DeadlineWheel
+from blazeio.protocol.stages.happening import Happening
+from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
 
@@ -58,6 +59,8 @@ class ServerContext:
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
+        draining: The same, for who wants to sleep until then.
+        farewells_from: When streams without an end are ended, loop time.
         access_log: Told of each response; None: there is no log.
         trust: Who is believed about the client; None: nobody.
         when_changed: Called when a request is over, where somebody waits for it.
@@ -74,6 +77,8 @@ class ServerContext:
         "ciphertext_view",
         "connections",
         "detached",
+        "draining",
+        "farewells_from",
         "handler",
         "handshakes",
         "hangups",
@@ -114,6 +119,8 @@ class ServerContext:
         self.in_flight = 0
         self.request_count = 0
         self.is_draining = False
+        self.draining = Happening()
+        self.farewells_from = NEVER
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.access_log: Recorder | None = None
@@ -166,6 +173,8 @@ class ServerContext:
             idle_s: How long an idle connection is still kept.
         """
         self.is_draining = True
+        self.draining.come()
+        self.farewells_from = min(self.farewells_from, self.loop.time() + idle_s)
         self.idle_timeout_s = min(idle_s, self.idle_timeout_s)
 
     def close(self) -> None:

@@ -1,19 +1,6 @@
 """``BlazeioServerProtocol``: one connection, and the request ``r`` on it.
 
-The life of a connection::
-
-    HEAD -> CONTENT -> WHOLE -> HEAD ...     one turn per request
-      |        |         |
-      +--------+---------+--> LINGER -> CLOSED
-
-HEAD waits for a request head. With it a task is made for the handler, which
-runs through CONTENT (more of the request's content is due) and WHOLE (all of
-it is here; octets that arrive now belong to the next request and wait in the
-remainder). When the handler is over its response is ended and the next head
-is looked for. RAW is the whole life of a connection that a raw handler takes
-before any HTTP. LINGER is a close in stages (RFC 9112 section 9.6): our side is
-shut, theirs is read and dropped for a while, so that our last answer is not
-destroyed by a reset.
+Its phases are those of ``stages.phases``; how it ends is in ``stages.ending``.
 
 No view of the loop's receive buffer leaves ``buffer_updated``: a task runs
 later, and by then the buffer holds another client's octets.
@@ -37,9 +24,20 @@ from blazeio.errors import (
 from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
-from blazeio.protocol.handling import TIMED_OUT, Handling
 from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
 from blazeio.protocol.sockets.intake import Intake
+from blazeio.protocol.stages.ending import Endings
+from blazeio.protocol.stages.handling import Handling
+from blazeio.protocol.stages.happening import Happening
+from blazeio.protocol.stages.phases import (
+    CLOSED,
+    CONTENT,
+    HEAD,
+    LINGER,
+    NAMES,
+    RAW,
+    WHOLE,
+)
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.protocol.timing.patience import Patience
 from blazeio.protocol.toolset import ExtraToolset
@@ -52,13 +50,11 @@ from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("blazeio.protocol")
 
-HEAD, CONTENT, WHOLE, RAW, LINGER, CLOSED = range(6)
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BlazeioServerProtocol(
-    asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset
+    asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset, Endings
 ):
     """One connection; for handlers, the request on it.
 
@@ -75,14 +71,11 @@ class BlazeioServerProtocol(
         started_ns: When the request's head was whole, monotonic time; kept
             only for the access log.
         is_alive: False once the peer is gone.
-        peer_closed: The peer sent FIN: it will send no more, but may read.
     """
 
     __slots__ = (
-        "_linger_bytes",
         "_owes_continue",
-        "_phase",
-        "_remainder",
+        "_peer_closed",
         "_scanned",
         "answer",
         "content",
@@ -92,12 +85,10 @@ class BlazeioServerProtocol(
         "handling",
         "headers",
         "intake",
-        "is_alive",
         "method",
         "origin",
         "path",
         "patience",
-        "peer_closed",
         "query",
         "started_ns",
         "store",
@@ -121,26 +112,56 @@ class BlazeioServerProtocol(
         self.started_ns = 0
         self.gate = WriteGate()
         self.is_alive = False
-        self.peer_closed = False
+        self._has_fin = False
+        self._peer_closed: Happening | None = None
+        self._farewell = None
         self._phase = HEAD
         self._remainder = b""
         self._scanned = 0
         self.handling = Handling(context)
         self.method = self.path = self.query = self.tail = ""
         self.content_length: int | None = None
-        self._forget_request()
+        self.headers = NO_HEADERS
+        self.store = {}
+        self._forget_content()
 
     def __repr__(self) -> str:
-        name = ("HEAD", "CONTENT", "WHOLE", "RAW", "LINGER", "CLOSED")[self._phase]
+        name = NAMES[self._phase]
         return f"<{type(self).__name__} {name} {self.method} {self.tail}>"
 
-    def _forget_request(self) -> None:
-        """Back to the blank record that every request starts from."""
-        self.headers = NO_HEADERS
+    def _forget_content(self) -> None:
         self.content = NO_CONTENT
         self.transfer_encoding = None
-        self.store = {}
         self._owes_continue = False
+
+    @property
+    def peer_closed(self) -> Happening:
+        """The peer sent FIN: it will send no more, but may read.
+
+        True once it has; ``await r.peer_closed`` sleeps until then.
+        """
+        if self._peer_closed is None:
+            self._peer_closed = Happening(has_come=self._has_fin)
+        return self._peer_closed
+
+    @property
+    def draining(self) -> Happening:
+        """The server drains: this answer will be the last of its connection.
+
+        True once it does; ``await r.draining`` sleeps until then.
+        """
+        return self.context.draining
+
+    def on_farewell(self, hook: Handler) -> None:
+        """Leave word for the end of the service: for a response without an end.
+
+        When the server drains, and idle connections are closed by now, the
+        handler is cancelled and ``await hook(r)`` has the last word: it may
+        write, then the response is ended properly. It holds for this request.
+        """
+        self._farewell = hook
+        if self.context.loop.time() >= self.context.farewells_from:
+            self.context.loop.call_soon(self.say_farewell)
 
     # From the transport
 
@@ -188,7 +209,9 @@ class BlazeioServerProtocol(
 
     def eof_received(self) -> bool:
         """The peer will send no more; it may still read (half-close)."""
-        self.peer_closed = True
+        self._has_fin = True
+        if self._peer_closed is not None:
+            self._peer_closed.come()
         if self._phase == LINGER or not self.handling.is_running:
             self._close()
         elif self._phase == RAW:
@@ -221,10 +244,12 @@ class BlazeioServerProtocol(
         self._remainder = b""
         context = self.context
         context.connections.discard(self)
-        self.patience.end()
+        self.patience.end_all_but_handler()
         self.intake.close()
         self.gate.shatter()
         self.content.fail(ClientDisconnected("the client went away"))
+        if self._peer_closed is not None:
+            self._peer_closed.come()
         if self.handling.is_running:
             context.detached.add(self)
             if not self.answer.is_complete:
@@ -247,42 +272,48 @@ class BlazeioServerProtocol(
 
     def _receive_head(self, octets: bytes) -> None:
         # Hot: runs once per request.
+        context = self.context
+        limits = context.limits
         try:
-            head = parse_head(octets, self.context.limits, 0, self._scanned)
+            head = parse_head(octets, limits, 0, self._scanned)
         except RemoteProtocolError as error:
             self._refuse(error)
             return
         if head is None:
-            if not self._remainder:
-                self.patience.end_phase_in(self.context.limits.head_timeout_s)
-            self._remainder = octets
-            self._scanned = max(len(octets) - 3, 0)
+            self._await_more_of_head(octets)
             return
-        self._begin_request(head, octets)
-
-    def _begin_request(self, head: RequestHead, octets: bytes) -> None:
-        # Hot: runs once per request.
         self.method = head.method
         self.tail = head.target
         self.path = head.path
         self.query = head.query
         self.headers = head.headers
-        self.answer.ask(head.method, head.minor, is_persistent=head.is_persistent)
+        self.content_length = head.content_length
+        self.answer.ask(head)
         self._scanned = 0
-        self._remainder = octets[head.end :] if len(octets) > head.end else b""
-        context = self.context
-        if context.limits.handler_timeout_s is None:
+        self._phase = WHOLE
+        if limits.handler_timeout_s is None:
             self.patience.phase_ends_at = NEVER
         else:
-            self.patience.end_phase_in(context.limits.handler_timeout_s)
-        self._phase = WHOLE
-        self.content_length = head.content_length
+            self.patience.end_handler_in(limits.handler_timeout_s)
+        if len(octets) > head.end:
+            self._remainder = octets[head.end :]
+        elif self._remainder:
+            self._remainder = b""
         if head.is_chunked or head.content_length:
             self._begin_content(head)
-        self._begin_handling(self.handling.choose())
+        if limits.in_flight is None:
+            self._begin_handling(context.handler)
+        else:
+            self._begin_handling(self.handling.choose())
         if self._remainder and self._phase == CONTENT:
             octets, self._remainder = self._remainder, b""
             self._receive_content(octets)
+
+    def _await_more_of_head(self, octets: bytes) -> None:
+        if not self._remainder:
+            self.patience.end_phase_in(self.context.limits.head_timeout_s)
+        self._remainder = octets
+        self._scanned = max(len(octets) - 3, 0)
 
     def _begin_handling(self, handler: Handler) -> None:
         if self.context.access_log is not None:
@@ -354,11 +385,6 @@ class BlazeioServerProtocol(
             and len(self._remainder) <= self.context.limits.pipeline_bytes
         )
 
-    def _receive_late(self, nbytes: int) -> None:
-        self._linger_bytes -= nbytes
-        if self._linger_bytes < 0:
-            self._close()
-
     def resume_content(self) -> None:
         """The handler waits for content: let it come."""
         if self._phase not in (CONTENT, RAW) or self.content.error is not None:
@@ -378,18 +404,39 @@ class BlazeioServerProtocol(
         try:
             await handler(self)
         except BaseException as error:  # a cancellation, or a handler's own
-            self._end_handling()
-            if error.args != (TIMED_OUT,) or self.status or not self.is_alive:
-                self.abort()
-                self._record()
-                raise
-            self._refuse(ProtocolError("the request took too long to answer", 503))
+            await self._fail(error)
         else:
             self._end_handling()
             self._finish()
 
+    async def _fail(self, error: BaseException) -> None:
+        """The handler was cancelled, or let out what nothing has answered."""
+        handling = self.handling
+        if handling.is_leaving and self.has_farewell:
+            await self._bid_farewell()
+            return
+        is_late = handling.is_late
+        self._end_handling()
+        if is_late and self.answer.is_complete:
+            self._finish()  # what came after the answer is cut, no more
+        elif is_late and self.is_alive and not self.status:
+            self._refuse(ProtocolError("the request took too long to answer", 503))
+        else:
+            self.abort()
+            self._record()
+            if not isinstance(error, ClientDisconnected):
+                raise error
+
+    async def _bid_farewell(self) -> None:
+        hook, self._farewell = self._farewell, None
+        self.handling.stay()
+        assert hook is not None  # has_farewell
+        await self._serve(hook)
+
     def _end_handling(self) -> None:
         self.handling.end()
+        if self.patience.handler_ends_at != NEVER:
+            self.patience.excuse_handler()
         if not self.is_alive:
             self.context.detached.discard(self)
 
@@ -417,10 +464,10 @@ class BlazeioServerProtocol(
             self._record()
         if self._phase == CONTENT:
             self._finish_content(persists=answer.may_persist())
-        elif not answer.may_persist():
-            self._close_after_answer()
-        else:
+        elif answer.may_persist():
             self._next_request()
+        else:
+            self._close_after_answer()
 
     def _record(self) -> None:
         """The response is over, whole or not; a raw handler has none."""
@@ -440,7 +487,13 @@ class BlazeioServerProtocol(
         self.intake.resume()
 
     def _next_request(self) -> None:
-        self._forget_request()
+        # Hot: runs once per request; back to the blank record it starts from.
+        self.headers = NO_HEADERS
+        if self.store:
+            self.store = {}
+        if self.content is not NO_CONTENT:
+            self._forget_content()
+        self._farewell = None
         self._phase = HEAD
         self.patience.end_phase_in(self.context.idle_timeout_s)
         octets = self._remainder
@@ -448,7 +501,7 @@ class BlazeioServerProtocol(
             self._remainder = b""
             # we are in the task of the request before: its contextvars end here
             self.context.base.run(self._receive_head, octets)
-        if self.peer_closed:
+        if self._has_fin:
             self.eof_received()  # once more: what it means depends on the request
         elif not self.intake.is_open and (self._phase == HEAD or self._has_room()):
             self.intake.resume()
@@ -503,96 +556,3 @@ class BlazeioServerProtocol(
         self.answer.refuse(error)
         self._record()
         self._close_in_stages()
-
-    # Ending
-
-    def drain(self) -> None:
-        """The server drains: an idle connection gets its last stretch."""
-        if not self.handling.is_running and self._phase == HEAD:
-            self.patience.end_phase_within(self.context.idle_timeout_s)
-
-    @property
-    def is_idle(self) -> bool:
-        """Kept alive, and nothing of a next request has arrived."""
-        return self._phase == HEAD and not self._remainder and bool(self.method)
-
-    def close_idle(self) -> None:
-        """Make room for somebody else."""
-        if self.is_idle:
-            self._close()
-
-    def abort(self) -> None:
-        """End the connection at once, by RST: the peer sees that it was cut.
-
-        A FIN would say that content until the close is whole.
-        """
-        if self.is_alive:
-            self.is_alive = False
-            self.intake.resume()
-            self.intake.reset_at_close()
-            self.transport.abort()
-
-    def cancel(self) -> None:
-        """Cancel the handler, if one runs, and cut the connection."""
-        if self.answer.is_complete or self._phase == CLOSED:
-            self.handling.cancel()
-        self.abort()  # of an answer that is not complete, the loss cancels the task
-
-    def reader_is_slow(self) -> None:
-        """For ``Patience``: the peer does not read what it asked for."""
-        self._disconnected("the client does not read what it asked for")
-
-    def content_is_slow(self) -> None:
-        """For ``Patience``: the handler sees it, as 408."""
-        self.content.fail(RemoteProtocolError("the content came too slowly", 408))
-        self._content_is_lost()
-        if not self.handling.is_running:
-            self._close_in_stages()
-
-    def phase_is_over(self) -> None:
-        """For ``Patience``: what was waited for did not come."""
-        if self._phase == HEAD and self._remainder:
-            self._refuse(RemoteProtocolError("the request head took too long", 408))
-        elif not self.handling.is_running:
-            self._close()
-        elif self.peer_closed and not self.status:
-            self._disconnected("the half-closed client waited in vain")
-        elif not self.peer_closed and not self.answer.is_complete:
-            self.handling.time_out()
-
-    def _disconnected(self, reason: str) -> None:
-        """The peer cannot or will not take the answer: cut, and so cancel.
-
-        ``connection_lost``, one turn later, is the only place that cancels: a
-        second cancellation would break into the handler's cleanup.
-        """
-        log.debug("%r: %s", self, reason)
-        self.abort()
-
-    def _close_after_answer(self) -> None:
-        """Close; in stages unless the client asked for it and is silent."""
-        is_theirs = not self.answer.is_persistent
-        if self.peer_closed or (
-            is_theirs and not self._remainder and self.intake.is_open
-        ):
-            self._close()
-        else:
-            self._close_in_stages()
-
-    def _close_in_stages(self) -> None:
-        if self.peer_closed or not self.transport.can_write_eof():
-            self._close()
-            return
-        limits = self.context.limits
-        self._phase = LINGER
-        self._linger_bytes = limits.linger_bytes
-        self._remainder = b""
-        self.patience.end_phase_in(limits.linger_timeout_s)
-        self.intake.resume()
-        self.transport.write_eof()
-
-    def _close(self) -> None:
-        self.intake.resume()
-        if self.transport.get_write_buffer_size():
-            self.patience.demand_reading()  # or a stalled reader would keep it for ever
-        self.transport.close()

@@ -8,6 +8,8 @@ from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import ServerContext
+from blazeio.wire.message import RequestHead
+from blazeio.wire.parser import parse_head
 from tests.protocol.serving import hello
 from tests.support.response import Response, parse_response, parse_responses
 
@@ -23,6 +25,17 @@ class Record:
         return False
 
 
+def a_head(method: str = "GET", minor: int = 1, persists: bool = True) -> RequestHead:
+    connection = "keep-alive" if persists else "close"
+    octets = f"{method} / HTTP/1.{minor}\r\nHost: h\r\nConnection: {connection}\r\n\r\n"
+    if method == "CONNECT":
+        octets = octets.replace(" / ", " h:1 ")
+    head = parse_head(octets.encode(), Limits())
+    assert head is not None
+    assert head.is_persistent == persists
+    return head
+
+
 class Asked:
     """One answer, and what was written of it."""
 
@@ -31,7 +44,7 @@ class Asked:
         self.context = ServerContext(hello, Limits(), loop)
         self.sink = Record()
         self.answer = Answer(self.context, self.sink)
-        self.answer.ask(method, minor, is_persistent=persists)
+        self.answer.ask(a_head(method, minor, persists))
         self.method = method
 
     @property
@@ -150,7 +163,7 @@ async def test_nothing_is_left_for_the_next_request() -> None:
     asked.answer.add_field("Set-Cookie", "a=1")
     asked.answer.begin(None, 202)
     asked.answer.send(b"x", is_last=True)
-    asked.answer.ask("GET", 1, is_persistent=True)
+    asked.answer.ask(a_head())
     assert (asked.answer.status, asked.answer.is_complete) == (0, False)
     assert asked.answer.message is None
     asked.answer.send_whole(b"", 200, TEXT, None)
@@ -227,8 +240,8 @@ async def test_a_head_is_flushed_once_and_only_while_it_is_the_answer() -> None:
     asked.answer.flush_head(message)
     assert len(asked.sink.writes) == 1
     asked.answer.send(b"", is_last=True)
-    asked.answer.ask("GET", 1, is_persistent=True)
+    asked.answer.ask(a_head())
     old = asked.answer.begin(None, 200)
-    asked.answer.ask("GET", 1, is_persistent=True)
+    asked.answer.ask(a_head())
     asked.answer.flush_head(old)
     assert len(asked.sink.writes) == 2

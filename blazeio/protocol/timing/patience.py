@@ -1,7 +1,9 @@
 """How long one connection is waited for: all its deadlines behind one entry.
 
-* The phase deadline: for a head, an idle connection, a handler, a half-closed
-  client, a close in stages. One at a time.
+* The phase deadline: for a head, an idle connection, a half-closed client, a
+  close in stages. One at a time.
+* The handler's: it holds until the handler is over, whatever becomes of its
+  answer and of the connection.
 * Content that is due must keep arriving, octets that we wrote must keep being
   read: each a ``Pace``, there only while it is demanded.
 
@@ -32,6 +34,10 @@ class Owner(Protocol):
         """What we wrote is read slower than demanded."""
         ...
 
+    def handler_is_late(self) -> None:
+        """The handler's deadline has passed."""
+        ...
+
 
 class Patience:
     """The deadlines of one connection.
@@ -40,6 +46,7 @@ class Patience:
         phase_ends_at: The phase deadline, monotonic seconds; NEVER for none.
         deadline_at: The earliest of all; kept for the wheel.
         entered_at: The wheel's own.
+        handler_ends_at: The handler's deadline, likewise.
     """
 
     __slots__ = (
@@ -52,6 +59,7 @@ class Patience:
         "_wheel",
         "deadline_at",
         "entered_at",
+        "handler_ends_at",
         "phase_ends_at",
     )
 
@@ -66,6 +74,7 @@ class Patience:
         self._incoming: Pace | None = None
         self._outgoing: Pace | None = None
         self.phase_ends_at = NEVER
+        self.handler_ends_at = NEVER
         self.deadline_at = NEVER
         self.entered_at = NEVER
 
@@ -87,6 +96,17 @@ class Patience:
     def end_phase_within(self, span_s: float) -> None:
         """The same, where it is not earlier already."""
         self.phase_ends_at = min(self.phase_ends_at, self._wheel.now() + span_s)
+        self._rearm()
+
+    def end_handler_in(self, span_s: float) -> None:
+        """Set the handler's deadline; there is none of a phase meanwhile."""
+        self.phase_ends_at = NEVER
+        self.handler_ends_at = self._wheel.now() + span_s
+        self._rearm()
+
+    def excuse_handler(self) -> None:
+        """The handler is over."""
+        self.handler_ends_at = NEVER
         self._rearm()
 
     def demand_content(self, content: ContentStream) -> None:
@@ -111,11 +131,13 @@ class Patience:
         """The transport has sent enough."""
         self._outgoing = None
 
-    def end(self) -> None:
-        """The connection is over: no deadline any more."""
+    def end_all_but_handler(self) -> None:
+        """The connection is over: a handler that runs on keeps its deadline."""
         self._incoming = self._outgoing = None
         self.phase_ends_at = NEVER
         self._wheel.forget(self)
+        if self.handler_ends_at != NEVER:
+            self._rearm()
 
     def deadline_passed(self, now: float) -> None:
         """Called by the wheel."""
@@ -130,6 +152,9 @@ class Patience:
         ):
             self.excuse_content()
             owner.content_is_slow()
+        if self.handler_ends_at <= now:
+            self.handler_ends_at = NEVER
+            owner.handler_is_late()
         if self.phase_ends_at <= now:
             self.phase_ends_at = NEVER
             owner.phase_is_over()
@@ -145,7 +170,7 @@ class Patience:
         )
 
     def _rearm(self) -> None:
-        deadline_at = self.phase_ends_at
+        deadline_at = min(self.phase_ends_at, self.handler_ends_at)
         if self._incoming is not None:
             deadline_at = min(deadline_at, self._incoming.judged_at)
         if self._outgoing is not None:

@@ -42,6 +42,9 @@ class Connection:
     def reader_is_slow(self) -> None:
         self.acts.append("reader")
 
+    def handler_is_late(self) -> None:
+        self.acts.append("handler")
+
     def look_after(self, span_s: float) -> list[str]:
         """What the wheel does at its next look, so much later."""
         self.now += span_s
@@ -167,9 +170,35 @@ async def test_the_end_lifts_everything(connection: Connection) -> None:
     connection.patience.demand_content(ContentStream(length=9))
     connection.patience.demand_reading()
     connection.patience.end_phase_in(1)
-    connection.patience.end()
+    connection.patience.end_all_but_handler()
     assert connection.look_after(100) == []
     assert connection.patience.deadline_at == NEVER
+
+
+class TestHandler:
+    async def test_its_deadline_outlives_the_connection(
+        self, connection: Connection
+    ) -> None:
+        connection.patience.end_handler_in(5)
+        connection.patience.end_all_but_handler()
+        assert connection.look_after(4.9) == []
+        assert connection.look_after(0.2) == ["handler"]
+        assert connection.look_after(100) == []
+
+    async def test_a_grace_of_the_phase_does_not_replace_it(
+        self, connection: Connection
+    ) -> None:
+        connection.patience.end_handler_in(5)
+        connection.patience.end_phase_within(1)
+        assert connection.look_after(1) == ["phase"]
+        assert connection.look_after(4) == ["handler"]
+
+    async def test_once_over_it_has_none(self, connection: Connection) -> None:
+        connection.patience.end_handler_in(5)
+        connection.patience.excuse_handler()
+        connection.patience.end_phase_in(7)
+        assert connection.look_after(6) == []
+        assert connection.look_after(1) == ["phase"]
 
 
 async def test_the_wheel_looks_at_the_earliest() -> None:
@@ -179,5 +208,5 @@ async def test_the_wheel_looks_at_the_earliest() -> None:
     connection.patience.end_phase_in(3600)
     connection.patience.demand_content(ContentStream(length=9))
     await wait_until(lambda: connection.acts == ["content"])
-    connection.patience.end()
+    connection.patience.end_all_but_handler()
     connection.close()

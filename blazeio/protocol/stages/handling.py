@@ -13,22 +13,24 @@ if TYPE_CHECKING:
 RETRY_AFTER_S = 1
 """What an overloaded server asks a client to wait."""
 
-TIMED_OUT = "the handler's deadline has passed"
-"""Why a task was cancelled, where it was for this."""
+TASK_NAME = "request"
 
 
 class Handling:
     """At most one task at a time; counted from its beginning to its end.
 
     Attributes:
-        is_running: A handler is at work.
+        is_leaving: It was cancelled for a farewell; until ``end``.
+        is_late: It was cancelled since it took too long; until ``end``.
     """
 
-    __slots__ = ("_context", "_task")
+    __slots__ = ("_context", "_task", "is_late", "is_leaving")
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._task: asyncio.Task[None] | None = None
+        self.is_late = False
+        self.is_leaving = False
 
     @property
     def is_running(self) -> bool:
@@ -53,22 +55,37 @@ class Handling:
         if loop.get_task_factory() is None:
             # What loop.create_task does; with a name, since to make one up from
             # a counter costs 0.15 of the 0.85 us.
-            self._task = asyncio.Task(work, loop=loop, name="request")
+            self._task = asyncio.Task(work, loop=loop, name=TASK_NAME)
         else:
             self._task = loop.create_task(work)
 
     def end(self) -> None:
         """The work is over, however it ended."""
+        # Hot: runs once per request.
         context = self._context
         self._task = None
         context.in_flight -= 1
         if context.when_changed is not None:
             context.when_changed()
+        if self.is_late or self.is_leaving:
+            self.is_late = self.is_leaving = False
 
     def time_out(self) -> None:
         """Cancel it, since it took too long."""
         if self._task is not None:
-            self._task.cancel(TIMED_OUT)
+            self.is_late = True
+            self.cancel()
+
+    def leave(self) -> None:
+        """Cancel it, for a farewell to be said in its task."""
+        if self._task is not None:
+            self.is_leaving = True
+            self.cancel()
+
+    def stay(self) -> None:
+        """Within the task: the cancellation has done what it was for."""
+        if self._task is not None:
+            self._task.uncancel()
 
     def cancel(self) -> None:
         """Cancel it, but let it begin: else its end would never be counted."""

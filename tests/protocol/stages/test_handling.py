@@ -1,11 +1,12 @@
 import asyncio
+from typing import Any
 
 import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.handling import TIMED_OUT, Handling, turn_away
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.stages.handling import Handling, turn_away
 from tests.support.clock import wait_until
 
 
@@ -21,14 +22,16 @@ class Kept:
         self.context = ServerContext(hello, Limits(**limits), loop)
         self.handling = Handling(self.context)
         self.is_begun = False
-        self.ended_with: tuple[object, ...] | None = None
+        self.was: list[str] = []
 
     async def work(self) -> None:
         self.is_begun = True
         try:
             await asyncio.Event().wait()
-        except asyncio.CancelledError as error:
-            self.ended_with = error.args
+        except asyncio.CancelledError:
+            self.was.append("cancelled")
+            self.was += ["late"] * self.handling.is_late
+            self.was += ["leaving"] * self.handling.is_leaving
         finally:
             self.handling.end()
 
@@ -43,7 +46,7 @@ async def test_what_runs_is_counted_from_its_beginning_to_its_end(kept: Kept) ->
     assert (kept.context.in_flight, kept.context.request_count) == (1, 1)
     assert kept.handling.is_running
     kept.handling.cancel()
-    await wait_until(lambda: kept.ended_with is not None)
+    await wait_until(lambda: bool(kept.was))
     assert (kept.context.in_flight, kept.context.request_count) == (0, 1)
     assert not kept.handling.is_running
 
@@ -51,7 +54,7 @@ async def test_what_runs_is_counted_from_its_beginning_to_its_end(kept: Kept) ->
 async def test_a_cancelled_one_has_begun_so_that_its_end_is_counted(kept: Kept) -> None:
     kept.handling.begin(kept.work())
     kept.handling.cancel()
-    await wait_until(lambda: kept.ended_with == ())
+    await wait_until(lambda: kept.was == ["cancelled"])
     assert kept.is_begun
 
 
@@ -59,7 +62,30 @@ async def test_one_that_took_too_long_can_tell(kept: Kept) -> None:
     kept.handling.begin(kept.work())
     await wait_until(lambda: kept.is_begun)
     kept.handling.time_out()
-    await wait_until(lambda: kept.ended_with == (TIMED_OUT,))
+    await wait_until(lambda: kept.was == ["cancelled", "late"])
+
+
+async def test_one_that_leaves_can_tell_and_stay(kept: Kept) -> None:
+    kept.handling.begin(kept.work())
+    await wait_until(lambda: kept.is_begun)
+    kept.handling.leave()
+    await wait_until(lambda: kept.was == ["cancelled", "leaving"])
+    assert not kept.handling.is_leaving  # it is over
+
+
+async def test_the_tasks_of_an_app_may_come_from_its_own_factory(kept: Kept) -> None:
+    made: list[asyncio.Task[object]] = []
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **named: Any) -> Any:
+        made.append(asyncio.Task(work, loop=loop, **named))
+        return made[-1]
+
+    kept.context.loop.set_task_factory(make)
+    kept.handling.begin(kept.work())
+    kept.context.loop.set_task_factory(None)
+    kept.handling.cancel()
+    await wait_until(lambda: bool(kept.was))
+    assert len(made) == 1
 
 
 async def test_nothing_is_cancelled_where_nothing_runs(kept: Kept) -> None:
@@ -82,5 +108,5 @@ async def test_at_the_most_in_flight_requests_are_turned_away() -> None:
     kept.handling.begin(kept.work())
     assert kept.handling.choose() is turn_away
     kept.handling.cancel()
-    await wait_until(lambda: kept.ended_with is not None)
+    await wait_until(lambda: bool(kept.was))
     assert kept.handling.choose() is hello

@@ -1,0 +1,1 @@
+"""The stages of a connection: its phases, its handler's task, its end."""
