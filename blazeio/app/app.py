@@ -102,6 +102,7 @@ class App:
         self.route = MethodRoutes(self.routes)
         self._middlewares = Middlewares()
         self._start_hooks: list[Hook] = []
+        self._drain_hooks: list[Hook] = []
         self._stop_hooks: list[Hook] = []
         self._is_started = False
         self._dispatch: Dispatch | None = None
@@ -228,6 +229,15 @@ class App:
         self._start_hooks.append(hook)
         return hook
 
+    def on_drain(self, hook: HookT) -> HookT:
+        """Call a function, async or not, when the server begins to drain.
+
+        From then on each answer is the last of its connection, and nothing waits
+        for the hook: it may tell streams to end (see ``r.draining`` too).
+        """
+        self._drain_hooks.append(hook)
+        return hook
+
     def on_stop(self, hook: HookT) -> HookT:
         """Call a function, async or not, after the last request was answered.
 
@@ -317,10 +327,12 @@ class App:
             return
         self._is_started = False
         for hook in reversed(self._stop_hooks):
-            try:
-                await _call_hook(hook)
-            except Exception:
-                log.exception("on_stop hook %s failed", describe(hook))
+            await _call_hook_safely(hook, "on_stop")
+
+    async def drain_hooks(self) -> None:
+        """Run the ``on_drain`` hooks, in their order; who drains calls it once."""
+        for hook in self._drain_hooks:
+            await _call_hook_safely(hook, "on_drain")
 
     async def run(self) -> None:
         """Serve in this process, on the running loop, until ``exit``.
@@ -336,7 +348,7 @@ class App:
         )
         try:
             await self.init()
-            await service.serve(self.make_server)
+            await service.serve(self.make_server, self.drain_hooks)
         finally:
             await self.stop_hooks()
             self._service = None
@@ -381,6 +393,13 @@ async def _call_hook(hook: Hook) -> None:
     result = hook()
     if inspect.isawaitable(result):
         await result
+
+
+async def _call_hook_safely(hook: Hook, kind: str) -> None:
+    try:
+        await _call_hook(hook)
+    except Exception:
+        log.exception("%s hook %s failed", kind, describe(hook))
 
 
 def _make_limits(limits: dict[str, Any]) -> Limits:

@@ -62,7 +62,9 @@ class Service:
         return f"[{host}]:{port}" if is_v6 else f"{host}:{port}"
 
     async def serve(
-        self, make_server: Callable[[asyncio.AbstractEventLoop], Server]
+        self,
+        make_server: Callable[[asyncio.AbstractEventLoop], Server],
+        drain_hooks: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         """Accept and serve; after ``ask_to_stop`` answer what is in flight.
 
@@ -79,7 +81,9 @@ class Service:
                 f"{type(loop).__module__.partition('.')[0]})\n"
             )
             await self._stop.wait()
+            hooks = loop.create_task(drain_hooks())
             await self._drain(server)
+            hooks.cancel()
         finally:
             server.close()
 

@@ -18,6 +18,9 @@ from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = logging.getLogger("blazeio.server")
 
+FAREWELLS_S = 2.0
+"""Farewells are spread over this long, or all clients would be back at once."""
+
 FULL_LOG_S = 60.0
 """Being full is logged at most this often."""
 
@@ -162,13 +165,21 @@ class Server:
 
         The next answer of a connection says ``Connection: close``; one that
         stays idle is closed after ``idle_s`` seconds, not at once, since a
-        request may be under way to it.
+        request may be under way to it. After the same span, responses without
+        an end get their farewell.
         """
         self.context.start_draining(idle_s)
+        self._loop.call_later(idle_s, self._say_farewells)
         for connection in list(self.context.connections):
             connection.drain()
         if self._greeter is not None:
             self._greeter.hasten(idle_s)
+
+    def _say_farewells(self) -> None:
+        streams = [each for each in self.context.connections if each.has_farewell]
+        for place, stream in enumerate(streams):
+            delay_s = FAREWELLS_S * place / len(streams)
+            self._loop.call_later(delay_s, stream.say_farewell)
 
     async def drained(self) -> None:
         """Return when no connection is open and no handler runs."""

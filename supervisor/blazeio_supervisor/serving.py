@@ -202,6 +202,7 @@ class Serving:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
         self._server.start_draining(self._load.drain_idle_s)
+        hooks = self._loop.create_task(self._app.drain_hooks())
         if order.is_final:
             await self._entrances.hear_last_calls()
         else:
@@ -213,6 +214,7 @@ class Serving:
             count = self._server.in_flight
             log.warning("grace period is over: %d request(s) cut", count)
             self._server.cancel()
+        hooks.cancel()
         await self._stop_app(hooks_s)
         self._server.close()
 

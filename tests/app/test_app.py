@@ -251,6 +251,24 @@ async def test_a_failing_stop_hook_is_logged_and_the_others_run(
     assert "too bad" in caplog.text
 
 
+async def test_drain_hooks_run_in_order_also_after_one_that_failed(
+    web: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = []
+
+    @web.on_drain
+    def fails() -> None:
+        raise ValueError("too bad")
+
+    @web.on_drain
+    async def second() -> None:
+        ran.append("second")
+
+    await web.drain_hooks()
+    assert ran == ["second"]
+    assert "on_drain hook" in caplog.text
+
+
 # Running
 
 

@@ -36,6 +36,10 @@ async def _slow(r):
     await asyncio.sleep(float(r.query))
     await io.Deliver.text(r, "slow")
 
+@web.on_drain
+def say_drain():
+    print("drain hook", flush=True)
+
 @web.on_stop
 async def say():
     print("stop hook", flush=True)
@@ -67,7 +71,7 @@ def test_the_first_signal_ends_it_after_what_is_in_flight(
         answer = peer.read_response()
     assert (answer.text, answer.field("connection")) == ("slow", "close")
     assert server.wait_exit() == 0
-    assert "stop hook\nafter runner, loop closed: False" in server.log
+    assert "drain hook\nstop hook\nafter runner, loop closed: False" in server.log
     assert "Traceback" not in server.log
 
 
@@ -147,7 +151,7 @@ async def test_what_takes_longer_than_the_grace_period_is_cut(
         await asyncio.Event().wait()
 
     service = Service("127.0.0.1", 0, grace_s=0.05)
-    task = asyncio.ensure_future(service.serve(web.make_server))
+    task = asyncio.ensure_future(service.serve(web.make_server, web.drain_hooks))
     host, _, port = service.address.partition(":")
     async with await RawPeer.connect(host, int(port)) as peer:
         await peer.send(serialize_request("GET", "/slow"))
@@ -171,7 +175,7 @@ async def test_a_connection_that_waits_to_be_accepted_is_still_answered() -> Non
     async with await RawPeer.connect(host, int(port)) as peer:
         await peer.send(serialize_request("GET", "/x"))
         service.ask_to_stop()
-        task = asyncio.ensure_future(service.serve(web.make_server))
+        task = asyncio.ensure_future(service.serve(web.make_server, web.drain_hooks))
         answer = await peer.read_response()
         assert (answer.text, answer.field("connection")) == ("hi", "close")
     await within(task)

@@ -9,7 +9,6 @@ WITHOUT_TEST: dict[str, str] = {}
 WITHOUT_MODULE: dict[str, str] = {
     "tests/protocol/test_backpressure.py": "of server.py: who is faster waits",
     "tests/protocol/test_disconnects.py": "of server.py: the client goes away",
-    "tests/protocol/test_endings.py": "of server.py: refusals, deadlines, closes",
     "tests/protocol/test_reading.py": "of payload.py, whose own file tests writing",
     "tests/test_front_door.py": "of blazeio/__init__.py",
 }

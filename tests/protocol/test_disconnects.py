@@ -292,6 +292,19 @@ class TestHalfClose:
         await wait_until(lambda: wire.peer.is_lost)
         assert len(wire.responses()) == 1
 
+    async def test_the_handler_can_see_it_and_sleep_until_it(
+        self, serve: Serve
+    ) -> None:
+        async def handler(r: R) -> None:
+            before = bool(r.peer_closed)
+            await r.peer_closed
+            r.reply(f"{before} {bool(r.peer_closed)}".encode())
+
+        peer = await serve(handler, half_close_grace_s=scaled(5)).connect()
+        await peer.send(GET)
+        peer.half_close()
+        assert (await peer.read_response()).body == b"False True"
+
 
 class TestAfterTheAnswer:
     @pytest.mark.parametrize("how", ["reset", "close", "half_close"])

@@ -436,6 +436,43 @@ class TestHandlerDeadline:
             assert (await peer.read_response()).status == 200
             await asyncio.sleep(scaled(0.04))
 
+    async def test_it_holds_on_when_the_answer_is_complete(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            r.reply(b"done")
+            await forever(r)
+
+        served = serve(diary.watching(handler), handler_timeout_s=scaled(0.05))
+        peer = await served.connect()
+        for _ in range(2):  # the connection goes on
+            await peer.send(GET)
+            assert (await peer.read_response()).body == b"done"
+        await diary.has("begin", "CancelledError", "begin", "CancelledError")
+
+    async def test_it_holds_on_when_the_client_is_gone(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        async def handler(r: R) -> None:
+            r.reply(b"done")
+            await forever(r)
+
+        served = serve(diary.watching(handler), handler_timeout_s=scaled(0.1))
+        peer = await served.connect()
+        await peer.send(GET)
+        await peer.read_response()
+        peer.reset()
+        await diary.has("begin", "CancelledError")
+
+    async def test_a_half_closed_client_is_told_as_well(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        limits = {"handler_timeout_s": scaled(0.05), "half_close_grace_s": scaled(5)}
+        peer = await serve(diary.watching(forever), **limits).connect()
+        await peer.send(GET)
+        peer.half_close()
+        assert (await peer.read_response()).status == 503
+
 
 class TestInFlight:
     async def test_more_than_the_most_are_turned_away(self, serve: Serve) -> None:

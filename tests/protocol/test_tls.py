@@ -29,17 +29,17 @@ from tests.protocol.serving import (
     post,
     request,
 )
-from tests.protocol.test_disconnects import (  # noqa: F401 - collected here too
-    TestFin,
-    TestHalfClose,
-    TestReset,
-)
-from tests.protocol.test_endings import (  # noqa: F401 - likewise
+from tests.protocol.stages.test_ending import (  # noqa: F401 - likewise
     TestClosingInStages,
     TestProgress,
     TestRefusedHeads,
     TestTooLargeContent,
     TestUnreadContent,
+)
+from tests.protocol.test_disconnects import (  # noqa: F401 - collected here too
+    TestFin,
+    TestHalfClose,
+    TestReset,
 )
 from tests.protocol.tls_serving import TlsServed
 from tests.support.clock import scaled, wait_until, within

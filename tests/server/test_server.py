@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from blazeio.errors import ClientDisconnected
 from blazeio.limits import Limits
 from blazeio.server import listener
 from blazeio.server.listener import bind
@@ -327,3 +328,93 @@ class TestFull:
         door.may_answer.set()
         await busy.read_response()  # and stays, idle
         assert (await late.read_response()).body == b"at last"
+
+
+class TestFarewell:
+    """What a response without an end says at the end of the service."""
+
+    @staticmethod
+    async def stream(r: R) -> None:
+        async def farewell(r: R) -> None:
+            await r.write(b"retry later")
+
+        await r.prepare()
+        await r.write(b"hello ")
+        r.on_farewell(farewell)
+        await forever(r)
+
+    async def test_is_said_and_the_response_ends_whole(
+        self, serve: Serve, diary: Diary
+    ) -> None:
+        served = serve(diary.watching(self.stream))
+        peers = [await served.connect() for _ in range(2)]
+        for peer in peers:
+            await peer.send(GET)
+        await wait_until(lambda: served.server.in_flight == 2)
+        await diary.has("begin", "begin")
+        served.server.start_draining(IDLE_S)
+        for peer in peers:
+            response = await peer.read_response()
+            assert response.body == b"hello retry later"
+        await within(served.server.drained())
+        assert diary.entries[2:] == ["CancelledError", "CancelledError"]
+
+    async def test_of_a_stream_that_begins_late_is_said_at_once(
+        self, serve: Serve
+    ) -> None:
+        served = serve(self.stream)
+        peer = await served.connect()
+        await wait_until(lambda: served.server.connection_count == 1)
+        served.server.start_draining(0)
+        await peer.send(GET)
+        assert (await peer.read_response()).body == b"hello retry later"
+
+    async def test_to_a_client_that_went_away_harms_nothing(self, serve: Serve) -> None:
+        async def handler(r: R) -> None:
+            async def farewell(r: R) -> None:
+                await r.write(b"never")
+
+            r.on_farewell(farewell)
+            await r.prepare()
+            await r.eof()
+            await r.draining
+
+        served = serve(handler)
+        peer = await served.connect()
+        await peer.send(GET)
+        await peer.read_response()
+        served.server.start_draining(0)
+        await wait_until(lambda: not served.server.in_flight)
+
+    async def test_that_fails_cuts_the_connection(self, serve: Serve) -> None:
+        async def handler(r: R) -> None:
+            async def farewell(r: R) -> None:
+                raise ClientDisconnected("as a write would say")
+
+            r.on_farewell(farewell)
+            await r.prepare()
+            await r.write(b"hello")
+            await forever(r)
+
+        served = serve(handler)
+        peer = await served.connect()
+        await peer.send(GET)
+        await wait_until(lambda: served.server.in_flight == 1)
+        served.server.start_draining(0)
+        with pytest.raises(ConnectionResetError):
+            await peer.read_response()
+
+
+async def test_a_handler_sees_the_drain_and_can_sleep_until_it(serve: Serve) -> None:
+    async def handler(r: R) -> None:
+        before = bool(r.draining)
+        await r.draining
+        r.reply(f"{before} {bool(r.draining)}".encode())
+
+    served = serve(handler)
+    peer = await served.connect()
+    await peer.send(GET)
+    await wait_until(lambda: served.server.in_flight == 1)
+    served.server.start_draining(IDLE_S)
+    response = await peer.read_response()
+    assert (response.body, response.field("connection")) == (b"False True", "close")

@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.errors import ConfigurationError, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.parser import parse_head
+from blazeio.wire.parser import kept_heads, parse_head
 from tests.wire.feeding import cut, read_every_way, read_messages
 
 LIMITS = Limits()
@@ -244,3 +244,52 @@ def test_a_limit_below_zero_is_a_mistake_of_ours() -> None:
 )
 def test_the_error_says_what_is_wrong(octets: bytes, status: int, message: str) -> None:
     assert refusal_of(octets) == (status, message)
+
+
+class TestKeptHeads:
+    """What was read before is taken as it was read."""
+
+    AGAIN = b"GET /again HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
+
+    @staticmethod
+    def read(octets: bytes, limits: Limits = LIMITS) -> object:
+        for _ in range(3):  # its lines, its section, itself
+            head = parse_head(octets, limits)
+        return head
+
+    def test_equal_octets_are_one_head(self) -> None:
+        kept = self.read(self.AGAIN)
+        assert parse_head(self.AGAIN, LIMITS) is kept
+        assert kept_heads.recent[self.AGAIN] is kept
+
+    @pytest.mark.parametrize(
+        "octets",
+        [
+            GET,  # a query may hold a secret
+            AGAIN + b"more",
+            AGAIN.replace(b"/again", b"/" + b"a" * 1200),
+            AGAIN.replace(b"Accept: */*", b"Authorization: Basic YTpi"),
+            AGAIN.replace(b"Accept: */*", b"Cookie: a=b"),
+            AGAIN.replace(b"1.1", b"1.0"),
+            AGAIN.replace(b"/again", b"http://other/again"),
+        ],
+    )
+    def test_what_is_secret_long_or_unusual_is_not_kept(self, octets: bytes) -> None:
+        self.read(octets)
+        assert octets not in kept_heads.recent
+
+    def test_other_limits_judge_anew(self) -> None:
+        self.read(self.AGAIN)
+        assert refusal_of(self.AGAIN, Limits(target_bytes=3))[0] == 414
+        assert refusal_of(self.AGAIN, Limits(field_count=1))[0] == 431
+
+    def test_an_offset_is_not_forgotten(self) -> None:
+        self.read(self.AGAIN)
+        head = parse_head(self.AGAIN, LIMITS, 1)
+        assert head is not None
+        assert head.method == "ET"
+
+    def test_endless_others_do_not_grow_it(self) -> None:
+        for number in range(2_000):
+            self.read(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+        assert len(kept_heads) <= 512
