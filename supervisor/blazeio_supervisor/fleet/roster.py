@@ -46,6 +46,10 @@ class WorkerHandle:
         """It accepts from its slot."""
         return self.state is State.SERVING
 
+    def is_stable(self, now: float, after_s: float) -> bool:
+        """It has served this long."""
+        return self.ready_at is not None and now - self.ready_at >= after_s
+
     def __str__(self) -> str:
         """Its identity in every log line."""
         pid = "-" if self.pid is None else self.pid
@@ -84,6 +88,8 @@ class Slot:
         owner: The wanted worker of this slot; it may still be booting.
         successor: Boots while the owner serves, then takes its place.
         adopter: The worker that accepts from the slot's queue for the owner.
+        backoff: Of its failures.
+        renewals: Of workers that were over a limit soon after they began.
     """
 
     index: int
@@ -92,6 +98,7 @@ class Slot:
     successor: WorkerHandle | None = None
     adopter: WorkerHandle | None = None
     backoff: Backoff = field(default_factory=Backoff)
+    renewals: Backoff = field(default_factory=Backoff)
 
 
 class Roster:

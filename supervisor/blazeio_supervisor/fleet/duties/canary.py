@@ -92,7 +92,8 @@ class Canary:
                     self.reason = f"{self._handle}: unhealthy: {fact.reason}"
                 return
         if turn.has_come(self._until):
-            self.reason = f"{self._handle}: no answer from the health path"
+            span_s = turn.policy.health_timeout_s
+            self.reason = f"{self._handle}: unhealthy: no answer within {span_s:g} s"
 
     def _hold(self, turn: Turn) -> None:
         self.phase = Phase.PROBATION

@@ -6,7 +6,7 @@ May import: the words of the fleet, the roster, the turn.
 """
 
 from blazeio_supervisor.fleet.facts import RecycleAsked
-from blazeio_supervisor.fleet.roster import WorkerHandle
+from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.turns.turn import Turn
 
 MIB = 1024 * 1024
@@ -19,9 +19,7 @@ def mark_for_recycling(turn: Turn) -> None:
             _ask(turn, fact.slot)
     for handle in turn.roster.serving():
         if not handle.retire_reason:
-            reason = _find_reason(turn, handle)
-            if reason:
-                _mark(turn, handle, reason)
+            _judge(turn, handle, turn.roster.slots[handle.slot])
 
 
 def _ask(turn: Turn, index: int) -> None:
@@ -41,14 +39,50 @@ def _mark(turn: Turn, handle: WorkerHandle, reason: str) -> None:
     turn.report("recycling", f"{handle} will be replaced: {reason}")
 
 
-def _find_reason(turn: Turn, handle: WorkerHandle) -> str:
+def _judge(turn: Turn, handle: WorkerHandle, slot: Slot) -> None:
+    """Mark it when it is too old, or has used too much."""
+    reason = _find_age(turn, handle)
+    if reason:
+        _mark(turn, handle, reason)
+        return
+    reason = _find_use(turn, handle)
+    if not reason:
+        if handle.is_stable(turn.now, turn.policy.stable_after_s):
+            slot.renewals.reset()
+    elif slot.renewals.next_at > turn.now:
+        turn.wake(slot.renewals.next_at)
+    else:
+        _mark(turn, handle, reason)
+        _slow_down(turn, slot, reason)
+
+
+def _slow_down(turn: Turn, slot: Slot, reason: str) -> None:
+    """Wait longer each time: a limit that is too low must not be all we do."""
+    slot.renewals.fail(turn.now, turn.policy, turn.rng)
+    if slot.renewals.failures == turn.policy.crash_loop_deaths:
+        text = (
+            f"slot {slot.index}: {slot.renewals.failures} workers in a row were over a"
+            f" limit soon after they began, the last {reason}: the limit is too low;"
+            f" from now on at most one every {turn.policy.backoff_most_s:g} s"
+        )
+        turn.report("recycling_loop", text, "WARNING")
+
+
+def _find_age(turn: Turn, handle: WorkerHandle) -> str:
+    policy = turn.policy
+    if policy.max_lifetime_s is None:
+        return ""
+    began_at = turn.now if handle.ready_at is None else handle.ready_at
+    jitter_s = policy.max_lifetime_jitter_s * handle.chance
+    retire_at = began_at + policy.max_lifetime_s + jitter_s
+    if retire_at <= turn.now:
+        return f"served for {turn.now - began_at:.0f} s"
+    turn.wake(retire_at)
+    return ""
+
+
+def _find_use(turn: Turn, handle: WorkerHandle) -> str:
     policy, beat = turn.policy, handle.pulse.beat
-    if policy.max_lifetime_s is not None:
-        jitter_s = policy.max_lifetime_jitter_s * handle.chance
-        retire_at = (handle.ready_at or turn.now) + policy.max_lifetime_s + jitter_s
-        if retire_at <= turn.now:
-            return f"served for {turn.now - (handle.ready_at or turn.now):.0f} s"
-        turn.wake(retire_at)
     if beat is None:
         return ""
     if policy.max_requests is not None:

@@ -33,7 +33,7 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
         turn.report("worker_failed", f"{words}; the reload answers for it", "WARNING")
         return
     backoff = turn.roster.slots[handle.slot].backoff
-    if _is_stable(turn, handle):
+    if handle.is_stable(turn.now, turn.policy.stable_after_s):
         backoff.reset()
     backoff.fail(turn.now, turn.policy, turn.rng)
     wait_s = backoff.next_at - turn.now
@@ -48,14 +48,10 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
         turn.report("crash_loop", text, "ERROR")
 
 
-def _is_stable(turn: Turn, handle: WorkerHandle) -> bool:
-    ready_at = handle.ready_at
-    return ready_at is not None and turn.now - ready_at >= turn.policy.stable_after_s
-
-
 def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
     """Reset the backoff, but not of one whose successors fail."""
     is_current = owner.generation == turn.roster.generation
     is_content = is_current and not owner.retire_reason
-    if slot.backoff.failures and is_content and _is_stable(turn, owner):
+    is_stable = owner.is_stable(turn.now, turn.policy.stable_after_s)
+    if slot.backoff.failures and is_content and is_stable:
         slot.backoff.reset()

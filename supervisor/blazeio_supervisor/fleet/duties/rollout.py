@@ -37,6 +37,8 @@ _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
 _UNTOUCHED = _BEFORE_READY | {Phase.CHECKING, Phase.PROBATION}
 _FORWARD = _UNTOUCHED | {Phase.ROLLING, Phase.HOLDING}
 _REPLACING = frozenset({Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK})
+# Not the hold: then the last worker is there, and all that is left is to wait.
+_BOUNDED = _UNTOUCHED | {Phase.ROLLING, Phase.ROLLING_BACK}
 
 
 class Rollout:
@@ -85,7 +87,7 @@ class Rollout:
         """Go on as far as the facts allow."""
         reason = self._claim_failures(turn)
         if not reason and self._is_overdue(turn):
-            reason = f"not done within {turn.policy.rollout_timeout_s:g} s"
+            reason = self._describe_delay(turn)
         if reason:
             self._fail(turn, reason)
         elif self._waiting and self.phase in _BEFORE_READY:
@@ -94,7 +96,7 @@ class Rollout:
         while before is not self.phase:
             before = self.phase
             self._step(turn)
-        if self.phase is not Phase.IDLE:
+        if self.phase in _BOUNDED:
             turn.wake(self._deadline_at)
 
     def _step(self, turn: Turn) -> None:
@@ -164,7 +166,16 @@ class Rollout:
     # What goes wrong
 
     def _is_overdue(self, turn: Turn) -> bool:
-        return self.phase is not Phase.IDLE and turn.has_come(self._deadline_at)
+        return self.phase in _BOUNDED and turn.has_come(self._deadline_at)
+
+    def _describe_delay(self, turn: Turn) -> str:
+        owners = [slot.owner for slot in turn.roster.active()]
+        target = turn.roster.generation
+        count = sum(1 for o in owners if o and o.is_serving and o.generation == target)
+        where = str(self.phase).replace("_", " ")
+        if self.phase in _REPLACING:
+            where = f"{where}, {count} of {len(owners)} slots done"
+        return f"not done within {turn.policy.rollout_timeout_s:g} s: still {where}"
 
     def _claim_failures(self, turn: Turn) -> str:
         """Answer for what failed of the target; return the first reason."""

@@ -153,3 +153,37 @@ def test_other_slots_are_recycled_while_one_backs_off() -> None:
         driver.exit(worker, 1)
         worker += 1
     assert one(Spawn, driver.tell(RecycleAsked(1))).slot == 1
+
+
+def test_limit_that_is_always_exceeded_recycles_less_and_less_often() -> None:
+    driver = Driver(slots=2, max_memory_bytes=100 * MIB).start()
+    beat(driver, 1, memory_bytes=200 * MIB)
+    for worker in range(3, 12):
+        driver.serve(worker)
+        beat(driver, worker, memory_bytes=200 * MIB)
+        driver.wait(40)
+    assert events(driver.log).count("recycling") == 10
+    assert events(driver.log).count("recycling_loop") == 1
+    for worker in (12, 13):
+        driver.serve(worker)
+        beat(driver, worker, memory_bytes=200 * MIB)
+    assert only(Spawn, driver.wait(20)) == []
+    assert len(only(Spawn, driver.wait(20))) == 1
+
+
+def test_worker_that_was_below_its_limit_for_long_is_recycled_at_once() -> None:
+    driver = Driver(slots=1, max_memory_bytes=100 * MIB).start()
+    for worker in range(1, 9):
+        driver.wait(11)
+        actions = beat(driver, worker, memory_bytes=200 * MIB)
+        driver.serve(one(Spawn, actions).worker)
+    assert events(driver.log).count("recycling_loop") == 0
+
+
+def test_asked_for_it_is_recycled_whatever_was_before() -> None:
+    driver = Driver(slots=1, max_requests=1).start()
+    for worker in range(1, 6):
+        beat(driver, worker, requests=1)
+        driver.wait(3)
+        driver.serve(worker + 1)
+    assert one(Spawn, driver.tell(RecycleAsked(0))).slot == 0

@@ -222,13 +222,26 @@ def test_reload_that_takes_too_long_is_rolled_back() -> None:
     actions = driver.wait(30)
     assert "rolling_back" in events(actions)
     driver.roll(actions)
-    assert one(ReloadEnded, driver.log).reason == "not done within 30 s; rolled back"
+    assert one(ReloadEnded, driver.log).reason == (
+        "not done within 30 s: still rolling, 1 of 2 slots done; rolled back"
+    )
+    assert driver.generations == [1, 1]
+
+
+def test_reload_whose_last_worker_is_there_is_not_too_late_while_it_is_held() -> None:
+    driver = fleet(slots=2, rollout_timeout_s=3.0, canary_hold_s=2.0, hold_s=5.0)
+    driver.reload_until_holding()
+    driver.wait(4.0)
+    assert driver.phase == "holding"
+    assert one(ReloadEnded, driver.wait(1.1)).is_ok
 
 
 def test_reload_whose_import_takes_longer_than_the_whole_may_is_ended() -> None:
     driver = fleet(rollout_timeout_s=5.0)
     driver.reload()
-    assert one(ReloadEnded, driver.wait(5.1)).reason == "not done within 5 s"
+    assert one(ReloadEnded, driver.wait(5.1)).reason == (
+        "not done within 5 s: still importing"
+    )
 
 
 def test_without_the_old_forkserver_there_is_no_way_back() -> None:
@@ -259,7 +272,9 @@ def test_rollback_that_takes_too_long_answers_and_goes_on() -> None:
     spawn = one(Spawn, driver.exit(6, 3))
     driver.exit_forkserver(2)
     reason = one(ReloadEnded, driver.wait(41)).reason
-    assert reason.endswith("the way back: not done within 40 s")
+    assert reason.endswith(
+        "the way back: not done within 40 s: still rolling back, 1 of 3 slots done"
+    )
     driver.roll([spawn])
     assert driver.generations == [1, 1, 1]
 
