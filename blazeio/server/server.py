@@ -104,6 +104,17 @@ class Server:
         self._acceptors.append(acceptor)
         return acceptor
 
+    async def serve(self, connection: socket.socket) -> None:
+        """Serve a connection that is there already; return once it is being served.
+
+        In plain HTTP and without a PROXY header, whatever ``accept_from`` does.
+
+        Args:
+            connection: Connected and non-blocking; owned by the server from now
+                on.
+        """
+        await self._loop.connect_accepted_socket(self._new_protocol, connection)
+
     @property
     def is_full(self) -> bool:
         """At the most connections: nothing is accepted now."""

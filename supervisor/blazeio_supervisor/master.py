@@ -18,6 +18,7 @@ from blazeio_supervisor.fleet.actions import (
     Action,
     Admit,
     Adopt,
+    CheckHealth,
     DumpStack,
     End,
     Exit,
@@ -41,6 +42,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.health_path import HealthChecks
+from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
@@ -93,9 +96,12 @@ class Master:
         else:
             self._begin()
         self._set_timer()
+        sampling = self._loop.create_task(self._sampler.run())
         try:
             code = await self._over
         finally:
+            sampling.cancel()
+            await asyncio.wait((sampling,))
             self._listeners.shut()
         return self._exit_code or code
 
@@ -112,6 +118,9 @@ class Master:
             self._tell,
             self._binding.need,
         )
+        self._health_checks = HealthChecks(
+            self._settings.health_path, self._workers.connect, self._tell
+        )
         self._forkservers = Forkservers(
             self._loop,
             self._settings,
@@ -120,6 +129,12 @@ class Master:
             self._workers,
             self._tell,
             self._binding.need,
+        )
+
+        self._sampler = MemorySampler(
+            self._workers.list_pids,
+            self._workers.note_memory,
+            is_limited=self._policy.max_memory_bytes is not None,
         )
 
     def _note_bound(self) -> None:
@@ -201,6 +216,7 @@ class Master:
             self._facts += self._workers.read_beats()
         if now >= self._strangers_at and not self._workers.is_forking:
             self._strangers_at = now + _STRANGERS_EVERY_S
+            self._workers.forget_old_kills(now)
             for pid in self._reaper.reap_strangers():
                 log.debug("event=reaped_stranger pid=%d", pid)
         self._facts.append(Tick())
@@ -244,8 +260,9 @@ class Master:
                 order = Drain(self._grace_s, is_final=self._is_stopping)
                 self._workers.end(worker, ending, order)
             case DumpStack(worker, blocked_s):
-                log.warning("event=blocked worker=%d for %.1f s", worker, blocked_s)
-                self._workers.dump_stack(worker)
+                self._workers.dump_stack(worker, blocked_s)
+            case CheckHealth(worker):
+                self._health_checks.begin(worker)
             case OpenSlot(slot):
                 self._listeners.open_slot(slot)
             case Adopt(slot, by):

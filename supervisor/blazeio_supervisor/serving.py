@@ -21,6 +21,7 @@ from blazeio.server.server import Server
 from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.observe.stack_dump import StackDump
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
 from blazeio_supervisor.process.loading import LoadError, describe_failure
 from blazeio_supervisor.process.messages import (
@@ -32,6 +33,7 @@ from blazeio_supervisor.process.messages import (
     Message,
     Ready,
     Release,
+    Serve,
 )
 
 log = logging.getLogger("blazeio.worker")
@@ -55,6 +57,7 @@ class Serving:
         row: This life's row of the scoreboard.
         channel: To the master.
         listeners: Of the own slot.
+        dump: Learns what is being served.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Serving:
         row: Row,
         channel: socket.socket,
         listeners: list[socket.socket],
+        dump: StackDump,
     ) -> None:
         self._app = app
         self._load = load
@@ -72,6 +76,8 @@ class Serving:
         self._row = row
         self._channel_sock = channel
         self._listeners = listeners
+        self._dump = dump
+        self._arrivals: set[asyncio.Task[None]] = set()
         self._lag_s = 0.0
         self._hurry_from = float("inf")
 
@@ -85,6 +91,7 @@ class Serving:
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
         raise_descriptor_limit()
         self._server = self._make_server(loop)
+        self._dump.watch(self._server, loop)
         self._entrances = Entrances(self._server, self._listeners)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
@@ -133,6 +140,9 @@ class Serving:
             case Adopt(slot) if not self._drain_order.done():
                 self._entrances.adopt(slot, sockets)
                 return
+            case Serve():
+                self._serve(sockets)
+                return
             case Release(slot):
                 self._entrances.release(slot)
             case Admit() | Adopt():
@@ -141,6 +151,12 @@ class Serving:
                 log.warning("unknown order from the master: %r", message)
         for sock in sockets:
             sock.close()
+
+    def _serve(self, connections: list[socket.socket]) -> None:
+        for sock in connections:
+            task = self._loop.create_task(self._server.serve(sock))
+            self._arrivals.add(task)
+            task.add_done_callback(self._arrivals.discard)
 
     # What the master sees
 

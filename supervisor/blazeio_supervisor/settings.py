@@ -5,7 +5,7 @@ The only place that reads the environment.
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
@@ -14,6 +14,26 @@ from blazeio_supervisor.process.messages import LoopName
 from blazeio_supervisor.sockets.address import Address, UnixAddress
 
 WORKER_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """What a worker may use up before another takes its place; None: any.
+
+    Each worker draws its own part of a jitter, so that not all are replaced at
+    the same time.
+
+    Attributes:
+        max_requests_jitter: At most so many requests more.
+        max_lifetime_jitter_s: At most so much longer.
+        max_memory_bytes: Of its own, not shared with others.
+    """
+
+    max_requests: int | None = None
+    max_requests_jitter: int = 0
+    max_lifetime_s: float | None = None
+    max_lifetime_jitter_s: float = 0.0
+    max_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +55,10 @@ class Settings:
             an old one is touched, and the last one before the old code is
             given up.
         drain_idle_s: While draining, an idle connection is kept this long.
+        rollout_timeout_s: A whole reload; then everything goes back.
+        health_path: What the first worker of a reload is asked for before it
+            accepts; "": nothing.
+        limits: When a worker is replaced though it serves well.
         log_level: The least level that is printed.
     """
 
@@ -49,6 +73,9 @@ class Settings:
     timeout_s: float = 30.0
     canary_hold_s: float = 2.0
     drain_idle_s: float = 2.0
+    rollout_timeout_s: float = 600.0
+    health_path: str = ""
+    limits: WorkerLimits = field(default_factory=WorkerLimits)
     log_level: str = "INFO"
 
     def make_policy(self) -> Policy:
@@ -59,6 +86,13 @@ class Settings:
             timeout_s=self.timeout_s,
             canary_hold_s=self.canary_hold_s,
             hold_s=self.canary_hold_s,
+            rollout_timeout_s=self.rollout_timeout_s,
+            has_health_check=bool(self.health_path),
+            max_requests=self.limits.max_requests,
+            max_requests_jitter=self.limits.max_requests_jitter,
+            max_lifetime_s=self.limits.max_lifetime_s,
+            max_lifetime_jitter_s=self.limits.max_lifetime_jitter_s,
+            max_memory_bytes=self.limits.max_memory_bytes,
             worker_limit=WORKER_LIMIT,
             is_shared_listener=bool(self.binds)
             and all(isinstance(bind, UnixAddress) for bind in self.binds),

@@ -7,7 +7,6 @@ gives each the other's events.
 """
 
 import atexit
-import faulthandler
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from blazeio.server.loop import get_loop, use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.observe.stack_dump import StackDump
 from blazeio_supervisor.process.app_path import AppPath
 from blazeio_supervisor.process.channel import receive, send, take_listeners
 from blazeio_supervisor.process.forkserver import end_now
@@ -32,7 +32,6 @@ from blazeio_supervisor.process.loading import (
     run_script,
 )
 from blazeio_supervisor.process.messages import Address, Failed, Fork, Listen, Load
-from blazeio_supervisor.process.signals import DUMP_SIGNAL
 from blazeio_supervisor.serving import Serving
 
 
@@ -71,6 +70,8 @@ class Worker:
         self._channel.settimeout(None)  # whatever default the app has set
         self._listeners = take_listeners(fds[1:])
         self._has_served = False
+        name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
+        self._dump = StackDump(f"{name} pid={os.getpid()}")
 
     def run(self) -> NoReturn:
         """Live; never returns."""
@@ -85,7 +86,7 @@ class Worker:
 
     def _become(self) -> None:
         """Turn from a copy of the forkserver into a worker."""
-        faulthandler.register(DUMP_SIGNAL, all_threads=True)
+        self._dump.arm()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         title = f"blazeio: worker {self._order.slot} gen {self._load.generation}"
         setproctitle(f"{title} [{self._path.text}]")
@@ -135,7 +136,13 @@ class Worker:
         self._has_served = True
         loop = get_loop()
         serving = Serving(
-            app, self._load, self._order, self._row, self._channel, self._listeners
+            app,
+            self._load,
+            self._order,
+            self._row,
+            self._channel,
+            self._listeners,
+            self._dump,
         )
         try:
             loop.run_until_complete(serving.run(loop))

@@ -22,6 +22,8 @@ from blazeio_supervisor.fleet.facts import (
     WorkerReady,
 )
 from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.memory import Memory
+from blazeio_supervisor.observe.oom_kills import OOM_REASON, watch_own_group
 from blazeio_supervisor.observe.scoreboard import Row, RowLedger
 from blazeio_supervisor.process.channel import LoopChannel, make_pair
 from blazeio_supervisor.process.messages import (
@@ -35,6 +37,7 @@ from blazeio_supervisor.process.messages import (
     Message,
     Ready,
     Release,
+    Serve,
 )
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
 from blazeio_supervisor.process.signals import DUMP_SIGNAL
@@ -55,6 +58,8 @@ class WorkerRecord:
         pid: None until the forkserver answered.
         is_serving: It got ready, and was not told to drain.
         reason: The last of what it said about its failure.
+        memory: As last measured.
+        is_killed: By us.
     """
 
     worker: int
@@ -65,6 +70,13 @@ class WorkerRecord:
     pid: int | None = None
     is_serving: bool = False
     reason: str = ""
+    memory: Memory | None = None
+    is_killed: bool = False
+
+    def __str__(self) -> str:
+        """Its identity in the log."""
+        place = f"slot={self.slot} gen={self.generation} pid={self.pid}"
+        return f"worker={self.worker} {place}"
 
 
 class Workers:
@@ -96,6 +108,7 @@ class Workers:
         self._need_address = need_address
         self._frames = FramesPrinter()
         self._records: dict[int, WorkerRecord] = {}
+        self._oom_kills = watch_own_group()
 
     @property
     def is_forking(self) -> bool:
@@ -179,6 +192,7 @@ class Workers:
             case Ending.TERM:
                 self._reaper.send_signal(record.pid, signal.SIGTERM)
             case Ending.KILL:
+                record.is_killed = True
                 self._reaper.send_signal(record.pid, signal.SIGKILL)
 
     def admit(self, worker: int) -> None:
@@ -193,10 +207,27 @@ class Workers:
         """End an adoption."""
         self._send(by, Release(slot))
 
-    def dump_stack(self, worker: int) -> None:
+    def connect(self, worker: int) -> socket.socket | None:
+        """Give a connection to a worker, which serves it though it accepts none.
+
+        None when the worker is gone.
+        """
+        record = self._records.get(worker)
+        if record is None:
+            return None
+        own, theirs = socket.socketpair()
+        with theirs:
+            for sock in (own, theirs):
+                sock.setblocking(False)
+            record.channel.send(Serve(), [theirs])
+        return own
+
+    def dump_stack(self, worker: int, blocked_s: float) -> None:
         """Have a worker print all its stacks; works while it is blocked."""
         record = self._records.get(worker)
         if record is not None and record.pid is not None:
+            text = "event=blocked %s: its loop stands still since %.1f s"
+            log.warning(text, record, blocked_s)
             self._reaper.send_signal(record.pid, DUMP_SIGNAL)
 
     def _send(
@@ -209,23 +240,37 @@ class Workers:
     # What is heard and seen
 
     def read_beats(self) -> list[Fact]:
-        """Look at every row that has been written to."""
+        """Look at every row, also at one that was never written to."""
         beats: list[Fact] = []
         for record in self._records.values():
-            reading = record.row.read()
-            if reading.beat_at > 0.0:
-                beats.append(
-                    Beat(
-                        record.worker,
-                        at=reading.beat_at,
-                        lag_s=reading.lag_s,
-                        in_flight=reading.in_flight,
-                        connections=reading.connections,
-                        is_full=reading.is_full,
-                        requests=reading.requests,
-                    )
+            reading, memory = record.row.read(), record.memory
+            beats.append(
+                Beat(
+                    record.worker,
+                    at=reading.beat_at,
+                    lag_s=reading.lag_s,
+                    in_flight=reading.in_flight,
+                    connections=reading.connections,
+                    is_full=reading.is_full,
+                    memory_bytes=None if memory is None else memory.own_bytes,
+                    requests=reading.requests,
                 )
+            )
         return beats
+
+    def list_pids(self) -> dict[int, int]:
+        """Give the pid of each that has one, by serial number."""
+        return {r.worker: r.pid for r in self._records.values() if r.pid is not None}
+
+    def forget_old_kills(self, now: float) -> None:
+        """Keep the kernel's count of its kills fresh; ``now`` is monotonic."""
+        self._oom_kills.refresh(now)
+
+    def note_memory(self, worker: int, memory: Memory) -> None:
+        """Keep what was measured; of one that is gone: nothing."""
+        record = self._records.get(worker)
+        if record is not None:
+            record.memory = memory
 
     def _hear(self, worker: int, message: Message, fds: list[int]) -> None:
         for fd in fds:
@@ -254,4 +299,7 @@ class Workers:
         record.channel.close()
         del self._records[worker]
         self._ledger.fold(record.row, record.slot)
+        is_killed = status == -signal.SIGKILL and not record.is_killed
+        if is_killed and self._oom_kills.claim():
+            record.reason = OOM_REASON
         self._tell(WorkerExited(worker, status, record.reason))

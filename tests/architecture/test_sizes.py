@@ -11,7 +11,6 @@ FEWEST_MODULES, MOST_MODULES = 3, 9
 SMALL_FOLDERS = {
     "blazeio": "limits and errors, below every room",
     "blazeio/files": "the cache, and what it may serve",
-    "supervisor/blazeio_supervisor/observe": "scoreboard and logs",
 }
 """Folders of the packages that hold fewer, each with the reason."""
 LARGE_FOLDERS = {

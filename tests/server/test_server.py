@@ -418,3 +418,18 @@ async def test_a_handler_sees_the_drain_and_can_sleep_until_it(serve: Serve) -> 
     served.server.start_draining(IDLE_S)
     response = await peer.read_response()
     assert (response.body, response.field("connection")) == (b"False True", "close")
+
+
+async def test_a_connection_that_is_there_already_is_served(serve: Serve) -> None:
+    served = serve(hello)
+    own, theirs = socket.socketpair()
+    with own:
+        theirs.setblocking(False)
+        await served.server.serve(theirs)
+        assert served.server.connection_count == 1
+        own.setblocking(False)
+        own.sendall(GET)
+        loop = asyncio.get_running_loop()
+        octets = await within(loop.sock_recv(own, 4096))
+        assert octets.startswith(b"HTTP/1.1 200 ")
+    await wait_until(lambda: served.server.connection_count == 0)

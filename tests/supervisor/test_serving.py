@@ -13,6 +13,7 @@ from blazeio_supervisor.process.messages import (
     Failed,
     Ready,
     Release,
+    Serve,
 )
 from tests.supervisor.lone_generation import (
     HELLO,
@@ -200,6 +201,22 @@ def test_a_canary_accepts_when_it_is_admitted(
         assert row.read().connections == 0
         worker.channel.send(Admit())
         assert peer.read_response().body == str(worker.pid).encode()
+
+
+def test_a_canary_serves_a_connection_that_is_handed_to_it(
+    generation: LoneGeneration, listener: socket.socket
+) -> None:
+    worker = generation.fork_ready([listener], is_canary=True)
+    own, theirs = socket.socketpair()
+    with own, theirs:
+        worker.channel.send(Serve(), [theirs])
+        own.settimeout(scaled(5))
+        own.sendall(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        theirs.close()
+        answer = b"".join(iter(lambda: own.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(str(worker.pid).encode())
+    assert generation.board.row(worker.row).read().connections == 0
 
 
 def test_an_adopted_queue_is_served_until_it_is_released(

@@ -5,7 +5,12 @@ import pytest
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.process.app_path import parse_app_path
-from blazeio_supervisor.settings import Settings, find_app_dir, find_folder
+from blazeio_supervisor.settings import (
+    Settings,
+    WorkerLimits,
+    find_app_dir,
+    find_folder,
+)
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 
 TCP = TcpAddress("127.0.0.1", 80)
@@ -71,3 +76,29 @@ def test_the_planner_learns_whether_there_is_anything_to_steer(
     policy = settings.make_policy()
     assert policy.is_shared_listener is is_shared
     assert (policy.grace_s, policy.timeout_s) == (7.0, 9.0)
+    assert not policy.has_health_check
+
+
+def test_the_planner_learns_when_workers_are_replaced() -> None:
+    settings = Settings(
+        app=parse_app_path("app:web"),
+        workers=2,
+        binds=(TCP,),
+        folder="/",
+        app_dir="/",
+        health_path="/up",
+        rollout_timeout_s=9.0,
+        limits=WorkerLimits(
+            max_requests=1,
+            max_requests_jitter=2,
+            max_lifetime_s=3.0,
+            max_lifetime_jitter_s=4.0,
+            max_memory_bytes=5,
+        ),
+    )
+    policy = settings.make_policy()
+    assert policy.has_health_check
+    assert policy.rollout_timeout_s == 9.0
+    assert (policy.max_requests, policy.max_requests_jitter) == (1, 2)
+    assert (policy.max_lifetime_s, policy.max_lifetime_jitter_s) == (3.0, 4.0)
+    assert policy.max_memory_bytes == 5

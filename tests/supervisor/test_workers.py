@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
+from blazeio_supervisor.observe.memory import Memory
+from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.messages import (
@@ -26,8 +29,10 @@ from blazeio_supervisor.process.messages import (
     Listen,
     Ready,
     Release,
+    Serve,
 )
 from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.signals import DUMP_SIGNAL
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.workers import Workers
@@ -74,10 +79,14 @@ class Bench:
         """Prepare a worker, and have a child that is it."""
         worker = len(self.pids) + 1
         self.prepare(worker)
+        pid = self.spawn(code)
+        self.workers.note_forked(worker, pid)
+        return pid
+
+    def spawn(self, code: str = "import time; time.sleep(60)") -> int:
         arguments = [sys.executable, "-S", "-c", code]
         pid = os.posix_spawn(sys.executable, arguments, os.environ)
         self.pids.append(pid)
-        self.workers.note_forked(worker, pid)
         return pid
 
     async def wait_exited(self) -> WorkerExited:
@@ -139,13 +148,69 @@ async def test_its_row_is_blank_for_the_next_and_its_requests_are_kept(
     assert bench.ledger.count_past_requests(0) == 5
 
 
-async def test_a_row_with_a_beat_is_a_fact(bench: Bench) -> None:
+async def test_each_row_is_a_fact_also_before_its_first_beat(bench: Bench) -> None:
     order = bench.prepare()
-    assert bench.workers.read_beats() == []
+    assert bench.workers.read_beats() == [Beat(1, 0.0)]
     row = bench.board.row(order.row)
     row.count(1, 2, 3, True)
     row.beat(99.0, 0.5)
     assert bench.workers.read_beats() == [Beat(1, 99.0, 0.5, 1, 2, True, None, 3)]
+
+
+async def test_what_was_measured_is_in_the_beats(bench: Bench) -> None:
+    assert bench.workers.list_pids() == {}
+    bench.prepare()
+    assert bench.workers.list_pids() == {}
+    bench.workers.note_forked(1, pid := bench.spawn())
+    assert bench.workers.list_pids() == {1: pid}
+    bench.workers.note_memory(9, Memory(1, 2))  # is gone
+    bench.workers.note_memory(1, Memory(300, 400))
+    assert bench.workers.read_beats() == [Beat(1, 0.0, memory_bytes=300)]
+
+
+async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
+    bench: Bench,
+) -> None:
+    bench.fork()
+    own = bench.workers.connect(1)
+    assert own is not None
+    with own:
+        received = receive(bench.ends[0])
+        assert received is not None
+        message, (fd,) = received
+        assert message == Serve()
+        with socket.socket(fileno=fd) as theirs:
+            theirs.sendall(b"hello")
+            assert own.recv(9) == b"hello"
+    assert bench.workers.connect(9) is None
+
+
+@pytest.mark.parametrize("is_ours", [False, True])
+async def test_a_kill_of_the_kernel_is_told_from_any_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_ours: bool
+) -> None:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 0\n")
+    monkeypatch.setattr(bench.workers, "_oom_kills", OomKills(counter))
+    pid = bench.fork()
+    counter.write_text("oom_kill 1\n")
+    if is_ours:
+        bench.workers.end(1, Ending.KILL, DRAIN)
+    else:
+        os.kill(pid, signal.SIGKILL)
+    exited = await bench.wait_exited()
+    assert exited == WorkerExited(1, -9, "" if is_ours else OOM_REASON)
+
+
+async def test_the_dump_signal_is_announced(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = bench.fork()
+    bench.workers.dump_stack(1, 1.04)
+    identity = f"worker=1 slot=0 gen=1 pid={pid}"
+    text = f"event=blocked {identity}: its loop stands still since 1.0 s"
+    assert text in caplog.text
+    assert (await bench.wait_exited()).status == -DUMP_SIGNAL
 
 
 async def test_a_fork_that_failed_is_an_end(bench: Bench) -> None:
@@ -232,4 +297,4 @@ async def test_what_no_worker_says_is_logged_and_ignored(
 async def test_orders_to_a_worker_that_is_gone_are_ignored(bench: Bench) -> None:
     bench.workers.end(9, Ending.KILL, DRAIN)
     bench.workers.admit(9)
-    bench.workers.dump_stack(9)
+    bench.workers.dump_stack(9, 1.0)

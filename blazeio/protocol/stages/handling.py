@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blazeio.protocol.context import Handler, ServerContext
 
@@ -20,22 +21,28 @@ class Handling:
     """At most one task at a time; counted from its beginning to its end.
 
     Attributes:
+        begun_at: When the last one began, monotonic seconds.
         is_leaving: It was cancelled for a farewell; until ``end``.
         is_late: It was cancelled since it took too long; until ``end``.
     """
 
-    __slots__ = ("_context", "_task", "is_late", "is_leaving")
+    __slots__ = ("_context", "_task", "begun_at", "is_late", "is_leaving")
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._task: asyncio.Task[None] | None = None
         self.is_late = False
         self.is_leaving = False
+        self.begun_at = 0.0
 
     @property
     def is_running(self) -> bool:
         """Whether a handler is at work."""
         return self._task is not None
+
+    def is_done_by(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether this is the task of the handler that is at work."""
+        return task is not None and self._task is task
 
     def choose(self) -> Handler:
         """The app's handler; or, at ``Limits.in_flight``, one that turns away."""
@@ -51,6 +58,7 @@ class Handling:
         context = self._context
         context.in_flight += 1
         context.request_count += 1
+        self.begun_at = time.monotonic()  # 0.04 us
         loop = context.loop
         if loop.get_task_factory() is None:
             # What loop.create_task does; with a name, since to make one up from

@@ -16,11 +16,16 @@ from blazeio_supervisor.options.process import (
     read_loop,
     read_workers,
 )
+from blazeio_supervisor.options.renewal import (
+    RENEWAL,
+    read_health_path,
+    read_limits,
+)
 from blazeio_supervisor.options.times import TIMES, read_spans
 from blazeio_supervisor.settings import Settings, find_app_dir, find_folder
 
 PROGRAM = "blazeio-supervisor"
-SECTIONS = (PROCESS, ADDRESSES, TIMES)
+SECTIONS = (PROCESS, ADDRESSES, TIMES, RENEWAL)
 
 
 def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
@@ -43,6 +48,8 @@ def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
         folder=folder,
         app_dir=find_app_dir(folder, given["app_dir"]),
         loop=read_loop(given["loop"]),
+        health_path=read_health_path(given["health_path"]),
+        limits=read_limits(given),
         log_level=read_log_level(given["log_level"]),
         **read_spans(given),
     )

@@ -75,6 +75,12 @@ SPANS = (
         "touched; if it dies, nothing has happened.",
     ),
     Span(
+        "--rollout-timeout",
+        1.0,
+        "A reload must have put a new worker into every slot by then; else all goes "
+        "back to the old code.",
+    ),
+    Span(
         "--drain-idle",
         0.0,
         "A worker that ends keeps an idle connection for this long, since its client "
@@ -94,7 +100,14 @@ def read_spans(given: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         UsageError: One is too short or too long, or no number at all.
     """
-    return {span.field: _read_span(span, given[span.key]) for span in SPANS}
+    spans = {span.field: _read_span(span, given[span.key]) for span in SPANS}
+    rollout_s, hold_s = spans["rollout_timeout_s"], spans["canary_hold_s"]
+    if rollout_s <= hold_s:
+        raise UsageError(
+            f"--rollout-timeout {rollout_s:g}: no reload could end, since "
+            f"--canary-hold alone takes {hold_s:g} s"
+        )
+    return spans
 
 
 def _read_span(span: Span, value: float) -> float:

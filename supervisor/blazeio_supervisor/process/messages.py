@@ -127,18 +127,15 @@ class Ready(_Message, frozen=True):
     """The app has started; the worker accepts (a canary: would)."""
 
 
-class HealthAnswer(_Message, frozen=True):
-    """What the health path said."""
-
-    is_healthy: bool
-    reason: str = ""
-
-
 # master -> worker
 
 
 class Listen(_Message, frozen=True):
     """Carries the listeners that the worker asked for by ``Address``."""
+
+
+class Serve(_Message, frozen=True):
+    """Carries a connection: serve it, though nothing is accepted yet."""
 
 
 class Admit(_Message, frozen=True):
@@ -181,8 +178,8 @@ Message = (
     | Failed
     | Address
     | Ready
-    | HealthAnswer
     | Listen
+    | Serve
     | Admit
     | Drain
     | Adopt

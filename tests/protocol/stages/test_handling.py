@@ -1,4 +1,5 @@
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ async def test_the_tasks_of_an_app_may_come_from_its_own_factory(kept: Kept) -> 
     kept.handling.cancel()
     await wait_until(lambda: bool(kept.was))
     assert len(made) == 1
+
+
+async def test_it_knows_its_task_and_since_when_it_runs(kept: Kept) -> None:
+    assert not kept.handling.is_done_by(None)
+    before = time.monotonic()
+    kept.handling.begin(kept.work())
+    assert before <= kept.handling.begun_at <= time.monotonic()
+    await wait_until(lambda: kept.is_begun)
+    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+    assert kept.handling.is_done_by(task)
+    assert not kept.handling.is_done_by(asyncio.current_task())
+    kept.handling.cancel()
+    await wait_until(lambda: kept.was)
 
 
 async def test_nothing_is_cancelled_where_nothing_runs(kept: Kept) -> None:

@@ -8,7 +8,7 @@ from blazeio_supervisor.fleet.actions import (
     Spawn,
     Steer,
 )
-from blazeio_supervisor.fleet.facts import RecycleAsked, Tick
+from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, Tick
 from tests.supervisor.fleet.driver import Driver, events, one, only
 
 
@@ -207,3 +207,16 @@ def test_nothing_to_judge_while_nobody_serves() -> None:
     driver = Driver(slots=1).start()
     driver.exit(1, 1)
     assert driver.wait(5) == []
+
+
+def test_ready_worker_that_never_beat_climbs_the_ladder() -> None:
+    driver = Driver(slots=1).start()
+    spawn = one(Spawn, driver.tell(ScaleAsked(2)))
+    driver.fork(spawn.worker)
+    driver.get_ready(spawn.worker)  # its row is blank
+    driver.silent.add(spawn.worker)
+    actions = driver.wait(30.2)
+    assert Adopt(1, 1) in actions
+    assert only(Steer, actions)[-1].weights[1] == 0
+    assert one(End, actions) == End(spawn.worker, Ending.TERM)
+    assert DumpStack in [type(each) for each in actions]

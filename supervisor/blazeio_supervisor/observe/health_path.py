@@ -1,0 +1,112 @@
+"""Asking a worker for its health path, over a connection of the master's own.
+
+The canary accepts from nowhere yet, so one end of a socket pair is handed to
+it, and it serves that like any connection: what answers is the app's real code.
+HTTP/1.0, so that the answer ends where the connection does; plain HTTP, whatever
+the app speaks outside.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable
+
+from blazeio_supervisor.fleet.facts import Fact, HealthChecked
+
+ANSWER_BYTES = 64 * 1024
+"""More of an answer is not read."""
+
+_LINE_CHARS = 200
+_STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})[^\r\n]*\r\n")
+_LOCATION = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]+)", re.IGNORECASE)
+
+
+async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
+    """Get the path over a connected socket; the socket is closed in the end.
+
+    Healthy is a 2xx, nothing else: a redirect says that somebody else may be.
+
+    Returns:
+        Whether it is healthy; if not, why, in one line.
+    """
+    reader, writer = await asyncio.open_connection(sock=sock, limit=ANSWER_BYTES)
+    try:
+        writer.write(_serialize_request(path))
+        octets = await _read(reader)
+    except OSError as error:
+        return False, f"GET {path}: {error.strerror or error}"
+    finally:
+        writer.close()
+    return judge(path, octets)
+
+
+def judge(path: str, octets: bytes) -> tuple[bool, str]:
+    """Judge an answer by its status; name it with the first line of its body."""
+    match = _STATUS_LINE.match(octets)
+    if match is None:
+        what = "an answer that is not HTTP" if octets else "no answer"
+        return False, f"GET {path}: the connection ended with {what}"
+    status = int(match[1])
+    if 200 <= status <= 299:
+        return True, ""
+    head, _, body = octets.partition(b"\r\n\r\n")
+    words = _first_line(body)
+    location = _LOCATION.search(head)
+    if location is not None:
+        words = f"to {_first_line(location[1])}; only 2xx is healthy"
+    reason = f"GET {path} answered {status}"
+    return False, f"{reason}: {words}" if words else reason
+
+
+def _serialize_request(path: str) -> bytes:
+    fields = "Host: localhost\r\nUser-Agent: blazeio-supervisor\r\nAccept: */*"
+    return f"GET {path} HTTP/1.0\r\n{fields}\r\n\r\n".encode("ascii")
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    octets = b""
+    while len(octets) < ANSWER_BYTES:
+        more = await reader.read(ANSWER_BYTES - len(octets))
+        if not more:
+            break
+        octets += more
+    return octets
+
+
+def _first_line(octets: bytes) -> str:
+    lines = octets.strip().splitlines()
+    line = lines[0].decode("utf-8", "replace") if lines else ""
+    return "".join(c if c.isprintable() else "?" for c in line)[:_LINE_CHARS]
+
+
+class HealthChecks:
+    """The questions under way; the planner bounds them.
+
+    Args:
+        path: What is asked for.
+        connect: Gives a connection to a worker; None: it is gone.
+        tell: Takes the answer as a fact.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        connect: Callable[[int], socket.socket | None],
+        tell: Callable[[Fact], None],
+    ) -> None:
+        self._path = path
+        self._connect = connect
+        self._tell = tell
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, worker: int) -> None:
+        """Ask one worker; a worker that ends closes the connection."""
+        sock = self._connect(worker)
+        if sock is not None:
+            task = asyncio.create_task(self._ask(worker, sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, worker: int, sock: socket.socket) -> None:
+        is_healthy, reason = await ask(sock, self._path)
+        self._tell(HealthChecked(worker, is_healthy, reason))

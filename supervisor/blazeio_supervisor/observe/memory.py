@@ -1,0 +1,132 @@
+"""How much memory a worker has of its own, and its share of what is shared.
+
+Workers share most of their pages with the forkserver they were forked from, so
+their resident size says little. The kernel knows better, but has to walk all
+pages of the process for it: about 1 ms for each 100 MB, with its page tables
+locked. So it is read in a thread, one worker after the other, and seldom.
+"""
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+log = logging.getLogger("blazeio.master")
+
+EACH_EVERY_S = 2.0
+"""How often each worker is measured, as long as that is cheap."""
+
+LEAST_PAUSE_S = 0.02
+COST_FACTOR = 50.0
+"""After a reading that took t seconds, none for this many times t: 2 %."""
+
+_LINE = re.compile(rb"^(\w+): +(\d+) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One process, octets.
+
+    Attributes:
+        own_bytes: Private pages (USS): what its end would give back.
+        shared_bytes: The same, and its share of each shared page (PSS): the
+            sum over all processes is what they take together.
+    """
+
+    own_bytes: int
+    shared_bytes: int
+
+
+def read_memory(pid: int) -> Memory | None:
+    """Measure a process; None when it is gone, or dying.
+
+    Raises:
+        OSError: It lives, but cannot be measured: it belongs to another user
+            (PermissionError), or the kernel does not offer it.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            octets = file.read()
+    except ProcessLookupError:
+        return None
+    except FileNotFoundError:
+        if os.path.exists(f"/proc/{pid}"):
+            raise
+        return None
+    return parse_rollup(octets)
+
+
+def parse_rollup(octets: bytes) -> Memory | None:
+    """Read what the kernel says; None when that is nothing: it is a zombie."""
+    sizes = {name: int(size) * 1024 for name, size in _LINE.findall(octets)}
+    if b"Pss" not in sizes:
+        return None
+    return Memory(
+        own_bytes=sizes.get(b"Private_Clean", 0) + sizes.get(b"Private_Dirty", 0),
+        shared_bytes=sizes[b"Pss"],
+    )
+
+
+class MemorySampler:
+    """Measures one worker after the other, for as long as it runs.
+
+    Args:
+        list_pids: The workers that live: pid by serial number.
+        note: Takes a measurement of a worker.
+        is_limited: An operator relies on it (``--max-memory``): that it cannot
+            be done is a warning.
+    """
+
+    def __init__(
+        self,
+        list_pids: Callable[[], dict[int, int]],
+        note: Callable[[int, Memory], None],
+        *,
+        is_limited: bool,
+    ) -> None:
+        self._list_pids = list_pids
+        self._note = note
+        self._is_limited = is_limited
+        self._last = 0
+
+    async def run(self) -> None:
+        """Measure until cancelled, or until it turns out to be impossible."""
+        loop = asyncio.get_running_loop()
+        while True:
+            pids = self._list_pids()
+            began_at = loop.time()
+            if pids and not await self._sample(pids):
+                return
+            took_s = loop.time() - began_at
+            turn_s = EACH_EVERY_S / max(len(pids), 1)
+            await asyncio.sleep(max(turn_s, LEAST_PAUSE_S, took_s * COST_FACTOR))
+
+    async def _sample(self, pids: dict[int, int]) -> bool:
+        worker = self._choose(pids)
+        try:
+            memory = await asyncio.to_thread(read_memory, pids[worker])
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread to be had
+            self._give_up(worker, pids[worker], error)
+            return False
+        if memory is not None:
+            self._note(worker, memory)
+        return True
+
+    def _choose(self, pids: dict[int, int]) -> int:
+        """The next one after the last, round and round."""
+        later = [worker for worker in pids if worker > self._last]
+        self._last = min(later or pids)
+        return self._last
+
+    def _give_up(self, worker: int, pid: int, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error)
+        log.log(
+            logging.WARNING if self._is_limited else logging.INFO,
+            "event=memory_unknown worker=%d pid=%d: cannot measure its memory (%s)%s",
+            worker,
+            pid,
+            reason,
+            ": --max-memory has no effect" if self._is_limited else "",
+        )

@@ -1,0 +1,142 @@
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from blazeio.limits import Limits
+from blazeio.server.server import Server
+from blazeio_supervisor.observe.stack_dump import MOST_NAMED, StackDump
+from blazeio_supervisor.process.signals import DUMP_SIGNAL
+from tests.support.clock import wait_until
+
+Handler = Callable[[Any], Any]
+
+
+class Site:
+    """A server in this process, and a dump that is called by hand."""
+
+    def __init__(self, handler: Handler) -> None:
+        loop = asyncio.get_running_loop()
+        self.server = Server(handler, Limits(), loop)
+        self.dump = StackDump("worker=1")
+        self.dump.watch(self.server, loop)
+        self.peers: list[socket.socket] = []
+
+    async def send(self, target: str) -> None:
+        own, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self.peers.append(own)
+        await self.server.serve(theirs)
+        own.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+
+    async def close(self) -> None:
+        self.server.cancel()
+        await wait_until(lambda: not self.server.in_flight)
+        self.server.close()
+        await wait_until(lambda: not self.server.connection_count)
+        for peer in self.peers:
+            peer.close()
+
+
+def dump(site: Site, capfd: pytest.CaptureFixture[str]) -> str:
+    """What is printed, without the ages."""
+    site.dump._say(DUMP_SIGNAL, None)
+    return re.sub(r"\(for \d+\.\d s\)", "(for AGE)", capfd.readouterr().err)
+
+
+async def wait_for_ever(_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_the_request_that_blocks_is_named(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    said: list[str] = []
+
+    async def handle(_: Any) -> None:
+        said.append(dump(site, capfd))
+
+    site = Site(handle)
+    await site.send("/block?a=1")
+    await wait_until(lambda: said)
+    assert said == [
+        "worker=1: its loop is in GET /block?a=1 (for AGE); nothing else is in flight\n"
+    ]
+    await site.close()
+
+
+async def test_what_else_is_in_flight_is_named_the_oldest_first(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    site = Site(wait_for_ever)
+    for number in range(MOST_NAMED + 2):
+        await site.send(f"/{number}")
+        await wait_until(lambda: site.server.in_flight == number + 1)  # noqa: B023
+    text = dump(site, capfd)
+    assert "its loop is in test_what_else_is_in_flight" in text
+    assert "in no request; also in flight: GET /0 (for AGE), GET /1 " in text
+    assert text.endswith(f"GET /{MOST_NAMED - 1} (for AGE) and 2 more\n")
+    await site.close()
+
+
+async def test_a_long_target_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+    site = Site(wait_for_ever)
+    await site.send("/" + "x" * 1000)
+    await wait_until(lambda: site.server.in_flight)
+    assert f"GET /{'x' * 199} (for" in dump(site, capfd)
+    await site.close()
+
+
+async def test_a_callback_is_no_request(capfd: pytest.CaptureFixture[str]) -> None:
+    site = Site(wait_for_ever)
+    said: list[str] = []
+    asyncio.get_running_loop().call_soon(lambda: said.append(dump(site, capfd)))
+    await wait_until(lambda: said)
+    assert said == [
+        "worker=1: its loop is in a callback, in no request; "
+        "nothing else is in flight\n"
+    ]
+    await site.close()
+
+
+CODE = """
+import sys, threading, time
+from blazeio_supervisor.observe.stack_dump import StackDump
+sys.stderr = None  # as an app may do
+StackDump("worker=1").arm()
+def idle():
+    time.sleep(60)
+threading.Thread(target=idle, daemon=True).start()
+print("armed", flush=True)
+time.sleep(60)
+"""
+
+
+def test_by_the_signal_all_threads_are_dumped_and_the_sleep_goes_on() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "armed\n"
+    for _ in range(2):
+        os.kill(process.pid, DUMP_SIGNAL)
+        lines = []
+        while "worker=1: it is starting\n" not in lines:
+            lines.append(process.stderr.readline())
+        text = "".join(lines)
+        assert "in idle" in text
+        assert "most recent call first" in text
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
