@@ -19,12 +19,19 @@ from blazeio.app.endpoints import (
     describe,
     find_endpoints,
 )
-from blazeio.app.routes import HandlerT, MethodRoutes, Methods, RouteTable
+from blazeio.app.routes import (
+    HandlerT,
+    MethodRoutes,
+    Methods,
+    RouteTable,
+    make_terms,
+)
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.terms import USUAL, RouteTerms
 from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
@@ -116,14 +123,24 @@ class App:
 
     @overload
     def add_route(
-        self, target: HandlerT, path: str | None = None, *, methods: Methods = None
+        self,
+        target: HandlerT,
+        path: str | None = None,
+        *,
+        methods: Methods = None,
+        **terms: Any,
     ) -> HandlerT: ...
     @overload
     def add_route(
-        self, target: str | None = None, *, methods: Methods = None
+        self, target: str | None = None, *, methods: Methods = None, **terms: Any
     ) -> Callable[[HandlerT], HandlerT]: ...
     def add_route(
-        self, target: Any = None, path: str | None = None, *, methods: Methods = None
+        self,
+        target: Any = None,
+        path: str | None = None,
+        *,
+        methods: Methods = None,
+        **terms: Any,
     ) -> Any:
         """Add a route, or a middleware by its name.
 
@@ -135,29 +152,36 @@ class App:
             path: Of the route. None: the default of the handler's parameter
                 ``route``, else its name: ``_api_ip`` is ``/api/ip``.
             methods: Those it serves (GET serves HEAD too); None: all of them.
+            terms: The fields of ``RouteTerms``, by name: ``content_bytes=``,
+                ``on_disconnect="finish"``.
 
         Raises:
             ConfigurationError: It is no ``async def`` that takes ``r``, has no
                 usable path, or collides with a route that exists.
         """
+        own = make_terms(terms)
         if callable(target):
-            self._add(target, path, methods)
+            self._add(target, path, methods, own)
             return target
 
         def decorate(handler: HandlerT) -> HandlerT:
-            self._add(handler, target, methods)
+            self._add(handler, target, methods, own)
             return handler
 
         return decorate
 
     def _add(
-        self, handler: Callable[..., Any], path: str | None, methods: Methods
+        self,
+        handler: Callable[..., Any],
+        path: str | None,
+        methods: Methods,
+        terms: RouteTerms = USUAL,
     ) -> None:
         name = getattr(handler, "__name__", "")
         if path is None and name in MIDDLEWARE_NAMES:
             self._add_middleware(name, handler)
         else:
-            self.routes.add(handler, path, methods)
+            self.routes.add(handler, path, methods, terms)
 
     def _add_middleware(self, name: str, function: Callable[..., Any]) -> None:
         check_handler(function)
@@ -290,6 +314,7 @@ class App:
             trust=trust or self.trust,
             access_log=access_log,
             tls=self.read_certificates(),
+            find_terms=self.routes.find_terms,
         )
 
     def read_certificates(self) -> TlsTerms | None:

@@ -6,11 +6,13 @@ May import: blazeio.app.endpoints, blazeio.errors, blazeio.protocol. Pure.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from typing import Any, TypeVar, overload
 
 from blazeio.app.endpoints import check_handler, decide_path, describe
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
+from blazeio.protocol.terms import USUAL, RouteTerms
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 Methods = Iterable[str] | str | None
@@ -29,15 +31,20 @@ class RouteTable:
 
     # Two dicts of paths, so that the hot path is two lookups and no branch: see
     # blazeio/app/dispatch.py. Both are changed in place: a dispatch holds them.
-    __slots__ = ("_declared", "any_method", "by_method")
+    __slots__ = ("_declared", "_terms", "any_method", "by_method")
 
     def __init__(self) -> None:
         self.by_method: dict[str, dict[str, Handler]] = {}
         self.any_method: dict[str, Handler] = {}
         self._declared: dict[str, dict[str, Handler]] = {}
+        self._terms: dict[str, dict[str, RouteTerms]] = {}
 
     def add(
-        self, handler: Callable[..., Any], path: str | None, methods: Methods
+        self,
+        handler: Callable[..., Any],
+        path: str | None,
+        methods: Methods,
+        terms: RouteTerms = USUAL,
     ) -> None:
         """Add a route.
 
@@ -45,6 +52,7 @@ class RouteTable:
             handler: An ``async def`` that takes ``r``.
             path: None: the handler says it (see ``decide_path``).
             methods: Those it serves; GET serves HEAD too. None: all.
+            terms: What holds for it alone.
 
         Raises:
             ConfigurationError: It is no handler, has no path, or another route
@@ -56,6 +64,8 @@ class RouteTable:
         self._check_collisions(path, names, handler)
         for name in names:
             self._declared.setdefault(path, {})[name] = handler
+            if terms is not USUAL:
+                self._terms.setdefault(path, {})[name] = terms
             if name == ANY:
                 self._add_for_any(path, handler)
             else:
@@ -64,6 +74,16 @@ class RouteTable:
     def find(self, method: str, path: str) -> Handler | None:
         """Find the handler of a request; None when there is none."""
         return self.by_method.get(method, self.any_method).get(path)
+
+    def find_terms(self, method: str, path: str) -> RouteTerms:
+        """Find what holds for the route of a request alone."""
+        terms = self._terms.get(path)
+        if terms is None:
+            return USUAL
+        declared = self._declared[path]
+        if method == "HEAD" and "HEAD" not in declared and "GET" in declared:
+            method = "GET"
+        return terms.get(method if method in declared else ANY, USUAL)
 
     def methods_of(self, path: str) -> list[str]:
         """The methods that a path serves, sorted, for the Allow field."""
@@ -120,6 +140,22 @@ def _checked_methods(methods: Methods, path: str) -> list[str]:
     return names
 
 
+def make_terms(given: dict[str, Any]) -> RouteTerms:
+    """The terms of a route, by name.
+
+    Raises:
+        ConfigurationError: There is no such term, or it cannot be.
+    """
+    if not given:
+        return USUAL
+    known = [field.name for field in fields(RouteTerms)]
+    for name in given:
+        if name not in known:
+            message = f"a route has no {name!r}; known: {', '.join(known)}"
+            raise ConfigurationError(message)
+    return RouteTerms(**given)
+
+
 class MethodRoute:
     """One decorator of ``MethodRoutes``.
 
@@ -137,9 +173,15 @@ class MethodRoute:
     @overload
     def __call__(self, target: HandlerT) -> HandlerT: ...
     @overload
-    def __call__(self, target: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
-    def __call__(self, target: Any = None) -> Any:
+    def __call__(
+        self, target: str | None = None, **terms: Any
+    ) -> Callable[[HandlerT], HandlerT]: ...
+    def __call__(self, target: Any = None, **terms: Any) -> Any:
         """Put on a function, or called with the path that it shall serve.
+
+        Args:
+            target: The path; None: the function says it.
+            terms: The fields of ``RouteTerms``, by name.
 
         Raises:
             ConfigurationError: See ``RouteTable.add``.
@@ -147,9 +189,10 @@ class MethodRoute:
         if callable(target):
             self._table.add(target, None, self._methods)
             return target
+        own = make_terms(terms)
 
         def decorate(handler: HandlerT) -> HandlerT:
-            self._table.add(handler, target, self._methods)
+            self._table.add(handler, target, self._methods, own)
             return handler
 
         return decorate

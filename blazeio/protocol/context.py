@@ -11,6 +11,7 @@ from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.sockets.hangup import HangupWatcher
 from blazeio.protocol.stages.happening import Happening
+from blazeio.protocol.terms import FindTerms, find_usual
 from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
@@ -59,6 +60,7 @@ class ServerContext:
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
+        find_terms: Gives the terms of a route.
         draining: The same, for who wants to sleep until then.
         farewells_from: When streams without an end are ended, loop time.
         access_log: Told of each response; None: there is no log.
@@ -79,6 +81,7 @@ class ServerContext:
         "detached",
         "draining",
         "farewells_from",
+        "find_terms",
         "handler",
         "handshakes",
         "hangups",
@@ -125,6 +128,7 @@ class ServerContext:
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.access_log: Recorder | None = None
         self.trust: Trust | None = None
+        self.find_terms: FindTerms = find_usual
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
         self._second = 0

@@ -252,10 +252,14 @@ class BlazeioServerProtocol(
             self._peer_closed.come()
         if self.handling.is_running:
             context.detached.add(self)
-            if not self.answer.is_complete:
+            if not self.answer.is_complete and not self._finishes_alone():
                 self.handling.cancel()
         if context.when_closed is not None:
             context.when_closed()
+
+    def _finishes_alone(self) -> bool:
+        terms = self.context.find_terms(self.method, self.path)
+        return terms.on_disconnect == "finish"
 
     def pause_writing(self) -> None:
         """The transport holds more than the high watermark."""
@@ -322,17 +326,16 @@ class BlazeioServerProtocol(
 
     def _begin_content(self, head: RequestHead) -> None:
         limits = self.context.limits
+        bound = self.context.find_terms(self.method, self.path).content_bytes
+        if bound is None:
+            bound = limits.content_bytes
         self._phase = CONTENT
         self._owes_continue = head.expects_continue
         if head.is_chunked:
             self.transfer_encoding = "chunked"
-            self.content = ContentStream(
-                decoder=ChunkDecoder(limits), bound=limits.content_bytes
-            )
+            self.content = ContentStream(decoder=ChunkDecoder(limits), bound=bound)
         else:
-            self.content = ContentStream(
-                length=head.content_length or 0, bound=limits.content_bytes
-            )
+            self.content = ContentStream(length=head.content_length or 0, bound=bound)
         if self.content.error is not None:
             self.answer.give_up_connection()
         elif not self._owes_continue:

@@ -9,6 +9,7 @@ import socket
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.terms import FindTerms, find_usual
 from blazeio.protocol.tls import TlsTerms, TlsTransport
 from blazeio.protocol.trust import Trust
 from blazeio.server.capacity import most_connections
@@ -37,6 +38,7 @@ class Server:
         trust: Who is believed about the client; None: nobody.
         access_log: Told of each response; closed with the server.
         tls: Speak TLS on these terms, where ``accept_from`` says no others.
+        find_terms: Gives what holds for single routes.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Server:
         trust: Trust | None = None,
         access_log: Recorder | None = None,
         tls: TlsTerms | None = None,
+        find_terms: FindTerms = find_usual,
     ) -> None:
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
+        self.context.find_terms = find_terms
         if access_log is not None:
             self.context.log_responses(access_log)
         self._greeter: Greeter | None = None

@@ -448,3 +448,21 @@ async def test_serve_route_does_all_of_it(web: App) -> None:
     async with served(other) as site:
         assert (await site.get("/x")).text == "hi"
         assert (await site.get("/y")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [("/usual", 4, 200), ("/usual", 5, 413), ("/large", 8, 200), ("/large", 9, 413)],
+)
+async def test_a_route_may_take_more_content_than_the_others(
+    path: str, size: int, status: int
+) -> None:
+    web = App(content_bytes=4)
+
+    async def take(r: R) -> None:
+        await Deliver.text(r, await r.read())
+
+    web.add_route(take, "/usual")
+    web.add_route(take, "/large", methods=["POST"], content_bytes=8)
+    async with served(web) as site:
+        assert (await site.ask("POST", path, b"x" * size)).status == status

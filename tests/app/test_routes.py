@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.routes import MethodRoutes, RouteTable
+from blazeio.app.routes import MethodRoutes, RouteTable, make_terms
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.terms import RouteTerms
 
 
 async def one(r: Any) -> None: ...
@@ -151,3 +152,43 @@ def test_a_decorator_without_path_takes_that_of_the_handler(table: RouteTable) -
     route.post()(one)
     assert table.find("GET", "/two") is two
     assert table.find("POST", "/one") is one
+
+
+class TestTerms:
+    """What holds for one route alone."""
+
+    @pytest.fixture
+    def table(self, table: RouteTable) -> RouteTable:
+        table.add(one, "/all", None, RouteTerms(content_bytes=1))
+        table.add(one, "/some", "GET", RouteTerms(content_bytes=2))
+        table.add(one, "/some", "POST", RouteTerms(content_bytes=3))
+        table.add(one, "/some", "PUT")
+        table.add(one, "/plain", None)
+        return table
+
+    @pytest.mark.parametrize(
+        ("method", "path", "size"),
+        [
+            ("POST", "/all", 1),
+            ("ODD", "/all", 1),
+            ("GET", "/some", 2),
+            ("HEAD", "/some", 2),
+            ("POST", "/some", 3),
+            ("PUT", "/some", None),
+            ("DELETE", "/some", None),
+            ("POST", "/plain", None),
+            ("POST", "/nowhere", None),
+        ],
+    )
+    def test_are_found_by_method_and_path(
+        self, table: RouteTable, method: str, path: str, size: int | None
+    ) -> None:
+        assert table.find_terms(method, path).content_bytes == size
+
+    def test_are_written_at_the_decorator(self, table: RouteTable) -> None:
+        MethodRoutes(table).post("/decorated", on_disconnect="finish")(one)
+        assert table.find_terms("POST", "/decorated").on_disconnect == "finish"
+
+    def test_that_do_not_exist_are_named(self) -> None:
+        with pytest.raises(ConfigurationError, match="a route has no 'size'; known: c"):
+            make_terms({"size": 3})

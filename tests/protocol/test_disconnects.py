@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from blazeio.errors import ClientDisconnected
+from blazeio.protocol.terms import RouteTerms
 from tests.protocol.serving import (
     GET,
     Connect,
@@ -444,3 +445,25 @@ async def test_nothing_is_left_of_1000_aborted_connections(serve: Serve) -> None
     # the side epoll stays: one for the loop
     files = list(iterate_open_files())
     assert len(files) <= len(files_before) + 1, set(files) - set(files_before)
+
+
+async def test_a_route_that_finishes_alone_is_not_cancelled(
+    serve: Serve, diary: Diary
+) -> None:
+    gone = asyncio.Event()
+
+    async def handler(r: R) -> None:
+        await gone.wait()
+        with pytest.raises(ClientDisconnected):
+            await r.write(b"to nobody")
+
+    served = serve(diary.watching(handler))
+    terms = RouteTerms(on_disconnect="finish")
+    served.server.context.find_terms = lambda method, path: terms
+    peer = await served.connect()
+    await peer.send(GET)
+    await diary.has("begin")
+    peer.reset()
+    await wait_until(lambda: not served.connections)
+    gone.set()
+    await diary.has("begin", "end")
