@@ -84,14 +84,13 @@ class Limits:
             value = getattr(self, field.name)
             if value is None and field.default is None:
                 continue
-            least = _LEAST.get(field.name, 0)
-            if not isinstance(value, int | float) or value < least:
+            least = LEAST.get(field.name, 0)
+            if not isinstance(value, int | float) or not value >= least:
                 message = f"limit {field.name}={value!r}: expected a number >= {least}"
                 raise ConfigurationError(message)
 
 
-# With less, nothing could ever be served, read or written.
-_LEAST = {
+LEAST = {
     "target_bytes": 1,
     "head_bytes": 1,
     "field_count": 1,
@@ -102,3 +101,4 @@ _LEAST = {
     "in_flight": 1,
     "progress_window_s": 0.01,
 }
+"""With less, nothing could ever be served, read or written; 0 for the others."""

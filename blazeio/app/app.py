@@ -288,15 +288,19 @@ class App:
         self,
         loop: asyncio.AbstractEventLoop,
         *,
+        limits: Limits | None = None,
         trust: Trust | None = None,
         access_log: AccessLog | None = None,
+        tls: TlsTerms | None = None,
     ) -> Server:
         """A server of this app, for whoever has sockets to accept from.
 
         Args:
             loop: The running one.
+            limits: Instead of the app's own.
             trust: Instead of the app's own.
             access_log: Instead of the app's own; closed with the server.
+            tls: Instead of the app's own.
 
         Raises:
             ConfigurationError: The app's access log cannot be opened, or a file
@@ -308,12 +312,12 @@ class App:
             )
         return Server(
             self.dispatch,
-            self.limits,
+            limits or self.limits,
             loop,
             self._raw_handler,
             trust=trust or self.trust,
             access_log=access_log,
-            tls=self.read_certificates(),
+            tls=tls or self.read_certificates(),
             find_terms=self.routes.find_terms,
         )
 

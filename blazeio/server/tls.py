@@ -12,6 +12,7 @@ May import: blazeio.protocol, blazeio.errors.
 import logging
 import ssl
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from blazeio.protocol.tls import ServerSideTls, TlsTerms
@@ -41,7 +42,7 @@ class TlsSettings:
         other_certificates: Pairs of a certfile and its keyfile (or None). A
             client that asks for a name gets the first certificate for it (an
             exact name before a wildcard), else that of ``certfile``.
-        ca_certs: Who may issue the certificates of clients.
+        client_ca: Who may issue the certificates of clients.
         client_cert: Whether clients are asked for a certificate: "none",
             "optional" (asked for; one that is sent must be valid), "required".
         ciphers: OpenSSL's cipher list for TLS 1.2; None: Python's own. Those
@@ -61,7 +62,7 @@ class TlsSettings:
     keyfile: Path | None = None
     keyfile_password_file: Path | None = None
     other_certificates: tuple[tuple[Path, Path | None], ...] = ()
-    ca_certs: Path | None = None
+    client_ca: Path | None = None
     client_cert: ClientCert = "none"
     ciphers: str | None = None
     tls_min: Literal["1.2", "1.3"] = "1.2"
@@ -71,19 +72,19 @@ class TlsSettings:
     def __post_init__(self) -> None:
         _check_choice("client_cert", self.client_cert, list(_VERIFY_MODES))
         _check_choice("tls_min", self.tls_min, list(_VERSIONS))
-        if self.client_cert != "none" and self.ca_certs is None:
+        if self.client_cert != "none" and self.client_ca is None:
             raise mistake(
-                "client_cert", self.client_cert, "name who issues as ca_certs"
+                "client_cert", self.client_cert, "name who issues as client_ca"
             )
-        if self.client_cert == "none" and self.ca_certs is not None:
+        if self.client_cert == "none" and self.client_ca is not None:
             message = "has no effect without client_cert optional or required"
-            raise mistake("ca_certs", self.ca_certs, message)
+            raise mistake("client_ca", self.client_ca, message)
         if self.ciphers is not None and self.tls_min == "1.3":
             message = "has no effect with tls_min 1.3, whose ciphers are OpenSSL's"
             raise mistake("ciphers", self.ciphers, message)
         for name in ("handshake_timeout_s", "shutdown_timeout_s"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or value <= 0:
+            if not isinstance(value, int | float) or not 0 < value < inf:
                 raise mistake(name, value, "expected more than 0")
 
 
@@ -177,13 +178,13 @@ def _make_context(settings: TlsSettings) -> ssl.SSLContext:
         except ssl.SSLError as error:
             message = "OpenSSL knows none of them; `openssl ciphers -v` lists all"
             raise mistake("ciphers", settings.ciphers, message) from error
-    if settings.ca_certs is not None:
-        read_text("ca_certs", settings.ca_certs)
+    if settings.client_ca is not None:
+        read_text("client_ca", settings.client_ca)
         try:
-            context.load_verify_locations(settings.ca_certs)
+            context.load_verify_locations(settings.client_ca)
         except ssl.SSLError as error:
             message = "holds no PEM certificate, or a damaged one"
-            raise mistake("ca_certs", settings.ca_certs, message) from error
+            raise mistake("client_ca", settings.client_ca, message) from error
     context.verify_mode = _VERIFY_MODES[settings.client_cert]
     return context
 

@@ -18,7 +18,8 @@ _EPILOG = """
 Signals (to the master, the pid in the first log line):
   TERM, QUIT  drain: answer what is in flight, then exit 0
   INT (^C)    stop within a second; twice: at once
-  HUP         reload the code, without losing a request
+  HUP         reload the code and the certificates, without losing a request
+  USR1        open the access log anew, after it was renamed
   TTIN, TTOU  one worker more, one worker less
 \b
 Exit codes:

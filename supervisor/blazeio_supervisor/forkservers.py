@@ -29,7 +29,7 @@ from blazeio_supervisor.process.messages import (
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
-from blazeio_supervisor.workers import NeedAddress, Tell, Workers
+from blazeio_supervisor.workers import NeedAddress, NoteScheme, Tell, Workers
 
 log = logging.getLogger("blazeio.master")
 
@@ -66,6 +66,7 @@ class Forkservers:
         workers: Where what they fork is recorded.
         tell: Takes the facts.
         need_address: Binds the App's own address.
+        note_scheme: Learns whether the App speaks TLS.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Forkservers:
         workers: Workers,
         tell: Tell,
         need_address: NeedAddress,
+        note_scheme: NoteScheme,
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -85,6 +87,7 @@ class Forkservers:
         self._workers = workers
         self._tell = tell
         self._need_address = need_address
+        self._note_scheme = note_scheme
         self._frames = FramesPrinter()
         self._records: dict[int, ForkserverRecord] = {}
 
@@ -128,6 +131,7 @@ class Forkservers:
             drain_idle_s=settings.drain_idle_s,
             log_level=settings.log_level,
             master_pid=os.getpid(),
+            overrides=settings.overrides,
         )
 
     def fork(self, spawn: Spawn) -> None:
@@ -156,8 +160,8 @@ class Forkservers:
 
     def _hear(self, record: ForkserverRecord, message: Message) -> None:
         match message:
-            case Loaded(host, port):
-                self._note_loaded(record, host, port)
+            case Loaded():
+                self._note_loaded(record, message)
             case Forked(worker, pid):
                 self._workers.note_forked(worker, pid)
             case ForkFailed(worker, reason):
@@ -170,19 +174,18 @@ class Forkservers:
             case _:
                 log.warning("a forkserver said what none says: %r", message)
 
-    def _note_loaded(
-        self, record: ForkserverRecord, host: str | None, port: int
-    ) -> None:
+    def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
         record.has_loaded = True
 
         def tell() -> None:
             if self._records.get(record.generation) is record:
                 self._tell(ForkserverReady(record.generation))
 
-        if host is None:
+        if loaded.host is None:
             tell()
         else:
-            self._need_address(host, port, tell)
+            self._note_scheme(is_tls=loaded.is_tls)
+            self._need_address(loaded.host, loaded.port, tell)
 
     def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:
         record.is_unsafe = True

@@ -10,14 +10,17 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from typing import NoReturn
 
 from setproctitle import setproctitle
 
 from blazeio.app import hosting
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.tls import TlsTerms
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.scoreboard import Scoreboard
+from blazeio_supervisor.overriding import read_certificates
 from blazeio_supervisor.process.app_path import AppPath, parse_app_path
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.fork_safety import (
@@ -46,11 +49,13 @@ class Generation:
         channel: To the master; blocking.
         load: What to import.
         board: The scoreboard, mapped once for all workers.
+        tls: What the operator's certificates make; None: the App's own count.
     """
 
     channel: socket.socket
     load: Load
     board: Scoreboard
+    tls: TlsTerms | None
 
     def run(self) -> None:
         """Import, answer, then fork on request until the end."""
@@ -58,7 +63,7 @@ class Generation:
         app = None
         if self.load.is_preload and path.module:
             app = self._preload(path)
-            send(self.channel, Loaded(host=app.host, port=app.port))
+            send(self.channel, Loaded(app.host, app.port, app.tls is not None))
         else:
             send(self.channel, Loaded())
         gc.collect()
@@ -72,7 +77,7 @@ class Generation:
 
         def run_worker(order: Fork, fds: list[int]) -> None:
             row = self.board.row(order.row)
-            Worker(self.load, order, path, app, row, fds).run()
+            Worker(self.load, order, path, app, self.tls, row, fds).run()
 
         Forkserver(self.channel, self.load, run_worker).serve()
 
@@ -83,11 +88,10 @@ class Generation:
         gc.disable()
         try:
             app = load_app(path, is_app)
-            _read_certificates(app, path)
+            if self.tls is None:
+                _read_certificates(app, path)
         except LoadError as error:
-            failed = Failed(error.code, error.reason, error.frames)
-            send(self.channel, failed)
-            end_now(error.code)
+            _fail(self.channel, error)
         finally:
             gc.enable()
         hosting.host.set(None)
@@ -114,6 +118,11 @@ def _refuse_to_serve(app: App) -> None:
     )
 
 
+def _fail(channel: socket.socket, error: LoadError) -> NoReturn:
+    send(channel, Failed(error.code, error.reason, error.frames))
+    end_now(error.code)
+
+
 def main() -> None:
     """Take the first message from the channel and run a generation."""
     ignore_in_child()
@@ -132,13 +141,17 @@ def main() -> None:
         os.chdir(load.folder)
     except OSError as error:
         reason = f"cannot enter {load.folder}: {error.strerror}"
-        send(channel, Failed(ExitCode.NOT_IMPORTABLE, reason))
-        end_now(ExitCode.NOT_IMPORTABLE)
+        _fail(channel, LoadError(ExitCode.NOT_IMPORTABLE, reason))
+    # Early: no code of the app has run, and only root may read some keys.
+    try:
+        tls = read_certificates(load.overrides)
+    except LoadError as error:
+        _fail(channel, error)
     enter_folder(load.app_dir)
     sys.argv[:] = [load.app]
     board = Scoreboard(fds[0])
     os.close(fds[0])
-    Generation(channel, load, board).run()
+    Generation(channel, load, board, tls).run()
 
 
 if __name__ == "__main__":

@@ -6,13 +6,11 @@ and every child; signals only note what was asked for.
 
 import asyncio
 import logging
-import os
 import signal
 import time
 
 from setproctitle import setproctitle
 
-from blazeio_supervisor.binding import Binding
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.fleet.actions import (
     Action,
@@ -42,6 +40,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.banner import Banner
 from blazeio_supervisor.observe.health_path import HealthChecks
 from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
@@ -49,6 +48,7 @@ from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.steering import steer
 from blazeio_supervisor.workers import Workers
@@ -56,7 +56,7 @@ from blazeio_supervisor.workers import Workers
 log = logging.getLogger("blazeio.master")
 
 _STRANGERS_EVERY_S = 1.0
-_UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+_UNUSED_SIGNALS = (signal.SIGUSR2, signal.SIGWINCH)
 
 
 class Master:
@@ -109,6 +109,7 @@ class Master:
         board_fd = make_board()
         ledger = RowLedger(Scoreboard(board_fd))
         self._reaper = Reaper(self._loop)
+        self._banner = Banner(self._settings, self._listeners)
         self._binding = Binding(self._listeners, self._note_bound, self._give_up)
         self._workers = Workers(
             self._loop,
@@ -117,6 +118,7 @@ class Master:
             self._reaper,
             self._tell,
             self._binding.need,
+            self._banner.note_scheme,
         )
         self._health_checks = HealthChecks(
             self._settings.health_path, self._workers.connect, self._tell
@@ -129,6 +131,7 @@ class Master:
             self._workers,
             self._tell,
             self._binding.need,
+            self._banner.note_scheme,
         )
 
         self._sampler = MemorySampler(
@@ -138,17 +141,8 @@ class Master:
         )
 
     def _note_bound(self) -> None:
-        settings = self._settings
-        log.info(
-            "event=listening %s on %s: %d worker(s), generation 1, %s, %s, pid %d",
-            settings.app.text,
-            " ".join(self._listeners.addresses),
-            settings.workers,
-            self._listeners.mode,
-            settings.loop,
-            os.getpid(),
-        )
-        if settings.binds:
+        self._banner.note_bound()
+        if self._settings.binds:
             self._begin()
 
     def _begin(self) -> None:
@@ -172,6 +166,7 @@ class Master:
         watch(signal.SIGQUIT, self._stop)
         watch(signal.SIGINT, self._stop, True)
         watch(signal.SIGHUP, self._reload)
+        watch(signal.SIGUSR1, self._reopen_logs)
         watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1))
         watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
         for number in _UNUSED_SIGNALS:
@@ -180,6 +175,10 @@ class Master:
     def _reload(self) -> None:
         self._tickets += 1
         self._tell(ReloadAsked(self._tickets))
+
+    def _reopen_logs(self) -> None:
+        log.info("event=logs_reopened every worker opens its access log anew")
+        self._workers.reopen_logs()
 
     def _stop(self, is_quick: bool = False) -> None:
         if is_quick:

@@ -16,12 +16,14 @@ from typing import Any
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.observe.stack_dump import StackDump
+from blazeio_supervisor.overriding import make_access_log, make_server
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
 from blazeio_supervisor.process.loading import LoadError, describe_failure
 from blazeio_supervisor.process.messages import (
@@ -33,6 +35,7 @@ from blazeio_supervisor.process.messages import (
     Message,
     Ready,
     Release,
+    ReopenLogs,
     Serve,
 )
 
@@ -52,6 +55,7 @@ class Serving:
 
     Args:
         app: Its hooks, limits and handler are used.
+        tls: Spoken instead of the App's own.
         load: What the generation was started with.
         order: What this worker is.
         row: This life's row of the scoreboard.
@@ -63,6 +67,7 @@ class Serving:
     def __init__(
         self,
         app: App,
+        tls: TlsTerms | None,
         load: Load,
         order: Fork,
         row: Row,
@@ -71,6 +76,7 @@ class Serving:
         dump: StackDump,
     ) -> None:
         self._app = app
+        self._tls = tls
         self._load = load
         self._order = order
         self._row = row
@@ -102,12 +108,22 @@ class Serving:
         self._beat(time.monotonic())
         if not self._order.is_canary:
             self._entrances.open()
-        self._channel.send(Ready())
+        self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
         await self._end(await self._drain_order)
 
     def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
+        overrides = self._load.overrides
         try:
-            return self._app.make_server(loop)
+            self._access_log = make_access_log(
+                self._app, overrides, loop, str(self._order.slot)
+            )
+            return make_server(
+                self._app,
+                overrides,
+                loop,
+                tls=self._tls,
+                access_log=self._access_log,
+            )
         except ConfigurationError as error:
             reason = f"{self._load.app}: {error}"
             raise LoadError(ExitCode.APP_FAILED, reason) from error
@@ -145,6 +161,9 @@ class Serving:
                 return
             case Release(slot):
                 self._entrances.release(slot)
+            case ReopenLogs():
+                if self._access_log is not None:
+                    self._access_log.reopen()
             case Admit() | Adopt():
                 pass  # too late: it is about to leave
             case _:

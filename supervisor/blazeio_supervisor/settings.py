@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.process.app_path import AppPath
-from blazeio_supervisor.process.messages import LoopName
+from blazeio_supervisor.process.messages import LoopName, Overrides
 from blazeio_supervisor.sockets.address import Address, UnixAddress
 
 WORKER_LIMIT = 256
@@ -60,6 +60,7 @@ class Settings:
             accepts; "": nothing.
         limits: When a worker is replaced though it serves well.
         log_level: The least level that is printed.
+        overrides: What wins over the App's own settings.
     """
 
     app: AppPath
@@ -77,6 +78,7 @@ class Settings:
     health_path: str = ""
     limits: WorkerLimits = field(default_factory=WorkerLimits)
     log_level: str = "INFO"
+    overrides: Overrides = field(default_factory=Overrides)
 
     def make_policy(self) -> Policy:
         """Give the planner its share."""

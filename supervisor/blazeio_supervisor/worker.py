@@ -16,6 +16,7 @@ from setproctitle import setproctitle
 
 from blazeio.app import hosting
 from blazeio.app.app import App
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.loop import get_loop, use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.observe.logs import configure_logs
@@ -31,7 +32,14 @@ from blazeio_supervisor.process.loading import (
     load_app,
     run_script,
 )
-from blazeio_supervisor.process.messages import Address, Failed, Fork, Listen, Load
+from blazeio_supervisor.process.messages import (
+    Address,
+    Failed,
+    Fork,
+    Listen,
+    Load,
+    ReopenLogs,
+)
 from blazeio_supervisor.serving import Serving
 
 
@@ -48,6 +56,7 @@ class Worker:
         order: What this worker is.
         path: The APP argument.
         app: As the forkserver imported it; None: load it here.
+        tls: What the operator's certificates make; None: the App's own count.
         row: This life's row of the scoreboard.
         fds: The channel's end, then the listeners.
     """
@@ -58,6 +67,7 @@ class Worker:
         order: Fork,
         path: AppPath,
         app: App | None,
+        tls: TlsTerms | None,
         row: Row,
         fds: list[int],
     ) -> None:
@@ -65,6 +75,7 @@ class Worker:
         self._order = order
         self._path = path
         self._app = app
+        self._tls = tls
         self._row = row
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
@@ -137,6 +148,7 @@ class Worker:
         loop = get_loop()
         serving = Serving(
             app,
+            self._tls,
             self._load,
             self._order,
             self._row,
@@ -156,6 +168,8 @@ class Worker:
         """Say the App's address; the master binds it, if nobody said it before."""
         send(self._channel, Address(app.host, app.port))
         received = receive(self._channel)
+        while received is not None and isinstance(received[0], ReopenLogs):
+            received = receive(self._channel)  # none is open yet
         if received is None or not isinstance(received[0], Listen):
             end_now(ExitCode.OK)  # the service ends before it began
         self._listeners = take_listeners(received[1])

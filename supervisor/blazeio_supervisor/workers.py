@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
@@ -37,6 +38,7 @@ from blazeio_supervisor.process.messages import (
     Message,
     Ready,
     Release,
+    ReopenLogs,
     Serve,
 )
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
@@ -48,6 +50,13 @@ log = logging.getLogger("blazeio.master")
 Tell = Callable[[Fact], None]
 NeedAddress = Callable[[str, int, Callable[[], None]], None]
 """Called with the App's own host and port; calls back once that is bound."""
+
+
+class NoteScheme(Protocol):
+    """Called with what an app speaks, once it is known."""
+
+    def __call__(self, *, is_tls: bool) -> None:
+        """Take the word of a forkserver or worker."""
 
 
 @dataclass(slots=True)
@@ -89,6 +98,7 @@ class Workers:
         reaper: Watches their ends.
         tell: Takes the facts.
         need_address: Binds the address that a script tells.
+        note_scheme: Learns whether a worker speaks TLS.
     """
 
     def __init__(
@@ -99,6 +109,7 @@ class Workers:
         reaper: Reaper,
         tell: Tell,
         need_address: NeedAddress,
+        note_scheme: NoteScheme,
     ) -> None:
         self._loop = loop
         self._ledger = ledger
@@ -106,6 +117,7 @@ class Workers:
         self._reaper = reaper
         self._tell = tell
         self._need_address = need_address
+        self._note_scheme = note_scheme
         self._frames = FramesPrinter()
         self._records: dict[int, WorkerRecord] = {}
         self._oom_kills = watch_own_group()
@@ -222,6 +234,11 @@ class Workers:
             record.channel.send(Serve(), [theirs])
         return own
 
+    def reopen_logs(self) -> None:
+        """Have every worker write to new log files: the old ones were renamed."""
+        for record in self._records.values():
+            record.channel.send(ReopenLogs())
+
     def dump_stack(self, worker: int, blocked_s: float) -> None:
         """Have a worker print all its stacks; works while it is blocked."""
         record = self._records.get(worker)
@@ -277,8 +294,9 @@ class Workers:
             os.close(fd)  # no worker sends any, but it runs foreign code
         record = self._records[worker]
         match message:
-            case Ready():
+            case Ready(is_tls):
                 record.is_serving = True
+                self._note_scheme(is_tls=is_tls)
                 self._tell(WorkerReady(worker))
             case Failed(_, reason, frames):
                 record.reason = reason

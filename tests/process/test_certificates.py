@@ -51,6 +51,37 @@ def test_the_apps_tls_is_spoken_by_every_worker_and_reread_at_reload(
     assert get_over_tls(service.server.port, authority)
 
 
+@pytest.mark.parametrize("app", ["app:web", "app.py"])
+def test_the_certificate_of_the_command_line_is_reread_at_reload_if_it_can_be(
+    live_server: LiveServers, tmp_path: Path, app: str
+) -> None:
+    authority = issue(tmp_path)
+    service = start_service(live_server, tmp_path, "--certfile", "site.pem", app=app)
+    service.server.wait_for_log(r"event=listening \S+ on https://127\.0\.0\.1:")
+    port = service.server.port
+    first = set(get_over_tls(port, authority))
+
+    (tmp_path / "site.pem").write_text("nothing")
+    service.server.signal(signal.SIGHUP)
+    service.server.wait_for_log("TLS certfile site.pem: holds no PEM certificate")
+    assert first & set(get_over_tls(port, authority))
+
+    authority = issue(tmp_path)
+    service.reload(3)
+    assert not first & set(get_over_tls(port, authority))
+
+
+def test_the_banner_says_https_where_only_the_app_knows(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    issue(tmp_path)
+    bind = ["--bind", "127.0.0.1:0"]
+    service = start_service(
+        live_server, tmp_path, *bind, code=OVER_TLS, workers=1, app="app.py"
+    )
+    service.server.wait_for_log(r"event=listening app\.py on https://127\.0\.0\.1:")
+
+
 def test_a_certificate_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(OVER_TLS)
     done = run_to_exit(
@@ -59,3 +90,14 @@ def test_a_certificate_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "site.pem" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_certificate_of_the_command_line_that_cannot_be_read_is_wrong_usage(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app.py").write_text("1 / 0  # comes after the certificate")
+    command = ["blazeio-supervisor", "app:web", "--certfile", "none.pem"]
+    done = run_to_exit(command, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("TLS certfile none.pem: no such file")

@@ -37,7 +37,7 @@ class TlsServed(Served):
         certificates = Certificates(folder)
         settings = {"shutdown_timeout_s": limits.linger_timeout_s, **settings}
         if settings.get("client_cert", "none") != "none":
-            settings["ca_certs"] = certificates.ca_file
+            settings["client_ca"] = certificates.ca_file
         tls = TlsSettings(certfile=certificates.issue(NAME), **settings)
         sock = bind("127.0.0.1", 0)
         loop = asyncio.get_running_loop()

@@ -88,7 +88,10 @@ class TestSettings:
             ({"client_cert": "yes"}, "TLS client_cert yes: expected none, optional,"),
             ({"tls_min": "1.1"}, "TLS tls_min 1.1: expected 1.2, 1.3"),
             ({"client_cert": "required"}, "TLS client_cert required: name who issues"),
-            ({"ca_certs": "ca"}, "TLS ca_certs ca: has no effect without client_cert"),
+            (
+                {"client_ca": "ca"},
+                "TLS client_ca ca: has no effect without client_cert",
+            ),
             ({"tls_min": "1.3", "ciphers": "x"}, "TLS ciphers x: has no effect with"),
             ({"handshake_timeout_s": 0}, "TLS handshake_timeout_s 0: expected more"),
             ({"shutdown_timeout_s": "1"}, "TLS shutdown_timeout_s 1: expected more"),
@@ -118,17 +121,17 @@ class TestSettings:
         path = tmp_path / "authorities.pem"
         path.write_text(content)
         settings = TlsSettings(
-            certfile=certificates.issue(NAME), ca_certs=path, client_cert="required"
+            certfile=certificates.issue(NAME), client_ca=path, client_cert="required"
         )
-        message = f"TLS ca_certs {path}: holds no PEM certificate"
+        message = f"TLS client_ca {path}: holds no PEM certificate"
         with pytest.raises(ConfigurationError, match=message):
             make_ssl_context(settings)
 
     def test_of_authorities_that_are_missing(self, certificates: Certificates) -> None:
         settings = TlsSettings(
-            certfile=certificates.issue(NAME), ca_certs="/none", client_cert="optional"
+            certfile=certificates.issue(NAME), client_ca="/none", client_cert="optional"
         )
-        with pytest.raises(ConfigurationError, match="TLS ca_certs /none: no such"):
+        with pytest.raises(ConfigurationError, match="TLS client_ca /none: no such"):
             make_ssl_context(settings)
 
     def test_of_a_further_certificate_without_a_name(
@@ -238,7 +241,7 @@ class TestServerNames:
         meeting = serve(
             other_certificates=((certificates.issue("a.example"), None),),
             client_cert="required",
-            ca_certs=certificates.ca_file,
+            client_ca=certificates.ca_file,
         )
         context = certificates.client_context(certificates.issue("client.example"))
         peer = await meeting.connect("a.example", context=context)
@@ -255,7 +258,7 @@ class TestSessions:
         settings = TlsSettings(
             certfile=certificates.issue(NAME),
             client_cert="required",
-            ca_certs=certificates.ca_file,
+            client_ca=certificates.ca_file,
         )
         meeting = serve(settings)
         context = certificates.client_context(certificates.issue("client.example"))

@@ -22,6 +22,7 @@ from blazeio_supervisor.process.messages import (
     Loaded,
     LoopName,
     Message,
+    Overrides,
     Ready,
 )
 from blazeio_supervisor.process.reaper import parse_exit
@@ -128,6 +129,7 @@ class LoneGeneration:
         app: The APP argument.
         preload: Have the forkserver import it.
         grace_s: Of its workers.
+        overrides: What wins over the App.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class LoneGeneration:
         preload: bool = True,
         loop: LoopName = "uvloop",
         grace_s: float = 5.0,
+        overrides: Overrides | None = None,
     ) -> None:
         self._load = Load(
             generation=1,
@@ -150,6 +153,7 @@ class LoneGeneration:
             drain_idle_s=0.1,
             log_level="INFO",
             master_pid=os.getpid(),
+            overrides=overrides or Overrides(),
         )
         self.workers: list[LoneWorker] = []
 

@@ -39,6 +39,7 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.board_fd = make_board()
         self.facts: list[Fact] = []
+        self.schemes: list[bool] = []
         self.addresses: list[tuple[str, int]] = []
         self.reaper = Reaper(loop)
         self.listeners = Listeners(1)
@@ -50,6 +51,7 @@ class Bench:
             self.reaper,
             self.facts.append,
             self._need_address,
+            self._note_scheme,
         )
         settings = Settings(
             app=parse_app_path(app),
@@ -67,7 +69,11 @@ class Bench:
             self.workers,
             self.facts.append,
             self._need_address,
+            self._note_scheme,
         )
+
+    def _note_scheme(self, *, is_tls: bool) -> None:
+        self.schemes.append(is_tls)
 
     def _need_address(self, host: str, port: int, then: Callable[[], None]) -> None:
         self.addresses.append((host, port))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor import binding
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.master import Master
 from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets import binding
 from blazeio_supervisor.sockets.address import Address, TcpAddress
 from tests.supervisor.lone_generation import HELLO
 from tests.support.clock import wait_until, within

@@ -53,6 +53,7 @@ class Bench:
         self.listeners = Listeners(2)
         self.listeners.open(TcpAddress("127.0.0.1", 0))
         self.facts: list[Fact] = []
+        self.schemes: list[bool] = []
         self.addresses: list[tuple[str, int]] = []
         self.workers = Workers(
             loop,
@@ -61,9 +62,13 @@ class Bench:
             Reaper(loop),
             self.facts.append,
             self._need_address,
+            self._note_scheme,
         )
         self.ends: list[socket.socket] = []
         self.pids: list[int] = []
+
+    def _note_scheme(self, *, is_tls: bool) -> None:
+        self.schemes.append(is_tls)
 
     def _need_address(self, host: str, port: int, then: Callable[[], None]) -> None:
         self.addresses.append((host, port))

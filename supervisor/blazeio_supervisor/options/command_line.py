@@ -9,6 +9,10 @@ from typing import Any
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.addresses import ADDRESSES, read_binds
+from blazeio_supervisor.options.overrides.access_log import ACCESS_LOG, read_access_log
+from blazeio_supervisor.options.overrides.limits import LIMITS, read_bounds
+from blazeio_supervisor.options.overrides.proxies import PROXIES, read_proxies
+from blazeio_supervisor.options.overrides.tls import TLS, read_tls
 from blazeio_supervisor.options.process import (
     PROCESS,
     read_app,
@@ -22,10 +26,20 @@ from blazeio_supervisor.options.renewal import (
     read_limits,
 )
 from blazeio_supervisor.options.times import TIMES, read_spans
+from blazeio_supervisor.process.messages import Overrides
 from blazeio_supervisor.settings import Settings, find_app_dir, find_folder
 
 PROGRAM = "blazeio-supervisor"
-SECTIONS = (PROCESS, ADDRESSES, TIMES, RENEWAL)
+SECTIONS = (
+    PROCESS,
+    ADDRESSES,
+    TLS,
+    PROXIES,
+    ACCESS_LOG,
+    TIMES,
+    RENEWAL,
+    LIMITS,
+)
 
 
 def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
@@ -51,5 +65,15 @@ def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
         health_path=read_health_path(given["health_path"]),
         limits=read_limits(given),
         log_level=read_log_level(given["log_level"]),
+        overrides=_read_overrides(given),
         **read_spans(given),
+    )
+
+
+def _read_overrides(given: Mapping[str, Any]) -> Overrides:
+    return Overrides(
+        tls=read_tls(given),
+        limits=read_bounds(given),
+        **read_proxies(given),
+        **read_access_log(given),
     )

@@ -4,11 +4,33 @@ One message is one datagram on a SEQPACKET socketpair, so that none is ever
 seen half; descriptors travel beside it.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 LoopName = Literal["uvloop", "asyncio"]
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator says instead of the App, checked by then.
+
+    Whatever is None, or not there, is as the App says.
+
+    Attributes:
+        tls: The fields of ``TlsSettings``; the App's own are then not used.
+        limits: Fields of ``Limits``.
+        forwarded_allow_ips: See ``App``; "" is nobody.
+        proxy_protocol_allow_ips: Likewise.
+        access_log: See ``App``.
+        access_log_format: Likewise.
+    """
+
+    tls: dict[str, Any] | None = None
+    limits: dict[str, Any] = {}
+    forwarded_allow_ips: str | None = None
+    proxy_protocol_allow_ips: str | None = None
+    access_log: str | None = None
+    access_log_format: str | None = None
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True):
@@ -27,6 +49,7 @@ class Load(_Message, frozen=True):
         folder: The working directory, as typed.
         is_preload: Import the app here, once; else each worker does it.
         master_pid: Whose death its children watch for.
+        overrides: What wins over the App's own settings.
     """
 
     generation: int
@@ -39,6 +62,7 @@ class Load(_Message, frozen=True):
     drain_idle_s: float
     log_level: str
     master_pid: int
+    overrides: Overrides
 
 
 class Fork(_Message, frozen=True):
@@ -69,10 +93,12 @@ class Loaded(_Message, frozen=True):
 
     Attributes:
         host: The App's own host; None when it was not imported here.
+        is_tls: The App speaks TLS.
     """
 
     host: str | None = None
     port: int = 0
+    is_tls: bool = False
 
 
 class Unsafe(_Message, frozen=True):
@@ -124,7 +150,13 @@ class Address(_Message, frozen=True):
 
 
 class Ready(_Message, frozen=True):
-    """The app has started; the worker accepts (a canary: would)."""
+    """The app has started; the worker accepts (a canary: would).
+
+    Attributes:
+        is_tls: It speaks TLS.
+    """
+
+    is_tls: bool = False
 
 
 # master -> worker
@@ -167,6 +199,10 @@ class Release(_Message, frozen=True):
     slot: int
 
 
+class ReopenLogs(_Message, frozen=True):
+    """The files were renamed: write to new ones."""
+
+
 Message = (
     Load
     | Fork
@@ -184,6 +220,7 @@ Message = (
     | Drain
     | Adopt
     | Release
+    | ReopenLogs
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -73,7 +73,11 @@ class Endpoint:
     port: int
 
     def __str__(self) -> str:
-        return f"http://{join_host_port(self.host, self.port)}"
+        return self.write_url("http")
+
+    def write_url(self, scheme: str) -> str:
+        """Write it as a person would type it."""
+        return f"{scheme}://{join_host_port(self.host, self.port)}"
 
 
 def resolve(address: TcpAddress) -> list[Endpoint]:

@@ -37,9 +37,6 @@ class TcpGroup:
     endpoint: Endpoint
     sockets: list[socket.socket]
 
-    def __str__(self) -> str:
-        return str(self.endpoint)
-
 
 @dataclass(slots=True)
 class UnixListener:
@@ -59,9 +56,11 @@ class Listeners:
 
     Attributes:
         slot_count: Slots that have sockets; only grows.
+        scheme: What is spoken there, for whoever types an address.
     """
 
     slot_count: int
+    scheme: str = "http"
     groups: list[TcpGroup] = field(default_factory=list)
     unix: list[UnixListener] = field(default_factory=list)
 
@@ -73,7 +72,8 @@ class Listeners:
     @property
     def addresses(self) -> list[str]:
         """Where the service answers, as a person would type it."""
-        return [str(entry) for entry in (*self.groups, *self.unix)]
+        groups = [group.endpoint.write_url(self.scheme) for group in self.groups]
+        return groups + [str(entry) for entry in self.unix]
 
     @property
     def mode(self) -> str:

@@ -3,10 +3,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor import binding
-from blazeio_supervisor.binding import Binding
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets import binding
 from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.listeners import Listeners
 from tests.support.clock import wait_until
 

@@ -1,0 +1,106 @@
+"""An App, served as the operator wants it: the command line wins over it.
+
+May import: blazeio; of ours, what the forkserver and its workers share.
+"""
+
+import asyncio
+from dataclasses import replace
+
+from blazeio.app.app import App
+from blazeio.content.allow_list import parse_allow_list
+from blazeio.errors import ConfigurationError
+from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.trust import Trust
+from blazeio.server.access_log import AccessLog
+from blazeio.server.server import Server
+from blazeio.server.tls import TlsSettings, make_tls_terms
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.process.loading import LoadError
+from blazeio_supervisor.process.messages import Overrides
+
+
+def read_certificates(overrides: Overrides) -> TlsTerms | None:
+    """Read the files that the operator named; None when there are none.
+
+    Needs no App, so that it can come before its import, while this process may
+    still read what only root may.
+
+    Raises:
+        LoadError: The operator's fault: a file cannot be used; says which and
+            why.
+    """
+    given = overrides.tls
+    if given is None:
+        return None
+    pairs = tuple((cert, key) for cert, key in given.get("other_certificates", ()))
+    try:
+        return make_tls_terms(TlsSettings(**{**given, "other_certificates": pairs}))
+    except ConfigurationError as error:
+        raise LoadError(ExitCode.USAGE, str(error)) from error
+
+
+def make_access_log(
+    app: App, overrides: Overrides, loop: asyncio.AbstractEventLoop, worker: str
+) -> AccessLog | None:
+    """Open the access log of one worker.
+
+    Raises:
+        ConfigurationError: It cannot be opened.
+    """
+    path = overrides.access_log or app.access_log
+    if path is None:
+        return None
+    form = overrides.access_log_format or app.access_log_format
+    return AccessLog(path, loop, format_text=form, worker=worker)
+
+
+def make_server(
+    app: App,
+    overrides: Overrides,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    tls: TlsTerms | None,
+    access_log: AccessLog | None,
+) -> Server:
+    """Make the server of one worker.
+
+    Args:
+        app: What is served.
+        overrides: What wins over it.
+        loop: The running one.
+        tls: Of ``read_certificates``.
+        access_log: Of ``make_access_log``.
+
+    Raises:
+        ConfigurationError: A file of the App's own TLS cannot be used, or the
+            operator's would drop its demand for client certificates.
+    """
+    if tls is not None:
+        _check_clients_are_still_asked(app, overrides)
+    return app.make_server(
+        loop,
+        limits=replace(app.limits, **overrides.limits),
+        trust=_make_trust(app.trust or Trust(), overrides),
+        access_log=access_log,
+        tls=tls,
+    )
+
+
+def _check_clients_are_still_asked(app: App, overrides: Overrides) -> None:
+    is_asked = app.tls is not None and app.tls.client_cert != "none"
+    if is_asked and "client_cert" not in (overrides.tls or {}):
+        raise ConfigurationError(
+            "--certfile replaces the App's tls, which asks for client certificates: "
+            "say --client-cert none, optional or required as well"
+        )
+
+
+def _make_trust(own: Trust, overrides: Overrides) -> Trust | None:
+    forwarded = overrides.forwarded_allow_ips
+    proxies = overrides.proxy_protocol_allow_ips
+    if forwarded is None and proxies is None:
+        return None  # the App's own
+    return Trust(
+        own.forwarded_allow_ips if forwarded is None else parse_allow_list(forwarded),
+        own.proxy_protocol_allow_ips if proxies is None else parse_allow_list(proxies),
+    )

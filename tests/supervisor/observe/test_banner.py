@@ -1,0 +1,73 @@
+import pytest
+
+from blazeio_supervisor.observe.banner import Banner
+from blazeio_supervisor.process.app_path import parse_app_path
+from blazeio_supervisor.process.messages import Overrides
+from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.listeners import Listeners
+
+
+@pytest.fixture(autouse=True)
+def _level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "blazeio")
+
+
+def make_banner(listeners: Listeners, **tls: str) -> Banner:
+    settings = Settings(
+        app=parse_app_path("app:web"),
+        workers=1,
+        binds=(),
+        folder="/",
+        app_dir="/",
+        overrides=Overrides(tls=tls or None),
+    )
+    return Banner(settings, listeners)
+
+
+@pytest.fixture
+def listeners() -> Listeners:
+    return Listeners(1)
+
+
+@pytest.mark.parametrize(("is_tls", "scheme"), [(True, "https"), (False, "http")])
+def test_it_waits_until_the_app_says_what_it_speaks(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture, is_tls: bool, scheme: str
+) -> None:
+    banner = make_banner(listeners)
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    banner.note_bound()
+    assert "event=bound 1 address(es)" in caplog.text
+    assert "event=listening" not in caplog.text
+    banner.note_scheme(is_tls=is_tls)
+    assert f"event=listening app:web on {scheme}://127.0.0.1:" in caplog.text
+    listeners.shut()
+
+
+def test_it_waits_until_the_addresses_are_bound(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture
+) -> None:
+    banner = make_banner(listeners)
+    banner.note_scheme(is_tls=False)
+    assert not caplog.text
+    banner.note_bound()
+    assert "event=bound" not in caplog.text
+    assert "event=listening" in caplog.text
+
+
+def test_it_is_said_at_once_where_the_operator_gave_a_certificate(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_banner(listeners, certfile="c").note_bound()
+    assert listeners.scheme == "https"
+    assert "event=listening" in caplog.text
+
+
+def test_the_first_word_counts(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture
+) -> None:
+    banner = make_banner(listeners, certfile="c")
+    banner.note_bound()
+    banner.note_scheme(is_tls=False)
+    assert listeners.scheme == "https"
+    assert caplog.text.count("event=listening") == 1

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.options.overrides.access_log import read_access_log
+from tests.supervisor.typed import given
+
+
+def test_what_is_not_given_is_the_apps_own() -> None:
+    assert set(read_access_log(given()).values()) == {None}
+
+
+@pytest.mark.parametrize("path", ["-", "access.log", "/access.log"])
+def test_a_file_and_standard_output_are_taken(path: str) -> None:
+    options = ["--access-log", path, "--access-log-format", "json:status"]
+    assert read_access_log(given(*options)) == {
+        "access_log": path,
+        "access_log_format": "json:status",
+    }
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a file, or -"):
+        read_access_log(given("--access-log", str(tmp_path)))
+
+
+def test_an_empty_path_is_none() -> None:
+    with pytest.raises(UsageError, match="--access-log '': expected a file, or -"):
+        read_access_log(given("--access-log", ""))
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    with pytest.raises(UsageError, match=f"there is no folder {folder}$"):
+        read_access_log(given("--access-log", str(folder / "access.log")))
+
+
+def test_a_format_is_read_before_anything_starts() -> None:
+    with pytest.raises(UsageError, match=r"--access-log-format: .* mean status\?"):
+        read_access_log(given("--access-log-format", "{statsu}"))
