@@ -1,6 +1,7 @@
 """What the connections of a loop share."""
 
 import asyncio
+import platform
 import time
 from email.utils import parsedate_to_datetime
 
@@ -10,6 +11,7 @@ from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import SERVER_NAME, ServerContext
 from tests.protocol.serving import hello
+from tests.support.live import run_to_exit
 
 
 def new_context(**limits: float) -> ServerContext:
@@ -56,3 +58,31 @@ async def test_closing_twice_does_no_harm() -> None:
     context = new_context()
     context.close()
     context.close()
+
+
+PAGE_FAULTS = """
+import asyncio, resource
+from blazeio.limits import Limits
+from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, ServerContext
+
+def receive():
+    octets = bytearray(RECEIVE_BUFFER_BYTES)
+    pieces = [bytes(octets) for _ in range(8)]
+
+loop = asyncio.new_event_loop()
+context = ServerContext(None, Limits(), loop)
+receive()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    receive()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+context.close()
+loop.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its malloc is meant")
+def test_memory_of_large_bodies_is_reused() -> None:
+    done = run_to_exit(["python", "-c", PAGE_FAULTS])
+    assert int(done.stdout) < 1000, done.stderr  # given back each time: 28,800

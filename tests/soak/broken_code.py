@@ -36,13 +36,15 @@ BREAKAGES = (
         f"{HOOK}io.loop.call_later(1.0, os._exit, 9)\n",
         "exit code 9",
     ),
+    Breakage("answers its health path with 500", "\nHEALTH = 500\n", "500"),
 )
 
 
 def reload_onto_broken_code(run: Run) -> None:
     """Each breakage; the old workers go on as they are."""
-    options = ("--boot-timeout", f"{scaled(BOOT_TIMEOUT_S):g}")
-    with run.serve(*options) as service, traffic(run, service):
+    boot_timeout = ("--boot-timeout", f"{scaled(BOOT_TIMEOUT_S):g}")
+    health_path = ("--health-path", "/health")
+    with run.serve(*boot_timeout, *health_path) as service, traffic(run, service):
         for breakage in BREAKAGES:
             run.say(breakage.name)
             refuse(run, service, breakage)

@@ -6,6 +6,7 @@ import signal
 from tests.process.service import Service
 from tests.soak.run import LogTail, Run, wait_some
 from tests.soak.traffic import Deaths, traffic
+from tests.support.clock import block_until
 
 RELOAD_TIMEOUT_S = 60.0
 REST_S = 0.3
@@ -44,6 +45,20 @@ def kill_workers(run: Run) -> None:
             wait_some(REST_S)
             deaths.kill(random.choice(service.pids()))
             service.wait_count(4)
+
+
+def recycle_by_requests(run: Run) -> None:
+    """Workers are replaced after so many requests."""
+    count = run.pick(20, 3)
+    seen: set[int] = set()
+    with run.serve("--max-requests", "200") as service, traffic(run, service):
+
+        def are_so_many_gone() -> bool:
+            seen.update(service.pids())
+            run.say(f"{len(seen) - 4} of {count} recycled")
+            return len(seen) - 4 >= count
+
+        block_until(are_so_many_gone, 10.0 * count, f"{count} workers recycled")
 
 
 def scale_up_and_down(run: Run) -> None:

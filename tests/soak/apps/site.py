@@ -10,6 +10,7 @@ web = io.App("127.0.0.1", 0)
 R = io.BlazeioServerProtocol
 PIECE = bytes(64 * 1024)
 BIG = PIECE * 512
+HEALTH = 200
 
 
 @web.add_route
@@ -55,3 +56,8 @@ async def whole(r: R, route: str = "/whole") -> None:
 @web.add_route
 async def tasks(r: R, route: str = "/tasks") -> None:
     await io.Deliver.text(r, str(len(asyncio.all_tasks())))
+
+
+@web.add_route
+async def health(r: R, route: str = "/health") -> None:
+    r.reply(b"", HEALTH)
