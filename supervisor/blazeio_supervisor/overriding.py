@@ -72,8 +72,9 @@ def make_server(
         access_log: Of ``make_access_log``.
 
     Raises:
-        ConfigurationError: A file of the App's own TLS cannot be used, or the
-            operator's would drop its demand for client certificates.
+        ConfigurationError: A file of the App's own TLS cannot be used.
+        LoadError: The operator's certificate would drop the App's demand for
+            those of clients.
     """
     if tls is not None:
         _check_clients_are_still_asked(app, overrides)
@@ -89,9 +90,10 @@ def make_server(
 def _check_clients_are_still_asked(app: App, overrides: Overrides) -> None:
     is_asked = app.tls is not None and app.tls.client_cert != "none"
     if is_asked and "client_cert" not in (overrides.tls or {}):
-        raise ConfigurationError(
+        raise LoadError(
+            ExitCode.USAGE,
             "--certfile replaces the App's tls, which asks for client certificates: "
-            "say --client-cert none, optional or required as well"
+            "say --client-cert none, optional or required as well",
         )
 
 

@@ -1,4 +1,4 @@
-"""Each bound is named in the docstring, with what happens beyond it."""
+"""Each bound is named in the docstring and in the table of the documentation."""
 
 import dataclasses
 import inspect
@@ -7,10 +7,15 @@ import re
 import pytest
 
 from blazeio.limits import Limits
+from blazeio_supervisor.options.overrides.limits import BOUNDS, format_bound
+from tests.support.tree import REPOSITORY
 
 FIELDS = [each.name for each in dataclasses.fields(Limits)]
 DOC = inspect.getdoc(Limits) or ""
 ENTRIES = dict(re.findall(r"^    (\w+): (.+(?:\n     .+)*)", DOC, re.MULTILINE))
+
+TABLE = (REPOSITORY / "docs" / "limits.md").read_text()
+ROWS = [line.split("|")[1:-1] for line in TABLE.splitlines() if line.startswith("| `")]
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -25,3 +30,19 @@ def test_no_entry_is_of_a_limit_that_is_gone() -> None:
 
 def test_the_units_are_said_once_for_all() -> None:
     assert re.search(r"Sizes are octets.*\bspans are seconds", DOC, re.DOTALL)
+
+
+def test_the_table_has_each_limit_with_its_unit_default_and_option() -> None:
+    options = {bound.field: f"`{bound.option}`" for bound in BOUNDS}
+    told = [[cell.strip() for cell in row] for row in ROWS]
+    assert [(name, default, option) for name, _, default, option, _ in told] == [
+        (f"`{name}`", format_bound(name, default), options.get(name, ""))
+        for name in FIELDS
+        for default in [getattr(Limits(), name)]
+    ]
+    units = {"_bytes": "octets", "_per_s": "octets a second", "_s": "seconds"}
+    for name, unit, _, _, consequence in told:
+        ending = next((e for e in units if name.strip("`").endswith(e)), None)
+        assert unit == (units[ending] if ending else unit)
+        assert unit
+        assert consequence

@@ -7,7 +7,6 @@ import trustme
 
 from blazeio.app.app import App
 from blazeio.content.allow_list import parse_allow_list
-from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import ServerContext
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
@@ -100,7 +99,7 @@ async def test_certificates_of_clients_are_not_dropped_in_silence(pair: str) -> 
     loop = asyncio.get_running_loop()
     said: dict[str, Any] = {"certfile": pair}
     terms = read_certificates(Overrides(tls=said))
-    with pytest.raises(ConfigurationError, match="say --client-cert none, optional"):
+    with pytest.raises(LoadError, match="say --client-cert none, optional"):
         make_server(app, Overrides(tls=said), loop, tls=terms, access_log=None)
     said["client_cert"] = "none"
     make_server(app, Overrides(tls=said), loop, tls=terms, access_log=None).close()

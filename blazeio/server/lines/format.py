@@ -79,7 +79,11 @@ _OUTCOME = '"complete" if answer.is_complete else "cut" if answer.status else "n
 ATOMS: Final[dict[str, Atom]] = {
     "time": Atom("clf_time", OWN, "when the response was over, as Apache writes it"),
     "time_iso": Atom("iso_time", OWN, "the same by RFC 3339, UTC, in milliseconds"),
-    "worker": Atom("worker", FOREIGN, "the worker's name"),
+    "worker": Atom(
+        "worker",
+        FOREIGN,
+        "the worker's slot under `blazeio-supervisor`, else the process",
+    ),
     "pid": Atom("pid", NUMBER, "the process"),
     "client_host": Atom("client.host", FOREIGN, "the client's address"),
     "client_port": Atom("client.port or nothing", NUMBER, "its port, where known"),

@@ -9,14 +9,13 @@ import click
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.options.section import Section
+from blazeio_supervisor.options.size import parse_size
 from blazeio_supervisor.settings import WorkerLimits
 
 LEAST_LIFETIME_S = 1.0
 LEAST_MEMORY_BYTES = 1024 * 1024
 JITTER_SHARE = 0.1
 
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-_SIZE = re.compile(r"(\d{1,15})([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
 _HEALTH_S = Policy().health_timeout_s
 
@@ -131,15 +130,3 @@ def _read_memory(text: str | None) -> int | None:
     if size_bytes < LEAST_MEMORY_BYTES:
         raise UsageError(f"--max-memory {text}: expected 1M or more")
     return size_bytes
-
-
-def parse_size(text: str) -> int:
-    """Read ``512M``, ``2G``, ``1048576``: octets, units of 1024.
-
-    Raises:
-        ValueError: It is none; says what one looks like.
-    """
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text}: expected a size such as 512M or 2G")
-    return int(match[1]) * _UNITS[match[2].upper()]

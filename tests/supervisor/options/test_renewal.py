@@ -5,7 +5,6 @@ import pytest
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.renewal import (
     RENEWAL,
-    parse_size,
     read_health_path,
     read_limits,
 )
@@ -42,7 +41,6 @@ def test_the_jitter_is_a_tenth_unless_it_is_said() -> None:
     ],
 )
 def test_sizes_are_units_of_1024(text: str, size: int) -> None:
-    assert parse_size(text) == size
     assert read(max_memory=text).max_memory_bytes == size
 
 

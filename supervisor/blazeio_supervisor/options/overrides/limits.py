@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from blazeio.limits import KIB, LEAST, MIB, Limits
+from blazeio.limits import LEAST, Limits
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.section import Section
+from blazeio_supervisor.options.size import format_size, parse_size
 
 NO_BOUND = "none"
 _MOST_S = 86_400.0
-_SIZES = {"K": KIB, "M": MIB, "G": 1024 * MIB}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
 
 
@@ -68,11 +68,7 @@ def format_bound(field: str, value: float | int | None) -> str:
     """Write a bound as the command line takes it: ``64K``, ``10``, ``none``."""
     if value is None:
         return NO_BOUND
-    if field.endswith("_bytes") and value:
-        for letter in reversed(_SIZES):
-            if value % _SIZES[letter] == 0:
-                return f"{int(value) // _SIZES[letter]}{letter}"
-    return f"{value:g}"
+    return format_size(int(value)) if field.endswith("_bytes") else f"{value:g}"
 
 
 BOUNDS = (
@@ -179,13 +175,11 @@ def _read_number(bound: Bound, text: str) -> float | int:
     if bound.is_span:
         value = float(text)
         return value if isfinite(value) else -1
-    if bound.is_size and text[-1:].upper() in _SIZES:
-        return int(text[:-1]) * _SIZES[text[-1].upper()]
-    return int(text)
+    return parse_size(text) if bound.is_size else int(text)
 
 
 def _describe(bound: Bound, least: float) -> str:
-    kinds = {"SIZE": "octets, as 65536, 64K or 16M", "N": "a number"}
+    kinds = {"SIZE": "a size such as 64K or 16M", "N": "a number"}
     kind = kinds.get(bound.metavar, f"seconds, at most {_MOST_S:g}")
     lifted = ", or none" if _DEFAULTS[bound.field] is None else ""
     return f"{kind}, at least {least:g}{lifted}"

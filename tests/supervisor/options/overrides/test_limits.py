@@ -72,7 +72,7 @@ def test_only_what_is_unbounded_by_default_may_be_lifted(bound: Bound) -> None:
     ("option", "line"),
     [
         ("--max-in-flight=0", "0: expected a number, at least 1, or none"),
-        ("--max-head-bytes=1x", "1x: expected octets, as 65536, 64K or 16M, at least"),
+        ("--max-head-bytes=1x", "1x: expected a size such as 64K or 16M, at least"),
         ("--head-timeout=1e9", "1e9: expected seconds, at most 86400, at least 0"),
         ("--max-connections=1.5", "1.5: expected a number, at least 1, or none"),
     ],
