@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
 
-RECEIVE_BUFFER_BYTES = 256 * 1024
-"""One buffer per loop, lent to whichever connection is read from."""
+RECEIVE_BUFFER_BYTES = 64 * 1024
+"""One buffer per loop, lent to whichever connection is read from. What is copied
+out of it stays in the processor's cache and below malloc's threshold for mmap:
+with 256 KiB an upload takes 1.05x the CPU time, in chunks 1.3x to 2.6x."""
 
-CIPHERTEXT_BUFFER_BYTES = 64 * 1024
-"""Likewise, for what is still enciphered."""
+CIPHERTEXT_BUFFER_BYTES = 32 * 1024
+"""Likewise, for what is still enciphered: deciphered, and with the record that
+was begun before, it must fit into the other."""
 
 KEPT_HEAP_BYTES = 2 * 1024 * 1024
 """A freed allocation of this size has glibc keep twice as much of its heap."""

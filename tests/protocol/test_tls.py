@@ -17,8 +17,12 @@ import pytest
 
 from blazeio.errors import ClientDisconnected
 from blazeio.limits import Limits
-from blazeio.protocol.context import Handler
-from blazeio.protocol.tls import TlsTransport
+from blazeio.protocol.context import (
+    CIPHERTEXT_BUFFER_BYTES,
+    RECEIVE_BUFFER_BYTES,
+    Handler,
+)
+from blazeio.protocol.tls import RECORD_BYTES, TlsTransport
 from tests.protocol.serving import (
     GET,
     Diary,
@@ -277,6 +281,10 @@ class TestClientCertificates:
         served = serve(hello, tls={"client_cert": "optional"})
         facts = await facts_of(served, await served.connect())
         assert facts.peer_certificate is None
+
+
+def test_what_one_read_can_give_fits_the_receive_buffer() -> None:
+    assert CIPHERTEXT_BUFFER_BYTES + RECORD_BYTES <= RECEIVE_BUFFER_BYTES
 
 
 class TestOctets:
