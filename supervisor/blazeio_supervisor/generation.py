@@ -19,6 +19,7 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsTerms
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.observe.logs import logs_configured
 from blazeio_supervisor.observe.scoreboard import Scoreboard
 from blazeio_supervisor.overriding import read_certificates
 from blazeio_supervisor.process.app_path import AppPath, parse_app_path
@@ -89,7 +90,8 @@ class Generation:
         try:
             app = load_app(path, is_app)
             if self.tls is None:
-                _read_certificates(app, path)
+                with logs_configured(self.load.log_level):
+                    _read_certificates(app, path)
         except LoadError as error:
             _fail(self.channel, error)
         finally:
@@ -144,7 +146,8 @@ def main() -> None:
         _fail(channel, LoadError(ExitCode.NOT_IMPORTABLE, reason))
     # Early: no code of the app has run, and only root may read some keys.
     try:
-        tls = read_certificates(load.overrides)
+        with logs_configured(load.log_level):
+            tls = read_certificates(load.overrides)
     except LoadError as error:
         _fail(channel, error)
     enter_folder(load.app_dir)

@@ -3,6 +3,8 @@
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ROOT = "blazeio"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -37,6 +39,18 @@ def configure_logs(level: str) -> None:
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
+
+
+@contextmanager
+def logs_configured(level: str) -> Iterator[None]:
+    """The same for a while: an app that is imported later decides by itself."""
+    logger = logging.getLogger(ROOT)
+    before = logger.handlers[:], logger.level, logger.propagate
+    configure_logs(level)
+    try:
+        yield
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
 
 
 class FramesPrinter:

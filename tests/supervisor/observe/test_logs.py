@@ -5,7 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from blazeio_supervisor.observe.logs import FramesPrinter, LineFormatter, configure_logs
+from blazeio_supervisor.observe.logs import (
+    FramesPrinter,
+    LineFormatter,
+    configure_logs,
+    logs_configured,
+)
 
 
 @contextmanager
@@ -53,6 +58,17 @@ def test_configuring_twice_prints_once(
         configure_logs("INFO")
         logger.info("once")
     assert capsys.readouterr().err.count("once") == 1
+
+
+def test_what_was_configured_for_a_while_leaves_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with bare_logger() as logger:
+        before = logger.handlers[:], logger.level, logger.propagate
+        with logs_configured("INFO"):
+            logger.info("shown")
+        assert (logger.handlers[:], logger.level, logger.propagate) == before
+    assert capsys.readouterr().err.endswith(" INFO    shown\n")
 
 
 @pytest.mark.parametrize("name", ["", "blazeio"])
