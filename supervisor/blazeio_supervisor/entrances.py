@@ -90,7 +90,7 @@ class Entrances:
             for sock in self._sockets():
                 stop_handshakes(sock)
         except OSError as error:
-            log.info("the kernel refuses to hold off connections: %s", error)
+            log.debug("the kernel refuses to hold off connections: %s", error)
 
     def _accept_anew(self) -> None:
         """Accept from every queue: a SIGTERM may end that at any moment."""

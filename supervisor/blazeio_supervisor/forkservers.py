@@ -40,6 +40,7 @@ class ForkserverRecord:
 
     Attributes:
         is_preload: It imports the app; else its workers do.
+        loading: Who imports the app, and why, in words.
         has_loaded: It forks by now.
         is_unsafe: Its import cannot be forked; another one takes its place.
         is_stopped: It was told to end.
@@ -49,6 +50,7 @@ class ForkserverRecord:
     pid: int
     channel: LoopChannel
     is_preload: bool
+    loading: str
     has_loaded: bool = False
     is_unsafe: bool = False
     is_stopped: bool = False
@@ -91,8 +93,25 @@ class Forkservers:
         self._frames = FramesPrinter()
         self._records: dict[int, ForkserverRecord] = {}
 
-    def start(self, generation: int, is_preload: bool = True) -> None:
+    def describe_loading(self, generation: int) -> str:
+        """Say who imports the app of a generation, and why; for ``status``.
+
+        "" when its forkserver is gone.
+        """
+        record = self._records.get(generation)
+        return "" if record is None else record.loading
+
+    def start(self, generation: int) -> None:
         """Start the interpreter of a new generation."""
+        settings = self._settings
+        if settings.app.script:
+            self._start(generation, is_preload=False, why="a script")
+        elif settings.is_preload:
+            self._start(generation, is_preload=True)
+        else:
+            self._start(generation, is_preload=False, why="--no-preload")
+
+    def _start(self, generation: int, *, is_preload: bool, why: str = "") -> None:
         own, theirs = make_pair()
         send(own, self._make_load(generation, is_preload), [self._board_fd])
         try:
@@ -114,6 +133,7 @@ class Forkservers:
                 lambda: None,  # its exit tells more than its channel's end
             ),
             is_preload,
+            _describe_loading(why),
         )
         self._records[generation] = record
         self._reaper.watch(pid, lambda status: self._bury(record, status))
@@ -132,6 +152,8 @@ class Forkservers:
             log_level=settings.log_level,
             master_pid=os.getpid(),
             overrides=settings.overrides,
+            identity=settings.identity,
+            umask=settings.umask,
         )
 
     def fork(self, spawn: Spawn) -> None:
@@ -176,6 +198,7 @@ class Forkservers:
 
     def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
         record.has_loaded = True
+        log.info("event=loaded gen=%d imported %s", record.generation, record.loading)
 
         def tell() -> None:
             if self._records.get(record.generation) is record:
@@ -189,11 +212,12 @@ class Forkservers:
 
     def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:
         record.is_unsafe = True
+        record.reason = ", ".join(findings)
         log.warning(
             "event=fork_unsafe gen=%d after the import %s: so each worker imports "
             "the app by itself, which takes more memory and a slower start",
             record.generation,
-            ", ".join(findings),
+            record.reason,
         )
 
     def _bury(self, record: ForkserverRecord, status: int) -> None:
@@ -201,7 +225,17 @@ class Forkservers:
         record.channel.close()
         del self._records[record.generation]
         if record.is_unsafe and not record.is_stopped:
-            self.start(record.generation, is_preload=False)
+            why = record.reason
+            self._start(record.generation, is_preload=False, why=why)
             return
         self._workers.forget_unanswered(record.generation)
         self._tell(ForkserverExited(record.generation, status, record.reason))
+
+
+def _describe_loading(why_not_once: str) -> str:
+    if not why_not_once:
+        return "once, for all workers"
+    return (
+        f"by each worker ({why_not_once}): one that is replaced runs the code that is "
+        "on the disk by then"
+    )

@@ -26,9 +26,10 @@ from blazeio_supervisor.process.app_path import AppPath, parse_app_path
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.fork_safety import (
     find_fork_dangers,
-    list_socket_fds,
+    list_shared_fds,
 )
 from blazeio_supervisor.process.forkserver import Forkserver, end_now
+from blazeio_supervisor.process.identity import Identity, take_on
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.loading import LoadError, enter_folder, load_app
 from blazeio_supervisor.process.messages import (
@@ -40,6 +41,9 @@ from blazeio_supervisor.process.messages import (
 )
 from blazeio_supervisor.process.signals import ignore_in_child
 from blazeio_supervisor.worker import Worker, is_app
+
+# An environment under /root is closed to every other user.
+_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ class Generation:
         Forkserver(self.channel, self.load, run_worker).serve()
 
     def _preload(self, path: AppPath) -> App:
-        sockets = list_socket_fds()
+        opened = list_shared_fds()
         hosting.host.set(_refuse_to_serve)
         # A collection in mid-import would touch, so unshare, what is there.
         gc.disable()
@@ -97,7 +101,7 @@ class Generation:
         finally:
             gc.enable()
         hosting.host.set(None)
-        dangers = find_fork_dangers(sockets)
+        dangers = find_fork_dangers(opened)
         if dangers:
             send(self.channel, Unsafe(dangers))
             end_now(ExitCode.OK)
@@ -125,10 +129,46 @@ def _fail(channel: socket.socket, error: LoadError) -> NoReturn:
     end_now(error.code)
 
 
+def _begin(load: Load) -> TlsTerms | None:
+    """Be who, and where, the app's processes are, before any code of theirs runs.
+
+    Gives what the operator's certificates make: only root may read some keys.
+    """
+    _enter(load.folder)
+    with logs_configured(load.log_level):
+        tls = read_certificates(load.overrides)
+    if load.identity is not None:
+        _become(load.identity, load, has_secrets=tls is not None)
+    if load.umask is not None:
+        os.umask(load.umask)
+    enter_folder(load.app_dir)
+    return tls
+
+
+def _enter(folder: str, who: str = "") -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        reason = f"cannot enter {folder}{who}: {error.strerror}"
+        raise LoadError(ExitCode.NOT_IMPORTABLE, reason) from error
+
+
+def _become(identity: Identity, load: Load, *, has_secrets: bool) -> None:
+    try:
+        take_on(identity, has_secrets=has_secrets)
+    except OSError as error:
+        reason = f"cannot run as {identity}: {error.strerror}"
+        raise LoadError(ExitCode.USAGE, reason) from error
+    _enter(load.folder, f" as {identity}")
+    for folder in (load.app_dir, *_NEEDED_FOLDERS):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            reason = f"cannot read {folder} as {identity}: the import needs it"
+            raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
+
+
 def main() -> None:
     """Take the first message from the channel and run a generation."""
     ignore_in_child()
-    set_parent_death_signal(signal.SIGTERM)
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     received = receive(channel)
@@ -136,21 +176,15 @@ def main() -> None:
         end_now(ExitCode.OK)  # the master ended before it said a word
     load, fds = received
     assert isinstance(load, Load)
-    if os.getppid() != load.master_pid:
-        end_now(ExitCode.OK)  # it ended before its death was watched for
     setproctitle(f"blazeio: forkserver gen {load.generation}")
     try:
-        os.chdir(load.folder)
-    except OSError as error:
-        reason = f"cannot enter {load.folder}: {error.strerror}"
-        _fail(channel, LoadError(ExitCode.NOT_IMPORTABLE, reason))
-    # Early: no code of the app has run, and only root may read some keys.
-    try:
-        with logs_configured(load.log_level):
-            tls = read_certificates(load.overrides)
+        tls = _begin(load)
     except LoadError as error:
         _fail(channel, error)
-    enter_folder(load.app_dir)
+    # Here: a change of user clears it.
+    set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != load.master_pid:
+        end_now(ExitCode.OK)  # it ended before its death was watched for
     sys.argv[:] = [load.app]
     board = Scoreboard(fds[0])
     os.close(fds[0])

@@ -70,7 +70,12 @@ class Master:
         self._settings = settings
         self._policy = settings.make_policy()
         self._planner = Planner(self._policy, settings.workers, settings.make_rng())
-        self._listeners = Listeners(settings.workers)
+        owner = settings.identity
+        self._listeners = Listeners(
+            settings.workers,
+            unix_umask=settings.umask or 0,
+            unix_owner=None if owner is None else (owner.uid, owner.gid),
+        )
         self._adopted: dict[int, int] = {}
         self._facts: list[Fact] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -192,7 +197,18 @@ class Master:
             # waiting for the end of the service.
             attended = self._workers.serving_slots | self._adopted.keys()
             self._listeners.shut_slots_except(attended)
+            self._stop_handshakes()
         self._tell(StopAsked(is_quick))
+
+    def _stop_handshakes(self) -> None:
+        try:
+            self._listeners.stop_handshakes()
+        except OSError as error:
+            log.info(
+                "event=not_held_off the kernel refuses: %s; a client that connects in "
+                "this instant may be reset",
+                error.strerror,
+            )
 
     # Facts in
 

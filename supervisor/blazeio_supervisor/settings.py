@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.process.app_path import AppPath
+from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.process.messages import LoopName, Overrides
 from blazeio_supervisor.sockets.address import Address, UnixAddress
 
@@ -61,6 +62,10 @@ class Settings:
         limits: When a worker is replaced though it serves well.
         log_level: The least level that is printed.
         overrides: What wins over the App's own settings.
+        is_preload: The forkserver imports the app; else each worker does.
+        identity: Who the app's processes run as; None: as the master.
+        umask: Of the app's files and of unix sockets; None: the master's, and
+            unix sockets are open to everybody.
     """
 
     app: AppPath
@@ -79,6 +84,9 @@ class Settings:
     limits: WorkerLimits = field(default_factory=WorkerLimits)
     log_level: str = "INFO"
     overrides: Overrides = field(default_factory=Overrides)
+    is_preload: bool = True
+    identity: Identity | None = None
+    umask: int | None = None
 
     def make_policy(self) -> Policy:
         """Give the planner its share."""

@@ -11,6 +11,7 @@ UNITS = ("_s", "_bytes", "_count")
 WITHOUT_UNIT = {
     "Limits.connections": "counts what it names",
     "Limits.in_flight": "a count of requests, so called by every room",
+    "Settings.umask": "a set of bits",
     "Policy.backoff_jitter": "a share of a span",
     "Policy.crash_loop_deaths": "counts what it names",
     "Policy.good_beats": "counts what it names",

@@ -13,6 +13,11 @@ from blazeio_supervisor.options.overrides.access_log import ACCESS_LOG, read_acc
 from blazeio_supervisor.options.overrides.limits import LIMITS, read_bounds
 from blazeio_supervisor.options.overrides.proxies import PROXIES, read_proxies
 from blazeio_supervisor.options.overrides.tls import TLS, read_tls
+from blazeio_supervisor.options.privileges import (
+    PRIVILEGES,
+    read_identity,
+    read_umask,
+)
 from blazeio_supervisor.options.process import (
     PROCESS,
     read_app,
@@ -39,6 +44,7 @@ SECTIONS = (
     TIMES,
     RENEWAL,
     LIMITS,
+    PRIVILEGES,
 )
 
 
@@ -64,6 +70,9 @@ def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
         loop=read_loop(given["loop"]),
         health_path=read_health_path(given["health_path"]),
         limits=read_limits(given),
+        is_preload=given["preload"],
+        identity=read_identity(given["user"], given["group"]),
+        umask=read_umask(given["umask"]),
         log_level=read_log_level(given["log_level"]),
         overrides=_read_overrides(given),
         **read_spans(given),

@@ -31,6 +31,13 @@ PROCESS = Section(
             help="Import the app from here.  [default: the working directory]",
         ),
         click.Option(
+            ["--preload/--no-preload"],
+            default=True,
+            help="Import the app once and share it with all workers, or import it in "
+            "each worker: more memory, but what cannot be forked works, and a worker "
+            "that is replaced runs the code on the disk.  [default: --preload]",
+        ),
+        click.Option(
             ["--loop"],
             default="uvloop",
             metavar="NAME",

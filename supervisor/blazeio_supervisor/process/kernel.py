@@ -4,6 +4,7 @@ import ctypes
 import os
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -18,6 +19,11 @@ def _prctl(option: int, argument: int) -> None:
 def become_subreaper(is_wanted: bool = True) -> None:
     """Make orphans below this process its own children."""
     _prctl(_PR_SET_CHILD_SUBREAPER, int(is_wanted))
+
+
+def become_dumpable() -> None:
+    """Let the own user look into this process again, after a change of user."""
+    _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def set_parent_death_signal(signal_number: int) -> None:

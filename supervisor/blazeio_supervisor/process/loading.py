@@ -41,8 +41,12 @@ class LoadError(Exception):
 
 
 def enter_folder(app_dir: str) -> None:
-    """Make the app's folder importable, before everything else."""
-    path = os.path.abspath(app_dir)
+    """Make the app's folder importable, before everything else.
+
+    Symbolic links are followed once, here: when ``current`` is moved to a new
+    release, what this process still imports comes from the old one.
+    """
+    path = os.path.realpath(app_dir)
     sys.path[:] = [path, *(entry for entry in sys.path if entry not in ("", path))]
 
 

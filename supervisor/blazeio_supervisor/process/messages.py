@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from blazeio_supervisor.process.identity import Identity
+
 LoopName = Literal["uvloop", "asyncio"]
 
 
@@ -48,6 +50,8 @@ class Load(_Message, frozen=True):
     Attributes:
         folder: The working directory, as typed.
         is_preload: Import the app here, once; else each worker does it.
+        identity: Whom to become before the import; None: stay who we are.
+        umask: Of the files that the app makes; None: as the master's.
         master_pid: Whose death its children watch for.
         overrides: What wins over the App's own settings.
     """
@@ -63,6 +67,8 @@ class Load(_Message, frozen=True):
     log_level: str
     master_pid: int
     overrides: Overrides
+    identity: Identity | None = None
+    umask: int | None = None
 
 
 class Fork(_Message, frozen=True):

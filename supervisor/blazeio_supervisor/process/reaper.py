@@ -7,6 +7,7 @@ stay a zombie for the life of the service.
 """
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -50,9 +51,16 @@ class Reaper:
         Safe against a child that is dead already: unreaped, it keeps its pid.
 
         Raises:
-            ProcessLookupError: There is no such process.
+            ProcessLookupError: There is no such child. Pids are told by
+                processes that run foreign code, perhaps as another user: a
+                root that believed any would signal whomever they name.
         """
         pidfd = os.pidfd_open(pid)
+        try:
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            os.close(pidfd)
+            raise ProcessLookupError(errno.ESRCH, f"pid {pid} is no child") from None
         self._children[pid] = _Child(pidfd, on_exit)
         self._loop.add_reader(pidfd, self._reap, pid)
 

@@ -18,6 +18,7 @@ from blazeio_supervisor.sockets.address import (
     UnixAddress,
     resolve,
 )
+from blazeio_supervisor.sockets.last_call import stop_handshakes
 from blazeio_supervisor.sockets.opening import (
     identify_path,
     open_first,
@@ -57,10 +58,14 @@ class Listeners:
     Attributes:
         slot_count: Slots that have sockets; only grows.
         scheme: What is spoken there, for whoever types an address.
+        unix_umask: Taken from the mode of unix sockets.
+        unix_owner: User and group of their paths; None: the master's.
     """
 
     slot_count: int
     scheme: str = "http"
+    unix_umask: int = 0
+    unix_owner: tuple[int, int] | None = None
     groups: list[TcpGroup] = field(default_factory=list)
     unix: list[UnixListener] = field(default_factory=list)
 
@@ -92,7 +97,7 @@ class Listeners:
                 a moment may help.
         """
         if isinstance(address, UnixAddress):
-            sock = open_unix(address)
+            sock = open_unix(address, self.unix_umask, self.unix_owner)
             self.unix.append(UnixListener(address, sock, identify_path(address.path)))
             return
         try:
@@ -134,6 +139,19 @@ class Listeners:
         for listener in self.unix:
             if identify_path(listener.address.path) == listener.identity:
                 os.unlink(listener.address.path)
+
+    def stop_handshakes(self) -> None:
+        """Let no new TCP connection begin; those under way go on.
+
+        Each worker does so too, when it ends. But some kernels let only root
+        attach a filter, and the workers may have dropped that.
+
+        Raises:
+            OSError: The kernel refuses us too.
+        """
+        for group in self.groups:
+            for sock in group.sockets:
+                stop_handshakes(sock)
 
     def shut_slots_except(self, kept: Container[int]) -> None:
         """Refuse new connections on the queues that nobody will empty."""

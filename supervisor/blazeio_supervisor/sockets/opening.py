@@ -18,7 +18,7 @@ from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 from blazeio_supervisor.sockets.holder import describe_holder, find_holder
 
 BACKLOG = 2048  # what gunicorn and uvicorn ask for; the kernel cuts at somaxconn
-_UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
+UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
 _UCRED = struct.Struct("3i")
 
 
@@ -63,8 +63,16 @@ def open_sibling(first: socket.socket) -> socket.socket:
     return sock
 
 
-def open_unix(address: UnixAddress) -> socket.socket:
+def open_unix(
+    address: UnixAddress, umask: int = 0, owner: tuple[int, int] | None = None
+) -> socket.socket:
     """Bind a unix socket; a stale one is replaced, a living one refused.
+
+    Args:
+        address: Its path.
+        umask: What is taken from mode 0666. It is in force for the moment of
+            the bind, so that no client comes in by a wider mode before.
+        owner: User and group that get the path; None: who we are.
 
     Raises:
         BindError: Somebody answers there, or the path is not ours to make.
@@ -72,13 +80,17 @@ def open_unix(address: UnixAddress) -> socket.socket:
     _remove_stale(address)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
+    before = os.umask(0o777 & ~UNIX_MODE | umask)
     try:
         sock.bind(address.path)
-        os.chmod(address.path, _UNIX_MODE)
+        if owner is not None:
+            os.chown(address.path, *owner, follow_symlinks=False)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise BindError(f"cannot bind {address}: {error.strerror}") from error
+    finally:
+        os.umask(before)
     return sock
 
 

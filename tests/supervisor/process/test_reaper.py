@@ -68,6 +68,13 @@ async def test_a_child_that_somebody_else_reaped_has_an_unknown_status(
     assert statuses == [UNKNOWN_STATUS]
 
 
+async def test_whoever_is_no_child_is_not_watched(statuses: list[int]) -> None:
+    reaper = Reaper(asyncio.get_running_loop())
+    with pytest.raises(ProcessLookupError, match="is no child"):
+        reaper.watch(os.getppid(), statuses.append)
+    assert len(reaper) == 0
+
+
 async def test_strangers_are_reaped_and_ours_are_told(statuses: list[int]) -> None:
     reaper = Reaper(asyncio.get_running_loop())
     ours, stranger = start("raise SystemExit(4)"), start("")

@@ -83,6 +83,23 @@ def test_a_unix_socket_answers_everybody(address: UnixAddress) -> None:
             sock.accept()[0].close()
 
 
+def test_a_unix_socket_is_closed_to_whom_the_umask_says(address: UnixAddress) -> None:
+    before = os.umask(0o22)
+    try:
+        with open_unix(address, umask=0o117, owner=(os.getuid(), os.getgid())):
+            assert os.stat(address.path).st_mode & 0o777 == 0o660
+        assert os.umask(0o22) == 0o22  # that of the process is as it was
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_unix_socket_gets_its_owner(address: UnixAddress) -> None:
+    with open_unix(address, owner=(12345, 54321)):
+        found = os.stat(address.path)
+    assert (found.st_uid, found.st_gid) == (12345, 54321)
+
+
 def test_a_stale_unix_socket_is_replaced(address: UnixAddress) -> None:
     open_unix(address).close()
     assert os.path.exists(address.path)

@@ -1,0 +1,108 @@
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.process.service import APP, Service, serialize_get
+from tests.support.clock import block_until
+from tests.support.live import LiveServer, LiveServers, resolve
+from tests.support.namespaces import (
+    as_first_process,
+    let_everybody_read_python,
+    on_a_read_only_disk,
+)
+
+pytestmark = pytest.mark.slow
+COMMAND = ["blazeio-supervisor", "app:web", "--workers", "2", "--drain-idle", "0.2"]
+COMMAND += ["--canary-hold", "0"]
+
+
+def start(
+    live_server: LiveServers, folder: Path, wrapped: list[str], code: str = APP
+) -> LiveServer:
+    (folder / "app.py").write_text(code)
+    server = live_server.start(wrapped, ready="event=ready", cwd=folder)
+    block_until(lambda: len(server.children("blazeio: worker")) == 2, 10)
+    return server
+
+
+def find_master(server: LiveServer) -> psutil.Process:
+    (master,) = server.children("blazeio: master")
+    return master
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_process_of_a_container_ends_as_asked(
+    live_server: LiveServers, tmp_path: Path, number: signal.Signals
+) -> None:
+    server = start(live_server, tmp_path, as_first_process(resolve(COMMAND)))
+    master = find_master(server)
+    with server.connect() as peer:
+        peer.send(serialize_get("/slow"))
+        block_until(lambda: has_client(server), 5)
+        master.send_signal(number)
+        assert peer.read_response().body == b"late"
+    assert server.wait_exit() == 0
+    assert server.log.count("event=stopping") == 1
+
+
+def has_client(server: LiveServer) -> bool:
+    return any(
+        each.status == psutil.CONN_ESTABLISHED
+        for worker in server.children("blazeio: worker")
+        for each in worker.net_connections("tcp")
+    )
+
+
+def test_the_first_process_reaps_strangers_and_reloads(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    # Its parent ends at once, so that it becomes a child of PID 1.
+    code = APP + (
+        "\nimport subprocess\n"
+        "@web.on_start\n"
+        "def start():\n"
+        "    subprocess.run(['sh', '-c', 'sleep 0.3 &'])\n"
+    )
+    server = start(live_server, tmp_path, as_first_process(resolve(COMMAND)), code)
+    master = find_master(server)
+    strangers = server.children("sleep 0.3")
+    assert {each.ppid() for each in strangers} <= {master.pid}
+    block_until(lambda: not any(psutil.pid_exists(each.pid) for each in strangers), 5)
+    master.send_signal(signal.SIGHUP)
+    server.wait_for_log("event=reloaded generation 2 ", timeout_s=20)
+    master.send_signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+
+
+def test_nothing_needs_a_path_that_can_be_written(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    wrapped = on_a_read_only_disk(resolve(COMMAND))
+    server = start(live_server, tmp_path, wrapped)
+    service = Service(server, tmp_path)
+    service.reload(2)
+    assert service.get().status == 200
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert "Read-only" not in server.log
+    assert "ERROR" not in server.log
+
+
+def test_a_user_without_an_entry_needs_none(
+    live_server: LiveServers, open_folder: Path
+) -> None:
+    user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    command = [*user, *resolve(COMMAND)]
+    server = start(
+        live_server,
+        open_folder,
+        let_everybody_read_python(resolve(command), open_folder / "aside"),
+    )
+    service = Service(server, open_folder)
+    service.reload(2)
+    assert service.get().status == 200
+    assert psutil.Process(server.pid).uids().real == 12345
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
