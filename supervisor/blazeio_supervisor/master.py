@@ -281,13 +281,16 @@ class Master:
             case OpenSlot(slot):
                 self._listeners.open_slot(slot)
             case Adopt(slot, by):
+                log.debug("event=adopted slot=%d by worker=%d", slot, by)
                 self._adopted[slot] = by
                 self._workers.adopt(slot, by)
             case Release(slot, by):
+                log.debug("event=released slot=%d by worker=%d", slot, by)
                 if self._adopted.get(slot) == by:  # else it has a newer adopter
                     del self._adopted[slot]
                 self._workers.release(slot, by)
             case Steer(weights):
+                log.debug("event=steered weights %s", " ".join(map(str, weights)))
                 self._steer(weights)
             case Report(event, text, level):
                 log.log(logging.getLevelName(level), "event=%s %s", event, text)

@@ -1,5 +1,7 @@
 import contextlib
+import re
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,9 @@ def test_new_connections_do_not_wait_for_a_blocked_worker(
     assert slowest < scaled(0.6)
     service.server.wait_for_log("event=blocked")
     service.server.wait_for_log(r'File ".*app\.py", line \d+ in block')
+    service.server.wait_for_log(
+        r"worker=\d.* its loop is in GET /block \(for 1\.\d s\);"
+    )
 
 
 def test_a_worker_that_stays_blocked_is_replaced(
@@ -48,3 +53,43 @@ def test_a_worker_that_stays_blocked_is_replaced(
         block_until(lambda: len(before & set(service.pids())) == 1, 15)
         service.wait_count(2)
     assert service.get().status == 200
+
+
+LADDER = (
+    ("steered", r"event=steered weights (?:0 100|100 0)$", 0.1),
+    ("adopted", r"event=adopted slot=\d by worker=\d$", 0.25),
+    ("dumped", r"event=blocked worker=", 1.0),
+    ("ended", r"event=worker_failed .*: its loop was blocked for", 2.0),
+)
+BEAT_S = 0.05  # the last one may have been this long before
+
+
+def test_a_blocked_worker_climbs_the_ladder_step_by_step(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    code = APP.replace(
+        "time.sleep(1.0)", "open('at', 'w').write(str(time.time())); time.sleep(60)"
+    )
+    options = ["--timeout", "2", "--graceful-timeout", "1", "--log-level", "debug"]
+    service = start_service(live_server, tmp_path, *options, code=code)
+    service.server.wait_for_log(r"event=steered weights 100 100$")
+    before = len(service.server.log)
+    with service.server.connect() as busy:
+        busy.send(serialize_get("/block"))
+        service.server.wait_for_log(LADDER[-1][1], timeout_s=10)
+    log = service.server.log[before:]
+    blocked_at = float((tmp_path / "at").read_text())
+    after_s = {
+        name: find_time(pattern, log) - blocked_at for name, pattern, _ in LADDER
+    }
+    assert list(after_s) == sorted(after_s, key=lambda name: after_s[name])
+    for name, _, least_s in LADDER:
+        assert least_s - BEAT_S - 0.01 < after_s[name] < least_s + scaled(1), after_s
+
+
+def find_time(pattern: str, log: str) -> float:
+    """When the log first says so, in seconds since the epoch."""
+    # Not only at the begin of a line: a dump may be in the midst of one.
+    found = re.search(rf"(\d{{4}}-\S+) +\w+ +{pattern}", log, re.MULTILINE)
+    assert found is not None, (pattern, log)
+    return datetime.strptime(found[1], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()

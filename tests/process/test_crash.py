@@ -90,13 +90,17 @@ def test_a_worker_that_keeps_dying_does_not_end_the_service(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
     service = start_service(live_server, tmp_path)
-    for _ in range(4):
+    for _ in range(5):
         _, pid = service.workers().get(0, (0, 0))
         if pid:
             kill(pid)
         block_until(lambda: service.workers().get(0, (0, pid))[1] != pid, 10)  # noqa: B023
         assert service.get().status == 200
-    service.server.wait_for_log("event=crash_loop")
+    reason = (
+        r"event=crash_loop slot 0 is in a crash loop, 3 in a row: killed by SIGKILL"
+    )
+    service.server.wait_for_log(reason)
+    assert service.server.log.count("event=crash_loop") == 1
     assert service.server.is_running()
 
 

@@ -6,6 +6,7 @@ says of itself (its snapshots), what it ordered (the ledger) and what is true
 """
 
 from blazeio_supervisor.fleet.actions import (
+    Admit,
     Adopt,
     Ending,
     Exit,
@@ -299,6 +300,59 @@ def sleep_ends_nobody(step: Step, policy: Policy) -> None:
         require(not struck or is_stop, f"{struck} in the first turn after a sleep")
 
 
+def only_the_healthy_are_admitted(step: Step, policy: Policy) -> None:
+    """With a health path, no worker of a trial serves before it answered well."""
+    for action in step.ordered(Admit):
+        assert isinstance(action, Admit)
+        require(policy.has_health_check, f"{action} though nothing is asked")
+        require(action.worker in step.ledger.healthy, f"{action} of an unhealthy one")
+    gated = {spawn.worker for spawn in step.spawned if spawn.is_canary}
+    require(not gated or policy.has_health_check, f"{gated} wait for nothing")
+
+
+def rollouts_are_bounded(step: Step, policy: Policy) -> None:
+    """Until the last slot has its new worker, a reload has its time, no more."""
+    if step.after.phase not in {*TRIAL, "importing", "rolling"}:
+        return
+    _, since, slept_s = step.ledger.rollout
+    took_s = step.world.now - since - (step.world.slept_s - slept_s)
+    bound_s = policy.rollout_timeout_s + 1.0
+    require(took_s <= bound_s, f"{step.after.phase} since {took_s:.1f} s")
+
+
+def recycled_workers_are_replaced_first(step: Step, policy: Policy) -> None:
+    """Who is recycled drains only when another serves in its slot."""
+    if step.ledger.stop_at is not None:
+        return
+    retiring = {w.worker: w for w in step.before.workers if w.retire_reason}
+    for end in step.ended:
+        worker = retiring.get(end.worker)
+        if worker is None or end.ending is not Ending.DRAIN:
+            continue
+        slot = step.after.slots[worker.slot]
+        is_replaced = slot.owner is not None and slot.owner.state == "serving"
+        require(is_replaced or slot.is_parked, f"{worker} drains before its successor")
+
+
+def one_slot_is_replaced_at_a_time(step: Step, policy: Policy) -> None:
+    """Whatever the cause, one successor boots, or none."""
+    found = [slot.index for slot in step.after.slots if slot.successor is not None]
+    require(len(found) <= 1, f"successors in the slots {found}")
+
+
+def nobody_outlives_its_time_unmarked(step: Step, policy: Policy) -> None:
+    """An owner that is too old is marked, whatever else goes on."""
+    if policy.max_lifetime_s is None or step.ledger.stop_at is not None:
+        return
+    most_s = policy.max_lifetime_s + policy.max_lifetime_jitter_s
+    for slot in step.after.slots:
+        owner = slot.owner
+        if owner is not None and owner.state == "serving" and not owner.retire_reason:
+            # Its age counts from its spawn; its time from when it was ready.
+            bound_s = most_s + policy.boot_timeout_s + policy.rollout_timeout_s
+            require(owner.age_s <= bound_s, f"{owner} is too old")
+
+
 INVARIANTS = (
     never_fewer_serving,
     at_most_two_generations,
@@ -321,4 +375,9 @@ INVARIANTS = (
     nobody_healthy_is_ended,
     nobody_hangs_for_ever,
     sleep_ends_nobody,
+    only_the_healthy_are_admitted,
+    rollouts_are_bounded,
+    recycled_workers_are_replaced_first,
+    one_slot_is_replaced_at_a_time,
+    nobody_outlives_its_time_unmarked,
 )

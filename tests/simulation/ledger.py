@@ -23,6 +23,7 @@ from blazeio_supervisor.fleet.facts import (
     Fact,
     ForkserverExited,
     ForkserverReady,
+    HealthChecked,
     ReloadAsked,
     StopAsked,
     WorkerExited,
@@ -59,6 +60,9 @@ class Ledger:
         present: Generations that boot or serve, by the last snapshot.
         stop_at: When the service began to stop, and the sleep by then.
         uncovered: Since when nobody accepts from a slot, by slot.
+        healthy: Workers whose health path was told to answer well.
+        rollout: The generation that a reload spreads, since when, and the sleep
+            by then.
     """
 
     slots: int
@@ -79,6 +83,8 @@ class Ledger:
     slept_before_stop_s: float = 0.0
     exit_code: int | None = None
     uncovered: dict[int, float] = field(default_factory=dict)
+    healthy: set[int] = field(default_factory=set)
+    rollout: tuple[int, float, float] = (0, 0.0, 0.0)
 
     def note_facts(self, facts: Sequence[Fact], now: float, slept_s: float) -> None:
         """Note what is told; ``present`` must be up to date."""
@@ -97,12 +103,19 @@ class Ledger:
                         self.ready.add(generation)
                 case ForkserverExited(generation):
                     self._note_forkserver_exit(generation)
-                case ReloadAsked(ticket):
-                    self.asked.setdefault(ticket, now)
-                case StopAsked():
-                    self._note_stop(now, slept_s)
                 case _:
-                    pass
+                    self._note_word(fact, now, slept_s)
+
+    def _note_word(self, fact: Fact, now: float, slept_s: float) -> None:
+        match fact:
+            case HealthChecked(worker, True):
+                self.healthy.add(worker)
+            case ReloadAsked(ticket):
+                self.asked.setdefault(ticket, now)
+            case StopAsked():
+                self._note_stop(now, slept_s)
+            case _:
+                pass
 
     def note_actions(
         self, actions: Sequence[Action], now: float, slept_s: float
@@ -120,6 +133,10 @@ class Ledger:
                     self.exit_code = code
                 case _:
                     pass
+
+    def note_rollout(self, target: int | None, now: float, slept_s: float) -> None:
+        if target is not None and target != self.rollout[0]:
+            self.rollout = (target, now, slept_s)
 
     def _note_order(self, action: Action) -> None:
         match action:

@@ -49,7 +49,7 @@ def draw_policy(rng: Random) -> Policy:
         health_timeout_s=1.0,
         canary_hold_s=rng.choice((0.0, 0.5, 1.0)),
         hold_s=rng.choice((0.0, 0.5)),
-        rollout_timeout_s=20.0,
+        rollout_timeout_s=rng.choice((4.0, 20.0)),
         worker_limit=8,
         dump_every_s=2.0,
         timeout_s=3.0,
@@ -188,6 +188,7 @@ class History:
             self._tell(facts, actions)
         self.ledger.note_actions(actions, world.now, world.slept_s)
         after = self.planner.snapshot()
+        self.ledger.note_rollout(after.target, world.now, world.slept_s)
         is_late, self.was_late = self.was_late, sleep_s > self.policy.late_tick_s
         step = Step(world, self.ledger, before, after, facts, actions, sleep_s, is_late)
         for invariant in INVARIANTS:

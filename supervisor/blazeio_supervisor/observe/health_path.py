@@ -16,6 +16,9 @@ from blazeio_supervisor.fleet.facts import Fact, HealthChecked
 ANSWER_BYTES = 64 * 1024
 """More of an answer is not read."""
 
+NEWS_OF_DEATH_S = 0.2
+"""A worker that died while it was asked: its exit status says more."""
+
 _LINE_CHARS = 200
 _STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})[^\r\n]*\r\n")
 _LOCATION = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]+)", re.IGNORECASE)
@@ -33,6 +36,8 @@ async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
     try:
         writer.write(_serialize_request(path))
         octets = await _read(reader)
+        if not octets:
+            await asyncio.sleep(NEWS_OF_DEATH_S)
     except OSError as error:
         return False, f"GET {path}: {error.strerror or error}"
     finally:
