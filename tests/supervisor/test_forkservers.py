@@ -119,6 +119,7 @@ async def test_a_generation_loads_and_forks(bench: Bench) -> None:
     bench.forkservers.start(1)
     await bench.wait_for(ForkserverReady)
     assert bench.addresses == [("127.0.0.1", 8000)]
+    assert bench.schemes == [False]
     bench.forkservers.fork(Spawn(1, 0, 1))
     await bench.wait_for(WorkerReady)
     assert isinstance(bench.facts[1], WorkerForked)

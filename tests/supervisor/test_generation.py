@@ -4,7 +4,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.process.messages import Failed, Loaded, Unsafe
+from blazeio_supervisor.process.messages import Failed, Loaded, Overrides, Unsafe
 from tests.supervisor.lone_generation import HELLO, LoneGeneration, make_listener
 from tests.support.clock import block_until
 
@@ -132,3 +132,13 @@ def test_memory_of_the_import_is_shared(folder: Path) -> None:
         whole = psutil.Process(generation.pid).memory_info().rss
         assert whole > 60_000_000
         assert own < whole / 4
+
+
+def test_certificates_of_the_command_line_come_before_the_app(folder: Path) -> None:
+    (folder / "hello.py").write_text("open('imported', 'w').close()")
+    overrides = Overrides(tls={"certfile": "none.pem"})
+    with LoneGeneration(folder, overrides=overrides) as generation:
+        failed = generation.channel.hear(Failed)
+        assert failed.reason == "TLS certfile none.pem: no such file"
+        assert generation.forkserver.wait_exit() == 2
+    assert not (folder / "imported").exists()

@@ -42,7 +42,17 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     "word",
-    ["--workers", "--bind", "--graceful-timeout", "HUP", "TTIN", "Exit codes", "unix:"],
+    [
+        "--workers",
+        "--bind",
+        "--graceful-timeout",
+        "HUP",
+        "TTIN",
+        "Exit codes",
+        "unix:",
+        "--certfile",
+        "USR1",
+    ],
 )
 def test_the_help_says_what_one_needs_at_night(word: str) -> None:
     done = CliRunner().invoke(command, ["--help"])

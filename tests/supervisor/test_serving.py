@@ -11,8 +11,10 @@ from blazeio_supervisor.process.messages import (
     Adopt,
     Drain,
     Failed,
+    Overrides,
     Ready,
     Release,
+    ReopenLogs,
     Serve,
 )
 from tests.supervisor.lone_generation import (
@@ -452,3 +454,30 @@ def test_what_no_master_says_is_logged_and_ignored(
     worker.channel.send(Ready())
     with connect(listener) as peer:
         assert str(worker.pid).encode() in peer.exchange(REQUEST)
+
+
+def test_the_command_line_wins_and_the_log_is_reopened(
+    folder: Path, listener: socket.socket
+) -> None:
+    overrides = Overrides(access_log="log", access_log_format="{worker} {target}")
+    with LoneGeneration(folder, overrides=overrides) as generation:
+        worker = generation.fork_ready([listener])
+        log = folder / "log"
+        with connect(listener) as peer:
+            peer.exchange(REQUEST)
+            block_until(lambda: log.read_text() == "0 /\n")
+            log.rename(folder / "old")
+            worker.channel.send(ReopenLogs())
+            block_until(log.exists)
+            peer.exchange(REQUEST)
+            block_until(lambda: log.read_text() == "0 /\n")
+
+
+def test_a_log_that_cannot_be_opened_is_its_end(
+    folder: Path, listener: socket.socket
+) -> None:
+    with LoneGeneration(folder, overrides=Overrides(access_log="/")) as generation:
+        worker = generation.fork([listener])
+        failed = worker.channel.hear(Failed)
+        assert failed.reason == "hello:web: cannot open access log /: Is a directory"
+        assert worker.wait_exit() == 3

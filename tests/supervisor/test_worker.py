@@ -6,7 +6,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.process.messages import Address, Failed, Listen, Ready
+from blazeio_supervisor.process.messages import (
+    Address,
+    Failed,
+    Listen,
+    Ready,
+    ReopenLogs,
+)
 from tests.supervisor.lone_generation import HELLO, LoneGeneration, make_listener
 from tests.support.peer import BlockingPeer
 
@@ -72,6 +78,18 @@ def test_without_a_listener_it_says_the_address_and_waits(
     ):
         worker = generation.fork([])
         assert worker.channel.hear(Address) == Address("127.0.0.1", 8000)
+        worker.channel.send(Listen(), [listener])
+        worker.channel.hear(Ready)
+        assert str(worker.pid).encode() in ask(listener)
+
+
+def test_told_to_reopen_its_logs_before_there_are_any_it_goes_on_waiting(
+    folder: Path,
+) -> None:
+    with make_listener() as listener, LoneGeneration(folder, "hello.py") as generation:
+        worker = generation.fork([])
+        worker.channel.hear(Address)
+        worker.channel.send(ReopenLogs())
         worker.channel.send(Listen(), [listener])
         worker.channel.hear(Ready)
         assert str(worker.pid).encode() in ask(listener)

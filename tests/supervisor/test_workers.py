@@ -29,6 +29,7 @@ from blazeio_supervisor.process.messages import (
     Listen,
     Ready,
     Release,
+    ReopenLogs,
     Serve,
 )
 from blazeio_supervisor.process.reaper import Reaper
@@ -127,9 +128,10 @@ async def test_a_worker_that_forks_and_gets_ready_is_told_of(bench: Bench) -> No
     pid = bench.fork()
     assert bench.facts == [WorkerForked(1, pid)]
     assert not bench.workers.serving_slots
-    send(bench.ends[0], Ready())
+    send(bench.ends[0], Ready(is_tls=True))
     await wait_until(lambda: WorkerReady(1) in bench.facts)
     assert bench.workers.serving_slots == {0}
+    assert bench.schemes == [True]
 
 
 async def test_its_end_is_told_with_its_last_words(
@@ -274,6 +276,13 @@ async def test_an_adopter_gets_the_queue_of_the_other_slot(bench: Bench) -> None
     os.close(fds[0])
     bench.workers.release(slot=1, by=1)
     assert receive(bench.ends[0]) == (Release(1), [])
+
+
+async def test_every_worker_is_told_to_reopen_its_logs(bench: Bench) -> None:
+    bench.prepare(1, slot=0)
+    bench.prepare(2, slot=1)
+    bench.workers.reopen_logs()
+    assert [receive(end) for end in bench.ends] == [(ReopenLogs(), [])] * 2
 
 
 async def test_a_script_that_says_its_address_gets_its_listeners(

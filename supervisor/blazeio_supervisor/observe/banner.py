@@ -34,7 +34,7 @@ class Banner:
         self._is_bound = True
         if not self._is_scheme_known:
             count = len(self._listeners.addresses)
-            log.info("event=bound %d address(es); the app is imported next", count)
+            log.info("event=bound %d address(es); waiting for the app", count)
         self._print()
 
     def note_scheme(self, *, is_tls: bool) -> None:
