@@ -36,7 +36,7 @@ _NO_HEAD.method, _NO_HEAD.minor, _NO_HEAD.is_persistent = "", 1, True
 class Sink(Protocol):
     """What an answer is written to."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Send, or keep until it can be sent."""
         ...
 
@@ -223,7 +223,7 @@ class Answer:
         self.status = status
         return self.message
 
-    def send(self, octets: bytes, *, is_last: bool) -> None:
+    def send(self, octets: bytes | memoryview, *, is_last: bool) -> None:
         """Send (encoded) content in its framing now, whatever the watermark.
 
         Raises:
@@ -231,15 +231,20 @@ class Answer:
         """
         message = self.message
         assert message is not None  # begin came before
-        if is_last and self.encoder is not None:
-            octets += self.encoder.finish()
-            self.encoder = None
-        framed = message.end(octets) if is_last else message.content(octets)
+        framed: bytes | memoryview
+        if is_last:
+            framed = message.end(self._finish_encoding(bytes(octets)))
+        else:
+            framed = message.content(octets)
         self.content_bytes = message.content_bytes
         if is_last:
             self.is_complete = True
         if framed:
             self._sink.write(framed)
+
+    def _finish_encoding(self, octets: bytes) -> bytes:
+        encoder, self.encoder = self.encoder, None
+        return octets if encoder is None else octets + encoder.finish()
 
     def refuse(self, error: ProtocolError) -> None:
         """Send the answer to what never became a request, or took too long."""

@@ -227,6 +227,6 @@ class ChunkDecoder:
         raise RemoteProtocolError(message)
 
 
-def serialize_chunk(data: bytes) -> bytes:
+def serialize_chunk(data: bytes | memoryview) -> bytes:
     """Frame one piece of content; empty for no content, since that is the end."""
-    return b"%X\r\n%b\r\n" % (len(data), data) if data else b""
+    return b"".join((b"%X\r\n" % len(data), data, b"\r\n")) if data else b""

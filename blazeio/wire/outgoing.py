@@ -74,10 +74,11 @@ class OutgoingMessage:
         """The head alone; b"" when it was given out before."""
         return b"" if self.is_begun else self._begin()
 
-    def content(self, octets: bytes) -> bytes:
+    def content(self, octets: bytes | memoryview) -> bytes | memoryview:
         """Content in its framing, after the head if that is still held.
 
-        An empty write is nothing: a chunk of size 0 would be the end.
+        An empty write is nothing: a chunk of size 0 would be the end. Where
+        there is nothing to add, a view is given back as it is.
 
         Raises:
             LocalProtocolError: The message has ended, or this is more than its
@@ -87,7 +88,8 @@ class OutgoingMessage:
         if not octets:
             return b""
         head = self.begin()
-        return head + self._framed(octets)
+        framed = self._framed(octets)
+        return head + framed if head else framed
 
     def end(self, octets: bytes = b"") -> bytes:
         """The last content, and the end of the message.
@@ -150,7 +152,7 @@ class OutgoingMessage:
         lines.append(b"\r\n")
         return b"".join(lines)
 
-    def _framed(self, octets: bytes) -> bytes:
+    def _framed(self, octets: bytes | memoryview) -> bytes | memoryview:
         if self._framing is Framing.NONE:
             return b""
         self.content_bytes += len(octets)

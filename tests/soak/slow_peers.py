@@ -62,14 +62,15 @@ def ask_during(service: Service, command: list[str]) -> Iterator[float]:
 
 STALLED = 50
 STALLED_FOR_S = 6.0
-MOST_EACH_MB = 0.1
+MOST_EACH_MB = {"/big": 0.1, "/whole": 0.1, "/chunks": 0.2}
+"""By path. Each handler of the last holds a piece of its own, 64 KiB, as well."""
 MOST_CPU_SHARE = 0.02
 
 
 def stall_readers(run: Run) -> None:
     """50 clients ask for 32 MiB and read nothing; on both loops."""
     for loop in ("uvloop", "asyncio"):
-        for path in ("/big", "/whole"):
+        for path in MOST_EACH_MB:
             with run.serve("--loop", loop, workers=1) as service:
                 stall(run, service, f"{loop} {path}", path)
 
@@ -92,7 +93,8 @@ def stall(run: Run, service: Service, name: str, path: str) -> None:
             peak_bytes = max(peak_bytes, worker.memory_info().rss)
         share = (cpu_s(worker) - before_s) / STALLED_FOR_S
     each_mb = (peak_bytes - before_bytes) / STALLED / 1e6
-    run.check_most(f"{name}: a stalled reader costs", each_mb, MOST_EACH_MB, " MB")
+    most_mb = MOST_EACH_MB[path]
+    run.check_most(f"{name}: a stalled reader costs", each_mb, most_mb, " MB")
     run.check_most(f"{name}: CPU while all stall", share, MOST_CPU_SHARE)
 
 

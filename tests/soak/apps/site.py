@@ -54,6 +54,13 @@ async def whole(r: R, route: str = "/whole") -> None:
 
 
 @web.add_route
+async def chunks(r: R, route: str = "/chunks") -> None:
+    await r.prepare()
+    for number in range(512):
+        await r.write(b"%d" % (number % 10) * len(PIECE))
+
+
+@web.add_route
 async def tasks(r: R, route: str = "/tasks") -> None:
     await io.Deliver.text(r, str(len(asyncio.all_tasks())))
 
