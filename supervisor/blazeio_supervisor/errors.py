@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     APP_FAILED = 3  # the app's code raised, or never got ready
     NOT_IMPORTABLE = 4  # no such module, attribute or file
     CANNOT_BIND = 5  # an address is in use or not ours
+    NOT_RUNNING = 6  # a verb found no service
 
 
 class SupervisorError(Exception):

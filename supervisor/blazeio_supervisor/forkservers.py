@@ -69,6 +69,7 @@ class Forkservers:
         tell: Takes the facts.
         need_address: Binds the App's own address.
         note_scheme: Learns whether the App speaks TLS.
+        frames: Prints what an app raised.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Forkservers:
         tell: Tell,
         need_address: NeedAddress,
         note_scheme: NoteScheme,
+        frames: FramesPrinter,
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -90,7 +92,7 @@ class Forkservers:
         self._tell = tell
         self._need_address = need_address
         self._note_scheme = note_scheme
-        self._frames = FramesPrinter()
+        self._frames = frames
         self._records: dict[int, ForkserverRecord] = {}
 
     def describe_loading(self, generation: int) -> str:
@@ -180,6 +182,11 @@ class Forkservers:
             # In the midst of an import it cannot listen, and has no children.
             self._reaper.send_signal(record.pid, signal.SIGTERM)
 
+    def has_preloaded(self, generation: int) -> bool:
+        """Whether its workers share one import of the app."""
+        record = self._records.get(generation)
+        return record is not None and record.is_preload
+
     def _hear(self, record: ForkserverRecord, message: Message) -> None:
         match message:
             case Loaded():
@@ -192,7 +199,7 @@ class Forkservers:
                 self._note_unsafe(record, findings)
             case Failed(_, reason, frames):
                 record.reason = reason
-                self._frames.print(frames)
+                self._frames.print(frames, record.generation)
             case _:
                 log.warning("a forkserver said what none says: %r", message)
 

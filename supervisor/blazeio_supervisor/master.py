@@ -11,6 +11,9 @@ import time
 
 from setproctitle import setproctitle
 
+from blazeio_supervisor.control.reloads import Reloads
+from blazeio_supervisor.control.server import ControlServer
+from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.fleet.actions import (
     Action,
@@ -31,7 +34,6 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.facts import (
     Fact,
-    ReloadAsked,
     ScaleAsked,
     StartAsked,
     StopAsked,
@@ -42,6 +44,7 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.banner import Banner
 from blazeio_supervisor.observe.health_path import HealthChecks
+from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.kernel import become_subreaper
@@ -50,7 +53,7 @@ from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.steering import steer
+from blazeio_supervisor.sockets.steering import Steerer
 from blazeio_supervisor.workers import Workers
 
 log = logging.getLogger("blazeio.master")
@@ -76,6 +79,7 @@ class Master:
             unix_umask=settings.umask or 0,
             unix_owner=None if owner is None else (owner.uid, owner.gid),
         )
+        self._steerer = Steerer(self._listeners)
         self._adopted: dict[int, int] = {}
         self._facts: list[Fact] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -84,8 +88,6 @@ class Master:
         self._grace_s = settings.graceful_timeout_s
         self._has_begun = False
         self._is_stopping = False
-        self._can_steer = True
-        self._tickets = 0
         self._exit_code = ExitCode.OK
 
     async def run(self) -> int:
@@ -96,6 +98,7 @@ class Master:
         become_subreaper()
         self._hire()
         self._watch_signals()
+        self._control.open(self._loop)
         if self._settings.binds:
             self._binding.begin(self._settings.binds)
         else:
@@ -108,10 +111,12 @@ class Master:
             sampling.cancel()
             await asyncio.wait((sampling,))
             self._listeners.shut()
+            self._control.close()
         return self._exit_code or code
 
     def _hire(self) -> None:
         board_fd = make_board()
+        frames = FramesPrinter()
         ledger = RowLedger(Scoreboard(board_fd))
         self._reaper = Reaper(self._loop)
         self._banner = Banner(self._settings, self._listeners)
@@ -124,6 +129,7 @@ class Master:
             self._tell,
             self._binding.need,
             self._banner.note_scheme,
+            frames,
         )
         self._health_checks = HealthChecks(
             self._settings.health_path, self._workers.connect, self._tell
@@ -137,12 +143,26 @@ class Master:
             self._tell,
             self._binding.need,
             self._banner.note_scheme,
+            frames,
         )
-
         self._sampler = MemorySampler(
             self._workers.list_pids,
             self._workers.note_memory,
             is_limited=self._policy.max_memory_bytes is not None,
+        )
+        self._reloads = Reloads(self._tell, frames)
+        self._control = ControlServer(
+            Service(
+                settings=self._settings,
+                planner=self._planner,
+                listeners=self._listeners,
+                steerer=self._steerer,
+                workers=self._workers,
+                forkservers=self._forkservers,
+                reloads=self._reloads,
+                tell=self._tell,
+                stop=self._stop,
+            )
         )
 
     def _note_bound(self) -> None:
@@ -170,16 +190,12 @@ class Master:
         watch(signal.SIGTERM, self._stop)
         watch(signal.SIGQUIT, self._stop)
         watch(signal.SIGINT, self._stop, True)
-        watch(signal.SIGHUP, self._reload)
         watch(signal.SIGUSR1, self._reopen_logs)
+        watch(signal.SIGHUP, self._reloads.ask, "SIGHUP")
         watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1))
         watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
         for number in _UNUSED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # their default is to kill
-
-    def _reload(self) -> None:
-        self._tickets += 1
-        self._tell(ReloadAsked(self._tickets))
 
     def _reopen_logs(self) -> None:
         log.info("event=logs_reopened every worker opens its access log anew")
@@ -291,22 +307,12 @@ class Master:
                 self._workers.release(slot, by)
             case Steer(weights):
                 log.debug("event=steered weights %s", " ".join(map(str, weights)))
-                self._steer(weights)
+                self._steerer.apply(weights)
             case Report(event, text, level):
                 log.log(logging.getLevelName(level), "event=%s %s", event, text)
-            case ReloadEnded(ticket, is_ok, reason):
-                log.debug("event=reload_ended %d %s %s", ticket, is_ok, reason)
+            case ReloadEnded():
+                self._reloads.end(action)
             case Exit(code):
                 self._over.set_result(code)
             case _:
                 log.error("event=action_unknown %r", action)
-
-    def _steer(self, weights: tuple[int, ...]) -> None:
-        if not self._can_steer or len(weights) < 2:
-            return
-        try:
-            for group in self._listeners.groups:
-                steer(group.sockets, weights)
-        except OSError as error:
-            self._can_steer = False
-            log.info("event=not_steered the kernel refuses: %s", error.strerror)

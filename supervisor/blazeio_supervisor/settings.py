@@ -7,6 +7,7 @@ import os
 import random
 from dataclasses import dataclass, field
 
+from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.process.app_path import AppPath
@@ -66,6 +67,8 @@ class Settings:
         identity: Who the app's processes run as; None: as the master.
         umask: Of the app's files and of unix sockets; None: the master's, and
             unix sockets are open to everybody.
+        control: Where the control socket is; None: it is chosen.
+        runtime_directory: Where a unit may make it; "" when there is none.
     """
 
     app: AppPath
@@ -87,6 +90,8 @@ class Settings:
     is_preload: bool = True
     identity: Identity | None = None
     umask: int | None = None
+    control: Place | None = None
+    runtime_directory: str = ""
 
     def make_policy(self) -> Policy:
         """Give the planner its share."""
@@ -132,6 +137,11 @@ def find_folder() -> str:
         return os.getcwd()
     except OSError:
         raise UsageError("the working directory does not exist any more") from None
+
+
+def find_runtime_directory() -> str:
+    """Give the directory that systemd made for the unit, the first of several."""
+    return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
 
 
 def find_app_dir(folder: str, given: str) -> str:

@@ -25,7 +25,7 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.oom_kills import OOM_REASON, watch_own_group
-from blazeio_supervisor.observe.scoreboard import Row, RowLedger
+from blazeio_supervisor.observe.scoreboard import Reading, Row, RowLedger
 from blazeio_supervisor.process.channel import LoopChannel, make_pair
 from blazeio_supervisor.process.messages import (
     Address,
@@ -99,6 +99,7 @@ class Workers:
         tell: Takes the facts.
         need_address: Binds the address that a script tells.
         note_scheme: Learns whether a worker speaks TLS.
+        frames: Prints what an app raised.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Workers:
         tell: Tell,
         need_address: NeedAddress,
         note_scheme: NoteScheme,
+        frames: FramesPrinter,
     ) -> None:
         self._loop = loop
         self._ledger = ledger
@@ -118,7 +120,7 @@ class Workers:
         self._tell = tell
         self._need_address = need_address
         self._note_scheme = note_scheme
-        self._frames = FramesPrinter()
+        self._frames = frames
         self._records: dict[int, WorkerRecord] = {}
         self._oom_kills = watch_own_group()
 
@@ -256,6 +258,22 @@ class Workers:
 
     # What is heard and seen
 
+    def read_row(self, worker: int) -> Reading | None:
+        """Look at one worker's row; None when it is gone."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read()
+
+    def recall_memory(self, worker: int) -> Memory | None:
+        """Give what was last measured of a worker; None: nothing yet."""
+        record = self._records.get(worker)
+        return None if record is None else record.memory
+
+    def count_requests(self, slot: int) -> int:
+        """Count the requests of a slot, over all lives of its workers."""
+        living = (r.row.read() for r in self._records.values() if r.slot == slot)
+        past = self._ledger.count_past_requests(slot)
+        return past + sum(reading.requests for reading in living)
+
     def read_beats(self) -> list[Fact]:
         """Look at every row, also at one that was never written to."""
         beats: list[Fact] = []
@@ -300,7 +318,7 @@ class Workers:
                 self._tell(WorkerReady(worker))
             case Failed(_, reason, frames):
                 record.reason = reason
-                self._frames.print(frames)
+                self._frames.print(frames, record.generation)
             case Address(host, port):
                 self._need_address(host, port, lambda: self._hand_listeners(worker))
             case _:

@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -138,12 +138,14 @@ def start_service(
     app: str = "app:web",
     code: str = APP,
     workers: int = 2,
+    env: Mapping[str, str] | None = None,
 ) -> Service:
     """Start it, and wait until every worker is there."""
     (folder / "app.py").write_text(code)
     command = ["blazeio-supervisor", app, "--workers", str(workers)]
     shorter = ["--canary-hold", "0", "--drain-idle", "0.2"]
-    server = live_server.start([*command, *shorter, *options], cwd=folder)
+    words = [*command, *shorter, *options]
+    server = live_server.start(words, cwd=folder, env=env)
     service = Service(server, folder)
     service.wait_count(workers)
     server.wait_for_log("event=ready ")

@@ -125,7 +125,7 @@ class Ledger:
             match action:
                 case End(worker):
                     self.ended_at.setdefault(worker, (now, slept_s))
-                case ReloadEnded(ticket, is_ok):
+                case ReloadEnded(ticket, _, is_ok):
                     self.answers[ticket].append(is_ok)
                 case Report(event="boot_failed"):
                     self._note_stop(now, slept_s)

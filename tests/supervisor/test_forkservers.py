@@ -17,6 +17,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerReady,
 )
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.kernel import become_subreaper
@@ -44,6 +45,7 @@ class Bench:
         self.reaper = Reaper(loop)
         self.listeners = Listeners(1)
         self.listeners.open(TcpAddress("127.0.0.1", 0))
+        self.frames = FramesPrinter()
         self.workers = Workers(
             loop,
             RowLedger(Scoreboard(self.board_fd)),
@@ -52,6 +54,7 @@ class Bench:
             self.facts.append,
             self._need_address,
             self._note_scheme,
+            self.frames,
         )
         settings = Settings(
             app=parse_app_path(app),
@@ -70,6 +73,7 @@ class Bench:
             self.facts.append,
             self._need_address,
             self._note_scheme,
+            self.frames,
         )
 
     def _note_scheme(self, *, is_tls: bool) -> None:
@@ -120,6 +124,8 @@ async def test_a_generation_loads_and_forks(bench: Bench) -> None:
     await bench.wait_for(ForkserverReady)
     assert bench.addresses == [("127.0.0.1", 8000)]
     assert bench.schemes == [False]
+    assert bench.forkservers.has_preloaded(1)
+    assert not bench.forkservers.has_preloaded(2)
     bench.forkservers.fork(Spawn(1, 0, 1))
     await bench.wait_for(WorkerReady)
     assert isinstance(bench.facts[1], WorkerForked)

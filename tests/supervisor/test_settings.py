@@ -10,6 +10,7 @@ from blazeio_supervisor.settings import (
     WorkerLimits,
     find_app_dir,
     find_folder,
+    find_runtime_directory,
 )
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 
@@ -44,6 +45,17 @@ def test_a_folder_that_was_removed_is_refused(
     (tmp_path / "gone").rmdir()
     with pytest.raises(UsageError, match="does not exist any more"):
         find_folder()
+
+
+@pytest.mark.parametrize(
+    ("value", "folder"),
+    [("/run/a", "/run/a"), ("/run/a:/run/b", "/run/a"), ("", "")],
+)
+def test_of_several_runtime_directories_the_first_is_ours(
+    monkeypatch: pytest.MonkeyPatch, value: str, folder: str
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", value)
+    assert find_runtime_directory() == folder
 
 
 def test_an_app_dir_is_relative_to_the_folder(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
+from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
@@ -56,6 +57,7 @@ class Bench:
         self.facts: list[Fact] = []
         self.schemes: list[bool] = []
         self.addresses: list[tuple[str, int]] = []
+        self.frames = FramesPrinter()
         self.workers = Workers(
             loop,
             self.ledger,
@@ -64,6 +66,7 @@ class Bench:
             self.facts.append,
             self._need_address,
             self._note_scheme,
+            self.frames,
         )
         self.ends: list[socket.socket] = []
         self.pids: list[int] = []
@@ -218,6 +221,26 @@ async def test_the_dump_signal_is_announced(
     text = f"event=blocked {identity}: its loop stands still since 1.0 s"
     assert text in caplog.text
     assert (await bench.wait_exited()).status == -DUMP_SIGNAL
+
+
+async def test_a_row_can_be_read_while_its_worker_lives(bench: Bench) -> None:
+    order = bench.prepare()
+    bench.board.row(order.row).count(1, 2, 3)
+    reading = bench.workers.read_row(1)
+    assert reading is not None
+    assert (reading.in_flight, reading.connections, reading.requests) == (1, 2, 3)
+    assert bench.workers.read_row(2) is None
+
+
+async def test_requests_of_a_slot_are_those_of_the_living_and_the_dead(
+    bench: Bench,
+) -> None:
+    row = bench.ledger.take()
+    row.count(0, 0, 5)
+    bench.ledger.fold(row, 0)
+    order = bench.prepare()
+    bench.board.row(order.row).count(0, 0, 2)
+    assert (bench.workers.count_requests(0), bench.workers.count_requests(1)) == (7, 0)
 
 
 async def test_a_fork_that_failed_is_an_end(bench: Bench) -> None:

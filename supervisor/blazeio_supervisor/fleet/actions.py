@@ -121,11 +121,20 @@ class Steer:
     weights: tuple[int, ...]
 
 
+SUPERSEDED = "superseded by a later reload"
+
+
 @dataclass(frozen=True, slots=True)
 class ReloadEnded:
-    """A reload is over; each ticket that asked for it gets one of these."""
+    """A reload is over; each ticket that asked for it gets one of these.
+
+    Attributes:
+        generation: The one that was to be spread.
+        reason: Why it was not; ``SUPERSEDED`` when nothing is wrong with it.
+    """
 
     ticket: int
+    generation: int
     is_ok: bool
     reason: str = ""
 

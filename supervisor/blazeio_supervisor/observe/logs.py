@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 ROOT = "blazeio"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+FRAMES_KEPT_CHARS = 32_000  # two of the largest that a process may send
 
 
 class LineFormatter(logging.Formatter):
@@ -54,17 +55,35 @@ def logs_configured(level: str) -> Iterator[None]:
 
 
 class FramesPrinter:
-    """Prints tracebacks of an app, each once in a row.
+    """Prints tracebacks of an app, each once in a row, and keeps the newest.
 
     Eight workers that fail to start say the same thing eight times.
     """
 
     def __init__(self) -> None:
-        self._last = ""
+        self._last = ("", 0)
+        self._generation = 0
+        self._said = ""
 
-    def print(self, frames: str) -> None:
-        """Print one, as Python would."""
-        if frames and frames != self._last:
+    def print(self, frames: str, generation: int) -> None:
+        """Print one, as Python would.
+
+        Args:
+            frames: A traceback; "": the same failure may be printed again.
+            generation: Whose code raised.
+        """
+        if frames and (frames, generation) != self._last:
             sys.stderr.write(frames)
             sys.stderr.flush()
-        self._last = frames
+            self._keep(frames, generation)
+        self._last = (frames, generation)
+
+    def said_by(self, generation: int) -> str:
+        """Give what was printed of a generation; only the newest is kept."""
+        return self._said if generation == self._generation else ""
+
+    def _keep(self, frames: str, generation: int) -> None:
+        if generation > self._generation:
+            self._generation, self._said = generation, ""
+        if generation == self._generation:
+            self._said = (self._said + frames)[:FRAMES_KEPT_CHARS]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from blazeio_supervisor.control.places import Place, parse_place
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.section import Section
 from blazeio_supervisor.sockets.address import Address, TcpAddress, parse_address
@@ -18,6 +19,15 @@ ADDRESSES = Section(
             help="Where to listen: host:port, [v6]:port, :port (everywhere) or "
             "unix:/path. May be given several times. Port 0 picks a free one and "
             "prints it.  [default: the App's own host and port]",
+        ),
+        click.Option(
+            ["--control"],
+            default="",
+            metavar="PATH",
+            help="Where the verbs (status, reload ...) reach this service: a unix "
+            "socket with mode 0600, or @name in the abstract namespace.  [default: "
+            "control.sock in $RUNTIME_DIRECTORY, else an abstract name with uid and "
+            "pid]",
         ),
     ),
 )
@@ -40,3 +50,15 @@ def read_binds(texts: Sequence[str]) -> tuple[Address, ...]:
             raise UsageError(f"--bind {text}: given twice")
         binds.append(address)
     return tuple(binds)
+
+
+def read_control(text: str) -> Place | None:
+    """Read ``--control``; "": the master chooses.
+
+    Raises:
+        UsageError: It cannot be one.
+    """
+    try:
+        return parse_place(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"--control {error}") from None

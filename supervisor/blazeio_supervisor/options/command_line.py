@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.addresses import ADDRESSES, read_binds
+from blazeio_supervisor.options.addresses import ADDRESSES, read_binds, read_control
 from blazeio_supervisor.options.overrides.access_log import ACCESS_LOG, read_access_log
 from blazeio_supervisor.options.overrides.limits import LIMITS, read_bounds
 from blazeio_supervisor.options.overrides.proxies import PROXIES, read_proxies
@@ -20,6 +20,7 @@ from blazeio_supervisor.options.privileges import (
 )
 from blazeio_supervisor.options.process import (
     PROCESS,
+    PROGRAM,
     read_app,
     read_log_level,
     read_loop,
@@ -32,9 +33,13 @@ from blazeio_supervisor.options.renewal import (
 )
 from blazeio_supervisor.options.times import TIMES, read_spans
 from blazeio_supervisor.process.messages import Overrides
-from blazeio_supervisor.settings import Settings, find_app_dir, find_folder
+from blazeio_supervisor.settings import (
+    Settings,
+    find_app_dir,
+    find_folder,
+    find_runtime_directory,
+)
 
-PROGRAM = "blazeio-supervisor"
 SECTIONS = (
     PROCESS,
     ADDRESSES,
@@ -75,6 +80,8 @@ def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
         umask=read_umask(given["umask"]),
         log_level=read_log_level(given["log_level"]),
         overrides=_read_overrides(given),
+        control=read_control(given["control"]),
+        runtime_directory=find_runtime_directory(),
         **read_spans(given),
     )
 

@@ -1,5 +1,6 @@
 """What is run, by how many workers, and how they run."""
 
+import difflib
 from typing import cast, get_args
 
 import click
@@ -13,6 +14,15 @@ from blazeio_supervisor.process.messages import LoopName
 from blazeio_supervisor.settings import WORKER_LIMIT
 
 AUTO = "auto"
+PROGRAM = "blazeio-supervisor"
+VERBS = {
+    "status": "what runs: workers, their load, a reload under way",
+    "reload": "load the code anew; --wait tells whether it worked",
+    "scale": "have N workers",
+    "recycle": "replace the worker of one slot, with the same code",
+    "stop": "answer what is in flight, then end; waits for that",
+}
+"""What is done to a running service, instead of serving an app."""
 
 PROCESS = Section(
     "Process",
@@ -61,7 +71,8 @@ def read_app(word: str) -> AppPath:
         UsageError: It is none; says what to write instead.
     """
     if not is_app_path(word):
-        raise UsageError(f"{word!r} is neither an APP nor a verb: {_suggest_app(word)}")
+        what = "a verb" if word in VERBS else "neither an APP nor a verb"
+        raise UsageError(f"{word!r} is {what}: {_suggest_app(word)}")
     try:
         return parse_app_path(word)
     except ValueError as error:
@@ -69,6 +80,11 @@ def read_app(word: str) -> AppPath:
 
 
 def _suggest_app(word: str) -> str:
+    if word in VERBS:
+        return f"the verb comes first, `{PROGRAM} {word} ...`"
+    near = difflib.get_close_matches(word, VERBS, 1)
+    if near:
+        return f"did you mean `{near[0]}`, or the app `{word}:web`?"
     if all(part.isidentifier() for part in word.split(".")):
         return f"did you mean `{word}:web`?"
     return "write `module:attribute` or `script.py`"

@@ -11,15 +11,14 @@ import errno
 import os
 import socket
 import stat
-import struct
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 from blazeio_supervisor.sockets.holder import describe_holder, find_holder
+from blazeio_supervisor.sockets.peer import read_peer
 
 BACKLOG = 2048  # what gunicorn and uvicorn ask for; the kernel cuts at somaxconn
 UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
-_UCRED = struct.Struct("3i")
 
 
 class AddressInUseError(BindError):
@@ -162,5 +161,4 @@ def _find_unix_holder(address: UnixAddress) -> str:
             if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
                 return ""
             raise BindError(f"cannot bind {address}: {error.strerror}") from error
-        peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return str(describe_holder(_UCRED.unpack(peer)[0]))
+        return str(describe_holder(read_peer(probe).pid))

@@ -6,10 +6,14 @@ index is the order in which the sockets began to listen, which is the slot's
 index here: slots are opened in order, and none is ever closed while we run.
 """
 
+import logging
 import socket
 from collections.abc import Sequence
 
 from blazeio_supervisor.sockets.bpf import Instruction, attach
+from blazeio_supervisor.sockets.listeners import Listeners
+
+log = logging.getLogger("blazeio.master")
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_DETACH_REUSEPORT_BPF = 68
@@ -51,3 +55,33 @@ def steer(group: Sequence[socket.socket], weights: Sequence[int]) -> None:
         group[0].setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
         return
     attach(group[0], _SO_ATTACH_REUSEPORT_CBPF, make_program(weights))
+
+
+class Steerer:
+    """Steers every group of the service, as long as the kernel takes it.
+
+    Args:
+        listeners: Whose groups.
+
+    Attributes:
+        is_active: The kernel has taken the last weights.
+    """
+
+    def __init__(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+        self._is_refused = False
+        self.is_active = False
+
+    def apply(self, weights: tuple[int, ...]) -> None:
+        """Steer by these weights; a kernel that refuses is not asked again."""
+        groups = self._listeners.groups
+        if self._is_refused or len(weights) < 2 or not groups:
+            return
+        try:
+            for group in groups:
+                steer(group.sockets, weights)
+            self.is_active = True
+        except OSError as error:
+            self._is_refused = True
+            self.is_active = False
+            log.info("event=not_steered the kernel refuses: %s", error.strerror)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from blazeio_supervisor.observe.logs import (
+    FRAMES_KEPT_CHARS,
     FramesPrinter,
     LineFormatter,
     configure_logs,
@@ -85,8 +86,32 @@ def test_the_same_traceback_is_printed_once_in_a_row(
 ) -> None:
     printer = FramesPrinter()
     for frames in ("one\n", "one\n", "", "two\n", "one\n"):
-        printer.print(frames)
+        printer.print(frames, 1)
     assert capsys.readouterr().err == "one\ntwo\none\n"
+
+
+def test_a_later_generation_says_the_same_anew(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printer = FramesPrinter()
+    printer.print("one\n", 1)
+    printer.print("one\n", 2)
+    assert capsys.readouterr().err == "one\none\n"
+    assert (printer.said_by(1), printer.said_by(2)) == ("", "one\n")
+
+
+def test_what_an_old_generation_says_late_is_printed_but_not_kept() -> None:
+    printer = FramesPrinter()
+    for generation, frames in ((2, "new\n"), (1, "old\n"), (2, "newer\n")):
+        printer.print(frames, generation)
+    assert printer.said_by(2) == "new\nnewer\n"
+
+
+def test_what_is_kept_of_a_generation_is_bounded() -> None:
+    printer = FramesPrinter()
+    for number in range(3):
+        printer.print(str(number) * FRAMES_KEPT_CHARS, 1)
+    assert printer.said_by(1) == "0" * FRAMES_KEPT_CHARS
 
 
 def test_the_time_is_local_with_its_offset() -> None:

@@ -1,7 +1,8 @@
 import pytest
 
+from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.addresses import read_binds
+from blazeio_supervisor.options.addresses import read_binds, read_control
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 
 TCP = TcpAddress("127.0.0.1", 80)
@@ -24,3 +25,13 @@ def test_two_free_ports_may_be_asked_for() -> None:
 def test_a_bad_address_is_refused() -> None:
     with pytest.raises(UsageError, match="--bind '80' has no port"):
         read_binds(["80"])
+
+
+def test_a_place_for_the_verbs_is_read_or_left_to_the_master() -> None:
+    assert read_control("/run/c.sock") == Place("/run/c.sock")
+    assert read_control("") is None
+
+
+def test_a_place_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UsageError, match="--control '@': write a path"):
+        read_control("@")

@@ -18,6 +18,7 @@ def test_what_is_not_given_is_as_the_settings_say() -> None:
         binds=(),
         folder=settings.folder,
         app_dir=settings.app_dir,
+        runtime_directory=settings.runtime_directory,
     )
     assert settings == plain
 

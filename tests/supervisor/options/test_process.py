@@ -14,6 +14,15 @@ from blazeio_supervisor.process.cpus import count_cpus
     ("word", "line"),
     [
         ("app", "'app' is neither an APP nor a verb: did you mean `app:web`?"),
+        (
+            "statsu",
+            "'statsu' is neither an APP nor a verb: did you mean `status`, or the "
+            "app `statsu:web`?",
+        ),
+        (
+            "status",
+            "'status' is a verb: the verb comes first, `blazeio-supervisor status ...`",
+        ),
         ("a.b", "'a.b' is neither an APP nor a verb: did you mean `a.b:web`?"),
         (
             "a/b",

@@ -5,7 +5,7 @@ import pytest
 
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.steering import make_program, steer
+from blazeio_supervisor.sockets.steering import Steerer, make_program, steer
 
 
 @pytest.fixture
@@ -83,3 +83,15 @@ def test_the_ladder_has_one_step_for_each_live_slot_but_the_last() -> None:
     borders = [number for code, _, _, number in program if code == 0x35]
     assert returns == [0, 2, 3]
     assert borders == [10, 30]
+
+
+def test_a_steerer_is_active_once_the_kernel_has_taken_weights() -> None:
+    listeners = Listeners(2)
+    steerer = Steerer(listeners)
+    steerer.apply((1, 0))  # nothing to steer yet
+    assert not steerer.is_active
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    steerer.apply((1, 0))
+    assert steerer.is_active
+    assert count_connections(listeners.groups[0].sockets, 20) == [20, 0]
+    listeners.shut()

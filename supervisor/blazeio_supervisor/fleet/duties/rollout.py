@@ -20,7 +20,7 @@ new code is never spread without a canary.
 May import: the words of the fleet, the lives, the canary, the turn.
 """
 
-from blazeio_supervisor.fleet.actions import ReloadEnded
+from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.duties.canary import Canary, Phase
 from blazeio_supervisor.fleet.facts import ReloadAsked
@@ -210,7 +210,7 @@ class Rollout:
 
     def _supersede(self, turn: Turn) -> None:
         self._discard(turn)
-        self._answer(turn, "superseded")
+        self._answer(turn, SUPERSEDED)
         self._phase = Phase.IDLE
 
     def _roll_back(self, turn: Turn, reason: str) -> None:
@@ -243,7 +243,7 @@ class Rollout:
 
     def _answer(self, turn: Turn, reason: str) -> None:
         for ticket in self._tickets:
-            turn.act(ReloadEnded(ticket, not reason, reason))
+            turn.act(ReloadEnded(ticket, self.target, not reason, reason))
         self._tickets = []
 
     def _spread(self, turn: Turn, generation: int) -> None:

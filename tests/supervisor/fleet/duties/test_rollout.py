@@ -1,6 +1,7 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
+    SUPERSEDED,
     End,
     Ending,
     ReloadEnded,
@@ -34,7 +35,7 @@ def test_all_slots_are_replaced_then_held_then_the_old_forkserver_stops() -> Non
     assert driver.generations == [2, 2, 2]
     assert only(ReloadEnded, driver.wait(1.9)) == []
     actions = driver.wait(0.2)
-    assert deeds(actions) == [StopForkserver(1), ReloadEnded(8, True)]
+    assert deeds(actions) == [StopForkserver(1), ReloadEnded(8, 2, True)]
     assert events(actions) == ["reloaded"]
     assert driver.phase == "idle"
 
@@ -288,7 +289,7 @@ def test_second_reload_supersedes_before_the_canary_is_ready() -> None:
     driver.load(2)
     driver.fork(3)
     actions = driver.reload(ticket=2)
-    assert ReloadEnded(1, False, "superseded") in actions
+    assert ReloadEnded(1, 2, False, SUPERSEDED) in actions
     assert End(3, Ending.TERM) in actions
     assert driver.exit_forkserver(2) == [StartForkserver(3)]
 
@@ -320,7 +321,7 @@ def test_reloads_asked_later_wait_and_become_one() -> None:
     driver.exit_forkserver(1)
     driver.serve(driver.load(3).worker)
     ended = only(ReloadEnded, driver.wait(5))
-    assert ended == [ReloadEnded(2, True), ReloadEnded(3, True)]
+    assert ended == [ReloadEnded(2, 3, True), ReloadEnded(3, 3, True)]
 
 
 def test_reload_waits_once_the_canary_is_ready() -> None:

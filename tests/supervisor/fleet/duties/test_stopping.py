@@ -89,7 +89,7 @@ def test_stop_in_the_middle_of_a_reload_wins() -> None:
     canary = driver.load(2)
     driver.fork(canary.worker)
     actions = driver.tell(GENTLY)
-    assert ReloadEnded(4, False, "the service is stopping") in actions
+    assert ReloadEnded(4, 2, False, "the service is stopping") in actions
     assert End(canary.worker, Ending.TERM) in actions
     assert {stop.generation for stop in only(StopForkserver, actions)} == {1, 2}
 
@@ -97,7 +97,7 @@ def test_stop_in_the_middle_of_a_reload_wins() -> None:
 def test_reload_asked_while_stopping_is_refused() -> None:
     driver = Driver(slots=1).start()
     driver.tell(GENTLY)
-    assert driver.reload(9) == [ReloadEnded(9, False, "the service is stopping")]
+    assert driver.reload(9) == [ReloadEnded(9, 0, False, "the service is stopping")]
 
 
 def test_nobody_is_respawned_while_stopping() -> None:

@@ -1,0 +1,1 @@
+"""Asking and ordering a running service: its control socket and the verbs."""

@@ -1,0 +1,215 @@
+"""What a service answers on its control socket: the schema of ``--json``.
+
+HTTP/1.1 with JSON. Fields may be added within one ``SCHEMA``; a field that
+changes its meaning or goes away makes a new number. Spans are seconds, sizes
+octets, counts plain numbers; null is what is not known.
+
+====== =========== ============== =========================================
+method path        content        answer
+====== =========== ============== =========================================
+GET    /service                   ``ServiceAnswer``
+GET    /status                    ``StatusAnswer``
+POST   /reload     ReloadOrder    ``Progress`` lines while it waits, then one
+                                  ``ReloadAnswer`` line
+POST   /scale      ScaleOrder     ``ScaleAnswer``
+POST   /recycle    RecycleOrder   ``RecycleAnswer``
+POST   /stop                      ``StopAnswer``, at once
+====== =========== ============== =========================================
+
+An order that cannot be carried out is answered by an ``ErrorAnswer``: 400, a
+number is out of bounds; 403, of another user; 409, the service is stopping.
+
+May import: msgspec.
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+
+ListenerMode = Literal["unbound", "slots", "shared", "slots and shared"]
+Loading = Literal["once", "each worker"]
+Role = Literal["owner", "successor", "canary", "leaving"]
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """An order was refused."""
+
+    error: str
+
+
+class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Which service this is."""
+
+    schema: int = SCHEMA
+    pid: int
+    app: str
+    addresses: list[str]
+
+
+class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One living process of a slot, also one that only drains.
+
+    Attributes:
+        role: ``owner`` of its slot; ``successor``, which takes its place when
+            it is ready; ``canary``, the first of new code; ``leaving``, no
+            longer wanted.
+        age_s: Since it was asked for.
+        in_flight: Requests being served.
+        requests: Begun in its life.
+        lag_s: How late its event loop runs, smoothed.
+        is_late: It gets no new connections for that.
+        own_bytes: Memory that its end would give back (USS).
+        shared_bytes: That, and its share of what several have (PSS).
+        retire_reason: Why it will be replaced; "" when it will not.
+    """
+
+    slot: int
+    pid: int | None
+    role: Role
+    state: str
+    generation: int
+    age_s: float
+    in_flight: int = 0
+    connections: int = 0
+    requests: int = 0
+    lag_s: float = 0.0
+    is_late: bool = False
+    own_bytes: int | None = None
+    shared_bytes: int | None = None
+    retire_reason: str = ""
+
+
+class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One slot.
+
+    Attributes:
+        is_parked: Scaled away; its queue is adopted.
+        adopted_by: The slot whose worker takes its queue meanwhile.
+        weight: Of 100, its share of new connections; 0: none.
+        failures: In a row.
+        retry_in_s: Until the next try, when it has no worker.
+        requests: Begun by all its workers, dead ones too.
+    """
+
+    slot: int
+    is_parked: bool
+    adopted_by: int | None
+    weight: int
+    failures: int
+    retry_in_s: float
+    requests: int
+
+
+class Progress(
+    msgspec.Struct, frozen=True, kw_only=True, tag="progress", tag_field="kind"
+):
+    """How far a reload is.
+
+    Attributes:
+        step: ``importing``, ``canary`` (boots), ``checking`` (its health path),
+            ``probation`` (serves beside an old worker), ``rolling``,
+            ``holding``, ``rolling_back``.
+        generation: The one that it spreads.
+        replaced: Slots whose owner is of that generation.
+        slots: Slots that want a worker.
+    """
+
+    step: str
+    generation: int
+    replaced: int
+    slots: int
+
+
+class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole service at one moment.
+
+    Attributes:
+        age_s: Of the master.
+        listeners: A queue per slot, or one shared by all workers.
+        is_steered: The kernel follows the slots' weights.
+        loading: The app is imported once, by the forkserver, or by each worker.
+        generation: The one that new workers are of.
+        reload: None when none is under way.
+        forkservers: Generation and state of each.
+    """
+
+    schema: int = SCHEMA
+    pid: int
+    app: str
+    age_s: float
+    addresses: list[str]
+    listeners: ListenerMode
+    is_steered: bool
+    loading: Loading
+    generation: int
+    has_served: bool
+    is_stopping: bool
+    reload: Progress | None
+    slots: list[SlotAnswer]
+    workers: list[WorkerAnswer]
+    forkservers: list[tuple[int, str]]
+
+
+class ReloadOrder(msgspec.Struct, frozen=True):
+    """Load the code anew.
+
+    Attributes:
+        wait: Answer when it is over.
+    """
+
+    wait: bool = False
+
+
+class ReloadAnswer(
+    msgspec.Struct, frozen=True, kw_only=True, tag="reload", tag_field="kind"
+):
+    """How a reload ended, or that it was asked for.
+
+    Attributes:
+        is_over: False: nobody waits for it.
+        is_ok: The new code serves in every slot.
+        reason: Why it does not; the old code goes on.
+        output: What the new code's processes raised: the app's traceback.
+        took_s: From the order to the end.
+    """
+
+    is_over: bool
+    is_ok: bool = False
+    generation: int = 0
+    reason: str = ""
+    output: str = ""
+    took_s: float = 0.0
+
+
+class ScaleOrder(msgspec.Struct, frozen=True):
+    """Have so many workers."""
+
+    count: int
+
+
+class ScaleAnswer(msgspec.Struct, frozen=True):
+    """How many were wanted before, and now."""
+
+    before: int
+    count: int
+
+
+class RecycleOrder(msgspec.Struct, frozen=True):
+    """Replace the worker of one slot, with the same code."""
+
+    slot: int
+
+
+class RecycleAnswer(msgspec.Struct, frozen=True):
+    """Whose place is taken, None: nobody's, a worker is tried at once."""
+
+    slot: int
+    pid: int | None
+
+
+class StopAnswer(msgspec.Struct, frozen=True):
+    """The master that will be gone."""
+
+    pid: int

@@ -1,0 +1,253 @@
+"""The verbs' side: finds the one service that is meant, and asks it.
+
+``http.client`` is enough, and is imported in 20 ms; a verb imports neither the
+app nor blazeio.
+"""
+
+import errno
+import http.client
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+
+from blazeio_supervisor.control.answers import ErrorAnswer, ServiceAnswer
+from blazeio_supervisor.control.places import Place, Search
+from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.sockets.peer import Peer, read_peer
+
+ANSWER_TIMEOUT_S = 5.0
+"""An answer comes at once, or the master is stopped or starved."""
+_GONE_POLL_S = 0.1
+_NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
+
+AnswerT = TypeVar("AnswerT")
+
+
+class NotRunningError(SupervisorError):
+    """No service was found; the line says where it was looked for."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class NotAnsweringError(SupervisorError):
+    """Something is there, but it does not answer, or must not be believed."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, place: Place, timeout_s: float | None) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._place = place
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._place.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Asks the service at one place; each question on its own connection.
+
+    Attributes:
+        uid: Who asks.
+        timeout_s: For each answer.
+    """
+
+    place: Place
+    uid: int
+    timeout_s: float = ANSWER_TIMEOUT_S
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[AnswerT],
+        order: msgspec.Struct | None = None,
+    ) -> AnswerT:
+        """Ask, and read the whole answer.
+
+        Raises:
+            NotRunningError: Nobody listens there.
+            NotAnsweringError: No answer in time, or not from whom it should be.
+            UsageError: The order cannot be carried out as it is.
+            SupervisorError: It was refused.
+        """
+        with self._asked(method, path, order, self.timeout_s) as response:
+            return msgspec.json.decode(response.read(), type=kind)
+
+    def follow(self, path: str, order: msgspec.Struct) -> Iterator[bytes]:
+        """Give an order, and read its answer line by line, however long it takes.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+        with self._asked("POST", path, order, None) as response:
+            yield from response
+
+    def read_server(self) -> Peer:
+        """Tell who listens there.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+        with self._explained(), closing(self._connect(self.timeout_s)) as connection:
+            return read_peer(connection.sock)
+
+    def has_listener(self) -> bool:
+        """Whether anybody is there."""
+        try:
+            self._connect(self.timeout_s).close()
+        except NotRunningError:
+            return False
+        except OSError as error:
+            return error.errno not in _NOBODY
+        return True
+
+    @contextmanager
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        order: msgspec.Struct | None,
+        timeout_s: float | None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        content = None if order is None else msgspec.json.encode(order)
+        with self._explained(), closing(self._connect(timeout_s)) as connection:
+            connection.request(method, path, content)
+            with connection.getresponse() as response:
+                if response.status != HTTPStatus.OK:
+                    raise self._explain_refusal(response)
+                yield response
+
+    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self.place, timeout_s)
+        try:
+            connection.connect()
+            self._check(read_peer(connection.sock))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, server: Peer) -> None:
+        if not self.place.admits(server, self.uid):
+            raise NotAnsweringError(
+                f"{self.place} is served by uid {server.uid} (pid {server.pid}), "
+                f"neither uid {self.uid} nor root: not asked"
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what goes wrong with the connection into a line."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise NotAnsweringError(
+                f"{self.place} does not answer within {self.timeout_s:g} s: its "
+                "process is stopped, or the machine is overloaded"
+            ) from error
+        except OSError as error:
+            if error.errno in _NOBODY:
+                raise NotRunningError(
+                    f"no service is running on {self.place}"
+                ) from None
+            raise NotAnsweringError(f"{self.place}: {error.strerror}") from error
+        except (http.client.HTTPException, msgspec.MsgspecError) as error:
+            raise NotAnsweringError(
+                f"{self.place} broke off its answer: {type(error).__name__}: {error}"
+            ) from error
+
+    def _explain_refusal(self, response: http.client.HTTPResponse) -> SupervisorError:
+        try:
+            reason = msgspec.json.decode(response.read(), type=ErrorAnswer).error
+        except msgspec.MsgspecError:
+            status = f"{response.status} {response.reason}"
+            reason = f"{self.place} does not know this verb ({status}): another version"
+        if response.status == HTTPStatus.BAD_REQUEST:
+            return UsageError(reason)
+        return SupervisorError(reason)
+
+
+def find_client(found: Search, uid: int) -> Client:
+    """Find the one service that a verb is for.
+
+    Raises:
+        NotRunningError: There is none.
+        UsageError: There are several; they are listed.
+        SupervisorError: As by ``Client.ask``.
+    """
+    if len(found.looked_at) == 1:
+        client = Client(found.places[0], uid)
+        client.read_server()
+        return client
+    living: list[tuple[Client, str]] = []
+    for place in found.places:
+        client = Client(place, uid)
+        try:
+            service = client.ask("GET", "/service", ServiceAnswer)
+        except NotRunningError:
+            continue  # left behind by one that was killed
+        except SupervisorError as error:
+            living.append((client, str(error)))
+        else:
+            where = " ".join(service.addresses) or "not bound yet"
+            living.append((client, f"pid {service.pid}  {service.app}  {where}"))
+    if not living:
+        raise NotRunningError(_describe_search(found))
+    if len(living) > 1:
+        lines = [f"  --control {client.place}  {what}" for client, what in living]
+        count = len(lines)
+        message = f"{count} services are running, say which by one of:\n"
+        raise UsageError(message + "\n".join(lines))
+    return living[0][0]
+
+
+def _describe_search(found: Search) -> str:
+    text = f"no service is running: looked at {', '.join(found.looked_at)}"
+    if found.others:
+        others = ", ".join(map(str, found.others))
+        text += f"; of other users, who would have to ask: {others}"
+    return text
+
+
+@contextmanager
+def watched_end(client: Client) -> Iterator["End"]:
+    """Watch a master from now on, for its end.
+
+    Raises:
+        SupervisorError: As by ``Client.ask``.
+    """
+    pid = client.read_server().pid
+    try:
+        pidfd = os.pidfd_open(pid) if pid else None
+    except OSError:
+        pidfd = None  # gone this moment, or a sandbox that refuses
+    try:
+        yield End(client, pidfd)
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of one master. From inside another pid namespace: its silence."""
+
+    client: Client
+    pidfd: int | None
+
+    def wait(self) -> None:
+        """Return when it is gone, however long that takes."""
+        if self.pidfd is not None:
+            select.select([self.pidfd], [], [])
+            return
+        while self.client.has_listener():
+            time.sleep(_GONE_POLL_S)

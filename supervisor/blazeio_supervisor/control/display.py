@@ -1,0 +1,169 @@
+"""What the verbs show to a person: pure, from answers to text."""
+
+from blazeio_supervisor.control.answers import (
+    Progress,
+    RecycleAnswer,
+    ReloadAnswer,
+    ScaleAnswer,
+    SlotAnswer,
+    StatusAnswer,
+    WorkerAnswer,
+)
+
+_HEADS = (
+    "slot", "pid", "state", "gen", "age", "in flight", "conns", "requests", "lag",
+    "memory",
+)  # fmt: skip
+_TEXT_COLUMNS = {2}  # the rest are numbers, to the right
+_KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
+_LISTENERS = {
+    "unbound": "not bound yet",
+    "slots": "a queue per slot",
+    "shared": "one shared queue",
+    "slots and shared": "a queue per slot, unix: one shared queue",
+}
+_LOADING = {
+    "once": "app imported once, workers are forks of it",
+    "each worker": "app imported by each worker: a respawn runs the code on disk",
+}
+
+
+def format_status(status: StatusAnswer) -> str:
+    """Write the whole status, in at most 80 columns but for notes."""
+    state = "" if status.has_served else ", starting"
+    if status.is_stopping:
+        state = ", stopping"
+    lines = [
+        f"{status.app}: master pid {status.pid}, generation {status.generation}, "
+        f"up {format_span(status.age_s)}{state}",
+        f"  {' '.join(status.addresses) or 'no address yet'}",
+        f"  {_LISTENERS[status.listeners]}, "
+        f"{'steered' if status.is_steered else 'not steered'}; "
+        f"{_LOADING[status.loading]}",
+    ]
+    if status.reload is not None:
+        lines.append(f"  reload: {format_progress(status.reload)}")
+    return "\n".join([*lines, "", *_format_table(status)])
+
+
+def format_progress(progress: Progress) -> str:
+    """Write one step of a reload."""
+    step = progress.step.replace("_", " ")
+    count = f"{progress.replaced} of {progress.slots} slots"
+    return f"{step}, generation {progress.generation} in {count}"
+
+
+def format_reload(answer: ReloadAnswer) -> str:
+    """Write how a reload ended."""
+    if not answer.is_over:
+        return "reload asked for; `reload --wait` or the log tells how it ends"
+    if answer.is_ok:
+        return (
+            f"reloaded: generation {answer.generation} serves in every slot "
+            f"({format_span(answer.took_s)})"
+        )
+    return f"reload failed, after {format_span(answer.took_s)}: {answer.reason}"
+
+
+def format_scale(answer: ScaleAnswer) -> str:
+    """Write what was wanted before, and now."""
+    if answer.before == answer.count:
+        return f"{answer.count} worker(s), as before"
+    return f"{answer.count} worker(s) wanted, {answer.before} before"
+
+
+def format_recycle(answer: RecycleAnswer) -> str:
+    """Write who is replaced."""
+    if answer.pid is None:
+        return f"slot {answer.slot} has no worker: one is tried at once"
+    return f"slot {answer.slot}: pid {answer.pid} drains when its successor is ready"
+
+
+def format_span(seconds: float) -> str:
+    """Write a span with its two largest units: ``2 h 3 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours // 24} d {hours % 24} h" if hours >= 24 else _hours(minutes)
+
+
+def _hours(minutes: int) -> str:
+    return f"{minutes // 60} h {minutes % 60} m"
+
+
+def format_bytes(count: int | None) -> str:
+    """Write a size with three digits; None: a dash."""
+    if count is None:
+        return "-"
+    if count < _MIB:
+        return f"{count / _KIB:.0f} KiB"
+    if count < _GIB:
+        return f"{count / _MIB:.1f} MiB"
+    return f"{count / _GIB:.2f} GiB"
+
+
+def _format_table(status: StatusAnswer) -> list[str]:
+    rows: list[tuple[tuple[str, ...], str]] = [(_HEADS, "")]
+    for slot in status.slots:
+        workers = [worker for worker in status.workers if worker.slot == slot.slot]
+        if not any(worker.role == "owner" for worker in workers):
+            rows.append((_empty_row(slot), _note_empty(slot)))
+        rows += [(_worker_row(each), _note_worker(each, slot)) for each in workers]
+    widths = [max(len(cells[at]) for cells, _ in rows) for at in range(len(_HEADS))]
+    lines = []
+    for cells, note in rows:
+        padded = [
+            cell.ljust(width) if at in _TEXT_COLUMNS else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        lines.append("  ".join([*padded, note]).rstrip())
+    return lines
+
+
+def _empty_row(slot: SlotAnswer) -> tuple[str, ...]:
+    state = "parked" if slot.is_parked else "empty"
+    return (str(slot.slot), "-", state, *["-"] * (len(_HEADS) - 3))
+
+
+def _worker_row(worker: WorkerAnswer) -> tuple[str, ...]:
+    return (
+        str(worker.slot),
+        "-" if worker.pid is None else str(worker.pid),
+        worker.state,
+        str(worker.generation),
+        format_span(worker.age_s),
+        str(worker.in_flight),
+        str(worker.connections),
+        str(worker.requests),
+        f"{worker.lag_s * 1000:.1f} ms",
+        format_bytes(worker.own_bytes),
+    )
+
+
+def _note_empty(slot: SlotAnswer) -> str:
+    notes = _note_slot(slot)
+    if slot.failures:
+        notes.append(f"{slot.failures} failure(s), retry in {slot.retry_in_s:.1f} s")
+    return ", ".join(notes)
+
+
+def _note_worker(worker: WorkerAnswer, slot: SlotAnswer) -> str:
+    if worker.role != "owner":
+        return worker.role
+    notes = _note_slot(slot)
+    if worker.is_late:
+        notes.append("late")
+    if worker.retire_reason:
+        notes.append(f"to be replaced: {worker.retire_reason}")
+    return ", ".join(notes)
+
+
+def _note_slot(slot: SlotAnswer) -> list[str]:
+    if slot.adopted_by is None:
+        return []
+    return [f"adopted by slot {slot.adopted_by}"]

@@ -1,0 +1,151 @@
+"""Where a service can be asked, and where the verbs look for one.
+
+In ``$RUNTIME_DIRECTORY``, which systemd makes for a unit, it is a file with
+mode 0600; elsewhere a name of the abstract namespace, which leaves no file
+behind and works on a read-only disk. Such a name holds uid and pid, so that two
+services of one user do not collide. Anybody may take any abstract name: only
+what the kernel says of the peer is believed.
+
+May import: the standard library; a verb must answer at once.
+"""
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blazeio_supervisor.sockets.peer import Peer
+
+FILE_NAME = "control.sock"
+UNIT_PATTERNS = (
+    "/run/blazeio/{name}",
+    "/run/blazeio/*/{name}",
+    "/run/user/{uid}/blazeio/{name}",
+    "/run/user/{uid}/blazeio/*/{name}",
+)
+"""Where systemd puts the directories of units, the system's and the users'."""
+_ABSTRACT = "@"
+_PREFIX = "@blazeio/"
+_MOST_BYTES = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A unix socket: a path, or ``@name`` in the abstract namespace."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_abstract(self) -> bool:
+        """It is no file."""
+        return self.text.startswith(_ABSTRACT)
+
+    @property
+    def address(self) -> str:
+        """As ``connect`` and ``bind`` take it."""
+        return f"\0{self.text[1:]}" if self.is_abstract else self.text
+
+    def admits(self, server: Peer, uid: int) -> bool:
+        """Whether a server found here may be believed.
+
+        Ours and root's are; behind a path also the one whose file it is, since
+        who may make files there is the folder's matter.
+
+        Args:
+            server: Who answers.
+            uid: Who asks.
+
+        Raises:
+            OSError: The path is gone.
+        """
+        if server.uid in (0, uid):
+            return True
+        return not self.is_abstract and os.stat(self.text).st_uid == server.uid
+
+
+def parse_place(text: str) -> Place:
+    """Read ``--control``: a path (from the working directory), or ``@name``.
+
+    Raises:
+        ValueError: The operator's fault; the text says what is wrong.
+    """
+    if text in ("", _ABSTRACT):
+        raise ValueError(f"{text!r}: write a path, or @name for the abstract namespace")
+    place = Place(text if text.startswith(_ABSTRACT) else os.path.abspath(text))
+    if len(os.fsencode(place.text)) > _MOST_BYTES:
+        raise ValueError(f"{text!r}: longer than the kernel's {_MOST_BYTES} octets")
+    return place
+
+
+def choose_places(
+    given: Place | None, runtime_directory: str, uid: int, pid: int
+) -> list[Place]:
+    """Choose where the master makes its socket: the first that it can make."""
+    if given is not None:
+        return [given]
+    places = [Place(f"{_PREFIX}{uid}/{pid}")]
+    if runtime_directory:
+        places.insert(0, Place(os.path.join(runtime_directory, FILE_NAME)))
+    return places
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Where a verb looks for the service.
+
+    Attributes:
+        places: Which exist, in the order in which they are listed.
+        looked_at: The same in words, also for those that do not exist.
+        others: Services of other users, which answer only to these.
+    """
+
+    places: Sequence[Place]
+    looked_at: Sequence[str]
+    others: Sequence[Place] = ()
+
+
+def search(
+    given: Place | None,
+    runtime_directory: str,
+    uid: int,
+    table: str = "/proc/net/unix",
+) -> Search:
+    """Find what may be a service.
+
+    Inside a unit (``ExecReload=``, say) ``$RUNTIME_DIRECTORY`` names its own
+    service, whichever others run.
+
+    Args:
+        given: By ``--control``.
+        runtime_directory: Of the unit that the verb runs in, or "".
+        uid: Who asks.
+        table: The kernel's list of unix sockets.
+    """
+    if given is not None:
+        return Search([given], [str(given)])
+    own = os.path.join(runtime_directory, FILE_NAME)
+    if runtime_directory and os.path.exists(own):
+        return Search([Place(own)], [own])
+    patterns = [each.format(uid=uid, name=FILE_NAME) for each in UNIT_PATTERNS]
+    paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    names = _list_names(table)
+    mine = f"{_PREFIX}{uid}/"
+    looked_at = [*([own] if runtime_directory else []), *patterns, f"{mine}*"]
+    return Search(
+        [Place(text) for text in [*paths, *(n for n in names if n.startswith(mine))]],
+        looked_at,
+        [Place(name) for name in names if not name.startswith(mine)],
+    )
+
+
+def _list_names(table: str) -> list[str]:
+    """List the abstract names of services; a connection repeats its server's."""
+    try:
+        with open(table, errors="replace") as file:
+            ends = [line.split()[-1] for line in file if _PREFIX in line]
+    except OSError:
+        return []  # /proc is hidden here
+    return sorted({end for end in ends if end.startswith(_PREFIX)})

@@ -1,0 +1,89 @@
+"""Who asked for a reload, and what became of it.
+
+The planner knows tickets; here each belongs to somebody, who is told. May
+import: the words of the fleet.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
+from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
+from blazeio_supervisor.observe.logs import FramesPrinter
+
+log = logging.getLogger("blazeio.master")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a reload ended.
+
+    Attributes:
+        output: What the app raised in the new processes; "" when it is ok.
+    """
+
+    generation: int
+    is_ok: bool
+    reason: str
+    output: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    by: str
+    at: float
+    outcome: asyncio.Future[Outcome]
+
+
+class Reloads:
+    """The asks that are open.
+
+    Args:
+        tell: Takes the fact.
+        frames: Knows what the app raised.
+    """
+
+    def __init__(self, tell: Callable[[Fact], None], frames: FramesPrinter) -> None:
+        self._tell = tell
+        self._frames = frames
+        self._tickets = 0
+        self._open: dict[int, _Ask] = {}
+
+    def ask(self, by: str) -> asyncio.Future[Outcome]:
+        """Ask for a reload.
+
+        Args:
+            by: Who, for the log.
+
+        Returns:
+            Its outcome, which nobody has to await.
+        """
+        self._tickets += 1
+        outcome = asyncio.get_running_loop().create_future()
+        self._open[self._tickets] = _Ask(by, time.monotonic(), outcome)
+        self._tell(ReloadAsked(self._tickets))
+        return outcome
+
+    def end(self, ended: ReloadEnded) -> None:
+        """Tell whoever asked."""
+        ask = self._open.pop(ended.ticket)
+        took_s = time.monotonic() - ask.at
+        if ended.is_ok:
+            log.info("event=reload_ok asked for by %s, took %.1f s", ask.by, took_s)
+        elif ended.reason == SUPERSEDED:
+            log.info("event=reload_superseded it was asked for by %s", ask.by)
+        else:
+            log.error(
+                "event=reload_not_ok asked for by %s, came to nothing: %s",
+                ask.by,
+                ended.reason,
+            )
+        output = "" if ended.is_ok else self._frames.said_by(ended.generation)
+        if not ask.outcome.done():  # else whoever waited has left
+            ask.outcome.set_result(
+                Outcome(ended.generation, ended.is_ok, ended.reason, output, took_s)
+            )

@@ -1,0 +1,150 @@
+"""The state of the service, put together from those who know its parts."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from blazeio_supervisor.control.answers import (
+    ListenerMode,
+    Progress,
+    Role,
+    ServiceAnswer,
+    SlotAnswer,
+    StatusAnswer,
+    WorkerAnswer,
+)
+from blazeio_supervisor.control.reloads import Reloads
+from blazeio_supervisor.fleet.duties.canary import Phase
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
+from blazeio_supervisor.fleet.worker_state import WANTED
+from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.steering import Steerer
+from blazeio_supervisor.workers import Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The parts of a master that can be seen, and what takes its orders.
+
+    Attributes:
+        tell: Takes facts for the planner.
+        stop: Begins a graceful stop.
+    """
+
+    settings: Settings
+    planner: Planner
+    listeners: Listeners
+    steerer: Steerer
+    workers: Workers
+    forkservers: Forkservers
+    reloads: Reloads
+    tell: Callable[[Fact], None]
+    stop: Callable[[], None]
+    started_at: float = field(default_factory=time.monotonic)
+
+
+def describe_service(service: Service) -> ServiceAnswer:
+    """Say which service this is."""
+    return ServiceAnswer(
+        pid=os.getpid(),
+        app=service.settings.app.text,
+        addresses=service.listeners.addresses,
+    )
+
+
+def describe_progress(snapshot: Snapshot) -> Progress | None:
+    """Say how far a reload is; None without one."""
+    if snapshot.target is None:
+        return None
+    active = [slot for slot in snapshot.slots if not slot.is_parked]
+    done = [s for s in active if s.owner and s.owner.generation == snapshot.target]
+    return Progress(
+        step=snapshot.phase.value,
+        generation=snapshot.target,
+        replaced=0 if snapshot.phase is Phase.ROLLING_BACK else len(done),
+        slots=len(active),
+    )
+
+
+def describe_status(service: Service) -> StatusAnswer:
+    """Say all that is known."""
+    snapshot = service.planner.snapshot()
+    has_preloaded = service.forkservers.has_preloaded(snapshot.generation)
+    return StatusAnswer(
+        pid=os.getpid(),
+        app=service.settings.app.text,
+        age_s=time.monotonic() - service.started_at,
+        addresses=service.listeners.addresses,
+        listeners=_describe_listeners(service.listeners),
+        is_steered=service.steerer.is_active,
+        loading="once" if has_preloaded else "each worker",
+        generation=snapshot.generation,
+        has_served=snapshot.has_served,
+        is_stopping=snapshot.is_stopping,
+        reload=describe_progress(snapshot),
+        slots=[_describe_slot(service, slot, snapshot) for slot in snapshot.slots],
+        workers=[
+            _describe_worker(service, worker, snapshot)
+            for worker in sorted(snapshot.workers, key=lambda w: (w.slot, w.worker))
+        ],
+        forkservers=list(snapshot.forkservers),
+    )
+
+
+def _describe_listeners(listeners: Listeners) -> ListenerMode:
+    if listeners.groups and listeners.unix:
+        return "slots and shared"
+    if listeners.groups:
+        return "slots"
+    return "shared" if listeners.unix else "unbound"
+
+
+def _describe_slot(service: Service, slot: SlotView, snapshot: Snapshot) -> SlotAnswer:
+    adopters = [w.slot for w in snapshot.workers if w.worker == slot.adopted_by]
+    return SlotAnswer(
+        slot=slot.index,
+        is_parked=slot.is_parked,
+        adopted_by=adopters[0] if adopters else None,
+        weight=slot.weight,
+        failures=slot.failures,
+        retry_in_s=0.0 if slot.owner else slot.retry_in_s,
+        requests=service.workers.count_requests(slot.index),
+    )
+
+
+def _describe_worker(
+    service: Service,
+    view: WorkerView,
+    snapshot: Snapshot,
+) -> WorkerAnswer:
+    row = service.workers.read_row(view.worker)
+    memory = service.workers.recall_memory(view.worker)
+    return WorkerAnswer(
+        slot=view.slot,
+        pid=view.pid,
+        role=_find_role(view, snapshot.slots[view.slot]),
+        state=view.state,
+        generation=view.generation,
+        age_s=view.age_s,
+        in_flight=row.in_flight if row else 0,
+        connections=row.connections if row else 0,
+        requests=row.requests if row else 0,
+        lag_s=row.lag_s if row else 0.0,
+        is_late=view.is_late,
+        own_bytes=memory.own_bytes if memory else None,
+        shared_bytes=memory.shared_bytes if memory else None,
+        retire_reason=view.retire_reason,
+    )
+
+
+def _find_role(view: WorkerView, slot: SlotView) -> Role:
+    if view == slot.owner:
+        return "owner"
+    if view == slot.successor:
+        return "successor"
+    return "canary" if view.state in WANTED else "leaving"

@@ -1,0 +1,260 @@
+"""Every verb against a real service."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.service import APP, Service, start_service
+from tests.process.strict_clients import StrictClients
+from tests.support.clock import block_until, scaled
+from tests.support.live import LiveServers, run_to_exit
+
+pytestmark = pytest.mark.slow
+PROGRAM = "blazeio-supervisor"
+NOT_RUNNING = 6
+
+
+def run(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    """A verb for this service."""
+    place = str(service.folder / "c.sock")
+    return run_to_exit([PROGRAM, *words, "--control", place], timeout_s=30)
+
+
+def read_status(service: Service) -> Any:
+    return json.loads(run(service, "status", "--json").stdout)
+
+
+@pytest.fixture
+def service(live_server: LiveServers, tmp_path: Path) -> Service:
+    return start_service(live_server, tmp_path, "--control", "c.sock")
+
+
+def test_status_shows_the_service_and_each_worker(service: Service) -> None:
+    service.wait_everybody_answers()
+    block_until(lambda: all(w["own_bytes"] for w in read_status(service)["workers"]))
+    block_until(lambda: read_status(service)["slots"][1]["requests"] > 0)
+    status = read_status(service)
+    assert (status["pid"], status["app"]) == (service.server.pid, "app:web")
+    assert status["addresses"] == [f"http://127.0.0.1:{service.server.port}"]
+    assert (status["listeners"], status["loading"]) == ("slots", "once")
+    assert [each["pid"] for each in status["workers"]] == [
+        service.workers()[slot][1] for slot in (0, 1)
+    ]
+    assert all(each["state"] == "serving" for each in status["workers"])
+    table = run(service, "status").stdout
+    assert f"app:web: master pid {service.server.pid}, generation 1" in table
+    assert str(service.pids()[0]) in table
+
+
+def test_reload_waits_for_the_new_code(service: Service) -> None:
+    code = APP.replace("str(os.getpid())", "'new code'")
+    (service.folder / "app.py").write_text(code)
+    done = run(service, "reload", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("reloaded: generation 2 serves in every slot")
+    service.server.wait_for_log("event=reload_ok asked for by pid")
+    block_until(lambda: {service.get().body for _ in range(8)} == {b"new code"})
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "output"),
+    [
+        ("1 / 0\n", "app failed to import", "ZeroDivisionError"),
+        (
+            APP + "\n@web.on_start\ndef start():\n    raise OSError('no database')\n",
+            "failed to start",
+            'in start\n    raise OSError("no database")'.replace('"', "'"),
+        ),
+        (
+            APP + "\n@web.on_start\nasync def start():\n    await asyncio.sleep(60)\n",
+            "not ready within",
+            "",
+        ),
+        (
+            APP + "\n@web.on_start\ndef s():\n    io.loop.call_later(0.3, os._exit, 9)",
+            "exit code 9",
+            "",
+        ),
+    ],
+    ids=["import", "on_start", "never ready", "dies after ready"],
+)
+def test_reload_of_broken_code_fails_and_says_why(
+    live_server: LiveServers, tmp_path: Path, code: str, reason: str, output: str
+) -> None:
+    span = f"{scaled(1.5):g}" if "not ready" in reason else "30"
+    options = ("--control", "c.sock", "--boot-timeout", span, "--canary-hold", "1")
+    service = start_service(live_server, tmp_path, *options)
+    before = service.workers()
+    (tmp_path / "app.py").write_text(code)
+    done = run(service, "reload", "--wait")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert output in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"{PROGRAM}: reload failed, after ")
+    assert reason in last
+    service.wait_count(2)
+    assert service.workers() == before
+
+
+def test_a_reload_that_nobody_waits_for_goes_on(service: Service) -> None:
+    assert run(service, "reload").returncode == 0
+    service.server.wait_for_log("event=reload_ok", timeout_s=10)
+
+
+def test_scaling_up_and_down_loses_no_request(service: Service) -> None:
+    with StrictClients(service.server.host, service.server.port) as clients:
+        for count in (4, 8, 2):
+            assert run(service, "scale", str(count)).returncode == 0
+            service.wait_count(count)
+    assert not clients.failures
+    status = read_status(service)
+    assert [slot["is_parked"] for slot in status["slots"]] == [False] * 2 + [True] * 6
+
+
+def test_recycle_replaces_the_worker_of_one_slot(service: Service) -> None:
+    before = service.workers()
+    done = run(service, "recycle", "1")
+    assert done.stdout.startswith(f"slot 1: pid {before[1][1]} drains")
+    service.wait_for(lambda now: len(now) == 2 and now[1] != before[1], "a new one")
+    service.wait_count(2)
+    assert service.workers()[0] == before[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["recycle", "7"], "slot 7: expected 0 to 1"),
+        (["scale", "0"], "0 workers: expected 1 to 256"),
+    ],
+)
+def test_an_order_that_cannot_be_is_wrong_usage(
+    service: Service, words: list[str], line: str
+) -> None:
+    done = run(service, *words)
+    assert (done.returncode, done.stderr) == (2, f"{PROGRAM}: {line}\n")
+
+
+def test_stop_returns_when_the_master_is_gone(service: Service) -> None:
+    with service.server.connect() as peer:
+        peer.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        block_until(
+            lambda: (
+                read_status(service)["workers"][0]["in_flight"]
+                or read_status(service)["workers"][1]["in_flight"]
+            )
+        )
+        done = run(service, "stop")
+        assert done.stdout == f"pid {service.server.pid} is gone\n"
+        assert service.server.wait_exit(0.5) == 0
+        assert peer.read_response().body == b"late"
+    assert not (service.folder / "c.sock").exists()
+    after = run(service, "status")
+    assert after.returncode == NOT_RUNNING
+    assert "no service is running on " in after.stderr
+
+
+def test_what_kill_9_left_is_replaced_by_the_next(
+    live_server: LiveServers, service: Service
+) -> None:
+    service.server.signal(signal.SIGKILL)
+    service.server.wait_exit()
+    assert run(service, "status").returncode == NOT_RUNNING
+    service.server.wait_group_gone()
+    second = start_service(live_server, service.folder, "--control", "c.sock")
+    assert read_status(second)["pid"] == second.server.pid
+
+
+def test_neither_forkserver_nor_worker_has_the_control_socket(
+    service: Service,
+) -> None:
+    master = open_unix_sockets(service.server.pid)
+    assert str(service.folder / "c.sock") in master
+    for child in service.server.children():
+        assert str(service.folder / "c.sock") not in open_unix_sockets(child.pid)
+
+
+def open_unix_sockets(pid: int) -> set[str]:
+    """The paths of the unix sockets that a process holds."""
+    paths = {}
+    for line in Path("/proc/net/unix").read_text().splitlines():
+        fields = line.split()
+        if len(fields) == 8:
+            paths[f"socket:[{fields[6]}]"] = fields[7]
+    links = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return {paths[link] for link in links if link in paths}
+
+
+def test_two_services_are_told_apart(live_server: LiveServers, tmp_path: Path) -> None:
+    services = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        services.append(start_service(live_server, tmp_path / name, workers=1))
+    done = run_to_exit([PROGRAM, "status"], env={"RUNTIME_DIRECTORY": ""})
+    assert done.returncode == 2
+    assert "services are running, say which by one of:" in done.stderr
+    for service in services:
+        place = f"@blazeio/{os.geteuid()}/{service.server.pid}"
+        assert f"--control {place}  pid {service.server.pid}  app:web" in done.stderr
+        status = run_to_exit([PROGRAM, "status", "--json", "--control", place])
+        assert json.loads(status.stdout)["pid"] == service.server.pid
+
+
+def test_inside_a_unit_its_own_service_is_meant(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "run").mkdir(parents=True)
+    service, _ = (
+        start_service(
+            live_server,
+            tmp_path / name,
+            workers=1,
+            env={"RUNTIME_DIRECTORY": str(tmp_path / name / "run")},
+        )
+        for name in ("one", "two")
+    )
+    inside = {"RUNTIME_DIRECTORY": str(tmp_path / "one" / "run")}
+    status = run_to_exit([PROGRAM, "status", "--json"], env=inside)
+    assert json.loads(status.stdout)["pid"] == service.server.pid
+
+
+def test_a_place_that_cannot_be_made_is_one_line_and_no_error(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, "--control", "/proc/c.sock")
+    assert service.server.log.count("event=no_control") == 1
+    assert service.get().status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_another_user_is_refused(live_server: LiveServers, tmp_path: Path) -> None:
+    service = start_service(live_server, tmp_path, workers=1)
+    place = f"@blazeio/0/{service.server.pid}"
+    words = [PROGRAM, "stop", "--control", place]
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(10),
+    )
+    assert done.returncode == 1
+    line = "you are uid 4242: it answers only to uid 0 and root"
+    assert done.stderr == f"{PROGRAM}: {line}\n"
+    assert service.get().status == 200
+
+
+AS_ANOTHER = """
+import os, sys
+import blazeio_supervisor.control.verbs  # which the other user may not read
+from blazeio_supervisor.__main__ import main
+os.setresuid(4242, 4242, 4242)
+sys.argv = sys.argv[1:]
+main()
+"""

@@ -1,0 +1,92 @@
+"""The parts of a master, without its processes: for whoever looks and orders."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from blazeio_supervisor.control.places import Place
+from blazeio_supervisor.control.reloads import Reloads
+from blazeio_supervisor.control.status import Service
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.process.app_path import parse_app_path
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.steering import Steerer
+from blazeio_supervisor.workers import Workers
+from tests.supervisor.fleet.driver import Driver
+
+
+class Desk:
+    """Slots that serve, as far as the planner knows.
+
+    Attributes:
+        driver: Says what happens; its workers exist only on paper.
+        facts: What was ordered.
+        stops: How often the stop was.
+    """
+
+    def __init__(self, folder: Path, slots: int = 2, control: str = "c.sock") -> None:
+        loop = asyncio.get_running_loop()
+        self.place = Place(control if control[0] == "@" else str(folder / control))
+        self.driver = Driver(slots, canary_hold_s=0.5, hold_s=0.0).start()
+        self.facts: list[Fact] = []
+        self.stops = 0
+        self.frames = FramesPrinter()
+        self.listeners = Listeners(slots)
+        self.reloads = Reloads(self.facts.append, self.frames)
+        settings = Settings(
+            app=parse_app_path("app:web"),
+            workers=slots,
+            binds=(),
+            folder=str(folder),
+            app_dir=str(folder),
+            control=self.place,
+        )
+        board_fd = make_board()
+        ledger, reaper = RowLedger(Scoreboard(board_fd)), Reaper(loop)
+        os.close(board_fd)
+        tell, frames = self.facts.append, self.frames
+        self.workers = Workers(
+            loop,
+            ledger,
+            self.listeners,
+            reaper,
+            tell,
+            self._need_address,
+            self._note_scheme,
+            frames,
+        )
+        self.service = Service(
+            settings=settings,
+            planner=self.driver.planner,
+            listeners=self.listeners,
+            steerer=Steerer(self.listeners),
+            workers=self.workers,
+            forkservers=Forkservers(
+                loop,
+                settings,
+                -1,
+                reaper,
+                self.workers,
+                tell,
+                self._need_address,
+                self._note_scheme,
+                frames,
+            ),
+            reloads=self.reloads,
+            tell=tell,
+            stop=self._stop,
+        )
+
+    def _need_address(self, *_: object) -> None:
+        raise AssertionError("nobody has an address here")
+
+    def _note_scheme(self, **_: object) -> None:
+        raise AssertionError("nobody has a scheme here")
+
+    def _stop(self) -> None:
+        self.stops += 1

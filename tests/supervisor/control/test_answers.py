@@ -1,0 +1,43 @@
+import inspect
+import re
+import typing
+
+import msgspec
+import pytest
+
+from blazeio_supervisor.control import answers
+
+ORDERS_AND_ANSWERS = [
+    value
+    for value in vars(answers).values()
+    if inspect.isclass(value) and issubclass(value, msgspec.Struct)
+]
+
+
+def test_the_two_kinds_of_line_of_a_reload_are_told_apart() -> None:
+    progress = answers.Progress(step="rolling", generation=2, replaced=1, slots=2)
+    ended = answers.ReloadAnswer(is_over=True, is_ok=True)
+    kinds = answers.Progress | answers.ReloadAnswer
+    for line in (progress, ended):
+        assert msgspec.json.decode(msgspec.json.encode(line), type=kinds) == line
+
+
+def test_a_later_version_may_add_fields() -> None:
+    octets = b'{"pid":1,"later":true}'
+    assert msgspec.json.decode(octets, type=answers.StopAnswer).pid == 1
+
+
+@pytest.mark.parametrize("kind", ORDERS_AND_ANSWERS)
+def test_every_span_and_size_names_its_unit(kind: type[msgspec.Struct]) -> None:
+    floats = [
+        name
+        for name, hint in typing.get_type_hints(kind).items()
+        if hint is float and not name.endswith("_s")
+    ]
+    assert not floats
+
+
+def test_the_table_names_every_order_and_answer() -> None:
+    named = set(re.findall(r"\b\w+(?:Answer|Order)\b", answers.__doc__ or ""))
+    top = {kind.__name__ for kind in ORDERS_AND_ANSWERS}
+    assert named == top - {"WorkerAnswer", "SlotAnswer", "Progress"}

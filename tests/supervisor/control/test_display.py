@@ -1,0 +1,186 @@
+import pytest
+
+from blazeio_supervisor.control.answers import (
+    Progress,
+    RecycleAnswer,
+    ReloadAnswer,
+    ScaleAnswer,
+    SlotAnswer,
+    StatusAnswer,
+    WorkerAnswer,
+)
+from blazeio_supervisor.control.display import (
+    format_bytes,
+    format_progress,
+    format_recycle,
+    format_reload,
+    format_scale,
+    format_span,
+    format_status,
+)
+
+MIB = 1024 * 1024
+
+
+def make_slot(slot: int, **changes: object) -> SlotAnswer:
+    fields: dict[str, object] = {
+        "is_parked": False,
+        "adopted_by": None,
+        "weight": 50,
+        "failures": 0,
+        "retry_in_s": 0.0,
+        "requests": 0,
+    }
+    return SlotAnswer(slot=slot, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+def make_worker(slot: int, **changes: object) -> WorkerAnswer:
+    fields: dict[str, object] = {
+        "pid": 4713 + slot,
+        "role": "owner",
+        "state": "serving",
+        "generation": 3,
+        "age_s": 7260.0,
+        "in_flight": 2,
+        "connections": 40,
+        "requests": 1_234_567,
+        "lag_s": 0.0004,
+        "own_bytes": int(12.5 * MIB),
+    }
+    return WorkerAnswer(slot=slot, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+def make_status(
+    slots: list[SlotAnswer], workers: list[WorkerAnswer], **changes: object
+) -> StatusAnswer:
+    fields: dict[str, object] = {
+        "pid": 4711,
+        "app": "app:web",
+        "age_s": 93_600.0,
+        "addresses": ["http://127.0.0.1:8000"],
+        "listeners": "slots",
+        "is_steered": True,
+        "loading": "once",
+        "generation": 3,
+        "has_served": True,
+        "is_stopping": False,
+        "reload": None,
+        "forkservers": [],
+    }
+    return StatusAnswer(slots=slots, workers=workers, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_healthy_service_fits_into_80_columns() -> None:
+    text = format_status(make_status([make_slot(0)], [make_worker(0)]))
+    head, where, how, empty, heads, row = text.splitlines()
+    assert head == "app:web: master pid 4711, generation 3, up 1 d 2 h"
+    assert where == "  http://127.0.0.1:8000"
+    assert how.startswith("  a queue per slot, steered; app imported once")
+    assert empty == ""
+    assert heads.endswith("age  in flight  conns  requests     lag    memory")
+    assert row.endswith("2 h 1 m          2     40   1234567  0.4 ms  12.5 MiB")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_slot_without_a_worker_says_what_is_done() -> None:
+    slot = make_slot(0, adopted_by=1, failures=3, retry_in_s=1.5)
+    text = format_status(make_status([slot], []))
+    assert text.endswith("adopted by slot 1, 3 failure(s), retry in 1.5 s")
+    assert "empty" in text
+
+
+def test_a_parked_slot_is_no_failure() -> None:
+    slot = make_slot(0, is_parked=True, adopted_by=1)
+    text = format_status(make_status([slot], []))
+    assert "parked" in text
+    assert text.endswith("adopted by slot 1")
+
+
+def test_what_is_odd_of_a_worker_stands_behind_it() -> None:
+    worker = make_worker(0, is_late=True, retire_reason="asked for")
+    text = format_status(make_status([make_slot(0)], [worker]))
+    assert text.endswith("late, to be replaced: asked for")
+
+
+@pytest.mark.parametrize("role", ["successor", "canary", "leaving"])
+def test_who_does_not_own_the_slot_is_named_so(role: str) -> None:
+    workers = [make_worker(0), make_worker(0, role=role, pid=None)]
+    text = format_status(make_status([make_slot(0)], workers))
+    assert text.endswith(role)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"has_served": False}, "starting"),
+        ({"is_stopping": True}, "stopping"),
+        ({"addresses": []}, "no address yet"),
+        ({"listeners": "shared", "is_steered": False}, "one shared queue, not steered"),
+        ({"loading": "each worker"}, "a respawn runs the code on disk"),
+        (
+            {
+                "reload": Progress(
+                    step="rolling_back", generation=4, replaced=0, slots=2
+                )
+            },
+            "reload: rolling back, generation 4 in 0 of 2 slots",
+        ),
+    ],
+)
+def test_the_state_of_the_service_is_in_words(
+    changes: dict[str, object], words: str
+) -> None:
+    assert words in format_status(make_status([], [], **changes))
+
+
+def test_a_step_of_a_reload_is_one_line() -> None:
+    progress = Progress(step="rolling", generation=4, replaced=1, slots=3)
+    assert format_progress(progress) == "rolling, generation 4 in 1 of 3 slots"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ReloadAnswer(is_over=False), "reload asked for"),
+        (ReloadAnswer(is_over=True, is_ok=True, generation=2), "generation 2 serves"),
+        (ReloadAnswer(is_over=True, reason="no database"), "failed, after 0.0 s: no d"),
+    ],
+)
+def test_a_reload_is_told_in_one_line(answer: ReloadAnswer, words: str) -> None:
+    assert words in format_reload(answer)
+    assert "\n" not in format_reload(answer)
+
+
+def test_scale_and_recycle_are_told() -> None:
+    assert format_scale(ScaleAnswer(4, 8)) == "8 worker(s) wanted, 4 before"
+    assert format_scale(ScaleAnswer(4, 4)) == "4 worker(s), as before"
+    assert "pid 7 drains" in format_recycle(RecycleAnswer(1, 7))
+    assert "tried at once" in format_recycle(RecycleAnswer(1, None))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (59, "59 s"),
+        (3599, "59 min"),
+        (3660, "1 h 1 m"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_span_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert format_span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "-"),
+        (2048, "2 KiB"),
+        (MIB, "1.0 MiB"),
+        (1536 * MIB, "1.50 GiB"),
+    ],
+)
+def test_a_size_has_its_unit(count: int | None, text: str) -> None:
+    assert format_bytes(count) == text

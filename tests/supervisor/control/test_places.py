@@ -1,0 +1,113 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.control import places
+from blazeio_supervisor.control.places import (
+    Place,
+    choose_places,
+    parse_place,
+    search,
+)
+from blazeio_supervisor.sockets.peer import Peer
+
+HEADER = "Num       RefCount Protocol Flags    Type St Inode Path\n"
+
+
+def make_table(folder: Path, *names: str) -> str:
+    row = "0000000000000000: 00000002 00000000 00010000 0001 01 12345"
+    rows = [f"{row} {name}\n" for name in names]
+    path = folder / "unix"
+    path.write_text(HEADER + f"{row}\n" + "".join(rows))
+    return str(path)
+
+
+@pytest.fixture
+def no_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Instead of the machine's own units: an empty folder."""
+    pattern = f"{tmp_path}/run/*/{{name}}"
+    monkeypatch.setattr(places, "UNIT_PATTERNS", (pattern,))
+    return tmp_path
+
+
+def make_file(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return str(path)
+
+
+def test_a_path_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = parse_place("c.sock")
+    assert (str(place), place.is_abstract) == (str(tmp_path / "c.sock"), False)
+    assert place.address == str(tmp_path / "c.sock")
+
+
+def test_an_abstract_name_begins_with_a_zero_octet() -> None:
+    place = parse_place("@mine")
+    assert (place.text, place.is_abstract, place.address) == ("@mine", True, "\0mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("", "write a path"), ("@", "write a path"), ("x" * 108, "107")]
+)
+def test_what_cannot_be_a_place_is_refused(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        parse_place(text)
+
+
+def test_the_runtime_directory_comes_first_then_an_abstract_name() -> None:
+    assert choose_places(None, "/run/blazeio/a", 7, 42) == [
+        Place("/run/blazeio/a/control.sock"),
+        Place("@blazeio/7/42"),
+    ]
+    assert choose_places(None, "", 7, 42) == [Place("@blazeio/7/42")]
+
+
+def test_a_given_place_is_the_only_one() -> None:
+    given = Place("/c.sock")
+    assert choose_places(given, "/run/blazeio/a", 7, 42) == [given]
+    assert search(given, "/run/blazeio/a", 7).places == [given]
+
+
+def test_inside_a_unit_its_own_service_is_meant(no_units: Path) -> None:
+    own = make_file(no_units / "run" / "a" / "control.sock")
+    make_file(no_units / "run" / "b" / "control.sock")
+    found = search(None, os.path.dirname(own), 7, make_table(no_units, "@blazeio/7/1"))
+    assert found.places == [Place(own)]
+
+
+def test_units_and_own_abstract_names_are_looked_at(no_units: Path) -> None:
+    unit = make_file(no_units / "run" / "a" / "control.sock")
+    table = make_table(
+        no_units, "@blazeio/7/1", "@blazeio/70/2", "@other", "/run/@blazeio/7/3"
+    )
+    found = search(None, "", 7, table)
+    assert found.places == [Place(unit), Place("@blazeio/7/1")]
+    assert found.others == [Place("@blazeio/70/2")]
+    assert found.looked_at == [f"{no_units}/run/*/control.sock", "@blazeio/7/*"]
+
+
+def test_a_server_and_its_connections_are_one_place(no_units: Path) -> None:
+    table = make_table(no_units, "@blazeio/7/1", "@blazeio/7/1")
+    assert search(None, "", 7, table).places == [Place("@blazeio/7/1")]
+
+
+def test_where_proc_is_hidden_the_paths_are_left(no_units: Path) -> None:
+    found = search(None, str(no_units / "gone"), 7, str(no_units / "none"))
+    assert found.places == []
+    assert found.looked_at[0] == str(no_units / "gone" / "control.sock")
+
+
+@pytest.mark.parametrize(("uid", "is_ours"), [(7, True), (0, True), (8, False)])
+def test_only_our_own_and_roots_servers_are_believed(uid: int, is_ours: bool) -> None:
+    assert Place("@a").admits(Peer(1, uid), 7) is is_ours
+
+
+def test_behind_a_path_its_owner_is_believed_too(tmp_path: Path) -> None:
+    place = Place(make_file(tmp_path / "c.sock"))
+    assert place.admits(Peer(1, os.geteuid()), os.geteuid() + 1)
+    assert not place.admits(Peer(1, os.geteuid() + 2), os.geteuid() + 1)

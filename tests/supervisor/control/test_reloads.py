@@ -1,0 +1,82 @@
+import asyncio
+
+import pytest
+
+from blazeio_supervisor.control.reloads import Reloads
+from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
+from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
+from blazeio_supervisor.observe.logs import FramesPrinter
+
+
+@pytest.fixture(autouse=True)
+def info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "blazeio")
+
+
+def make_reloads() -> tuple[Reloads, list[Fact], FramesPrinter]:
+    facts: list[Fact] = []
+    frames = FramesPrinter()
+    return Reloads(facts.append, frames), facts, frames
+
+
+async def test_each_ask_is_a_ticket_of_its_own() -> None:
+    reloads, facts, _ = make_reloads()
+    first, second = reloads.ask("SIGHUP"), reloads.ask("pid 7")
+    assert facts == [ReloadAsked(1), ReloadAsked(2)]
+    reloads.end(ReloadEnded(2, 3, True))
+    assert (first.done(), second.done()) == (False, True)
+
+
+async def test_success_is_told_and_one_info_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reloads, _, frames = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    frames.print("a worker that was tried again\n", 2)
+    reloads.end(ReloadEnded(1, 2, True))
+    assert (outcome.result().is_ok, outcome.result().output) == (True, "")
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith("event=reload_ok asked for by SIGHUP, took")
+
+
+async def test_failure_is_told_with_what_the_app_raised_and_one_error_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reloads, _, frames = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    frames.print("Traceback ...\n", 2)
+    reloads.end(ReloadEnded(1, 2, False, "no database"))
+    ended = outcome.result()
+    assert (ended.is_ok, ended.reason) == (False, "no database")
+    assert (ended.generation, ended.output) == (2, "Traceback ...\n")
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "asked for by SIGHUP, came to nothing: no database" in record.getMessage()
+
+
+async def test_what_another_generation_raised_is_not_told() -> None:
+    reloads, _, frames = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    frames.print("Traceback ...\n", 1)
+    reloads.end(ReloadEnded(1, 2, False, "late"))
+    assert outcome.result().output == ""
+
+
+async def test_a_superseded_reload_is_no_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reloads, _, _ = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    reloads.end(ReloadEnded(1, 2, False, SUPERSEDED))
+    assert not outcome.result().is_ok
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+async def test_who_left_meanwhile_is_not_told() -> None:
+    reloads, _, _ = make_reloads()
+    outcome = reloads.ask("pid 7")
+    waiting = asyncio.ensure_future(outcome)
+    waiting.cancel()
+    reloads.end(ReloadEnded(1, 2, True))
+    assert outcome.cancelled()
