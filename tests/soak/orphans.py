@@ -21,6 +21,8 @@ def kill_the_master(run: Run) -> None:
         with server.connect(30) as blocked, server.connect(30) as endless:
             blocked.send(serialize_get("/block?600"))
             endless.send(serialize_get("/forever"))
+            # from here on no new connection waits for the blocked one
+            server.wait_for_log("event=blocked")
             with server.connect() as slow:
                 slow.send(serialize_get("/slow"))
                 killed_at = time.monotonic()

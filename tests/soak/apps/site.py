@@ -37,8 +37,9 @@ async def block(r: R, route: str = "/block") -> None:
 
 @web.add_route
 async def big(r: R, route: str = "/big") -> None:
-    await r.prepare({"Content-Length": 512 * len(PIECE)})
-    for _ in range(512):
+    count = int(r.query or 512)
+    await r.prepare({"Content-Length": count * len(PIECE)})
+    for _ in range(count):
         await r.write(PIECE)
 
 
@@ -49,14 +50,15 @@ async def forever(r: R, route: str = "/forever") -> None:
 
 @web.add_route
 async def whole(r: R, route: str = "/whole") -> None:
-    await r.prepare({"Content-Length": len(BIG)})
-    await r.write(BIG)
+    content = BIG[: int(r.query or 512) * len(PIECE)]
+    await r.prepare({"Content-Length": len(content)})
+    await r.write(content)
 
 
 @web.add_route
 async def chunks(r: R, route: str = "/chunks") -> None:
     await r.prepare()
-    for number in range(512):
+    for number in range(int(r.query or 512)):
         await r.write(b"%d" % (number % 10) * len(PIECE))
 
 
