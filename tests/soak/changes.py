@@ -4,7 +4,7 @@ import random
 import signal
 
 from tests.process.service import Service
-from tests.soak.run import LogTail, Run, wait_some
+from tests.soak.run import LogTail, Run, order, wait_some
 from tests.soak.traffic import Deaths, traffic
 from tests.support.clock import block_until
 
@@ -47,6 +47,23 @@ def kill_workers(run: Run) -> None:
             service.wait_count(4)
 
 
+def recycle_by_verb(run: Run) -> None:
+    """Slot after slot gets a new worker of the same code."""
+    count = run.pick(20, 3)
+    with run.serve() as service, traffic(run, service):
+        for number in range(count):
+            run.say(f"{number + 1} of {count}")
+            slot = number % 4
+            before = service.workers()[slot]
+            done = order(service, "recycle", str(slot))
+            assert not done.returncode, done.stderr
+            service.wait_for(
+                lambda found: found[slot] != before,  # noqa: B023
+                f"another worker in slot {slot}",
+                RELOAD_TIMEOUT_S,
+            )
+
+
 def recycle_by_requests(run: Run) -> None:
     """Workers are replaced after so many requests."""
     count = run.pick(20, 3)
@@ -68,19 +85,11 @@ def scale_up_and_down(run: Run) -> None:
         for number in range(count):
             for workers in (8, 2, 4):
                 run.say(f"round {number + 1} of {count}: {workers} workers")
-                scale(service, workers)
+                done = order(service, "scale", str(workers))
+                assert not done.returncode, done.stderr
                 service.wait_for(
                     lambda found: len(found) == workers,  # noqa: B023
                     f"{workers} workers",
                     RELOAD_TIMEOUT_S,
                 )
                 wait_some(REST_S)
-
-
-def scale(service: Service, workers: int) -> None:
-    """To so many, by one signal for each."""
-    missing = workers - len(service.workers())
-    number = signal.SIGTTIN if missing > 0 else signal.SIGTTOU
-    for _ in range(abs(missing)):
-        service.server.signal(number)
-        wait_some(0.05)  # equal signals that wait are one

@@ -11,13 +11,17 @@ from typing import TypeVar
 
 from tests.process.service import Service
 from tests.support.clock import block_until, scaled
-from tests.support.live import LiveServer, resolve
+from tests.support.live import LiveServer, resolve, run_to_exit
 
 Count = TypeVar("Count", int, float)
 
 APP = Path(__file__).with_name("apps") / "site.py"
 END_TIMEOUT_S = 40.0
 READY = "event=ready "
+PROGRAM = "blazeio-supervisor"
+CONTROL = ("--control", "control")
+"""A socket in the folder of the service."""
+VERB_TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class Run:
         folder = self.folder / f"service-{self._services}"
         folder.mkdir()
         (folder / "app.py").write_text(APP.read_text() if code is None else code)
-        command = ["blazeio-supervisor", "app:web", "--workers", str(workers)]
+        command = [PROGRAM, "app:web", "--workers", str(workers), *CONTROL]
         log_path = folder / "log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
@@ -122,6 +126,12 @@ class Run:
             yield service
         finally:
             end(process, service)
+
+
+def order(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    """Ask or order something by a verb, as an operator does."""
+    command = [PROGRAM, *words, *CONTROL]
+    return run_to_exit(command, cwd=service.folder, timeout_s=VERB_TIMEOUT_S)
 
 
 def end(process: subprocess.Popen[bytes], service: Service) -> None:

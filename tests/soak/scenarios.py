@@ -15,7 +15,8 @@ from tests.soak.run import Scenario
 SCENARIOS = (
     Scenario("reloads", "50 reloads under load", changes.reload_fifty_times),
     Scenario("kills", "20 kill -9 of random workers under load", changes.kill_workers),
-    Scenario("recycling", "20 workers are replaced", changes.recycle_by_requests),
+    Scenario("recycles", "20 times `recycle SLOT`", changes.recycle_by_verb),
+    Scenario("max-requests", "20 workers are replaced", changes.recycle_by_requests),
     Scenario("scale", "4 to 8 to 2 to 4 workers, ten times", changes.scale_up_and_down),
     Scenario("chaos", "everything at once", chaos.cause_chaos),
     Scenario("blocked", "one of four workers is blocked", blocked.block_one_of_four),

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import psutil
 
@@ -33,9 +33,13 @@ class Deaths:
         """Kill one worker."""
         os.kill(pid, signal.SIGSTOP)
         accepted = psutil.Process(pid).net_connections("tcp")
-        ports = frozenset(each.raddr.port for each in accepted if each.raddr)
-        self._deaths.append((time.monotonic(), ports))
+        ports = [each.raddr.port for each in accepted if each.raddr]
+        self.add(time.monotonic(), ports)
         os.kill(pid, signal.SIGKILL)
+
+    def add(self, died_at: float, ports: Iterable[int]) -> None:
+        """A worker died, with connections from these ports in its hands."""
+        self._deaths.append((died_at, frozenset(ports)))
 
     def explain(self, failure: Failure) -> bool:
         """Whether a killed worker had accepted that connection."""
