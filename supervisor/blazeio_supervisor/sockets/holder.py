@@ -21,16 +21,17 @@ class Holder:
         return f"pid {self.pid} ({self.name})"
 
 
-def find_holder(endpoint: Endpoint) -> Holder | None:
-    """Find the process that listens there; None when it cannot be seen.
+def find_holders(endpoint: Endpoint) -> list[Holder]:
+    """Find the processes that listen there; empty when they cannot be seen.
 
-    A socket is often held by a whole family (a master and its workers): the
-    one whose parent does not hold it is named.
+    A socket is often held by a whole family (a master and its workers): only
+    who has no parent that holds it is named. Workers whose master was killed
+    are all named.
     """
     inodes = _find_listening_inodes(endpoint)
     holders = _find_pids(inodes) if inodes else set()
     heads = [pid for pid in holders if _read_parent(pid) not in holders]
-    return describe_holder(min(heads)) if heads else None
+    return [describe_holder(pid) for pid in sorted(heads)]
 
 
 def describe_holder(pid: int) -> Holder:

@@ -14,7 +14,7 @@ import stat
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
-from blazeio_supervisor.sockets.holder import describe_holder, find_holder
+from blazeio_supervisor.sockets.holder import describe_holder, find_holders
 from blazeio_supervisor.sockets.peer import read_peer
 
 BACKLOG = 2048  # what gunicorn and uvicorn ask for; the kernel cuts at somaxconn
@@ -118,8 +118,8 @@ def _bind_tcp(sock: socket.socket, endpoint: Endpoint) -> None:
 
 def _explain(endpoint: Endpoint, error: OSError) -> BindError:
     if error.errno == errno.EADDRINUSE:
-        holder = find_holder(endpoint)
-        who = f"by {holder}" if holder else "by a process of another user"
+        holders = ", ".join(map(str, find_holders(endpoint)))
+        who = f"by {holders}" if holders else "by a process of another user"
         return AddressInUseError(f"{endpoint} is in use {who}")
     hint = ""
     if error.errno == errno.EACCES and endpoint.port < 1024:

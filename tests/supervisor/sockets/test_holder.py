@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from blazeio_supervisor.sockets.address import Endpoint
-from blazeio_supervisor.sockets.holder import describe_holder, find_holder
+from blazeio_supervisor.sockets.holder import describe_holder, find_holders
 from tests.support.clock import block_until
 
 
@@ -29,22 +29,21 @@ def test_who_listens_there_is_found(
     family: socket.AddressFamily, bound: str, wanted: str
 ) -> None:
     with listen(family, bound) as sock:
-        holder = find_holder(Endpoint(family, wanted, sock.getsockname()[1]))
-    assert holder is not None
+        (holder,) = find_holders(Endpoint(family, wanted, sock.getsockname()[1]))
     assert holder.pid == os.getpid()
 
 
 def test_another_address_of_the_same_port_is_not_in_the_way() -> None:
     with listen(socket.AF_INET, "127.0.0.1") as sock:
         port = sock.getsockname()[1]
-        assert find_holder(Endpoint(socket.AF_INET, "127.0.0.2", port)) is None
+        assert not find_holders(Endpoint(socket.AF_INET, "127.0.0.2", port))
 
 
 def test_a_bound_socket_that_does_not_listen_is_no_holder() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-        assert find_holder(Endpoint(socket.AF_INET, "127.0.0.1", port)) is None
+        assert not find_holders(Endpoint(socket.AF_INET, "127.0.0.1", port))
 
 
 def test_of_a_family_that_shares_the_socket_the_head_is_named() -> None:
@@ -52,10 +51,9 @@ def test_of_a_family_that_shares_the_socket_the_head_is_named() -> None:
         sock.set_inheritable(True)
         endpoint = Endpoint(socket.AF_INET, "127.0.0.1", sock.getsockname()[1])
         child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
-        holder = find_holder(endpoint)
+        (holder,) = find_holders(endpoint)
         os.kill(child, 9)
         os.waitpid(child, 0)
-    assert holder is not None
     assert holder.pid == os.getpid()
 
 
