@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -39,6 +39,10 @@ class NotRunningError(SupervisorError):
 
 class NotAnsweringError(SupervisorError):
     """Something is there, but it does not answer, or must not be believed."""
+
+
+class NotAllowedError(NotAnsweringError):
+    """It is another user's: it may not be asked, or must not be believed."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -139,7 +143,7 @@ class Client:
 
     def _check(self, server: Peer) -> None:
         if not self.place.admits(server, self.uid):
-            raise NotAnsweringError(
+            raise NotAllowedError(
                 f"{self.place} is served by uid {server.uid} (pid {server.pid}), "
                 f"neither uid {self.uid} nor root: not asked"
             )
@@ -154,6 +158,9 @@ class Client:
                 f"{self.place} does not answer within {self.timeout_s:g} s: its "
                 "process is stopped, or the machine is overloaded"
             ) from error
+        except PermissionError as error:
+            reason = f"{self.place}: {error.strerror}: uid {self.uid} may not ask it"
+            raise NotAllowedError(reason) from error
         except OSError as error:
             if error.errno in _NOBODY:
                 raise NotRunningError(
@@ -189,19 +196,22 @@ def find_client(found: Search, uid: int) -> Client:
         client.read_server()
         return client
     living: list[tuple[Client, str]] = []
+    others = list(found.others)
     for place in found.places:
         client = Client(place, uid)
         try:
             service = client.ask("GET", "/service", ServiceAnswer)
         except NotRunningError:
             continue  # left behind by one that was killed
+        except NotAllowedError:
+            others.append(place)
         except SupervisorError as error:
             living.append((client, str(error)))
         else:
             where = " ".join(service.addresses) or "not bound yet"
             living.append((client, f"pid {service.pid}  {service.app}  {where}"))
     if not living:
-        raise NotRunningError(_describe_search(found))
+        raise NotRunningError(_describe_search(found.looked_at, others))
     if len(living) > 1:
         lines = [f"  --control {client.place}  {what}" for client, what in living]
         count = len(lines)
@@ -210,11 +220,11 @@ def find_client(found: Search, uid: int) -> Client:
     return living[0][0]
 
 
-def _describe_search(found: Search) -> str:
-    text = f"no service is running: looked at {', '.join(found.looked_at)}"
-    if found.others:
-        others = ", ".join(map(str, found.others))
-        text += f"; of other users, who would have to ask: {others}"
+def _describe_search(looked_at: Sequence[str], others: Sequence[Place]) -> str:
+    text = f"no service is running: looked at {', '.join(looked_at)}"
+    if others:
+        names = ", ".join(map(str, others))
+        text += f"; of other users, who would have to ask: {names}"
     return text
 
 

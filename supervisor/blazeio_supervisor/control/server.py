@@ -93,19 +93,26 @@ class ControlServer:
         """Begin to answer; that no place can be had is a line in the log."""
         settings = self._service.settings
         choice = settings.control, settings.runtime_directory
+        failures: list[str] = []
         for place in choose_places(*choice, self._uid, os.getpid()):
             try:
-                self._sock = _open_socket(place)
+                sock = _open_socket(place)
             except (BindError, OSError) as error:
-                log.info("event=no_control the verbs find nobody here: %s", error)
+                failures.append(str(error))
                 continue
-            self.place = place
-            if not place.is_abstract:
-                self._identity = identify_path(place.text)
-            log.info("event=control answers the verbs on %s", place)
-            self._server = self._make_app().make_server(loop)
-            self._server.accept_from(self._sock)
+            log.info("event=control %s", "; ".join([f"verbs: {place}", *failures]))
+            self._serve(place, sock, loop)
             return
+        log.info("event=no_control no verb reaches this one: %s", "; ".join(failures))
+
+    def _serve(
+        self, place: Place, sock: socket.socket, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.place, self._sock = place, sock
+        if not place.is_abstract:
+            self._identity = identify_path(place.text)
+        self._server = self._make_app().make_server(loop)
+        self._server.accept_from(sock)
 
     def close(self) -> None:
         """Answer no more; the file is removed, if it is still ours."""

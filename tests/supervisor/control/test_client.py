@@ -18,6 +18,7 @@ from blazeio_supervisor.control.answers import ScaleOrder, ServiceAnswer, StopAn
 from blazeio_supervisor.control.client import (
     ANSWER_TIMEOUT_S,
     Client,
+    NotAllowedError,
     NotAnsweringError,
     NotRunningError,
     find_client,
@@ -152,9 +153,9 @@ with socket.socket(socket.AF_UNIX) as sock:
 """
 
 
-def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
-    place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
-    # Who is root lets the server be another's, else is another himself.
+@contextmanager
+def stranger(place: Place) -> Iterator[None]:
+    """Somebody who listens there; another user, if this one is root."""
     with subprocess.Popen(
         [sys.executable, "-c", LISTEN, place.text[1:]],
         stdin=subprocess.PIPE,
@@ -162,9 +163,18 @@ def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"listening\n"
-        asker = 0 if UID == 0 else UID + 1
-        with pytest.raises(NotAnsweringError, match=r"neither uid .* nor root"):
-            Client(place, asker).ask("POST", "/stop", StopAnswer)
+        yield
+
+
+def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
+    place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    # Who is root lets the server be another's, else is another himself.
+    asker = 0 if UID == 0 else UID + 1
+    with (
+        stranger(place),
+        pytest.raises(NotAllowedError, match=r"neither uid .* nor root"),
+    ):
+        Client(place, asker).ask("POST", "/stop", StopAnswer)
 
 
 def test_the_only_one_is_found(place: Place) -> None:
@@ -200,6 +210,35 @@ def test_one_that_does_not_answer_is_listed_too(place: Place) -> None:
         pytest.raises(UsageError, match="broke off its answer"),
     ):
         find_client(found, UID)
+
+
+@pytest.fixture
+def forbidden(tmp_path: Path) -> Iterator[Place]:
+    """A service that this user may not ask, or must not believe."""
+    if UID == 0:
+        place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+        with stranger(place):
+            yield place
+        return
+    place = Place(str(tmp_path / "forbidden.sock"))
+    with served(place, describe(8)):
+        os.chmod(place.text, 0)
+        yield place
+        os.chmod(place.text, 0o600)
+
+
+def test_one_of_another_user_is_not_taken_for_ours(
+    place: Place, forbidden: Place
+) -> None:
+    with served(place, describe(7)):
+        found = find_client(Search([forbidden, place], ["here", "there"]), UID)
+    assert found.place == place
+
+
+def test_one_of_another_user_alone_is_named(forbidden: Place) -> None:
+    with pytest.raises(NotRunningError) as caught:
+        find_client(Search([forbidden], ["here", "there"]), UID)
+    assert str(caught.value).endswith(f"who would have to ask: {forbidden}")
 
 
 def test_none_at_all_says_where_it_was_looked_for() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
 import stat
@@ -128,6 +129,22 @@ async def test_a_folder_that_is_not_there_is_one_line(
     Room(tmp_path, control="no/such/c.sock").server.close()
     (record,) = caplog.records
     assert "event=no_control" in record.getMessage()
+
+
+async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    desk = Desk(tmp_path)
+    changed = dataclasses.replace(
+        desk.service.settings, control=None, runtime_directory="/proc"
+    )
+    server = ControlServer(dataclasses.replace(desk.service, settings=changed))
+    server.open(asyncio.get_running_loop())
+    server.close()
+    (record,) = caplog.records
+    name = f"@blazeio/{os.geteuid()}/{os.getpid()}"
+    assert f"event=control verbs: {name}; cannot bind" in record.getMessage()
 
 
 async def test_it_answers_in_the_abstract_namespace_too(tmp_path: Path) -> None:
