@@ -162,8 +162,9 @@ def test_reloads_leak_neither_descriptors_nor_processes_nor_threads(
         service.reload(generation)
     service.wait_count(2)
     block_until(lambda: len(service.server.children()) == 3)
-    # Not at once: a file may be open that is being read.
-    block_until(lambda: (master.num_fds(), master.num_threads()) == before)
+    # Not at once, and perhaps less: a file may be open that is being read.
+    block_until(lambda: master.num_fds() <= before[0])
+    assert master.num_threads() == before[1]
     (worker, *_) = service.server.children("blazeio: worker")
     assert worker.num_fds() < 24, os.listdir(f"/proc/{worker.pid}/fd")
 
