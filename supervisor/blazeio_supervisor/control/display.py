@@ -38,8 +38,8 @@ def format_status(status: StatusAnswer) -> str:
         f"up {format_span(status.age_s)}{state}",
         f"  {' '.join(status.addresses) or 'no address yet'}",
         f"  {_LISTENERS[status.listeners]}, "
-        f"{'steered' if status.is_steered else 'not steered'}; "
-        f"{_LOADING[status.loading]}",
+        f"{'steered' if status.is_steered else 'not steered'}",
+        f"  {_LOADING[status.loading]}",
     ]
     if status.reload is not None:
         lines.append(f"  reload: {format_progress(status.reload)}")

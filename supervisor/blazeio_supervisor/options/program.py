@@ -23,10 +23,10 @@ Signals (to the master, the pid in the first log line):
   TTIN, TTOU  one worker more, one worker less
 \b
 Exit codes:
-  0 stopped as asked      3 the app failed to start
-  2 wrong usage           4 the app cannot be imported
-  6 a verb found no       5 an address cannot be bound
-    service               1 a fault of ours; a verb: it failed
+  0 stopped as asked          4 the app cannot be imported
+  1 a fault of ours           5 an address cannot be bound
+  2 wrong usage               6 a verb found no service
+  3 the app failed to start   (a verb: 1 means tried, and failed)
 """
 
 

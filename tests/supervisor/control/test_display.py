@@ -72,10 +72,11 @@ def make_status(
 
 def test_a_healthy_service_fits_into_80_columns() -> None:
     text = format_status(make_status([make_slot(0)], [make_worker(0)]))
-    head, where, how, empty, heads, row = text.splitlines()
+    head, where, how, loading, empty, heads, row = text.splitlines()
     assert head == "app:web: master pid 4711, generation 3, up 1 d 2 h"
     assert where == "  http://127.0.0.1:8000"
-    assert how.startswith("  a queue per slot, steered; app imported once")
+    assert how == "  a queue per slot, steered"
+    assert loading == "  app imported once, workers are forks of it"
     assert empty == ""
     assert heads.endswith("age  in flight  conns  requests     lag    memory")
     assert row.endswith("2 h 1 m          2     40   1234567  0.4 ms  12.5 MiB")
