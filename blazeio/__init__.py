@@ -8,7 +8,9 @@ import asyncio
 import typing
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver
+from blazeio.app.deliver import Deliver, Prepare
+from blazeio.app.reading.form import Form
+from blazeio.app.reading.upload import Upload
 from blazeio.app.request import Request
 from blazeio.errors import (
     Abort,
@@ -35,13 +37,16 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ClientDisconnected",
     "ConfigurationError",
     "Deliver",
+    "Form",
     "IN_MEMORY_STATIC_CACHE",
     "Limits",
     "LocalProtocolError",
+    "Prepare",
     "ProtocolError",
     "RemoteProtocolError",
     "Request",
     "TlsSettings",
+    "Upload",
     "use_loop",
 ]
 

@@ -26,7 +26,16 @@ class Limits:
         content_bytes: Most content of a request; more: 413. None: no bound,
             since a handler streams it.
         collected_bytes: Most content collected in memory (``get_json``,
-            ``body_or_params``, ``read``); more: 413.
+            ``body_or_params``, ``read``), or by the fields of a form; more: 413.
+        form_field_count: Most fields in a form (more: 413) or a query string
+            (more: 400). 1,000 is the limit of PHP and Django, against
+            dictionaries that are made to be slow.
+        form_file_count: Most files in a form; more: 413.
+        form_field_bytes: Largest field of a multipart form; larger: 413. Files
+            are bounded by ``content_bytes``.
+        part_field_count: Most field lines before a field or file of a multipart
+            form; more: 413. RFC 7578 knows three.
+        part_field_bytes: Longest such line, with the file's name; longer: 413.
         chunk_extension_bytes: Most octets of chunk extensions in one message.
         trailer_bytes: Largest trailer section.
         pipeline_bytes: Octets kept of requests that wait behind the one being
@@ -63,6 +72,11 @@ class Limits:
     field_bytes: int = 32 * KIB
     content_bytes: int | None = None
     collected_bytes: int = 16 * MIB
+    form_field_count: int = 1000
+    form_file_count: int = 100
+    form_field_bytes: int = 1 * MIB
+    part_field_count: int = 8
+    part_field_bytes: int = 8 * KIB
     chunk_extension_bytes: int = 4 * KIB
     trailer_bytes: int = 16 * KIB
     pipeline_bytes: int = 64 * KIB
@@ -95,6 +109,8 @@ LEAST = {
     "head_bytes": 1,
     "field_count": 1,
     "field_bytes": 1,
+    "part_field_count": 1,
+    "part_field_bytes": 1,
     "receive_bytes": 1,
     "high_water_bytes": 1,
     "connections": 1,

@@ -1,47 +1,77 @@
 """``Request``: the content and the parameters of a request as values.
 
-May import: blazeio.content, blazeio.errors, blazeio.protocol.
+May import: blazeio.app.reading, blazeio.content, blazeio.errors,
+blazeio.protocol.
 """
 
-from typing import Any
+from typing import Any, TypeVar, overload
 
-import msgspec
-
-from blazeio.content.forms import Params, parse_urlencoded
+from blazeio.app.reading.current import find_request
+from blazeio.app.reading.form import (
+    URLENCODED,
+    Form,
+    find_uploads,
+    has_content,
+    read_form,
+    read_urlencoded,
+)
+from blazeio.app.reading.typed import decode_json
+from blazeio.app.reading.upload import Upload, Uploads
+from blazeio.app.reading.whole import media_type_of
+from blazeio.content.cookies import find_cookie
+from blazeio.content.forms.urlencoded import Params, parse_urlencoded
 from blazeio.errors import Abort
 from blazeio.protocol.server import BlazeioServerProtocol
 
-FORM = "application/x-www-form-urlencoded"
-
-_decode = msgspec.json.Decoder().decode
+T = TypeVar("T")
+R = BlazeioServerProtocol
 
 
 class Request:
-    """Read a request. Each is a coroutine that takes ``r``.
+    """Read a request: ``await Request.get_json(r)``.
 
-    What the client got wrong is an Abort with status 400. Content is collected
-    up to ``Limits.collected_bytes`` and kept with the request: a middleware
-    and a handler may both ask for it. It cannot be streamed any more then.
+    Within a handler ``r`` may be left out.
+
+    What the client got wrong is an Abort or a RemoteProtocolError: a handler
+    that does not catch it answers with its status. JSON and urlencoded forms
+    are collected up to ``Limits.collected_bytes`` and kept with the request: a
+    middleware and a handler may both ask. Files are streamed, once.
+
+    All raise ClientDisconnected when the client goes away before what they wait
+    for has come, RemoteProtocolError when content is too large (413) or breaks
+    its framing (400), and LocalProtocolError when ``r`` is left out where no
+    handler runs.
     """
 
+    @overload
     @staticmethod
-    async def get_json(r: BlazeioServerProtocol) -> Any:
+    async def get_json(r: R | None = None) -> Any: ...
+    @overload
+    @staticmethod
+    async def get_json(r: R | None = None, *, type: type[T]) -> T: ...
+    @overload
+    @staticmethod
+    async def get_json(r: R | None = None, *, type: Any) -> Any: ...
+    @staticmethod
+    async def get_json(r: R | None = None, *, type: Any = None) -> Any:  # noqa: A002
         """Parse the content as JSON, whatever its Content-Type.
 
+        Args:
+            r: The request.
+            type: What is expected: a ``msgspec.Struct``, a dataclass, a
+                TypedDict, ``list[int]`` ... None: anything.
+
+        Returns:
+            A value of that type, validated.
+
         Raises:
-            Abort: 400, it is not JSON.
-            RemoteProtocolError: It is too large (413), or broke its framing.
-            ClientDisconnected: The client went away before it was whole.
+            Abort: 400, it is not JSON; 422, it is not of that type: the text
+                names the field, as ``$.items[0].price``.
         """
-        content = await r.read()
-        try:
-            return _decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"The content is not valid JSON: {error}"
-            raise Abort(message, 400) from error
+        return decode_json(await find_request(r).read(), type)
 
     @staticmethod
-    async def get_params(r: BlazeioServerProtocol) -> Params:
+    async def get_params(r: R | None = None) -> Params:
         """Parse the query string.
 
         Returns:
@@ -49,41 +79,95 @@ class Request:
             its ``get_all(name)``.
 
         Raises:
-            Abort: 400, there are more than 1,000 of them.
+            Abort: 400, there are more than ``Limits.form_field_count``.
         """
-        return _parse_form(r.query)
+        return _parse_query(find_request(r))
 
     @staticmethod
-    async def body_or_params(r: BlazeioServerProtocol) -> Any:
-        """Give the content where it is JSON or a form, else the query string.
+    async def body_or_params(r: R | None = None) -> Any:
+        """Give the content where it is JSON or a urlencoded form, else the query.
 
         The Content-Type decides. Content of any other type, and content
-        without one, is left alone: a handler may still stream it.
+        without one, is left alone: a handler may still stream it, or ask for
+        its ``form_data``.
 
         Returns:
             What ``get_json`` gives, or what ``get_params`` gives.
 
         Raises:
-            Abort: 400, the content is not what its type says.
-            RemoteProtocolError: It is too large (413), or broke its framing.
-            ClientDisconnected: The client went away before it was whole.
+            Abort: 400, the content is not what its type says; 413, it has too
+                many fields.
         """
-        if r.content_length or r.transfer_encoding is not None:
-            media_type = _media_type(r)
+        r = find_request(r)
+        if has_content(r):
+            media_type = media_type_of(r)
             if media_type == "application/json" or media_type.endswith("+json"):
-                return await Request.get_json(r)
-            if media_type == FORM:
-                return _parse_form((await r.read()).decode(errors="replace"))
-        return _parse_form(r.query)
+                return decode_json(await r.read())
+            if media_type == URLENCODED:
+                return await read_urlencoded(r)
+        return _parse_query(r)
+
+    @staticmethod
+    async def form_data(r: R | None = None) -> Form:
+        """Read a form, urlencoded or multipart, up to its first file.
+
+        The fields before a file are there while the file still arrives; then
+        ``r.pull()`` gives the octets of that file, or ``get_upload`` does. A
+        handler that aborts before leaves the rest unread. Asked again, it
+        gives the same form.
+
+        Returns:
+            A dict of str, as of ``get_params``; empty for a request without
+            content. Its ``upload`` is the first file, or None.
+
+        Raises:
+            Abort: 415, the content is no form.
+            RemoteProtocolError: The form is malformed (400), or beyond one of
+                the ``Limits.form_*`` and ``part_*`` (413).
+        """
+        return await read_form(find_request(r))
+
+    @staticmethod
+    async def get_form_data(r: R | None = None) -> Form:
+        """Read a form up to its first file: the same as ``form_data``."""
+        return await read_form(find_request(r))
+
+    @staticmethod
+    def get_upload(r: R | None = None) -> Upload:
+        """Stream a file: ``async for chunk in Request.get_upload(r)``.
+
+        Of a multipart form this is its next file; other content is itself the
+        file. ``upload = await Request.get_upload(r)`` reads on to where its
+        ``filename`` and ``content_type`` are known. Not a coroutine: the Upload
+        raises what goes wrong once it is read.
+
+        Raises:
+            Abort: 400, there is no file, or no other one; from the Upload.
+        """
+        return find_uploads(find_request(r)).take()
+
+    @staticmethod
+    def get_uploads(r: R | None = None) -> Uploads:
+        """Stream several files: ``async for upload in Request.get_uploads(r)``.
+
+        What of a file is not read is read past. Afterwards ``form_data`` has
+        the fields behind the files too. No file is no error here.
+        """
+        return Uploads(find_uploads(find_request(r)))
+
+    @staticmethod
+    def get_cookie(r: R | None = None, name: str = "") -> str | None:
+        """Give the value of a cookie as the client sent it; None without it.
+
+        Not a coroutine. Of two with one name it is the first, which is the one
+        with the longer path (RFC 6265 section 5.4).
+        """
+        return find_cookie(find_request(r).headers.get("cookie", ""), name)
 
 
-def _media_type(r: BlazeioServerProtocol) -> str:
-    value = r.headers.get("content-type", "")
-    return value.partition(";")[0].strip().lower()
-
-
-def _parse_form(text: str) -> Params:
+def _parse_query(r: R) -> Params:
+    most = r.context.limits.form_field_count
     try:
-        return parse_urlencoded(text)
+        return parse_urlencoded(r.query, most)
     except ValueError as error:
-        raise Abort("Too many fields", 400) from error
+        raise Abort(f"The query string has more than {most} fields", 400) from error

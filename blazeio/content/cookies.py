@@ -1,4 +1,4 @@
-"""Set-Cookie as a value: RFC 6265 section 4.1, with its successor's prefixes.
+"""Cookies as values: RFC 6265, with its successor's prefixes.
 
 What a browser would drop without a word (a cookie that is too large, a
 ``__Host-`` cookie with a domain, ``SameSite=None`` without ``Secure``) is an
@@ -29,6 +29,22 @@ _DOMAIN = re.compile(
 )
 # Browsers drop a larger one whole (RFC 6265bis section 5.7 step 7).
 LONGEST_PAIR_BYTES = 4096
+
+
+def find_cookie(field: str, name: str) -> str | None:
+    """Find a cookie in the value of a Cookie field.
+
+    Pairs without a "=" are no cookies. Quotes are a part of the value, as for
+    ``serialize_set_cookie``.
+
+    Returns:
+        The first value; None when there is none of that name.
+    """
+    for pair in field.split(";"):
+        known, equals, value = pair.partition("=")
+        if equals and known.strip(" \t") == name:
+            return value.strip(" \t")
+    return None
 
 
 def serialize_set_cookie(

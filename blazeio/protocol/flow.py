@@ -9,6 +9,8 @@ a sleeper is a future that the transport's callback completes.
 import asyncio
 import sys
 from collections import deque
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from blazeio.errors import BlazeioError, ClientDisconnected, RemoteProtocolError
 from blazeio.wire.chunked import ChunkDecoder
@@ -66,6 +68,14 @@ UNTIL_CLOSE = sys.maxsize
 """The length of content that ends when the peer closes."""
 
 
+class Reader(Protocol):
+    """Who has taken content over, and knows what of it a handler wants."""
+
+    def pull(self) -> AsyncIterator[bytes]:
+        """What ``r.pull()`` gives from now on."""
+        ...
+
+
 class ContentStream:
     """The content of one message, as it arrives.
 
@@ -81,6 +91,7 @@ class ContentStream:
         received_bytes: Octets that have arrived so far.
         collected: All of it, once ``read`` has taken it: a middleware may look
             before the handler does.
+        reader: Who has taken it over: of a form, ``r.pull()`` gives the file.
         trailers: The trailer section of a chunked message, once whole.
         error: Why it will never be whole; None while all is well.
     """
@@ -95,6 +106,7 @@ class ContentStream:
         "error",
         "is_whole",
         "queued_bytes",
+        "reader",
         "received_bytes",
     )
 
@@ -114,6 +126,7 @@ class ContentStream:
         self.queued_bytes = 0
         self.received_bytes = 0
         self.collected: bytes | None = None
+        self.reader: Reader | None = None
         self.error: BlazeioError | None = None
         if bound is not None and length > bound:
             self.error = too_large(bound)

@@ -91,14 +91,16 @@ class BlazeioPayloadUtils:
     def pull(self) -> AsyncIterator[bytes]:
         """Iterate over the content of the message as it arrives.
 
-        The transport pauses, and so the peer, while the caller is slow.
+        The transport pauses, and so the peer, while the caller is slow. Of a
+        form whose beginning was read already, these are the octets of its file.
 
         Raises:
             ClientDisconnected: The peer went away before its content was whole.
             RemoteProtocolError: The content broke its framing, or is larger
                 than ``Limits.content_bytes`` (status_hint 413).
         """
-        return self._arriving()
+        reader = self.content.reader
+        return self._arriving() if reader is None else reader.pull()
 
     def request(self) -> AsyncIterator[bytes]:
         """Iterate over octets as they arrive; of HTTP, those of the content.
@@ -138,7 +140,7 @@ class BlazeioPayloadUtils:
         content = self.content
         if content.collected is not None:
             return content.collected
-        if content.is_whole and content.queued_bytes == 0:
+        if content.is_whole and content.queued_bytes == 0 and content.reader is None:
             return b""
         if limit is None:
             limit = self.context.limits.collected_bytes
@@ -146,7 +148,7 @@ class BlazeioPayloadUtils:
             raise too_large(limit)  # before a client that waits for 100 sends it
         pieces: list[bytes] = []
         size = 0
-        async for piece in self._arriving():
+        async for piece in self.pull():
             size += len(piece)
             if size > limit:
                 raise too_large(limit)

@@ -1,10 +1,13 @@
+import asyncio
 import dataclasses
+import gzip
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver
+from blazeio.app.deliver import Deliver, Prepare, serialize_event
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.clock import wait_until
 from tests.support.response import Response
@@ -129,3 +132,159 @@ async def test_delivering_waits_for_a_client_that_does_not_read(method: Any) -> 
         for _ in range(100):
             assert len((await peer.read_response()).body) >= 1_000_000
         await wait_until(lambda: len(ended) == 100)
+
+
+async def test_octets_are_sent_as_they_are() -> None:
+    answer = await answer_of(Deliver.bytes, b"\x00\xff")
+    assert answer.body == b"\x00\xff"
+    assert answer.field("content-type") == "application/octet-stream"
+    assert answer.field("content-length") == "2"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"content_type": "image/png"}, {"headers": [(b"content-type", "image/png")]}],
+)
+async def test_octets_may_have_a_type(given: Any) -> None:
+    answer = await answer_of(Deliver.bytes, b"x", **given)
+    assert answer.field("content-type") == "image/png"
+
+
+async def test_no_content_is_204_without_a_body() -> None:
+    answer = await answer_of(Deliver.no_content, {"X-A": "1"})
+    assert (answer.status, answer.body, answer.field("x-a")) == (204, b"", "1")
+    assert answer.field("content-length") is None
+    assert answer.field("content-type") is None
+
+
+async def numbers() -> AsyncIterator[str | bytes]:
+    yield "one "
+    yield b"two"
+
+
+@pytest.mark.parametrize("make", [numbers, lambda: ["one ", b"two"]])
+async def test_a_stream_is_sent_piece_by_piece(make: Any) -> None:
+    answer = await answer_of(Deliver.stream, make(), 201, content_type="text/plain")
+    assert (answer.status, answer.text) == (201, "one two")
+    assert answer.field("transfer-encoding") == "chunked"
+    assert answer.field("content-type") == "text/plain"
+
+
+async def test_a_stream_with_a_length_is_not_chunked() -> None:
+    answer = await answer_of(Deliver.stream, numbers(), headers={"Content-Length": 7})
+    assert answer.field("content-length") == "7"
+    assert answer.text == "one two"
+
+
+async def test_a_stream_may_be_compressed() -> None:
+    web = App()
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        await Deliver.stream(r, numbers(), compress=True)
+
+    async with served(web) as site:
+        answer = await site.ask("GET", "/x", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(answer.body) == b"one two"
+
+
+@pytest.mark.parametrize("method", [Deliver.stream, Deliver.sse])
+async def test_to_head_nothing_of_a_stream_is_made(method: Any) -> None:
+    asked: list[str] = []
+
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            asked.append("")
+            yield "x"
+
+    web = App()
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        await method(r, endless())
+
+    async with served(web) as site:
+        assert (await site.ask("HEAD", "/x")).status == 200
+    assert asked == []
+
+
+@pytest.mark.parametrize("method", [Deliver.stream, Deliver.sse])
+async def test_a_stream_is_closed_when_the_client_goes_away(method: Any) -> None:
+    closed: list[str] = []
+
+    async def endless() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x"
+                await asyncio.sleep(0)
+        finally:
+            closed.append("")
+
+    web = App()
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        await method(r, endless())
+
+    async with served(web) as site:
+        async with await site.connect() as peer:
+            await peer.send(serialize_request("GET", "/x"))
+        await wait_until(lambda: closed)
+
+
+async def events() -> AsyncIterator[Any]:
+    yield "one\ntwo"
+    yield {"n": 3}
+
+
+async def test_events_are_sent_as_browsers_read_them() -> None:
+    answer = await answer_of(Deliver.sse, events())
+    assert answer.text == 'data: one\ndata: two\n\ndata: {"n":3}\n\n'
+    assert answer.field("content-type") == "text/event-stream"
+    assert answer.field("cache-control") == "no-cache"
+
+
+async def test_a_field_that_is_given_is_not_sent_twice() -> None:
+    headers = {"cache-control": "no-store"}
+    answer = await answer_of(Deliver.sse, events(), headers)
+    assert answer.field("cache-control") == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("", "data: \n\n"),
+        ("a\r\nb\rc\n", "data: a\ndata: b\ndata: c\ndata: \n\n"),
+        ("a\u2028b", "data: a\u2028b\n\n"),
+        ([1], "data: [1]\n\n"),
+    ],
+)
+def test_each_line_of_an_event_is_a_line_of_data(data: Any, text: str) -> None:
+    assert serialize_event(data) == text
+
+
+@pytest.mark.parametrize(
+    ("prepare", "media_type"),
+    [(Prepare.text, "text/plain; charset=utf-8"), (Prepare.json, "application/json")],
+)
+async def test_a_head_is_prepared_and_content_written(
+    prepare: Any, media_type: str
+) -> None:
+    async def handler(r: R) -> None:
+        await prepare(r, {"X-A": "1"}, 201)
+        await r.write("[")
+        await r.write("]")
+
+    answer = await answer_of(handler)
+    assert (answer.status, answer.text) == (201, "[]")
+    assert answer.field("content-type") == media_type
+    assert answer.field("x-a") == "1"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"headers": {"Content-Type": "text/csv"}}, {"content_type": "text/csv"}],
+)
+async def test_a_prepared_head_may_have_another_type(given: Any) -> None:
+    answer = await answer_of(Prepare.text, **given)
+    assert answer.field("content-type") == "text/csv"

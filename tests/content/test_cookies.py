@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.cookies import LONGEST_PAIR_BYTES, serialize_set_cookie
+from blazeio.content.cookies import (
+    LONGEST_PAIR_BYTES,
+    find_cookie,
+    serialize_set_cookie,
+)
 from blazeio.errors import LocalProtocolError
 
 
@@ -128,3 +132,32 @@ def test_no_text_escapes_from_the_field(name: str, value: str) -> None:
 def test_python_reads_back_what_was_written(value: str) -> None:
     cookie = SimpleCookie(serialize_set_cookie("a", value))
     assert cookie["a"].value == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("a=1", "1"),
+        ("b=2; a=1", "1"),
+        ("b=2;a=1", "1"),
+        ("a=1; a=2", "1"),
+        ("a=", ""),
+        ("a=b=c", "b=c"),
+        ('a="b c"', '"b c"'),
+        (" a = 1 ", "1"),
+        ("", None),
+        ("a", None),
+        ("aa=1; A=2; =a", None),
+    ],
+)
+def test_a_cookie_is_found_by_its_name(field: str, value: str | None) -> None:
+    assert find_cookie(field, "a") == value
+
+
+@given(
+    st.text(st.sampled_from("az09-_"), min_size=1, max_size=8),
+    st.text(st.sampled_from("az09!#&'()*+-./:<=>?@[]^_`{|}~%"), max_size=20),
+)
+def test_what_was_set_is_found(name: str, value: str) -> None:
+    pair = serialize_set_cookie(name, value).partition(";")[0]
+    assert find_cookie(f"other=1; {pair}; last=2", name) == value

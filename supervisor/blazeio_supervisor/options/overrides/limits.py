@@ -121,6 +121,27 @@ BOUNDS = (
         "Content of one request that is collected in memory (JSON, forms, read); "
         "more: 413.",
     ),
+    Bound(
+        "form_field_count",
+        "--max-form-fields",
+        "Fields of a form or query string; more: 413, or 400 for a query string.",
+    ),
+    Bound("form_file_count", "--max-form-files", "Files of a form; more: 413."),
+    Bound(
+        "form_field_bytes",
+        "--max-form-field-bytes",
+        "One field of a multipart form that is no file; larger: 413.",
+    ),
+    Bound(
+        "part_field_count",
+        "--max-part-field-count",
+        "Lines before each field or file of a multipart form; more: 413.",
+    ),
+    Bound(
+        "part_field_bytes",
+        "--max-part-field-bytes",
+        "One of those lines, with the file's name; longer: 413.",
+    ),
     Bound("target_bytes", "--max-target-bytes", "A request target; longer: 414."),
     Bound("head_bytes", "--max-head-bytes", "A whole head; larger: 431."),
     Bound("field_bytes", "--max-field-bytes", "One line of a head; longer: 431."),

@@ -5,10 +5,6 @@ May import: nothing of blazeio. Pure.
 
 from urllib.parse import parse_qsl
 
-FIELD_COUNT = 1000
-"""Most fields in one form: the limit of PHP and Django, against dictionaries
-that are made to be slow."""
-
 
 class Params(dict[str, str]):
     """The fields of a form or query string, by name.
@@ -24,23 +20,37 @@ class Params(dict[str, str]):
         super().__init__(pairs)
         self._pairs = pairs
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All fields in their order, repeated ones kept; a copy."""
+        return self._pairs.copy()
+
     def get_all(self, name: str) -> list[str]:
         """Every value of a field, in order; [] when there is none."""
         return [value for key, value in self._pairs if key == name]
 
+    def add(self, name: str, value: str) -> None:
+        """Add a field behind the others."""
+        self._pairs.append((name, value))
+        self[name] = value
 
-def parse_urlencoded(text: str) -> Params:
+
+def parse_urlencoded(text: str, field_count: int) -> Params:
     """Parse ``a=1&b=2``, as HTML forms and query strings write it.
 
     Fields without a value are kept as ""; octets that are not UTF-8 become
     U+FFFD.
 
+    Args:
+        text: Without a leading "?".
+        field_count: Most fields.
+
     Raises:
-        ValueError: More than ``FIELD_COUNT`` fields. The peer's fault.
+        ValueError: There are more. The peer's fault.
     """
     if not text:
         return Params([])
     pairs = parse_qsl(
-        text, keep_blank_values=True, errors="replace", max_num_fields=FIELD_COUNT
+        text, keep_blank_values=True, errors="replace", max_num_fields=field_count
     )
     return Params(pairs)

@@ -1,0 +1,1 @@
+"""What a handler asks a request for: its JSON, its form, its files."""

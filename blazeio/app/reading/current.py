@@ -1,0 +1,40 @@
+"""Which request the running code belongs to, for who does not pass ``r``.
+
+Nothing is noted when a request begins: its task knows the coroutine that it
+runs, and that one knows its request. So it costs a request nothing, where
+setting a ContextVar costs 0.05 us. One is set when a handler first asks, for
+the tasks that it begins afterwards.
+
+May import: blazeio.errors, blazeio.protocol.
+"""
+
+import asyncio
+import inspect
+from contextvars import ContextVar
+
+from blazeio.errors import LocalProtocolError
+from blazeio.protocol.server import BlazeioServerProtocol
+
+_known: ContextVar[BlazeioServerProtocol | None] = ContextVar("r", default=None)
+
+
+def find_request(r: BlazeioServerProtocol | None = None) -> BlazeioServerProtocol:
+    """Give ``r`` if it is one, else the request of the running handler.
+
+    Raises:
+        LocalProtocolError: No handler is running here, or it runs in a task
+            that was begun before the handler first asked: pass ``r``.
+    """
+    if r is not None:
+        return r
+    task = asyncio.current_task()
+    work = None if task is None else task.get_coro()
+    if inspect.iscoroutine(work):
+        found = inspect.getcoroutinelocals(work).get("self")
+        if isinstance(found, BlazeioServerProtocol) and found.handling.is_done_by(task):
+            _known.set(found)
+            return found
+    known = _known.get()
+    if known is None or not known.handling.is_running:
+        raise LocalProtocolError("no request is being handled here: pass r")
+    return known

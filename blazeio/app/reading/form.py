@@ -1,0 +1,240 @@
+"""Forms: fields that are there at once, and files that still arrive.
+
+May import: blazeio.app.reading, blazeio.content, blazeio.errors,
+blazeio.protocol.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from enum import Enum
+
+from blazeio.app.reading.upload import Upload, UploadSource
+from blazeio.app.reading.whole import (
+    NoFile,
+    Pieces,
+    WholeContent,
+    media_type_of,
+    no_file,
+)
+from blazeio.content.forms.multipart import (
+    MULTIPART,
+    Event,
+    Field,
+    FileHead,
+    MultipartDecoder,
+    parse_boundary,
+)
+from blazeio.content.forms.urlencoded import Params, parse_urlencoded
+from blazeio.errors import Abort, LocalProtocolError
+from blazeio.protocol.server import BlazeioServerProtocol
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+class _Over(Enum):
+    OVER = 0
+
+
+OVER = _Over.OVER
+
+
+class Form(Params):
+    """The fields of a form, by name, as far as they have arrived.
+
+    A form without files is whole. One with files has what stands before the
+    file that is read; what follows is added when the next file is asked for.
+
+    Attributes:
+        upload: The first file; None where there is none.
+    """
+
+    __slots__ = ("upload",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        super().__init__(pairs)
+        self.upload: Upload | None = None
+
+
+class FormReader:
+    """Reads a multipart form, as far as it is asked for.
+
+    Attributes:
+        form: What was read so far.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_events",
+        "_has_begun",
+        "_is_over",
+        "_is_taken",
+        "_is_whole",
+        "_pieces",
+        "_upload",
+        "form",
+    )
+
+    def __init__(self, r: BlazeioServerProtocol) -> None:
+        boundary = parse_boundary(r.headers.get("content-type", ""))
+        self._decoder = MultipartDecoder(boundary, r.context.limits)
+        self._pieces = Pieces(r)
+        self._events: deque[Event] = deque()
+        self._upload: Upload | None = None
+        self._has_begun = self._is_over = self._is_whole = False
+        self._is_taken = True
+        self.form = Form([])
+
+    @property
+    def most_collected_bytes(self) -> int:
+        """Most octets that are collected in memory."""
+        return self._pieces.most_collected_bytes
+
+    async def begin(self) -> Form:
+        """Read the fields up to the first file; once."""
+        if not self._has_begun:
+            head = await self._next_head()
+            if head is not None:
+                self._offer(Upload(self, head))
+                self._is_taken = False
+        return self.form
+
+    def pull(self) -> AsyncIterator[bytes]:
+        """What ``r.pull()`` gives: the octets of the file that is at hand."""
+        return Upload(NoFile(), NAMELESS) if self._upload is None else self._upload
+
+    def take(self) -> Upload:
+        """The file that was met and not taken yet; else the one that comes."""
+        if self._upload is not None and not self._is_taken:
+            self._is_taken = True
+            return self._upload
+        return Upload(self)
+
+    async def next_upload(self) -> Upload | None:
+        """The same, read on to; None when there is no other."""
+        if self._upload is not None and not self._is_taken:
+            return self.take()
+        head = await self._next_head()
+        if head is None:
+            return None
+        upload = Upload(self, head)
+        self._offer(upload)
+        return upload
+
+    async def open(self, upload: Upload) -> FileHead:
+        """Read on to the next file, which ``upload`` is from then on.
+
+        Raises:
+            Abort: 400, there is none.
+        """
+        head = await self._next_head()
+        if head is None:
+            raise no_file()
+        self._offer(upload)
+        return head
+
+    async def next_chunk(self, upload: Upload) -> bytes:
+        """Its next octets; b"" at its end.
+
+        Raises:
+            LocalProtocolError: The next file was asked for already.
+        """
+        if upload is not self._upload:
+            raise LocalProtocolError("this file was left: the next one has begun")
+        self._is_taken = True
+        if self._is_whole:
+            return b""
+        event = await self._next_event()
+        if isinstance(event, bytes):
+            return event
+        self._is_whole = True
+        return b""
+
+    def _offer(self, upload: Upload) -> None:
+        self._upload = upload
+        self._is_taken = True
+        self._is_whole = False
+        if self.form.upload is None:
+            self.form.upload = upload
+
+    async def _next_head(self) -> FileHead | None:
+        """Read past what is left of a file; keep the fields; None at the end."""
+        self._has_begun = True
+        while True:
+            event = await self._next_event()
+            if isinstance(event, FileHead):
+                return event
+            if isinstance(event, Field):
+                self.form.add(event.name, event.value)
+            elif event is OVER:
+                return None
+
+    async def _next_event(self) -> Event | _Over:
+        events = self._events
+        while not events:
+            if self._is_over:
+                return OVER
+            piece = await self._pieces.next()
+            if piece:
+                events.extend(self._decoder.feed(piece))
+            else:
+                self._decoder.end()
+                self._is_over = True
+        return events.popleft()
+
+
+NAMELESS = FileHead("", "", "")
+
+
+async def read_form(r: BlazeioServerProtocol) -> Form:
+    """Read a form, up to its first file; see ``Request.form_data``."""
+    if not has_content(r):
+        return Form([])
+    media_type = media_type_of(r)
+    if media_type == MULTIPART:
+        return await reader_of(r).begin()
+    if media_type == URLENCODED:
+        return await read_urlencoded(r)
+    message = f"A form was expected: {MULTIPART} or {URLENCODED}"
+    raise Abort(message, 415, {"Accept": f"{MULTIPART}, {URLENCODED}"})
+
+
+async def read_urlencoded(r: BlazeioServerProtocol) -> Form:
+    """Collect a urlencoded form.
+
+    Raises:
+        Abort: 413, it has more fields than ``Limits.form_field_count``.
+    """
+    text = (await r.read()).decode(errors="replace")
+    most = r.context.limits.form_field_count
+    try:
+        return Form(parse_urlencoded(text, most).pairs)
+    except ValueError as error:
+        raise Abort(f"The form has more than {most} fields", 413) from error
+
+
+def find_uploads(r: BlazeioServerProtocol) -> UploadSource:
+    """Where the files of a request come from; nothing is read yet."""
+    media_type = media_type_of(r)
+    if media_type == MULTIPART and has_content(r):
+        return reader_of(r)
+    if media_type == URLENCODED or not (has_content(r) or r.content_length == 0):
+        return NoFile()
+    reader = r.content.reader
+    if not isinstance(reader, WholeContent):
+        reader = WholeContent(r)
+        if has_content(r):
+            r.content.reader = reader
+    return reader
+
+
+def reader_of(r: BlazeioServerProtocol) -> FormReader:
+    """The reader of a multipart form: one for each request."""
+    reader = r.content.reader
+    if not isinstance(reader, FormReader):
+        reader = r.content.reader = FormReader(r)
+    return reader
+
+
+def has_content(r: BlazeioServerProtocol) -> bool:
+    """Whether the request has content, or may still have."""
+    return bool(r.content_length) or r.transfer_encoding is not None

@@ -1,0 +1,1 @@
+"""Forms as values: urlencoded, multipart, and the names that clients give files."""

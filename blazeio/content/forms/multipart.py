@@ -1,0 +1,263 @@
+"""multipart/form-data (RFC 7578) as events: octets in, fields and files out.
+
+The push parser of the ``multipart`` package reads; here it gets our bounds and
+our errors, fields become text, and what is ambiguous is refused. That is, in
+particular, a delimiter with anything but a line end behind it: RFC 2046
+section 5.1.1 says that none occurs in the content, and the package (1.3) sees
+the next real one or not, by how the octets were cut.
+
+May import: blazeio.content.forms, blazeio.errors, blazeio.limits,
+blazeio.wire.grammar. Pure.
+"""
+
+import codecs
+import re
+from dataclasses import dataclass
+
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    content_disposition_unquote,
+    parse_options_header,
+)
+
+from blazeio.content.forms.filenames import decode_extended, make_safe
+from blazeio.content.forms.parameters import parse_parameters
+from blazeio.errors import RemoteProtocolError
+from blazeio.limits import Limits
+from blazeio.wire.grammar import quote
+
+MULTIPART = "multipart/form-data"
+
+# RFC 2046 section 5.1.1: 1 to 70 bchars, and not a space at the end.
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+# Those that browsers know (the Encoding standard), under Python's names too. An
+# allow-list, since some of Python's take time that grows with the square.
+_CHARSET = re.compile(
+    r"utf-?8|(us-)?ascii|utf-?16([bl]e)?|iso-?8859-?\d\d?|latin-?1|windows-?125\d|"
+    r"cp125\d|koi8-?[ru]|gbk|gb2312|gb18030|big5|shift[-_]?jis|euc-?jp|euc-?kr|"
+    r"iso-?2022-?jp",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field, whole.
+
+    Attributes:
+        name: Of the field.
+        value: Its text; what its charset does not know is U+FFFD.
+    """
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileHead:
+    """A file begins.
+
+    Attributes:
+        name: Of the field.
+        filename: As the client sent it, never to be used as a path.
+        content_type: As the client says, lower case, without parameters.
+    """
+
+    name: str
+    filename: str
+    content_type: str
+
+    @property
+    def safe_filename(self) -> str:
+        """The name as one harmless path component; never empty."""
+        return make_safe(self.filename)
+
+
+Event = Field | FileHead | bytes | None
+"""``bytes`` are octets of the file that has begun; None is its end."""
+
+
+def parse_boundary(content_type: str) -> str:
+    """Take the boundary from a Content-Type of multipart/form-data.
+
+    Raises:
+        RemoteProtocolError: There is none that could be one. The peer's fault.
+    """
+    try:
+        boundary = parse_parameters(content_type)[1].get("boundary", "")
+    except ValueError as error:
+        message = f"the Content-Type of the form: {error}"
+        raise RemoteProtocolError(message) from error
+    if not _BOUNDARY.fullmatch(boundary):
+        raise RemoteProtocolError("the Content-Type of the form has no valid boundary")
+    return boundary
+
+
+class MultipartDecoder:
+    """From the octets of one form to its events.
+
+    Args:
+        boundary: As ``parse_boundary`` gives it.
+        limits: The ``form_*``, ``part_*`` and ``collected_bytes`` bounds.
+    """
+
+    __slots__ = (
+        "_charset",
+        "_delimiter",
+        "_file_count",
+        "_held_head",
+        "_is_file",
+        "_limits",
+        "_parser",
+        "_room_bytes",
+        "_seam",
+        "_segment",
+        "_value",
+        "field_count",
+    )
+
+    def __init__(self, boundary: str, limits: Limits) -> None:
+        self._parser = PushMultipartParser(
+            boundary,
+            max_header_size=limits.part_field_bytes,
+            max_header_count=limits.part_field_count,
+        )
+        self._limits = limits
+        self._delimiter = b"\r\n--" + boundary.encode("ascii")
+        self._seam = b""
+        self._segment: MultipartSegment | None = None
+        self._is_file = False
+        self._held_head: FileHead | None = None
+        self._value = bytearray()
+        self._charset = "utf-8"
+        self._file_count = self.field_count = 0
+        self._room_bytes = limits.collected_bytes
+
+    def feed(self, octets: bytes) -> list[Event]:
+        """Take the next octets; what follows the last delimiter is dropped.
+
+        Raises:
+            RemoteProtocolError: The form is malformed (400), or beyond a bound
+                (413). The peer's fault; the decoder is of no use any more.
+        """
+        events: list[Event] = []
+        if not octets:
+            return events
+        try:
+            for event in self._parser.parse(octets):
+                if isinstance(event, MultipartSegment):
+                    self._begin_part(event, events)
+                elif event is None:
+                    self._end_part(events)
+                else:
+                    self._take_content(bytes(event), events)
+        except MultipartError as error:
+            raise _mapped(error) from error
+        return events
+
+    def end(self) -> None:
+        """The octets are over.
+
+        Raises:
+            RemoteProtocolError: The last delimiter was not among them.
+        """
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise _mapped(error) from error
+
+    def _begin_part(self, segment: MultipartSegment, events: list[Event]) -> None:
+        self._segment = segment
+        self._seam = b""
+        filename = _filename_of(segment)
+        self._is_file = filename is not None
+        if filename is None:
+            self.field_count += 1
+            if self.field_count > self._limits.form_field_count:
+                raise _too_many("fields", self._limits.form_field_count)
+            return
+        self._file_count += 1
+        if self._file_count > self._limits.form_file_count:
+            raise _too_many("files", self._limits.form_file_count)
+        head = FileHead(segment.name, filename, segment.content_type or "")
+        if filename:
+            events.append(head)
+        else:
+            self._held_head = head  # empty too, it is an input nobody filled in
+
+    def _take_content(self, octets: bytes, events: list[Event]) -> None:
+        delimiter = self._delimiter
+        over_seam = self._seam + octets[: len(delimiter) - 1]
+        if delimiter in octets or delimiter in over_seam:
+            raise RemoteProtocolError("the form has its boundary within a part")
+        self._seam = (self._seam + octets[-len(delimiter) :])[1 - len(delimiter) :]
+        if not self._is_file:
+            self._value += octets
+            if len(self._value) > self._limits.form_field_bytes:
+                bound = self._limits.form_field_bytes
+                message = f"a field of the form is larger than {bound} octets"
+                raise RemoteProtocolError(message, 413)
+            return
+        if self._held_head is not None:
+            events.append(self._held_head)
+            self._held_head = None
+        events.append(octets)
+
+    def _end_part(self, events: list[Event]) -> None:
+        if self._held_head is not None:
+            self._held_head = None
+        elif self._is_file:
+            events.append(None)
+        else:
+            events.append(self._end_field())
+
+    def _end_field(self) -> Field:
+        segment = self._segment
+        assert segment is not None  # a part begins before it ends
+        self._room_bytes -= len(self._value) + len(segment.name)
+        if self._room_bytes < 0:
+            bound = self._limits.collected_bytes
+            message = f"the fields of the form are larger than {bound} octets"
+            raise RemoteProtocolError(message, 413)
+        charset = _checked_charset(segment.charset or self._charset)
+        value = self._value.decode(charset, errors="replace")
+        self._value.clear()
+        if segment.name == "_charset_" and value:  # RFC 7578 section 4.6
+            self._charset = _checked_charset(value)
+        return Field(segment.name, value)
+
+
+def _filename_of(segment: MultipartSegment) -> str | None:
+    for name, value in segment.headerlist:
+        if name == "Content-Disposition" and "*" in value:
+            _, options = parse_options_header(
+                value, unquote=content_disposition_unquote
+            )
+            extended = decode_extended(options.get("filename*", ""))
+            if extended is not None:
+                return extended
+    filename: str | None = segment.filename
+    return filename
+
+
+def _checked_charset(label: str) -> str:
+    if _CHARSET.fullmatch(label):
+        try:
+            return codecs.lookup(label).name
+        except LookupError:  # iso-8859-99
+            pass
+    message = f"the form has a field in an unknown charset, {quote(label)}"
+    raise RemoteProtocolError(message)
+
+
+def _too_many(what: str, bound: int) -> RemoteProtocolError:
+    """The error of a form with more fields or files than a bound."""
+    return RemoteProtocolError(f"the form has more than {bound} {what}", 413)
+
+
+def _mapped(error: MultipartError) -> RemoteProtocolError:
+    status = 413 if isinstance(error, ParserLimitReached) else 400
+    return RemoteProtocolError(f"the form is malformed: {error}", status)
