@@ -236,7 +236,10 @@ class Forkservers:
             self._start(record.generation, is_preload=False, why=why)
             return
         self._workers.forget_unanswered(record.generation)
-        self._tell(ForkserverExited(record.generation, status, record.reason))
+        reason = record.reason
+        if not record.is_stopped:
+            reason = reason or self._workers.explain_kill(status)
+        self._tell(ForkserverExited(record.generation, status, reason))
 
 
 def _describe_loading(why_not_once: str) -> str:

@@ -24,7 +24,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import Memory
-from blazeio_supervisor.observe.oom_kills import OOM_REASON, watch_own_group
+from blazeio_supervisor.observe.oom_kills import watch_own_group
 from blazeio_supervisor.observe.scoreboard import Reading, Row, RowLedger
 from blazeio_supervisor.process.channel import LoopChannel, make_pair
 from blazeio_supervisor.process.messages import (
@@ -301,6 +301,10 @@ class Workers:
         """Keep the kernel's count of its kills fresh; ``now`` is monotonic."""
         self._oom_kills.refresh(now)
 
+    def explain_kill(self, status: int) -> str:
+        """Say whether the kernel has killed a child of ours; "" when not."""
+        return self._oom_kills.explain(status)
+
     def note_memory(self, worker: int, memory: Memory) -> None:
         """Keep what was measured; of one that is gone: nothing."""
         record = self._records.get(worker)
@@ -335,7 +339,7 @@ class Workers:
         record.channel.close()
         del self._records[worker]
         self._ledger.fold(record.row, record.slot)
-        is_killed = status == -signal.SIGKILL and not record.is_killed
-        if is_killed and self._oom_kills.claim():
-            record.reason = OOM_REASON
-        self._tell(WorkerExited(worker, status, record.reason))
+        reason = record.reason
+        if not record.is_killed:
+            reason = reason or self.explain_kill(status)
+        self._tell(WorkerExited(worker, status, reason))

@@ -38,6 +38,7 @@ from tests.simulation.processes import NEVER, SimForkserver, SimWorker
 
 Deed = Callable[[], None]
 FIRST_PID = 5000
+UNREAD_S = 0.01  # what could be read is read this soon
 MAY_COME_TWICE = (
     ForkserverReady,
     ForkserverExited,
@@ -82,6 +83,8 @@ class World:
 
     def advance(self, due: float) -> bool:
         """Run until the master takes a turn; True when it is due by itself."""
+        if self.inbox:
+            due = min(due, self.now + UNREAD_S)
         due = max(due, self.paused_until)
         while self._heap and self._heap[0][0] <= due:
             at, _, deed = heappop(self._heap)
@@ -167,7 +170,7 @@ class World:
             case Admit(worker):
                 self._when_free(self.workers[worker], self._accept)
             case CheckHealth(worker):
-                self._check_health(self.workers[worker])
+                self._when_free(self.workers[worker], self._check_health)
             case Adopt(slot, by):
                 self._when_free(self.workers[by], lambda w: self._adopt(w, slot))
             case Release(slot, by):

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.kernel import become_subreaper
@@ -183,6 +185,21 @@ async def test_a_fork_of_a_generation_that_is_gone_fails_at_once(bench: Bench) -
     bench.forkservers.fork(Spawn(1, 0, 1))
     exited = await bench.wait_for(WorkerExited)
     assert exited == WorkerExited(1, 1, "its forkserver is gone")
+
+
+async def test_a_forkserver_that_the_kernel_killed_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 0\n")
+    monkeypatch.setattr(bench.workers, "_oom_kills", OomKills(counter))
+    bench.forkservers.start(1)
+    await bench.wait_for(ForkserverReady)
+    counter.write_text("oom_kill 1\n")
+    (pid,) = bench.forkserver_pids()
+    os.kill(pid, signal.SIGKILL)
+    exited = await bench.wait_for(ForkserverExited)
+    assert exited == ForkserverExited(1, -9, OOM_REASON)
 
 
 async def test_a_forkserver_that_is_killed_voids_the_forks_it_owes(

@@ -5,6 +5,7 @@ each control group, before it sends the signal.
 """
 
 import re
+import signal
 from pathlib import Path
 
 OOM_REASON = "out of memory: the kernel killed it (oom_kill of its control group)"
@@ -81,12 +82,16 @@ class OomKills:
         self._accounted = max(self._accounted, self._recent)
         self._recent = self._count()
 
-    def claim(self) -> bool:
-        """Whether one SIGKILL, seen just now, was the kernel's doing."""
-        if self._count() <= self._accounted:
-            return False
+    def explain(self, status: int) -> str:
+        """Say why a process ended; "" when it was not the kernel's doing.
+
+        Args:
+            status: As it was reaped just now: minus the signal's number.
+        """
+        if status != -signal.SIGKILL or self._count() <= self._accounted:
+            return ""
         self._accounted += 1
-        return True
+        return OOM_REASON
 
 
 def watch_own_group() -> OomKills:

@@ -4,6 +4,7 @@ import pytest
 
 from blazeio_supervisor.observe.oom_kills import (
     FORGET_AFTER_S,
+    OOM_REASON,
     OomKills,
     find_counter,
     watch_own_group,
@@ -44,9 +45,16 @@ def test_the_counter_is_that_of_the_own_group(
 
 def test_each_kill_of_the_kernel_is_claimed_once(counter: Path) -> None:
     kills = OomKills(counter)
-    assert not kills.claim()
+    assert not kills.explain(-9)
     write(counter, 5)
-    assert [kills.claim() for _ in range(3)] == [True, True, False]
+    assert [kills.explain(-9) for _ in range(3)] == [OOM_REASON, OOM_REASON, ""]
+
+
+@pytest.mark.parametrize("status", [0, 9, 137, -15])
+def test_only_a_sigkill_is_claimed(counter: Path, status: int) -> None:
+    kills = OomKills(counter)
+    write(counter, 5)
+    assert not kills.explain(status)
 
 
 def test_an_old_kill_of_somebody_else_is_forgotten(counter: Path) -> None:
@@ -55,11 +63,11 @@ def test_an_old_kill_of_somebody_else_is_forgotten(counter: Path) -> None:
     write(counter, 4)
     kills.refresh(100.0 + FORGET_AFTER_S)  # seen; may still be a worker's
     kills.refresh(100.1 + FORGET_AFTER_S)  # too soon
-    assert kills.claim()
+    assert kills.explain(-9)
     write(counter, 5)
     kills.refresh(100.0 + 2 * FORGET_AFTER_S)
     kills.refresh(100.0 + 3 * FORGET_AFTER_S)
-    assert not kills.claim()
+    assert not kills.explain(-9)
 
 
 @pytest.mark.parametrize("text", [None, "oom_kill_disable 0\nunder_oom 0\n"])
@@ -67,9 +75,9 @@ def test_without_a_count_nothing_is_claimed(tmp_path: Path, text: str | None) ->
     path = tmp_path / "memory.events"
     if text is not None:
         path.write_text(text)
-    assert not OomKills(path).claim()
-    assert not OomKills(None).claim()
+    assert not OomKills(path).explain(-9)
+    assert not OomKills(None).explain(-9)
 
 
 def test_in_this_process_nothing_was_killed() -> None:
-    assert not watch_own_group().claim()
+    assert not watch_own_group().explain(-9)
