@@ -83,9 +83,9 @@ class World:
 
     def advance(self, due: float) -> bool:
         """Run until the master takes a turn; True when it is due by itself."""
-        if self.inbox:
-            due = min(due, self.now + UNREAD_S)
-        due = max(due, self.paused_until)
+        soon = self.now + UNREAD_S if self.inbox else NEVER
+        is_round = due <= soon
+        due = max(min(due, soon), self.paused_until)
         while self._heap and self._heap[0][0] <= due:
             at, _, deed = heappop(self._heap)
             self.now = max(self.now, at)
@@ -93,7 +93,7 @@ class World:
             if self.inbox and self.now >= self.paused_until:
                 return False
         self.now = max(self.now, due)
-        return True
+        return is_round
 
     def stop_master(self, seconds: float) -> None:
         self.paused_until = self.now + seconds
