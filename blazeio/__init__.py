@@ -27,6 +27,8 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.loop import get_loop as _get_loop
 from blazeio.server.loop import use_loop
 from blazeio.server.tls import TlsSettings
+from blazeio.streams.event_stream import EventStream
+from blazeio.streams.websocket import WebSocket
 
 # `loop` is public and not listed: a star import would make it.
 __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
@@ -37,6 +39,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ClientDisconnected",
     "ConfigurationError",
     "Deliver",
+    "EventStream",
     "Form",
     "IN_MEMORY_STATIC_CACHE",
     "Limits",
@@ -47,6 +50,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Request",
     "TlsSettings",
     "Upload",
+    "WebSocket",
     "use_loop",
 ]
 

@@ -106,6 +106,24 @@ class Answer:
             self.message is None or self.message.is_persistent
         )
 
+    def switch_protocols(self, lines: bytes) -> None:
+        """Send 101 with these field lines, and those that were added before.
+
+        It is complete when the other protocol has ended.
+
+        Raises:
+            LocalProtocolError: A response has begun.
+        """
+        if self.status:
+            raise LocalProtocolError("a response has already begun")
+        self.status = 101
+        start = serialize_status_line(101)
+        self._sink.write(b"".join((start, lines, self._extra_lines, b"\r\n")))
+
+    def complete(self) -> None:
+        """What was begun by other means has ended: nothing of it is missing."""
+        self.is_complete = True
+
     def add_field(self, name: str, value: str) -> None:
         """Add a field to the head that was not prepared yet.
 

@@ -136,6 +136,11 @@ class ContentStream:
         """Fields after the last chunk; None when there were none."""
         return self._decoder.trailers if self._decoder is not None else None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody sleeps until more of it arrives."""
+        return self._waiter is not None
+
     def feed(self, octets: bytes) -> bytes:
         """Take what belongs to this content; return the octets after its end.
 

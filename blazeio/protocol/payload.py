@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 DEFAULT_HEAD: FieldInput = {"Content-Type": "text/plain; charset=utf-8"}
 """The fields of a response that is written to without a ``prepare``."""
 
+EVENT_STREAM = "text/event-stream"
+EVENTS_HEAD: FieldInput = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache"}
+"""The same, where the client asked for server-sent events."""
+
 
 class BlazeioPayloadUtils:
     """Streaming both ways. Everything here may sleep; nothing here spins."""
@@ -48,6 +52,7 @@ class BlazeioPayloadUtils:
         content: ContentStream
         gate: WriteGate
         answer: Answer
+        headers: Headers
         transfer_encoding: str | None
         is_alive: bool
         resume_content: Callable[[], None]
@@ -261,7 +266,9 @@ class BlazeioPayloadUtils:
     def _begun_message(self) -> OutgoingMessage:
         """The response's message; one with the default head, if none was prepared."""
         if self.answer.message is None:
-            self.begin_response(DEFAULT_HEAD, 200)
+            accept = self.headers.get("accept", "")
+            head = EVENTS_HEAD if EVENT_STREAM in accept else DEFAULT_HEAD
+            self.begin_response(head, 200)
         message = self.answer.message
         assert message is not None  # begin_response made it, or raised
         return message

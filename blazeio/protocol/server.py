@@ -163,6 +163,34 @@ class BlazeioServerProtocol(
         if self.context.loop.time() >= self.context.farewells_from:
             self.context.loop.call_soon(self.say_farewell)
 
+    def take_over(self, field_lines: bytes) -> None:
+        """Leave HTTP: answer 101, and have the octets for another protocol.
+
+        ``request`` gives them as they come, ``writer`` sends; when the handler is
+        over the connection is closed. A disconnect wakes a handler that waits
+        for octets, by ClientDisconnected; one that does something else is
+        cancelled.
+
+        Args:
+            field_lines: Of the 101, serialized.
+
+        Raises:
+            ClientDisconnected: The client is gone.
+            LocalProtocolError: A response has begun, or content is due.
+        """
+        if not self.is_alive:
+            raise ClientDisconnected("the client went away")
+        if self._phase != WHOLE:
+            raise LocalProtocolError("take_over: the request's content is still due")
+        self.answer.switch_protocols(field_lines)
+        self._phase = RAW
+        self.content = ContentStream(length=UNTIL_CLOSE)
+        octets, self._remainder = self._remainder, b""
+        if octets:
+            self._receive_content(octets)
+        if self._has_fin:
+            self.content.end()
+
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -252,12 +280,14 @@ class BlazeioServerProtocol(
             self._peer_closed.come()
         if self.handling.is_running:
             context.detached.add(self)
-            if not self.answer.is_complete and not self._finishes_alone():
+            if not (self.answer.is_complete or self._finishes_alone()):
                 self.handling.cancel()
         if context.when_closed is not None:
             context.when_closed()
 
     def _finishes_alone(self) -> bool:
+        if self.status == 101 and self.content.is_awaited:
+            return True  # what it waits for tells it
         terms = self.context.find_terms(self.method, self.path)
         return terms.on_disconnect == "finish"
 
@@ -449,6 +479,7 @@ class BlazeioServerProtocol(
             self._record()
             return
         if self._phase == RAW:
+            self._record()
             self._close_in_stages()
             return
         answer = self.answer

@@ -14,8 +14,8 @@ import pytest
 from tests.support.live import LiveServers
 
 HERE = Path(__file__).parent
-CASES = 274
-"""Those that need neither static files nor WebSockets."""
+CASES = 284
+"""Those that need no static files."""
 
 
 @pytest.mark.slow
@@ -24,7 +24,7 @@ def test_every_case_of_the_corpus_is_right(live_server: LiveServers, loop: str) 
     target = live_server.start(["python", str(HERE / "target.py"), loop, "0"])
     run = [sys.executable, str(HERE / "corpus" / "run.py"), target.host]
     done = subprocess.run(
-        [*run, str(target.port), "--json", "--jobs", "16"],
+        [*run, str(target.port), "--json", "--jobs", "16", "--ws", "/ws"],
         capture_output=True,
         timeout=55,
         check=False,

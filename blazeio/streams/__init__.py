@@ -1,0 +1,1 @@
+"""Streams that last: server-sent events and WebSockets."""

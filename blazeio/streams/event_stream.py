@@ -1,0 +1,148 @@
+"""``EventStream``: server-sent events (WHATWG HTML, section 9.2).
+
+May import: blazeio.errors, blazeio.protocol.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.protocol.server import BlazeioServerProtocol
+
+KEEP_ALIVE_EVERY_S = 15.0
+"""Proxies close what is silent; many after 30 or 60 seconds."""
+
+HEAD = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",  # nginx would hold events back
+}
+_COMMENT = b":\n\n"
+
+
+def serialize_event(
+    data: str, *, event: str | None = None, event_id: str | None = None
+) -> bytes:
+    """Write one event.
+
+    Args:
+        data: Its lines, however they end.
+        event: Its type; None: ``message``.
+        event_id: What the client says as Last-Event-ID when it comes back.
+
+    Raises:
+        LocalProtocolError: The type or the id holds a line end, or the id NUL.
+    """
+    lines = []
+    for name, value in (("event", event), ("id", event_id)):
+        if value is None:
+            continue
+        if "\n" in value or "\r" in value or (name == "id" and "\0" in value):
+            raise LocalProtocolError(f"{name} {value!r}: it cannot hold line ends")
+        lines.append(f"{name}: {value}\n")
+    text = data.replace("\r\n", "\n").replace("\r", "\n")
+    lines += [f"data: {line}\n" for line in text.split("\n")]
+    return "".join([*lines, "\n"]).encode()
+
+
+class EventStream:
+    """A response that goes on: events, as they happen.
+
+    ``async with io.EventStream(r) as events: await events.send("hello")``
+
+    While nothing is sent a comment is, so that no proxy takes it for dead. When
+    the server drains the handler is cancelled and the stream ends well: the
+    browser comes back by itself, to whoever serves then.
+
+    Args:
+        r: The request, nothing answered yet.
+        retry_ms: How long the browser waits before it comes back, milliseconds;
+            None: its own choice, a few seconds.
+        keep_alive_every_s: A comment is sent after so much silence; None: never.
+
+    Attributes:
+        r: The request.
+        last_event_id: What the client has seen last; "" when it is new.
+    """
+
+    def __init__(
+        self,
+        r: BlazeioServerProtocol,
+        *,
+        retry_ms: int | None = None,
+        keep_alive_every_s: float | None = KEEP_ALIVE_EVERY_S,
+    ) -> None:
+        self.r = r
+        self._retry_ms = retry_ms
+        self._keep_alive_every_s = keep_alive_every_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent_bytes = 0
+
+    @property
+    def last_event_id(self) -> str:
+        """What the client has seen last; "" when it is new."""
+        return self.r.headers.get("last-event-id", "")
+
+    async def __aenter__(self) -> Self:
+        """Send the head.
+
+        Raises:
+            LocalProtocolError: A response has begun.
+        """
+        await self.r.prepare(HEAD)
+        if self._retry_ms is not None:
+            await self.r.write(f"retry: {self._retry_ms}\n\n")
+        self.r.on_farewell(_end_well)
+        self._set_timer()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """End it; a client that went away is no error."""
+        if self._timer is not None:
+            self._timer.cancel()
+        return isinstance(error, ClientDisconnected)
+
+    async def send(
+        self, data: str, *, event: str | None = None, event_id: str | None = None
+    ) -> None:
+        """Send one event.
+
+        Args:
+            data: Its lines.
+            event: Its type; None: ``message``.
+            event_id: Said again as ``last_event_id`` when the client comes back.
+
+        Raises:
+            ClientDisconnected: The client is gone.
+            LocalProtocolError: The type or the id holds a line end.
+        """
+        await self.r.write(serialize_event(data, event=event, event_id=event_id))
+
+    async def comment(self, text: str = "") -> None:
+        """Send what the client ignores."""
+        lines = [f": {line}\n" for line in text.splitlines() or [""]]
+        await self.r.write("".join([*lines, "\n"]))
+
+    def _set_timer(self) -> None:
+        if self._keep_alive_every_s is not None:
+            loop = self.r.context.loop
+            self._timer = loop.call_later(self._keep_alive_every_s, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        answer = self.r.answer
+        if not self.r.is_alive or answer.is_complete:
+            return
+        if answer.content_bytes == self._sent_bytes and self.r.gate.is_open:
+            answer.send(_COMMENT, is_last=False)
+        self._sent_bytes = answer.content_bytes
+        self._set_timer()
+
+
+async def _end_well(r: BlazeioServerProtocol) -> None:
+    """The last chunk is all that is missing, and ``r`` sends it."""

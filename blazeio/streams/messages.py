@@ -1,0 +1,77 @@
+"""From the frames of a WebSocket to its messages. Pure.
+
+May import: nothing of blazeio.
+"""
+
+import codecs
+
+from websockets.frames import CloseCode, Frame, Opcode
+
+
+class BrokenMessageError(Exception):
+    """A message cannot be what it says: the peer's fault.
+
+    Attributes:
+        code: What the connection is closed with.
+    """
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class MessageAssembler:
+    """Joins the fragments of messages (RFC 6455 section 5.4).
+
+    The order of the frames, and the size of a message, were checked before.
+    Text is checked as it comes: that it is no UTF-8 shows before its end.
+    """
+
+    __slots__ = ("_decoder", "_octets", "_texts")
+
+    def __init__(self) -> None:
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._texts: list[str] = []
+        self._octets: list[bytes] | None = None
+
+    def feed(self, frame: Frame) -> str | bytes | None:
+        """Take a data frame; give the message that it ends, if it does.
+
+        Raises:
+            BrokenMessageError: It is text and no UTF-8.
+        """
+        # Hot: runs once per frame; most messages are one frame.
+        if frame.fin and frame.opcode is not Opcode.CONT:
+            if frame.opcode is Opcode.BINARY:
+                return bytes(frame.data)
+            try:
+                return str(frame.data, "utf-8")
+            except UnicodeDecodeError as error:
+                raise _not_utf_8(error) from None
+        if frame.opcode is Opcode.TEXT:
+            self._decoder = codecs.getincrementaldecoder("utf-8")()
+        elif frame.opcode is Opcode.BINARY:
+            self._octets = []
+        return self._join(bytes(frame.data), is_last=frame.fin)
+
+    def _join(self, octets: bytes, *, is_last: bool) -> str | bytes | None:
+        if self._octets is not None:
+            self._octets.append(octets)
+            if not is_last:
+                return None
+            whole, self._octets = b"".join(self._octets), None
+            return whole
+        assert self._decoder is not None  # a continuation continues something
+        try:
+            self._texts.append(self._decoder.decode(octets, is_last))
+        except UnicodeDecodeError as error:
+            raise _not_utf_8(error) from None
+        if not is_last:
+            return None
+        text, self._texts, self._decoder = "".join(self._texts), [], None
+        return text
+
+
+def _not_utf_8(error: UnicodeDecodeError) -> BrokenMessageError:
+    reason = f"{error.reason} at position {error.start}"
+    return BrokenMessageError(CloseCode.INVALID_DATA, reason)
