@@ -155,7 +155,7 @@ class WebSocket:
             return  # the task that receives sees the client's answer
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                while protocol.state is not State.CLOSED and await self._receive():
+                while await self._receive():
                     self._messages.clear()
         except (TimeoutError, ClientDisconnected):
             pass
@@ -202,7 +202,7 @@ class WebSocket:
         content = self.r.content
         octets = content.take()
         if octets is None:
-            if protocol.state is State.CLOSED or content.is_whole:
+            if protocol.eof_sent or content.is_whole:  # it is ours to close first
                 self._end(protocol)
                 return False
             try:

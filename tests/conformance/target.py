@@ -18,6 +18,13 @@ async def echo(r: Any) -> None:
     await io.Deliver.text(r, await r.read())
 
 
+@web.add_route
+async def ws(r: Any) -> None:
+    async with io.WebSocket(r) as socket:
+        async for message in socket:
+            await socket.send(message)
+
+
 if __name__ == "__main__":
     io.use_loop(cast(Any, sys.argv[1]))
     web.runner()

@@ -34,7 +34,7 @@ def web() -> App:
     ("changes", "status", "field"),
     [
         ({}, 101, ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")),
-        ({}, 101, ("set-cookie", "a=b")),
+        ({}, 101, ("set-cookie", "a=b; Path=/; HttpOnly; SameSite=Lax")),
         ({"Origin": "https://here.example"}, 101, ("upgrade", "websocket")),
         ({"Sec-WebSocket-Protocol": "v1, v2"}, 101, ("sec-websocket-protocol", "v2")),
         ({"Origin": "https://there.example"}, 403, None),

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
@@ -23,10 +22,6 @@ from tests.support.served import Site, served
 
 R = BlazeioServerProtocol
 Chat = Callable[[WebSocket], Awaitable[Any]]
-
-
-def pytest_asyncio_loop_factories(config: Any, item: Any) -> Any:
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @asynccontextmanager
@@ -191,8 +186,8 @@ class TestClosing:
             await diary.has((1006, ""))
 
     async def test_by_a_fin_ends_a_loop_that_waits(self, diary: Diary) -> None:
-        async with serving(echo, diary) as site:
-            (await open_raw(site)).half_close()
+        async with serving(echo, diary) as site, await open_raw(site) as peer:
+            peer.half_close()
             await diary.has((1006, ""))
 
     async def test_by_a_reset_cancels_a_handler_that_does_not_receive(
