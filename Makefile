@@ -11,7 +11,7 @@ SECONDS ?= 60
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test check format bench simulate soak fuzz clean
+.PHONY: help run test check format bench simulate soak fuzz ranges clean
 
 help:
 	@echo "make run       serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench     compare with other servers (ARGS='--only uvicorn')"
 	@echo "make simulate  random histories of the fleet"
 	@echo "make soak      long runs under load      (ARGS='--short --only kills')"
+	@echo "make ranges    10,000 range requests, beside nginx"
 	@echo "make fuzz      coverage-guided fuzzing   (SECONDS=600)"
 	@echo "make clean     remove everything that make has made"
 
@@ -51,6 +52,9 @@ simulate: $(VENV)/.stamp-dev
 
 soak: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+ranges: $(VENV)/.stamp-dev
+	@$(BIN)/python -m tests.conformance.range_peers 10000
 
 fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

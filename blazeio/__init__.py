@@ -21,7 +21,9 @@ from blazeio.errors import (
     ProtocolError,
     RemoteProtocolError,
 )
+from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
+from blazeio.files.static_server import StaticServer
 from blazeio.limits import Limits
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.loop import get_loop as _get_loop
@@ -48,6 +50,8 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ProtocolError",
     "RemoteProtocolError",
     "Request",
+    "Simpleserve",
+    "StaticServer",
     "TlsSettings",
     "Upload",
     "WebSocket",

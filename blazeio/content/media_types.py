@@ -97,3 +97,27 @@ def guess_media_type(name: str) -> str:
     if suffix in _TEXTS:
         return f"{_TEXTS[suffix]}; charset=utf-8"
     return _OTHERS.get(suffix, OCTETS)
+
+
+_COMPRESSIBLE = frozenset(
+    (
+        "application/atom+xml",
+        "application/geo+json",
+        "application/json",
+        "application/ld+json",
+        "application/manifest+json",
+        "application/rss+xml",
+        "application/wasm",
+        "application/xhtml+xml",
+        "font/otf",
+        "font/ttf",
+        "image/bmp",
+        "image/svg+xml",
+        "image/vnd.microsoft.icon",
+    )
+)
+
+
+def is_compressible(media_type: str) -> bool:
+    """Whether a content coding makes octets of this type fewer, as a rule."""
+    return media_type.startswith("text/") or media_type in _COMPRESSIBLE

@@ -9,6 +9,7 @@ May import: nothing of blazeio.
 import os
 import stat
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 Identity = tuple[int, int, int, int]
@@ -32,24 +33,35 @@ class OpenedFile:
     identity: Identity
     size_bytes: int
 
+    @property
+    def modified_ns(self) -> int:
+        """When it was last changed, Unix time."""
+        return self.identity[2]
+
 
 def open_file(home: str, path: str) -> OpenedFile | None:
     """Open the file that a path names below a folder.
 
     Nothing is also: what lies outside, by ``..`` or by a symbolic link; hidden
-    files and Python sources, since the folder may be the app's own; paths with
-    an empty segment, so that no file has two names.
+    files; paths with an empty segment, so that no file has two names.
 
     Args:
         home: The folder, absolute and without symbolic links.
         path: Percent-decoded; starts with "/".
     """
-    if not may_serve(path):
-        return None
+    return _open(home + path, home) if is_public(path) else None
+
+
+def open_any(path: str) -> OpenedFile | None:
+    """Open a regular file, wherever it is."""
+    return _open(path, None)
+
+
+def _open(name: str, home: str | None) -> OpenedFile | None:
     try:
         # O_NONBLOCK: a pipe without a writer would block the open for ever
-        descriptor = os.open(home + path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except (OSError, UnicodeEncodeError):
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError):
         return None  # not there, not for us, or no name that a file can have
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or not _is_below(home, descriptor):
@@ -57,6 +69,40 @@ def open_file(home: str, path: str) -> OpenedFile | None:
         return None
     file = os.fdopen(descriptor, "rb", buffering=0)
     return OpenedFile(file, _identity(status), status.st_size)
+
+
+MOST_NAMES = 10_000
+"""Of one folder; a listing ends there."""
+
+
+def list_names(home: str, path: str) -> list[str] | None:
+    """List what is served of a folder below another; blocks for a disk.
+
+    Args:
+        home: The outer folder, absolute and without symbolic links.
+        path: Of the folder; starts and ends with "/".
+
+    Returns:
+        Sorted names, those of folders with a "/" behind; None: no such folder.
+    """
+    if path != "/" and not is_public(path[:-1]):
+        return None
+    try:
+        descriptor = os.open(home + path, os.O_RDONLY | os.O_DIRECTORY)
+    except (OSError, ValueError):
+        return None
+    try:
+        if not _is_below(home, descriptor, or_it=True):
+            return None
+        with os.scandir(descriptor) as entries:
+            names = [
+                each.name + "/" * each.is_dir()
+                for each in islice(entries, MOST_NAMES)
+                if is_public(path + each.name) and each.name.isprintable()
+            ]
+    finally:
+        os.close(descriptor)
+    return sorted(names)
 
 
 def identify(home: str, path: str) -> Identity | None:
@@ -71,11 +117,14 @@ def identify(home: str, path: str) -> Identity | None:
         return None
 
 
-def may_serve(path: str) -> bool:
+def names_source(path: str) -> bool:
+    """Whether a path names Python code: a folder may be the app's own."""
+    return "/__pycache__/" in path or path.lower().endswith(_SOURCES)
+
+
+def is_public(path: str) -> bool:
     """Whether a path can name a file that is served at all."""
     if not path.startswith("/") or "\0" in path:
-        return False
-    if "/__pycache__/" in path or path.lower().endswith(_SOURCES):
         return False
     first, *others = path[1:].split("/")
     return (first == _WELL_KNOWN or _is_plain(first)) and all(map(_is_plain, others))
@@ -85,9 +134,11 @@ def _is_plain(segment: str) -> bool:
     return bool(segment) and not segment.startswith(".")
 
 
-def _is_below(home: str, descriptor: int) -> bool:
+def _is_below(home: str | None, descriptor: int, *, or_it: bool = False) -> bool:
+    if home is None:
+        return True
     real_path = os.readlink(f"/proc/self/fd/{descriptor}")
-    return real_path.startswith(home.rstrip("/") + "/")
+    return real_path.startswith(home.rstrip("/") + "/") or (or_it and real_path == home)
 
 
 def _identity(status: os.stat_result) -> Identity:

@@ -1,52 +1,51 @@
 """``IN_MEMORY_STATIC_CACHE``: small files, answered from memory.
 
 A hit costs one ``stat``: what is in memory is used while it is of the file
-that is there. Files are read in a thread, one at a time; what was not asked
-for the longest makes room. A large file is streamed and never kept.
+that is there. A file is read once however many ask for it at the same time,
+and so is each of its compressed variants made, in a thread. What was not asked
+for the longest makes room. A large file is sent from where it is, never kept.
 
-May import: blazeio.content, blazeio.errors, blazeio.files.containment,
-blazeio.protocol.
+May import: blazeio.content, blazeio.errors, blazeio.files, blazeio.protocol.
 """
 
 import asyncio
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self, TypeVar
 
-from blazeio.content.media_types import guess_media_type
+from blazeio.content.encoders import AVAILABLE, encode_once
+from blazeio.content.media_types import is_compressible
+from blazeio.content.selection.selection import CONDITIONS, Representation
+from blazeio.content.selection.validators import Validators, make_etag
 from blazeio.errors import Abort, ConfigurationError
-from blazeio.files.containment import Identity, OpenedFile, identify, open_file
+from blazeio.files.containment import OpenedFile, names_source, open_file
+from blazeio.files.delivery import (
+    deliver_file,
+    demand_read,
+    describe,
+    select_for,
+)
+from blazeio.files.memory import FileMemory, KnownFile, Variant
+from blazeio.files.siblings import SUFFIXES, choose, open_variant
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.sockets.pages import read_pages
 
 log = logging.getLogger("blazeio.files")
 
 MEMORY_BYTES = 64 * 1024 * 1024
 LARGEST_KEPT_BYTES = 1024 * 1024
 SMALLEST_READ_BYTES = 64 * 1024
-"""A read in a thread costs 28 us whatever its size: 1,024 octets at a time are
-36 MB/s, 4,096 are 144, 65,536 are 2,270 (one core, Python 3.11, warm file)."""
-ENTRY_BYTES = 512
-"""About what one entry costs beside its content and its path."""
+"""Smaller chunks cost more than they are worth; see ``CHUNK_BYTES``."""
+LARGEST_COPIED_BYTES = 64 * 1024
+"""A larger answer is written in pieces, so that a slow reader does not hold a
+copy of all of it."""
+SMALLEST_ENCODED_BYTES = 256
+"""What is smaller fits one packet as it is."""
 
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A file that was looked at.
-
-    Attributes:
-        identity: When it was.
-        media_type: By its name.
-        content: All of it; None when it is too large to be kept.
-        cost_bytes: What it counts of the memory.
-    """
-
-    identity: Identity
-    media_type: str
-    content: bytes | None
-    cost_bytes: int
+Result = TypeVar("Result")
 
 
 class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
@@ -59,15 +58,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         memory_bytes: See ``init``.
     """
 
-    __slots__ = (
-        "_chunk_size",
-        "_home",
-        "_kept_bytes",
-        "_known",
-        "_memory_bytes",
-        "_reading",
-        "_routes",
-    )
+    __slots__ = ("_chunk_size", "_flights", "_home", "_memory", "_routes")
 
     def __init__(
         self, home: str, routes: dict[str, str], chunk_size: int, memory_bytes: int
@@ -75,15 +66,14 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         self._home = home
         self._routes = routes
         self._chunk_size = max(chunk_size, SMALLEST_READ_BYTES)
-        self._memory_bytes = memory_bytes
-        self._known: OrderedDict[str, KnownFile] = OrderedDict()  # latest asked: last
-        self._kept_bytes = 0
-        self._reading = asyncio.Lock()
+        self._memory = FileMemory(home, memory_bytes)
+        self._flights: dict[tuple[object, ...], asyncio.Task[Any]] = {}
 
     def __repr__(self) -> str:
+        memory = self._memory
         return (
-            f"<{type(self).__name__} {self._home} {len(self._known)} files, "
-            f"{self._kept_bytes} of {self._memory_bytes} octets>"
+            f"<{type(self).__name__} {self._home} {len(memory)} files, "
+            f"{memory.kept_bytes} of {memory.most_bytes} octets>"
         )
 
     @classmethod
@@ -102,9 +92,11 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
                 never served.
             run_time_cache: File, by its path below the folder, to
                 ``{"route": path}``: another path that it answers to.
-            chunk_size: Octets per read of a file that is too large to be kept;
-                less than 65,536 counts as that.
-            memory_bytes: Most octets of content kept.
+            chunk_size: Octets per read of a file that is too large to be kept,
+                where sendfile(2) is not to be had; less than 65,536 counts as
+                that.
+            memory_bytes: Most octets of content kept, compressed variants
+                included.
 
         Raises:
             ConfigurationError: ``home_dir`` is no folder.
@@ -141,85 +133,133 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
             path = override
         else:
             path = self._routes.get(path, path)
-        known = self._recall(path) or await self._find(path)
+        known = self._memory.recall(path) or await self._find(path)
         if known is None:
             raise Abort("Not Found", 404)
-        if r.method not in ("GET", "HEAD"):
-            raise Abort("Method Not Allowed", 405, {"Allow": "GET, HEAD"})
-        if known.content is not None:
-            await _send(r, known.media_type, known.content)
-        else:
-            await self._stream(r, path)
+        demand_read(r)
+        if known.plain is None:
+            await self._send_large(r, path)
+            return
+        await _send(r, await self._choose(r, path, known, known.plain))
 
-    def _recall(self, path: str) -> KnownFile | None:
-        # Hot: runs once per request; most of it is the system call.
-        known = self._known.get(path)
-        if known is None:
-            return None
-        if known.identity != identify(self._home, path):
-            self._forget(path)
-            return None
-        self._known.move_to_end(path)
-        return known
+    async def _choose(
+        self, r: BlazeioServerProtocol, path: str, known: KnownFile, plain: Variant
+    ) -> Variant:
+        """What the client likes best of a file that is kept."""
+        if not plain.found.is_negotiated:
+            return plain
+        coding = choose(r.headers.get("accept-encoding"), AVAILABLE)
+        if coding is None:
+            return plain
+        variant = known.encoded.get(coding)
+        if variant is None:
+            work = partial(self._encode, path, known, plain, coding)
+            variant = await self._once((path, coding, known.identity), work)
+        return variant
 
     async def _find(self, path: str) -> KnownFile | None:
-        async with self._reading:  # another request may have read it meanwhile
-            return self._recall(path) or await self._read(path)
+        return await self._once((path,), partial(self._read, path))
+
+    async def _once(
+        self,
+        flight: tuple[object, ...],
+        work: Callable[[], Coroutine[Any, Any, Result]],
+    ) -> Result:
+        """Do it once for all who ask meanwhile, whoever of them goes away."""
+        task = self._flights.get(flight)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(work())
+            self._flights[flight] = task
+            task.add_done_callback(lambda _: self._flights.pop(flight))
+        result: Result = await asyncio.shield(task)
+        return result
+
+    def _open(self, path: str) -> OpenedFile | None:
+        return None if names_source(path) else open_file(self._home, path)
 
     async def _read(self, path: str) -> KnownFile | None:
-        opened = open_file(self._home, path)
+        opened = self._open(path)
         if opened is None:
             return None
-        content = None
-        with opened.file:
-            if opened.size_bytes <= min(LARGEST_KEPT_BYTES, self._memory_bytes):
-                content = await asyncio.to_thread(_read_whole, opened)
-        cost_bytes = len(content or b"") + 2 * len(path) + ENTRY_BYTES
-        media_type = guess_media_type(path)
-        known = KnownFile(opened.identity, media_type, content, cost_bytes)
-        self._known[path] = known
-        self._kept_bytes += cost_bytes
-        while self._kept_bytes > self._memory_bytes:
-            self._forget(next(iter(self._known)))
-        return known
+        plain = None
+        with opened.file as file:
+            if opened.size_bytes <= min(LARGEST_KEPT_BYTES, self._memory.most_bytes):
+                # not to the end: a file that grows meanwhile would never end
+                content = await read_pages(file.fileno(), 0, opened.size_bytes)
+                plain = Variant(_describe(opened, path, content), content)
+        return self._memory.keep(path, opened.identity, plain)
 
-    def _forget(self, path: str) -> None:
-        self._kept_bytes -= self._known.pop(path).cost_bytes
+    async def _encode(
+        self, path: str, known: KnownFile, plain: Variant, coding: str
+    ) -> Variant:
+        """Of a file that is kept: its compressed sibling, or one that we make."""
+        content = await self._read_sibling(path, known, coding)
+        if content is None:
+            content = await asyncio.to_thread(encode_once, coding, plain.content)
+        variant = plain
+        if len(content) < len(plain.content):
+            variant = Variant(_describe_encoded(plain, known, coding, content), content)
+        self._memory.keep_encoded(path, known, coding, variant)
+        return variant
 
-    async def _stream(self, r: BlazeioServerProtocol, path: str) -> None:
-        opened = open_file(self._home, path)
+    async def _read_sibling(
+        self, path: str, known: KnownFile, coding: str
+    ) -> bytes | None:
+        sibling = self._open(path + SUFFIXES[coding])
+        if sibling is None:
+            return None
+        with sibling.file as file:
+            is_of_it = sibling.identity[2] >= known.identity[2]
+            if not is_of_it or sibling.size_bytes > LARGEST_KEPT_BYTES:
+                return None
+            return await read_pages(file.fileno(), 0, sibling.size_bytes)
+
+    async def _send_large(self, r: BlazeioServerProtocol, path: str) -> None:
+        opened = self._open(path)
         if opened is None:  # gone since we looked
             raise Abort("Not Found", 404)
+        likes = r.headers.get("accept-encoding")
+        opened, found = open_variant(opened, path, likes, self._open)
         with opened.file:
-            await r.prepare(_head(guess_media_type(path), opened.size_bytes))
-            left_bytes = opened.size_bytes if r.method != "HEAD" else 0
-            while left_bytes > 0:
-                octets = await asyncio.to_thread(
-                    opened.file.read, min(self._chunk_size, left_bytes)
-                )
-                if not octets:
-                    break  # it has shrunk: the response ends short and is cut
-                left_bytes -= len(octets)
-                await r.write(octets)
+            await deliver_file(r, opened, found, self._chunk_size)
 
 
-def _read_whole(opened: OpenedFile) -> bytes:
-    # not a loop to the end: a file that grows meanwhile would never end
-    octets = opened.file.read(opened.size_bytes)
-    return octets or b""
+def _describe(opened: OpenedFile, path: str, content: bytes) -> Representation:
+    found = describe(opened, path)
+    may_encode = (
+        is_compressible(found.media_type) and len(content) >= SMALLEST_ENCODED_BYTES
+    )
+    return replace(found, size_bytes=len(content), is_negotiated=may_encode)
 
 
-def _head(media_type: str, size_bytes: int) -> dict[str, str | bytes | int | list[Any]]:
-    return {"Content-Type": media_type, "Content-Length": size_bytes}
+def _describe_encoded(
+    plain: Variant, known: KnownFile, coding: str, content: bytes
+) -> Representation:
+    modified_ns, size_bytes = known.identity[2:]
+    etag = make_etag(modified_ns, size_bytes, coding)
+    validators = Validators(etag, plain.found.validators.modified_s)
+    return replace(
+        plain.found, size_bytes=len(content), validators=validators, coding=coding
+    )
 
 
-async def _send(r: BlazeioServerProtocol, media_type: str, content: bytes) -> None:
-    if len(content) <= SMALLEST_READ_BYTES:
-        r.reply(content, 200, b"Content-Type: %b\r\n" % media_type.encode())
+async def _send(r: BlazeioServerProtocol, variant: Variant) -> None:
+    # Hot: a hit; its fields were serialized when the file was read.
+    content = variant.content
+    if 0 < len(content) <= LARGEST_COPIED_BYTES and CONDITIONS.isdisjoint(
+        r.headers.index()
+    ):
+        r.reply(content, 200, variant.lines)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
         return
-    # in pieces, so that a slow reader does not hold a copy of all of it
-    await r.prepare(_head(media_type, len(content)))
-    if r.method != "HEAD":
-        await r.write(content)
+    selection = select_for(r, variant.found)
+    await r.prepare(selection.fields, selection.status)
+    if r.method == "HEAD":
+        return
+    for before, part in selection.parts:
+        if before:
+            await r.write(before)
+        await r.write(content[part.first : part.first + part.size])
+    if selection.ending:
+        await r.write(selection.ending)

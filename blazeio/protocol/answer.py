@@ -264,6 +264,12 @@ class Answer:
         encoder, self.encoder = self.encoder, None
         return octets if encoder is None else octets + encoder.finish()
 
+    def count_beside(self, size: int) -> None:
+        """Octets of content have gone to the socket past the sink."""
+        assert self.message is not None  # begin came before
+        self.message.count_beside(size)
+        self.content_bytes = self.message.content_bytes
+
     def refuse(self, error: ProtocolError) -> None:
         """Send the answer to what never became a request, or took too long."""
         octets = serialize_error(error.status_hint, self._context.date(), str(error))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.sockets.hangup import HangupWatcher
+from blazeio.protocol.sockets.writability import WritabilityWatcher
 from blazeio.protocol.stages.happening import Happening
 from blazeio.protocol.terms import FindTerms, find_usual
 from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
@@ -103,6 +104,7 @@ class ServerContext:
         "wheel",
         "when_changed",
         "when_closed",
+        "writability",
     )
 
     def __init__(
@@ -120,6 +122,7 @@ class ServerContext:
         _keep_heap()
         self.wheel = DeadlineWheel(loop)
         self.hangups = HangupWatcher(loop)
+        self.writability = WritabilityWatcher(loop)
         self.ciphertext_view = memoryview(bytearray(CIPHERTEXT_BUFFER_BYTES))
         self.connections: set[BlazeioServerProtocol] = set()
         self.handshakes: set[TlsTransport] = set()
@@ -192,6 +195,7 @@ class ServerContext:
         self.is_closed = True
         self.wheel.close()
         self.hangups.close()
+        self.writability.close()
         if self.access_log is not None:
             self.access_log.close()
 

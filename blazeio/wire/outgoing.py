@@ -91,6 +91,16 @@ class OutgoingMessage:
         framed = self._framed(octets)
         return head + framed if head else framed
 
+    def count_beside(self, size: int) -> None:
+        """Content of a declared length leaves by another way, after the head.
+
+        Raises:
+            LocalProtocolError: As for ``content``.
+        """
+        self.check(size)
+        self.content_bytes += size
+        self._due_bytes -= size
+
     def end(self, octets: bytes = b"") -> bytes:
         """The last content, and the end of the message.
 

@@ -10,7 +10,6 @@ LONG_FILES: dict[str, str] = {}
 FEWEST_MODULES, MOST_MODULES = 3, 9
 SMALL_FOLDERS = {
     "blazeio": "limits and errors, below every room",
-    "blazeio/files": "the cache, and what it may serve",
 }
 """Folders of the packages that hold fewer, each with the reason."""
 LARGE_FOLDERS = {

@@ -16,6 +16,7 @@ from tests.support.live import LiveServers
 HERE = Path(__file__).parent
 CASES = 284
 """Those that need no static files."""
+STATIC_CASES = 31
 
 
 @pytest.mark.slow
@@ -33,6 +34,24 @@ def test_every_case_of_the_corpus_is_right(live_server: LiveServers, loop: str) 
     missed = [each for each in report["results"] if each["verdict"] != "ok"]
     assert missed == []
     assert report["summary"]["ok"] == CASES
+    assert report["alive_after"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/static/file.bin", "/cached/file.bin"])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_every_case_of_static_files_is_right(
+    live_server: LiveServers, loop: str, path: str
+) -> None:
+    target = live_server.start(["python", str(HERE / "target.py"), loop, "0"])
+    run = [sys.executable, str(HERE / "corpus" / "run.py"), target.host]
+    how = ["--json", "--jobs", "16", "--static", path, "--only", "^static/"]
+    done = subprocess.run(
+        [*run, str(target.port), *how], capture_output=True, timeout=55, check=False
+    )
+    report = json.loads(done.stdout)
+    assert [each for each in report["results"] if each["verdict"] != "ok"] == []
+    assert report["summary"]["ok"] == STATIC_CASES
     assert report["alive_after"]
 
 

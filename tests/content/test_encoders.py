@@ -4,7 +4,7 @@ from collections.abc import Callable
 import brotlicffi
 import pytest
 
-from blazeio.content.encoders import AVAILABLE, open_encoder
+from blazeio.content.encoders import AVAILABLE, encode_once, open_encoder
 
 
 def gzip_reader() -> Callable[[bytes], bytes]:
@@ -48,3 +48,11 @@ def test_the_stream_is_ended_by_finish(coding: str) -> None:
 
 def test_br_and_gzip_are_always_there_and_the_denser_comes_first() -> None:
     assert AVAILABLE[-2:] == ("br", "gzip")
+
+
+@pytest.mark.parametrize("coding", AVAILABLE)
+def test_what_is_encoded_once_can_be_read(coding: str) -> None:
+    text = b"<p>again and again</p>" * 1000
+    encoded = encode_once(coding, text)
+    assert len(encoded) < len(text) / 10
+    assert READERS[coding]()(encoded) == text

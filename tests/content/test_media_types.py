@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.content.media_types import guess_media_type
+from blazeio.content.media_types import guess_media_type, is_compressible
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,13 @@ def test_the_last_suffix_decides(name: str, media_type: str) -> None:
 @pytest.mark.parametrize("name", ["", "a", "a.", "a.unknown", ".html", "a.html.br"])
 def test_what_is_unknown_is_octets(name: str) -> None:
     assert guess_media_type(name) == "application/octet-stream"
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.js", "a.json", "a.svg", "a.wasm"])
+def test_texts_and_their_like_are_worth_a_coding(name: str) -> None:
+    assert is_compressible(guess_media_type(name))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.woff2", "a.zip", "a.mp4", "a"])
+def test_what_is_compressed_already_is_not(name: str) -> None:
+    assert not is_compressible(guess_media_type(name))

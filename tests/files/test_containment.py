@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from blazeio.files.containment import OpenedFile, identify, may_serve, open_file
+from blazeio.files.containment import (
+    OpenedFile,
+    identify,
+    is_public,
+    list_names,
+    names_source,
+    open_any,
+    open_file,
+)
 
 
 @pytest.fixture
@@ -71,10 +79,9 @@ def test_hidden_files_are_not_there(home: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["app.py", "app.PY", "__pycache__/app.txt", "a.pyc"])
-def test_the_apps_own_sources_are_not_there(home: Path, name: str) -> None:
-    (home / name).parent.mkdir(exist_ok=True)
-    (home / name).write_text("secret")
-    assert content_of(home, f"/{name}") is None
+def test_python_code_is_known_by_its_name(name: str) -> None:
+    assert names_source(f"/{name}")
+    assert not names_source(f"/{name}.html".replace("__pycache__/", "cache/"))
 
 
 def test_well_known_files_are_there(home: Path) -> None:
@@ -139,5 +146,40 @@ def test_the_identity_changes_with_the_file(home: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/a", "/a/b.html", "/a b/ü", "/a..b"])
-def test_ordinary_names_may_be_served(path: str) -> None:
-    assert may_serve(path)
+def test_ordinary_names_are_public(path: str) -> None:
+    assert is_public(path)
+
+
+def test_any_regular_file_is_opened_by_the_app_itself(home: Path) -> None:
+    opened = open_any(str(home / "page" / ".." / "page" / "index.html"))
+    assert opened is not None
+    with opened.file as file:
+        assert file.read() == b"page"
+    assert opened.modified_ns == (home / "page" / "index.html").stat().st_mtime_ns
+    assert open_any(str(home)) is None
+    assert open_any(str(home / "a\0b")) is None
+    assert open_any("/dev/null") is None
+
+
+def test_a_device_behind_a_link_is_not_there(home: Path) -> None:
+    (home / "zero").symlink_to("/dev/zero")
+    assert content_of(home, "/zero") is None
+
+
+def test_a_folder_lists_what_is_served_of_it(home: Path, tmp_path: Path) -> None:
+    (home / ".hidden").touch()
+    (home / "b\nc").touch()
+    (home / "a.txt").touch()
+    (home / "out").symlink_to(tmp_path)
+    assert list_names(str(home), "/") == ["a.txt", "out/", "page/"]
+    assert list_names(str(home), "/page/") == ["index.html"]
+
+
+@pytest.mark.parametrize("path", ["/a.txt/", "/out/", "//", "/../", "/x\0/", "/.git/"])
+def test_what_is_no_folder_below_is_not_listed(
+    home: Path, tmp_path: Path, path: str
+) -> None:
+    (home / ".git").mkdir()
+    (home / "a.txt").touch()
+    (home / "out").symlink_to(tmp_path)
+    assert list_names(str(home), path) is None

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,10 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
 from blazeio.protocol.server import BlazeioServerProtocol
+from tests.files.conftest import PAGE
 from tests.support.clock import wait_until
 from tests.support.response import Response
-from tests.support.served import serialize_request, served
-
-PAGE = "<!doctype html><p>für dich"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    (home / "page").mkdir(parents=True)
-    (home / "page" / "index.html").write_text(PAGE)
-    (home / "a b.txt").write_text("text")
-    (tmp_path / "secret.txt").write_text("secret")
-    return home
+from tests.support.served import Site, serialize_request, served
 
 
 def app_of(cache: IN_MEMORY_STATIC_CACHE, override: str | None = None) -> App:
@@ -192,7 +182,7 @@ async def test_what_was_not_asked_for_the_longest_makes_room(home: Path) -> None
         for target in ("/a", "/b", "/a", "/c"):
             assert (await site.get(target)).status == 200
         assert " 2 files, 3032 of 3100 octets" in repr(cache)
-        assert set(cache._known) == {"/a", "/c"}
+        assert "/b" not in cache._memory
 
 
 async def test_memory_of_nothing_keeps_nothing_and_serves(home: Path) -> None:
@@ -233,7 +223,7 @@ async def test_a_large_file_is_streamed_and_not_kept(
         answer = await site.get("/large.bin")
         assert answer.body == octets
         assert answer.field("content-type") == "application/octet-stream"
-        assert cache._kept_bytes < 1000
+        assert cache._memory.kept_bytes < 1000
         head = await site.ask("HEAD", "/large.bin")
         assert head.field("content-length") == str(len(octets))
 
@@ -269,3 +259,125 @@ async def test_serving_waits_for_a_client_that_does_not_read(home: Path) -> None
         await wait_until(lambda: site.server.request_count)
         for _ in range(300):
             assert len((await peer.read_response()).body) == 64 * 1024
+
+
+TEXT = b"<p>again and again</p>" * 1000
+
+
+@pytest.fixture
+def text(home: Path) -> Path:
+    (home / "text.html").write_bytes(TEXT)
+    return home / "text.html"
+
+
+async def ask(site: Site, target: str, **fields: str) -> Response:
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    return await site.ask("GET", target, headers=headers)
+
+
+async def test_a_hit_has_validators_and_can_be_asked_for_in_parts(home: Path) -> None:
+    octets = os.urandom(100_000)
+    (home / "some.bin").write_bytes(octets)
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    async with served(app_of(cache)) as site:
+        whole = await site.get("/some.bin")
+        etag = whole.field("etag") or ""
+        assert whole.field("last-modified")
+        assert (await ask(site, "/some.bin", if_none_match=etag)).status == 304
+        assert (await ask(site, "/some.bin", if_match='"other"')).status == 412
+        part = await ask(site, "/some.bin", range="bytes=99990-", if_range=etag)
+        assert (part.status, part.body) == (206, octets[99_990:])
+        parts = await ask(site, "/some.bin", range="bytes=0-1,5-6")
+        assert octets[:2] in parts.body
+        assert octets[5:7] in parts.body
+        beyond = await ask(site, "/some.bin", range="bytes=100000-")
+        assert beyond.status == 416
+        assert beyond.field("content-range") == "bytes */100000"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+async def test_a_variant_is_made_once_and_kept(
+    home: Path, text: Path, coding: str
+) -> None:
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    async with served(app_of(cache)) as site:
+        first, *others = await asyncio.gather(
+            *(ask(site, "/text.html", accept_encoding=coding) for _ in range(5))
+        )
+        known = cache._memory.recall("/text.html")
+        assert known is not None
+        variant = known.encoded[coding]
+        again = await ask(site, "/text.html", accept_encoding=coding)
+        assert {each.body for each in [first, *others, again]} == {variant.content}
+        assert cache._memory.recall("/text.html").encoded[coding] is variant  # type: ignore[union-attr]
+        assert again.field("content-encoding") == coding
+        assert again.field("vary") == "Accept-Encoding"
+        assert len(again.body) < len(TEXT) / 10
+        plain = await site.get("/text.html")
+        assert (plain.body, plain.field("content-encoding")) == (TEXT, None)
+        assert plain.field("vary") == "Accept-Encoding"
+        assert plain.field("etag") != again.field("etag")
+
+
+async def test_variants_count_and_leave_with_their_file(home: Path, text: Path) -> None:
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    async with served(app_of(cache)) as site:
+        await site.get("/text.html")
+        before = cache._memory.kept_bytes
+        await ask(site, "/text.html", accept_encoding="gzip")
+        assert cache._memory.kept_bytes > before
+        text.write_bytes(b"<p>other</p>" * 1000)
+        changed = await ask(site, "/text.html", accept_encoding="gzip")
+        assert zlib.decompress(changed.body, wbits=31) == b"<p>other</p>" * 1000
+        text.unlink()
+        assert (await site.get("/text.html")).status == 404
+        assert cache._memory.kept_bytes == 0
+
+
+async def test_a_fresh_sibling_is_the_variant(home: Path, text: Path) -> None:
+    sibling = home / "text.html.gz"
+    sibling.write_bytes(zlib.compress(TEXT, 1, wbits=31))
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    async with served(app_of(cache)) as site:
+        answer = await ask(site, "/text.html", accept_encoding="gzip")
+        assert answer.body == sibling.read_bytes()
+
+
+async def test_a_sibling_that_is_older_is_none(home: Path, text: Path) -> None:
+    sibling = home / "text.html.gz"
+    sibling.write_bytes(zlib.compress(b"old", 1, wbits=31))
+    os.utime(sibling, (1, 1))
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    async with served(app_of(cache)) as site:
+        answer = await ask(site, "/text.html", accept_encoding="gzip")
+        assert zlib.decompress(answer.body, wbits=31) == TEXT
+
+
+async def test_what_does_not_shrink_is_sent_as_it_is(home: Path) -> None:
+    (home / "noise.txt").write_bytes(noise := os.urandom(5000))
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    async with served(app_of(cache)) as site:
+        answer = await ask(site, "/noise.txt", accept_encoding="gzip")
+        assert (answer.body, answer.field("content-encoding")) == (noise, None)
+
+
+async def test_who_goes_away_while_a_file_is_read_takes_nothing_along(
+    home: Path, text: Path
+) -> None:
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
+    first = asyncio.create_task(cache._find("/text.html"))
+    second = asyncio.create_task(cache._find("/text.html"))
+    await asyncio.sleep(0)
+    first.cancel()
+    known = await second
+    assert known is not None
+    assert known.plain is not None
+    assert known.plain.content == TEXT
+    assert first.cancelled()
+
+
+@pytest.mark.parametrize("name", ["app.py", "__pycache__/x.txt"])
+async def test_the_apps_own_sources_are_not_there(home: Path, name: str) -> None:
+    (home / name).parent.mkdir(exist_ok=True)
+    (home / name).write_text("secret")
+    assert (await answer_of(home, f"/{name}")).status == 404

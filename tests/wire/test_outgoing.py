@@ -140,3 +140,13 @@ def test_chunks_are_taken_where_no_length_was_declared(framing: Framing) -> None
 @pytest.mark.parametrize("framing", [Framing.LENGTH, Framing.NONE])
 def test_chunks_are_refused_where_a_length_was_declared(framing: Framing) -> None:
     assert not message(framing, 3).takes_chunks
+
+
+def test_content_that_went_beside_is_counted() -> None:
+    response = message(Framing.LENGTH, 5)
+    response.begin()
+    response.count_beside(3)
+    assert response.content_bytes == 3
+    with pytest.raises(LocalProtocolError, match="1 octets more"):
+        response.count_beside(3)
+    assert response.end(b"de") == b"de"

@@ -1,0 +1,1 @@
+"""Which part of a representation answers a request, if any. Pure."""

@@ -1,0 +1,110 @@
+"""From a file to the peer; over plain TCP past the transport: sendfile(2).
+
+The transport is made to pause its writers whenever it holds anything, so an
+open gate says that it holds nothing, and what we give to the socket meanwhile
+comes after all that it wrote. Over TLS octets have to be enciphered: they are
+read and written in chunks.
+
+May import: asyncio and what the room may.
+"""
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from blazeio.errors import ClientDisconnected
+from blazeio.protocol.sockets.pages import bring_into_cache, read_pages
+from blazeio.protocol.tls import TlsTransport
+
+if TYPE_CHECKING:
+    from blazeio.protocol.server import BlazeioServerProtocol
+
+STEP_BYTES = 512 * 1024
+"""Most octets of one sendfile: so long others wait, about 0.1 ms."""
+WHOLE_BYTES = 64 * 1024
+"""A part of no more than this is read, and leaves in one write with its head."""
+
+
+async def send_file(
+    r: "BlazeioServerProtocol", file: int, first: int, size: int, chunk_bytes: int
+) -> bool:
+    """Send a part of a file as content of a response with a Content-Length.
+
+    Args:
+        r: The request; its response was prepared.
+        file: Descriptor of a regular file.
+        first: Offset of the first octet.
+        size: How many, within what is left of the Content-Length.
+        chunk_bytes: Octets per read, where the file has to be read.
+
+    Returns:
+        False where it ended short, since the file has shrunk.
+
+    Raises:
+        ClientDisconnected: The peer is gone.
+        LocalProtocolError: More than the declared Content-Length.
+    """
+    if size > WHOLE_BYTES and not isinstance(r.transport, TlsTransport):
+        return await _send_past_transport(r, file, first, size)
+    return await _send_chunks(r, file, first, size, chunk_bytes)
+
+
+async def _send_chunks(
+    r: "BlazeioServerProtocol", file: int, first: int, size: int, chunk_bytes: int
+) -> bool:
+    end = first + size
+    while first < end:
+        octets = await read_pages(file, first, min(chunk_bytes, end - first))
+        if not octets:
+            return False
+        first += len(octets)
+        await r.write(octets)
+    return True
+
+
+async def _send_past_transport(
+    r: "BlazeioServerProtocol", file: int, first: int, size: int
+) -> bool:
+    message = r.answer.message
+    assert message is not None  # it was prepared
+    message.check(size)
+    transport = r.transport
+    transport.set_write_buffer_limits(high=0)
+    try:
+        r.answer.flush_head(message)
+        await r.buffer_overflow_manager()
+        return await _pour(r, file, first, first + size)
+    finally:
+        if not transport.is_closing():
+            high_bytes = r.context.limits.high_water_bytes
+            transport.set_write_buffer_limits(high=high_bytes)
+
+
+async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> bool:
+    sock = r.transport.get_extra_info("socket").fileno()
+    while first < end:
+        step = min(STEP_BYTES, end - first)
+        await bring_into_cache(file, first, step)
+        if not r.is_alive or r.transport.is_closing():
+            raise ClientDisconnected("the client went away")
+        try:
+            count = os.sendfile(sock, file, first, step)
+        except BlockingIOError:
+            await _writable(r, sock)
+            continue
+        except (ConnectionError, TimeoutError) as error:  # the transport will see it
+            raise ClientDisconnected("the client went away") from error
+        if not count:
+            return False
+        first += count
+        r.answer.count_beside(count)
+        if count == step:
+            await asyncio.sleep(0)  # a peer as fast as we are is not the only one
+    return True
+
+
+async def _writable(r: "BlazeioServerProtocol", sock: int) -> None:
+    """Sleep while the kernel's buffer is full; the peer has to read meanwhile."""
+    r.patience.demand_reading()
+    await r.context.writability.writable(sock)
+    r.patience.excuse_reading()

@@ -1,0 +1,17 @@
+"""A folder beside a secret, and apps of one handler."""
+
+from pathlib import Path
+
+import pytest
+
+PAGE = "<!doctype html><p>für dich"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    (home / "page").mkdir(parents=True)
+    (home / "page" / "index.html").write_text(PAGE)
+    (home / "a b.txt").write_text("text")
+    (tmp_path / "secret.txt").write_text("secret")
+    return home

@@ -1,0 +1,93 @@
+from pathlib import Path
+from typing import Any
+
+from blazeio.app.app import App
+from blazeio.files.containment import open_file
+from blazeio.files.delivery import deliver_file, demand_read, describe
+from blazeio.protocol.server import BlazeioServerProtocol
+from tests.support.response import Response
+from tests.support.served import served
+
+
+def app_of(home: Path, name: str, headers: Any = None) -> App:
+    web = App()
+
+    @web.add_route
+    async def file(r: BlazeioServerProtocol) -> None:
+        demand_read(r)
+        opened = open_file(str(home), name)
+        assert opened is not None
+        with opened.file:
+            await deliver_file(r, opened, describe(opened, name), 4096, headers)
+
+    return web
+
+
+async def answer_of(
+    home: Path, name: str, method: str = "GET", headers: Any = None, **asked: str
+) -> Response:
+    fields = {key.replace("_", "-"): value for key, value in asked.items()}
+    async with served(app_of(home, name, headers)) as site:
+        return await site.ask(method, "/file", headers=fields)
+
+
+async def test_a_file_has_type_length_and_validators(home: Path) -> None:
+    answer = await answer_of(home, "/a b.txt")
+    assert (answer.status, answer.text) == (200, "text")
+    assert answer.field("content-type") == "text/plain; charset=utf-8"
+    assert answer.field("content-length") == "4"
+    assert answer.field("accept-ranges") == "bytes"
+    assert answer.field("etag")
+    assert answer.field("last-modified")
+
+
+async def test_head_is_told_what_get_would_be(home: Path) -> None:
+    answer = await answer_of(home, "/a b.txt", "HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.field("content-length") == "4"
+    part = await answer_of(home, "/a b.txt", "HEAD", range="bytes=1-2")
+    assert (part.status, part.field("content-length")) == (206, "2")
+
+
+async def test_several_parts_arrive_framed(home: Path) -> None:
+    answer = await answer_of(home, "/a b.txt", range="bytes=0-0,-1")
+    assert answer.status == 206
+    boundary = (answer.field("content-type") or "").partition("boundary=")[2]
+    assert answer.body.count(boundary.encode()) == 3
+    assert answer.body.endswith(f"t\r\n--{boundary}--\r\n".encode())
+    assert answer.field("content-length") == str(len(answer.body))
+
+
+async def test_further_fields_are_sent_and_ours_stay_true(home: Path) -> None:
+    headers = {
+        "Cache-Control": "max-age=60",
+        "content-type": "text/x-own",
+        "ETag": '"not mine"',
+        "Content-Length": 7,
+    }
+    answer = await answer_of(home, "/a b.txt", headers=headers)
+    assert answer.field("cache-control") == "max-age=60"
+    assert answer.field("content-type") == "text/x-own"
+    assert answer.field("content-length") == "4"
+    assert answer.field("etag") != '"not mine"'
+    parts = await answer_of(home, "/a b.txt", headers=headers, range="bytes=0-0,2-2")
+    assert parts.body.count(b"Content-Type: text/x-own") == 2
+    assert (parts.field("content-type") or "").startswith("multipart/byteranges")
+
+
+async def test_not_modified_has_the_further_fields_and_an_error_has_not(
+    home: Path,
+) -> None:
+    headers = [("Cache-Control", "max-age=60"), (b"X-Own", "1")]
+    kept = await answer_of(home, "/a b.txt", headers=headers, if_none_match="*")
+    assert (kept.status, kept.field("cache-control")) == (304, "max-age=60")
+    assert kept.field("x-own") == "1"
+    assert kept.field("content-length") is None
+    refused = await answer_of(home, "/a b.txt", headers=headers, range="bytes=9-")
+    assert (refused.status, refused.field("cache-control")) == (416, None)
+    assert refused.text == "Range Not Satisfiable"
+
+
+async def test_another_method_is_405(home: Path) -> None:
+    answer = await answer_of(home, "/a b.txt", "DELETE")
+    assert (answer.status, answer.field("allow")) == (405, "GET, HEAD")

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+from blazeio.content.selection.selection import Representation
+from blazeio.content.selection.validators import Validators
+from blazeio.files.containment import identify
+from blazeio.files.memory import ENTRY_BYTES, FileMemory, KnownFile, Variant
+
+
+def variant(size: int) -> Variant:
+    found = Representation("text/plain", size, Validators('"a"', 0))
+    return Variant(found, bytes(size))
+
+
+def keep(memory: FileMemory, home: Path, name: str, size: int = 1000) -> KnownFile:
+    (home / name).write_bytes(bytes(size))
+    identity = identify(str(home), f"/{name}")
+    assert identity is not None
+    return memory.keep(f"/{name}", identity, variant(size))
+
+
+def test_what_is_kept_is_recalled_while_the_file_is_the_same(home: Path) -> None:
+    memory = FileMemory(str(home), 10_000)
+    known = keep(memory, home, "a")
+    assert memory.recall("/a") is known
+    (home / "a").write_bytes(bytes(999))
+    assert memory.recall("/a") is None
+    assert (len(memory), memory.kept_bytes) == (0, 0)
+
+
+def test_what_was_not_asked_for_the_longest_leaves(home: Path) -> None:
+    memory = FileMemory(str(home), 2 * (1000 + 4 + ENTRY_BYTES))
+    keep(memory, home, "a")
+    keep(memory, home, "b")
+    memory.recall("/a")
+    keep(memory, home, "c")
+    assert "/b" not in memory
+    assert "/a" in memory
+    assert memory.kept_bytes == memory.most_bytes
+
+
+def test_a_file_kept_again_counts_once(home: Path) -> None:
+    memory = FileMemory(str(home), 10_000)
+    keep(memory, home, "a")
+    keep(memory, home, "a", 500)
+    assert memory.kept_bytes == 500 + 4 + ENTRY_BYTES
+
+
+def test_a_variant_counts_unless_it_is_the_file_itself(home: Path) -> None:
+    memory = FileMemory(str(home), 10_000)
+    known = keep(memory, home, "a")
+    before = memory.kept_bytes
+    assert known.plain is not None
+    memory.keep_encoded("/a", known, "br", known.plain)
+    assert memory.kept_bytes == before
+    memory.keep_encoded("/a", known, "gzip", variant(100))
+    assert memory.kept_bytes == before + 100 + ENTRY_BYTES
+
+
+def test_a_variant_of_what_has_left_counts_nothing(home: Path) -> None:
+    memory = FileMemory(str(home), 10_000)
+    known = keep(memory, home, "a")
+    keep(memory, home, "a", 500)
+    before = memory.kept_bytes
+    memory.keep_encoded("/a", known, "gzip", variant(100))
+    assert memory.kept_bytes == before
+
+
+def test_the_fields_are_serialized_when_it_is_kept() -> None:
+    assert variant(1).lines.startswith(b"Content-Type: text/plain\r\nETag: ")
