@@ -1,18 +1,27 @@
 """``Deliver``: whole responses in one write, and streams. ``Prepare``: heads.
 
-May import: blazeio.errors, blazeio.protocol.
+May import: blazeio.errors, blazeio.files, blazeio.protocol, blazeio.streams.
 """
 
-import re
-from collections.abc import AsyncIterable, Iterable, Mapping
+import os
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+)
+from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
 
 from blazeio.errors import FieldInput, LocalProtocolError
+from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.answer import TEXT
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.streams.event_stream import EventStream
 
 R = BlazeioServerProtocol
 Octets = bytes
@@ -21,18 +30,10 @@ Pieces = AsyncIterable[str | bytes] | Iterable[str | bytes]
 JSON = b"Content-Type: application/json\r\n"
 HTML = b"Content-Type: text/html; charset=utf-8\r\n"
 OCTETS = "application/octet-stream"
-EVENTS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",  # nginx would keep the events until its buffer is full
-}
 
 REDIRECTS = (301, 302, 303, 307, 308)
 # What a URI may hold as it is (RFC 3986 section 2), "%" since it may be quoted.
 _URI_CHARACTERS = "%!#$&'()*+,/:;=?@[]~"
-
-# What ends a line of an event stream (the HTML standard, section 9.2.5).
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -117,6 +118,17 @@ class Deliver:
         r.reply(b"", status, b"", [location, *_pairs(headers)])
 
     @staticmethod
+    async def file(
+        r: R, path: str | os.PathLike[str], headers: FieldInput | None = None
+    ) -> None:
+        """Send a file, in parts or "not modified" too; see ``Simpleserve.serve``.
+
+        Raises:
+            Abort: 404, there is no such regular file.
+        """
+        await Simpleserve.serve(r, path, headers=headers)
+
+    @staticmethod
     async def no_content(r: R, headers: FieldInput | None = None) -> None:
         """Say that all went well, with 204 and no content."""
         r.reply(b"", 204, b"", headers)
@@ -146,22 +158,30 @@ class Deliver:
             compress: As of ``r.prepare``: each piece for itself.
         """
         fields = _fields(headers, {"Content-Type": content_type})
-        await r.prepare(fields, status, compress=compress)
-        await _write_all(r, pieces)
+        async with _closed(pieces):
+            await r.prepare(fields, status, compress=compress)
+            if r.method == "HEAD":
+                return
+            if isinstance(pieces, AsyncIterable):
+                await r.write(pieces)
+                return
+            for piece in pieces:
+                await r.write(piece)
 
     @staticmethod
-    async def sse(
-        r: R, events: AsyncIterable[Any], headers: FieldInput | None = None
-    ) -> None:
-        """Send server-sent events, each as it is made.
+    async def sse(r: R, events: AsyncIterable[Any]) -> None:
+        """Send server-sent events, each as it is made; see ``EventStream``.
 
         Args:
             r: The request to answer.
             events: The data of each: a str, or what ``json`` takes.
-            headers: Further header fields.
         """
-        await r.prepare(_fields(headers, EVENTS))
-        await _write_all(r, events, serialize_event)
+        async with _closed(events), EventStream(r) as stream:
+            if r.method == "HEAD":
+                return
+            async for data in events:
+                is_text = isinstance(data, str)
+                await stream.send(data if is_text else _encode(data).decode())
 
     @staticmethod
     async def bytes(
@@ -202,27 +222,14 @@ class Prepare:
         await r.prepare(_fields(headers, {"Content-Type": content_type}), status)
 
 
-def serialize_event(data: Any) -> str:
-    """Write the data of one server-sent event: a str, or what msgspec encodes."""
-    text = data if isinstance(data, str) else _encode(data).decode()
-    lines = _LINE_END.split(text)
-    return "".join([*(f"data: {line}\n" for line in lines), "\n"])
-
-
-async def _write_all(r: R, pieces: Any, serialize: Any = None) -> None:
+@asynccontextmanager
+async def _closed(pieces: Any) -> AsyncIterator[None]:
+    """Close an async generator at the end, and not when it is collected."""
     try:
-        if r.method == "HEAD":
-            return
-        if not isinstance(pieces, AsyncIterable):
-            for piece in pieces:
-                await r.write(piece)
-            return
-        async for piece in pieces:
-            await r.write(piece if serialize is None else serialize(piece))
+        yield
     finally:
-        close = getattr(pieces, "aclose", None)
-        if close is not None:
-            await close()
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 def _fields(

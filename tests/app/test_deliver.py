@@ -2,12 +2,13 @@ import asyncio
 import dataclasses
 import gzip
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver, Prepare, serialize_event
+from blazeio.app.deliver import Deliver, Prepare
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.clock import wait_until
 from tests.support.response import Response
@@ -244,25 +245,6 @@ async def test_events_are_sent_as_browsers_read_them() -> None:
     assert answer.field("cache-control") == "no-cache"
 
 
-async def test_a_field_that_is_given_is_not_sent_twice() -> None:
-    headers = {"cache-control": "no-store"}
-    answer = await answer_of(Deliver.sse, events(), headers)
-    assert answer.field("cache-control") == "no-store"
-
-
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        ("", "data: \n\n"),
-        ("a\r\nb\rc\n", "data: a\ndata: b\ndata: c\ndata: \n\n"),
-        ("a\u2028b", "data: a\u2028b\n\n"),
-        ([1], "data: [1]\n\n"),
-    ],
-)
-def test_each_line_of_an_event_is_a_line_of_data(data: Any, text: str) -> None:
-    assert serialize_event(data) == text
-
-
 @pytest.mark.parametrize(
     ("prepare", "media_type"),
     [(Prepare.text, "text/plain; charset=utf-8"), (Prepare.json, "application/json")],
@@ -288,3 +270,14 @@ async def test_a_head_is_prepared_and_content_written(
 async def test_a_prepared_head_may_have_another_type(given: Any) -> None:
     answer = await answer_of(Prepare.text, **given)
     assert answer.field("content-type") == "text/csv"
+
+
+async def test_a_file_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("für")
+    answer = await answer_of(Deliver.file, tmp_path / "a.txt", {"X-A": "1"})
+    assert (answer.text, answer.field("x-a")) == ("für", "1")
+    assert answer.field("content-type") == "text/plain; charset=utf-8"
+
+
+async def test_a_file_that_is_not_there_is_404(tmp_path: Path) -> None:
+    assert (await answer_of(Deliver.file, tmp_path / "a.txt")).status == 404
