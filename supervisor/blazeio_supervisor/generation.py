@@ -19,19 +19,19 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsTerms
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.observe.logs import logs_configured
-from blazeio_supervisor.observe.scoreboard import Scoreboard
-from blazeio_supervisor.overriding import read_certificates
-from blazeio_supervisor.process.app_path import AppPath, parse_app_path
-from blazeio_supervisor.process.channel import receive, send
-from blazeio_supervisor.process.fork_safety import (
+from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
+from blazeio_supervisor.loading.fork_safety import (
     find_fork_dangers,
     list_shared_fds,
 )
+from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
+from blazeio_supervisor.observe.logs import logs_configured
+from blazeio_supervisor.observe.scoreboard import Scoreboard
+from blazeio_supervisor.overriding import read_certificates
+from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.forkserver import Forkserver, end_now
 from blazeio_supervisor.process.identity import Identity, take_on
 from blazeio_supervisor.process.kernel import set_parent_death_signal
-from blazeio_supervisor.process.loading import LoadError, enter_folder, load_app
 from blazeio_supervisor.process.messages import (
     Failed,
     Fork,

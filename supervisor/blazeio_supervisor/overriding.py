@@ -15,7 +15,7 @@ from blazeio.server.access_log import AccessLog
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.process.loading import LoadError
+from blazeio_supervisor.loading.importing import LoadError
 from blazeio_supervisor.process.messages import Overrides
 
 

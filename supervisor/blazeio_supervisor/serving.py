@@ -21,11 +21,11 @@ from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.loading.importing import LoadError, describe_failure
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.observe.stack_dump import StackDump
 from blazeio_supervisor.overriding import make_access_log, make_server
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
-from blazeio_supervisor.process.loading import LoadError, describe_failure
 from blazeio_supervisor.process.messages import (
     Admit,
     Adopt,

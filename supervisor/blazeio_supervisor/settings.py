@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.process.app_path import AppPath
+from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.process.messages import LoopName, Overrides
 from blazeio_supervisor.sockets.address import Address, UnixAddress

@@ -19,19 +19,19 @@ from blazeio.app.app import App
 from blazeio.protocol.tls import TlsTerms
 from blazeio.server.loop import get_loop, use_loop
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.observe.logs import configure_logs
-from blazeio_supervisor.observe.scoreboard import Row
-from blazeio_supervisor.observe.stack_dump import StackDump
-from blazeio_supervisor.process.app_path import AppPath
-from blazeio_supervisor.process.channel import receive, send, take_listeners
-from blazeio_supervisor.process.forkserver import end_now
-from blazeio_supervisor.process.kernel import set_parent_death_signal
-from blazeio_supervisor.process.loading import (
+from blazeio_supervisor.loading.app_path import AppPath
+from blazeio_supervisor.loading.importing import (
     LoadError,
     describe_failure,
     load_app,
     run_script,
 )
+from blazeio_supervisor.observe.logs import configure_logs
+from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.observe.stack_dump import StackDump
+from blazeio_supervisor.process.channel import receive, send, take_listeners
+from blazeio_supervisor.process.forkserver import end_now
+from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
     Address,
     Failed,

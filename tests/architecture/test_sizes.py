@@ -15,7 +15,6 @@ SMALL_FOLDERS = {
 LARGE_FOLDERS = {
     "blazeio/wire": (10, "RFC 9112 by section; the fields have a room of their own"),
     "supervisor/blazeio_supervisor": (11, "the shell: master, worker, their parts"),
-    "supervisor/blazeio_supervisor/process": (12, "one module per kernel matter"),
 }
 """Folders that hold more: how many at most, and why."""
 VAGUE_WORDS = {"util", "utils", "helper", "helpers", "misc", "common", "manager"}

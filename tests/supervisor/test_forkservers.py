@@ -18,10 +18,10 @@ from blazeio_supervisor.fleet.facts import (
     WorkerReady,
 )
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
-from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.process.reaper import Reaper

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.master import Master
-from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets import binding

@@ -10,12 +10,12 @@ from blazeio.content.allow_list import parse_allow_list
 from blazeio.protocol.context import ServerContext
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.loading.importing import LoadError
 from blazeio_supervisor.overriding import (
     make_access_log,
     make_server,
     read_certificates,
 )
-from blazeio_supervisor.process.loading import LoadError
 from blazeio_supervisor.process.messages import Overrides
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.process.app_path import parse_app_path
+from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.settings import (
     Settings,
     WorkerLimits,

@@ -6,9 +6,9 @@ from typing import cast, get_args
 import click
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.loading.app_path import AppPath, is_app_path, parse_app_path
 from blazeio_supervisor.observe.logs import LEVELS
 from blazeio_supervisor.options.section import Section
-from blazeio_supervisor.process.app_path import AppPath, is_app_path, parse_app_path
 from blazeio_supervisor.process.cpus import count_cpus
 from blazeio_supervisor.process.messages import LoopName
 from blazeio_supervisor.settings import WORKER_LIMIT

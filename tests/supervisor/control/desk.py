@@ -9,9 +9,9 @@ from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
-from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.listeners import Listeners

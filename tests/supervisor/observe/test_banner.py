@@ -1,7 +1,7 @@
 import pytest
 
+from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.banner import Banner
-from blazeio_supervisor.process.app_path import parse_app_path
 from blazeio_supervisor.process.messages import Overrides
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TypeGuard, TypeVar
 
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.process.app_path import AppPath
+from blazeio_supervisor.loading.app_path import AppPath
 
 _FRAME_COUNT = 20
 _FRAMES_CHARS = 16_000  # both must fit into one message

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from blazeio_supervisor.process.fork_safety import find_fork_dangers, list_shared_fds
+from blazeio_supervisor.loading.fork_safety import find_fork_dangers, list_shared_fds
 
 
 @contextmanager

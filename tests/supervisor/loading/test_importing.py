@@ -6,8 +6,8 @@ from typing import TypeGuard
 import pytest
 
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.process.app_path import parse_app_path
-from blazeio_supervisor.process.loading import (
+from blazeio_supervisor.loading.app_path import parse_app_path
+from blazeio_supervisor.loading.importing import (
     LoadError,
     describe_failure,
     enter_folder,
@@ -168,7 +168,7 @@ def test_where_the_app_failed_is_said(folder: Path) -> None:
     except ValueError as error:
         reason = describe_failure(error, "the app failed").reason
     assert reason.startswith("the app failed: ValueError: x (")
-    assert "test_loading.py:" in reason
+    assert "test_importing.py:" in reason
 
 
 def test_the_folder_of_the_app_comes_first_and_once(folder: Path) -> None:
