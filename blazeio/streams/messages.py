@@ -34,6 +34,11 @@ class MessageAssembler:
         self._texts: list[str] = []
         self._octets: list[bytes] | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """A message has begun and not ended."""
+        return self._decoder is not None or self._octets is not None
+
     def feed(self, frame: Frame) -> str | bytes | None:
         """Take a data frame; give the message that it ends, if it does.
 

@@ -20,6 +20,13 @@ from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.streams.handshake import shake_hands
 from blazeio.streams.messages import BrokenMessageError, MessageAssembler
+from blazeio.streams.plain_frames import (
+    BINARY,
+    TEXT,
+    FrameBounds,
+    read_plain_frame,
+    write_plain_frame,
+)
 
 MESSAGE_BYTES = 1024 * 1024
 """Largest message accepted; larger: the connection is closed with 1009."""
@@ -77,6 +84,8 @@ class WebSocket:
         self._ping_timeout_s = ping_timeout_s
         self._protocol: ServerProtocol | None = None
         self._assembler = MessageAssembler()
+        self._bounds = FrameBounds()
+        self._is_plain = False
         self._messages: deque[str | bytes] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._heard_bytes = 0
@@ -116,6 +125,7 @@ class WebSocket:
             message_bytes=self._message_bytes,
             compress=self._compress,
         )
+        self._is_plain = not self._protocol.extensions
         self.r.on_farewell(self._bid_farewell)
         if self._ping_every_s is not None:
             self._set_timer(self._ping_every_s)
@@ -155,8 +165,8 @@ class WebSocket:
             return  # the task that receives sees the client's answer
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                while await self._receive():
-                    self._messages.clear()
+                async for _ in self:
+                    pass
         except (TimeoutError, ClientDisconnected):
             pass
         self.r.answer.complete()
@@ -178,10 +188,15 @@ class WebSocket:
             StopAsyncIteration: It is closed; ``close_code`` says why.
         """
         # Hot: runs once per message.
-        while not self._messages:
-            if not await self._receive():
-                raise StopAsyncIteration
-        return self._messages.popleft()
+        while True:
+            if self._messages:
+                return self._messages.popleft()
+            octets = self.r.content.take()
+            if octets is None:
+                if not await self._arrival():
+                    raise StopAsyncIteration
+            elif (message := self._read(octets)) is not None:
+                return message
 
     async def receive(self) -> str | bytes:
         """Give the next message: text is str, binary is bytes.
@@ -195,25 +210,42 @@ class WebSocket:
             message = f"the WebSocket is closed: {self.close_code}"
             raise ClientDisconnected(message) from None
 
-    async def _receive(self) -> bool:
-        """Take what has arrived; False once nothing will follow."""
+    async def _arrival(self) -> bool:
+        """Sleep until octets wait; False once nothing will follow."""
+        # Hot: runs once per read.
+        r, protocol = self.r, self._opened()
+        if protocol.eof_sent or r.content.is_whole:  # it is ours to close first
+            self._end(protocol)
+            return False
+        try:
+            if not r.intake.is_open:
+                r.resume_content()
+            await r.content.arrival()
+        except ClientDisconnected:
+            self._end(protocol)
+            return False
+        return True
+
+    def _read(self, octets: bytes) -> str | bytes | None:
+        """Read what has arrived: give the message, where it is a plain one."""
         # Hot: runs once per read.
         protocol = self._opened()
-        content = self.r.content
-        octets = content.take()
-        if octets is None:
-            if protocol.eof_sent or content.is_whole:  # it is ours to close first
-                self._end(protocol)
-                return False
+        bounds = self._bounds
+        if self._is_plain and bounds.is_at_start and not self._assembler.is_busy:
             try:
-                await self.r.ensure_reading()
-            except ClientDisconnected:
-                self._end(protocol)
-                return False
-            return True
+                message = read_plain_frame(octets)
+            except UnicodeDecodeError:
+                message = None  # the long way says what is wrong with it
+            if (
+                message is not None
+                and len(octets) <= self._message_bytes
+                and protocol.state is State.OPEN
+            ):
+                return message
+        bounds.pass_over(octets)
         protocol.receive_data(octets)
         self._read_frames(protocol)
-        return True
+        return None
 
     def _read_frames(self, protocol: ServerProtocol) -> None:
         try:
@@ -244,15 +276,22 @@ class WebSocket:
             ClientDisconnected: It is closed, or the client is gone.
         """
         protocol = self._opened()
-        await self.r.buffer_overflow_manager()
+        if not self.r.gate.is_open or self.r.gate.is_broken:
+            await self.r.buffer_overflow_manager()
         # From here on without a pause: the order of frames is that of messages.
-        if protocol.state is not State.OPEN:
+        if protocol.state is not State.OPEN or self.r.transport.is_closing():
             raise ClientDisconnected(f"the WebSocket is closed: {self.close_code}")
-        if isinstance(message, str):
-            protocol.send_text(message.encode())
+        is_text = isinstance(message, str)
+        data = message.encode() if isinstance(message, str) else bytes(message)
+        if self._is_plain:
+            frame = write_plain_frame(TEXT if is_text else BINARY, data)
+            self.r.transport.write(frame)
+        elif is_text:
+            protocol.send_text(data)
+            self._flush(protocol)
         else:
-            protocol.send_binary(message)
-        self._flush(protocol)
+            protocol.send_binary(data)
+            self._flush(protocol)
 
     def _flush(self, protocol: ServerProtocol) -> None:
         pieces = protocol.data_to_send()
