@@ -7,25 +7,23 @@ import asyncio
 import difflib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any, TypeVar, overload
 
 from blazeio.app import hosting
-from blazeio.app.dispatch import Dispatch, Middlewares, compose_dispatch
-from blazeio.app.endpoints import (
+from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
+from blazeio.app.lifespan import Background, Hook, Lifespan
+from blazeio.app.routing.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
-    describe,
     find_endpoints,
 )
-from blazeio.app.routes import (
-    HandlerT,
-    MethodRoutes,
-    Methods,
-    RouteTable,
-    make_terms,
-)
+from blazeio.app.routing.method_routes import HandlerT, MethodRoutes
+from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.routing.patterns import parse_prefix
+from blazeio.app.routing.route import Methods, Scope, make_terms
+from blazeio.app.routing.routes import RouteTable
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
@@ -41,8 +39,8 @@ from blazeio.server.tls import TlsSettings, make_tls_terms
 
 log = logging.getLogger("blazeio.app")
 
-Hook = Callable[[], Awaitable[Any] | Any]
 HookT = TypeVar("HookT", bound=Hook)
+BackgroundT = TypeVar("BackgroundT", bound=Background)
 InstanceT = TypeVar("InstanceT")
 
 
@@ -61,6 +59,10 @@ class App:
         access_log: A file that gets a line for each response; "-" for standard
             output. None: no log.
         access_log_format: See ``lines.format.compile_format``.
+        strict_slashes: False: where only a slash at the end of the path is
+            wrong, redirect (308) instead of answering 404.
+        debug: Show the traceback of a bug to the client. Never where others
+            can reach it: it shows the code.
         limits: The fields of ``Limits``, by name.
 
     Attributes:
@@ -70,6 +72,8 @@ class App:
         trust: Both lists; None when they are empty.
         access_log: As given; it is opened when the app is served.
         access_log_format: As given.
+        strict_slashes: As given.
+        debug: As given.
         limits: Every bound of the request path.
         routes: The route table.
         route: ``route.get("/path")`` and its siblings, as decorators.
@@ -89,6 +93,8 @@ class App:
         proxy_protocol_allow_ips: str | Iterable[str] = "",
         access_log: str | None = None,
         access_log_format: str = "combined",
+        strict_slashes: bool = True,
+        debug: bool = False,
         **limits: Any,
     ) -> None:
         if not 0 <= port <= 65535:
@@ -104,14 +110,13 @@ class App:
         compile_format(access_log_format, "")  # or it would fail when it is served
         self.access_log = access_log
         self.access_log_format = access_log_format
+        self.strict_slashes = strict_slashes
+        self.debug = debug
         self.limits = _make_limits(limits)
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
         self._middlewares = Middlewares()
-        self._start_hooks: list[Hook] = []
-        self._drain_hooks: list[Hook] = []
-        self._stop_hooks: list[Hook] = []
-        self._is_started = False
+        self._lifespan = Lifespan()
         self._dispatch: Dispatch | None = None
         self._raw_handler: Handler | None = None
         self._service: Service | None = None
@@ -149,7 +154,9 @@ class App:
 
         Args:
             target: The handler, or the path when used as a decorator.
-            path: Of the route. None: the default of the handler's parameter
+            path: Of the route: ``/users/{id:int}``; its parameters are in
+                ``r.path_params``, and given to the handler where it takes
+                arguments of their names. None: the default of the handler's parameter
                 ``route``, else its name: ``_api_ip`` is ``/api/ip``.
             methods: Those it serves (GET serves HEAD too); None: all of them.
             terms: The fields of ``RouteTerms``, by name: ``content_bytes=``,
@@ -179,25 +186,35 @@ class App:
     ) -> None:
         name = getattr(handler, "__name__", "")
         if path is None and name in MIDDLEWARE_NAMES:
-            self._add_middleware(name, handler)
+            self._middlewares.add(name, handler)
         else:
             self.routes.add(handler, path, methods, terms)
 
-    def _add_middleware(self, name: str, function: Callable[..., Any]) -> None:
-        check_handler(function)
+    def mount(self, prefix: str, app: "App") -> None:
+        """Serve another app's routes below a path, also those it gets later.
+
+        A request there passes the middlewares of this app, then those of the
+        other one; where that has no fallback, this one's answers. Its hooks and
+        tasks run with this app's. Its limits, TLS and logs do not count.
+
+        Args:
+            prefix: ``/api``: its route ``/users`` is ``/api/users`` then. It
+                may have parameters.
+            app: The other one.
+
+        Raises:
+            ConfigurationError: Two routes collide, the prefix ends with a
+                slash, the other app has a main handler, or it is too late.
+        """
+        if app._raw_handler is not None:
+            message = f"mount {prefix!r}: {app!r} has a main handler and no routes"
+            raise ConfigurationError(message)
         if self._dispatch is not None:
-            message = f"{describe(function)}: the app is served by now, it is too late"
+            message = f"mount {prefix!r}: the app is served by now, it is too late"
             raise ConfigurationError(message)
-        place = {
-            "before_middleware": "before",
-            "handle_all_middleware": "fallback",
-            "after_middleware": "after",
-        }[name]
-        other = getattr(self._middlewares, place)
-        if other is not None:
-            message = f"{name}: {describe(function)} collides with {describe(other)}"
-            raise ConfigurationError(message)
-        setattr(self._middlewares, place, function)
+        scope = Scope(parse_prefix(prefix), app._middlewares, app.strict_slashes)
+        self.routes.mount(scope, app.routes)
+        self._lifespan.include(app._lifespan)
 
     def main_handler(self, handler: HandlerT) -> HandlerT:
         """Have a coroutine function take each connection, before any HTTP.
@@ -250,7 +267,7 @@ class App:
 
         Under a supervisor: in each worker, after the fork, before READY.
         """
-        self._start_hooks.append(hook)
+        self._lifespan.start_hooks.append(hook)
         return hook
 
     def on_drain(self, hook: HookT) -> HookT:
@@ -259,7 +276,7 @@ class App:
         From then on each answer is the last of its connection, and nothing waits
         for the hook: it may tell streams to end (see ``r.draining`` too).
         """
-        self._drain_hooks.append(hook)
+        self._lifespan.drain_hooks.append(hook)
         return hook
 
     def on_stop(self, hook: HookT) -> HookT:
@@ -268,8 +285,22 @@ class App:
         The hooks run in the reverse order; what one raises is logged, and the
         others run.
         """
-        self._stop_hooks.append(hook)
+        self._lifespan.stop_hooks.append(hook)
         return hook
+
+    def add_task(self, function: BackgroundT) -> BackgroundT:
+        """Run a coroutine function in the background, as long as the app is served.
+
+        It begins after the ``on_start`` hooks (under a supervisor: in each
+        worker, after the fork) and is cancelled before the ``on_stop`` hooks,
+        with 2 seconds to clean up. What it raises is logged and ends it alone.
+        Added while the app is served, it begins at once.
+
+        Raises:
+            ConfigurationError: It is no ``async def`` without arguments.
+        """
+        self._lifespan.add_task(function)
+        return function
 
     # Serving
 
@@ -281,7 +312,14 @@ class App:
         routes can.
         """
         if self._dispatch is None:
-            self._dispatch = compose_dispatch(self.routes, self._middlewares)
+            if self.debug:
+                log.warning("debug=True: clients are shown tracebacks")
+            self._dispatch = compose_dispatch(
+                self.routes,
+                self._middlewares,
+                strict_slashes=self.strict_slashes,
+                debug=self.debug,
+            )
         return self._dispatch
 
     def make_server(
@@ -339,29 +377,20 @@ class App:
         await self.dispatch(r)
 
     async def init(self) -> None:
-        """Run the ``on_start`` hooks, in their order; once.
+        """Run the ``on_start`` hooks, in their order, and begin the tasks; once.
 
         Raises:
             Exception: What a hook raised; those after it did not run.
         """
-        if self._is_started:
-            return
-        self._is_started = True
-        for hook in self._start_hooks:
-            await _call_hook(hook)
+        await self._lifespan.start()
 
     async def stop_hooks(self) -> None:
-        """Run the ``on_stop`` hooks, the last one first; once per ``init``."""
-        if not self._is_started:
-            return
-        self._is_started = False
-        for hook in reversed(self._stop_hooks):
-            await _call_hook_safely(hook, "on_stop")
+        """End the tasks, run the ``on_stop`` hooks in reverse; once per ``init``."""
+        await self._lifespan.stop()
 
     async def drain_hooks(self) -> None:
         """Run the ``on_drain`` hooks, in their order; who drains calls it once."""
-        for hook in self._drain_hooks:
-            await _call_hook_safely(hook, "on_drain")
+        await self._lifespan.drain()
 
     async def run(self) -> None:
         """Serve in this process, on the running loop, until ``exit``.
@@ -416,19 +445,6 @@ class App:
     def _ask_to_stop(self) -> None:
         if self._service is not None:
             self._service.ask_to_stop()
-
-
-async def _call_hook(hook: Hook) -> None:
-    result = hook()
-    if inspect.isawaitable(result):
-        await result
-
-
-async def _call_hook_safely(hook: Hook, kind: str) -> None:
-    try:
-        await _call_hook(hook)
-    except Exception:
-        log.exception("%s hook %s failed", kind, describe(hook))
 
 
 def _make_limits(limits: dict[str, Any]) -> Limits:

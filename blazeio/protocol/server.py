@@ -12,6 +12,8 @@ the same object, so a background task must not keep it.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from blazeio.errors import (
@@ -51,6 +53,7 @@ from blazeio.wire.proxy_protocol import ProxyHeader
 log = logging.getLogger("blazeio.protocol")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
 class BlazeioServerProtocol(
@@ -67,6 +70,7 @@ class BlazeioServerProtocol(
         content_length: Declared length of the content, None if not declared.
         transfer_encoding: "chunked", or None.
         store: Values of this request, for middlewares and handlers.
+        path_params: What stands for the parameters of the route's path.
         answer: The state of the response.
         started_ns: When the request's head was whole, monotonic time; kept
             only for the access log.
@@ -88,6 +92,7 @@ class BlazeioServerProtocol(
         "method",
         "origin",
         "path",
+        "path_params",
         "patience",
         "query",
         "started_ns",
@@ -123,6 +128,7 @@ class BlazeioServerProtocol(
         self.content_length: int | None = None
         self.headers = NO_HEADERS
         self.store = {}
+        self.path_params: Mapping[str, Any] = NO_PARAMS
         self._forget_content()
 
     def __repr__(self) -> str:
@@ -525,6 +531,8 @@ class BlazeioServerProtocol(
         self.headers = NO_HEADERS
         if self.store:
             self.store = {}
+        if self.path_params:
+            self.path_params = NO_PARAMS
         if self.content is not NO_CONTENT:
             self._forget_content()
         self._farewell = None

@@ -122,14 +122,13 @@ def test_a_plain_function_is_refused(web: App) -> None:
 @pytest.mark.parametrize(
     "name", ["before_middleware", "handle_all_middleware", "after_middleware"]
 )
-def test_a_middleware_is_no_route_and_there_is_one_of_each(web: App, name: str) -> None:
+def test_a_middleware_is_no_route_and_there_may_be_more(web: App, name: str) -> None:
     async def middleware(request: R) -> None: ...
 
     middleware.__name__ = name
     web.add_route(middleware)
+    web.add_route(middleware)
     assert len(web.routes) == 0
-    with pytest.raises(ConfigurationError, match=f"^{name}: .* collides with"):
-        web.add_route(middleware)
 
 
 def test_a_middleware_given_a_path_is_a_route(web: App) -> None:
@@ -177,6 +176,65 @@ def test_two_classes_with_the_same_route_collide(web: App) -> None:
     web.attach(Server)
     with pytest.raises(ConfigurationError, match=r"Other\._greet .*Server\._greet"):
         web.attach(Other)
+
+
+# Sub-apps
+
+
+async def test_a_mounted_app_is_served_with_its_hooks_and_tasks(web: App) -> None:
+    seen: list[str] = []
+    inner = App()
+    web.mount("/api", inner)
+    inner.add_route(handler, "/hi")
+    inner.on_start(lambda: seen.append("start"))
+    inner.on_stop(lambda: seen.append("stop"))
+
+    @inner.add_task
+    async def background() -> None:
+        seen.append("task")
+
+    async with served(web) as site:
+        assert (await site.get("/api/hi")).text == "hi"
+    assert seen == ["start", "task", "stop"]
+
+
+def test_an_app_with_a_main_handler_is_not_mounted(web: App) -> None:
+    inner = App()
+    inner.main_handler(handler)
+    with pytest.raises(ConfigurationError, match="has a main handler and no routes"):
+        web.mount("/api", inner)
+
+
+def test_an_app_is_not_mounted_in_itself(web: App) -> None:
+    with pytest.raises(ConfigurationError, match="within itself"):
+        web.mount("/api", web)
+
+
+async def test_nothing_is_mounted_once_the_app_is_served(web: App) -> None:
+    async with served(web):
+        with pytest.raises(ConfigurationError, match="it is too late"):
+            web.mount("/api", App())
+
+
+# Background tasks
+
+
+async def test_a_task_lives_as_long_as_the_app_is_served(
+    web: App, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    @web.add_task
+    async def background() -> None:
+        ran.append("task begins")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ran.append("task ends")
+
+    task, _ = await run_somewhere(web, capsys)
+    await wait_until(lambda: "task begins" in ran)
+    await within(web.exit())
+    await within(task)
+    assert ran[2:] == ["task begins", "task ends", "stop 2", "stop 1"]
 
 
 # Hooks

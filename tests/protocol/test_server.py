@@ -89,6 +89,7 @@ class TestPersistence:
             seen.append(
                 (
                     dict(r.store),
+                    dict(r.path_params),
                     r.status,
                     r.content_length,
                     r.current_length,
@@ -97,6 +98,7 @@ class TestPersistence:
                 )
             )
             r.store["user"] = "one"
+            r.path_params = {"id": 7}
             r.set_cookie("a", "1")
             async for _ in r.pull():
                 pass
@@ -110,7 +112,7 @@ class TestPersistence:
         assert first.field("set-cookie") is not None
         second = await wire.ask(GET)
         assert len(second.field_all("set-cookie")) == 1
-        assert seen[1] == ({}, 0, None, 0, None, {})
+        assert seen[1] == ({}, {}, 0, None, 0, None, {})
 
     async def test_what_r_says_of_a_request(self, connect: Connect) -> None:
         seen: list[object] = []

@@ -6,12 +6,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.errors import (
-    Abort,
-    ClientDisconnected,
-    LocalProtocolError,
-    RemoteProtocolError,
-)
+from blazeio.errors import Abort, ClientDisconnected, LocalProtocolError
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
 from tests.support.served import serialize_request, served
@@ -24,182 +19,8 @@ def web() -> App:
     return App()
 
 
-@pytest.fixture
-def seen(web: App) -> list[str]:
-    """What ran, in order, with the path and the status by then."""
-    seen: list[str] = []
-
-    @web.add_route
-    async def before_middleware(request: R) -> None:
-        seen.append(f"before {request.path} {request.status}")
-
-    @web.add_route
-    async def after_middleware(anything: R) -> None:
-        seen.append(f"after {anything.path} {anything.status}")
-
-    return seen
-
-
 def errors_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [each for each in caplog.records if each.levelno >= logging.WARNING]
-
-
-async def test_a_route_is_served(web: App) -> None:
-    @web.add_route
-    async def _hello(r: R) -> None:
-        await Deliver.text(r, "hi")
-
-    async with served(web) as site:
-        answer = await site.get("/hello?x=1")
-    assert (answer.status, answer.text) == (200, "hi")
-
-
-async def test_head_is_served_by_the_handler_of_get(web: App) -> None:
-    @web.route.get("/x")
-    async def handler(r: R) -> None:
-        await Deliver.text(r, "hi")
-
-    async with served(web) as site:
-        answer = await site.ask("HEAD", "/x")
-    assert (answer.status, answer.field("content-length")) == (200, "2")
-
-
-async def test_an_unknown_path_is_404(web: App) -> None:
-    async with served(web) as site:
-        answer = await site.get("/nowhere")
-    assert (answer.status, answer.text) == (404, "Not Found")
-
-
-async def test_another_method_is_405_and_says_which_are_allowed(web: App) -> None:
-    @web.route.get("/x")
-    async def get(r: R) -> None: ...
-
-    @web.route.delete("/x")
-    async def delete(r: R) -> None: ...
-
-    @web.add_route
-    async def handle_all_middleware(r: R) -> None: ...
-
-    async with served(web) as site:
-        answer = await site.ask("POST", "/x", b"content")
-    assert answer.status == 405
-    assert answer.field("allow") == "DELETE, GET, HEAD"
-
-
-async def test_a_route_added_while_serving_is_found(web: App) -> None:
-    async def late(r: R) -> None:
-        await Deliver.text(r, "late")
-
-    async with served(web) as site:
-        assert (await site.get("/late")).status == 404
-        web.add_route(late)
-        assert (await site.get("/late")).text == "late"
-
-
-async def test_the_fallback_answers_instead_of_404(web: App) -> None:
-    @web.add_route
-    async def handle_all_middleware(r: R) -> None:
-        raise Abort("Route not found, but handled.", 404)
-
-    async with served(web) as site:
-        answer = await site.get("/nowhere")
-    assert (answer.status, answer.text) == (404, "Route not found, but handled.")
-
-
-async def test_the_middlewares_run_around_the_route(web: App, seen: list[str]) -> None:
-    @web.add_route
-    async def _x(r: R) -> None:
-        seen.append("route")
-        await Deliver.text(r, "")
-
-    async with served(web) as site:
-        await site.get("/x")
-        await wait_until(lambda: len(seen) == 3)
-    assert seen == ["before /x 0", "route", "after /x 200"]
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (Abort("no", 418), 418),
-        (RemoteProtocolError("bad", 413), 413),
-        (ValueError("bug"), 500),
-    ],
-)
-async def test_after_runs_after_errors_too_and_sees_their_status(
-    web: App, seen: list[str], error: Exception, status: int
-) -> None:
-    @web.add_route
-    async def _x(r: R) -> None:
-        raise error
-
-    async with served(web) as site:
-        assert (await site.get("/x")).status == status
-        await wait_until(lambda: len(seen) == 2)
-    assert seen[-1] == f"after /x {status}"
-
-
-async def test_before_and_after_run_where_no_route_is(
-    web: App, seen: list[str]
-) -> None:
-    async with served(web) as site:
-        await site.get("/nowhere")
-        await wait_until(lambda: len(seen) == 2)
-    assert seen == ["before /nowhere 0", "after /nowhere 404"]
-
-
-async def test_an_abort_before_the_route_answers_and_the_route_never_runs(
-    web: App,
-) -> None:
-    ran: list[str] = []
-
-    @web.add_route
-    async def before_middleware(r: R) -> None:
-        raise Abort("not you", 403)
-
-    @web.add_route
-    async def _x(r: R) -> None:
-        ran.append("route")
-
-    async with served(web) as site:
-        answer = await site.get("/x")
-    assert (answer.status, answer.text, ran) == (403, "not you", [])
-
-
-async def test_after_runs_when_the_client_goes_away(web: App, seen: list[str]) -> None:
-    @web.add_route
-    async def _wait(r: R) -> None:
-        seen.append("route")
-        await asyncio.Event().wait()
-
-    async with served(web) as site:
-        async with await site.connect() as peer:
-            await peer.send(serialize_request("GET", "/wait"))
-            await wait_until(lambda: "route" in seen)
-            peer.reset()
-        await wait_until(lambda: len(seen) == 3)
-    assert seen[-1] == "after /wait 0"
-
-
-async def test_after_may_await_when_the_client_went_away(web: App) -> None:
-    done: list[str] = []
-
-    @web.add_route
-    async def after_middleware(r: R) -> None:
-        await asyncio.sleep(0)
-        done.append("after")
-
-    @web.add_route
-    async def _wait(r: R) -> None:
-        done.append("route")
-        await asyncio.Event().wait()
-
-    async with served(web) as site:
-        async with await site.connect() as peer:
-            await peer.send(serialize_request("GET", "/wait"))
-            await wait_until(lambda: done)
-            peer.reset()
-        await wait_until(lambda: len(done) == 2)
 
 
 async def test_an_abort_is_answered_with_its_status_text_and_headers(
@@ -395,23 +216,6 @@ async def test_awaiting_a_cancelled_task_is_a_bug_and_no_disconnect(
     assert len(errors_of(caplog)) == 1
 
 
-async def test_a_bug_in_after_does_not_harm_the_answer(
-    web: App, caplog: pytest.LogCaptureFixture
-) -> None:
-    @web.add_route
-    async def after_middleware(r: R) -> None:
-        raise ValueError("late")
-
-    @web.add_route
-    async def _x(r: R) -> None:
-        await Deliver.text(r, "hi")
-
-    async with served(web) as site:
-        answer = await site.get("/x")
-    assert (answer.status, answer.text) == (200, "hi")
-    assert len(errors_of(caplog)) == 1
-
-
 async def test_a_bug_in_a_cancelled_request_is_reported_and_ends_there(
     web: App, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -434,35 +238,80 @@ async def test_a_bug_in_a_cancelled_request_is_reported_and_ends_there(
     assert len(errors_of(caplog)) == 1
 
 
-async def test_serve_route_does_all_of_it(web: App) -> None:
-    other = App()
-
-    @web.add_route
-    async def _x(r: R) -> None:
-        await Deliver.text(r, "hi")
-
-    @other.add_route
-    async def handle_all_middleware(r: R) -> None:
-        await web.serve_route(r)
-
-    async with served(other) as site:
-        assert (await site.get("/x")).text == "hi"
-        assert (await site.get("/y")).status == 404
+# As the client likes it
 
 
 @pytest.mark.parametrize(
-    ("path", "size", "status"),
-    [("/usual", 4, 200), ("/usual", 5, 413), ("/large", 8, 200), ("/large", 9, 413)],
+    ("accept", "content_type", "text"),
+    [
+        (None, "text/plain; charset=utf-8", 'no "x"'),
+        ("*/*", "text/plain; charset=utf-8", 'no "x"'),
+        ("application/json", "application/json", r'{"error":"no \"x\""}'),
+        ("text/html,*/*;q=0.8", "text/plain; charset=utf-8", 'no "x"'),
+    ],
 )
-async def test_a_route_may_take_more_content_than_the_others(
-    path: str, size: int, status: int
+async def test_an_abort_is_text_or_json_by_accept(
+    web: App, accept: str | None, content_type: str, text: str
 ) -> None:
-    web = App(content_bytes=4)
+    @web.add_route
+    async def _x(r: R) -> None:
+        raise Abort('no "x"', 404, [("X-Why", "because")])
 
-    async def take(r: R) -> None:
-        await Deliver.text(r, await r.read())
-
-    web.add_route(take, "/usual")
-    web.add_route(take, "/large", methods=["POST"], content_bytes=8)
+    headers = {} if accept is None else {"Accept": accept}
     async with served(web) as site:
-        assert (await site.ask("POST", path, b"x" * size)).status == status
+        answer = await site.ask("GET", "/x", headers=headers)
+    assert (answer.status, answer.text) == (404, text)
+    assert answer.field("content-type") == content_type
+    assert (answer.field("x-why"), answer.field("vary")) == ("because", "Accept")
+
+
+async def test_every_error_is_json_for_who_wants_it(web: App) -> None:
+    @web.add_route
+    async def _bug(r: R) -> None:
+        raise ValueError("secret")
+
+    @web.add_route
+    async def _odd(r: R) -> None:
+        raise Abort("\udcff", 400)
+
+    headers = {"Accept": "application/json"}
+    async with served(web) as site:
+        bug = await site.ask("GET", "/bug", headers=headers)
+        nowhere = await site.ask("GET", "/nowhere", headers=headers)
+        odd = await site.ask("GET", "/odd", headers=headers)
+    assert bug.text == '{"error":"Internal Server Error"}'
+    assert (nowhere.status, nowhere.text) == (404, '{"error":"Not Found"}')
+    assert (odd.status, odd.text) == (400, '{"error":"?"}')
+
+
+# In development
+
+
+async def test_debug_shows_a_bug_and_logs_it_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    web = App(debug=True)
+
+    @web.add_route
+    async def _bug(r: R) -> None:
+        raise ValueError("what it is")
+
+    async with served(web) as site:
+        answer = await site.get("/bug")
+    assert answer.status == 500
+    assert "ValueError: what it is" in answer.text
+    assert "blazeio/app" not in answer.text
+    shown, bug = errors_of(caplog)
+    assert shown.getMessage() == "debug=True: clients are shown tracebacks"
+    assert bug.getMessage() == "GET /bug: ValueError in the handler"
+
+
+async def test_debug_changes_nothing_of_an_abort() -> None:
+    web = App(debug=True)
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        raise Abort("not you", 403)
+
+    async with served(web) as site:
+        assert (await site.get("/x")).text == "not you"

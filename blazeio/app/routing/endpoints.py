@@ -4,13 +4,14 @@ The rules are the seed's: a method whose name starts with ``_`` (not ``__``) is
 an endpoint, and every ``_`` of its name becomes ``/``. A parameter
 ``route="/path"`` overrides the name; a path given by the caller overrides both.
 
-May import: blazeio.errors, blazeio.protocol. Pure.
+May import: blazeio.app.routing.patterns, blazeio.errors, blazeio.protocol. Pure.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from blazeio.app.routing.patterns import Pattern, parse_pattern
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
 
@@ -27,8 +28,12 @@ def describe(function: Callable[..., Any]) -> str:
     return f"{target.__module__}.{name} ({code.co_filename}:{code.co_firstlineno})"
 
 
-def check_handler(function: Callable[..., Any]) -> None:
-    """Demand an ``async def`` that can be called with ``r`` alone.
+def check_handler(function: Callable[..., Any], names: Sequence[str] = ()) -> None:
+    """Demand an ``async def`` that can be called with ``r``.
+
+    Args:
+        function: The handler.
+        names: The parameters of its path, which it may take too.
 
     Raises:
         ConfigurationError: It is not; names it and where it is defined.
@@ -39,10 +44,18 @@ def check_handler(function: Callable[..., Any]) -> None:
     if not _is_coroutine_function(function):
         message = f"{describe(function)} must be defined with `async def`"
         raise ConfigurationError(message)
+    _check_parameters(function, names)
+
+
+def _check_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
+    signature = inspect.signature(function)
+    behind_r = [*signature.parameters][1:]
+    taken = {name: None for name in names if name in behind_r}
     try:
-        inspect.signature(function).bind(None)
+        signature.bind(None, **taken)
     except TypeError as error:
-        message = f"{describe(function)} is called with one argument, r: {error}"
+        known = f" and by name {', '.join(names)}" if names else ""
+        message = f"{describe(function)} is called with r{known}: {error}"
         raise ConfigurationError(message) from error
 
 
@@ -53,7 +66,7 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
     )
 
 
-def decide_path(handler: Callable[..., Any], path: str | None = None) -> str:
+def decide_path(handler: Callable[..., Any], path: str | None = None) -> Pattern:
     """Decide the path of a handler.
 
     Args:
@@ -72,7 +85,10 @@ def decide_path(handler: Callable[..., Any], path: str | None = None) -> str:
             message = f"{describe(handler)} has no name: give it a path"
             raise ConfigurationError(message)
         path = path_from_name(name)
-    return _checked_path(path, handler)
+    try:
+        return parse_pattern(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{describe(handler)}: {error}") from None
 
 
 def _path_from_parameter(handler: Callable[..., Any]) -> str | None:
@@ -91,19 +107,6 @@ def path_from_name(name: str) -> str:
     path = "/" + name.removeprefix("_").replace("_", "/")
     if "//" in path or (path.endswith("/") and path != "/"):
         message = f"the name {name!r} makes no path: give it one, or route='/path'"
-        raise ConfigurationError(message)
-    return path
-
-
-def _checked_path(path: str, handler: Callable[..., Any]) -> str:
-    if not path.startswith("/") or not path.isprintable() or "?" in path or "#" in path:
-        message = f"route {path!r} of {describe(handler)}: expected '/' and a path"
-        raise ConfigurationError(message)
-    if "{" in path:
-        message = (
-            f"route {path!r} of {describe(handler)}: routes are exact, "
-            "parameters in paths are not supported"
-        )
         raise ConfigurationError(message)
     return path
 
@@ -146,7 +149,8 @@ def _names_endpoint(name: str, owner: type) -> bool:
 
 def _check_endpoint(name: str, method: Callable[..., Any]) -> None:
     try:
-        check_handler(method)
+        names = () if name in MIDDLEWARE_NAMES else decide_path(method).names
+        check_handler(method, names)
     except ConfigurationError as error:
         if name in MIDDLEWARE_NAMES:
             raise

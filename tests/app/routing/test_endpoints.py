@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.endpoints import (
+from blazeio.app.routing.endpoints import (
     check_handler,
     decide_path,
     describe,
@@ -50,27 +50,27 @@ def test_a_name_with_an_empty_segment_makes_no_path(name: str) -> None:
 
 
 def test_the_name_says_the_path() -> None:
-    assert decide_path(handler) == "/handler"
+    assert decide_path(handler).text == "/handler"
 
 
 def test_the_route_parameter_goes_before_the_name() -> None:
-    assert decide_path(with_route) == "/fp"
+    assert decide_path(with_route).text == "/fp"
 
 
 def test_the_given_path_goes_before_the_route_parameter() -> None:
-    assert decide_path(with_route, "/given") == "/given"
+    assert decide_path(with_route, "/given").text == "/given"
 
 
 def test_a_route_parameter_without_default_is_no_path() -> None:
     async def named(r: Any, route: str) -> None: ...
 
-    assert decide_path(named) == "/named"
+    assert decide_path(named).text == "/named"
 
 
 def test_a_handler_without_name_needs_a_path() -> None:
     with pytest.raises(ConfigurationError, match="has no name: give it a path"):
         decide_path(Door())
-    assert decide_path(Door(), "/x") == "/x"
+    assert decide_path(Door(), "/x").text == "/x"
 
 
 @pytest.mark.parametrize("path", ["", "x", "/x?y", "/x#y", "/\n", "*"])
@@ -79,9 +79,9 @@ def test_a_path_that_no_request_has_is_refused(path: str) -> None:
         decide_path(handler, path)
 
 
-def test_a_path_with_parameters_is_refused_and_not_taken_literally() -> None:
-    with pytest.raises(ConfigurationError, match="routes are exact"):
-        decide_path(handler, "/users/{id}")
+def test_a_path_that_cannot_be_names_the_handler() -> None:
+    with pytest.raises(ConfigurationError, match=r"handler \(.*two parameters of one"):
+        decide_path(handler, "/{a}/{a}")
 
 
 def test_a_function_is_described_with_its_place() -> None:
@@ -132,8 +132,16 @@ def test_a_handler_must_take_r_alone(name: str) -> None:
     async def two(r: Any, x: Any) -> None: ...
 
     handlers: dict[str, Callable[..., Any]] = {"none": none, "two": two}
-    with pytest.raises(ConfigurationError, match="is called with one argument, r"):
+    with pytest.raises(ConfigurationError, match="is called with r: "):
         check_handler(handlers[name])
+
+
+def test_a_handler_may_take_the_parameters_of_its_path() -> None:
+    async def two(r: Any, x: Any) -> None: ...
+
+    check_handler(two, ("x", "y"))
+    with pytest.raises(ConfigurationError, match="is called with r and by name y: "):
+        check_handler(two, ("y",))
 
 
 class Base:
@@ -148,6 +156,8 @@ class Site(Base):
     async def before_middleware(self, anything: Any) -> None: ...
     async def public(self, r: Any, more: Any) -> None: ...
     def __mangled(self) -> None: ...
+
+    async def _users(self, r: Any, n: int, route: str = "/users/{n:int}") -> None: ...
 
     @staticmethod
     async def _static(r: Any) -> None: ...
@@ -168,6 +178,7 @@ def test_the_endpoints_of_an_instance_are_found_bound() -> None:
         "_inherited",
         "_of_class",
         "_static",
+        "_users",
         "before_middleware",
     }
     assert found["_api_ip"] == site._api_ip

@@ -1,0 +1,1 @@
+"""From a request to its handler, and from what that raises to an answer."""

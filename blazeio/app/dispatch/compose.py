@@ -1,0 +1,160 @@
+"""From ``r`` to its handler, and from whatever that raises to an answer.
+
+One coroutine serves a request: the middlewares before, then the route's handler
+(or the fallbacks, or 404), the middlewares after. Those of a sub-app run within
+those of the app it is mounted in. Which of these exist is decided once, when
+the app starts: what is not there costs nothing.
+
+May import: blazeio.app.dispatch, blazeio.app.routing, blazeio.errors,
+blazeio.protocol.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from blazeio.app.dispatch.failures import (
+    Fail,
+    answer_error,
+    answer_error_with_traceback,
+)
+from blazeio.app.dispatch.misses import compose_misses
+from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.routing.route import Route
+from blazeio.app.routing.routes import RouteTable
+from blazeio.protocol.context import Handler
+from blazeio.protocol.server import BlazeioServerProtocol
+
+Dispatch = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
+Choose = Callable[[BlazeioServerProtocol], Handler]
+
+
+def compose_dispatch(
+    routes: RouteTable,
+    middlewares: Middlewares,
+    *,
+    strict_slashes: bool = True,
+    debug: bool = False,
+) -> Dispatch:
+    """Compose the coroutine function that serves each request of an app.
+
+    Args:
+        routes: Looked into for each request: later routes are found too.
+        middlewares: Looked into once, now; so are those of sub-apps.
+        strict_slashes: False: a path that only lacks a slash at its end, or has
+            one too many, is redirected.
+        debug: Show what is a bug to the client.
+    """
+    fail = answer_error_with_traceback if debug else answer_error
+    middlewares.seal()
+    for chain in routes.scopes:
+        chain[-1].middlewares.seal()
+
+    def enclose(route: Route) -> Handler:
+        handler = route.serve
+        for scope in reversed(route.scopes):
+            handler = _enclose(scope.middlewares, handler, fail)
+        return handler
+
+    routes.seal(enclose)
+    choose_other = compose_misses(
+        routes,
+        middlewares.fallback,
+        strict_slashes,
+        lambda each, handler: _enclose(each, handler, fail),
+    )
+    if not middlewares.before:
+        dispatch = _compose_plain(routes, choose_other, fail)
+    else:
+        before = tuple(middlewares.before)
+        dispatch = _compose_with_before(routes, choose_other, before, fail)
+    if not middlewares.after:
+        return dispatch
+    return _compose_with_after(dispatch, tuple(middlewares.after), fail)
+
+
+# Hot: one of these runs once per request. Finding the handler is RouteTable.find
+# by hand: the call would cost more than the two lookups.
+
+
+def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Dispatch:
+    by_method, any_method = routes.by_method, routes.any_method
+
+    async def dispatch(r: BlazeioServerProtocol) -> None:
+        try:
+            handler = by_method.get(r.method, any_method).get(r.path)
+            await (handler or choose_other(r))(r)
+        except (Exception, asyncio.CancelledError) as error:
+            fail(r, error)
+
+    return dispatch
+
+
+def _compose_with_before(
+    routes: RouteTable, choose_other: Choose, before: Sequence[Handler], fail: Fail
+) -> Dispatch:
+    by_method, any_method = routes.by_method, routes.any_method
+
+    async def dispatch(r: BlazeioServerProtocol) -> None:
+        try:
+            for each in before:
+                await each(r)
+                if r.answer.is_complete:
+                    return  # it has answered: nothing is left to do
+            handler = by_method.get(r.method, any_method).get(r.path)
+            await (handler or choose_other(r))(r)
+        except (Exception, asyncio.CancelledError) as error:
+            fail(r, error)
+
+    return dispatch
+
+
+def _compose_with_after(
+    inner: Dispatch, after: Sequence[Handler], fail: Fail
+) -> Dispatch:
+    async def dispatch(r: BlazeioServerProtocol) -> None:
+        try:
+            await inner(r)
+        finally:  # a disconnect cancels: what was opened before is closed here
+            for each in after:
+                try:
+                    await each(r)
+                except (Exception, asyncio.CancelledError) as error:
+                    fail(r, error)
+
+    return dispatch
+
+
+# Around the routes of a sub-app
+
+
+def _enclose(middlewares: Middlewares, handler: Handler, fail: Fail) -> Handler:
+    if middlewares.before:
+        handler = _put_before(handler, tuple(middlewares.before))
+    if not middlewares.after:
+        return handler
+    answered = _answer_errors(handler, fail)
+    return _compose_with_after(answered, tuple(middlewares.after), fail)
+
+
+def _put_before(handler: Handler, before: Sequence[Handler]) -> Handler:
+    async def serve(r: BlazeioServerProtocol) -> None:
+        for each in before:
+            await each(r)
+            if r.answer.is_complete:
+                return
+        await handler(r)
+
+    return serve
+
+
+def _answer_errors(handler: Handler, fail: Fail) -> Dispatch:
+    """Those that run after see the status of an error: it is answered here."""
+
+    async def serve(r: BlazeioServerProtocol) -> None:
+        try:
+            await handler(r)
+        except (Exception, asyncio.CancelledError) as error:
+            fail(r, error)
+
+    return serve

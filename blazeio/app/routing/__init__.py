@@ -1,0 +1,1 @@
+"""Which handler serves a request: paths, parameters, methods, sub-apps. Pure."""

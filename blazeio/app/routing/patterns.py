@@ -1,0 +1,118 @@
+"""Paths as they are declared: literal segments and ``{name:kind}``.
+
+May import: blazeio.app.routing.converters, blazeio.errors. Pure.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blazeio.app.routing.converters import CONVERTERS, REST, Converter
+from blazeio.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A segment that may be any value of a kind.
+
+    Attributes:
+        name: Of the value.
+        converter: Its kind.
+    """
+
+    name: str
+    converter: Converter
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A declared path.
+
+    Attributes:
+        text: As it was written.
+        segments: What stands between its slashes.
+        names: Those of its parameters, in their order; empty: it is exact.
+    """
+
+    text: str
+    segments: tuple[str | Parameter, ...]
+    names: tuple[str, ...]
+
+    def under(self, prefix: "Pattern") -> "Pattern":
+        """The same below a prefix.
+
+        Raises:
+            ConfigurationError: A parameter of both has the same name.
+        """
+        return parse_pattern(prefix.text + self.text)
+
+    def covers(self, segments: Sequence[str]) -> bool:
+        """Whether a request's path is this one, or below it."""
+        if len(segments) < len(self.segments):
+            return False
+        pairs = zip(self.segments, segments, strict=False)
+        return all(_accepts(part, segment) for part, segment in pairs)
+
+
+def _accepts(part: str | Parameter, segment: str) -> bool:
+    if isinstance(part, str):
+        return part == segment
+    return part.converter.convert(segment) is not None
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Read a path as a route declares it.
+
+    Args:
+        text: ``/users/{id:int}``; a parameter is a whole segment, one without
+            a kind is ``str``, and one of kind ``path`` is the last.
+
+    Raises:
+        ConfigurationError: It is no such path; says why.
+    """
+    if not text.startswith("/") or not text.isprintable() or set(text) & {"?", "#"}:
+        raise ConfigurationError(f"route {text!r}: expected '/' and a path")
+    segments = tuple(_read_segment(part, text) for part in text.split("/")[1:])
+    parameters = [each for each in segments if isinstance(each, Parameter)]
+    names = tuple(each.name for each in parameters)
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"route {text!r}: two parameters of one name")
+    if any(each.converter is REST for each in parameters if each is not segments[-1]):
+        message = f"route {text!r}: a parameter of kind path is the last segment"
+        raise ConfigurationError(message)
+    return Pattern(text, segments, names)
+
+
+def _read_segment(part: str, text: str) -> str | Parameter:
+    if "{" not in part and "}" not in part:
+        return part
+    name, _, kind = part[1:-1].partition(":")
+    if part[:1] != "{" or part[-1:] != "}" or not name.isidentifier():
+        message = (
+            f"route {text!r}: {part!r} is no parameter; it is a whole segment, "
+            "{name} or {name:kind}"
+        )
+        raise ConfigurationError(message)
+    converter = CONVERTERS.get(kind or "str")
+    if converter is None:
+        near = difflib.get_close_matches(kind, CONVERTERS, 1)
+        known = (
+            f"did you mean {near[0]}?" if near else f"known: {', '.join(CONVERTERS)}"
+        )
+        message = f"route {text!r}: no kind of parameter is {kind!r}; {known}"
+        raise ConfigurationError(message)
+    return Parameter(name, converter)
+
+
+def parse_prefix(text: str) -> Pattern:
+    """Read a path that others stand below.
+
+    Raises:
+        ConfigurationError: It ends with a slash or a parameter of kind path.
+    """
+    pattern = parse_pattern(text)
+    last = pattern.segments[-1]
+    if not last or (isinstance(last, Parameter) and last.converter is REST):
+        message = f"mount {text!r}: expected a path such as '/api', no '/' at its end"
+        raise ConfigurationError(message)
+    return pattern

@@ -1,0 +1,118 @@
+"""One route, as it was declared, and which of a path's serves a method.
+
+May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from blazeio.app.routing.arguments import bind_arguments
+from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.routing.patterns import Pattern
+from blazeio.errors import ConfigurationError
+from blazeio.protocol.context import Handler
+from blazeio.protocol.terms import USUAL, RouteTerms
+
+Methods = Iterable[str] | str | None
+
+ANY = "any method"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A sub-app where it is mounted: what holds for all that is below a prefix.
+
+    Attributes:
+        prefix: Without a slash at its end.
+        middlewares: Those of the sub-app.
+        strict_slashes: As the sub-app has it.
+    """
+
+    prefix: Pattern
+    middlewares: Middlewares
+    strict_slashes: bool = True
+
+    def under(self, outer: "Scope") -> "Scope":
+        """The same, where the app it is mounted in is mounted itself."""
+        return replace(self, prefix=self.prefix.under(outer.prefix))
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """What serves some methods of a path.
+
+    Attributes:
+        pattern: The path.
+        methods: Those it serves; ``ANY`` alone for all.
+        handler: As it was declared.
+        serve: The same, called with ``r`` alone.
+        terms: What holds for it alone.
+        scopes: The sub-apps it comes from, the outermost first.
+    """
+
+    pattern: Pattern
+    methods: tuple[str, ...]
+    handler: Callable[..., Any]
+    serve: Handler
+    terms: RouteTerms = USUAL
+    scopes: tuple[Scope, ...] = ()
+
+    def under(self, scope: Scope) -> "Route":
+        """The same route, where the app it is in is mounted.
+
+        Raises:
+            ConfigurationError: The handler takes what its path has not.
+        """
+        pattern = self.pattern.under(scope.prefix)
+        return replace(
+            self,
+            pattern=pattern,
+            serve=bind_arguments(self.handler, pattern),
+            scopes=(scope, *(each.under(scope) for each in self.scopes)),
+        )
+
+
+ByMethod = dict[str, Route]
+"""The routes of one path, by method or ``ANY``."""
+
+
+def pick(routes: ByMethod, method: str) -> Route | None:
+    """Pick the route that serves a method; GET serves HEAD (RFC 9110 9.3.2)."""
+    route = routes.get(method)
+    if route is None and method == "HEAD":
+        route = routes.get("GET")
+    return routes.get(ANY) if route is None else route
+
+
+def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
+    """The names of methods, each once, in capitals.
+
+    Raises:
+        ConfigurationError: There is none, or one is no name.
+    """
+    if methods is None:
+        return (ANY,)
+    if isinstance(methods, str):
+        methods = (methods,)
+    names = tuple(dict.fromkeys(method.upper() for method in methods))
+    if not names or not all(name.isascii() and name.isalpha() for name in names):
+        message = f"route {path!r}: {list(names)} are no methods"
+        raise ConfigurationError(message)
+    return names
+
+
+def make_terms(given: dict[str, Any]) -> RouteTerms:
+    """The terms of a route, by name.
+
+    Raises:
+        ConfigurationError: There is no such term, or it cannot be.
+    """
+    if not given:
+        return USUAL
+    known = [field.name for field in fields(RouteTerms)]
+    for name in given:
+        if name not in known:
+            message = f"a route has no {name!r}; known: {', '.join(known)}"
+            raise ConfigurationError(message)
+    return RouteTerms(**given)

@@ -1,0 +1,235 @@
+"""The route table: exact paths by hashing, those with parameters by segment.
+
+Trailing slashes are exact: ``/api/ip`` and ``/api/ip/`` are two routes.
+
+May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from blazeio.app.routing.arguments import bind_arguments
+from blazeio.app.routing.endpoints import decide_path, describe
+from blazeio.app.routing.patterns import Pattern
+from blazeio.app.routing.route import (
+    ANY,
+    ByMethod,
+    Methods,
+    Route,
+    Scope,
+    check_methods,
+    pick,
+)
+from blazeio.app.routing.tree import PatternTree
+from blazeio.errors import ConfigurationError
+from blazeio.protocol.context import Handler
+from blazeio.protocol.terms import USUAL, RouteTerms
+
+Enclose = Callable[[Route], Handler]
+"""Puts what its sub-apps want around a route."""
+
+
+Match = tuple[Route, dict[str, Any]]
+"""A route, and the values of the path for its parameters."""
+
+
+class RouteTable:
+    """Which handler serves which method and path.
+
+    Attributes:
+        by_method: Exact path to handler for each method that some exact route
+            names; the routes without methods are in each of them.
+        any_method: Exact path to handler for all other methods.
+        scopes: Where sub-apps are mounted: of each the way to it, from the
+            outermost on.
+    """
+
+    # Two dicts of paths, so that the hot path is two lookups and no branch: see
+    # blazeio/app/dispatch/compose.py. Both are changed in place: a dispatch
+    # holds them.
+    __slots__ = (
+        "_enclose",
+        "_exact",
+        "_has_terms",
+        "_outer",
+        "_routes",
+        "_tree",
+        "any_method",
+        "by_method",
+        "scopes",
+    )
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, dict[str, Handler]] = {}
+        self.any_method: dict[str, Handler] = {}
+        self.scopes: list[tuple[Scope, ...]] = []
+        self._exact: dict[str, ByMethod] = {}
+        self._tree = PatternTree()
+        self._routes: list[Route] = []
+        self._has_terms = False
+        self._outer: list[tuple[RouteTable, Scope]] = []
+        self._enclose: Enclose | None = None
+
+    def add(
+        self,
+        handler: Callable[..., Any],
+        path: str | None,
+        methods: Methods,
+        terms: RouteTerms = USUAL,
+    ) -> None:
+        """Add a route.
+
+        Args:
+            handler: An ``async def`` that takes ``r``, and may take the path's
+                parameters by their names.
+            path: None: the handler says it (see ``decide_path``).
+            methods: Those it serves; GET serves HEAD too. None: all.
+            terms: What holds for it alone.
+
+        Raises:
+            ConfigurationError: It is no handler, has no path, or another route
+                serves a method of this path.
+        """
+        pattern = decide_path(handler, path)
+        serve = bind_arguments(handler, pattern)
+        names = check_methods(methods, pattern.text)
+        self._take(Route(pattern, names, handler, serve, terms))
+
+    def mount(self, scope: Scope, inner: "RouteTable") -> None:
+        """Have the routes of another table, also those it gets later.
+
+        Raises:
+            ConfigurationError: A route of it collides with one that is here, or
+                it is this table, or has this table in it.
+        """
+        if inner is self or inner in self._tables_around():
+            raise ConfigurationError(f"mount {scope.prefix.text!r}: within itself")
+        self._take_scope((scope,))
+        for chain in inner.scopes:
+            self._take_scope((scope, *(each.under(scope) for each in chain)))
+        for route in inner._routes:
+            self._take(route.under(scope))
+        inner._outer.append((self, scope))
+
+    def seal(self, enclose: Enclose) -> None:
+        """Put around each route of a sub-app what that has; now and from now on."""
+        self._enclose = enclose
+        for route in self._routes:
+            self._install(route)
+
+    def find(self, method: str, path: str) -> Handler | None:
+        """Find the handler of a request; None when there is none."""
+        found = self.match(method, path)
+        return None if found is None else found[0].serve
+
+    def match(self, method: str, path: str) -> Match | None:
+        """Find the route of a request, exact ones first; None: there is none."""
+        if path in self._exact:
+            route = pick(self._exact[path], method)
+            if route is not None:
+                return route, {}
+        for routes, values in self._tree.search(path):
+            route = pick(routes, method)
+            if route is not None:
+                return route, dict(zip(route.pattern.names, values, strict=True))
+        return None
+
+    def find_terms(self, method: str, path: str) -> RouteTerms:
+        """Find what holds for the route of a request alone."""
+        if not self._has_terms:
+            return USUAL
+        found = self.match(method, path)
+        return USUAL if found is None else found[0].terms
+
+    def methods_of(self, path: str) -> list[str]:
+        """The methods that a path serves, sorted, for the Allow field.
+
+        Empty where no route has the path, or where one serves every method.
+        """
+        methods = set(self._exact.get(path, ()))
+        for routes, _ in self._tree.search(path):
+            methods.update(routes)
+        return [] if not methods or ANY in methods else _with_own(methods)
+
+    def methods_of_all(self) -> list[str]:
+        """The methods that some route names, sorted."""
+        named = {method for route in self._routes for method in route.methods}
+        return _with_own(named - {ANY})
+
+    def __repr__(self) -> str:
+        return f"<RouteTable {len(self)} paths>"
+
+    def __len__(self) -> int:
+        return len({route.pattern.text for route in self._routes})
+
+    def _take(self, route: Route) -> None:
+        routes = self._place_of(route.pattern)
+        _check_collisions(routes, route)
+        for method in route.methods:
+            routes[method] = route
+        self._routes.append(route)
+        self._has_terms = self._has_terms or route.terms is not USUAL
+        self._install(route)
+        for table, scope in self._outer:
+            table._take(route.under(scope))
+
+    def _take_scope(self, chain: tuple[Scope, ...]) -> None:
+        self.scopes.append(chain)
+        for table, outer in self._outer:
+            table._take_scope((outer, *(each.under(outer) for each in chain)))
+
+    def _tables_around(self) -> list["RouteTable"]:
+        around = [table for table, _ in self._outer]
+        return around + [each for table in around for each in table._tables_around()]
+
+    def _place_of(self, pattern: Pattern) -> ByMethod:
+        if pattern.names:
+            return self._tree.place_of(pattern)
+        return self._exact.setdefault(pattern.text, {})
+
+    # The dicts of the hot path
+
+    def _install(self, route: Route) -> None:
+        if self._enclose is not None and route.scopes:
+            route.serve = self._enclose(route)
+        if route.pattern.names:
+            return
+        for method in route.methods:
+            if method == ANY:
+                self._install_for_any(route.pattern.text, route.serve)
+            else:
+                self._install_for(method, route.pattern.text, route.serve)
+
+    def _install_for_any(self, path: str, handler: Handler) -> None:
+        self.any_method[path] = handler
+        for table in self.by_method.values():
+            table[path] = handler
+
+    def _install_for(self, method: str, path: str, handler: Handler) -> None:
+        self._table_of(method)[path] = handler
+        if method == "GET" and "HEAD" not in self._exact[path]:
+            self._table_of("HEAD")[path] = handler  # RFC 9110 section 9.3.2
+
+    def _table_of(self, method: str) -> dict[str, Handler]:
+        if method not in self.by_method:
+            self.by_method[method] = dict(self.any_method)
+        return self.by_method[method]
+
+
+def _with_own(methods: set[str]) -> list[str]:
+    """And those that are answered without a route of their own."""
+    own = {"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"}
+    return sorted(methods | own)
+
+
+def _check_collisions(routes: ByMethod, route: Route) -> None:
+    for name in route.methods:
+        for other in [name, ANY] if name != ANY else list(routes):
+            if other in routes:
+                first = routes[other]
+                message = (
+                    f"route {route.pattern.text!r} ({name}): "
+                    f"{describe(route.handler)} collides with "
+                    f"{describe(first.handler)} ({other} {first.pattern.text!r})"
+                )
+                raise ConfigurationError(message)
