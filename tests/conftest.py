@@ -11,6 +11,8 @@ from xprocess import XProcess
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, iterate_open_files
 
+pytest_plugins = ["blazeio.pytest_plugin"]
+
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where every piece must be there, a skipped test is a failed run."""

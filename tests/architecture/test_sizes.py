@@ -8,9 +8,7 @@ MOST_LINES = 600
 LONG_FILES: dict[str, str] = {}
 """Files that may be longer, each with the reason."""
 FEWEST_MODULES, MOST_MODULES = 3, 9
-SMALL_FOLDERS = {
-    "blazeio": "limits and errors, below every room",
-}
+SMALL_FOLDERS: dict[str, str] = {}
 """Folders of the packages that hold fewer, each with the reason."""
 LARGE_FOLDERS = {
     "blazeio/wire": (10, "RFC 9112 by section; the fields have a room of their own"),

@@ -3,14 +3,12 @@
 ``async with served(web) as site: answer = await site.get("/path")``
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from blazeio.app.app import App
-from blazeio.server.listener import bind
 from blazeio.server.server import Server
-from tests.support.clock import wait_until
+from blazeio.testing import TestServer
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 
@@ -65,15 +63,5 @@ def serialize_request(
 @asynccontextmanager
 async def served(app: App) -> AsyncIterator[Site]:
     """Serve an app until the block ends; its hooks run."""
-    await app.init()
-    server = app.make_server(asyncio.get_running_loop())
-    with bind("127.0.0.1", 0) as listener:
-        server.accept_from(listener)
-        try:
-            yield Site(listener.getsockname()[1], server)
-        finally:
-            server.stop_accepting()
-            server.cancel()
-            await wait_until(lambda: not server.connection_count)
-            server.close()
-            await app.stop_hooks()
+    async with TestServer(app, grace_s=0) as running:
+        yield Site(running.port, running.server)

@@ -1,0 +1,156 @@
+"""``TestServer``: an app on a real socket, for the tests of whoever wrote it.
+
+May import: every room of blazeio.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+
+from blazeio.app.app import App
+from blazeio.server.listener import bind
+from blazeio.server.loop import new_loop
+from blazeio.server.server import Server
+
+GRACE_S = 2.0
+"""What is in flight at the end may take this long to be answered."""
+CUT_S = 1.0
+"""A handler that was cancelled then may clean up for this long."""
+
+
+class TestServer:
+    """Serve an app on 127.0.0.1, on a port that is free, for the time of a block.
+
+    ``with TestServer(web) as server:`` serves it from a thread with a loop of
+    its own, so that the test may use any client that blocks. ``async with``
+    serves it on the loop of the test. Hooks and tasks run as in production;
+    what a start hook raises is raised where the block begins.
+
+    Args:
+        app: It may be served any number of times, one after the other.
+        host: Where it listens.
+        grace_s: What is in flight when the block ends is cut after this,
+            seconds.
+
+    Attributes:
+        app: As given.
+        host: As given.
+        port: That of the socket; 0 outside of the block.
+        server: What serves, for the curious; only within the block.
+    """
+
+    __test__ = False  # pytest takes classes named Test* for tests
+
+    server: Server
+
+    def __init__(
+        self, app: App, *, host: str = "127.0.0.1", grace_s: float = GRACE_S
+    ) -> None:
+        self.app = app
+        self.host = host
+        self.port = 0
+        self._grace_s = grace_s
+        self._is_serving: Future[None] = Future()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<TestServer {self.url} of {self.app!r}>"
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:12345``, no slash at its end."""
+        scheme = "http" if self.app.tls is None else "https"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
+    # On the loop of the test
+
+    async def __aenter__(self) -> "TestServer":
+        """Serve on the running loop.
+
+        Raises:
+            ConfigurationError: The app cannot be served, or the host not bound.
+        """
+        try:
+            await self.app.init()
+            self.server = self.app.make_server(asyncio.get_running_loop())
+            with bind(self.host, 0) as listener:
+                self.port = listener.getsockname()[1]
+                self.server.accept_from(listener)  # from a dup of it
+        except BaseException:
+            await self.app.stop_hooks()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Answer what is in flight, then end the app."""
+        self.port = 0
+        server = self.server
+        try:
+            server.stop_accepting()
+            server.start_draining(0)
+            await self.app.drain_hooks()
+            if not await _drained_within(server, self._grace_s):
+                server.cancel()
+                await _drained_within(server, CUT_S)
+        finally:
+            server.close()
+            await self.app.stop_hooks()
+
+    # On a loop of its own
+
+    def __enter__(self) -> "TestServer":
+        """Serve from a thread.
+
+        Raises:
+            ConfigurationError: The app cannot be served, or the host not bound.
+        """
+        self._is_serving = Future()
+        self._thread = threading.Thread(target=self._run, name=f"{self!r}", daemon=True)
+        self._thread.start()
+        try:
+            self._is_serving.result()
+        except Exception:
+            self._thread.join()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Answer what is in flight, then end the app and the thread."""
+        assert self._loop is not None  # __enter__
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        try:
+            await self.__aenter__()
+        except BaseException as error:
+            self._is_serving.set_exception(error)
+            return
+        self._is_serving.set_result(None)
+        await self._end.wait()
+        await self.__aexit__()
+
+
+async def _drained_within(server: Server, span_s: float) -> bool:
+    try:
+        async with asyncio.timeout(span_s):
+            await server.drained()
+    except TimeoutError:
+        return False
+    return True
