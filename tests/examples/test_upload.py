@@ -12,7 +12,9 @@ import httpx
 import pytest
 import requests
 
-from tests.content.forms.bodies import BOUNDARY, part
+from tests.conformance.range_peers import find_nginx
+from tests.content.forms.bodies import BOUNDARY, form, part
+from tests.examples.nginx_front import nginx_before
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers
 from tests.support.served import serialize_request
@@ -70,19 +72,32 @@ def by_requests(url: str, path: Path) -> dict[str, object]:
 
 def by_aiohttp(url: str, path: Path) -> dict[str, object]:
     async def send() -> dict[str, object]:
-        form = aiohttp.FormData(quote_fields=False)  # else it percent-encodes names
-        form.add_field("title", str(SENT["title"]))
-        form.add_field("file", path.read_bytes(), filename=path.name)
+        fields = aiohttp.FormData(quote_fields=False)  # else it percent-encodes names
+        fields.add_field("title", str(SENT["title"]))
+        fields.add_field("file", path.read_bytes(), filename=path.name)
         async with (
             aiohttp.ClientSession() as session,
-            session.post(url, data=form) as answer,
+            session.post(url, data=fields) as answer,
         ):
             return dict(await answer.json())
 
     return asyncio.run(send())
 
 
-@pytest.mark.parametrize("send", [by_curl, by_httpx, by_requests, by_aiohttp])
+def by_wget(url: str, path: Path) -> dict[str, object]:
+    body = path.parent / "body"
+    file = part(f'name="f"; filename="{path.name}"', path.read_bytes())
+    title = part('name="title"', str(SENT["title"]))
+    body.write_bytes(form(title, file))
+    command = ["wget", "-q", "-O", "-", f"--post-file={body}"]
+    command += [f"--header={name}: {value}" for name, value in FORM.items()]
+    done = subprocess.run(
+        [*command, url], capture_output=True, timeout=scaled(10), check=True
+    )
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("send", [by_wget, by_curl, by_httpx, by_requests, by_aiohttp])
 def test_a_foreign_client_uploads_a_file(
     server: LiveServer, tmp_path: Path, send: Send
 ) -> None:
@@ -90,6 +105,23 @@ def test_a_foreign_client_uploads_a_file(
     source.write_bytes(OCTETS)
     assert send(f"http://127.0.0.1:{server.port}/upload", source) == SENT
     assert (tmp_path / "uploads" / NAME).read_bytes() == OCTETS
+
+
+def test_nginx_in_front_hands_uploads_on_as_they_arrive(
+    server: LiveServer, tmp_path: Path
+) -> None:
+    nginx = find_nginx()
+    if nginx is None:
+        pytest.skip("nginx is missing: apt-get install nginx-light")
+    title, file = part('name="title"', "t"), part('name="f"; filename="a"', OCTETS)
+    refused = {**FORM, "Content-Length": "999999999"}
+    with nginx_before(nginx, server.port, tmp_path) as peer:
+        for _ in range(3):
+            peer.send(serialize_request("POST", "/upload", form(title, file), FORM))
+            answer = peer.read_response()
+            assert json.loads(answer.body)["sha256"] == SENT["sha256"]
+        peer.send(serialize_request("POST", "/upload", None, refused) + file[:9999])
+        assert peer.read_response().text == "A title, before the file"
 
 
 def test_the_page_has_the_form_and_a_progress_bar(server: LiveServer) -> None:
