@@ -49,7 +49,8 @@ async def events(r):
                 seen += 1
                 await stream.send(said[seen - 1], event_id=str(seen))
             async with news:
-                await news.wait_for(lambda: seen < len(said))
+                while seen == len(said):
+                    await news.wait()
 
 
 if __name__ == "__main__":
