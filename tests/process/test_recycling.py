@@ -71,5 +71,6 @@ def test_a_worker_that_has_grown_is_replaced_and_the_others_are_not(
     service.server.wait_for_log(
         rf"event=recycling .* pid={pid} .*: uses \d+ MiB of its own", timeout_s=15
     )
+    block_until(lambda: pid not in service.pids(), 10)
     service.wait_count(2)
     assert before - set(service.pids()) == {pid}
