@@ -1,6 +1,7 @@
 """``Deliver``: whole responses in one write, and streams. ``Prepare``: heads.
 
-May import: blazeio.errors, blazeio.files, blazeio.protocol, blazeio.streams.
+May import: blazeio.app.fields, blazeio.errors, blazeio.files, blazeio.protocol,
+blazeio.streams.
 """
 
 import os
@@ -9,14 +10,14 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Iterable,
-    Mapping,
 )
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from blazeio.app.fields import list_fields, merge_fields
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.answer import TEXT
@@ -115,7 +116,7 @@ class Deliver:
             message = f"redirect with status {status}: expected one of {REDIRECTS}"
             raise LocalProtocolError(message)
         location = ("Location", quote(path, safe=_URI_CHARACTERS))
-        r.reply(b"", status, b"", [location, *_pairs(headers)])
+        r.reply(b"", status, b"", [location, *list_fields(headers)])
 
     @staticmethod
     async def file(
@@ -157,7 +158,7 @@ class Deliver:
             content_type: Of the content.
             compress: As of ``r.prepare``: each piece for itself.
         """
-        fields = _fields(headers, {"Content-Type": content_type})
+        fields = merge_fields(headers, {"Content-Type": content_type})
         async with _closed(pieces):
             await r.prepare(fields, status, compress=compress)
             if r.method == "HEAD":
@@ -193,7 +194,9 @@ class Deliver:
         content_type: str = OCTETS,
     ) -> None:
         """Send octets as they are."""
-        r.reply(data, status, b"", _fields(headers, {"Content-Type": content_type}))
+        r.reply(
+            data, status, b"", merge_fields(headers, {"Content-Type": content_type})
+        )
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 
@@ -209,7 +212,7 @@ class Prepare:
         content_type: str = "text/plain; charset=utf-8",
     ) -> None:
         """Prepare a response of plain text."""
-        await r.prepare(_fields(headers, {"Content-Type": content_type}), status)
+        await r.prepare(merge_fields(headers, {"Content-Type": content_type}), status)
 
     @staticmethod
     async def json(
@@ -219,7 +222,7 @@ class Prepare:
         content_type: str = "application/json",
     ) -> None:
         """Prepare a response of JSON."""
-        await r.prepare(_fields(headers, {"Content-Type": content_type}), status)
+        await r.prepare(merge_fields(headers, {"Content-Type": content_type}), status)
 
 
 @asynccontextmanager
@@ -230,24 +233,3 @@ async def _closed(pieces: Any) -> AsyncIterator[None]:
     finally:
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
-
-
-def _fields(
-    headers: FieldInput | None, usual: Mapping[str, str]
-) -> list[tuple[Any, Any]]:
-    """The caller's fields, and of the usual ones those that it does not name."""
-    pairs = list(_pairs(headers))
-    names = {
-        (name if isinstance(name, str) else name.decode("latin-1")).lower()
-        for name, _ in pairs
-    }
-    kept = [(name, value) for name, value in usual.items() if name.lower() not in names]
-    return kept + pairs
-
-
-def _pairs(headers: FieldInput | None) -> Iterable[tuple[Any, Any]]:
-    if headers is None:
-        return ()
-    if isinstance(headers, Mapping):
-        return headers.items()
-    return cast(Iterable[tuple[Any, Any]], headers)

@@ -1,6 +1,6 @@
 """The traceback of a bug as an answer, for whoever develops: ``App(debug=True)``.
 
-May import: blazeio.app.dispatch, blazeio.protocol.
+May import: blazeio.app, blazeio.protocol.
 """
 
 import linecache
@@ -11,15 +11,12 @@ from types import TracebackType
 
 import msgspec
 
+from blazeio.app.deliver import HTML, JSON
 from blazeio.app.dispatch.accept import choose_media_type
+from blazeio.protocol.answer import TEXT
 from blazeio.protocol.server import BlazeioServerProtocol
 
-HTML = b"Content-Type: text/html; charset=utf-8\r\n"
-TYPES = {
-    "text/plain": b"Content-Type: text/plain; charset=utf-8\r\n",
-    "application/json": b"Content-Type: application/json\r\n",
-    "text/html": HTML,
-}
+TYPES = {"text/plain": TEXT, "application/json": JSON, "text/html": HTML}
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -78,16 +75,24 @@ def _page(
     yield f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>"
     yield f"<style>{STYLE}</style>\n<h1>{title}</h1>\n"
     yield f"<p><code>{escape(f'{r.method} {r.tail}')}</code></p>\n"
-    for each, why in _chain(told):
-        if why:
-            yield f"<h2>{why} {escape(_title(each))}</h2>\n"
-        for frame in each.stack:
-            yield _frame(frame)
+    yield from _told(told)
     yield "<h2>Request</h2>\n<table>\n"
     for name, value in r.headers.items():
         shown = "(not shown)" if name.lower() in SECRET else value
         yield f"<tr><th>{escape(name)}<td><code>{escape(shown)}</code>\n"
     yield "</table>\n<p>Shown because of <code>App(debug=True)</code>.</p>\n</html>\n"
+
+
+def _told(told: traceback.TracebackException) -> Iterator[str]:
+    for each, why in _chain(told):
+        if why:
+            yield f"<h2>{why} {escape(_title(each))}</h2>\n"
+        for frame in each.stack:
+            yield _frame(frame)
+        for one in each.exceptions or ():  # of a group, such as a TaskGroup raises
+            yield f"<h2>In it {escape(_title(one))}</h2>\n<blockquote>"
+            yield from _told(one)
+            yield "</blockquote>\n"
 
 
 def _chain(

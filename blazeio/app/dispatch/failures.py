@@ -1,18 +1,19 @@
 """What becomes of an exception that a handler or a middleware let out.
 
-May import: blazeio.app.dispatch, blazeio.errors, blazeio.protocol.
+May import: blazeio.app, blazeio.errors, blazeio.protocol.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, cast
 
 import msgspec
 
+from blazeio.app.deliver import JSON
 from blazeio.app.dispatch.accept import choose_media_type
 from blazeio.app.dispatch.debug_page import serve_traceback
+from blazeio.app.fields import list_fields, names_field
 from blazeio.errors import (
     Abort,
     ClientDisconnected,
@@ -29,7 +30,6 @@ _QUIET = (Abort, ClientDisconnected, RemoteProtocolError)
 """What a handler may let out without being at fault."""
 
 _TYPES = ("text/plain", "application/json")
-_JSON = b"Content-Type: application/json\r\n"
 
 Fail = Callable[[BlazeioServerProtocol, BaseException], None]
 
@@ -98,24 +98,20 @@ def _send(
     headers: FieldInput | None = None,
 ) -> None:
     """Send what went wrong as the client likes it: as text, or as JSON."""
-    fields = [*_pairs(headers), ("Vary", "Accept")]
+    fields = list_fields(headers)
+    if names_field(fields, "content-type"):  # it is neither, but what that says
+        r.reply(message.encode(errors="replace"), status, b"", fields)
+        return
+    fields.append(("Vary", "Accept"))
     if choose_media_type(r.headers.get("accept"), _TYPES) == "application/json":
         content = msgspec.json.encode({"error": _speakable(message)})
-        r.reply(content, status, _JSON, fields)
+        r.reply(content, status, JSON, fields)
     else:
         r.reply(message.encode(errors="replace"), status, TEXT, fields)
 
 
 def _speakable(message: str) -> str:
     return message.encode(errors="replace").decode()  # lone surrogates are no UTF-8
-
-
-def _pairs(headers: FieldInput | None) -> Iterable[tuple[Any, Any]]:
-    if headers is None:
-        return ()
-    if isinstance(headers, Mapping):
-        return headers.items()
-    return cast(Iterable[tuple[Any, Any]], headers)
 
 
 def _report(r: BlazeioServerProtocol, error: BaseException) -> None:

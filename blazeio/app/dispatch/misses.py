@@ -115,8 +115,12 @@ class Miss:
 
     def _other_slash(self, r: BlazeioServerProtocol) -> str | None:
         path = r.path[:-1] if r.path.endswith("/") else f"{r.path}/"
-        # "//host" would lead to another site
-        if path.startswith("//") or self._routes.match(r.method, path) is None:
+        # "//host" would lead to another site; CONNECT has no path
+        if (
+            path.startswith("//")
+            or not r.path
+            or self._routes.match(r.method, path) is None
+        ):
             return None
         return path
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -86,6 +87,22 @@ async def test_what_it_came_of_is_shown_too(web: App, target: str, how: str) -> 
     answer = await ask(web, target, HTML)
     assert "<h1>ValueError: second</h1>" in answer.text
     assert how in answer.text
+
+
+async def test_each_exception_of_a_group_is_shown(web: App) -> None:
+    async def fails(number: int) -> None:
+        raise ValueError(f"fault {number}")
+
+    @web.add_route
+    async def _group(r: R) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails(1))
+            group.create_task(fails(2))
+
+    answer = await ask(web, "/group", HTML)
+    assert "<h1>ExceptionGroup: unhandled errors in a TaskGroup" in answer.text
+    assert "In it ValueError: fault 1" in answer.text
+    assert "In it ValueError: fault 2" in answer.text
 
 
 async def test_what_was_hidden_stays_hidden(web: App) -> None:

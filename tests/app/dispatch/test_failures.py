@@ -265,6 +265,19 @@ async def test_an_abort_is_text_or_json_by_accept(
     assert (answer.field("x-why"), answer.field("vary")) == ("because", "Accept")
 
 
+async def test_an_abort_with_a_type_of_its_own_is_sent_as_it_is(web: App) -> None:
+    problem = '{"title":"no"}'
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        raise Abort(problem, 409, {"content-type": "application/problem+json"})
+
+    async with served(web) as site:
+        answer = await site.ask("GET", "/x", headers={"Accept": "application/json"})
+    assert answer.text == problem
+    assert answer.field_all("content-type") == ["application/problem+json"]
+
+
 async def test_every_error_is_json_for_who_wants_it(web: App) -> None:
     @web.add_route
     async def _bug(r: R) -> None:
