@@ -28,8 +28,13 @@ def upload_chunked(port: int, size: int) -> float:
 
 def download(port: int, size: int) -> float:
     """GET so many octets; seconds."""
+    return fetch_whole(port, f"/send?{size}", size)
+
+
+def fetch_whole(port: int, target: str, size: int) -> float:
+    """GET what is so large; seconds."""
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
-        sock.sendall(f"GET /send?{size} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
         began_at = time.perf_counter()
         head = b""
         while b"\r\n\r\n" not in head:

@@ -26,8 +26,10 @@ class Load:
     p99_ms: float
 
 
-def run_wrk(port: int, *, core: int, connections: int, duration_s: float) -> Load:
-    """Load ``http://127.0.0.1:port/`` and wait until it is over.
+def run_wrk(
+    port: int, *, core: int, connections: int, duration_s: float, path: str = "/"
+) -> Load:
+    """Load ``http://127.0.0.1:port`` and wait until it is over.
 
     Raises:
         subprocess.CalledProcessError: wrk failed.
@@ -35,7 +37,7 @@ def run_wrk(port: int, *, core: int, connections: int, duration_s: float) -> Loa
     command = ["taskset", "--cpu-list", str(core), "wrk", "--latency", "--threads=1"]
     how = [f"--connections={connections}", f"--duration={max(1, round(duration_s))}s"]
     done = subprocess.run(
-        [*command, *how, f"http://127.0.0.1:{port}/"],
+        [*command, *how, f"http://127.0.0.1:{port}{path}"],
         capture_output=True,
         text=True,
         check=True,
