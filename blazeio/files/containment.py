@@ -3,14 +3,20 @@
 The file is opened first and judged then, by what was opened: no symbolic link
 can be moved between the check and the use.
 
-May import: nothing of blazeio.
+May import: blazeio.errors.
 """
 
+import errno
+import logging
 import os
 import stat
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
+
+from blazeio.errors import Abort
+
+log = logging.getLogger("blazeio.files")
 
 Identity = tuple[int, int, int, int]
 """Device, inode, time and size: another one when file or content changed."""
@@ -48,12 +54,19 @@ def open_file(home: str, path: str) -> OpenedFile | None:
     Args:
         home: The folder, absolute and without symbolic links.
         path: Percent-decoded; starts with "/".
+
+    Raises:
+        Abort: 503, this process has no descriptor left.
     """
     return _open(home + path, home) if is_public(path) else None
 
 
 def open_any(path: str) -> OpenedFile | None:
-    """Open a regular file, wherever it is."""
+    """Open a regular file, wherever it is.
+
+    Raises:
+        Abort: 503, this process has no descriptor left.
+    """
     return _open(path, None)
 
 
@@ -61,14 +74,27 @@ def _open(name: str, home: str | None) -> OpenedFile | None:
     try:
         # O_NONBLOCK: a pipe without a writer would block the open for ever
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        _demand_descriptors(error)
         return None  # not there, not for us, or no name that a file can have
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not _is_below(home, descriptor):
+    try:
+        status = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(status.st_mode) and _is_below(home, descriptor)
+    except OSError:  # without /proc nobody can tell where it is
+        os.close(descriptor)
+        raise
+    if not is_ours:
         os.close(descriptor)
         return None
     file = os.fdopen(descriptor, "rb", buffering=0)
     return OpenedFile(file, _identity(status), status.st_size)
+
+
+def _demand_descriptors(error: Exception) -> None:
+    """Tell a file that cannot be opened now from one that is not there."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        log.error("no file can be opened: %s", error.strerror)
+        raise Abort("Service Unavailable", 503, {"Retry-After": "1"}) from error
 
 
 MOST_NAMES = 10_000
@@ -89,7 +115,8 @@ def list_names(home: str, path: str) -> list[str] | None:
         return None
     try:
         descriptor = os.open(home + path, os.O_RDONLY | os.O_DIRECTORY)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        _demand_descriptors(error)
         return None
     try:
         if not _is_below(home, descriptor, or_it=True):

@@ -1,9 +1,12 @@
 import os
+import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from blazeio.errors import Abort
 from blazeio.files.containment import (
     OpenedFile,
     identify,
@@ -13,15 +16,7 @@ from blazeio.files.containment import (
     open_any,
     open_file,
 )
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    home = tmp_path / "home"
-    (home / "page").mkdir(parents=True)
-    (home / "page" / "index.html").write_text("page")
-    (tmp_path / "secret.txt").write_text("secret")
-    return home
+from tests.files.conftest import PAGE
 
 
 def content_of(home: Path, path: str) -> str | None:
@@ -33,14 +28,14 @@ def content_of(home: Path, path: str) -> str | None:
 
 
 def test_a_file_below_the_folder_is_opened(home: Path) -> None:
-    assert content_of(home, "/page/index.html") == "page"
+    assert content_of(home, "/page/index.html") == PAGE
 
 
 def test_what_is_known_of_it_is_that_of_the_opened_file(home: Path) -> None:
     opened = open_file(str(home), "/page/index.html")
     assert isinstance(opened, OpenedFile)
     opened.file.close()
-    assert opened.size_bytes == 4
+    assert opened.size_bytes == len(PAGE.encode())
     assert opened.identity == identify(str(home), "/page/index.html")
 
 
@@ -110,7 +105,7 @@ def test_a_link_to_a_folder_with_the_same_beginning_leads_nowhere(
 
 def test_a_link_within_is_followed(home: Path) -> None:
     (home / "link").symlink_to(home / "page")
-    assert content_of(home, "/link/index.html") == "page"
+    assert content_of(home, "/link/index.html") == PAGE
 
 
 def test_the_root_folder_can_be_home(tmp_path: Path) -> None:
@@ -154,7 +149,7 @@ def test_any_regular_file_is_opened_by_the_app_itself(home: Path) -> None:
     opened = open_any(str(home / "page" / ".." / "page" / "index.html"))
     assert opened is not None
     with opened.file as file:
-        assert file.read() == b"page"
+        assert file.read() == PAGE.encode()
     assert opened.modified_ns == (home / "page" / "index.html").stat().st_mtime_ns
     assert open_any(str(home)) is None
     assert open_any(str(home / "a\0b")) is None
@@ -171,7 +166,7 @@ def test_a_folder_lists_what_is_served_of_it(home: Path, tmp_path: Path) -> None
     (home / "b\nc").touch()
     (home / "a.txt").touch()
     (home / "out").symlink_to(tmp_path)
-    assert list_names(str(home), "/") == ["a.txt", "out/", "page/"]
+    assert list_names(str(home), "/") == ["a b.txt", "a.txt", "out/", "page/"]
     assert list_names(str(home), "/page/") == ["index.html"]
 
 
@@ -183,3 +178,23 @@ def test_what_is_no_folder_below_is_not_listed(
     (home / "a.txt").touch()
     (home / "out").symlink_to(tmp_path)
     assert list_names(str(home), path) is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "path"), [(open_file, "/page/index.html"), (list_names, "/page/")]
+)
+def test_without_descriptors_a_file_is_unavailable_not_missing(
+    home: Path,
+    caplog: pytest.LogCaptureFixture,
+    attempt: Callable[[str, str], object],
+    path: str,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(Abort) as caught:
+            attempt(str(home), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.status == 503
+    assert "Too many open files" in caplog.text
