@@ -8,15 +8,23 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from blazeio.content.media_types import guess_media_type
-from blazeio.content.selection.selection import Representation, Selection, select
+from blazeio.content.selection.selection import (
+    CONDITIONS,
+    Representation,
+    Selection,
+    select,
+)
 from blazeio.content.selection.validators import Validators, make_etag
 from blazeio.errors import Abort, FieldInput
 from blazeio.files.containment import OpenedFile
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.sockets.sendfile import send_file
+from blazeio.protocol.sockets.pages import read_pages
+from blazeio.protocol.sockets.sendfile import WHOLE_BYTES, send_file
+from blazeio.wire.serializer import serialize_fields
 
 CHUNK_BYTES = 64 * 1024
 """Octets per read, where sendfile(2) is not to be had. 100 MB over TLS, one
@@ -52,10 +60,12 @@ def describe(
         is_negotiated: See ``Representation``.
     """
     etag = make_etag(opened.modified_ns, opened.size_bytes, coding)
+    # RFC 9110 section 8.8.2.1: no Last-Modified is later than its Date
+    modified_s = min(opened.modified_ns // 1_000_000_000, int(time.time()))
     return Representation(
         guess_media_type(name),
         opened.size_bytes,
-        Validators(etag, opened.modified_ns // 1_000_000_000),
+        Validators(etag, max(modified_s, 0)),
         coding,
         is_negotiated,
     )
@@ -75,6 +85,34 @@ def select_for(r: BlazeioServerProtocol, found: Representation) -> Selection:
     """Decide what answers this request now."""
     asked = r.headers.index()
     return select(r.method, asked, found, time.time(), _make_boundary)
+
+
+@lru_cache(maxsize=1024)
+def serialize_lines(found: Representation) -> bytes:
+    """The fields of a representation; of most, they were asked for before."""
+    return serialize_fields(found.fields()).lines
+
+
+def wants_whole(r: BlazeioServerProtocol) -> bool:
+    """Whether it is a GET without a condition that could change the answer."""
+    return r.method == "GET" and CONDITIONS.isdisjoint(r.headers.index())
+
+
+async def send_whole(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> None:
+    """Answer with all of something small, in one write.
+
+    Args:
+        r: The request; it ``wants_whole``.
+        content: The content.
+        lines: Its fields but the length, serialized.
+
+    Raises:
+        ClientDisconnected: The peer is gone.
+        LocalProtocolError: A response has begun.
+    """
+    r.reply(content, 200, lines)
+    if not r.gate.is_open:
+        await r.buffer_overflow_manager()
 
 
 async def deliver_file(
@@ -98,6 +136,11 @@ async def deliver_file(
         ClientDisconnected: The peer is gone.
         LocalProtocolError: A response has begun, or a field is malformed.
     """
+    if headers is None and 0 < found.size_bytes <= WHOLE_BYTES and wants_whole(r):
+        content = await read_pages(opened.file.fileno(), 0, found.size_bytes)
+        if len(content) == found.size_bytes:
+            await send_whole(r, content, serialize_lines(found))
+            return
     pairs = read_pairs(headers)
     for name, value in pairs:
         if name == "content-type":

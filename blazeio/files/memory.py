@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from blazeio.content.selection.selection import Representation
 from blazeio.files.containment import Identity, identify
-from blazeio.wire.serializer import serialize_fields
+from blazeio.files.delivery import serialize_lines
 
 ENTRY_BYTES = 512
 """About what one entry costs beside its content and its path."""
@@ -28,7 +28,7 @@ class Variant:
     def __init__(self, found: Representation, content: bytes) -> None:
         self.found = found
         self.content = content
-        self.lines = serialize_fields(found.fields()).lines
+        self.lines = serialize_lines(found)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from blazeio.content.encoders import AVAILABLE, encode_once
 from blazeio.content.media_types import is_compressible
-from blazeio.content.selection.selection import CONDITIONS, Representation
+from blazeio.content.selection.selection import Representation
 from blazeio.content.selection.validators import Validators, make_etag
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.files.containment import OpenedFile, names_source, open_file
@@ -27,6 +27,8 @@ from blazeio.files.delivery import (
     demand_read,
     describe,
     select_for,
+    send_whole,
+    wants_whole,
 )
 from blazeio.files.memory import FileMemory, KnownFile, Variant
 from blazeio.files.siblings import SUFFIXES, choose, open_variant
@@ -39,6 +41,8 @@ MEMORY_BYTES = 64 * 1024 * 1024
 LARGEST_KEPT_BYTES = 1024 * 1024
 SMALLEST_READ_BYTES = 64 * 1024
 """Smaller chunks cost more than they are worth; see ``CHUNK_BYTES``."""
+CODINGS = tuple(coding for coding in SUFFIXES if coding in AVAILABLE)
+"""Best first: what is made once may take its time."""
 LARGEST_COPIED_BYTES = 64 * 1024
 """A larger answer is written in pieces, so that a slow reader does not hold a
 copy of all of it."""
@@ -148,7 +152,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         """What the client likes best of a file that is kept."""
         if not plain.found.is_negotiated:
             return plain
-        coding = choose(r.headers.get("accept-encoding"), AVAILABLE)
+        coding = choose(r.headers.get("accept-encoding"), CODINGS)
         if coding is None:
             return plain
         variant = known.encoded.get(coding)
@@ -246,12 +250,8 @@ def _describe_encoded(
 async def _send(r: BlazeioServerProtocol, variant: Variant) -> None:
     # Hot: a hit; its fields were serialized when the file was read.
     content = variant.content
-    if 0 < len(content) <= LARGEST_COPIED_BYTES and CONDITIONS.isdisjoint(
-        r.headers.index()
-    ):
-        r.reply(content, 200, variant.lines)
-        if not r.gate.is_open:
-            await r.buffer_overflow_manager()
+    if 0 < len(content) <= LARGEST_COPIED_BYTES and wants_whole(r):
+        await send_whole(r, content, variant.lines)
         return
     selection = select_for(r, variant.found)
     await r.prepare(selection.fields, selection.status)

@@ -1,12 +1,18 @@
+import os
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from blazeio.app.app import App
+from blazeio.content.dates import parse_http_date
 from blazeio.files.containment import open_file
-from blazeio.files.delivery import deliver_file, demand_read, describe
+from blazeio.files.delivery import deliver_file, demand_read, describe, serialize_lines
 from blazeio.protocol.server import BlazeioServerProtocol
+from tests.support.peer import UnexpectedEndError
 from tests.support.response import Response
-from tests.support.served import served
+from tests.support.served import serialize_request, served
 
 
 def app_of(home: Path, name: str, headers: Any = None) -> App:
@@ -91,3 +97,46 @@ async def test_not_modified_has_the_further_fields_and_an_error_has_not(
 async def test_another_method_is_405(home: Path) -> None:
     answer = await answer_of(home, "/a b.txt", "DELETE")
     assert (answer.status, answer.field("allow")) == (405, "GET, HEAD")
+
+
+async def test_no_last_modified_is_later_than_its_date(home: Path) -> None:
+    os.utime(home / "a b.txt", (4e9, 4e9))
+    answer = await answer_of(home, "/a b.txt")
+    now_s = time.time()
+    told_s = parse_http_date(answer.field("last-modified") or "", now_s)
+    sent_s = parse_http_date(answer.field("date") or "", now_s)
+    assert told_s is not None
+    assert sent_s is not None
+    assert told_s <= sent_s + 1  # the Date is made once a second
+
+
+async def test_a_time_before_1970_can_be_told(home: Path) -> None:
+    os.utime(home / "a b.txt", (-1e9, -1e9))
+    answer = await answer_of(home, "/a b.txt")
+    assert answer.field("last-modified") == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+async def test_a_file_that_has_shrunk_since_cuts_the_connection(home: Path) -> None:
+    web = App()
+
+    @web.add_route
+    async def file(r: BlazeioServerProtocol) -> None:
+        opened = open_file(str(home), "/a b.txt")
+        assert opened is not None
+        with opened.file:
+            os.truncate(home / "a b.txt", 1)
+            await deliver_file(r, opened, describe(opened, "a b.txt"), 4096)
+
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(serialize_request("GET", "/file"))
+        with pytest.raises((ConnectionError, UnexpectedEndError)):
+            await peer.read_response()
+
+
+async def test_fields_are_serialized_once_per_state(home: Path) -> None:
+    opened = open_file(str(home), "/a b.txt")
+    assert opened is not None
+    opened.file.close()
+    lines = serialize_lines(describe(opened, "a b.txt"))
+    assert lines.startswith(b"Content-Type: text/plain; charset=utf-8\r\nETag: ")
+    assert serialize_lines(describe(opened, "a b.txt")) is lines
