@@ -1,10 +1,11 @@
 """multipart/form-data (RFC 7578) as events: octets in, fields and files out.
 
 The push parser of the ``multipart`` package reads; here it gets our bounds and
-our errors, fields become text, and what is ambiguous is refused. That is, in
-particular, a delimiter with anything but a line end behind it: RFC 2046
-section 5.1.1 says that none occurs in the content, and the package (1.3) sees
-the next real one or not, by how the octets were cut.
+our errors, and fields become text. It refuses a delimiter with anything but a
+line end behind it: by RFC 2046 section 5.1.1 none occurs in the content, and
+two readers could see the end of a part in two places. A preamble, which only
+mail has, is refused here: whether the package (2.0) takes something in it for
+the beginning depends on how the octets were cut.
 
 May import: blazeio.content.forms, blazeio.errors, blazeio.limits,
 blazeio.wire.grammar. Pure.
@@ -19,8 +20,6 @@ from multipart import (
     MultipartSegment,
     ParserLimitReached,
     PushMultipartParser,
-    content_disposition_unquote,
-    parse_options_header,
 )
 
 from blazeio.content.forms.filenames import decode_extended, make_safe
@@ -33,6 +32,8 @@ MULTIPART = "multipart/form-data"
 
 # RFC 2046 section 5.1.1: 1 to 70 bchars, and not a space at the end.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_QUOTED = re.compile(r'"[^"\\]*+"|"(?>(?:[^"\\]|\\.)*)"')
+_FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
 # Those that browsers know (the Encoding standard), under Python's names too. An
 # allow-list, since some of Python's take time that grows with the square.
 _CHARSET = re.compile(
@@ -106,15 +107,15 @@ class MultipartDecoder:
 
     __slots__ = (
         "_charset",
-        "_delimiter",
         "_file_count",
         "_held_head",
         "_is_file",
         "_limits",
+        "_opening",
         "_parser",
         "_room_bytes",
-        "_seam",
         "_segment",
+        "_start",
         "_value",
         "field_count",
     )
@@ -126,8 +127,8 @@ class MultipartDecoder:
             max_header_count=limits.part_field_count,
         )
         self._limits = limits
-        self._delimiter = b"\r\n--" + boundary.encode("ascii")
-        self._seam = b""
+        self._opening = b"--" + boundary.encode("ascii")
+        self._start: bytes | None = b""
         self._segment: MultipartSegment | None = None
         self._is_file = False
         self._held_head: FileHead | None = None
@@ -144,6 +145,8 @@ class MultipartDecoder:
                 (413). The peer's fault; the decoder is of no use any more.
         """
         events: list[Event] = []
+        if self._start is not None:
+            octets = self._begin(self._start + octets)
         if not octets:
             return events
         try:
@@ -153,7 +156,7 @@ class MultipartDecoder:
                 elif event is None:
                     self._end_part(events)
                 else:
-                    self._take_content(bytes(event), events)
+                    self._take_content(event, events)
         except MultipartError as error:
             raise _mapped(error) from error
         return events
@@ -169,9 +172,20 @@ class MultipartDecoder:
         except MultipartError as error:
             raise _mapped(error) from error
 
+    def _begin(self, octets: bytes) -> bytes:
+        """Hold the octets back until it is sure that they begin a form."""
+        opening = self._opening
+        begun = octets.removeprefix(b"\r\n")[: len(opening)]  # some clients send one
+        if begun == opening:
+            self._start = None
+            return octets
+        if octets != b"\r" and not opening.startswith(begun):
+            raise RemoteProtocolError("the form does not begin with its boundary")
+        self._start = octets
+        return b""
+
     def _begin_part(self, segment: MultipartSegment, events: list[Event]) -> None:
         self._segment = segment
-        self._seam = b""
         filename = _filename_of(segment)
         self._is_file = filename is not None
         if filename is None:
@@ -189,11 +203,6 @@ class MultipartDecoder:
             self._held_head = head  # empty too, it is an input nobody filled in
 
     def _take_content(self, octets: bytes, events: list[Event]) -> None:
-        delimiter = self._delimiter
-        over_seam = self._seam + octets[: len(delimiter) - 1]
-        if delimiter in octets or delimiter in over_seam:
-            raise RemoteProtocolError("the form has its boundary within a part")
-        self._seam = (self._seam + octets[-len(delimiter) :])[1 - len(delimiter) :]
         if not self._is_file:
             self._value += octets
             if len(self._value) > self._limits.form_field_bytes:
@@ -231,14 +240,12 @@ class MultipartDecoder:
 
 
 def _filename_of(segment: MultipartSegment) -> str | None:
-    for name, value in segment.headerlist:
-        if name == "Content-Disposition" and "*" in value:
-            _, options = parse_options_header(
-                value, unquote=content_disposition_unquote
-            )
-            extended = decode_extended(options.get("filename*", ""))
-            if extended is not None:
-                return extended
+    disposition = segment.header("Content-Disposition", "")
+    if "*" in disposition:
+        found = _FILENAME_EXTENDED.search(_QUOTED.sub('""', disposition))
+        extended = None if found is None else decode_extended(found[1])
+        if extended is not None:
+            return extended
     filename: str | None = segment.filename
     return filename
 

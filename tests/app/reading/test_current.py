@@ -127,3 +127,34 @@ async def test_pipelined_requests_find_theirs() -> None:
         await peer.send(b"".join(serialize_request("GET", f"/x?{n}") for n in range(3)))
         answers = [await peer.read_response() for _ in range(3)]
     assert [answer.text for answer in answers] == ["0", "1", "2"]
+
+
+async def test_what_outlives_a_request_does_not_find_the_next_one() -> None:
+    told: list[str] = []
+    next_is_here = asyncio.Event()
+
+    async def outlive() -> None:
+        await next_is_here.wait()
+        try:
+            find_request()
+        except LocalProtocolError as error:
+            told.append(str(error))
+
+    web = App()
+    tasks: list[asyncio.Task[None]] = []
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        find_request()
+        if tasks:
+            next_is_here.set()
+            await tasks[0]
+        tasks.append(asyncio.create_task(outlive()))
+        await Deliver.text(r, "")
+
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(serialize_request("GET", "/x") * 2)
+        await peer.read_response()
+        await peer.read_response()
+        await asyncio.gather(*tasks)
+    assert told == ["no request is being handled here: pass r"] * 2

@@ -58,9 +58,16 @@ def test_a_form_may_be_empty(step: int) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_what_stands_around_the_parts_is_dropped(step: int) -> None:
-    body = b"preamble\r\n" + form(part('name="a"', "1")) + b"epilogue"
+def test_a_line_end_before_and_anything_after_a_form_are_dropped(step: int) -> None:
+    body = b"\r\n" + form(part('name="a"', "1")) + b"epilogue\r\n--b0undary\r\n"
     assert decode(body, step) == [Field("a", "1")]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("start", [b"preamble\r\n", b"\n", b"\r", b"\r\n\r\n", b"-"])
+def test_a_preamble_is_400(start: bytes, step: int) -> None:
+    status, text = refused(start + form(part('name="a"', "1")), step)
+    assert (status, text) == (400, "the form does not begin with its boundary")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,8 @@ def test_an_unknown_charset_is_400(label: str) -> None:
     "body",
     [
         b"",
-        b"nonsense",
+        b"\r",
+        b"--b0und",
         form(part('name="a"', "1"))[:-4],
         form(part('name="a"', "1")).replace(b"\r\n", b"\n"),
         form(b"--b0undary\r\n\r\nx\r\n"),
@@ -165,7 +173,10 @@ def test_a_boundary_within_a_part_is_400_however_it_is_cut(
     body = form(
         part(disposition, b"x\r\n--b0undaryX y\r\n"), part('name="c"', "z" * 99)
     )
-    assert refused(body, step) == (400, "the form has its boundary within a part")
+    assert refused(body, step) == (
+        400,
+        "the form is malformed: Unexpected bytes after boundary",
+    )
 
 
 def test_nothing_is_fed_when_there_is_nothing() -> None:
