@@ -27,7 +27,7 @@ async def echo(r, route="/echo"):
 
 @web.add_route
 async def slow(r, route="/slow"):
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(float(r.query or 0.4))
     await io.Deliver.text(r, "late")
 
 @web.add_route

@@ -142,12 +142,9 @@ def test_an_order_that_cannot_be_is_wrong_usage(
 
 def test_stop_returns_when_the_master_is_gone(service: Service) -> None:
     with service.server.connect() as peer:
-        peer.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        peer.send(b"GET /slow?2 HTTP/1.1\r\nHost: a\r\n\r\n")
         block_until(
-            lambda: (
-                read_status(service)["workers"][0]["in_flight"]
-                or read_status(service)["workers"][1]["in_flight"]
-            )
+            lambda: any(each["in_flight"] for each in read_status(service)["workers"])
         )
         done = run(service, "stop")
         assert done.stdout == f"pid {service.server.pid} is gone\n"
