@@ -66,11 +66,9 @@ def compose_dispatch(
     if not middlewares.before:
         dispatch = _compose_plain(routes, choose_other, fail)
     else:
-        before = tuple(middlewares.before)
+        before = _compose_chain(middlewares.before)
         dispatch = _compose_with_before(routes, choose_other, before, fail)
-    if not middlewares.after:
-        return dispatch
-    return _compose_with_after(dispatch, tuple(middlewares.after), fail)
+    return _compose_with_after(dispatch, middlewares.after, fail)
 
 
 # Hot: one of these runs once per request. Finding the handler is RouteTable.find
@@ -91,16 +89,15 @@ def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Disp
 
 
 def _compose_with_before(
-    routes: RouteTable, choose_other: Choose, before: Sequence[Handler], fail: Fail
+    routes: RouteTable, choose_other: Choose, before: Handler, fail: Fail
 ) -> Dispatch:
     by_method, any_method = routes.by_method, routes.any_method
 
     async def dispatch(r: BlazeioServerProtocol) -> None:
         try:
-            for each in before:
-                await each(r)
-                if r.answer.is_complete:
-                    return  # it has answered: nothing is left to do
+            await before(r)
+            if r.answer.is_complete:
+                return  # it has answered: nothing is left to do
             handler = by_method.get(r.method, any_method).get(r.path)
             await (handler or choose_other(r))(r)
         except (Exception, asyncio.CancelledError) as error:
@@ -110,42 +107,50 @@ def _compose_with_before(
 
 
 def _compose_with_after(
-    inner: Dispatch, after: Sequence[Handler], fail: Fail
+    dispatch: Dispatch, after: Sequence[Handler], fail: Fail
 ) -> Dispatch:
+    for each in after:  # the first one innermost: so it runs first
+        dispatch = _put_after(dispatch, each, fail)
+    return dispatch
+
+
+def _put_after(inner: Dispatch, after: Handler, fail: Fail) -> Dispatch:
     async def dispatch(r: BlazeioServerProtocol) -> None:
         try:
             await inner(r)
         finally:  # a disconnect cancels: what was opened before is closed here
-            for each in after:
-                try:
-                    await each(r)
-                except (Exception, asyncio.CancelledError) as error:
-                    fail(r, error)
+            try:
+                await after(r)
+            except (Exception, asyncio.CancelledError) as error:
+                fail(r, error)
 
     return dispatch
+
+
+def _compose_chain(handlers: Sequence[Handler]) -> Handler:
+    """One after the other, until one has answered."""
+    if len(handlers) == 1:
+        return handlers[0]
+    chain = tuple(handlers)
+
+    async def serve(r: BlazeioServerProtocol) -> None:
+        for each in chain:
+            await each(r)
+            if r.answer.is_complete:
+                return
+
+    return serve
 
 
 # Around the routes of a sub-app
 
 
 def _enclose(middlewares: Middlewares, handler: Handler, fail: Fail) -> Handler:
-    if middlewares.before:
-        handler = _put_before(handler, tuple(middlewares.before))
+    handler = _compose_chain([*middlewares.before, handler])
     if not middlewares.after:
         return handler
     answered = _answer_errors(handler, fail)
-    return _compose_with_after(answered, tuple(middlewares.after), fail)
-
-
-def _put_before(handler: Handler, before: Sequence[Handler]) -> Handler:
-    async def serve(r: BlazeioServerProtocol) -> None:
-        for each in before:
-            await each(r)
-            if r.answer.is_complete:
-                return
-        await handler(r)
-
-    return serve
+    return _compose_with_after(answered, middlewares.after, fail)
 
 
 def _answer_errors(handler: Handler, fail: Fail) -> Dispatch:
