@@ -7,6 +7,7 @@ import asyncio
 import difflib
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any, TypeVar, overload
@@ -26,6 +27,7 @@ from blazeio.app.routing.route import Methods, Scope, make_terms
 from blazeio.app.routing.routes import RouteTable
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
+from blazeio.files.static_server import StaticServer
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
@@ -215,6 +217,36 @@ class App:
         scope = Scope(parse_prefix(prefix), app._middlewares, app.strict_slashes)
         self.routes.mount(scope, app.routes)
         self._lifespan.include(app._lifespan)
+
+    def add_static(
+        self, prefix: str, folder: str | os.PathLike[str], **options: Any
+    ) -> StaticServer:
+        """Serve the files below a folder.
+
+        Routes that are more particular go first.
+
+        Args:
+            prefix: ``/assets``: its file ``a/b.css`` is ``/assets/a/b.css`` then.
+            folder: Where the files are.
+            options: Those of ``StaticServer``, by name: ``index=``, ``listing=``,
+                ``chunk_size=``, ``headers=``.
+
+        Raises:
+            ConfigurationError: There is no such folder, or a route collides.
+        """
+        static = StaticServer(prefix, folder, **options)
+        prefix = prefix.rstrip("/")
+
+        async def serve_file(r: BlazeioServerProtocol, path: str) -> None:
+            await static.serve(r, f"/{path}")
+
+        async def serve_folder(r: BlazeioServerProtocol) -> None:
+            await static.serve(r, "")
+
+        self.routes.add(serve_file, prefix + "/{path:path}", "GET")
+        if prefix:
+            self.routes.add(serve_folder, prefix, "GET")
+        return static
 
     def main_handler(self, handler: HandlerT) -> HandlerT:
         """Have a coroutine function take each connection, before any HTTP.

@@ -73,13 +73,22 @@ class StaticServer:
         return f"<{type(self).__name__} {self._prefix}/ {self._home}>"
 
     async def __call__(self, r: BlazeioServerProtocol) -> None:
-        """Answer with the file that the request's path names.
+        """Answer with the file that the request's path names; see ``serve``."""
+        await self.serve(r, self._below_prefix(r.path))
+
+    async def serve(self, r: BlazeioServerProtocol, path: str) -> None:
+        """Answer with a file below the folder.
+
+        Args:
+            r: The request to answer.
+            path: Of the file below the folder, percent-decoded: ``/a/b.css``;
+                of a folder, with "/" at its end, or it is redirected there.
 
         Raises:
-            Abort: 404, there is none; 405, it is not asked for by GET or HEAD.
+            Abort: 404, there is none; 405, it is not asked for by GET or HEAD;
+                503, this process has no descriptor left.
             ClientDisconnected: The peer is gone.
         """
-        path = self._below_prefix(r.path)
         name = path + self._index if path.endswith("/") else path
         opened = self._open(name)
         if opened is None:

@@ -11,18 +11,13 @@ import blazeio as io
 FOLDER = Path(__file__).parent / "public"
 
 web = io.App("127.0.0.1", 8000)
-site = io.StaticServer("/", FOLDER, headers={"Cache-Control": "max-age=60"})
+web.add_static("/", FOLDER, headers={"Cache-Control": "max-age=60"})
 
 
 @web.route.get("/download")
 async def download(r):
     headers = {"Content-Disposition": 'attachment; filename="style.css"'}
     await io.Simpleserve.serve(r, FOLDER / "style.css", headers=headers)
-
-
-@web.add_route
-async def handle_all_middleware(r):  # where no route is
-    await site(r)
 
 
 if __name__ == "__main__":

@@ -525,3 +525,52 @@ async def test_a_log_that_cannot_be_opened_is_said_when_it_is_served(
     web = App("127.0.0.1", 0, access_log=str(tmp_path))
     with pytest.raises(ConfigurationError, match="Is a directory"):
         await web.run()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    (folder / "page").mkdir(parents=True)
+    (folder / "page" / "index.html").write_text("page")
+    (folder / "a.txt").write_text("text")
+    (tmp_path / "secret.txt").write_text("secret")
+    return folder
+
+
+@pytest.mark.parametrize("prefix", ["/assets", "/assets/", "/"])
+async def test_a_folder_is_served_below_its_prefix(
+    web: App, folder: Path, prefix: str
+) -> None:
+    web.add_static(prefix, folder, headers={"Cache-Control": "no-cache"})
+    web.add_route(handler, "/assets/route")
+    start = prefix.rstrip("/")
+    async with served(web) as site:
+        answer = await site.get(f"{start}/a.txt")
+        assert (answer.text, answer.field("cache-control")) == ("text", "no-cache")
+        assert (await site.get(f"{start}/page/")).text == "page"
+        redirect = await site.get(f"{start}/page?a=b")
+        assert redirect.field("location") == f"{start}/page/?a=b"
+        assert (await site.get("/assets/route")).text == "hi"
+        assert (await site.ask("POST", f"{start}/a.txt")).status == 405
+        for target in ("/none", "/../secret.txt", "/%2e%2e/secret.txt", "//a.txt"):
+            assert (await site.get(start + target)).status == 404
+
+
+async def test_the_prefix_without_its_slash_redirects_to_an_index(
+    web: App, folder: Path
+) -> None:
+    web.add_static("/page", folder / "page")
+    web.add_static("/none", folder)
+    async with served(web) as site:
+        assert (await site.get("/page")).field("location") == "/page/"
+        assert (await site.get("/none")).status == 404
+
+
+async def test_a_folder_of_a_mounted_app_is_served(web: App, folder: Path) -> None:
+    other = App()
+    other.add_static("/assets", folder)
+    web.mount("/api", other)
+    async with served(web) as site:
+        assert (await site.get("/api/assets/a.txt")).text == "text"
+        redirect = await site.get("/api/assets/page")
+        assert redirect.field("location") == "/api/assets/page/"
