@@ -1,6 +1,6 @@
 """What an app runs beside requests: hooks, and tasks tied to the server's life.
 
-May import: blazeio.app.routing, blazeio.errors.
+May import: blazeio.app.dispatch, blazeio.app.routing, blazeio.errors.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from blazeio.app.dispatch.failures import is_cancelled
 from blazeio.app.routing.endpoints import describe
 from blazeio.errors import ConfigurationError
 
@@ -117,7 +118,9 @@ class Lifespan:
 async def _run(background: Background) -> None:
     try:
         await background()
-    except Exception:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            raise
         log.exception("background task %s died", describe(background))
 
 

@@ -130,6 +130,19 @@ async def test_a_task_that_dies_is_logged_with_its_traceback_and_the_others_go_o
     assert 'raise ValueError("no more")' in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError()])
+async def test_a_task_that_gives_up_takes_nothing_with_it(
+    life: Lifespan, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    async def gives_up() -> None:
+        raise error
+
+    life.add_task(gives_up)
+    await life.start()
+    await wait_until(lambda: caplog.records)
+    assert "gives_up (" in caplog.text
+
+
 async def test_a_task_that_will_not_end_does_not_keep_the_stop_hooks_from_running(
     life: Lifespan, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,7 +52,7 @@ def answer_error_with_traceback(r: BlazeioServerProtocol, error: BaseException) 
 
 
 def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> None:
-    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+    if isinstance(error, asyncio.CancelledError) and is_cancelled():
         raise error
     if not isinstance(error, _QUIET) or (isinstance(error, Abort) and r.status):
         _report(r, error)
@@ -64,8 +64,8 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
         r.abort()
 
 
-def _is_cancelled() -> bool:
-    # A handler that awaited a cancelled task of its own is not cancelled itself.
+def is_cancelled() -> bool:
+    """Whether the running task itself was cancelled, not one that it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

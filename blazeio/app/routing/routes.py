@@ -29,6 +29,9 @@ Enclose = Callable[[Route], Handler]
 """Puts what its sub-apps want around a route."""
 
 
+USUAL_METHODS = {"DELETE", "GET", "PATCH", "POST", "PUT"}
+"""Told of a server with routes for any method, which are countless."""
+
 Match = tuple[Route, dict[str, Any]]
 """A route, and the values of the path for its parameters."""
 
@@ -152,9 +155,11 @@ class RouteTable:
         return [] if not methods or ANY in methods else _with_own(methods)
 
     def methods_of_all(self) -> list[str]:
-        """The methods that some route names, sorted."""
-        named = {method for route in self._routes for method in route.methods}
-        return _with_own(named - {ANY})
+        """The methods that some route serves, sorted; of any, the usual ones."""
+        served = {method for route in self._routes for method in route.methods}
+        if ANY in served:
+            served = served - {ANY} | USUAL_METHODS
+        return _with_own(served)
 
     def __repr__(self) -> str:
         return f"<RouteTable {len(self)} paths>"

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.errors import Abort
+from blazeio.files.static_server import StaticServer
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.served import served
 
@@ -130,6 +133,15 @@ async def test_options_of_the_server_names_every_method(web: App) -> None:
         answer = await site.ask("OPTIONS", "*")
     assert answer.status == 204
     assert answer.field("allow") == "GET, HEAD, OPTIONS, PATCH"
+
+
+async def test_a_folder_is_served_below_a_path(web: App, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("of the folder")
+    web.add_route(StaticServer("/assets", tmp_path), "/assets/{file:path}")
+    async with served(web) as site:
+        assert (await site.get("/assets/a.txt")).text == "of the folder"
+        assert (await site.get("/assets/b.txt")).status == 404
+        assert (await site.get("/a.txt")).status == 404
 
 
 # Slashes
