@@ -7,6 +7,7 @@ forks must do so before it has a loop.
 import asyncio
 import sys
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Literal
 
 from blazeio.errors import ConfigurationError
@@ -22,6 +23,9 @@ _process_loop: list[asyncio.AbstractEventLoop] = []
 def use_loop(name: LoopName) -> None:
     """Choose the kind of loop, before ``io.loop`` is first used.
 
+    Its module is imported now: whoever forks, shares it, and need not find it
+    on the disk again.
+
     Raises:
         ConfigurationError: The name is unknown, or the loop has been made.
     """
@@ -30,17 +34,23 @@ def use_loop(name: LoopName) -> None:
     if _process_loop:
         raise ConfigurationError(f"loop {name!r}: too late, io.loop has been made")
     _chosen.set(name)
+    if name == "uvloop":
+        _find_uvloop()
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """Make a loop of the chosen kind; plain asyncio where uvloop is missing."""
-    if _chosen.get() == "uvloop":
-        try:
-            import uvloop
-        except ImportError:  # not on this interpreter; the dependency is optional
-            return asyncio.new_event_loop()
-        return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
+    uvloop = _find_uvloop() if _chosen.get() == "uvloop" else None
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
+
+
+def _find_uvloop() -> ModuleType | None:
+    """Import it; None: not on this interpreter, where it is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop
 
 
 def get_loop() -> asyncio.AbstractEventLoop:

@@ -33,6 +33,10 @@ from blazeio_supervisor.workers import NeedAddress, NoteScheme, Tell, Workers
 
 log = logging.getLogger("blazeio.master")
 
+_NO_WORD = (
+    "blazeio itself could not be started, the log has why: is its installation whole?"
+)
+
 
 @dataclass(slots=True)
 class ForkserverRecord:
@@ -239,6 +243,8 @@ class Forkservers:
         reason = record.reason
         if not record.is_stopped:
             reason = reason or self._workers.explain_kill(status)
+            if not reason and status == ExitCode.CRASHED and not record.has_loaded:
+                reason = _NO_WORD
         self._tell(ForkserverExited(record.generation, status, reason))
 
 

@@ -18,6 +18,7 @@ from blazeio.app import hosting
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsTerms
+from blazeio.server.loop import use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
 from blazeio_supervisor.loading.fork_safety import (
@@ -38,6 +39,7 @@ from blazeio_supervisor.process.messages import (
     Load,
     Loaded,
     Unsafe,
+    describe_skew,
 )
 from blazeio_supervisor.process.signals import ignore_in_child
 from blazeio_supervisor.worker import Worker, is_app
@@ -141,6 +143,7 @@ def _begin(load: Load) -> TlsTerms | None:
         _become(load.identity, load, has_secrets=tls is not None)
     if load.umask is not None:
         os.umask(load.umask)
+    use_loop(load.loop)  # its module is loaded here, not by each worker from the disk
     enter_folder(load.app_dir)
     return tls
 
@@ -171,6 +174,9 @@ def main() -> None:
     ignore_in_child()
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
+    skew = describe_skew(sys.argv[2])
+    if skew is not None:
+        _fail(channel, LoadError(ExitCode.CRASHED, skew))
     received = receive(channel)
     if received is None:
         end_now(ExitCode.OK)  # the master ended before it said a word

@@ -197,12 +197,15 @@ class Workers:
     def end(self, worker: int, ending: Ending, drain: Drain) -> None:
         """End a worker; ``drain`` is the order when it is asked nicely."""
         record = self._records.get(worker)
-        if record is None or record.pid is None:
+        if record is None:
+            return
+        if ending is Ending.DRAIN:  # needs no pid: its READY may come before that
+            record.is_serving = False
+            record.channel.send(drain)
+            return
+        if record.pid is None:
             return
         match ending:
-            case Ending.DRAIN:
-                record.is_serving = False
-                record.channel.send(drain)
             case Ending.TERM:
                 self._reaper.send_signal(record.pid, signal.SIGTERM)
             case Ending.KILL:

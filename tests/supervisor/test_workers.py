@@ -285,6 +285,14 @@ async def test_a_worker_is_asked_to_drain_over_its_channel(bench: Bench) -> None
     assert not bench.workers.serving_slots
 
 
+async def test_one_that_was_ready_before_its_pid_is_known_is_asked_too(
+    bench: Bench,
+) -> None:
+    bench.prepare()
+    bench.workers.end(1, Ending.DRAIN, DRAIN)
+    assert receive(bench.ends[0]) == (DRAIN, [])
+
+
 async def test_an_adopter_gets_the_queue_of_the_other_slot(bench: Bench) -> None:
     bench.fork()
     bench.workers.adopt(slot=1, by=1)

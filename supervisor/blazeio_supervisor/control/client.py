@@ -87,14 +87,17 @@ class Client:
         with self._asked(method, path, order, self.timeout_s) as response:
             return msgspec.json.decode(response.read(), type=kind)
 
-    def follow(self, path: str, order: msgspec.Struct) -> Iterator[bytes]:
+    def follow(
+        self, path: str, order: msgspec.Struct, decoder: msgspec.json.Decoder[AnswerT]
+    ) -> Iterator[AnswerT]:
         """Give an order, and read its answer line by line, however long it takes.
 
         Raises:
             SupervisorError: As by ``ask``.
         """
         with self._asked("POST", path, order, None) as response:
-            yield from response
+            for line in response:
+                yield decoder.decode(line)
 
     def read_server(self) -> Peer:
         """Tell who listens there.
@@ -167,6 +170,11 @@ class Client:
                     f"no service is running on {self.place}"
                 ) from None
             raise NotAnsweringError(f"{self.place}: {error.strerror}") from error
+        except msgspec.ValidationError as error:
+            raise NotAnsweringError(
+                f"{self.place} is served by another version of this program, use that "
+                f"one or restart the service: its answer is not as expected: {error}"
+            ) from error
         except (http.client.HTTPException, msgspec.MsgspecError) as error:
             raise NotAnsweringError(
                 f"{self.place} broke off its answer: {type(error).__name__}: {error}"

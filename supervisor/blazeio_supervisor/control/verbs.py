@@ -44,6 +44,9 @@ from blazeio_supervisor.settings import find_runtime_directory
 _FAILED = ExitCode.CRASHED
 _WHOLE_LINE = "\r\x1b[2K"
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
+_STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
+    Progress | ReloadAnswer
+)
 _EPILOG = f"""
 \b
 Exit codes:
@@ -172,8 +175,7 @@ def _find(control: str | None) -> Client:
 def _follow_reload(client: Client) -> ReloadAnswer:
     line = _ProgressLine()
     try:
-        for octets in client.follow("/reload", ReloadOrder(wait=True)):
-            said = msgspec.json.decode(octets, type=Progress | ReloadAnswer)
+        for said in client.follow("/reload", ReloadOrder(wait=True), _STEPS):
             if isinstance(said, ReloadAnswer):
                 return said
             line.write(f"reload: {format_progress(said)}")

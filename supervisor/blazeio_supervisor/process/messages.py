@@ -2,13 +2,23 @@
 
 One message is one datagram on a SEQPACKET socketpair, so that none is ever
 seen half; descriptors travel beside it.
+
+The package on the disk may be replaced under a running master, and a reload
+starts the forkserver from the disk. So a master says its protocol first, as an
+argument, before any message, and a forkserver of another one ends at once. Two
+things are the same in every protocol, or that could not be said: the arguments
+of a forkserver, and the message ``Failed``.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import msgspec
 
 from blazeio_supervisor.process.identity import Identity
+
+PROTOCOL = 1
+"""Raised by one when a message, or the scoreboard, changes its shape."""
 
 LoopName = Literal["uvloop", "asyncio"]
 
@@ -133,6 +143,8 @@ class ForkFailed(_Message, frozen=True):
 class Failed(_Message, frozen=True):
     """The app did not start; the sender exits next.
 
+    Its shape never changes: a forkserver of another protocol says so by it.
+
     Attributes:
         code: The exit code that this failure deserves.
         reason: One line.
@@ -246,3 +258,25 @@ def parse_message(octets: bytes) -> Message:
     """
     message: Message = _decoder.decode(octets)
     return message
+
+
+def describe_skew(masters_protocol: str) -> str | None:
+    """Say why this process cannot serve a master; None when it can.
+
+    Args:
+        masters_protocol: The number, as the master's argument has it.
+    """
+    if masters_protocol == str(PROTOCOL):
+        return None
+    return (
+        f"the installed blazeio ({_find_version()}, protocol {PROTOCOL}) differs from "
+        f"the running master's (protocol {masters_protocol}): restart the service to "
+        "use it"
+    )
+
+
+def _find_version() -> str:
+    try:
+        return version("blazeio")
+    except PackageNotFoundError:  # run from a folder, without an installation
+        return "of unknown version"

@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 
+from blazeio_supervisor.process.messages import PROTOCOL
 from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN
 
 _ENTRY = "blazeio_supervisor.generation"
@@ -24,7 +25,12 @@ def spawn_forkserver(channel: socket.socket) -> int:
     return os.posix_spawn(
         sys.executable,
         # -P: a file `logging.py` in the app's folder must not replace ours.
-        [sys.executable, *_own_options(), "-P", "-m", _ENTRY, str(fd)],
+        [
+            sys.executable,
+            *_own_options(),
+            *("-P", "-m", _ENTRY),
+            *(str(fd), str(PROTOCOL)),
+        ],
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd)],  # onto itself: inheritable
         setsigmask=IGNORED_IN_CHILDREN,

@@ -123,8 +123,29 @@ def test_a_verb_that_is_not_known_there_is_of_another_version(place: Place) -> N
     assert str(caught.value).endswith("another version")
 
 
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_an_answer_of_another_shape_is_of_another_version(
+    place: Place, is_followed: bool
+) -> None:
+    octets = answer(b'{"process":7}\n')
+    steps = msgspec.json.Decoder(StopAnswer)
+
+    def ask(client: Client) -> object:
+        if is_followed:
+            return list(client.follow("/stop", ScaleOrder(1), steps))
+        return client.ask("POST", "/stop", StopAnswer)
+
+    with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:
+        ask(client)
+    assert str(caught.value) == (
+        f"{place} is served by another version of this program, use that one or "
+        "restart the service: its answer is not as expected: Object missing required "
+        "field `pid`"
+    )
+
+
 @pytest.mark.parametrize(
-    "octets", [b"", b"220 smtp\r\n", answer(b"{}"), answer(b"{}")[:-1]]
+    "octets", [b"", b"220 smtp\r\n", answer(b"{"), answer(b"{}")[:-1]]
 )
 def test_what_is_no_answer_is_said_to_be_none(place: Place, octets: bytes) -> None:
     with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:

@@ -1,7 +1,19 @@
+import hashlib
+import json
+import mmap
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
 import msgspec
 import pytest
 
+from blazeio.limits import Limits
+from blazeio.server.tls import TlsSettings
+from blazeio_supervisor.observe import scoreboard
+from blazeio_supervisor.process import messages
 from blazeio_supervisor.process.messages import (
+    PROTOCOL,
     Address,
     Adopt,
     Drain,
@@ -10,6 +22,7 @@ from blazeio_supervisor.process.messages import (
     Message,
     Ready,
     Unsafe,
+    describe_skew,
     parse_message,
     serialize_message,
 )
@@ -34,3 +47,81 @@ def test_each_message_is_read_as_it_was_written(message: Message) -> None:
 def test_octets_that_are_no_message_are_refused(octets: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         parse_message(octets)
+
+
+SHAPES = {1: "211518012f4be5f8"}
+"""Of each protocol, what ``take_fingerprint`` gave."""
+
+
+def take_fingerprint() -> str:
+    """Of all that processes of two versions could read differently."""
+    shape = [
+        without_prose(msgspec.json.schema(Message)),
+        *(
+            sorted(field.name for field in fields(kind))
+            for kind in (Limits, TlsSettings)
+        ),
+        write_row().hex(),
+        {name: cell for name, cell in vars(scoreboard).items() if is_place(name, cell)},
+    ]
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_prose(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        prose = ("title", "description") if "type" in schema else ()
+        return {k: without_prose(v) for k, v in schema.items() if k not in prose}
+    return [without_prose(v) for v in schema] if isinstance(schema, list) else schema
+
+
+def is_place(name: str, cell: object) -> bool:
+    return name.isupper() and isinstance(cell, int)
+
+
+def write_row() -> bytes:
+    """Every cell that a worker writes, as it lies in the memory."""
+    board = mmap.mmap(-1, scoreboard.ROW_BYTES)
+    row = scoreboard.Row(board, 0)
+    row.beat(at=1.5, lag_s=2.5)
+    row.count(in_flight=3, connections=4, requests=5, is_full=True)
+    return board[:]
+
+
+def test_a_changed_shape_is_another_protocol() -> None:
+    """This fails? Raise PROTOCOL, and write the new fingerprint beside it.
+
+    The shape of a message, of what it overrides, or of the scoreboard is another
+    one: a forkserver of this code would misread a master that runs older code.
+    """
+    assert SHAPES.get(PROTOCOL) == take_fingerprint()
+    assert max(SHAPES) == PROTOCOL
+
+
+def test_the_last_words_of_a_forkserver_are_the_same_in_every_protocol() -> None:
+    octets = (
+        b"\x84\xa4type\xa6Failed\xa4code\x01\xa6reason\xa3why\xa9traceback\xa6frames"
+    )
+    assert serialize_message(Failed(1, "why", "frames")) == octets
+
+
+def test_the_own_protocol_is_served() -> None:
+    assert describe_skew(str(PROTOCOL)) is None
+
+
+def test_another_one_is_told_from_the_own_in_one_line() -> None:
+    assert describe_skew("0") == (
+        f"the installed blazeio ({version('blazeio')}, protocol {PROTOCOL}) differs "
+        "from the running master's (protocol 0): restart the service to use it"
+    )
+
+
+def test_a_package_that_is_not_installed_has_no_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def find(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(messages, "version", find)
+    line = describe_skew("0")
+    assert line is not None
+    assert line.startswith("the installed blazeio (of unknown version, protocol ")

@@ -1,0 +1,108 @@
+"""The package on the disk is replaced under a running service."""
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from blazeio_supervisor.process.messages import PROTOCOL
+from tests.process.service import Service, start_service
+from tests.support.clock import block_until
+from tests.support.live import REPOSITORY, LiveServers, run_to_exit
+
+pytestmark = pytest.mark.slow
+FAILED = 1
+
+
+def install(site: Path) -> Path:
+    """A copy of both packages; gives the folder of the supervisor's."""
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "blazeio", site / "blazeio", ignore=unwanted)
+    package = site / "blazeio_supervisor"
+    source = REPOSITORY / "supervisor" / "blazeio_supervisor"
+    shutil.copytree(source, package, ignore=unwanted)
+    return package
+
+
+def reload_and_wait(service: Service) -> subprocess.CompletedProcess[str]:
+    place = str(service.folder / "c.sock")
+    verb = ["blazeio-supervisor", "reload", "--wait", "--control", place]
+    return run_to_exit(verb, timeout_s=30)
+
+
+def wait_for_respawn(service: Service) -> None:
+    """Kill a worker; the forkserver of the old code forks its successor."""
+    killed = service.pids()[0]
+    psutil.Process(killed).kill()
+    service.wait_for(
+        lambda workers: (
+            len(workers) == 2 and killed not in {pid for _, pid in workers.values()}
+        ),
+        "a successor",
+    )
+    service.wait_everybody_answers()
+
+
+def test_only_a_package_of_the_same_protocol_takes_over(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    package = install(tmp_path / "site")
+    env = {"PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
+    service = start_service(live_server, tmp_path, "--control", "c.sock", env=env)
+    before = service.workers()
+    file = package / "process" / "messages.py"
+    code = file.read_text()
+    number = f"PROTOCOL = {PROTOCOL}"
+    assert number in code
+
+    file.write_text(code.replace(number, "PROTOCOL = 99"))
+    done = reload_and_wait(service)
+    assert (done.returncode, done.stdout) == (FAILED, "")
+    line = (
+        r"blazeio-supervisor: reload failed, after \S+ s: .*the installed blazeio "
+        rf"\(\S+, protocol 99\) differs from the running master's \(protocol "
+        rf"{PROTOCOL}\): restart the service to use it\n"
+    )
+    assert re.fullmatch(line, done.stderr), done.stderr
+    assert service.workers() == before
+    wait_for_respawn(service)
+    assert "Traceback" not in service.server.log
+
+    file.write_text("raise ImportError('half installed')")
+    done = reload_and_wait(service)
+    assert done.returncode == FAILED
+    assert "blazeio itself could not be started, the log has why" in done.stderr
+    service.server.wait_for_log("ImportError: half installed")
+
+    file.write_text(code)
+    assert reload_and_wait(service).returncode == 0
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+
+
+def test_once_it_is_ready_no_process_imports_anything(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    env = {"PYTHONPROFILEIMPORTTIME": "1"}
+    service = start_service(live_server, tmp_path, env=env)
+
+    def list_imports() -> list[str]:
+        return re.findall(r"^import time: .*$", service.server.log, re.MULTILINE)
+
+    service.wait_everybody_answers()
+    before = list_imports()
+    assert any(line.endswith("| uvloop") for line in before)
+    wait_for_respawn(service)
+    assert service.get("/fail").status == 500
+    service.server.signal(signal.SIGTTIN)
+    service.wait_count(3)
+    service.server.signal(signal.SIGTTOU)
+    service.wait_count(2)
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+    block_until(lambda: not service.server.group())
+    assert list_imports() == before
