@@ -46,8 +46,7 @@ def values_of(pattern: Pattern, segments: list[str]) -> list[Any] | None:
 
 def rank_of(pattern: Pattern) -> tuple[Any, ...]:
     """Exact ones first; then by segment, from the left."""
-    ranks = [-1 if isinstance(p, str) else p.converter.rank for p in pattern.segments]
-    return bool(pattern.names), *ranks
+    return bool(pattern.names), *pattern.ranks
 
 
 def serves(method: str | None, wanted: str) -> bool:

@@ -32,11 +32,13 @@ class Pattern:
         text: As it was written.
         segments: What stands between its slashes.
         names: Those of its parameters, in their order; empty: it is exact.
+        ranks: How wide each segment is; less is more particular.
     """
 
     text: str
     segments: tuple[str | Parameter, ...]
     names: tuple[str, ...]
+    ranks: tuple[int, ...]
 
     def under(self, prefix: "Pattern") -> "Pattern":
         """The same below a prefix.
@@ -80,7 +82,11 @@ def parse_pattern(text: str) -> Pattern:
     if any(each.converter is REST for each in parameters if each is not segments[-1]):
         message = f"route {text!r}: a parameter of kind path is the last segment"
         raise ConfigurationError(message)
-    return Pattern(text, segments, names)
+    return Pattern(text, segments, names, tuple(_rank(each) for each in segments))
+
+
+def _rank(part: str | Parameter) -> int:
+    return -1 if isinstance(part, str) else part.converter.rank
 
 
 def _read_segment(part: str, text: str) -> str | Parameter:

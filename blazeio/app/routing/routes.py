@@ -20,7 +20,7 @@ from blazeio.app.routing.route import (
     check_methods,
     pick,
 )
-from blazeio.app.routing.tree import PatternTree
+from blazeio.app.routing.tree import Found, PatternTree
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
 from blazeio.protocol.terms import USUAL, RouteTerms
@@ -131,7 +131,7 @@ class RouteTable:
             route = pick(self._exact[path], method)
             if route is not None:
                 return route, {}
-        for routes, values in self._tree.search(path):
+        for routes, values in self._search(path):
             route = pick(routes, method)
             if route is not None:
                 return route, dict(zip(route.pattern.names, values, strict=True))
@@ -150,7 +150,7 @@ class RouteTable:
         Empty where no route has the path, or where one serves every method.
         """
         methods = set(self._exact.get(path, ()))
-        for routes, _ in self._tree.search(path):
+        for routes, _ in self._search(path):
             methods.update(routes)
         return [] if not methods or ANY in methods else _with_own(methods)
 
@@ -166,6 +166,21 @@ class RouteTable:
 
     def __len__(self) -> int:
         return len({route.pattern.text for route in self._routes})
+
+    def _search(self, path: str) -> Found:
+        """Those with parameters; a prefix goes before what is wider than it.
+
+        So ``/{rest:path}`` of the outer app takes nothing from a mounted one.
+        """
+        found = self._tree.search(path)
+        if not found or not self.scopes:
+            return found
+        segments = path.split("/")[1:]
+        for chain in self.scopes:
+            prefix = chain[-1].prefix
+            if prefix.covers(segments):
+                found = [each for each in found if not _is_wider(each[0], prefix)]
+        return found
 
     def _take(self, route: Route) -> None:
         routes = self._place_of(route.pattern)
@@ -219,6 +234,11 @@ class RouteTable:
         if method not in self.by_method:
             self.by_method[method] = dict(self.any_method)
         return self.by_method[method]
+
+
+def _is_wider(routes: ByMethod, prefix: Pattern) -> bool:
+    ranks = next(iter(routes.values())).pattern.ranks  # of one shape, all of them
+    return ranks[: len(prefix.ranks)] > prefix.ranks
 
 
 def _with_own(methods: set[str]) -> list[str]:

@@ -227,6 +227,20 @@ async def test_without_an_inner_fallback_the_outer_one_answers(web: App) -> None
         assert (await site.get("/api/x")).text == "nobody"
 
 
+async def test_a_sub_app_answers_below_its_prefix_whatever_the_outer_one_takes(
+    web: App,
+) -> None:
+    inner = App()
+    inner.add_route(tell, "/{id:int}")
+    web.add_route(tell, "/{rest:path}")
+    web.mount("/api", inner)
+    async with served(web) as site:
+        assert (await site.get("/api/nowhere")).status == 404
+        assert (await site.ask("POST", "/api/nowhere", b"")).status == 404
+        assert (await site.get("/api/7")).text == "/api/7 {'id': 7}"
+        assert (await site.get("/other")).text == "/other {'rest': 'other'}"
+
+
 async def test_the_innermost_of_two_mounted_apps_is_asked(web: App) -> None:
     middle, inner = App(), App()
 

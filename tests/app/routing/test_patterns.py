@@ -8,6 +8,7 @@ from blazeio.errors import ConfigurationError
 def test_a_path_without_parameters_is_exact() -> None:
     pattern = parse_pattern("/api/ip")
     assert (pattern.segments, pattern.names) == (("api", "ip"), ())
+    assert pattern.ranks < parse_pattern("/api/{ip:int}").ranks
 
 
 def test_a_parameter_has_a_name_and_a_kind() -> None:

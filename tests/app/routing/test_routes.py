@@ -309,6 +309,42 @@ def test_a_mounted_route_that_collides_names_both(
             inner.add(two, "/x", "GET")
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "found"),
+    [
+        ("/api/users", "GET", (two, {"x": "users"})),
+        ("/api/7", "GET", (one, {"n": 7})),
+        ("/api/own/7", "GET", (one, {"id": "7"})),
+        ("/api/users/7", "GET", None),
+        ("/apix/users", "GET", (one, {"a": "apix", "b": "users"})),
+        ("/api", "GET", None),
+        ("/else", "GET", (one, {"rest": "else"})),
+    ],
+)
+def test_what_is_wider_than_a_prefix_takes_nothing_below_it(
+    table: RouteTable, path: str, method: str, found: Any
+) -> None:
+    inner = RouteTable()
+    inner.add(two, "/{x}", "GET")
+    table.add(one, "/{rest:path}", "GET")
+    table.add(one, "/{a}/{b}", "GET")
+    table.add(one, "/api/{n:int}", "GET")
+    table.add(one, "/api/own/{id}", "GET")
+    table.mount(scope("/api"), inner)
+    assert params_of(table, path, method) == found
+    assert bool(table.methods_of(path)) is (found is not None)
+
+
+def test_a_literal_is_not_wider_than_a_prefix_with_parameters(
+    table: RouteTable,
+) -> None:
+    table.add(one, "/acme/{x}", "GET")
+    table.add(one, "/{x:path}", "GET")
+    table.mount(scope("/{tenant}"), RouteTable())
+    assert params_of(table, "/acme/7") == (one, {"x": "7"})
+    assert params_of(table, "/other/7") is None
+
+
 def test_a_table_is_not_mounted_in_itself(table: RouteTable) -> None:
     inner = RouteTable()
     table.mount(scope("/a"), inner)
