@@ -113,12 +113,16 @@ async def test_a_redirect_takes_headers_as_mapping_or_pairs(headers: Any) -> Non
     assert answer.field("x-a") == "1"
 
 
-@pytest.mark.parametrize("method", [Deliver.json, Deliver.text, Deliver.html])
+@pytest.mark.parametrize(
+    "method", [Deliver.json, Deliver.text, Deliver.html, Deliver.bytes]
+)
 async def test_delivering_waits_for_a_client_that_does_not_read(method: Any) -> None:
     web = App()
     begun: list[str] = []
     ended: list[str] = []
-    data = "x" * 1_000_000
+    data: Any = "x" * 1_000_000
+    if method is Deliver.bytes:
+        data = data.encode()
 
     @web.add_route
     async def _x(r: R) -> None:

@@ -61,6 +61,18 @@ async def test_no_request_is_found_where_none_is() -> None:
         find_request()
 
 
+async def test_a_callback_of_the_loop_finds_none() -> None:
+    told = asyncio.get_running_loop().create_future()
+
+    def look() -> None:
+        with pytest.raises(LocalProtocolError, match="pass r"):
+            find_request()
+        told.set_result(True)
+
+    asyncio.get_running_loop().call_soon(look)
+    assert await told
+
+
 async def test_none_is_found_once_the_handler_is_over() -> None:
     seen: list[asyncio.Task[None]] = []
     done = asyncio.Event()
