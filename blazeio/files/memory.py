@@ -47,6 +47,11 @@ class KnownFile:
     cost_bytes: int
     encoded: dict[str, Variant] = field(default_factory=dict)
 
+    @property
+    def modified_ns(self) -> int:
+        """When the file was last changed, Unix time."""
+        return self.identity[2]
+
 
 class FileMemory:
     """Files below a folder, by their path.

@@ -197,26 +197,28 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         self, path: str, known: KnownFile, plain: Variant, coding: str
     ) -> Variant:
         """Of a file that is kept: its compressed sibling, or one that we make."""
-        content = await self._read_sibling(path, known, coding)
-        if content is None:
+        variant = await self._read_sibling(path, known, coding)
+        if variant is None:
             content = await asyncio.to_thread(encode_once, coding, plain.content)
-        variant = plain
-        if len(content) < len(plain.content):
             variant = Variant(_describe_encoded(plain, known, coding, content), content)
+        if len(variant.content) >= len(plain.content):
+            variant = plain
         self._memory.keep_encoded(path, known, coding, variant)
         return variant
 
     async def _read_sibling(
         self, path: str, known: KnownFile, coding: str
-    ) -> bytes | None:
+    ) -> Variant | None:
         sibling = self._open(path + SUFFIXES[coding])
         if sibling is None:
             return None
         with sibling.file as file:
-            is_of_it = sibling.identity[2] >= known.identity[2]
+            is_of_it = sibling.modified_ns >= known.modified_ns
             if not is_of_it or sibling.size_bytes > LARGEST_KEPT_BYTES:
                 return None
-            return await read_pages(file.fileno(), 0, sibling.size_bytes)
+            content = await read_pages(file.fileno(), 0, sibling.size_bytes)
+        found = describe(sibling, path, coding, is_negotiated=True)
+        return Variant(replace(found, size_bytes=len(content)), content)
 
     async def _send_large(self, r: BlazeioServerProtocol, path: str) -> None:
         opened = self._open(path)
@@ -239,8 +241,7 @@ def _describe(opened: OpenedFile, path: str, content: bytes) -> Representation:
 def _describe_encoded(
     plain: Variant, known: KnownFile, coding: str, content: bytes
 ) -> Representation:
-    modified_ns, size_bytes = known.identity[2:]
-    etag = make_etag(modified_ns, size_bytes, coding)
+    etag = make_etag(known.modified_ns, known.identity[3], coding)
     validators = Validators(etag, plain.found.validators.modified_s)
     return replace(
         plain.found, size_bytes=len(content), validators=validators, coding=coding

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
+from blazeio.content.selection.validators import make_etag
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
 from blazeio.protocol.server import BlazeioServerProtocol
@@ -341,6 +342,9 @@ async def test_a_fresh_sibling_is_the_variant(home: Path, text: Path) -> None:
     async with served(app_of(cache)) as site:
         answer = await ask(site, "/text.html", accept_encoding="gzip")
         assert answer.body == sibling.read_bytes()
+        status = sibling.stat()
+        etag = make_etag(status.st_mtime_ns, status.st_size, "gzip")
+        assert answer.field("etag") == etag  # as it is where nothing is kept
 
 
 async def test_a_sibling_that_is_older_is_none(home: Path, text: Path) -> None:
