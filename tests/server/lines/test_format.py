@@ -124,7 +124,7 @@ async def test_json_of_chosen_atoms(site: Site) -> None:
     ("atom", "octets", "said"),
     [
         ("worker", request("GET"), "worker 3"),
-        ("pid", request("GET"), str(os.getpid())),
+        pytest.param("pid", request("GET"), str(os.getpid()), id="pid"),
         ("client_host", request("GET"), "127.0.0.1"),
         ("client_host", request("GET", "/", "X-Forwarded-For: 192.0.2.1"), "192.0.2.1"),
         ("client_port", request("GET", "/", "X-Forwarded-For: 192.0.2.1:7"), "7"),
