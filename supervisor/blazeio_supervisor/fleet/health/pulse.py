@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from blazeio_supervisor.fleet.facts import Beat
 
 _LOAD_BASE = 8.0  # below about this many requests, differences are noise
-_LOAD_LAG_S = 0.01  # a loop this late counts as twice the load
-_LOAD_SHARE = 0.2  # of the newest beat; four beats are about two thirds
+_LOAD_LAG_S = 0.05  # a loop this late counts as twice the load
+_LOAD_SHARE = 0.05  # of the newest beat; twenty, a second, are about two thirds
+# The most that one beat may say, in loads so far. A beat may fall into the middle
+# of a burst and see 100 requests where 1 is usual: with 0.2 as the share, and
+# without this bound, that alone gave one worker 1.5 times another's connections.
+_LOAD_RISE = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -57,5 +61,5 @@ class Pulse:
             is_good = now - self.beat_at < fresh_s and not beat.is_full
             self.good_beats = self.good_beats + 1 if is_good else 0
         load = (_LOAD_BASE + beat.in_flight) * (1 + beat.lag_s / _LOAD_LAG_S)
-        self.load += _LOAD_SHARE * (load - self.load)
+        self.load += _LOAD_SHARE * (min(load, _LOAD_RISE * self.load) - self.load)
         self.beat = beat

@@ -58,12 +58,19 @@ def test_beat_of_a_full_worker_is_not_good() -> None:
 def test_load_follows_requests_and_lag_smoothly() -> None:
     pulse = Pulse()
     before = pulse.load
-    for tenth in range(40):
+    for tenth in range(90):
         now = 10.0 + tenth / 10
-        pulse.take(Beat(1, now, lag_s=0.01, in_flight=8), now, now, FRESH_S)
+        pulse.take(Beat(1, now, lag_s=0.05, in_flight=8), now, now, FRESH_S)
         assert before < pulse.load < 32.0
         before = pulse.load
     assert pulse.load > 31.0
+
+
+def test_a_beat_in_the_midst_of_a_burst_says_little() -> None:
+    pulse = Pulse()
+    before = pulse.load
+    pulse.take(Beat(1, 10.0, in_flight=1000), 10.0, 10.0, FRESH_S)
+    assert before < pulse.load < before * 1.1
 
 
 def test_in_flight_is_zero_before_the_first_beat() -> None:
