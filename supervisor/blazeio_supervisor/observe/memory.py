@@ -7,6 +7,7 @@ locked. So it is read in a thread, one worker after the other, and seldom.
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - now, not by the first to_thread
 import logging
 import os
 import re

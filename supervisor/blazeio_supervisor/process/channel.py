@@ -55,13 +55,11 @@ def receive(sock: socket.socket) -> Received | None:
         msgspec.MsgspecError: The peer's fault: not a message of ours.
     """
     try:
-        octets, ancillary, _, _ = sock.recvmsg(
-            _MESSAGE_BYTES,
-            socket.CMSG_SPACE(_FD_COUNT * _FD_BYTES),
-            socket.MSG_CMSG_CLOEXEC,
-        )
+        octets, ancillary = _receive_octets(sock)
     except ConnectionResetError:
-        return None  # the peer died with messages of ours unread
+        # The peer died with messages of ours unread. That is told once, and
+        # before its own last words, which are still there.
+        octets, ancillary = _receive_octets(sock)
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -74,6 +72,15 @@ def receive(sock: socket.socket) -> Received | None:
         for fd in fds:
             os.close(fd)
         raise
+
+
+def _receive_octets(sock: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    octets, ancillary, _, _ = sock.recvmsg(
+        _MESSAGE_BYTES,
+        socket.CMSG_SPACE(_FD_COUNT * _FD_BYTES),
+        socket.MSG_CMSG_CLOEXEC,
+    )
+    return octets, ancillary
 
 
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:

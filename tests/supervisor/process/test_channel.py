@@ -56,6 +56,17 @@ def test_a_peer_that_died_with_unread_messages_is_the_end_of_file_too() -> None:
         assert receive(own) is None
 
 
+def test_its_last_words_are_heard_though_it_read_nothing() -> None:
+    own, theirs = make_pair()
+    last = Failed(3, "no database")
+    with own:
+        send(own, Ready())
+        send(theirs, last)
+        theirs.close()
+        assert receive(own) == (last, [])
+        assert receive(own) is None
+
+
 def test_octets_of_somebody_else_are_refused_and_their_descriptors_closed() -> None:
     own, theirs = make_pair()
     count = len(os.listdir("/proc/self/fd"))
