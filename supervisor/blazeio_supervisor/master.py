@@ -23,6 +23,7 @@ from blazeio_supervisor.fleet.actions import (
     DumpStack,
     End,
     Exit,
+    LastCall,
     OpenSlot,
     Release,
     ReloadEnded,
@@ -204,17 +205,18 @@ class Master:
     def _stop(self, is_quick: bool = False) -> None:
         if is_quick:
             self._grace_s = self._policy.quick_grace_s
-        if not self._is_stopping:
-            self._is_stopping = True
-            self._binding.cancel()
-            self._listeners.unlink()
-            # Each worker empties its queue once more, and shuts it. A slot
-            # without one refuses from now on, instead of leaving clients
-            # waiting for the end of the service.
-            attended = self._workers.serving_slots | self._adopted.keys()
-            self._listeners.shut_slots_except(attended)
-            self._stop_handshakes()
         self._tell(StopAsked(is_quick))
+
+    def _call_last(self) -> None:
+        self._is_stopping = True
+        self._binding.cancel()
+        self._listeners.unlink()
+        # Each worker empties its queue once more, and shuts it. A slot without
+        # one refuses from now on, instead of leaving clients waiting for the
+        # end of the service.
+        attended = self._workers.serving_slots | self._adopted.keys()
+        self._listeners.shut_slots_except(attended)
+        self._stop_handshakes()
 
     def _stop_handshakes(self) -> None:
         try:
@@ -308,6 +310,8 @@ class Master:
             case Steer(weights):
                 log.debug("event=steered weights %s", " ".join(map(str, weights)))
                 self._steerer.apply(weights)
+            case LastCall():
+                self._call_last()
             case Report(event, text, level):
                 log.log(logging.getLevelName(level), "event=%s %s", event, text)
             case ReloadEnded():

@@ -44,6 +44,8 @@ log = logging.getLogger("blazeio.worker")
 BEAT_EVERY_S = 0.05
 _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
+_CLEANUP_MOST_S = 1.0
+_CLEANUP_SHARE = 1 / 10  # for handlers that were cancelled, before on_stop
 _HURRY_AFTER_S = 0.5
 _MASTERS_WORD_S = 0.1
 _ALARM_SLACK_S = 1.0
@@ -233,6 +235,7 @@ class Serving:
     async def _end(self, order: Drain) -> None:
         began_at = self._loop.time()
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
+        cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)
         self._hurry_from = began_at + _HURRY_AFTER_S
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
@@ -242,16 +245,22 @@ class Serving:
             await self._entrances.hear_last_calls()
         else:
             self._entrances.close()
-        try:
-            async with asyncio.timeout_at(began_at + order.grace_s - hooks_s):
-                await self._server.drained()
-        except TimeoutError:
+        if not await self._drained_by(began_at + order.grace_s - hooks_s - cleanup_s):
             count = self._server.in_flight
             log.warning("grace period is over: %d request(s) cut", count)
             self._server.cancel()
+            await self._drained_by(self._loop.time() + cleanup_s)
         hooks.cancel()
         await self._stop_app(hooks_s)
         self._server.close()
+
+    async def _drained_by(self, at: float) -> bool:
+        try:
+            async with asyncio.timeout_at(at):
+                await self._server.drained()
+        except TimeoutError:
+            return False
+        return True
 
     async def _stop_app(self, hooks_s: float) -> None:
         try:

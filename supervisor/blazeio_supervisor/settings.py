@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.policy import Policy, SteeringMode
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.process.messages import LoopName, Overrides
@@ -57,6 +57,8 @@ class Settings:
             an old one is touched, and the last one before the old code is
             given up.
         drain_idle_s: While draining, an idle connection is kept this long.
+        drain_delay_s: Between the order to stop and the first drain: no longer
+            ready, still serving.
         rollout_timeout_s: A whole reload; then everything goes back.
         health_path: What the first worker of a reload is asked for before it
             accepts; "": nothing.
@@ -67,6 +69,7 @@ class Settings:
         identity: Who the app's processes run as; None: as the master.
         umask: Of the app's files and of unix sockets; None: the master's, and
             unix sockets are open to everybody.
+        steering: What decides which slot gets a new connection.
         control: Where the control socket is; None: it is chosen.
         runtime_directory: Where a unit may make it; "" when there is none.
     """
@@ -82,6 +85,7 @@ class Settings:
     timeout_s: float = 30.0
     canary_hold_s: float = 2.0
     drain_idle_s: float = 2.0
+    drain_delay_s: float = 0.0
     rollout_timeout_s: float = 600.0
     health_path: str = ""
     limits: WorkerLimits = field(default_factory=WorkerLimits)
@@ -90,6 +94,7 @@ class Settings:
     is_preload: bool = True
     identity: Identity | None = None
     umask: int | None = None
+    steering: SteeringMode = "load"
     control: Place | None = None
     runtime_directory: str = ""
 
@@ -98,6 +103,8 @@ class Settings:
         return Policy(
             boot_timeout_s=self.boot_timeout_s,
             grace_s=self.graceful_timeout_s,
+            drain_delay_s=self.drain_delay_s,
+            steering=self.steering,
             timeout_s=self.timeout_s,
             canary_hold_s=self.canary_hold_s,
             hold_s=self.canary_hold_s,

@@ -92,14 +92,14 @@ def surge_is_at_most_one(step: Step, policy: Policy) -> None:
 
 
 def stop_ends(step: Step, policy: Policy) -> None:
-    """A stop ends within the grace period and what it takes to kill."""
+    """A stop ends within its delay, the grace period and what it takes to kill."""
     ledger, world = step.ledger, step.world
-    if ledger.stop_at is None or ledger.exit_code is not None:
+    if ledger.stop_asked_at is None or ledger.exit_code is not None:
         return
     kill_s = policy.forkserver_stop_s + 2 * policy.term_s + 2.0
     late_s = world.slept_s - ledger.slept_before_stop_s
-    bound_s = policy.grace_s + kill_s + late_s
-    took_s = world.now - ledger.stop_at
+    bound_s = policy.drain_delay_s + policy.grace_s + kill_s + late_s
+    took_s = world.now - ledger.stop_asked_at
     require(took_s <= bound_s, f"stops since {took_s:.1f} s: {step.after.workers}")
 
 

@@ -10,10 +10,10 @@ from blazeio_supervisor.fleet.actions import (
     End,
     Ending,
     Exit,
+    LastCall,
     OpenSlot,
     Release,
     ReloadEnded,
-    Report,
     Spawn,
     StartForkserver,
     Steer,
@@ -58,7 +58,8 @@ class Ledger:
         adopters: Who was told to adopt and not to release, by slot.
         asked: When each ticket was asked for; ``answers`` counts the answers.
         present: Generations that boot or serve, by the last snapshot.
-        stop_at: When the service began to stop, and the sleep by then.
+        stop_asked_at: When it was first told to stop, and the sleep by then.
+        stop_at: When it made its last call: from then on it serves no more.
         uncovered: Since when nobody accepts from a slot, by slot.
         healthy: Workers whose health path was told to answer well.
         rollout: The generation that a reload spreads, since when, and the sleep
@@ -79,6 +80,7 @@ class Ledger:
     asked: dict[int, float] = field(default_factory=dict)
     answers: dict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
     weights: tuple[int, ...] = ()
+    stop_asked_at: float | None = None
     stop_at: float | None = None
     slept_before_stop_s: float = 0.0
     exit_code: int | None = None
@@ -127,8 +129,9 @@ class Ledger:
                     self.ended_at.setdefault(worker, (now, slept_s))
                 case ReloadEnded(ticket, _, is_ok):
                     self.answers[ticket].append(is_ok)
-                case Report(event="boot_failed"):
+                case LastCall():
                     self._note_stop(now, slept_s)
+                    self.stop_at = now
                 case Exit(code):
                     self.exit_code = code
                 case _:
@@ -167,8 +170,8 @@ class Ledger:
         self.ready.discard(generation)
 
     def _note_stop(self, now: float, slept_s: float) -> None:
-        if self.stop_at is None:
-            self.stop_at, self.slept_before_stop_s = now, slept_s
+        if self.stop_asked_at is None:
+            self.stop_asked_at, self.slept_before_stop_s = now, slept_s
 
 
 @dataclass(slots=True)

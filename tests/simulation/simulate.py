@@ -19,7 +19,7 @@ from random import Random
 
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked, StartAsked
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.policy import Policy, SteeringMode
 from tests.simulation.chaos import Chaos
 from tests.simulation.code import Code, write_code, write_good_code
 from tests.simulation.invariants import INVARIANTS, booting_or_serving
@@ -28,6 +28,7 @@ from tests.simulation.world import World
 
 MOST_SPINS = 50
 MIB = 1024 * 1024
+STEERING: tuple[SteeringMode, ...] = ("load", "load", "load", "even", "off")
 
 
 class HistoryError(AssertionError):
@@ -55,7 +56,8 @@ def draw_policy(rng: Random) -> Policy:
         timeout_s=3.0,
         machine_timeout_s=6.0,
         is_shared_listener=rng.random() < 0.15,
-        is_weighted=rng.random() < 0.7,
+        steering=rng.choice(STEERING),
+        drain_delay_s=rng.choice((0.0, 0.0, 1.0, 4.0)),
         max_requests=rng.choice((None, None, 2000)),
         max_requests_jitter=500,
         max_lifetime_s=rng.choice((None, None, 15.0)),
@@ -106,6 +108,8 @@ class History:
         self.chaos.stop()
         while self.ledger.exit_code is None:
             self._turn()
+            if self.ledger.stop_at is None and self.rng.random() < 0.02:
+                self.chaos.strike()  # it leaves, and serves on until then
         self.world.tell(ReloadAsked(99_999))
         require(self.planner.plan(self.world.inbox, self.world.now) == [], "acts on")
         require(self.planner.next_deadline_at() is None, "has a deadline after Exit")

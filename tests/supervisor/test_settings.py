@@ -89,6 +89,7 @@ def test_the_planner_learns_whether_there_is_anything_to_steer(
     assert policy.is_shared_listener is is_shared
     assert (policy.grace_s, policy.timeout_s) == (7.0, 9.0)
     assert not policy.has_health_check
+    assert (policy.steering, policy.drain_delay_s) == ("load", 0.0)
 
 
 def test_the_planner_learns_when_workers_are_replaced() -> None:

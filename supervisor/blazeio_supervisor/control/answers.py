@@ -30,6 +30,7 @@ SCHEMA = 1
 
 ListenerMode = Literal["unbound", "slots", "shared", "slots and shared"]
 Loading = Literal["once", "each worker"]
+Steering = Literal["load", "even", "off"]
 Role = Literal["owner", "successor", "canary", "leaving"]
 
 
@@ -128,9 +129,15 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         age_s: Of the master.
         listeners: A queue per slot, or one shared by all workers.
-        is_steered: The kernel follows the slots' weights.
+        steering: What was asked for: the slots' weights follow their load,
+            are even, or are not used.
+        is_steered: The kernel follows the weights.
         loading: The app is imported once, by the forkserver, or by each worker.
         generation: The one that new workers are of.
+        is_ready: Somebody serves, and the service is about to stay: whether a
+            balancer should send connections.
+        is_leaving: Told to stop, and still serving, for ``--drain-delay``.
+        is_stopping: It drains.
         reload: None when none is under way.
         forkservers: Generation and state of each.
     """
@@ -141,10 +148,13 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float
     addresses: list[str]
     listeners: ListenerMode
+    steering: Steering
     is_steered: bool
     loading: Loading
     generation: int
     has_served: bool
+    is_ready: bool
+    is_leaving: bool
     is_stopping: bool
     reload: Progress | None
     slots: list[SlotAnswer]

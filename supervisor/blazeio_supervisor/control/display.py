@@ -22,6 +22,11 @@ _LISTENERS = {
     "shared": "one shared queue",
     "slots and shared": "a queue per slot, unix: one shared queue",
 }
+_STEERING = {
+    "load": "steered by load",
+    "even": "steered evenly",
+    "off": "not steered",
+}
 _LOADING = {
     "once": "app imported once, workers are forks of it",
     "each worker": "app imported by each worker: a respawn runs the code on disk",
@@ -31,14 +36,16 @@ _LOADING = {
 def format_status(status: StatusAnswer) -> str:
     """Write the whole status, in at most 80 columns but for notes."""
     state = "" if status.has_served else ", starting"
-    if status.is_stopping:
+    if status.is_leaving:
+        state = ", leaving: not ready, still serving"
+    elif status.is_stopping:
         state = ", stopping"
     lines = [
         f"{status.app}: master pid {status.pid}, generation {status.generation}, "
         f"up {format_span(status.age_s)}{state}",
         f"  {' '.join(status.addresses) or 'no address yet'}",
         f"  {_LISTENERS[status.listeners]}, "
-        f"{'steered' if status.is_steered else 'not steered'}",
+        f"{_STEERING[status.steering] if status.is_steered else 'not steered'}",
         f"  {_LOADING[status.loading]}",
     ]
     if status.reload is not None:

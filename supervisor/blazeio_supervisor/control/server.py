@@ -233,7 +233,7 @@ class ControlServer:
         self._service.stop()
 
     def _check_that_it_runs(self) -> None:
-        if self._service.planner.snapshot().is_stopping:
+        if self._service.planner.snapshot().is_ending:
             raise RefusedError("the service is stopping")
 
     def _check_that_it_serves(self) -> None:

@@ -121,6 +121,15 @@ class Steer:
     weights: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LastCall:
+    """The service ends: no connection may begin any more.
+
+    Each ``End`` from here on is the last one of its slot: nobody comes after
+    that worker, so it takes what waits in its queue.
+    """
+
+
 SUPERSEDED = "superseded by a later reload"
 
 
@@ -174,6 +183,7 @@ Action = (
     | Adopt
     | Release
     | Steer
+    | LastCall
     | ReloadEnded
     | Report
     | Exit

@@ -124,7 +124,10 @@ class RecycleAsked:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """TERM, QUIT (drain) or INT (quick: no grace beyond ``quick_grace_s``)."""
+    """TERM, QUIT (drain) or INT (quick: no grace beyond ``quick_grace_s``).
+
+    A gentle one waits for ``drain_delay_s`` first; any second one ends that.
+    """
 
     is_quick: bool = False
 

@@ -78,9 +78,12 @@ class Planner:
             facts=tuple(facts),
         )
         self._take(turn)
-        if self._stopping.is_active:
+        if self._stopping.is_active or self._stopping.is_leaving:
             self._rollout.abort(turn, "the service is stopping")
+        if self._stopping.is_active:
             self._stopping.run(turn)
+        elif self._stopping.is_leaving:
+            self._keep_serving(turn)
         else:
             self._run_duties(turn)
         wake_for_deadlines(turn)
@@ -106,6 +109,7 @@ class Planner:
             self._steering.weights,
             self._clock.time,
             has_served=self._boot.has_served,
+            is_leaving=self._stopping.is_leaving,
             is_stopping=self._stopping.is_active,
         )
 
@@ -115,7 +119,7 @@ class Planner:
             fold(turn, fact)
         escalate(turn)
         self._rollout.take(turn)
-        self._stopping.take(turn)
+        self._stopping.take(turn, has_served=self._boot.has_served)
         if not self._stopping.is_active:
             failure = self._boot.run(turn)
             if failure is not None:
@@ -135,6 +139,15 @@ class Planner:
         if self._rollout.may_replace:
             is_idle = self._rollout.phase is Phase.IDLE
             replace_next(turn, may_recycle=is_idle)
+        respawn(turn)
+        cover(turn)
+        self._steering.run(turn)
+
+    def _keep_serving(self, turn: Turn) -> None:
+        """No new code and no other count; but whoever fails is replaced."""
+        self._ladder.run(turn)
+        swap_in_successors(turn)
+        note_failures(turn)
         respawn(turn)
         cover(turn)
         self._steering.run(turn)

@@ -4,6 +4,11 @@ May import: nothing.
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+SteeringMode = Literal["load", "even", "off"]
+"""Who gets new connections: the least loaded more of them, all that serve the
+same, or whomever the kernel picks: those that do not serve, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +20,8 @@ class Policy:
             to WorkerReady; then it counts as failed and is ended.
         grace_s: A draining worker has this long, then TERM.
         quick_grace_s: The same in a quick stop.
+        drain_delay_s: Between a gentle stop and the first drain: no longer
+            ready, still serving.
         term_s: After TERM, before KILL.
         forkserver_stop_s: A forkserver told to stop has this long, then TERM.
         backoff_base_s: The second respawn in a row waits this long; each
@@ -52,7 +59,7 @@ class Policy:
         good_beats: This many good beats in a row end steering and adoption.
         is_shared_listener: All workers accept from one socket, so nothing can
             be steered or adopted.
-        is_weighted: Weights follow load; else all serving slots are equal.
+        steering: What decides on new connections.
         steer_every_s: Weights move at most this often (0 and back: at once).
         max_requests: Recycle after this many, None: never.
         max_requests_jitter: Plus up to this many, drawn for each worker.
@@ -64,6 +71,7 @@ class Policy:
     boot_timeout_s: float = 60.0
     grace_s: float = 30.0
     quick_grace_s: float = 1.0
+    drain_delay_s: float = 0.0
     term_s: float = 5.0
     forkserver_stop_s: float = 2.0
     backoff_base_s: float = 0.25
@@ -88,7 +96,7 @@ class Policy:
     machine_timeout_s: float = 60.0
     good_beats: int = 3
     is_shared_listener: bool = False
-    is_weighted: bool = True
+    steering: SteeringMode = "load"
     steer_every_s: float = 0.25
     max_requests: int | None = None
     max_requests_jitter: int = 0

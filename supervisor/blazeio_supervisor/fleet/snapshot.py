@@ -62,6 +62,8 @@ class Snapshot:
     Attributes:
         generation: The one that new workers are forked from.
         target: The one that a running reload spreads; None without a reload.
+        is_leaving: It will drain soon, and serves until then.
+        is_stopping: It drains.
         forkservers: Generation and state of each that lives.
     """
 
@@ -69,10 +71,23 @@ class Snapshot:
     phase: Phase
     target: int | None
     has_served: bool
+    is_leaving: bool
     is_stopping: bool
     slots: tuple[SlotView, ...]
     workers: tuple[WorkerView, ...]
     forkservers: tuple[tuple[int, str], ...]
+
+    @property
+    def is_ending(self) -> bool:
+        """It leaves or drains: nothing new is begun."""
+        return self.is_leaving or self.is_stopping
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a balancer should send connections: somebody serves, and stays."""
+        owners = (slot.owner for slot in self.slots)
+        serves = any(owner is not None and owner.state == "serving" for owner in owners)
+        return serves and self.has_served and not self.is_ending
 
 
 def take_snapshot(
@@ -82,6 +97,7 @@ def take_snapshot(
     now: float,
     *,
     has_served: bool,
+    is_leaving: bool,
     is_stopping: bool,
 ) -> Snapshot:
     """View everything as it is now.
@@ -96,6 +112,7 @@ def take_snapshot(
         phase=rollout.phase,
         target=None if rollout.phase is Phase.IDLE else rollout.target,
         has_served=has_served,
+        is_leaving=is_leaving,
         is_stopping=is_stopping,
         slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),
         workers=tuple(_view_worker(w, now) for w in roster.workers.values()),

@@ -1,11 +1,13 @@
-"""Where the service listens."""
+"""Where the service listens, and which worker a connection goes to."""
 
 from collections.abc import Sequence
+from typing import cast, get_args
 
 import click
 
 from blazeio_supervisor.control.places import Place, parse_place
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.fleet.policy import SteeringMode
 from blazeio_supervisor.options.section import Section
 from blazeio_supervisor.sockets.address import Address, TcpAddress, parse_address
 
@@ -29,6 +31,15 @@ ADDRESSES = Section(
             "control.sock in $RUNTIME_DIRECTORY, else an abstract name with uid and "
             "pid]",
         ),
+        click.Option(
+            ["--steering"],
+            default="load",
+            metavar="MODE",
+            help="Which worker a new TCP connection goes to. load: one that serves, "
+            "the less busy the likelier; even: any that serves; off: no program in "
+            "the kernel, which picks by a hash, a blocked worker too: a sibling then "
+            "takes the connection over after a moment.  [default: load]",
+        ),
     ),
 )
 
@@ -50,6 +61,18 @@ def read_binds(texts: Sequence[str]) -> tuple[Address, ...]:
             raise UsageError(f"--bind {text}: given twice")
         binds.append(address)
     return tuple(binds)
+
+
+def read_steering(value: str) -> SteeringMode:
+    """Read ``--steering``.
+
+    Raises:
+        UsageError: It is none of the modes.
+    """
+    for mode in get_args(SteeringMode):
+        if mode == value:
+            return cast("SteeringMode", mode)
+    raise UsageError(f"--steering {value}: expected load, even or off")
 
 
 def read_control(text: str) -> Place | None:

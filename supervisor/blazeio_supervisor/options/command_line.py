@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.addresses import ADDRESSES, read_binds, read_control
+from blazeio_supervisor.options.addresses import (
+    ADDRESSES,
+    read_binds,
+    read_control,
+    read_steering,
+)
 from blazeio_supervisor.options.overrides.access_log import ACCESS_LOG, read_access_log
 from blazeio_supervisor.options.overrides.limits import LIMITS, read_bounds
 from blazeio_supervisor.options.overrides.proxies import PROXIES, read_proxies
@@ -80,6 +85,7 @@ def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
         umask=read_umask(given["umask"]),
         log_level=read_log_level(given["log_level"]),
         overrides=_read_overrides(given),
+        steering=read_steering(given["steering"]),
         control=read_control(given["control"]),
         runtime_directory=find_runtime_directory(),
         **read_spans(given),

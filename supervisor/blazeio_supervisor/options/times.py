@@ -86,6 +86,14 @@ SPANS = (
         "A worker that ends keeps an idle connection for this long, since its client "
         "may be just sending.",
     ),
+    Span(
+        "--drain-delay",
+        0.0,
+        "After TERM, QUIT or `stop` the service says that it is not ready, and serves "
+        "on for this long before it drains, so that a load balancer can look "
+        "elsewhere. A second one, or INT, ends the wait. TERM must go to the master "
+        "alone (systemd: KillMode=mixed).",
+    ),
 )
 
 TIMES = Section(

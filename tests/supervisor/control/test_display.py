@@ -59,10 +59,13 @@ def make_status(
         "age_s": 93_600.0,
         "addresses": ["http://127.0.0.1:8000"],
         "listeners": "slots",
+        "steering": "load",
         "is_steered": True,
         "loading": "once",
         "generation": 3,
         "has_served": True,
+        "is_ready": True,
+        "is_leaving": False,
         "is_stopping": False,
         "reload": None,
         "forkservers": [],
@@ -75,7 +78,7 @@ def test_a_healthy_service_fits_into_80_columns() -> None:
     head, where, how, loading, empty, heads, row = text.splitlines()
     assert head == "app:web: master pid 4711, generation 3, up 1 d 2 h"
     assert where == "  http://127.0.0.1:8000"
-    assert how == "  a queue per slot, steered"
+    assert how == "  a queue per slot, steered by load"
     assert loading == "  app imported once, workers are forks of it"
     assert empty == ""
     assert heads.endswith("age  in flight  conns  requests     lag    memory")
@@ -115,6 +118,9 @@ def test_who_does_not_own_the_slot_is_named_so(role: str) -> None:
     [
         ({"has_served": False}, "starting"),
         ({"is_stopping": True}, "stopping"),
+        ({"is_leaving": True}, "leaving: not ready, still serving"),
+        ({"steering": "even"}, "a queue per slot, steered evenly"),
+        ({"steering": "off", "is_steered": False}, "a queue per slot, not steered"),
         ({"addresses": []}, "no address yet"),
         ({"listeners": "shared", "is_steered": False}, "one shared queue, not steered"),
         ({"loading": "each worker"}, "a respawn runs the code on disk"),

@@ -104,5 +104,15 @@ async def test_a_reload_counts_the_slots_that_are_done(tmp_path: Path) -> None:
 
 async def test_the_end_is_shown(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
+    assert describe_status(desk.service).is_ready
     desk.driver.tell(StopAsked())
-    assert describe_status(desk.service).is_stopping
+    status = describe_status(desk.service)
+    assert (status.is_stopping, status.is_leaving, status.is_ready) == (
+        True,
+        False,
+        False,
+    )
+
+
+async def test_what_steers_is_shown(tmp_path: Path) -> None:
+    assert describe_status(Desk(tmp_path).service).steering == "load"

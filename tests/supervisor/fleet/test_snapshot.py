@@ -72,6 +72,23 @@ def test_begin_and_end_are_shown() -> None:
     assert view.is_stopping
 
 
+def test_it_is_ready_while_somebody_serves() -> None:
+    driver = Driver(slots=1)
+    assert not driver.planner.snapshot().is_ready
+    driver.start()
+    assert driver.planner.snapshot().is_ready
+    driver.exit(1, 1)
+    assert not driver.planner.snapshot().is_ready
+
+
+def test_who_leaves_serves_but_is_not_ready() -> None:
+    driver = Driver(slots=1, drain_delay_s=5.0).start()
+    driver.tell(StopAsked())
+    view = driver.planner.snapshot()
+    assert (view.is_leaving, view.is_stopping, view.is_ending) == (True, False, True)
+    assert not view.is_ready
+
+
 def test_snapshot_cannot_be_changed() -> None:
     view = Driver().planner.snapshot()
     with pytest.raises(FrozenInstanceError):

@@ -2,7 +2,7 @@ import pytest
 
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.addresses import read_binds, read_control
+from blazeio_supervisor.options.addresses import read_binds, read_control, read_steering
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 
 TCP = TcpAddress("127.0.0.1", 80)
@@ -35,3 +35,13 @@ def test_a_place_for_the_verbs_is_read_or_left_to_the_master() -> None:
 def test_a_place_that_cannot_be_is_refused() -> None:
     with pytest.raises(UsageError, match="--control '@': write a path"):
         read_control("@")
+
+
+@pytest.mark.parametrize("mode", ["load", "even", "off"])
+def test_each_mode_of_steering_is_read(mode: str) -> None:
+    assert read_steering(mode) == mode
+
+
+def test_another_mode_of_steering_is_refused() -> None:
+    with pytest.raises(UsageError, match="--steering on: expected load, even or off"):
+        read_steering("on")

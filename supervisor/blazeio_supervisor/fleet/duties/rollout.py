@@ -77,10 +77,14 @@ class Rollout:
         self._waiting.extend(asked)
 
     def abort(self, turn: Turn, reason: str) -> None:
-        """Answer every ticket: the service ends. Others end the processes."""
+        """Answer every ticket: the service ends. No canary serves until then;
+        others end the rest.
+        """
         self._tickets += self._waiting
         self._waiting = []
         self._answer(turn, reason)
+        if self._canary is not None:
+            self._canary.discard(turn)
         self._phase, self._canary = Phase.IDLE, None
 
     def run(self, turn: Turn) -> None:

@@ -1,12 +1,14 @@
 """The end of the service: everybody drains, then the master exits.
 
+With ``drain_delay_s`` it leaves first: it says that it is not ready, and serves
+on until the balancers before it have noticed. A second word ends that at once.
 A quick stop shortens the grace period; a second quick one kills at once.
 Adoptions stay as they are: whoever adopted a queue empties it too.
 
 May import: the words of the fleet, the lives, the turn.
 """
 
-from blazeio_supervisor.fleet.actions import Exit
+from blazeio_supervisor.fleet.actions import Exit, LastCall
 from blazeio_supervisor.fleet.facts import StopAsked
 from blazeio_supervisor.fleet.turns.lives import step_forkserver, step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
@@ -16,12 +18,20 @@ _HAS_LEFT_TO_LIVE = frozenset({State.DRAINING, State.TERMINATING})
 
 
 class Stopping:
-    """Stops the service once it was asked to, or the first boot failed."""
+    """Stops the service once it was asked to, or the first boot failed.
+
+    Attributes:
+        is_leaving: It shall end soon, and serves until then.
+        is_active: It drains.
+    """
 
     def __init__(self) -> None:
+        self.is_leaving = False
         self.is_active = False
         self.is_quick = False
         self.is_over = False
+        self._leave_at = 0.0
+        self._has_called = False
         self._code = 0
         self._reason = ""
 
@@ -31,15 +41,24 @@ class Stopping:
         self.is_active = True
         turn.report("boot_failed", f"the first boot failed: {reason}", "ERROR")
 
-    def take(self, turn: Turn) -> None:
-        """Begin to stop, or stop harder, when the facts ask for it."""
+    def take(self, turn: Turn, *, has_served: bool) -> None:
+        """Begin to stop, or stop harder, when the facts ask for it.
+
+        Args:
+            has_served: Somebody may be told that it leaves.
+        """
         for fact in turn.facts:
             if isinstance(fact, StopAsked):
-                self._ask(turn, fact)
+                self._ask(turn, fact, has_served=has_served)
+        if self.is_leaving and self._has_left(turn):
+            self._begin(turn, is_quick=False)
 
     def run(self, turn: Turn) -> None:
         """End whoever is left; exit when nobody is."""
         roster = turn.roster
+        if not self._has_called:
+            self._has_called = True
+            turn.act(LastCall())
         for forkserver in list(roster.forkservers.values()):
             step_forkserver(turn, forkserver, Event.DRAIN)
         for worker in list(roster.workers.values()):
@@ -50,14 +69,38 @@ class Stopping:
             self.is_over = True
             turn.act(Exit(self._code, self._reason))
 
-    def _ask(self, turn: Turn, fact: StopAsked) -> None:
+    def _ask(self, turn: Turn, fact: StopAsked, *, has_served: bool) -> None:
+        delay_s = turn.policy.drain_delay_s if has_served else 0.0
         if self.is_quick and fact.is_quick:
             self._kill(turn)
-        elif not self.is_active:
-            how = "quickly" if fact.is_quick else "after draining"
-            turn.report("stopping", f"stopping {how}")
-        self.is_active = True
-        self.is_quick = self.is_quick or fact.is_quick
+        elif self.is_active:
+            self.is_quick = self.is_quick or fact.is_quick
+        elif fact.is_quick or self.is_leaving or not delay_s:
+            self._begin(turn, is_quick=fact.is_quick)
+        else:
+            self._leave(turn, delay_s)
+
+    def _leave(self, turn: Turn, delay_s: float) -> None:
+        self.is_leaving = True
+        self._leave_at = turn.now + delay_s
+        turn.report(
+            "leaving",
+            f"not ready any more; serving on for {delay_s:g} s, then draining "
+            "(a second TERM or `stop` ends the wait)",
+        )
+
+    def _begin(self, turn: Turn, *, is_quick: bool) -> None:
+        self.is_leaving, self.is_active = False, True
+        self.is_quick = is_quick
+        how = "quickly" if is_quick else "after draining"
+        turn.report("stopping", f"stopping {how}")
+
+    def _has_left(self, turn: Turn) -> bool:
+        """The delay is over, or nobody serves and nobody can be forked."""
+        roster = turn.roster
+        is_lost = next(roster.serving(), None) is None
+        is_lost = is_lost and not roster.can_fork(roster.generation)
+        return turn.has_come(self._leave_at) or is_lost
 
     def _shorten(self, turn: Turn) -> None:
         latest = turn.now + turn.policy.quick_grace_s

@@ -1,9 +1,9 @@
 """Where the kernel sends new connections: one weight for each slot.
 
 A slot whose owner does not serve, is late or full gets none, at once. Among
-the others, with ``is_weighted``, weights follow the load: a step of ten every
+the others, by ``steering``, weights follow the load: a step of ten every
 ``steer_every_s``, between half and one and a half of the even share, so that a
-burst is not chased and nobody starves.
+burst is not chased and nobody starves; or all have the same.
 
 May import: the words of the fleet, the roster, the turn.
 """
@@ -30,13 +30,15 @@ class Steering:
     def run(self, turn: Turn) -> None:
         """Send new weights when they differ; never with a single slot."""
         policy, slots = turn.policy, turn.roster.slots
-        if policy.is_shared_listener or turn.is_void or len(slots) < 2:
+        if policy.steering == "off" or policy.is_shared_listener:
+            return
+        if turn.is_void or len(slots) < 2:
             return
         live = _choose_live(turn)
         if not live and not self.weights:
             return  # nothing to take back yet
         self._shares = {handle: self._shares.get(handle, EVEN) for handle in live}
-        if policy.is_weighted:
+        if policy.steering == "load":
             self._follow_load(turn, live)
         by_slot = {handle.slot: share for handle, share in self._shares.items()}
         weights = tuple(by_slot.get(slot.index, 0) for slot in slots)

@@ -4,6 +4,7 @@ from blazeio_supervisor.fleet.actions import (
     End,
     Ending,
     Exit,
+    LastCall,
     ReloadEnded,
     Report,
     Spawn,
@@ -74,7 +75,7 @@ def test_forkserver_that_exits_in_the_first_boot_gives_the_exit_code(
 def test_worker_that_exits_in_the_first_boot_ends_the_master() -> None:
     driver = booting()
     actions = driver.tell(WorkerExited(1, 1, "ValueError: no database"))
-    assert deeds(actions) == [StopForkserver(1, Ending.DRAIN)]
+    assert deeds(actions) == [LastCall(), StopForkserver(1, Ending.DRAIN)]
     assert events(actions) == ["boot_failed"]
     reason = "worker=1 slot=0 gen=1 pid=1001: exit code 1: ValueError: no database"
     assert driver.exit_forkserver(1) == [Exit(3, reason)]

@@ -1,14 +1,19 @@
+from typing import Any
+
 from blazeio_supervisor.fleet.actions import (
     End,
     Ending,
     Exit,
+    LastCall,
     ReloadEnded,
     Spawn,
     StopForkserver,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
+    RecycleAsked,
     ReloadAsked,
+    ScaleAsked,
     StartAsked,
     StopAsked,
 )
@@ -21,6 +26,7 @@ QUICKLY = StopAsked(is_quick=True)
 def test_everybody_drains_and_the_forkserver_stops() -> None:
     driver = Driver(slots=2).start()
     assert deeds(driver.tell(GENTLY)) == [
+        LastCall(),
         StopForkserver(1),
         End(1, Ending.DRAIN),
         End(2, Ending.DRAIN),
@@ -36,7 +42,7 @@ def test_exit_comes_only_when_all_are_gone() -> None:
 
 def test_nothing_follows_the_exit() -> None:
     driver = Driver(slots=1)
-    assert deeds(driver.tell(GENTLY)) == [Exit(0)]
+    assert deeds(driver.tell(GENTLY)) == [LastCall(), Exit(0)]
     assert driver.tell(ReloadAsked(1), StartAsked()) == []
     assert driver.planner.next_deadline_at() is None
 
@@ -127,3 +133,79 @@ def test_stop_during_the_first_boot_exits_with_0() -> None:
     driver.tell(StartAsked())
     driver.tell(GENTLY)
     assert driver.exit_forkserver(1) == [Exit(0)]
+
+
+# Leaving
+
+
+def leave(slots: int = 2, **policy: Any) -> Driver:
+    """A service that has 5 s to leave."""
+    driver = Driver(slots, drain_delay_s=5.0, **policy).start()
+    actions = driver.tell(GENTLY)
+    assert (deeds(actions), events(actions)) == ([], ["leaving"])
+    return driver
+
+
+def test_who_leaves_serves_until_the_delay_is_over() -> None:
+    driver = leave()
+    assert deeds(driver.wait(4.9)) == []
+    actions = driver.wait(0.2)
+    assert deeds(actions)[0] == LastCall()
+    assert only(End, actions) == [End(1, Ending.DRAIN), End(2, Ending.DRAIN)]
+
+
+def test_the_grace_period_begins_after_the_delay() -> None:
+    driver = leave(slots=1)
+    assert End(1, Ending.TERM) not in driver.wait(34)
+    assert End(1, Ending.TERM) in driver.wait(2)
+
+
+def test_a_second_gentle_stop_ends_the_delay() -> None:
+    driver = leave()
+    assert End(2, Ending.DRAIN) in driver.tell(GENTLY)
+    assert driver.tell(GENTLY) == []
+
+
+def test_a_quick_stop_ends_the_delay_and_shortens_the_grace_period() -> None:
+    driver = leave(slots=1)
+    assert End(1, Ending.DRAIN) in driver.tell(QUICKLY)
+    assert End(1, Ending.TERM) in driver.wait(1.1)
+
+
+def test_a_quick_stop_has_no_delay() -> None:
+    driver = Driver(slots=1, drain_delay_s=5.0).start()
+    assert End(1, Ending.DRAIN) in driver.tell(QUICKLY)
+
+
+def test_who_has_never_served_leaves_at_once() -> None:
+    driver = Driver(slots=1, drain_delay_s=5.0)
+    assert deeds(driver.tell(GENTLY)) == [LastCall(), Exit(0)]
+
+
+def test_who_dies_while_the_service_leaves_is_adopted_and_replaced() -> None:
+    driver = leave()
+    actions = driver.exit(1, 1)
+    assert [spawn.slot for spawn in only(Spawn, actions)] == [0]
+    assert driver.slot(0).adopted_by == 2
+
+
+def test_a_canary_ends_at_once_when_the_service_leaves() -> None:
+    driver = Driver(slots=2, drain_delay_s=5.0).start()
+    driver.reload(ticket=4)
+    canary = driver.load(2).worker
+    driver.serve(canary)
+    actions = driver.tell(GENTLY)
+    assert ReloadEnded(4, 2, False, "the service is stopping") in actions
+    assert only(End, actions) == [End(canary, Ending.DRAIN)]
+
+
+def test_nothing_new_is_begun_while_the_service_leaves() -> None:
+    driver = leave()
+    assert driver.reload(9) == [ReloadEnded(9, 0, False, "the service is stopping")]
+    assert deeds(driver.tell(ScaleAsked(4), RecycleAsked(0))) == []
+
+
+def test_a_service_that_nobody_can_serve_any_more_has_left() -> None:
+    driver = leave(slots=1)
+    driver.exit_forkserver(1, -9)
+    assert LastCall() in driver.exit(1, 1)

@@ -111,10 +111,19 @@ def test_worker_that_is_new_begins_with_the_even_share() -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, 40])
-def test_switched_off_all_who_serve_are_equal(in_flight: int) -> None:
-    driver = Driver(slots=2, is_weighted=False).start()
+def test_steered_evenly_all_who_serve_are_equal(in_flight: int) -> None:
+    driver = Driver(slots=2, steering="even").start()
     load(driver, 1, in_flight)
     assert only(Steer, driver.wait(10)) == []
+    driver.exit(1, 1)
+    assert steers(driver)[-1] == (0, 100)
+
+
+def test_switched_off_nobody_is_steered_away_either() -> None:
+    driver = Driver(slots=2, steering="off").start()
+    driver.exit(1, 1)
+    assert steers(driver) == []
+    assert driver.slot(0).adopted_by == 2
 
 
 def test_shared_listener_is_never_steered() -> None:
