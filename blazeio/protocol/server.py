@@ -30,7 +30,6 @@ from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
 from blazeio.protocol.sockets.intake import Intake
 from blazeio.protocol.stages.ending import Endings
 from blazeio.protocol.stages.handling import Handling
-from blazeio.protocol.stages.happening import Happening
 from blazeio.protocol.stages.phases import (
     CLOSED,
     CONTENT,
@@ -79,7 +78,6 @@ class BlazeioServerProtocol(
 
     __slots__ = (
         "_owes_continue",
-        "_peer_closed",
         "_scanned",
         "answer",
         "content",
@@ -118,7 +116,7 @@ class BlazeioServerProtocol(
         self.gate = WriteGate()
         self.is_alive = False
         self._has_fin = False
-        self._peer_closed: Happening | None = None
+        self._peer_closed = None
         self._farewell = None
         self._phase = HEAD
         self._remainder = b""
@@ -139,35 +137,6 @@ class BlazeioServerProtocol(
         self.content = NO_CONTENT
         self.transfer_encoding = None
         self._owes_continue = False
-
-    @property
-    def peer_closed(self) -> Happening:
-        """The peer sent FIN: it will send no more, but may read.
-
-        True once it has; ``await r.peer_closed`` sleeps until then.
-        """
-        if self._peer_closed is None:
-            self._peer_closed = Happening(has_come=self._has_fin)
-        return self._peer_closed
-
-    @property
-    def draining(self) -> Happening:
-        """The server drains: this answer will be the last of its connection.
-
-        True once it does; ``await r.draining`` sleeps until then.
-        """
-        return self.context.draining
-
-    def on_farewell(self, hook: Handler) -> None:
-        """Leave word for the end of the service: for a response without an end.
-
-        When the server drains, and idle connections are closed by now, the
-        handler is cancelled and ``await hook(r)`` has the last word: it may
-        write, then the response is ended properly. It holds for this request.
-        """
-        self._farewell = hook
-        if self.context.loop.time() >= self.context.farewells_from:
-            self.context.loop.call_soon(self.say_farewell)
 
     def take_over(self, field_lines: bytes) -> None:
         """Leave HTTP: answer 101, and have the octets for another protocol.

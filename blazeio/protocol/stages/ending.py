@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.errors import ProtocolError, RemoteProtocolError
 from blazeio.protocol.context import Handler
+from blazeio.protocol.stages.happening import Happening
 from blazeio.protocol.stages.phases import CLOSED, HEAD, LINGER
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Endings:
         "_farewell",
         "_has_fin",
         "_linger_bytes",
+        "_peer_closed",
         "_phase",
         "_remainder",
         "is_alive",
@@ -47,6 +49,7 @@ class Endings:
     _farewell: Handler | None
     _has_fin: bool
     _linger_bytes: int
+    _peer_closed: Happening | None
     _phase: int
     _remainder: bytes
     is_alive: bool
@@ -62,6 +65,37 @@ class Endings:
         transport: asyncio.Transport
         _refuse: Callable[[ProtocolError], None]
         _content_is_lost: Callable[[], None]
+
+    # Seen by handlers
+
+    @property
+    def peer_closed(self) -> Happening:
+        """The peer sent FIN: it will send no more, but may read.
+
+        True once it has; ``await r.peer_closed`` sleeps until then.
+        """
+        if self._peer_closed is None:
+            self._peer_closed = Happening(has_come=self._has_fin)
+        return self._peer_closed
+
+    @property
+    def draining(self) -> Happening:
+        """The server drains: this answer will be the last of its connection.
+
+        True once it does; ``await r.draining`` sleeps until then.
+        """
+        return self.context.draining
+
+    def on_farewell(self, hook: Handler) -> None:
+        """Leave word for the end of the service: for a response without an end.
+
+        When the server drains, and idle connections are closed by now, the
+        handler is cancelled and ``await hook(r)`` has the last word: it may
+        write, then the response is ended properly. It holds for this request.
+        """
+        self._farewell = hook
+        if self.context.loop.time() >= self.context.farewells_from:
+            self.context.loop.call_soon(self.say_farewell)
 
     # Asked for by the server
 
