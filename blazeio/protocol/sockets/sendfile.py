@@ -98,7 +98,11 @@ async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> 
             return False
         first += count
         r.answer.count_beside(count)
-        if count == step:
+        if first == end:
+            break
+        if count < step:
+            await _writable(r, sock)  # the buffer is full: no need to be told
+        else:
             await asyncio.sleep(0)  # a peer as fast as we are is not the only one
     return True
 
