@@ -9,6 +9,7 @@ import pytest
 from tests.process.service import APP, serialize_get, start_service
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
+from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,31 @@ def test_new_connections_do_not_wait_for_a_blocked_worker(
     service.server.wait_for_log(
         r"worker=\d.* its loop is in GET /block \(for 1\.\d s\);"
     )
+
+
+def test_whoever_is_free_takes_from_a_shared_queue(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    code = APP.replace("time.sleep(1.0)", "open('on', 'w').close(); time.sleep(1.5)")
+    binds = ["--bind", "127.0.0.1:0", "--bind", "unix:s.sock"]
+    service = start_service(live_server, tmp_path, *binds, code=code, workers=4)
+    place = str(tmp_path / "s.sock")
+    with BlockingPeer(place) as busy:
+        busy.send(serialize_get("/block"))
+        block_until((tmp_path / "on").exists)
+        answered: set[bytes] = set()
+
+        def have_the_others_answered() -> bool:
+            with contextlib.ExitStack() as stack:
+                peers = [stack.enter_context(BlockingPeer(place)) for _ in range(20)]
+                for peer in peers:
+                    peer.send(serialize_get())
+                answered.update(peer.read_response().body for peer in peers)
+            return len(answered) == 3
+
+        block_until(have_the_others_answered, 1)
+        assert busy.read_response().body == b"late"
+    assert answered < {str(pid).encode() for pid in service.pids()}
 
 
 def test_a_worker_that_stays_blocked_is_replaced(

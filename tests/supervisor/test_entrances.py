@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +76,33 @@ async def test_an_adopted_queue_is_served_until_it_is_released(house: House) -> 
     assert await is_served(house.other)
     house.entrances.release(3)
     assert await is_ignored(house.other)
+
+
+@pytest.mark.parametrize(("is_shared", "most"), [(True, 3), (False, 5)])
+async def test_from_a_shared_queue_one_is_taken_at_a_time(
+    tmp_path: Path, is_shared: bool, most: int
+) -> None:
+    address = str(tmp_path / "s") if is_shared else ("127.0.0.1", 0)
+    listener = socket.socket(socket.AF_UNIX if is_shared else socket.AF_INET)
+    listener.setblocking(False)
+    listener.bind(address)
+    listener.listen()
+    server = App().make_server(asyncio.get_running_loop())
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(socket.socket(listener.family))
+            client.connect(listener.getsockname())
+        entrances = Entrances(server, [listener])
+        entrances.open()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert 0 < server.connection_count <= most
+        if not is_shared:
+            assert server.connection_count == most
+        await wait_until(lambda: server.connection_count == 5)
+    entrances.take_all_and_shut()
+    server.close()
+    await server.drained()
 
 
 async def test_a_queue_that_was_never_adopted_can_be_released(house: House) -> None:
