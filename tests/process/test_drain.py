@@ -202,12 +202,13 @@ def test_a_second_signal_ends_the_delay(
     assert service.server.wait_exit() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_who_dies_while_the_service_leaves_is_replaced(
-    live_server: LiveServers, tmp_path: Path
+    live_server: LiveServers, tmp_path: Path, number: signal.Signals
 ) -> None:
     service = start_leaving(live_server, tmp_path, 60.0)
     dead = service.pids()[0]
-    os.kill(dead, signal.SIGKILL)
+    os.kill(dead, number)
     service.wait_for(
         lambda workers: len(workers) == 2 and dead not in service.pids(), "a respawn"
     )

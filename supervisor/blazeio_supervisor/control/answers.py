@@ -88,7 +88,8 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         is_parked: Scaled away; its queue is adopted.
         adopted_by: The slot whose worker takes its queue meanwhile.
-        weight: Of 100, its share of new connections; 0: none.
+        weight: Of 100, its share of new connections; 0: none, or the
+            kernel shares them out.
         failures: In a row.
         retry_in_s: Until the next try, when it has no worker.
         requests: Begun by all its workers, dead ones too.

@@ -91,8 +91,8 @@ SPANS = (
         0.0,
         "After TERM, QUIT or `stop` the service says that it is not ready, and serves "
         "on for this long before it drains, so that a load balancer can look "
-        "elsewhere. A second one, or INT, ends the wait. TERM must go to the master "
-        "alone (systemd: KillMode=mixed).",
+        "elsewhere. A second one, or INT, ends the wait. Workers that got TERM too "
+        "are replaced meanwhile (systemd: set KillMode=mixed).",
     ),
 )
 
