@@ -13,9 +13,14 @@ class WrongCountError(Exception):
 
 
 def upload(port: int, size: int) -> float:
-    """POST so many octets with a Content-Length; seconds."""
+    """POST so many octets with a Content-Length, 64 KiB at a time; seconds.
+
+    With 1 MiB at a time it is the client that is measured: its copying takes
+    longer than the server's, and all servers come out within 1.1x.
+    """
     head = f"POST /count HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n"
-    return _send_and_have_counted(port, head, bytes(STEP_BYTES), STEP_BYTES, b"", size)
+    step = bytes(CHUNK_BYTES)
+    return _send_and_have_counted(port, head, step, CHUNK_BYTES, b"", size)
 
 
 def upload_chunked(port: int, size: int) -> float:
