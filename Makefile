@@ -31,7 +31,7 @@ run: $(VENV)/.stamp-run
 		--workers $(WORKERS) --bind $(BIND) $(ARGS)
 
 test: $(VENV)/.stamp-dev
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .

@@ -14,19 +14,6 @@ from tests.support.live import LiveServers, iterate_open_files
 pytest_plugins = ["blazeio.pytest_plugin"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes run one after the other, beside all others.
-
-    They wait more than they work, but they see each other: by the ports and
-    names they look for, and by the time they take from each other.
-    """
-    for item in items:
-        if "live_server" in getattr(item, "fixturenames", ()) or "process" in (
-            item.path.parts
-        ):
-            item.add_marker(pytest.mark.xdist_group("processes"))
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where every piece must be there, a skipped test is a failed run."""
     if "BLAZEIO_TEST_NO_SKIP" not in os.environ:
