@@ -144,7 +144,8 @@ class BlazeioServerProtocol(
         ``request`` gives them as they come, ``writer`` sends; when the handler is
         over the connection is closed. A disconnect wakes a handler that waits
         for octets, by ClientDisconnected; one that does something else is
-        cancelled.
+        cancelled. ``Limits.handler_timeout_s`` holds no longer: how long a
+        request may take says nothing of a connection.
 
         Args:
             field_lines: Of the 101, serialized.
@@ -159,6 +160,7 @@ class BlazeioServerProtocol(
             raise LocalProtocolError("take_over: the request's content is still due")
         self.answer.switch_protocols(field_lines)
         self._phase = RAW
+        self.patience.excuse_handler()
         self.content = ContentStream(length=UNTIL_CLOSE)
         octets, self._remainder = self._remainder, b""
         if octets:

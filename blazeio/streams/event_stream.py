@@ -91,6 +91,7 @@ class EventStream:
             LocalProtocolError: A response has begun.
         """
         await self.r.prepare(HEAD)
+        self.r.patience.excuse_handler()  # a stream without an end is never late
         if self._retry_ms is not None:
             await self.r.write(f"retry: {self._retry_ms}\n\n")
         self.r.on_farewell(_end_well)

@@ -72,6 +72,20 @@ async def test_silence_is_filled() -> None:
             octets += await peer.read_some()
 
 
+async def test_a_deadline_of_handlers_does_not_hold() -> None:
+    web = App(handler_timeout_s=scaled(0.05))
+
+    @web.add_route
+    async def events(r: R) -> None:
+        async with EventStream(r) as stream:
+            await asyncio.sleep(scaled(0.3))
+            await stream.send("still here")
+
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(GET)
+        assert (await peer.read_response()).body == b"data: still here\n\n"
+
+
 async def test_it_ends_well_when_the_server_drains() -> None:
     web = App()
 

@@ -226,6 +226,19 @@ class TestClosing:
         await diary.has("CancelledError")
 
 
+async def test_a_deadline_of_handlers_does_not_hold(diary: Diary) -> None:
+    web = App(handler_timeout_s=scaled(0.05))
+
+    @web.add_route
+    async def index(r: R, route: str = "/") -> None:
+        async with WebSocket(r) as ws:
+            await asyncio.sleep(scaled(0.3))
+            await ws.send("still here")
+
+    async with served(web) as site, client(site) as ws:
+        assert await ws.recv() == "still here"
+
+
 class TestSilence:
     async def test_is_asked_and_the_answer_counts(self, diary: Diary) -> None:
         span_s = scaled(0.1)
