@@ -55,6 +55,12 @@ def has_client(server: LiveServer) -> bool:
     )
 
 
+def find_strangers(server: LiveServer, master: psutil.Process) -> list[psutil.Process]:
+    """Children of the master that it has not made."""
+    own = {each.pid for each in master.children()}
+    return [each for each in server.children("sleep 1") if each.pid in own]
+
+
 def test_the_first_process_reaps_strangers_and_reloads(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -63,12 +69,12 @@ def test_the_first_process_reaps_strangers_and_reloads(
         "\nimport subprocess\n"
         "@web.on_start\n"
         "def start():\n"
-        "    subprocess.run(['sh', '-c', 'sleep 0.3 &'])\n"
+        "    subprocess.run(['sh', '-c', 'sleep 1 &'])\n"
     )
     server = start(live_server, tmp_path, as_first_process(resolve(COMMAND)), code)
     master = find_master(server)
-    strangers = server.children("sleep 0.3")
-    assert {each.ppid() for each in strangers} <= {master.pid}
+    block_until(lambda: bool(find_strangers(server, master)), 5)
+    strangers = find_strangers(server, master)
     block_until(lambda: not any(psutil.pid_exists(each.pid) for each in strangers), 5)
     master.send_signal(signal.SIGHUP)
     server.wait_for_log("event=reloaded generation 2 ", timeout_s=20)
