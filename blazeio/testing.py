@@ -93,9 +93,9 @@ class TestServer:
             server.stop_accepting()
             server.start_draining(0)
             await self.app.drain_hooks()
-            if not await _drained_within(server, self._grace_s):
+            if not await server.drained_within(self._grace_s):
                 server.cancel()
-                await _drained_within(server, CUT_S)
+                await server.drained_within(CUT_S)
         finally:
             server.close()
             await self.app.stop_hooks()
@@ -145,12 +145,3 @@ class TestServer:
         self._is_serving.set_result(None)
         await self._end.wait()
         await self.__aexit__()
-
-
-async def _drained_within(server: Server, span_s: float) -> bool:
-    try:
-        async with asyncio.timeout(span_s):
-            await server.drained()
-    except TimeoutError:
-        return False
-    return True

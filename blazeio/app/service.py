@@ -91,11 +91,11 @@ class Service:
         server.stop_accepting(take_queue=True)
         self._listener.close()  # else clients would queue up, for nobody
         server.start_draining(DRAIN_IDLE_S)
-        if await _drained_within(server, self._grace_s):
+        if await server.drained_within(self._grace_s):
             return
         log.warning("%d requests were cut: too late to answer", server.in_flight)
         server.cancel()
-        await _drained_within(server, ABORT_S)
+        await server.drained_within(ABORT_S)
 
     def ask_to_stop(self) -> None:
         """Let ``serve`` end; before it began, it will end at once."""
@@ -109,15 +109,6 @@ class Service:
     async def wait_closed(self) -> None:
         """Return when all is over."""
         await self._over.wait()
-
-
-async def _drained_within(server: Server, span_s: float) -> bool:
-    try:
-        async with asyncio.timeout(span_s):
-            await server.drained()
-    except TimeoutError:
-        return False
-    return True
 
 
 def run_until_signalled(

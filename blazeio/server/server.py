@@ -204,6 +204,15 @@ class Server:
             await self._has_changed.wait()  # then look again
         self.context.when_changed = None
 
+    async def drained_within(self, span_s: float) -> bool:
+        """Wait for ``drained``, at most so many seconds; whether it came."""
+        try:
+            async with asyncio.timeout(span_s):
+                await self.drained()
+        except TimeoutError:
+            return False
+        return True
+
     def cancel(self) -> None:
         """Cancel every handler that still runs; cut every connection."""
         context = self.context

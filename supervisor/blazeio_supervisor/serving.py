@@ -245,22 +245,15 @@ class Serving:
             await self._entrances.hear_last_calls()
         else:
             self._entrances.close()
-        if not await self._drained_by(began_at + order.grace_s - hooks_s - cleanup_s):
+        ends_at = began_at + order.grace_s - hooks_s - cleanup_s
+        if not await self._server.drained_within(ends_at - self._loop.time()):
             count = self._server.in_flight
             log.warning("grace period is over: %d request(s) cut", count)
             self._server.cancel()
-            await self._drained_by(self._loop.time() + cleanup_s)
+            await self._server.drained_within(cleanup_s)
         hooks.cancel()
         await self._stop_app(hooks_s)
         self._server.close()
-
-    async def _drained_by(self, at: float) -> bool:
-        try:
-            async with asyncio.timeout_at(at):
-                await self._server.drained()
-        except TimeoutError:
-            return False
-        return True
 
     async def _stop_app(self, hooks_s: float) -> None:
         try:

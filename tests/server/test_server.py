@@ -433,3 +433,15 @@ async def test_a_connection_that_is_there_already_is_served(serve: Serve) -> Non
         octets = await within(loop.sock_recv(own, 4096))
         assert octets.startswith(b"HTTP/1.1 200 ")
     await wait_until(lambda: served.server.connection_count == 0)
+
+
+async def test_a_drain_may_be_waited_for_so_long(serve: Serve) -> None:
+    door = Door()
+    served = serve(door.handle)
+    peer = await served.connect()
+    await peer.send(GET)
+    await wait_until(lambda: served.server.in_flight == 1)
+    served.server.start_draining(0)
+    assert not await served.server.drained_within(scaled(0.05))
+    door.may_answer.set()
+    assert await served.server.drained_within(scaled(5))
