@@ -11,19 +11,21 @@ SECONDS ?= 60
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test check format bench simulate soak fuzz ranges clean
+.PHONY: help run test test-browser test-systemd check format bench simulate soak fuzz ranges clean
 
 help:
-	@echo "make run       serve examples/hello.py with $(WORKERS) workers on $(BIND)"
-	@echo "make test      run all tests             (ARGS='-k name')"
-	@echo "make check     format, lint, types, contracts, spelling"
-	@echo "make format    put the code into its format"
-	@echo "make bench     compare with other servers (ARGS='--only uvicorn')"
-	@echo "make simulate  random histories of the fleet"
-	@echo "make soak      long runs under load      (ARGS='--short --only kills')"
-	@echo "make ranges    10,000 range requests, beside nginx"
-	@echo "make fuzz      coverage-guided fuzzing   (SECONDS=600)"
-	@echo "make clean     remove everything that make has made"
+	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
+	@echo "make test          run all tests             (ARGS='-k name')"
+	@echo "make test-browser  those that drive Chromium"
+	@echo "make test-systemd  those that need a systemd"
+	@echo "make check         format, lint, types, contracts, spelling"
+	@echo "make format        put the code into its format"
+	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
+	@echo "make simulate      random histories of the fleet"
+	@echo "make soak          long runs under load      (ARGS='--short --only kills')"
+	@echo "make ranges        10,000 range requests, beside nginx"
+	@echo "make fuzz          coverage-guided fuzzing   (SECONDS=600)"
+	@echo "make clean         remove everything that make has made"
 
 run: $(VENV)/.stamp-run
 	@echo "serving examples/hello.py on http://$(BIND)/ with $(WORKERS) workers; ^C ends it"
@@ -32,6 +34,9 @@ run: $(VENV)/.stamp-run
 
 test: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+
+test-browser test-systemd: $(VENV)/.stamp-dev
+	@$(BIN)/python -m pytest -m $(@:test-%=%) $(ARGS)
 
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .
