@@ -4,8 +4,8 @@ import sys
 
 import click
 
+from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
 from blazeio_supervisor.errors import ExitCode, SupervisorError
-from blazeio_supervisor.options.process import PROGRAM, VERBS
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def _choose_command() -> click.Command:
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
     if sys.argv[1:2] and sys.argv[1] in VERBS:
-        from blazeio_supervisor.control.verbs import verbs
+        from blazeio_supervisor.control.verbs.program import verbs
 
         return verbs
     from blazeio_supervisor.options.program import command

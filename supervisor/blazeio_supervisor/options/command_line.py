@@ -7,6 +7,7 @@ field of ``Settings``.
 from collections.abc import Mapping
 from typing import Any
 
+from blazeio_supervisor.control.verbs.words import PROGRAM
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.addresses import (
     ADDRESSES,
@@ -25,7 +26,6 @@ from blazeio_supervisor.options.privileges import (
 )
 from blazeio_supervisor.options.process import (
     PROCESS,
-    PROGRAM,
     read_app,
     read_log_level,
     read_loop,

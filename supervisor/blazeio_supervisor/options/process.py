@@ -5,6 +5,7 @@ from typing import cast, get_args
 
 import click
 
+from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.loading.app_path import AppPath, is_app_path, parse_app_path
 from blazeio_supervisor.observe.logs import LEVELS
@@ -14,15 +15,6 @@ from blazeio_supervisor.process.messages import LoopName
 from blazeio_supervisor.settings import WORKER_LIMIT
 
 AUTO = "auto"
-PROGRAM = "blazeio-supervisor"
-VERBS = {
-    "status": "what runs: workers, their load, a reload under way",
-    "reload": "load the code anew; --wait tells whether it worked",
-    "scale": "have N workers",
-    "recycle": "replace the worker of one slot, with the same code",
-    "stop": "answer what is in flight, then end; waits for that",
-}
-"""What is done to a running service, instead of serving an app."""
 
 PROCESS = Section(
     "Process",

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
 from blazeio_supervisor.options.command_line import SECTIONS, read_settings
-from blazeio_supervisor.options.process import PROGRAM, VERBS
 from blazeio_supervisor.options.section import SectionedCommand
 
 _VERBS = "\n".join(f"  {verb:8} {what}" for verb, what in VERBS.items())

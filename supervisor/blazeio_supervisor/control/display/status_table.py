@@ -1,21 +1,14 @@
-"""What the verbs show to a person: pure, from answers to text."""
+"""A service's status as a table of plain text."""
 
-from blazeio_supervisor.control.answers import (
-    Progress,
-    RecycleAnswer,
-    ReloadAnswer,
-    ScaleAnswer,
-    SlotAnswer,
-    StatusAnswer,
-    WorkerAnswer,
-)
+from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
+from blazeio_supervisor.control.display.sentences import format_progress
+from blazeio_supervisor.control.display.units import format_bytes, format_span
 
 _HEADS = (
     "slot", "pid", "state", "gen", "age", "in flight", "conns", "requests", "lag",
     "memory",
 )  # fmt: skip
 _TEXT_COLUMNS = {2}  # the rest are numbers, to the right
-_KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
 _LISTENERS = {
     "unbound": "not bound yet",
     "slots": "a queue per slot",
@@ -51,67 +44,6 @@ def format_status(status: StatusAnswer) -> str:
     if status.reload is not None:
         lines.append(f"  reload: {format_progress(status.reload)}")
     return "\n".join([*lines, "", *_format_table(status)])
-
-
-def format_progress(progress: Progress) -> str:
-    """Write one step of a reload."""
-    step = progress.step.replace("_", " ")
-    count = f"{progress.replaced} of {progress.slots} slots"
-    return f"{step}, generation {progress.generation} in {count}"
-
-
-def format_reload(answer: ReloadAnswer) -> str:
-    """Write how a reload ended."""
-    if not answer.is_over:
-        return "reload asked for; `reload --wait` or the log tells how it ends"
-    if answer.is_ok:
-        return (
-            f"reloaded: generation {answer.generation} serves in every slot "
-            f"({format_span(answer.took_s)})"
-        )
-    return f"reload failed, after {format_span(answer.took_s)}: {answer.reason}"
-
-
-def format_scale(answer: ScaleAnswer) -> str:
-    """Write what was wanted before, and now."""
-    if answer.before == answer.count:
-        return f"{answer.count} worker(s), as before"
-    return f"{answer.count} worker(s) wanted, {answer.before} before"
-
-
-def format_recycle(answer: RecycleAnswer) -> str:
-    """Write who is replaced."""
-    if answer.pid is None:
-        return f"slot {answer.slot} has no worker: one is tried at once"
-    return f"slot {answer.slot}: pid {answer.pid} drains when its successor is ready"
-
-
-def format_span(seconds: float) -> str:
-    """Write a span with its two largest units: ``2 h 3 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds) // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours // 24} d {hours % 24} h" if hours >= 24 else _hours(minutes)
-
-
-def _hours(minutes: int) -> str:
-    return f"{minutes // 60} h {minutes % 60} m"
-
-
-def format_bytes(count: int | None) -> str:
-    """Write a size with three digits; None: a dash."""
-    if count is None:
-        return "-"
-    if count < _MIB:
-        return f"{count / _KIB:.0f} KiB"
-    if count < _GIB:
-        return f"{count / _MIB:.1f} MiB"
-    return f"{count / _GIB:.2f} GiB"
 
 
 def _format_table(status: StatusAnswer) -> list[str]:

@@ -2,22 +2,11 @@ import pytest
 
 from blazeio_supervisor.control.answers import (
     Progress,
-    RecycleAnswer,
-    ReloadAnswer,
-    ScaleAnswer,
     SlotAnswer,
     StatusAnswer,
     WorkerAnswer,
 )
-from blazeio_supervisor.control.display import (
-    format_bytes,
-    format_progress,
-    format_recycle,
-    format_reload,
-    format_scale,
-    format_span,
-    format_status,
-)
+from blazeio_supervisor.control.display.status_table import format_status
 
 MIB = 1024 * 1024
 
@@ -138,56 +127,3 @@ def test_the_state_of_the_service_is_in_words(
     changes: dict[str, object], words: str
 ) -> None:
     assert words in format_status(make_status([], [], **changes))
-
-
-def test_a_step_of_a_reload_is_one_line() -> None:
-    progress = Progress(step="rolling", generation=4, replaced=1, slots=3)
-    assert format_progress(progress) == "rolling, generation 4 in 1 of 3 slots"
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (ReloadAnswer(is_over=False), "reload asked for"),
-        (ReloadAnswer(is_over=True, is_ok=True, generation=2), "generation 2 serves"),
-        (ReloadAnswer(is_over=True, reason="no database"), "failed, after 0.0 s: no d"),
-    ],
-)
-def test_a_reload_is_told_in_one_line(answer: ReloadAnswer, words: str) -> None:
-    assert words in format_reload(answer)
-    assert "\n" not in format_reload(answer)
-
-
-def test_scale_and_recycle_are_told() -> None:
-    assert format_scale(ScaleAnswer(4, 8)) == "8 worker(s) wanted, 4 before"
-    assert format_scale(ScaleAnswer(4, 4)) == "4 worker(s), as before"
-    assert "pid 7 drains" in format_recycle(RecycleAnswer(1, 7))
-    assert "tried at once" in format_recycle(RecycleAnswer(1, None))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (59, "59 s"),
-        (3599, "59 min"),
-        (3660, "1 h 1 m"),
-        (90_000, "1 d 1 h"),
-    ],
-)
-def test_a_span_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert format_span(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (None, "-"),
-        (2048, "2 KiB"),
-        (MIB, "1.0 MiB"),
-        (1536 * MIB, "1.50 GiB"),
-    ],
-)
-def test_a_size_has_its_unit(count: int | None, text: str) -> None:
-    assert format_bytes(count) == text

@@ -1,0 +1,1 @@
+"""What the verbs show to a person, from answers to text."""

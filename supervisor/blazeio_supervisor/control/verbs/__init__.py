@@ -1,0 +1,1 @@
+"""The verbs: one command each, one clear line of outcome."""

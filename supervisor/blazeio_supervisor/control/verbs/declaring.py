@@ -1,0 +1,137 @@
+"""What all verbs have: how they are declared, find the service and answer.
+
+Exit codes: 0 it was done; 1 it was tried and failed, or the service does not
+answer; 2 wrong usage; 6 there is no service.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+import click
+import msgspec
+
+from blazeio_supervisor.control.client import (
+    ANSWER_TIMEOUT_S,
+    Client,
+    find_client,
+)
+from blazeio_supervisor.control.places import parse_place, search
+from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.settings import find_runtime_directory
+
+_WHOLE_LINE = "\r\x1b[2K"
+AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
+_EPILOG = f"""
+\b
+Exit codes:
+  0 done                    2 wrong usage, or several services run
+  1 tried, and it failed    6 no service is running
+\b
+A service that does not answer within {ANSWER_TIMEOUT_S:g} s is given up.
+"""
+
+
+class InterruptedVerbError(SupervisorError):
+    """^C while waiting; what was ordered goes on."""
+
+    exit_code = 130  # type: ignore[assignment] # the shell's code for SIGINT
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which service a verb is for.
+
+    Attributes:
+        control: Where it answers, as typed; None: it is looked for.
+    """
+
+    control: str | None
+
+    def find(self) -> Client:
+        """Find the one service that is meant.
+
+        Raises:
+            SupervisorError: As by ``find_client``.
+        """
+        try:
+            place = None if self.control is None else parse_place(self.control)
+        except ValueError as error:
+            raise UsageError(f"--control {error}") from None
+        uid = os.geteuid()
+        return find_client(search(place, find_runtime_directory(), uid), uid)
+
+
+_CONTROL = click.option(
+    "--control",
+    metavar="PATH",
+    help="Where the service answers: its socket, or @name.  [default: found "
+    "in $RUNTIME_DIRECTORY, /run/blazeio and the abstract namespace]",
+)
+_JSON = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+
+
+def verb(
+    *params: Callable[[Any], Any], has_json: bool = True
+) -> Callable[[Callable[..., int]], click.Command]:
+    """Declare a verb by its function's name.
+
+    The function gets its ``Target``, then ``is_json``, then its own parameters.
+
+    Args:
+        params: Its own, as click declares them.
+        has_json: It can answer by JSON.
+    """
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
+
+    def declare(function: Callable[..., int]) -> click.Command:
+        @wraps(function)
+        def run(control: str | None, **given: Any) -> int:
+            return function(Target(control), **given)
+
+        declared: Any = run
+        for param in reversed((*params, _CONTROL, *([_JSON] if has_json else []))):
+            declared = param(declared)
+        name = function.__name__.replace("_", "-")
+        wrap = click.command(name, epilog=_EPILOG, context_settings=settings)
+        command: click.Command = wrap(declared)
+        return command
+
+    return declare
+
+
+def show(
+    answer: AnswerT, is_json: bool, write: Callable[[AnswerT], str]
+) -> Literal[ExitCode.OK]:
+    """Print an answer, for a machine or for a person."""
+    click.echo(msgspec.json.encode(answer) if is_json else write(answer))
+    return ExitCode.OK
+
+
+class ProgressLine:
+    """One line of a terminal that is written over; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
+
+    def write(self, text: str) -> None:
+        """Write it over what stands there."""
+        if self._is_shown:
+            click.echo(f"{_WHOLE_LINE}{text}", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Leave the line empty."""
+        self.write("")
+
+
+@contextmanager
+def interruptible(what_goes_on: str) -> Iterator[None]:
+    """Let ^C end the waiting, and say what it does not end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedVerbError(f"no longer waited for: {what_goes_on}") from None

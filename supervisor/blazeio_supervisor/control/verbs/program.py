@@ -1,0 +1,37 @@
+"""All verbs as one command; each is loaded when it is called."""
+
+from importlib import import_module
+
+import click
+
+from blazeio_supervisor.control.verbs.words import VERBS
+
+MODULES = {
+    "status": "looking",
+    "reload": "ordering",
+    "scale": "ordering",
+    "recycle": "ordering",
+    "stop": "ordering",
+}
+"""In which file of this folder each verb is a function of its name."""
+
+
+class Verbs(click.Group):
+    """What is done to a running service."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List them as the help does."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one."""
+        if cmd_name not in MODULES:
+            return None
+        room = __name__.rpartition(".")[0]
+        module = import_module(f"{room}.{MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+verbs = Verbs("verbs")
+"""``blazeio-supervisor VERB``."""

@@ -1,0 +1,35 @@
+import click
+import pytest
+
+from blazeio_supervisor.control.verbs.words import VERBS
+from blazeio_supervisor.errors import UsageError
+from tests.supervisor.control.verbs.room import invoke
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_each_says_its_exit_codes_and_its_timeout(verb: str) -> None:
+    text = invoke(verb, "--help").output
+    assert "--control PATH" in text
+    assert "--json" in text
+    assert "6 no service is running" in text
+    assert "within 5 s" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["scale", "many"], "'many' is not a valid integer"),
+        (["recycle"], "Missing argument 'SLOT'"),
+        (["reload", "now"], "unexpected extra argument (now)"),
+    ],
+)
+def test_wrong_usage_is_told(words: list[str], reason: str) -> None:
+    error = invoke(*words).exception
+    assert isinstance(error, click.UsageError)
+    assert reason in error.format_message()
+
+
+def test_a_place_that_cannot_be_is_told() -> None:
+    error = invoke("status", "--control", "@").exception
+    assert isinstance(error, UsageError)
+    assert str(error).startswith("--control '@': write a path")
