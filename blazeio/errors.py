@@ -5,6 +5,11 @@
   * ``ProtocolError``: HTTP was broken; carries ``status_hint``.
 
     * ``RemoteProtocolError``: by the peer. Answered 4xx/5xx, then closed.
+
+      * ``ContentDecodingError``: content is not in the coding that it names.
+
+        * ``DecompressionBombError``: a few octets of it stand for far too many.
+
     * ``LocalProtocolError``: by our own caller (a handler): a bad field name,
       more content than declared ... Raised before an octet is sent.
 
@@ -47,6 +52,14 @@ class ProtocolError(BlazeioError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer broke HTTP. The connection is not reusable."""
+
+
+class ContentDecodingError(RemoteProtocolError):
+    """Content is not what its Content-Encoding says, or not whole."""
+
+
+class DecompressionBombError(ContentDecodingError):
+    """Encoded content stands for far more octets than it has."""
 
 
 class LocalProtocolError(ProtocolError):

@@ -57,7 +57,7 @@ class _Brotli:
         return ending
 
 
-def _find_zstd() -> Any | None:
+def find_zstd() -> Any | None:
     """PEP 784: of the interpreter since 3.14, else its backport if installed."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
@@ -67,7 +67,7 @@ def _find_zstd() -> Any | None:
     return None
 
 
-_zstd = _find_zstd()
+_zstd = find_zstd()
 
 
 class _Zstandard:

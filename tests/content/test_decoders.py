@@ -1,0 +1,178 @@
+import random
+import struct
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blazeio.content.codings import br, gzip
+from blazeio.content.decoders import (
+    ACCEPTED,
+    FREE_BYTES,
+    MOST_CODINGS,
+    MOST_GROWTH,
+    PIECE_BYTES,
+    ContentDecoder,
+    parse_codings,
+)
+from blazeio.content.encoders import AVAILABLE, encode_once, open_encoder
+from blazeio.errors import ContentDecodingError, DecompressionBombError
+
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip,
+    "deflate": zlib.compress,
+    "br": br,
+    "zstd": lambda octets: encode_once("zstd", octets),
+}
+CODINGS = tuple(ENCODERS)
+TEXT = b"<p>now and again</p>\n" * 5000
+
+
+def decode(codings: str, *pieces: bytes) -> bytes:
+    decoder = ContentDecoder(parse_codings(codings))
+    decoded = b"".join(part for each in pieces for part in decoder.decode(each))
+    decoder.finish()
+    return decoded
+
+
+def encode(codings: tuple[str, ...], octets: bytes) -> bytes:
+    for coding in codings:
+        octets = ENCODERS[coding](octets)
+    return octets
+
+
+def test_every_coding_that_is_given_here_can_be_undone() -> None:
+    assert set(ACCEPTED) == set(ENCODERS)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(content=st.binary(max_size=4000), step=st.integers(1, 500))
+def test_content_comes_back_however_it_was_cut(
+    coding: str, content: bytes, step: int
+) -> None:
+    encoded = ENCODERS[coding](content)
+    cuts = [encoded[at : at + step] for at in range(0, len(encoded), step)]
+    assert decode(coding, *cuts) == content
+
+
+@pytest.mark.parametrize("coding", AVAILABLE)
+def test_a_stream_is_decoded_as_it_comes(coding: str) -> None:
+    encoder, decoder = open_encoder(coding), ContentDecoder([coding])
+    for piece in (b"data: 1\n\n", b"data: 2\n\n", b"x" * 100_000):
+        assert b"".join(decoder.decode(encoder.encode(piece))) == piece
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_large_content_comes_back(coding: str) -> None:
+    content = random.Random(1).randbytes(3 * PIECE_BYTES) + bytes(PIECE_BYTES)
+    assert decode(coding, ENCODERS[coding](content)) == content
+
+
+@given(codings=st.lists(st.sampled_from(CODINGS), max_size=MOST_CODINGS))
+def test_several_codings_are_undone_from_the_last(codings: list[str]) -> None:
+    encoded = encode(tuple(codings), TEXT)
+    assert decode(", ".join(codings), encoded) == TEXT
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_no_octets_at_all_are_empty_content(coding: str) -> None:
+    assert decode(coding) == b""
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("left", [1, 5, 50])
+def test_a_truncated_stream_is_an_error(coding: str, left: int) -> None:
+    encoded = ENCODERS[coding](TEXT[:2000] + bytes(range(256)))[:-left]
+    with pytest.raises(ContentDecodingError, match=f"ends before its {coding} does"):
+        decode(coding, encoded)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("octets", [b"plain text, no coding at all", b"\xff" * 40])
+def test_what_is_not_of_the_coding_is_an_error(coding: str, octets: bytes) -> None:
+    with pytest.raises(ContentDecodingError, match=f"the content is not {coding}"):
+        decode(coding, octets)
+
+
+def test_a_wrong_checksum_is_an_error() -> None:
+    encoded = bytearray(gzip(TEXT))
+    encoded[-5] ^= 1
+    with pytest.raises(ContentDecodingError, match="the content is not gzip"):
+        decode("gzip", bytes(encoded))
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("is_apart", [True, False])
+def test_octets_after_the_end_are_an_error(coding: str, is_apart: bool) -> None:
+    encoded, garbage = ENCODERS[coding](TEXT), b"garbage, not a member"
+    pieces = [encoded, garbage] if is_apart else [encoded + garbage]
+    with pytest.raises(ContentDecodingError, match=f"the content is not {coding}"):
+        decode(coding, *pieces)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_members_and_frames_follow_one_another(coding: str) -> None:
+    assert decode(coding, ENCODERS[coding](b"one ") + ENCODERS[coding](b"two")) == (
+        b"one two"
+    )
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30])
+def test_deflate_without_its_header_is_read_too(cut: int) -> None:
+    compressor = zlib.compressobj(wbits=-15)
+    encoded = compressor.compress(TEXT) + compressor.flush()
+    assert decode("deflate", encoded[:cut], encoded[cut:]) == TEXT
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_few_octets_that_stand_for_many_are_given_out_in_pieces(coding: str) -> None:
+    encoded = ENCODERS[coding](bytes(20 * PIECE_BYTES))
+    pieces = list(ContentDecoder([coding]).decode(encoded))
+    assert sum(map(len, pieces)) == 20 * PIECE_BYTES
+    assert max(map(len, pieces)) <= PIECE_BYTES
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_bomb_is_refused_soon_after_the_free_octets(coding: str) -> None:
+    encoded = ENCODERS[coding](bytes(FREE_BYTES + 4 * PIECE_BYTES))
+    taken: list[bytes] = []
+    with pytest.raises(DecompressionBombError, match="stand for more than"):
+        taken.extend(ContentDecoder([coding]).decode(encoded))
+    assert sum(map(len, taken)) <= max(FREE_BYTES, len(encoded) * MOST_GROWTH)
+
+
+def test_a_bomb_whose_next_coding_makes_nothing_of_it_is_one_too() -> None:
+    skippable_frame = struct.pack("<II", 0x184D2A50, FREE_BYTES) + bytes(FREE_BYTES)
+    with pytest.raises(DecompressionBombError):
+        decode("zstd, gzip", gzip(skippable_frame))
+
+
+@pytest.mark.parametrize("field", ["compress", "gzip, aes", "gzip;q=1"])
+def test_an_unknown_coding_is_an_error(field: str) -> None:
+    with pytest.raises(ContentDecodingError, match="is not known") as caught:
+        ContentDecoder(parse_codings(field))
+    assert caught.value.status_hint == 415
+
+
+def test_more_codings_than_anyone_means_are_an_error() -> None:
+    with pytest.raises(ContentDecodingError, match="more than 5 codings"):
+        ContentDecoder(["gzip"] * (MOST_CODINGS + 1))
+
+
+@pytest.mark.parametrize(
+    ("field", "codings"),
+    [
+        ("", ()),
+        ("identity", ()),
+        ("GZip", ("gzip",)),
+        ("gzip,\tbr , identity,", ("gzip", "br")),
+    ],
+)
+def test_a_content_encoding_is_read(field: str, codings: tuple[str, ...]) -> None:
+    assert parse_codings(field) == codings
+
+
+def test_without_a_coding_octets_stay_as_they_are() -> None:
+    assert decode("identity", b"as ", b"it is") == b"as it is"
