@@ -1,0 +1,147 @@
+"""Server-sent events, read: WHATWG HTML section 9.2, as values.
+
+Octets in, events out, however the octets were cut: a line ends with CR, LF or
+CRLF, and an event is given out with the line end that completes it, though a LF
+may still follow its CR. An event that the stream's end cuts off is dropped, as
+the standard wants: its sender sends it again to whoever comes back with
+``last_event_id``.
+
+May import: blazeio.errors. Pure.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from blazeio.errors import RemoteProtocolError
+
+EVENT_BYTES: Final = 1024 * 1024
+"""Octets of the longest line, and of the data of one event."""
+
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_BOM: Final = b"\xef\xbb\xbf"
+# "Only ASCII digits"; nine of them are eleven days, and no integer is too large.
+_RETRY: Final = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event.
+
+    Attributes:
+        data: Its lines, joined by LF.
+        event: Its type.
+        event_id: The last id that the stream has named, here or before; "" where
+            it has named none.
+    """
+
+    data: str
+    event: str = "message"
+    event_id: str = ""
+
+
+class EventStreamParser:
+    """From the octets of one stream to its events.
+
+    Args:
+        last_event_id: Of the stream that this one continues.
+        event_bytes: The longest line, and the most data of one event, in octets.
+
+    Attributes:
+        last_event_id: That of the last event; what a client says when it comes
+            back.
+        retry_s: How long it is to wait before, in seconds; None: its own choice.
+    """
+
+    __slots__ = (
+        "_data",
+        "_data_bytes",
+        "_ends_with_cr",
+        "_event",
+        "_event_bytes",
+        "_event_id",
+        "_is_at_start",
+        "_line",
+        "_line_bytes",
+        "last_event_id",
+        "retry_s",
+    )
+
+    def __init__(self, last_event_id: str = "", event_bytes: int = EVENT_BYTES) -> None:
+        self.last_event_id = self._event_id = last_event_id
+        self.retry_s: float | None = None
+        self._event_bytes = event_bytes
+        self._line: list[bytes] = []
+        self._line_bytes = 0
+        self._ends_with_cr = False
+        self._is_at_start = True
+        self._event = ""
+        self._data: list[str] = []
+        self._data_bytes = 0
+
+    def feed(self, octets: bytes) -> list[ServerSentEvent]:
+        """Take the next octets; give the events that they complete.
+
+        Raises:
+            RemoteProtocolError: A line or an event is too large. The peer's
+                fault; the parser is of no use any more.
+        """
+        events: list[ServerSentEvent] = []
+        if not octets:
+            return events
+        start = int(self._ends_with_cr and octets.startswith(b"\n"))
+        self._ends_with_cr = octets.endswith(b"\r")
+        *ended, rest = _LINE_END.split(octets[start:])
+        for piece in ended:
+            self._add_to_line(piece)
+            line = b"".join(self._line)
+            self._line, self._line_bytes = [], 0
+            self._take_line(line, events)
+        self._add_to_line(rest)
+        return events
+
+    def _add_to_line(self, piece: bytes) -> None:
+        self._line.append(piece)
+        self._line_bytes += len(piece)
+        if self._line_bytes > self._event_bytes:
+            raise self._too_large("a line of the event stream")
+
+    def _take_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
+        if self._is_at_start:
+            line = line.removeprefix(_BOM)
+            self._is_at_start = False
+        if not line:
+            self._dispatch(events)
+            return
+        name, _, value = line.partition(b":")
+        if name:  # else it is a comment
+            text = value.removeprefix(b" ").decode(errors="replace")
+            self._take_field(name, text, len(value))
+
+    def _take_field(self, name: bytes, value: str, size: int) -> None:
+        match name:
+            case b"data":
+                self._data.append(value)
+                self._data_bytes += size + 1
+                if self._data_bytes > self._event_bytes:
+                    raise self._too_large("an event")
+            case b"event":
+                self._event = value
+            case b"id" if "\0" not in value:
+                self._event_id = value
+            case b"retry" if _RETRY.fullmatch(value):
+                self.retry_s = int(value) / 1000
+            case _:
+                pass  # "Otherwise, the field is ignored"
+
+    def _dispatch(self, events: list[ServerSentEvent]) -> None:
+        """At an empty line; without data there is no event, but its id counts."""
+        self.last_event_id = self._event_id
+        if self._data:
+            data = "\n".join(self._data)
+            event = self._event or "message"
+            events.append(ServerSentEvent(data, event, self.last_event_id))
+        self._data, self._data_bytes, self._event = [], 0, ""
+
+    def _too_large(self, what: str) -> RemoteProtocolError:
+        return RemoteProtocolError(f"{what} is larger than {self._event_bytes} octets")
