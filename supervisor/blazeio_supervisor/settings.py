@@ -7,7 +7,7 @@ import os
 import random
 from dataclasses import dataclass, field
 
-from blazeio_supervisor.control.places import Place
+from blazeio_supervisor.control.places import Place, name_after
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy, SteeringMode
 from blazeio_supervisor.loading.app_path import AppPath
@@ -70,6 +70,7 @@ class Settings:
         umask: Of the app's files and of unix sockets; None: the master's, and
             unix sockets are open to everybody.
         steering: What decides which slot gets a new connection.
+        name: What the verbs call this instance; "": as the app.
         control: Where the control socket is; None: it is chosen.
         runtime_directory: Where a unit may make it; "" when there is none.
     """
@@ -95,8 +96,14 @@ class Settings:
     identity: Identity | None = None
     umask: int | None = None
     steering: SteeringMode = "load"
+    name: str = ""
     control: Place | None = None
     runtime_directory: str = ""
+
+    @property
+    def instance(self) -> str:
+        """The name by which this service is told from others."""
+        return self.name or name_after(self.app.text)
 
     def make_policy(self) -> Policy:
         """Give the planner its share."""

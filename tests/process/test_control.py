@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,9 +197,9 @@ def test_two_services_are_told_apart(live_server: LiveServers, tmp_path: Path) -
     assert done.returncode == 2
     assert "services are running, say which by one of:" in done.stderr
     for service in services:
-        place = f"@blazeio/{os.geteuid()}/{service.server.pid}"
-        assert f"--control {place}  pid {service.server.pid}  app:web" in done.stderr
-        status = run_to_exit([PROGRAM, "status", "--json", "--control", place])
+        pid = service.server.pid
+        assert f"--instance {pid}  pid {pid}  app:web  http" in done.stderr
+        status = run_to_exit([PROGRAM, "status", "--json", "--instance", str(pid)])
         assert json.loads(status.stdout)["pid"] == service.server.pid
 
 
@@ -232,7 +233,7 @@ def test_a_place_that_cannot_be_made_is_one_line_and_no_error(
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_another_user_is_refused(live_server: LiveServers, tmp_path: Path) -> None:
     service = start_service(live_server, tmp_path, workers=1)
-    place = f"@blazeio/0/{service.server.pid}"
+    (place,) = re.findall(r"event=control verbs: (@[^\s;]+)", service.server.log)
     words = [PROGRAM, "stop", "--control", place]
     done = subprocess.run(
         [sys.executable, "-c", AS_ANOTHER, *words],

@@ -41,10 +41,16 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
 
 
 class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Which service this is."""
+    """Which service this is.
+
+    Attributes:
+        pid: Of the master.
+        name: Of the instance: for ``--instance``.
+    """
 
     schema: int = SCHEMA
     pid: int
+    name: str
     app: str
     addresses: list[str]
 
@@ -128,6 +134,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The whole service at one moment.
 
     Attributes:
+        pid: Of the master.
+        name: Of the instance: for ``--instance``.
         age_s: Of the master.
         listeners: A queue per slot, or one shared by all workers.
         steering: What was asked for: the slots' weights follow their load,
@@ -145,6 +153,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     pid: int
+    name: str
     app: str
     age_s: float
     addresses: list[str]

@@ -1,4 +1,4 @@
-"""The verbs' side: finds the one service that is meant, and asks it.
+"""The verbs' side: asks a service, and waits for its end.
 
 ``http.client`` is enough, and is imported in 20 ms; a verb imports neither the
 app nor blazeio.
@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import msgspec
 
-from blazeio_supervisor.control.answers import ErrorAnswer, ServiceAnswer
-from blazeio_supervisor.control.places import Place, Search
+from blazeio_supervisor.control.answers import ErrorAnswer
+from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.sockets.peer import Peer, read_peer
 
@@ -189,51 +189,6 @@ class Client:
         if response.status == HTTPStatus.BAD_REQUEST:
             return UsageError(reason)
         return SupervisorError(reason)
-
-
-def find_client(found: Search, uid: int) -> Client:
-    """Find the one service that a verb is for.
-
-    Raises:
-        NotRunningError: There is none.
-        UsageError: There are several; they are listed.
-        SupervisorError: As by ``Client.ask``.
-    """
-    if len(found.looked_at) == 1:
-        client = Client(found.places[0], uid)
-        client.read_server()
-        return client
-    living: list[tuple[Client, str]] = []
-    others = list(found.others)
-    for place in found.places:
-        client = Client(place, uid)
-        try:
-            service = client.ask("GET", "/service", ServiceAnswer)
-        except NotRunningError:
-            continue  # left behind by one that was killed
-        except NotAllowedError:
-            others.append(place)
-        except SupervisorError as error:
-            living.append((client, str(error)))
-        else:
-            where = " ".join(service.addresses) or "not bound yet"
-            living.append((client, f"pid {service.pid}  {service.app}  {where}"))
-    if not living:
-        raise NotRunningError(_describe_search(found.looked_at, others))
-    if len(living) > 1:
-        lines = [f"  --control {client.place}  {what}" for client, what in living]
-        count = len(lines)
-        message = f"{count} services are running, say which by one of:\n"
-        raise UsageError(message + "\n".join(lines))
-    return living[0][0]
-
-
-def _describe_search(looked_at: Sequence[str], others: Sequence[Place]) -> str:
-    text = f"no service is running: looked at {', '.join(looked_at)}"
-    if others:
-        names = ", ".join(map(str, others))
-        text += f"; of other users, who would have to ask: {names}"
-    return text
 
 
 @contextmanager

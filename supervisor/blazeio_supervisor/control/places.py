@@ -2,15 +2,16 @@
 
 In ``$RUNTIME_DIRECTORY``, which systemd makes for a unit, it is a file with
 mode 0600; elsewhere a name of the abstract namespace, which leaves no file
-behind and works on a read-only disk. Such a name holds uid and pid, so that two
-services of one user do not collide. Anybody may take any abstract name: only
-what the kernel says of the peer is believed.
+behind and works on a read-only disk. Such a name holds the uid and the name of
+the instance; when another service has that, the pid too. Anybody may take any
+abstract name: only what the kernel says of the peer is believed.
 
 May import: the standard library; a verb must answer at once.
 """
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ UNIT_PATTERNS = (
 _ABSTRACT = "@"
 _PREFIX = "@blazeio/"
 _MOST_BYTES = 107
+NAME_CHARS = 64
+_NAME = re.compile(r"[A-Za-z0-9_.:@+-]+")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.:@+-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +84,25 @@ def parse_place(text: str) -> Place:
     return place
 
 
+def is_name(text: str) -> bool:
+    """Whether an instance may be called so: one word without slashes."""
+    return len(text) <= NAME_CHARS and _NAME.fullmatch(text) is not None
+
+
+def name_after(app: str) -> str:
+    """Give an instance the name of its app: ``app:web``, ``app.py``."""
+    word = _NOT_IN_A_NAME.sub("-", os.path.basename(app))
+    return word[:NAME_CHARS]
+
+
 def choose_places(
-    given: Place | None, runtime_directory: str, uid: int, pid: int
+    given: Place | None, runtime_directory: str, uid: int, name: str, pid: int
 ) -> list[Place]:
     """Choose where the master makes its socket: the first that it can make."""
     if given is not None:
         return [given]
-    places = [Place(f"{_PREFIX}{uid}/{pid}")]
+    own = f"{_PREFIX}{uid}/{name}"
+    places = [Place(own), Place(f"{own}/{pid}")]
     if runtime_directory:
         places.insert(0, Place(os.path.join(runtime_directory, FILE_NAME)))
     return places
@@ -112,6 +128,8 @@ def search(
     runtime_directory: str,
     uid: int,
     table: str = "/proc/net/unix",
+    *,
+    is_named: bool = False,
 ) -> Search:
     """Find what may be a service.
 
@@ -123,11 +141,12 @@ def search(
         runtime_directory: Of the unit that the verb runs in, or "".
         uid: Who asks.
         table: The kernel's list of unix sockets.
+        is_named: One is meant by its name, which may be another unit's.
     """
     if given is not None:
         return Search([given], [str(given)])
     own = os.path.join(runtime_directory, FILE_NAME)
-    if runtime_directory and os.path.exists(own):
+    if runtime_directory and not is_named and os.path.exists(own):
         return Search([Place(own)], [own])
     patterns = [each.format(uid=uid, name=FILE_NAME) for each in UNIT_PATTERNS]
     paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]

@@ -92,9 +92,15 @@ class ControlServer:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to answer; that no place can be had is a line in the log."""
         settings = self._service.settings
-        choice = settings.control, settings.runtime_directory
+        places = choose_places(
+            settings.control,
+            settings.runtime_directory,
+            self._uid,
+            settings.instance,
+            os.getpid(),
+        )
         failures: list[str] = []
-        for place in choose_places(*choice, self._uid, os.getpid()):
+        for place in places:
             try:
                 sock = _open_socket(place)
             except (BindError, OSError) as error:

@@ -52,6 +52,7 @@ def describe_service(service: Service) -> ServiceAnswer:
     """Say which service this is."""
     return ServiceAnswer(
         pid=os.getpid(),
+        name=service.settings.instance,
         app=service.settings.app.text,
         addresses=service.listeners.addresses,
     )
@@ -77,6 +78,7 @@ def describe_status(service: Service) -> StatusAnswer:
     has_preloaded = service.forkservers.has_preloaded(snapshot.generation)
     return StatusAnswer(
         pid=os.getpid(),
+        name=service.settings.instance,
         app=service.settings.app.text,
         age_s=time.monotonic() - service.started_at,
         addresses=service.listeners.addresses,

@@ -29,6 +29,7 @@ from blazeio_supervisor.options.process import (
     read_app,
     read_log_level,
     read_loop,
+    read_name,
     read_workers,
 )
 from blazeio_supervisor.options.renewal import (
@@ -85,6 +86,7 @@ def read_settings(app: str | None, given: Mapping[str, Any]) -> Settings:
         umask=read_umask(given["umask"]),
         log_level=read_log_level(given["log_level"]),
         overrides=_read_overrides(given),
+        name=read_name(given["name"]),
         steering=read_steering(given["steering"]),
         control=read_control(given["control"]),
         runtime_directory=find_runtime_directory(),

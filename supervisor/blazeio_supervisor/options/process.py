@@ -5,6 +5,7 @@ from typing import cast, get_args
 
 import click
 
+from blazeio_supervisor.control.places import NAME_CHARS, is_name
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.loading.app_path import AppPath, is_app_path, parse_app_path
@@ -25,6 +26,12 @@ PROCESS = Section(
             metavar="N",
             help="Worker processes, one core each; auto: as many as this process may "
             "use (CPU affinity and container quota).  [default: auto]",
+        ),
+        click.Option(
+            ["--name"],
+            default="",
+            metavar="NAME",
+            help="What the verbs call this instance.  [default: the app's]",
         ),
         click.Option(
             ["--app-dir"],
@@ -80,6 +87,19 @@ def _suggest_app(word: str) -> str:
     if all(part.isidentifier() for part in word.split(".")):
         return f"did you mean `{word}:web`?"
     return "write `module:attribute` or `script.py`"
+
+
+def read_name(text: str) -> str:
+    """Read ``--name``; "" is as the app.
+
+    Raises:
+        UsageError: It cannot be a name.
+    """
+    if text and not is_name(text):
+        raise UsageError(
+            f"--name {text}: expected at most {NAME_CHARS} letters, digits and _.:@+-"
+        )
+    return text
 
 
 def read_workers(text: str) -> int:

@@ -2,85 +2,24 @@
 
 import errno
 import os
-import re
 import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers import ScaleOrder, ServiceAnswer, StopAnswer
+from blazeio_supervisor.control.answers import ScaleOrder, StopAnswer
 from blazeio_supervisor.control.client import (
     ANSWER_TIMEOUT_S,
     Client,
     NotAllowedError,
     NotAnsweringError,
     NotRunningError,
-    find_client,
     watched_end,
 )
-from blazeio_supervisor.control.places import Place, Search
+from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-
-UID = os.geteuid()
-
-
-def answer(body: bytes, status: str = "200 OK") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def has_asked(sock: socket.socket) -> bool:
-    """Read a whole request; False when nothing was asked."""
-    head, content = b"", b""
-    while octets := sock.recv(65536):
-        head, _, content = (head + octets).partition(b"\r\n\r\n")
-        length = re.search(rb"Content-Length: (\d+)", head)
-        if len(content) == (int(length[1]) if length else 0):
-            return True
-        head += b"\r\n\r\n" + content
-    return False
-
-
-@contextmanager
-def served(place: Place, octets: bytes) -> Iterator[Client]:
-    """Answers every connection with the same octets."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(place.address)
-        listener.listen()
-
-        def serve() -> None:
-            while True:
-                try:
-                    sock, _ = listener.accept()
-                except OSError:
-                    return
-                with sock:
-                    if has_asked(sock):
-                        sock.sendall(octets)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield Client(place, UID)
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(str(tmp_path / "c.sock"))
-
-
-def describe(pid: int) -> bytes:
-    service = ServiceAnswer(pid=pid, app="app:web", addresses=["http://127.0.0.1:1"])
-    return answer(msgspec.json.encode(service))
+from tests.supervisor.control.small_servers import UID, answer, served, stranger
 
 
 def test_an_answer_is_read_as_what_it_should_be(place: Place) -> None:
@@ -162,31 +101,6 @@ def test_a_master_that_is_stopped_is_given_up(place: Place) -> None:
     assert ANSWER_TIMEOUT_S == 5.0
 
 
-LISTEN = """
-import os, socket, sys
-if os.geteuid() == 0:
-    os.setresuid(4242, 4242, 4242)
-with socket.socket(socket.AF_UNIX) as sock:
-    sock.bind(chr(0) + sys.argv[1])
-    sock.listen()
-    print("listening", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextmanager
-def stranger(place: Place) -> Iterator[None]:
-    """Somebody who listens there; another user, if this one is root."""
-    with subprocess.Popen(
-        [sys.executable, "-c", LISTEN, place.text[1:]],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"listening\n"
-        yield
-
-
 def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
     place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
     # Who is root lets the server be another's, else is another himself.
@@ -196,85 +110,6 @@ def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
         pytest.raises(NotAllowedError, match=r"neither uid .* nor root"),
     ):
         Client(place, asker).ask("POST", "/stop", StopAnswer)
-
-
-def test_the_only_one_is_found(place: Place) -> None:
-    with served(place, describe(7)):
-        gone = Place(f"{place}-gone")
-        found = find_client(Search([gone, place], ["here", "there"]), UID)
-    assert found.place == place
-
-
-def test_several_are_listed_with_their_pids_and_what_to_write(place: Place) -> None:
-    second = Place(f"{place}2")
-    found = Search([place, second], ["here", "there"])
-    with (
-        served(place, describe(7)),
-        served(second, describe(8)),
-        pytest.raises(UsageError) as caught,
-    ):
-        find_client(found, UID)
-    first_line, *lines = str(caught.value).splitlines()
-    assert first_line == "2 services are running, say which by one of:"
-    assert lines == [
-        f"  --control {place}  pid 7  app:web  http://127.0.0.1:1",
-        f"  --control {second}  pid 8  app:web  http://127.0.0.1:1",
-    ]
-
-
-def test_one_that_does_not_answer_is_listed_too(place: Place) -> None:
-    second = Place(f"{place}2")
-    found = Search([place, second], ["here", "there"])
-    with (
-        served(place, describe(7)),
-        served(second, b"220 smtp\r\n"),
-        pytest.raises(UsageError, match="broke off its answer"),
-    ):
-        find_client(found, UID)
-
-
-@pytest.fixture
-def forbidden(tmp_path: Path) -> Iterator[Place]:
-    """A service that this user may not ask, or must not believe."""
-    if UID == 0:
-        place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
-        with stranger(place):
-            yield place
-        return
-    place = Place(str(tmp_path / "forbidden.sock"))
-    with served(place, describe(8)):
-        os.chmod(place.text, 0)
-        yield place
-        os.chmod(place.text, 0o600)
-
-
-def test_one_of_another_user_is_not_taken_for_ours(
-    place: Place, forbidden: Place
-) -> None:
-    with served(place, describe(7)):
-        found = find_client(Search([forbidden, place], ["here", "there"]), UID)
-    assert found.place == place
-
-
-def test_one_of_another_user_alone_is_named(forbidden: Place) -> None:
-    with pytest.raises(NotRunningError) as caught:
-        find_client(Search([forbidden], ["here", "there"]), UID)
-    assert str(caught.value).endswith(f"who would have to ask: {forbidden}")
-
-
-def test_none_at_all_says_where_it_was_looked_for() -> None:
-    found = Search([], ["/run/a", "@blazeio/7/*"], [Place("@blazeio/8/1")])
-    with pytest.raises(NotRunningError) as caught:
-        find_client(found, 7)
-    assert str(caught.value) == (
-        "no service is running: looked at /run/a, @blazeio/7/*; "
-        "of other users, who would have to ask: @blazeio/8/1"
-    )
-
-
-def test_a_given_place_is_checked_at_once(place: Place) -> None:
-    with pytest.raises(NotRunningError):
-        find_client(Search([place], [str(place)]), UID)
 
 
 def test_the_end_of_another_pid_namespace_is_its_silence(

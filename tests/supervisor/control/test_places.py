@@ -7,6 +7,8 @@ from blazeio_supervisor.control import places
 from blazeio_supervisor.control.places import (
     Place,
     choose_places,
+    is_name,
+    name_after,
     parse_place,
     search,
 )
@@ -60,16 +62,17 @@ def test_what_cannot_be_a_place_is_refused(text: str, what: str) -> None:
 
 
 def test_the_runtime_directory_comes_first_then_an_abstract_name() -> None:
-    assert choose_places(None, "/run/blazeio/a", 7, 42) == [
+    abstract = [Place("@blazeio/7/shop"), Place("@blazeio/7/shop/42")]
+    assert choose_places(None, "/run/blazeio/a", 7, "shop", 42) == [
         Place("/run/blazeio/a/control.sock"),
-        Place("@blazeio/7/42"),
+        *abstract,
     ]
-    assert choose_places(None, "", 7, 42) == [Place("@blazeio/7/42")]
+    assert choose_places(None, "", 7, "shop", 42) == abstract
 
 
 def test_a_given_place_is_the_only_one() -> None:
     given = Place("/c.sock")
-    assert choose_places(given, "/run/blazeio/a", 7, 42) == [given]
+    assert choose_places(given, "/run/blazeio/a", 7, "shop", 42) == [given]
     assert search(given, "/run/blazeio/a", 7).places == [given]
 
 
@@ -78,6 +81,33 @@ def test_inside_a_unit_its_own_service_is_meant(no_units: Path) -> None:
     make_file(no_units / "run" / "b" / "control.sock")
     found = search(None, os.path.dirname(own), 7, make_table(no_units, "@blazeio/7/1"))
     assert found.places == [Place(own)]
+
+
+def test_one_with_a_name_may_be_another_unit(no_units: Path) -> None:
+    own = make_file(no_units / "run" / "a" / "control.sock")
+    other = make_file(no_units / "run" / "b" / "control.sock")
+    found = search(None, os.path.dirname(own), 7, make_table(no_units), is_named=True)
+    assert found.places == [Place(own), Place(other)]
+
+
+@pytest.mark.parametrize(
+    ("app", "name"),
+    [
+        ("app:web", "app:web"),
+        ("shop.app:make", "shop.app:make"),
+        ("/srv/my shop/app.py", "app.py"),
+        ("ünï.py", "-n-.py"),
+        ("a" * 99, "a" * 64),
+    ],
+)
+def test_an_instance_is_called_like_its_app(app: str, name: str) -> None:
+    assert name_after(app) == name
+    assert is_name(name)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a/b", "a\n", "a" * 65])
+def test_what_cannot_be_a_name_is_none(text: str) -> None:
+    assert not is_name(text)
 
 
 def test_units_and_own_abstract_names_are_looked_at(no_units: Path) -> None:

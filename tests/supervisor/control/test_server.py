@@ -137,13 +137,16 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     caplog.set_level("INFO", "blazeio")
     desk = Desk(tmp_path)
     changed = dataclasses.replace(
-        desk.service.settings, control=None, runtime_directory="/proc"
+        desk.service.settings,
+        name=f"app-{os.getpid()}",
+        control=None,
+        runtime_directory="/proc",
     )
     server = ControlServer(dataclasses.replace(desk.service, settings=changed))
     server.open(asyncio.get_running_loop())
     server.close()
     (record,) = caplog.records
-    name = f"@blazeio/{os.geteuid()}/{os.getpid()}"
+    name = f"@blazeio/{os.geteuid()}/app-{os.getpid()}"
     assert f"event=control verbs: {name}; cannot bind" in record.getMessage()
 
 

@@ -17,6 +17,7 @@ from tests.supervisor.fleet.driver import only
 async def test_a_service_says_who_it_is(tmp_path: Path) -> None:
     answer = describe_service(Desk(tmp_path).service)
     assert (answer.pid, answer.app, answer.addresses) == (os.getpid(), "app:web", [])
+    assert answer.name == "app:web"
 
 
 async def test_each_slot_shows_its_worker(tmp_path: Path) -> None:

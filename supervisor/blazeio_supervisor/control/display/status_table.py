@@ -34,8 +34,8 @@ def format_status(status: StatusAnswer) -> str:
     elif status.is_stopping:
         state = ", stopping"
     lines = [
-        f"{status.app}: master pid {status.pid}, generation {status.generation}, "
-        f"up {format_span(status.age_s)}{state}",
+        f"{_describe_name(status)}: master pid {status.pid}, "
+        f"generation {status.generation}, up {format_span(status.age_s)}{state}",
         f"  {' '.join(status.addresses) or 'no address yet'}",
         f"  {_LISTENERS[status.listeners]}, "
         f"{_STEERING[status.steering] if status.is_steered else 'not steered'}",
@@ -44,6 +44,12 @@ def format_status(status: StatusAnswer) -> str:
     if status.reload is not None:
         lines.append(f"  reload: {format_progress(status.reload)}")
     return "\n".join([*lines, "", *_format_table(status)])
+
+
+def _describe_name(status: StatusAnswer) -> str:
+    if status.name == status.app:
+        return status.app
+    return f"{status.name} ({status.app})"
 
 
 def _format_table(status: StatusAnswer) -> list[str]:

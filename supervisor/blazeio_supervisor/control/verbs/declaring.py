@@ -18,8 +18,8 @@ import msgspec
 from blazeio_supervisor.control.client import (
     ANSWER_TIMEOUT_S,
     Client,
-    find_client,
 )
+from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.places import parse_place, search
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.settings import find_runtime_directory
@@ -48,9 +48,11 @@ class Target:
 
     Attributes:
         control: Where it answers, as typed; None: it is looked for.
+        instance: Its name or pid; None: the only one.
     """
 
     control: str | None
+    instance: str | None
 
     def find(self) -> Client:
         """Find the one service that is meant.
@@ -62,10 +64,18 @@ class Target:
             place = None if self.control is None else parse_place(self.control)
         except ValueError as error:
             raise UsageError(f"--control {error}") from None
-        uid = os.geteuid()
-        return find_client(search(place, find_runtime_directory(), uid), uid)
+        if place is not None and self.instance is not None:
+            raise UsageError("--control and --instance: one of them says which")
+        uid, is_named = os.geteuid(), self.instance is not None
+        found = search(place, find_runtime_directory(), uid, is_named=is_named)
+        return find_client(found, uid, self.instance)
 
 
+_INSTANCE = click.option(
+    "--instance",
+    metavar="NAME",
+    help="Which service, when several run: its name, or the pid of its master.",
+)
 _CONTROL = click.option(
     "--control",
     metavar="PATH",
@@ -88,13 +98,15 @@ def verb(
     """
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
+    json = [_JSON] if has_json else []
+
     def declare(function: Callable[..., int]) -> click.Command:
         @wraps(function)
-        def run(control: str | None, **given: Any) -> int:
-            return function(Target(control), **given)
+        def run(control: str | None, instance: str | None, **given: Any) -> int:
+            return function(Target(control, instance), **given)
 
         declared: Any = run
-        for param in reversed((*params, _CONTROL, *([_JSON] if has_json else []))):
+        for param in reversed((*params, _INSTANCE, _CONTROL, *json)):
             declared = param(declared)
         name = function.__name__.replace("_", "-")
         wrap = click.command(name, epilog=_EPILOG, context_settings=settings)

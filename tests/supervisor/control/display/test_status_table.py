@@ -44,6 +44,7 @@ def make_status(
 ) -> StatusAnswer:
     fields: dict[str, object] = {
         "pid": 4711,
+        "name": "app:web",
         "app": "app:web",
         "age_s": 93_600.0,
         "addresses": ["http://127.0.0.1:8000"],
@@ -105,6 +106,7 @@ def test_who_does_not_own_the_slot_is_named_so(role: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"name": "shop"}, "shop (app:web): master pid 4711"),
         ({"has_served": False}, "starting"),
         ({"is_stopping": True}, "stopping"),
         ({"is_leaving": True}, "leaving: not ready, still serving"),

@@ -26,7 +26,8 @@ def test_each_is_loaded_by_its_name() -> None:
 @pytest.mark.slow
 def test_a_verb_imports_neither_blazeio_nor_asyncio() -> None:
     code = (
-        "import sys, blazeio_supervisor.__main__, blazeio_supervisor.control.verbs.ordering;"
+        "import sys, blazeio_supervisor.__main__;"
+        "import blazeio_supervisor.control.verbs.ordering;"
         "print([name for name in ('blazeio', 'asyncio') if name in sys.modules])"
     )
     assert run_to_exit(["python", "-c", code]).stdout == "[]\n"
