@@ -13,8 +13,34 @@
     * ``LocalProtocolError``: by our own caller (a handler): a bad field name,
       more content than declared ... Raised before an octet is sent.
 
-  * ``ClientDisconnected``: the peer went away while its content was awaited
-    or a response was being written.
+    * ``InvalidResponse``: by a server that we asked; also a RequestError.
+
+  * ``PeerGone``: the peer went away.
+
+    * ``ClientDisconnected``: a client, while its content was awaited or a
+      response was being written.
+    * ``ServerDisconnected``: a server, before its response was whole, or our
+      request; also a RequestError.
+
+  * ``RequestError``: a request of ours, by ``Session``, came to nothing.
+
+    * ``InvalidUrl``: our caller's fault; nothing was sent.
+    * ``ConnectError``: there was no connection, so nothing was sent.
+
+      * ``ResolveError``: the host has no address.
+      * ``TlsError``: the server is not who it should be, or does not speak TLS.
+
+    * ``RequestTimeout``: it took too long; also a TimeoutError.
+
+      * ``PoolTimeout``, ``ConnectTimeout``: nothing was sent.
+      * ``WriteTimeout``, ``HeadTimeout``, ``ReadTimeout``: the server did not
+        read the request, begin the response, or go on with it.
+      * ``TotalTimeout``: all of it together.
+
+    * ``AnsweredEarly``: the server has answered before the request was whole,
+      and wants no more of it; the answer can be read.
+    * ``SessionClosed``: our caller's fault: the session was closed before.
+
   * ``ConfigurationError``: an app or a server was set up wrongly (two routes
     collide, a handler is not a coroutine function ...).
 
@@ -69,8 +95,82 @@ class LocalProtocolError(ProtocolError):
         super().__init__(message, 500)
 
 
-class ClientDisconnected(BlazeioError):  # noqa: N818 - a fact, named for handlers
-    """The peer went away before its content was whole, or mid-response."""
+class PeerGone(BlazeioError):  # noqa: N818 - a fact, named for handlers
+    """The other side of a connection went away."""
+
+
+class ClientDisconnected(PeerGone):
+    """The client went away before its content was whole, or mid-response."""
+
+
+class RequestError(BlazeioError):
+    """A request of ours came to nothing; which kind says whose fault it was."""
+
+
+class ServerDisconnected(PeerGone, RequestError):  # noqa: N818 - a fact
+    """The server closed before its response, or our request, was whole."""
+
+
+class InvalidResponse(RequestError, RemoteProtocolError):  # noqa: N818 - a fact
+    """The server broke HTTP; the connection is closed."""
+
+    def __init__(self, message: str) -> None:
+        RemoteProtocolError.__init__(self, message, 502)
+
+
+class InvalidUrl(RequestError, ValueError):  # noqa: N818 - named for its cause
+    """The caller's fault: nobody can be asked by this URL."""
+
+
+class ConnectError(RequestError):
+    """No connection could be made: refused, unreachable; nothing was sent."""
+
+
+class ResolveError(ConnectError):
+    """The host's name has no address."""
+
+
+class TlsError(ConnectError):
+    """The handshake failed: mostly, the certificate is not to be trusted."""
+
+
+class RequestTimeout(RequestError, TimeoutError):  # noqa: N818 - as TimeoutError
+    """It took too long; the connection is closed."""
+
+
+class PoolTimeout(RequestTimeout):
+    """No connection became free in time; nothing was sent."""
+
+
+class ConnectTimeout(RequestTimeout, ConnectError):  # noqa: N818 - as TimeoutError
+    """No connection was made in time; nothing was sent."""
+
+
+class WriteTimeout(RequestTimeout):
+    """The server did not go on reading the request."""
+
+
+class HeadTimeout(RequestTimeout):
+    """The server did not begin to answer in time."""
+
+
+class ReadTimeout(RequestTimeout):
+    """The server did not go on with its content in time."""
+
+
+class TotalTimeout(RequestTimeout):
+    """The request as a whole took too long."""
+
+
+class AnsweredEarly(RequestError):  # noqa: N818 - a fact, named for writers
+    """The server answered before the request was whole: no more is sent.
+
+    Raised where the request is written to; its answer can still be read.
+    """
+
+
+class SessionClosed(RequestError):  # noqa: N818 - a fact
+    """The caller's fault: the session was closed before."""
 
 
 class ConfigurationError(BlazeioError):

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from blazeio.errors import BlazeioError, ClientDisconnected, RemoteProtocolError
+from blazeio.errors import BlazeioError, RemoteProtocolError
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
 
@@ -23,13 +23,18 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class WriteGate:
-    """Where writers sleep while the transport holds too much."""
+    """Where writers sleep while the transport holds too much.
 
-    __slots__ = ("_waiters", "is_broken", "is_open")
+    Attributes:
+        is_open: They may write.
+        error: Why nobody can write any more; None while all is well.
+    """
+
+    __slots__ = ("_waiters", "error", "is_open")
 
     def __init__(self) -> None:
         self.is_open = True
-        self.is_broken = False
+        self.error: BlazeioError | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
 
     def close(self) -> None:
@@ -43,25 +48,26 @@ class WriteGate:
         for waiter in waiters or ():
             _wake(waiter)
 
-    def shatter(self) -> None:
-        """The peer is gone: sleepers and comers get ClientDisconnected."""
-        self.is_broken = True
+    def shatter(self, error: BlazeioError) -> None:
+        """Nothing can be written any more: sleepers and comers get ``error``."""
+        if self.error is None:
+            self.error = error
         self.open()
 
     async def passed(self) -> None:
         """Return when open.
 
         Raises:
-            ClientDisconnected: The peer went away.
+            BlazeioError: ``error``: mostly, the peer went away.
         """
-        while not self.is_open and not self.is_broken:
+        while not self.is_open and self.error is None:
             waiter = asyncio.get_running_loop().create_future()
             if self._waiters is None:
                 self._waiters = []
             self._waiters.append(waiter)
             await waiter
-        if self.is_broken:
-            raise ClientDisconnected("the peer went away while it was written to")
+        if self.error is not None:
+            raise self.error
 
 
 UNTIL_CLOSE = sys.maxsize
@@ -217,7 +223,7 @@ class ContentStream:
             if self.error is not None:
                 raise self.error
             if self._waiter is not None:
-                raise RuntimeError("two tasks read the content of one request")
+                raise RuntimeError("two tasks read the content of one message")
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

@@ -23,7 +23,7 @@ from blazeio.errors import (
     ProtocolError,
     RemoteProtocolError,
 )
-from blazeio.protocol.answer import TEXT, Answer
+from blazeio.protocol.answer import TEXT, Answer, Answering
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
@@ -56,7 +56,7 @@ NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
 class BlazeioServerProtocol(
-    asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset, Endings
+    asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset, Answering, Endings
 ):
     """One connection; for handlers, the request on it.
 
@@ -100,6 +100,7 @@ class BlazeioServerProtocol(
         "transport",
     )
 
+    context: ServerContext
     transport: asyncio.Transport
     headers: Headers
     content: ContentStream
@@ -251,7 +252,7 @@ class BlazeioServerProtocol(
         context.connections.discard(self)
         self.patience.end_all_but_handler()
         self.intake.close()
-        self.gate.shatter()
+        self.gate.shatter(ClientDisconnected("the client went away"))
         self.content.fail(ClientDisconnected("the client went away"))
         if self._peer_closed is not None:
             self._peer_closed.come()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
-from blazeio.protocol.payload import OFF_LOOP_BYTES
+from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.tls import TlsFacts, TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
 from blazeio.wire.proxy_protocol import Endpoint

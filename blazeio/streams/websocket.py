@@ -276,7 +276,7 @@ class WebSocket:
             ClientDisconnected: It is closed, or the client is gone.
         """
         protocol = self._opened()
-        if not self.r.gate.is_open or self.r.gate.is_broken:
+        if not self.r.gate.is_open or self.r.gate.error is not None:
             await self.r.buffer_overflow_manager()
         # From here on without a pause: the order of frames is that of messages.
         if protocol.state is not State.OPEN or self.r.transport.is_closing():

@@ -34,17 +34,44 @@ def decide_response_framing(
         ``NONE`` for HEAD, 1xx, 204 and 304 (rule 1), whatever was declared,
         and for a CONNECT that succeeds (rule 2).
     """
-    if method == "HEAD" or status < 200 or status in (204, 304):
-        return Framing.NONE
-    if method == "CONNECT" and status < 300:
+    if _has_no_content(method, status):
         return Framing.NONE
     if content_length is not None:
         return Framing.LENGTH
     return Framing.CHUNKED if minor else Framing.CLOSE
 
 
+def find_response_framing(
+    *, method: str, status: int, content_length: int | None, is_chunked: bool
+) -> Framing:
+    """Find how the end of a response that was received is known.
+
+    Args:
+        method: Of the request.
+        status: Of the response.
+        content_length: Of the response; None where none was sent.
+        is_chunked: It has the chunked transfer coding.
+
+    Returns:
+        ``NONE`` by rules 1 and 2, whatever the fields say; ``CLOSE`` where they
+        say nothing (rule 8).
+    """
+    if _has_no_content(method, status):
+        return Framing.NONE
+    if is_chunked:
+        return Framing.CHUNKED
+    return Framing.CLOSE if content_length is None else Framing.LENGTH
+
+
+def _has_no_content(method: str, status: int) -> bool:
+    """Rules 1 and 2: HEAD, 1xx, 204, 304, and a CONNECT that succeeds."""
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        return True
+    return method == "CONNECT" and status < 300
+
+
 def parse_content_length(values: Sequence[str]) -> int | None:
-    """Read the Content-Length of a request.
+    """Read the Content-Length of a message.
 
     Stricter than RFC 9110 section 8.6, which lets a recipient take identical
     repeats for one: an intermediary that picks another of them than we do is
@@ -71,7 +98,7 @@ def parse_content_length(values: Sequence[str]) -> int | None:
 
 
 def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
-    """Tell whether the content of a request is chunked.
+    """Tell whether the content of a message is chunked.
 
     RFC 9112 sections 6.1 and 6.3, rule 4: without a final ``chunked`` the end
     of the content cannot be found (400); a further coding is one that we do
@@ -80,7 +107,7 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
 
     Args:
         values: One for each field line; empty where there is none.
-        minor: Of the request.
+        minor: Of the message.
 
     Raises:
         RemoteProtocolError: The peer's fault; 400 or 501.
@@ -88,7 +115,7 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
     if not values:
         return False
     if not minor:
-        raise RemoteProtocolError("Transfer-Encoding in an HTTP/1.0 request")
+        raise RemoteProtocolError("Transfer-Encoding in an HTTP/1.0 message")
     codings = [coding.strip(" \t") for coding in ",".join(values).lower().split(",")]
     if codings == ["chunked"]:
         return True

@@ -13,12 +13,13 @@ from blazeio.wire.framing import Framing
 
 
 class OutgoingMessage:
-    """What is left to say of one response.
+    """What is left to say of one request or response.
 
     Args:
-        head: Status line and fields, without framing, Connection and the
+        head: Start line and fields, without framing, Connection and the
             empty line.
-        framing: As ``decide_response_framing`` said.
+        framing: As ``decide_response_framing`` said; of a request, what its
+            caller gave or declared.
         content_length: As declared; None when it was not.
         minor: The HTTP/1.x version of the request.
         is_persistent: Whether the connection may go on afterwards.
@@ -121,7 +122,7 @@ class OutgoingMessage:
         if self._framing is Framing.LENGTH and self._due_bytes:
             self.is_persistent = False
             message = (
-                f"the response ended {self._due_bytes} octets short of its "
+                f"the message ended {self._due_bytes} octets short of its "
                 f"declared Content-Length: {self.content_length}"
             )
             raise LocalProtocolError(message)
@@ -138,7 +139,7 @@ class OutgoingMessage:
                 declared length leaves.
         """
         if self.is_ended:
-            raise LocalProtocolError("the response has already ended")
+            raise LocalProtocolError("the message has already ended")
         if self._framing is Framing.LENGTH and size > self._due_bytes:
             message = (
                 f"{size - self._due_bytes} octets more than the declared "

@@ -62,8 +62,8 @@ class TestWriteGate:
         gate.close()
         task = asyncio.create_task(gate.passed())
         await asyncio.sleep(0)
-        gate.shatter()
-        with pytest.raises(ClientDisconnected, match="while it was written to"):
+        gate.shatter(ClientDisconnected("the peer went away"))
+        with pytest.raises(ClientDisconnected, match="the peer went away"):
             await within(task)
         with pytest.raises(ClientDisconnected):
             await within(gate.passed())

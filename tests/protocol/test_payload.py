@@ -10,7 +10,7 @@ import brotlicffi
 import pytest
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError
-from blazeio.protocol.payload import OFF_LOOP_BYTES
+from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.wire.headers import Headers
 from tests.protocol.serving import GET, Connect, Diary, R, Serve, forever, request
 from tests.support.clock import wait_until
@@ -245,7 +245,7 @@ class TestWriting:
         await peer.send(GET)
         with pytest.raises(ConnectionResetError):
             await peer.read_until_end()
-        assert diary.entries == ["the response ended 2 octets sh"]
+        assert diary.entries == ["the message ended 2 octets sho"]
 
     async def test_the_handler_goes_on_after_eof(
         self, connect: Connect, diary: Diary

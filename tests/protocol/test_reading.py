@@ -103,7 +103,7 @@ class TestReading:
 
         wire = connect(handler)
         wire.peer.feed(post(b"abc")[:-3])
-        await diary.has("two tasks read the content of one request")
+        await diary.has("two tasks read the content of one message")
         wire.peer.feed(b"abc")
         assert (await wire.answered())[0].body == b"abc"
 

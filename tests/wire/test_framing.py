@@ -4,6 +4,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.wire.framing import (
     Framing,
     decide_response_framing,
+    find_response_framing,
     parse_content_length,
     parse_transfer_encoding,
 )
@@ -81,7 +82,7 @@ def test_bad_lengths(values: list[str], status: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("values", "minor", "status", "message"),
     [
-        (["chunked"], 0, 400, "Transfer-Encoding in an HTTP/1.0 request"),
+        (["chunked"], 0, 400, "Transfer-Encoding in an HTTP/1.0 message"),
         (["gzip"], 1, 400, "Transfer-Encoding does not end in one chunked: 'gzip'"),
         (
             ["chunked", "chunked"],
@@ -102,3 +103,35 @@ def test_bad_codings(values: list[str], minor: int, status: int, message: str) -
 
 def test_18_digits_are_read() -> None:
     assert parse_content_length(["9" * 18]) == 999_999_999_999_999_999
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "content_length", "is_chunked", "expected"),
+    [
+        ("GET", 200, 5, False, Framing.LENGTH),
+        ("GET", 200, 0, False, Framing.LENGTH),
+        ("GET", 200, None, True, Framing.CHUNKED),
+        ("GET", 200, None, False, Framing.CLOSE),
+        ("HEAD", 200, 5, False, Framing.NONE),
+        ("HEAD", 200, None, True, Framing.NONE),
+        ("GET", 204, 5, False, Framing.NONE),
+        ("GET", 304, None, False, Framing.NONE),
+        ("GET", 103, None, False, Framing.NONE),
+        ("CONNECT", 200, 5, False, Framing.NONE),
+        ("CONNECT", 403, 5, False, Framing.LENGTH),
+    ],
+)
+def test_how_the_end_of_a_received_response_is_known(
+    method: str,
+    status: int,
+    content_length: int | None,
+    is_chunked: bool,
+    expected: Framing,
+) -> None:
+    framing = find_response_framing(
+        method=method,
+        status=status,
+        content_length=content_length,
+        is_chunked=is_chunked,
+    )
+    assert framing is expected

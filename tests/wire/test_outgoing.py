@@ -117,7 +117,7 @@ def test_less_than_declared_costs_the_connection() -> None:
     with pytest.raises(LocalProtocolError) as caught:
         response.end(b"ab")
     assert str(caught.value) == (
-        "the response ended 3 octets short of its declared Content-Length: 5"
+        "the message ended 3 octets short of its declared Content-Length: 5"
     )
     assert not response.is_persistent
 

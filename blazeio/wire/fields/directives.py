@@ -1,9 +1,11 @@
 """What the fields of a request decide: host, framing, persistence, upgrade.
 
+Those of a response are in ``wire.responses.directives``.
+
 May import: blazeio.errors, blazeio.wire.framing, grammar, fields.memo.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from blazeio.errors import RemoteProtocolError
@@ -19,10 +21,13 @@ DECIDING_NAMES: Final = frozenset(
         "connection",
         "expect",
         "upgrade",
+        "keep-alive",
     )
 )
 
 DecidingPairs = tuple[tuple[str, str], ...]
+ValuesOf = Callable[[str, Sequence[str]], Sequence[str]]
+"""From a name and a default to the values of a field."""
 
 
 class Directives:
@@ -71,22 +76,14 @@ def read_directives(pairs: DecidingPairs, minor: int) -> Directives:
 
 
 def _decide(pairs: DecidingPairs, minor: int) -> Directives:
-    values: dict[str, list[str]] = {}
-    for name, value in pairs:
-        values.setdefault(name, []).append(value)
-    values_of = values.get
-    length = parse_content_length(values_of("content-length", ()))
-    is_chunked = parse_transfer_encoding(values_of("transfer-encoding", ()), minor)
-    if is_chunked and length is not None:
-        # RFC 9112 section 6.1 lets a server answer and close; but who sends
-        # both is faulty or smuggles.
-        raise RemoteProtocolError("both Content-Length and Transfer-Encoding")
-    options = _split_list(values_of("connection", ()))
+    values_of = group_values(pairs).get
+    length, is_chunked = read_framing(values_of, minor)
+    options = split_list(values_of("connection", ()))
     directives = Directives()
     directives.host = _decide_host(values_of("host", ()), minor)
     directives.content_length = length
     directives.is_chunked = is_chunked
-    directives.is_persistent = _decide_persistence(options, minor)
+    directives.is_persistent = decide_persistence(options, minor)
     # RFC 9110 section 10.1.1: ignored in HTTP/1.0; nothing to continue with
     # where no content follows.
     is_asked = minor > 0 and _asks_to_continue(values_of("expect", ()))
@@ -95,6 +92,29 @@ def _decide(pairs: DecidingPairs, minor: int) -> Directives:
     may_upgrade = minor > 0 and "upgrade" in options
     directives.upgrade = (may_upgrade and ", ".join(values_of("upgrade", ()))) or None
     return directives
+
+
+def group_values(pairs: DecidingPairs) -> dict[str, list[str]]:
+    """All values of each name, in order."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
+
+
+def read_framing(values_of: ValuesOf, minor: int) -> tuple[int | None, bool]:
+    """Give the declared length, if there is one, and whether content is chunked.
+
+    Raises:
+        RemoteProtocolError: The peer's fault; 400, 413 or 501.
+    """
+    length = parse_content_length(values_of("content-length", ()))
+    is_chunked = parse_transfer_encoding(values_of("transfer-encoding", ()), minor)
+    if is_chunked and length is not None:
+        # RFC 9112 section 6.1 lets a server answer and close; but who sends
+        # both is faulty or smuggles.
+        raise RemoteProtocolError("both Content-Length and Transfer-Encoding")
+    return length, is_chunked
 
 
 def _decide_host(values: Sequence[str], minor: int) -> str | None:
@@ -108,21 +128,21 @@ def _decide_host(values: Sequence[str], minor: int) -> str | None:
     return None
 
 
-def _split_list(values: Sequence[str]) -> list[str]:
+def split_list(values: Sequence[str]) -> list[str]:
     """RFC 9110 section 5.6.1: a list, over several lines; in lower case."""
     if not values:
         return []
     return [part.strip(" \t") for part in ",".join(values).lower().split(",")]
 
 
-def _decide_persistence(options: list[str], minor: int) -> bool:
+def decide_persistence(options: list[str], minor: int) -> bool:
     """RFC 9112 section 9.3: close wins; HTTP/1.0 must ask for keep-alive."""
     return "close" not in options and (minor > 0 or "keep-alive" in options)
 
 
 def _asks_to_continue(values: Sequence[str]) -> bool:
     """RFC 9110 section 10.1.1: 417 for what is not 100-continue."""
-    expectations = [part for part in _split_list(values) if part]
+    expectations = [part for part in split_list(values) if part]
     for expectation in expectations:
         if expectation != "100-continue":
             message = f"unknown expectation {quote(expectation)}"

@@ -1,9 +1,9 @@
 """Field lines: RFC 9112 section 5, and which of them decide something.
 
-A client repeats its fields in each request, so a line is validated once and
+A peer repeats its fields in each message, so a line is validated once and
 kept. What is kept must never be one client's secret: only lines of names in
 ``_SHARED_NAMES`` are, whose values are by their nature the same for many
-requests. Authorization, Cookie, Referer, X-Api-Key, Sec-WebSocket-Protocol
+messages. Authorization, Cookie, Referer, X-Api-Key, Sec-WebSocket-Protocol
 (browsers can send a token in nothing else) or any name not listed here is read
 anew each time.
 
@@ -24,17 +24,20 @@ Field = tuple[tuple[str, str], bool]
 
 _SHARED_NAMES: Final = frozenset(
     """
-    accept accept-charset accept-encoding accept-language
-    access-control-request-headers access-control-request-method
-    cache-control connection content-encoding content-language content-length
-    content-type dnt expect host keep-alive max-forwards origin pragma priority
-    save-data sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness
+    accept accept-charset accept-encoding accept-language accept-ranges
+    access-control-allow-origin access-control-request-headers
+    access-control-request-method age alt-svc cache-control connection
+    content-encoding content-language content-length content-type date dnt
+    expect host keep-alive max-forwards origin pragma priority save-data
+    sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness
     sec-ch-ua-full-version-list sec-ch-ua-mobile sec-ch-ua-model
     sec-ch-ua-platform sec-ch-ua-platform-version sec-fetch-dest
     sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc
-    sec-websocket-extensions sec-websocket-version te trailer
-    transfer-encoding upgrade upgrade-insecure-requests user-agent x-forwarded-host
-    x-forwarded-port x-forwarded-proto x-requested-with
+    sec-websocket-extensions sec-websocket-version server
+    strict-transport-security te trailer transfer-encoding upgrade
+    upgrade-insecure-requests user-agent vary x-content-type-options
+    x-forwarded-host x-forwarded-port x-forwarded-proto x-frame-options
+    x-powered-by x-requested-with
     """.split()  # noqa: SIM905 - a table reads better as text
 )
 _LONGEST_KEPT_BYTES: Final = 256

@@ -1,4 +1,4 @@
-"""The header section of a request: its field lines, within the limits.
+"""The header section: field lines within the limits; and that of a request.
 
 May import: blazeio.errors, blazeio.limits, blazeio.wire.grammar, headers,
 fields.directives, line, memo.
@@ -9,6 +9,7 @@ from typing import Final
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields.directives import (
+    DecidingPairs,
     Directives,
     kept_directives,
     read_directives,
@@ -17,7 +18,8 @@ from blazeio.wire.fields.line import kept_lines, read_field_line
 from blazeio.wire.fields.memo import Memo
 from blazeio.wire.headers import Headers
 
-_LONGEST_KEPT_BYTES: Final = 1024
+LONGEST_KEPT_BYTES: Final = 1024
+"""Longer sections are not kept."""
 
 
 class HeaderSection:
@@ -60,6 +62,32 @@ def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSect
         kept = kept_sections.recall(octets)
         if kept is not None and kept.limits is limits:
             return kept
+    pairs, key, is_known = read_field_lines(octets, limits)
+    directives = kept_directives.recent.get(key) if minor else None
+    if directives is None:
+        directives = read_directives(key, minor)
+    section = HeaderSection(Headers(pairs), directives, limits)
+    if is_known and minor and len(octets) <= LONGEST_KEPT_BYTES:
+        kept_sections.keep(octets, section)
+    return section
+
+
+def read_field_lines(
+    octets: bytes, limits: Limits
+) -> tuple[list[tuple[str, str]], DecidingPairs, bool]:
+    """Read the field lines of a head.
+
+    Args:
+        octets: From after the start line to before the CRLFCRLF.
+        limits: ``field_count``, ``field_bytes``.
+
+    Returns:
+        All names and values; those that decide something; whether each line
+        was known, so that none is a secret.
+
+    Raises:
+        RemoteProtocolError: The peer's fault; 400 or 431.
+    """
     lines = octets.split(b"\r\n") if octets else []
     _check_limits(octets, lines, limits)
     known = kept_lines.recent
@@ -75,14 +103,7 @@ def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSect
         pairs.append(pair)
         if decides:
             deciding.append(pair)
-    key = tuple(deciding)
-    directives = kept_directives.recent.get(key) if minor else None
-    if directives is None:
-        directives = read_directives(key, minor)
-    section = HeaderSection(Headers(pairs), directives, limits)
-    if is_known and minor and len(octets) <= _LONGEST_KEPT_BYTES:
-        kept_sections.keep(octets, section)
-    return section
+    return pairs, tuple(deciding), is_known
 
 
 def _check_limits(octets: bytes, lines: list[bytes], limits: Limits) -> None:
