@@ -10,6 +10,10 @@
 
         * ``DecompressionBombError``: a few octets of it stand for far too many.
 
+      * ``RedirectError``: a redirect that cannot or must not be followed.
+
+        * ``TooManyRedirects``: each led to another.
+
     * ``LocalProtocolError``: by our own caller (a handler): a bad field name,
       more content than declared ... Raised before an octet is sent.
 
@@ -86,6 +90,14 @@ class ContentDecodingError(RemoteProtocolError):
 
 class DecompressionBombError(ContentDecodingError):
     """Encoded content stands for far more octets than it has."""
+
+
+class RedirectError(RemoteProtocolError):
+    """A redirect that cannot be followed, or that nobody should follow."""
+
+
+class TooManyRedirects(RedirectError):  # noqa: N818 - so named by every client
+    """Each redirect led to another, up to the bound."""
 
 
 class LocalProtocolError(ProtocolError):

@@ -1,0 +1,293 @@
+"""Cookies that servers have set, and who gets them back: RFC 6265bis.
+
+What a user agent without pages can know of it: domain and host-only cookies,
+paths, expiry, ``Secure`` (and that nobody overwrites one in the clear),
+``HttpOnly``, the prefixes ``__Secure-`` and ``__Host-``. SameSite is kept and
+means nothing here, since there is no site that a request comes from.
+
+**Public suffixes.** A server of ``a.example.com`` may set a cookie for all of
+``example.com``, but one of ``shop.co.uk`` none for all of ``co.uk``. Which is
+which only the Public Suffix List knows, a list that changes every week: none is
+built in. Without one, names of a single label (``com``, ``localhost``) and
+addresses are taken for suffixes, so that a cookie for one of them stays with the
+host that set it. Whoever speaks to hosts that may want to harm one another gives
+the jar a list: ``CookieJar(publicsuffixlist.PublicSuffixList().is_public)``.
+
+May import: blazeio.content.allow_list, blazeio.client.rules.set_cookie. Pure: the
+time is told.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from blazeio.client.rules.set_cookie import SetCookie, parse_set_cookie
+from blazeio.content.allow_list import read_address
+
+MOST_COOKIES: Final = 3000
+"""Section 6.1: at least so many in all ..."""
+MOST_COOKIES_OF_DOMAIN: Final = 50
+"""... and so many of one domain. The least used go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie in a jar.
+
+    Attributes:
+        name: May be "".
+        value: As the server sent it.
+        domain: Lower case.
+        path: Begins with "/".
+        is_host_only: For ``domain`` itself; else for the hosts below it too.
+        is_secure: For TLS only.
+        is_http_only: Not for scripts.
+        same_site: As sent, lower case; "" where it was not.
+        expires_at: Unix time; None: with the jar.
+    """
+
+    name: str
+    value: str
+    domain: str
+    path: str = "/"
+    is_host_only: bool = True
+    is_secure: bool = False
+    is_http_only: bool = False
+    same_site: str = ""
+    expires_at: float | None = None
+
+    def has_expired(self, now: float) -> bool:
+        """Whether it is over at ``now``, Unix time."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+class _Entry:
+    """A cookie, when it was made and when it was last of use, as ordinals."""
+
+    __slots__ = ("cookie", "made", "used")
+
+    def __init__(self, cookie: Cookie, made: int) -> None:
+        self.cookie = cookie
+        self.made = self.used = made
+
+
+_Key = tuple[str, str, bool]
+"""Path, name and whether it is host-only: with the domain it is the identity."""
+
+
+def is_single_label(domain: str) -> bool:
+    """The public suffixes that are known without a list."""
+    return "." not in domain
+
+
+class CookieJar:
+    """The cookies of one user.
+
+    Args:
+        is_public_suffix: Tells of a lower-case domain whether anybody can have a
+            name right below it; see the module.
+    """
+
+    __slots__ = ("_count", "_domains", "_is_public_suffix", "_ordinal")
+
+    def __init__(
+        self, is_public_suffix: Callable[[str], bool] = is_single_label
+    ) -> None:
+        self._is_public_suffix = is_public_suffix
+        self._domains: dict[str, dict[_Key, _Entry]] = {}
+        self._ordinal = self._count = 0
+
+    def store(self, url: str, fields: Iterable[str], now: float) -> None:
+        """Take the Set-Cookie fields of a response, section 5.7.
+
+        What a user agent ignores is ignored: a cookie for a foreign domain, a
+        ``Secure`` one that came in the clear, and so on.
+
+        Args:
+            url: Of the request.
+            fields: The values, as they came.
+            now: Unix time.
+        """
+        for field in fields:
+            said = parse_set_cookie(field)
+            if said is not None:
+                cookie = self._accept(url, said, now)
+                if cookie is not None:
+                    self.add(cookie, now)
+
+    def add(self, cookie: Cookie, now: float) -> None:
+        """Add a cookie, or replace the one of the same name and place.
+
+        One that has expired is thereby deleted.
+        """
+        self._ordinal += 1
+        key = (cookie.path, cookie.name, cookie.is_host_only)
+        entries = self._domains.setdefault(cookie.domain, {})
+        old = entries.pop(key, None)
+        self._count -= old is not None
+        if not cookie.has_expired(now):
+            entry = _Entry(cookie, self._ordinal)
+            if old is not None:
+                entry.made = old.made
+            entries[key] = entry
+            self._count += 1
+            if len(entries) > MOST_COOKIES_OF_DOMAIN:
+                self._evict(entries, now)
+        if not entries:
+            del self._domains[cookie.domain]
+        if self._count > MOST_COOKIES:
+            self._evict_of_all(now)
+
+    def field_for(self, url: str, now: float) -> str | None:
+        """Write the Cookie field of a request, section 5.8.
+
+        Longer paths come first, then what was set earlier.
+
+        Args:
+            url: Of the request.
+            now: Unix time.
+
+        Returns:
+            None where there is no cookie for it.
+        """
+        if not self._domains:
+            return None
+        self._ordinal += 1
+        entries = self._matching(url, now)
+        entries.sort(key=lambda each: (-len(each.cookie.path), each.made))
+        for each in entries:
+            each.used = self._ordinal
+        pairs = [
+            f"{each.cookie.name}={each.cookie.value}"
+            if each.cookie.name
+            else each.cookie.value
+            for each in entries
+        ]
+        return "; ".join(pairs) or None
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._domains.clear()
+        self._count = 0
+
+    def __iter__(self) -> Iterator[Cookie]:
+        """All cookies, expired ones too, in the order in which they were set."""
+        entries = [e for each in self._domains.values() for e in each.values()]
+        entries.sort(key=lambda each: each.made)
+        return (each.cookie for each in entries)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _accept(self, url: str, said: SetCookie, now: float) -> Cookie | None:
+        """What is stored of a field; None where it is ignored."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        domain = said.domain
+        if domain and self._is_public_suffix(domain):
+            if domain != host:
+                return None
+            domain = ""
+        if domain and not _domain_matches(host, domain):
+            return None
+        cookie = Cookie(
+            said.name,
+            said.value,
+            domain or host,
+            said.path or _default_path(parts.path),
+            # An address has nobody below it.
+            not domain or read_address(host) is not None,
+            said.is_secure,
+            said.is_http_only,
+            said.same_site,
+            said.expiry(now),
+        )
+        is_enciphered = parts.scheme in ("https", "wss")
+        if not is_enciphered and (cookie.is_secure or self._is_guarded(cookie, host)):
+            return None
+        has_attribute = bool(said.domain)
+        return cookie if _keeps_prefix(cookie, has_attribute, said.path) else None
+
+    def _is_guarded(self, cookie: Cookie, host: str) -> bool:
+        """Whether a Secure cookie would be hidden by one set in the clear."""
+        return any(
+            known.cookie.is_secure
+            and known.cookie.name == cookie.name
+            and _path_matches(cookie.path, known.cookie.path)
+            for domain in _lineage(host)
+            for known in self._domains.get(domain, {}).values()
+        )
+
+    def _matching(self, url: str, now: float) -> list[_Entry]:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        path = parts.path or "/"
+        is_enciphered = parts.scheme in ("https", "wss")
+        return [
+            entry
+            for domain in _lineage(host)
+            for entry in self._domains.get(domain, {}).values()
+            if (domain == host or not entry.cookie.is_host_only)
+            and (is_enciphered or not entry.cookie.is_secure)
+            and _path_matches(path, entry.cookie.path)
+            and not entry.cookie.has_expired(now)
+        ]
+
+    def _evict(self, entries: dict[_Key, _Entry], now: float) -> None:
+        """Make room in one domain: what has expired, else the least of use."""
+        doomed = [key for key, e in entries.items() if e.cookie.has_expired(now)]
+        if not doomed:
+            doomed = [min(entries, key=lambda k: _worth(entries[k]))]
+        for key in doomed:
+            del entries[key]
+        self._count -= len(doomed)
+
+    def _evict_of_all(self, now: float) -> None:
+        """Make room in the jar."""
+        domains = self._domains
+        name = min(domains, key=lambda n: min(map(_worth, domains[n].values())))
+        self._evict(domains[name], now)
+        if not domains[name]:
+            del domains[name]
+
+
+def _worth(entry: _Entry) -> tuple[bool, int]:
+    """Section 5.7: those that are not secure go before the others."""
+    return entry.cookie.is_secure, entry.used
+
+
+def _lineage(host: str) -> list[str]:
+    """The host, and each domain that it is below."""
+    if read_address(host) is not None:
+        return [host]
+    labels = host.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
+
+
+def _domain_matches(host: str, domain: str) -> bool:
+    """Section 5.1.3."""
+    return domain in _lineage(host)
+
+
+def _path_matches(path: str, of_cookie: str) -> bool:
+    """Section 5.1.4."""
+    return path == of_cookie or (
+        path.startswith(of_cookie)
+        and (of_cookie.endswith("/") or path[len(of_cookie)] == "/")
+    )
+
+
+def _default_path(path: str) -> str:
+    """Section 5.1.4: up to, and without, the last slash."""
+    return path.rpartition("/")[0] or "/"
+
+
+def _keeps_prefix(cookie: Cookie, has_domain: bool, path: str) -> bool:
+    """Section 5.7, items 20 to 22: what the name promises is so."""
+    name = (cookie.name or cookie.value).lower()
+    if not name.startswith(("__secure-", "__host-")):
+        return True
+    if not cookie.name or not cookie.is_secure:
+        return False
+    return name.startswith("__secure-") or (not has_domain and path == "/")
