@@ -7,9 +7,12 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
@@ -59,6 +62,20 @@ class ForkserverRecord:
     is_unsafe: bool = False
     is_stopped: bool = False
     reason: str = ""
+
+
+class FrozenForkserver(msgspec.Struct, frozen=True):
+    """A forkserver, as the next image of the master takes it over."""
+
+    generation: int
+    pid: int
+    channel_fd: int
+    is_preload: bool
+    loading: str
+    has_loaded: bool
+    is_unsafe: bool
+    is_stopped: bool
+    reason: str
 
 
 class Forkservers:
@@ -129,20 +146,72 @@ class Forkservers:
             return
         finally:
             theirs.close()
-        record = ForkserverRecord(
-            generation,
-            pid,
-            LoopChannel(
-                own,
-                self._loop,
-                lambda message, fds: self._hear(record, message),
-                lambda: None,  # its exit tells more than its channel's end
-            ),
-            is_preload,
-            _describe_loading(why),
+        record = self._add(generation, pid, own, is_preload, _describe_loading(why))
+        self._watch(record)
+
+    def _add(
+        self,
+        generation: int,
+        pid: int,
+        own: socket.socket,
+        is_preload: bool,
+        loading: str,
+    ) -> ForkserverRecord:
+        channel = LoopChannel(
+            own,
+            self._loop,
+            lambda message, fds: self._hear(record, message),
+            lambda: None,  # its exit tells more than its channel's end
         )
+        record = ForkserverRecord(generation, pid, channel, is_preload, loading)
         self._records[generation] = record
-        self._reaper.watch(pid, lambda status: self._bury(record, status))
+        return record
+
+    def _watch(self, record: ForkserverRecord) -> None:
+        self._reaper.watch(record.pid, lambda status: self._bury(record, status))
+
+    # Another image of the master
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all can hear us, and no order waits to be sent."""
+        return all(record.channel.is_settled for record in self._records.values())
+
+    def freeze(self) -> list[FrozenForkserver]:
+        """Name every forkserver, for a process that has the same descriptors."""
+        return [
+            FrozenForkserver(
+                generation=record.generation,
+                pid=record.pid,
+                channel_fd=record.channel.fileno(),
+                is_preload=record.is_preload,
+                loading=record.loading,
+                has_loaded=record.has_loaded,
+                is_unsafe=record.is_unsafe,
+                is_stopped=record.is_stopped,
+                reason=record.reason,
+            )
+            for record in self._records.values()
+        ]
+
+    def thaw(
+        self,
+        frozen: Sequence[FrozenForkserver],
+        take: Callable[[int], socket.socket],
+    ) -> None:
+        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
+        for each in frozen:
+            channel = take(each.channel_fd)
+            record = self._add(
+                each.generation, each.pid, channel, each.is_preload, each.loading
+            )
+            record.has_loaded, record.is_unsafe = each.has_loaded, each.is_unsafe
+            record.is_stopped, record.reason = each.is_stopped, each.reason
+
+    def watch_again(self) -> None:
+        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        for record in list(self._records.values()):
+            self._watch(record)
 
     def _make_load(self, generation: int, is_preload: bool) -> Load:
         settings = self._settings

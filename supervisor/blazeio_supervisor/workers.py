@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
 from blazeio_supervisor.fleet.facts import (
@@ -25,7 +27,12 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.oom_kills import watch_own_group
-from blazeio_supervisor.observe.scoreboard import Reading, Row, RowLedger
+from blazeio_supervisor.observe.scoreboard import (
+    FrozenLedger,
+    Reading,
+    Row,
+    RowLedger,
+)
 from blazeio_supervisor.process.channel import LoopChannel, make_pair
 from blazeio_supervisor.process.messages import (
     Address,
@@ -88,6 +95,32 @@ class WorkerRecord:
         return f"worker={self.worker} {place}"
 
 
+class FrozenWorker(msgspec.Struct, frozen=True):
+    """A worker, as the next image of the master takes it over.
+
+    Attributes:
+        row: Of the scoreboard.
+        channel_fd: The master's end.
+    """
+
+    worker: int
+    slot: int
+    generation: int
+    row: int
+    channel_fd: int
+    pid: int | None
+    is_serving: bool
+    reason: str
+    is_killed: bool
+
+
+class FrozenWorkers(msgspec.Struct, frozen=True):
+    """All of them, and whose each row of the scoreboard is."""
+
+    ledger: FrozenLedger
+    workers: list[FrozenWorker]
+
+
 class Workers:
     """Every worker that lives, or was asked for.
 
@@ -146,29 +179,31 @@ class Workers:
         listeners = self._listeners.all_of(spawn.slot)
         row = self._ledger.take()  # what may fail comes first
         own, theirs = make_pair()
-        number = spawn.worker
-        record = WorkerRecord(
-            worker=number,
-            slot=spawn.slot,
-            generation=spawn.generation,
-            row=row,
-            channel=LoopChannel(
-                own,
-                self._loop,
-                lambda message, fds: self._hear(number, message, fds),
-                lambda: None,  # its exit tells more than its channel's end
-            ),
-        )
-        self._records[number] = record
+        self._add(spawn.worker, spawn.slot, spawn.generation, row, own)
         is_bound = self._listeners.is_bound
-        order = Fork(number, spawn.slot, row.index, spawn.is_canary, is_bound)
+        order = Fork(spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound)
         return order, [theirs, *listeners]
+
+    def _add(
+        self, worker: int, slot: int, generation: int, row: Row, own: socket.socket
+    ) -> WorkerRecord:
+        channel = LoopChannel(
+            own,
+            self._loop,
+            lambda message, fds: self._hear(worker, message, fds),
+            lambda: None,  # its exit tells more than its channel's end
+        )
+        record = WorkerRecord(worker, slot, generation, row, channel)
+        self._records[worker] = record
+        return record
 
     def note_forked(self, worker: int, pid: int) -> None:
         """The forkserver has answered."""
-        record = self._records[worker]
-        record.pid = pid
+        self._records[worker].pid = pid
         self._tell(WorkerForked(worker, pid))
+        self._watch(worker, pid)
+
+    def _watch(self, worker: int, pid: int) -> None:
         try:
             self._reaper.watch(pid, lambda status: self._bury(worker, status))
         except ProcessLookupError:
@@ -191,6 +226,49 @@ class Workers:
             if record.generation == generation and record.pid is None:
                 record.channel.close()
                 del self._records[record.worker]
+
+    # Another image of the master
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all can hear us, and no order waits to be sent."""
+        return all(record.channel.is_settled for record in self._records.values())
+
+    def freeze(self) -> FrozenWorkers:
+        """Name every worker, for a process that has the same descriptors."""
+        return FrozenWorkers(
+            self._ledger.freeze(),
+            [
+                FrozenWorker(
+                    worker=record.worker,
+                    slot=record.slot,
+                    generation=record.generation,
+                    row=record.row.index,
+                    channel_fd=record.channel.fileno(),
+                    pid=record.pid,
+                    is_serving=record.is_serving,
+                    reason=record.reason,
+                    is_killed=record.is_killed,
+                )
+                for record in self._records.values()
+            ],
+        )
+
+    def thaw(self, frozen: FrozenWorkers, take: Callable[[int], socket.socket]) -> None:
+        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
+        self._ledger.thaw(frozen.ledger)
+        for each in frozen.workers:
+            row = self._ledger.give(each.row)
+            channel = take(each.channel_fd)
+            record = self._add(each.worker, each.slot, each.generation, row, channel)
+            record.pid, record.is_serving = each.pid, each.is_serving
+            record.reason, record.is_killed = each.reason, each.is_killed
+
+    def watch_again(self) -> None:
+        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        for record in list(self._records.values()):
+            if record.pid is not None:
+                self._watch(record.worker, record.pid)
 
     # Orders
 

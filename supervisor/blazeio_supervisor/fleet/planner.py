@@ -11,7 +11,10 @@ May import: only this room.
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
+
 from blazeio_supervisor.fleet.actions import Action
+from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.duties.boot import Boot, exit_of
 from blazeio_supervisor.fleet.duties.canary import Phase
 from blazeio_supervisor.fleet.duties.deadlines import escalate, wake_for_deadlines
@@ -26,14 +29,31 @@ from blazeio_supervisor.fleet.duties.scaling import scale
 from blazeio_supervisor.fleet.duties.stopping import Stopping
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.health.adoption import cover
-from blazeio_supervisor.fleet.health.ladder import Ladder
-from blazeio_supervisor.fleet.health.steering import Steering
+from blazeio_supervisor.fleet.health.ladder import FrozenLadder, Ladder
+from blazeio_supervisor.fleet.health.steering import FrozenSteering, Steering
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster
+from blazeio_supervisor.fleet.roster import FrozenRoster, Roster
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
-from blazeio_supervisor.fleet.turns.clock import SteadyClock
+from blazeio_supervisor.fleet.turns.clock import FrozenClock, SteadyClock
 from blazeio_supervisor.fleet.turns.fold import fold
 from blazeio_supervisor.fleet.turns.turn import Turn
+
+
+class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):
+    """A planner, as the next image of the master takes it over.
+
+    Its policy is made anew from the settings, and no reload is under way.
+
+    Attributes:
+        reload_backoff: Of reloads that nobody asked for.
+    """
+
+    roster: FrozenRoster
+    clock: FrozenClock
+    ladder: FrozenLadder
+    steering: FrozenSteering
+    reload_backoff: Backoff
+    next_at: float | None
 
 
 class Planner:
@@ -112,6 +132,35 @@ class Planner:
             is_leaving=self._stopping.is_leaving,
             is_stopping=self._stopping.is_active,
         )
+
+    def why_not_freeze(self) -> str:
+        """Say what must be over first; "" when it may be frozen now."""
+        if self._stopping.is_leaving or self._stopping.is_active:
+            return "the service is stopping"
+        if not self._boot.has_served:
+            return "the service has not started yet"
+        return "" if self._rollout.is_idle else "a reload is under way"
+
+    def freeze(self) -> FrozenPlanner:
+        """Give all that it knows, for one that goes on in its place."""
+        return FrozenPlanner(
+            roster=self._roster.freeze(),
+            clock=self._clock.freeze(),
+            ladder=self._ladder.freeze(),
+            steering=self._steering.freeze(),
+            reload_backoff=self._rollout.backoff,
+            next_at=self._next_at,
+        )
+
+    def thaw(self, frozen: FrozenPlanner) -> None:
+        """Go on where another one was frozen."""
+        self._roster.thaw(frozen.roster)
+        self._clock.thaw(frozen.clock)
+        self._ladder.thaw(frozen.ladder)
+        self._steering.thaw(frozen.steering, self._roster.workers)
+        self._rollout.backoff = frozen.reload_backoff
+        self._next_at = frozen.next_at
+        self._boot.is_asked = self._boot.has_served = True
 
     def _take(self, turn: Turn) -> None:
         """Learn what happened; decide whether the service ends."""

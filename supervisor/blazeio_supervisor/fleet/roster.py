@@ -6,6 +6,8 @@ May import: the words of the fleet (states, backoff, pulse).
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.health.pulse import Pulse
 from blazeio_supervisor.fleet.worker_state import WANTED, State
@@ -101,6 +103,33 @@ class Slot:
     renewals: Backoff = field(default_factory=Backoff)
 
 
+class FrozenSlot(msgspec.Struct, frozen=True):
+    """A slot, as the next image of the master takes it over.
+
+    Attributes:
+        owner: Its serial number, like that of the others.
+    """
+
+    index: int
+    is_parked: bool
+    owner: int | None
+    successor: int | None
+    adopter: int | None
+    backoff: Backoff
+    renewals: Backoff
+
+
+class FrozenRoster(msgspec.Struct, frozen=True):
+    """All handles, and the numbers given out so far."""
+
+    generation: int
+    last_worker: int
+    last_generation: int
+    slots: list[FrozenSlot]
+    workers: list[WorkerHandle]
+    forkservers: list[ForkserverHandle]
+
+
 class Roster:
     """All handles. ``generation`` is the one that new workers are forked from."""
 
@@ -159,3 +188,55 @@ class Roster:
             slot.owner, slot.successor = slot.successor, None
         elif slot.successor is handle:
             slot.successor = None
+
+    def freeze(self) -> FrozenRoster:
+        """Give all that it knows."""
+        return FrozenRoster(
+            self.generation,
+            self._last_worker,
+            self._last_generation,
+            [self._freeze_slot(slot) for slot in self.slots],
+            list(self.workers.values()),
+            list(self.forkservers.values()),
+        )
+
+    def thaw(self, frozen: FrozenRoster) -> None:
+        """Go on from there."""
+        self.generation = frozen.generation
+        self._last_worker = frozen.last_worker
+        self._last_generation = frozen.last_generation
+        self.workers = {handle.worker: handle for handle in frozen.workers}
+        self.forkservers = {each.generation: each for each in frozen.forkservers}
+        self.slots = [self._thaw_slot(slot) for slot in frozen.slots]
+
+    def _freeze_slot(self, slot: Slot) -> FrozenSlot:
+        handles = (slot.owner, slot.successor, slot.adopter)
+        # An adopter that has ended may still be named; it is nobody any more.
+        owner, successor, adopter = (
+            handle.worker if handle and handle.worker in self.workers else None
+            for handle in handles
+        )
+        return FrozenSlot(
+            slot.index,
+            slot.is_parked,
+            owner,
+            successor,
+            adopter,
+            slot.backoff,
+            slot.renewals,
+        )
+
+    def _thaw_slot(self, frozen: FrozenSlot) -> Slot:
+        numbers = (frozen.owner, frozen.successor, frozen.adopter)
+        owner, successor, adopter = (
+            None if number is None else self.workers[number] for number in numbers
+        )
+        return Slot(
+            frozen.index,
+            frozen.is_parked,
+            owner,
+            successor,
+            adopter,
+            frozen.backoff,
+            frozen.renewals,
+        )

@@ -15,6 +15,8 @@ import mmap
 import os
 from dataclasses import dataclass
 
+import msgspec
+
 ROW_BYTES = 512
 ROW_COUNT = 1024
 _BOARD_BYTES = ROW_BYTES * ROW_COUNT
@@ -114,6 +116,17 @@ class Scoreboard:
         return Row(self._board, index)
 
 
+class FrozenLedger(msgspec.Struct, frozen=True):
+    """A ledger, as the next image of the master takes it over.
+
+    Attributes:
+        past_requests: Of each slot's earlier workers.
+    """
+
+    free: list[int]
+    past_requests: dict[int, int]
+
+
 class RowLedger:
     """The master's side: who has which row, and what the dead ones counted.
 
@@ -141,6 +154,19 @@ class RowLedger:
         past = self._past_requests.get(slot, 0)
         self._past_requests[slot] = past + row.read().requests
         self._free.append(row.index)
+
+    def give(self, index: int) -> Row:
+        """Give a row that was taken before a thaw, to its old owner."""
+        return self._board.row(index)
+
+    def freeze(self) -> FrozenLedger:
+        """Give all that it knows; the counts of the living are in the memory."""
+        return FrozenLedger(self._free, self._past_requests)
+
+    def thaw(self, frozen: FrozenLedger) -> None:
+        """Go on from there, with the same memory."""
+        self._free = frozen.free
+        self._past_requests = frozen.past_requests
 
     def count_past_requests(self, slot: int) -> int:
         """Give the requests of this slot's earlier workers."""

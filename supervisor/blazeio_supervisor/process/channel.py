@@ -123,6 +123,15 @@ class LoopChannel:
         self.is_open = True
         loop.add_reader(sock.fileno(), self.read)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is open, and nothing waits to be sent."""
+        return self.is_open and not self._outbox
+
+    def fileno(self) -> int:
+        """Give the descriptor; what the peer has said is read from there."""
+        return self._sock.fileno()
+
     def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> None:
         """Send now, or when the peer reads again; to a dead peer: nothing."""
         if not self.is_open:

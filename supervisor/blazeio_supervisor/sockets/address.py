@@ -3,11 +3,12 @@
 import socket
 from dataclasses import dataclass
 
+import msgspec
+
 UNIX_PREFIX = "unix:"
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(msgspec.Struct, frozen=True, tag=True):
     """A host and port as the operator wrote them; port 0 picks one."""
 
     host: str
@@ -17,8 +18,7 @@ class TcpAddress:
         return f"http://{join_host_port(self.host or '*', self.port)}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(msgspec.Struct, frozen=True, tag=True):
     """The path of a unix socket."""
 
     path: str

@@ -37,6 +37,7 @@ class Binding:
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[Callable[[], None]] = []
         self._own: TcpAddress | None = None
+        self._is_open = False
 
     def begin(self, addresses: Sequence[Address]) -> None:
         """Open what the operator asked for."""
@@ -45,7 +46,7 @@ class Binding:
     def need(self, host: str, port: int, then: Callable[[], None]) -> None:
         """Open the app's own address unless the operator gave one; then go on."""
         own = TcpAddress(host, port)
-        if self._task is None:
+        if self._task is None and not self._is_open:
             self._own = own
             self.begin([own])
         elif self._own not in (None, own):
@@ -55,10 +56,19 @@ class Binding:
                 own,
                 " ".join(self._listeners.addresses),
             )
-        if self._task is not None and self._task.done():
+        if self._is_open:
             then()
         else:
             self._waiting.append(then)
+
+    @property
+    def own(self) -> TcpAddress | None:
+        """The app's own address, when that is what is open."""
+        return self._own
+
+    def thaw(self, own: TcpAddress | None) -> None:
+        """Go on where everything has been open for long."""
+        self._own, self._is_open = own, True
 
     def cancel(self) -> None:
         """Wait no longer for an address to become free."""
@@ -72,6 +82,7 @@ class Binding:
         except BindError as error:
             self._on_failure(error)
             return
+        self._is_open = True
         self._on_bound()
         for then in self._waiting:
             then()

@@ -8,8 +8,10 @@ slots (the kernel balances only TCP).
 
 import os
 import socket
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+
+import msgspec
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import (
@@ -49,6 +51,40 @@ class UnixListener:
 
     def __str__(self) -> str:
         return str(self.address)
+
+
+class FrozenGroup(msgspec.Struct, frozen=True):
+    """A group by its descriptors, in the order of the slots."""
+
+    host: str
+    port: int
+    fds: list[int]
+
+
+class FrozenUnix(msgspec.Struct, frozen=True):
+    """A unix listener by its descriptor."""
+
+    address: UnixAddress
+    fd: int
+    identity: tuple[int, int] | None
+
+
+class FrozenListeners(msgspec.Struct, frozen=True):
+    """Every listener, as the next image of the master takes it over.
+
+    What the kernel knows of them (queues, the order of each group, its steering)
+    goes with the descriptors.
+    """
+
+    slot_count: int
+    scheme: str
+    groups: list[FrozenGroup]
+    unix: list[FrozenUnix]
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor."""
+        shared = [listener.fd for listener in self.unix]
+        return [fd for group in self.groups for fd in group.fds] + shared
 
 
 @dataclass(slots=True)
@@ -133,6 +169,42 @@ class Listeners:
     def all_of(self, slot: int) -> list[socket.socket]:
         """Give what a worker of this slot accepts from, shared ones too."""
         return self.own_of(slot) + [listener.sock for listener in self.unix]
+
+    def freeze(self) -> FrozenListeners:
+        """Name every socket, for a process that has the same descriptors."""
+        groups = [
+            FrozenGroup(
+                group.endpoint.host,
+                group.endpoint.port,
+                [sock.fileno() for sock in group.sockets],
+            )
+            for group in self.groups
+        ]
+        unix = [
+            FrozenUnix(each.address, each.sock.fileno(), each.identity)
+            for each in self.unix
+        ]
+        return FrozenListeners(self.slot_count, self.scheme, groups, unix)
+
+    def thaw(
+        self, frozen: FrozenListeners, take: Callable[[int], socket.socket]
+    ) -> None:
+        """Go on with what another one had.
+
+        Args:
+            frozen: By that one.
+            take: Gives our own socket for a descriptor that is named there.
+        """
+        self.slot_count, self.scheme = frozen.slot_count, frozen.scheme
+        for group in frozen.groups:
+            sockets = [take(fd) for fd in group.fds]
+            family = socket.AddressFamily(sockets[0].family)
+            endpoint = Endpoint(family, group.host, group.port)
+            self.groups.append(TcpGroup(endpoint, sockets))
+        self.unix += [
+            UnixListener(each.address, take(each.fd), each.identity)
+            for each in frozen.unix
+        ]
 
     def unlink(self) -> None:
         """Remove the unix paths, unless a later service owns them by now."""

@@ -72,6 +72,14 @@ class Steerer:
         self._is_refused = False
         self.is_active = False
 
+    def freeze(self) -> tuple[bool, bool]:
+        """Say whether the kernel steers, and whether it has refused to."""
+        return self.is_active, self._is_refused
+
+    def thaw(self, frozen: tuple[bool, bool]) -> None:
+        """Go on from there; the program itself is in the kernel."""
+        self.is_active, self._is_refused = frozen
+
     def apply(self, weights: tuple[int, ...]) -> None:
         """Steer by these weights; a kernel that refuses is not asked again."""
         groups = self._listeners.groups

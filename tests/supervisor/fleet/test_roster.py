@@ -57,3 +57,12 @@ def test_serving_are_the_owners_that_accept() -> None:
 def test_identities_in_log_lines() -> None:
     assert str(worker(4)) == "worker=4 slot=0 gen=1 pid=-"
     assert str(ForkserverHandle(3, None)) == "forkserver gen=3"
+
+
+def test_an_adopter_that_has_ended_is_nobody_once_frozen() -> None:
+    roster = Roster(2)
+    gone = WorkerHandle(1, 1, 1, 0.0, None)
+    roster.slots[0].adopter = gone
+    thawed = Roster(1)
+    thawed.thaw(roster.freeze())
+    assert [slot.adopter for slot in thawed.slots] == [None, None]

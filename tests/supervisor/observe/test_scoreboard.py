@@ -75,3 +75,16 @@ def test_each_living_worker_has_a_row_of_its_own(fd: int) -> None:
     assert len({ledger.take().index for _ in range(ROW_COUNT)}) == ROW_COUNT
     with pytest.raises(IndexError):
         ledger.take()
+
+
+def test_a_thawed_ledger_goes_on_with_rows_and_counts(fd: int) -> None:
+    ledger = RowLedger(Scoreboard(fd))
+    dead, living = ledger.take(), ledger.take()
+    dead.count(0, 0, 7)
+    living.count(0, 0, 5)
+    ledger.fold(dead, slot=2)
+    thawed = RowLedger(Scoreboard(fd))
+    thawed.thaw(ledger.freeze())
+    assert thawed.give(living.index).read().requests == 5
+    assert thawed.count_past_requests(2) == 7
+    assert thawed.take().index == dead.index

@@ -153,3 +153,16 @@ async def test_to_a_dead_peer_nothing_is_sent_and_nothing_raised() -> None:
     listening.channel.send(Ready())
     await wait_until(lambda: listening.ends)
     listening.channel.send(Ready())
+
+
+async def test_it_is_settled_once_nothing_waits_to_be_sent() -> None:
+    own, theirs = make_pair()
+    listening = Listening(own)
+    assert listening.channel.is_settled
+    assert listening.channel.fileno() == own.fileno()
+    for _ in range(500):
+        listening.channel.send(Failed(3, "x" * 10_000))
+    assert not listening.channel.is_settled
+    theirs.close()
+    listening.channel.close()
+    assert not listening.channel.is_settled

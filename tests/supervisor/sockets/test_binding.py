@@ -115,3 +115,12 @@ async def test_waiting_for_an_address_can_be_ended(
     await wait_until(lambda: True)
     assert not events.bound
     assert not events.errors
+
+
+async def test_a_thawed_one_has_everything_open(events: Events) -> None:
+    own = TcpAddress("127.0.0.1", 1)
+    events.binding.thaw(own)
+    events.need(own.host, own.port)
+    assert events.went_on == ["one"]
+    assert events.binding.own == own
+    assert not events.listeners.is_bound

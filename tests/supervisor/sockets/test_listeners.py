@@ -161,3 +161,42 @@ def test_a_queue_outlives_whoever_accepted_from_it(listeners: Listeners) -> None
     counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(3)]
     block_until(lambda: sum(counts) == 30)
     close_all(clients)
+
+
+def take(fd: int) -> socket.socket:
+    return socket.socket(fileno=os.dup(fd))
+
+
+def test_what_was_frozen_goes_on_with_the_same_queues(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    listeners.open(TCP)
+    listeners.open(UnixAddress(str(tmp_path / "a.sock")))
+    listeners.scheme = "https"
+    clients = connect(listeners, 6)
+    thawed = Listeners(1)
+    thawed.thaw(listeners.freeze(), take)
+    assert thawed.addresses == listeners.addresses
+    assert [len(thawed.all_of(slot)) for slot in range(3)] == [2, 2, 2]
+    accepted = 0
+
+    def are_all_accepted() -> bool:
+        nonlocal accepted
+        accepted += sum(accept_all(sock) for sock in thawed.groups[0].sockets)
+        return accepted == len(clients)
+
+    block_until(are_all_accepted)
+    close_all(clients)
+    thawed.open_slot(3)
+    assert len(thawed.own_of(3)) == 1
+    thawed.shut()
+    assert not (tmp_path / "a.sock").exists()
+
+
+def test_every_descriptor_of_the_frozen_is_listed(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    listeners.open(TCP)
+    listeners.open(UnixAddress(str(tmp_path / "a.sock")))
+    sockets = [*listeners.groups[0].sockets, listeners.unix[0].sock]
+    assert listeners.freeze().list_fds() == [sock.fileno() for sock in sockets]

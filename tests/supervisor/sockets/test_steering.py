@@ -95,3 +95,11 @@ def test_a_steerer_is_active_once_the_kernel_has_taken_weights() -> None:
     assert steerer.is_active
     assert count_connections(listeners.groups[0].sockets, 20) == [20, 0]
     listeners.shut()
+
+
+def test_a_thawed_steerer_knows_what_the_kernel_said() -> None:
+    steerer = Steerer(Listeners(2))
+    steerer.is_active = True
+    thawed = Steerer(Listeners(2))
+    thawed.thaw(steerer.freeze())
+    assert thawed.is_active

@@ -47,6 +47,7 @@ class Rollout:
     Attributes:
         target: The generation that it spreads.
         previous: The generation that it can go back to.
+        backoff: Of reloads that nobody asked for.
     """
 
     def __init__(self) -> None:
@@ -59,12 +60,17 @@ class Rollout:
         self._held_at = 0.0
         self._deadline_at = 0.0  # of the whole, or of the whole way back
         self._reason = ""  # of the rollback
-        self._backoff = Backoff()  # of reloads that nobody asked for
+        self.backoff = Backoff()
 
     @property
     def phase(self) -> Phase:
         """Where it is."""
         return self._phase if self._canary is None else self._canary.phase
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no reload runs or waits."""
+        return self.phase is Phase.IDLE and not self._waiting
 
     @property
     def may_replace(self) -> bool:
@@ -126,8 +132,8 @@ class Rollout:
         if not self._waiting:
             if turn.roster.generation in turn.roster.forkservers:
                 return
-            if self._backoff.next_at > turn.now:
-                turn.wake(self._backoff.next_at)
+            if self.backoff.next_at > turn.now:
+                turn.wake(self.backoff.next_at)
                 return
         self._tickets, self._waiting = self._waiting, []
         self.previous = turn.roster.generation
@@ -237,11 +243,11 @@ class Rollout:
             text = f"generation {self.target} was not taken: {reason}"
             turn.report("reload_failed", text, "ERROR")
             if not self._tickets:
-                self._backoff.fail(turn.now, turn.policy, turn.rng)
+                self.backoff.fail(turn.now, turn.policy, turn.rng)
         else:
             text = f"generation {self.target} serves in every slot"
             turn.report("reloaded", text)
-            self._backoff.reset()
+            self.backoff.reset()
         self._answer(turn, reason)
         self._phase = Phase.IDLE
 

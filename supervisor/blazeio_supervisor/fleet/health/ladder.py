@@ -10,12 +10,21 @@ would hang for ever; and a single worker has no siblings to excuse it.
 May import: the words of the fleet, the lives, the turn.
 """
 
+import msgspec
+
 from blazeio_supervisor.fleet.actions import DumpStack
 from blazeio_supervisor.fleet.facts import Beat
 from blazeio_supervisor.fleet.roster import WorkerHandle
 from blazeio_supervisor.fleet.turns.lives import step_worker
 from blazeio_supervisor.fleet.turns.turn import Failure, Turn
 from blazeio_supervisor.fleet.worker_state import Event
+
+
+class FrozenLadder(msgspec.Struct, frozen=True):
+    """A ladder, as the next image of the master takes it over."""
+
+    round_at: float
+    is_machine: bool
 
 
 class Ladder:
@@ -36,6 +45,14 @@ class Ladder:
         if not turn.is_void:
             self._judge(turn, [handle for handle in serving if handle.worker in read])
         turn.wake(self._round_at)
+
+    def freeze(self) -> FrozenLadder:
+        """Give all that it knows; the rest is in the workers' pulses."""
+        return FrozenLadder(self._round_at, self._is_machine)
+
+    def thaw(self, frozen: FrozenLadder) -> None:
+        """Go on from there."""
+        self._round_at, self._is_machine = frozen.round_at, frozen.is_machine
 
     def _judge(self, turn: Turn, serving: list[WorkerHandle]) -> None:
         if not serving:

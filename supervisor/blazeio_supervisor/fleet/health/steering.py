@@ -8,11 +8,27 @@ burst is not chased and nobody starves; or all have the same.
 May import: the words of the fleet, the roster, the turn.
 """
 
+from collections.abc import Mapping
+
+import msgspec
+
 from blazeio_supervisor.fleet.actions import Steer
 from blazeio_supervisor.fleet.roster import WorkerHandle
 from blazeio_supervisor.fleet.turns.turn import Turn
 
 EVEN, LEAST, MOST, STEP = 100, 50, 150, 10
+
+
+class FrozenSteering(msgspec.Struct, frozen=True):
+    """The steering, as the next image of the master takes it over.
+
+    Attributes:
+        shares: Weights by the worker's serial number.
+    """
+
+    weights: tuple[int, ...]
+    shares: dict[int, int]
+    moved_at: float
 
 
 class Steering:
@@ -45,6 +61,20 @@ class Steering:
         if weights != self.weights:
             self.weights = weights
             turn.act(Steer(weights))
+
+    def freeze(self) -> FrozenSteering:
+        """Give all that it knows."""
+        shares = {handle.worker: share for handle, share in self._shares.items()}
+        return FrozenSteering(self.weights, shares, self._moved_at)
+
+    def thaw(self, frozen: FrozenSteering, workers: Mapping[int, WorkerHandle]) -> None:
+        """Go on from there; who is gone by now has no share."""
+        self.weights, self._moved_at = frozen.weights, frozen.moved_at
+        self._shares = {
+            workers[worker]: share
+            for worker, share in frozen.shares.items()
+            if worker in workers
+        }
 
     def _follow_load(self, turn: Turn, live: list[WorkerHandle]) -> None:
         if not live or turn.now < self._moved_at + turn.policy.steer_every_s:

@@ -10,7 +10,18 @@ Only the first, or a master that is always late would never end anybody.
 May import: nothing.
 """
 
+import msgspec
+
 RESOLUTION_S = 0.001  # a wait below it could round to none, and turn for ever
+
+
+class FrozenClock(msgspec.Struct, frozen=True):
+    """A steady clock, as the next image of the master takes it over."""
+
+    time: float
+    real: float
+    asked_at: float | None
+    is_late: bool
 
 
 class SteadyClock:
@@ -47,3 +58,12 @@ class SteadyClock:
         wait_s = max(at - self.time, RESOLUTION_S) if at > self.time else 0.0
         self._asked_at = self._real + wait_s
         return self._asked_at
+
+    def freeze(self) -> FrozenClock:
+        """Give all that it knows."""
+        return FrozenClock(self.time, self._real, self._asked_at, self._is_late)
+
+    def thaw(self, frozen: FrozenClock) -> None:
+        """Go on from there."""
+        self.time, self._real = frozen.time, frozen.real
+        self._asked_at, self._is_late = frozen.asked_at, frozen.is_late
