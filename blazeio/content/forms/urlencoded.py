@@ -3,7 +3,15 @@
 May import: nothing of blazeio. Pure.
 """
 
-from urllib.parse import parse_qsl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import parse_qsl, urlencode
+
+FormValue = str | bytes | int | float
+FormInput = (
+    Mapping[str, "FormValue | Sequence[FormValue]"]
+    | Iterable[tuple[str, "FormValue | Sequence[FormValue]"]]
+)
+"""The fields of a form as a caller writes them; a sequence repeats the field."""
 
 
 class Params(dict[str, str]):
@@ -54,3 +62,16 @@ def parse_urlencoded(text: str, field_count: int) -> Params:
         text, keep_blank_values=True, errors="replace", max_num_fields=field_count
     )
     return Params(pairs)
+
+
+def iterate_fields(form: FormInput) -> Iterator[tuple[str, FormValue]]:
+    """Each field with one value, in order."""
+    pairs = form.items() if isinstance(form, Mapping) else form
+    for name, value in pairs:
+        for each in (value,) if isinstance(value, FormValue) else value:
+            yield name, each
+
+
+def serialize_urlencoded(form: FormInput) -> str:
+    """Write ``a=1&b=2``, for a query string or as content; str is UTF-8."""
+    return urlencode(list(iterate_fields(form)))

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.forms.urlencoded import Params, parse_urlencoded
+from blazeio.content.forms.urlencoded import (
+    FormInput,
+    Params,
+    parse_urlencoded,
+    serialize_urlencoded,
+)
 
 FIELD_COUNT = 1000
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
@@ -64,3 +69,21 @@ def test_what_was_encoded_is_read_back(fields: dict[str, str]) -> None:
 def test_any_text_is_read(text: str) -> None:
     params = parse_urlencoded(text, len(text) + 1)
     assert all(isinstance(value, str) for value in params.values())
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ({}, ""),
+        ({"a": 1, "b": [2.5, "x y"]}, "a=1&b=2.5&b=x+y"),
+        ([("a", "1"), ("b", "&="), ("a", b"\xff")], "a=1&b=%26%3D&a=%FF"),
+        ({"ü": "\r\n"}, "%C3%BC=%0D%0A"),
+    ],
+)
+def test_a_form_is_written(form: FormInput, text: str) -> None:
+    assert serialize_urlencoded(form) == text
+
+
+@given(st.lists(st.tuples(UNICODE, UNICODE), max_size=10))
+def test_what_was_written_can_be_read(pairs: list[tuple[str, str]]) -> None:
+    assert parse_urlencoded(serialize_urlencoded(pairs), FIELD_COUNT).pairs == pairs
