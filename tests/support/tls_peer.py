@@ -38,6 +38,12 @@ class Certificates:
         cert.private_key_and_cert_chain_pem.write_to_path(path)
         return path
 
+    def server_context(self, *names: str) -> ssl.SSLContext:
+        """A server with a certificate for these names."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue(*names))
+        return context
+
     def client_context(self, certfile: Path | None = None) -> ssl.SSLContext:
         """A client that trusts the authority.
 
