@@ -49,11 +49,29 @@ class Recorder(Protocol):
         ...
 
 
+class _Both:
+    """Two recorders: who has only one pays for one."""
+
+    __slots__ = ("_first", "_second")
+
+    def __init__(self, first: Recorder, second: Recorder) -> None:
+        self._first, self._second = first, second
+
+    def record(self, r: "BlazeioServerProtocol") -> None:
+        self._first.record(r)
+        self._second.record(r)
+
+    def close(self) -> None:
+        self._first.close()
+        self._second.close()
+
+
 class ServerContext:
     """Shared by the connections of one server on one loop.
 
     Attributes:
         handler: Called with ``r`` for each request; its task is the request's.
+        recorder: Told of each response; None: nobody wants to know.
         raw_handler: Called with ``r`` for each connection, instead: octets as
             they come, no HTTP. None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
@@ -69,7 +87,6 @@ class ServerContext:
         find_terms: Gives the terms of a route.
         draining: The same, for who wants to sleep until then.
         farewells_from: When streams without an end are ended, loop time.
-        access_log: Told of each response; None: there is no log.
         trust: Who is believed about the client; None: nobody.
         when_changed: Called when a request is over, where somebody waits for it.
         when_closed: Called when a connection is over.
@@ -80,7 +97,6 @@ class ServerContext:
     __slots__ = (
         "_second",
         "_starts",
-        "access_log",
         "base",
         "ciphertext_view",
         "connections",
@@ -99,6 +115,7 @@ class ServerContext:
         "loop",
         "raw_handler",
         "receive_view",
+        "recorder",
         "request_count",
         "trust",
         "wheel",
@@ -135,7 +152,7 @@ class ServerContext:
         self.farewells_from = NEVER
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
-        self.access_log: Recorder | None = None
+        self.recorder: Recorder | None = None
         self.trust: Trust | None = None
         self.find_terms: FindTerms = find_usual
         self.when_changed: Callable[[], None] | None = None
@@ -143,12 +160,14 @@ class ServerContext:
         self._second = 0
         self._starts: dict[int, bytes] = {}
 
-    def log_responses(self, access_log: Recorder) -> None:
-        """Tell a log of each response; before the first connection.
+    def record_responses(self, recorder: Recorder) -> None:
+        """Tell one more of each response; before the first connection."""
+        if self.recorder is not None:
+            recorder = _Both(self.recorder, recorder)
+        self.recorder = recorder
 
-        A log names the client of each, so connections have to know theirs.
-        """
-        self.access_log = access_log
+    def know_clients(self) -> None:
+        """Have each connection know its client; before the first one."""
         if self.trust is None:
             self.trust = Trust()
 
@@ -196,8 +215,8 @@ class ServerContext:
         self.wheel.close()
         self.hangups.close()
         self.writability.close()
-        if self.access_log is not None:
-            self.access_log.close()
+        if self.recorder is not None:
+            self.recorder.close()
 
 
 def _keep_heap() -> None:

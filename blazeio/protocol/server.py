@@ -71,8 +71,6 @@ class BlazeioServerProtocol(
         store: Values of this request, for middlewares and handlers.
         path_params: What stands for the parameters of the route's path.
         answer: The state of the response.
-        started_ns: When the request's head was whole, monotonic time; kept
-            only for the access log.
         is_alive: False once the peer is gone.
     """
 
@@ -93,7 +91,6 @@ class BlazeioServerProtocol(
         "path_params",
         "patience",
         "query",
-        "started_ns",
         "store",
         "tail",
         "transfer_encoding",
@@ -113,7 +110,6 @@ class BlazeioServerProtocol(
         self.context = context
         trust = context.trust
         self.origin = None if trust is None else Origin(trust, header)
-        self.started_ns = 0
         self.gate = WriteGate()
         self.is_alive = False
         self._has_fin = False
@@ -193,7 +189,7 @@ class BlazeioServerProtocol(
         else:
             self._phase = RAW
             self.content = ContentStream(length=UNTIL_CLOSE)
-            self._begin_handling(self.context.raw_handler)
+            self.handling.begin(self._serve(self.context.raw_handler))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the loop's one receive buffer."""
@@ -314,9 +310,9 @@ class BlazeioServerProtocol(
         if head.is_chunked or head.content_length:
             self._begin_content(head)
         if limits.in_flight is None:
-            self._begin_handling(context.handler)
+            self.handling.begin(self._serve(context.handler))
         else:
-            self._begin_handling(self.handling.choose())
+            self.handling.begin(self._serve(self.handling.choose()))
         if self._remainder and self._phase == CONTENT:
             octets, self._remainder = self._remainder, b""
             self._receive_content(octets)
@@ -326,11 +322,6 @@ class BlazeioServerProtocol(
             self.patience.end_phase_in(self.context.limits.head_timeout_s)
         self._remainder = octets
         self._scanned = max(len(octets) - 3, 0)
-
-    def _begin_handling(self, handler: Handler) -> None:
-        if self.context.access_log is not None:
-            self.started_ns = time.monotonic_ns()
-        self.handling.begin(self._serve(handler))
 
     def _begin_content(self, head: RequestHead) -> None:
         limits = self.context.limits
@@ -472,8 +463,9 @@ class BlazeioServerProtocol(
                 self.abort()
                 self._record()
                 return
-        if self.context.access_log is not None:
-            self._record()
+        recorder = self.context.recorder
+        if recorder is not None:
+            recorder.record(self)
         if self._phase == CONTENT:
             self._finish_content(persists=answer.may_persist())
         elif answer.may_persist():
@@ -483,9 +475,9 @@ class BlazeioServerProtocol(
 
     def _record(self) -> None:
         """The response is over, whole or not; a raw handler has none."""
-        access_log = self.context.access_log
-        if access_log is not None and (self.method or self.status):
-            access_log.record(self)
+        recorder = self.context.recorder
+        if recorder is not None and (self.method or self.status):
+            recorder.record(self)
 
     def _finish_content(self, *, persists: bool) -> None:
         """The handler left content unread: read past a little, else close."""
@@ -567,6 +559,7 @@ class BlazeioServerProtocol(
         """Answer an error before there is a handler; then close in stages."""
         if self._phase == HEAD:  # nor is it a part of the request before
             self.method = self.tail = self.path = self.query = ""
+            self.handling.begun_at = time.monotonic()  # and it took no time
         self.answer.refuse(error)
         self._record()
         self._close_in_stages()

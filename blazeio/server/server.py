@@ -58,7 +58,8 @@ class Server:
         self.context.trust = trust
         self.context.find_terms = find_terms
         if access_log is not None:
-            self.context.log_responses(access_log)
+            self.context.know_clients()  # each line names one
+            self.record_responses(access_log)
         self._greeter: Greeter | None = None
         if trust is not None and trust.proxy_protocol_allow_ips:
             self._greeter = Greeter(self.context, trust.proxy_protocol_allow_ips)
@@ -68,6 +69,13 @@ class Server:
         self._full_logged_at = -FULL_LOG_S
         self._acceptors: list[Acceptor] = []
         self._has_changed = asyncio.Event()
+
+    def record_responses(self, recorder: Recorder) -> None:
+        """Tell one more of each response when it is over; before the first one.
+
+        It is closed with the server.
+        """
+        self.context.record_responses(recorder)
 
     def _new_protocol(self, header: ProxyHeader | None = None) -> BlazeioServerProtocol:
         return BlazeioServerProtocol(self.context, header)
@@ -169,6 +177,17 @@ class Server:
     def request_count(self) -> int:
         """Requests begun, ever."""
         return self.context.request_count
+
+    @property
+    def running(self) -> list[BlazeioServerProtocol]:
+        """The requests whose handlers run, the one begun first in front."""
+        context = self.context
+        found = [
+            r
+            for r in (*list(context.connections), *list(context.detached))
+            if r.handling.is_running
+        ]
+        return sorted(found, key=lambda r: r.handling.begun_at)
 
     @property
     def is_draining(self) -> bool:

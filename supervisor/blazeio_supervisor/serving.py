@@ -22,7 +22,8 @@ from blazeio.server.server import Server
 from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
-from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.observe.counting import ResponseCounter
+from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
 from blazeio_supervisor.observe.stack_dump import StackDump
 from blazeio_supervisor.overriding import make_access_log, make_server
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
@@ -42,6 +43,7 @@ from blazeio_supervisor.process.messages import (
 log = logging.getLogger("blazeio.worker")
 
 BEAT_EVERY_S = 0.05
+_NAME_LONGEST_EVERY_S = 1.0  # it takes a look at every connection
 _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
 _CLEANUP_MOST_S = 1.0
@@ -86,7 +88,7 @@ class Serving:
         self._listeners = listeners
         self._dump = dump
         self._arrivals: set[asyncio.Task[None]] = set()
-        self._lag_s = 0.0
+        self._named_longest_at = 0.0
         self._hurry_from = float("inf")
 
     async def run(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,6 +101,7 @@ class Serving:
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
         raise_descriptor_limit()
         self._server = self._make_server(loop)
+        self._server.record_responses(ResponseCounter(self._row, loop))
         self._dump.watch(self._server, loop)
         self._entrances = Entrances(self._server, self._listeners)
         self._channel = LoopChannel(
@@ -112,6 +115,7 @@ class Serving:
             self._entrances.open()
         self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
         await self._end(await self._drain_order)
+        self._count()  # of the last requests no beat has told
 
     def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
         overrides = self._load.overrides
@@ -183,7 +187,14 @@ class Serving:
 
     def _beat(self, due_at: float) -> None:
         now = time.monotonic()
-        self._lag_s += (max(0.0, now - due_at) - self._lag_s) / 2
+        self._count()
+        self._row.beat(now, max(0.0, now - due_at))
+        if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
+            self._named_longest_at = now
+            self._row.name_longest(_find_longest(self._server))
+        self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
+
+    def _count(self) -> None:
         server = self._server
         self._row.count(
             server.in_flight,
@@ -191,8 +202,6 @@ class Serving:
             server.request_count,
             server.is_full,
         )
-        self._row.beat(now, self._lag_s)
-        self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
 
     # How it ends
 
@@ -268,3 +277,12 @@ class Serving:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=_REST_S)
+
+
+def _find_longest(server: Server) -> LongestRequest | None:
+    running = server.running if server.in_flight else []
+    if not running:
+        return None
+    r = running[0]
+    path = r.tail.partition("?")[0]  # a query may hold secrets
+    return LongestRequest(f"{r.method} {path}", r.handling.begun_at)

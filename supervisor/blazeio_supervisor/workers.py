@@ -33,6 +33,7 @@ from blazeio_supervisor.observe.scoreboard import (
     Row,
     RowLedger,
 )
+from blazeio_supervisor.observe.tally import Tally
 from blazeio_supervisor.process.channel import LoopChannel, make_pair
 from blazeio_supervisor.process.messages import (
     Address,
@@ -349,11 +350,13 @@ class Workers:
         record = self._records.get(worker)
         return None if record is None else record.memory
 
-    def count_requests(self, slot: int) -> int:
-        """Count the requests of a slot, over all lives of its workers."""
-        living = (r.row.read() for r in self._records.values() if r.slot == slot)
-        past = self._ledger.count_past_requests(slot)
-        return past + sum(reading.requests for reading in living)
+    def read_tallies(self) -> dict[int, Tally]:
+        """Give what the workers of each slot have counted, dead ones too."""
+        tallies = dict(self._ledger.past)
+        for record in self._records.values():
+            past = tallies.get(record.slot, Tally())
+            tallies[record.slot] = past + record.row.read_tally()
+        return tallies
 
     def read_beats(self) -> list[Fact]:
         """Look at every row, also at one that was never written to."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from blazeio.limits import Limits
-from blazeio.protocol.context import ServerContext
+from blazeio.protocol.context import Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.access_log import AccessLog
 from tests.support.transport import FakeTransport
@@ -57,13 +57,15 @@ class Load:
     Args:
         request: What each asks.
         count: How many of them.
-        log: Told of each response; None: there is no log.
+        recorder: Told of each response; None: nobody is.
     """
 
-    def __init__(self, request: bytes, count: int, log: AccessLog | None) -> None:
+    def __init__(self, request: bytes, count: int, recorder: Recorder | None) -> None:
         self.context = ServerContext(hello, Limits(), asyncio.get_running_loop())
-        if log is not None:
-            self.context.log_responses(log)
+        if recorder is not None:
+            self.context.record_responses(recorder)
+        if isinstance(recorder, AccessLog):
+            self.context.know_clients()
         self._all = [BlazeioServerProtocol(self.context) for _ in range(count)]
         for each in self._all:
             Silent(each, peername=("192.0.2.1", 54321))

@@ -445,3 +445,39 @@ async def test_a_drain_may_be_waited_for_so_long(serve: Serve) -> None:
     assert not await served.server.drained_within(scaled(0.05))
     door.may_answer.set()
     assert await served.server.drained_within(scaled(5))
+
+
+class Noted:
+    """A recorder that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self.is_closed = False
+
+    def record(self, r: R) -> None:
+        self.seen.append((r.path, r.status))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class TestSight:
+    async def test_each_recorder_is_told_of_each_response_and_of_the_end(
+        self, serve: Serve
+    ) -> None:
+        served = serve(hello)
+        recorders = Noted(), Noted()
+        for each in recorders:
+            served.server.record_responses(each)
+        await served.exchange(GET)
+        served.server.close()
+        for each in recorders:
+            assert (each.seen, each.is_closed) == ([("/", 200)], True)
+
+    async def test_what_runs_is_listed_by_its_begin(self, serve: Serve) -> None:
+        served = serve(forever)
+        for count, path in enumerate(("/a", "/b", "/c"), 1):
+            peer = await served.connect()
+            await peer.send(request("GET", path))
+            await wait_until(lambda: served.server.in_flight == count)  # noqa: B023
+        assert [r.path for r in served.server.running] == ["/a", "/b", "/c"]

@@ -155,7 +155,7 @@ async def test_its_row_is_blank_for_the_next_and_its_requests_are_kept(
     bench.ledger.fold(row, 1)
     bench.board.row(row.index - 1).count(0, 0, 5)
     await bench.wait_exited()
-    assert bench.ledger.count_past_requests(0) == 5
+    assert bench.ledger.past[0].requests == 5
 
 
 async def test_each_row_is_a_fact_also_before_its_first_beat(bench: Bench) -> None:
@@ -163,7 +163,7 @@ async def test_each_row_is_a_fact_also_before_its_first_beat(bench: Bench) -> No
     assert bench.workers.read_beats() == [Beat(1, 0.0)]
     row = bench.board.row(order.row)
     row.count(1, 2, 3, True)
-    row.beat(99.0, 0.5)
+    row.beat(99.0, 1.0)
     assert bench.workers.read_beats() == [Beat(1, 99.0, 0.5, 1, 2, True, None, 3)]
 
 
@@ -240,7 +240,7 @@ async def test_requests_of_a_slot_are_those_of_the_living_and_the_dead(
     bench.ledger.fold(row, 0)
     order = bench.prepare()
     bench.board.row(order.row).count(0, 0, 2)
-    assert (bench.workers.count_requests(0), bench.workers.count_requests(1)) == (7, 0)
+    assert {s: t.requests for s, t in bench.workers.read_tallies().items()} == {0: 7}
 
 
 async def test_a_fork_that_failed_is_an_end(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.tally import Tally
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.steering import Steerer
@@ -75,6 +76,7 @@ def describe_progress(snapshot: Snapshot) -> Progress | None:
 def describe_status(service: Service) -> StatusAnswer:
     """Say all that is known."""
     snapshot = service.planner.snapshot()
+    tallies = service.workers.read_tallies()
     has_preloaded = service.forkservers.has_preloaded(snapshot.generation)
     return StatusAnswer(
         pid=os.getpid(),
@@ -92,7 +94,10 @@ def describe_status(service: Service) -> StatusAnswer:
         is_leaving=snapshot.is_leaving,
         is_stopping=snapshot.is_stopping,
         reload=describe_progress(snapshot),
-        slots=[_describe_slot(service, slot, snapshot) for slot in snapshot.slots],
+        slots=[
+            _describe_slot(slot, snapshot, tallies.get(slot.index, Tally()).requests)
+            for slot in snapshot.slots
+        ],
         workers=[
             _describe_worker(service, worker, snapshot)
             for worker in sorted(snapshot.workers, key=lambda w: (w.slot, w.worker))
@@ -109,7 +114,7 @@ def _describe_listeners(listeners: Listeners) -> ListenerMode:
     return "shared" if listeners.unix else "unbound"
 
 
-def _describe_slot(service: Service, slot: SlotView, snapshot: Snapshot) -> SlotAnswer:
+def _describe_slot(slot: SlotView, snapshot: Snapshot, requests: int) -> SlotAnswer:
     adopters = [w.slot for w in snapshot.workers if w.worker == slot.adopted_by]
     return SlotAnswer(
         slot=slot.index,
@@ -118,7 +123,7 @@ def _describe_slot(service: Service, slot: SlotView, snapshot: Snapshot) -> Slot
         weight=slot.weight,
         failures=slot.failures,
         retry_in_s=0.0 if slot.owner else slot.retry_in_s,
-        requests=service.workers.count_requests(slot.index),
+        requests=requests,
     )
 
 

@@ -6,39 +6,53 @@ worker's life and has one writer; the master folds a dead row into its slot's
 totals and uses the row again. (One row per slot had two writers during a
 reload and lost half of the counts.)
 
-Cells are 8 octets, aligned, written whole, so a reader never sees half of one.
-Two cells of a row may be of different moments.
+Cells are floats of 8 octets, aligned, written whole, so a reader never sees half
+of one. Two cells of a row may be of different moments. Behind the cells stands
+the request that has been in flight for longest, as text.
 """
 
 import fcntl
 import mmap
 import os
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import msgspec
 
-ROW_BYTES = 512
-ROW_COUNT = 1024
-_BOARD_BYTES = ROW_BYTES * ROW_COUNT
-_CELLS = ROW_BYTES // 8
+from blazeio_supervisor.observe.tally import (
+    CELL_COUNT,
+    LAG,
+    LAG_EDGES_S,
+    REQUESTS,
+    Tally,
+)
 
-# Floating cells.
+ROW_BYTES = 2048
+ROW_COUNT = 1024
+LONGEST_BYTES = 256
+"""Of the text; a longer one is cut."""
+_BOARD_BYTES = ROW_BYTES * ROW_COUNT
+_TEXT_AT = ROW_BYTES - LONGEST_BYTES
+
+# Cells that say how things are.
 _BEAT_AT = 0
 _LAG_S = 1
-# Counting cells.
 _IN_FLIGHT = 2
 _CONNECTIONS = 3
-_REQUESTS = 4
-_IS_FULL = 5
+_IS_FULL = 4
+_LONGEST_SINCE = 5
+# Then those that only grow.
+_COUNTED = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at a row.
+    """One look at how a worker is.
 
     Attributes:
         beat_at: Monotonic seconds of the last beat; 0.0 before the first.
         lag_s: How late the loop ran, smoothed, seconds.
+        requests: Begun in its life.
     """
 
     beat_at: float
@@ -47,6 +61,19 @@ class Reading:
     connections: int
     requests: int
     is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LongestRequest:
+    """The request that has been in flight for longest.
+
+    Attributes:
+        text: Method and path, without the query.
+        begun_at: Monotonic seconds.
+    """
+
+    text: str
+    begun_at: float
 
 
 def make_board() -> int:
@@ -59,46 +86,75 @@ def make_board() -> int:
 
 
 class Row:
-    """One worker's row, as its writer or its reader."""
+    """One worker's row, as its writer or its reader.
 
-    __slots__ = ("_counts", "_floats", "index")
+    Attributes:
+        index: Of the row.
+        counted: The cells that only grow, in the order of ``tally``.
+    """
+
+    __slots__ = ("_cells", "_octets", "counted", "index")
 
     def __init__(self, board: mmap.mmap, index: int) -> None:
         start = index * ROW_BYTES
-        octets = memoryview(board)[start : start + ROW_BYTES]
         self.index = index
-        self._floats = octets.cast("d")
-        self._counts = octets.cast("Q")
+        self._octets = memoryview(board)[start : start + ROW_BYTES]
+        self._cells = self._octets[:_TEXT_AT].cast("d")
+        self.counted = self._cells[_COUNTED : _COUNTED + CELL_COUNT]
 
-    def beat(self, at: float, lag_s: float) -> None:
-        """Say that the loop runs."""
-        self._floats[_LAG_S] = lag_s
-        self._floats[_BEAT_AT] = at
+    def beat(self, at: float, late_s: float) -> None:
+        """Say that the loop runs, and how late this beat comes."""
+        cells, counted = self._cells, self.counted
+        cells[_LAG_S] += (late_s - cells[_LAG_S]) / 2
+        counted[LAG] += late_s
+        counted[LAG + bisect_left(LAG_EDGES_S, late_s)] += 1
+        cells[_BEAT_AT] = at
 
     def count(
         self, in_flight: int, connections: int, requests: int, is_full: bool = False
     ) -> None:
         """Say what the worker does."""
-        self._counts[_IN_FLIGHT] = in_flight
-        self._counts[_CONNECTIONS] = connections
-        self._counts[_REQUESTS] = requests
-        self._counts[_IS_FULL] = is_full
+        cells = self._cells
+        cells[_IN_FLIGHT] = in_flight
+        cells[_CONNECTIONS] = connections
+        cells[_IS_FULL] = is_full
+        self.counted[REQUESTS] = requests
+
+    def name_longest(self, longest: LongestRequest | None) -> None:
+        """Say which request has been in flight for longest; None: there is none."""
+        self._cells[_LONGEST_SINCE] = 0.0
+        if longest is not None:
+            octets = longest.text.encode("utf-8", "replace")[:LONGEST_BYTES]
+            self._octets[_TEXT_AT:] = octets.ljust(LONGEST_BYTES, b"\0")
+            self._cells[_LONGEST_SINCE] = longest.begun_at
 
     def read(self) -> Reading:
         """Look at it."""
+        cells = self._cells
         return Reading(
-            beat_at=self._floats[_BEAT_AT],
-            lag_s=self._floats[_LAG_S],
-            in_flight=self._counts[_IN_FLIGHT],
-            connections=self._counts[_CONNECTIONS],
-            requests=self._counts[_REQUESTS],
-            is_full=bool(self._counts[_IS_FULL]),
+            beat_at=cells[_BEAT_AT],
+            lag_s=cells[_LAG_S],
+            in_flight=int(cells[_IN_FLIGHT]),
+            connections=int(cells[_CONNECTIONS]),
+            requests=int(self.counted[REQUESTS]),
+            is_full=bool(cells[_IS_FULL]),
         )
+
+    def read_tally(self) -> Tally:
+        """Look at what was counted."""
+        return Tally(tuple(self.counted))
+
+    def read_longest(self) -> LongestRequest | None:
+        """Look at the request that has been in flight for longest."""
+        since = self._cells[_LONGEST_SINCE]
+        if not since:
+            return None
+        octets = bytes(self._octets[_TEXT_AT:]).rstrip(b"\0")
+        return LongestRequest(octets.decode("utf-8", "replace"), since)
 
     def clear(self) -> None:
         """Make it blank for the next life."""
-        for cell in range(_CELLS):
-            self._counts[cell] = 0
+        self._octets[:] = bytes(ROW_BYTES)
 
 
 class Scoreboard:
@@ -120,11 +176,11 @@ class FrozenLedger(msgspec.Struct, frozen=True):
     """A ledger, as the next image of the master takes it over.
 
     Attributes:
-        past_requests: Of each slot's earlier workers.
+        past: By slot, what its earlier workers have counted.
     """
 
     free: list[int]
-    past_requests: dict[int, int]
+    past: dict[int, Tally]
 
 
 class RowLedger:
@@ -132,12 +188,15 @@ class RowLedger:
 
     Args:
         board: The mapped memory.
+
+    Attributes:
+        past: By slot, what its earlier workers have counted.
     """
 
     def __init__(self, board: Scoreboard) -> None:
         self._board = board
         self._free = list(range(ROW_COUNT - 1, -1, -1))
-        self._past_requests: dict[int, int] = {}
+        self.past: dict[int, Tally] = {}
 
     def take(self) -> Row:
         """Give a blank row to a new worker.
@@ -151,8 +210,7 @@ class RowLedger:
 
     def fold(self, row: Row, slot: int) -> None:
         """Add a dead worker's counts to its slot, and free its row."""
-        past = self._past_requests.get(slot, 0)
-        self._past_requests[slot] = past + row.read().requests
+        self.past[slot] = self.past.get(slot, Tally()) + row.read_tally()
         self._free.append(row.index)
 
     def give(self, index: int) -> Row:
@@ -161,13 +219,9 @@ class RowLedger:
 
     def freeze(self) -> FrozenLedger:
         """Give all that it knows; the counts of the living are in the memory."""
-        return FrozenLedger(self._free, self._past_requests)
+        return FrozenLedger(self._free, self.past)
 
     def thaw(self, frozen: FrozenLedger) -> None:
         """Go on from there, with the same memory."""
         self._free = frozen.free
-        self._past_requests = frozen.past_requests
-
-    def count_past_requests(self, slot: int) -> int:
-        """Give the requests of this slot's earlier workers."""
-        return self._past_requests.get(slot, 0)
+        self.past = frozen.past

@@ -58,12 +58,7 @@ class StackDump:
         if server is None or loop is None:
             return "it is starting"
         task = asyncio.current_task(loop)
-        context = server.context
-        requests = [
-            r
-            for r in (*list(context.connections), *list(context.detached))
-            if r.handling.is_running
-        ]
+        requests = server.running
         blocking = [r for r in requests if r.handling.is_done_by(task)]
         others = [r for r in requests if not r.handling.is_done_by(task)]
         return f"{_describe_task(task, blocking)}; {_describe_others(others)}"
@@ -83,8 +78,7 @@ def _describe_task(
 def _describe_others(others: list[BlazeioServerProtocol]) -> str:
     if not others:
         return "nothing else is in flight"
-    oldest_first = sorted(others, key=lambda r: r.handling.begun_at)
-    words = _describe_requests(oldest_first[:MOST_NAMED])
+    words = _describe_requests(others[:MOST_NAMED])
     more = len(others) - MOST_NAMED
     return f"also in flight: {words}" + (f" and {more} more" if more > 0 else "")
 

@@ -17,7 +17,7 @@ import msgspec
 
 from blazeio_supervisor.process.identity import Identity
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised by one when a message, or the scoreboard, changes its shape."""
 
 LoopName = Literal["uvloop", "asyncio"]

@@ -38,7 +38,7 @@ async def test_load_and_memory_are_as_last_measured(tmp_path: Path) -> None:
     order, (theirs,) = desk.workers.prepare(Spawn(1, 0, 1))
     row = desk.workers._records[order.worker].row
     row.count(2, 3, 40)
-    row.beat(1.0, 0.25)
+    row.beat(1.0, 0.5)
     desk.workers.note_memory(order.worker, Memory(300, 400))
     status = describe_status(desk.service)
     desk.workers.forget_unanswered(1)

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 import pytest
 
 from blazeio_supervisor.observe.scoreboard import (
+    LONGEST_BYTES,
+    ROW_BYTES,
     ROW_COUNT,
+    LongestRequest,
     Reading,
     RowLedger,
     Scoreboard,
     make_board,
 )
+from blazeio_supervisor.observe.tally import CELL_COUNT, LAG_EDGES_S, Tally
 
 
 @pytest.fixture
@@ -22,8 +26,35 @@ def fd() -> Iterator[int]:
 def test_what_one_process_writes_another_mapping_reads(fd: int) -> None:
     writer, reader = Scoreboard(fd).row(7), Scoreboard(fd).row(7)
     writer.count(in_flight=3, connections=10, requests=2**40, is_full=True)
-    writer.beat(at=12345.678, lag_s=0.25)
+    writer.beat(at=12345.678, late_s=0.5)
     assert reader.read() == Reading(12345.678, 0.25, 3, 10, 2**40, True)
+
+
+def test_each_beat_is_counted_by_how_late_it_is(fd: int) -> None:
+    row = Scoreboard(fd).row(0)
+    for late_s in (0.0, LAG_EDGES_S[1], 0.002, 60.0):
+        row.beat(1.0, late_s)
+    lag = row.read_tally().lag
+    assert lag.counts == (2, 1, *[0] * (len(LAG_EDGES_S) - 4), 1)
+    assert lag.total_s == pytest.approx(60.003)
+
+
+def test_the_request_in_flight_for_longest_is_named(fd: int) -> None:
+    row = Scoreboard(fd).row(0)
+    assert row.read_longest() is None
+    row.name_longest(LongestRequest("GET /b" + 500 * "é", 5.5))
+    row.name_longest(LongestRequest("GET /a", 6.5))
+    assert row.read_longest() == LongestRequest("GET /a", 6.5)
+    row.name_longest(LongestRequest("GET /" + "é" * LONGEST_BYTES, 6.5))
+    longest = row.read_longest()
+    assert longest is not None
+    assert longest.text.startswith("GET /éé")
+    row.name_longest(None)
+    assert row.read_longest() is None
+
+
+def test_a_row_has_room_for_all_that_is_counted() -> None:
+    assert 8 * (16 + CELL_COUNT) + LONGEST_BYTES <= ROW_BYTES
 
 
 def test_rows_do_not_touch_each_other(fd: int) -> None:
@@ -53,10 +84,12 @@ def test_a_new_life_begins_with_a_blank_row(fd: int) -> None:
     row = ledger.take()
     row.count(1, 2, 3, True)
     row.beat(1.0, 2.0)
+    row.name_longest(LongestRequest("GET /", 1.0))
     ledger.fold(row, slot=0)
     again = ledger.take()
     assert again.index == row.index
     assert again.read() == Reading(0.0, 0.0, 0, 0, 0, False)
+    assert (again.read_longest(), again.read_tally()) == (None, Tally())
 
 
 def test_the_requests_of_the_dead_are_kept_by_slot(fd: int) -> None:
@@ -65,9 +98,7 @@ def test_the_requests_of_the_dead_are_kept_by_slot(fd: int) -> None:
         row = ledger.take()
         row.count(0, 0, requests)
         ledger.fold(row, slot)
-    assert ledger.count_past_requests(0) == 16
-    assert ledger.count_past_requests(1) == 7
-    assert ledger.count_past_requests(2) == 0
+    assert {slot: past.requests for slot, past in ledger.past.items()} == {0: 16, 1: 7}
 
 
 def test_each_living_worker_has_a_row_of_its_own(fd: int) -> None:
@@ -86,5 +117,5 @@ def test_a_thawed_ledger_goes_on_with_rows_and_counts(fd: int) -> None:
     thawed = RowLedger(Scoreboard(fd))
     thawed.thaw(ledger.freeze())
     assert thawed.give(living.index).read().requests == 5
-    assert thawed.count_past_requests(2) == 7
+    assert thawed.past[2].requests == 7
     assert thawed.take().index == dead.index

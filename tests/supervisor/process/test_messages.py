@@ -49,7 +49,7 @@ def test_octets_that_are_no_message_are_refused(octets: bytes) -> None:
         parse_message(octets)
 
 
-SHAPES = {1: "211518012f4be5f8"}
+SHAPES = {1: "211518012f4be5f8", 2: "3cd174bf26801d7d"}
 """Of each protocol, what ``take_fingerprint`` gave."""
 
 
@@ -82,8 +82,9 @@ def write_row() -> bytes:
     """Every cell that a worker writes, as it lies in the memory."""
     board = mmap.mmap(-1, scoreboard.ROW_BYTES)
     row = scoreboard.Row(board, 0)
-    row.beat(at=1.5, lag_s=2.5)
+    row.beat(at=1.5, late_s=2.5)
     row.count(in_flight=3, connections=4, requests=5, is_full=True)
+    row.name_longest(scoreboard.LongestRequest("GET /", 6.5))
     return board[:]
 
 

@@ -1,0 +1,41 @@
+"""What counting a response for the scoreboard costs a request.
+
+    python -m tests.bench.counting
+
+As in ``access_log``: connections without sockets, served by one loop, without
+and with a counter in turns; the difference of the best rounds is the cost.
+"""
+
+import asyncio
+import os
+
+import uvloop
+
+from blazeio_supervisor.observe.counting import ResponseCounter
+from blazeio_supervisor.observe.scoreboard import Scoreboard, make_board
+from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
+
+
+async def measure(count: int) -> tuple[float, float]:
+    """Microseconds per request, without and with the counter."""
+    fd = make_board()
+    counter = ResponseCounter(Scoreboard(fd).row(0), asyncio.get_running_loop())
+    os.close(fd)
+    loads = (Load(SHORTEST, count, None), Load(SHORTEST, count, counter))
+    spans: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        for load, found in zip(loads, spans, strict=True):
+            found.append(await load.run(REQUESTS_A_ROUND // count))
+    return min(spans[0]), min(spans[1])
+
+
+def main() -> None:
+    """Measure few and many requests in a turn."""
+    print(f"{'a turn':>6}{'without':>9}{'with':>8}{'us':>7}")
+    for count in (1, 4, 16, 64):
+        off, on = uvloop.run(measure(count))
+        print(f"{count:6}{off:9.2f}{on:8.2f}{on - off:7.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
