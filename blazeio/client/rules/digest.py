@@ -1,0 +1,180 @@
+"""HTTP Digest authentication, the client's side: RFC 7616.
+
+Better than Basic where there is no TLS, and asked for by devices that speak none;
+else TLS with Basic or a token is the better choice.
+
+May import: blazeio.wire.grammar. Pure: random octets are given.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote as percent_encode
+
+from blazeio.wire.grammar import TCHAR
+
+# RFC 9110 section 11.6.1: challenges in a list, each with a list of parameters:
+# what stands before a parameter is a scheme, or a whole challenge without any.
+_PARAMETER: Final = re.compile(
+    rf"[ \t,]*+(?>(?:([{TCHAR}]++)[ \t]++(?=[{TCHAR}]++[ \t]*+=[^=,]))?)"
+    rf"([{TCHAR}]++)[ \t]*+=[ \t]*+"
+    rf'(?>"((?>(?:[^"\\]|\\.)*))"|([{TCHAR}]++))[ \t]*+(?=,|\Z)'
+)
+_WITHOUT_PARAMETERS: Final = re.compile(rf"[ \t,]*+[{TCHAR}]++[ \t]*+[^ \t,]*+(?=,|\Z)")
+_QUOTED_PAIR: Final = re.compile(r"\\(.)")
+
+# Section 6.1, and what is in use besides; the best that is offered is taken.
+_HASHES: Final = {
+    "SHA-512-256": "sha512_256",
+    "SHA-512": "sha512",
+    "SHA-256": "sha256",
+    "SHA": "sha1",
+    "MD5": "md5",
+}
+_ORDER: Final = {name: rank for rank, name in enumerate(_HASHES)}
+_SESSION: Final = "-SESS"
+
+
+@dataclass(frozen=True, slots=True)
+class DigestChallenge:
+    """What a server wants to be proved; section 3.3.
+
+    Attributes:
+        realm: Of the protection space.
+        nonce: To be hashed.
+        algorithm: As it was sent.
+        opaque: To be sent back; None where there was none.
+        qop: ``auth``, ``auth-int``, or "" as in RFC 2069.
+        hides_username: The name is sent as a hash.
+    """
+
+    realm: str
+    nonce: str
+    algorithm: str = "MD5"
+    opaque: str | None = None
+    qop: str = "auth"
+    hides_username: bool = False
+
+    def answer(
+        self,
+        username: str,
+        password: str,
+        method: str,
+        target: str,
+        *,
+        cnonce: str,
+        count: int = 1,
+        content: bytes = b"",
+    ) -> str:
+        """Write the Authorization field; section 3.4.
+
+        Args:
+            username: Any, sent as UTF-8.
+            password: Likewise; only its hash leaves.
+            method: Of the request.
+            target: The request target, as it is sent.
+            cnonce: Random.
+            count: Which request it is that answers this nonce, from 1.
+            content: Hashed where the server wants that (``auth-int``).
+        """
+        realm, nonce, nc = self.realm, self.nonce, f"{count:08x}"
+        secret = self._hash(f"{username}:{realm}:{password}")
+        if self.algorithm.upper().endswith(_SESSION):
+            secret = self._hash(f"{secret}:{nonce}:{cnonce}")
+        asked = f"{method}:{target}"
+        if self.qop == "auth-int":
+            asked += f":{self._hash(content)}"
+        proved = f"{nc}:{cnonce}:{self.qop}:" if self.qop else ""
+        response = self._hash(f"{secret}:{nonce}:{proved}{self._hash(asked)}")
+        parts = [
+            self._name(username),
+            f"realm={_quoted(realm)}",
+            f"nonce={_quoted(nonce)}",
+            f"uri={_quoted(target)}",
+            f'response="{response}"',
+            f"algorithm={self.algorithm}",
+        ]
+        if self.opaque is not None:
+            parts.append(f"opaque={_quoted(self.opaque)}")
+        if self.qop:
+            parts.append(f'qop={self.qop}, nc={nc}, cnonce="{cnonce}"')
+        return f"Digest {', '.join(parts)}"
+
+    @property
+    def rank(self) -> int:
+        """The less the better; more than any known one: cannot be answered."""
+        return _ORDER.get(_plain(self.algorithm), len(_ORDER))
+
+    def _hash(self, data: str | bytes) -> str:
+        octets = data if isinstance(data, bytes) else data.encode()
+        name = _HASHES[_plain(self.algorithm)]
+        return hashlib.new(name, octets, usedforsecurity=False).hexdigest()
+
+    def _name(self, username: str) -> str:
+        """Section 3.4.4."""
+        if self.hides_username:
+            hidden = self._hash(f"{username}:{self.realm}")
+            return f'username="{hidden}", userhash=true'
+        if username.isascii():
+            return f"username={_quoted(username)}"
+        return f"username*=UTF-8''{percent_encode(username, safe='')}"
+
+
+def choose_digest(fields: Iterable[str]) -> DigestChallenge | None:
+    """Choose among the challenges of WWW-Authenticate fields.
+
+    Returns:
+        The one with the best algorithm that is known here; None where there is
+        no Digest challenge that can be answered.
+    """
+    challenges = [_read(each) for field in fields for each in _parse_digests(field)]
+    able = [each for each in challenges if each and each.rank < len(_ORDER)]
+    return min(able, key=lambda each: each.rank, default=None)
+
+
+def _parse_digests(field: str) -> list[dict[str, str]]:
+    """The parameters of each Digest challenge; a field that is malformed ends."""
+    found: list[dict[str, str]] = []
+    current: dict[str, str] = {}
+    at = 0
+    while at < len(field):
+        match = _PARAMETER.match(field, at) or _WITHOUT_PARAMETERS.match(field, at)
+        if match is None:
+            break
+        at = match.end()
+        if match.re is _WITHOUT_PARAMETERS:
+            continue
+        scheme, name, quoted, plain = match.groups()
+        if scheme is not None:
+            current = {}
+            if scheme.lower() == "digest":
+                found.append(current)
+        value = plain if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+        current.setdefault(name.lower(), value)
+    return found
+
+
+def _read(parameters: dict[str, str]) -> DigestChallenge | None:
+    qops = parameters.get("qop", "").lower().replace(" ", "").split(",")
+    qop = next((each for each in ("auth", "auth-int", "") if each in qops), None)
+    if qop is None or "realm" not in parameters or "nonce" not in parameters:
+        return None
+    return DigestChallenge(
+        parameters["realm"],
+        parameters["nonce"],
+        parameters.get("algorithm", "MD5"),
+        parameters.get("opaque"),
+        qop,
+        parameters.get("userhash", "").lower() == "true",
+    )
+
+
+def _plain(algorithm: str) -> str:
+    return algorithm.upper().removesuffix(_SESSION)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
