@@ -35,6 +35,7 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.facts import (
     Fact,
+    ParkAsked,
     ScaleAsked,
     StartAsked,
     StopAsked,
@@ -51,6 +52,7 @@ from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_bo
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.signals import has_terminal
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -60,7 +62,7 @@ from blazeio_supervisor.workers import Workers
 log = logging.getLogger("blazeio.master")
 
 _STRANGERS_EVERY_S = 1.0
-_UNUSED_SIGNALS = (signal.SIGUSR2, signal.SIGWINCH)
+_UNUSED_SIGNALS = (signal.SIGUSR2,)
 
 
 class Master:
@@ -195,12 +197,19 @@ class Master:
         watch(signal.SIGHUP, self._reloads.ask, "SIGHUP")
         watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1))
         watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
+        watch(signal.SIGWINCH, self._park)
         for number in _UNUSED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # their default is to kill
 
     def _reopen_logs(self) -> None:
         log.info("event=logs_reopened every worker opens its access log anew")
         self._workers.reopen_logs()
+
+    def _park(self) -> None:
+        if has_terminal():
+            log.debug("event=resized a window of the terminal that started this")
+        else:
+            self._tell(ParkAsked())
 
     def _stop(self, is_quick: bool = False) -> None:
         if is_quick:

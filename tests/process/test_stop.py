@@ -1,8 +1,11 @@
 import contextlib
+import fcntl
 import os
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,7 +159,7 @@ def test_a_second_int_ends_it_at_once(live_server: LiveServers, tmp_path: Path) 
 
 
 def test_a_signal_that_means_nothing_yet_ends_nothing(service: Service) -> None:
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
         os.killpg(service.server.pid, number)
     service.server.signal(signal.SIGTTIN)
     service.wait_count(3)
@@ -190,6 +193,11 @@ class Terminal:
 
         block_until(is_said, 10, self.said)
 
+    def resize(self) -> None:
+        """As a window does; the kernel tells the foreground group."""
+        size = struct.pack("4H", 50, 120, 0, 0)
+        fcntl.ioctl(self._own, termios.TIOCSWINSZ, size)
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -206,13 +214,14 @@ def test_a_key_in_the_terminal_stops_the_master_and_hits_no_worker(
         port = int(terminal.said.partition("http://127.0.0.1:")[2].partition(":")[0])
         with BlockingPeer("127.0.0.1", port) as peer:
             peer.send(serialize_get("/slow"))
-            peer.send(b"")
+            terminal.resize()  # parks nobody here
             with BlockingPeer("127.0.0.1", port) as other:
                 other.exchange(serialize_get())
             terminal.type(b"\x03")
             assert peer.read_response().body == b"late"
         assert terminal.process.wait(scaled(5)) == 0
         terminal.wait_for(lambda said: "event=stopping" in said)
+        assert "event=park" not in terminal.said
         assert "KeyboardInterrupt" not in terminal.said
         assert "Traceback" not in terminal.said
     finally:

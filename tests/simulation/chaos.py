@@ -4,8 +4,10 @@ from collections.abc import Callable
 from random import Random
 
 from blazeio_supervisor.fleet.facts import (
+    ParkAsked,
     RecycleAsked,
     ReloadAsked,
+    ResumeAsked,
     ScaleAsked,
     StopAsked,
 )
@@ -32,6 +34,7 @@ class Chaos:
             self.reload_in_a_hurry: 3,
             self.scale: 8,
             self.recycle: 6,
+            self.park: 4,
             self.kill_worker: 14,
             self.stutter: 14,
             self.block_worker: 8,
@@ -70,6 +73,15 @@ class Chaos:
 
     def recycle(self) -> None:
         self._world.tell(RecycleAsked(self._rng.randint(-1, self._slots + 2)))
+
+    def park(self) -> None:
+        self._world.tell(ParkAsked())
+        if self._rng.random() < 0.8:
+            wait_s = self._rng.uniform(0.0, 4.0)
+            self._world.after(wait_s, self.resume)
+
+    def resume(self) -> None:
+        self._world.tell(ResumeAsked())
 
     def stop(self) -> None:
         is_quick = self._rng.random() < 0.4

@@ -42,7 +42,7 @@ def booting_or_serving(view: Snapshot) -> list[WorkerView]:
 
 def never_fewer_serving(step: Step, policy: Policy) -> None:
     """No order takes the serving workers below what they were, or are wanted."""
-    if step.ledger.stop_at is not None:
+    if step.ledger.stop_at is not None or step.after.is_parked:
         return
     before = serving(step.before) - step.ledger.exited
     after = serving(step.after)
@@ -296,6 +296,7 @@ def sleep_ends_nobody(step: Step, policy: Policy) -> None:
     """In the first turn after a sleep no deadline strikes: only what is told does."""
     if step.sleep_s > 1.0 and not step.was_late and not step.facts:
         is_stop = step.ledger.stop_at is not None and step.before.is_stopping
+        is_stop = is_stop or step.after.is_parked  # it was asked to, before that
         struck = [end for end in step.ended if end.ending is not Ending.DRAIN]
         require(not struck or is_stop, f"{struck} in the first turn after a sleep")
 
@@ -322,7 +323,7 @@ def rollouts_are_bounded(step: Step, policy: Policy) -> None:
 
 def recycled_workers_are_replaced_first(step: Step, policy: Policy) -> None:
     """Who is recycled drains only when another serves in its slot."""
-    if step.ledger.stop_at is not None:
+    if step.ledger.stop_at is not None or step.after.is_parked:
         return
     retiring = {w.worker: w for w in step.before.workers if w.retire_reason}
     for end in step.ended:
@@ -332,6 +333,16 @@ def recycled_workers_are_replaced_first(step: Step, policy: Policy) -> None:
         slot = step.after.slots[worker.slot]
         is_replaced = slot.owner is not None and slot.owner.state == "serving"
         require(is_replaced or slot.is_parked, f"{worker} drains before its successor")
+
+
+def parked_services_rest(step: Step, policy: Policy) -> None:
+    """Parked, nobody is spawned and nobody serves; no reload is cut short by it."""
+    if not step.after.is_parked or step.ledger.stop_at is not None:
+        return
+    require(not step.spawned, f"{step.spawned} while parked")
+    wanted = [w for w in step.after.workers if w.state in WANTED]
+    require(not wanted, f"{wanted} while parked")
+    require(step.after.phase == "idle", f"parked in {step.after.phase}")
 
 
 def one_slot_is_replaced_at_a_time(step: Step, policy: Policy) -> None:
@@ -378,6 +389,7 @@ INVARIANTS = (
     only_the_healthy_are_admitted,
     rollouts_are_bounded,
     recycled_workers_are_replaced_first,
+    parked_services_rest,
     one_slot_is_replaced_at_a_time,
     nobody_outlives_its_time_unmarked,
 )

@@ -132,6 +132,7 @@ class History:
         """Nothing bad happens any more: the fleet must recover by itself."""
         world = self.world
         world.is_calm = True
+        self.chaos.resume()
         for worker in world.workers.values():
             if not worker.is_alive:
                 continue

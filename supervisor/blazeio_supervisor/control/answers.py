@@ -13,7 +13,9 @@ POST   /reload     ReloadOrder    ``Progress`` lines while it waits, then one
                                   ``ReloadAnswer`` line
 POST   /scale      ScaleOrder     ``ScaleAnswer``
 POST   /recycle    RecycleOrder   ``RecycleAnswer``
-POST   /stop                      ``StopAnswer``, at once
+POST   /park                      ``ParkAnswer``
+POST   /resume                    ``ParkAnswer``
+POST   /stop       StopOrder      ``StopAnswer``, at once
 ====== =========== ============== =========================================
 
 An order that cannot be carried out is answered by an ``ErrorAnswer``: 400, a
@@ -145,6 +147,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
         generation: The one that new workers are of.
         is_ready: Somebody serves, and the service is about to stay: whether a
             balancer should send connections.
+        is_parked: Nobody serves until it is resumed; connections wait.
+        will_park: It will be parked, after the reload that is under way.
         is_leaving: Told to stop, and still serving, for ``--drain-delay``.
         is_stopping: It drains.
         reload: None when none is under way.
@@ -164,6 +168,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     has_served: bool
     is_ready: bool
+    is_parked: bool
+    will_park: bool
     is_leaving: bool
     is_stopping: bool
     reload: Progress | None
@@ -204,9 +210,15 @@ class ReloadAnswer(
 
 
 class ScaleOrder(msgspec.Struct, frozen=True):
-    """Have so many workers."""
+    """Have so many workers.
 
-    count: int
+    Attributes:
+        count: How many; None: as many as are wanted by now.
+        change: So many more, or less if it is negative.
+    """
+
+    count: int | None = None
+    change: int = 0
 
 
 class ScaleAnswer(msgspec.Struct, frozen=True):
@@ -217,16 +229,48 @@ class ScaleAnswer(msgspec.Struct, frozen=True):
 
 
 class RecycleOrder(msgspec.Struct, frozen=True):
-    """Replace the worker of one slot, with the same code."""
+    """Replace workers, with the same code.
 
-    slot: int
+    Attributes:
+        slot: Whose worker; None: of every slot, one after the other.
+    """
+
+    slot: int | None = None
 
 
-class RecycleAnswer(msgspec.Struct, frozen=True):
-    """Whose place is taken, None: nobody's, a worker is tried at once."""
+class Recycled(msgspec.Struct, frozen=True):
+    """Whose place is taken; None: nobody's, a worker is tried at once."""
 
     slot: int
     pid: int | None
+
+
+class RecycleAnswer(msgspec.Struct, frozen=True):
+    """Each slot that gets a new worker."""
+
+    slots: list[Recycled]
+
+
+class ParkAnswer(msgspec.Struct, frozen=True):
+    """What was asked for.
+
+    Attributes:
+        is_parked: It shall be parked, or else serve.
+        waits_for: What comes first: ``reload``; "": nothing.
+    """
+
+    is_parked: bool
+    waits_for: str = ""
+
+
+class StopOrder(msgspec.Struct, frozen=True):
+    """End the service.
+
+    Attributes:
+        is_quick: Within about a second, whatever is in flight.
+    """
+
+    is_quick: bool = False
 
 
 class StopAnswer(msgspec.Struct, frozen=True):

@@ -1,18 +1,15 @@
 """The control socket: a blazeio App inside the master.
 
-The master's loop serves it, so a handler only looks at what is known, or tells
-the planner. It is closed by an exec, so neither forkserver nor worker ever has
-it.
+The master's loop serves it. It is closed by an exec, so neither forkserver nor
+worker ever has it.
 """
 
 import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
-
-import msgspec
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
@@ -20,30 +17,17 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.control.answers import (
     ErrorAnswer,
-    Progress,
-    RecycleAnswer,
-    RecycleOrder,
-    ReloadAnswer,
-    ReloadOrder,
-    ScaleAnswer,
-    ScaleOrder,
-    StopAnswer,
 )
+from blazeio_supervisor.control.orders import Orders, RefusedError, read_client
 from blazeio_supervisor.control.places import Place, choose_places
-from blazeio_supervisor.control.reloads import Outcome
 from blazeio_supervisor.control.status import (
     Service,
-    describe_progress,
     describe_service,
     describe_status,
 )
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked
-from blazeio_supervisor.fleet.snapshot import SlotView
-from blazeio_supervisor.settings import WORKER_LIMIT
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.opening import identify_path, open_unix
-from blazeio_supervisor.sockets.peer import Peer, read_peer
 
 log = logging.getLogger("blazeio.master")
 
@@ -56,19 +40,6 @@ _ORDER_BYTES = 4096
 
 GivenT = TypeVar("GivenT")
 Handler = Callable[[BlazeioServerProtocol], Awaitable[None]]
-
-
-class RefusedError(Exception):
-    """An order is not carried out.
-
-    Args:
-        reason: One line for whoever gave it.
-        status: 400 when the order is wrong in itself, else 409.
-    """
-
-    def __init__(self, reason: str, status: int = 409) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class ControlServer:
@@ -135,13 +106,16 @@ class ControlServer:
             content_bytes=_ORDER_BYTES,
             collected_bytes=_ORDER_BYTES,
         )
+        orders = Orders(self._service)
         for method, path, handler in (
             ("GET", "/service", self._show_service),
             ("GET", "/status", self._show_status),
-            ("POST", "/reload", self._reload),
-            ("POST", "/scale", self._scale),
-            ("POST", "/recycle", self._recycle),
-            ("POST", "/stop", self._stop),
+            ("POST", "/reload", orders.reload),
+            ("POST", "/scale", orders.scale),
+            ("POST", "/recycle", orders.recycle),
+            ("POST", "/park", orders.park),
+            ("POST", "/resume", orders.resume),
+            ("POST", "/stop", orders.stop),
         ):
             app.add_route(self._guard(handler), path, methods=[method])
         return app
@@ -150,7 +124,7 @@ class ControlServer:
         """Let in whom the service belongs to, and root."""
 
         async def guarded(r: BlazeioServerProtocol) -> None:
-            peer = _read_client(r)
+            peer = read_client(r)
             if peer.uid not in (0, self._uid):
                 text = (
                     f"you are uid {peer.uid}: it answers only to uid {self._uid}"
@@ -173,80 +147,6 @@ class ControlServer:
     async def _show_status(self, r: BlazeioServerProtocol) -> None:
         await Deliver.json(r, describe_status(self._service))
 
-    # What is ordered
-
-    async def _reload(self, r: BlazeioServerProtocol) -> None:
-        order = await _read_order(r, ReloadOrder)
-        self._check_that_it_serves()
-        outcome = self._service.reloads.ask(f"pid {_read_client(r).pid}")
-        if not order.wait:
-            await Deliver.json(r, ReloadAnswer(is_over=False))
-            return
-        await r.prepare({"Content-Type": "application/x-ndjson"})
-        async for progress in self._follow(outcome):
-            await r.write(msgspec.json.encode(progress) + b"\n")
-        ended = outcome.result()
-        answer = ReloadAnswer(
-            is_over=True,
-            is_ok=ended.is_ok,
-            generation=ended.generation,
-            reason=ended.reason,
-            output=ended.output,
-            took_s=ended.took_s,
-        )
-        await r.write(msgspec.json.encode(answer) + b"\n")
-        await r.eof()
-
-    async def _follow(
-        self, outcome: asyncio.Future[Outcome]
-    ) -> AsyncIterator[Progress]:
-        """Give each new step of the reload until it is over."""
-        last = None
-        while not outcome.done():
-            now = describe_progress(self._service.planner.snapshot())
-            if now is not None and now != last:
-                yield now
-                last = now
-            await asyncio.wait((outcome,), timeout=PROGRESS_EVERY_S)
-
-    async def _scale(self, r: BlazeioServerProtocol) -> None:
-        order = await _read_order(r, ScaleOrder)
-        self._check_that_it_runs()
-        if not 1 <= order.count <= WORKER_LIMIT:
-            raise RefusedError(
-                f"{order.count} workers: expected 1 to {WORKER_LIMIT}", 400
-            )
-        slots = self._service.planner.snapshot().slots
-        before = sum(not slot.is_parked for slot in slots)
-        self._service.tell(ScaleAsked(count=order.count))
-        await Deliver.json(r, ScaleAnswer(before, order.count))
-
-    async def _recycle(self, r: BlazeioServerProtocol) -> None:
-        order = await _read_order(r, RecycleOrder)
-        self._check_that_it_serves()
-        snapshot = self._service.planner.snapshot()
-        # Parked are always the last ones.
-        slots = [slot for slot in snapshot.slots if not slot.is_parked]
-        if not 0 <= order.slot < len(slots):
-            text = f"slot {order.slot}: expected 0 to {len(slots) - 1}"
-            raise RefusedError(text, 400)
-        pid = _check_recyclable(slots[order.slot])
-        self._service.tell(RecycleAsked(order.slot))
-        await Deliver.json(r, RecycleAnswer(order.slot, pid))
-
-    async def _stop(self, r: BlazeioServerProtocol) -> None:
-        await Deliver.json(r, StopAnswer(os.getpid()))
-        self._service.stop()
-
-    def _check_that_it_runs(self) -> None:
-        if self._service.planner.snapshot().is_ending:
-            raise RefusedError("the service is stopping")
-
-    def _check_that_it_serves(self) -> None:
-        self._check_that_it_runs()
-        if not self._service.planner.snapshot().has_served:
-            raise RefusedError("the service has not started yet")
-
 
 def _open_socket(place: Place) -> socket.socket:
     if not place.is_abstract:
@@ -266,28 +166,3 @@ def _unlink(place: Place, identity: tuple[int, int]) -> None:
     """Remove our own file, not that of a later service."""
     if identify_path(place.text) == identity:
         os.unlink(place.text)
-
-
-def _read_client(r: BlazeioServerProtocol) -> Peer:
-    own: Any = r.transport.get_extra_info("socket")
-    # The transport's is a stand-in that differs between the loops.
-    with socket.socket(fileno=os.dup(own.fileno())) as sock:
-        return read_peer(sock)
-
-
-async def _read_order(r: BlazeioServerProtocol, kind: type[GivenT]) -> GivenT:
-    content = await r.read()
-    try:
-        return msgspec.json.decode(content or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
-        raise RefusedError(f"the order cannot be read: {error}", 400) from None
-
-
-def _check_recyclable(slot: SlotView) -> int | None:
-    """Give the pid that will be replaced."""
-    owner = slot.owner
-    if owner is None:
-        return None
-    if owner.state != "serving" or slot.successor is not None:
-        raise RefusedError(f"slot {slot.index} is just getting a new worker")
-    return owner.pid

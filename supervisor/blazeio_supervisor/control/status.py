@@ -34,7 +34,7 @@ class Service:
 
     Attributes:
         tell: Takes facts for the planner.
-        stop: Begins a graceful stop.
+        stop: Begins to stop; True: quickly.
     """
 
     settings: Settings
@@ -45,7 +45,7 @@ class Service:
     forkservers: Forkservers
     reloads: Reloads
     tell: Callable[[Fact], None]
-    stop: Callable[[], None]
+    stop: Callable[[bool], None]
     started_at: float = field(default_factory=time.monotonic)
 
 
@@ -91,6 +91,8 @@ def describe_status(service: Service) -> StatusAnswer:
         generation=snapshot.generation,
         has_served=snapshot.has_served,
         is_ready=snapshot.is_ready,
+        is_parked=snapshot.is_parked,
+        will_park=snapshot.will_park,
         is_leaving=snapshot.is_leaving,
         is_stopping=snapshot.is_stopping,
         reload=describe_progress(snapshot),

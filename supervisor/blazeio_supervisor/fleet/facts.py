@@ -123,6 +123,16 @@ class RecycleAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkAsked:
+    """WINCH or ``park``: nobody serves, connections wait in the queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """``resume``: serve again after ``ParkAsked``. A ``ReloadAsked`` does so too."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """TERM, QUIT (drain) or INT (quick: no grace beyond ``quick_grace_s``).
 
@@ -149,6 +159,8 @@ Fact = (
     | ReloadAsked
     | ScaleAsked
     | RecycleAsked
+    | ParkAsked
+    | ResumeAsked
     | StopAsked
     | Tick
 )

@@ -15,7 +15,6 @@ import msgspec
 
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.backoff import Backoff
-from blazeio_supervisor.fleet.duties.boot import Boot, exit_of
 from blazeio_supervisor.fleet.duties.canary import Phase
 from blazeio_supervisor.fleet.duties.deadlines import escalate, wake_for_deadlines
 from blazeio_supervisor.fleet.duties.recycling import mark_for_recycling
@@ -25,14 +24,16 @@ from blazeio_supervisor.fleet.duties.replacement import (
 )
 from blazeio_supervisor.fleet.duties.respawn import note_failures, respawn
 from blazeio_supervisor.fleet.duties.rollout import Rollout
-from blazeio_supervisor.fleet.duties.scaling import scale
-from blazeio_supervisor.fleet.duties.stopping import Stopping
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.health.adoption import cover
 from blazeio_supervisor.fleet.health.ladder import FrozenLadder, Ladder
 from blazeio_supervisor.fleet.health.steering import FrozenSteering, Steering
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import FrozenRoster, Roster
+from blazeio_supervisor.fleet.service.boot import Boot, exit_of
+from blazeio_supervisor.fleet.service.parking import Parking
+from blazeio_supervisor.fleet.service.scaling import scale
+from blazeio_supervisor.fleet.service.stopping import Stopping
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
 from blazeio_supervisor.fleet.turns.clock import FrozenClock, SteadyClock
 from blazeio_supervisor.fleet.turns.fold import fold
@@ -46,6 +47,7 @@ class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reload_backoff: Of reloads that nobody asked for.
+        will_park: Parking was asked for.
     """
 
     roster: FrozenRoster
@@ -53,6 +55,8 @@ class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):
     ladder: FrozenLadder
     steering: FrozenSteering
     reload_backoff: Backoff
+    will_park: bool
+    is_parked: bool
     next_at: float | None
 
 
@@ -73,6 +77,7 @@ class Planner:
         self._roster = Roster(max(slots, 1))
         self._boot = Boot()
         self._rollout = Rollout()
+        self._parking = Parking()
         self._stopping = Stopping()
         self._ladder = Ladder()
         self._steering = Steering()
@@ -104,6 +109,8 @@ class Planner:
             self._stopping.run(turn)
         elif self._stopping.is_leaving:
             self._keep_serving(turn)
+        elif self._parking.is_active:
+            self._rest(turn)
         else:
             self._run_duties(turn)
         wake_for_deadlines(turn)
@@ -129,6 +136,8 @@ class Planner:
             self._steering.weights,
             self._clock.time,
             has_served=self._boot.has_served,
+            is_parked=self._parking.is_active,
+            will_park=self._parking.is_asked and not self._parking.is_active,
             is_leaving=self._stopping.is_leaving,
             is_stopping=self._stopping.is_active,
         )
@@ -149,6 +158,8 @@ class Planner:
             ladder=self._ladder.freeze(),
             steering=self._steering.freeze(),
             reload_backoff=self._rollout.backoff,
+            will_park=self._parking.is_asked,
+            is_parked=self._parking.is_active,
             next_at=self._next_at,
         )
 
@@ -159,6 +170,8 @@ class Planner:
         self._ladder.thaw(frozen.ladder)
         self._steering.thaw(frozen.steering, self._roster.workers)
         self._rollout.backoff = frozen.reload_backoff
+        self._parking.is_asked = frozen.will_park
+        self._parking.is_active = frozen.is_parked
         self._next_at = frozen.next_at
         self._boot.is_asked = self._boot.has_served = True
 
@@ -168,7 +181,11 @@ class Planner:
             fold(turn, fact)
         escalate(turn)
         self._rollout.take(turn)
-        self._stopping.take(turn, has_served=self._boot.has_served)
+        if not (self._stopping.is_leaving or self._stopping.is_active):
+            may_park = self._boot.has_served and self._rollout.is_idle
+            self._parking.take(turn, may_begin=may_park)
+        serves = self._boot.has_served and not self._parking.is_active
+        self._stopping.take(turn, has_served=serves)
         if not self._stopping.is_active:
             failure = self._boot.run(turn)
             if failure is not None:
@@ -189,6 +206,14 @@ class Planner:
             is_idle = self._rollout.phase is Phase.IDLE
             replace_next(turn, may_recycle=is_idle)
         respawn(turn)
+        cover(turn)
+        self._steering.run(turn)
+
+    def _rest(self, turn: Turn) -> None:
+        """Nobody serves; what is in flight is finished."""
+        scale(turn)
+        self._parking.run(turn)
+        note_failures(turn)
         cover(turn)
         self._steering.run(turn)
 

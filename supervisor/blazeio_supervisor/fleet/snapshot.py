@@ -63,6 +63,8 @@ class Snapshot:
     Attributes:
         generation: The one that new workers are forked from.
         target: The one that a running reload spreads; None without a reload.
+        is_parked: Nobody serves, until it is resumed.
+        will_park: It shall be parked, when what is under way is over.
         is_leaving: It will drain soon, and serves until then.
         is_stopping: It drains.
         forkservers: Generation and state of each that lives.
@@ -72,6 +74,8 @@ class Snapshot:
     phase: Phase
     target: int | None
     has_served: bool
+    is_parked: bool
+    will_park: bool
     is_leaving: bool
     is_stopping: bool
     slots: tuple[SlotView, ...]
@@ -98,6 +102,8 @@ def take_snapshot(
     now: float,
     *,
     has_served: bool,
+    is_parked: bool,
+    will_park: bool,
     is_leaving: bool,
     is_stopping: bool,
 ) -> Snapshot:
@@ -113,6 +119,8 @@ def take_snapshot(
         phase=rollout.phase,
         target=None if rollout.phase is Phase.IDLE else rollout.target,
         has_served=has_served,
+        is_parked=is_parked,
+        will_park=will_park,
         is_leaving=is_leaving,
         is_stopping=is_stopping,
         slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),

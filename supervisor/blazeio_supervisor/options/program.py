@@ -21,6 +21,7 @@ Signals (to the master, the pid in the first log line):
   HUP         reload the code and the certificates, without losing a request
   USR1        open the access log anew, after it was renamed
   TTIN, TTOU  one worker more, one worker less
+  WINCH       park: nobody serves, connections wait; HUP ends it
 \b
 Exit codes:
   0 stopped as asked          4 the app cannot be imported

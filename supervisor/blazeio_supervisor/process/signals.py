@@ -5,6 +5,7 @@ operator's ``kill -HUP -<group>`` does the like. Only the master may act on
 them, so forkserver and workers ignore these from before the import on.
 """
 
+import os
 import signal
 
 IGNORED_IN_CHILDREN = (
@@ -31,3 +32,15 @@ def ignore_in_child() -> None:
     for number in IGNORED_IN_CHILDREN:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_IN_CHILDREN)
+
+
+def has_terminal() -> bool:
+    """Whether a terminal controls this process.
+
+    Such a one sends WINCH when its window changes its size.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -26,7 +26,8 @@ class Desk:
     Attributes:
         driver: Says what happens; its workers exist only on paper.
         facts: What was ordered.
-        stops: How often the stop was.
+        is_obeyed: What is ordered happens, all of it at once.
+        stops: Whether each order to stop was a quick one.
     """
 
     def __init__(self, folder: Path, slots: int = 2, control: str = "c.sock") -> None:
@@ -34,7 +35,8 @@ class Desk:
         self.place = Place(control if control[0] == "@" else str(folder / control))
         self.driver = Driver(slots, canary_hold_s=0.5, hold_s=0.0).start()
         self.facts: list[Fact] = []
-        self.stops = 0
+        self.is_obeyed = False
+        self.stops: list[bool] = []
         self.frames = FramesPrinter()
         self.listeners = Listeners(slots)
         self.reloads = Reloads(self.facts.append, self.frames)
@@ -78,7 +80,7 @@ class Desk:
                 frames,
             ),
             reloads=self.reloads,
-            tell=tell,
+            tell=self._tell,
             stop=self._stop,
         )
 
@@ -88,5 +90,10 @@ class Desk:
     def _note_scheme(self, **_: object) -> None:
         raise AssertionError("nobody has a scheme here")
 
-    def _stop(self) -> None:
-        self.stops += 1
+    def _tell(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        if self.is_obeyed:
+            self.driver.roll(self.driver.tell(fact))
+
+    def _stop(self, is_quick: bool) -> None:
+        self.stops.append(is_quick)

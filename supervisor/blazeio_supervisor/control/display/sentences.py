@@ -1,8 +1,10 @@
 """How an order went, in one line."""
 
 from blazeio_supervisor.control.answers import (
+    ParkAnswer,
     Progress,
     RecycleAnswer,
+    Recycled,
     ReloadAnswer,
     ScaleAnswer,
 )
@@ -14,6 +16,13 @@ def format_progress(progress: Progress) -> str:
     step = progress.step.replace("_", " ")
     count = f"{progress.replaced} of {progress.slots} slots"
     return f"{step}, generation {progress.generation} in {count}"
+
+
+def format_step(progress: Progress) -> str:
+    """Write the same with a bar, for a line that is written over."""
+    bar = format_bar(progress.replaced, progress.slots)
+    step = progress.step.replace("_", " ")
+    return f"{bar} slots, generation {progress.generation}: {step}"
 
 
 def format_reload(answer: ReloadAnswer) -> str:
@@ -36,7 +45,29 @@ def format_scale(answer: ScaleAnswer) -> str:
 
 
 def format_recycle(answer: RecycleAnswer) -> str:
-    """Write who is replaced."""
-    if answer.pid is None:
-        return f"slot {answer.slot} has no worker: one is tried at once"
-    return f"slot {answer.slot}: pid {answer.pid} drains when its successor is ready"
+    """Write who is replaced, one line for each slot."""
+    if not answer.slots:
+        return "every slot is just getting a new worker"
+    return "\n".join(map(_format_recycled, answer.slots))
+
+
+def _format_recycled(recycled: Recycled) -> str:
+    slot, pid = recycled.slot, recycled.pid
+    if pid is None:
+        return f"slot {slot} has no worker: one is tried at once"
+    return f"slot {slot}: pid {pid} drains when its successor is ready"
+
+
+def format_park(answer: ParkAnswer) -> str:
+    """Write what becomes of the service."""
+    if not answer.is_parked:
+        return "resumed: a worker starts in each slot"
+    if answer.waits_for:
+        return f"will be parked when the {answer.waits_for} is over"
+    return "parked: the workers drain, new connections wait; `resume` ends it"
+
+
+def format_bar(done: int, total: int, width: int = 20) -> str:
+    """Draw how much is done: ``[#####---------------] 1 of 4``."""
+    filled = width * done // max(total, 1)
+    return f"[{'#' * filled}{'-' * (width - filled)}] {done} of {total}"

@@ -29,6 +29,8 @@ _LOADING = {
 def format_status(status: StatusAnswer) -> str:
     """Write the whole status, in at most 80 columns but for notes."""
     state = "" if status.has_served else ", starting"
+    if status.is_parked:
+        state = ", parked: connections wait"
     if status.is_leaving:
         state = ", leaving: not ready, still serving"
     elif status.is_stopping:

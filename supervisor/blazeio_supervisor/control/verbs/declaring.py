@@ -86,7 +86,7 @@ _JSON = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
 
 def verb(
-    *params: Callable[[Any], Any], has_json: bool = True
+    *params: Callable[[Any], Any], has_json: bool = True, has_signs: bool = False
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Declare a verb by its function's name.
 
@@ -95,8 +95,13 @@ def verb(
     Args:
         params: Its own, as click declares them.
         has_json: It can answer by JSON.
+        has_signs: An argument may begin with a minus: ``scale -2``.
     """
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
+    settings = {
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 96,
+        "ignore_unknown_options": has_signs,
+    }
 
     json = [_JSON] if has_json else []
 

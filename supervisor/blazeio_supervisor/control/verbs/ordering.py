@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from blazeio_supervisor.control.answers import (
+    ParkAnswer,
     Progress,
     RecycleAnswer,
     RecycleOrder,
@@ -11,15 +12,19 @@ from blazeio_supervisor.control.answers import (
     ReloadOrder,
     ScaleAnswer,
     ScaleOrder,
+    StatusAnswer,
     StopAnswer,
+    StopOrder,
 )
 from blazeio_supervisor.control.client import Client, watched_end
 from blazeio_supervisor.control.display.sentences import (
-    format_progress,
+    format_park,
     format_recycle,
     format_reload,
     format_scale,
+    format_step,
 )
+from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.control.verbs.declaring import (
     ProgressLine,
     Target,
@@ -27,9 +32,17 @@ from blazeio_supervisor.control.verbs.declaring import (
     show,
     verb,
 )
-from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.control.verbs.extents import (
+    measure_parking,
+    measure_recycling,
+    measure_resuming,
+    measure_scaling,
+)
+from blazeio_supervisor.control.verbs.waiting import wait_for
+from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 
 _FAILED = ExitCode.CRASHED
+ALL = "all"
 _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
     Progress | ReloadAnswer
 )
@@ -55,27 +68,75 @@ def reload(target: Target, is_json: bool, wait: bool) -> int:
     raise SupervisorError(format_reload(answer))
 
 
-@verb(click.argument("count", type=int, metavar="N"))
-def scale(target: Target, is_json: bool, count: int) -> int:
-    """Have N workers from now on, until the next start."""
-    order = ScaleOrder(count)
-    answer = target.find().ask("POST", "/scale", ScaleAnswer, order)
-    return show(answer, is_json, format_scale)
+_WAIT = click.option("--wait", is_flag=True, help="Until it has taken effect.")
 
 
-@verb(click.argument("slot", type=int))
-def recycle(target: Target, is_json: bool, slot: int) -> int:
-    """Replace the worker of one slot, with the same code.
+@verb(click.argument("count", metavar="N|+N|-N"), _WAIT, has_signs=True)
+def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
+    """Have N workers from now on, or so many more (+2) or less (-2).
+
+    It holds until the next start of the service. Nothing in flight is lost.
+    """
+    client = target.find()
+    answer = client.ask("POST", "/scale", ScaleAnswer, _read_count(count))
+    if not wait:
+        return show(answer, is_json, format_scale)
+    took_s = wait_for(client, "scaling", lambda s: measure_scaling(s, answer.count))
+    done = f"{answer.count} worker(s) serve, {answer.before} before"
+    return show(answer, is_json, lambda _: f"{done} ({format_span(took_s)})")
+
+
+@verb(click.argument("slot", metavar="SLOT|all"), _WAIT)
+def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
+    """Replace the worker of one slot, or all one by one, with the same code.
 
     The new one is ready before the old one drains.
     """
-    order = RecycleOrder(slot)
-    answer = target.find().ask("POST", "/recycle", RecycleAnswer, order)
-    return show(answer, is_json, format_recycle)
+    order = RecycleOrder(None if slot == ALL else read_slot(slot))
+    client = target.find()
+    answer = client.ask("POST", "/recycle", RecycleAnswer, order)
+    if not wait:
+        return show(answer, is_json, format_recycle)
+    pids = {each.slot: each.pid for each in answer.slots}
+    took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids))
+    done = f"{len(pids)} worker(s) replaced ({format_span(took_s)})"
+    return show(answer, is_json, lambda _: done)
 
 
-@verb(click.option("--no-wait", is_flag=True, help="Do not wait for the end."))
-def stop(target: Target, is_json: bool, no_wait: bool) -> int:
+@verb(_WAIT)
+def park(target: Target, is_json: bool, wait: bool) -> int:
+    """Let nobody serve for a while: workers drain, new connections wait.
+
+    As many wait as the listen backlog holds. `resume` or a reload ends it.
+    """
+    client = target.find()
+    workers = client.ask("GET", "/status", StatusAnswer).workers
+    answer = client.ask("POST", "/park", ParkAnswer)
+    if not wait:
+        return show(answer, is_json, format_park)
+    count = len(workers)
+    took_s = wait_for(client, "parking", lambda s: measure_parking(s, count))
+    return show(
+        answer, is_json, lambda _: f"parked: no worker is left ({format_span(took_s)})"
+    )
+
+
+@verb(_WAIT)
+def resume(target: Target, is_json: bool, wait: bool) -> int:
+    """Serve again after `park`; connections that waited are answered."""
+    client = target.find()
+    answer = client.ask("POST", "/resume", ParkAnswer)
+    if not wait:
+        return show(answer, is_json, format_park)
+    took_s = wait_for(client, "resuming", measure_resuming)
+    return show(answer, is_json, lambda _: f"every slot serves ({format_span(took_s)})")
+
+
+@verb(
+    click.option("--quick", is_flag=True, help="Within a second, whatever is open."),
+    click.option("--no-wait", is_flag=True, help="Do not wait for the end."),
+)
+def stop(target: Target, is_json: bool, quick: bool, no_wait: bool) -> int:
     """Stop the service: refuse new connections, answer what is in flight.
 
     Returns when the master is gone, which takes --graceful-timeout of the service
@@ -83,12 +144,32 @@ def stop(target: Target, is_json: bool, no_wait: bool) -> int:
     """
     client = target.find()
     with watched_end(client) as end:
-        answer = client.ask("POST", "/stop", StopAnswer)
+        answer = client.ask("POST", "/stop", StopAnswer, StopOrder(quick))
         if not no_wait:
             with interruptible("the service goes on stopping"):
                 end.wait()
     what = "is told to stop" if no_wait else "is gone"
     return show(answer, is_json, lambda stopped: f"pid {stopped.pid} {what}")
+
+
+def read_slot(text: str) -> int:
+    """Read a slot's number.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is no slot: write its number, or all")
+    return int(text)
+
+
+def _read_count(text: str) -> ScaleOrder:
+    sign, digits = text[:1], text.lstrip("+-")
+    if not digits.isdecimal() or len(text) - len(digits) > 1:
+        raise UsageError(f"{text!r} is no count: write N, +N or -N")
+    if sign in ("+", "-"):
+        return ScaleOrder(change=int(text))
+    return ScaleOrder(int(text))
 
 
 def _follow_reload(client: Client) -> ReloadAnswer:
@@ -97,7 +178,7 @@ def _follow_reload(client: Client) -> ReloadAnswer:
         for said in client.follow("/reload", ReloadOrder(wait=True), _STEPS):
             if isinstance(said, ReloadAnswer):
                 return said
-            line.write(f"reload: {format_progress(said)}")
+            line.write(f"reload: {format_step(said)}")
     finally:
         line.clear()
     raise SupervisorError("the service ended before the reload was over")

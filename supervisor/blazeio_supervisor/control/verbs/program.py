@@ -11,6 +11,8 @@ MODULES = {
     "reload": "ordering",
     "scale": "ordering",
     "recycle": "ordering",
+    "park": "ordering",
+    "resume": "ordering",
     "stop": "ordering",
 }
 """In which file of this folder each verb is a function of its name."""

@@ -8,8 +8,10 @@ PROGRAM = "blazeio-supervisor"
 VERBS = {
     "status": "what runs: workers, their load, a reload under way",
     "reload": "load the code anew; --wait tells whether it worked",
-    "scale": "have N workers",
-    "recycle": "replace the worker of one slot, with the same code",
+    "scale": "have N workers, or +N more, or -N less",
+    "recycle": "replace the worker of one slot, or all, with the same code",
+    "park": "let nobody serve for a while; new connections wait",
+    "resume": "serve again after `park`",
     "stop": "answer what is in flight, then end; waits for that",
 }
 """What is done to a running service, instead of serving an app."""

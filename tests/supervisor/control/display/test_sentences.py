@@ -1,16 +1,21 @@
 import pytest
 
 from blazeio_supervisor.control.answers import (
+    ParkAnswer,
     Progress,
     RecycleAnswer,
+    Recycled,
     ReloadAnswer,
     ScaleAnswer,
 )
 from blazeio_supervisor.control.display.sentences import (
+    format_bar,
+    format_park,
     format_progress,
     format_recycle,
     format_reload,
     format_scale,
+    format_step,
 )
 
 
@@ -35,5 +40,29 @@ def test_a_reload_is_told_in_one_line(answer: ReloadAnswer, words: str) -> None:
 def test_scale_and_recycle_are_told() -> None:
     assert format_scale(ScaleAnswer(4, 8)) == "8 worker(s) wanted, 4 before"
     assert format_scale(ScaleAnswer(4, 4)) == "4 worker(s), as before"
-    assert "pid 7 drains" in format_recycle(RecycleAnswer(1, 7))
-    assert "tried at once" in format_recycle(RecycleAnswer(1, None))
+    answer = RecycleAnswer([Recycled(1, 7), Recycled(2, None)])
+    first, second = format_recycle(answer).splitlines()
+    assert "slot 1: pid 7 drains" in first
+    assert "slot 2 has no worker: one is tried at once" in second
+    assert "just getting a new worker" in format_recycle(RecycleAnswer([]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ParkAnswer(True), "parked: the workers drain"),
+        (ParkAnswer(True, "reload"), "will be parked when the reload is over"),
+        (ParkAnswer(False), "resumed"),
+    ],
+)
+def test_park_and_resume_are_told(answer: ParkAnswer, words: str) -> None:
+    assert format_park(answer).startswith(words)
+
+
+def test_a_bar_shows_how_much_is_done() -> None:
+    assert format_bar(1, 4, 8) == "[##------] 1 of 4"
+    assert format_bar(0, 0, 2) == "[--] 0 of 0"
+    progress = Progress(step="rolling_back", generation=4, replaced=2, slots=2)
+    assert format_step(progress) == (
+        "[####################] 2 of 2 slots, generation 4: rolling back"
+    )

@@ -55,6 +55,8 @@ def make_status(
         "generation": 3,
         "has_served": True,
         "is_ready": True,
+        "is_parked": False,
+        "will_park": False,
         "is_leaving": False,
         "is_stopping": False,
         "reload": None,
@@ -108,6 +110,7 @@ def test_who_does_not_own_the_slot_is_named_so(role: str) -> None:
     [
         ({"name": "shop"}, "shop (app:web): master pid 4711"),
         ({"has_served": False}, "starting"),
+        ({"is_parked": True}, ", parked: connections wait"),
         ({"is_stopping": True}, "stopping"),
         ({"is_leaving": True}, "leaving: not ready, still serving"),
         ({"steering": "even"}, "a queue per slot, steered evenly"),

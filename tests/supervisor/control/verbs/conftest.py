@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervisor.control.verbs.room import Room
+from tests.supervisor.control.verbs.room import VerbRoom
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    made = Room(tmp_path)
+async def room(tmp_path: Path) -> AsyncIterator[VerbRoom]:
+    made = VerbRoom(tmp_path)
     yield made
     made.server.close()

@@ -1,30 +1,38 @@
 import asyncio
 
+import click
 import msgspec
+import pytest
 from click.testing import Result
 
 from blazeio_supervisor.control.answers import ReloadAnswer
-from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.errors import SupervisorError, UsageError
 from blazeio_supervisor.fleet.actions import ReloadEnded
-from blazeio_supervisor.fleet.facts import RecycleAsked, ReloadAsked, ScaleAsked
-from tests.supervisor.control.verbs.room import Room
+from blazeio_supervisor.fleet.facts import (
+    ParkAsked,
+    RecycleAsked,
+    ReloadAsked,
+    ResumeAsked,
+    ScaleAsked,
+)
+from tests.supervisor.control.verbs.room import VerbRoom
 from tests.support.clock import wait_until
 
 
-async def test_scale_and_recycle_order_what_they_say(room: Room) -> None:
+async def test_scale_and_recycle_order_what_they_say(room: VerbRoom) -> None:
     assert (await room.run("scale", "3")).output == "3 worker(s) wanted, 2 before\n"
     assert "pid 1002 drains" in (await room.run("recycle", "1")).output
     assert room.facts == [ScaleAsked(count=3), RecycleAsked(1)]
 
 
-async def test_reload_returns_at_once(room: Room) -> None:
+async def test_reload_returns_at_once(room: VerbRoom) -> None:
     said = await room.run("reload")
     assert said.return_value == 0
     assert said.output.startswith("reload asked for")
     assert room.facts == [ReloadAsked(1)]
 
 
-async def end_reload(room: Room, ended: ReloadEnded, *options: str) -> Result:
+async def end_reload(room: VerbRoom, ended: ReloadEnded, *options: str) -> Result:
     room.frames.print("Traceback ...\n", 2)
     running = asyncio.create_task(room.run("reload", "--wait", *options))
     await wait_until(lambda: room.facts)
@@ -32,13 +40,13 @@ async def end_reload(room: Room, ended: ReloadEnded, *options: str) -> Result:
     return await running
 
 
-async def test_a_reload_that_worked_is_one_line(room: Room) -> None:
+async def test_a_reload_that_worked_is_one_line(room: VerbRoom) -> None:
     said = await end_reload(room, ReloadEnded(1, 2, True))
     assert said.return_value == 0
     assert said.output.startswith("reloaded: generation 2 serves in every slot")
 
 
-async def test_a_reload_that_failed_shows_what_the_app_raised(room: Room) -> None:
+async def test_a_reload_that_failed_shows_what_the_app_raised(room: VerbRoom) -> None:
     said = await end_reload(room, ReloadEnded(1, 2, False, "no database"))
     assert isinstance(said.exception, SupervisorError)
     assert said.exception.exit_code == 1
@@ -46,14 +54,14 @@ async def test_a_reload_that_failed_shows_what_the_app_raised(room: Room) -> Non
     assert said.stderr == "Traceback ...\n"
 
 
-async def test_a_reload_that_failed_is_json_for_machines(room: Room) -> None:
+async def test_a_reload_that_failed_is_json_for_machines(room: VerbRoom) -> None:
     said = await end_reload(room, ReloadEnded(1, 2, False, "no database"), "--json")
     assert said.return_value == 1
     answer = msgspec.json.decode(said.output, type=ReloadAnswer)
     assert (answer.reason, answer.output) == ("no database", "Traceback ...\n")
 
 
-async def test_a_service_that_ends_meanwhile_has_not_reloaded(room: Room) -> None:
+async def test_a_service_that_ends_meanwhile_has_not_reloaded(room: VerbRoom) -> None:
     running = asyncio.create_task(room.run("reload", "--wait"))
     await wait_until(lambda: room.facts)
     room.server.close()
@@ -62,6 +70,65 @@ async def test_a_service_that_ends_meanwhile_has_not_reloaded(room: Room) -> Non
     assert said.exception.exit_code == 1
 
 
-async def test_stop_need_not_wait(room: Room) -> None:
+async def test_stop_need_not_wait(room: VerbRoom) -> None:
     assert "is told to stop" in (await room.run("stop", "--no-wait")).output
-    assert room.stops == 1
+    assert room.stops == [False]
+
+
+async def test_a_quick_stop_is_ordered_as_one(room: VerbRoom) -> None:
+    await room.run("stop", "--quick", "--no-wait")
+    assert room.stops == [True]
+
+
+@pytest.mark.parametrize(("word", "count"), [("3", 3), ("+2", 4), ("-1", 1), ("+1", 3)])
+async def test_scale_takes_a_count_or_a_change(
+    room: VerbRoom, word: str, count: int
+) -> None:
+    await room.run("scale", word)
+    assert room.facts == [ScaleAsked(count=count)]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("scale", "many"), "'many' is no count: write N, +N or -N"),
+        (("scale", "+-1"), "'+-1' is no count"),
+        (("scale", "--now"), "'--now' is no count"),
+        (("recycle", "-1"), "No such option"),
+        (("recycle", "first"), "'first' is no slot: write its number, or all"),
+    ],
+)
+async def test_what_cannot_be_read_is_told(
+    room: VerbRoom, words: tuple[str, ...], reason: str
+) -> None:
+    error = (await room.run(*words)).exception
+    assert isinstance(error, UsageError | click.UsageError)
+    text = error.format_message() if isinstance(error, click.UsageError) else str(error)
+    assert text.startswith(reason)
+    assert room.facts == []
+
+
+async def test_scale_waits_until_they_serve(room: VerbRoom) -> None:
+    room.is_obeyed = True
+    said = await room.run("scale", "3", "--wait")
+    assert said.output.startswith("3 worker(s) serve, 2 before (")
+
+
+async def test_recycle_waits_for_all(room: VerbRoom) -> None:
+    room.is_obeyed = True
+    said = await room.run("recycle", "all", "--wait")
+    assert said.output.startswith("2 worker(s) replaced (")
+
+
+async def test_park_waits_until_nobody_is_left(room: VerbRoom) -> None:
+    room.is_obeyed = True
+    said = await room.run("park", "--wait")
+    assert said.output.startswith("parked: no worker is left (")
+    said = await room.run("resume", "--wait")
+    assert said.output.startswith("every slot serves (")
+
+
+async def test_park_and_resume_return_at_once(room: VerbRoom) -> None:
+    assert (await room.run("park")).output.startswith("parked: the workers drain")
+    assert (await room.run("resume")).output.startswith("resumed")
+    assert room.facts == [ParkAsked(), ResumeAsked()]

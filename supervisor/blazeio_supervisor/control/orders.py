@@ -1,0 +1,200 @@
+"""What can be ordered on the control socket.
+
+A handler only looks at what is known, and tells the planner: the master's loop
+runs it.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from blazeio.app.deliver import Deliver
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.control.answers import (
+    ParkAnswer,
+    Progress,
+    RecycleAnswer,
+    Recycled,
+    RecycleOrder,
+    ReloadAnswer,
+    ReloadOrder,
+    ScaleAnswer,
+    ScaleOrder,
+    StopAnswer,
+    StopOrder,
+)
+from blazeio_supervisor.control.reloads import Outcome
+from blazeio_supervisor.control.status import Service, describe_progress
+from blazeio_supervisor.fleet.facts import (
+    ParkAsked,
+    RecycleAsked,
+    ResumeAsked,
+    ScaleAsked,
+)
+from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot
+from blazeio_supervisor.settings import WORKER_LIMIT
+from blazeio_supervisor.sockets.peer import Peer, read_peer
+
+PROGRESS_EVERY_S = 0.1
+OrderT = TypeVar("OrderT")
+
+
+class RefusedError(Exception):
+    """An order is not carried out.
+
+    Args:
+        reason: One line for whoever gave it.
+        status: 400 when the order is wrong in itself, else 409.
+    """
+
+    def __init__(self, reason: str, status: int = 409) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Orders:
+    """The handlers, one for each order.
+
+    Args:
+        service: What is ordered about.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def reload(self, r: BlazeioServerProtocol) -> None:
+        """Load the code anew; who waits for it sees its steps."""
+        order = await read_order(r, ReloadOrder)
+        self._look_at_living()
+        outcome = self._service.reloads.ask(f"pid {read_client(r).pid}")
+        if not order.wait:
+            await Deliver.json(r, ReloadAnswer(is_over=False))
+            return
+        await r.prepare({"Content-Type": "application/x-ndjson"})
+        async for progress in self._follow(outcome):
+            await r.write(msgspec.json.encode(progress) + b"\n")
+        ended = outcome.result()
+        answer = ReloadAnswer(
+            is_over=True,
+            is_ok=ended.is_ok,
+            generation=ended.generation,
+            reason=ended.reason,
+            output=ended.output,
+            took_s=ended.took_s,
+        )
+        await r.write(msgspec.json.encode(answer) + b"\n")
+        await r.eof()
+
+    async def _follow(
+        self, outcome: asyncio.Future[Outcome]
+    ) -> AsyncIterator[Progress]:
+        """Give each new step of the reload until it is over."""
+        last = None
+        while not outcome.done():
+            now = describe_progress(self._service.planner.snapshot())
+            if now is not None and now != last:
+                yield now
+                last = now
+            await asyncio.wait((outcome,), timeout=PROGRESS_EVERY_S)
+
+    async def scale(self, r: BlazeioServerProtocol) -> None:
+        """Have so many workers."""
+        order = await read_order(r, ScaleOrder)
+        snapshot = self._look_at_running()
+        before = sum(not slot.is_parked for slot in snapshot.slots)
+        count = (before if order.count is None else order.count) + order.change
+        if not 1 <= count <= WORKER_LIMIT:
+            raise RefusedError(f"{count} workers: expected 1 to {WORKER_LIMIT}", 400)
+        self._service.tell(ScaleAsked(count=count))
+        await Deliver.json(r, ScaleAnswer(before, count))
+
+    async def recycle(self, r: BlazeioServerProtocol) -> None:
+        """Replace the worker of one slot, or of each."""
+        order = await read_order(r, RecycleOrder)
+        snapshot = self._look_at_living()
+        if snapshot.is_parked:
+            raise RefusedError("the service is parked: there is no worker to replace")
+        recycled = _choose_recycled(snapshot, order.slot)
+        for each in recycled:
+            self._service.tell(RecycleAsked(each.slot))
+        await Deliver.json(r, RecycleAnswer(recycled))
+
+    async def park(self, r: BlazeioServerProtocol) -> None:
+        """Let nobody serve until it is resumed."""
+        snapshot = self._look_at_living()
+        self._service.tell(ParkAsked())
+        waits_for = "reload" if snapshot.target is not None else ""
+        await Deliver.json(r, ParkAnswer(True, waits_for))
+
+    async def resume(self, r: BlazeioServerProtocol) -> None:
+        """Serve again."""
+        self._look_at_living()
+        self._service.tell(ResumeAsked())
+        await Deliver.json(r, ParkAnswer(False))
+
+    async def stop(self, r: BlazeioServerProtocol) -> None:
+        """End the service; the answer comes first."""
+        order = await read_order(r, StopOrder)
+        await Deliver.json(r, StopAnswer(os.getpid()))
+        self._service.stop(order.is_quick)
+
+    def _look_at_running(self) -> Snapshot:
+        snapshot = self._service.planner.snapshot()
+        if snapshot.is_ending:
+            raise RefusedError("the service is stopping")
+        return snapshot
+
+    def _look_at_living(self) -> Snapshot:
+        snapshot = self._look_at_running()
+        if not snapshot.has_served:
+            raise RefusedError("the service has not started yet")
+        return snapshot
+
+
+def read_client(r: BlazeioServerProtocol) -> Peer:
+    """Tell who asks."""
+    own: Any = r.transport.get_extra_info("socket")
+    # The transport's is a stand-in that differs between the loops.
+    with socket.socket(fileno=os.dup(own.fileno())) as sock:
+        return read_peer(sock)
+
+
+async def read_order(r: BlazeioServerProtocol, kind: type[OrderT]) -> OrderT:
+    """Read the content of an order.
+
+    Raises:
+        RefusedError: It is none.
+    """
+    content = await r.read()
+    try:
+        return msgspec.json.decode(content or b"{}", type=kind)
+    except msgspec.MsgspecError as error:
+        raise RefusedError(f"the order cannot be read: {error}", 400) from None
+
+
+def _choose_recycled(snapshot: Snapshot, wanted: int | None) -> list[Recycled]:
+    # Parked are always the last ones.
+    slots = [slot for slot in snapshot.slots if not slot.is_parked]
+    if wanted is None:
+        free = [slot for slot in slots if not _is_changing(slot)]
+        return [Recycled(each.index, _pid_of(each)) for each in free]
+    if not 0 <= wanted < len(slots):
+        text = f"slot {wanted}: expected 0 to {len(slots) - 1}"
+        raise RefusedError(text, 400)
+    if _is_changing(slots[wanted]):
+        raise RefusedError(f"slot {wanted} is just getting a new worker")
+    return [Recycled(wanted, _pid_of(slots[wanted]))]
+
+
+def _is_changing(slot: SlotView) -> bool:
+    owner = slot.owner
+    is_booting = owner is not None and owner.state != "serving"
+    return is_booting or slot.successor is not None
+
+
+def _pid_of(slot: SlotView) -> int | None:
+    return None if slot.owner is None else slot.owner.pid

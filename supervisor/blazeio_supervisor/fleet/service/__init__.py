@@ -1,0 +1,1 @@
+"""Whether the service runs at all, and with how many workers."""

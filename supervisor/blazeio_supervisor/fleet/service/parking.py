@@ -1,0 +1,67 @@
+"""The whole service parked: nobody serves, and nothing is lost meanwhile.
+
+The workers drain; the listeners stay, so new connections wait in their queues
+(as many as the backlog holds) until the service is resumed. The forkserver
+stays too: then workers are there at once.
+
+A reload is a transaction, so parking waits for its end; one that is asked for
+later resumes first.
+
+May import: the words of the fleet, the lives, the turn.
+"""
+
+from blazeio_supervisor.fleet.facts import ParkAsked, ReloadAsked, ResumeAsked
+from blazeio_supervisor.fleet.turns.lives import step_worker
+from blazeio_supervisor.fleet.turns.turn import Turn
+from blazeio_supervisor.fleet.worker_state import Event
+
+
+class Parking:
+    """Parks and resumes the service.
+
+    Attributes:
+        is_asked: It shall be parked.
+        is_active: It is.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.is_active = False
+
+    def take(self, turn: Turn, *, may_begin: bool) -> None:
+        """Learn what is asked for.
+
+        Args:
+            may_begin: It serves, and no reload is under way.
+        """
+        for fact in turn.facts:
+            match fact:
+                case ParkAsked():
+                    self._ask(turn, may_begin=may_begin)
+                case ResumeAsked() | ReloadAsked():
+                    self._resume(turn)
+                case _:
+                    pass
+        if self.is_asked and not self.is_active and may_begin:
+            self.is_active = True
+            text = "every worker drains; connections wait until `resume` or HUP"
+            turn.report("parked", text)
+
+    def run(self, turn: Turn) -> None:
+        """End whoever serves, or would."""
+        for handle in list(turn.roster.workers.values()):
+            if handle.is_wanted:
+                step_worker(turn, handle, Event.DRAIN)
+
+    def _ask(self, turn: Turn, *, may_begin: bool) -> None:
+        if not self.is_asked and not may_begin:
+            turn.report("parking", "after the start or the reload that is under way")
+        self.is_asked = True
+
+    def _resume(self, turn: Turn) -> None:
+        self.is_asked = False
+        if self.is_active:
+            self.is_active = False
+            for slot in turn.roster.slots:
+                slot.backoff.reset()  # the operator does not want to wait for it
+            turn.report("resumed", "a worker starts in each slot")
