@@ -11,7 +11,7 @@ SECONDS ?= 60
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-browser test-systemd check format bench simulate soak fuzz ranges clean
+.PHONY: help run test test-browser test-systemd check format docs bench simulate soak fuzz ranges clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-systemd  those that need a systemd"
 	@echo "make check         format, lint, types, contracts, spelling"
 	@echo "make format        put the code into its format"
+	@echo "make docs          write docs/settings.md    (from the options)"
 	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
 	@echo "make simulate      random histories of the fleet"
 	@echo "make soak          long runs under load      (ARGS='--short --only kills')"
@@ -48,6 +49,9 @@ check: $(VENV)/.stamp-dev
 format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.stamp-run
+	$(BIN)/python -m blazeio_supervisor.options.document > docs/settings.md
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -129,7 +129,7 @@ class Forkservers:
         settings = self._settings
         if settings.app.script:
             self._start(generation, is_preload=False, why="a script")
-        elif settings.is_preload:
+        elif settings.preload:
             self._start(generation, is_preload=True)
         else:
             self._start(generation, is_preload=False, why="--no-preload")
@@ -219,7 +219,7 @@ class Forkservers:
             generation=generation,
             app=settings.app.text,
             folder=settings.folder,
-            app_dir=settings.app_dir,
+            app_dir=settings.import_folder,
             is_preload=is_preload,
             loop=settings.loop,
             graceful_timeout_s=settings.graceful_timeout_s,

@@ -1,112 +1,83 @@
 """What the operator asked for: read once, checked, never changed.
 
-The only place that reads the environment.
+Each option is a field of one of the sections that ``Settings`` is made of; see
+``options/option.py``. Here is what several of them make together.
 """
 
-import os
 import random
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
-from blazeio_supervisor.control.places import Place, name_after
-from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.fleet.policy import Policy, SteeringMode
-from blazeio_supervisor.loading.app_path import AppPath
-from blazeio_supervisor.process.identity import Identity
-from blazeio_supervisor.process.messages import LoopName, Overrides
-from blazeio_supervisor.sockets.address import Address, UnixAddress
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.options.option import Option, Section, list_options
+from blazeio_supervisor.options.sections.addresses import Addresses
+from blazeio_supervisor.options.sections.logs import Logs
+from blazeio_supervisor.options.sections.overrides.access_log import AccessLog
+from blazeio_supervisor.options.sections.overrides.limits import WorkerLimits
+from blazeio_supervisor.options.sections.overrides.proxies import Proxies
+from blazeio_supervisor.options.sections.overrides.tls import Tls
+from blazeio_supervisor.options.sections.privileges import Privileges
+from blazeio_supervisor.options.sections.process import WORKER_LIMIT, Process
+from blazeio_supervisor.options.sections.renewal import Renewal, choose_jitter
+from blazeio_supervisor.options.sections.times import Times
+from blazeio_supervisor.process.messages import Overrides
+from blazeio_supervisor.sockets.address import UnixAddress
 
-WORKER_LIMIT = 256
+SECTIONS: tuple[type[Section], ...] = (
+    Process,
+    Addresses,
+    Tls,
+    Proxies,
+    Logs,
+    AccessLog,
+    Times,
+    Renewal,
+    WorkerLimits,
+    Privileges,
+)
+"""In the order in which ``--help`` lists them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerLimits:
-    """What a worker may use up before another takes its place; None: any.
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    Process,
+    Addresses,
+    Tls,
+    Proxies,
+    Logs,
+    AccessLog,
+    Times,
+    Renewal,
+    WorkerLimits,
+    Privileges,
+):
+    """One service. Spans are seconds, sizes octets."""
 
-    Each worker draws its own part of a jitter, so that not all are replaced at
-    the same time.
+    def check(self) -> None:
+        """Look at what only shows in several fields together.
 
-    Attributes:
-        max_requests_jitter: At most so many requests more.
-        max_lifetime_jitter_s: At most so much longer.
-        max_memory_bytes: Of its own, not shared with others.
-    """
+        Raises:
+            SettingError: Something cannot be; names the field.
+        """
+        for section in SECTIONS:
+            section.check(self)
 
-    max_requests: int | None = None
-    max_requests_jitter: int = 0
-    max_lifetime_s: float | None = None
-    max_lifetime_jitter_s: float = 0.0
-    max_memory_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """One service. Spans are seconds.
-
-    Attributes:
-        app: What to serve.
-        workers: How many at first.
-        binds: Where to listen; empty: where the App itself says.
-        folder: Where the service was started, as typed: a symbolic link in it
-            is followed anew at each reload.
-        app_dir: What is put in front of the import path.
-        loop: ``uvloop`` or ``asyncio``.
-        graceful_timeout_s: A draining worker has this long.
-        boot_timeout_s: A starting worker has this long to get ready.
-        timeout_s: A worker whose loop is blocked for this long is killed.
-        canary_hold_s: At a reload the first new worker serves this long before
-            an old one is touched, and the last one before the old code is
-            given up.
-        drain_idle_s: While draining, an idle connection is kept this long.
-        drain_delay_s: Between the order to stop and the first drain: no longer
-            ready, still serving.
-        rollout_timeout_s: A whole reload; then everything goes back.
-        health_path: What the first worker of a reload is asked for before it
-            accepts; "": nothing.
-        limits: When a worker is replaced though it serves well.
-        log_level: The least level that is printed.
-        overrides: What wins over the App's own settings.
-        is_preload: The forkserver imports the app; else each worker does.
-        identity: Who the app's processes run as; None: as the master.
-        umask: Of the app's files and of unix sockets; None: the master's, and
-            unix sockets are open to everybody.
-        steering: What decides which slot gets a new connection.
-        name: What the verbs call this instance; "": as the app.
-        control: Where the control socket is; None: it is chosen.
-        runtime_directory: Where a unit may make it; "" when there is none.
-    """
-
-    app: AppPath
-    workers: int
-    binds: tuple[Address, ...]
-    folder: str
-    app_dir: str
-    loop: LoopName = "uvloop"
-    graceful_timeout_s: float = 30.0
-    boot_timeout_s: float = 60.0
-    timeout_s: float = 30.0
-    canary_hold_s: float = 2.0
-    drain_idle_s: float = 2.0
-    drain_delay_s: float = 0.0
-    rollout_timeout_s: float = 600.0
-    health_path: str = ""
-    limits: WorkerLimits = field(default_factory=WorkerLimits)
-    log_level: str = "INFO"
-    overrides: Overrides = field(default_factory=Overrides)
-    is_preload: bool = True
-    identity: Identity | None = None
-    umask: int | None = None
-    steering: SteeringMode = "load"
-    name: str = ""
-    control: Place | None = None
-    runtime_directory: str = ""
-
-    @property
-    def instance(self) -> str:
-        """The name by which this service is told from others."""
-        return self.name or name_after(self.app.text)
+    @cached_property
+    def overrides(self) -> Overrides:
+        """What wins over the App's own settings."""
+        return Overrides(
+            tls=self.tls,
+            limits=self.bounds,
+            forwarded_allow_ips=self.forwarded_allow_ips,
+            proxy_protocol_allow_ips=self.proxy_protocol_allow_ips,
+            access_log=self.access_log,
+            access_log_format=self.access_log_format,
+        )
 
     def make_policy(self) -> Policy:
         """Give the planner its share."""
+        jitter = choose_jitter(self.max_requests_jitter, self.max_requests)
         return Policy(
             boot_timeout_s=self.boot_timeout_s,
             grace_s=self.graceful_timeout_s,
@@ -117,11 +88,14 @@ class Settings:
             hold_s=self.canary_hold_s,
             rollout_timeout_s=self.rollout_timeout_s,
             has_health_check=bool(self.health_path),
-            max_requests=self.limits.max_requests,
-            max_requests_jitter=self.limits.max_requests_jitter,
-            max_lifetime_s=self.limits.max_lifetime_s,
-            max_lifetime_jitter_s=self.limits.max_lifetime_jitter_s,
-            max_memory_bytes=self.limits.max_memory_bytes,
+            health_timeout_s=self.health_timeout_s,
+            max_requests=self.max_requests,
+            max_requests_jitter=round(jitter),
+            max_lifetime_s=self.max_lifetime_s,
+            max_lifetime_jitter_s=choose_jitter(
+                self.max_lifetime_jitter_s, self.max_lifetime_s
+            ),
+            max_memory_bytes=self.max_memory_bytes,
             worker_limit=WORKER_LIMIT,
             is_shared_listener=bool(self.binds)
             and all(isinstance(bind, UnixAddress) for bind in self.binds),
@@ -132,39 +106,7 @@ class Settings:
         return random.Random()
 
 
-def find_folder() -> str:
-    """Give the working directory as it was typed.
-
-    The shell's ``$PWD`` still names the link ``/srv/app/current`` where
-    ``getcwd`` only knows the release that it pointed to.
-
-    Raises:
-        UsageError: Neither exists.
-    """
-    typed = os.environ.get("PWD", "")
-    try:
-        if typed and os.path.samefile(typed, "."):
-            return typed
-    except OSError:
-        pass  # an old $PWD that exists no more
-    try:
-        return os.getcwd()
-    except OSError:
-        raise UsageError("the working directory does not exist any more") from None
-
-
-def find_runtime_directory() -> str:
-    """Give the directory that systemd made for the unit, the first of several."""
-    return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-
-
-def find_app_dir(folder: str, given: str) -> str:
-    """Give the folder that is made importable.
-
-    Raises:
-        UsageError: There is no such folder.
-    """
-    path = os.path.join(folder, given)
-    if not os.path.isdir(path):
-        raise UsageError(f"--app-dir {given}: no such folder")
-    return path
+def list_all_options() -> Iterator[Option]:
+    """Give every option, in the order of ``--help``."""
+    for section in SECTIONS:
+        yield from list_options(section)

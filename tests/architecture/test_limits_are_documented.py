@@ -7,7 +7,11 @@ import re
 import pytest
 
 from blazeio.limits import Limits
-from blazeio_supervisor.options.overrides.limits import BOUNDS, format_bound
+from blazeio_supervisor.options.option import list_options
+from blazeio_supervisor.options.sections.overrides.limits import (
+    WorkerLimits,
+    format_default,
+)
 from tests.support.tree import REPOSITORY
 
 FIELDS = [each.name for each in dataclasses.fields(Limits)]
@@ -33,12 +37,10 @@ def test_the_units_are_said_once_for_all() -> None:
 
 
 def test_the_table_has_each_limit_with_its_unit_default_and_option() -> None:
-    options = {bound.field: f"`{bound.option}`" for bound in BOUNDS}
+    options = {each.of: f"`{each.flag}`" for each in list_options(WorkerLimits)}
     told = [[cell.strip() for cell in row] for row in ROWS]
     assert [(name, default, option) for name, _, default, option, _ in told] == [
-        (f"`{name}`", format_bound(name, default), options.get(name, ""))
-        for name in FIELDS
-        for default in [getattr(Limits(), name)]
+        (f"`{name}`", format_default(name), options[name]) for name in FIELDS
     ]
     units = {"_bytes": "octets", "_per_s": "octets a second", "_s": "seconds"}
     for name, unit, _, _, consequence in told:

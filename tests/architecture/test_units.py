@@ -4,21 +4,24 @@ import ast
 
 import pytest
 
+from blazeio_supervisor.settings import SECTIONS
 from tests.support.tree import Module, iterate_modules
 
-CLASSES = {"Limits", "Policy", "Settings"}
+CLASSES = {"Limits", "Policy", *(section.__name__ for section in SECTIONS)}
 UNITS = ("_s", "_bytes", "_count")
 WITHOUT_UNIT = {
     "Limits.connections": "counts what it names",
     "Limits.in_flight": "a count of requests, so called by every room",
-    "Settings.umask": "a set of bits",
     "Policy.backoff_jitter": "a share of a span",
     "Policy.crash_loop_deaths": "counts what it names",
     "Policy.good_beats": "counts what it names",
     "Policy.max_requests": "counts what it names; so called by every server",
     "Policy.max_requests_jitter": "goes with max_requests",
     "Policy.worker_limit": "a count of workers",
-    "Settings.workers": "counts what it names",
+    "Privileges.umask": "a set of bits",
+    "Process.workers": "counts what it names",
+    "Renewal.max_requests": "as Policy",
+    "Renewal.max_requests_jitter": "likewise",
 }
 """Numeric fields whose name needs no unit, each with the reason."""
 

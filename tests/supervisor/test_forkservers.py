@@ -63,7 +63,6 @@ class Bench:
             workers=1,
             binds=(),
             folder=str(folder),
-            app_dir=str(folder),
             graceful_timeout_s=5.0,
         )
         self.forkservers = Forkservers(

@@ -60,7 +60,6 @@ def make_master(
             workers=workers,
             binds=binds,
             folder=str(folder),
-            app_dir=str(folder),
         )
     )
 

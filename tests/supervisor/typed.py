@@ -1,14 +1,34 @@
-"""What an operator types, as the readers of the options get it."""
+"""What an operator says, and what is read of it."""
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
-from blazeio_supervisor.options.command_line import SECTIONS
-from blazeio_supervisor.options.section import SectionedCommand
+from blazeio_supervisor.options.program import command
+from blazeio_supervisor.options.sources.configuration import Configuration, Sources
+from blazeio_supervisor.options.surroundings import Surroundings
+from blazeio_supervisor.settings import Settings
 
-OPTIONS = [option for section in SECTIONS for option in section.options]
+NOWHERE = Path(__file__).parent
+"""A folder without a settings file."""
 
 
-def given(*arguments: str) -> dict[str, Any]:
-    """Each option by click's name for it."""
-    command = SectionedCommand(name="it", sections=SECTIONS)
-    return command.make_context("it", list(arguments)).params
+def look_for_sources(
+    *words: str, environ: Mapping[str, str] | None = None, folder: Path = NOWHERE
+) -> Sources:
+    """The sources of a command line, an environment and a folder."""
+    typed = command.make_context("it", list(words)).params
+    return Sources(typed, environ or {}, Surroundings(folder=str(folder)))
+
+
+def configure(
+    *words: str, environ: Mapping[str, str] | None = None, folder: Path = NOWHERE
+) -> Configuration:
+    """What they say together."""
+    return look_for_sources(*words, environ=environ, folder=folder).read()
+
+
+def read_settings(
+    *words: str, environ: Mapping[str, str] | None = None, folder: Path = NOWHERE
+) -> Settings:
+    """The same, checked; of ``app:web``."""
+    return configure("app:web", *words, environ=environ, folder=folder).make_settings()

@@ -36,7 +36,7 @@ from blazeio_supervisor.fleet.facts import (
     ScaleAsked,
 )
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot
-from blazeio_supervisor.settings import WORKER_LIMIT
+from blazeio_supervisor.options.sections.process import WORKER_LIMIT
 from blazeio_supervisor.sockets.peer import Peer, read_peer
 
 PROGRESS_EVERY_S = 0.1

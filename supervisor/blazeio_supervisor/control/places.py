@@ -77,10 +77,10 @@ def parse_place(text: str) -> Place:
         ValueError: The operator's fault; the text says what is wrong.
     """
     if text in ("", _ABSTRACT):
-        raise ValueError(f"{text!r}: write a path, or @name for the abstract namespace")
+        raise ValueError("write a path, or @name for the abstract namespace")
     place = Place(text if text.startswith(_ABSTRACT) else os.path.abspath(text))
     if len(os.fsencode(place.text)) > _MOST_BYTES:
-        raise ValueError(f"{text!r}: longer than the kernel's {_MOST_BYTES} octets")
+        raise ValueError(f"longer than the kernel's {_MOST_BYTES} octets")
     return place
 
 

@@ -1,13 +1,22 @@
 """What serves an app, as a command: its help, and what runs it."""
 
+import os
 from importlib.metadata import version
 from typing import Any
 
 import click
 
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
-from blazeio_supervisor.options.command_line import SECTIONS, read_settings
-from blazeio_supervisor.options.section import SectionedCommand
+from blazeio_supervisor.options.print_config import format_settings, list_settings
+from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
+from blazeio_supervisor.options.sources.command_line import make_click_option
+from blazeio_supervisor.options.sources.configuration import (
+    OPTIONS,
+    Configuration,
+    Sources,
+)
+from blazeio_supervisor.options.surroundings import find_surroundings
+from blazeio_supervisor.settings import SECTIONS, Settings
 
 _VERBS = "\n".join(f"  {verb:8} {what}" for verb, what in VERBS.items())
 _EPILOG = f"""
@@ -29,15 +38,60 @@ Exit codes:
   2 wrong usage               6 a verb found no service
   3 the app failed to start   (a verb: 1 means tried, and failed)
 """
+CONFIG = Listing(
+    "Settings",
+    (
+        click.Option(
+            ["--config"],
+            metavar="FILE",
+            help="Take the settings from this TOML file, or from [tool.blazeio] of a "
+            "pyproject.toml. What is said here wins, then BLAZEIO_NAME in the "
+            "environment, then the file. Read again at each reload.  [default: "
+            "blazeio.toml, else pyproject.toml, in the working directory]",
+        ),
+        click.Option(
+            ["--print-config"],
+            is_flag=True,
+            help="Print every setting, as a TOML file, with where it comes from; "
+            "start nothing.",
+        ),
+    ),
+)
+LISTED = (
+    CONFIG,
+    *(
+        Listing(
+            section.title,
+            tuple(
+                make_click_option(option)
+                for option in OPTIONS
+                if option.section == section.title and not option.is_argument
+            ),
+        )
+        for section in SECTIONS
+    ),
+)
 
 
-def serve(app: str | None, **given: Any) -> int:
+def serve(**words: Any) -> int:
     """Serve APP with supervised workers.
 
     APP is module:attribute (an App, or a function that makes one) or a script that
     ends in .py and calls web.runner().
+
+    Every option may be said in three places: here as --some-name, in the environment
+    as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
+    environment (WEB_CONCURRENCY is a word for --workers, too).
     """
-    settings = read_settings(app, given)
+    sources = Sources(words, dict(os.environ), find_surroundings())
+    configuration = sources.read()
+    if words["print_config"]:
+        click.echo(format_settings(list_settings(configuration)), nl=False)
+        return 0
+    return _run(configuration.make_settings(), configuration)
+
+
+def _run(settings: Settings, configuration: Configuration) -> int:
     # Wrong usage is said without loading what serves.
     import asyncio
 
@@ -50,7 +104,7 @@ def serve(app: str | None, **given: Any) -> int:
 
 command = SectionedCommand(
     name=PROGRAM,
-    sections=SECTIONS,
+    sections=LISTED,
     params=[click.Argument(["app"], required=False)],
     callback=serve,
     help=serve.__doc__,

@@ -33,6 +33,19 @@ class Identity(msgspec.Struct, frozen=True):
         return f"{self.name or 'user'} (uid {self.uid}, gid {self.gid})"
 
 
+class NoSuchIdentityError(ValueError):
+    """A user or group is not there.
+
+    Args:
+        of: ``user`` or ``group``.
+        reason: What is not there.
+    """
+
+    def __init__(self, of: str, reason: str) -> None:
+        super().__init__(reason)
+        self.of = of
+
+
 def find_identity(user: str, group: str) -> Identity:
     """Find a user and a group by names or numbers.
 
@@ -41,7 +54,7 @@ def find_identity(user: str, group: str) -> Identity:
         group: "": the user's own.
 
     Raises:
-        ValueError: The operator's fault; says what is not there.
+        NoSuchIdentityError: The operator's fault; says what is not there.
     """
     entry = _find_user(user)
     gid = _find_group(group) if group else None
@@ -50,11 +63,10 @@ def find_identity(user: str, group: str) -> Identity:
         return Identity(entry.pw_uid, own_gid, entry.pw_name, entry.pw_dir)
     uid = _read_id(user)
     if uid is None:
-        raise ValueError(f"--user {user}: no such user")
+        raise NoSuchIdentityError("user", "no such user")
     if gid is None:
-        raise ValueError(
-            f"--user {user}: no such user, so its group is not known: give --group"
-        )
+        reason = "no such user, so its group is not known: give --group"
+        raise NoSuchIdentityError("user", reason)
     return Identity(uid, gid)
 
 
@@ -76,7 +88,7 @@ def _find_group(text: str) -> int:
     except KeyError:
         gid = _read_id(text)
     if gid is None:
-        raise ValueError(f"--group {text}: no such group")
+        raise NoSuchIdentityError("group", "no such group")
     return gid
 
 

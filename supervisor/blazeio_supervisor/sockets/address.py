@@ -45,22 +45,29 @@ def parse_address(text: str) -> Address:
         return _parse_unix(text)
     host, colon, port_text = text.rpartition(":")
     if not colon:
-        raise ValueError(f"{text!r} has no port: write `{text}:8000` or `unix:/path`")
+        raise ValueError(f"no port: write `{text}:8000` or `unix:/path`")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r}: write an IPv6 address in brackets, `[::1]:8000`")
+        raise ValueError("write an IPv6 address in brackets, `[::1]:8000`")
     if not port_text.isdecimal() or int(port_text) > 65535:
-        raise ValueError(f"{text!r}: the port must be 0 to 65535, not {port_text!r}")
+        raise ValueError(f"the port must be 0 to 65535, not {port_text!r}")
     return TcpAddress(host, int(port_text))
+
+
+def format_address(address: Address) -> str:
+    """Write it as ``parse_address`` reads it."""
+    if isinstance(address, UnixAddress):
+        return str(address)
+    return join_host_port(address.host, address.port)
 
 
 def _parse_unix(text: str) -> UnixAddress:
     path = text.removeprefix(UNIX_PREFIX)
     if not path:
-        raise ValueError(f"{text!r} has no path: write `unix:/run/app.sock`")
+        raise ValueError("no path: write `unix:/run/app.sock`")
     if len(path.encode()) > 107:
-        raise ValueError(f"{text!r}: the path is longer than the kernel's 107 octets")
+        raise ValueError("the path is longer than the kernel's 107 octets")
     return UnixAddress(path)
 
 

@@ -45,7 +45,6 @@ class Desk:
             workers=slots,
             binds=(),
             folder=str(folder),
-            app_dir=str(folder),
             control=self.place,
         )
         board_fd = make_board()

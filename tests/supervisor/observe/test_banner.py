@@ -1,8 +1,9 @@
+from typing import Any
+
 import pytest
 
 from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.banner import Banner
-from blazeio_supervisor.process.messages import Overrides
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -13,14 +14,13 @@ def _level(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "blazeio")
 
 
-def make_banner(listeners: Listeners, **tls: str) -> Banner:
+def make_banner(listeners: Listeners, **tls: Any) -> Banner:
     settings = Settings(
         app=parse_app_path("app:web"),
         workers=1,
         binds=(),
         folder="/",
-        app_dir="/",
-        overrides=Overrides(tls=tls or None),
+        **tls,
     )
     return Banner(settings, listeners)
 

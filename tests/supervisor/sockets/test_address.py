@@ -38,7 +38,7 @@ def test_an_address_is_read_and_shown(text: str, address: Address, shown: str) -
         ("a:http", "0 to 65535, not 'http'"),
         ("a:", "0 to 65535, not ''"),
         ("a:-1", "not '-1'"),
-        ("unix:", "has no path"),
+        ("unix:", "no path"),
         ("unix:/" + "a" * 107, "107 octets"),
     ],
 )

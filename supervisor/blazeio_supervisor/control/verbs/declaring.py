@@ -22,7 +22,7 @@ from blazeio_supervisor.control.client import (
 from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.places import parse_place, search
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-from blazeio_supervisor.settings import find_runtime_directory
+from blazeio_supervisor.options.surroundings import find_runtime_directory
 
 _WHOLE_LINE = "\r\x1b[2K"
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
@@ -63,7 +63,7 @@ class Target:
         try:
             place = None if self.control is None else parse_place(self.control)
         except ValueError as error:
-            raise UsageError(f"--control {error}") from None
+            raise UsageError(f"--control {self.control}: {error}") from None
         if place is not None and self.instance is not None:
             raise UsageError("--control and --instance: one of them says which")
         uid, is_named = os.geteuid(), self.instance is not None

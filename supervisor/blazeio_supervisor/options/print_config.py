@@ -1,0 +1,79 @@
+"""``--print-config``: every setting in force as TOML, and where it came from."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from blazeio_supervisor.options.kinds.kind import Plain
+from blazeio_supervisor.options.option import Option
+from blazeio_supervisor.options.sources.configuration import OPTIONS, Configuration
+from blazeio_supervisor.options.sources.given import DEFAULT, Given
+
+_COLUMN = 40
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting in force.
+
+    Attributes:
+        key: Its name in a TOML file.
+        value: As a TOML file has it; None: nobody says anything.
+        origin: A flag, a variable, a file's path, or ``default``.
+        meaning: The default in words, where there is no value.
+    """
+
+    key: str
+    value: Plain | None
+    origin: str
+    meaning: str = ""
+
+
+def list_settings(configuration: Configuration) -> list[Setting]:
+    """Give every setting, in the order of ``--help``."""
+    return [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
+
+
+def _describe(option: Option, given: Given | None) -> Setting:
+    if given is None:
+        return Setting(
+            key=option.key, value=None, origin=DEFAULT, meaning="it must be said"
+        )
+    if given.is_default and option.default_text:
+        meaning = option.default_text
+        return Setting(key=option.key, value=None, origin=DEFAULT, meaning=meaning)
+    is_word = given.written in list(option.kind.words)  # auto, and not what it means
+    value = given.written if is_word else option.kind.write(given.value)
+    return Setting(key=option.key, value=value, origin=given.origin)
+
+
+def format_settings(settings: Iterable[Setting]) -> str:
+    """Write a TOML file that sets the same, with each origin as a comment."""
+    titles = {option.key: option.section for option in OPTIONS}
+    return "\n".join(_iterate_lines(settings, titles)) + "\n"
+
+
+def _iterate_lines(
+    settings: Iterable[Setting], titles: dict[str, str]
+) -> Iterator[str]:
+    last = ""
+    for setting in settings:
+        title = titles[setting.key].partition(" (")[0]
+        if title != last:
+            yield from [""] * bool(last)
+            yield f"# {title}"
+            last = title
+        yield _format_line(setting)
+
+
+def _format_line(setting: Setting) -> str:
+    if setting.value is None:
+        return f"{f'# {setting.key} =':{_COLUMN}}  # default: {setting.meaning}"
+    line = f"{setting.key} = {write_toml(setting.value)}"
+    return f"{line:{_COLUMN}}  # {setting.origin}"
+
+
+def write_toml(value: Plain) -> str:
+    """Write a value as TOML has it: strings and lists are those of JSON."""
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()

@@ -1,0 +1,1 @@
+"""The declaration of every option: a class for each section of ``--help``."""

@@ -1,0 +1,58 @@
+"""Where the service listens, and which worker a connection goes to."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from blazeio_supervisor.control.places import Place, parse_place
+from blazeio_supervisor.fleet.policy import SteeringMode
+from blazeio_supervisor.options.kinds.kind import Many
+from blazeio_supervisor.options.kinds.texts import Choice, Parsed
+from blazeio_supervisor.options.option import Change, Section, SettingError, option
+from blazeio_supervisor.sockets.address import (
+    Address,
+    TcpAddress,
+    format_address,
+    parse_address,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses(Section):
+    """Listening sockets, the socket of the verbs, and steering."""
+
+    title = "Addresses"
+
+    binds: tuple[Address, ...] = option(
+        Many(Parsed(parse_address, "ADDRESS", format_address)),
+        "Where to listen: host:port, [v6]:port, :port (everywhere) or unix:/path. "
+        "May be given several times. Port 0 picks a free one and prints it.",
+        default=(),
+        default_text="the App's own host and port",
+        change=Change.RESTART,
+        key="bind",
+    )
+    control: Place | None = option(
+        Parsed(parse_place, "PATH"),
+        "Where the verbs (status, reload ...) reach this service: a unix socket with "
+        "mode 0600, or @name in the abstract namespace.",
+        default=None,
+        default_text="control.sock in $RUNTIME_DIRECTORY, else an abstract name with "
+        "uid and pid",
+        change=Change.RESTART,
+    )
+    steering: SteeringMode = option(
+        Choice(get_args(SteeringMode), "MODE"),
+        "Which worker a new TCP connection goes to. load: one that serves, the less "
+        "busy the likelier; even: any that serves; off: no program in the kernel, "
+        "which picks by a hash, a blocked worker too: a sibling then takes the "
+        "connection over after a moment.",
+        default="load",
+    )
+
+    def check(self) -> None:
+        """No address twice; free ports may be asked for as often as one likes."""
+        seen = set[Address]()
+        for bind in self.binds:
+            if bind in seen and not (isinstance(bind, TcpAddress) and bind.port == 0):
+                raise SettingError("binds", f"{format_address(bind)} is given twice")
+            seen.add(bind)

@@ -1,0 +1,45 @@
+"""Whose word is taken for who the client is."""
+
+from dataclasses import dataclass
+
+from blazeio.content.allow_list import parse_allow_list
+from blazeio.errors import ConfigurationError
+from blazeio_supervisor.options.kinds.texts import Parsed
+from blazeio_supervisor.options.option import Section, option
+
+_WORDS = "addresses, networks, * (everybody) or unix, separated by commas"
+
+
+def read_allow_list(text: str) -> str:
+    """Check a list of peers.
+
+    Raises:
+        ValueError: A word of it cannot be read.
+    """
+    try:
+        parse_allow_list(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxies(Section):
+    """Who is in front of the service."""
+
+    title = "Proxies"
+
+    forwarded_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
+        f"is: {_WORDS}.",
+        default=None,
+        default_text="the App's own, else nobody",
+    )
+    proxy_protocol_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Balancers that begin each connection with a header of the PROXY protocol (1 "
+        "or 2); they must, or are refused.",
+        default=None,
+        default_text="the App's own, else nobody",
+    )

@@ -1,0 +1,1 @@
+"""Where settings come from: command line, environment, a TOML file."""

@@ -1,0 +1,56 @@
+"""What was typed: the options as click knows them, and what it found."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from blazeio_supervisor.options.kinds.kind import Flag, Many
+from blazeio_supervisor.options.option import Option
+from blazeio_supervisor.options.sources.given import Given, read_given
+
+
+def make_click_option(option: Option) -> click.Option:
+    """Declare an option to click, which only splits words: reading is ours."""
+    return click.Option(
+        option.spellings,
+        default=None,
+        type=bool if isinstance(option.kind, Flag) else str,
+        multiple=isinstance(option.kind, Many),
+        metavar=option.kind.metavar or None,
+        help=f"{option.help}  [default: {option.shown_default}]",
+    )
+
+
+def read_command_line(
+    options: Iterable[Option], words: Mapping[str, Any]
+) -> dict[str, Given]:
+    """Read what click found, by field; what was not typed is None or empty.
+
+    Raises:
+        UsageError: A value cannot be.
+    """
+    given = {}
+    for option in options:
+        typed = words.get(option.field)
+        if typed is None or typed == ():
+            continue
+        given[option.field] = _read(option, typed)
+    return given
+
+
+def _read(option: Option, typed: Any) -> Given:
+    if isinstance(option.kind, Flag):
+        flag = option.flag if typed else f"--no-{option.flag[2:]}"
+        return Given(typed, typed, flag, flag)
+    if isinstance(option.kind, Many):
+        parts = [_read_one(option, text) for text in typed]
+        value = tuple(value for part in parts for value in part.value)
+        label = " ".join(part.label for part in parts)
+        return Given(value, list(typed), option.flag, label)
+    return _read_one(option, typed)
+
+
+def _read_one(option: Option, text: str) -> Given:
+    label = "" if option.is_argument else f"{option.flag} {text or repr(text)}"
+    return read_given(option.kind.read, text, option.flag, label)

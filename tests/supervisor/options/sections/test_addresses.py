@@ -1,0 +1,48 @@
+import pytest
+
+from blazeio_supervisor.control.places import Place
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+from tests.supervisor.typed import read_settings
+
+TCP = TcpAddress("127.0.0.1", 80)
+UNIX = UnixAddress("/run/s")
+
+
+def test_every_bind_is_read_in_order() -> None:
+    settings = read_settings("--bind=unix:/run/s", "--bind=127.0.0.1:80")
+    assert settings.binds == (UNIX, TCP)
+
+
+def test_the_same_address_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1:80 is given twice"):
+        read_settings("--bind=127.0.0.1:80", "--bind=127.0.0.1:80")
+
+
+def test_two_free_ports_may_be_asked_for() -> None:
+    assert len(read_settings("--bind=127.0.0.1:0", "--bind=127.0.0.1:0").binds) == 2
+
+
+def test_a_bad_address_is_refused() -> None:
+    with pytest.raises(UsageError, match="--bind 80: no port"):
+        read_settings("--bind", "80")
+
+
+def test_a_place_for_the_verbs_is_read_or_left_to_the_master() -> None:
+    assert read_settings("--control=/run/c.sock").control == Place("/run/c.sock")
+    assert read_settings().control is None
+
+
+def test_a_place_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UsageError, match="--control @: write a path"):
+        read_settings("--control=@")
+
+
+@pytest.mark.parametrize("mode", ["load", "even", "off"])
+def test_each_mode_of_steering_is_read(mode: str) -> None:
+    assert read_settings("--steering", mode).steering == mode
+
+
+def test_another_mode_of_steering_is_refused() -> None:
+    with pytest.raises(UsageError, match="--steering on: expected load, even or off"):
+        read_settings("--steering=on")

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.errors import UsageError
+from tests.supervisor.typed import configure
+
+
+def test_each_type_of_toml_is_read(tmp_path: Path) -> None:
+    (tmp_path / "blazeio.toml").write_text(
+        'app = "app:web"\nworkers = 3\ndrain_idle = 0.5\npreload = false\n'
+        'max_memory = "1M"\nmax_content_bytes = 10\nbind = [":1", "unix:/s"]\n'
+        'umask = "027"\n'
+    )
+    settings = configure(folder=tmp_path).make_settings()
+    assert settings.app.text == "app:web"
+    assert (settings.workers, settings.drain_idle_s) == (3, 0.5)
+    assert not settings.preload
+    assert settings.max_memory_bytes == 1048576
+    assert settings.bounds == {"content_bytes": 10}
+    assert len(settings.binds) == 2
+    assert settings.umask == 0o27
+
+
+def test_the_file_that_is_named_wins_then_our_own_then_the_projects(
+    tmp_path: Path,
+) -> None:
+    def find_path(*words: str) -> str:
+        return Path(configure(*words, folder=tmp_path).path).name
+
+    (tmp_path / "pyproject.toml").write_text("[tool.other]\n")
+    assert find_path() == ""
+    (tmp_path / "pyproject.toml").write_text("[tool.blazeio]\nworkers = 2\n")
+    assert find_path() == "pyproject.toml"
+    (tmp_path / "blazeio.toml").write_text("workers = 3\n")
+    assert find_path() == "blazeio.toml"
+    (tmp_path / "x.toml").write_text("workers = 4\n")
+    assert find_path(f"--config={tmp_path}/x.toml") == "x.toml"
+    project = configure(f"--config={tmp_path}/pyproject.toml", folder=tmp_path)
+    assert project.given["workers"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("workres = 2", "unknown key 'workres': did you mean 'workers'?"),
+        ("drain-idle = 2", "unknown key 'drain-idle': did you mean 'drain_idle'?"),
+        ("[xyz]\nworkers = 2", "unknown key 'xyz': every option of --help is one"),
+        ("workers = 0", "workers = 0: expected 1 to 256, or auto"),
+        ('workers = "8"', 'workers = "8": expected 1 to 256, .*, got a string'),
+        ("workers = true", "workers = true: .*, got true or false"),
+        ("preload = 1", "preload = 1: expected true or false, got a whole number"),
+        ("bind = 80", "bind = 80: expected a string, got a whole number"),
+        ("umask = 27", "umask = 27: expected octal digits, .*, got a whole number"),
+        ("timeout = {s = 1}", r"timeout = {\.\.\.}: expected seconds, .*, got a table"),
+        ("timeout = 2026-01-01", "got a date or time"),
+        ("app = 1", "app = 1: expected a string, got a whole number"),
+        ("workers = ", "this is no TOML: Invalid value"),
+    ],
+)
+def test_a_mistake_names_file_key_expected_and_got(
+    tmp_path: Path, text: str, line: str
+) -> None:
+    (tmp_path / "blazeio.toml").write_text(text)
+    with pytest.raises(UsageError, match=f"^{tmp_path}/blazeio.toml: .*{line}"):
+        configure(folder=tmp_path)
+
+
+def test_what_only_shows_in_two_keys_names_the_file_too(tmp_path: Path) -> None:
+    (tmp_path / "blazeio.toml").write_text("app = 'a:b'\nrollout_timeout = 1\n")
+    line = f"^{tmp_path}/blazeio.toml: rollout_timeout = 1: no reload could end"
+    with pytest.raises(UsageError, match=line):
+        configure(folder=tmp_path).make_settings()
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--config none\.toml: no such file"):
+        configure("--config=none.toml")
+    with pytest.raises(UsageError, match=f"^{tmp_path}: Is a directory"):
+        configure(f"--config={tmp_path}")
+
+
+def test_a_project_that_is_named_must_have_our_table(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.other]\n")
+    with pytest.raises(UsageError, match=r"there is no table \[tool\.blazeio\]"):
+        configure(f"--config={path}")
