@@ -32,4 +32,4 @@ def test_wrong_usage_is_told(words: list[str], reason: str) -> None:
 def test_a_place_that_cannot_be_is_told() -> None:
     error = invoke("status", "--control", "@").exception
     assert isinstance(error, UsageError)
-    assert str(error).startswith("--control '@': write a path")
+    assert str(error).startswith("--control @: write a path")
