@@ -1,11 +1,14 @@
 """Where the service listens, and which worker a connection goes to."""
 
+import os
+import stat
 from dataclasses import dataclass
 from typing import get_args
 
 from blazeio_supervisor.control.places import Place, parse_place
 from blazeio_supervisor.fleet.policy import SteeringMode
 from blazeio_supervisor.options.kinds.kind import Many
+from blazeio_supervisor.options.kinds.numbers import Count
 from blazeio_supervisor.options.kinds.texts import Choice, Parsed
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
 from blazeio_supervisor.sockets.address import (
@@ -30,6 +33,16 @@ class Addresses(Section):
         default_text="the App's own host and port",
         change=Change.RESTART,
         key="bind",
+    )
+    fds: tuple[int, ...] = option(
+        Many(Count()),
+        "A listening socket that is open under this number in the process that is "
+        "started: a socket of systemd, or of another supervisor. May be given several "
+        "times; goes with --bind or stands alone.",
+        default=(),
+        default_text="none",
+        change=Change.RESTART,
+        key="fd",
     )
     control: Place | None = option(
         Parsed(parse_place, "PATH"),
@@ -56,3 +69,15 @@ class Addresses(Section):
             if bind in seen and not (isinstance(bind, TcpAddress) and bind.port == 0):
                 raise SettingError("binds", f"{format_address(bind)} is given twice")
             seen.add(bind)
+        for fd in self.fds:
+            _check_socket(fd)
+
+
+def _check_socket(fd: int) -> None:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        reason = f"descriptor {fd} is not open in this process"
+        raise SettingError("fds", reason) from None
+    if not stat.S_ISSOCK(mode):
+        raise SettingError("fds", f"descriptor {fd} is no socket")

@@ -1,10 +1,16 @@
 """What the supervisor says of itself, and where."""
 
+import os
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from blazeio_supervisor.observe.logs import LEVELS
-from blazeio_supervisor.options.kinds.texts import Choice
-from blazeio_supervisor.options.option import Section, option
+from blazeio_supervisor.options.kinds.kind import Flag
+from blazeio_supervisor.options.kinds.texts import Choice, Text
+from blazeio_supervisor.options.option import Change, Section, SettingError, option
+from blazeio_supervisor.options.surroundings import Surroundings
+
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,3 +25,48 @@ class Logs(Section):
         "error.",
         default="INFO",
     )
+    log_format: LogFormat = option(
+        Choice(get_args(LogFormat), "FORMAT"),
+        "text: a line for people, in colour on a terminal; json: an object on each "
+        "line.",
+        default="text",
+        change=Change.RESTART,
+    )
+    log_file: str | None = option(
+        Text("PATH"),
+        "Append the log to this file. Rename it, then send USR1 to the master: it is "
+        "opened anew.",
+        default=None,
+        default_text="standard error",
+        change=Change.RESTART,
+    )
+    capture_output: bool = option(
+        Flag(),
+        "Put what the app's processes print into the log, line by line, with the "
+        "worker's name; else it goes where the supervisor's own output goes.",
+        default=False,
+        change=Change.RESTART,
+    )
+
+    def check(self) -> None:
+        """Look for the folder of the file."""
+        if self.log_file is not None:
+            check_log_path(self, "log_file", self.log_file)
+
+
+def check_log_path(around: Surroundings, field: str, given: str) -> None:
+    """See that a file could be appended to.
+
+    Args:
+        around: A relative path starts from its folder.
+        field: Of ``Settings``.
+        given: The path.
+
+    Raises:
+        SettingError: It is a folder, or in none.
+    """
+    path = os.path.join(around.folder, given)
+    if not given or os.path.isdir(path):
+        raise SettingError(field, "expected a file")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise SettingError(field, f"there is no folder {os.path.dirname(path)}")

@@ -1,3 +1,6 @@
+import os
+import socket
+
 import pytest
 
 from blazeio_supervisor.control.places import Place
@@ -46,3 +49,17 @@ def test_each_mode_of_steering_is_read(mode: str) -> None:
 def test_another_mode_of_steering_is_refused() -> None:
     with pytest.raises(UsageError, match="--steering on: expected load, even or off"):
         read_settings("--steering=on")
+
+
+def test_a_socket_that_is_open_may_be_named_by_its_number() -> None:
+    with socket.socket() as sock:
+        assert read_settings(f"--fd={sock.fileno()}").fds == (sock.fileno(),)
+
+
+def test_a_number_that_is_no_socket_is_refused() -> None:
+    fd = os.open("/", os.O_RDONLY)
+    with pytest.raises(UsageError, match=f"--fd {fd}: descriptor {fd} is no socket"):
+        read_settings(f"--fd={fd}")
+    os.close(fd)
+    with pytest.raises(UsageError, match=f"descriptor {fd} is not open"):
+        read_settings(f"--fd={fd}")

@@ -1,13 +1,13 @@
 """The access log of all workers."""
 
-import os
 from dataclasses import dataclass
 
 from blazeio.errors import ConfigurationError
 from blazeio.server.lines.destination import STANDARD_OUTPUT
 from blazeio.server.lines.format import compile_format
 from blazeio_supervisor.options.kinds.texts import Parsed, Text
-from blazeio_supervisor.options.option import Section, SettingError, option
+from blazeio_supervisor.options.option import Section, option
+from blazeio_supervisor.options.sections.logs import check_log_path
 
 
 def read_format(text: str) -> str:
@@ -47,10 +47,4 @@ class AccessLog(Section):
         """Look for the folder of the file."""
         if self.access_log is None or self.access_log == STANDARD_OUTPUT:
             return
-        path = os.path.join(self.folder, self.access_log)
-        if not self.access_log or os.path.isdir(path):
-            raise SettingError("access_log", "expected a file, or -")
-        if not os.path.isdir(os.path.dirname(path)):
-            raise SettingError(
-                "access_log", f"there is no folder {os.path.dirname(path)}"
-            )
+        check_log_path(self, "access_log", self.access_log)
