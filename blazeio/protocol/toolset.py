@@ -1,4 +1,4 @@
-"""``ExtraToolset``: compression, cookies and addresses, for ``r``. Stateless."""
+"""``ExtraToolset``: compression, cookies, addresses ..., for ``r``. Stateless."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from blazeio.content.cookies import serialize_set_cookie
 from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.tls import TlsFacts, TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
+from blazeio.wire.fields.directives import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:
@@ -99,6 +100,18 @@ class ExtraToolset:
             if told:
                 return told
         return find_authority(self.method, self.tail, self.headers)
+
+    @property
+    def upgrade(self) -> str | None:
+        """The protocols that the client would rather speak (RFC 9110 section 7.8).
+
+        None in HTTP/1.0 and without ``Connection: upgrade``: then Upgrade is to be
+        ignored.
+        """
+        options = split_list(self.headers.get_all("connection"))
+        if self.answer.minor == 0 or "upgrade" not in options:
+            return None
+        return self.headers.get("upgrade")
 
     @property
     def ip_host(self) -> str:

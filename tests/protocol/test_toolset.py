@@ -127,3 +127,22 @@ async def test_large_content_is_compressed_off_the_loop(
 
     await connect(handler).ask(GET)
     assert threads == ([size] if size > OFF_LOOP_BYTES else [])
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "upgrade"),
+    [
+        (b"1.1", b"Connection: keep-alive, Upgrade\r\nUpgrade: a/1, b\r\n", b"a/1, b"),
+        (b"1.1", b"Upgrade: a\r\n", b"None"),
+        (b"1.1", b"Connection: upgrade\r\n", b"None"),
+        (b"1.0", b"Connection: upgrade\r\nUpgrade: a\r\n", b"None"),
+    ],
+)
+async def test_another_protocol_is_offered_as_the_rfc_wants_it(
+    connect: Connect, version: bytes, lines: bytes, upgrade: bytes
+) -> None:
+    async def handler(r: R) -> None:
+        r.reply(str(r.upgrade).encode())
+
+    request = b"GET / HTTP/%b\r\nHost: a\r\n%b\r\n" % (version, lines)
+    assert (await connect(handler).ask(request)).body == upgrade
