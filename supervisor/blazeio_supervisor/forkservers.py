@@ -237,7 +237,8 @@ class Forkservers:
         record = self._records.get(spawn.generation)
         if record is not None:
             record.channel.send(order, sockets)
-        sockets[0].close()
+        for theirs in sockets[:2]:
+            theirs.close()
         if record is None:
             self._workers.note_fork_failed(spawn.worker, "its forkserver is gone")
 

@@ -24,7 +24,6 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
 from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
-from blazeio_supervisor.observe.stack_dump import StackDump
 from blazeio_supervisor.overriding import make_access_log, make_server
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
 from blazeio_supervisor.process.messages import (
@@ -39,6 +38,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
     Serve,
 )
+from blazeio_supervisor.stacks.dump import StackDump
 
 log = logging.getLogger("blazeio.worker")
 

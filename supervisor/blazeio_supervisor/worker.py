@@ -28,7 +28,6 @@ from blazeio_supervisor.loading.importing import (
 )
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
-from blazeio_supervisor.observe.stack_dump import StackDump
 from blazeio_supervisor.process.channel import receive, send, take_listeners
 from blazeio_supervisor.process.forkserver import end_now
 from blazeio_supervisor.process.kernel import set_parent_death_signal
@@ -41,6 +40,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
 )
 from blazeio_supervisor.serving import Serving
+from blazeio_supervisor.stacks.dump import StackDump
 
 
 def is_app(found: object) -> TypeGuard[App]:
@@ -58,7 +58,7 @@ class Worker:
         app: As the forkserver imported it; None: load it here.
         tls: What the operator's certificates make; None: the App's own count.
         row: This life's row of the scoreboard.
-        fds: The channel's end, then the listeners.
+        fds: The channel's end, where the stacks go, then the listeners.
     """
 
     def __init__(
@@ -79,10 +79,12 @@ class Worker:
         self._row = row
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
-        self._listeners = take_listeners(fds[1:])
+        self._listeners = take_listeners(fds[2:])
         self._has_served = False
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
-        self._dump = StackDump(f"{name} pid={os.getpid()}")
+        asker = socket.socket(fileno=fds[1])
+        asker.settimeout(None)
+        self._dump = StackDump(f"{name} pid={os.getpid()}", asker)
 
     def run(self) -> NoReturn:
         """Live; never returns."""

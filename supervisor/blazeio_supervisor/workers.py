@@ -50,8 +50,9 @@ from blazeio_supervisor.process.messages import (
     Serve,
 )
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
-from blazeio_supervisor.process.signals import DUMP_SIGNAL
+from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.stacks.call import StackCall, Stacks
 
 log = logging.getLogger("blazeio.master")
 
@@ -84,11 +85,17 @@ class WorkerRecord:
     generation: int
     row: Row
     channel: LoopChannel
+    stacks: StackCall
     pid: int | None = None
     is_serving: bool = False
     reason: str = ""
     memory: Memory | None = None
     is_killed: bool = False
+
+    def close(self) -> None:
+        """Hear it no more."""
+        self.channel.close()
+        self.stacks.close()
 
     def __str__(self) -> str:
         """Its identity in the log."""
@@ -101,7 +108,7 @@ class FrozenWorker(msgspec.Struct, frozen=True):
 
     Attributes:
         row: Of the scoreboard.
-        channel_fd: The master's end.
+        channel_fd: The master's end; likewise ``stacks_fd``.
     """
 
     worker: int
@@ -109,6 +116,7 @@ class FrozenWorker(msgspec.Struct, frozen=True):
     generation: int
     row: int
     channel_fd: int
+    stacks_fd: int
     pid: int | None
     is_serving: bool
     reason: str
@@ -174,19 +182,27 @@ class Workers:
         """Make what a new worker needs; the caller has it forked.
 
         Returns:
-            The order, and the sockets to send with it. The first one, the
-            worker's end of its channel, is the caller's to close.
+            The order, and the sockets to send with it. The first two, the
+            worker's ends of its channel and for its stacks, are the caller's
+            to close.
         """
         listeners = self._listeners.all_of(spawn.slot)
         row = self._ledger.take()  # what may fail comes first
         own, theirs = make_pair()
-        self._add(spawn.worker, spawn.slot, spawn.generation, row, own)
+        asker, answerer = socket.socketpair()
+        self._add(spawn.worker, spawn.slot, spawn.generation, row, own, asker)
         is_bound = self._listeners.is_bound
         order = Fork(spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound)
-        return order, [theirs, *listeners]
+        return order, [theirs, answerer, *listeners]
 
     def _add(
-        self, worker: int, slot: int, generation: int, row: Row, own: socket.socket
+        self,
+        worker: int,
+        slot: int,
+        generation: int,
+        row: Row,
+        own: socket.socket,
+        asker: socket.socket,
     ) -> WorkerRecord:
         channel = LoopChannel(
             own,
@@ -194,7 +210,8 @@ class Workers:
             lambda message, fds: self._hear(worker, message, fds),
             lambda: None,  # its exit tells more than its channel's end
         )
-        record = WorkerRecord(worker, slot, generation, row, channel)
+        stacks = StackCall(asker, self._loop)
+        record = WorkerRecord(worker, slot, generation, row, channel, stacks)
         self._records[worker] = record
         return record
 
@@ -213,7 +230,7 @@ class Workers:
     def note_fork_failed(self, worker: int, reason: str) -> None:
         """The forkserver could not fork it."""
         record = self._records.pop(worker)
-        record.channel.close()
+        record.close()
         self._ledger.fold(record.row, record.slot)
         self._tell(WorkerExited(worker, ExitCode.CRASHED, reason))
 
@@ -225,7 +242,7 @@ class Workers:
         """
         for record in list(self._records.values()):
             if record.generation == generation and record.pid is None:
-                record.channel.close()
+                record.close()
                 del self._records[record.worker]
 
     # Another image of the master
@@ -246,6 +263,7 @@ class Workers:
                     generation=record.generation,
                     row=record.row.index,
                     channel_fd=record.channel.fileno(),
+                    stacks_fd=record.stacks.fileno(),
                     pid=record.pid,
                     is_serving=record.is_serving,
                     reason=record.reason,
@@ -260,8 +278,8 @@ class Workers:
         self._ledger.thaw(frozen.ledger)
         for each in frozen.workers:
             row = self._ledger.give(each.row)
-            channel = take(each.channel_fd)
-            record = self._add(each.worker, each.slot, each.generation, row, channel)
+            ends = take(each.channel_fd), take(each.stacks_fd)
+            record = self._add(each.worker, each.slot, each.generation, row, *ends)
             record.pid, record.is_serving = each.pid, each.is_serving
             record.reason, record.is_killed = each.reason, each.is_killed
 
@@ -330,6 +348,16 @@ class Workers:
             text = "event=blocked %s: its loop stands still since %.1f s"
             log.warning(text, record, blocked_s)
             self._reaper.send_signal(record.pid, DUMP_SIGNAL)
+
+    async def ask_stacks(self, worker: int) -> Stacks:
+        """Have a worker say where it is; works while it is blocked, too."""
+        record = self._records.get(worker)
+        if record is None or record.pid is None:
+            return Stacks("", False)
+        pid = record.pid
+        return await record.stacks.ask(
+            lambda: self._reaper.send_signal(pid, STACK_SIGNAL)
+        )
 
     def _send(
         self, worker: int, message: Message, sockets: list[socket.socket] | None = None
@@ -420,7 +448,7 @@ class Workers:
     def _bury(self, worker: int, status: int) -> None:
         record = self._records[worker]
         record.channel.read()  # its last words
-        record.channel.close()
+        record.close()
         del self._records[worker]
         self._ledger.fold(record.row, record.slot)
         reason = record.reason

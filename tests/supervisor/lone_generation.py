@@ -190,10 +190,13 @@ class LoneGeneration:
         if not self.workers:
             self.channel.hear(Loaded)
         own, theirs = make_pair()
+        asker, answerer = socket.socketpair()
         row = self._ledger.take().index
         order = Fork(len(self.workers) + 1, 0, row, is_canary, bool(listeners))
-        self.channel.send(order, [theirs, *listeners])
+        self.channel.send(order, [theirs, answerer, *listeners])
         theirs.close()
+        answerer.close()
+        asker.close()  # nobody asks here
         forked = self.channel.hear(Forked)
         worker = LoneWorker(End(own), forked.pid, row)
         self.workers.append(worker)

@@ -80,8 +80,9 @@ class Bench:
 
     def prepare(self, worker: int = 1, slot: int = 0) -> Fork:
         order, sockets = self.workers.prepare(Spawn(worker, slot, generation=1))
-        assert sockets[1:] == self.listeners.all_of(slot)
+        assert sockets[2:] == self.listeners.all_of(slot)
         self.ends.append(sockets[0])
+        sockets[1].close()  # nobody asks for stacks here
         return order
 
     def fork(self, code: str = "import time; time.sleep(60)") -> int:

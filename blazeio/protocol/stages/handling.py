@@ -40,6 +40,11 @@ class Handling:
         """Whether a handler is at work."""
         return self._task is not None
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """That of the handler that is at work."""
+        return self._task
+
     def is_done_by(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether this is the task of the handler that is at work."""
         return task is not None and self._task is task

@@ -15,6 +15,7 @@ POST   /scale      ScaleOrder     ``ScaleAnswer``
 POST   /recycle    RecycleOrder   ``RecycleAnswer``
 POST   /park                      ``ParkAnswer``
 POST   /resume                    ``ParkAnswer``
+POST   /stack      StackOrder     ``StackAnswer``
 POST   /stop       StopOrder      ``StopAnswer``, at once
 ====== =========== ============== =========================================
 
@@ -261,6 +262,38 @@ class ParkAnswer(msgspec.Struct, frozen=True):
 
     is_parked: bool
     waits_for: str = ""
+
+
+class StackOrder(msgspec.Struct, frozen=True):
+    """Say where workers are.
+
+    Attributes:
+        slot: All workers of this slot; None: of every slot.
+    """
+
+    slot: int | None = None
+
+
+class WorkerStack(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one worker is.
+
+    Attributes:
+        text: The stacks of its threads, then of its asyncio tasks.
+        is_whole: With its tasks; else C code computes in it, or it is stopped.
+    """
+
+    slot: int
+    pid: int
+    generation: int
+    state: str
+    text: str
+    is_whole: bool
+
+
+class StackAnswer(msgspec.Struct, frozen=True):
+    """One for each worker that has a pid."""
+
+    workers: list[WorkerStack]
 
 
 class StopOrder(msgspec.Struct, frozen=True):

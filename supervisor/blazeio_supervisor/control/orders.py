@@ -24,8 +24,11 @@ from blazeio_supervisor.control.answers import (
     ReloadOrder,
     ScaleAnswer,
     ScaleOrder,
+    StackAnswer,
+    StackOrder,
     StopAnswer,
     StopOrder,
+    WorkerStack,
 )
 from blazeio_supervisor.control.reloads import Outcome
 from blazeio_supervisor.control.status import Service, describe_progress
@@ -135,6 +138,33 @@ class Orders:
         self._look_at_living()
         self._service.tell(ResumeAsked())
         await Deliver.json(r, ParkAnswer(False))
+
+    async def stack(self, r: BlazeioServerProtocol) -> None:
+        """Ask workers where they are."""
+        order = await read_order(r, StackOrder)
+        views = self._service.planner.snapshot().workers
+        asked = [
+            (view, view.pid)
+            for view in sorted(views, key=lambda view: (view.slot, view.worker))
+            if view.pid is not None and order.slot in (None, view.slot)
+        ]
+        if not asked:
+            where = "" if order.slot is None else f"slot {order.slot}: "
+            raise RefusedError(f"{where}no worker is there")
+        ask = self._service.workers.ask_stacks
+        answers = await asyncio.gather(*(ask(view.worker) for view, _ in asked))
+        stacks = [
+            WorkerStack(
+                slot=view.slot,
+                pid=pid,
+                generation=view.generation,
+                state=view.state,
+                text=said.text,
+                is_whole=said.is_whole,
+            )
+            for (view, pid), said in zip(asked, answers, strict=True)
+        ]
+        await Deliver.json(r, StackAnswer(stacks))
 
     async def stop(self, r: BlazeioServerProtocol) -> None:
         """End the service; the answer comes first."""

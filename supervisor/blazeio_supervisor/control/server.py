@@ -115,6 +115,7 @@ class ControlServer:
             ("POST", "/recycle", orders.recycle),
             ("POST", "/park", orders.park),
             ("POST", "/resume", orders.resume),
+            ("POST", "/stack", orders.stack),
             ("POST", "/stop", orders.stop),
         ):
             app.add_route(self._guard(handler), path, methods=[method])

@@ -82,7 +82,9 @@ class Load(_Message, frozen=True):
 
 
 class Fork(_Message, frozen=True):
-    """Fork one worker. Carries its channel end, then its slot's listeners.
+    """Fork one worker.
+
+    Carries its end of the channel, where its stacks go, then its listeners.
 
     Attributes:
         is_canary: It accepts from its slot only once it is told ``Admit``.

@@ -22,6 +22,9 @@ IGNORED_IN_CHILDREN = (
 DUMP_SIGNAL = signal.SIGRTMIN + 7
 """Has a worker print all its stacks; no app is likely to use this one."""
 
+STACK_SIGNAL = signal.SIGRTMIN + 6
+"""Has a worker give all its stacks to the master."""
+
 
 def ignore_in_child() -> None:
     """Ignore what is the master's to answer, then unblock it.

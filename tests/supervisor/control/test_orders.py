@@ -12,6 +12,7 @@ from blazeio_supervisor.control.answers import (
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
+    StackAnswer,
     StopAnswer,
 )
 from blazeio_supervisor.fleet.actions import ReloadEnded
@@ -125,6 +126,17 @@ async def test_all_are_recycled_but_who_is_just_new(room: Room) -> None:
     recycled = msgspec.json.decode(answer.body, type=RecycleAnswer)
     assert recycled.slots == [Recycled(0, 1001), Recycled(1, 1002)]
     assert room.facts == [RecycleAsked(0), RecycleAsked(1)]
+
+
+async def test_where_nobody_is_nobody_is_asked(room: Room) -> None:
+    reason = await room.refusal("POST", "/stack", {"slot": 7})
+    assert reason == "409 slot 7: no worker is there"
+
+
+async def test_a_worker_that_says_nothing_is_named_all_the_same(room: Room) -> None:
+    answer = await room.ask("POST", "/stack", {"slot": 1})
+    (stack,) = msgspec.json.decode(answer.body, type=StackAnswer).workers
+    assert (stack.slot, stack.pid, stack.text) == (1, 1002, "")
 
 
 async def test_park_and_resume_are_told(room: Room) -> None:

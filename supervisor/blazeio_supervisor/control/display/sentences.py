@@ -7,6 +7,8 @@ from blazeio_supervisor.control.answers import (
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
+    StackAnswer,
+    WorkerStack,
 )
 from blazeio_supervisor.control.display.units import format_span
 
@@ -65,6 +67,24 @@ def format_park(answer: ParkAnswer) -> str:
     if answer.waits_for:
         return f"will be parked when the {answer.waits_for} is over"
     return "parked: the workers drain, new connections wait; `resume` ends it"
+
+
+def format_stacks(answer: StackAnswer) -> str:
+    """Write where each worker is."""
+    return "\n\n".join(map(_format_stack, answer.workers))
+
+
+def _format_stack(worker: WorkerStack) -> str:
+    head = (
+        f"== slot {worker.slot}, pid {worker.pid}, generation {worker.generation}, "
+        f"{worker.state}"
+    )
+    text = worker.text.strip()
+    if not worker.text:
+        return f"{head}\nIt says nothing: it is stopped, or just being made."
+    if not worker.is_whole:
+        text += "\nIts tasks cannot be seen: C code computes, or it is stopped."
+    return f"{head}\n{text}"
 
 
 def format_bar(done: int, total: int, width: int = 20) -> str:

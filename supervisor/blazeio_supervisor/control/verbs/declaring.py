@@ -121,6 +121,19 @@ def verb(
     return declare
 
 
+def read_slots(text: str) -> int | None:
+    """Read ``SLOT|all``; None is all.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is no slot: write its number, or all")
+    return int(text)
+
+
 def show(
     answer: AnswerT, is_json: bool, write: Callable[[AnswerT], str]
 ) -> Literal[ExitCode.OK]:

@@ -29,6 +29,7 @@ from blazeio_supervisor.control.verbs.declaring import (
     ProgressLine,
     Target,
     interruptible,
+    read_slots,
     show,
     verb,
 )
@@ -42,7 +43,6 @@ from blazeio_supervisor.control.verbs.waiting import wait_for
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 
 _FAILED = ExitCode.CRASHED
-ALL = "all"
 _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
     Progress | ReloadAnswer
 )
@@ -92,7 +92,7 @@ def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
 
     The new one is ready before the old one drains.
     """
-    order = RecycleOrder(None if slot == ALL else read_slot(slot))
+    order = RecycleOrder(read_slots(slot))
     client = target.find()
     answer = client.ask("POST", "/recycle", RecycleAnswer, order)
     if not wait:
@@ -150,17 +150,6 @@ def stop(target: Target, is_json: bool, quick: bool, no_wait: bool) -> int:
                 end.wait()
     what = "is told to stop" if no_wait else "is gone"
     return show(answer, is_json, lambda stopped: f"pid {stopped.pid} {what}")
-
-
-def read_slot(text: str) -> int:
-    """Read a slot's number.
-
-    Raises:
-        UsageError: It is none.
-    """
-    if not text.isdecimal():
-        raise UsageError(f"{text!r} is no slot: write its number, or all")
-    return int(text)
 
 
 def _read_count(text: str) -> ScaleOrder:

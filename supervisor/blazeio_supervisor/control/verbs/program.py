@@ -8,6 +8,7 @@ from blazeio_supervisor.control.verbs.words import VERBS
 
 MODULES = {
     "status": "looking",
+    "stack": "looking",
     "reload": "ordering",
     "scale": "ordering",
     "recycle": "ordering",

@@ -7,6 +7,8 @@ from blazeio_supervisor.control.answers import (
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
+    StackAnswer,
+    WorkerStack,
 )
 from blazeio_supervisor.control.display.sentences import (
     format_bar,
@@ -15,6 +17,7 @@ from blazeio_supervisor.control.display.sentences import (
     format_recycle,
     format_reload,
     format_scale,
+    format_stacks,
     format_step,
 )
 
@@ -57,6 +60,29 @@ def test_scale_and_recycle_are_told() -> None:
 )
 def test_park_and_resume_are_told(answer: ParkAnswer, words: str) -> None:
     assert format_park(answer).startswith(words)
+
+
+def make_stack(text: str, is_whole: bool) -> str:
+    stack = WorkerStack(
+        slot=1, pid=7, generation=3, state="serving", text=text, is_whole=is_whole
+    )
+    return format_stacks(StackAnswer([stack]))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_whole", "end"),
+    [
+        ("threads\n\ntasks\n", True, "\ntasks"),
+        ("threads\n", False, "C code computes, or it is stopped."),
+        ("", False, "It says nothing: it is stopped, or just being made."),
+    ],
+)
+def test_the_stacks_of_a_worker_stand_below_its_name(
+    text: str, is_whole: bool, end: str
+) -> None:
+    written = make_stack(text, is_whole)
+    assert written.startswith("== slot 1, pid 7, generation 3, serving\n")
+    assert written.endswith(end)
 
 
 def test_a_bar_shows_how_much_is_done() -> None:

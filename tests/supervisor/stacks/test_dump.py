@@ -12,8 +12,8 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.server.server import Server
-from blazeio_supervisor.observe.stack_dump import MOST_NAMED, StackDump
 from blazeio_supervisor.process.signals import DUMP_SIGNAL
+from blazeio_supervisor.stacks.dump import MOST_NAMED, StackDump
 from tests.support.clock import wait_until
 
 Handler = Callable[[Any], Any]
@@ -106,9 +106,33 @@ async def test_a_callback_is_no_request(capfd: pytest.CaptureFixture[str]) -> No
     await site.close()
 
 
+async def test_who_asks_is_told_of_each_task() -> None:
+    own, theirs = socket.socketpair()
+    site = Site(wait_for_ever)
+    site.dump._asker = theirs
+    await site.send("/wait")
+    await wait_until(lambda: site.server.in_flight)
+    site.dump._answer()
+    text = own.recv(100_000).decode()
+    assert "Task (most recent call first): GET /wait (for" in text
+    assert "in wait_for_ever" in text
+    assert text.endswith("\n\0")
+    own.close()
+    theirs.close()
+    await site.close()
+
+
+async def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    own, theirs = socket.socketpair()
+    StackDump("worker=1", theirs)._send(b"x" * 10_000_000)
+    own.close()
+    StackDump("worker=1", theirs)._send(b"nobody is there")
+    theirs.close()
+
+
 CODE = """
 import sys, threading, time
-from blazeio_supervisor.observe.stack_dump import StackDump
+from blazeio_supervisor.stacks.dump import StackDump
 sys.stderr = None  # as an app may do
 StackDump("worker=1").arm()
 def idle():

@@ -1,29 +1,37 @@
-"""What a worker prints of itself when its loop is blocked.
+"""What a worker says of itself when it is asked by a signal.
 
-Two dumps by one signal. First the stacks of all threads, by faulthandler: it
-needs nothing of the interpreter, so it also works while C code holds it. Then,
-by a handler in Python, which request that is. That runs between two bytecodes,
-or when a system call is interrupted; while C code computes it is late, and says
-so when that returns.
+``DUMP_SIGNAL``: its loop is blocked; to standard error. ``STACK_SIGNAL``: somebody
+asks; to the master, with the stacks of all tasks.
+
+Each is answered twice. First by the stacks of all threads, from faulthandler: it
+needs nothing of the interpreter, so it also works while C code holds it. Then, by
+a handler in Python, what that is about. That runs between two bytecodes, or when
+a system call is interrupted; while C code computes it is late, and says so when
+that returns.
 """
 
 import asyncio
 import faulthandler
 import os
+import select
 import signal
+import socket
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.process.signals import DUMP_SIGNAL
+from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
+from blazeio_supervisor.stacks.call import END
+from blazeio_supervisor.stacks.tasks import describe_tasks
 
 MOST_NAMED = 10
 """More requests in flight are only counted."""
 
 _TARGET_CHARS = 200
 _STDERR = 2
+_UNREAD_S = 0.2  # then the master does not read, and the loop must go on
 
 
 class StackDump:
@@ -31,10 +39,12 @@ class StackDump:
 
     Args:
         name: Who it is, in front of each line.
+        asker: Where the master reads; None: nobody asks.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, asker: socket.socket | None = None) -> None:
         self._name = name
+        self._asker = asker
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -43,6 +53,10 @@ class StackDump:
         signal.signal(DUMP_SIGNAL, self._say)
         # A descriptor: the app may have put anything in the place of sys.stderr.
         faulthandler.register(DUMP_SIGNAL, _STDERR, all_threads=True, chain=True)
+        if self._asker is not None:
+            signal.signal(STACK_SIGNAL, self._answer)
+            fd = self._asker.fileno()
+            faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         """Name the requests of this server too."""
@@ -52,6 +66,36 @@ class StackDump:
         # Not by the logger: this may run in the middle of a line of the log.
         line = f"{self._name}: {self._describe()}\n"
         os.write(_STDERR, line.encode("utf-8", "backslashreplace"))
+
+    def _answer(self, *_: Any) -> None:
+        try:
+            text = f"\n{self._name}: {self._describe()}\n{self._describe_tasks()}\n"
+        except Exception as error:  # in the midst of anything: it must go on
+            text = f"\n{self._name}: {type(error).__name__}: {error}\n"
+        self._send(text.encode("utf-8", "backslashreplace") + END)
+
+    def _send(self, octets: bytes) -> None:
+        assert self._asker is not None
+        while octets and select.select([], [self._asker], [], _UNREAD_S)[1]:
+            try:
+                octets = octets[self._asker.send(octets, socket.MSG_DONTWAIT) :]
+            except OSError:
+                return  # the master is gone
+
+    def _describe_tasks(self) -> str:
+        if self._loop is None:
+            return ""
+        requests = {r.handling.task: _describe_requests([r]) for r in self._requests()}
+        names = {task: name for task, name in requests.items() if task is not None}
+        current = asyncio.current_task(self._loop)
+        return describe_tasks(asyncio.all_tasks(self._loop), current, names)
+
+    def _requests(self) -> list[BlazeioServerProtocol]:
+        if self._server is None:
+            return []
+        context = self._server.context
+        everybody = (*list(context.connections), *list(context.detached))
+        return [r for r in everybody if r.handling.is_running]
 
     def _describe(self) -> str:
         server, loop = self._server, self._loop

@@ -1,0 +1,96 @@
+"""The master's side: asks one worker for its stacks, and reads the answer.
+
+It reads whether it has asked or not: an answer that comes late must not fill the
+socket, or the worker would wait in the midst of saying it.
+
+May import: the standard library.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+END = b"\0"
+"""Behind the last line of an answer."""
+ANSWER_BYTES = 1024 * 1024
+"""The rest of a longer one is dropped."""
+ANSWER_TIMEOUT_S = 1.0
+_PIECE_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """What a worker said.
+
+    Attributes:
+        text: "" when it said nothing.
+        is_whole: With its tasks; else C code computes in it, or it is stopped.
+    """
+
+    text: str
+    is_whole: bool
+
+
+class StackCall:
+    """Asks one worker.
+
+    Args:
+        sock: The master's end; the worker has the other.
+        loop: The running loop.
+    """
+
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = loop
+        self._answer: asyncio.Future[None] | None = None
+        self._said = bytearray()
+        loop.add_reader(sock.fileno(), self._read)
+
+    def fileno(self) -> int:
+        """The descriptor, for the next image of the master."""
+        return self._sock.fileno()
+
+    async def ask(
+        self, signal_it: Callable[[], None], timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> Stacks:
+        """Ask for all stacks; who asks meanwhile gets the same answer.
+
+        Args:
+            signal_it: Sends ``STACK_SIGNAL`` to the worker.
+            timeout_s: For all of it.
+        """
+        if self._answer is None:
+            self._said.clear()
+            self._answer = self._loop.create_future()
+            signal_it()
+        answer = self._answer
+        await asyncio.wait((answer,), timeout=timeout_s)
+        if self._answer is answer:
+            self._answer = None
+        octets, end, _ = bytes(self._said).partition(END)
+        return Stacks(octets.decode("utf-8", "replace"), bool(end))
+
+    def close(self) -> None:
+        """The worker is gone: whoever waits gets what there is."""
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        self._finish()
+
+    def _read(self) -> None:
+        try:
+            octets = self._sock.recv(_PIECE_BYTES)
+        except OSError:
+            octets = b""
+        if not octets:
+            self._loop.remove_reader(self._sock.fileno())
+            self._finish()
+        elif self._answer is not None:
+            self._said += octets[: ANSWER_BYTES - len(self._said)]
+            if END in octets:
+                self._finish()
+
+    def _finish(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
