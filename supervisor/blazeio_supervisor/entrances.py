@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
-from blazeio_supervisor.sockets.last_call import HANDSHAKE_S, stop_handshakes
+from blazeio_supervisor.sockets.filters.last_call import HANDSHAKE_S, stop_handshakes
 
 log = logging.getLogger("blazeio.worker")
 

@@ -55,8 +55,8 @@ from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.process.signals import has_terminal
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.binding import Binding
+from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.steering import Steerer
 from blazeio_supervisor.workers import Workers
 
 log = logging.getLogger("blazeio.master")

@@ -23,8 +23,8 @@ from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.tally import Tally
 from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.steering import Steerer
 from blazeio_supervisor.workers import Workers
 
 

@@ -20,7 +20,7 @@ from blazeio_supervisor.sockets.address import (
     UnixAddress,
     resolve,
 )
-from blazeio_supervisor.sockets.last_call import stop_handshakes
+from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
 from blazeio_supervisor.sockets.opening import (
     identify_path,
     open_first,

@@ -14,8 +14,8 @@ from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.steering import Steerer
 from blazeio_supervisor.workers import Workers
 from tests.supervisor.fleet.driver import Driver
 

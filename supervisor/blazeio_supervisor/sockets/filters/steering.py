@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Sequence
 
-from blazeio_supervisor.sockets.bpf import Instruction, attach
+from blazeio_supervisor.sockets.filters.bpf import Instruction, attach
 from blazeio_supervisor.sockets.listeners import Listeners
 
 log = logging.getLogger("blazeio.master")

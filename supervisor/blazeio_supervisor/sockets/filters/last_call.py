@@ -9,7 +9,7 @@ on, since only packets with SYN and without ACK are dropped.
 
 import socket
 
-from blazeio_supervisor.sockets.bpf import Instruction, attach
+from blazeio_supervisor.sockets.filters.bpf import Instruction, attach
 
 HANDSHAKE_S = 0.1
 """Those under way are whole after this, from most places."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.filters.steering import Steerer, make_program, steer
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.steering import Steerer, make_program, steer
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What the kernel is told to do with new connections."""

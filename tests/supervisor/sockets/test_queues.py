@@ -1,0 +1,35 @@
+import contextlib
+import socket
+
+from blazeio_supervisor.sockets.queues import AcceptQueue, read_queue, read_queues
+
+
+def make_listener(backlog: int) -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+    listener.setblocking(False)
+    return listener
+
+
+def test_what_waits_is_counted_and_what_is_accepted_is_not() -> None:
+    with make_listener(16) as listener, contextlib.ExitStack() as peers:
+        assert read_queue(listener) == AcceptQueue(0, 16)
+        for _ in range(3):
+            address = listener.getsockname()
+            peers.enter_context(socket.create_connection(address))
+        assert read_queue(listener) == AcceptQueue(3, 16)
+        listener.accept()[0].close()
+        assert read_queue(listener) == AcceptQueue(2, 16)
+
+
+def test_the_queues_of_a_slot_are_added() -> None:
+    with make_listener(16) as first, make_listener(8) as second:
+        assert read_queues([first, second]) == AcceptQueue(0, 24)
+
+
+def test_what_does_not_listen_has_no_queue() -> None:
+    with socket.socket() as plain, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("")
+        unix.listen()
+        assert read_queue(plain) is None
+        assert read_queues([plain, unix]) is None
+        assert read_queues([]) is None
