@@ -83,7 +83,7 @@ class Forkservers:
 
     Args:
         loop: The master's.
-        settings: What they are told to load.
+        settings_of: Gives what a generation is loaded with.
         board_fd: The scoreboard.
         reaper: Watches their ends.
         workers: Where what they fork is recorded.
@@ -96,7 +96,7 @@ class Forkservers:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        settings: Settings,
+        settings_of: Callable[[int], Settings],
         board_fd: int,
         reaper: Reaper,
         workers: Workers,
@@ -106,7 +106,7 @@ class Forkservers:
         frames: FramesPrinter,
     ) -> None:
         self._loop = loop
-        self._settings = settings
+        self._settings_of = settings_of
         self._board_fd = board_fd
         self._reaper = reaper
         self._workers = workers
@@ -126,7 +126,7 @@ class Forkservers:
 
     def start(self, generation: int) -> None:
         """Start the interpreter of a new generation."""
-        settings = self._settings
+        settings = self._settings_of(generation)
         if settings.app.script:
             self._start(generation, is_preload=False, why="a script")
         elif settings.preload:
@@ -214,7 +214,7 @@ class Forkservers:
             self._watch(record)
 
     def _make_load(self, generation: int, is_preload: bool) -> Load:
-        settings = self._settings
+        settings = self._settings_of(generation)
         return Load(
             generation=generation,
             app=settings.app.text,

@@ -46,9 +46,10 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.banner import Banner
 from blazeio_supervisor.observe.health_path import HealthChecks
-from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.logs import FramesPrinter, set_level
 from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.options.in_force import InForce
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.process.reaper import Reaper
@@ -69,11 +70,12 @@ class Master:
     """One service, from its first socket to its last worker.
 
     Args:
-        settings: What the operator asked for.
+        in_force: What the operator asked for, and asks for at each reload.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, in_force: InForce) -> None:
+        self._in_force = in_force
+        self._settings = settings = in_force.settings
         self._policy = settings.make_policy()
         self._planner = Planner(self._policy, settings.workers, settings.make_rng())
         owner = settings.identity
@@ -88,8 +90,8 @@ class Master:
         self._timer: asyncio.TimerHandle | None = None
         self._beats_at = 0.0
         self._strangers_at = 0.0
-        self._grace_s = settings.graceful_timeout_s
         self._has_begun = False
+        self._is_quick = False
         self._is_stopping = False
         self._exit_code = ExitCode.OK
 
@@ -139,7 +141,7 @@ class Master:
         )
         self._forkservers = Forkservers(
             self._loop,
-            self._settings,
+            self._in_force.settings_of,
             board_fd,
             self._reaper,
             self._workers,
@@ -153,10 +155,10 @@ class Master:
             self._workers.note_memory,
             is_limited=self._policy.max_memory_bytes is not None,
         )
-        self._reloads = Reloads(self._tell, frames)
+        self._reloads = Reloads(self._tell, frames, self._in_force)
         self._control = ControlServer(
             Service(
-                settings=self._settings,
+                in_force=self._in_force,
                 planner=self._planner,
                 listeners=self._listeners,
                 steerer=self._steerer,
@@ -212,8 +214,7 @@ class Master:
             self._tell(ParkAsked())
 
     def _stop(self, is_quick: bool = False) -> None:
-        if is_quick:
-            self._grace_s = self._policy.quick_grace_s
+        self._is_quick |= is_quick
         self._tell(StopAsked(is_quick))
 
     def _call_last(self) -> None:
@@ -291,6 +292,7 @@ class Master:
     def _perform(self, action: Action) -> None:  # noqa: C901 - one case per action
         match action:
             case StartForkserver(generation):
+                self._apply(self._in_force.begin(generation))
                 self._forkservers.start(generation)
             case StopForkserver(generation, ending):
                 self._forkservers.stop(generation, ending)
@@ -299,8 +301,7 @@ class Master:
             case Admit(worker):
                 self._workers.admit(worker)
             case End(worker, ending):
-                order = Drain(self._grace_s, is_final=self._is_stopping)
-                self._workers.end(worker, ending, order)
+                self._workers.end(worker, ending, self._make_drain())
             case DumpStack(worker, blocked_s):
                 self._workers.dump_stack(worker, blocked_s)
             case CheckHealth(worker):
@@ -324,8 +325,31 @@ class Master:
             case Report(event, text, level):
                 log.log(logging.getLevelName(level), "event=%s %s", event, text)
             case ReloadEnded():
-                self._reloads.end(action)
+                self._end_reload(action)
             case Exit(code):
                 self._over.set_result(code)
             case _:
                 log.error("event=action_unknown %r", action)
+
+    def _make_drain(self) -> Drain:
+        policy = self._policy
+        grace_s = policy.quick_grace_s if self._is_quick else policy.grace_s
+        return Drain(grace_s, is_final=self._is_stopping)
+
+    # Settings that change
+
+    def _apply(self, settings: Settings) -> None:
+        """Decide by these settings, which may be on trial."""
+        self._policy = self._planner.policy = settings.make_policy()
+        self._health_checks.path = settings.health_path
+
+    def _end_reload(self, ended: ReloadEnded) -> None:
+        before = self._in_force.settings
+        self._in_force.end(ended.generation, is_ok=ended.is_ok)
+        now = self._settings = self._in_force.settings
+        self._apply(now)
+        set_level(now.log_level)
+        setproctitle(f"blazeio: master [{now.app.text}]")
+        if now.workers != before.workers:
+            self._tell(ScaleAsked(count=now.workers))
+        self._reloads.end(ended)

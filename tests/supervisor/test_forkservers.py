@@ -67,7 +67,7 @@ class Bench:
         )
         self.forkservers = Forkservers(
             loop,
-            settings,
+            lambda _: settings,
             self.board_fd,
             self.reaper,
             self.workers,

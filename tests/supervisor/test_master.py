@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.master import Master
+from blazeio_supervisor.options.in_force import InForce
 from blazeio_supervisor.process.kernel import become_subreaper
-from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets import binding
-from blazeio_supervisor.sockets.address import Address, TcpAddress
+from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from tests.supervisor.lone_generation import HELLO
+from tests.supervisor.typed import look_for_sources
 from tests.support.clock import wait_until, within
 
 pytestmark = pytest.mark.slow
@@ -54,14 +54,9 @@ def make_master(
     folder: Path, *binds: Address, app: str = "hello:web", workers: int = 1
 ) -> Master:
     (folder / "hello.py").write_text(HELLO)
-    return Master(
-        Settings(
-            app=parse_app_path(app),
-            workers=workers,
-            binds=binds,
-            folder=str(folder),
-        )
-    )
+    words = [app, f"--workers={workers}"]
+    words += [f"--bind={format_address(bind)}" for bind in binds]
+    return Master(InForce(look_for_sources(*words, folder=folder)))
 
 
 @pytest.mark.usefixtures("loop_signals")

@@ -200,6 +200,7 @@ class ReloadAnswer(
         reason: Why it does not; the old code goes on.
         output: What the new code's processes raised: the app's traceback.
         took_s: From the order to the end.
+        needs_restart: Settings that have changed, and not in this service.
     """
 
     is_over: bool
@@ -208,6 +209,7 @@ class ReloadAnswer(
     reason: str = ""
     output: str = ""
     took_s: float = 0.0
+    needs_restart: tuple[str, ...] = ()
 
 
 class ScaleOrder(msgspec.Struct, frozen=True):

@@ -88,6 +88,7 @@ class Orders:
             reason=ended.reason,
             output=ended.output,
             took_s=ended.took_s,
+            needs_restart=ended.needs_restart,
         )
         await r.write(msgspec.json.encode(answer) + b"\n")
         await r.eof()

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.options.in_force import InForce
 
 log = logging.getLogger("blazeio.master")
 
@@ -23,6 +25,7 @@ class Outcome:
 
     Attributes:
         output: What the app raised in the new processes; "" when it is ok.
+        needs_restart: Settings that have changed, and not in this service.
     """
 
     generation: int
@@ -30,6 +33,7 @@ class Outcome:
     reason: str
     output: str
     took_s: float
+    needs_restart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +49,20 @@ class Reloads:
     Args:
         tell: Takes the fact.
         frames: Knows what the app raised.
+        in_force: The settings, which are read again with each ask.
     """
 
-    def __init__(self, tell: Callable[[Fact], None], frames: FramesPrinter) -> None:
+    def __init__(
+        self, tell: Callable[[Fact], None], frames: FramesPrinter, in_force: InForce
+    ) -> None:
         self._tell = tell
         self._frames = frames
+        self._in_force = in_force
         self._tickets = 0
         self._open: dict[int, _Ask] = {}
 
     def ask(self, by: str) -> asyncio.Future[Outcome]:
-        """Ask for a reload.
+        """Ask for a reload; settings that cannot be fail it at once.
 
         Args:
             by: Who, for the log.
@@ -64,6 +72,12 @@ class Reloads:
         """
         self._tickets += 1
         outcome = asyncio.get_running_loop().create_future()
+        try:
+            self._in_force.read_again()
+        except UsageError as error:
+            _log_failure(by, str(error))
+            outcome.set_result(Outcome(0, False, str(error), "", 0.0))
+            return outcome
         self._open[self._tickets] = _Ask(by, time.monotonic(), outcome)
         self._tell(ReloadAsked(self._tickets))
         return outcome
@@ -77,13 +91,20 @@ class Reloads:
         elif ended.reason == SUPERSEDED:
             log.info("event=reload_superseded it was asked for by %s", ask.by)
         else:
-            log.error(
-                "event=reload_not_ok asked for by %s, came to nothing: %s",
-                ask.by,
-                ended.reason,
-            )
+            _log_failure(ask.by, ended.reason)
         output = "" if ended.is_ok else self._frames.said_by(ended.generation)
         if not ask.outcome.done():  # else whoever waited has left
             ask.outcome.set_result(
-                Outcome(ended.generation, ended.is_ok, ended.reason, output, took_s)
+                Outcome(
+                    ended.generation,
+                    ended.is_ok,
+                    ended.reason,
+                    output,
+                    took_s,
+                    self._in_force.needs_restart,
+                )
             )
+
+
+def _log_failure(by: str, reason: str) -> None:
+    log.error("event=reload_not_ok asked for by %s, came to nothing: %s", by, reason)

@@ -22,6 +22,7 @@ from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.tally import Tally
+from blazeio_supervisor.options.in_force import InForce
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -37,7 +38,7 @@ class Service:
         stop: Begins to stop; True: quickly.
     """
 
-    settings: Settings
+    in_force: InForce
     planner: Planner
     listeners: Listeners
     steerer: Steerer
@@ -47,6 +48,11 @@ class Service:
     tell: Callable[[Fact], None]
     stop: Callable[[bool], None]
     started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force now."""
+        return self.in_force.settings
 
 
 def describe_service(service: Service) -> ServiceAnswer:

@@ -68,10 +68,13 @@ class Planner:
         slots: How many workers are wanted at first, at least 1.
         rng: For jitter only. The default always draws the same, so a fleet
             of machines should pass its own.
+
+    Attributes:
+        policy: As given; another one may be set between two turns.
     """
 
     def __init__(self, policy: Policy, slots: int, rng: Random | None = None) -> None:
-        self._policy = policy
+        self.policy = policy
         self._rng = Random(0) if rng is None else rng
         self._clock = SteadyClock(policy.late_tick_s)
         self._roster = Roster(max(slots, 1))
@@ -97,7 +100,7 @@ class Planner:
             now=self._clock.time,
             clock_now=now,
             is_void=self._clock.is_void,
-            policy=self._policy,
+            policy=self.policy,
             roster=self._roster,
             rng=self._rng,
             facts=tuple(facts),
@@ -114,10 +117,10 @@ class Planner:
         else:
             self._run_duties(turn)
         wake_for_deadlines(turn)
-        turn.wake(turn.now + self._policy.tick_every_s)
+        turn.wake(turn.now + self.policy.tick_every_s)
         # What was left undone in a void turn is looked at soon, not at once:
         # first the master reads what has come meanwhile.
-        pause_s = self._policy.beat_every_s if turn.is_void else 0.0
+        pause_s = self.policy.beat_every_s if turn.is_void else 0.0
         self._next_at = self._clock.ask(max(turn.due_at, turn.now + pause_s))
         return turn.actions
 

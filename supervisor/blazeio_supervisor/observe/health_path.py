@@ -91,6 +91,9 @@ class HealthChecks:
         path: What is asked for.
         connect: Gives a connection to a worker; None: it is gone.
         tell: Takes the answer as a fact.
+
+    Attributes:
+        path: As given; a reload may bring another one.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class HealthChecks:
         connect: Callable[[int], socket.socket | None],
         tell: Callable[[Fact], None],
     ) -> None:
-        self._path = path
+        self.path = path
         self._connect = connect
         self._tell = tell
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,5 +116,5 @@ class HealthChecks:
             task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, worker: int, sock: socket.socket) -> None:
-        is_healthy, reason = await ask(sock, self._path)
+        is_healthy, reason = await ask(sock, self.path)
         self._tell(HealthChecked(worker, is_healthy, reason))

@@ -42,6 +42,11 @@ def configure_logs(level: str) -> None:
     logger.propagate = False
 
 
+def set_level(level: str) -> None:
+    """Print what is at least of this level from now on."""
+    logging.getLogger(ROOT).setLevel(level)
+
+
 @contextmanager
 def logs_configured(level: str) -> Iterator[None]:
     """The same for a while: an app that is imported later decides by itself."""

@@ -1,5 +1,6 @@
 """What serves an app, as a command: its help, and what runs it."""
 
+import logging
 import os
 from importlib.metadata import version
 from typing import Any
@@ -7,16 +8,16 @@ from typing import Any
 import click
 
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
+from blazeio_supervisor.options.in_force import InForce
 from blazeio_supervisor.options.print_config import format_settings, list_settings
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
 from blazeio_supervisor.options.sources.command_line import make_click_option
-from blazeio_supervisor.options.sources.configuration import (
-    OPTIONS,
-    Configuration,
-    Sources,
-)
+from blazeio_supervisor.options.sources.configuration import OPTIONS, Sources
+from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
-from blazeio_supervisor.settings import SECTIONS, Settings
+from blazeio_supervisor.settings import SECTIONS
+
+log = logging.getLogger("blazeio.master")
 
 _VERBS = "\n".join(f"  {verb:8} {what}" for verb, what in VERBS.items())
 _EPILOG = f"""
@@ -84,22 +85,25 @@ def serve(**words: Any) -> int:
     environment (WEB_CONCURRENCY is a word for --workers, too).
     """
     sources = Sources(words, dict(os.environ), find_surroundings())
-    configuration = sources.read()
     if words["print_config"]:
-        click.echo(format_settings(list_settings(configuration)), nl=False)
+        click.echo(format_settings(list_settings(sources.read())), nl=False)
         return 0
-    return _run(configuration.make_settings(), configuration)
-
-
-def _run(settings: Settings, configuration: Configuration) -> int:
+    in_force = InForce(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
 
     from blazeio_supervisor.master import Master
     from blazeio_supervisor.observe.logs import configure_logs
 
-    configure_logs(settings.log_level)
-    return asyncio.run(Master(settings).run())
+    configure_logs(in_force.settings.log_level)
+    _warn_of_misspelt(sources)
+    return asyncio.run(Master(in_force).run())
+
+
+def _warn_of_misspelt(sources: Sources) -> None:
+    for name, meant in find_misspelt(OPTIONS, sources.environ).items():
+        text = "event=unknown_variable %s is no setting: did you mean %s?"
+        log.warning(text, name, meant)
 
 
 command = SectionedCommand(

@@ -9,15 +9,15 @@ from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.forkservers import Forkservers
-from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.options.in_force import InForce
 from blazeio_supervisor.process.reaper import Reaper
-from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.workers import Workers
 from tests.supervisor.fleet.driver import Driver
+from tests.supervisor.typed import look_for_sources
 
 
 class Desk:
@@ -39,14 +39,9 @@ class Desk:
         self.stops: list[bool] = []
         self.frames = FramesPrinter()
         self.listeners = Listeners(slots)
-        self.reloads = Reloads(self.facts.append, self.frames)
-        settings = Settings(
-            app=parse_app_path("app:web"),
-            workers=slots,
-            binds=(),
-            folder=str(folder),
-            control=self.place,
-        )
+        words = ["app:web", f"--workers={slots}", f"--control={self.place}"]
+        self.in_force = InForce(look_for_sources(*words, folder=folder))
+        self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
         board_fd = make_board()
         ledger, reaper = RowLedger(Scoreboard(board_fd)), Reaper(loop)
         os.close(board_fd)
@@ -62,14 +57,14 @@ class Desk:
             frames,
         )
         self.service = Service(
-            settings=settings,
+            in_force=self.in_force,
             planner=self.driver.planner,
             listeners=self.listeners,
             steerer=Steerer(self.listeners),
             workers=self.workers,
             forkservers=Forkservers(
                 loop,
-                settings,
+                self.in_force.settings_of,
                 -1,
                 reaper,
                 self.workers,

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,8 @@ from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.options.in_force import InForce
+from tests.supervisor.typed import NOWHERE, look_for_sources
 
 
 @pytest.fixture(autouse=True)
@@ -13,10 +16,13 @@ def info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "blazeio")
 
 
-def make_reloads() -> tuple[Reloads, list[Fact], FramesPrinter]:
+def make_reloads(
+    folder: Path = NOWHERE,
+) -> tuple[Reloads, list[Fact], FramesPrinter]:
     facts: list[Fact] = []
     frames = FramesPrinter()
-    return Reloads(facts.append, frames), facts, frames
+    in_force = InForce(look_for_sources("app:web", folder=folder))
+    return Reloads(facts.append, frames, in_force), facts, frames
 
 
 async def test_each_ask_is_a_ticket_of_its_own() -> None:
@@ -80,3 +86,24 @@ async def test_who_left_meanwhile_is_not_told() -> None:
     waiting.cancel()
     reloads.end(ReloadEnded(1, 2, True))
     assert outcome.cancelled()
+
+
+async def test_settings_that_cannot_be_fail_it_at_once_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reloads, facts, _ = make_reloads(tmp_path)
+    (tmp_path / "blazeio.toml").write_text("timeout = 0\n")
+    outcome = reloads.ask("SIGHUP").result()
+    assert (outcome.is_ok, facts) == (False, [])
+    assert "timeout = 0: expected seconds, 1 to 86400" in outcome.reason
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert outcome.reason in record.getMessage()
+
+
+async def test_what_needs_a_restart_is_told(tmp_path: Path) -> None:
+    reloads, _, _ = make_reloads(tmp_path)
+    (tmp_path / "blazeio.toml").write_text("name = 'b'\n")
+    outcome = reloads.ask("SIGHUP")
+    reloads.end(ReloadEnded(1, 2, True))
+    assert outcome.result().needs_restart == ("name",)

@@ -1,5 +1,7 @@
 """How an order went, in one line."""
 
+from collections.abc import Sequence
+
 from blazeio_supervisor.control.answers import (
     ParkAnswer,
     Progress,
@@ -34,9 +36,15 @@ def format_reload(answer: ReloadAnswer) -> str:
     if answer.is_ok:
         return (
             f"reloaded: generation {answer.generation} serves in every slot "
-            f"({format_span(answer.took_s)})"
+            f"({format_span(answer.took_s)}){_format_stuck(answer.needs_restart)}"
         )
     return f"reload failed, after {format_span(answer.took_s)}: {answer.reason}"
+
+
+def _format_stuck(keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    return f"\nas before until the service is started anew: {', '.join(keys)}"
 
 
 def format_scale(answer: ScaleAnswer) -> str:

@@ -60,6 +60,7 @@ class Addresses(Section):
         "which picks by a hash, a blocked worker too: a sibling then takes the "
         "connection over after a moment.",
         default="load",
+        change=Change.RESTART,
     )
 
     def check(self) -> None:

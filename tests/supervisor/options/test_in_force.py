@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.options.in_force import InForce
+from tests.supervisor.typed import look_for_sources
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "blazeio.toml").write_text(text)
+
+
+def make(folder: Path, *words: str) -> InForce:
+    return InForce(look_for_sources("app:web", *words, folder=folder))
+
+
+def test_what_is_read_again_is_on_trial_with_its_generation(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    in_force.read_again()
+    assert in_force.begin(2).timeout_s == in_force.settings_of(2).timeout_s == 7
+    assert in_force.settings.timeout_s == in_force.settings_of(1).timeout_s == 30
+    in_force.end(2, is_ok=True)
+    assert in_force.settings.timeout_s == in_force.settings_of(1).timeout_s == 7
+    assert in_force.configuration.given["timeout_s"].origin.endswith("blazeio.toml")
+
+
+def test_what_was_not_taken_is_forgotten(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    in_force.read_again()
+    in_force.begin(2)
+    in_force.end(2, is_ok=False)
+    assert in_force.settings.timeout_s == in_force.settings_of(2).timeout_s == 30
+
+
+def test_a_generation_that_nobody_asked_for_has_what_is_in_force(
+    tmp_path: Path,
+) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    assert in_force.begin(2).timeout_s == 30
+    in_force.end(2, is_ok=True)
+    assert in_force.settings.timeout_s == 30
+
+
+def test_a_later_ask_waits_for_its_own_generation(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    for generation, timeout in ((2, 7), (3, 8)):
+        write(tmp_path, f"timeout = {timeout}\n")
+        in_force.read_again()
+        if generation == 2:
+            in_force.begin(2)
+    in_force.end(2, is_ok=True)
+    assert in_force.settings.timeout_s == 7
+    assert in_force.begin(3).timeout_s == 8
+
+
+def test_a_file_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 0\n")
+    with pytest.raises(UsageError, match="timeout = 0"):
+        in_force.read_again()
+    assert in_force.begin(2).timeout_s == 30
+
+
+def test_what_needs_a_restart_is_kept_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_force = make(tmp_path, "--workers=2")
+    write(tmp_path, "name = 'b'\nbind = ':1'\nworkers = 3\ntimeout = 7\n")
+    in_force.read_again()
+    settings = in_force.begin(2)
+    assert (settings.name, settings.binds) == ("", ())
+    assert (settings.workers, settings.timeout_s) == (2, 7)
+    assert in_force.needs_restart == ("name", "bind")
+    assert "event=needs_restart name, bind: changed" in caplog.text
+    write(tmp_path, "timeout = 7\n")
+    in_force.read_again()
+    assert not in_force.needs_restart
+
+
+def test_also_what_needs_a_restart_must_be_right(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "bind = [':1', ':1']\n")
+    with pytest.raises(UsageError, match="is given twice"):
+        in_force.read_again()
+
+
+def test_an_app_may_change(tmp_path: Path) -> None:
+    write(tmp_path, "app = 'a:b'\n")
+    in_force = InForce(look_for_sources(folder=tmp_path))
+    write(tmp_path, "app = 'c:d'\n")
+    in_force.read_again()
+    assert in_force.begin(2).app.text == "c:d"
