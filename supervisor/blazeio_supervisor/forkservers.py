@@ -138,7 +138,7 @@ class Forkservers:
         own, theirs = make_pair()
         send(own, self._make_load(generation, is_preload), [self._board_fd])
         try:
-            pid = spawn_forkserver(theirs)
+            pid = spawn_forkserver(theirs, self._settings_of(generation).variables)
         except OSError as error:
             own.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
@@ -229,6 +229,8 @@ class Forkservers:
             overrides=settings.overrides,
             identity=settings.identity,
             umask=settings.umask,
+            is_factory=settings.factory,
+            cpus=settings.cpu_affinity,
         )
 
     def fork(self, spawn: Spawn) -> None:

@@ -94,7 +94,7 @@ class Generation:
         # A collection in mid-import would touch, so unshare, what is there.
         gc.disable()
         try:
-            app = load_app(path, is_app)
+            app = load_app(path, is_app, is_factory=self.load.is_factory)
             if self.tls is None:
                 with logs_configured(self.load.log_level):
                     _read_certificates(app, path)

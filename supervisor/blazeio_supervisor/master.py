@@ -49,7 +49,7 @@ from blazeio_supervisor.observe.health_path import HealthChecks
 from blazeio_supervisor.observe.logs import FramesPrinter, set_level
 from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.process.reaper import Reaper
@@ -73,16 +73,16 @@ class Master:
         in_force: What the operator asked for, and asks for at each reload.
     """
 
-    def __init__(self, in_force: InForce) -> None:
+    def __init__(self, in_force: SettingsInForce) -> None:
         self._in_force = in_force
         self._settings = settings = in_force.settings
         self._policy = settings.make_policy()
         self._planner = Planner(self._policy, settings.workers, settings.make_rng())
-        owner = settings.identity
         self._listeners = Listeners(
             settings.workers,
-            unix_umask=settings.umask or 0,
-            unix_owner=None if owner is None else (owner.uid, owner.gid),
+            unix_mode=settings.unix_mode,
+            unix_owner=settings.unix_owner,
+            backlog=settings.backlog,
         )
         self._steerer = Steerer(self._listeners)
         self._adopted: dict[int, int] = {}

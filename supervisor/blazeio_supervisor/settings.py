@@ -23,6 +23,7 @@ from blazeio_supervisor.options.sections.renewal import Renewal, choose_jitter
 from blazeio_supervisor.options.sections.times import Times
 from blazeio_supervisor.process.messages import Overrides
 from blazeio_supervisor.sockets.address import UnixAddress
+from blazeio_supervisor.sockets.opening import UNIX_MODE
 
 SECTIONS: tuple[type[Section], ...] = (
     Process,
@@ -74,6 +75,20 @@ class Settings(
             access_log=self.access_log,
             access_log_format=self.access_log_format,
         )
+
+    @property
+    def unix_mode(self) -> int:
+        """The mode of unix sockets."""
+        if self.uds_mode is not None:
+            return self.uds_mode
+        return UNIX_MODE & ~(self.umask or 0)
+
+    @property
+    def unix_owner(self) -> tuple[int, int] | None:
+        """User and group of unix sockets; None: the master's."""
+        if self.uds_owner is not None or self.identity is None:
+            return self.uds_owner
+        return self.identity.uid, self.identity.gid
 
     def make_policy(self) -> Policy:
         """Give the planner its share."""

@@ -107,6 +107,9 @@ class Worker:
         if os.getppid() != self._load.master_pid:
             end_now(ExitCode.OK)  # it died before its death was watched for
         use_loop(self._load.loop)
+        if self._load.cpus:
+            cpus = self._load.cpus
+            os.sched_setaffinity(0, {cpus[self._order.slot % len(cpus)]})
 
     def _fail(self, error: LoadError) -> NoReturn:
         try:
@@ -119,7 +122,10 @@ class Worker:
         if self._path.script:
             self._run_script()
         else:
-            self._serve(self._app or load_app(self._path, is_app))
+            self._serve(self._app or self._load_app())
+
+    def _load_app(self) -> App:
+        return load_app(self._path, is_app, is_factory=self._load.is_factory)
 
     def _run_script(self) -> None:
         hosting.host.set(self._serve)

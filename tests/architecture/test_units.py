@@ -18,6 +18,8 @@ WITHOUT_UNIT = {
     "Policy.max_requests": "counts what it names; so called by every server",
     "Policy.max_requests_jitter": "goes with max_requests",
     "Policy.worker_limit": "a count of workers",
+    "Addresses.backlog": "a count of connections, so called by everybody",
+    "Addresses.uds_mode": "a set of bits",
     "Privileges.umask": "a set of bits",
     "Process.workers": "counts what it names",
     "Renewal.max_requests": "as Policy",

@@ -130,6 +130,8 @@ class LoneGeneration:
         preload: Have the forkserver import it.
         grace_s: Of its workers.
         overrides: What wins over the App.
+        cpus: What its workers are bound to.
+        is_factory: The attribute must make the App.
     """
 
     def __init__(
@@ -141,6 +143,8 @@ class LoneGeneration:
         loop: LoopName = "uvloop",
         grace_s: float = 5.0,
         overrides: Overrides | None = None,
+        cpus: tuple[int, ...] = (),
+        is_factory: bool = False,
     ) -> None:
         self._load = Load(
             generation=1,
@@ -154,6 +158,8 @@ class LoneGeneration:
             log_level="INFO",
             master_pid=os.getpid(),
             overrides=overrides or Overrides(),
+            cpus=cpus,
+            is_factory=is_factory,
         )
         self.workers: list[LoneWorker] = []
 

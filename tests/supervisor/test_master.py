@@ -11,7 +11,7 @@ import pytest
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.master import Master
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.sockets import binding
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
@@ -56,7 +56,7 @@ def make_master(
     (folder / "hello.py").write_text(HELLO)
     words = [app, f"--workers={workers}"]
     words += [f"--bind={format_address(bind)}" for bind in binds]
-    return Master(InForce(look_for_sources(*words, folder=folder)))
+    return Master(SettingsInForce(look_for_sources(*words, folder=folder)))
 
 
 @pytest.mark.usefixtures("loop_signals")

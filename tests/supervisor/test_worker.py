@@ -191,3 +191,18 @@ def test_it_dies_with_a_master_that_dies_before_it_serves(folder: Path) -> None:
         worker.channel.close()
         assert worker.wait_exit() == 0
         assert os.getppid() > 0
+
+
+def test_a_worker_may_be_bound_to_one_cpu(folder: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    with make_listener() as listener, LoneGeneration(folder, cpus=(cpu,)) as generation:
+        worker = generation.fork_ready([listener])
+        assert os.sched_getaffinity(worker.pid) == {cpu}
+        assert os.sched_getaffinity(generation.pid) == os.sched_getaffinity(0)
+
+
+def test_what_is_no_factory_is_told_by_who_loads_it(folder: Path) -> None:
+    with LoneGeneration(folder, is_factory=True) as generation:
+        failed = generation.channel.hear(Failed)
+        assert failed.code == 4
+        assert "hello:web is an App, and no function that makes one" in failed.reason

@@ -14,7 +14,7 @@ from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 
 log = logging.getLogger("blazeio.master")
 
@@ -53,7 +53,10 @@ class Reloads:
     """
 
     def __init__(
-        self, tell: Callable[[Fact], None], frames: FramesPrinter, in_force: InForce
+        self,
+        tell: Callable[[Fact], None],
+        frames: FramesPrinter,
+        in_force: SettingsInForce,
     ) -> None:
         self._tell = tell
         self._frames = frames

@@ -34,7 +34,7 @@ log = logging.getLogger("blazeio.master")
 CONNECTION_COUNT = 64
 """More ask in vain: a script gone wild must not take the master's descriptors."""
 PROGRESS_EVERY_S = 0.1
-_UMASK = 0o177  # mode 0600
+_MODE = 0o600
 _BACKLOG = 16
 _ORDER_BYTES = 4096
 
@@ -63,6 +63,9 @@ class ControlServer:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to answer; that no place can be had is a line in the log."""
         settings = self._service.settings
+        if settings.no_control:
+            log.info("event=no_control no verb reaches this one: --no-control")
+            return
         places = choose_places(
             settings.control,
             settings.runtime_directory,
@@ -151,7 +154,7 @@ class ControlServer:
 
 def _open_socket(place: Place) -> socket.socket:
     if not place.is_abstract:
-        return open_unix(UnixAddress(place.text), _UMASK)
+        return open_unix(UnixAddress(place.text), _MODE)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

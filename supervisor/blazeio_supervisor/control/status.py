@@ -22,7 +22,7 @@ from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.tally import Tally
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -38,7 +38,7 @@ class Service:
         stop: Begins to stop; True: quickly.
     """
 
-    in_force: InForce
+    in_force: SettingsInForce
     planner: Planner
     listeners: Listeners
     steerer: Steerer

@@ -53,14 +53,27 @@ def enter_folder(app_dir: str) -> None:
 AppT = TypeVar("AppT")
 
 
-def load_app(path: AppPath, is_app: Callable[[object], TypeGuard[AppT]]) -> AppT:
+def load_app(
+    path: AppPath,
+    is_app: Callable[[object], TypeGuard[AppT]],
+    *,
+    is_factory: bool = False,
+) -> AppT:
     """Import the module, follow the attribute, call it if it is a factory.
+
+    Args:
+        path: What to load.
+        is_app: Tells an App.
+        is_factory: It must be one.
 
     Raises:
         LoadError: The operator's fault (no such module or attribute) or the
             app's (its code raised).
     """
     found = _follow(_import(path), path)
+    if is_app(found) and is_factory:
+        reason = f"{path.text} is an App, and no function that makes one (--factory)"
+        raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
     if is_app(found):
         return found
     if not callable(found):

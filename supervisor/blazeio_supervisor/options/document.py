@@ -75,10 +75,11 @@ def _format_row(option: Option) -> str:
 def _format_name(option: Option) -> str:
     if option.is_argument:
         return f"`{option.flag}` (`{option.key}`)"
-    if isinstance(option.kind, Flag):
+    if isinstance(option.kind, Flag) and not option.is_denial:
         return f"`{option.spellings[0].replace('/', '`, `')}`"
     more = " ..." if isinstance(option.kind, Many) else ""
-    return f"`{option.flag} {option.kind.metavar}`{more}"
+    name = f"{option.flag} {option.kind.metavar}".rstrip()
+    return f"`{name}`{more}"
 
 
 def main() -> None:

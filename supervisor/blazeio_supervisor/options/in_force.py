@@ -21,7 +21,7 @@ from blazeio_supervisor.settings import Settings
 log = logging.getLogger("blazeio.master")
 
 
-class InForce:
+class SettingsInForce:
     """Settings that change as a whole, or not at all.
 
     Args:

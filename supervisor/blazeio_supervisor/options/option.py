@@ -99,6 +99,11 @@ class Option:
         return not (self.has_default or self.initial)
 
     @property
+    def is_denial(self) -> bool:
+        """Whether its name says no: such a switch has no opposite."""
+        return self.key.startswith("no_")
+
+    @property
     def flag(self) -> str:
         """Its name on the command line; that of the argument."""
         if self.is_argument:
@@ -113,7 +118,7 @@ class Option:
     @property
     def spellings(self) -> list[str]:
         """How it is declared to click; ``--this/--no-this`` where it is a switch."""
-        if isinstance(self.kind, Flag):
+        if isinstance(self.kind, Flag) and not self.is_denial:
             return [f"{self.flag}/--no-{self.flag[2:]}", self.field]
         return [self.flag, self.field]
 
@@ -124,7 +129,7 @@ class Option:
             return ""
         if self.default_text or self.initial:
             return self.default_text or self.initial
-        if isinstance(self.kind, Flag):
+        if isinstance(self.kind, Flag) and not self.is_denial:
             return self.flag if self.default else f"--no-{self.flag[2:]}"
         return self.kind.write_text(self.default)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.print_config import format_settings, list_settings
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
 from blazeio_supervisor.options.sources.command_line import make_click_option
@@ -88,16 +88,19 @@ def serve(**words: Any) -> int:
     if words["print_config"]:
         click.echo(format_settings(list_settings(sources.read())), nl=False)
         return 0
-    in_force = InForce(sources)
+    in_force = SettingsInForce(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
 
     from blazeio_supervisor.master import Master
     from blazeio_supervisor.observe.logs import configure_logs
+    from blazeio_supervisor.process.pid_file import pid_written
 
+    os.chdir(in_force.settings.folder)
     configure_logs(in_force.settings.log_level)
     _warn_of_misspelt(sources)
-    return asyncio.run(Master(in_force).run())
+    with pid_written(in_force.settings.pid_file):
+        return asyncio.run(Master(in_force).run())
 
 
 def _warn_of_misspelt(sources: Sources) -> None:

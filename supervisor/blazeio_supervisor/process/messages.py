@@ -17,7 +17,7 @@ import msgspec
 
 from blazeio_supervisor.process.identity import Identity
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised by one when a message, or the scoreboard, changes its shape."""
 
 LoopName = Literal["uvloop", "asyncio"]
@@ -62,6 +62,8 @@ class Load(_Message, frozen=True):
         is_preload: Import the app here, once; else each worker does it.
         identity: Whom to become before the import; None: stay who we are.
         umask: Of the files that the app makes; None: as the master's.
+        is_factory: The attribute must be a function that makes the App.
+        cpus: The worker of slot n is bound to the nth of them, round and round.
         master_pid: Whose death its children watch for.
         overrides: What wins over the App's own settings.
     """
@@ -79,6 +81,8 @@ class Load(_Message, frozen=True):
     overrides: Overrides
     identity: Identity | None = None
     umask: int | None = None
+    is_factory: bool = False
+    cpus: tuple[int, ...] = ()
 
 
 class Fork(_Message, frozen=True):

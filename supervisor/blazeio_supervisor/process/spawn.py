@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Mapping
 
 from blazeio_supervisor.process.messages import PROTOCOL
 from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN
@@ -10,12 +11,18 @@ from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN
 _ENTRY = "blazeio_supervisor.generation"
 
 
-def spawn_forkserver(channel: socket.socket) -> int:
+def spawn_forkserver(
+    channel: socket.socket, variables: Mapping[str, str] | None = None
+) -> int:
     """Start the interpreter anew, holding one end of a channel; give its pid.
 
     A fresh exec is what makes reloaded code fresh. ``posix_spawn`` does not
     copy the master's page tables, and takes only the descriptors named here:
     Python's own are closed by the exec.
+
+    Args:
+        channel: Its end.
+        variables: Set in its environment, so in that of its workers.
 
     Raises:
         OSError: The system has no room for a process, or the interpreter is
@@ -31,7 +38,7 @@ def spawn_forkserver(channel: socket.socket) -> int:
             *("-P", "-m", _ENTRY),
             *(str(fd), str(PROTOCOL)),
         ],
-        os.environ,
+        {**os.environ, **(variables or {})},
         file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd)],  # onto itself: inheritable
         setsigmask=IGNORED_IN_CHILDREN,
     )

@@ -22,6 +22,8 @@ from blazeio_supervisor.sockets.address import (
 )
 from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
 from blazeio_supervisor.sockets.opening import (
+    BACKLOG,
+    UNIX_MODE,
     identify_path,
     open_first,
     open_sibling,
@@ -94,14 +96,16 @@ class Listeners:
     Attributes:
         slot_count: Slots that have sockets; only grows.
         scheme: What is spoken there, for whoever types an address.
-        unix_umask: Taken from the mode of unix sockets.
+        unix_mode: Of unix sockets.
         unix_owner: User and group of their paths; None: the master's.
+        backlog: Of each queue.
     """
 
     slot_count: int
     scheme: str = "http"
-    unix_umask: int = 0
+    unix_mode: int = UNIX_MODE
     unix_owner: tuple[int, int] | None = None
+    backlog: int = BACKLOG
     groups: list[TcpGroup] = field(default_factory=list)
     unix: list[UnixListener] = field(default_factory=list)
 
@@ -133,7 +137,7 @@ class Listeners:
                 a moment may help.
         """
         if isinstance(address, UnixAddress):
-            sock = open_unix(address, self.unix_umask, self.unix_owner)
+            sock = open_unix(address, self.unix_mode, self.unix_owner, self.backlog)
             self.unix.append(UnixListener(address, sock, identify_path(address.path)))
             return
         try:
@@ -143,13 +147,29 @@ class Listeners:
         opened: list[TcpGroup] = []
         try:
             for endpoint in endpoints:
-                opened.append(_open_group(endpoint, opened, self.slot_count))
+                opened.append(self._open_group(endpoint, opened))
         except BindError:
             for group in opened:
                 for sock in group.sockets:
                     sock.close()
             raise
         self.groups += opened
+
+    def _open_group(self, endpoint: Endpoint, earlier: list[TcpGroup]) -> TcpGroup:
+        # `localhost:0` means one port, on both families.
+        if endpoint.port == 0 and earlier:
+            port = earlier[0].endpoint.port
+            endpoint = Endpoint(endpoint.family, endpoint.host, port)
+        sockets = [open_first(endpoint, self.backlog)]
+        host, port = sockets[0].getsockname()[:2]
+        try:
+            for _ in range(1, self.slot_count):
+                sockets.append(open_sibling(sockets[0], self.backlog))
+        except BindError:
+            for sock in sockets:
+                sock.close()
+            raise
+        return TcpGroup(Endpoint(endpoint.family, host, port), sockets)
 
     def open_slot(self, slot: int) -> None:
         """Make the sockets of a slot that never existed before.
@@ -160,7 +180,7 @@ class Listeners:
         self.slot_count = max(self.slot_count, slot + 1)
         for group in self.groups:
             while len(group.sockets) < self.slot_count:
-                group.sockets.append(open_sibling(group.sockets[0]))
+                group.sockets.append(open_sibling(group.sockets[0], self.backlog))
 
     def own_of(self, slot: int) -> list[socket.socket]:
         """Give the sockets that only this slot's worker accepts from."""
@@ -255,21 +275,3 @@ def _shut(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # a worker did it already, with its last accept
-
-
-def _open_group(
-    endpoint: Endpoint, earlier: list[TcpGroup], slot_count: int
-) -> TcpGroup:
-    # `localhost:0` means one port, on both families.
-    if endpoint.port == 0 and earlier:
-        endpoint = Endpoint(endpoint.family, endpoint.host, earlier[0].endpoint.port)
-    sockets = [open_first(endpoint)]
-    host, port = sockets[0].getsockname()[:2]
-    try:
-        for _ in range(1, slot_count):
-            sockets.append(open_sibling(sockets[0]))
-    except BindError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return TcpGroup(Endpoint(endpoint.family, host, port), sockets)

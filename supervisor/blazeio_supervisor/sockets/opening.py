@@ -25,7 +25,7 @@ class AddressInUseError(BindError):
     """Somebody listens there; worth another try for a moment."""
 
 
-def open_first(endpoint: Endpoint) -> socket.socket:
+def open_first(endpoint: Endpoint, backlog: int = BACKLOG) -> socket.socket:
     """Bind and listen alone, then let siblings join.
 
     Raises:
@@ -35,7 +35,7 @@ def open_first(endpoint: Endpoint) -> socket.socket:
     sock = _make_tcp(endpoint.family)
     try:
         _bind_tcp(sock, endpoint)
-        sock.listen(BACKLOG)  # two may bind at once; only one may listen
+        sock.listen(backlog)  # two may bind at once; only one may listen
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as error:
         sock.close()
@@ -43,7 +43,7 @@ def open_first(endpoint: Endpoint) -> socket.socket:
     return sock
 
 
-def open_sibling(first: socket.socket) -> socket.socket:
+def open_sibling(first: socket.socket, backlog: int = BACKLOG) -> socket.socket:
     """Join the group of ``open_first`` with one more queue.
 
     Raises:
@@ -55,7 +55,7 @@ def open_sibling(first: socket.socket) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _bind_tcp(sock, endpoint)
-        sock.listen(BACKLOG)
+        sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise _explain(endpoint, error) from error
@@ -63,14 +63,17 @@ def open_sibling(first: socket.socket) -> socket.socket:
 
 
 def open_unix(
-    address: UnixAddress, umask: int = 0, owner: tuple[int, int] | None = None
+    address: UnixAddress,
+    mode: int = UNIX_MODE,
+    owner: tuple[int, int] | None = None,
+    backlog: int = BACKLOG,
 ) -> socket.socket:
     """Bind a unix socket; a stale one is replaced, a living one refused.
 
     Args:
         address: Its path.
-        umask: What is taken from mode 0666. It is in force for the moment of
-            the bind, so that no client comes in by a wider mode before.
+        mode: It has that from the first moment on, so that no client comes in
+            by a wider one before.
         owner: User and group that get the path; None: who we are.
 
     Raises:
@@ -79,12 +82,12 @@ def open_unix(
     _remove_stale(address)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
-    before = os.umask(0o777 & ~UNIX_MODE | umask)
+    before = os.umask(0o777 & ~mode)
     try:
         sock.bind(address.path)
         if owner is not None:
             os.chown(address.path, *owner, follow_symlinks=False)
-        sock.listen(BACKLOG)
+        sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise BindError(f"cannot bind {address}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -40,7 +40,7 @@ class Desk:
         self.frames = FramesPrinter()
         self.listeners = Listeners(slots)
         words = ["app:web", f"--workers={slots}", f"--control={self.place}"]
-        self.in_force = InForce(look_for_sources(*words, folder=folder))
+        self.in_force = SettingsInForce(look_for_sources(*words, folder=folder))
         self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
         board_fd = make_board()
         ledger, reaper = RowLedger(Scoreboard(board_fd)), Reaper(loop)

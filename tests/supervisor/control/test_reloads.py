@@ -7,7 +7,7 @@ from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from tests.supervisor.typed import NOWHERE, look_for_sources
 
 
@@ -21,7 +21,7 @@ def make_reloads(
 ) -> tuple[Reloads, list[Fact], FramesPrinter]:
     facts: list[Fact] = []
     frames = FramesPrinter()
-    in_force = InForce(look_for_sources("app:web", folder=folder))
+    in_force = SettingsInForce(look_for_sources("app:web", folder=folder))
     return Reloads(facts.append, frames, in_force), facts, frames
 
 

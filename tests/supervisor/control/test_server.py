@@ -13,7 +13,7 @@ import pytest
 
 from blazeio_supervisor.control.answers import ServiceAnswer, StatusAnswer
 from blazeio_supervisor.control.server import CONNECTION_COUNT, ControlServer
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.sources.configuration import Sources
 from blazeio_supervisor.options.surroundings import Surroundings
 from tests.supervisor.control.desk import Desk
@@ -91,7 +91,7 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     desk = Desk(tmp_path)
     around = Surroundings(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
-    in_force = InForce(Sources(words, {}, around))
+    in_force = SettingsInForce(Sources(words, {}, around))
     server = ControlServer(dataclasses.replace(desk.service, in_force=in_force))
     server.open(asyncio.get_running_loop())
     server.close()

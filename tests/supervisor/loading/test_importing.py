@@ -68,6 +68,15 @@ def test_an_app_or_a_factory_is_found_by_its_path(folder: Path, text: str) -> No
     assert is_app(load(text))
 
 
+def test_where_a_factory_is_asked_for_an_app_is_none(folder: Path) -> None:
+    code = "class App: pass\nweb = App()\nmake = App\n"
+    write(folder, "some_choice.py", code)
+    make, web = map(parse_app_path, ("some_choice:make", "some_choice:web"))
+    assert is_app(load_app(make, is_app, is_factory=True))
+    with pytest.raises(LoadError, match="is an App, and no function that makes one"):
+        load_app(web, is_app, is_factory=True)
+
+
 def test_a_module_in_a_package_is_found(folder: Path) -> None:
     write(folder, "some_site/__init__.py", "")
     write(folder, "some_site/web.py", "class App: pass\nweb = App()\n")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.in_force import InForce
+from blazeio_supervisor.options.in_force import SettingsInForce
 from tests.supervisor.typed import look_for_sources
 
 
@@ -11,8 +11,8 @@ def write(folder: Path, text: str) -> None:
     (folder / "blazeio.toml").write_text(text)
 
 
-def make(folder: Path, *words: str) -> InForce:
-    return InForce(look_for_sources("app:web", *words, folder=folder))
+def make(folder: Path, *words: str) -> SettingsInForce:
+    return SettingsInForce(look_for_sources("app:web", *words, folder=folder))
 
 
 def test_what_is_read_again_is_on_trial_with_its_generation(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_also_what_needs_a_restart_must_be_right(tmp_path: Path) -> None:
 
 def test_an_app_may_change(tmp_path: Path) -> None:
     write(tmp_path, "app = 'a:b'\n")
-    in_force = InForce(look_for_sources(folder=tmp_path))
+    in_force = SettingsInForce(look_for_sources(folder=tmp_path))
     write(tmp_path, "app = 'c:d'\n")
     in_force.read_again()
     assert in_force.begin(2).app.text == "c:d"

@@ -42,3 +42,16 @@ def test_a_missing_interpreter_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -
     own, theirs = make_pair()
     with own, theirs, pytest.raises(FileNotFoundError):
         spawn_forkserver(theirs)
+
+
+def test_variables_are_set_in_its_environment() -> None:
+    own, theirs = make_pair()
+    pid = spawn_forkserver(theirs, {"SOME_NAME": "some value"})
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        environ = file.read().split(b"\0")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    own.close()
+    theirs.close()
+    assert b"SOME_NAME=some value" in environ
+    assert any(entry.startswith(b"PATH=") for entry in environ)

@@ -8,6 +8,7 @@ import pytest
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import read_queue
 from tests.support.clock import block_until
 
 TCP = TcpAddress("127.0.0.1", 0)
@@ -200,3 +201,21 @@ def test_every_descriptor_of_the_frozen_is_listed(
     listeners.open(UnixAddress(str(tmp_path / "a.sock")))
     sockets = [*listeners.groups[0].sockets, listeners.unix[0].sock]
     assert listeners.freeze().list_fds() == [sock.fileno() for sock in sockets]
+
+
+def test_each_queue_has_the_length_that_was_asked_for() -> None:
+    listeners = Listeners(2, backlog=7)
+    listeners.open(TCP)
+    listeners.open_slot(2)
+    for slot in range(3):
+        queue = read_queue(listeners.own_of(slot)[0])
+        assert queue is not None
+        assert queue.limit == 7
+    listeners.shut()
+
+
+def test_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
+    listeners = Listeners(1, unix_mode=0o600)
+    listeners.open(UnixAddress(str(tmp_path / "s")))
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+    listeners.shut()

@@ -86,7 +86,7 @@ def test_a_unix_socket_answers_everybody(address: UnixAddress) -> None:
 def test_a_unix_socket_is_closed_to_whom_the_umask_says(address: UnixAddress) -> None:
     before = os.umask(0o22)
     try:
-        with open_unix(address, umask=0o117, owner=(os.getuid(), os.getgid())):
+        with open_unix(address, mode=0o660, owner=(os.getuid(), os.getgid())):
             assert os.stat(address.path).st_mode & 0o777 == 0o660
         assert os.umask(0o22) == 0o22  # that of the process is as it was
     finally:

@@ -122,7 +122,7 @@ class Many(Kind[tuple[T, ...]]):
     each: Kind[T]
     separator: str | None = None
 
-    natives = (list, str)
+    natives: ClassVar[tuple[type, ...]] = (list, str)
 
     @property
     def metavar(self) -> str:  # type: ignore[override]
@@ -155,6 +155,23 @@ class Many(Kind[tuple[T, ...]]):
     def write_text(self, value: tuple[T, ...]) -> str:
         """Give them in a row."""
         return " ".join(self.write(value))
+
+
+class Pairs(Many[tuple[str, str]]):
+    """``NAME=VALUE``, several; in a TOML file a table, or a list of such texts."""
+
+    natives = (dict, list, str)
+
+    def read_native(self, value: object) -> tuple[tuple[str, str], ...]:
+        """Read a table, whose values are texts, or what a list may be."""
+        if isinstance(value, dict):
+            value = [f"{name}={self._read_text(text)}" for name, text in value.items()]
+        return super().read_native(value)
+
+    def _read_text(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"expected a string for each name, got {name_type(value)}")
+        return value
 
 
 def name_type(value: object) -> str:

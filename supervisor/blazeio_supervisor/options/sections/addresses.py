@@ -7,16 +7,29 @@ from typing import get_args
 
 from blazeio_supervisor.control.places import Place, parse_place
 from blazeio_supervisor.fleet.policy import SteeringMode
-from blazeio_supervisor.options.kinds.kind import Many
-from blazeio_supervisor.options.kinds.numbers import Count
+from blazeio_supervisor.options.kinds.kind import Flag, Many
+from blazeio_supervisor.options.kinds.numbers import Count, Mode
 from blazeio_supervisor.options.kinds.texts import Choice, Parsed
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
+from blazeio_supervisor.process.identity import find_identity
 from blazeio_supervisor.sockets.address import (
     Address,
     TcpAddress,
     format_address,
     parse_address,
 )
+from blazeio_supervisor.sockets.opening import BACKLOG
+
+
+def read_owner(text: str) -> tuple[int, int]:
+    """Read ``--uds-owner``: user and group as numbers.
+
+    Raises:
+        ValueError: They are not there.
+    """
+    user, _, group = text.partition(":")
+    identity = find_identity(user, group)
+    return identity.uid, identity.gid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +56,34 @@ class Addresses(Section):
         default_text="none",
         change=Change.RESTART,
         key="fd",
+    )
+    backlog: int = option(
+        Count(1, 65535),
+        "Connections that wait in each queue, before they are accepted; the kernel "
+        "cuts it at net.core.somaxconn.",
+        default=BACKLOG,
+        change=Change.RESTART,
+    )
+    uds_mode: int | None = option(
+        Mode(),
+        "The mode of unix sockets, octal: 660 admits user and group.",
+        default=None,
+        default_text="666, without what --umask takes away",
+        change=Change.RESTART,
+    )
+    uds_owner: tuple[int, int] | None = option(
+        Parsed(read_owner, "USER[:GROUP]", lambda ids: f"{ids[0]}:{ids[1]}"),
+        "Who owns unix sockets, by names or numbers.",
+        default=None,
+        default_text="--user and --group, else the master's own",
+        change=Change.RESTART,
+    )
+    no_control: bool = option(
+        Flag(),
+        "Make no control socket: no verb reaches this service.",
+        default=False,
+        default_text="it is made",
+        change=Change.RESTART,
     )
     control: Place | None = option(
         Parsed(parse_place, "PATH"),
@@ -72,6 +113,8 @@ class Addresses(Section):
             seen.add(bind)
         for fd in self.fds:
             _check_socket(fd)
+        if self.no_control and self.control is not None:
+            raise SettingError("no_control", f"and --control {self.control}: which?")
 
 
 def _check_socket(fd: int) -> None:

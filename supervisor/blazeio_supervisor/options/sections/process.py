@@ -1,19 +1,22 @@
 """What is run, by how many workers, and how they run."""
 
 import os
+import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from blazeio_supervisor.control.places import NAME_CHARS, is_name, name_after
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.options.first_word import read_app
-from blazeio_supervisor.options.kinds.kind import Flag
+from blazeio_supervisor.options.kinds.cpus import count_cpus, format_cpus, read_cpus
+from blazeio_supervisor.options.kinds.kind import Flag, Pairs
 from blazeio_supervisor.options.kinds.numbers import Count
 from blazeio_supervisor.options.kinds.texts import Choice, Parsed, Text
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
-from blazeio_supervisor.process.cpus import count_cpus
 from blazeio_supervisor.process.messages import LoopName
 
 WORKER_LIMIT = 256
+NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class WorkerCount(Count):
@@ -24,6 +27,43 @@ class WorkerCount(Count):
         if text == "auto":
             return min(count_cpus(), WORKER_LIMIT)
         return int(super().read(text))
+
+
+def read_variable(text: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or NAME.fullmatch(name) is None or "\0" in value:
+        raise ValueError("expected NAME=VALUE")
+    return name, value
+
+
+def read_env_file(path: str) -> dict[str, str]:
+    """Read a file of ``NAME=VALUE`` lines.
+
+    Raises:
+        ValueError: It cannot be read, or a line is none; says which.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        raise ValueError(str(error.strerror)) from None
+    except UnicodeDecodeError:
+        raise ValueError("this is no text in UTF-8") from None
+    variables = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if line and not line.startswith("#"):
+            try:
+                name, value = read_variable(line.removeprefix("export "))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            variables[name] = value[1:-1] if is_quoted else value
+    return variables
 
 
 def read_name(text: str) -> str:
@@ -66,6 +106,18 @@ class Process(Section):
         default_text="the app's",
         change=Change.RESTART,
     )
+    factory: bool = option(
+        Flag(),
+        "APP must be a function that makes the App; else it may be one.",
+        default=False,
+    )
+    chdir: str = option(
+        Text("DIR"),
+        "Run there; relative paths of all other options start there, too, but those "
+        "of --config and --control.",
+        default="",
+        default_text="where it is started",
+    )
     app_dir: str = option(
         Text("DIR"),
         "Import the app from here.",
@@ -79,6 +131,35 @@ class Process(Section):
         "replaced runs the code on the disk.",
         default=True,
     )
+    env: tuple[tuple[str, str], ...] = option(
+        Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
+        "Set this in the environment of the app's processes, before the import. May "
+        "be given several times; wins over --env-file. In a TOML file a table.",
+        default=(),
+        default_text="that of the supervisor",
+    )
+    env_file: str = option(
+        Text("PATH"),
+        "The same from a file: NAME=VALUE lines, # begins a comment, quotes around a "
+        "value are taken off. Read again at each reload. It sets nothing of the "
+        "supervisor itself.",
+        default="",
+        default_text="none",
+    )
+    pid_file: str = option(
+        Text("PATH"),
+        "Write the master's pid there; removed at the end.",
+        default="",
+        default_text="none",
+        change=Change.RESTART,
+    )
+    cpu_affinity: tuple[int, ...] = option(
+        Parsed(read_cpus, "CPUS", format_cpus),
+        "Bind each worker to one CPU of these, in the order of the slots: 0-3,8, or "
+        "auto for all that may be used.",
+        default=(),
+        default_text="the kernel chooses",
+    )
     loop: LoopName = option(
         Choice(("uvloop", "asyncio"), "NAME"),
         "The event loop: uvloop or asyncio.",
@@ -90,12 +171,37 @@ class Process(Section):
         """The name by which this service is told from others."""
         return self.name or name_after(self.app.text)
 
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """What is set in the environment of the app's processes.
+
+        Raises:
+            SettingError: The file cannot be read.
+        """
+        if not self.env_file:
+            return dict(self.env)
+        path = os.path.join(self.folder, self.env_file)
+        try:
+            return {**read_env_file(path), **dict(self.env)}
+        except ValueError as error:
+            raise SettingError("env_file", str(error)) from None
+
     @property
     def import_folder(self) -> str:
         """What is put in front of the import path."""
         return os.path.join(self.folder, self.app_dir)
 
     def check(self) -> None:
-        """Look for the folder."""
+        """Look for the folders, the file, the CPUs."""
+        if not os.path.isdir(self.folder):
+            raise SettingError("chdir", "no such folder")
         if not os.path.isdir(self.import_folder):
             raise SettingError("app_dir", "no such folder")
+        if self.factory and self.app.script:
+            raise SettingError("factory", f"{self.app.text} is a script, and has none")
+        _ = self.variables
+        strange = set(self.cpu_affinity) - os.sched_getaffinity(0)
+        if strange:
+            may_use = format_cpus(sorted(os.sched_getaffinity(0)))
+            reason = f"this process may not use {format_cpus(strange)}, but {may_use}"
+            raise SettingError("cpu_affinity", reason)

@@ -16,6 +16,7 @@ def make_click_option(option: Option) -> click.Option:
         option.spellings,
         default=None,
         type=bool if isinstance(option.kind, Flag) else str,
+        is_flag=isinstance(option.kind, Flag) or None,
         multiple=isinstance(option.kind, Many),
         metavar=option.kind.metavar or None,
         help=f"{option.help}  [default: {option.shown_default}]",

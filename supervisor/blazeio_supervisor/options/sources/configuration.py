@@ -1,5 +1,6 @@
 """All sources together: command line > environment > file > defaults."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class Configuration:
             )
         values = {field: each.value for field, each in self.given.items()}
         settings = Settings(
-            folder=self.surroundings.folder,
+            folder=os.path.join(self.surroundings.folder, values["chdir"]),
             runtime_directory=self.surroundings.runtime_directory,
             **values,
         )

@@ -2,9 +2,9 @@ from datetime import date
 
 import pytest
 
-from blazeio_supervisor.options.kinds.kind import Flag, Many, name_type
+from blazeio_supervisor.options.kinds.kind import Flag, Many, Pairs, name_type
 from blazeio_supervisor.options.kinds.numbers import Count
-from blazeio_supervisor.options.kinds.texts import Text
+from blazeio_supervisor.options.kinds.texts import Parsed, Text
 
 
 @pytest.mark.parametrize("text", ["1", "true", "Yes", "ON"])
@@ -58,3 +58,11 @@ def test_a_type_has_a_name_that_is_no_pythons(value: object, name: str) -> None:
 def test_another_type_is_refused_with_both_names() -> None:
     with pytest.raises(ValueError, match=r"^expected true or false, got a string$"):
         Flag().read_native("yes")
+
+
+def test_pairs_are_a_table_or_texts() -> None:
+    pairs = Pairs(Parsed(lambda text: tuple(text.split("=")), "A=B", "=".join))
+    assert pairs.read_native({"a": "1"}) == pairs.read_native(["a=1"]) == (("a", "1"),)
+    assert pairs.write((("a", "1"),)) == ["a=1"]
+    with pytest.raises(ValueError, match="a string for each name, got a whole number"):
+        pairs.read_native({"a": 1})

@@ -63,3 +63,31 @@ def test_a_number_that_is_no_socket_is_refused() -> None:
     os.close(fd)
     with pytest.raises(UsageError, match=f"descriptor {fd} is not open"):
         read_settings(f"--fd={fd}")
+
+
+def test_the_modes_and_the_owner_of_unix_sockets() -> None:
+    assert read_settings().unix_mode == 0o666
+    assert read_settings("--umask=027").unix_mode == 0o640
+    settings = read_settings("--uds-mode=660", "--uds-owner=0:0", "--umask=077")
+    assert (settings.unix_mode, settings.unix_owner) == (0o660, (0, 0))
+    assert read_settings().unix_owner is None
+
+
+def test_an_owner_must_be_there() -> None:
+    with pytest.raises(UsageError, match="--uds-owner none: no such user"):
+        read_settings("--uds-owner=none")
+    with pytest.raises(UsageError, match="--uds-owner root:none: no such group"):
+        read_settings("--uds-owner=root:none")
+
+
+def test_no_control_socket_and_a_place_for_it_do_not_go_together() -> None:
+    assert read_settings("--no-control").no_control
+    with pytest.raises(UsageError, match="--no-control: and --control @x: which"):
+        read_settings("--no-control", "--control=@x")
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "x"])
+def test_a_backlog_that_cannot_be_is_refused(text: str) -> None:
+    assert read_settings().backlog == 2048
+    with pytest.raises(UsageError, match=f"--backlog {text}: expected a whole number"):
+        read_settings("--backlog", text)

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.process.cpus import count_cpus
+from blazeio_supervisor.options.kinds.cpus import count_cpus
 from tests.supervisor.typed import configure, read_settings
 
 
@@ -56,3 +57,79 @@ def test_a_missing_app_dir_is_refused() -> None:
 def test_no_app_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="APP is missing: write `blazeio-supervisor"):
         configure().make_settings()
+
+
+def test_a_service_may_run_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "there" / "src").mkdir(parents=True)
+    settings = read_settings("--chdir=there", "--app-dir=src", folder=tmp_path)
+    assert settings.folder == f"{tmp_path}/there"
+    assert settings.import_folder == f"{tmp_path}/there/src"
+    with pytest.raises(UsageError, match="--chdir none: no such folder"):
+        read_settings("--chdir=none")
+
+
+def test_variables_come_from_a_file_and_from_options_which_win(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text(
+        "# a comment\n\nA=from file\nexport B='in quotes'\nC=\"=\"\nD=\n"
+    )
+    settings = read_settings("--env-file=env", "--env=A=x y", folder=tmp_path)
+    assert settings.variables == {"A": "x y", "B": "in quotes", "C": "=", "D": ""}
+
+
+def test_variables_are_a_table_in_a_file_and_lines_in_a_variable(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "blazeio.toml").write_text('env = {A = "1", B = "x y"}\n')
+    assert read_settings(folder=tmp_path).variables == {"A": "1", "B": "x y"}
+    settings = read_settings(environ={"BLAZEIO_ENV": "A=1 2\nB=3"})
+    assert settings.variables == {"A": "1 2", "B": "3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("A\n", "line 1: expected NAME=VALUE"),
+        ("A=1\n1B=2\n", "line 2: expected NAME=VALUE"),
+    ],
+)
+def test_a_line_that_is_no_variable_is_named(
+    tmp_path: Path, text: str, line: str
+) -> None:
+    (tmp_path / "env").write_text(text)
+    with pytest.raises(UsageError, match=f"^--env-file env: {line}$"):
+        read_settings("--env-file=env", folder=tmp_path)
+
+
+def test_a_file_of_variables_must_be_there() -> None:
+    with pytest.raises(UsageError, match="--env-file none: No such file"):
+        read_settings("--env-file=none")
+
+
+def test_a_variable_needs_a_name() -> None:
+    with pytest.raises(UsageError, match="--env =x: expected NAME=VALUE"):
+        read_settings("--env==x")
+
+
+def test_cpus_are_numbers_and_ranges_or_all_that_may_be_used() -> None:
+    usable = sorted(os.sched_getaffinity(0))
+    first = usable[0]
+    assert read_settings("--cpu-affinity=auto").cpu_affinity == tuple(usable)
+    text = f"--cpu-affinity={first},{first}-{first}"
+    assert read_settings(text).cpu_affinity == (first, first)
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "-1", "1;2", ""])
+def test_what_are_no_cpus_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected numbers and ranges such as 0-3,8"):
+        read_settings("--cpu-affinity", text)
+
+
+def test_a_cpu_that_may_not_be_used_is_named() -> None:
+    line = "--cpu-affinity 9998-9999: this process may not use 9998,9999, but "
+    with pytest.raises(UsageError, match=line):
+        read_settings("--cpu-affinity=9998-9999")
+
+
+def test_a_script_has_no_factory() -> None:
+    with pytest.raises(UsageError, match=r"--factory: app\.py is a script"):
+        configure("app.py", "--factory").make_settings()

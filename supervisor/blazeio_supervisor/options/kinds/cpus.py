@@ -1,8 +1,11 @@
-"""How many cores this process may really use."""
+"""How many CPUs this process may really use, and a list of some."""
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+_CPUS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -45,3 +48,25 @@ def _read_quota(path: Path) -> int | None:
     if quota == "max":
         return None
     return max(1, -(-int(quota) // int(period)))  # rounded up: 1.5 cores are two
+
+
+def read_cpus(text: str) -> tuple[int, ...]:
+    """Read ``0-3,8``, or ``auto``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text == "auto":
+        return tuple(sorted(os.sched_getaffinity(0)))
+    cpus: list[int] = []
+    for part in text.split(","):
+        match = _CPUS.fullmatch(part.strip())
+        if match is None:
+            raise ValueError("expected numbers and ranges such as 0-3,8, or auto")
+        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(cpus)
+
+
+def format_cpus(cpus: Iterable[int]) -> str:
+    """Write them one by one."""
+    return ",".join(map(str, cpus))
