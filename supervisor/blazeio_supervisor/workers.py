@@ -29,11 +29,12 @@ from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.oom_kills import watch_own_group
 from blazeio_supervisor.observe.scoreboard import (
     FrozenLedger,
+    LongestRequest,
     Reading,
     Row,
     RowLedger,
 )
-from blazeio_supervisor.observe.tally import Tally
+from blazeio_supervisor.observe.tally import Histogram, Tally
 from blazeio_supervisor.process.channel import LoopChannel, make_pair
 from blazeio_supervisor.process.messages import (
     Address,
@@ -372,6 +373,16 @@ class Workers:
         """Look at one worker's row; None when it is gone."""
         record = self._records.get(worker)
         return None if record is None else record.row.read()
+
+    def read_lags(self, worker: int) -> Histogram | None:
+        """Look at how late one worker's loop has run; None when it is gone."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read_tally().lag
+
+    def read_longest(self, worker: int) -> LongestRequest | None:
+        """Look at its oldest request in flight; None: there is none."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read_longest()
 
     def recall_memory(self, worker: int) -> Memory | None:
         """Give what was last measured of a worker; None: nothing yet."""

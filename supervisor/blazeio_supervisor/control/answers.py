@@ -69,6 +69,12 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
         in_flight: Requests being served.
         requests: Begun in its life.
         lag_s: How late its event loop runs, smoothed.
+        lag_counts: How many beats of its loop came late by at most the span of
+            that place in ``lag_bounds_s``; the last ones by more.
+        cpu_s: Processor time in its life.
+        longest: The request that has been in flight for longest.
+        longest_s: How long it has been.
+        silent_s: Since the last beat of its loop: how long that is blocked.
         is_late: It gets no new connections for that.
         own_bytes: Memory that its end would give back (USS).
         shared_bytes: That, and its share of what several have (PSS).
@@ -85,6 +91,11 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 0
     requests: int = 0
     lag_s: float = 0.0
+    lag_counts: list[int] = []
+    cpu_s: float | None = None
+    longest: str = ""
+    longest_s: float = 0.0
+    silent_s: float = 0.0
     is_late: bool = False
     own_bytes: int | None = None
     shared_bytes: int | None = None
@@ -97,11 +108,14 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         is_parked: Scaled away; its queue is adopted.
         adopted_by: The slot whose worker takes its queue meanwhile.
-        weight: Of 100, its share of new connections; 0: none, or the
-            kernel shares them out.
+        weight: Its share of new connections; 100 is an even one; 0: none, or
+            the kernel shares them out.
         failures: In a row.
         retry_in_s: Until the next try, when it has no worker.
         requests: Begun by all its workers, dead ones too.
+        queue_length: Connections that wait to be accepted; None: it has no TCP
+            queue of its own.
+        queue_limit: The most that can.
     """
 
     slot: int
@@ -111,6 +125,8 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     retry_in_s: float
     requests: int
+    queue_length: int | None = None
+    queue_limit: int | None = None
 
 
 class Progress(
@@ -154,6 +170,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
         is_stopping: It drains.
         reload: None when none is under way.
         forkservers: Generation and state of each.
+        lag_bounds_s: See ``WorkerAnswer``.
     """
 
     schema: int = SCHEMA
@@ -177,6 +194,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     slots: list[SlotAnswer]
     workers: list[WorkerAnswer]
     forkservers: list[tuple[int, str]]
+    lag_bounds_s: list[float] = []
 
 
 class ReloadOrder(msgspec.Struct, frozen=True):

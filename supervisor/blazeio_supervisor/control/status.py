@@ -21,8 +21,9 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
-from blazeio_supervisor.observe.tally import Tally
+from blazeio_supervisor.observe.tally import LAG_EDGES_S, Tally
 from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.process.cpu_time import read_cpu_s
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -103,7 +104,7 @@ def describe_status(service: Service) -> StatusAnswer:
         is_stopping=snapshot.is_stopping,
         reload=describe_progress(snapshot),
         slots=[
-            _describe_slot(slot, snapshot, tallies.get(slot.index, Tally()).requests)
+            _describe_slot(service, slot, snapshot, tallies.get(slot.index, Tally()))
             for slot in snapshot.slots
         ],
         workers=[
@@ -111,6 +112,7 @@ def describe_status(service: Service) -> StatusAnswer:
             for worker in sorted(snapshot.workers, key=lambda w: (w.slot, w.worker))
         ],
         forkservers=list(snapshot.forkservers),
+        lag_bounds_s=list(LAG_EDGES_S[1:-1]),
     )
 
 
@@ -122,7 +124,10 @@ def _describe_listeners(listeners: Listeners) -> ListenerMode:
     return "shared" if listeners.unix else "unbound"
 
 
-def _describe_slot(slot: SlotView, snapshot: Snapshot, requests: int) -> SlotAnswer:
+def _describe_slot(
+    service: Service, slot: SlotView, snapshot: Snapshot, tally: Tally
+) -> SlotAnswer:
+    queue = service.listeners.queue_of(slot.index)
     adopters = [w.slot for w in snapshot.workers if w.worker == slot.adopted_by]
     return SlotAnswer(
         slot=slot.index,
@@ -131,7 +136,9 @@ def _describe_slot(slot: SlotView, snapshot: Snapshot, requests: int) -> SlotAns
         weight=slot.weight,
         failures=slot.failures,
         retry_in_s=0.0 if slot.owner else slot.retry_in_s,
-        requests=requests,
+        requests=tally.requests,
+        queue_length=None if queue is None else queue.length,
+        queue_limit=None if queue is None else queue.limit,
     )
 
 
@@ -141,6 +148,8 @@ def _describe_worker(
     snapshot: Snapshot,
 ) -> WorkerAnswer:
     row = service.workers.read_row(view.worker)
+    lags = service.workers.read_lags(view.worker)
+    longest = service.workers.read_longest(view.worker)
     memory = service.workers.recall_memory(view.worker)
     return WorkerAnswer(
         slot=view.slot,
@@ -153,6 +162,11 @@ def _describe_worker(
         connections=row.connections if row else 0,
         requests=row.requests if row else 0,
         lag_s=row.lag_s if row else 0.0,
+        lag_counts=list(lags.counts) if lags else [],
+        cpu_s=read_cpu_s(view.pid) if view.pid is not None else None,
+        longest=longest.text if longest else "",
+        longest_s=time.monotonic() - longest.begun_at if longest else 0.0,
+        silent_s=time.monotonic() - row.beat_at if row and row.beat_at else 0.0,
         is_late=view.is_late,
         own_bytes=memory.own_bytes if memory else None,
         shared_bytes=memory.shared_bytes if memory else None,

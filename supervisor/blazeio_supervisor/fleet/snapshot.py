@@ -40,8 +40,8 @@ class SlotView:
         owner: Its wanted worker, None while there is none.
         successor: Boots to take the owner's place.
         adopted_by: Serial number of the worker that covers for the owner.
-        weight: Of 100; its share of new connections; 0: none, or the
-            kernel shares them out.
+        weight: Its share of new connections; 100 is an even one; 0: none, or
+            the kernel shares them out.
         failures: In a row; 0 when all is well.
         retry_in_s: Backoff left before the next spawn.
     """

@@ -29,6 +29,7 @@ from blazeio_supervisor.sockets.opening import (
     open_sibling,
     open_unix,
 )
+from blazeio_supervisor.sockets.queues import AcceptQueue, read_queues
 
 
 @dataclass(slots=True)
@@ -185,6 +186,11 @@ class Listeners:
     def own_of(self, slot: int) -> list[socket.socket]:
         """Give the sockets that only this slot's worker accepts from."""
         return [group.sockets[slot] for group in self.groups]
+
+    def queue_of(self, slot: int) -> AcceptQueue | None:
+        """Look at what waits for this slot; None: it has no TCP queue."""
+        groups = (group.sockets for group in self.groups)
+        return read_queues([each[slot] for each in groups if slot < len(each)])
 
     def all_of(self, slot: int) -> list[socket.socket]:
         """Give what a worker of this slot accepts from, shared ones too."""

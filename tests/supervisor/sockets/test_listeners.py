@@ -44,9 +44,12 @@ def close_all(sockets: list[socket.socket]) -> None:
 def test_each_slot_has_a_queue_of_its_own_at_one_port(listeners: Listeners) -> None:
     listeners.open(TCP)
     clients = connect(listeners, 120)
+    queues = [listeners.queue_of(slot) for slot in range(3)]
     counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(3)]
     close_all(clients)
     assert sum(counts) == 120
+    assert [queue and queue.length for queue in queues] == counts
+    assert listeners.queue_of(3) is None
     assert min(counts) > 0
 
 

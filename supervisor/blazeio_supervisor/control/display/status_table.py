@@ -1,14 +1,18 @@
-"""A service's status as a table of plain text."""
+"""A service's status as lines of plain text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
+from blazeio_supervisor.control.display.columns import Column, fit_table
 from blazeio_supervisor.control.display.sentences import format_progress
-from blazeio_supervisor.control.display.units import format_bytes, format_span
+from blazeio_supervisor.control.display.units import (
+    format_bytes,
+    format_count,
+    format_ms,
+    format_span,
+)
 
-_HEADS = (
-    "slot", "pid", "state", "gen", "age", "in flight", "conns", "requests", "lag",
-    "memory",
-)  # fmt: skip
-_TEXT_COLUMNS = {2}  # the rest are numbers, to the right
 _LISTENERS = {
     "unbound": "not bound yet",
     "slots": "a queue per slot",
@@ -26,26 +30,134 @@ _LOADING = {
 }
 
 
-def format_status(status: StatusAnswer) -> str:
-    """Write the whole status, in at most 80 columns but for notes."""
-    state = "" if status.has_served else ", starting"
-    if status.is_parked:
-        state = ", parked: connections wait"
-    if status.is_leaving:
-        state = ", leaving: not ready, still serving"
-    elif status.is_stopping:
-        state = ", stopping"
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table: a worker, or a slot without one."""
+
+    slot: SlotAnswer
+    worker: WorkerAnswer | None
+
+
+def format_status(status: StatusAnswer, width: int = 80) -> str:
+    """Write the whole status, in at most so many columns."""
+    lines = [
+        *describe_service(status),
+        f"  {_LOADING[status.loading]}",
+        "",
+        *fit_table(_COLUMNS, list_lines(status), describe_line, width),
+    ]
+    return "\n".join(lines)
+
+
+def describe_service(status: StatusAnswer) -> list[str]:
+    """Say which service it is, where it serves and what it is about."""
     lines = [
         f"{_describe_name(status)}: master pid {status.pid}, "
-        f"generation {status.generation}, up {format_span(status.age_s)}{state}",
+        f"generation {status.generation}, up {format_span(status.age_s)}"
+        f"{_describe_state(status)}",
         f"  {' '.join(status.addresses) or 'no address yet'}",
         f"  {_LISTENERS[status.listeners]}, "
         f"{_STEERING[status.steering] if status.is_steered else 'not steered'}",
-        f"  {_LOADING[status.loading]}",
     ]
     if status.reload is not None:
         lines.append(f"  reload: {format_progress(status.reload)}")
-    return "\n".join([*lines, "", *_format_table(status)])
+    return lines
+
+
+def list_lines(status: StatusAnswer) -> list[Line]:
+    """Give a line to each worker, and to each slot that has no owner."""
+    lines = []
+    for slot in status.slots:
+        workers = [worker for worker in status.workers if worker.slot == slot.slot]
+        if not any(worker.role == "owner" for worker in workers):
+            lines.append(Line(slot, None))
+        lines += [Line(slot, worker) for worker in workers]
+    return lines
+
+
+def describe_line(line: Line) -> str:
+    """Say what is odd of it; "" when nothing is."""
+    slot, worker = line.slot, line.worker
+    if worker is None:
+        notes = _note_slot(slot)
+        if slot.failures:
+            notes.append(
+                f"{slot.failures} failure(s), retry in {slot.retry_in_s:.1f} s"
+            )
+        return ", ".join(notes)
+    if worker.role != "owner":
+        return worker.role
+    notes = _note_slot(slot)
+    if worker.retire_reason:
+        notes.append(f"to be replaced: {worker.retire_reason}")
+    return ", ".join(notes)
+
+
+def name_state(line: Line) -> str:
+    """Say what it is: a state of its worker, ``late``, ``parked`` or ``empty``."""
+    worker = line.worker
+    if worker is not None:
+        is_late = worker.is_late and worker.state == "serving"
+        return "late" if is_late else worker.state
+    return "parked" if line.slot.is_parked else "empty"
+
+
+def write_queue(line: Line) -> str:
+    """Write how many wait for the owner of the slot, and how many may."""
+    slot = line.slot
+    is_guest = line.worker is not None and line.worker.role != "owner"
+    if slot.queue_length is None or is_guest:
+        return "-"
+    return f"{slot.queue_length}/{slot.queue_limit}"
+
+
+def find_lag(worker: WorkerAnswer) -> float:
+    """Tell how late its loop is, seconds: of one that is late, by now."""
+    return worker.silent_s if worker.is_late else worker.lag_s
+
+
+def write_pid(line: Line) -> str:
+    """Write its pid, when it has one."""
+    pid = None if line.worker is None else line.worker.pid
+    return "-" if pid is None else str(pid)
+
+
+def of_worker(write: Callable[[WorkerAnswer], str]) -> Callable[[Line], str]:
+    """Write a cell of a worker; of a slot without one: a dash."""
+    return lambda line: "-" if line.worker is None else write(line.worker)
+
+
+def _write_weight(line: Line) -> str:
+    is_owner = line.worker is not None and line.worker.role == "owner"
+    return str(line.slot.weight) if is_owner else "-"
+
+
+_COLUMNS: tuple[Column[Line], ...] = (
+    Column("slot", lambda line: str(line.slot.slot)),
+    Column("pid", write_pid),
+    Column("state", name_state, is_text=True),
+    Column("gen", of_worker(lambda w: str(w.generation))),
+    Column("age", of_worker(lambda w: format_span(w.age_s)), rank=4),
+    Column("in flight", of_worker(lambda w: str(w.in_flight))),
+    Column("conns", of_worker(lambda w: str(w.connections))),
+    Column("requests", of_worker(lambda w: format_count(w.requests)), rank=2),
+    Column("queue", write_queue, rank=1),
+    Column("lag", of_worker(lambda w: format_ms(find_lag(w)))),
+    Column("memory", of_worker(lambda w: format_bytes(w.own_bytes)), rank=3),
+    Column("weight", _write_weight, rank=5),
+)
+
+
+def _describe_state(status: StatusAnswer) -> str:
+    if status.is_leaving:
+        return ", leaving: not ready, still serving"
+    if status.is_stopping:
+        return ", stopping"
+    if status.is_parked:
+        return ", parked: connections wait"
+    if status.will_park:
+        return ", to be parked"
+    return "" if status.has_served else ", starting"
 
 
 def _describe_name(status: StatusAnswer) -> str:
@@ -54,63 +166,7 @@ def _describe_name(status: StatusAnswer) -> str:
     return f"{status.name} ({status.app})"
 
 
-def _format_table(status: StatusAnswer) -> list[str]:
-    rows: list[tuple[tuple[str, ...], str]] = [(_HEADS, "")]
-    for slot in status.slots:
-        workers = [worker for worker in status.workers if worker.slot == slot.slot]
-        if not any(worker.role == "owner" for worker in workers):
-            rows.append((_empty_row(slot), _note_empty(slot)))
-        rows += [(_worker_row(each), _note_worker(each, slot)) for each in workers]
-    widths = [max(len(cells[at]) for cells, _ in rows) for at in range(len(_HEADS))]
-    lines = []
-    for cells, note in rows:
-        padded = [
-            cell.ljust(width) if at in _TEXT_COLUMNS else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join([*padded, note]).rstrip())
-    return lines
-
-
-def _empty_row(slot: SlotAnswer) -> tuple[str, ...]:
-    state = "parked" if slot.is_parked else "empty"
-    return (str(slot.slot), "-", state, *["-"] * (len(_HEADS) - 3))
-
-
-def _worker_row(worker: WorkerAnswer) -> tuple[str, ...]:
-    return (
-        str(worker.slot),
-        "-" if worker.pid is None else str(worker.pid),
-        worker.state,
-        str(worker.generation),
-        format_span(worker.age_s),
-        str(worker.in_flight),
-        str(worker.connections),
-        str(worker.requests),
-        f"{worker.lag_s * 1000:.1f} ms",
-        format_bytes(worker.own_bytes),
-    )
-
-
-def _note_empty(slot: SlotAnswer) -> str:
-    notes = _note_slot(slot)
-    if slot.failures:
-        notes.append(f"{slot.failures} failure(s), retry in {slot.retry_in_s:.1f} s")
-    return ", ".join(notes)
-
-
-def _note_worker(worker: WorkerAnswer, slot: SlotAnswer) -> str:
-    if worker.role != "owner":
-        return worker.role
-    notes = _note_slot(slot)
-    if worker.is_late:
-        notes.append("late")
-    if worker.retire_reason:
-        notes.append(f"to be replaced: {worker.retire_reason}")
-    return ", ".join(notes)
-
-
 def _note_slot(slot: SlotAnswer) -> list[str]:
     if slot.adopted_by is None:
         return []
-    return [f"adopted by slot {slot.adopted_by}"]
+    return [f"adopted by {slot.adopted_by}"]

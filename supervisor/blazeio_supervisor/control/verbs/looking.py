@@ -1,23 +1,34 @@
 """The verbs that look."""
 
+import shutil
+import sys
+
 import click
 
 from blazeio_supervisor.control.answers import StackAnswer, StackOrder, StatusAnswer
 from blazeio_supervisor.control.display.sentences import format_stacks
 from blazeio_supervisor.control.display.status_table import format_status
 from blazeio_supervisor.control.verbs.declaring import Target, read_slots, show, verb
+from blazeio_supervisor.errors import ExitCode, UsageError
 
 
 @verb()
 def status(target: Target, is_json: bool) -> int:
     """Show the service: addresses, workers and their load, a reload under way.
 
-    A slot whose worker does not serve says who takes its queue meanwhile. lag: how
-    late a worker's event loop runs. memory: what its
-    end would give back.
+    \b
+    in flight  requests being answered now; conns: open connections
+    queue      connections that wait to be accepted, of at most so many
+    lag        how late the worker's event loop runs
+    memory     what the worker's end would give back
+    weight     its share of new connections; 100 is an even one
+
+    A narrow terminal leaves columns out; --json has everything. A slot whose worker
+    does not serve says who accepts from its queue meanwhile (`adopted by`).
     """
     answer = target.find().ask("GET", "/status", StatusAnswer)
-    return show(answer, is_json, format_status)
+    width = shutil.get_terminal_size().columns
+    return show(answer, is_json, lambda given: format_status(given, width))
 
 
 @verb(click.argument("slot", metavar="SLOT|all", default="all"))
@@ -31,3 +42,36 @@ def stack(target: Target, is_json: bool, slot: str) -> int:
     order = StackOrder(read_slots(slot))
     answer = target.find().ask("POST", "/stack", StackAnswer, order)
     return show(answer, is_json, format_stacks)
+
+
+@verb(
+    click.option(
+        "--interval",
+        type=click.FloatRange(0.1, 3600),
+        default=1.0,
+        metavar="SECONDS",
+        help="Between two looks.  [default: 1]",
+    ),
+    has_json=False,
+)
+def top(target: Target, interval: float) -> int:
+    """Watch the service live: each worker's load, and keys to order something.
+
+    \b
+    req/s      requests begun in a second
+    in flight  requests being answered now; conns: open connections
+    lag p99    99 of 100 turns of the worker's event loop were less late than that
+    queue      connections that wait to be accepted, of at most so many
+    cpu        of one core; PSS: memory, with its share of what workers share
+    weight     its share of new connections; 100 is an even one
+    \b
+    up, down   choose a slot: c replaces its worker, s shows where it is
+    """
+    client = target.find()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("top needs a terminal; `status` does not")
+    # Rich takes longer to load than a verb may take to answer.
+    from blazeio_supervisor.control.top.session import Session
+
+    Session(client, interval).run()
+    return ExitCode.OK

@@ -8,6 +8,7 @@ from blazeio_supervisor.control.verbs.words import VERBS
 
 MODULES = {
     "status": "looking",
+    "top": "looking",
     "stack": "looking",
     "reload": "ordering",
     "scale": "ordering",

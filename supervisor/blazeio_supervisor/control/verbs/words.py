@@ -7,6 +7,7 @@ PROGRAM = "blazeio-supervisor"
 
 VERBS = {
     "status": "what runs: workers, their load, a reload under way",
+    "top": "the same, live, with keys to order something",
     "stack": "where a worker is: its threads and tasks, also when it is blocked",
     "reload": "load the code anew; --wait tells whether it worked",
     "scale": "have N workers, or +N more, or -N less",

@@ -66,22 +66,29 @@ def make_status(
 
 
 def test_a_healthy_service_fits_into_80_columns() -> None:
-    text = format_status(make_status([make_slot(0)], [make_worker(0)]))
+    slot = make_slot(0, queue_length=3, queue_limit=2048)
+    text = format_status(make_status([slot], [make_worker(0)]))
     head, where, how, loading, empty, heads, row = text.splitlines()
     assert head == "app:web: master pid 4711, generation 3, up 1 d 2 h"
     assert where == "  http://127.0.0.1:8000"
     assert how == "  a queue per slot, steered by load"
     assert loading == "  app imported once, workers are forks of it"
     assert empty == ""
-    assert heads.endswith("age  in flight  conns  requests     lag    memory")
-    assert row.endswith("2 h 1 m          2     40   1234567  0.4 ms  12.5 MiB")
+    assert heads.endswith("age in flight conns requests  queue    lag   memory")
+    assert row.endswith("2 h 1 m         2    40     1.2M 3/2048 0.4 ms 12.5 MiB")
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_wide_terminal_shows_the_weights_too() -> None:
+    text = format_status(make_status([make_slot(0)], [make_worker(0)]), 140)
+    assert text.splitlines()[-2].endswith("memory  weight")
+    assert text.endswith("12.5 MiB      50")
 
 
 def test_a_slot_without_a_worker_says_what_is_done() -> None:
     slot = make_slot(0, adopted_by=1, failures=3, retry_in_s=1.5)
-    text = format_status(make_status([slot], []))
-    assert text.endswith("adopted by slot 1, 3 failure(s), retry in 1.5 s")
+    text = format_status(make_status([slot], []), 140)
+    assert text.endswith("adopted by 1, 3 failure(s), retry in 1.5 s")
     assert "empty" in text
 
 
@@ -89,13 +96,20 @@ def test_a_parked_slot_is_no_failure() -> None:
     slot = make_slot(0, is_parked=True, adopted_by=1)
     text = format_status(make_status([slot], []))
     assert "parked" in text
-    assert text.endswith("adopted by slot 1")
+    assert text.endswith("adopted by 1")
+
+
+def test_one_that_is_late_says_for_how_long() -> None:
+    worker = make_worker(0, is_late=True, silent_s=2.6)
+    row = format_status(make_status([make_slot(0)], [worker])).splitlines()[-1]
+    assert " late " in row
+    assert " 2.6 s " in row
 
 
 def test_what_is_odd_of_a_worker_stands_behind_it() -> None:
-    worker = make_worker(0, is_late=True, retire_reason="asked for")
-    text = format_status(make_status([make_slot(0)], [worker]))
-    assert text.endswith("late, to be replaced: asked for")
+    worker = make_worker(0, retire_reason="asked for")
+    text = format_status(make_status([make_slot(0)], [worker]), 140)
+    assert text.endswith("to be replaced: asked for")
 
 
 @pytest.mark.parametrize("role", ["successor", "canary", "leaving"])
@@ -111,6 +125,7 @@ def test_who_does_not_own_the_slot_is_named_so(role: str) -> None:
         ({"name": "shop"}, "shop (app:web): master pid 4711"),
         ({"has_served": False}, "starting"),
         ({"is_parked": True}, ", parked: connections wait"),
+        ({"will_park": True}, ", to be parked"),
         ({"is_stopping": True}, "stopping"),
         ({"is_leaving": True}, "leaving: not ready, still serving"),
         ({"steering": "even"}, "a queue per slot, steered evenly"),

@@ -1,6 +1,12 @@
 import pytest
 
-from blazeio_supervisor.control.display.units import format_bytes, format_span
+from blazeio_supervisor.control.display.units import (
+    format_bytes,
+    format_count,
+    format_ms,
+    format_rate,
+    format_span,
+)
 
 MIB = 1024 * 1024
 
@@ -31,3 +37,23 @@ def test_a_span_has_its_two_largest_units(seconds: float, text: str) -> None:
 )
 def test_a_size_has_its_unit(count: int | None, text: str) -> None:
     assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (99_999, "99999"), (123_456, "123k"), (3.14e6, "3.1M"), (2e9, "2.0G")],
+)
+def test_a_count_has_at_most_six_characters(count: float, text: str) -> None:
+    assert format_count(count) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(0, "0"), (0.5, "0.5"), (4212.3, "4212")])
+def test_a_small_rate_has_a_decimal(rate: float, text: str) -> None:
+    assert format_rate(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0004, "0.4 ms"), (0.12, "120 ms"), (2.04, "2.0 s")]
+)
+def test_a_short_span_is_in_milliseconds(seconds: float, text: str) -> None:
+    assert format_ms(seconds) == text

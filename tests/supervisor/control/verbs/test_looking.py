@@ -1,6 +1,7 @@
 import msgspec
 
 from blazeio_supervisor.control.answers import StatusAnswer
+from blazeio_supervisor.errors import UsageError
 from tests.supervisor.control.verbs.room import VerbRoom
 
 
@@ -8,3 +9,14 @@ async def test_status_is_a_table_or_json(room: VerbRoom) -> None:
     assert "slot" in (await room.run("status")).output
     said = await room.run("status", "--json")
     assert len(msgspec.json.decode(said.output, type=StatusAnswer).workers) == 2
+
+
+async def test_top_needs_a_terminal(room: VerbRoom) -> None:
+    error = (await room.run("top")).exception
+    assert isinstance(error, UsageError)
+    assert str(error) == "top needs a terminal; `status` does not"
+
+
+async def test_stack_shows_each_worker(room: VerbRoom) -> None:
+    assert (await room.run("stack")).output.count("== slot ") == 2
+    assert (await room.run("stack", "1")).output.startswith("== slot 1, pid 1002")

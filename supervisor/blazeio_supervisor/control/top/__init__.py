@@ -1,0 +1,1 @@
+"""``top``: the service as it lives, on a terminal."""
