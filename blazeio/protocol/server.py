@@ -30,6 +30,7 @@ from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
 from blazeio.protocol.sockets.intake import Intake
 from blazeio.protocol.stages.ending import Endings
 from blazeio.protocol.stages.handling import Handling
+from blazeio.protocol.stages.handover import Handover, Successor
 from blazeio.protocol.stages.phases import (
     CLOSED,
     CONTENT,
@@ -77,6 +78,7 @@ class BlazeioServerProtocol(
     __slots__ = (
         "_owes_continue",
         "_scanned",
+        "_successor",
         "answer",
         "content",
         "content_length",
@@ -115,6 +117,7 @@ class BlazeioServerProtocol(
         self._has_fin = False
         self._peer_closed = None
         self._farewell = None
+        self._successor: Successor | None = None
         self._phase = HEAD
         self._remainder = b""
         self._scanned = 0
@@ -135,17 +138,18 @@ class BlazeioServerProtocol(
         self.transfer_encoding = None
         self._owes_continue = False
 
-    def take_over(self, field_lines: bytes) -> None:
+    def take_over(self, field_lines: bytes, successor: Successor | None = None) -> None:
         """Leave HTTP: answer 101, and have the octets for another protocol.
 
-        ``request`` gives them as they come, ``writer`` sends; when the handler is
-        over the connection is closed. A disconnect wakes a handler that waits
-        for octets, by ClientDisconnected; one that does something else is
-        cancelled. ``Limits.handler_timeout_s`` holds no longer: how long a
-        request may take says nothing of a connection.
+        ``request`` gives them as they come, or the successor has them at once;
+        ``writer`` sends. When the handler is over the connection is closed. A
+        disconnect wakes a handler that waits for octets, by ClientDisconnected;
+        one that does something else is cancelled. ``Limits.handler_timeout_s``
+        holds no longer: how long a request may take says nothing of a connection.
 
         Args:
             field_lines: Of the 101, serialized.
+            successor: Who reads the octets; None: the handler.
 
         Raises:
             ClientDisconnected: The client is gone.
@@ -158,12 +162,25 @@ class BlazeioServerProtocol(
         self.answer.switch_protocols(field_lines)
         self._phase = RAW
         self.patience.excuse_handler()
-        self.content = ContentStream(length=UNTIL_CLOSE)
         octets, self._remainder = self._remainder, b""
+        if successor is None:
+            self.content = ContentStream(length=UNTIL_CLOSE)
+            receive = self._receive_content
+        else:
+            self._successor = successor
+            receive = successor.data_received
+            self.transport.set_protocol(Handover(self, receive))
         if octets:
-            self._receive_content(octets)
+            receive(octets)
         if self._has_fin:
+            self._end_octets()
+
+    def _end_octets(self) -> None:
+        """The peer will send no more of what is no HTTP."""
+        if self._successor is None:
             self.content.end()
+        else:
+            self._successor.eof_received()
 
     # From the transport
 
@@ -217,7 +234,7 @@ class BlazeioServerProtocol(
         if self._phase == LINGER or not self.handling.is_running:
             self._close()
         elif self._phase == RAW:
-            self.content.end()
+            self._end_octets()
         elif self._phase == CONTENT:
             self._disconnected("the client closed before its content was whole")
         elif self.status and not self.answer.is_complete:
@@ -250,6 +267,8 @@ class BlazeioServerProtocol(
         self.intake.close()
         self.gate.shatter(ClientDisconnected("the client went away"))
         self.content.fail(ClientDisconnected("the client went away"))
+        if self._successor is not None:
+            self._successor.connection_lost()
         if self._peer_closed is not None:
             self._peer_closed.come()
         if self.handling.is_running:
@@ -260,7 +279,8 @@ class BlazeioServerProtocol(
             context.when_closed()
 
     def _finishes_alone(self) -> bool:
-        if self.status == 101 and self.content.is_awaited:
+        reader = self._successor or self.content
+        if self.status == 101 and reader.is_awaited:
             return True  # what it waits for tells it
         terms = self.context.find_terms(self.method, self.path)
         return terms.on_disconnect == "finish"
@@ -448,6 +468,8 @@ class BlazeioServerProtocol(
             self._record()
             return
         if self._phase == RAW:
+            if self._successor is not None:
+                self.transport.set_protocol(self)  # what comes yet is dropped here
             self._record()
             self._close_in_stages()
             return

@@ -40,6 +40,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.stages.handover import Handover
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.serializer import serialize_error
 
@@ -150,7 +151,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._context = context
         self._terms = terms
         self._new_app = new_app
-        self._app: BlazeioServerProtocol | None = None
+        self._app: BlazeioServerProtocol | Handover | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = cast(
@@ -305,13 +306,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         The buffer is the loop's: it is handed on before we return to the loop.
         """
         # Hot: runs once per read of up to SLICE_BYTES.
-        tls, app, incoming = self._tls, self._app, self._incoming
-        assert app is not None  # it is there while we are OPEN
+        tls, incoming = self._tls, self._incoming
+        received = self._context.receive_view
         self._is_mid_record = False
         try:
             # Asked first: the exception that says "no more" costs 1 us.
             while incoming.pending or tls.pending():
-                view = app.get_buffer(-1)[self._ready_bytes :]
+                view = received[self._ready_bytes :]
                 nbytes = cast(int, tls.read(len(view), view))  # typeshed: bytes
                 if not nbytes:
                     self._hand_on()
@@ -329,7 +330,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _hand_on(self) -> None:
         nbytes, self._ready_bytes = self._ready_bytes, 0
-        if nbytes and self._app is not None:
+        if not nbytes:
+            return
+        if isinstance(self._app, Handover):
+            self._app.data_received(self._context.receive_view[:nbytes].tobytes())
+        elif self._app is not None:
             self._app.buffer_updated(nbytes)
 
     def _answer_for_tls(self) -> None:
@@ -381,6 +386,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._raw.write(octets)
 
     # As the transport of the app
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Tell another of what comes from now on."""
+        self._app = cast("BlazeioServerProtocol | Handover", protocol)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Of the socket's transport; and ``ssl_object``."""

@@ -23,24 +23,27 @@ WINDOW_BITS = 12
 5 some 64 KiB a connection; messages of a few KiB gain nothing from more."""
 
 
-def shake_hands(
+def judge_handshake(
     r: BlazeioServerProtocol,
     *,
     origins: Sequence[str | None] | None = None,
     subprotocols: Sequence[str] = (),
     message_bytes: int,
     compress: bool = False,
-) -> ServerProtocol:
-    """Check a request that wants to be a WebSocket, and answer it 101.
+) -> tuple[ServerProtocol, bytes]:
+    """Check a request that wants to be a WebSocket.
 
     Args:
-        r: The request; from now on its octets are frames.
+        r: The request.
         origins: Those that a browser may come from, as in its Origin field;
             None among them: whoever sends none. None: all.
         subprotocols: Known here, the best first; the client's choice of them
             is the protocol's ``subprotocol``.
         message_bytes: Largest message.
         compress: Agree to permessage-deflate (RFC 7692).
+
+    Returns:
+        What was agreed to, open; and the field lines of the 101 that says so.
 
     Raises:
         Abort: It is no good handshake: 400, 403, 405, 426 or 505.
@@ -55,13 +58,12 @@ def shake_hands(
     response = judge.accept(_as_request(r))
     if response.status_code != 101:
         _refuse(r, response)
-    r.take_over(_field_lines(response.headers.raw_items()))
     # One that is open from its beginning reads frames; the judge would read
     # a request first.
     protocol = ServerProtocol(state=State.OPEN, max_size=message_bytes)
     protocol.extensions = judge.extensions
     protocol.subprotocol = judge.subprotocol
-    return protocol
+    return protocol, _field_lines(response.headers.raw_items())
 
 
 def _select_subprotocol(

@@ -27,19 +27,17 @@ _LENGTH_16, _LENGTH_64 = 126, 127
 def read_plain_frame(octets: bytes) -> str | bytes | None:
     """Read a frame; None where it is not the common one, or not alone.
 
+    Text that is no UTF-8 is not the common one either.
+
     Args:
         octets: From the beginning of a frame.
-
-    Raises:
-        UnicodeDecodeError: It is text and no UTF-8.
     """
     # Hot: runs once per message; RFC 6455 section 5.2.
     size = len(octets)
-    if size < 6 or octets[0] not in (TEXT, BINARY):
+    if size < 6:
         return None
-    start = 6
-    length = octets[1] - _MASKED
-    if length == _LENGTH_16:
+    first, length, start = octets[0], octets[1] - _MASKED, 6
+    if length == _LENGTH_16 and size >= 8:
         start = 8
         length = int.from_bytes(octets[2:4])
         if length < _LENGTH_16:
@@ -48,17 +46,23 @@ def read_plain_frame(octets: bytes) -> str | bytes | None:
         return None
     if size != start + length:
         return None
-    data = apply_mask(octets[start:], octets[start - 4 : start])
-    return data.decode() if octets[0] == TEXT else data
+    if first == TEXT:
+        try:
+            return apply_mask(octets[start:], octets[start - 4 : start]).decode()
+        except UnicodeDecodeError:
+            return None
+    if first == BINARY:
+        return apply_mask(octets[start:], octets[start - 4 : start])
+    return None
 
 
-def write_plain_frame(first: int, data: bytes) -> bytes:
-    """Write a frame that is a whole message; servers do not mask.
-
-    Args:
-        first: TEXT or BINARY.
-        data: Of the message.
-    """
+def write_plain_frame(message: str | bytes | bytearray | memoryview) -> bytes:
+    """Write a whole message as one frame, as servers do: without a mask."""
+    # Hot: runs once per message.
+    if isinstance(message, str):
+        first, data = TEXT, message.encode()
+    else:  # bytes(5) would be five octets
+        first, data = BINARY, bytes(memoryview(message))
     size = len(data)
     if size < _LENGTH_16:
         return b"%c%c%b" % (first, size, data)

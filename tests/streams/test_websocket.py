@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from websockets.frames import Frame, Opcode
 from blazeio.app.app import App
 from blazeio.errors import ClientDisconnected
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.tls import TlsSettings
 from blazeio.streams.websocket import WebSocket
 from tests.protocol.serving import Diary
 from tests.streams.test_handshake import GOOD
 from tests.support.clock import scaled, wait_until
 from tests.support.peer import RawPeer
 from tests.support.served import Site, served
+from tests.support.tls_peer import NAME, Certificates
 
 R = BlazeioServerProtocol
 Chat = Callable[[WebSocket], Awaitable[Any]]
@@ -200,6 +203,19 @@ class TestClosing:
             (await open_raw(site)).reset()
             await diary.has("CancelledError")
 
+    async def test_by_the_client_cancels_a_handler_that_does_not_see_it(
+        self, diary: Diary, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("blazeio.streams.channel.CLOSE_TIMEOUT_S", 0.05)
+
+        async def chat(ws: WebSocket) -> None:
+            await asyncio.Event().wait()
+
+        async with serving(chat, diary) as site, client(site) as ws:
+            await ws.close(4000)  # agreed to at once
+            assert ws.close_code == 4000
+            await diary.has("CancelledError")
+
     async def test_what_is_sent_afterwards_raises(self, diary: Diary) -> None:
         async def chat(ws: WebSocket) -> None:
             async for _ in ws:
@@ -257,6 +273,25 @@ class TestSilence:
         ):
             assert await peer.read_some() == b"\x89\x00"
             await diary.has((1006, ""))
+
+
+async def test_over_tls_it_is_the_same(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    web = App(tls=TlsSettings(certfile=certificates.issue(NAME)))
+
+    @web.add_route
+    async def index(r: R, route: str = "/") -> None:
+        async with WebSocket(r) as ws:
+            await echo(ws)
+
+    tls = certificates.client_context()
+    tls.set_alpn_protocols(["http/1.1"])
+    async with served(web) as site:
+        url = f"wss://{NAME}:{site.port}/"
+        async with connect(url, host="127.0.0.1", ssl=tls, proxy=None) as ws:
+            await assert_is_echoed(ws, 3)
+            await ws.send("x" * 200_000)
+            assert await ws.recv() == "x" * 200_000
 
 
 async def test_one_connection_may_be_many_protocol_switches_apart(

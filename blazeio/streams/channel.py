@@ -1,0 +1,318 @@
+"""``Channel``: messages both ways over a connection, at either end of it.
+
+What an ``Endpoint`` reads and writes the connection carries, with its flow
+control. Frames are read as they arrive: a ping is answered, and a close agreed
+to, however busy the handler is. Messages wait for it, up to a bound; then
+reading pauses.
+
+May import: blazeio.errors, blazeio.protocol, and its siblings.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol, Self
+
+from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.protocol.flow import WriteGate
+from blazeio.protocol.sockets.intake import Intake
+from blazeio.streams.endpoint import Endpoint
+
+MESSAGE_BYTES = 1024 * 1024
+"""Largest message accepted; larger: the connection is closed with 1009."""
+PING_EVERY_S = 20.0
+"""A peer that was silent for this long is pinged ..."""
+PING_TIMEOUT_S = 20.0
+"""... and is gone if it is still silent after this."""
+CLOSE_TIMEOUT_S = 5.0
+"""The peer has this long to agree to a close; and a handler that does something
+else, to see that the peer has closed."""
+
+
+Arrival = asyncio.Future[str | bytes | None]
+"""Of a message, or of the end of all."""
+
+
+class Carrier(Protocol):
+    """The connection: ``r``, or a client's."""
+
+    transport: asyncio.Transport
+    gate: WriteGate
+    intake: Intake
+
+    def abort(self) -> None:
+        """End it at once."""
+        ...
+
+    def hung_up(self, *, is_reset: bool) -> None:
+        """FIN or RST was seen while reading is paused."""
+        ...
+
+
+class Channel:
+    """Messages, from the handshake to the close.
+
+    Args:
+        ping_every_s: A peer silent for so long is pinged; None: never.
+        ping_timeout_s: Still silent after so much more: it is gone.
+
+    Attributes:
+        subprotocol: Agreed with the peer; None: none.
+        close_code: Why it is closed; 1006 where no close was said, None before.
+        close_reason: In the words of who closed it.
+    """
+
+    def __init__(self, ping_every_s: float | None, ping_timeout_s: float) -> None:
+        self._ping_every_s = ping_every_s
+        self._ping_timeout_s = ping_timeout_s
+        self._endpoint: Endpoint | None = None
+        self._messages: deque[str | bytes] = deque()
+        self._held_bytes = 0
+        self._waiter: Arrival | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_heard = False
+        self._is_pinged = False
+
+    def __repr__(self) -> str:
+        state = "new" if self._endpoint is None else self._endpoint.state_name
+        return f"<{type(self).__name__} {state}>"
+
+    def begin(self, endpoint: Endpoint, carrier: Carrier, most_bytes: int) -> None:
+        """The handshake is done.
+
+        Args:
+            endpoint: Ours.
+            carrier: The connection.
+            most_bytes: Reading pauses while more than this waits to be taken.
+        """
+        self._endpoint = endpoint
+        self._carrier = carrier
+        self._most_bytes = most_bytes
+        self._loop = asyncio.get_running_loop()
+        if self._ping_every_s is not None:
+            self._set_timer(self._ping_every_s)
+
+    def _opened(self) -> Endpoint:
+        if self._endpoint is None:
+            name = type(self).__name__
+            raise LocalProtocolError(f"use it as `async with {name}(...) as ws`")
+        return self._endpoint
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Agreed with the peer; None: none."""
+        return None if self._endpoint is None else self._endpoint.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """Why it is closed; 1006 where no close was said; None while it is open."""
+        return None if self._endpoint is None else self._endpoint.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """In the words of who closed it; None while it is open."""
+        return None if self._endpoint is None else self._endpoint.close_reason
+
+    # From the connection
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody sleeps until a message comes."""
+        return self._waiter is not None
+
+    def data_received(self, octets: bytes) -> None:
+        """These have arrived."""
+        # Hot: runs once per read.
+        self._is_heard = True
+        message = self._opened().receive(octets)
+        if message is None:
+            self._read_on()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(message)
+        else:
+            self._hold(message)
+            self._pause_if_full()
+
+    def eof_received(self) -> None:
+        """The peer will send no more."""
+        self._opened().end()
+        self._note_end()
+
+    def connection_lost(self) -> None:
+        """The connection is over."""
+        self._opened().end()
+        self._unset_timer()
+        self._wake()
+
+    def _read_on(self) -> None:
+        """Read what is unread, until enough waits to be taken."""
+        endpoint = self._opened()
+        while endpoint.has_unread and self._held_bytes <= self._most_bytes:
+            for message in endpoint.read_on():
+                self._hold(message)
+        self._flush(endpoint)
+        if endpoint.is_over:
+            self._note_end()
+        else:
+            self._pause_if_full()
+
+    def _hold(self, message: str | bytes) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(message)
+        else:
+            self._messages.append(message)
+            self._held_bytes += len(message)
+
+    def _pause_if_full(self) -> None:
+        if self._held_bytes > self._most_bytes:
+            self._carrier.intake.pause(self._carrier)
+
+    def _note_end(self) -> None:
+        """Nothing more will come; who receives sees it, others have a little time."""
+        self._unset_timer()
+        self._wake()
+        if not self.is_awaited:
+            self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._carrier.abort)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # Receiving
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """Give the next message: text is str, binary is bytes.
+
+        Raises:
+            StopAsyncIteration: It is closed; ``close_code`` says why.
+        """
+        # Hot: runs once per message.
+        endpoint = self._opened()
+        while not self._messages:
+            if endpoint.has_unread:
+                self._read_on()
+            elif endpoint.is_over:
+                self._leave()
+                raise StopAsyncIteration
+            else:
+                message = await self._arrival()
+                if message is not None:
+                    return message
+        message = self._messages.popleft()
+        if not self._messages:
+            self._held_bytes = 0
+        return message
+
+    async def _arrival(self) -> str | bytes | None:
+        """Sleep until there is a message, or the end of all."""
+        # Hot: runs once per message.
+        if self._waiter is not None:
+            raise LocalProtocolError("two tasks receive from one WebSocket")
+        waiter: Arrival = self._loop.create_future()
+        self._waiter = waiter
+        try:
+            if not self._carrier.intake.is_open:
+                self._carrier.intake.resume()
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled() and (message := waiter.result()) is not None:
+                self._messages.appendleft(message)  # for who receives next
+            raise
+        finally:
+            self._waiter = None
+
+    async def receive(self) -> str | bytes:
+        """Give the next message: text is str, binary is bytes.
+
+        Raises:
+            ClientDisconnected: It is closed; ``close_code`` says why.
+        """
+        try:
+            return await anext(self)
+        except StopAsyncIteration:
+            message = f"the WebSocket is closed: {self.close_code}"
+            raise ClientDisconnected(message) from None
+
+    # Sending
+
+    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+        """Send a message: str as text, octets as binary.
+
+        Sleeps while the peer does not read what was sent before.
+
+        Raises:
+            ClientDisconnected: It is closed, or the peer is gone.
+        """
+        # Hot: runs once per message.
+        endpoint, carrier = self._opened(), self._carrier
+        if not carrier.gate.is_open:
+            await carrier.gate.passed()
+        # From here on without a pause: the order of frames is that of messages.
+        if not endpoint.is_open or carrier.transport.is_closing():
+            raise ClientDisconnected(f"the WebSocket is closed: {self.close_code}")
+        carrier.transport.write(endpoint.serialize(message))
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say that it is over, and wait until the peer agrees; only once.
+
+        Args:
+            code: RFC 6455 section 7.4; 3000 to 4999 are an app's own.
+            reason: For the peer, at most 123 octets of UTF-8.
+
+        Raises:
+            LocalProtocolError: No such code may be sent, or the reason is longer.
+        """
+        endpoint = self._opened()
+        if endpoint.is_open:
+            endpoint.close(code, reason)
+            self._flush(endpoint)
+        self._unset_timer()
+        if self.is_awaited:
+            return  # the task that receives sees the peer's answer
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                async for _ in self:
+                    pass
+        except TimeoutError:
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        """It is over, and known to be: the connection goes its way."""
+        self._unset_timer()
+        self._opened().end()
+
+    def _flush(self, endpoint: Endpoint) -> None:
+        octets = endpoint.take_octets()
+        if octets and not self._carrier.transport.is_closing():
+            self._carrier.transport.write(octets)
+
+    # Silence
+
+    def _set_timer(self, span_s: float) -> None:
+        self._timer = self._loop.call_later(span_s, self._note_silence)
+
+    def _unset_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _note_silence(self) -> None:
+        """What is looked at is what has arrived: the handler may be slow."""
+        endpoint, carrier = self._opened(), self._carrier
+        if not endpoint.is_open or carrier.transport.is_closing():
+            return
+        is_silent = not self._is_heard and carrier.intake.is_open
+        self._is_heard = False
+        if not is_silent:
+            self._is_pinged = False
+            self._set_timer(self._ping_every_s or PING_EVERY_S)
+        elif self._is_pinged:
+            carrier.abort()
+        else:
+            self._is_pinged = True
+            endpoint.ping()
+            self._flush(endpoint)
+            self._set_timer(self._ping_timeout_s)

@@ -1,0 +1,181 @@
+"""``Endpoint``: one end of a WebSocket, from octets to messages and back. Pure.
+
+Frames are read and written by ``websockets``' core without I/O; the common one
+takes the short way of ``plain_frames``.
+
+May import: blazeio.errors, and its siblings.
+"""
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side, State
+
+from blazeio.errors import LocalProtocolError
+from blazeio.streams.messages import BrokenMessageError, MessageAssembler
+from blazeio.streams.plain_frames import (
+    FrameBounds,
+    read_plain_frame,
+    write_plain_frame,
+)
+
+INFLATED_STEP_BYTES = 4 * 1024
+"""So much of what is compressed is read at once: it may be 1,030 times as much."""
+
+_DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
+
+
+class Endpoint:
+    """What one end has received, and what it sends.
+
+    Args:
+        protocol: Open; of either side.
+
+    Attributes:
+        is_open: Nobody has said that it is over.
+        is_over: Nothing more will be received.
+    """
+
+    __slots__ = (
+        "_assembler",
+        "_bounds",
+        "_is_between_messages",
+        "_is_plain",
+        "_message_bytes",
+        "_protocol",
+        "_step_bytes",
+        "_unread",
+        "is_open",
+        "is_over",
+    )
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._message_bytes = protocol.max_message_size or 0
+        self._assembler = MessageAssembler()
+        self._bounds = FrameBounds()
+        self._unread = b""
+        self._step_bytes = INFLATED_STEP_BYTES if protocol.extensions else None
+        # What a client masks and what is compressed goes the long way.
+        self._is_plain = protocol.side is Side.SERVER and not protocol.extensions
+        self._is_between_messages = True
+        self.is_open = True
+        self.is_over = False
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Agreed in the handshake; None: none."""
+        return self._protocol.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """Why it is over; 1006 where no close was said; None before."""
+        return self._protocol.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """In the words of who closed it; None before."""
+        return self._protocol.close_reason
+
+    @property
+    def state_name(self) -> str:
+        """OPEN, CLOSING or CLOSED."""
+        return self._protocol.state.name
+
+    # Receiving
+
+    @property
+    def has_unread(self) -> bool:
+        """``read_on`` has something to read."""
+        return bool(self._unread)
+
+    def receive(self, octets: bytes) -> str | bytes | None:
+        """Take what has arrived; give the message, where that is all of it.
+
+        Otherwise it waits for ``read_on``.
+        """
+        # Hot: runs once per read.
+        if self._is_between_messages and self._is_plain:
+            message = read_plain_frame(octets)
+            if message is not None and len(octets) <= self._message_bytes:
+                return message
+        if not self.is_over:
+            self._is_between_messages = False
+            self._unread += octets
+        return None
+
+    def read_on(self) -> list[str | bytes]:
+        """Read a step of what is unread: give the messages that are whole now.
+
+        What there is to answer (a ping, a close, a breach) is in ``take_octets``.
+        """
+        octets = self._unread[: self._step_bytes]
+        self._unread = self._unread[len(octets) :]
+        self._bounds.pass_over(octets)
+        protocol, messages = self._protocol, []
+        protocol.receive_data(octets)
+        try:
+            for event in protocol.events_received():
+                if isinstance(event, Frame) and event.opcode in _DATA:
+                    message = self._assembler.feed(event)
+                    if message is not None:
+                        messages.append(message)
+        except BrokenMessageError as error:
+            protocol.fail(error.code, str(error))
+            self.is_over = True
+        self._note_state()
+        return messages
+
+    def _note_state(self) -> None:
+        protocol = self._protocol
+        self.is_open = protocol.state is State.OPEN
+        if protocol.close_rcvd is not None or protocol.parser_exc is not None:
+            self.is_over = True
+        if self.is_over:
+            self._unread = b""
+        self._is_between_messages = (
+            self.is_open
+            and not self._unread
+            and self._bounds.is_at_start
+            and not self._assembler.is_busy
+        )
+
+    def end(self) -> None:
+        """The connection gives no more; without a close before it: 1006."""
+        if self._protocol.state is not State.CLOSED:
+            self._protocol.receive_eof()
+        self.is_over = True
+        self._note_state()
+
+    # Sending
+
+    def serialize(self, message: str | bytes | bytearray | memoryview) -> bytes:
+        """Write a message: str as text, octets as binary; while ``is_open``."""
+        # Hot: runs once per message.
+        if self._is_plain:
+            return write_plain_frame(message)
+        if isinstance(message, str):
+            self._protocol.send_text(message.encode())
+        else:
+            self._protocol.send_binary(memoryview(message))
+        return self.take_octets()
+
+    def ping(self) -> None:
+        """Ask whether the peer is there."""
+        self._protocol.send_ping(b"")
+
+    def close(self, code: int, reason: str) -> None:
+        """Say that it is over, while ``is_open``.
+
+        Raises:
+            LocalProtocolError: No such code may be sent, or the reason is longer
+                than 123 octets.
+        """
+        try:
+            self._protocol.send_close(code, reason)
+        except ProtocolError as error:
+            raise LocalProtocolError(f"close({code}): {error}") from None
+        self._note_state()
+
+    def take_octets(self) -> bytes:
+        """What there is to send: frames; the end of the connection is not ours."""
+        return b"".join(self._protocol.data_to_send())

@@ -1,0 +1,97 @@
+import asyncio
+
+from blazeio.limits import Limits
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.stages.handover import Handover
+from tests.protocol.serving import GET, Diary, Wire
+from tests.support.clock import wait_until
+from tests.support.transport import FakeTransport
+
+R = BlazeioServerProtocol
+
+
+class Reader:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.diary = Diary()
+        self.is_awaited = False
+
+    def data_received(self, octets: bytes) -> None:
+        self.diary.note(octets)
+
+    def eof_received(self) -> None:
+        self.diary.note("eof")
+
+    def connection_lost(self) -> None:
+        self.diary.note("lost")
+
+
+class Owner:
+    """Likewise."""
+
+    def __init__(self) -> None:
+        self.diary = Diary()
+
+    def eof_received(self) -> bool:
+        self.diary.note("eof")
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.diary.note("lost")
+
+    def pause_writing(self) -> None:
+        self.diary.note("pause")
+
+    def resume_writing(self) -> None:
+        self.diary.note("resume")
+
+
+async def test_the_owner_keeps_all_but_the_octets() -> None:
+    owner, reader = Owner(), Reader()
+    handover = Handover(owner, reader.data_received)
+    transport = FakeTransport()
+    transport.set_protocol(handover)
+    transport.feed(b"octets")
+    transport.feed_eof()
+    handover.pause_writing()
+    handover.resume_writing()
+    transport.lose()
+    assert reader.diary.entries == [b"octets"]
+    assert owner.diary.entries == ["eof", "pause", "resume", "lost"]
+
+
+async def test_a_successor_has_what_came_behind_the_request_and_all_after() -> None:
+    reader = Reader()
+    is_over = asyncio.Event()
+
+    async def leave_http(r: R) -> None:
+        r.take_over(b"Upgrade: x\r\n", reader)
+        await is_over.wait()
+
+    wire = Wire(leave_http, Limits())
+    wire.peer.feed(GET + b"early")
+    await reader.diary.has(b"early")
+    wire.peer.feed(b"later")
+    wire.peer.feed_eof()
+    assert wire.written.startswith(b"HTTP/1.1 101 ")
+    reader.is_awaited = True  # a disconnect is told, and does not cancel
+    wire.peer.lose()
+    await reader.diary.has(b"early", b"later", "eof", "lost")
+    is_over.set()
+    await wire.end()
+
+
+async def test_what_comes_after_the_handler_is_dropped() -> None:
+    reader = Reader()
+
+    async def leave_http(r: R) -> None:
+        r.take_over(b"Upgrade: x\r\n", reader)
+        r.answer.complete()
+
+    wire = Wire(leave_http, Limits())
+    wire.peer.feed(GET)
+    await wait_until(lambda: wire.peer.has_written_eof)
+    wire.peer.feed(b"late")
+    assert reader.diary.entries == []
+    await wire.end()
