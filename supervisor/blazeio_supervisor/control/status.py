@@ -21,9 +21,9 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.cpu_time import read_cpu_s
 from blazeio_supervisor.observe.tally import LAG_EDGES_S, Tally
 from blazeio_supervisor.options.in_force import SettingsInForce
-from blazeio_supervisor.process.cpu_time import read_cpu_s
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
