@@ -1,4 +1,4 @@
-"""blazeio: an asyncio HTTP framework that works at the transport layer.
+"""blazeio: an asyncio HTTP framework and client that work at the transport layer.
 
 ``import blazeio as io`` is the front door; all of it is imported from below.
 Importing starts nothing: ``io.loop`` is made when it is first used.
@@ -12,16 +12,24 @@ from blazeio.app.deliver import Deliver, Prepare
 from blazeio.app.reading.form import Form
 from blazeio.app.reading.upload import Upload
 from blazeio.app.request import Request
+from blazeio.client.response import ClientResponse
+from blazeio.client.session import Session
+from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
 from blazeio.errors import (
     Abort,
     BlazeioError,
     ClientDisconnected,
     ConfigurationError,
+    ConnectError,
     ContentDecodingError,
     DecompressionBombError,
+    InvalidResponse,
     LocalProtocolError,
     ProtocolError,
     RemoteProtocolError,
+    RequestError,
+    RequestTimeout,
+    ServerDisconnected,
 )
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
@@ -41,21 +49,31 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "BlazeioError",
     "BlazeioServerProtocol",
     "ClientDisconnected",
+    "ClientResponse",
+    "ClientTls",
     "ConfigurationError",
+    "ConnectError",
     "ContentDecodingError",
     "DecompressionBombError",
     "Deliver",
     "EventStream",
     "Form",
     "IN_MEMORY_STATIC_CACHE",
+    "InvalidResponse",
     "Limits",
     "LocalProtocolError",
+    "PoolLimits",
     "Prepare",
     "ProtocolError",
     "RemoteProtocolError",
     "Request",
+    "RequestError",
+    "RequestTimeout",
+    "ServerDisconnected",
+    "Session",
     "Simpleserve",
     "StaticServer",
+    "Timeouts",
     "TlsSettings",
     "Upload",
     "WebSocket",

@@ -236,13 +236,14 @@ class Answer:
         if not 200 <= status <= 599:
             raise LocalProtocolError(f"status {status}: expected 200 to 599")
         context = self._context
-        if not block.has_date and not block.has_server:
+        names = block.names
+        if "date" not in names and "server" not in names:
             start = context.head_start(status)
         else:
             start = serialize_status_line(status)
-            if not block.has_date:
+            if "date" not in names:
                 start += b"Date: %b\r\n" % context.date()
-        if block.has_content_type:
+        if "content-type" in names:
             content_type_line = b""
         framing = decide_response_framing(
             method=self._method,

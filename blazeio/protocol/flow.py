@@ -93,6 +93,7 @@ class ContentStream:
     Attributes:
         is_whole: All of it has arrived (not: has been taken).
         due_bytes: Octets still to come of a declared length.
+        ends_by_close: No length was declared: the peer's close is its end.
         queued_bytes: Octets that wait to be taken.
         received_bytes: Octets that have arrived so far.
         collected: All of it, once ``read`` has taken it: a middleware may look
@@ -109,6 +110,7 @@ class ContentStream:
         "_waiter",
         "collected",
         "due_bytes",
+        "ends_by_close",
         "error",
         "is_whole",
         "queued_bytes",
@@ -128,6 +130,7 @@ class ContentStream:
         self._pieces: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self.due_bytes = length
+        self.ends_by_close = length == UNTIL_CLOSE
         self.is_whole = decoder is None and length == 0
         self.queued_bytes = 0
         self.received_bytes = 0
@@ -199,6 +202,13 @@ class ContentStream:
             self.error = error
             self._wake()
 
+    def split_off(self, error: BlazeioError) -> "ContentStream":
+        """Fail with ``error``; what is still to come is for the stream returned."""
+        rest = ContentStream(length=self.due_bytes, decoder=self._decoder)
+        rest.received_bytes = self.received_bytes
+        self.fail(error)
+        return rest
+
     def discard(self) -> None:
         """Drop what waits; nobody will take it."""
         self._pieces.clear()
@@ -211,6 +221,13 @@ class ContentStream:
         piece = self._pieces.popleft()
         self.queued_bytes -= len(piece)
         return piece
+
+    def take_all(self) -> bytes:
+        """Everything that waits now."""
+        pieces = self._pieces
+        octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.discard()
+        return octets
 
     async def arrival(self) -> None:
         """Sleep until a piece waits, or it is whole, or it failed.

@@ -158,8 +158,12 @@ class BlazeioPayloadUtils:
             return b""
         if limit is None:
             limit = self.context.limits.collected_bytes
-        if content.queued_bytes + content.due_bytes > limit:
+        due_bytes = 0 if content.ends_by_close else content.due_bytes
+        if content.queued_bytes + due_bytes > limit:
             raise too_large(limit)  # before a client that waits for 100 sends it
+        if content.is_whole and content.reader is None:
+            content.collected = content.take_all()
+            return content.collected
         pieces: list[bytes] = []
         size = 0
         async for piece in self.pull():

@@ -1,4 +1,4 @@
-"""Response heads: values in, octets out.
+"""Heads: values in, octets out.
 
 Nothing of a caller reaches the wire unchecked: a CR, LF or NUL in a name or
 value, which would let user input write fields or a second response, raises
@@ -68,20 +68,17 @@ class FieldBlock:
         lines: Without the connection-specific fields and Content-Length.
         content_length: As declared, in octets.
         wants_close: ``Connection: close`` was among the fields.
-        has_date: A Date is in ``lines``.
-        has_server: A Server is in ``lines``.
-        has_content_type: A Content-Type is in ``lines``.
+        names: Of all fields that were given, in lower case.
     """
 
     lines: bytes
     content_length: int | None
     wants_close: bool
-    has_date: bool
-    has_server: bool
-    has_content_type: bool
+    names: frozenset[str]
 
 
-_NO_FIELDS: Final = FieldBlock(b"", None, False, False, False, False)
+NO_FIELDS: Final = FieldBlock(b"", None, False, frozenset())
+"""Nothing was given."""
 # A handler writes the same dict each time: 0.2 us instead of 2.2 for three
 # fields.
 _kept_blocks: Final[Memo[tuple[object, ...], FieldBlock]] = Memo(128)
@@ -163,14 +160,14 @@ def serialize_fields(fields: FieldInput | Headers | None) -> FieldBlock:
             number, or differs from another one.
     """
     if not fields:
-        return _NO_FIELDS
+        return NO_FIELDS
     if not isinstance(fields, dict):
-        return _serialize_pairs(_flatten(fields), None)
+        return _serialize_pairs(list_field_pairs(fields), None)
     key = tuple(fields.items())
     try:
         kept = _kept_blocks.recent.get(key) or _kept_blocks.recall(key)
     except TypeError:  # a list is not hashable
-        return _serialize_pairs(_flatten(fields), None)
+        return _serialize_pairs(list_field_pairs(fields), None)
     return kept or _serialize_pairs(key, key)
 
 
@@ -196,18 +193,17 @@ def _serialize_pairs(
         b"".join(lines),
         _read_length(lengths) if lengths else None,
         b"close" in [option.strip() for option in options],
-        "date" in seen,
-        "server" in seen,
-        "content-type" in seen,
+        frozenset(seen),
     )
     if key and seen <= _SHARED_NAMES and len(block.lines) <= _LONGEST_KEPT_BYTES:
         _kept_blocks.keep(key, block)
     return block
 
 
-def _flatten(
+def list_field_pairs(
     fields: FieldInput | Headers,
 ) -> Iterable[tuple[str | bytes, str | bytes | int]]:
+    """Each name and value of a caller's fields; a list value repeats its name."""
     if isinstance(fields, Headers):
         yield from fields.pairs
         return

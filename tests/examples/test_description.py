@@ -3,7 +3,7 @@
 Only what it names without saying what it is was added: ``validate``, ``storage``,
 ``timestamp``, the routes of handlers that have none. The blocks that are the
 definition of a method are called, not copied. The full example is in
-``test_site.py``, the reverse proxy needs ``Session``.
+``test_site.py``.
 """
 
 import asyncio
@@ -241,6 +241,15 @@ async def upload_handler(r):
 """
 
 
+PROXY = """
+async def proxy_handler(r):
+    async with io.Session(upstream_url) as resp:
+        await r.prepare(resp.headers, resp.status_code)
+        async for chunk in resp.pull():
+            await r.write(chunk)
+"""
+
+
 class Storage:
     def __init__(self) -> None:
         self.octets = b""
@@ -294,3 +303,18 @@ async def test_an_invalid_upload_is_refused_while_its_file_is_still_due() -> Non
         answer = await peer.read_response()
     assert (answer.status, answer.text) == (400, "Invalid metadata")
     assert storage.octets == b""
+
+
+async def test_a_proxy_relays_what_its_upstream_says() -> None:
+    async def upstream(r: io.BlazeioServerProtocol) -> None:
+        cookies = [("Set-Cookie", "d=1"), ("Set-Cookie", "e=2")]
+        await r.prepare(cookies, 201, compress=True)
+        await r.write("octets " * 100)
+
+    async with served(app_of(upstream)) as behind:
+        url = f"http://127.0.0.1:{behind.port}/x"
+        known = run_block(PROXY, upstream_url=url)
+        async with served(app_of(known["proxy_handler"])) as site:
+            answer = await site.get("/x")
+    assert (answer.status, answer.text) == (201, "octets " * 100)
+    assert answer.field_all("set-cookie") == ["d=1", "e=2"]

@@ -53,6 +53,24 @@ class Visitor:
         self._requests.append(request)
         return request
 
+    async def read_head(self) -> bytes:
+        """The head of the next request; what follows it stays."""
+        while b"\r\n\r\n" not in self.octets:
+            self.octets += await self._read()
+        head, end, self.octets = self.octets.partition(b"\r\n\r\n")
+        return head + end
+
+    async def read_some(self) -> bytes:
+        """What has arrived, or arrives next; empty at the client's FIN."""
+        octets, self.octets = self.octets, b""
+        return octets or await self._reader.read(READ_BYTES)
+
+    async def _read(self) -> bytes:
+        octets = await self._reader.read(READ_BYTES)
+        if not octets:
+            raise ConnectionAbortedError("the client has ended")
+        return octets
+
     async def read_until_end(self) -> bytes:
         """All octets up to the client's FIN."""
         octets = self.octets + await self._reader.read()
@@ -96,13 +114,14 @@ Script = Callable[[Visitor], Awaitable[None]]
 
 
 class RawServer:
-    """On 127.0.0.1, until the block ends.
+    """On 127.0.0.1, or a unix socket, until the block ends.
 
     Args:
         script: Is run for each connection, which is closed when it returns; or
             octets that answer each request.
         tls: Its side of TLS.
         name: The host that ``url`` names.
+        path: Of a unix socket, instead of a port.
 
     Attributes:
         requests: All that were read by ``read_request``, in order.
@@ -114,12 +133,15 @@ class RawServer:
         script: Script | bytes,
         tls: ssl.SSLContext | None = None,
         name: str = "127.0.0.1",
+        path: str | None = None,
     ) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self._script = _answer_each(script) if isinstance(script, bytes) else script
         self._tls = tls
         self._name = name
+        self._path = path
+        self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -128,10 +150,13 @@ class RawServer:
         return f"{'https' if self._tls else 'http'}://{self._name}:{self.port}"
 
     async def __aenter__(self) -> Self:
+        if self._path is not None:
+            self._server = await asyncio.start_unix_server(self._visit, self._path)
+            return self
         self._server = await asyncio.start_server(
             self._visit, "127.0.0.1", 0, ssl=self._tls
         )
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(

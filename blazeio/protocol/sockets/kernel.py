@@ -1,6 +1,7 @@
 """What the kernel still holds of a stream socket, in octets."""
 
 import fcntl
+import select
 import socket
 import struct
 import sys
@@ -18,6 +19,13 @@ def unread_bytes(fd: int) -> int:
 def unsent_bytes(fd: int) -> int:
     """Written by us and not acknowledged by the peer yet (SIOCOUTQ)."""
     return _ask(fd, termios.TIOCOUTQ)
+
+
+def has_hung_up(fd: int) -> bool:
+    """Whether the peer has sent FIN or RST, or octets that wait to be read."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def reset_at_close(sock: socket.socket) -> None:

@@ -1,0 +1,1 @@
+"""Connections to servers: how they are made, lent and read."""

@@ -1,0 +1,516 @@
+"""One connection to a server: requests out, responses in.
+
+    IDLE -> HEAD -> CONTENT -> IDLE
+              |        |
+              |        +--> DRAINING -> IDLE    (its reader has left)
+              +--> TUNNEL                       (101, CONNECT)
+
+It serves one ``Exchange`` at a time and tells it what happens. Content is given
+to the exchange as it arrives; when all of it is there the connection is free for
+the next, whether or not it was taken.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from blazeio.client.requests.url import Origin
+from blazeio.errors import (
+    AnsweredEarly,
+    BlazeioError,
+    HeadTimeout,
+    InvalidResponse,
+    ReadTimeout,
+    RemoteProtocolError,
+    RequestError,
+    ServerDisconnected,
+    TotalTimeout,
+    WriteTimeout,
+)
+from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
+from blazeio.protocol.sockets.kernel import has_hung_up
+from blazeio.protocol.timing.deadlines import NEVER
+from blazeio.wire.chunked import ChunkDecoder
+from blazeio.wire.framing import Framing, find_response_framing
+from blazeio.wire.responses.message import ResponseHead
+from blazeio.wire.responses.parser import parse_response_head
+
+if TYPE_CHECKING:
+    from blazeio.client.context import ClientContext
+    from blazeio.client.settings import Timeouts
+
+IDLE, HEAD, CONTENT, DRAINING, TUNNEL, CLOSED = range(6)
+_NAMES = ("IDLE", "HEAD", "CONTENT", "DRAINING", "TUNNEL", "CLOSED")
+
+MOST_DRAINED_BYTES = 64 * 1024
+"""Content that nobody wants is read past, up to this: a new connection costs as
+much as some 100 KiB."""
+
+
+class Exchange(Protocol):
+    """One request, and who waits for its response.
+
+    Attributes:
+        method: Of the request.
+        timeouts: Of this request.
+        total_at: When all of it must be over, loop time.
+        is_sent: The request is whole.
+        wants_upgrade: A 101 may come.
+    """
+
+    method: str
+    timeouts: "Timeouts"
+    total_at: float
+
+    @property
+    def is_sent(self) -> bool:
+        """The request is whole."""
+        ...
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """A 101 may come."""
+        ...
+
+    def answered_for_now(self, head: ResponseHead) -> None:
+        """An interim response has come."""
+        ...
+
+    def answered(self, head: ResponseHead, content: ContentStream) -> None:
+        """The final response has begun."""
+        ...
+
+    def completed(self) -> None:
+        """The connection is no longer theirs: the response is whole."""
+        ...
+
+    def failed(self, error: BlazeioError) -> None:
+        """The connection is no longer theirs: the response will not be whole."""
+        ...
+
+
+class ClientConnection(asyncio.BufferedProtocol):
+    """A connection, for one exchange after the other.
+
+    Args:
+        context: Of the session.
+        origin: Who is connected to.
+
+    Attributes:
+        transport: To the server.
+        gate: Where who writes sleeps.
+        was_used: It has served before.
+        has_received: An octet of the present response has come.
+        deadline_at: For the wheel.
+        entered_at: The wheel's own.
+    """
+
+    __slots__ = (
+        "_content",
+        "_context",
+        "_exchange",
+        "_has_fin",
+        "_held",
+        "_is_paused",
+        "_is_reusable",
+        "_keep_alive_s",
+        "_phase",
+        "_phase_ends_at",
+        "_scanned",
+        "_write_ends_at",
+        "deadline_at",
+        "entered_at",
+        "gate",
+        "has_received",
+        "origin",
+        "transport",
+        "was_used",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, context: "ClientContext", origin: Origin) -> None:
+        self._context = context
+        self.origin = origin
+        self.gate = WriteGate()
+        self.was_used = False
+        self.has_received = False
+        self.deadline_at = self.entered_at = NEVER
+        self._phase_ends_at = self._write_ends_at = NEVER
+        self._exchange: Exchange | None = None
+        self._content = NO_CONTENT
+        self._held = b""
+        self._scanned = 0
+        self._phase = IDLE
+        self._has_fin = False
+        self._is_paused = False
+        self._is_reusable = True
+        self._keep_alive_s: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {_NAMES[self._phase]} {self.origin}>"
+
+    @property
+    def idle_until(self) -> float:
+        """Until when it may be used, if it becomes idle now; loop time.
+
+        A second less than the server says, since it counts from earlier.
+        """
+        span_s = self._context.pool_limits.idle_s
+        if self._keep_alive_s is not None:
+            span_s = min(span_s, max(self._keep_alive_s - 1.0, 0.0))
+        return self._context.wheel.now() + span_s
+
+    # Asked for by an exchange
+
+    def is_fresh(self) -> bool:
+        """Whether the server has not hung up yet, as far as the kernel knows.
+
+        To be asked where a request must not fail for it; 1 us.
+        """
+        return not has_hung_up(self.transport.get_extra_info("socket").fileno())
+
+    def begin(self, exchange: Exchange) -> None:
+        """Serve this one; it writes its request."""
+        # Hot: runs once per request.
+        self._exchange = exchange
+        self._phase = HEAD
+        self.has_received = False
+
+    def await_head(self) -> None:
+        """The request is whole: its answer is due."""
+        # Hot: runs once per request.
+        exchange = self._exchange
+        if exchange is None or self._phase != HEAD:
+            return
+        span_s = exchange.timeouts.head_s
+        self._end_phase_in(span_s, exchange.total_at)
+
+    def demand_content(self) -> None:
+        """Its reader waits: let more of the response come."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._is_paused:
+            self._is_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+        if self._phase == CONTENT:
+            self._end_phase_in(exchange.timeouts.read_s, exchange.total_at)
+
+    def hold_to_total(self) -> None:
+        """Only the deadline of all counts for now."""
+        exchange = self._exchange
+        if exchange is not None:
+            self._end_phase_in(None, exchange.total_at)
+
+    def leave(self, exchange: Exchange) -> None:
+        """Nobody wants the rest: read past a little of it, else close."""
+        if self._exchange is not exchange:
+            return
+        content = self._content
+        limits = self._context.limits
+        is_near = content.due_bytes <= MOST_DRAINED_BYTES
+        self._exchange = None
+        if not (self._phase == CONTENT and self._is_reusable and is_near):
+            self.abort()
+            return
+        self._phase = DRAINING
+        self._content = content.split_off(RequestError("the response was closed"))
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+        self._end_phase_in(limits.linger_timeout_s, NEVER)
+
+    def close(self) -> None:
+        """Close it, idle or not; an exchange is told when it is lost."""
+        self._phase_ends_at = NEVER
+        self.transport.close()
+
+    def abort(self, error: BlazeioError | None = None) -> None:
+        """End it at once; its exchange is told why."""
+        self._end_exchange(error)
+        if self._phase != CLOSED:
+            self._phase = CLOSED
+            self._context.lender.lost(self)
+            self.transport.abort()
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self.transport = cast(asyncio.Transport, transport)
+        high_bytes = self._context.limits.high_water_bytes
+        self.transport.set_write_buffer_limits(high=high_bytes)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the thread's receive buffer."""
+        return self._context.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets have arrived; they are copied out before we return."""
+        # Hot: runs once per read.
+        octets = self._context.view[:nbytes].tobytes()
+        phase = self._phase
+        if phase == HEAD:
+            self.has_received = True
+            self._receive_head(self._held + octets if self._held else octets)
+        elif phase in (CONTENT, DRAINING, TUNNEL):
+            self._receive_content(octets)
+        elif phase == IDLE:
+            self.abort()  # an answer that nobody asked for
+
+    def eof_received(self) -> bool:
+        """The server will send no more; it is over."""
+        self._has_fin = True
+        if self._phase == TUNNEL:
+            self._content.end()
+            return True  # we may still have something to say
+        self._end_by_server(is_clean=True)
+        return False  # the transport closes by itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over, by either side."""
+        self._end_by_server(is_clean=False, cause=exc)
+        self._context.wheel.forget(self)
+        self._context.lender.closed(self)
+
+    def pause_writing(self) -> None:
+        """The transport holds more than the high watermark."""
+        self.gate.close()
+        exchange = self._exchange
+        if exchange is not None and exchange.timeouts.write_s is not None:
+            self._write_ends_at = self._context.wheel.now() + exchange.timeouts.write_s
+            self._rearm()
+
+    def resume_writing(self) -> None:
+        """The transport has sent enough."""
+        self._write_ends_at = NEVER
+        self.gate.open()
+
+    def deadline_passed(self, now: float) -> None:
+        """For the wheel."""
+        exchange = self._exchange
+        if exchange is None:
+            if self._phase_ends_at <= now:
+                self.abort()  # idle for too long, or drained for too long
+        elif exchange.total_at <= now:
+            message = f"the request took longer than {exchange.timeouts.total_s} s"
+            self.abort(TotalTimeout(message))
+        elif self._write_ends_at <= now:
+            message = (
+                f"nothing of the request was read for {exchange.timeouts.write_s} s"
+            )
+            self.abort(WriteTimeout(message))
+        elif self._phase_ends_at <= now:
+            self._answer_is_late(exchange)
+        self._rearm()
+
+    # Receiving
+
+    def _receive_head(self, octets: bytes) -> None:
+        # Hot: runs once per response.
+        exchange = self._exchange
+        assert exchange is not None  # in HEAD there is one
+        try:
+            head = parse_response_head(octets, self._context.limits, self._scanned)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        if head is None:
+            self._held = octets
+            self._scanned = max(len(octets) - 3, 0)
+            return
+        self._held = b""
+        self._scanned = 0
+        rest = octets[head.size :] if len(octets) > head.size else b""
+        status = head.status
+        if status < 200:
+            self._receive_interim(exchange, head, rest)
+            return
+        framing = find_response_framing(
+            method=exchange.method,
+            status=status,
+            content_length=head.content_length,
+            is_chunked=head.is_chunked,
+        )
+        self._is_reusable = head.is_persistent
+        self._keep_alive_s = head.keep_alive_s
+        if framing is Framing.LENGTH:
+            length = head.content_length or 0
+            content = ContentStream(length=length) if length else NO_CONTENT
+        elif framing is Framing.CHUNKED:
+            content = ContentStream(decoder=ChunkDecoder(self._context.limits))
+        elif framing is Framing.CLOSE:
+            content = ContentStream(length=UNTIL_CLOSE)
+            self._is_reusable = False
+        elif exchange.method == "CONNECT" and status < 300:
+            self._begin_tunnel(exchange, head, rest)
+            return
+        else:
+            content = NO_CONTENT
+        self._begin_content(exchange, head, content, rest)
+
+    def _begin_content(
+        self,
+        exchange: Exchange,
+        head: ResponseHead,
+        content: ContentStream,
+        rest: bytes,
+    ) -> None:
+        self._content = content
+        self._phase = CONTENT
+        self._phase_ends_at = NEVER
+        if not exchange.is_sent and (head.status >= 300 or not head.is_persistent):
+            message = f"{head.status} came before the request was whole: read it"
+            self.gate.shatter(AnsweredEarly(message))
+            self._is_reusable = False
+        if rest and content is not NO_CONTENT:
+            rest = content.feed(rest)
+        exchange.answered(head, content)
+        if content.is_whole:
+            self._finish(rest)
+        elif content.error is not None:
+            self._refuse(content.error)
+
+    def _receive_interim(
+        self, exchange: Exchange, head: ResponseHead, rest: bytes
+    ) -> None:
+        if head.status == 101:
+            if not exchange.wants_upgrade:
+                self._refuse(RemoteProtocolError("101, and no upgrade was asked for"))
+            else:
+                self._begin_tunnel(exchange, head, rest)
+            return
+        exchange.answered_for_now(head)
+        if rest and self._phase == HEAD:
+            self._receive_head(rest)
+
+    def _begin_tunnel(
+        self, exchange: Exchange, head: ResponseHead, rest: bytes
+    ) -> None:
+        """HTTP is over on this connection: octets go both ways as they are."""
+        self._is_reusable = False
+        self._phase = TUNNEL
+        self._phase_ends_at = NEVER
+        self._content = ContentStream(length=UNTIL_CLOSE)
+        if rest:
+            self._content.feed(rest)
+        exchange.answered(head, self._content)
+
+    def _receive_content(self, octets: bytes) -> None:
+        # Hot: runs once per read of content.
+        content = self._content
+        rest = content.feed(octets)
+        if content.is_whole:
+            self._finish(rest)
+        elif content.error is not None:
+            self._refuse(content.error)
+        elif self._phase == DRAINING:
+            content.discard()
+            if content.received_bytes > self._context.limits.linger_bytes:
+                self.abort()
+        elif (
+            content.queued_bytes > self._context.limits.receive_bytes
+            and not self._is_paused
+        ):
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def _finish(self, rest: bytes) -> None:
+        """The response is whole: be free for the next, or close."""
+        # Hot: runs once per request.
+        exchange = self._exchange
+        self._exchange = None
+        self._content = NO_CONTENT
+        if exchange is not None:
+            if not exchange.is_sent:
+                self._is_reusable = False
+                self.gate.shatter(AnsweredEarly("the whole response came before"))
+            exchange.completed()
+        if rest or not self._is_reusable or self._has_fin:
+            self.abort()
+            return
+        self._phase = IDLE
+        self.was_used = True
+        until = self.deadline_at = self._phase_ends_at = self.idle_until
+        if until < self.entered_at:
+            self._context.wheel.set(self, until)
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+        self._context.lender.give_back(self, until)
+
+    # Ending
+
+    def _end_by_server(self, *, is_clean: bool, cause: Exception | None = None) -> None:
+        """FIN, or the connection is lost."""
+        if self._phase == CLOSED:
+            return
+        content = self._content
+        if is_clean and content.ends_by_close and self._phase in (CONTENT, DRAINING):
+            content.end()
+            self._finish(b"")
+            return
+        error = ServerDisconnected(self._tell_what_is_missing())
+        error.__cause__ = cause
+        self._end_exchange(error)
+        self._phase = CLOSED
+        self._context.lender.lost(self)
+
+    def _tell_what_is_missing(self) -> str:
+        if self._phase == CONTENT and self._content.due_bytes:
+            due = self._content.due_bytes
+            return f"{self.origin} closed {due} octets before the end of its response"
+        if self._phase == CONTENT:
+            return f"{self.origin} closed before its last chunk"
+        if self.has_received:
+            return f"{self.origin} closed within the head of its response"
+        return f"{self.origin} closed and gave no response"
+
+    def _end_exchange(self, error: BlazeioError | None) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._phase_ends_at = self._write_ends_at = NEVER
+        if error is None:
+            error = ServerDisconnected("the connection was closed")
+        self.gate.shatter(error)
+        if exchange is not None:
+            exchange.failed(error)
+
+    def _refuse(self, error: BlazeioError) -> None:
+        """The server has broken HTTP."""
+        told = InvalidResponse(f"{self.origin}: {error}")
+        told.__cause__ = error
+        if self._content.error is error:
+            self._content.error = told
+        self.abort(told)
+
+    def _answer_is_late(self, exchange: Exchange) -> None:
+        timeouts = exchange.timeouts
+        if self._phase == HEAD:
+            message = f"{self.origin} did not begin to answer for {timeouts.head_s} s"
+            self.abort(HeadTimeout(message))
+        elif self._content.is_awaited:
+            message = f"{self.origin} sent nothing for {timeouts.read_s} s"
+            self.abort(ReadTimeout(message))
+        else:
+            self._phase_ends_at = NEVER  # it is the reader who is slow
+
+    # Deadlines
+
+    def _end_phase_in(self, span_s: float | None, total_at: float) -> None:
+        # Hot: runs once per request, and once per wait for content.
+        wheel = self._context.wheel
+        ends_at = NEVER if span_s is None else wheel.now() + span_s
+        self._phase_ends_at = ends_at
+        if ends_at > total_at:
+            ends_at = total_at
+        if ends_at > self._write_ends_at:
+            ends_at = self._write_ends_at
+        self.deadline_at = ends_at
+        if ends_at < self.entered_at:
+            wheel.set(self, ends_at)
+
+    def _rearm(self) -> None:
+        total_at = NEVER if self._exchange is None else self._exchange.total_at
+        ends_at = min(self._phase_ends_at, self._write_ends_at, total_at)
+        self._context.wheel.set(self, ends_at)

@@ -1,0 +1,140 @@
+"""Making a connection: name, TCP or unix socket, TLS.
+
+The addresses of a name are tried by happy eyeballs (RFC 8305): families take
+turns, the next one is tried when 250 ms have brought no success. TCP by
+``aiohappyeyeballs``, TLS by the event loop.
+"""
+
+import asyncio
+import functools
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.requests.url import Origin
+from blazeio.client.settings import ClientTls
+from blazeio.errors import (
+    ConfigurationError,
+    ConnectError,
+    ConnectTimeout,
+    ResolveError,
+    TlsError,
+)
+
+if TYPE_CHECKING:
+    from blazeio.client.context import ClientContext
+
+NEXT_ADDRESS_S = 0.25
+"""RFC 8305 section 5: the recommended Connection Attempt Delay."""
+
+
+async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
+    """Connect.
+
+    Raises:
+        ConnectTimeout: It took longer than ``Timeouts.connect_s``.
+        ResolveError: The name has no address.
+        TlsError: The certificate is not to be trusted, or TLS is not spoken.
+        ConnectError: Refused, unreachable, out of descriptors ...
+    """
+    timeout_s = context.timeouts.connect_s
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _dial(context, origin)
+    except TimeoutError as error:
+        if isinstance(error, OSError) and error.errno is not None:  # ETIMEDOUT
+            raise ConnectError(f"{origin}: {error.strerror}") from error
+        message = f"{origin}: no connection within {timeout_s} s"
+        raise ConnectTimeout(message) from error
+    except socket.gaierror as error:
+        message = f"{origin}: {error.strerror or error}"
+        raise ResolveError(message) from error
+    except ssl.SSLError as error:
+        raise TlsError(f"{origin}: {_explain(error)}") from error
+    except OSError as error:
+        raise ConnectError(f"{origin}: {error.strerror or error}") from error
+
+
+async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
+    def make() -> ClientConnection:
+        return ClientConnection(context, origin)
+
+    loop = context.loop
+    options: dict[str, Any] = {}
+    if origin.scheme == "https":
+        options["ssl"] = make_ssl_context(context.tls)
+        options["server_hostname"] = context.tls.server_name or origin.host
+    if origin.unix is not None:
+        _, protocol = await loop.create_unix_connection(make, origin.unix, **options)
+        return _as_connection(protocol)
+    addresses = await loop.getaddrinfo(
+        origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )
+    sock = await connect_first(loop, addresses)
+    try:
+        _, protocol = await loop.create_connection(make, sock=sock, **options)
+    except BaseException:
+        sock.close()
+        raise
+    return _as_connection(protocol)
+
+
+def _as_connection(protocol: object) -> ClientConnection:
+    assert isinstance(protocol, ClientConnection)  # the factory's
+    return protocol
+
+
+async def connect_first(
+    loop: asyncio.AbstractEventLoop, addresses: Sequence[AddrInfoType]
+) -> socket.socket:
+    """Connect to whichever address answers first.
+
+    Args:
+        loop: The running one.
+        addresses: As ``getaddrinfo`` gives them, best first.
+
+    Raises:
+        OSError: None of them did.
+    """
+    sock = await start_connection(
+        addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop
+    )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+@functools.lru_cache(maxsize=16)
+def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
+    """Make what verifies servers; kept, since reading the trust store takes 20 ms.
+
+    Raises:
+        ConfigurationError: A file is missing, or not what it should be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        message = f"TLS ca_file {tls.ca_file}: {error}"
+        raise ConfigurationError(message) from error
+    if not tls.is_verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.tls_min == "1.3":
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["http/1.1"])
+    if tls.certfile is not None:
+        try:
+            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
+        except (OSError, ssl.SSLError) as error:
+            message = f"TLS certfile {tls.certfile}: {error}"
+            raise ConfigurationError(message) from error
+    return context
+
+
+def _explain(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted: {error.verify_message}"
+    return (error.reason or str(error)).lower().replace("_", " ")

@@ -1,0 +1,167 @@
+"""``Lender``: does what the pool decides.
+
+Each attempt to connect is a task of its own, so that one who waits can be served
+by whichever connection is free first, and so that a caller who is cancelled
+leaves the others' attempts alone.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.connections.dialing import dial
+from blazeio.client.pool import Abandon, Close, Fail, Open, Opening, Pool, Serve, Ticket
+from blazeio.client.requests.url import Origin
+from blazeio.errors import (
+    BlazeioError,
+    PoolTimeout,
+    RequestError,
+    SessionClosed,
+    TotalTimeout,
+)
+from blazeio.protocol.timing.deadlines import NEVER
+
+if TYPE_CHECKING:
+    from blazeio.client.connections.connection import Exchange
+    from blazeio.client.context import ClientContext
+
+CLOSE_S = 1.0
+"""How long a session waits for its connections to close, TLS alerts included."""
+
+_Waiter = asyncio.Future[ClientConnection]
+
+
+class Lender:
+    """Gives a session's requests their connections.
+
+    Args:
+        context: Of the session.
+    """
+
+    __slots__ = ("_attempts", "_context", "_ended", "_open", "_waiters", "pool", "take")
+
+    def __init__(self, context: "ClientContext") -> None:
+        self._context = context
+        self.pool: Pool[Origin, ClientConnection] = Pool(context.pool_limits)
+        self.take = self.pool.take
+        self._waiters: dict[Ticket[Origin], _Waiter] = {}
+        self._attempts: dict[Opening[Origin], asyncio.Task[None]] = {}
+        self._open: set[ClientConnection] = set()
+        self._ended: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.pool)
+
+    async def wait(self, origin: Origin, exchange: "Exchange") -> ClientConnection:
+        """Wait for a connection; it is theirs then.
+
+        Raises:
+            ConnectError: The one that was opened for them could not be.
+            PoolTimeout: None became free in time.
+            TotalTimeout: The whole request took too long.
+            SessionClosed: Meanwhile.
+        """
+        loop = self._context.loop
+        waiter: _Waiter = loop.create_future()
+        ticket, actions = self.pool.ask(origin, loop.time())
+        self._waiters[ticket] = waiter
+        self._act(actions)
+        timeouts = exchange.timeouts
+        pool_ends_at = (
+            NEVER if timeouts.pool_s is None else loop.time() + timeouts.pool_s
+        )
+        ends_at = min(exchange.total_at, pool_ends_at)
+        try:
+            async with asyncio.timeout_at(None if ends_at == NEVER else ends_at):
+                return await waiter
+        except TimeoutError as error:
+            if isinstance(error, BlazeioError):
+                raise
+            self._withdraw(ticket, waiter)
+            if ends_at == exchange.total_at:
+                message = f"the request took longer than {timeouts.total_s} s"
+                raise TotalTimeout(message) from None
+            message = f"no connection became free for {timeouts.pool_s} s"
+            raise PoolTimeout(message) from None
+        except asyncio.CancelledError:
+            self._withdraw(ticket, waiter)
+            raise
+
+    def _withdraw(self, ticket: Ticket[Origin], waiter: _Waiter) -> None:
+        if self._waiters.pop(ticket, None) is not None:
+            self._act(self.pool.withdraw(ticket))
+        elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            # served in the turn in which it was cancelled
+            connection = waiter.result()
+            self.give_back(connection, connection.idle_until)
+
+    def give_back(self, connection: ClientConnection, idle_until: float) -> None:
+        """It is free."""
+        # Hot: runs once per request.
+        actions = self.pool.give_back(connection, idle_until)
+        if actions:
+            self._act(actions)
+
+    def lost(self, connection: ClientConnection) -> None:
+        """It is closed, or about to be."""
+        self._act(self.pool.lost(connection))
+
+    def closed(self, connection: ClientConnection) -> None:
+        """Its transport is gone."""
+        self._open.discard(connection)
+        if self._ended is not None and not self._open and not self._ended.done():
+            self._ended.set_result(None)
+
+    async def close(self) -> None:
+        """Close everything, and wait until it is; who waits gets SessionClosed."""
+        self._act(self.pool.shut())
+        for connection in list(self._open):
+            connection.abort(SessionClosed("the session was closed"))
+        attempts = list(self._attempts.values())
+        if attempts:
+            await asyncio.wait(attempts)
+        if self._open:
+            self._ended = self._context.loop.create_future()
+            await asyncio.wait([self._ended], timeout=CLOSE_S)
+
+    # What the pool says
+
+    def _act(self, actions: Sequence[object]) -> None:
+        for action in actions:
+            match action:
+                case Serve(ticket, connection):
+                    waiter = self._waiters.pop(ticket)
+                    if waiter.cancelled():
+                        self.give_back(connection, connection.idle_until)
+                    else:
+                        waiter.set_result(connection)
+                case Open(opening):
+                    work = self._attempt(opening)
+                    self._attempts[opening] = self._context.loop.create_task(work)
+                case Close(connection):
+                    connection.close()
+                case Fail(ticket):
+                    self._fail(ticket, SessionClosed("the session was closed"))
+                case Abandon(opening):
+                    self._attempts[opening].cancel()
+
+    def _fail(self, ticket: Ticket[Origin], error: RequestError) -> None:
+        waiter = self._waiters.pop(ticket)
+        if not waiter.done():
+            waiter.set_exception(error)
+
+    async def _attempt(self, opening: Opening[Origin]) -> None:
+        try:
+            connection = await dial(self._context, opening.origin)
+        except RequestError as error:
+            for action in self.pool.failed(opening):
+                if isinstance(action, Fail):
+                    self._fail(action.ticket, error)
+                else:
+                    self._act([action])
+        else:
+            self._open.add(connection)
+            self._act(self.pool.opened(opening, connection, connection.idle_until))
+        finally:
+            del self._attempts[opening]

@@ -1,0 +1,1 @@
+"""What is asked: the URL, the head and the content of a request, as values."""

@@ -1,0 +1,590 @@
+"""``ClientResponse``: one request of ours, and the response to it.
+
+The mirror image of ``r``: what a server reads by ``r.pull`` a client reads by
+``resp.pull``, what it writes by ``r.write`` a client writes by ``resp.write``, by
+the same code (``BlazeioPayloadUtils``).
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import msgspec
+
+from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.pool import may_retry
+from blazeio.client.requests.body import NO_BODY, Body, Form, choose_body, encode_query
+from blazeio.client.requests.head import (
+    declares_content,
+    frame_request,
+    merge_fields,
+    read_method,
+    serialize_request_head,
+)
+from blazeio.client.requests.url import Origin, parse_url
+from blazeio.content.decoders import ContentDecoder, parse_codings
+from blazeio.content.forms.parameters import parse_parameters
+from blazeio.errors import (
+    AnsweredEarly,
+    BlazeioError,
+    FieldInput,
+    InvalidResponse,
+    LocalProtocolError,
+    RemoteProtocolError,
+    RequestError,
+    ServerDisconnected,
+    SessionClosed,
+)
+from blazeio.protocol.answer import OFF_LOOP_BYTES
+from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate, too_large
+from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
+from blazeio.protocol.timing.deadlines import NEVER
+from blazeio.wire.headers import Headers
+from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.responses.message import ResponseHead
+from blazeio.wire.serializer import NO_FIELDS, serialize_field
+
+if TYPE_CHECKING:
+    from blazeio.client.context import ClientContext
+    from blazeio.client.settings import Timeouts
+
+_Typed = TypeVar("_Typed")
+
+MOST_INTERIMS = 16
+"""Interim responses of one request; more are no news but an attack."""
+
+
+class ClientResponse(BlazeioPayloadUtils):
+    """A request, and its response once the block is entered.
+
+    Made by ``Session``. ``async with`` sends the request and waits for the head of
+    the response; where content was announced (by a Content-Length or
+    ``Transfer-Encoding: chunked`` among ``headers``) and not given, the block is
+    entered at once, for ``write`` and ``eof``; then ``prepare`` waits for the head.
+
+    Attributes:
+        method: Of the request.
+        url: Of the request; after redirects, of the last one.
+        status_code: 0 until the head has come.
+        reason: The reason phrase, as sent.
+        headers: Case-insensitive; repeated fields are joined by ", ".
+        content_length: As declared, octets; None if it was not.
+        transfer_encoding: "chunked", or None.
+        interims: Status and headers of the interim responses (1xx), as they came.
+        total_at: When all of it must be over, loop time.
+    """
+
+    __slots__ = (
+        "_body",
+        "_compress",
+        "_connection",
+        "_continued",
+        "_decoded",
+        "_error",
+        "_extra_lines",
+        "_fields",
+        "_message",
+        "_sender",
+        "_waiter",
+        "content",
+        "content_length",
+        "context",
+        "gate",
+        "headers",
+        "interims",
+        "method",
+        "reason",
+        "status_code",
+        "timeouts",
+        "total_at",
+        "transfer_encoding",
+        "transport",
+        "upgrade",
+        "url",
+    )
+
+    content: ContentStream
+    context: "ClientContext"
+    gate: WriteGate
+    transport: asyncio.Transport
+    transfer_encoding: str | None
+
+    def __init__(
+        self,
+        context: "ClientContext",
+        method: str,
+        url: str,
+        *,
+        headers: FieldInput | Headers | None = None,
+        body: Body | None = None,
+        json: Any = NO_BODY,
+        form: Form | None = None,
+        params: Form | None = None,
+        compress: bool | None = None,
+        timeouts: "Timeouts | None" = None,
+        expect_continue: bool = False,
+        upgrade: str | None = None,
+    ) -> None:
+        self.context = context
+        self.method = "GET" if method == "GET" else read_method(method)
+        self.url = parse_url(url)
+        if params is not None:
+            self.url = self.url.with_query(encode_query(params))
+        self.timeouts = context.timeouts if timeouts is None else timeouts
+        if body is None and json is NO_BODY and form is None:
+            self._body: bytes | AsyncIterable[bytes | str] | None = None
+            self._extra_lines = b""
+        else:
+            self._body, self._extra_lines = choose_body(body, json, form)
+        if headers is None and context.fields is None:
+            self._fields = NO_FIELDS
+        else:
+            self._fields = merge_fields(context.fields, headers)
+        self._compress = context.compress if compress is None else compress
+        self.upgrade = upgrade
+        self._continued: asyncio.Event | None = None
+        if expect_continue:
+            self._continued = asyncio.Event()
+        self.status_code = 0
+        self.reason = ""
+        self.headers = NO_HEADERS
+        self.content_length: int | None = None
+        self.transfer_encoding = None
+        self.content = NO_CONTENT
+        self.interims: list[tuple[int, Headers]] = []
+        self.total_at = NEVER
+        self._connection: ClientConnection | None = None
+        self._message: OutgoingMessage | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._decoded: bytes | None = None
+
+    def __repr__(self) -> str:
+        status = self.status_code or "no response yet"
+        return f"<{type(self).__name__} {self.method} {self.url}: {status}>"
+
+    # The block
+
+    async def __aenter__(self) -> "ClientResponse":
+        """Send the request; wait for the head of its response.
+
+        Raises:
+            RequestError: It came to nothing; the kind says why.
+            LocalProtocolError: The caller's fault: HTTP cannot say this.
+        """
+        try:
+            await self._ask()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the rest of the response, if there is any."""
+        if self._connection is not None or self._sender is not None:
+            await self.close()
+
+    async def close(self) -> None:
+        """Want no more of it; may be repeated.
+
+        A little that is still to come is read past, so that the connection can be
+        used again; else it is closed.
+        """
+        connection, self._connection = self._connection, None
+        sender, self._sender = self._sender, None
+        if connection is not None:
+            connection.leave(self)
+            self._fail_readers(RequestError("the response was closed"))
+        if sender is not None and sender is not asyncio.current_task():
+            sender.cancel()
+            await asyncio.wait([sender])
+
+    async def _ask(self) -> None:
+        # Hot: runs once per request.
+        context = self.context
+        if context.is_closed:
+            raise SessionClosed("the session was closed")
+        if self.timeouts.total_s is not None:
+            self.total_at = context.loop.time() + self.timeouts.total_s
+        origin = self.url.origin
+        if context.unix is not None:
+            origin = origin._replace(unix=context.unix)
+        connection = await self._connect(origin)
+        try:
+            await self._exchange(connection)
+        except ServerDisconnected:
+            if self.status_code or not may_retry(
+                self.method,
+                was_reused=connection.was_used,
+                has_received=connection.has_received,
+                can_repeat=self._can_repeat(),
+            ):
+                raise
+            self._error = None
+            await self._exchange(await self._connect(origin))
+
+    async def _connect(self, origin: Origin) -> ClientConnection:
+        # Hot: runs once per request.
+        lender = self.context.lender
+        connection = lender.take(origin, self.context.loop.time())
+        if connection is None:
+            return await lender.wait(origin, self)
+        return connection
+
+    def _can_repeat(self) -> bool:
+        return self._body is None or isinstance(self._body, bytes)
+
+    async def _exchange(self, connection: ClientConnection) -> None:
+        """Send the request on this connection, then wait for the head."""
+        # Hot: runs once per request.
+        self._connection = connection
+        self.transport = connection.transport
+        self.gate = connection.gate
+        connection.begin(self)
+        self._message = message = self._make_message()
+        body = self._body
+        if body is None and declares_content(self._fields):
+            if self.total_at != NEVER:
+                connection.hold_to_total()
+            return
+        octets = b"" if body is None else body
+        if (
+            isinstance(octets, bytes)
+            and len(octets) <= self.context.limits.high_water_bytes
+            and self._continued is None
+        ):
+            connection.transport.write(message.end(octets))
+            connection.await_head()
+        else:
+            if self.total_at != NEVER:
+                connection.hold_to_total()
+            self._sender = self.context.loop.create_task(self._send_body(body))
+        await self._head_arrival()
+
+    def _make_message(self) -> OutgoingMessage:
+        # Hot: runs once per request.
+        body, fields, lines = self._body, self._fields, self._extra_lines
+        if lines and "content-type" in fields.names:
+            lines = b""
+        if self.upgrade is not None:
+            lines += b"Connection: upgrade\r\n"
+            lines += serialize_field("Upgrade", self.upgrade)
+        if self._continued is not None:
+            lines += b"Expect: 100-continue\r\n"
+        head = serialize_request_head(
+            self.method, self.url, fields, lines, compress=self._compress
+        )
+        size: int | None = 0
+        if isinstance(body, bytes):
+            size = len(body)
+        elif body is not None or "transfer-encoding" in fields.names:
+            size = None
+        return frame_request(self.method, head, fields, size)
+
+    async def _send_body(self, body: bytes | AsyncIterable[bytes | str] | None) -> None:
+        """The work of a task, so that an early answer is seen meanwhile."""
+        try:
+            if isinstance(body, bytes):
+                await self.write(body)
+            elif body is not None:
+                async for piece in body:
+                    await self.write(piece)
+            await self.eof()
+        except AnsweredEarly:
+            return
+        except Exception as error:
+            self._fail(error)
+
+    async def _head_arrival(self) -> None:
+        # Hot: runs once per request.
+        if self._error is not None:
+            raise self._error
+        if self.status_code:
+            return
+        self._waiter = waiter = self.context.loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    # For the connection
+
+    @property
+    def is_sent(self) -> bool:
+        """The request is whole."""
+        return self._message is not None and self._message.is_ended
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """A 101 may come."""
+        return self.upgrade is not None
+
+    def answered_for_now(self, head: ResponseHead) -> None:
+        """An interim response has come."""
+        if head.status == 100 and self._continued is not None:
+            self._continued.set()
+        self.interims.append((head.status, head.headers))
+        if len(self.interims) > MOST_INTERIMS and self._connection is not None:
+            message = f"more than {MOST_INTERIMS} interim responses"
+            self._connection.abort(InvalidResponse(message))
+
+    def answered(self, head: ResponseHead, content: ContentStream) -> None:
+        """The final response has begun."""
+        # Hot: runs once per request.
+        self.status_code = head.status
+        self.reason = head.reason
+        self.headers = head.headers
+        self.content_length = head.content_length
+        if head.is_chunked:
+            self.transfer_encoding = "chunked"
+        self.content = content
+        if self._continued is not None:
+            self._continued.set()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def completed(self) -> None:
+        """The response is whole; the connection is another's."""
+        self._connection = None
+
+    def failed(self, error: BlazeioError) -> None:
+        """The response will not be whole."""
+        self._connection = None
+        self._fail_readers(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Our own side has failed: a body that broke off, say."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.leave(self)
+        self._fail_readers(error)
+
+    def _fail_readers(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        if self._continued is not None:
+            self._continued.set()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+            return
+        if not isinstance(error, BlazeioError):
+            told = RequestError("the request could not be sent whole")
+            told.__cause__ = error
+            error = told
+        self.content.fail(error)
+
+    # Writing the request
+
+    async def prepare(self) -> None:
+        """Wait for the head of the response; returns at once where it has come.
+
+        Needed only where content was announced and is written here.
+
+        Raises:
+            RequestError: It did not come; the kind says why.
+        """
+        if not self.status_code:
+            self._flush_head()
+            await self._head_arrival()
+
+    def _begun_message(self) -> OutgoingMessage:
+        if self._message is None:
+            raise LocalProtocolError("the request was not begun: enter its block")
+        return self._message
+
+    def _flush_head(self) -> None:
+        message = self._begun_message()
+        if not message.is_begun:
+            self.transport.write(message.begin())
+
+    def _gone(self) -> BlazeioError:
+        return self.gate.error or ServerDisconnected("the connection is closed")
+
+    async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
+        message = self._begun_message()
+        connection = self._connection
+        if self._continued is not None and not self._continued.is_set():
+            await self._await_continue(self._continued)
+        if connection is None or self._connection is not connection:
+            raise self._gone()
+        if self.gate.error is not None:
+            raise self.gate.error
+        if not is_last:
+            framed = message.content(octets)
+        else:
+            try:
+                framed = message.end(bytes(octets))
+            except LocalProtocolError as error:
+                self._fail(error)
+                raise
+        if framed:
+            self.transport.write(framed)
+        if is_last:
+            connection.await_head()
+
+    async def _await_continue(self, continued: asyncio.Event) -> None:
+        self._flush_head()
+        try:
+            async with asyncio.timeout(self.timeouts.continue_s):
+                await continued.wait()
+        except TimeoutError:
+            continued.set()  # RFC 9110 section 10.1.1: not to wait for ever
+
+    # Reading the response
+
+    def resume_content(self) -> None:
+        """A reader waits."""
+        connection = self._connection
+        if connection is not None:
+            connection.demand_content()
+
+    def pull(self) -> AsyncIterator[bytes]:
+        """Iterate over the content as it arrives, in the coding that it has.
+
+        Raises:
+            RequestError: It will not be whole; the kind says why.
+        """
+        return self._arriving() if self.status_code else self._prepared_pull()
+
+    async def _prepared_pull(self) -> AsyncIterator[bytes]:
+        await self.prepare()
+        async for piece in self._arriving():
+            yield piece
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Collect the whole content, in the coding that it has; see ``aread``.
+
+        Args:
+            limit: Most octets; default ``Limits.collected_bytes``.
+
+        Raises:
+            InvalidResponse: There is more of it.
+            RequestError: It will not be whole; the kind says why.
+        """
+        if not self.status_code:
+            await self._end_request()
+        try:
+            return await super().read(limit)
+        except RemoteProtocolError as error:
+            raise _as_invalid(error) from error
+
+    async def _end_request(self) -> None:
+        if not self.is_sent and self._sender is None:
+            await self.eof()
+        await self.prepare()
+
+    async def aread(self, limit: int | None = None) -> bytes:
+        """Collect the whole content, decoded; asked again, give the same.
+
+        Args:
+            limit: Most octets, encoded and decoded; default
+                ``Limits.collected_bytes``.
+
+        Raises:
+            InvalidResponse: There is more of it, or its Content-Encoding is not
+                what it says.
+            RequestError: It will not be whole; the kind says why.
+        """
+        if self._decoded is not None:
+            return self._decoded
+        octets = await self.read(limit)
+        coding = self.headers.get("content-encoding")
+        if coding is not None and octets:
+            if limit is None:
+                limit = self.context.limits.collected_bytes
+            if len(octets) <= OFF_LOOP_BYTES // 4:
+                octets = decode_whole(octets, coding, limit)
+            else:
+                octets = await asyncio.to_thread(decode_whole, octets, coding, limit)
+        self._decoded = octets
+        return octets
+
+    async def text(self, limit: int | None = None) -> str:
+        """Collect the content as text: by the charset it names, else UTF-8.
+
+        What is not of that charset becomes U+FFFD.
+
+        Args:
+            limit: See ``aread``.
+
+        Raises:
+            RequestError: See ``aread``.
+        """
+        octets = await self.aread(limit)
+        try:
+            return octets.decode(self._charset(), errors="replace")
+        except LookupError:
+            return octets.decode(errors="replace")
+
+    def _charset(self) -> str:
+        try:
+            parameters = parse_parameters(self.headers.get("content-type", ""))[1]
+        except ValueError:
+            return "utf-8"
+        return parameters.get("charset", "utf-8")
+
+    @overload
+    async def json(self, *, limit: int | None = None) -> Any: ...
+    @overload
+    async def json(self, type: type[_Typed], *, limit: int | None = None) -> _Typed: ...
+    async def json(
+        self,
+        type: Any = Any,  # noqa: A002 - as msgspec names it
+        *,
+        limit: int | None = None,
+    ) -> Any:
+        """Collect the content and read it as JSON.
+
+        Args:
+            type: What it must be: a ``msgspec.Struct``, a dataclass, ``list[int]``
+                ...; default: anything.
+            limit: See ``aread``.
+
+        Raises:
+            InvalidResponse: It is no JSON, or not of that type.
+            RequestError: See ``aread``.
+        """
+        octets = await self.aread(limit)
+        try:
+            return msgspec.json.decode(octets, type=type)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidResponse(f"{self.url}: {error}") from error
+
+
+def decode_whole(octets: bytes, coding: str, limit: int) -> bytes:
+    """Undo the content coding of a whole content.
+
+    Args:
+        octets: It.
+        coding: Value of Content-Encoding.
+        limit: Most octets that it may stand for.
+
+    Raises:
+        InvalidResponse: It is something else, or stands for more.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        decoder = ContentDecoder(parse_codings(coding))
+        for piece in decoder.decode(octets):
+            size += len(piece)
+            if size > limit:
+                raise too_large(limit)
+            pieces.append(piece)
+        decoder.finish()
+    except RemoteProtocolError as error:
+        raise _as_invalid(error) from error
+    return b"".join(pieces)
+
+
+def _as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
+    return error if isinstance(error, InvalidResponse) else InvalidResponse(str(error))

@@ -1,0 +1,233 @@
+"""``Session``: the front of the client.
+
+May import: the whole room.
+"""
+
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast, overload
+
+from blazeio.client.connections.lending import Lender
+from blazeio.client.context import ClientContext
+from blazeio.client.requests.body import NO_BODY, Body, Form
+from blazeio.client.response import ClientResponse
+from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.errors import ConfigurationError, FieldInput, SessionClosed
+from blazeio.limits import Limits
+from blazeio.wire.headers import Headers
+
+_Entered = TypeVar("_Entered")
+
+
+class Session(Generic[_Entered]):
+    """Requests to servers, and the connections they share.
+
+    With a URL it is one request on a connection of its own::
+
+        async with io.Session("http://example.com/") as resp:
+            print(resp.status_code, await resp.text())
+
+    Without one it is a pool, for any number of requests::
+
+        async with io.Session() as session:
+            async with session.get("http://example.com/") as resp:
+                ...
+
+    It belongs to the loop that it was entered on. All of a request that is not
+    its URL is given by name.
+
+    Args:
+        url: ``http://`` or ``https://``; None: a pool.
+        method: Of the one request; usual ones in any case.
+        headers: Of the one request, or of each one of the pool.
+        body: Octets, text or an async iterable of both; ``json``: a value that is
+            sent as JSON; ``form``: names and values, urlencoded. One of them.
+        params: Names and values that are added to the URL's query.
+        expect_continue: Wait for ``100 Continue`` before the content is sent.
+        upgrade: A protocol to change to; after a 101 ``pull`` gives octets as
+            they are, and ``writer`` sends them.
+        compress: Ask for encoded content. ``aread``, ``text`` and ``json`` decode
+            it, ``pull`` gives it as it comes.
+        timeouts: See ``Timeouts``; a request of a pool may have its own.
+        limits: Of heads, content and buffers; see ``Limits``.
+        pool: Bounds of the connections; see ``PoolLimits``.
+        tls: How https is spoken; see ``ClientTls``.
+        unix: Path of a socket that is connected to, instead of the URL's host.
+
+    Raises:
+        ConfigurationError: What is of one request was given without a URL.
+    """
+
+    @overload
+    def __init__(
+        self: "Session[ClientResponse]",
+        url: str,
+        method: str = "get",
+        *,
+        headers: FieldInput | Headers | None = None,
+        body: Body | None = None,
+        json: Any = NO_BODY,
+        form: Form | None = None,
+        params: Form | None = None,
+        expect_continue: bool = False,
+        upgrade: str | None = None,
+        compress: bool = False,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        pool: PoolLimits | None = None,
+        tls: ClientTls | None = None,
+        unix: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "Session[Session[Any]]",
+        url: None = None,
+        *,
+        headers: FieldInput | Headers | None = None,
+        compress: bool = False,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        pool: PoolLimits | None = None,
+        tls: ClientTls | None = None,
+        unix: str | None = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        url: str | None = None,
+        method: str = "get",
+        *,
+        headers: FieldInput | Headers | None = None,
+        compress: bool = False,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        pool: PoolLimits | None = None,
+        tls: ClientTls | None = None,
+        unix: str | None = None,
+        **of_request: Any,
+    ) -> None:
+        if url is None and of_request:
+            names = ", ".join(of_request)
+            message = f"Session without a URL: {names} is of a request, not of a pool"
+            raise ConfigurationError(message)
+        self._url = url
+        self._method = method
+        self._headers = headers
+        self._compress = compress
+        self._of_request = of_request
+        self._limits = limits or Limits()
+        self._timeouts = timeouts or Timeouts()
+        self._pool_limits = pool or PoolLimits()
+        self._tls = tls or ClientTls()
+        self._unix = unix
+        self._context: ClientContext | None = None
+        self._response: ClientResponse | None = None
+
+    def __repr__(self) -> str:
+        told = "not entered" if self._context is None else repr(self._context.lender)
+        return f"<Session {self._url or ''}{' ' if self._url else ''}{told}>"
+
+    async def __aenter__(self) -> _Entered:
+        """Be ready; with a URL, ask, and give the response.
+
+        Raises:
+            RequestError: The request came to nothing; the kind says why.
+            LocalProtocolError: The caller's fault: HTTP cannot say this.
+        """
+        self._begin()
+        if self._url is None:
+            return cast(_Entered, self)
+        headers, of_request = self._headers, self._of_request
+        try:
+            response = self._response = self.request(
+                self._method, self._url, headers=headers, **of_request
+            )
+            return cast(_Entered, await response.__aenter__())
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close all connections."""
+        if self._response is not None:
+            await self._response.close()
+        await self.close()
+
+    def _begin(self) -> None:
+        if self._context is not None:
+            raise SessionClosed("a session is entered once")
+        self._context = ClientContext(
+            limits=self._limits,
+            timeouts=self._timeouts,
+            pool_limits=self._pool_limits,
+            tls=self._tls,
+            unix=self._unix,
+            fields=self._headers if self._url is None else None,
+            compress=self._compress,
+            cookies=None,
+        )
+        self._context.lender = Lender(self._context)
+
+    async def close(self) -> None:
+        """Close all connections; requests under way get SessionClosed.
+
+        May be repeated. The block does it.
+        """
+        context = self._context
+        if context is not None and not context.is_closed:
+            context.is_closed = True
+            await context.lender.close()
+            context.wheel.close()
+
+    # Requests of a pool
+
+    def request(self, method: str, url: str, **options: Any) -> ClientResponse:
+        """A request; use it in an ``async with``.
+
+        Args:
+            method: Usual ones in any case.
+            url: ``http://`` or ``https://``.
+            options: ``headers``, ``body``, ``json``, ``form``, ``params``,
+                ``compress``, ``timeouts``, ``expect_continue``, ``upgrade``; see
+                ``Session``.
+
+        Raises:
+            InvalidUrl: The caller's fault.
+            LocalProtocolError: Likewise: HTTP cannot say this.
+            SessionClosed: Likewise: the session's block was not entered.
+        """
+        context = self._context
+        if context is None:
+            raise SessionClosed("a session is used within its `async with` block")
+        return ClientResponse(context, method, url, **options)
+
+    def get(self, url: str, **options: Any) -> ClientResponse:
+        """GET; see ``request``."""
+        return self.request("GET", url, **options)
+
+    def head(self, url: str, **options: Any) -> ClientResponse:
+        """HEAD; see ``request``."""
+        return self.request("HEAD", url, **options)
+
+    def post(self, url: str, **options: Any) -> ClientResponse:
+        """POST; see ``request``."""
+        return self.request("POST", url, **options)
+
+    def put(self, url: str, **options: Any) -> ClientResponse:
+        """PUT; see ``request``."""
+        return self.request("PUT", url, **options)
+
+    def patch(self, url: str, **options: Any) -> ClientResponse:
+        """PATCH; see ``request``."""
+        return self.request("PATCH", url, **options)
+
+    def delete(self, url: str, **options: Any) -> ClientResponse:
+        """DELETE; see ``request``."""
+        return self.request("DELETE", url, **options)
+
+    def options(self, url: str, **options: Any) -> ClientResponse:
+        """OPTIONS; see ``request``."""
+        return self.request("OPTIONS", url, **options)

@@ -1,0 +1,16 @@
+"""What raw servers do, for the tests of the client."""
+
+from tests.support.raw_server import Script, Visitor
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def answer(*octets: bytes) -> Script:
+    """Answer each request of a connection with the next of these, then close."""
+
+    async def script(visitor: Visitor) -> None:
+        for each in octets:
+            await visitor.read_request()
+            await visitor.send(each)
+
+    return script

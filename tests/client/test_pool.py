@@ -1,0 +1,342 @@
+"""The pool by tables, and by random histories of one."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+)
+
+from blazeio.client.pool import (
+    IDEMPOTENT,
+    Abandon,
+    Close,
+    Fail,
+    Open,
+    Opening,
+    Pool,
+    Serve,
+    Ticket,
+    may_retry,
+)
+from blazeio.client.settings import PoolLimits
+
+IDLE_S = 10.0
+
+
+class Driven:
+    """A pool, and a world in which every action is carried out at once."""
+
+    def __init__(self, connections: int = 4, per_origin: int = 2) -> None:
+        limits = PoolLimits(
+            connections=connections, connections_per_origin=per_origin, idle_s=IDLE_S
+        )
+        self.pool: Pool[str, str] = Pool(limits)
+        self.now = 0.0
+        self.openings: list[Opening[str]] = []
+        self.served: dict[int, str] = {}
+        self.closed: list[str] = []
+        self.failed: list[int] = []
+        self.made = 0
+
+    def do(self, actions: Sequence[object]) -> None:
+        for action in actions:
+            match action:
+                case Open(opening):
+                    self.openings.append(opening)
+                case Abandon(opening):
+                    self.openings.remove(opening)
+                case Close(connection):
+                    self.closed.append(connection)
+                case Serve(ticket, connection):
+                    self.served[ticket.number] = connection
+                case Fail(ticket):
+                    self.failed.append(ticket.number)
+
+    def ask(self, origin: str = "a") -> Ticket[str]:
+        ticket, actions = self.pool.ask(origin, self.now)
+        self.do(actions)
+        return ticket
+
+    def succeed(self) -> str:
+        opening = self.openings.pop(0)
+        self.made += 1
+        connection = f"{opening.origin}{self.made}"
+        self.do(self.pool.opened(opening, connection, self.now + IDLE_S))
+        return connection
+
+    def give_back(self, connection: str) -> None:
+        self.do(self.pool.give_back(connection, self.now + IDLE_S))
+
+
+def test_a_connection_is_opened_for_who_asks_and_used_again() -> None:
+    world = Driven()
+    ticket = world.ask()
+    assert repr(world.pool) == "<Pool a: 1 opening, 1 waiting>"
+    connection = world.succeed()
+    assert world.served == {ticket.number: connection}
+    assert repr(world.pool) == "<Pool a: 1 busy>"
+    world.give_back(connection)
+    assert repr(world.pool) == "<Pool a: 1 idle>"
+    assert world.pool.take("a", world.now) == connection
+    assert world.pool.take("a", world.now) is None
+
+
+def test_what_was_used_last_is_used_next() -> None:
+    world = Driven()
+    world.ask(), world.ask()
+    first, second = world.succeed(), world.succeed()
+    world.give_back(second)
+    world.give_back(first)
+    assert world.pool.take("a", world.now) == first
+
+
+def test_no_more_than_the_bound_of_an_origin_are_opened() -> None:
+    world = Driven(per_origin=2)
+    for _ in range(5):
+        world.ask()
+    assert repr(world.pool) == "<Pool a: 2 opening, 5 waiting>"
+
+
+def test_who_asked_first_is_served_first() -> None:
+    world = Driven(per_origin=1)
+    tickets = [world.ask() for _ in range(3)]
+    connection = world.succeed()
+    world.give_back(connection)
+    world.give_back(connection)
+    assert list(world.served) == [each.number for each in tickets]
+
+
+def test_an_idle_connection_of_another_origin_makes_room() -> None:
+    world = Driven(connections=1)
+    world.ask("a")
+    world.give_back(world.succeed())
+    world.ask("b")
+    assert world.closed == ["a1"]
+    assert repr(world.pool) == "<Pool b: 1 opening, 1 waiting>"
+
+
+def test_at_the_bound_of_all_the_oldest_of_any_origin_is_next() -> None:
+    world = Driven(connections=1)
+    world.ask("a")
+    connection = world.succeed()
+    other, same = world.ask("b"), world.ask("a")
+    world.give_back(connection)
+    assert world.closed == ["a1"]
+    world.give_back(world.succeed())
+    assert world.served[other.number] == "b2"
+    world.succeed()
+    assert world.served[same.number] == "a3"
+
+
+def test_a_failed_attempt_fails_the_first_and_the_next_gets_another() -> None:
+    world = Driven(per_origin=1)
+    first, second = world.ask(), world.ask()
+    world.do(world.pool.failed(world.openings.pop()))
+    assert world.failed == [first.number]
+    world.succeed()
+    assert second.number in world.served
+
+
+def test_who_withdraws_takes_a_surplus_attempt_along() -> None:
+    world = Driven()
+    first, second = world.ask(), world.ask()
+    world.do(world.pool.withdraw(first))
+    assert repr(world.pool) == "<Pool a: 1 opening, 1 waiting>"
+    world.do(world.pool.withdraw(second))
+    assert (repr(world.pool), world.openings) == ("<Pool empty>", [])
+    assert world.pool.withdraw(second) == ()
+
+
+def test_an_attempt_outlives_who_was_served_by_another() -> None:
+    world = Driven()
+    world.ask()
+    connection = world.succeed()
+    waiting = world.ask()
+    world.give_back(connection)
+    assert world.served[waiting.number] == connection
+    world.succeed()
+    assert repr(world.pool) == "<Pool a: 1 idle, 1 busy>"
+
+
+def test_a_lost_connection_serves_nobody_and_makes_room() -> None:
+    world = Driven(connections=1)
+    world.ask("a")
+    connection = world.succeed()
+    world.give_back(connection)
+    world.do(world.pool.lost(connection))
+    assert world.pool.take("a", world.now) is None
+    assert world.pool.lost(connection) == ()
+    assert repr(world.pool) == "<Pool empty>"
+
+
+def test_what_was_idle_for_too_long_is_closed_and_not_taken() -> None:
+    world = Driven()
+    world.ask()
+    world.give_back(world.succeed())
+    assert world.pool.take("a", IDLE_S) is None
+    world.now = IDLE_S
+    world.ask()
+    assert world.closed == ["a1"]
+    assert repr(world.pool) == "<Pool a: 1 opening, 1 waiting>"
+
+
+def test_when_it_is_shut_everybody_is_told() -> None:
+    world = Driven(per_origin=1)
+    world.ask("a")
+    world.succeed()
+    waiting = world.ask("b")
+    world.do(world.pool.shut())
+    assert (world.closed, world.openings) == (["a1"], [])
+    assert world.failed == [waiting.number]
+    assert repr(world.pool) == "<Pool empty>"
+
+
+RETRIED = {"was_reused": True, "has_received": False, "can_repeat": True}
+
+
+@pytest.mark.parametrize("method", sorted(IDEMPOTENT))
+def test_an_idempotent_request_is_sent_once_more(method: str) -> None:
+    assert may_retry(method, **RETRIED)
+
+
+@pytest.mark.parametrize(
+    ("method", "changed"),
+    [
+        ("POST", {}),
+        ("PATCH", {}),
+        ("get", {}),
+        ("GET", {"was_reused": False}),
+        ("GET", {"has_received": True}),
+        ("PUT", {"can_repeat": False}),
+    ],
+)
+def test_what_could_have_been_seen_is_not_sent_again(
+    method: str, changed: dict[str, bool]
+) -> None:
+    assert not may_retry(method, **{**RETRIED, **changed})
+
+
+class Histories(RuleBasedStateMachine):
+    """Any history keeps the laws of the module's docstring."""
+
+    @initialize(connections=st.integers(1, 4), per_origin=st.integers(1, 3))
+    def begin(self, connections: int, per_origin: int) -> None:
+        self.world = Driven(connections, per_origin)
+        self.limits = PoolLimits(
+            connections=connections, connections_per_origin=per_origin, idle_s=IDLE_S
+        )
+        self.waiting: dict[int, Ticket[str]] = {}
+        self.alive: dict[str, float] = {}  # until when it may be used; inf: busy
+        self.dead: set[str] = set()
+
+    def do(self, actions: Sequence[object]) -> None:
+        for action in actions:
+            if isinstance(action, Serve):
+                connection = action.connection
+                ticket = self.waiting.pop(action.ticket.number)
+                assert connection in self.alive, "served by a dead connection"
+                assert connection[0] == ticket.origin
+                older = [
+                    each
+                    for each in self.waiting.values()
+                    if each.origin == ticket.origin and each.number < ticket.number
+                ]
+                assert not older, "somebody has waited longer"
+                self.alive[connection] = float("inf")
+            elif isinstance(action, Close):
+                assert self.alive.pop(action.connection) < float("inf")
+                self.dead.add(action.connection)
+            elif isinstance(action, Fail):
+                del self.waiting[action.ticket.number]
+        self.world.do(actions)
+
+    @rule(origin=st.sampled_from("abc"))
+    def ask(self, origin: str) -> None:
+        connection = self.world.pool.take(origin, self.world.now)
+        if connection is not None:
+            assert self.world.now < self.alive[connection] < float("inf")
+            self.alive[connection] = float("inf")
+            return
+        ticket, actions = self.world.pool.ask(origin, self.world.now)
+        self.waiting[ticket.number] = ticket
+        self.do(actions)
+
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        if self.waiting:
+            number = data.draw(st.sampled_from(sorted(self.waiting)))
+            self.do(self.world.pool.withdraw(self.waiting.pop(number)))
+
+    @rule(data=st.data(), succeeds=st.booleans())
+    def end_attempt(self, data: st.DataObject, succeeds: bool) -> None:
+        if not self.world.openings:
+            return
+        opening = data.draw(st.sampled_from(self.world.openings))
+        self.world.openings.remove(opening)
+        if not succeeds:
+            self.do(self.world.pool.failed(opening))
+            return
+        self.world.made += 1
+        connection = f"{opening.origin}{self.world.made}"
+        until = self.world.now + IDLE_S
+        self.alive[connection] = until
+        self.do(self.world.pool.opened(opening, connection, until))
+
+    def busy_ones(self) -> list[str]:
+        return [name for name, until in self.alive.items() if until == float("inf")]
+
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        if busy := self.busy_ones():
+            connection = data.draw(st.sampled_from(busy))
+            until = self.alive[connection] = self.world.now + IDLE_S
+            self.do(self.world.pool.give_back(connection, until))
+
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        if self.alive:
+            connection = data.draw(st.sampled_from(sorted(self.alive)))
+            del self.alive[connection]
+            self.do(self.world.pool.lost(connection))
+
+    @rule(span_s=st.sampled_from([1.0, IDLE_S]))
+    def wait(self, span_s: float) -> None:
+        self.world.now += span_s
+        self.do(self.world.pool.expire(self.world.now))
+
+    @invariant()
+    def the_bounds_hold(self) -> None:
+        names = [*self.alive, *(each.origin for each in self.world.openings)]
+        assert len(names) <= self.limits.connections
+        for origin in "abc":
+            of_origin = [name for name in names if name[0] == origin]
+            assert len(of_origin) <= self.limits.connections_per_origin
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        """Each who waits has an attempt, or stands behind a bound."""
+        count = len(self.alive) + len(self.world.openings)
+        for origin in "abc":
+            waiting = [t for t in self.waiting.values() if t.origin == origin]
+            own = [name for name in self.alive if name[0] == origin]
+            attempts = [o for o in self.world.openings if o.origin == origin]
+            assert not waiting or all(self.alive[each] == float("inf") for each in own)
+            if len(waiting) > len(attempts):
+                is_at_own = (
+                    len(own) + len(attempts) >= self.limits.connections_per_origin
+                )
+                is_full = count >= self.limits.connections
+                is_none_idle = len(self.busy_ones()) == len(self.alive)
+                assert is_at_own or (is_full and is_none_idle)
+
+
+TestHistories = pytest.mark.slow(Histories.TestCase)
+Histories.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None
+)

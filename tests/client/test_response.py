@@ -1,0 +1,456 @@
+"""What a response gives, and what of it is an error; on real sockets."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+import blazeio as io
+from blazeio.errors import AnsweredEarly, LocalProtocolError
+from tests.client.scripts import OK, answer
+from tests.support.clock import wait_until, within
+from tests.support.raw_server import RawServer, Visitor
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+ANNOUNCED = {"Transfer-Encoding": "chunked"}
+
+
+def reply(content: bytes, *fields: str) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(content)}", *fields, "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+# Reading
+
+
+async def test_content_is_given_as_it_was_sent_and_decoded_where_it_is_collected() -> (
+    None
+):
+    encoded = gzip.compress(b"hello " * 1000)
+    octets = reply(encoded, "Content-Encoding: gzip")
+    async with RawServer(answer(octets, octets)) as server, io.Session() as session:
+        async with session.get(server.url) as resp:
+            assert b"".join([piece async for piece in resp.pull()]) == encoded
+        async with session.get(server.url) as resp:
+            assert await resp.aread() == b"hello " * 1000
+            assert await resp.text() == "hello " * 1000
+            assert await resp.read() == encoded
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "text"),
+    [
+        ("text/plain", "ü".encode(), "ü"),
+        ("text/plain; charset=iso-8859-1", b"\xfc", "ü"),
+        ("text/plain; charset=klingon", "ü".encode(), "ü"),
+        ("text/plain; charset", "ü".encode(), "ü"),
+        ("text/plain", b"\xfc", "�"),
+    ],
+)
+async def test_text_is_read_by_its_charset(
+    kind: str, content: bytes, text: str
+) -> None:
+    octets = reply(content, f"Content-Type: {kind}")
+    async with RawServer(answer(octets)) as server, io.Session(server.url) as resp:
+        assert await resp.text() == text
+
+
+@dataclass
+class Point:
+    x: int
+
+
+async def test_json_is_read_and_checked() -> None:
+    octets = reply(b'{"x": 1}')
+    async with RawServer(answer(*[octets] * 3)) as server, io.Session() as session:
+        async with session.get(server.url) as resp:
+            assert await resp.json() == {"x": 1}
+        async with session.get(server.url) as resp:
+            assert await resp.json(Point) == Point(1)
+        async with session.get(server.url) as resp:
+            with pytest.raises(io.InvalidResponse, match="Expected `array`, got"):
+                await resp.json(list[int])
+
+
+async def test_content_beyond_the_bound_is_not_collected() -> None:
+    bomb = reply(gzip.compress(bytes(100_000)), "Content-Encoding: gzip")
+    async with RawServer(answer(OK, bomb)) as server, io.Session() as session:
+        async with session.get(server.url) as resp:
+            with pytest.raises(io.InvalidResponse, match="larger than the 1 octets"):
+                await resp.aread(1)
+        async with session.get(server.url) as resp:
+            with pytest.raises(io.InvalidResponse, match="larger than the 9999"):
+                await resp.aread(9999)
+
+
+async def test_trailers_come_after_the_content() -> None:
+    octets = CHUNKED + b"\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"
+    async with RawServer(answer(octets)) as server, io.Session(server.url) as resp:
+        assert await resp.aread() == b"ok"
+        assert resp.trailers["x-sum"] == "7"
+
+
+async def test_content_until_the_close_is_whole() -> None:
+    octets = b"HTTP/1.1 200 OK\r\n\r\nall of it"
+    async with RawServer(answer(octets)) as server, io.Session(server.url) as resp:
+        assert await resp.aread() == b"all of it"
+
+
+async def test_interim_responses_are_seen_and_do_not_count() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    octets = b"HTTP/1.1 100 Continue\r\n\r\n" + hints + OK
+    async with RawServer(answer(octets)) as server, io.Session(server.url) as resp:
+        assert resp.status_code == 200
+        assert [status for status, _ in resp.interims] == [100, 103]
+        assert resp.interims[1][1]["link"] == "</a>"
+
+
+async def test_interim_responses_without_end_are_refused() -> None:
+    octets = b"HTTP/1.1 100 Continue\r\n\r\n" * 100
+    async with RawServer(answer(octets)) as server:
+        with pytest.raises(io.InvalidResponse, match="more than 16 interim"):
+            async with io.Session(server.url):
+                pass
+
+
+# What is not whole, or not HTTP
+
+
+@pytest.mark.parametrize(
+    ("octets", "kind", "message"),
+    [
+        (b"", io.ServerDisconnected, "closed and gave no response"),
+        (b"HTTP/1.1 200", io.ServerDisconnected, "closed within the head"),
+        (reply(b"hello")[:-2], io.ServerDisconnected, "closed 2 octets before the end"),
+        (CHUNKED + b"\r\n5\r\nhel", io.ServerDisconnected, "before its last chunk"),
+        (CHUNKED + b"\r\n5\r\nhello\r\n", io.ServerDisconnected, "its last chunk"),
+        (CHUNKED + b"\r\nx\r\n", io.InvalidResponse, "malformed chunk line"),
+        (CHUNKED + b"Content-Length: 5\r\n\r\n", io.InvalidResponse, "both Content-L"),
+        (reply(b"hello", "Content-Length: 5"), io.InvalidResponse, "more than one Con"),
+        (b"SSH-2.0-x\r\n", io.InvalidResponse, "this is no HTTP"),
+        (b"HTTP/1.1 101 Now\r\n\r\n", io.InvalidResponse, "no upgrade was asked for"),
+    ],
+)
+async def test_nothing_is_silently_short(
+    octets: bytes, kind: type[Exception], message: str
+) -> None:
+    async with RawServer(answer(octets)) as server:
+        with pytest.raises(kind, match=message) as caught:
+            async with io.Session(server.url) as resp:
+                await resp.aread()
+        assert isinstance(caught.value, io.RequestError)
+
+
+async def test_what_had_arrived_can_still_be_taken() -> None:
+    short = answer(reply(b"hello")[:-2])
+    async with RawServer(short) as server, io.Session(server.url) as resp:
+        arriving = resp.pull()
+        assert await anext(arriving) == b"hel"
+        with pytest.raises(io.ServerDisconnected):
+            await anext(arriving)
+
+
+async def test_a_reset_is_no_end_of_content() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(b"HTTP/1.1 200 OK\r\n\r\nsome")
+        visitor.reset()
+
+    async with RawServer(serve) as server:
+        with pytest.raises(io.ServerDisconnected):
+            async with io.Session(server.url) as resp:
+                await resp.aread()
+
+
+async def test_octets_behind_a_response_are_nobodys() -> None:
+    async with RawServer(answer(OK + OK, OK)) as server, io.Session() as session:
+        for _ in range(2):
+            async with session.get(server.url) as resp:
+                assert await resp.aread() == b"ok"
+    assert server.connections == 2
+
+
+# Writing
+
+
+async def pieces(*octets: bytes) -> AsyncIterator[bytes]:
+    for each in octets:
+        yield each
+
+
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(100_000)
+
+
+async def test_a_stream_is_sent_in_chunks() -> None:
+    async with (
+        RawServer(OK) as server,
+        io.Session(server.url, "put", body=pieces(b"ab", b"", b"c")) as resp,
+    ):
+        assert resp.status_code == 200
+    assert server.requests[0].endswith(
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    )
+
+
+async def test_a_stream_of_known_length_is_sent_as_it_is() -> None:
+    headers = {"Content-Length": "3"}
+    async with RawServer(OK) as server:
+        body = pieces(b"ab", b"c")
+        async with io.Session(server.url, "put", headers=headers, body=body) as resp:
+            assert resp.status_code == 200
+    assert server.requests[0].endswith(b"Content-Length: 3\r\n\r\nabc")
+
+
+async def test_a_stream_that_is_shorter_than_it_said_is_no_request() -> None:
+    headers = {"Content-Length": "4"}
+    async with RawServer(OK) as server:
+        with pytest.raises(LocalProtocolError, match="1 octets short"):
+            async with io.Session(
+                server.url, "put", headers=headers, body=pieces(b"abc")
+            ):
+                pass
+    assert server.requests == []
+
+
+async def test_what_breaks_a_stream_off_is_seen() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"ab"
+        raise ZeroDivisionError
+
+    async with RawServer(OK) as server:
+        with pytest.raises(ZeroDivisionError):
+            async with io.Session(server.url, "put", body=broken()):
+                pass
+
+
+async def test_content_is_written_by_hand_and_the_response_read_meanwhile() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_head()
+        await visitor.send(CHUNKED + b"\r\n")
+        while octets := await visitor.read_some():
+            if octets == b"0\r\n\r\n":
+                await visitor.send(octets)
+            else:
+                await visitor.send(octets.upper())
+
+    async with RawServer(serve) as server, io.Session() as session:
+        async with session.post(server.url, headers=ANNOUNCED) as resp:
+            assert resp.status_code == 0
+            await resp.prepare()
+            arriving = resp.pull()
+            for word in (b"one", b"two"):
+                await resp.write(word)
+                assert await anext(arriving) == word.upper()
+            await resp.eof()
+            assert [piece async for piece in arriving] == []
+        assert "1 idle" in repr(session)
+
+
+async def test_a_large_echo_does_not_deadlock() -> None:
+    web = io.App()
+
+    @web.route.post("/")
+    async def echo(r: io.BlazeioServerProtocol) -> None:
+        await r.prepare(status=200)
+        async for piece in r.pull():
+            await r.write(piece)
+
+    from blazeio.testing import TestServer
+
+    size = 8 * 1024 * 1024
+    async with (
+        TestServer(web) as server,
+        io.Session(f"{server.url}/", "post", body=bytes(size)) as resp,
+    ):
+        assert len(await within(resp.aread(), 10)) == size
+
+
+async def test_content_waits_for_the_100_that_it_asks_for() -> None:
+    order: list[str] = []
+
+    async def serve(visitor: Visitor) -> None:
+        head = await visitor.read_head()
+        assert b"\r\nExpect: 100-continue\r\n" in head
+        order.append("head")
+        await visitor.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert await visitor.read_some() == b"octets"
+        order.append("content")
+        await visitor.send(OK)
+
+    async with (
+        RawServer(serve) as server,
+        io.Session() as session,
+        session.put(server.url, body=b"octets", expect_continue=True) as r,
+    ):
+        assert r.status_code == 200
+    assert order == ["head", "content"]
+
+
+async def test_content_that_is_refused_is_not_sent() -> None:
+    seen: list[bytes] = []
+
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_head()
+        await visitor.send(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
+        seen.append(await visitor.read_some())
+
+    async with RawServer(serve) as server, io.Session() as session:
+        async with session.put(server.url, body=b"octets", expect_continue=True) as r:
+            assert r.status_code == 417
+        await wait_until(lambda: seen)
+    assert seen == [b""]
+
+
+async def test_a_100_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    async with RawServer(OK) as server:
+        timeouts = io.Timeouts(continue_s=0.01)
+        async with io.Session(
+            server.url, "put", body=b"x", expect_continue=True, timeouts=timeouts
+        ) as resp:
+            assert resp.status_code == 200
+
+
+async def test_an_early_answer_stops_the_writer_and_can_be_read() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_head()
+        await visitor.send(b"HTTP/1.1 413 Large\r\nContent-Length: 3\r\n\r\ntoo")
+        await visitor.read_until_end()
+
+    async with RawServer(serve) as server, io.Session() as session:
+        async with session.post(server.url, headers=ANNOUNCED) as resp:
+            with pytest.raises(AnsweredEarly):
+                await resp.write(endless())
+            await resp.prepare()
+            assert (resp.status_code, await resp.text()) == (413, "too")
+        assert repr(session) == "<Session <Pool empty>>"
+
+
+async def test_an_early_answer_to_a_given_body_is_the_response() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_head()
+        await visitor.send(b"HTTP/1.1 413 Large\r\nContent-Length: 3\r\n\r\ntoo")
+        await visitor.read_until_end()
+
+    async with RawServer(serve) as server, io.Session() as session:
+        async with session.post(server.url, body=bytes(50_000_000)) as resp:
+            assert (resp.status_code, await resp.text()) == (413, "too")
+        assert repr(session) == "<Session <Pool empty>>"
+
+
+async def test_a_writer_sleeps_while_the_server_does_not_read() -> None:
+    go_on = asyncio.Event()
+
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_head()
+        await go_on.wait()
+        while not (await visitor.read_some()).endswith(b"0\r\n\r\n"):
+            pass
+        await visitor.send(OK)
+
+    async with (
+        RawServer(serve) as server,
+        io.Session() as session,
+        session.post(server.url, headers=ANNOUNCED) as resp,
+    ):
+        writing = asyncio.create_task(resp.write(bytes(30_000_000)))
+        await wait_until(lambda: not resp.gate.is_open)
+        assert resp.transport.get_write_buffer_size() < 200_000
+        go_on.set()
+        await within(writing, 5)
+        await resp.eof()
+        await resp.prepare()
+        assert resp.status_code == 200
+
+
+async def test_reading_pauses_while_nobody_pulls() -> None:
+    size = 20_000_000
+
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(reply(bytes(size)))
+
+    async with RawServer(serve) as server, io.Session(server.url) as resp:
+        await wait_until(lambda: resp.content.queued_bytes > 256 * 1024)
+        await asyncio.sleep(0.01)
+        assert resp.content.queued_bytes < 2_000_000
+        assert len(await resp.aread(size)) == size
+
+
+async def test_after_an_upgrade_octets_go_both_ways() -> None:
+    async def serve(visitor: Visitor) -> None:
+        head = await visitor.read_request()
+        assert b"Connection: upgrade\r\nUpgrade: chat\r\n" in (head or b"")
+        switch = b"HTTP/1.1 101 Now\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n"
+        await visitor.send(switch + b"hel")
+        await visitor.send(await visitor.read_some())
+
+    async with (
+        RawServer(serve) as server,
+        io.Session(server.url, upgrade="chat") as resp,
+    ):
+        assert (resp.status_code, resp.headers["upgrade"]) == (101, "chat")
+        await resp.writer(b"lo")
+        assert b"".join([piece async for piece in resp.pull()]) == b"hello"
+
+
+# Leaving
+
+
+async def test_a_little_that_nobody_wants_is_read_past() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(reply(bytes(5000))[:-1])
+        await left.wait()
+        await visitor.send(b"\0")
+        while await visitor.read_request() is not None:
+            await visitor.send(OK)
+
+    left = asyncio.Event()
+    async with RawServer(serve) as server, io.Session() as session:
+        async with session.get(server.url) as resp:
+            assert resp.status_code == 200
+        left.set()
+        await wait_until(lambda: "1 idle" in repr(session))
+        async with session.get(server.url) as resp:
+            assert await resp.aread() == b"ok"
+    assert server.connections == 1
+
+
+async def test_much_that_nobody_wants_closes_the_connection() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        await visitor.read_until_end()
+
+    async with RawServer(serve) as server, io.Session() as session:
+        async with session.get(server.url):
+            pass
+        assert repr(session) == "<Session <Pool empty>>"
+
+
+async def test_who_is_cancelled_leaves_nothing_behind() -> None:
+    async def serve(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.read_until_end()
+
+    async with RawServer(serve) as server, io.Session() as session:
+        task = asyncio.create_task(session.get(server.url).__aenter__())
+        await wait_until(lambda: server.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert repr(session) == "<Session <Pool empty>>"
+
+
+async def test_a_response_that_was_not_asked_for_has_nothing_to_write_to() -> None:
+    async with io.Session() as session:
+        resp = session.get("http://127.0.0.1:1/")
+        with pytest.raises(LocalProtocolError, match="enter its block"):
+            await resp.write(b"x")
+        assert repr(resp) == (
+            "<ClientResponse GET http://127.0.0.1:1/: no response yet>"
+        )
