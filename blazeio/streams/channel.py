@@ -86,6 +86,7 @@ class Channel:
         """
         self._endpoint = endpoint
         self._carrier = carrier
+        self._transport = carrier.transport
         self._most_bytes = most_bytes
         self._loop = asyncio.get_running_loop()
         if self._ping_every_s is not None:
@@ -122,12 +123,14 @@ class Channel:
     def data_received(self, octets: bytes) -> None:
         """These have arrived."""
         # Hot: runs once per read.
+        endpoint, waiter = self._endpoint, self._waiter
+        assert endpoint is not None  # it has begun
         self._is_heard = True
-        message = self._opened().receive(octets)
+        message = endpoint.receive(octets)
         if message is None:
             self._read_on()
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(message)
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(message)
         else:
             self._hold(message)
             self._pause_if_full()
@@ -189,39 +192,38 @@ class Channel:
             StopAsyncIteration: It is closed; ``close_code`` says why.
         """
         # Hot: runs once per message.
-        endpoint = self._opened()
         while not self._messages:
+            endpoint = self._opened()
             if endpoint.has_unread:
                 self._read_on()
-            elif endpoint.is_over:
+                continue
+            if endpoint.is_over:
                 self._leave()
                 raise StopAsyncIteration
-            else:
-                message = await self._arrival()
-                if message is not None:
-                    return message
+            if self._waiter is not None:
+                raise LocalProtocolError("two tasks receive from one WebSocket")
+            if not self._carrier.intake.is_open:
+                self._carrier.intake.resume()
+            waiter: Arrival = self._loop.create_future()
+            self._waiter = waiter
+            try:
+                message = await waiter
+            except asyncio.CancelledError:
+                self._keep(waiter)
+                raise
+            finally:
+                self._waiter = None
+            if message is not None:
+                return message
         message = self._messages.popleft()
         if not self._messages:
             self._held_bytes = 0
         return message
 
-    async def _arrival(self) -> str | bytes | None:
-        """Sleep until there is a message, or the end of all."""
-        # Hot: runs once per message.
-        if self._waiter is not None:
-            raise LocalProtocolError("two tasks receive from one WebSocket")
-        waiter: Arrival = self._loop.create_future()
-        self._waiter = waiter
-        try:
-            if not self._carrier.intake.is_open:
-                self._carrier.intake.resume()
-            return await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled() and (message := waiter.result()) is not None:
-                self._messages.appendleft(message)  # for who receives next
-            raise
-        finally:
-            self._waiter = None
+    def _keep(self, arrival: Arrival) -> None:
+        """Whoever waited was cancelled; what came for it, the next one gets."""
+        if not arrival.cancelled() and (message := arrival.result()) is not None:
+            self._messages.appendleft(message)
 
     async def receive(self) -> str | bytes:
         """Give the next message: text is str, binary is bytes.
@@ -246,13 +248,13 @@ class Channel:
             ClientDisconnected: It is closed, or the peer is gone.
         """
         # Hot: runs once per message.
-        endpoint, carrier = self._opened(), self._carrier
-        if not carrier.gate.is_open:
-            await carrier.gate.passed()
+        endpoint = self._endpoint or self._opened()
+        if not self._carrier.gate.is_open:
+            await self._carrier.gate.passed()
         # From here on without a pause: the order of frames is that of messages.
-        if not endpoint.is_open or carrier.transport.is_closing():
+        if not endpoint.is_open or self._transport.is_closing():
             raise ClientDisconnected(f"the WebSocket is closed: {self.close_code}")
-        carrier.transport.write(endpoint.serialize(message))
+        self._transport.write(endpoint.serialize(message))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Say that it is over, and wait until the peer agrees; only once.
@@ -286,8 +288,8 @@ class Channel:
 
     def _flush(self, endpoint: Endpoint) -> None:
         octets = endpoint.take_octets()
-        if octets and not self._carrier.transport.is_closing():
-            self._carrier.transport.write(octets)
+        if octets and not self._transport.is_closing():
+            self._transport.write(octets)
 
     # Silence
 
@@ -302,7 +304,7 @@ class Channel:
     def _note_silence(self) -> None:
         """What is looked at is what has arrived: the handler may be slow."""
         endpoint, carrier = self._opened(), self._carrier
-        if not endpoint.is_open or carrier.transport.is_closing():
+        if not endpoint.is_open or self._transport.is_closing():
             return
         is_silent = not self._is_heard and carrier.intake.is_open
         self._is_heard = False

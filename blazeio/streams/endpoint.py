@@ -33,19 +33,22 @@ class Endpoint:
     Attributes:
         is_open: Nobody has said that it is over.
         is_over: Nothing more will be received.
+        serialize: Writes a message, str as text, octets as binary; while
+            ``is_open``.
     """
 
     __slots__ = (
         "_assembler",
         "_bounds",
-        "_is_between_messages",
         "_is_plain",
+        "_may_be_plain",
         "_message_bytes",
         "_protocol",
         "_step_bytes",
         "_unread",
         "is_open",
         "is_over",
+        "serialize",
     )
 
     def __init__(self, protocol: Protocol) -> None:
@@ -57,7 +60,9 @@ class Endpoint:
         self._step_bytes = INFLATED_STEP_BYTES if protocol.extensions else None
         # What a client masks and what is compressed goes the long way.
         self._is_plain = protocol.side is Side.SERVER and not protocol.extensions
-        self._is_between_messages = True
+        self._may_be_plain = self._is_plain
+        # Not a method that calls it: 0.06 of 8.5 us an echo.
+        self.serialize = write_plain_frame if self._is_plain else self._serialize
         self.is_open = True
         self.is_over = False
 
@@ -94,12 +99,12 @@ class Endpoint:
         Otherwise it waits for ``read_on``.
         """
         # Hot: runs once per read.
-        if self._is_between_messages and self._is_plain:
+        if self._may_be_plain:
             message = read_plain_frame(octets)
             if message is not None and len(octets) <= self._message_bytes:
                 return message
         if not self.is_over:
-            self._is_between_messages = False
+            self._may_be_plain = False
             self._unread += octets
         return None
 
@@ -132,8 +137,9 @@ class Endpoint:
             self.is_over = True
         if self.is_over:
             self._unread = b""
-        self._is_between_messages = (
-            self.is_open
+        self._may_be_plain = (
+            self._is_plain
+            and self.is_open
             and not self._unread
             and self._bounds.is_at_start
             and not self._assembler.is_busy
@@ -148,11 +154,7 @@ class Endpoint:
 
     # Sending
 
-    def serialize(self, message: str | bytes | bytearray | memoryview) -> bytes:
-        """Write a message: str as text, octets as binary; while ``is_open``."""
-        # Hot: runs once per message.
-        if self._is_plain:
-            return write_plain_frame(message)
+    def _serialize(self, message: str | bytes | bytearray | memoryview) -> bytes:
         if isinstance(message, str):
             self._protocol.send_text(message.encode())
         else:
