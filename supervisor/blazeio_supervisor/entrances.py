@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
 from blazeio_supervisor.sockets.filters.last_call import HANDSHAKE_S, stop_handshakes
+from blazeio_supervisor.sockets.queues import Queue
 
 log = logging.getLogger("blazeio.worker")
 
@@ -26,16 +27,16 @@ SHARED_BATCH = 1
 
 @dataclass(slots=True)
 class _Adoption:
-    """A sibling's queue, while its owner does not serve."""
+    """A sibling's queues, while their owner does not serve."""
 
-    sockets: list[socket.socket]
+    queues: list[Queue]
     acceptors: list[Acceptor]
 
     def end(self) -> None:
         for acceptor in self.acceptors:
             acceptor.close()
-        for sock in self.sockets:
-            sock.close()
+        for queue in self.queues:
+            queue.sock.close()
 
 
 class Entrances:
@@ -43,28 +44,28 @@ class Entrances:
 
     Args:
         server: Gets the connections.
-        own: The listeners of the own slot.
+        own: The queues of the own slot.
     """
 
-    def __init__(self, server: Server, own: list[socket.socket]) -> None:
+    def __init__(self, server: Server, own: list[Queue]) -> None:
         self._server = server
         self._own = own
         self._adopted: dict[int, _Adoption] = {}
 
     def open(self) -> None:
         """Accept from the own slot."""
-        for sock in self._own:
-            is_shared = sock.family == socket.AF_UNIX
-            batch = SHARED_BATCH if is_shared else ACCEPTS_PER_TURN
-            self._server.accept_from(sock, batch=batch)
+        for queue in self._own:
+            batch = SHARED_BATCH if queue.terms.is_shared else ACCEPTS_PER_TURN
+            self._server.accept_from(queue.sock, batch=batch)
 
-    def adopt(self, slot: int, sockets: list[socket.socket]) -> None:
-        """Accept from another slot's queue too; its sockets are owned here."""
+    def adopt(self, slot: int, queues: list[Queue]) -> None:
+        """Accept from another slot's queues too; they are owned here."""
         self.release(slot)
         acceptors = [
-            self._server.accept_from(sock, batch=ADOPTED_BATCH) for sock in sockets
+            self._server.accept_from(queue.sock, batch=ADOPTED_BATCH)
+            for queue in queues
         ]
-        self._adopted[slot] = _Adoption(sockets, acceptors)
+        self._adopted[slot] = _Adoption(queues, acceptors)
 
     def release(self, slot: int) -> None:
         """Leave an adopted queue to its owner; one that was not: nothing."""
@@ -76,41 +77,51 @@ class Entrances:
         self._server.stop_accepting()
 
     def take_all_and_shut(self) -> None:
-        """Take what waits, and refuse everybody from then on, at once."""
+        """Take what waits, and refuse everybody from then on, at once.
+
+        What is lent is left as it is: the next start takes what waits there.
+        """
+        self.close()
         self._stop_handshakes()
         self._empty_and_shut()
 
     async def hear_last_calls(self) -> None:
         """The same, but wait for those who have begun to connect by now."""
+        self.close()
         self._stop_handshakes()
         self._accept_anew()
-        if self._sockets():
+        if self._ending():
             await asyncio.sleep(HANDSHAKE_S)
         self._empty_and_shut()
 
-    def _sockets(self) -> list[socket.socket]:
-        adopted = [s for adoption in self._adopted.values() for s in adoption.sockets]
-        return [sock for sock in (*self._own, *adopted) if sock.fileno() >= 0]
+    def _queues(self) -> list[Queue]:
+        adopted = [q for each in self._adopted.values() for q in each.queues]
+        return [q for q in (*self._own, *adopted) if q.sock.fileno() >= 0]
+
+    def _ending(self) -> list[socket.socket]:
+        """The listeners that end with the service."""
+        return [q.sock for q in self._queues() if not q.terms.is_lent]
 
     def _stop_handshakes(self) -> None:
         try:
-            for sock in self._sockets():
+            for sock in self._ending():
                 stop_handshakes(sock)
         except OSError as error:
             log.debug("the kernel refuses to hold off connections: %s", error)
 
     def _accept_anew(self) -> None:
         """Accept from every queue: a SIGTERM may end that at any moment."""
-        for sock in self._sockets():
+        for sock in self._ending():
             self._server.accept_from(sock)
 
     def _empty_and_shut(self) -> None:
         self._accept_anew()
         self._server.stop_accepting(take_queue=True)
-        for sock in self._sockets():
+        for sock in self._ending():
             try:
                 # Whoever else holds it: a close would leave it listening.
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # shut already, by the master or a sibling
-            sock.close()
+        for queue in self._queues():
+            queue.sock.close()

@@ -24,7 +24,9 @@ from blazeio_supervisor.fleet.actions import (
     End,
     Exit,
     LastCall,
+    Notify,
     OpenSlot,
+    Probe,
     Release,
     ReloadEnded,
     Report,
@@ -44,6 +46,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.notify.probes import Probes
+from blazeio_supervisor.notify.telling import Telling
 from blazeio_supervisor.observe.banner import Banner
 from blazeio_supervisor.observe.health_path import HealthChecks
 from blazeio_supervisor.observe.logs import FramesPrinter, set_level
@@ -57,6 +61,7 @@ from blazeio_supervisor.process.signals import has_terminal
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.filters.steering import Steerer
+from blazeio_supervisor.sockets.inherited import take_inherited
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.workers import Workers
 
@@ -101,10 +106,13 @@ class Master:
         self._over: asyncio.Future[int] = self._loop.create_future()
         setproctitle(f"blazeio: master [{self._settings.app.text}]")
         become_subreaper()
+        self._listeners.inherit(take_inherited(self._settings.given_fds))
+        self._knows_addresses = self._listeners.is_bound or bool(self._settings.binds)
+        self._telling = Telling(self._settings.manager.address, self._loop)
         self._hire()
         self._watch_signals()
         self._control.open(self._loop)
-        if self._settings.binds:
+        if self._knows_addresses:
             self._binding.begin(self._settings.binds)
         else:
             self._begin()
@@ -117,6 +125,7 @@ class Master:
             await asyncio.wait((sampling,))
             self._listeners.shut()
             self._control.close()
+            await self._telling.end()
         return self._exit_code or code
 
     def _hire(self) -> None:
@@ -139,6 +148,7 @@ class Master:
         self._health_checks = HealthChecks(
             self._settings.health_path, self._workers.connect, self._tell
         )
+        self._probes = Probes(self._workers.connect, self._tell)
         self._forkservers = Forkservers(
             self._loop,
             self._in_force.settings_of,
@@ -171,17 +181,32 @@ class Master:
         )
 
     def _note_bound(self) -> None:
+        self._store_listeners()
         self._banner.note_bound()
-        if self._settings.binds:
+        if self._knows_addresses:
             self._begin()
 
     def _begin(self) -> None:
         self._has_begun = True
-        self._tell(StartAsked())
+        self._tell(StartAsked(self._listeners.slot_count))
+
+    def _store_listeners(self) -> None:
+        """Have the service manager keep them, so that they outlive a restart."""
+        for name in self._listeners.give_up_stored():
+            self._telling.forget(name)
+        room = self._settings.manager.store_count
+        for name, sockets in self._listeners.lend(room):
+            self._telling.store(name, sockets)
+        left = self._listeners.count_own()
+        if room and left:
+            text = "event=not_stored %d listener(s) end with us: $FDSTORE is %d"
+            log.warning(text, left, room)
 
     def _give_up(self, error: SupervisorError) -> None:
         """End at once: what the service needs cannot be had."""
         log.error("event=cannot_bind %s", error)
+        cause = error.__cause__
+        self._telling.fail(str(error), getattr(cause, "errno", None))
         self._exit_code = error.exit_code
         if self._has_begun:
             self._stop(is_quick=True)
@@ -308,6 +333,7 @@ class Master:
                 self._health_checks.begin(worker)
             case OpenSlot(slot):
                 self._listeners.open_slot(slot)
+                self._store_listeners()
             case Adopt(slot, by):
                 log.debug("event=adopted slot=%d by worker=%d", slot, by)
                 self._adopted[slot] = by
@@ -326,7 +352,13 @@ class Master:
                 log.log(logging.getLevelName(level), "event=%s %s", event, text)
             case ReloadEnded():
                 self._end_reload(action)
-            case Exit(code):
+            case Notify():
+                self._telling.tell(action)
+            case Probe(worker):
+                self._probes.begin(worker)
+            case Exit(code, reason):
+                if reason:
+                    self._telling.fail(reason, None)
                 self._over.set_result(code)
             case _:
                 log.error("event=action_unknown %r", action)

@@ -38,6 +38,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
     Serve,
 )
+from blazeio_supervisor.sockets.queues import Queue, pair
 from blazeio_supervisor.stacks.dump import StackDump
 
 log = logging.getLogger("blazeio.worker")
@@ -64,7 +65,7 @@ class Serving:
         order: What this worker is.
         row: This life's row of the scoreboard.
         channel: To the master.
-        listeners: Of the own slot.
+        queues: Of the own slot.
         dump: Learns what is being served.
     """
 
@@ -76,7 +77,7 @@ class Serving:
         order: Fork,
         row: Row,
         channel: socket.socket,
-        listeners: list[socket.socket],
+        queues: list[Queue],
         dump: StackDump,
     ) -> None:
         self._app = app
@@ -85,7 +86,7 @@ class Serving:
         self._order = order
         self._row = row
         self._channel_sock = channel
-        self._listeners = listeners
+        self._queues = queues
         self._dump = dump
         self._arrivals: set[asyncio.Task[None]] = set()
         self._named_longest_at = 0.0
@@ -103,7 +104,7 @@ class Serving:
         self._server = self._make_server(loop)
         self._server.record_responses(ResponseCounter(self._row, loop))
         self._dump.watch(self._server, loop)
-        self._entrances = Entrances(self._server, self._listeners)
+        self._entrances = Entrances(self._server, self._queues)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
         )
@@ -159,8 +160,8 @@ class Serving:
                 self._ask_to_drain(message)
             case Admit() if not self._drain_order.done():
                 self._entrances.open()
-            case Adopt(slot) if not self._drain_order.done():
-                self._entrances.adopt(slot, sockets)
+            case Adopt(slot, terms) if not self._drain_order.done():
+                self._entrances.adopt(slot, pair(sockets, terms))
                 return
             case Serve():
                 self._serve(sockets)

@@ -77,6 +77,13 @@ class Settings(
         )
 
     @property
+    def given_fds(self) -> list[tuple[int, str]]:
+        """The listening sockets that we were started with, each with its name."""
+        names = dict.fromkeys(self.fds, "")
+        names |= {given.fd: given.name for given in self.manager.given}
+        return list(names.items())
+
+    @property
     def unix_mode(self) -> int:
         """The mode of unix sockets."""
         if self.uds_mode is not None:
@@ -112,6 +119,8 @@ class Settings(
             ),
             max_memory_bytes=self.max_memory_bytes,
             worker_limit=WORKER_LIMIT,
+            ready=self.ready,
+            watchdog_s=self.manager.watchdog_s,
             is_shared_listener=bool(self.binds)
             and all(isinstance(bind, UnixAddress) for bind in self.binds),
         )

@@ -40,6 +40,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
 )
 from blazeio_supervisor.serving import Serving
+from blazeio_supervisor.sockets.queues import pair
 from blazeio_supervisor.stacks.dump import StackDump
 
 
@@ -79,7 +80,7 @@ class Worker:
         self._row = row
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
-        self._listeners = take_listeners(fds[2:])
+        self._queues = pair(take_listeners(fds[2:]), order.terms)
         self._has_served = False
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])
@@ -161,7 +162,7 @@ class Worker:
             self._order,
             self._row,
             self._channel,
-            self._listeners,
+            self._queues,
             self._dump,
         )
         try:
@@ -180,4 +181,4 @@ class Worker:
             received = receive(self._channel)  # none is open yet
         if received is None or not isinstance(received[0], Listen):
             end_now(ExitCode.OK)  # the service ends before it began
-        self._listeners = take_listeners(received[1])
+        self._queues = pair(take_listeners(received[1]), received[0].terms)

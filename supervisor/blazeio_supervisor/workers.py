@@ -53,6 +53,7 @@ from blazeio_supervisor.process.messages import (
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
 from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import list_sockets, list_terms
 from blazeio_supervisor.stacks.call import StackCall, Stacks
 
 log = logging.getLogger("blazeio.master")
@@ -187,14 +188,17 @@ class Workers:
             worker's ends of its channel and for its stacks, are the caller's
             to close.
         """
-        listeners = self._listeners.all_of(spawn.slot)
+        queues = self._listeners.all_of(spawn.slot)
         row = self._ledger.take()  # what may fail comes first
         own, theirs = make_pair()
         asker, answerer = socket.socketpair()
         self._add(spawn.worker, spawn.slot, spawn.generation, row, own, asker)
         is_bound = self._listeners.is_bound
-        order = Fork(spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound)
-        return order, [theirs, answerer, *listeners]
+        terms = list_terms(queues)
+        order = Fork(
+            spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound, terms=terms
+        )
+        return order, [theirs, answerer, *list_sockets(queues)]
 
     def _add(
         self,
@@ -316,7 +320,8 @@ class Workers:
 
     def adopt(self, slot: int, by: int) -> None:
         """Have one worker accept from another slot's queue too."""
-        self._send(by, Adopt(slot), self._listeners.own_of(slot))
+        queues = self._listeners.own_of(slot)
+        self._send(by, Adopt(slot, list_terms(queues)), list_sockets(queues))
 
     def release(self, slot: int, by: int) -> None:
         """End an adoption."""
@@ -454,7 +459,8 @@ class Workers:
     def _hand_listeners(self, worker: int) -> None:
         record = self._records.get(worker)
         if record is not None:
-            record.channel.send(Listen(), self._listeners.all_of(record.slot))
+            queues = self._listeners.all_of(record.slot)
+            record.channel.send(Listen(list_terms(queues)), list_sockets(queues))
 
     def _bury(self, worker: int, status: int) -> None:
         record = self._records[worker]

@@ -12,6 +12,7 @@ from blazeio_supervisor.fleet.actions import (
     Exit,
     Release,
     ReloadEnded,
+    Stage,
     StopForkserver,
 )
 from blazeio_supervisor.fleet.policy import Policy
@@ -364,6 +365,19 @@ def nobody_outlives_its_time_unmarked(step: Step, policy: Policy) -> None:
             require(owner.age_s <= bound_s, f"{owner} is too old")
 
 
+def stages_are_told_truly(step: Step, policy: Policy) -> None:
+    """Ready is told only by who has served; nothing is told after the end was."""
+    told = step.ledger.stages
+    if Stage.STOPPING in told:
+        require(told[-1] is Stage.STOPPING, f"told {told}")
+        require(told.count(Stage.STOPPING) == 1, f"told {told}")
+    if Stage.READY in told:
+        require(step.after.has_served, f"told {told} before anybody served")
+    is_idle = step.after.phase == "idle" and not step.after.is_ending
+    if told and is_idle:
+        require(told[-1] is Stage.READY, f"told {told}, and nothing is under way")
+
+
 INVARIANTS = (
     never_fewer_serving,
     at_most_two_generations,
@@ -392,4 +406,5 @@ INVARIANTS = (
     parked_services_rest,
     one_slot_is_replaced_at_a_time,
     nobody_outlives_its_time_unmarked,
+    stages_are_told_truly,
 )

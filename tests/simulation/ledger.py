@@ -11,10 +11,12 @@ from blazeio_supervisor.fleet.actions import (
     Ending,
     Exit,
     LastCall,
+    Notify,
     OpenSlot,
     Release,
     ReloadEnded,
     Spawn,
+    Stage,
     StartForkserver,
     Steer,
     StopForkserver,
@@ -64,6 +66,7 @@ class Ledger:
         healthy: Workers whose health path was told to answer well.
         rollout: The generation that a reload spreads, since when, and the sleep
             by then.
+        stages: As the service manager was told, in order.
     """
 
     slots: int
@@ -87,6 +90,7 @@ class Ledger:
     uncovered: dict[int, float] = field(default_factory=dict)
     healthy: set[int] = field(default_factory=set)
     rollout: tuple[int, float, float] = (0, 0.0, 0.0)
+    stages: list[Stage] = field(default_factory=list)
 
     def note_facts(self, facts: Sequence[Fact], now: float, slept_s: float) -> None:
         """Note what is told; ``present`` must be up to date."""
@@ -134,6 +138,8 @@ class Ledger:
                     self.stop_at = now
                 case Exit(code):
                     self.exit_code = code
+                case Notify(stage=Stage() as stage):
+                    self.stages.append(stage)
                 case _:
                     pass
 

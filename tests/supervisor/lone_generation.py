@@ -27,6 +27,7 @@ from blazeio_supervisor.process.messages import (
 )
 from blazeio_supervisor.process.reaper import parse_exit
 from blazeio_supervisor.process.spawn import spawn_forkserver
+from blazeio_supervisor.sockets.queues import QueueTerms
 from tests.support.clock import block_until, scaled
 
 WAIT_S = 10.0
@@ -198,7 +199,9 @@ class LoneGeneration:
         own, theirs = make_pair()
         asker, answerer = socket.socketpair()
         row = self._ledger.take().index
-        order = Fork(len(self.workers) + 1, 0, row, is_canary, bool(listeners))
+        terms = (QueueTerms(),) * len(listeners)
+        number = len(self.workers) + 1
+        order = Fork(number, 0, row, is_canary, bool(listeners), terms)
         self.channel.send(order, [theirs, answerer, *listeners])
         theirs.close()
         answerer.close()

@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,7 @@ from blazeio.app.app import App
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.entrances import Entrances
+from blazeio_supervisor.sockets.queues import Queue, QueueTerms
 from tests.supervisor.lone_generation import make_listener
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
@@ -25,7 +25,7 @@ class House:
         app.add_route(self._answer, "/")
         self.own, self.other = make_listener(), make_listener()
         self.server: Server = app.make_server(asyncio.get_running_loop())
-        self.entrances = Entrances(self.server, [self.own.dup()])
+        self.entrances = Entrances(self.server, [Queue(self.own.dup())])
 
     async def _answer(self, r: BlazeioServerProtocol) -> None:
         r.reply(b"welcome")
@@ -72,7 +72,7 @@ async def test_nothing_is_accepted_before_it_is_opened(house: House) -> None:
 
 
 async def test_an_adopted_queue_is_served_until_it_is_released(house: House) -> None:
-    house.entrances.adopt(3, [house.other.dup()])
+    house.entrances.adopt(3, [Queue(house.other.dup())])
     assert await is_served(house.other)
     house.entrances.release(3)
     assert await is_ignored(house.other)
@@ -80,19 +80,16 @@ async def test_an_adopted_queue_is_served_until_it_is_released(house: House) -> 
 
 @pytest.mark.parametrize(("is_shared", "most"), [(True, 3), (False, 5)])
 async def test_from_a_shared_queue_one_is_taken_at_a_time(
-    tmp_path: Path, is_shared: bool, most: int
+    is_shared: bool, most: int
 ) -> None:
-    address = str(tmp_path / "s") if is_shared else ("127.0.0.1", 0)
-    listener = socket.socket(socket.AF_UNIX if is_shared else socket.AF_INET)
-    listener.setblocking(False)
-    listener.bind(address)
-    listener.listen()
+    listener = make_listener()
     server = App().make_server(asyncio.get_running_loop())
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             client = stack.enter_context(socket.socket(listener.family))
             client.connect(listener.getsockname())
-        entrances = Entrances(server, [listener])
+        terms = QueueTerms(is_shared=is_shared)
+        entrances = Entrances(server, [Queue(listener, terms)])
         entrances.open()
         for _ in range(3):
             await asyncio.sleep(0)
@@ -110,8 +107,8 @@ async def test_a_queue_that_was_never_adopted_can_be_released(house: House) -> N
 
 
 async def test_a_queue_adopted_twice_is_released_once(house: House) -> None:
-    house.entrances.adopt(3, [house.other.dup()])
-    house.entrances.adopt(3, [house.other.dup()])
+    house.entrances.adopt(3, [Queue(house.other.dup())])
+    house.entrances.adopt(3, [Queue(house.other.dup())])
     assert await is_served(house.other)
     house.entrances.release(3)
     assert await is_ignored(house.other)
@@ -128,7 +125,7 @@ async def test_the_last_calls_are_answered_and_then_all_are_refused(
     house: House, is_closed_before: bool
 ) -> None:
     house.entrances.open()
-    house.entrances.adopt(3, [house.other.dup()])
+    house.entrances.adopt(3, [Queue(house.other.dup())])
     if is_closed_before:
         house.entrances.close()
     async with await connect(house.own) as one, await connect(house.other) as two:
@@ -149,3 +146,13 @@ async def test_all_is_taken_at_once_when_there_is_no_time(house: House) -> None:
     house.entrances.take_all_and_shut()
     await house.entrances.hear_last_calls()
     await wait_until(lambda: not house.server.connection_count)
+
+
+async def test_what_is_lent_is_neither_emptied_nor_shut(house: House) -> None:
+    lent = QueueTerms(is_lent=True)
+    entrances = Entrances(house.server, [Queue(house.own.dup(), lent)])
+    entrances.open()
+    assert await is_served(house.own)
+    await entrances.hear_last_calls()
+    entrances.take_all_and_shut()
+    assert await is_ignored(house.own)  # it waits for whoever accepts next

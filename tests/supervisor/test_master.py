@@ -102,7 +102,7 @@ async def test_an_action_that_fails_is_logged_and_the_service_goes_on(
     run = asyncio.create_task(master.run())
     await wait_until(lambda: "event=ready" in caplog.text, 10)
     for group in master._listeners.groups:
-        group.sockets[0].close()  # so that no sibling can join it
+        group.sockets.pop().close()  # so that no sibling can join it
     os.kill(os.getpid(), signal.SIGTTIN)
     await wait_until(lambda: "event=action_failed OpenSlot" in caplog.text, 10)
     await wait_until(lambda: "event=worker_failed" in caplog.text, 10)

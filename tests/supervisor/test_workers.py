@@ -37,6 +37,7 @@ from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.process.signals import DUMP_SIGNAL
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import QueueTerms, list_sockets
 from blazeio_supervisor.workers import Workers
 from tests.support.clock import wait_until
 
@@ -80,7 +81,7 @@ class Bench:
 
     def prepare(self, worker: int = 1, slot: int = 0) -> Fork:
         order, sockets = self.workers.prepare(Spawn(worker, slot, generation=1))
-        assert sockets[2:] == self.listeners.all_of(slot)
+        assert sockets[2:] == list_sockets(self.listeners.all_of(slot))
         self.ends.append(sockets[0])
         sockets[1].close()  # nobody asks for stacks here
         return order
@@ -300,8 +301,8 @@ async def test_an_adopter_gets_the_queue_of_the_other_slot(bench: Bench) -> None
     received = receive(bench.ends[0])
     assert received is not None
     message, fds = received
-    assert message == Adopt(1)
-    (wanted,) = bench.listeners.own_of(1)
+    assert message == Adopt(1, (QueueTerms(),))
+    (wanted,) = list_sockets(bench.listeners.own_of(1))
     assert [os.readlink(f"/proc/self/fd/{fd}") for fd in fds] == [
         os.readlink(f"/proc/self/fd/{wanted.fileno()}")
     ]
@@ -326,7 +327,7 @@ async def test_a_script_that_says_its_address_gets_its_listeners(
     received = receive(bench.ends[0])
     assert received is not None
     message, fds = received
-    assert message == Listen()
+    assert message == Listen((QueueTerms(),))
     assert len(fds) == 1
     os.close(fds[0])
     assert bench.addresses == [("127.0.0.1", 8000)]

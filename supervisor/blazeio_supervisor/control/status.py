@@ -117,11 +117,9 @@ def describe_status(service: Service) -> StatusAnswer:
 
 
 def _describe_listeners(listeners: Listeners) -> ListenerMode:
-    if listeners.groups and listeners.unix:
-        return "slots and shared"
-    if listeners.groups:
-        return "slots"
-    return "shared" if listeners.unix else "unbound"
+    if listeners.has_own_queues:
+        return "slots and shared" if listeners.has_shared_queues else "slots"
+    return "shared" if listeners.has_shared_queues else "unbound"
 
 
 def _describe_slot(

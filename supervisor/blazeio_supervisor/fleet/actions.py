@@ -163,6 +163,40 @@ class Report:
     level: str = "INFO"
 
 
+class Stage(StrEnum):
+    """Where the service is in its life, for whoever started it."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    RELOADING = "reloading"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell the service manager (systemd); without one it is void.
+
+    Attributes:
+        stage: The new one; None: as before.
+        status: The new line for ``systemctl status``; None: as before.
+        is_alive: A worker has served since this was last said: feed the
+            watchdog.
+        extend_s: Do not give up on us for so long; None: nothing is long.
+    """
+
+    stage: Stage | None = None
+    status: str | None = None
+    is_alive: bool = False
+    extend_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask a worker anything over HTTP; answer Answered, whatever it says."""
+
+    worker: int
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """The service is over: everything of ours has ended. Exit with ``code``."""
@@ -186,5 +220,7 @@ Action = (
     | LastCall
     | ReloadEnded
     | Report
+    | Notify
+    | Probe
     | Exit
 )

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StartAsked:
-    """The master has bound its sockets and wants the service to begin."""
+    """The master has bound its sockets and wants the service to begin.
+
+    Attributes:
+        slot_count: Slots that have sockets already, kept from an earlier life of
+            the service. Those beyond the wanted count are parked.
+    """
+
+    slot_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,13 @@ class HealthChecked:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The worker reacted to a ``Probe``; silence is never told."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadAsked:
     """HUP or ``reload``. ``ticket`` comes back in ``ReloadEnded``."""
 
@@ -156,6 +170,7 @@ Fact = (
     | WorkerExited
     | Beat
     | HealthChecked
+    | Answered
     | ReloadAsked
     | ScaleAsked
     | RecycleAsked

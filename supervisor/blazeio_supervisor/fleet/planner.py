@@ -14,7 +14,6 @@ from random import Random
 import msgspec
 
 from blazeio_supervisor.fleet.actions import Action
-from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.duties.canary import Phase
 from blazeio_supervisor.fleet.duties.deadlines import escalate, wake_for_deadlines
 from blazeio_supervisor.fleet.duties.recycling import mark_for_recycling
@@ -23,7 +22,7 @@ from blazeio_supervisor.fleet.duties.replacement import (
     swap_in_successors,
 )
 from blazeio_supervisor.fleet.duties.respawn import note_failures, respawn
-from blazeio_supervisor.fleet.duties.rollout import Rollout
+from blazeio_supervisor.fleet.duties.rollout import FrozenRollout, Rollout
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.health.adoption import cover
 from blazeio_supervisor.fleet.health.ladder import FrozenLadder, Ladder
@@ -35,6 +34,7 @@ from blazeio_supervisor.fleet.service.parking import Parking
 from blazeio_supervisor.fleet.service.scaling import scale
 from blazeio_supervisor.fleet.service.stopping import Stopping
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
+from blazeio_supervisor.fleet.telling.notices import FrozenNotices, Notices
 from blazeio_supervisor.fleet.turns.clock import FrozenClock, SteadyClock
 from blazeio_supervisor.fleet.turns.fold import fold
 from blazeio_supervisor.fleet.turns.turn import Turn
@@ -46,7 +46,6 @@ class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):
     Its policy is made anew from the settings, and no reload is under way.
 
     Attributes:
-        reload_backoff: Of reloads that nobody asked for.
         will_park: Parking was asked for.
     """
 
@@ -54,7 +53,8 @@ class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):
     clock: FrozenClock
     ladder: FrozenLadder
     steering: FrozenSteering
-    reload_backoff: Backoff
+    rollout: FrozenRollout
+    notices: FrozenNotices
     will_park: bool
     is_parked: bool
     next_at: float | None
@@ -84,6 +84,9 @@ class Planner:
         self._stopping = Stopping()
         self._ladder = Ladder()
         self._steering = Steering()
+        self._notices = Notices(
+            self._boot, self._rollout, self._parking, self._stopping
+        )
         self._next_at: float | None = None
 
     def plan(self, facts: Sequence[Fact], now: float) -> list[Action]:
@@ -116,6 +119,7 @@ class Planner:
             self._rest(turn)
         else:
             self._run_duties(turn)
+        self._notices.run(turn)
         wake_for_deadlines(turn)
         turn.wake(turn.now + self.policy.tick_every_s)
         # What was left undone in a void turn is looked at soon, not at once:
@@ -160,7 +164,8 @@ class Planner:
             clock=self._clock.freeze(),
             ladder=self._ladder.freeze(),
             steering=self._steering.freeze(),
-            reload_backoff=self._rollout.backoff,
+            rollout=self._rollout.freeze(),
+            notices=self._notices.freeze(),
             will_park=self._parking.is_asked,
             is_parked=self._parking.is_active,
             next_at=self._next_at,
@@ -172,7 +177,8 @@ class Planner:
         self._clock.thaw(frozen.clock)
         self._ladder.thaw(frozen.ladder)
         self._steering.thaw(frozen.steering, self._roster.workers)
-        self._rollout.backoff = frozen.reload_backoff
+        self._rollout.thaw(frozen.rollout)
+        self._notices.thaw(frozen.notices)
         self._parking.is_asked = frozen.will_park
         self._parking.is_active = frozen.is_parked
         self._next_at = frozen.next_at

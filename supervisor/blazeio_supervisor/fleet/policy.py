@@ -10,6 +10,10 @@ SteeringMode = Literal["load", "even", "off"]
 """Who gets new connections: the least loaded more of them, all that serve the
 same, or whomever the kernel picks: those that do not serve, too."""
 
+Readiness = Literal["first", "all"]
+"""When the service manager is told that the service is ready: with the first
+worker that serves, or when all do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -66,6 +70,8 @@ class Policy:
         max_lifetime_s: Recycle a worker of this age, None: never.
         max_lifetime_jitter_s: Plus up to this, drawn for each worker.
         max_memory_bytes: Recycle above this private memory, None: never.
+        ready: What the service manager takes for the end of the start.
+        watchdog_s: It wants a sign of life within this, None: never.
     """
 
     boot_timeout_s: float = 60.0
@@ -103,3 +109,5 @@ class Policy:
     max_lifetime_s: float | None = None
     max_lifetime_jitter_s: float = 0.0
     max_memory_bytes: int | None = None
+    ready: Readiness = "first"
+    watchdog_s: float | None = None

@@ -173,6 +173,11 @@ class Roster:
         """Whether some slot has a successor on its way."""
         return any(slot.successor is not None for slot in self.slots)
 
+    def park_beyond(self, slot_count: int) -> None:
+        """Take over slots that exist already and that nobody is wanted for."""
+        for index in range(len(self.slots), slot_count):
+            self.slots.append(Slot(index, is_parked=True))
+
     def can_fork(self, generation: int) -> bool:
         """Whether this generation's forkserver is ready."""
         forkserver = self.forkservers.get(generation)

@@ -4,9 +4,10 @@ May import: the errors; a verb must answer at once.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.notify.environment import ServiceManager, read_manager
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +18,12 @@ class Surroundings:
         folder: The working directory, as typed: a symbolic link in it is followed
             anew at each reload.
         runtime_directory: Where a unit may make its sockets; "" when there is none.
+        manager: Who has started it.
     """
 
     folder: str
     runtime_directory: str = ""
+    manager: ServiceManager = field(default_factory=ServiceManager)
 
 
 def find_surroundings() -> Surroundings:
@@ -30,7 +33,9 @@ def find_surroundings() -> Surroundings:
         UsageError: The working directory is gone.
     """
     return Surroundings(
-        folder=find_folder(), runtime_directory=find_runtime_directory()
+        folder=find_folder(),
+        runtime_directory=find_runtime_directory(),
+        manager=read_manager(os.environ, os.getpid()),
     )
 
 

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import msgspec
 
 from blazeio_supervisor.process.identity import Identity
+from blazeio_supervisor.sockets.queues import QueueTerms
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised by one when a message, or the scoreboard, changes its shape."""
 
 LoopName = Literal["uvloop", "asyncio"]
@@ -94,6 +95,7 @@ class Fork(_Message, frozen=True):
         is_canary: It accepts from its slot only once it is told ``Admit``.
         is_bound: The listeners are here; else the worker asks for them by
             saying the App's own address.
+        terms: Of each listener, in order.
     """
 
     worker: int
@@ -101,6 +103,7 @@ class Fork(_Message, frozen=True):
     row: int
     is_canary: bool = False
     is_bound: bool = True
+    terms: tuple[QueueTerms, ...] = ()
 
 
 class Stop(_Message, frozen=True):
@@ -189,6 +192,8 @@ class Ready(_Message, frozen=True):
 class Listen(_Message, frozen=True):
     """Carries the listeners that the worker asked for by ``Address``."""
 
+    terms: tuple[QueueTerms, ...] = ()
+
 
 class Serve(_Message, frozen=True):
     """Carries a connection: serve it, though nothing is accepted yet."""
@@ -215,6 +220,7 @@ class Adopt(_Message, frozen=True):
     """Accept from this slot's queue too. Carries its listeners."""
 
     slot: int
+    terms: tuple[QueueTerms, ...] = ()
 
 
 class Release(_Message, frozen=True):

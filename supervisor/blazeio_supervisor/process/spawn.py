@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from blazeio_supervisor.notify.environment import VARIABLES
 from blazeio_supervisor.process.messages import PROTOCOL
 from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN
 
@@ -29,6 +30,8 @@ def spawn_forkserver(
             gone from the disk.
     """
     fd = channel.fileno()
+    inherited = {name: os.environ[name] for name in os.environ.keys() - VARIABLES}
+    environ = {**inherited, **(variables or {})}
     return os.posix_spawn(
         sys.executable,
         # -P: a file `logging.py` in the app's folder must not replace ours.
@@ -38,7 +41,7 @@ def spawn_forkserver(
             *("-P", "-m", _ENTRY),
             *(str(fd), str(PROTOCOL)),
         ],
-        {**os.environ, **(variables or {})},
+        environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd)],  # onto itself: inheritable
         setsigmask=IGNORED_IN_CHILDREN,
     )

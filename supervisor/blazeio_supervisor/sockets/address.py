@@ -82,6 +82,10 @@ class Endpoint:
     def __str__(self) -> str:
         return self.write_url("http")
 
+    def with_port(self, port: int) -> "Endpoint":
+        """Give the same with another port."""
+        return Endpoint(self.family, self.host, port)
+
     def write_url(self, scheme: str) -> str:
         """Write it as a person would type it."""
         return f"{scheme}://{join_host_port(self.host, self.port)}"

@@ -2,66 +2,66 @@
 
 A slot's socket lives as long as the master, whichever worker accepts from it,
 so what waits in its queue outlives crash, reload and scaling: a socket that is
-closed resets every connection in its queue. Unix sockets are one queue for all
-slots (the kernel balances only TCP).
+closed resets every connection in its queue. Where a service manager keeps it,
+it outlives the master too. Unix sockets are one queue for all slots (the kernel
+balances only TCP).
 """
 
+import logging
 import os
 import socket
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.sockets.address import (
-    Address,
-    Endpoint,
-    UnixAddress,
-    resolve,
-)
+from blazeio_supervisor.sockets.address import Address, UnixAddress, resolve
 from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
+from blazeio_supervisor.sockets.inherited import (
+    InheritedSocket,
+    Place,
+    name_for_store,
+)
 from blazeio_supervisor.sockets.opening import (
     BACKLOG,
     UNIX_MODE,
     identify_path,
-    open_first,
-    open_sibling,
     open_unix,
 )
-from blazeio_supervisor.sockets.queues import AcceptQueue, read_queues
+from blazeio_supervisor.sockets.queues import (
+    AcceptQueue,
+    Queue,
+    QueueTerms,
+    read_queues,
+)
+from blazeio_supervisor.sockets.tcp_group import (
+    FrozenGroup,
+    TcpGroup,
+    inherit_group,
+    open_group,
+    thaw_group,
+)
 
-
-@dataclass(slots=True)
-class TcpGroup:
-    """The sockets of one TCP address, by slot.
-
-    Attributes:
-        endpoint: Where it listens; the port that was picked, not 0.
-    """
-
-    endpoint: Endpoint
-    sockets: list[socket.socket]
+log = logging.getLogger("blazeio.master")
 
 
 @dataclass(slots=True)
 class UnixListener:
-    """The one socket of a unix address."""
+    """The one socket of a unix address.
+
+    Attributes:
+        identity: Of its path, so that a later service's is not removed.
+        is_lent: It outlives us, and so does its path.
+    """
 
     address: UnixAddress
     sock: socket.socket
     identity: tuple[int, int] | None
+    is_lent: bool = False
 
     def __str__(self) -> str:
         return str(self.address)
-
-
-class FrozenGroup(msgspec.Struct, frozen=True):
-    """A group by its descriptors, in the order of the slots."""
-
-    host: str
-    port: int
-    fds: list[int]
 
 
 class FrozenUnix(msgspec.Struct, frozen=True):
@@ -70,6 +70,7 @@ class FrozenUnix(msgspec.Struct, frozen=True):
     address: UnixAddress
     fd: int
     identity: tuple[int, int] | None
+    is_lent: bool = False
 
 
 class FrozenListeners(msgspec.Struct, frozen=True):
@@ -99,7 +100,8 @@ class Listeners:
         scheme: What is spoken there, for whoever types an address.
         unix_mode: Of unix sockets.
         unix_owner: User and group of their paths; None: the master's.
-        backlog: Of each queue.
+        backlog: Of each queue that is made here.
+        stored: Of an earlier life, by address, until that is opened again.
     """
 
     slot_count: int
@@ -109,6 +111,7 @@ class Listeners:
     backlog: int = BACKLOG
     groups: list[TcpGroup] = field(default_factory=list)
     unix: list[UnixListener] = field(default_factory=list)
+    stored: dict[Place, list[socket.socket]] = field(default_factory=dict)
 
     @property
     def is_bound(self) -> bool:
@@ -122,92 +125,133 @@ class Listeners:
         return groups + [str(entry) for entry in self.unix]
 
     @property
+    def has_own_queues(self) -> bool:
+        """Whether some address has a queue for each slot."""
+        return any(len(group.sockets) >= self.slot_count for group in self.groups)
+
+    @property
+    def has_shared_queues(self) -> bool:
+        """Whether some address has fewer queues than slots."""
+        fewer = any(len(group.sockets) < self.slot_count for group in self.groups)
+        return fewer or bool(self.unix)
+
+    @property
     def mode(self) -> str:
         """How connections are spread: for the banner and ``status``."""
-        if not self.groups:
+        if not self.has_own_queues:
             return "one shared queue"
-        if self.unix:
+        if self.has_shared_queues:
             return "a queue per slot (unix: one shared queue)"
         return "a queue per slot"
 
+    def inherit(self, sockets: Iterable[InheritedSocket]) -> None:
+        """Take over what we were started with; what we stored waits for ``open``."""
+        given: dict[Place, list[socket.socket]] = {}
+        for each in sockets:
+            found = self.stored if each.is_stored else given
+            found.setdefault(each.place, []).append(each.sock)
+        for place, theirs in given.items():
+            self._take_over(place, theirs, is_fixed=True)
+        self._fill()
+
     def open(self, address: Address) -> None:
         """Open an address for every slot; a failure leaves it unopened.
+
+        One that we have inherited is there already.
 
         Raises:
             BindError: It cannot be bound; ``AddressInUseError`` when waiting
                 a moment may help.
         """
         if isinstance(address, UnixAddress):
-            sock = open_unix(address, self.unix_mode, self.unix_owner, self.backlog)
-            self.unix.append(UnixListener(address, sock, identify_path(address.path)))
+            self._open_unix(address)
             return
         try:
             endpoints = resolve(address)
         except ValueError as error:
             raise BindError(f"cannot bind {address}: {error}") from None
+        present = {group.endpoint for group in self.groups}
         opened: list[TcpGroup] = []
         try:
             for endpoint in endpoints:
-                opened.append(self._open_group(endpoint, opened))
+                # `localhost:0` means one port, on both families.
+                if endpoint.port == 0 and opened:
+                    endpoint = endpoint.with_port(opened[0].endpoint.port)
+                if endpoint in self.stored:
+                    self._take_over(endpoint, self.stored.pop(endpoint), is_fixed=False)
+                elif endpoint not in present:
+                    opened.append(open_group(endpoint, self.slot_count, self.backlog))
         except BindError:
             for group in opened:
                 for sock in group.sockets:
                     sock.close()
             raise
         self.groups += opened
-
-    def _open_group(self, endpoint: Endpoint, earlier: list[TcpGroup]) -> TcpGroup:
-        # `localhost:0` means one port, on both families.
-        if endpoint.port == 0 and earlier:
-            port = earlier[0].endpoint.port
-            endpoint = Endpoint(endpoint.family, endpoint.host, port)
-        sockets = [open_first(endpoint, self.backlog)]
-        host, port = sockets[0].getsockname()[:2]
-        try:
-            for _ in range(1, self.slot_count):
-                sockets.append(open_sibling(sockets[0], self.backlog))
-        except BindError:
-            for sock in sockets:
-                sock.close()
-            raise
-        return TcpGroup(Endpoint(endpoint.family, host, port), sockets)
+        self._fill()
 
     def open_slot(self, slot: int) -> None:
-        """Make the sockets of a slot that never existed before.
-
-        Raises:
-            BindError: The kernel refused.
-        """
+        """Make the sockets of a slot that never existed before."""
         self.slot_count = max(self.slot_count, slot + 1)
-        for group in self.groups:
-            while len(group.sockets) < self.slot_count:
-                group.sockets.append(open_sibling(group.sockets[0], self.backlog))
+        self._fill()
 
-    def own_of(self, slot: int) -> list[socket.socket]:
-        """Give the sockets that only this slot's worker accepts from."""
-        return [group.sockets[slot] for group in self.groups]
+    def own_of(self, slot: int) -> list[Queue]:
+        """Give the queues of this slot's own worker."""
+        return [group.queue_of(slot, self.slot_count) for group in self.groups]
 
     def queue_of(self, slot: int) -> AcceptQueue | None:
         """Look at what waits for this slot; None: it has no TCP queue."""
         groups = (group.sockets for group in self.groups)
         return read_queues([each[slot] for each in groups if slot < len(each)])
 
-    def all_of(self, slot: int) -> list[socket.socket]:
+    def all_of(self, slot: int) -> list[Queue]:
         """Give what a worker of this slot accepts from, shared ones too."""
-        return self.own_of(slot) + [listener.sock for listener in self.unix]
+        unix = [
+            Queue(each.sock, QueueTerms(is_shared=True, is_lent=each.is_lent))
+            for each in self.unix
+        ]
+        return self.own_of(slot) + unix
+
+    # What outlives us
+
+    def lend(self, room: int) -> Iterator[tuple[str, list[socket.socket]]]:
+        """Give what is not kept yet, for somebody who keeps it: it outlives us now.
+
+        Args:
+            room: So many sockets can be kept in all; the others are not given.
+        """
+        room -= sum(group.kept_count for group in self.groups if not group.is_fixed)
+        room -= sum(listener.is_lent for listener in self.unix)
+        for group in self.groups:
+            own = group.own
+            if own and len(own) <= room:
+                room -= len(own)
+                group.kept_count = len(group.sockets)
+                yield name_for_store(group.endpoint), own
+        for listener in self.unix:
+            if not listener.is_lent and room > 0:
+                room -= 1
+                listener.is_lent = True
+                yield name_for_store(listener.address), [listener.sock]
+
+    def count_own(self) -> int:
+        """Count the sockets that end with us."""
+        unix = sum(not listener.is_lent for listener in self.unix)
+        return sum(len(group.own) for group in self.groups) + unix
+
+    def give_up_stored(self) -> list[str]:
+        """Close what was kept for addresses that nobody wants now; give the names."""
+        names = [name_for_store(place) for place in self.stored]
+        for sockets in self.stored.values():
+            for sock in sockets:
+                sock.close()
+        self.stored.clear()
+        return names
 
     def freeze(self) -> FrozenListeners:
         """Name every socket, for a process that has the same descriptors."""
-        groups = [
-            FrozenGroup(
-                group.endpoint.host,
-                group.endpoint.port,
-                [sock.fileno() for sock in group.sockets],
-            )
-            for group in self.groups
-        ]
+        groups = [group.freeze() for group in self.groups]
         unix = [
-            FrozenUnix(each.address, each.sock.fileno(), each.identity)
+            FrozenUnix(each.address, each.sock.fileno(), each.identity, each.is_lent)
             for each in self.unix
         ]
         return FrozenListeners(self.slot_count, self.scheme, groups, unix)
@@ -222,21 +266,22 @@ class Listeners:
             take: Gives our own socket for a descriptor that is named there.
         """
         self.slot_count, self.scheme = frozen.slot_count, frozen.scheme
-        for group in frozen.groups:
-            sockets = [take(fd) for fd in group.fds]
-            family = socket.AddressFamily(sockets[0].family)
-            endpoint = Endpoint(family, group.host, group.port)
-            self.groups.append(TcpGroup(endpoint, sockets))
+        self.groups += [
+            thaw_group(group, [take(fd) for fd in group.fds]) for group in frozen.groups
+        ]
         self.unix += [
-            UnixListener(each.address, take(each.fd), each.identity)
+            UnixListener(each.address, take(each.fd), each.identity, each.is_lent)
             for each in frozen.unix
         ]
+
+    # How it ends
 
     def unlink(self) -> None:
         """Remove the unix paths, unless a later service owns them by now."""
         for listener in self.unix:
-            if identify_path(listener.address.path) == listener.identity:
-                os.unlink(listener.address.path)
+            path = listener.address.path
+            if not listener.is_lent and identify_path(path) == listener.identity:
+                os.unlink(path)
 
     def stop_handshakes(self) -> None:
         """Let no new TCP connection begin; those under way go on.
@@ -248,32 +293,64 @@ class Listeners:
             OSError: The kernel refuses us too.
         """
         for group in self.groups:
-            for sock in group.sockets:
+            for sock in group.own:
                 stop_handshakes(sock)
 
     def shut_slots_except(self, kept: Container[int]) -> None:
         """Refuse new connections on the queues that nobody will empty."""
         for group in self.groups:
             for slot, sock in enumerate(group.sockets):
-                if slot not in kept:
+                if slot not in kept and slot >= group.kept_count:
                     _shut(sock)
 
     def shut(self) -> None:
         """Refuse new connections from now on, and let go of everything.
 
         ``shutdown`` and not only ``close``: a worker that does not end holds
-        dups, whose queue would go on filling unread.
+        dups, whose queue would go on filling unread. What outlives us is only
+        let go of.
         """
         self.unlink()
         for listener in self.unix:
-            _shut(listener.sock)
+            if not listener.is_lent:
+                _shut(listener.sock)
             listener.sock.close()
         for group in self.groups:
-            for sock in group.sockets:
+            for sock in group.own:
                 _shut(sock)
+            for sock in group.sockets:
                 sock.close()
         self.unix.clear()
         self.groups.clear()
+        self.give_up_stored()
+
+    def _open_unix(self, address: UnixAddress) -> None:
+        if any(listener.address == address for listener in self.unix):
+            return
+        stored = self.stored.get(address)
+        if stored and identify_path(address.path):
+            del self.stored[address]
+            self._take_over(address, stored, is_fixed=False)
+            return
+        sock = open_unix(address, self.unix_mode, self.unix_owner, self.backlog)
+        self.unix.append(UnixListener(address, sock, identify_path(address.path)))
+
+    def _take_over(
+        self, place: Place, sockets: list[socket.socket], *, is_fixed: bool
+    ) -> None:
+        if isinstance(place, UnixAddress):
+            identity = identify_path(place.path)
+            self.unix += [UnixListener(place, each, identity, True) for each in sockets]
+        else:
+            self.groups.append(inherit_group(place, sockets, is_fixed=is_fixed))
+            self.slot_count = max(self.slot_count, len(sockets))
+
+    def _fill(self) -> None:
+        for group in self.groups:
+            try:
+                group.grow(self.slot_count, self.backlog)
+            except BindError as error:
+                log.warning("event=queues_shared by slots: no more of them: %s", error)
 
 
 def _shut(sock: socket.socket) -> None:

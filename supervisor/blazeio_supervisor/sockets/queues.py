@@ -1,16 +1,56 @@
-"""How many connections wait to be accepted, as the kernel counts them.
+"""Queues of connections: how a worker gets one, and how long it is.
 
 Of a listening TCP socket ``tcpi_unacked`` is the length of its queue, and
 ``tcpi_sacked`` the most that it holds. For unix sockets there is no such count.
+
+May import: msgspec.
 """
 
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import msgspec
 
 _COUNTS = struct.Struct("=24xII")  # tcpi_unacked, tcpi_sacked of struct tcp_info
 _STATE_LISTEN = 10
+
+
+class QueueTerms(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker must know of a listener.
+
+    Attributes:
+        is_shared: Workers of other slots accept from it too.
+        is_lent: It outlives the service: systemd keeps it. Nobody shuts it, and
+            what waits in it at the end waits for the next start.
+    """
+
+    is_shared: bool = False
+    is_lent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A listener, with its terms."""
+
+    sock: socket.socket
+    terms: QueueTerms = field(default_factory=QueueTerms)
+
+
+def pair(sockets: Sequence[socket.socket], terms: Sequence[QueueTerms]) -> list[Queue]:
+    """Put together what came beside each other in a message."""
+    return [Queue(sock, its) for sock, its in zip(sockets, terms, strict=True)]
+
+
+def list_sockets(queues: Sequence[Queue]) -> list[socket.socket]:
+    """Take them apart for a message: what goes as descriptors."""
+    return [queue.sock for queue in queues]
+
+
+def list_terms(queues: Sequence[Queue]) -> tuple[QueueTerms, ...]:
+    """The same: what goes as octets."""
+    return tuple(queue.terms for queue in queues)
 
 
 @dataclass(frozen=True, slots=True)

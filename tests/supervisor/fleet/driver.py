@@ -12,6 +12,7 @@ from blazeio_supervisor.fleet.actions import (
     Action,
     End,
     Ending,
+    Notify,
     Report,
     Spawn,
     StartForkserver,
@@ -44,6 +45,7 @@ class Driver:
         self.ready: dict[int, Beat] = {}
         self.silent: set[int] = set()
         self.log: list[Action] = []
+        self.notices: list[Notify] = []
 
     # Turns
 
@@ -73,6 +75,8 @@ class Driver:
             if isinstance(fact, WorkerExited):
                 self.ready.pop(fact.worker, None)
         actions = self.planner.plan([*facts, *beats], self.now)
+        self.notices += only(Notify, actions)  # apart: they change with everything
+        actions = [each for each in actions if not isinstance(each, Notify)]
         self.log += actions
         return actions
 

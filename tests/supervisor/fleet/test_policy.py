@@ -12,7 +12,7 @@ COUNTS = {
     "max_requests_jitter",
     "backoff_jitter",
 }
-NAMES = {"steering"}
+NAMES = {"ready", "steering"}
 
 
 def test_every_field_is_documented() -> None:

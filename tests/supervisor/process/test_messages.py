@@ -49,7 +49,12 @@ def test_octets_that_are_no_message_are_refused(octets: bytes) -> None:
         parse_message(octets)
 
 
-SHAPES = {1: "211518012f4be5f8", 2: "3cd174bf26801d7d", 3: "a3c8e34a68e2b0c9"}
+SHAPES = {
+    1: "211518012f4be5f8",
+    2: "3cd174bf26801d7d",
+    3: "a3c8e34a68e2b0c9",
+    4: "d36e5b2eabbf9cf6",
+}
 """Of each protocol, what ``take_fingerprint`` gave."""
 
 

@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.address import Endpoint, TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.inherited import (
+    InheritedSocket,
+    Place,
+    name_for_store,
+    take_inherited,
+)
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.opening import open_first
 from blazeio_supervisor.sockets.queues import read_queue
 from tests.support.clock import block_until
 
@@ -45,7 +52,7 @@ def test_each_slot_has_a_queue_of_its_own_at_one_port(listeners: Listeners) -> N
     listeners.open(TCP)
     clients = connect(listeners, 120)
     queues = [listeners.queue_of(slot) for slot in range(3)]
-    counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(3)]
+    counts = [accept_all(listeners.own_of(slot)[0].sock) for slot in range(3)]
     close_all(clients)
     assert sum(counts) == 120
     assert [queue and queue.length for queue in queues] == counts
@@ -69,7 +76,7 @@ def test_a_new_slot_gets_sockets_and_its_share(listeners: Listeners) -> None:
     listeners.open(TCP)
     listeners.open_slot(4)
     clients = connect(listeners, 200)
-    counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(5)]
+    counts = [accept_all(listeners.own_of(slot)[0].sock) for slot in range(5)]
     close_all(clients)
     assert sum(counts) == 200
     assert min(counts) > 0
@@ -123,7 +130,7 @@ def test_a_shut_slot_gets_no_more_connections(listeners: Listeners) -> None:
     listeners.open(TCP)
     listeners.shut_slots_except({1})
     clients = connect(listeners, 20)
-    assert accept_all(listeners.own_of(1)[0]) == 20
+    assert accept_all(listeners.own_of(1)[0].sock) == 20
     close_all(clients)
 
 
@@ -131,8 +138,8 @@ def test_shut_means_refused_even_while_somebody_holds_a_dup(
     listeners: Listeners,
 ) -> None:
     listeners.open(TCP)
-    address = listeners.own_of(0)[0].getsockname()
-    dups = [listeners.own_of(slot)[0].dup() for slot in range(3)]
+    address = listeners.own_of(0)[0].sock.getsockname()
+    dups = [listeners.own_of(slot)[0].sock.dup() for slot in range(3)]
     listeners.shut()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
@@ -159,10 +166,10 @@ def test_the_unix_path_of_a_later_service_is_left(
 
 def test_a_queue_outlives_whoever_accepted_from_it(listeners: Listeners) -> None:
     listeners.open(TCP)
-    dups = [listeners.own_of(slot)[0].dup() for slot in range(3)]
+    dups = [listeners.own_of(slot)[0].sock.dup() for slot in range(3)]
     clients = connect(listeners, 30)
     close_all(dups)
-    counts = [accept_all(listeners.own_of(slot)[0]) for slot in range(3)]
+    counts = [accept_all(listeners.own_of(slot)[0].sock) for slot in range(3)]
     block_until(lambda: sum(counts) == 30)
     close_all(clients)
 
@@ -211,7 +218,7 @@ def test_each_queue_has_the_length_that_was_asked_for() -> None:
     listeners.open(TCP)
     listeners.open_slot(2)
     for slot in range(3):
-        queue = read_queue(listeners.own_of(slot)[0])
+        queue = read_queue(listeners.own_of(slot)[0].sock)
         assert queue is not None
         assert queue.limit == 7
     listeners.shut()
@@ -222,3 +229,122 @@ def test_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
     listeners.open(UnixAddress(str(tmp_path / "s")))
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
     listeners.shut()
+
+
+def inherit(earlier: Listeners) -> list[InheritedSocket]:
+    """What a manager would hand to the next start, having kept everything."""
+    list(earlier.lend(99))
+    kept: list[tuple[socket.socket, Place]] = [
+        *((sock, group.endpoint) for group in earlier.groups for sock in group.sockets),
+        *((listener.sock, listener.address) for listener in earlier.unix),
+    ]
+    fds = [(os.dup(sock.fileno()), name_for_store(place)) for sock, place in kept]
+    earlier.shut()
+    return take_inherited(fds)
+
+
+@pytest.fixture
+def later() -> Iterator[Listeners]:
+    made = Listeners(3)
+    yield made
+    made.shut()
+
+
+def test_a_kept_address_is_opened_with_its_queues_and_who_waits_in_them(
+    listeners: Listeners, later: Listeners
+) -> None:
+    listeners.open(TCP)
+    endpoint = listeners.groups[0].endpoint
+    clients = connect(listeners, 30)
+    later.inherit(inherit(listeners))
+    assert not later.is_bound  # nobody has asked for it yet
+    later.open(TcpAddress(endpoint.host, endpoint.port))
+    assert later.groups[0].endpoint == endpoint
+    assert sum(accept_all(later.own_of(slot)[0].sock) for slot in range(3)) >= 30
+    assert [queue.terms.is_lent for queue in later.all_of(0)] == [True]
+    close_all(clients)
+
+
+def test_kept_queues_that_are_too_few_get_more_and_too_many_stay(
+    listeners: Listeners,
+) -> None:
+    listeners.open(TCP)
+    endpoint = listeners.groups[0].endpoint
+    more, fewer = Listeners(5), Listeners(1)
+    more.inherit(inherit(listeners))
+    more.open(TcpAddress(endpoint.host, endpoint.port))
+    assert len(more.groups[0].sockets) == more.slot_count == 5
+    fewer.inherit(inherit(more))
+    fewer.open(TcpAddress(endpoint.host, endpoint.port))
+    assert len(fewer.groups[0].sockets) == fewer.slot_count == 5
+    fewer.shut()
+
+
+def test_what_is_kept_for_nobody_is_let_go(
+    listeners: Listeners, later: Listeners
+) -> None:
+    listeners.open(TCP)
+    address = listeners.groups[0].sockets[0].getsockname()
+    later.inherit(inherit(listeners))
+    later.open(TCP)
+    host, port = address
+    assert later.give_up_stored() == [f"blazeio_tcp_//{host}_{port}"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+
+
+def test_a_given_socket_is_served_unasked_and_shared(later: Listeners) -> None:
+    with open_first(Endpoint(socket.AF_INET, "127.0.0.1", 0)) as sock:
+        address = sock.getsockname()
+        later.inherit(take_inherited([(os.dup(sock.fileno()), "web.socket")]))
+        later.open(TcpAddress(*address))  # it is there already
+        assert later.mode == "one shared queue"
+        queues = [later.all_of(slot)[0] for slot in range(3)]
+        assert {queue.sock.fileno() for queue in queues} == {queues[0].sock.fileno()}
+        later.shut()
+        socket.create_connection(address).close()
+
+
+def test_a_kept_unix_socket_keeps_its_path(
+    listeners: Listeners, later: Listeners, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    listeners.open(UnixAddress(str(path)))
+    later.inherit(inherit(listeners))
+    later.open(UnixAddress(str(path)))
+    later.unlink()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_a_kept_unix_socket_without_its_path_is_opened_anew(
+    listeners: Listeners, later: Listeners, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    listeners.open(UnixAddress(str(path)))
+    later.inherit(inherit(listeners))
+    path.unlink()
+    later.open(UnixAddress(str(path)))
+    assert later.give_up_stored() == [f"blazeio_unix_{path}"]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_what_there_is_no_room_for_ends_with_us(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    assert list(listeners.lend(2)) == []
+    assert listeners.count_own() == 3
+    assert len(list(listeners.lend(3))) == 1
+    assert list(listeners.lend(3)) == []
+    assert listeners.count_own() == 0
+
+
+def test_what_is_kept_is_neither_shut_nor_held_off(listeners: Listeners) -> None:
+    listeners.open(TCP)
+    address = listeners.groups[0].sockets[0].getsockname()
+    kept = [sock.dup() for _, socks in listeners.lend(9) for sock in socks]
+    listeners.stop_handshakes()
+    listeners.shut_slots_except(())
+    listeners.shut()
+    socket.create_connection(address).close()
+    close_all(kept)

@@ -1,7 +1,18 @@
 import contextlib
 import socket
 
-from blazeio_supervisor.sockets.queues import AcceptQueue, read_queue, read_queues
+import pytest
+
+from blazeio_supervisor.sockets.queues import (
+    AcceptQueue,
+    Queue,
+    QueueTerms,
+    list_sockets,
+    list_terms,
+    pair,
+    read_queue,
+    read_queues,
+)
 
 
 def make_listener(backlog: int) -> socket.socket:
@@ -33,3 +44,14 @@ def test_what_does_not_listen_has_no_queue() -> None:
         assert read_queue(plain) is None
         assert read_queues([plain, unix]) is None
         assert read_queues([]) is None
+
+
+def test_what_is_taken_apart_is_put_together_again() -> None:
+    with socket.socket() as one, socket.socket() as two:
+        queues = [Queue(one), Queue(two, QueueTerms(is_shared=True, is_lent=True))]
+        assert pair(list_sockets(queues), list_terms(queues)) == queues
+
+
+def test_a_socket_without_terms_is_an_error() -> None:
+    with socket.socket() as one, pytest.raises(ValueError, match="shorter"):
+        pair([one], ())

@@ -20,6 +20,8 @@ new code is never spread without a canary.
 May import: the words of the fleet, the lives, the canary, the turn.
 """
 
+import msgspec
+
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.duties.canary import Canary, Phase
@@ -41,18 +43,31 @@ _REPLACING = frozenset({Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK})
 _BOUNDED = _UNTOUCHED | {Phase.ROLLING, Phase.ROLLING_BACK}
 
 
+class FrozenRollout(msgspec.Struct, frozen=True):
+    """An idle rollout, as the next image of the master takes it over.
+
+    Attributes:
+        backoff: Of reloads that nobody asked for.
+    """
+
+    target: int
+    failure: str
+    backoff: Backoff
+
+
 class Rollout:
     """The one reload that runs, and the tickets that wait for the next.
 
     Attributes:
         target: The generation that it spreads.
         previous: The generation that it can go back to.
-        backoff: Of reloads that nobody asked for.
+        failure: Why the last one came to nothing; "" once one succeeds.
     """
 
     def __init__(self) -> None:
         self.target = 0
         self.previous = 0
+        self.failure = ""
         self._phase = Phase.IDLE
         self._canary: Canary | None = None  # in its three phases, else None
         self._tickets: list[int] = []
@@ -60,7 +75,7 @@ class Rollout:
         self._held_at = 0.0
         self._deadline_at = 0.0  # of the whole, or of the whole way back
         self._reason = ""  # of the rollback
-        self.backoff = Backoff()
+        self._backoff = Backoff()
 
     @property
     def phase(self) -> Phase:
@@ -76,6 +91,15 @@ class Rollout:
     def may_replace(self) -> bool:
         """Whether slots may get successors now."""
         return self.phase in _REPLACING
+
+    def freeze(self) -> FrozenRollout:
+        """Give all that it knows while it is idle."""
+        return FrozenRollout(self.target, self.failure, self._backoff)
+
+    def thaw(self, frozen: FrozenRollout) -> None:
+        """Go on from there."""
+        self.target, self.failure = frozen.target, frozen.failure
+        self._backoff = frozen.backoff
 
     def take(self, turn: Turn) -> None:
         """Note who asks for a reload."""
@@ -132,8 +156,8 @@ class Rollout:
         if not self._waiting:
             if turn.roster.generation in turn.roster.forkservers:
                 return
-            if self.backoff.next_at > turn.now:
-                turn.wake(self.backoff.next_at)
+            if self._backoff.next_at > turn.now:
+                turn.wake(self._backoff.next_at)
                 return
         self._tickets, self._waiting = self._waiting, []
         self.previous = turn.roster.generation
@@ -239,15 +263,16 @@ class Rollout:
     # How it ends
 
     def _end(self, turn: Turn, reason: str = "") -> None:
+        self.failure = reason
         if reason:
             text = f"generation {self.target} was not taken: {reason}"
             turn.report("reload_failed", text, "ERROR")
             if not self._tickets:
-                self.backoff.fail(turn.now, turn.policy, turn.rng)
+                self._backoff.fail(turn.now, turn.policy, turn.rng)
         else:
             text = f"generation {self.target} serves in every slot"
             turn.report("reloaded", text)
-            self.backoff.reset()
+            self._backoff.reset()
         self._answer(turn, reason)
         self._phase = Phase.IDLE
 

@@ -21,8 +21,10 @@ class Boot:
 
     def run(self, turn: Turn) -> Failure | None:
         """Begin when asked; return the failure that ends a first boot."""
-        if not self.is_asked and any(isinstance(f, StartAsked) for f in turn.facts):
+        asked = [fact for fact in turn.facts if isinstance(fact, StartAsked)]
+        if asked and not self.is_asked:
             self.is_asked = True
+            turn.roster.park_beyond(asked[0].slot_count)
             turn.roster.generation = turn.roster.next_generation()
             start_forkserver(turn, turn.roster.generation)
         if self.has_served:

@@ -4,8 +4,10 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from blazeio_supervisor.control.places import NAME_CHARS, is_name, name_after
+from blazeio_supervisor.fleet.policy import Readiness
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.options.first_word import read_app
 from blazeio_supervisor.options.kinds.cpus import count_cpus, format_cpus, read_cpus
@@ -159,6 +161,13 @@ class Process(Section):
         "auto for all that may be used.",
         default=(),
         default_text="the kernel chooses",
+    )
+    ready: Readiness = option(
+        Choice(get_args(Readiness), "WHEN"),
+        "When a service manager (systemd) is told that the service has started: with "
+        "the first worker that serves, or when all do.",
+        default="first",
+        change=Change.RESTART,
     )
     loop: LoopName = option(
         Choice(("uvloop", "asyncio"), "NAME"),

@@ -50,6 +50,7 @@ class Configuration:
         settings = Settings(
             folder=os.path.join(self.surroundings.folder, values["chdir"]),
             runtime_directory=self.surroundings.runtime_directory,
+            manager=self.surroundings.manager,
             **values,
         )
         try:

@@ -1,0 +1,1 @@
+"""What whoever started the service is told of it, and when."""

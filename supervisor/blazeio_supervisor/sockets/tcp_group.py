@@ -1,0 +1,124 @@
+"""The listeners of one TCP address: one per slot where that can be.
+
+Where there are fewer than slots (a ``.socket`` unit has one), slots share them:
+slot i accepts from the i-th, round and round.
+"""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.filters.draw import draw_evenly
+from blazeio_supervisor.sockets.filters.order import sort_by_order
+from blazeio_supervisor.sockets.opening import BACKLOG, open_first, open_sibling
+from blazeio_supervisor.sockets.queues import Queue, QueueTerms
+
+
+class FrozenGroup(msgspec.Struct, frozen=True):
+    """A group by its descriptors, in the order of the slots."""
+
+    host: str
+    port: int
+    fds: list[int]
+    kept_count: int = 0
+    is_fixed: bool = False
+    is_ordered: bool = True
+
+
+@dataclass(slots=True)
+class TcpGroup:
+    """The sockets of one TCP address, by slot.
+
+    Attributes:
+        endpoint: Where it listens; the port that was picked, not 0.
+        kept_count: So many of them, the first ones, outlive us.
+        is_fixed: None can be added.
+        is_ordered: The kernel numbers them as we do, so that it can steer.
+    """
+
+    endpoint: Endpoint
+    sockets: list[socket.socket]
+    kept_count: int = 0
+    is_fixed: bool = False
+    is_ordered: bool = True
+
+    def queue_of(self, slot: int, slot_count: int) -> Queue:
+        """Give what this slot accepts from."""
+        count = len(self.sockets)
+        at = slot % count
+        terms = QueueTerms(is_shared=count < slot_count, is_lent=at < self.kept_count)
+        return Queue(self.sockets[at], terms)
+
+    @property
+    def own(self) -> list[socket.socket]:
+        """Those that end with us."""
+        return self.sockets[self.kept_count :]
+
+    def grow(self, count: int, backlog: int = BACKLOG) -> None:
+        """Have as many sockets as slots, if any can be added.
+
+        Raises:
+            BindError: The kernel refused: another user has made those that are
+                there, or there is no room.
+        """
+        while len(self.sockets) < count and not self.is_fixed:
+            self.sockets.append(open_sibling(self.sockets[0], backlog))
+
+    def freeze(self) -> FrozenGroup:
+        """Name every socket, for a process that has the same descriptors."""
+        return FrozenGroup(
+            self.endpoint.host,
+            self.endpoint.port,
+            [sock.fileno() for sock in self.sockets],
+            self.kept_count,
+            self.is_fixed,
+            self.is_ordered,
+        )
+
+
+def thaw_group(frozen: FrozenGroup, sockets: list[socket.socket]) -> TcpGroup:
+    """Go on with the sockets that another one had."""
+    family = socket.AddressFamily(sockets[0].family)
+    return TcpGroup(
+        Endpoint(family, frozen.host, frozen.port),
+        sockets,
+        frozen.kept_count,
+        frozen.is_fixed,
+        frozen.is_ordered,
+    )
+
+
+def open_group(endpoint: Endpoint, slot_count: int, backlog: int = BACKLOG) -> TcpGroup:
+    """Open one queue for each slot.
+
+    Raises:
+        BindError: It cannot be bound; nothing is left open.
+    """
+    first = open_first(endpoint, backlog)
+    host, port = first.getsockname()[:2]
+    group = TcpGroup(Endpoint(endpoint.family, host, port), [first])
+    try:
+        group.grow(slot_count, backlog)
+    except BindError:
+        for sock in group.sockets:
+            sock.close()
+        raise
+    return group
+
+
+def inherit_group(
+    endpoint: Endpoint, sockets: Sequence[socket.socket], *, is_fixed: bool
+) -> TcpGroup:
+    """Take over the sockets of one address, all of which outlive us."""
+    group = TcpGroup(endpoint, list(sockets), len(sockets), is_fixed)
+    if len(sockets) > 1:
+        ordered = sort_by_order(sockets)
+        group.is_ordered = ordered is not None
+        group.sockets = ordered or group.sockets
+    else:
+        draw_evenly(sockets[0])  # what a larger group before us has left
+    return group

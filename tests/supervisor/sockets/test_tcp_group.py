@@ -1,0 +1,72 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.opening import open_first
+from blazeio_supervisor.sockets.queues import QueueTerms
+from blazeio_supervisor.sockets.tcp_group import (
+    TcpGroup,
+    inherit_group,
+    open_group,
+    thaw_group,
+)
+
+ANY = Endpoint(socket.AF_INET, "127.0.0.1", 0)
+
+
+@pytest.fixture
+def group() -> Iterator[TcpGroup]:
+    made = open_group(ANY, 3)
+    yield made
+    for sock in made.sockets:
+        sock.close()
+
+
+def test_each_slot_has_its_own(group: TcpGroup) -> None:
+    queues = [group.queue_of(slot, 3) for slot in range(3)]
+    assert [queue.sock for queue in queues] == group.sockets
+    assert {queue.terms for queue in queues} == {QueueTerms()}
+
+
+def test_slots_beyond_the_sockets_share_them(group: TcpGroup) -> None:
+    queues = [group.queue_of(slot, 5) for slot in range(5)]
+    assert [group.sockets.index(queue.sock) for queue in queues] == [0, 1, 2, 0, 1]
+    assert {queue.terms for queue in queues} == {QueueTerms(is_shared=True)}
+
+
+def test_what_is_kept_is_lent_and_what_is_added_is_our_own(group: TcpGroup) -> None:
+    kept = inherit_group(group.endpoint, group.sockets, is_fixed=False)
+    assert kept.sockets == group.sockets
+    assert kept.own == []
+    kept.grow(4)
+    assert [kept.queue_of(slot, 4).terms.is_lent for slot in range(4)] == [
+        *[True] * 3,
+        False,
+    ]
+    assert kept.own == kept.sockets[3:]
+    kept.own[0].close()
+
+
+def test_to_what_somebody_else_has_opened_nothing_is_added() -> None:
+    with open_first(ANY) as sock:
+        group = inherit_group(ANY, [sock], is_fixed=True)
+        group.grow(3)
+        assert group.sockets == [sock]
+
+
+def test_sockets_of_another_user_are_shared() -> None:
+    with socket.socket() as sock:  # without SO_REUSEPORT nobody can join, either
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        group = inherit_group(ANY, [sock], is_fixed=False)
+        with pytest.raises(BindError):
+            group.grow(3)
+        assert group.queue_of(2, 3).terms == QueueTerms(is_shared=True, is_lent=True)
+
+
+def test_a_frozen_group_is_the_same_when_it_is_thawed(group: TcpGroup) -> None:
+    group.kept_count = 2
+    assert thaw_group(group.freeze(), group.sockets) == group
