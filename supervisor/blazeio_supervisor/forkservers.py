@@ -4,7 +4,6 @@ Decides nothing: what happens becomes a fact for the planner.
 """
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -17,6 +16,8 @@ import msgspec
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
 from blazeio_supervisor.fleet.facts import ForkserverExited, ForkserverReady
+from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.process.channel import LoopChannel, make_pair, send
 from blazeio_supervisor.process.messages import (
@@ -33,8 +34,6 @@ from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.workers import NeedAddress, NoteScheme, Tell, Workers
-
-log = logging.getLogger("blazeio.master")
 
 _NO_WORD = (
     "blazeio itself could not be started, the log has why: is its installation whole?"
@@ -277,11 +276,12 @@ class Forkservers:
                 record.reason = reason
                 self._frames.print(frames, record.generation)
             case _:
-                log.warning("a forkserver said what none says: %r", message)
+                text = f"a forkserver said what none says: {message!r}; it is ignored"
+                note("protocol_broken", text, "WARNING", generation=record.generation)
 
     def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
         record.has_loaded = True
-        log.info("event=loaded gen=%d imported %s", record.generation, record.loading)
+        note("loaded", f"imported {record.loading}", generation=record.generation)
 
         def tell() -> None:
             if self._records.get(record.generation) is record:
@@ -296,11 +296,12 @@ class Forkservers:
     def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:
         record.is_unsafe = True
         record.reason = ", ".join(findings)
-        log.warning(
-            "event=fork_unsafe gen=%d after the import %s: so each worker imports "
-            "the app by itself, which takes more memory and a slower start",
-            record.generation,
-            record.reason,
+        note(
+            "fork_unsafe",
+            f"after the import {record.reason}: so each worker imports the app by "
+            "itself, which takes more memory and a slower start",
+            "WARNING",
+            generation=record.generation,
         )
 
     def _bury(self, record: ForkserverRecord, status: int) -> None:
@@ -317,6 +318,13 @@ class Forkservers:
             reason = reason or self._workers.explain_kill(status)
             if not reason and status == ExitCode.CRASHED and not record.has_loaded:
                 reason = _NO_WORD
+        note(
+            "forkserver_exited",
+            describe_exit(status, reason),
+            "DEBUG",
+            generation=record.generation,
+            pid=record.pid,
+        )
         self._tell(ForkserverExited(record.generation, status, reason))
 
 

@@ -5,16 +5,16 @@ and every child; signals only note what was asked for.
 """
 
 import asyncio
-import logging
 import signal
 import time
+import traceback
 
 from setproctitle import setproctitle
 
 from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.control.status import Service
-from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.errors import BindError, ExitCode, SupervisorError
 from blazeio_supervisor.fleet.actions import (
     Action,
     Admit,
@@ -49,9 +49,13 @@ from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.notify.probes import Probes
 from blazeio_supervisor.notify.telling import Telling
 from blazeio_supervisor.observe.banner import Banner
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.health_path import HealthChecks
 from blazeio_supervisor.observe.logs import FramesPrinter, set_level
 from blazeio_supervisor.observe.memory import MemorySampler
+from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.observe.metrics.server import MetricsServer
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
@@ -64,8 +68,6 @@ from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.inherited import take_inherited
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.workers import Workers
-
-log = logging.getLogger("blazeio.master")
 
 _STRANGERS_EVERY_S = 1.0
 _UNUSED_SIGNALS = (signal.SIGUSR2,)
@@ -95,6 +97,7 @@ class Master:
         self._timer: asyncio.TimerHandle | None = None
         self._beats_at = 0.0
         self._strangers_at = 0.0
+        self._events = EventRing()
         self._has_begun = False
         self._is_quick = False
         self._is_stopping = False
@@ -103,6 +106,7 @@ class Master:
     async def run(self) -> int:
         """Serve until the end; gives the exit code."""
         self._loop = asyncio.get_running_loop()
+        self._events.attach()
         self._over: asyncio.Future[int] = self._loop.create_future()
         setproctitle(f"blazeio: master [{self._settings.app.text}]")
         become_subreaper()
@@ -112,10 +116,11 @@ class Master:
         self._hire()
         self._watch_signals()
         self._control.open(self._loop)
-        if self._knows_addresses:
-            self._binding.begin(self._settings.binds)
-        else:
-            self._begin()
+        if self._opens_metrics():
+            if self._knows_addresses:
+                self._binding.begin(self._settings.binds)
+            else:
+                self._begin()
         self._set_timer()
         sampling = self._loop.create_task(self._sampler.run())
         try:
@@ -124,6 +129,9 @@ class Master:
             sampling.cancel()
             await asyncio.wait((sampling,))
             self._listeners.shut()
+            self._events.detach()
+            self._metrics.close()
+            await self._control.drain()
             self._control.close()
             await self._telling.end()
         return self._exit_code or code
@@ -166,19 +174,31 @@ class Master:
             is_limited=self._policy.max_memory_bytes is not None,
         )
         self._reloads = Reloads(self._tell, frames, self._in_force)
-        self._control = ControlServer(
-            Service(
-                in_force=self._in_force,
-                planner=self._planner,
-                listeners=self._listeners,
-                steerer=self._steerer,
-                workers=self._workers,
-                forkservers=self._forkservers,
-                reloads=self._reloads,
-                tell=self._tell,
-                stop=self._stop,
-            )
+        service = Service(
+            in_force=self._in_force,
+            planner=self._planner,
+            listeners=self._listeners,
+            steerer=self._steerer,
+            workers=self._workers,
+            forkservers=self._forkservers,
+            reloads=self._reloads,
+            events=self._events,
+            tell=self._tell,
+            stop=self._stop,
         )
+        exposition = Exposition(service)
+        self._control = ControlServer(service, exposition)
+        self._metrics = MetricsServer(service, exposition)
+
+    def _opens_metrics(self) -> bool:
+        address = self._settings.metrics_bind
+        try:
+            if address is not None:
+                self._metrics.open(address, self._loop)
+        except BindError as error:
+            self._give_up(error)
+            return False
+        return True
 
     def _note_bound(self) -> None:
         self._store_listeners()
@@ -199,12 +219,12 @@ class Master:
             self._telling.store(name, sockets)
         left = self._listeners.count_own()
         if room and left:
-            text = "event=not_stored %d listener(s) end with us: $FDSTORE is %d"
-            log.warning(text, left, room)
+            text = f"{left} listener(s) end with us: $FDSTORE is {room}"
+            note("not_stored", text, "WARNING")
 
     def _give_up(self, error: SupervisorError) -> None:
         """End at once: what the service needs cannot be had."""
-        log.error("event=cannot_bind %s", error)
+        note("cannot_bind", str(error), "ERROR")
         cause = error.__cause__
         self._telling.fail(str(error), getattr(cause, "errno", None))
         self._exit_code = error.exit_code
@@ -229,13 +249,11 @@ class Master:
             signal.signal(number, signal.SIG_IGN)  # their default is to kill
 
     def _reopen_logs(self) -> None:
-        log.info("event=logs_reopened every worker opens its access log anew")
+        note("logs_reopened", "every worker opens its access log anew")
         self._workers.reopen_logs()
 
     def _park(self) -> None:
-        if has_terminal():
-            log.debug("event=resized a window of the terminal that started this")
-        else:
+        if not has_terminal():  # else its window was resized
             self._tell(ParkAsked())
 
     def _stop(self, is_quick: bool = False) -> None:
@@ -257,10 +275,10 @@ class Master:
         try:
             self._listeners.stop_handshakes()
         except OSError as error:
-            log.info(
-                "event=not_held_off the kernel refuses: %s; a client that connects in "
+            note(
+                "not_held_off",
+                f"the kernel refuses: {error.strerror}; a client that connects in "
                 "this instant may be reset",
-                error.strerror,
             )
 
     # Facts in
@@ -286,7 +304,7 @@ class Master:
             self._strangers_at = now + _STRANGERS_EVERY_S
             self._workers.forget_old_kills(now)
             for pid in self._reaper.reap_strangers():
-                log.debug("event=reaped_stranger pid=%d", pid)
+                note("reaped_stranger", "not one of ours", "DEBUG", pid=pid)
         self._facts.append(Tick())
         self._turn()
 
@@ -297,7 +315,7 @@ class Master:
         try:
             actions = self._planner.plan(facts, time.monotonic())
         except Exception:
-            log.exception("event=planner_failed on %r", facts)
+            _note_fault("planner_failed", f"on {facts!r}")
             actions = []
         for action in actions:
             self._try(action)
@@ -309,7 +327,7 @@ class Master:
         try:
             self._perform(action)
         except Exception as error:
-            log.exception("event=action_failed %r", action)
+            _note_fault("action_failed", f"{action!r}: {error}")
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
                 self._tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
@@ -335,21 +353,21 @@ class Master:
                 self._listeners.open_slot(slot)
                 self._store_listeners()
             case Adopt(slot, by):
-                log.debug("event=adopted slot=%d by worker=%d", slot, by)
+                note("adopted", f"by worker={by}", "DEBUG", slot=slot)
                 self._adopted[slot] = by
                 self._workers.adopt(slot, by)
             case Release(slot, by):
-                log.debug("event=released slot=%d by worker=%d", slot, by)
+                note("released", f"by worker={by}", "DEBUG", slot=slot)
                 if self._adopted.get(slot) == by:  # else it has a newer adopter
                     del self._adopted[slot]
                 self._workers.release(slot, by)
             case Steer(weights):
-                log.debug("event=steered weights %s", " ".join(map(str, weights)))
+                note("steered", f"weights {' '.join(map(str, weights))}", "DEBUG")
                 self._steerer.apply(weights)
             case LastCall():
                 self._call_last()
-            case Report(event, text, level):
-                log.log(logging.getLevelName(level), "event=%s %s", event, text)
+            case Report():
+                _note_report(action)
             case ReloadEnded():
                 self._end_reload(action)
             case Notify():
@@ -359,9 +377,10 @@ class Master:
             case Exit(code, reason):
                 if reason:
                     self._telling.fail(reason, None)
+                note("stopped", f"all of the service has ended: exit code {code}")
                 self._over.set_result(code)
             case _:
-                log.error("event=action_unknown %r", action)
+                raise TypeError("no hand knows it")
 
     def _make_drain(self) -> Drain:
         policy = self._policy
@@ -385,3 +404,20 @@ class Master:
         if now.workers != before.workers:
             self._tell(ScaleAsked(count=now.workers))
         self._reloads.end(ended)
+
+
+def _note_report(report: Report) -> None:
+    note(
+        report.event,
+        report.text,
+        report.level,
+        worker=report.worker,
+        slot=report.slot,
+        generation=report.generation,
+        pid=report.pid,
+        reason=report.reason,
+    )
+
+
+def _note_fault(event: str, text: str) -> None:
+    note(event, text, "ERROR", traceback=traceback.format_exc())

@@ -36,6 +36,7 @@ from blazeio_supervisor.process.messages import (
     Ready,
     Release,
     ReopenLogs,
+    Said,
     Serve,
 )
 from blazeio_supervisor.sockets.queues import Queue, pair
@@ -258,21 +259,33 @@ class Serving:
         ends_at = began_at + order.grace_s - hooks_s - cleanup_s
         if not await self._server.drained_within(ends_at - self._loop.time()):
             count = self._server.in_flight
-            log.warning("grace period is over: %d request(s) cut", count)
+            self._say(
+                Said("requests_cut", f"the grace period is over: {count} are cut")
+            )
             self._server.cancel()
             await self._server.drained_within(cleanup_s)
         hooks.cancel()
         await self._stop_app(hooks_s)
         self._server.close()
 
+    def _say(self, said: Said) -> None:
+        """Tell the master; when it is gone, the log."""
+        if self._channel.is_open:
+            self._channel.send(said)
+        else:
+            log.warning("%s", f"{said.text}\n{said.traceback}".rstrip())
+
     async def _stop_app(self, hooks_s: float) -> None:
         try:
             async with asyncio.timeout(hooks_s):
                 await self._app.stop_hooks()
         except TimeoutError:
-            log.warning("on_stop hooks took longer than %.1f s: cut", hooks_s)
-        except Exception:
-            log.exception("an on_stop hook raised")
+            text = f"on_stop hooks took longer than {hooks_s:.1f} s: they are cut"
+            self._say(Said("stop_hook_failed", text))
+        except Exception as error:
+            failure = describe_failure(error, "an on_stop hook raised")
+            text = f"{failure.reason}; the worker goes on ending"
+            self._say(Said("stop_hook_failed", text, failure.frames))
         rest = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in rest:
             task.cancel()

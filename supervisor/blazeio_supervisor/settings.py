@@ -13,6 +13,7 @@ from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.options.option import Option, Section, list_options
 from blazeio_supervisor.options.sections.addresses import Addresses
 from blazeio_supervisor.options.sections.logs import Logs
+from blazeio_supervisor.options.sections.metrics import Metrics
 from blazeio_supervisor.options.sections.overrides.access_log import AccessLog
 from blazeio_supervisor.options.sections.overrides.limits import WorkerLimits
 from blazeio_supervisor.options.sections.overrides.proxies import Proxies
@@ -32,6 +33,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Proxies,
     Logs,
     AccessLog,
+    Metrics,
     Times,
     Renewal,
     WorkerLimits,
@@ -48,6 +50,7 @@ class Settings(
     Proxies,
     Logs,
     AccessLog,
+    Metrics,
     Times,
     Renewal,
     WorkerLimits,

@@ -5,7 +5,6 @@ itself does is in ``worker.py``. Decides nothing: what happens becomes a fact.
 """
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -24,6 +23,8 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
+from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.oom_kills import watch_own_group
@@ -48,6 +49,7 @@ from blazeio_supervisor.process.messages import (
     Ready,
     Release,
     ReopenLogs,
+    Said,
     Serve,
 )
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
@@ -55,8 +57,6 @@ from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.queues import list_sockets, list_terms
 from blazeio_supervisor.stacks.call import StackCall, Stacks
-
-log = logging.getLogger("blazeio.master")
 
 Tell = Callable[[Fact], None]
 NeedAddress = Callable[[str, int, Callable[[], None]], None]
@@ -99,10 +99,20 @@ class WorkerRecord:
         self.channel.close()
         self.stacks.close()
 
-    def __str__(self) -> str:
-        """Its identity in the log."""
-        place = f"slot={self.slot} gen={self.generation} pid={self.pid}"
-        return f"worker={self.worker} {place}"
+    def note(
+        self, event: str, text: str, level: str = "INFO", traceback: str = ""
+    ) -> None:
+        """Note what has happened to it."""
+        note(
+            event,
+            text,
+            level,
+            worker=self.worker,
+            slot=self.slot,
+            generation=self.generation,
+            pid=self.pid,
+            traceback=traceback,
+        )
 
 
 class FrozenWorker(msgspec.Struct, frozen=True):
@@ -222,7 +232,9 @@ class Workers:
 
     def note_forked(self, worker: int, pid: int) -> None:
         """The forkserver has answered."""
-        self._records[worker].pid = pid
+        record = self._records[worker]
+        record.pid = pid
+        record.note("worker_forked", "it boots", "DEBUG")
         self._tell(WorkerForked(worker, pid))
         self._watch(worker, pid)
 
@@ -351,8 +363,8 @@ class Workers:
         """Have a worker print all its stacks; works while it is blocked."""
         record = self._records.get(worker)
         if record is not None and record.pid is not None:
-            text = "event=blocked %s: its loop stands still since %.1f s"
-            log.warning(text, record, blocked_s)
+            text = f"its loop has stood still for {blocked_s:.1f} s; its stacks follow"
+            record.note("blocked", text, "WARNING")
             self._reaper.send_signal(record.pid, DUMP_SIGNAL)
 
     async def ask_stacks(self, worker: int) -> Stacks:
@@ -446,15 +458,19 @@ class Workers:
         match message:
             case Ready(is_tls):
                 record.is_serving = True
+                record.note("worker_ready", "it is ready to serve")
                 self._note_scheme(is_tls=is_tls)
                 self._tell(WorkerReady(worker))
             case Failed(_, reason, frames):
                 record.reason = reason
                 self._frames.print(frames, record.generation)
+            case Said():
+                record.note(message.event, message.text, "WARNING", message.traceback)
             case Address(host, port):
                 self._need_address(host, port, lambda: self._hand_listeners(worker))
             case _:
-                log.warning("worker=%d said what no worker says: %r", worker, message)
+                text = f"it said what no worker says: {message!r}; it is ignored"
+                record.note("protocol_broken", text, "WARNING")
 
     def _hand_listeners(self, worker: int) -> None:
         record = self._records.get(worker)
@@ -471,4 +487,8 @@ class Workers:
         reason = record.reason
         if not record.is_killed:
             reason = reason or self.explain_kill(status)
+        # Why one that was wanted has failed is said by the planner, with what
+        # comes next.
+        level = "DEBUG" if status else "INFO"
+        record.note("worker_exited", describe_exit(status, reason), level)
         self._tell(WorkerExited(worker, status, reason))

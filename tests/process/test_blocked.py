@@ -83,7 +83,7 @@ def test_a_worker_that_stays_blocked_is_replaced(
 
 LADDER = (
     ("steered", r"event=steered weights (?:0 100|100 0)$", 0.1),
-    ("adopted", r"event=adopted slot=\d by worker=\d$", 0.25),
+    ("adopted", r"event=adopted slot=\d: by worker=\d$", 0.25),
     ("dumped", r"event=blocked worker=", 1.0),
     ("ended", r"event=worker_failed .*: its loop was blocked for", 2.0),
 )

@@ -59,7 +59,7 @@ def test_reload_waits_for_the_new_code(service: Service) -> None:
     done = run(service, "reload", "--wait")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("reloaded: generation 2 serves in every slot")
-    service.server.wait_for_log("event=reload_ok asked for by pid")
+    service.server.wait_for_log("event=reload_ok .*asked for by pid")
     block_until(lambda: {service.get().body for _ in range(8)} == {b"new code"})
 
 

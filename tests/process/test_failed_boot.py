@@ -52,9 +52,10 @@ def test_a_failed_boot_ends_with_its_code_and_one_line(
     (tmp_path / "app.py").write_text(code)
     done = run_to_exit(["blazeio-supervisor", app, "--workers", "3"], cwd=tmp_path)
     assert done.returncode == status, done.stderr
-    errors = [each for each in done.stderr.splitlines() if " ERROR " in each]
-    assert len(errors) == 1, done.stderr
-    assert re.search(line, errors[0])
+    (failed,) = re.findall(
+        "^.* ERROR +event=boot_failed .*$", done.stderr, re.MULTILINE
+    )
+    assert re.search(line, failed)
 
 
 def test_an_app_that_never_gets_ready_is_a_failed_boot(tmp_path: Path) -> None:

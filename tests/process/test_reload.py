@@ -105,7 +105,7 @@ def test_broken_code_leaves_the_old_workers_as_they_are(
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
     service.server.wait_for_log(rf"event=reload_failed .*{reason}")
-    service.server.wait_for_log(rf"event=reload_not_ok asked for by SIGHUP.*{reason}")
+    service.server.wait_for_log(rf"event=reload_not_ok .*asked for by SIGHUP.*{reason}")
     service.wait_count(2)
     assert service.workers() == before
     assert int(service.get().body) in service.pids()

@@ -15,6 +15,7 @@ from blazeio_supervisor.process.messages import (
     Ready,
     Release,
     ReopenLogs,
+    Said,
     Serve,
 )
 from blazeio_supervisor.sockets.queues import QueueTerms
@@ -421,6 +422,9 @@ def test_a_stop_hook_that_takes_too_long_is_cut(
     with LoneGeneration(folder, "slow_end:web") as generation:
         worker = generation.fork_ready([listener])
         worker.channel.send(Drain(0.3))
+        said = worker.channel.hear(Said)
+        assert said.event == "stop_hook_failed"
+        assert said.text.startswith("on_stop hooks took longer than 0.1 s")
         assert worker.wait_exit() == 0
 
 

@@ -140,13 +140,13 @@ async def test_a_worker_that_forks_and_gets_ready_is_told_of(bench: Bench) -> No
 
 
 async def test_its_end_is_told_with_its_last_words(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
+    bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.fork("raise SystemExit(3)")
     send(bench.ends[0], Failed(3, "no database", "Traceback ...\n"))
     exited = await bench.wait_exited()
     assert exited == WorkerExited(1, 3, "no database")
-    assert capsys.readouterr().err == "Traceback ...\n"
+    assert caplog.messages[-1].endswith("\nTraceback ...")
 
 
 async def test_its_row_is_blank_for_the_next_and_its_requests_are_kept(
@@ -220,7 +220,7 @@ async def test_the_dump_signal_is_announced(
     pid = bench.fork()
     bench.workers.dump_stack(1, 1.04)
     identity = f"worker=1 slot=0 gen=1 pid={pid}"
-    text = f"event=blocked {identity}: its loop stands still since 1.0 s"
+    text = f"event=blocked {identity}: its loop has stood still for 1.0 s"
     assert text in caplog.text
     assert (await bench.wait_exited()).status == -DUMP_SIGNAL
 

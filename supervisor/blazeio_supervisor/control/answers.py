@@ -9,6 +9,9 @@ method path        content        answer
 ====== =========== ============== =========================================
 GET    /service                   ``ServiceAnswer``
 GET    /status                    ``StatusAnswer``
+GET    /events     (query)        ``EventsAnswer``; with ``follow`` one
+                   EventsQuery    ``EventAnswer`` line for each, until the end
+GET    /metrics                   text for Prometheus
 POST   /reload     ReloadOrder    ``Progress`` lines while it waits, then one
                                   ``ReloadAnswer`` line
 POST   /scale      ScaleOrder     ``ScaleAnswer``
@@ -25,7 +28,7 @@ number is out of bounds; 403, of another user; 409, the service is stopping.
 May import: msgspec.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -162,8 +165,8 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
         is_steered: The kernel follows the weights.
         loading: The app is imported once, by the forkserver, or by each worker.
         generation: The one that new workers are of.
-        is_ready: Somebody serves, and the service is about to stay: whether a
-            balancer should send connections.
+        is_ready: Half of the workers serve, and the service is about to stay:
+            whether a balancer should send connections.
         is_parked: Nobody serves until it is resumed; connections wait.
         will_park: It will be parked, after the reload that is under way.
         is_leaving: Told to stop, and still serving, for ``--drain-delay``.
@@ -195,6 +198,60 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerAnswer]
     forkservers: list[tuple[int, str]]
     lag_bounds_s: list[float] = []
+
+
+class EventAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that has happened; what does not apply is left out.
+
+    Attributes:
+        seq: Counts up from 1. Numbers that are missing were forgotten: only the
+            last 10,000 are kept.
+        at_s: Since 1970, UTC.
+        event: A word of ``docs/events.md``.
+        level: DEBUG, INFO, WARNING or ERROR.
+        text: For a person.
+        worker: Serial number of a worker's life.
+        pid: Of the process that it is about.
+        reason: Why, as one of few words.
+        traceback: Of what was raised.
+        fields: Further figures.
+    """
+
+    seq: int = 0
+    at_s: float
+    event: str
+    level: str
+    text: str
+    worker: int | None = None
+    slot: int | None = None
+    generation: int | None = None
+    pid: int | None = None
+    reason: str = ""
+    traceback: str = ""
+    fields: dict[str, Any] = {}
+
+
+class EventsQuery(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """Which events.
+
+    Attributes:
+        after: Those with a higher ``seq``.
+        last: Not more than so many of them, the newest; null: all.
+        follow: Those that come yet, too.
+    """
+
+    after: int = 0
+    last: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    follow: bool = False
+
+
+class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What has happened, the oldest first."""
+
+    schema: int = SCHEMA
+    events: list[EventAnswer]
 
 
 class ReloadOrder(msgspec.Struct, frozen=True):

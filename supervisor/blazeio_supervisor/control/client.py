@@ -87,15 +87,28 @@ class Client:
         with self._asked(method, path, order, self.timeout_s) as response:
             return msgspec.json.decode(response.read(), type=kind)
 
-    def follow(
-        self, path: str, order: msgspec.Struct, decoder: msgspec.json.Decoder[AnswerT]
-    ) -> Iterator[AnswerT]:
-        """Give an order, and read its answer line by line, however long it takes.
+    def read(self, path: str) -> str:
+        """Ask for a text, and read the whole of it.
 
         Raises:
             SupervisorError: As by ``ask``.
         """
-        with self._asked("POST", path, order, None) as response:
+        with self._asked("GET", path, None, self.timeout_s) as response:
+            return response.read().decode()
+
+    def follow(
+        self,
+        path: str,
+        decoder: msgspec.json.Decoder[AnswerT],
+        order: msgspec.Struct | None = None,
+    ) -> Iterator[AnswerT]:
+        """Ask, or order, and read the answer line by line, however long it takes.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+        method = "GET" if order is None else "POST"
+        with self._asked(method, path, order, None) as response:
             for line in response:
                 yield decoder.decode(line)
 

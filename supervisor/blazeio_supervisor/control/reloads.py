@@ -5,7 +5,6 @@ import: the words of the fleet.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from dataclasses import dataclass
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.options.in_force import SettingsInForce
-
-log = logging.getLogger("blazeio.master")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Reloads:
         try:
             self._in_force.read_again()
         except UsageError as error:
-            _log_failure(by, str(error))
+            _note_failure(by, str(error))
             outcome.set_result(Outcome(0, False, str(error), "", 0.0))
             return outcome
         self._open[self._tickets] = _Ask(by, time.monotonic(), outcome)
@@ -89,12 +87,14 @@ class Reloads:
         """Tell whoever asked."""
         ask = self._open.pop(ended.ticket)
         took_s = time.monotonic() - ask.at
+        generation = ended.generation
+        by = f"asked for by {ask.by}"
         if ended.is_ok:
-            log.info("event=reload_ok asked for by %s, took %.1f s", ask.by, took_s)
+            note("reload_ok", f"{by}, took {took_s:.1f} s", generation=generation)
         elif ended.reason == SUPERSEDED:
-            log.info("event=reload_superseded it was asked for by %s", ask.by)
+            note("reload_superseded", by, generation=generation)
         else:
-            _log_failure(ask.by, ended.reason)
+            _note_failure(ask.by, ended.reason, generation)
         output = "" if ended.is_ok else self._frames.said_by(ended.generation)
         if not ask.outcome.done():  # else whoever waited has left
             ask.outcome.set_result(
@@ -109,5 +109,6 @@ class Reloads:
             )
 
 
-def _log_failure(by: str, reason: str) -> None:
-    log.error("event=reload_not_ok asked for by %s, came to nothing: %s", by, reason)
+def _note_failure(by: str, reason: str, generation: int | None = None) -> None:
+    text = f"asked for by {by}, came to nothing: {reason}"
+    note("reload_not_ok", text, "ERROR", generation=generation)

@@ -5,7 +5,6 @@ worker ever has it.
 """
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -20,16 +19,13 @@ from blazeio_supervisor.control.answers import (
 )
 from blazeio_supervisor.control.orders import Orders, RefusedError, read_client
 from blazeio_supervisor.control.places import Place, choose_places
-from blazeio_supervisor.control.status import (
-    Service,
-    describe_service,
-    describe_status,
-)
+from blazeio_supervisor.control.status import Service
+from blazeio_supervisor.control.views import Views
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.opening import identify_path, open_unix
-
-log = logging.getLogger("blazeio.master")
 
 CONNECTION_COUNT = 64
 """More ask in vain: a script gone wild must not take the master's descriptors."""
@@ -37,6 +33,7 @@ PROGRESS_EVERY_S = 0.1
 _MODE = 0o600
 _BACKLOG = 16
 _ORDER_BYTES = 4096
+_LAST_ANSWERS_S = 0.2
 
 GivenT = TypeVar("GivenT")
 Handler = Callable[[BlazeioServerProtocol], Awaitable[None]]
@@ -47,13 +44,15 @@ class ControlServer:
 
     Args:
         service: What is shown and ordered.
+        exposition: Writes the metrics.
 
     Attributes:
         place: Where; None until ``open`` could make it.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, exposition: Exposition) -> None:
         self._service = service
+        self._exposition = exposition
         self._uid = os.geteuid()
         self._sock: socket.socket | None = None
         self._identity: tuple[int, int] | None = None
@@ -64,7 +63,7 @@ class ControlServer:
         """Begin to answer; that no place can be had is a line in the log."""
         settings = self._service.settings
         if settings.no_control:
-            log.info("event=no_control no verb reaches this one: --no-control")
+            note("no_control", "no verb reaches this one: --no-control")
             return
         places = choose_places(
             settings.control,
@@ -80,10 +79,10 @@ class ControlServer:
             except (BindError, OSError) as error:
                 failures.append(str(error))
                 continue
-            log.info("event=control %s", "; ".join([f"verbs: {place}", *failures]))
+            note("control", "; ".join([f"verbs: {place}", *failures]))
             self._serve(place, sock, loop)
             return
-        log.info("event=no_control no verb reaches this one: %s", "; ".join(failures))
+        note("no_control", f"no verb reaches this one: {'; '.join(failures)}")
 
     def _serve(
         self, place: Place, sock: socket.socket, loop: asyncio.AbstractEventLoop
@@ -93,6 +92,12 @@ class ControlServer:
             self._identity = identify_path(place.text)
         self._server = self._make_app().make_server(loop)
         self._server.accept_from(sock)
+
+    async def drain(self) -> None:
+        """Let whoever follows something read its end."""
+        if self._server is not None:
+            self._server.start_draining(0)
+            await self._server.drained_within(_LAST_ANSWERS_S)
 
     def close(self) -> None:
         """Answer no more; the file is removed, if it is still ours."""
@@ -109,10 +114,12 @@ class ControlServer:
             content_bytes=_ORDER_BYTES,
             collected_bytes=_ORDER_BYTES,
         )
-        orders = Orders(self._service)
+        views, orders = Views(self._service, self._exposition), Orders(self._service)
         for method, path, handler in (
-            ("GET", "/service", self._show_service),
-            ("GET", "/status", self._show_status),
+            ("GET", "/service", views.service),
+            ("GET", "/status", views.status),
+            ("GET", "/events", views.events),
+            ("GET", "/metrics", views.metrics),
             ("POST", "/reload", orders.reload),
             ("POST", "/scale", orders.scale),
             ("POST", "/recycle", orders.recycle),
@@ -142,14 +149,6 @@ class ControlServer:
                 await Deliver.json(r, ErrorAnswer(str(error)), error.status)
 
         return guarded
-
-    # What is asked
-
-    async def _show_service(self, r: BlazeioServerProtocol) -> None:
-        await Deliver.json(r, describe_service(self._service))
-
-    async def _show_status(self, r: BlazeioServerProtocol) -> None:
-        await Deliver.json(r, describe_status(self._service))
 
 
 def _open_socket(place: Place) -> socket.socket:

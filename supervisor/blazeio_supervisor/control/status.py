@@ -22,6 +22,7 @@ from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.cpu_time import read_cpu_s
+from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.tally import LAG_EDGES_S, Tally
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.settings import Settings
@@ -46,6 +47,7 @@ class Service:
     workers: Workers
     forkservers: Forkservers
     reloads: Reloads
+    events: EventRing
     tell: Callable[[Fact], None]
     stop: Callable[[bool], None]
     started_at: float = field(default_factory=time.monotonic)

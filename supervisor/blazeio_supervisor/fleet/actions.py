@@ -150,17 +150,27 @@ class ReloadEnded:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A fact worth telling the operator (log, event, status line).
+    """A fact worth telling the operator (log, events, metrics).
 
     Attributes:
-        event: A stable word: ``ready``, ``worker_died``, ``crash_loop`` ...
-        text: The sentence for a person: what, which worker, why, what next.
+        event: A stable word: ``ready``, ``worker_failed``, ``crash_loop`` ...
+        text: The sentence for a person: what, why, what next; not whom.
         level: A ``logging`` level name: INFO, WARNING or ERROR.
+        worker: Whom it is about; None where that says nothing.
+        slot: Likewise.
+        generation: Likewise.
+        pid: Likewise.
+        reason: Why, as one of few words: it is counted by them.
     """
 
     event: str
     text: str
     level: str = "INFO"
+    worker: int | None = None
+    slot: int | None = None
+    generation: int | None = None
+    pid: int | None = None
+    reason: str = ""
 
 
 class Stage(StrEnum):

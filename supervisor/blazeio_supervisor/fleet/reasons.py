@@ -45,6 +45,13 @@ def describe_exit(status: int, reason: str = "") -> str:
     return f"{words}: {reason}" if reason else words
 
 
+def name_exit(status: int) -> str:
+    """Say how a process ended in one word, of few: ``exit_3``, ``SIGKILL``."""
+    if status < 0:
+        return _SIGNALS.get(-status, f"signal_{-status}")
+    return f"exit_{status}"
+
+
 def decide_exit_code(status: int | None) -> int:
     """Choose the master's exit code after a first boot that failed.
 

@@ -88,11 +88,39 @@ class Snapshot:
         return self.is_leaving or self.is_stopping
 
     @property
+    def wanted_count(self) -> int:
+        """How many slots shall serve."""
+        return sum(not slot.is_parked for slot in self.slots)
+
+    @property
+    def serving_count(self) -> int:
+        """How many of them do."""
+        owners = [slot.owner for slot in self.slots if not slot.is_parked]
+        return sum(owner is not None and owner.state == "serving" for owner in owners)
+
+    @property
     def is_ready(self) -> bool:
-        """Whether a balancer should send connections: somebody serves, and stays."""
-        owners = (slot.owner for slot in self.slots)
-        serves = any(owner is not None and owner.state == "serving" for owner in owners)
-        return serves and self.has_served and not self.is_ending
+        """Whether a balancer should send connections."""
+        return not self.why_not_ready
+
+    @property
+    def why_not_ready(self) -> str:
+        """Why no balancer should send connections; "" when it should.
+
+        Enough is half of what is wanted: with less, those that serve would break
+        down under what all are meant to carry.
+        """
+        if self.is_stopping:
+            return "it drains"
+        if self.is_leaving:
+            return "it will drain soon"
+        if self.is_parked:
+            return "it is parked"
+        if not self.has_served:
+            return "it starts"
+        if 2 * self.serving_count < self.wanted_count:
+            return f"{self.serving_count} of {self.wanted_count} workers serve"
+        return ""
 
 
 def take_snapshot(

@@ -4,13 +4,11 @@ The addresses are bound before the App is there, and whether it speaks TLS only
 the App can say, unless the operator did.
 """
 
-import logging
 import os
 
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.listeners import Listeners
-
-log = logging.getLogger("blazeio.master")
 
 
 class Banner:
@@ -34,7 +32,7 @@ class Banner:
         self._is_bound = True
         if not self._is_scheme_known:
             count = len(self._listeners.addresses)
-            log.info("event=bound %d address(es); waiting for the app", count)
+            note("bound", f"{count} address(es); connections wait for the app to start")
         self._print()
 
     def note_scheme(self, *, is_tls: bool) -> None:
@@ -48,12 +46,9 @@ class Banner:
         if not (self._is_bound and self._is_scheme_known):
             return
         settings = self._settings
-        log.info(
-            "event=listening %s on %s: %d worker(s), generation 1, %s, %s, pid %d",
-            settings.app.text,
-            " ".join(self._listeners.addresses),
-            settings.workers,
-            self._listeners.mode,
-            settings.loop,
-            os.getpid(),
+        where = " ".join(self._listeners.addresses)
+        note(
+            "listening",
+            f"{settings.app.text} on {where}: {settings.workers} worker(s), "
+            f"generation 1, {self._listeners.mode}, {settings.loop}, pid {os.getpid()}",
         )

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from blazeio_supervisor.observe.events.noting import note
+
 ROOT = "blazeio"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FRAMES_KEPT_CHARS = 32_000  # two of the largest that a process may send
@@ -37,6 +39,7 @@ def configure_logs(level: str) -> None:
         return
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setLevel(level)  # events below it are kept, though not printed
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
@@ -44,7 +47,10 @@ def configure_logs(level: str) -> None:
 
 def set_level(level: str) -> None:
     """Print what is at least of this level from now on."""
-    logging.getLogger(ROOT).setLevel(level)
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(level)
+    for handler in logger.handlers:
+        handler.setLevel(level)
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def logs_configured(level: str) -> Iterator[None]:
 
 
 class FramesPrinter:
-    """Prints tracebacks of an app, each once in a row, and keeps the newest.
+    """Notes what an app raised, each once in a row, and keeps the newest.
 
     Eight workers that fail to start say the same thing eight times.
     """
@@ -71,15 +77,15 @@ class FramesPrinter:
         self._said = ""
 
     def print(self, frames: str, generation: int) -> None:
-        """Print one, as Python would.
+        """Note one, as Python would print it.
 
         Args:
-            frames: A traceback; "": the same failure may be printed again.
+            frames: A traceback; "": the same failure may be noted again.
             generation: Whose code raised.
         """
         if frames and (frames, generation) != self._last:
-            sys.stderr.write(frames)
-            sys.stderr.flush()
+            text = "the app raised while it was imported or started"
+            note("app_raised", text, "ERROR", generation=generation, traceback=frames)
             self._keep(frames, generation)
         self._last = (frames, generation)
 

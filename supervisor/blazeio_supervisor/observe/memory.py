@@ -8,13 +8,12 @@ locked. So it is read in a thread, one worker after the other, and seldom.
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401 - now, not by the first to_thread
-import logging
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-log = logging.getLogger("blazeio.master")
+from blazeio_supervisor.observe.events.noting import note
 
 EACH_EVERY_S = 2.0
 """How often each worker is measured, as long as that is cheap."""
@@ -34,10 +33,12 @@ class Memory:
         own_bytes: Private pages (USS): what its end would give back.
         shared_bytes: The same, and its share of each shared page (PSS): the
             sum over all processes is what they take together.
+        resident_bytes: All its pages (RSS), those that others have too.
     """
 
     own_bytes: int
     shared_bytes: int
+    resident_bytes: int = 0
 
 
 def read_memory(pid: int) -> Memory | None:
@@ -67,6 +68,7 @@ def parse_rollup(octets: bytes) -> Memory | None:
     return Memory(
         own_bytes=sizes.get(b"Private_Clean", 0) + sizes.get(b"Private_Dirty", 0),
         shared_bytes=sizes[b"Pss"],
+        resident_bytes=sizes.get(b"Rss", 0),
     )
 
 
@@ -123,11 +125,11 @@ class MemorySampler:
 
     def _give_up(self, worker: int, pid: int, error: Exception) -> None:
         reason = getattr(error, "strerror", None) or str(error)
-        log.log(
-            logging.WARNING if self._is_limited else logging.INFO,
-            "event=memory_unknown worker=%d pid=%d: cannot measure its memory (%s)%s",
-            worker,
-            pid,
-            reason,
-            ": --max-memory has no effect" if self._is_limited else "",
+        effect = ": --max-memory has no effect" if self._is_limited else ""
+        note(
+            "memory_unknown",
+            f"cannot measure its memory ({reason}){effect}",
+            "WARNING" if self._is_limited else "INFO",
+            worker=worker,
+            pid=pid,
         )

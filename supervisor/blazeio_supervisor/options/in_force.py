@@ -5,10 +5,10 @@ the new code is not taken, neither are the new settings. What needs a restart
 keeps its value, and is named.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.options.option import Change
 from blazeio_supervisor.options.sources.configuration import (
     OPTIONS,
@@ -17,8 +17,6 @@ from blazeio_supervisor.options.sources.configuration import (
 )
 from blazeio_supervisor.options.sources.given import Given
 from blazeio_supervisor.settings import Settings
-
-log = logging.getLogger("blazeio.master")
 
 
 class SettingsInForce:
@@ -54,10 +52,9 @@ class SettingsInForce:
         found.make_settings()  # also what needs a restart must be right
         self.needs_restart = self._find_stuck(found)
         if self.needs_restart:
-            log.warning(
-                "event=needs_restart %s: changed, and as before until the next start",
-                ", ".join(self.needs_restart),
-            )
+            names = ", ".join(self.needs_restart)
+            text = f"{names}: changed, and as before until the next start"
+            note("needs_restart", text, "WARNING")
         kept = replace(found, given=self._keep_stuck(found.given))
         self._read = kept, kept.make_settings()
 

@@ -1,6 +1,5 @@
 """What serves an app, as a command: its help, and what runs it."""
 
-import logging
 import os
 from importlib.metadata import version
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.print_config import format_settings, list_settings
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
@@ -16,8 +16,6 @@ from blazeio_supervisor.options.sources.configuration import OPTIONS, Sources
 from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
 from blazeio_supervisor.settings import SECTIONS
-
-log = logging.getLogger("blazeio.master")
 
 _VERBS = "\n".join(f"  {verb:8} {what}" for verb, what in VERBS.items())
 _EPILOG = f"""
@@ -105,8 +103,8 @@ def serve(**words: Any) -> int:
 
 def _warn_of_misspelt(sources: Sources) -> None:
     for name, meant in find_misspelt(OPTIONS, sources.environ).items():
-        text = "event=unknown_variable %s is no setting: did you mean %s?"
-        log.warning(text, name, meant)
+        text = f"{name} is no setting, and without effect: did you mean {meant}?"
+        note("unknown_variable", text, "WARNING")
 
 
 command = SectionedCommand(

@@ -186,6 +186,19 @@ class Ready(_Message, frozen=True):
     is_tls: bool = False
 
 
+class Said(_Message, frozen=True):
+    """An event of the worker's own; see ``observe.events.vocabulary``.
+
+    Attributes:
+        text: What, why, and what comes next.
+        traceback: Of the app, if it raised.
+    """
+
+    event: Literal["requests_cut", "stop_hook_failed"]
+    text: str
+    traceback: str = ""
+
+
 # master -> worker
 
 
@@ -244,6 +257,7 @@ Message = (
     | Failed
     | Address
     | Ready
+    | Said
     | Listen
     | Serve
     | Admit

@@ -1,16 +1,14 @@
 """Opening the addresses of the service, at once or when the app says its own."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.sockets.address import Address, TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.opening import AddressInUseError
-
-log = logging.getLogger("blazeio.master")
 
 RETRY_FOR_S = 2.0  # a predecessor that is just ending has let go by then
 _RETRY_EVERY_S = 0.05
@@ -50,12 +48,9 @@ class Binding:
             self._own = own
             self.begin([own])
         elif self._own not in (None, own):
-            log.warning(
-                "event=address_kept the app now says %s, and is served at %s until "
-                "the next start",
-                own,
-                " ".join(self._listeners.addresses),
-            )
+            served = " ".join(self._listeners.addresses)
+            text = f"the app now says {own}, and is served at {served} until a restart"
+            note("address_kept", text, "WARNING")
         if self._is_open:
             then()
         else:

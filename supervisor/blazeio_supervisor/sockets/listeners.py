@@ -7,7 +7,6 @@ it outlives the master too. Unix sockets are one queue for all slots (the kernel
 balances only TCP).
 """
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.sockets.address import Address, UnixAddress, resolve
 from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
 from blazeio_supervisor.sockets.inherited import (
@@ -42,8 +42,6 @@ from blazeio_supervisor.sockets.tcp_group import (
     open_group,
     thaw_group,
 )
-
-log = logging.getLogger("blazeio.master")
 
 
 @dataclass(slots=True)
@@ -350,7 +348,8 @@ class Listeners:
             try:
                 group.grow(self.slot_count, self.backlog)
             except BindError as error:
-                log.warning("event=queues_shared by slots: no more of them: %s", error)
+                text = f"some slots share a queue, no more can be opened: {error}"
+                note("queues_shared", text, "WARNING")
 
 
 def _shut(sock: socket.socket) -> None:

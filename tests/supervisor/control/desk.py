@@ -9,6 +9,7 @@ from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.options.in_force import SettingsInForce
@@ -38,6 +39,7 @@ class Desk:
         self.is_obeyed = False
         self.stops: list[bool] = []
         self.frames = FramesPrinter()
+        self.events = EventRing()
         self.listeners = Listeners(slots)
         words = ["app:web", f"--workers={slots}", f"--control={self.place}"]
         self.in_force = SettingsInForce(look_for_sources(*words, folder=folder))
@@ -74,6 +76,7 @@ class Desk:
                 frames,
             ),
             reloads=self.reloads,
+            events=self.events,
             tell=self._tell,
             stop=self._stop,
         )

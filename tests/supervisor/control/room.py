@@ -7,6 +7,7 @@ import msgspec
 
 from blazeio_supervisor.control.answers import ErrorAnswer
 from blazeio_supervisor.control.server import ControlServer
+from blazeio_supervisor.observe.metrics.exposition import Exposition
 from tests.supervisor.control.desk import Desk
 from tests.support.peer import RawPeer
 from tests.support.response import Response
@@ -18,7 +19,7 @@ class Room(Desk):
 
     def __init__(self, folder: Path, slots: int = 2, control: str = "c.sock") -> None:
         super().__init__(folder, slots, control)
-        self.server = ControlServer(self.service)
+        self.server = ControlServer(self.service, Exposition(self.service))
         self.server.open(asyncio.get_running_loop())
 
     async def connect(self) -> RawPeer:

@@ -38,7 +38,7 @@ def test_every_span_and_size_names_its_unit(kind: type[msgspec.Struct]) -> None:
 
 
 def test_the_table_names_every_order_and_answer() -> None:
-    named = set(re.findall(r"\b\w+(?:Answer|Order)\b", answers.__doc__ or ""))
+    named = set(re.findall(r"\b\w+(?:Answer|Order|Query)\b", answers.__doc__ or ""))
     top = {kind.__name__ for kind in ORDERS_AND_ANSWERS}
     assert named == top - {
         "WorkerAnswer",

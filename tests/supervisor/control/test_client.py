@@ -71,7 +71,7 @@ def test_an_answer_of_another_shape_is_of_another_version(
 
     def ask(client: Client) -> object:
         if is_followed:
-            return list(client.follow("/stop", ScaleOrder(1), steps))
+            return list(client.follow("/stop", steps, ScaleOrder(1)))
         return client.ask("POST", "/stop", StopAnswer)
 
     with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:

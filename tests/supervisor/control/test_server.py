@@ -13,6 +13,7 @@ import pytest
 
 from blazeio_supervisor.control.answers import ServiceAnswer, StatusAnswer
 from blazeio_supervisor.control.server import CONNECTION_COUNT, ControlServer
+from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.sources.configuration import Sources
 from blazeio_supervisor.options.surroundings import Surroundings
@@ -92,7 +93,8 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     around = Surroundings(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
     in_force = SettingsInForce(Sources(words, {}, around))
-    server = ControlServer(dataclasses.replace(desk.service, in_force=in_force))
+    service = dataclasses.replace(desk.service, in_force=in_force)
+    server = ControlServer(service, Exposition(service))
     server.open(asyncio.get_running_loop())
     server.close()
     (record,) = caplog.records

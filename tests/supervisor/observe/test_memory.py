@@ -45,7 +45,7 @@ def test_own_memory_is_what_is_private_clean_or_dirty() -> None:
         b"Pss_Dirty:           112 kB\nShared_Clean:       1480 kB\n"
         b"Private_Clean:        96 kB\nPrivate_Dirty:       112 kB\n"
     )
-    assert parse_rollup(octets) == Memory(208 * 1024, 374 * 1024)
+    assert parse_rollup(octets) == Memory(208 * 1024, 374 * 1024, 1688 * 1024)
 
 
 def test_a_zombie_has_none() -> None:

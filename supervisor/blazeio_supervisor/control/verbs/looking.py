@@ -75,3 +75,13 @@ def top(target: Target, interval: float) -> int:
 
     Session(client, interval).run()
     return ExitCode.OK
+
+
+@verb(has_json=False)
+def metrics(target: Target) -> int:
+    """Print the figures of the service, as Prometheus reads them.
+
+    The same as /metrics of --metrics-bind; docs/metrics.md says what they mean.
+    """
+    click.echo(target.find().read("/metrics"), nl=False)
+    return ExitCode.OK

@@ -164,7 +164,7 @@ def _read_count(text: str) -> ScaleOrder:
 def _follow_reload(client: Client) -> ReloadAnswer:
     line = ProgressLine()
     try:
-        for said in client.follow("/reload", ReloadOrder(wait=True), _STEPS):
+        for said in client.follow("/reload", _STEPS, ReloadOrder(wait=True)):
             if isinstance(said, ReloadAnswer):
                 return said
             line.write(f"reload: {format_step(said)}")

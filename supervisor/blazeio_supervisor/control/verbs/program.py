@@ -10,6 +10,8 @@ MODULES = {
     "status": "looking",
     "top": "looking",
     "stack": "looking",
+    "events": "following",
+    "metrics": "looking",
     "reload": "ordering",
     "scale": "ordering",
     "recycle": "ordering",

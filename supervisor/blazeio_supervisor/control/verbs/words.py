@@ -9,6 +9,8 @@ VERBS = {
     "status": "what runs: workers, their load, a reload under way",
     "top": "the same, live, with keys to order something",
     "stack": "where a worker is: its threads and tasks, also when it is blocked",
+    "events": "what has happened; --follow: and what happens",
+    "metrics": "the figures, as Prometheus reads them",
     "reload": "load the code anew; --wait tells whether it worked",
     "scale": "have N workers, or +N more, or -N less",
     "recycle": "replace the worker of one slot, or all, with the same code",

@@ -25,34 +25,35 @@ def mark_for_recycling(turn: Turn) -> None:
 def _ask(turn: Turn, index: int) -> None:
     slots = turn.roster.slots
     if not 0 <= index < len(slots) or slots[index].is_parked:
-        turn.report("recycle_refused", f"slot {index} has no worker", "WARNING")
+        turn.report("recycle_refused", f"slot {index} is not in use", "WARNING")
         return
     slot = slots[index]
     if slot.owner is None:
         slot.backoff.reset()  # the operator does not want to wait for it
     elif slot.owner.is_serving and not slot.owner.retire_reason:
-        _mark(turn, slot.owner, "asked for")
+        _mark(turn, slot.owner, "asked for", "asked")
 
 
-def _mark(turn: Turn, handle: WorkerHandle, reason: str) -> None:
+def _mark(turn: Turn, handle: WorkerHandle, reason: str, word: str) -> None:
     handle.retire_reason = reason
-    turn.report("recycling", f"{handle} will be replaced: {reason}")
+    text = f"it will be replaced: {reason}"
+    turn.report("recycling", text, of=handle, reason=word)
 
 
 def _judge(turn: Turn, handle: WorkerHandle, slot: Slot) -> None:
     """Mark it when it is too old, or has used too much."""
     reason = _find_age(turn, handle)
     if reason:
-        _mark(turn, handle, reason)
+        _mark(turn, handle, reason, "lifetime")
         return
-    reason = _find_use(turn, handle)
+    reason, word = _find_use(turn, handle)
     if not reason:
         if handle.is_stable(turn.now, turn.policy.stable_after_s):
             slot.renewals.reset()
     elif slot.renewals.next_at > turn.now:
         turn.wake(slot.renewals.next_at)
     else:
-        _mark(turn, handle, reason)
+        _mark(turn, handle, reason, word)
         _slow_down(turn, slot, reason)
 
 
@@ -61,11 +62,11 @@ def _slow_down(turn: Turn, slot: Slot, reason: str) -> None:
     slot.renewals.fail(turn.now, turn.policy, turn.rng)
     if slot.renewals.failures == turn.policy.crash_loop_deaths:
         text = (
-            f"slot {slot.index}: {slot.renewals.failures} workers in a row were over a"
+            f"{slot.renewals.failures} workers in a row were over a"
             f" limit soon after they began, the last {reason}: the limit is too low;"
             f" from now on at most one every {turn.policy.backoff_most_s:g} s"
         )
-        turn.report("recycling_loop", text, "WARNING")
+        turn.report("recycling_loop", text, "WARNING", of=slot)
 
 
 def _find_age(turn: Turn, handle: WorkerHandle) -> str:
@@ -81,15 +82,16 @@ def _find_age(turn: Turn, handle: WorkerHandle) -> str:
     return ""
 
 
-def _find_use(turn: Turn, handle: WorkerHandle) -> str:
+def _find_use(turn: Turn, handle: WorkerHandle) -> tuple[str, str]:
+    """What it has used up, in words and as one word; "" when nothing."""
     policy, beat = turn.policy, handle.pulse.beat
     if beat is None:
-        return ""
+        return "", ""
     if policy.max_requests is not None:
         jitter = round(policy.max_requests_jitter * handle.chance)
         if beat.requests >= policy.max_requests + jitter:
-            return f"served {beat.requests} requests"
+            return f"served {beat.requests} requests", "requests"
     used_bytes = beat.memory_bytes or 0  # not sampled: nothing to judge by
     if policy.max_memory_bytes is not None and used_bytes > policy.max_memory_bytes:
-        return f"uses {used_bytes / MIB:.0f} MiB of its own"
-    return ""
+        return f"uses {used_bytes / MIB:.0f} MiB of its own", "memory"
+    return "", ""

@@ -28,9 +28,10 @@ def respawn(turn: Turn) -> None:
 
 
 def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
-    words = f"{handle} failed: {failure.reason}"
+    words, word = failure.reason, failure.word
     if failure.is_forgiven:
-        turn.report("worker_failed", f"{words}; the reload answers for it", "WARNING")
+        text = f"{words}; the reload answers for it"
+        turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
         return
     backoff = turn.roster.slots[handle.slot].backoff
     if handle.is_stable(turn.now, turn.policy.stable_after_s):
@@ -38,14 +39,15 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
     backoff.fail(turn.now, turn.policy, turn.rng)
     wait_s = backoff.next_at - turn.now
     when = f"in {wait_s:.2f} s" if wait_s > 0 else "at once"
-    turn.report("worker_failed", f"{words}; next try {when}", "WARNING")
+    text = f"{words}; another one starts {when}"
+    turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
     if backoff.failures == turn.policy.crash_loop_deaths:
         text = (
-            f"slot {handle.slot} is in a crash loop, {backoff.failures} in a row:"
+            f"in a crash loop, {backoff.failures} in a row:"
             f" {failure.reason}; tries go on, at most every"
             f" {turn.policy.backoff_most_s:g} s"
         )
-        turn.report("crash_loop", text, "ERROR")
+        turn.report("crash_loop", text, "ERROR", of=turn.roster.slots[handle.slot])
 
 
 def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:

@@ -164,7 +164,8 @@ class Rollout:
         self.target = turn.roster.next_generation()
         self._deadline_at = turn.now + turn.policy.rollout_timeout_s
         why = "asked for" if self._tickets else "its forkserver is gone"
-        turn.report("reloading", f"loading generation {self.target}: {why}")
+        text = f"loading generation {self.target}: {why}"
+        turn.report("reloading", text)
         self._phase = Phase.IMPORTING
 
     def _import(self, turn: Turn) -> None:

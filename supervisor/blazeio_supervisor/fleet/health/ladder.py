@@ -99,7 +99,7 @@ def _escalate(turn: Turn, handle: WorkerHandle, *, is_excused: bool) -> None:
     if silent_s >= limit_s:
         _dump(turn, handle, silent_s)
         reason = f"its loop was blocked for {silent_s:.1f} s"
-        turn.failures.append(Failure(handle, reason))
+        turn.failures.append(Failure(handle, reason, cause="blocked"))
         step_worker(turn, handle, Event.TERM)
     elif silent_s >= policy.dump_after_s and may_dump and not is_excused:
         _dump(turn, handle, silent_s)

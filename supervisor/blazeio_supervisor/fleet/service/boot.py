@@ -32,7 +32,7 @@ class Boot:
         first = next(turn.roster.serving(), None)
         if first is not None:
             self.has_served = True
-            turn.report("ready", f"serving: {first} is the first")
+            turn.report("ready", "serving: this worker is the first", of=first)
             return None
         return turn.failures[0] if turn.failures else None
 

@@ -92,8 +92,9 @@ class Stopping:
     def _begin(self, turn: Turn, *, is_quick: bool) -> None:
         self.is_leaving, self.is_active = False, True
         self.is_quick = is_quick
-        how = "quickly" if is_quick else "after draining"
-        turn.report("stopping", f"stopping {how}")
+        how = "at once" if is_quick else "once what is in flight is answered"
+        span_s = turn.policy.quick_grace_s if is_quick else turn.policy.grace_s
+        turn.report("stopping", f"stopping {how}, within {span_s:g} s")
 
     def _has_left(self, turn: Turn) -> bool:
         """The delay is over, or nobody serves and nobody can be forked."""

@@ -9,7 +9,13 @@ from random import Random
 from blazeio_supervisor.fleet.actions import Action, Report
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import ForkserverHandle, Roster, WorkerHandle
+from blazeio_supervisor.fleet.reasons import name_exit
+from blazeio_supervisor.fleet.roster import (
+    ForkserverHandle,
+    Roster,
+    Slot,
+    WorkerHandle,
+)
 
 
 @dataclass(slots=True)
@@ -21,12 +27,19 @@ class Failure:
         reason: Why, in words.
         status: Its exit status; None when it was late.
         is_forgiven: The rollout answers for it, not the slot's backoff.
+        cause: Where it was late, for what: ``late`` (to be ready), ``blocked``.
     """
 
     who: WorkerHandle | ForkserverHandle
     reason: str
     status: int | None = None
     is_forgiven: bool = False
+    cause: str = "late"
+
+    @property
+    def word(self) -> str:
+        """Why, as one of few: ``SIGKILL``, ``exit_3``, ``late``, ``blocked``."""
+        return self.cause if self.status is None else name_exit(self.status)
 
 
 @dataclass(slots=True)
@@ -55,9 +68,28 @@ class Turn:
         """Have the master do this."""
         self.actions.append(action)
 
-    def report(self, event: str, text: str, level: str = "INFO") -> None:
-        """Tell the operator."""
-        self.actions.append(Report(event, text, level))
+    def report(
+        self,
+        event: str,
+        text: str,
+        level: str = "INFO",
+        *,
+        of: WorkerHandle | ForkserverHandle | Slot | None = None,
+        reason: str = "",
+    ) -> None:
+        """Tell the operator; ``of`` whom, in words of its own."""
+        whom: dict[str, int | None] = {}
+        match of:
+            case WorkerHandle(worker, slot, generation):
+                whom = {"worker": worker, "slot": slot, "generation": generation}
+                whom["pid"] = of.pid
+            case ForkserverHandle(generation):
+                whom = {"generation": generation}
+            case Slot(slot):
+                whom = {"slot": slot}
+            case None:
+                pass
+        self.actions.append(Report(event, text, level, reason=reason, **whom))
 
     def has_come(self, at: float) -> bool:
         """Whether that time has come; if not, the next turn is no later.

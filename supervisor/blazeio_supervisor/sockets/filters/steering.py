@@ -5,12 +5,9 @@ none is ever closed while we run; of those that we did not open, the order is
 found (``filters/order.py``).
 """
 
-import logging
-
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.sockets.filters.draw import steer
 from blazeio_supervisor.sockets.listeners import Listeners
-
-log = logging.getLogger("blazeio.master")
 
 
 class Steerer:
@@ -52,7 +49,10 @@ class Steerer:
         except OSError as error:
             self._is_refused = True
             self.is_active = False
-            log.info("event=not_steered the kernel refuses: %s", error.strerror)
+            text = (
+                f"the kernel refuses: {error.strerror}; it shares them out evenly"
+            )
+            note("not_steered", text)
 
 
 def fold(weights: tuple[int, ...], count: int) -> list[int]:

@@ -83,9 +83,10 @@ def test_each_death_is_reported_with_what_comes_next() -> None:
     assert owner is not None
     actions = driver.exit(owner, -11)
     assert events(actions) == ["worker_failed"]
-    text = one(Report, actions).text
-    expected = "failed: killed by SIGSEGV; next try at once"
-    assert text == f"worker=1 slot=0 gen=1 pid=1001 {expected}"
+    report = one(Report, actions)
+    assert report.text == "killed by SIGSEGV; another one starts at once"
+    assert (report.worker, report.slot, report.pid) == (1, 0, 1001)
+    assert report.reason == "SIGSEGV"
 
 
 def test_snapshot_tells_the_backoff() -> None:

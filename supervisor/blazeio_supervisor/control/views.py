@@ -1,0 +1,73 @@
+"""What can be looked at on the control socket.
+
+The master's loop runs it, so a handler only looks at what is known.
+"""
+
+import msgspec
+
+from blazeio.app.deliver import Deliver
+from blazeio.app.request import Request
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer, EventsQuery
+from blazeio_supervisor.control.orders import RefusedError
+from blazeio_supervisor.control.status import (
+    Service,
+    describe_service,
+    describe_status,
+)
+from blazeio_supervisor.observe.metrics.exposition import CONTENT_TYPE, Exposition
+
+_LINES = {"Content-Type": "application/x-ndjson"}
+
+
+class Views:
+    """The handlers, one for each view.
+
+    Args:
+        service: What is looked at.
+        exposition: Writes the metrics.
+    """
+
+    def __init__(self, service: Service, exposition: Exposition) -> None:
+        self._service = service
+        self._exposition = exposition
+
+    async def service(self, r: BlazeioServerProtocol) -> None:
+        """Show which service this is."""
+        await Deliver.json(r, describe_service(self._service))
+
+    async def status(self, r: BlazeioServerProtocol) -> None:
+        """Show the whole service as it is now."""
+        await Deliver.json(r, describe_status(self._service))
+
+    async def metrics(self, r: BlazeioServerProtocol) -> None:
+        """Show the figures, as Prometheus reads them."""
+        r.reply(self._exposition.write(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def events(self, r: BlazeioServerProtocol) -> None:
+        """Show what has happened; and what happens, to who follows."""
+        query = await _read_query(r)
+        ring = self._service.events
+        events = ring.list_after(query.after, query.last)
+        seq = events[-1].seq if events else ring.seq
+        if not query.follow:
+            await Deliver.json(r, EventsAnswer(events=events))
+            return
+        await r.prepare(_LINES)
+        await _write_lines(r, events)
+        async for newer in ring.follow(seq):
+            await _write_lines(r, newer)
+        await r.eof()
+
+
+async def _read_query(r: BlazeioServerProtocol) -> EventsQuery:
+    try:
+        return msgspec.convert(
+            dict(await Request.get_params(r)), EventsQuery, strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"the query cannot be read: {error}", 400) from None
+
+
+async def _write_lines(r: BlazeioServerProtocol, events: list[EventAnswer]) -> None:
+    await r.write(b"".join(msgspec.json.encode(each) + b"\n" for each in events))

@@ -1,0 +1,89 @@
+"""Noting an event: one record, which the ring keeps and the log prints.
+
+It goes the way of every log record, so whoever notes something needs to know
+neither; the record carries the event as ``record.event``.
+"""
+
+import logging
+import time
+from typing import Any
+
+from blazeio_supervisor.control.answers import EventAnswer
+
+EVENT_LOG = logging.getLogger("blazeio.master")
+
+
+class Line:
+    """An event as text, made when somebody wants to read it."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: EventAnswer) -> None:
+        self._event = event
+
+    def __str__(self) -> str:
+        return format_event(self._event)
+
+
+def note(
+    event: str,
+    text: str,
+    level: str = "INFO",
+    *,
+    worker: int | None = None,
+    slot: int | None = None,
+    generation: int | None = None,
+    pid: int | None = None,
+    reason: str = "",
+    traceback: str = "",
+    **fields: Any,
+) -> None:
+    """Note what has happened.
+
+    Args:
+        event: A word of the vocabulary.
+        text: For a person, without the identity: what, why, and what is next.
+        level: DEBUG, INFO, WARNING or ERROR.
+        worker: Serial number of its life.
+        slot: Its number.
+        generation: Of the code.
+        pid: Of the process.
+        reason: Why, as one of few words: it is counted by them.
+        traceback: Of the app, or of a fault of ours.
+        fields: Further figures, for programs.
+    """
+    number = logging.getLevelNamesMapping()[level]
+    if not EVENT_LOG.isEnabledFor(number):
+        return
+    noted = EventAnswer(
+        at_s=time.time(),
+        event=event,
+        level=level,
+        text=text,
+        worker=worker,
+        slot=slot,
+        generation=generation,
+        pid=pid,
+        reason=reason,
+        traceback=traceback,
+        fields=fields,
+    )
+    EVENT_LOG.log(number, "%s", Line(noted), extra={"event": noted})
+
+
+def format_event(event: EventAnswer) -> str:
+    """Write it as it stands in the log: ``event=ready slot=0: serving``."""
+    identity = format_identity(event)
+    line = f"event={event.event} {f'{identity}: ' if identity else ''}{event.text}"
+    return f"{line}\n{event.traceback.rstrip()}" if event.traceback else line
+
+
+def format_identity(event: EventAnswer) -> str:
+    """Write whom it is about: ``worker=3 slot=0 gen=1 pid=4711``."""
+    parts = (
+        ("worker", event.worker),
+        ("slot", event.slot),
+        ("gen", event.generation),
+        ("pid", event.pid),
+    )
+    return " ".join(f"{name}={value}" for name, value in parts if value is not None)

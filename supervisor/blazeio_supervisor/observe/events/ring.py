@@ -1,0 +1,112 @@
+"""The last events of the service, whatever of them is printed, and all counts."""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.observe.events.noting import EVENT_LOG
+
+EVENTS_KEPT_COUNT = 10_000
+"""Older ones are forgotten; at some 500 octets each, 5 MB at most."""
+
+
+class FrozenRing(msgspec.Struct, frozen=True):
+    """What a ring knows, for the next image of the master.
+
+    Attributes:
+        seq: Of the last event.
+        counts: Event, reason, how often.
+    """
+
+    seq: int
+    events: list[EventAnswer]
+    counts: list[tuple[str, str, int]]
+
+
+class EventRing(logging.Handler):
+    """Takes each event that is noted while it is attached.
+
+    Attributes:
+        seq: Of the last event.
+        counts: How often each event was noted, by event and reason.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._events: deque[EventAnswer] = deque(maxlen=EVENTS_KEPT_COUNT)
+        self.seq = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self._is_closed = False
+        self._level_before = logging.NOTSET
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def attach(self) -> None:
+        """Take events from now on, also those below the level of the log."""
+        self._level_before = EVENT_LOG.level
+        EVENT_LOG.setLevel(logging.DEBUG)
+        EVENT_LOG.addHandler(self)
+
+    def detach(self) -> None:
+        """Take no more; whoever follows has come to the end."""
+        EVENT_LOG.removeHandler(self)
+        EVENT_LOG.setLevel(self._level_before)
+        self._is_closed = True
+        self._wake()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody waits for the next one."""
+        return bool(self._waiting)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """For ``logging``: keep the event of a record."""
+        event = getattr(record, "event", None)
+        if isinstance(event, EventAnswer):
+            self.seq += 1
+            self._events.append(msgspec.structs.replace(event, seq=self.seq))
+            self.counts[event.event, event.reason] += 1
+            self._wake()
+
+    def list_after(self, seq: int, most: int | None = None) -> list[EventAnswer]:
+        """Give what came after an event, the last ones if there are more."""
+        found = [event for event in self._events if event.seq > seq]
+        return found if most is None else found[max(len(found) - most, 0) :]
+
+    async def follow(self, seq: int) -> AsyncIterator[list[EventAnswer]]:
+        """Give what comes after an event, as it comes, until ``detach``.
+
+        Who is slower than the ring turns misses some: their numbers are missing.
+        """
+        while True:
+            events = self.list_after(seq)
+            if events:
+                seq = events[-1].seq
+                yield events
+            elif self._is_closed:
+                return
+            else:
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiting.append(waiter)
+                await waiter
+
+    def freeze(self) -> FrozenRing:
+        """Give all that it knows."""
+        counts = [(*key, count) for key, count in self.counts.items()]
+        return FrozenRing(self.seq, list(self._events), counts)
+
+    def thaw(self, frozen: FrozenRing) -> None:
+        """Go on from there."""
+        self.seq = frozen.seq
+        self._events.extend(frozen.events)
+        for event, reason, count in frozen.counts:
+            self.counts[event, reason] += count
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,1 @@
+"""Figures for Prometheus, and whether the service lives and is ready."""

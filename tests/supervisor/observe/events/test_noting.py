@@ -1,0 +1,57 @@
+import logging
+
+import pytest
+
+from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.observe.events.noting import (
+    format_event,
+    format_identity,
+    note,
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            EventAnswer(at_s=0, event="ready", level="INFO", text="it serves"),
+            "event=ready it serves",
+        ),
+        (
+            EventAnswer(at_s=0, event="x", level="INFO", text="t", slot=0, pid=7),
+            "event=x slot=0 pid=7: t",
+        ),
+        (
+            EventAnswer(at_s=0, event="x", level="INFO", text="t", traceback="T\nE\n"),
+            "event=x t\nT\nE",
+        ),
+    ],
+)
+def test_an_event_is_a_line_and_its_traceback_follows(
+    event: EventAnswer, line: str
+) -> None:
+    assert format_event(event) == line
+
+
+def test_an_identity_is_complete_and_in_one_order() -> None:
+    event = EventAnswer(
+        at_s=0, event="x", level="INFO", text="", worker=3, slot=0, generation=2, pid=7
+    )
+    assert format_identity(event) == "worker=3 slot=0 gen=2 pid=7"
+
+
+def test_what_is_noted_is_one_record_that_carries_the_event(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    note("scaled", "from 2 to 4", "WARNING", slot=1, reason="asked", count=4)
+    (record,) = caplog.records
+    assert (record.levelno, record.name) == (logging.WARNING, "blazeio.master")
+    assert record.getMessage() == "event=scaled slot=1: from 2 to 4"
+    event: EventAnswer = record.event  # type: ignore[attr-defined]
+    assert (event.slot, event.reason, event.fields) == (1, "asked", {"count": 4})
+    assert event.at_s == pytest.approx(record.created, abs=1)
+
+
+def test_what_nobody_wants_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
+    note("steered", "weights 1 1", "DEBUG")
+    assert caplog.records == []

@@ -1,0 +1,92 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.observe.metrics.server import Health, MetricsServer
+from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+from tests.supervisor.control.desk import Desk
+from tests.support.peer import RawPeer
+from tests.support.response import Response
+from tests.support.served import serialize_request
+
+Open = Callable[[Desk], MetricsServer]
+
+
+@pytest.fixture
+async def open_server(tmp_path: Path) -> AsyncIterator[Open]:
+    made: list[MetricsServer] = []
+
+    def open_it(desk: Desk) -> MetricsServer:
+        server = MetricsServer(desk.service, Exposition(desk.service))
+        made.append(server)
+        path = str(tmp_path / "m.sock")
+        server.open(UnixAddress(path), asyncio.get_running_loop())
+        return server
+
+    yield open_it
+    for each in made:
+        each.close()
+
+
+async def get(tmp_path: Path, target: str) -> Response:
+    async with await RawPeer.connect(str(tmp_path / "m.sock")) as peer:
+        await peer.send(serialize_request("GET", target))
+        return await peer.read_response()
+
+
+async def test_metrics_are_text_for_prometheus(
+    tmp_path: Path, open_server: Open
+) -> None:
+    open_server(Desk(tmp_path))
+    answer = await get(tmp_path, "/metrics")
+    assert "text/plain; version=" in str(answer.field("content-type"))
+    assert b"\nblazeio_requests_total{" in answer.body
+
+
+async def test_a_service_that_leaves_lives_but_is_not_ready(
+    tmp_path: Path, open_server: Open
+) -> None:
+    desk = Desk(tmp_path)
+    open_server(desk)
+    assert (await get(tmp_path, "/readyz")).status == 200
+    desk.driver.tell(StopAsked())
+    answer = await get(tmp_path, "/readyz")
+    health = msgspec.json.decode(answer.body, type=Health)
+    assert (answer.status, health.ok, health.reason) == (503, False, "it drains")
+    assert (await get(tmp_path, "/livez")).status == 200
+
+
+async def test_the_path_goes_with_it(tmp_path: Path, open_server: Open) -> None:
+    server = open_server(Desk(tmp_path))
+    server.close()
+    assert not os.path.exists(tmp_path / "m.sock")
+
+
+async def test_it_answers_on_tcp_and_says_where(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    desk = Desk(tmp_path)
+    server = MetricsServer(desk.service, Exposition(desk.service))
+    server.open(TcpAddress("127.0.0.1", 0), asyncio.get_running_loop())
+    port = int(caplog.messages[-1].rpartition(":")[2])
+    async with await RawPeer.connect("127.0.0.1", port) as peer:
+        await peer.send(serialize_request("GET", "/livez"))
+        assert (await peer.read_response()).status == 200
+    server.close()
+
+
+async def test_an_address_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    server = MetricsServer(desk.service, Exposition(desk.service))
+    for address in (UnixAddress("/nowhere/m.sock"), TcpAddress("no host", 1)):
+        with pytest.raises(BindError, match="cannot bind"):
+            server.open(address, asyncio.get_running_loop())
+    server.close()
