@@ -11,13 +11,12 @@ from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
 from blazeio.errors import FieldInput
 from blazeio.limits import Limits
+from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
 from blazeio.protocol.timing.deadlines import DeadlineWheel
 from blazeio.wire.headers import Headers
 
 if TYPE_CHECKING:
     from blazeio.client.connections.lending import Lender
-
-RECEIVE_BUFFER_BYTES = 256 * 1024
 
 
 class _ThreadBuffer(threading.local):
@@ -37,6 +36,7 @@ def receive_view() -> memoryview:
     view = _buffer.view
     if view is None:
         view = _buffer.view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        keep_heap()
     return view
 
 

@@ -20,9 +20,10 @@ from blazeio.client.requests.head import (
     frame_request,
     merge_fields,
     read_method,
+    serialize_plain_get,
     serialize_request_head,
 )
-from blazeio.client.requests.url import Origin, parse_url
+from blazeio.client.requests.url import parse_url
 from blazeio.content.decoders import ContentDecoder, parse_codings
 from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import (
@@ -41,7 +42,7 @@ from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate, too_larg
 from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.headers import Headers
-from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.outgoing import GIVEN_OUT, OutgoingMessage
 from blazeio.wire.responses.message import ResponseHead
 from blazeio.wire.serializer import NO_FIELDS, serialize_field
 
@@ -72,6 +73,7 @@ class ClientResponse(BlazeioPayloadUtils):
         content_length: As declared, octets; None if it was not.
         transfer_encoding: "chunked", or None.
         interims: Status and headers of the interim responses (1xx), as they came.
+        is_sent: The request is whole.
         total_at: When all of it must be over, loop time.
     """
 
@@ -84,6 +86,7 @@ class ClientResponse(BlazeioPayloadUtils):
         "_error",
         "_extra_lines",
         "_fields",
+        "_is_plain",
         "_message",
         "_sender",
         "_waiter",
@@ -93,6 +96,7 @@ class ClientResponse(BlazeioPayloadUtils):
         "gate",
         "headers",
         "interims",
+        "is_sent",
         "method",
         "reason",
         "status_code",
@@ -143,9 +147,16 @@ class ClientResponse(BlazeioPayloadUtils):
             self._fields = merge_fields(context.fields, headers)
         self._compress = context.compress if compress is None else compress
         self.upgrade = upgrade
-        self._continued: asyncio.Event | None = None
-        if expect_continue:
-            self._continued = asyncio.Event()
+        self._continued = asyncio.Event() if expect_continue else None
+        self._is_plain = (
+            method == "GET"
+            and self._fields is NO_FIELDS
+            and self._body is None
+            and not self._compress
+            and upgrade is None
+            and not expect_continue
+            and self.url.authorization is None
+        )
         self.status_code = 0
         self.reason = ""
         self.headers = NO_HEADERS
@@ -153,6 +164,7 @@ class ClientResponse(BlazeioPayloadUtils):
         self.transfer_encoding = None
         self.content = NO_CONTENT
         self.interims: list[tuple[int, Headers]] = []
+        self.is_sent = False
         self.total_at = NEVER
         self._connection: ClientConnection | None = None
         self._message: OutgoingMessage | None = None
@@ -216,7 +228,10 @@ class ClientResponse(BlazeioPayloadUtils):
         origin = self.url.origin
         if context.unix is not None:
             origin = origin._replace(unix=context.unix)
-        connection = await self._connect(origin)
+        lender = context.lender
+        connection = lender.take(origin, context.loop.time())
+        if connection is None:
+            connection = await lender.wait(origin, self)
         try:
             await self._exchange(connection)
         except ServerDisconnected:
@@ -228,15 +243,7 @@ class ClientResponse(BlazeioPayloadUtils):
             ):
                 raise
             self._error = None
-            await self._exchange(await self._connect(origin))
-
-    async def _connect(self, origin: Origin) -> ClientConnection:
-        # Hot: runs once per request.
-        lender = self.context.lender
-        connection = lender.take(origin, self.context.loop.time())
-        if connection is None:
-            return await lender.wait(origin, self)
-        return connection
+            await self._exchange(await lender.wait(origin, self))
 
     def _can_repeat(self) -> bool:
         return self._body is None or isinstance(self._body, bytes)
@@ -248,6 +255,13 @@ class ClientResponse(BlazeioPayloadUtils):
         self.transport = connection.transport
         self.gate = connection.gate
         connection.begin(self)
+        if self._is_plain:
+            self._message = GIVEN_OUT
+            self.is_sent = True
+            connection.transport.write(serialize_plain_get(self.url))
+            connection.await_head()
+            await self._head_arrival()
+            return
         self._message = message = self._make_message()
         body = self._body
         if body is None and declares_content(self._fields):
@@ -261,6 +275,7 @@ class ClientResponse(BlazeioPayloadUtils):
             and self._continued is None
         ):
             connection.transport.write(message.end(octets))
+            self.is_sent = True
             connection.await_head()
         else:
             if self.total_at != NEVER:
@@ -302,24 +317,19 @@ class ClientResponse(BlazeioPayloadUtils):
         except Exception as error:
             self._fail(error)
 
-    async def _head_arrival(self) -> None:
+    def _head_arrival(self) -> asyncio.Future[None]:
+        """To be awaited: the head has come."""
         # Hot: runs once per request.
+        waiter: asyncio.Future[None] = self.context.loop.create_future()
         if self._error is not None:
-            raise self._error
-        if self.status_code:
-            return
-        self._waiter = waiter = self.context.loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+            waiter.set_exception(self._error)
+        elif self.status_code:
+            waiter.set_result(None)
+        else:
+            self._waiter = waiter
+        return waiter
 
     # For the connection
-
-    @property
-    def is_sent(self) -> bool:
-        """The request is whole."""
-        return self._message is not None and self._message.is_ended
 
     @property
     def wants_upgrade(self) -> bool:
@@ -429,6 +439,7 @@ class ClientResponse(BlazeioPayloadUtils):
         if framed:
             self.transport.write(framed)
         if is_last:
+            self.is_sent = True
             connection.await_head()
 
     async def _await_continue(self, continued: asyncio.Event) -> None:
@@ -496,11 +507,13 @@ class ClientResponse(BlazeioPayloadUtils):
         """
         if self._decoded is not None:
             return self._decoded
-        octets = await self.read(limit)
+        if limit is None:
+            limit = self.context.limits.collected_bytes
+        octets = self.content.take_whole(limit) if self.status_code else None
+        if octets is None:
+            octets = await self.read(limit)
         coding = self.headers.get("content-encoding")
         if coding is not None and octets:
-            if limit is None:
-                limit = self.context.limits.collected_bytes
             if len(octets) <= OFF_LOOP_BYTES // 4:
                 octets = decode_whole(octets, coding, limit)
             else:

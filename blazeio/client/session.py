@@ -4,7 +4,7 @@ May import: the whole room.
 """
 
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, NoReturn, TypeVar, cast, overload
 
 from blazeio.client.connections.lending import Lender
 from blazeio.client.context import ClientContext
@@ -199,14 +199,12 @@ class Session(Generic[_Entered]):
             LocalProtocolError: Likewise: HTTP cannot say this.
             SessionClosed: Likewise: the session's block was not entered.
         """
-        context = self._context
-        if context is None:
-            raise SessionClosed("a session is used within its `async with` block")
-        return ClientResponse(context, method, url, **options)
+        return ClientResponse(self._context or _refuse(), method, url, **options)
 
     def get(self, url: str, **options: Any) -> ClientResponse:
         """GET; see ``request``."""
-        return self.request("GET", url, **options)
+        # Hot: not by ``request``, which costs 0.3 us.
+        return ClientResponse(self._context or _refuse(), "GET", url, **options)
 
     def head(self, url: str, **options: Any) -> ClientResponse:
         """HEAD; see ``request``."""
@@ -231,3 +229,7 @@ class Session(Generic[_Entered]):
     def options(self, url: str, **options: Any) -> ClientResponse:
         """OPTIONS; see ``request``."""
         return self.request("OPTIONS", url, **options)
+
+
+def _refuse() -> NoReturn:
+    raise SessionClosed("a session is used within its `async with` block")

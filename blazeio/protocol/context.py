@@ -136,7 +136,7 @@ class ServerContext:
         self.limits = limits
         self.loop = loop
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
-        _keep_heap()
+        keep_heap()
         self.wheel = DeadlineWheel(loop)
         self.hangups = HangupWatcher(loop)
         self.writability = WritabilityWatcher(loop)
@@ -219,7 +219,7 @@ class ServerContext:
             self.recorder.close()
 
 
-def _keep_heap() -> None:
+def keep_heap() -> None:
     """Have freed memory reused, not given back and asked for again.
 
     Each read of a large body is copied into a new object of up to

@@ -222,11 +222,25 @@ class ContentStream:
         self.queued_bytes -= len(piece)
         return piece
 
-    def take_all(self) -> bytes:
-        """Everything that waits now."""
+    def take_whole(self, limit: int) -> bytes | None:
+        """All of it, where it has arrived and nobody has taken it over.
+
+        Asked again, it gives the same.
+
+        Args:
+            limit: None, too, where more octets than this wait.
+        """
+        # Hot: runs once per message that is collected.
+        if self.collected is not None:
+            return self.collected
+        if not self.is_whole or self.reader is not None or self.queued_bytes > limit:
+            return None
         pieces = self._pieces
-        octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.discard()
+        octets = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.queued_bytes = 0
+        if self is not NO_CONTENT:
+            self.collected = octets
         return octets
 
     async def arrival(self) -> None:

@@ -152,18 +152,14 @@ class BlazeioPayloadUtils:
             PeerGone: The peer went away before it was whole.
         """
         content = self.content
-        if content.collected is not None:
-            return content.collected
-        if content.is_whole and content.queued_bytes == 0 and content.reader is None:
-            return b""
         if limit is None:
             limit = self.context.limits.collected_bytes
+        arrived = content.take_whole(limit)
+        if arrived is not None:
+            return arrived
         due_bytes = 0 if content.ends_by_close else content.due_bytes
         if content.queued_bytes + due_bytes > limit:
             raise too_large(limit)  # before a client that waits for 100 sends it
-        if content.is_whole and content.reader is None:
-            content.collected = content.take_all()
-            return content.collected
         pieces: list[bytes] = []
         size = 0
         async for piece in self.pull():

@@ -171,3 +171,8 @@ class OutgoingMessage:
             return serialize_chunk(octets)
         self._due_bytes -= len(octets)
         return octets
+
+
+GIVEN_OUT = OutgoingMessage(b"", Framing.NONE, None, 1, is_persistent=True)
+"""Stands for a message that was given out whole, by other means."""
+GIVEN_OUT.end()

@@ -54,17 +54,12 @@ class Exchange(Protocol):
         timeouts: Of this request.
         total_at: When all of it must be over, loop time.
         is_sent: The request is whole.
-        wants_upgrade: A 101 may come.
     """
 
+    is_sent: bool
     method: str
     timeouts: "Timeouts"
     total_at: float
-
-    @property
-    def is_sent(self) -> bool:
-        """The request is whole."""
-        ...
 
     @property
     def wants_upgrade(self) -> bool:
