@@ -22,7 +22,7 @@ from blazeio.app.routing.endpoints import (
 )
 from blazeio.app.routing.method_routes import HandlerT, MethodRoutes
 from blazeio.app.routing.middlewares import Middlewares
-from blazeio.app.routing.patterns import parse_prefix
+from blazeio.app.routing.patterns import check_root_path, parse_prefix
 from blazeio.app.routing.route import Methods, Scope, make_terms
 from blazeio.app.routing.routes import RouteTable
 from blazeio.app.service import Service, run_until_signalled
@@ -31,7 +31,7 @@ from blazeio.files.static_server import StaticServer
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import USUAL, RouteTerms
+from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms
 from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
@@ -61,6 +61,8 @@ class App:
         access_log: A file that gets a line for each response; "-" for standard
             output. None: no log.
         access_log_format: See ``lines.format.compile_format``.
+        root_path: What a proxy takes away in front of each path, ``/api``:
+            ``r.root_path``, and where redirects of the framework lead.
         strict_slashes: False: where only a slash at the end of the path is
             wrong, redirect (308) instead of answering 404.
         debug: Show the traceback of a bug to the client. Never where others
@@ -74,6 +76,7 @@ class App:
         trust: Both lists; None when they are empty.
         access_log: As given; it is opened when the app is served.
         access_log_format: As given.
+        root_path: As given.
         strict_slashes: As given.
         debug: As given.
         limits: Every bound of the request path.
@@ -95,6 +98,7 @@ class App:
         proxy_protocol_allow_ips: str | Iterable[str] = "",
         access_log: str | None = None,
         access_log_format: str = "combined",
+        root_path: str = "",
         strict_slashes: bool = True,
         debug: bool = False,
         **limits: Any,
@@ -112,6 +116,7 @@ class App:
         compile_format(access_log_format, "")  # or it would fail when it is served
         self.access_log = access_log
         self.access_log_format = access_log_format
+        self.root_path = check_root_path(root_path)
         self.strict_slashes = strict_slashes
         self.debug = debug
         self.limits = _make_limits(limits)
@@ -362,6 +367,8 @@ class App:
         trust: Trust | None = None,
         access_log: AccessLog | None = None,
         tls: TlsTerms | None = None,
+        heads: HeadTerms | None = None,
+        root_path: str | None = None,
     ) -> Server:
         """A server of this app, for whoever has sockets to accept from.
 
@@ -371,6 +378,8 @@ class App:
             trust: Instead of the app's own.
             access_log: Instead of the app's own; closed with the server.
             tls: Instead of the app's own.
+            heads: What each response says beside its own fields.
+            root_path: Instead of the app's own.
 
         Raises:
             ConfigurationError: The app's access log cannot be opened, or a file
@@ -389,6 +398,8 @@ class App:
             access_log=access_log,
             tls=tls or self.read_certificates(),
             find_terms=self.routes.find_terms,
+            heads=heads,
+            root_path=self.root_path if root_path is None else root_path,
         )
 
     def read_certificates(self) -> TlsTerms | None:

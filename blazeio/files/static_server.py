@@ -118,7 +118,7 @@ class StaticServer:
         if names is None or folder != path:
             # the links of a page are relative to its folder only below the "/"
             query = f"?{r.query}" if r.query else ""
-            location = {"Location": quote(r.path + "/") + query}
+            location = {"Location": quote(r.root_path + r.path + "/") + query}
             r.reply(b"", 308, b"", location)
         else:
             r.reply(render_listing(r.path, names), 200, HTML)

@@ -237,12 +237,13 @@ class Answer:
             raise LocalProtocolError(f"status {status}: expected 200 to 599")
         context = self._context
         names = block.names
-        if "date" not in names and "server" not in names:
+        if not ("date" in names or "server" in names or context.heads.fields):
             start = context.head_start(status)
         else:
             start = serialize_status_line(status)
             if "date" not in names:
-                start += b"Date: %b\r\n" % context.date()
+                start += context.date_line()
+            start += context.heads.write_lines(names)
         if "content-type" in names:
             content_type_line = b""
         framing = decide_response_framing(
@@ -297,7 +298,9 @@ class Answer:
 
     def refuse(self, error: ProtocolError) -> None:
         """Send the answer to what never became a request, or took too long."""
-        octets = serialize_error(error.status_hint, self._context.date(), str(error))
+        octets = serialize_error(
+            error.status_hint, self._context.date_line(), str(error)
+        )
         self.message = None
         self.status = error.status_hint
         self.is_complete = True

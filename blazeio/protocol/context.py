@@ -12,7 +12,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.sockets.hangup import HangupWatcher
 from blazeio.protocol.sockets.writability import WritabilityWatcher
 from blazeio.protocol.stages.happening import Happening
-from blazeio.protocol.terms import FindTerms, find_usual
+from blazeio.protocol.terms import FindTerms, HeadTerms, find_usual
 from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
@@ -31,8 +31,6 @@ was begun before, it must fit into the other."""
 
 KEPT_HEAP_BYTES = 2 * 1024 * 1024
 """A freed allocation of this size has glibc keep twice as much of its heap."""
-
-SERVER_NAME = b"blazeio"
 
 Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
 
@@ -87,6 +85,8 @@ class ServerContext:
         find_terms: Gives the terms of a route.
         draining: The same, for who wants to sleep until then.
         farewells_from: When streams without an end are ended, loop time.
+        heads: What each response says.
+        root_path: What a proxy has taken away in front of each path.
         trust: Who is believed about the client; None: nobody.
         when_changed: Called when a request is over, where somebody waits for it.
         when_closed: Called when a connection is over.
@@ -107,6 +107,7 @@ class ServerContext:
         "handler",
         "handshakes",
         "hangups",
+        "heads",
         "idle_timeout_s",
         "in_flight",
         "is_closed",
@@ -117,6 +118,7 @@ class ServerContext:
         "receive_view",
         "recorder",
         "request_count",
+        "root_path",
         "trust",
         "wheel",
         "when_changed",
@@ -154,6 +156,8 @@ class ServerContext:
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.recorder: Recorder | None = None
         self.trust: Trust | None = None
+        self.heads = HeadTerms()
+        self.root_path = ""
         self.find_terms: FindTerms = find_usual
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
@@ -186,13 +190,17 @@ class ServerContext:
         if start is None:
             if not 200 <= status <= 599:
                 raise LocalProtocolError(f"status {status}: expected 200 to 599")
-            start = b"%bDate: %b\r\nServer: %b\r\n" % (
+            start = b"%b%b%b" % (
                 serialize_status_line(status),
-                self.date(),
-                SERVER_NAME,
+                self.date_line(),
+                self.heads.write_lines(),
             )
             self._starts[status] = start
         return start
+
+    def date_line(self) -> bytes:
+        """The field Date; nothing where no response has one."""
+        return b"Date: %b\r\n" % self.date() if self.heads.has_date else b""
 
     def date(self) -> bytes:
         """IMF-fixdate of now (RFC 9110 section 5.6.7)."""

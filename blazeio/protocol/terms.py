@@ -1,14 +1,27 @@
-"""What holds for one route, and not for the whole app.
+"""What holds for one route, and what every response says.
 
-Looked up only where it matters: for a request with content, and when a client
-goes away; a plain request never pays for it.
+The terms of a route are looked up only where they matter: for a request with
+content, and when a client goes away; a plain request never pays for them. Those
+of heads are written once a second.
+
+May import: blazeio.wire, blazeio.errors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Literal
 
-from blazeio.errors import ConfigurationError
+from blazeio.errors import ConfigurationError, LocalProtocolError
+from blazeio.wire.serializer import serialize_field
+
+SERVER_NAME = "blazeio"
+
+_OURS = frozenset(
+    """
+    connection content-length content-type date keep-alive te trailer
+    transfer-encoding upgrade
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
 
 OnDisconnect = Literal["cancel", "finish"]
 
@@ -51,3 +64,49 @@ FindTerms = Callable[[str, str], RouteTerms]
 def find_usual(method: str, path: str) -> RouteTerms:
     """Give the terms of a server that has no routes."""
     return USUAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadTerms:
+    """What each response says beside its own fields.
+
+    Attributes:
+        has_date: It says when it was made, as RFC 9110 section 6.6.1 has it for
+            every server with a clock.
+        has_server: It says ``Server: blazeio``.
+        fields: Names and values. Where a handler gives a field of that name,
+            its own counts.
+
+    Raises:
+        ConfigurationError: A field is malformed, or one that each response has
+            of its own.
+    """
+
+    has_date: bool = True
+    has_server: bool = True
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in self.fields:
+            if name.lower() in _OURS:
+                reason = "each response has its own, it cannot be set for all"
+                raise ConfigurationError(f"field {name}: {reason}")
+            try:
+                serialize_field(name, value)
+            except LocalProtocolError as error:
+                raise ConfigurationError(str(error)) from None
+
+    def write_lines(self, given: Container[str] = ()) -> bytes:
+        """Write Server and the fields, but for those that are given.
+
+        Args:
+            given: The names of a handler's fields, in small letters.
+        """
+        fields = self.fields
+        if self.has_server and not any(n.lower() == "server" for n, _ in fields):
+            fields = (("Server", SERVER_NAME), *fields)
+        return b"".join(
+            serialize_field(name, value)
+            for name, value in fields
+            if name.lower() not in given
+        )

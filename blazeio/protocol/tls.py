@@ -278,7 +278,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._log_failure(error.reason or str(error))
             if error.reason in PLAIN_HTTP:
                 message = "this port speaks TLS: the address begins with https://"
-                self._raw.write(serialize_error(400, self._context.date(), message))
+                self._raw.write(
+                    serialize_error(400, self._context.date_line(), message)
+                )
             self._fail()
         else:
             self._flush()  # session tickets

@@ -13,6 +13,7 @@ from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:
     from blazeio.protocol.answer import Answer
+    from blazeio.protocol.context import ServerContext
     from blazeio.protocol.trust import Origin
     from blazeio.wire.headers import Headers
 
@@ -27,6 +28,7 @@ class ExtraToolset:
 
         answer: Answer
         origin: Origin | None
+        context: ServerContext
         headers: Headers
         method: str
         tail: str
@@ -80,6 +82,11 @@ class ExtraToolset:
         if self.origin is None:
             return find_scheme(self.transport)
         return self.origin.find_client(self.headers).scheme
+
+    @property
+    def root_path(self) -> str:
+        """What a proxy took away in front of ``path``; a link begins with it."""
+        return self.context.root_path
 
     @property
     def is_secure(self) -> bool:

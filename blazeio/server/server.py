@@ -9,7 +9,7 @@ import socket
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import FindTerms, find_usual
+from blazeio.protocol.terms import FindTerms, HeadTerms, find_usual
 from blazeio.protocol.tls import TlsTerms, TlsTransport
 from blazeio.protocol.trust import Trust
 from blazeio.server.capacity import most_connections
@@ -37,6 +37,8 @@ class Server:
             HTTP: it reads with ``r.request()`` and writes with ``r.writer``.
         trust: Who is believed about the client; None: nobody.
         access_log: Told of each response; closed with the server.
+        heads: What each response says.
+        root_path: What a proxy takes away in front of each path.
         tls: Speak TLS on these terms, where ``accept_from`` says no others.
         find_terms: Gives what holds for single routes.
     """
@@ -52,11 +54,15 @@ class Server:
         access_log: Recorder | None = None,
         tls: TlsTerms | None = None,
         find_terms: FindTerms = find_usual,
+        heads: HeadTerms | None = None,
+        root_path: str = "",
     ) -> None:
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
         self.context.find_terms = find_terms
+        self.context.heads = heads or HeadTerms()
+        self.context.root_path = root_path
         if access_log is not None:
             self.context.know_clients()  # each line names one
             self.record_responses(access_log)

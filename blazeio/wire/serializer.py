@@ -225,18 +225,18 @@ def _read_length(lengths: list[bytes]) -> int:
     return int(distinct[0])
 
 
-def serialize_error(status: int, date: bytes, message: str = "") -> bytes:
+def serialize_error(status: int, date_line: bytes, message: str = "") -> bytes:
     """Return a whole response for an error before any handler; then close.
 
     Args:
         status: Its status code.
-        date: Value of Date, IMF-fixdate.
+        date_line: The field Date, or nothing.
         message: Text of the content; the reason phrase where it is empty.
     """
     status_line = serialize_status_line(status)
     content = message.encode() or status_line[9:-2]
     return (
-        b"%bDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"%b%bContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
-        % (status_line, date, len(content), content)
+        % (status_line, date_line, len(content), content)
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from blazeio.app.app import App
 from blazeio.content.allow_list import parse_allow_list
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.terms import HeadTerms
 from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust
 from blazeio.server.access_log import AccessLog
@@ -84,6 +85,12 @@ def make_server(
         trust=_make_trust(app.trust or Trust(), overrides),
         access_log=access_log,
         tls=tls,
+        heads=HeadTerms(
+            has_date=overrides.has_date_header,
+            has_server=overrides.has_server_header,
+            fields=overrides.headers,
+        ),
+        root_path=overrides.root_path,
     )
 
 

@@ -15,6 +15,7 @@ from blazeio_supervisor.options.sections.addresses import Addresses
 from blazeio_supervisor.options.sections.logs import Logs
 from blazeio_supervisor.options.sections.metrics import Metrics
 from blazeio_supervisor.options.sections.overrides.access_log import AccessLog
+from blazeio_supervisor.options.sections.overrides.heads import Heads
 from blazeio_supervisor.options.sections.overrides.limits import WorkerLimits
 from blazeio_supervisor.options.sections.overrides.proxies import Proxies
 from blazeio_supervisor.options.sections.overrides.tls import Tls
@@ -31,6 +32,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Addresses,
     Tls,
     Proxies,
+    Heads,
     Logs,
     AccessLog,
     Metrics,
@@ -48,6 +50,7 @@ class Settings(
     Addresses,
     Tls,
     Proxies,
+    Heads,
     Logs,
     AccessLog,
     Metrics,
@@ -75,6 +78,10 @@ class Settings(
             limits=self.bounds,
             forwarded_allow_ips=self.forwarded_allow_ips,
             proxy_protocol_allow_ips=self.proxy_protocol_allow_ips,
+            root_path=self.root_path,
+            headers=self.headers,
+            has_server_header=self.server_header,
+            has_date_header=self.date_header,
             access_log=self.access_log,
             access_log_format=self.access_log_format,
         )

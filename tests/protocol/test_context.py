@@ -9,7 +9,8 @@ import pytest
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.context import SERVER_NAME, ServerContext
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.terms import SERVER_NAME
 from tests.protocol.serving import hello
 from tests.support.live import run_to_exit
 
@@ -22,7 +23,7 @@ async def test_the_start_of_a_head_has_status_date_and_server() -> None:
     start = new_context().head_start(404)
     status, date, server, end = start.split(b"\r\n")
     assert status == b"HTTP/1.1 404 Not Found"
-    assert server == b"Server: " + SERVER_NAME
+    assert server == b"Server: " + SERVER_NAME.encode()
     assert end == b""
     seconds = parsedate_to_datetime(date.decode()[6:]).timestamp()
     assert abs(seconds - time.time()) < 5

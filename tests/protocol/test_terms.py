@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import USUAL, RouteTerms, find_usual
+from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms, find_usual
 
 
 def test_a_server_without_routes_has_the_usual_terms() -> None:
@@ -22,3 +22,35 @@ def test_a_server_without_routes_has_the_usual_terms() -> None:
 def test_what_cannot_be_is_named(terms: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         RouteTerms(**terms)
+
+
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+
+
+def test_by_default_the_server_names_itself() -> None:
+    assert HeadTerms().write_lines() == b"Server: blazeio\r\n"
+    assert HeadTerms(has_server=False).write_lines() == b""
+
+
+def test_fields_are_said_by_each_response() -> None:
+    lines = HeadTerms(has_server=False, fields=(NOSNIFF,)).write_lines()
+    assert lines == b"X-Content-Type-Options: nosniff\r\n"
+
+
+def test_what_a_handler_gives_counts_instead() -> None:
+    terms = HeadTerms(fields=(NOSNIFF, ("X-A", "1")))
+    given = ("x-content-type-options", "server")
+    assert terms.write_lines(given) == b"X-A: 1\r\n"
+
+
+def test_another_name_of_the_server_is_said_once() -> None:
+    assert HeadTerms(fields=(("server", "x"),)).write_lines() == b"server: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Content-Length", "1"), ("date", "x"), ("a b", "c"), ("a", "b\r\nc: d")],
+)
+def test_what_cannot_be_set_for_all_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError):
+        HeadTerms(fields=((name, value),))

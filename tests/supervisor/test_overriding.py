@@ -6,8 +6,11 @@ import pytest
 import trustme
 
 from blazeio.app.app import App
+from blazeio.app.deliver import Deliver
 from blazeio.content.allow_list import parse_allow_list
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.listener import bind
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.loading.importing import LoadError
@@ -103,3 +106,64 @@ async def test_certificates_of_clients_are_not_dropped_in_silence(pair: str) -> 
         make_server(app, Overrides(tls=said), loop, tls=terms, access_log=None)
     said["client_cert"] = "none"
     make_server(app, Overrides(tls=said), loop, tls=terms, access_log=None).close()
+
+
+async def ask(app: App, octets: bytes, **overrides: Any) -> bytes:
+    """The whole answer to one connection that closes."""
+    loop = asyncio.get_running_loop()
+    server = make_server(app, Overrides(**overrides), loop, tls=None, access_log=None)
+    with bind("127.0.0.1", 0) as listener:
+        server.accept_from(listener)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(octets)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    server.close()
+    return answer
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+
+
+def make_site() -> App:
+    web = App(strict_slashes=False, root_path="/own")
+
+    @web.add_route
+    async def plain(r: BlazeioServerProtocol, route: str = "/plain") -> None:
+        await Deliver.text(r, r.root_path)
+
+    @web.add_route
+    async def fields(r: BlazeioServerProtocol, route: str = "/fields") -> None:
+        await Deliver.text(r, "", headers={"X-A": "of the app"})
+
+    return web
+
+
+async def test_fields_are_in_each_response_but_where_the_app_has_its_own() -> None:
+    headers = (("X-A", "1"), ("X-B", "2"))
+    plain = await ask(make_site(), get("/plain"), headers=headers)
+    assert b"\r\nX-A: 1\r\nX-B: 2\r\n" in plain
+    missing = await ask(make_site(), get("/none"), headers=headers)
+    assert b"\r\nX-A: 1\r\nX-B: 2\r\n" in missing
+    own = await ask(make_site(), get("/fields"), headers=headers)
+    assert b"X-A: of the app" in own
+    assert own.count(b"X-A") == own.count(b"X-B") == 1
+
+
+async def test_date_and_server_may_be_left_away() -> None:
+    app, silent = make_site(), {"has_date_header": False, "has_server_header": False}
+    for octets in (get("/plain"), get("/fields"), b"no request\r\n\r\n"):
+        answer = await ask(app, octets, **silent)
+        assert answer.startswith(b"HTTP/1.1 ")
+        assert b"\r\nDate:" not in answer
+        assert b"\r\nServer:" not in answer
+
+
+async def test_a_root_path_is_told_and_redirects_lead_below_it() -> None:
+    assert (await ask(make_site(), get("/plain"))).endswith(b"/own")
+    answer = await ask(make_site(), get("/plain"), root_path="/api")
+    assert answer.endswith(b"/api")
+    answer = await ask(make_site(), get("/plain/"), root_path="/api")
+    assert b"\r\nLocation: /api/plain\r\n" in answer

@@ -96,7 +96,8 @@ class Miss:
         elif methods := self._routes.methods_of(r.path):
             self._answer_other_method(r, methods)
         elif self._redirects and (path := self._other_slash(r)):
-            r.reply(b"", 308, b"", {"Location": _with_query(quote(path, _SAFE), r)})
+            place = _with_query(quote(r.root_path + path, _SAFE), r)
+            r.reply(b"", 308, b"", {"Location": place})
         elif self._fallbacks:
             await self._fall_back(r)
         else:

@@ -122,3 +122,16 @@ def parse_prefix(text: str) -> Pattern:
         message = f"mount {text!r}: expected a path such as '/api', no '/' at its end"
         raise ConfigurationError(message)
     return pattern
+
+
+def check_root_path(text: str) -> str:
+    """Check what stands in front of every path, outside; "" is nothing.
+
+    Raises:
+        ConfigurationError: It does not begin with a slash, ends with one, or
+            has a query.
+    """
+    if text and (text[0] != "/" or text[-1] == "/" or set(text) & set("?# {}")):
+        message = f"root_path {text!r}: expected a path such as '/api'"
+        raise ConfigurationError(message)
+    return text

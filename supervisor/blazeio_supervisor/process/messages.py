@@ -18,7 +18,7 @@ import msgspec
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised by one when a message, or the scoreboard, changes its shape."""
 
 LoopName = Literal["uvloop", "asyncio"]
@@ -34,6 +34,10 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
         limits: Fields of ``Limits``.
         forwarded_allow_ips: See ``App``; "" is nobody.
         proxy_protocol_allow_ips: Likewise.
+        root_path: Likewise.
+        headers: Fields of each response.
+        has_server_header: Each response says ``Server``.
+        has_date_header: Likewise ``Date``.
         access_log: See ``App``.
         access_log_format: Likewise.
     """
@@ -42,6 +46,10 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, Any] = {}
     forwarded_allow_ips: str | None = None
     proxy_protocol_allow_ips: str | None = None
+    root_path: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    has_server_header: bool = True
+    has_date_header: bool = True
     access_log: str | None = None
     access_log_format: str | None = None
 

@@ -1,7 +1,12 @@
 import pytest
 
 from blazeio.app.routing.converters import CONVERTERS
-from blazeio.app.routing.patterns import Parameter, parse_pattern, parse_prefix
+from blazeio.app.routing.patterns import (
+    Parameter,
+    check_root_path,
+    parse_pattern,
+    parse_prefix,
+)
 from blazeio.errors import ConfigurationError
 
 
@@ -81,3 +86,14 @@ def test_what_nothing_can_stand_below_is_no_prefix(path: str) -> None:
 )
 def test_a_prefix_covers_itself_and_what_is_below(path: str, is_covered: bool) -> None:
     assert parse_prefix("/t/{n:int}").covers(path.split("/")[1:]) is is_covered
+
+
+@pytest.mark.parametrize("text", ["", "/api", "/a/b"])
+def test_a_root_path_may_be(text: str) -> None:
+    assert check_root_path(text) == text
+
+
+@pytest.mark.parametrize("text", ["api", "/", "/api/", "/a?b", "/a b"])
+def test_a_root_path_may_not_be(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected a path such as '/api'"):
+        check_root_path(text)

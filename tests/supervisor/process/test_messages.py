@@ -54,6 +54,7 @@ SHAPES = {
     2: "3cd174bf26801d7d",
     3: "a3c8e34a68e2b0c9",
     4: "1d86064e5c5944a7",
+    5: "cab66d666869ba86",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blazeio.app.routing.patterns import check_root_path
 from blazeio.content.allow_list import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio_supervisor.options.kinds.texts import Parsed
@@ -23,6 +24,18 @@ def read_allow_list(text: str) -> str:
     return text
 
 
+def read_root_path(text: str) -> str:
+    """Check ``--root-path``.
+
+    Raises:
+        ValueError: It is no path.
+    """
+    try:
+        return check_root_path(text)
+    except ConfigurationError:
+        raise ValueError("expected a path such as /api, no / at its end") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proxies(Section):
     """Who is in front of the service."""
@@ -35,6 +48,13 @@ class Proxies(Section):
         f"is: {_WORDS}.",
         default=None,
         default_text="the App's own, else nobody",
+    )
+    root_path: str | None = option(
+        Parsed(read_root_path, "PATH"),
+        "What the proxy takes away in front of each path, such as /api: r.root_path, "
+        "and where the framework's own redirects lead.",
+        default=None,
+        default_text="the App's own, else nothing",
     )
     proxy_protocol_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),

@@ -29,3 +29,11 @@ def test_a_word_that_cannot_be_read_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=f"{option} {words}: .*{reason}"):
         read_settings(option, words)
+
+
+def test_a_root_path_is_a_path_without_a_slash_at_its_end() -> None:
+    assert read_settings("--root-path=/api/v1").overrides.root_path == "/api/v1"
+    assert read_settings().overrides.root_path is None
+    for text in ("api", "/api/", "/", "/a?b"):
+        with pytest.raises(UsageError, match="expected a path such as /api"):
+            read_settings("--root-path", text)
