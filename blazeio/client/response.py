@@ -8,10 +8,9 @@ the same code (``BlazeioPayloadUtils``).
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from blazeio.client.collecting import Collecting
 from blazeio.client.connections.connection import ClientConnection
 from blazeio.client.pool import may_retry
 from blazeio.client.requests.body import NO_BODY, Body, Form, choose_body, encode_query
@@ -24,22 +23,18 @@ from blazeio.client.requests.head import (
     serialize_request_head,
 )
 from blazeio.client.requests.url import parse_url
-from blazeio.content.decoders import ContentDecoder, parse_codings
-from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import (
     AnsweredEarly,
     BlazeioError,
     FieldInput,
     InvalidResponse,
     LocalProtocolError,
-    RemoteProtocolError,
     RequestError,
     ServerDisconnected,
     SessionClosed,
 )
-from blazeio.protocol.answer import OFF_LOOP_BYTES
-from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate, too_large
-from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
+from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
+from blazeio.protocol.payload import NO_HEADERS
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.headers import Headers
 from blazeio.wire.outgoing import GIVEN_OUT, OutgoingMessage
@@ -50,13 +45,11 @@ if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
 
-_Typed = TypeVar("_Typed")
-
 MOST_INTERIMS = 16
 """Interim responses of one request; more are no news but an attack."""
 
 
-class ClientResponse(BlazeioPayloadUtils):
+class ClientResponse(Collecting):
     """A request, and its response once the block is entered.
 
     Made by ``Session``. ``async with`` sends the request and waits for the head of
@@ -82,7 +75,6 @@ class ClientResponse(BlazeioPayloadUtils):
         "_compress",
         "_connection",
         "_continued",
-        "_decoded",
         "_error",
         "_extra_lines",
         "_fields",
@@ -471,133 +463,7 @@ class ClientResponse(BlazeioPayloadUtils):
         async for piece in self._arriving():
             yield piece
 
-    async def read(self, limit: int | None = None) -> bytes:
-        """Collect the whole content, in the coding that it has; see ``aread``.
-
-        Args:
-            limit: Most octets; default ``Limits.collected_bytes``.
-
-        Raises:
-            InvalidResponse: There is more of it.
-            RequestError: It will not be whole; the kind says why.
-        """
-        if not self.status_code:
-            await self._end_request()
-        try:
-            return await super().read(limit)
-        except RemoteProtocolError as error:
-            raise _as_invalid(error) from error
-
     async def _end_request(self) -> None:
         if not self.is_sent and self._sender is None:
             await self.eof()
         await self.prepare()
-
-    async def aread(self, limit: int | None = None) -> bytes:
-        """Collect the whole content, decoded; asked again, give the same.
-
-        Args:
-            limit: Most octets, encoded and decoded; default
-                ``Limits.collected_bytes``.
-
-        Raises:
-            InvalidResponse: There is more of it, or its Content-Encoding is not
-                what it says.
-            RequestError: It will not be whole; the kind says why.
-        """
-        if self._decoded is not None:
-            return self._decoded
-        if limit is None:
-            limit = self.context.limits.collected_bytes
-        octets = self.content.take_whole(limit) if self.status_code else None
-        if octets is None:
-            octets = await self.read(limit)
-        coding = self.headers.get("content-encoding")
-        if coding is not None and octets:
-            if len(octets) <= OFF_LOOP_BYTES // 4:
-                octets = decode_whole(octets, coding, limit)
-            else:
-                octets = await asyncio.to_thread(decode_whole, octets, coding, limit)
-        self._decoded = octets
-        return octets
-
-    async def text(self, limit: int | None = None) -> str:
-        """Collect the content as text: by the charset it names, else UTF-8.
-
-        What is not of that charset becomes U+FFFD.
-
-        Args:
-            limit: See ``aread``.
-
-        Raises:
-            RequestError: See ``aread``.
-        """
-        octets = await self.aread(limit)
-        try:
-            return octets.decode(self._charset(), errors="replace")
-        except LookupError:
-            return octets.decode(errors="replace")
-
-    def _charset(self) -> str:
-        try:
-            parameters = parse_parameters(self.headers.get("content-type", ""))[1]
-        except ValueError:
-            return "utf-8"
-        return parameters.get("charset", "utf-8")
-
-    @overload
-    async def json(self, *, limit: int | None = None) -> Any: ...
-    @overload
-    async def json(self, type: type[_Typed], *, limit: int | None = None) -> _Typed: ...
-    async def json(
-        self,
-        type: Any = Any,  # noqa: A002 - as msgspec names it
-        *,
-        limit: int | None = None,
-    ) -> Any:
-        """Collect the content and read it as JSON.
-
-        Args:
-            type: What it must be: a ``msgspec.Struct``, a dataclass, ``list[int]``
-                ...; default: anything.
-            limit: See ``aread``.
-
-        Raises:
-            InvalidResponse: It is no JSON, or not of that type.
-            RequestError: See ``aread``.
-        """
-        octets = await self.aread(limit)
-        try:
-            return msgspec.json.decode(octets, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidResponse(f"{self.url}: {error}") from error
-
-
-def decode_whole(octets: bytes, coding: str, limit: int) -> bytes:
-    """Undo the content coding of a whole content.
-
-    Args:
-        octets: It.
-        coding: Value of Content-Encoding.
-        limit: Most octets that it may stand for.
-
-    Raises:
-        InvalidResponse: It is something else, or stands for more.
-    """
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        decoder = ContentDecoder(parse_codings(coding))
-        for piece in decoder.decode(octets):
-            size += len(piece)
-            if size > limit:
-                raise too_large(limit)
-            pieces.append(piece)
-        decoder.finish()
-    except RemoteProtocolError as error:
-        raise _as_invalid(error) from error
-    return b"".join(pieces)
-
-
-def _as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
-    return error if isinstance(error, InvalidResponse) else InvalidResponse(str(error))

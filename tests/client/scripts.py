@@ -5,6 +5,12 @@ from tests.support.raw_server import Script, Visitor
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+def reply(content: bytes, *fields: str) -> bytes:
+    """A whole response."""
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(content)}", *fields, "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
 def answer(*octets: bytes) -> Script:
     """Answer each request of a connection with the next of these, then close."""
 

@@ -1,15 +1,13 @@
 """What a response gives, and what of it is an error; on real sockets."""
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 
 import blazeio as io
 from blazeio.errors import AnsweredEarly, LocalProtocolError
-from tests.client.scripts import OK, answer
+from tests.client.scripts import OK, answer, reply
 from tests.support.clock import wait_until, within
 from tests.support.raw_server import RawServer, Visitor
 
@@ -17,72 +15,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 ANNOUNCED = {"Transfer-Encoding": "chunked"}
 
 
-def reply(content: bytes, *fields: str) -> bytes:
-    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(content)}", *fields, "", ""]
-    return "\r\n".join(lines).encode() + content
-
-
 # Reading
-
-
-async def test_content_is_given_as_it_was_sent_and_decoded_where_it_is_collected() -> (
-    None
-):
-    encoded = gzip.compress(b"hello " * 1000)
-    octets = reply(encoded, "Content-Encoding: gzip")
-    async with RawServer(answer(octets, octets)) as server, io.Session() as session:
-        async with session.get(server.url) as resp:
-            assert b"".join([piece async for piece in resp.pull()]) == encoded
-        async with session.get(server.url) as resp:
-            assert await resp.aread() == b"hello " * 1000
-            assert await resp.text() == "hello " * 1000
-            assert await resp.read() == encoded
-
-
-@pytest.mark.parametrize(
-    ("kind", "content", "text"),
-    [
-        ("text/plain", "ü".encode(), "ü"),
-        ("text/plain; charset=iso-8859-1", b"\xfc", "ü"),
-        ("text/plain; charset=klingon", "ü".encode(), "ü"),
-        ("text/plain; charset", "ü".encode(), "ü"),
-        ("text/plain", b"\xfc", "�"),
-    ],
-)
-async def test_text_is_read_by_its_charset(
-    kind: str, content: bytes, text: str
-) -> None:
-    octets = reply(content, f"Content-Type: {kind}")
-    async with RawServer(answer(octets)) as server, io.Session(server.url) as resp:
-        assert await resp.text() == text
-
-
-@dataclass
-class Point:
-    x: int
-
-
-async def test_json_is_read_and_checked() -> None:
-    octets = reply(b'{"x": 1}')
-    async with RawServer(answer(*[octets] * 3)) as server, io.Session() as session:
-        async with session.get(server.url) as resp:
-            assert await resp.json() == {"x": 1}
-        async with session.get(server.url) as resp:
-            assert await resp.json(Point) == Point(1)
-        async with session.get(server.url) as resp:
-            with pytest.raises(io.InvalidResponse, match="Expected `array`, got"):
-                await resp.json(list[int])
-
-
-async def test_content_beyond_the_bound_is_not_collected() -> None:
-    bomb = reply(gzip.compress(bytes(100_000)), "Content-Encoding: gzip")
-    async with RawServer(answer(OK, bomb)) as server, io.Session() as session:
-        async with session.get(server.url) as resp:
-            with pytest.raises(io.InvalidResponse, match="larger than the 1 octets"):
-                await resp.aread(1)
-        async with session.get(server.url) as resp:
-            with pytest.raises(io.InvalidResponse, match="larger than the 9999"):
-                await resp.aread(9999)
 
 
 async def test_trailers_come_after_the_content() -> None:

@@ -1,0 +1,166 @@
+"""``Collecting``: the whole content of a response, decoded, as text, as JSON.
+
+Keeps what it has decoded; the rest of a response is in ``client.response``.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import msgspec
+
+from blazeio.content.decoders import ContentDecoder, parse_codings
+from blazeio.content.forms.parameters import parse_parameters
+from blazeio.errors import InvalidResponse, RemoteProtocolError
+from blazeio.protocol.answer import OFF_LOOP_BYTES
+from blazeio.protocol.flow import too_large
+from blazeio.protocol.payload import BlazeioPayloadUtils
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from blazeio.client.context import ClientContext
+    from blazeio.client.requests.url import Url
+    from blazeio.wire.headers import Headers
+
+_Typed = TypeVar("_Typed")
+
+
+class Collecting(BlazeioPayloadUtils):
+    """A base of ``ClientResponse``."""
+
+    __slots__ = ("_decoded",)
+
+    _decoded: bytes | None
+
+    if TYPE_CHECKING:
+        context: ClientContext
+        headers: Headers
+        status_code: int
+        url: Url
+        _end_request: Callable[[], Awaitable[None]]
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Collect the whole content, in the coding that it has; see ``aread``.
+
+        Args:
+            limit: Most octets; default ``Limits.collected_bytes``.
+
+        Raises:
+            InvalidResponse: There is more of it.
+            RequestError: It will not be whole; the kind says why.
+        """
+        if not self.status_code:
+            await self._end_request()
+        try:
+            return await super().read(limit)
+        except RemoteProtocolError as error:
+            raise _as_invalid(error) from error
+
+    async def aread(self, limit: int | None = None) -> bytes:
+        """Collect the whole content, decoded; asked again, give the same.
+
+        Args:
+            limit: Most octets, encoded and decoded; default
+                ``Limits.collected_bytes``.
+
+        Raises:
+            InvalidResponse: There is more of it, or its Content-Encoding is not
+                what it says.
+            RequestError: It will not be whole; the kind says why.
+        """
+        if self._decoded is not None:
+            return self._decoded
+        if limit is None:
+            limit = self.context.limits.collected_bytes
+        octets = self.content.take_whole(limit) if self.status_code else None
+        if octets is None:
+            octets = await self.read(limit)
+        coding = self.headers.get("content-encoding")
+        if coding is not None and octets:
+            if len(octets) <= OFF_LOOP_BYTES // 4:
+                octets = decode_whole(octets, coding, limit)
+            else:
+                octets = await asyncio.to_thread(decode_whole, octets, coding, limit)
+        self._decoded = octets
+        return octets
+
+    async def text(self, limit: int | None = None) -> str:
+        """Collect the content as text: by the charset it names, else UTF-8.
+
+        What is not of that charset becomes U+FFFD.
+
+        Args:
+            limit: See ``aread``.
+
+        Raises:
+            RequestError: See ``aread``.
+        """
+        octets = await self.aread(limit)
+        try:
+            return octets.decode(self._charset(), errors="replace")
+        except LookupError:
+            return octets.decode(errors="replace")
+
+    def _charset(self) -> str:
+        try:
+            parameters = parse_parameters(self.headers.get("content-type", ""))[1]
+        except ValueError:
+            return "utf-8"
+        return parameters.get("charset", "utf-8")
+
+    @overload
+    async def json(self, *, limit: int | None = None) -> Any: ...
+    @overload
+    async def json(self, type: type[_Typed], *, limit: int | None = None) -> _Typed: ...
+    async def json(
+        self,
+        type: Any = Any,  # noqa: A002 - as msgspec names it
+        *,
+        limit: int | None = None,
+    ) -> Any:
+        """Collect the content and read it as JSON.
+
+        Args:
+            type: What it must be: a ``msgspec.Struct``, a dataclass, ``list[int]``
+                ...; default: anything.
+            limit: See ``aread``.
+
+        Raises:
+            InvalidResponse: It is no JSON, or not of that type.
+            RequestError: See ``aread``.
+        """
+        octets = await self.aread(limit)
+        try:
+            return msgspec.json.decode(octets, type=type)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidResponse(f"{self.url}: {error}") from error
+
+
+def decode_whole(octets: bytes, coding: str, limit: int) -> bytes:
+    """Undo the content coding of a whole content.
+
+    Args:
+        octets: It.
+        coding: Value of Content-Encoding.
+        limit: Most octets that it may stand for.
+
+    Raises:
+        InvalidResponse: It is something else, or stands for more.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        decoder = ContentDecoder(parse_codings(coding))
+        for piece in decoder.decode(octets):
+            size += len(piece)
+            if size > limit:
+                raise too_large(limit)
+            pieces.append(piece)
+        decoder.finish()
+    except RemoteProtocolError as error:
+        raise _as_invalid(error) from error
+    return b"".join(pieces)
+
+
+def _as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
+    return error if isinstance(error, InvalidResponse) else InvalidResponse(str(error))
