@@ -99,7 +99,7 @@ def stall(run: Run, service: Service, name: str, path: str) -> None:
 
 
 def cpu_s(process: psutil.Process) -> float:
-    times = observe.cpu_times()
+    times = process.cpu_times()
     return times.user + times.system
 
 

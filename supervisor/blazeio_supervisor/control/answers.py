@@ -9,6 +9,7 @@ method path        content        answer
 ====== =========== ============== =========================================
 GET    /service                   ``ServiceAnswer``
 GET    /status                    ``StatusAnswer``
+GET    /config                    ``ConfigAnswer``
 GET    /events     (query)        ``EventsAnswer``; with ``follow`` one
                    EventsQuery    ``EventAnswer`` line for each, until the end
 GET    /metrics                   text for Prometheus
@@ -252,6 +253,36 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     events: list[EventAnswer]
+
+
+class SettingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting in force.
+
+    Attributes:
+        key: Its name in a TOML file.
+        value: As a TOML file has it; None: nobody says anything.
+        origin: A flag, a variable, a file's path, or ``default``.
+        meaning: The default in words, where there is no value.
+    """
+
+    key: str
+    value: Any
+    origin: str
+    meaning: str = ""
+
+
+class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings in force.
+
+    Attributes:
+        needs_restart: The keys that have another value by now, which a reload
+            does not take over.
+        text: The same as a TOML file.
+    """
+
+    settings: list[SettingAnswer]
+    needs_restart: list[str]
+    text: str
 
 
 class ReloadOrder(msgspec.Struct, frozen=True):

@@ -120,6 +120,7 @@ class ControlServer:
             ("GET", "/status", views.status),
             ("GET", "/events", views.events),
             ("GET", "/metrics", views.metrics),
+            ("GET", "/config", views.config),
             ("POST", "/reload", orders.reload),
             ("POST", "/scale", orders.scale),
             ("POST", "/recycle", orders.recycle),

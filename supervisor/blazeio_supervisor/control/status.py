@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blazeio_supervisor.control.answers import (
+    ConfigAnswer,
     ListenerMode,
     Progress,
     Role,
     ServiceAnswer,
+    SettingAnswer,
     SlotAnswer,
     StatusAnswer,
     WorkerAnswer,
@@ -25,6 +27,7 @@ from blazeio_supervisor.observe.cpu_time import read_cpu_s
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.tally import LAG_EDGES_S, Tally
 from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.options.print_config import format_settings, list_settings
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -65,6 +68,21 @@ def describe_service(service: Service) -> ServiceAnswer:
         name=service.settings.instance,
         app=service.settings.app.text,
         addresses=service.listeners.addresses,
+    )
+
+
+def describe_config(service: Service) -> ConfigAnswer:
+    """Say what every setting is, and where it came from."""
+    settings = list_settings(service.in_force.configuration)
+    return ConfigAnswer(
+        settings=[
+            SettingAnswer(
+                key=each.key, value=each.value, origin=each.origin, meaning=each.meaning
+            )
+            for each in settings
+        ],
+        needs_restart=list(service.in_force.needs_restart),
+        text=format_settings(settings),
     )
 
 

@@ -12,6 +12,7 @@ from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer, Events
 from blazeio_supervisor.control.orders import RefusedError
 from blazeio_supervisor.control.status import (
     Service,
+    describe_config,
     describe_service,
     describe_status,
 )
@@ -39,6 +40,10 @@ class Views:
     async def status(self, r: BlazeioServerProtocol) -> None:
         """Show the whole service as it is now."""
         await Deliver.json(r, describe_status(self._service))
+
+    async def config(self, r: BlazeioServerProtocol) -> None:
+        """Show every setting in force, and where it came from."""
+        await Deliver.json(r, describe_config(self._service))
 
     async def metrics(self, r: BlazeioServerProtocol) -> None:
         """Show the figures, as Prometheus reads them."""

@@ -34,6 +34,22 @@ def find_holders(endpoint: Endpoint) -> list[Holder]:
     return [describe_holder(pid) for pid in sorted(heads)]
 
 
+def count_listeners(endpoint: Endpoint) -> int | None:
+    """Count the sockets that listen at exactly that address; None: hidden."""
+    table = "tcp" if endpoint.family is socket.AF_INET else "tcp6"
+    try:
+        with open(f"/proc/net/{table}") as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+    except OSError:
+        return None
+    return sum(row[3] == _LISTEN and _is_at(row[1], endpoint) for row in rows)
+
+
+def _is_at(local: str, endpoint: Endpoint) -> bool:
+    digits, _, port = local.partition(":")
+    return int(port, 16) == endpoint.port and _parse_host(digits) == endpoint.host
+
+
 def describe_holder(pid: int) -> Holder:
     """Name a process by its command line."""
     try:

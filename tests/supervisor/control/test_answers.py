@@ -46,4 +46,5 @@ def test_the_table_names_every_order_and_answer() -> None:
         "Progress",
         "Recycled",
         "WorkerStack",
+        "SettingAnswer",
     }

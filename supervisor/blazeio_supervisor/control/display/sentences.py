@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from blazeio_supervisor.control.answers import (
+    ConfigAnswer,
     ParkAnswer,
     Progress,
     RecycleAnswer,
@@ -75,6 +76,17 @@ def format_park(answer: ParkAnswer) -> str:
     if answer.waits_for:
         return f"will be parked when the {answer.waits_for} is over"
     return "parked: the workers drain, new connections wait; `resume` ends it"
+
+
+def format_config(answer: ConfigAnswer) -> str:
+    """Write the settings as a file, then what waits for a restart."""
+    text = answer.text.rstrip()
+    if not answer.needs_restart:
+        return text
+    keys = ", ".join(answer.needs_restart)
+    return (
+        f"{text}\n\n# Changed since the start, and not in force before the next: {keys}"
+    )
 
 
 def format_stacks(answer: StackAnswer) -> str:

@@ -54,6 +54,11 @@ class Target:
     control: str | None
     instance: str | None
 
+    @property
+    def is_said(self) -> bool:
+        """Somebody has said which; else it is the only one."""
+        return self.control is not None or self.instance is not None
+
     def find(self) -> Client:
         """Find the one service that is meant.
 

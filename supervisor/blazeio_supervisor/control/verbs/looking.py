@@ -5,8 +5,13 @@ import sys
 
 import click
 
-from blazeio_supervisor.control.answers import StackAnswer, StackOrder, StatusAnswer
-from blazeio_supervisor.control.display.sentences import format_stacks
+from blazeio_supervisor.control.answers import (
+    ConfigAnswer,
+    StackAnswer,
+    StackOrder,
+    StatusAnswer,
+)
+from blazeio_supervisor.control.display.sentences import format_config, format_stacks
 from blazeio_supervisor.control.display.status_table import format_status
 from blazeio_supervisor.control.verbs.declaring import Target, read_slots, show, verb
 from blazeio_supervisor.errors import ExitCode, UsageError
@@ -29,6 +34,16 @@ def status(target: Target, is_json: bool) -> int:
     answer = target.find().ask("GET", "/status", StatusAnswer)
     width = shutil.get_terminal_size().columns
     return show(answer, is_json, lambda given: format_status(given, width))
+
+
+@verb()
+def config(target: Target, is_json: bool) -> int:
+    """Show every setting in force, and where each came from.
+
+    The output is a TOML file that sets the same.
+    """
+    answer = target.find().ask("GET", "/config", ConfigAnswer)
+    return show(answer, is_json, format_config)
 
 
 @verb(click.argument("slot", metavar="SLOT|all", default="all"))

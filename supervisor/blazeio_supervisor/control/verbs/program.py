@@ -12,6 +12,8 @@ MODULES = {
     "stack": "looking",
     "events": "following",
     "metrics": "looking",
+    "config": "looking",
+    "doctor": "diagnosing",
     "reload": "ordering",
     "scale": "ordering",
     "recycle": "ordering",

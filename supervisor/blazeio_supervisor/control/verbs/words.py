@@ -11,6 +11,8 @@ VERBS = {
     "stack": "where a worker is: its threads and tasks, also when it is blocked",
     "events": "what has happened; --follow: and what happens",
     "metrics": "the figures, as Prometheus reads them",
+    "config": "every setting in force, and where it came from",
+    "doctor": "what could be better here: kernel, limits, certificates",
     "reload": "load the code anew; --wait tells whether it worked",
     "scale": "have N workers, or +N more, or -N less",
     "recycle": "replace the worker of one slot, or all, with the same code",

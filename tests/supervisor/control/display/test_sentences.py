@@ -1,6 +1,7 @@
 import pytest
 
 from blazeio_supervisor.control.answers import (
+    ConfigAnswer,
     ParkAnswer,
     Progress,
     RecycleAnswer,
@@ -12,6 +13,7 @@ from blazeio_supervisor.control.answers import (
 )
 from blazeio_supervisor.control.display.sentences import (
     format_bar,
+    format_config,
     format_park,
     format_progress,
     format_recycle,
@@ -83,6 +85,15 @@ def test_the_stacks_of_a_worker_stand_below_its_name(
     written = make_stack(text, is_whole)
     assert written.startswith("== slot 1, pid 7, generation 3, serving\n")
     assert written.endswith(end)
+
+
+def test_what_waits_for_a_restart_stands_below_the_settings() -> None:
+    answer = ConfigAnswer(settings=[], needs_restart=["workers"], text="a = 1\n")
+    assert format_config(answer).splitlines() == [
+        "a = 1",
+        "",
+        "# Changed since the start, and not in force before the next: workers",
+    ]
 
 
 def test_a_bar_shows_how_much_is_done() -> None:

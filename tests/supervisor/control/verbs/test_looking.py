@@ -1,6 +1,6 @@
 import msgspec
 
-from blazeio_supervisor.control.answers import StatusAnswer
+from blazeio_supervisor.control.answers import ConfigAnswer, StatusAnswer
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.control.verbs.room import VerbRoom
 
@@ -20,3 +20,11 @@ async def test_top_needs_a_terminal(room: VerbRoom) -> None:
 async def test_stack_shows_each_worker(room: VerbRoom) -> None:
     assert (await room.run("stack")).output.count("== slot ") == 2
     assert (await room.run("stack", "1")).output.startswith("== slot 1, pid 1002")
+
+
+async def test_config_is_a_file_with_the_origin_of_each(room: VerbRoom) -> None:
+    lines = (await room.run("config")).output.splitlines()
+    assert 'app = "app:web"                           # APP' in lines
+    said = await room.run("config", "--json")
+    config = msgspec.json.decode(said.output, type=ConfigAnswer)
+    assert {each.key for each in config.settings} > {"app", "workers", "backlog"}

@@ -1,0 +1,130 @@
+"""A running service: what its own master says, and what the kernel says of it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from blazeio_supervisor.control.answers import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.control.doctor.certificate import read_expiry
+from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well
+from blazeio_supervisor.sockets.address import (
+    Endpoint,
+    TcpAddress,
+    parse_address,
+    resolve,
+)
+from blazeio_supervisor.sockets.holder import count_listeners, find_holders
+
+RENEW_BEFORE = timedelta(days=14)
+_SCHEMES = ("http://", "https://")
+
+
+def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Finding]:
+    """Look at all of it."""
+    settings = {each.key: each.value for each in config.settings}
+    yield examine_workers(status)
+    yield examine_settings(config)
+    yield examine_group(status)
+    yield from examine_certificates(settings, datetime.now(UTC))
+
+
+def examine_workers(status: StatusAnswer) -> Finding:
+    """Whether every slot has a worker that serves."""
+    name = "workers"
+    wanted = [slot for slot in status.slots if not slot.is_parked]
+    failing = [slot for slot in wanted if slot.failures]
+    late = [worker for worker in status.workers if worker.is_late]
+    if failing:
+        slot = failing[0]
+        return ill(
+            name,
+            f"slot {slot.slot}: {slot.failures} failure(s) in a row",
+            "Its workers die or do not get ready; siblings take its queue.",
+            "the service's log says why",
+        )
+    if late:
+        worker = late[0]
+        return ill(
+            name,
+            f"slot {worker.slot} is blocked for {worker.silent_s:.1f} s",
+            "Something in the app does not give the event loop back.",
+            f"`stack {worker.slot}` shows the line",
+        )
+    serving = sum(worker.state == "serving" for worker in status.workers)
+    return well(name, f"{serving} of {len(wanted)} serve")
+
+
+def examine_settings(config: ConfigAnswer) -> Finding:
+    """Whether what is written is in force."""
+    name = "settings"
+    if not config.needs_restart:
+        return well(name, "in force as they are written")
+    return ill(
+        name,
+        f"changed since the start: {', '.join(config.needs_restart)}",
+        "A reload does not take these over.",
+        "restart the service",
+    )
+
+
+def examine_group(status: StatusAnswer) -> Finding:
+    """Another process in the same SO_REUSEPORT group takes its part for itself."""
+    name = "listening alone"
+    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
+    if not endpoints:
+        return well(name, "no TCP address")
+    for endpoint in endpoints:
+        count = count_listeners(endpoint)
+        if count is None:
+            return hidden(name, "/proc/net/tcp")
+        if count > len(status.slots):
+            holders = [h for h in find_holders(endpoint) if h.pid != status.pid]
+            who = ", ".join(map(str, holders)) or "another process"
+            return ill(
+                name,
+                f"port {endpoint.port} is also served by {who}",
+                "The kernel gives it a part of the connections.",
+                "stop it, or give one of them another port",
+            )
+    return well(name, "nobody else has its ports")
+
+
+def examine_certificates(
+    settings: Mapping[str, Any], now: datetime
+) -> Iterator[Finding]:
+    """When those of the command line or the file end; an App's own are not known."""
+    others = settings.get("other_certificate") or []
+    pairs = [settings.get("certfile"), *others]
+    for path in (str(pair).partition(",")[0] for pair in pairs if pair):
+        yield _examine_certificate(path, now)
+
+
+def _examine_certificate(path: str, now: datetime) -> Finding:
+    name = "certificate"
+    try:
+        with open(path, "rb") as file:
+            ends_at = read_expiry(file.read())
+    except OSError as error:
+        return hidden(name, f"{path}: {error.strerror}")
+    except ValueError as error:
+        return ill(name, f"{path}: {error}", "A reload would fail.", "put it right")
+    seen = f"{os.path.basename(path)} ends on {ends_at:%Y-%m-%d}"
+    if ends_at - now > RENEW_BEFORE:
+        return well(name, f"{seen}, in {(ends_at - now).days} days")
+    is_over = ends_at <= now
+    return ill(
+        name,
+        f"{path} {'ended' if is_over else 'ends'} on {ends_at:%Y-%m-%d %H:%M} UTC",
+        "Clients refuse it." if is_over else "Soon clients refuse it.",
+        "renew it, then `reload`, which reads it anew",
+    )
+
+
+def read_endpoint(address: str) -> Endpoint | None:
+    """Read an address as ``status`` shows it; None: it is a unix socket."""
+    for scheme in _SCHEMES:
+        if address.startswith(scheme):
+            parsed = parse_address(address.removeprefix(scheme))
+            return resolve(parsed)[0] if isinstance(parsed, TcpAddress) else None
+    return None
