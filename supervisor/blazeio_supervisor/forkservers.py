@@ -135,7 +135,10 @@ class Forkservers:
 
     def _start(self, generation: int, *, is_preload: bool, why: str = "") -> None:
         own, theirs = make_pair()
-        send(own, self._make_load(generation, is_preload), [self._board_fd])
+        load = make_load(
+            self._settings_of(generation), generation, is_preload=is_preload
+        )
+        send(own, load, [self._board_fd])
         try:
             pid = spawn_forkserver(theirs, self._settings_of(generation).variables)
         except OSError as error:
@@ -211,26 +214,6 @@ class Forkservers:
         """Watch the ends of the thawed, also of those that have ended meanwhile."""
         for record in list(self._records.values()):
             self._watch(record)
-
-    def _make_load(self, generation: int, is_preload: bool) -> Load:
-        settings = self._settings_of(generation)
-        return Load(
-            generation=generation,
-            app=settings.app.text,
-            folder=settings.folder,
-            app_dir=settings.import_folder,
-            is_preload=is_preload,
-            loop=settings.loop,
-            graceful_timeout_s=settings.graceful_timeout_s,
-            drain_idle_s=settings.drain_idle_s,
-            log_level=settings.log_level,
-            master_pid=os.getpid(),
-            overrides=settings.overrides,
-            identity=settings.identity,
-            umask=settings.umask,
-            is_factory=settings.factory,
-            cpus=settings.cpu_affinity,
-        )
 
     def fork(self, spawn: Spawn) -> None:
         """Have a worker forked."""
@@ -334,4 +317,25 @@ def _describe_loading(why_not_once: str) -> str:
     return (
         f"by each worker ({why_not_once}): one that is replaced runs the code that is "
         "on the disk by then"
+    )
+
+
+def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
+    """Say what a forkserver is to load."""
+    return Load(
+        generation=generation,
+        app=settings.app.text,
+        folder=settings.folder,
+        app_dir=settings.import_folder,
+        is_preload=is_preload,
+        loop=settings.loop,
+        graceful_timeout_s=settings.graceful_timeout_s,
+        drain_idle_s=settings.drain_idle_s,
+        log_level=settings.log_level,
+        master_pid=os.getpid(),
+        overrides=settings.overrides,
+        identity=settings.identity,
+        umask=settings.umask,
+        is_factory=settings.factory,
+        cpus=settings.cpu_affinity,
     )

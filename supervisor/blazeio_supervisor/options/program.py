@@ -1,6 +1,7 @@
 """What serves an app, as a command: its help, and what runs it."""
 
 import os
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -82,10 +83,9 @@ def serve(**words: Any) -> int:
     as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
     environment (WEB_CONCURRENCY is a word for --workers, too).
     """
-    sources = Sources(words, dict(os.environ), find_surroundings())
+    sources = find_sources(words)
     if words["print_config"]:
-        click.echo(format_settings(list_settings(sources.read())), nl=False)
-        return 0
+        return print_config(sources)
     in_force = SettingsInForce(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
@@ -99,6 +99,17 @@ def serve(**words: Any) -> int:
     _warn_of_misspelt(sources)
     with pid_written(in_force.settings.pid_file):
         return asyncio.run(Master(in_force).run())
+
+
+def find_sources(words: Mapping[str, Any]) -> Sources:
+    """Give the sources of a command line, here and now."""
+    return Sources(words, dict(os.environ), find_surroundings())
+
+
+def print_config(sources: Sources) -> int:
+    """Print all settings with their origins."""
+    click.echo(format_settings(list_settings(sources.read())), nl=False)
+    return 0
 
 
 def _warn_of_misspelt(sources: Sources) -> None:

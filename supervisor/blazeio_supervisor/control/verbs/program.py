@@ -20,6 +20,7 @@ MODULES = {
     "park": "ordering",
     "resume": "ordering",
     "stop": "ordering",
+    "check": "checking",
 }
 """In which file of this folder each verb is a function of its name."""
 

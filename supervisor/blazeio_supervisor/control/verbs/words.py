@@ -19,5 +19,6 @@ VERBS = {
     "park": "let nobody serve for a while; new connections wait",
     "resume": "serve again after `park`",
     "stop": "answer what is in flight, then end; waits for that",
+    "check": "would APP start? settings, import, addresses; nothing runs",
 }
 """What is done to a running service, instead of serving an app."""

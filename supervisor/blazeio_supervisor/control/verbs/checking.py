@@ -1,0 +1,172 @@
+"""``check APP``: would it start? Settings, import and addresses; nothing is served.
+
+The app is imported where the service would import it: in a forkserver of its own,
+as its user, in its environment. Addresses are opened and closed again; one that
+this very service holds already is no mistake, as it keeps it over a reload.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import click
+
+from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.forkservers import make_load
+from blazeio_supervisor.observe.logs import configure_logs
+from blazeio_supervisor.observe.scoreboard import make_board
+from blazeio_supervisor.options.program import LISTED, find_sources, print_config
+from blazeio_supervisor.options.sectioned_command import SectionedCommand
+from blazeio_supervisor.options.sources.configuration import Configuration
+from blazeio_supervisor.process.channel import make_pair, receive, send
+from blazeio_supervisor.process.messages import Failed, Loaded, Message, Unsafe
+from blazeio_supervisor.process.spawn import spawn_forkserver
+from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.opening import AddressInUseError
+
+_OWN_TITLE = "(blazeio: master ["
+_EPILOG = """
+\b
+Exit codes:
+  0 it would start            4 the app cannot be imported
+  2 settings are wrong        5 an address cannot be bound
+  3 the app raised
+\b
+What on_start hooks do is not tried: they may have an effect.
+"""
+
+
+class CheckFailedError(SupervisorError):
+    """It would not start."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = ExitCode(code)
+
+
+def run_check(**words: Any) -> int:
+    """Tell whether APP would start: its settings, its import, its addresses.
+
+    The options are those of the service, and are read in the same places.
+    """
+    sources = find_sources(words)
+    if words["print_config"]:
+        return print_config(sources)
+    configuration = sources.read()
+    settings = configuration.make_settings()
+    os.chdir(settings.folder)
+    configure_logs("WARNING")
+    click.echo(f"settings   well{_name_file(configuration)}")
+    own = import_app(settings)
+    for address in settings.binds or own:
+        click.echo(f"address    {try_address(settings, address)}")
+    return ExitCode.OK
+
+
+def import_app(settings: Settings) -> list[Address]:
+    """Have the app imported; gives its own address, if it has one by then.
+
+    Raises:
+        CheckFailedError: It raised, or is not there; its traceback is printed.
+    """
+    if settings.app.script:
+        _compile(settings.app.script)
+        click.echo(f"app        {settings.app.text} can be compiled; it was not run")
+        return []
+    began_at = time.monotonic()
+    with _load(settings) as channel:
+        said = _hear(channel, settings.boot_timeout_s)
+    took = f"{settings.app.text} imported in {time.monotonic() - began_at:.1f} s"
+    match said:
+        case Loaded(host, port):
+            click.echo(f"app        {took}")
+            return [] if host is None else [TcpAddress(host, port)]
+        case Unsafe(findings):
+            why = ", ".join(findings)
+            click.echo(f"app        {took}, by each worker anew, since {why}")
+            return []
+        case Failed(code, reason, frames):
+            sys.stderr.write(frames)
+            raise CheckFailedError(code, reason)
+    raise CheckFailedError(
+        ExitCode.APP_FAILED, f"not imported within {settings.boot_timeout_s:g} s"
+    )
+
+
+@contextmanager
+def _load(settings: Settings) -> Iterator[socket.socket]:
+    board_fd = make_board()
+    own, theirs = make_pair()
+    with closing(own):
+        send(own, make_load(settings, 1, is_preload=True), [board_fd])
+        pid = spawn_forkserver(theirs, settings.variables)
+        theirs.close()
+        os.close(board_fd)
+        try:
+            yield own
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _hear(channel: socket.socket, timeout_s: float) -> Message | None:
+    channel.settimeout(timeout_s)
+    try:
+        received = receive(channel)
+    except TimeoutError:
+        return None
+    return None if received is None else received[0]
+
+
+def _compile(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            compile(file.read(), path, "exec", dont_inherit=True)
+    except OSError as error:
+        reason = f"{path}: {error.strerror}"
+        raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
+    except (SyntaxError, ValueError) as error:
+        reason = f"{path} cannot be compiled: {error}"
+        raise CheckFailedError(ExitCode.APP_FAILED, reason) from None
+
+
+def try_address(settings: Settings, address: Address) -> str:
+    """Open an address, and close it again; gives a line on it.
+
+    Raises:
+        BindError: It cannot be had.
+    """
+    listeners = Listeners(
+        1, unix_mode=settings.unix_mode, unix_owner=settings.unix_owner
+    )
+    text = format_address(address)
+    try:
+        listeners.open(address)
+    except AddressInUseError as error:
+        if _OWN_TITLE not in str(error):
+            raise
+        return f"{text} is open by now: {error}"
+    listeners.shut()
+    return f"{text} can be opened"
+
+
+def _name_file(configuration: Configuration) -> str:
+    return f" ({configuration.path})" if configuration.path else ""
+
+
+check = SectionedCommand(
+    name="check",
+    sections=LISTED,
+    params=[click.Argument(["app"], required=False)],
+    callback=run_check,
+    help=run_check.__doc__,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)
