@@ -7,22 +7,22 @@ import click
 from blazeio_supervisor.control.verbs.words import VERBS
 
 MODULES = {
-    "status": "looking",
-    "top": "looking",
-    "stack": "looking",
-    "events": "following",
-    "metrics": "looking",
-    "config": "looking",
-    "doctor": "diagnosing",
-    "reload": "ordering",
-    "scale": "ordering",
-    "recycle": "ordering",
-    "park": "ordering",
-    "resume": "ordering",
-    "stop": "ordering",
-    "check": "checking",
+    "status": ".looking",
+    "top": ".looking",
+    "stack": ".looking",
+    "events": ".following",
+    "metrics": ".looking",
+    "config": ".looking",
+    "doctor": ".diagnosing",
+    "reload": ".ordering",
+    "scale": ".ordering",
+    "recycle": ".ordering",
+    "park": ".ordering",
+    "resume": ".ordering",
+    "stop": ".ordering",
+    "check": "...options.checking",
 }
-"""In which file of this folder each verb is a function of its name."""
+"""In which module, as seen from here, each verb is a function of its name."""
 
 
 class Verbs(click.Group):
@@ -36,8 +36,7 @@ class Verbs(click.Group):
         """Load one."""
         if cmd_name not in MODULES:
             return None
-        room = __name__.rpartition(".")[0]
-        module = import_module(f"{room}.{MODULES[cmd_name]}")
+        module = import_module(MODULES[cmd_name], __package__)
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
