@@ -12,9 +12,12 @@ from blazeio.app.deliver import Deliver, Prepare
 from blazeio.app.reading.form import Form
 from blazeio.app.reading.upload import Upload
 from blazeio.app.request import Request
+from blazeio.client.auth import DigestAuth
 from blazeio.client.response import ClientResponse
+from blazeio.client.rules.cookie_jar import Cookie, CookieJar
 from blazeio.client.session import Session
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.content.event_stream import ServerSentEvent
 from blazeio.errors import (
     Abort,
     BlazeioError,
@@ -26,10 +29,12 @@ from blazeio.errors import (
     InvalidResponse,
     LocalProtocolError,
     ProtocolError,
+    RedirectError,
     RemoteProtocolError,
     RequestError,
     RequestTimeout,
     ServerDisconnected,
+    TooManyRedirects,
 )
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
@@ -54,8 +59,11 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ConfigurationError",
     "ConnectError",
     "ContentDecodingError",
+    "Cookie",
+    "CookieJar",
     "DecompressionBombError",
     "Deliver",
+    "DigestAuth",
     "EventStream",
     "Form",
     "IN_MEMORY_STATIC_CACHE",
@@ -65,16 +73,19 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "PoolLimits",
     "Prepare",
     "ProtocolError",
+    "RedirectError",
     "RemoteProtocolError",
     "Request",
     "RequestError",
     "RequestTimeout",
     "ServerDisconnected",
+    "ServerSentEvent",
     "Session",
     "Simpleserve",
     "StaticServer",
     "Timeouts",
     "TlsSettings",
+    "TooManyRedirects",
     "Upload",
     "WebSocket",
     "use_loop",

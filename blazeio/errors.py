@@ -6,6 +6,11 @@
 
     * ``RemoteProtocolError``: by the peer. Answered 4xx/5xx, then closed.
 
+    * ``LocalProtocolError``: by our own caller (a handler): a bad field name,
+      more content than declared ... Raised before an octet is sent.
+
+    * ``InvalidResponse``: by a server that we asked; also a RequestError.
+
       * ``ContentDecodingError``: content is not in the coding that it names.
 
         * ``DecompressionBombError``: a few octets of it stand for far too many.
@@ -13,11 +18,6 @@
       * ``RedirectError``: a redirect that cannot or must not be followed.
 
         * ``TooManyRedirects``: each led to another.
-
-    * ``LocalProtocolError``: by our own caller (a handler): a bad field name,
-      more content than declared ... Raised before an octet is sent.
-
-    * ``InvalidResponse``: by a server that we asked; also a RequestError.
 
   * ``PeerGone``: the peer went away.
 
@@ -32,6 +32,7 @@
     * ``ConnectError``: there was no connection, so nothing was sent.
 
       * ``ResolveError``: the host has no address.
+      * ``ProxyError``: a proxy does not connect to it.
       * ``TlsError``: the server is not who it should be, or does not speak TLS.
 
     * ``RequestTimeout``: it took too long; also a TimeoutError.
@@ -84,22 +85,6 @@ class RemoteProtocolError(ProtocolError):
     """The peer broke HTTP. The connection is not reusable."""
 
 
-class ContentDecodingError(RemoteProtocolError):
-    """Content is not what its Content-Encoding says, or not whole."""
-
-
-class DecompressionBombError(ContentDecodingError):
-    """Encoded content stands for far more octets than it has."""
-
-
-class RedirectError(RemoteProtocolError):
-    """A redirect that cannot be followed, or that nobody should follow."""
-
-
-class TooManyRedirects(RedirectError):  # noqa: N818 - so named by every client
-    """Each redirect led to another, up to the bound."""
-
-
 class LocalProtocolError(ProtocolError):
     """Our own caller asked for something HTTP cannot say; nothing was sent."""
 
@@ -130,6 +115,22 @@ class InvalidResponse(RequestError, RemoteProtocolError):  # noqa: N818 - a fact
         RemoteProtocolError.__init__(self, message, 502)
 
 
+class ContentDecodingError(InvalidResponse):
+    """Content is not what its Content-Encoding says, or not whole."""
+
+
+class DecompressionBombError(ContentDecodingError):
+    """Encoded content stands for far more octets than it has."""
+
+
+class RedirectError(InvalidResponse):
+    """A redirect that cannot be followed, or that nobody should follow."""
+
+
+class TooManyRedirects(RedirectError):  # noqa: N818 - so named by every client
+    """Each redirect led to another, up to the bound."""
+
+
 class InvalidUrl(RequestError, ValueError):  # noqa: N818 - named for its cause
     """The caller's fault: nobody can be asked by this URL."""
 
@@ -140,6 +141,10 @@ class ConnectError(RequestError):
 
 class ResolveError(ConnectError):
     """The host's name has no address."""
+
+
+class ProxyError(ConnectError):
+    """A proxy between does not connect to the server; nothing was sent to it."""
 
 
 class TlsError(ConnectError):

@@ -1,9 +1,10 @@
-"""``Collecting``: the whole content of a response, decoded, as text, as JSON.
+"""``Collecting``: the content of a response, decoded, as text, as JSON.
 
 Keeps what it has decoded; the rest of a response is in ``client.response``.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
@@ -37,6 +38,7 @@ class Collecting(BlazeioPayloadUtils):
         headers: Headers
         status_code: int
         url: Url
+        prepare: Callable[[], Awaitable[None]]
         _end_request: Callable[[], Awaitable[None]]
 
     async def read(self, limit: int | None = None) -> bytes:
@@ -55,6 +57,23 @@ class Collecting(BlazeioPayloadUtils):
             return await super().read(limit)
         except RemoteProtocolError as error:
             raise _as_invalid(error) from error
+
+    async def decoded(self) -> AsyncIterator[bytes]:
+        """Iterate over the content as it arrives, decoded.
+
+        Raises:
+            ContentDecodingError: It is not in the coding that it names, not whole,
+                or stands for far too much (DecompressionBombError).
+            RequestError: See ``pull``.
+        """
+        await self.prepare()
+        decoder = ContentDecoder(
+            parse_codings(self.headers.get("content-encoding", ""))
+        )
+        async for octets in self.pull():
+            for piece in decoder.decode(octets):
+                yield piece
+        decoder.finish()
 
     async def aread(self, limit: int | None = None) -> bytes:
         """Collect the whole content, decoded; asked again, give the same.

@@ -5,9 +5,14 @@ May import: the room but session and response.
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from blazeio.client.auth import Auth, Identity
+from blazeio.client.following import Follower
+from blazeio.client.requests.url import Origin, Url
 from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.rules.proxies import ProxyRules
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
 from blazeio.errors import FieldInput
 from blazeio.limits import Limits
@@ -50,9 +55,15 @@ class ClientContext:
         pool_limits: Of connections.
         tls: How https is spoken.
         unix: Path of a socket that is connected to, whatever the URL says.
+        proxies: Which one a request goes through.
+        is_routed: One of the two stands between.
         fields: Sent with each request that has none of the same name.
         compress: Content may be encoded, where a request does not say.
         cookies: Kept and given back; None: they are not.
+        auth: Who asks, where a request does not say.
+        follow_redirects: Whether, where a request does not say.
+        max_redirects: How many of them; likewise.
+        allow_downgrade: From https to http, too.
         lender: Of connections.
         wheel: For the deadlines of connections.
         view: What is received into.
@@ -60,14 +71,20 @@ class ClientContext:
     """
 
     __slots__ = (
+        "allow_downgrade",
+        "auth",
         "compress",
         "cookies",
         "fields",
+        "follow_redirects",
         "is_closed",
+        "is_routed",
         "lender",
         "limits",
         "loop",
+        "max_redirects",
         "pool_limits",
+        "proxies",
         "timeouts",
         "tls",
         "unix",
@@ -85,9 +102,14 @@ class ClientContext:
         pool_limits: PoolLimits,
         tls: ClientTls,
         unix: str | None,
+        proxies: ProxyRules,
         fields: FieldInput | Headers | None,
         compress: bool,
         cookies: CookieJar | None,
+        auth: Auth | None,
+        follow_redirects: bool,
+        max_redirects: int,
+        allow_downgrade: bool,
     ) -> None:
         self.loop: Any = asyncio.get_running_loop()
         self.limits = limits
@@ -95,9 +117,57 @@ class ClientContext:
         self.pool_limits = pool_limits
         self.tls = tls
         self.unix = unix
+        self.proxies = proxies
+        self.is_routed = unix is not None or bool(proxies.by_scheme)
         self.fields = fields
         self.compress = compress
         self.cookies = cookies
+        self.auth = auth
+        self.follow_redirects = follow_redirects
+        self.max_redirects = max_redirects
+        self.allow_downgrade = allow_downgrade
         self.wheel = DeadlineWheel(self.loop)
         self.view = receive_view()
         self.is_closed = False
+
+    def route(self, origin: Origin) -> Origin:
+        """Say whom to connect to for it: itself, or what stands between."""
+        if self.unix is not None:
+            return origin._replace(unix=self.unix)
+        proxy = self.proxies.choose(origin.scheme, origin.host, origin.port)
+        if proxy is not None and proxy.is_http and origin.scheme == "http":
+            return Origin("http", proxy.host, proxy.port, proxy=proxy)
+        return origin._replace(proxy=proxy)
+
+    def identify(
+        self, url: Url, auth: Auth | None, cookies: Mapping[str, str] | None
+    ) -> Identity | None:
+        """Make who asks in one request; None where that is nobody in particular."""
+        # Hot: runs once per request.
+        if auth is None:
+            auth = self.auth
+        if not (auth or cookies or url.authorization or self.cookies is not None):
+            return None
+        return Identity(url, auth, cookies, self.cookies)
+
+    def make_follower(
+        self,
+        follow_redirects: bool | None,
+        max_redirects: int | None,
+        identity: Identity | None,
+    ) -> Follower | None:
+        """Make what follows for one request; None where nothing would be followed.
+
+        Args:
+            follow_redirects: None: as the session says.
+            max_redirects: Likewise.
+            identity: Who may answer challenges.
+        """
+        # Hot: runs once per request.
+        if follow_redirects is None:
+            follow_redirects = self.follow_redirects
+        digest = None if identity is None else identity.digest
+        if not follow_redirects and digest is None:
+            return None
+        most = self.max_redirects if max_redirects is None else max_redirects
+        return Follower(most if follow_redirects else 0, self.allow_downgrade, digest)

@@ -6,14 +6,22 @@ the same code (``BlazeioPayloadUtils``).
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from blazeio.client.auth import Auth
 from blazeio.client.collecting import Collecting
 from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.events import iterate_events
 from blazeio.client.pool import may_retry
-from blazeio.client.requests.body import NO_BODY, Body, Form, choose_body, encode_query
+from blazeio.client.requests.body import (
+    NO_BODY,
+    Body,
+    can_repeat,
+    choose_body,
+    measure_body,
+)
 from blazeio.client.requests.head import (
     declares_content,
     frame_request,
@@ -22,7 +30,11 @@ from blazeio.client.requests.head import (
     serialize_plain_get,
     serialize_request_head,
 )
-from blazeio.client.requests.url import parse_url
+from blazeio.client.requests.multipart import Files
+from blazeio.client.requests.url import Url, parse_url
+from blazeio.client.rules.redirects import Redirect
+from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
+from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import (
     AnsweredEarly,
     BlazeioError,
@@ -66,6 +78,7 @@ class ClientResponse(Collecting):
         content_length: As declared, octets; None if it was not.
         transfer_encoding: "chunked", or None.
         interims: Status and headers of the interim responses (1xx), as they came.
+        history: Status, URL and headers of each response that led to this one.
         is_sent: The request is whole.
         total_at: When all of it must be over, loop time.
     """
@@ -78,6 +91,8 @@ class ClientResponse(Collecting):
         "_error",
         "_extra_lines",
         "_fields",
+        "_follower",
+        "_identity",
         "_is_plain",
         "_message",
         "_sender",
@@ -87,6 +102,7 @@ class ClientResponse(Collecting):
         "context",
         "gate",
         "headers",
+        "history",
         "interims",
         "is_sent",
         "method",
@@ -115,9 +131,14 @@ class ClientResponse(Collecting):
         headers: FieldInput | Headers | None = None,
         body: Body | None = None,
         json: Any = NO_BODY,
-        form: Form | None = None,
-        params: Form | None = None,
+        form: FormInput | None = None,
+        files: Files | None = None,
+        params: FormInput | None = None,
         compress: bool | None = None,
+        auth: Auth | None = None,
+        cookies: Mapping[str, str] | None = None,
+        follow_redirects: bool | None = None,
+        max_redirects: int | None = None,
         timeouts: "Timeouts | None" = None,
         expect_continue: bool = False,
         upgrade: str | None = None,
@@ -126,18 +147,22 @@ class ClientResponse(Collecting):
         self.method = "GET" if method == "GET" else read_method(method)
         self.url = parse_url(url)
         if params is not None:
-            self.url = self.url.with_query(encode_query(params))
+            self.url = self.url.with_query(serialize_urlencoded(params))
         self.timeouts = context.timeouts if timeouts is None else timeouts
-        if body is None and json is NO_BODY and form is None:
+        if body is None and json is NO_BODY and form is None and files is None:
             self._body: bytes | AsyncIterable[bytes | str] | None = None
             self._extra_lines = b""
         else:
-            self._body, self._extra_lines = choose_body(body, json, form)
+            self._body, self._extra_lines = choose_body(body, json, form, files)
         if headers is None and context.fields is None:
             self._fields = NO_FIELDS
         else:
             self._fields = merge_fields(context.fields, headers)
         self._compress = context.compress if compress is None else compress
+        self._identity = context.identify(self.url, auth, cookies)
+        self._follower = context.make_follower(
+            follow_redirects, max_redirects, self._identity
+        )
         self.upgrade = upgrade
         self._continued = asyncio.Event() if expect_continue else None
         self._is_plain = (
@@ -147,7 +172,8 @@ class ClientResponse(Collecting):
             and not self._compress
             and upgrade is None
             and not expect_continue
-            and self.url.authorization is None
+            and self._identity is None
+            and not context.is_routed
         )
         self.status_code = 0
         self.reason = ""
@@ -156,6 +182,7 @@ class ClientResponse(Collecting):
         self.transfer_encoding = None
         self.content = NO_CONTENT
         self.interims: list[tuple[int, Headers]] = []
+        self.history: list[tuple[int, Url, Headers]] = []
         self.is_sent = False
         self.total_at = NEVER
         self._connection: ClientConnection | None = None
@@ -212,14 +239,58 @@ class ClientResponse(Collecting):
 
     async def _ask(self) -> None:
         # Hot: runs once per request.
+        if self.timeouts.total_s is not None:
+            self.total_at = self.context.loop.time() + self.timeouts.total_s
+        await self._ask_once()
+        follower = self._follower
+        if follower is not None:
+            while (redirect := follower.decide(self)) is not None:
+                await self._follow(redirect)
+
+    async def _follow(self, redirect: Redirect) -> None:
+        """Leave the response, and ask on."""
+        self.history.append((self.status_code, self.url, self.headers))
+        await self.forget()
+        self.method = redirect.method
+        self._fields = self._fields.without(redirect.dropped)
+        if not redirect.keeps_content:
+            self._body, self._extra_lines = None, b""
+        if self._identity is not None:
+            self._identity.forget(redirect.dropped)
+        self.url = parse_url(redirect.url)
+        await self._ask_once()
+
+    async def forget(self) -> None:
+        """Leave the response, so that the request can be asked once more."""
+        await self.close()
+        self._error = self._decoded = None
+        self.status_code = 0
+        self.is_sent = False
+        self.content = NO_CONTENT
+        self.transfer_encoding = None
+
+    async def ask_again(self, *fields: tuple[str, str]) -> None:
+        """Ask the same once more, after ``forget``.
+
+        Args:
+            fields: Each instead of the one of its name.
+
+        Raises:
+            RequestError: See ``__aenter__``.
+        """
+        for name, value in fields:
+            self._fields = self._fields.replaced(name, value)
+            self._is_plain = False
+        await self._ask()
+
+    async def _ask_once(self) -> None:
+        # Hot: runs once per request.
         context = self.context
         if context.is_closed:
             raise SessionClosed("the session was closed")
-        if self.timeouts.total_s is not None:
-            self.total_at = context.loop.time() + self.timeouts.total_s
         origin = self.url.origin
-        if context.unix is not None:
-            origin = origin._replace(unix=context.unix)
+        if context.is_routed:
+            origin = context.route(origin)
         lender = context.lender
         connection = lender.take(origin, context.loop.time())
         if connection is None:
@@ -231,14 +302,16 @@ class ClientResponse(Collecting):
                 self.method,
                 was_reused=connection.was_used,
                 has_received=connection.has_received,
-                can_repeat=self._can_repeat(),
+                can_repeat=self.can_repeat,
             ):
                 raise
             self._error = None
             await self._exchange(await lender.wait(origin, self))
 
-    def _can_repeat(self) -> bool:
-        return self._body is None or isinstance(self._body, bytes)
+    @property
+    def can_repeat(self) -> bool:
+        """The request can be sent again: its content is not a stream."""
+        return can_repeat(self._body)
 
     async def _exchange(self, connection: ClientConnection) -> None:
         """Send the request on this connection, then wait for the head."""
@@ -250,11 +323,11 @@ class ClientResponse(Collecting):
         if self._is_plain:
             self._message = GIVEN_OUT
             self.is_sent = True
-            connection.transport.write(serialize_plain_get(self.url))
+            connection.transport.write(serialize_plain_get(self.url.request_start))
             connection.await_head()
             await self._head_arrival()
             return
-        self._message = message = self._make_message()
+        self._message = message = self._make_message(connection)
         body = self._body
         if body is None and declares_content(self._fields):
             if self.total_at != NEVER:
@@ -275,7 +348,7 @@ class ClientResponse(Collecting):
             self._sender = self.context.loop.create_task(self._send_body(body))
         await self._head_arrival()
 
-    def _make_message(self) -> OutgoingMessage:
+    def _make_message(self, connection: ClientConnection) -> OutgoingMessage:
         # Hot: runs once per request.
         body, fields, lines = self._body, self._fields, self._extra_lines
         if lines and "content-type" in fields.names:
@@ -285,14 +358,20 @@ class ClientResponse(Collecting):
             lines += serialize_field("Upgrade", self.upgrade)
         if self._continued is not None:
             lines += b"Expect: 100-continue\r\n"
+        if self._identity is not None:
+            content = body if isinstance(body, bytes) else b""
+            lines += self._identity.serialize(
+                self.url, self.method, content, fields.names
+            )
+        start = self.url.request_start
+        if connection.origin.is_forwarding:
+            start = self.url.absolute_start
+            lines += connection.origin.proxy_lines
         head = serialize_request_head(
-            self.method, self.url, fields, lines, compress=self._compress
+            self.method, start, fields, lines, compress=self._compress
         )
-        size: int | None = 0
-        if isinstance(body, bytes):
-            size = len(body)
-        elif body is not None or "transfer-encoding" in fields.names:
-            size = None
+        is_open = body is None and "transfer-encoding" in fields.names
+        size = None if is_open else measure_body(body)
         return frame_request(self.method, head, fields, size)
 
     async def _send_body(self, body: bytes | AsyncIterable[bytes | str] | None) -> None:
@@ -347,6 +426,8 @@ class ClientResponse(Collecting):
         if head.is_chunked:
             self.transfer_encoding = "chunked"
         self.content = content
+        if self._identity is not None:
+            self._identity.learn_cookies(self.url, head.headers.get_all("set-cookie"))
         if self._continued is not None:
             self._continued.set()
         waiter = self._waiter
@@ -467,3 +548,21 @@ class ClientResponse(Collecting):
         if not self.is_sent and self._sender is None:
             await self.eof()
         await self.prepare()
+
+    def events(
+        self, *, reconnect: bool = False, event_bytes: int = EVENT_BYTES
+    ) -> AsyncIterator[ServerSentEvent]:
+        """Iterate over server-sent events (WHATWG HTML, section 9.2).
+
+        Args:
+            reconnect: When the stream ends, or breaks off, ask for it again, with
+                ``Last-Event-ID``, after as long as the server wants; longer each
+                time that brings nothing. It ends where the server answers 204.
+            event_bytes: Largest event, octets of its data.
+
+        Raises:
+            InvalidResponse: The response is no event stream, or an event is too
+                large.
+            RequestError: It broke off, and ``reconnect`` is False.
+        """
+        return iterate_events(self, reconnect=reconnect, event_bytes=event_bytes)

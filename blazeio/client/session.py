@@ -3,14 +3,22 @@
 May import: the whole room.
 """
 
+import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar, cast, overload
 
+from blazeio.client.auth import Auth
 from blazeio.client.connections.lending import Lender
 from blazeio.client.context import ClientContext
-from blazeio.client.requests.body import NO_BODY, Body, Form
+from blazeio.client.requests.body import NO_BODY, Body
+from blazeio.client.requests.multipart import Files
 from blazeio.client.response import ClientResponse
+from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.rules.proxies import ProxyRules, parse_proxy, read_proxy_rules
+from blazeio.client.rules.redirects import MOST_REDIRECTS
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.content.forms.urlencoded import FormInput
 from blazeio.errors import ConfigurationError, FieldInput, SessionClosed
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
@@ -40,21 +48,36 @@ class Session(Generic[_Entered]):
         method: Of the one request; usual ones in any case.
         headers: Of the one request, or of each one of the pool.
         body: Octets, text or an async iterable of both; ``json``: a value that is
-            sent as JSON; ``form``: names and values, urlencoded. One of them.
+            sent as JSON; ``form``: names and values, urlencoded, or with ``files``
+            as multipart/form-data. One of them.
         params: Names and values that are added to the URL's query.
         expect_continue: Wait for ``100 Continue`` before the content is sent.
         upgrade: A protocol to change to; after a 101 ``pull`` gives octets as
             they are, and ``writer`` sends them.
         compress: Ask for encoded content. ``aread``, ``text`` and ``json`` decode
             it, ``pull`` gives it as it comes.
+        auth: Name and password, for Basic; or a ``DigestAuth``. A request of a
+            pool may have its own.
+        cookies: Names and values, sent with the one request.
+        cookie_jar: Keeps what servers set, and gives it back; None: nobody does.
+        follow_redirects: Go on to where a response redirects to, as browsers do;
+            ``resp.history`` has what came before. A request may say otherwise.
+        max_redirects: How many of them; then TooManyRedirects.
+        allow_downgrade: Follow them from https to http, too.
         timeouts: See ``Timeouts``; a request of a pool may have its own.
         limits: Of heads, content and buffers; see ``Limits``.
         pool: Bounds of the connections; see ``PoolLimits``.
         tls: How https is spoken; see ``ClientTls``.
         unix: Path of a socket that is connected to, instead of the URL's host.
+        proxy: Goes between: ``http://user:password@host:3128``, or ``socks5://``
+            (names are resolved here) and ``socks5h://`` (there), which need the
+            extra ``socks``.
+        trust_env: Where there is no ``proxy``, the environment says who is reached
+            through which: http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
 
     Raises:
-        ConfigurationError: What is of one request was given without a URL.
+        ConfigurationError: What is of one request was given without a URL; or a
+            proxy is none.
     """
 
     @overload
@@ -66,16 +89,25 @@ class Session(Generic[_Entered]):
         headers: FieldInput | Headers | None = None,
         body: Body | None = None,
         json: Any = NO_BODY,
-        form: Form | None = None,
-        params: Form | None = None,
+        form: FormInput | None = None,
+        files: Files | None = None,
+        params: FormInput | None = None,
+        cookies: Mapping[str, str] | None = None,
         expect_continue: bool = False,
         upgrade: str | None = None,
         compress: bool = False,
+        auth: Auth | None = None,
+        cookie_jar: CookieJar | None = None,
+        follow_redirects: bool = False,
+        max_redirects: int = MOST_REDIRECTS,
+        allow_downgrade: bool = False,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         pool: PoolLimits | None = None,
         tls: ClientTls | None = None,
         unix: str | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -84,11 +116,18 @@ class Session(Generic[_Entered]):
         *,
         headers: FieldInput | Headers | None = None,
         compress: bool = False,
+        auth: Auth | None = None,
+        cookie_jar: CookieJar | None = None,
+        follow_redirects: bool = False,
+        max_redirects: int = MOST_REDIRECTS,
+        allow_downgrade: bool = False,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         pool: PoolLimits | None = None,
         tls: ClientTls | None = None,
         unix: str | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
     ) -> None: ...
     def __init__(
         self,
@@ -97,11 +136,18 @@ class Session(Generic[_Entered]):
         *,
         headers: FieldInput | Headers | None = None,
         compress: bool = False,
+        auth: Auth | None = None,
+        cookie_jar: CookieJar | None = None,
+        follow_redirects: bool = False,
+        max_redirects: int = MOST_REDIRECTS,
+        allow_downgrade: bool = False,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         pool: PoolLimits | None = None,
         tls: ClientTls | None = None,
         unix: str | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
         **of_request: Any,
     ) -> None:
         if url is None and of_request:
@@ -113,11 +159,17 @@ class Session(Generic[_Entered]):
         self._headers = headers
         self._compress = compress
         self._of_request = of_request
+        self._auth = auth
+        self._cookie_jar = cookie_jar
+        self._follow_redirects = follow_redirects
+        self._max_redirects = max_redirects
+        self._allow_downgrade = allow_downgrade
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._pool_limits = pool or PoolLimits()
         self._tls = tls or ClientTls()
         self._unix = unix
+        self._proxies = _choose_proxies(proxy, trust_env=trust_env)
         self._context: ClientContext | None = None
         self._response: ClientResponse | None = None
 
@@ -165,9 +217,14 @@ class Session(Generic[_Entered]):
             pool_limits=self._pool_limits,
             tls=self._tls,
             unix=self._unix,
+            proxies=self._proxies,
             fields=self._headers if self._url is None else None,
             compress=self._compress,
-            cookies=None,
+            cookies=self._cookie_jar,
+            auth=self._auth,
+            follow_redirects=self._follow_redirects,
+            max_redirects=self._max_redirects,
+            allow_downgrade=self._allow_downgrade,
         )
         self._context.lender = Lender(self._context)
 
@@ -193,6 +250,9 @@ class Session(Generic[_Entered]):
             options: ``headers``, ``body``, ``json``, ``form``, ``params``,
                 ``compress``, ``timeouts``, ``expect_continue``, ``upgrade``; see
                 ``Session``.
+            options: ``headers``, ``body``, ``json``, ``form``, ``files``, ``params``,
+                ``auth``, ``cookies``, ``follow_redirects``, ``max_redirects``,
+                ``timeouts``, ``expect_continue``, ``upgrade``; see ``Session``.
 
         Raises:
             InvalidUrl: The caller's fault.
@@ -233,3 +293,19 @@ class Session(Generic[_Entered]):
 
 def _refuse() -> NoReturn:
     raise SessionClosed("a session is used within its `async with` block")
+
+
+def _choose_proxies(proxy: str | None, *, trust_env: bool) -> ProxyRules:
+    """Say which proxy a request goes through.
+
+    Args:
+        proxy: For all of them; None: nothing is said.
+        trust_env: Then the environment says.
+
+    Raises:
+        ConfigurationError: It is no proxy, or a variable holds none.
+    """
+    if proxy is not None:
+        everywhere = parse_proxy(proxy)
+        return ProxyRules({"http": everywhere, "https": everywhere})
+    return read_proxy_rules(os.environ if trust_env else {})

@@ -8,6 +8,7 @@ May import: blazeio.errors. Pure: no clock.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -45,6 +46,17 @@ def find_cookie(field: str, name: str) -> str | None:
         if equals and known.strip(" \t") == name:
             return value.strip(" \t")
     return None
+
+
+def serialize_cookie(cookies: Mapping[str, str]) -> str:
+    """Write the value of a Cookie field, RFC 6265 section 4.2.1.
+
+    Raises:
+        LocalProtocolError: A name or a value cannot be one.
+    """
+    for name, value in cookies.items():
+        _check_pair(name, value)
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
 def serialize_set_cookie(

@@ -207,11 +207,11 @@ class ContentDecoder:
         self._name = ", ".join(codings)
         if len(codings) > MOST_CODINGS:
             message = f"content in more than {MOST_CODINGS} codings"
-            raise ContentDecodingError(message, 415)
+            raise ContentDecodingError(message)
         unknown = [each for each in codings if each not in _STAGES]
         if unknown:
             message = f"content coding {quote(unknown[0])} is not known"
-            raise ContentDecodingError(message, 415)
+            raise ContentDecodingError(message)
         self._stages = [_STAGES[each]() for each in reversed(codings)]
         self._encoded_bytes = self._decoded_bytes = 0
 
@@ -265,4 +265,4 @@ class ContentDecoder:
                 f"{self._encoded_bytes} octets of {self._name} stand for more than "
                 f"{bound}"
             )
-            raise DecompressionBombError(message, 413)
+            raise DecompressionBombError(message)

@@ -76,6 +76,31 @@ class FieldBlock:
     wants_close: bool
     names: frozenset[str]
 
+    def without(self, names: frozenset[str]) -> "FieldBlock":
+        """The same, without the fields of these lower-case names."""
+        if not names & self.names:
+            return self
+        lines = b"".join(
+            line
+            for line in self.lines.splitlines(keepends=True)
+            if line.partition(b":")[0].decode("ascii").lower() not in names
+        )
+        length = None if "content-length" in names else self.content_length
+        return FieldBlock(lines, length, self.wants_close, self.names - names)
+
+    def replaced(self, name: str, value: str) -> "FieldBlock":
+        """The same, with this field instead of those of its name.
+
+        Raises:
+            LocalProtocolError: It is malformed. The caller's fault.
+        """
+        lowered = frozenset((name.lower(),))
+        kept = self.without(lowered)
+        lines = kept.lines + serialize_field(name, value)
+        return FieldBlock(
+            lines, kept.content_length, kept.wants_close, kept.names | lowered
+        )
+
 
 NO_FIELDS: Final = FieldBlock(b"", None, False, frozenset())
 """Nothing was given."""

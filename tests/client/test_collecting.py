@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 import blazeio as io
+from blazeio.errors import ContentDecodingError
 from tests.client.scripts import OK, answer, reply
-from tests.support.raw_server import RawServer
+from tests.support.raw_server import RawServer, Visitor
 
 
 async def test_content_is_given_as_it_was_sent_and_decoded_where_it_is_collected() -> (
@@ -68,3 +69,32 @@ async def test_content_beyond_the_bound_is_not_collected() -> None:
         async with session.get(server.url) as resp:
             with pytest.raises(io.InvalidResponse, match="larger than the 9999"):
                 await resp.aread(9999)
+
+
+# As it arrives
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+ENCODED = gzip.compress(b"hello " * 1000)
+
+
+async def test_content_is_decoded_as_it_arrives() -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        for piece in (HEAD + b"\r\n", ENCODED[:20], ENCODED[20:]):
+            await visitor.send(piece)
+
+    async with RawServer(script) as server, io.Session(server.url) as resp:
+        assert b"".join([each async for each in resp.decoded()]) == b"hello " * 1000
+
+
+async def test_content_without_a_coding_stays_as_it_is() -> None:
+    octets = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain"
+    async with RawServer(octets) as server, io.Session(server.url) as resp:
+        assert [each async for each in resp.decoded()] == [b"plain"]
+
+
+async def test_content_that_ends_before_its_coding_is_an_error() -> None:
+    octets = HEAD + b"Content-Length: 9\r\n\r\n" + ENCODED[:9]
+    async with RawServer(octets) as server, io.Session(server.url) as resp:
+        with pytest.raises(ContentDecodingError, match="ends before"):
+            _ = [each async for each in resp.decoded()]

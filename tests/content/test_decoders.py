@@ -151,9 +151,8 @@ def test_a_bomb_whose_next_coding_makes_nothing_of_it_is_one_too() -> None:
 
 @pytest.mark.parametrize("field", ["compress", "gzip, aes", "gzip;q=1"])
 def test_an_unknown_coding_is_an_error(field: str) -> None:
-    with pytest.raises(ContentDecodingError, match="is not known") as caught:
+    with pytest.raises(ContentDecodingError, match="is not known"):
         ContentDecoder(parse_codings(field))
-    assert caught.value.status_hint == 415
 
 
 def test_more_codings_than_anyone_means_are_an_error() -> None:

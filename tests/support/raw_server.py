@@ -71,6 +71,12 @@ class Visitor:
             raise ConnectionAbortedError("the client has ended")
         return octets
 
+    async def read_up_to(self, end: bytes) -> bytes:
+        """What comes up to, and with, these octets."""
+        octets = self.octets + await self._reader.readuntil(end)
+        self.octets = b""
+        return octets
+
     async def read_until_end(self) -> bytes:
         """All octets up to the client's FIN."""
         octets = self.octets + await self._reader.read()
@@ -185,7 +191,9 @@ class RawServer:
             pass  # the client is gone, or the test is over
         finally:
             writer.close()
-            with contextlib.suppress(ConnectionError, ssl.SSLError):
+            with contextlib.suppress(
+                ConnectionError, ssl.SSLError, asyncio.CancelledError
+            ):
                 await writer.wait_closed()
 
 

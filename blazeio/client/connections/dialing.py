@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.connections.tunnels import connect_by_socks, open_tunnel
 from blazeio.client.requests.url import Origin
 from blazeio.client.settings import ClientTls
 from blazeio.errors import (
@@ -71,10 +72,7 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
     if origin.unix is not None:
         _, protocol = await loop.create_unix_connection(make, origin.unix, **options)
         return _as_connection(protocol)
-    addresses = await loop.getaddrinfo(
-        origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-    )
-    sock = await connect_first(loop, addresses)
+    sock = await _reach(context, origin)
     try:
         _, protocol = await loop.create_connection(make, sock=sock, **options)
     except BaseException:
@@ -86,6 +84,31 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
 def _as_connection(protocol: object) -> ClientConnection:
     assert isinstance(protocol, ClientConnection)  # the factory's
     return protocol
+
+
+async def _reach(context: "ClientContext", origin: Origin) -> socket.socket:
+    """A socket whose other end is the server, or a proxy that is asked for it."""
+    loop, proxy = context.loop, origin.proxy
+    if proxy is None or origin.is_forwarding:
+        return await _connect_tcp(loop, origin.host, origin.port)
+    if not proxy.is_http:
+        return await connect_by_socks(loop, proxy, origin.host, origin.port)
+    sock = await _connect_tcp(loop, proxy.host, proxy.port)
+    try:
+        await open_tunnel(loop, sock, proxy, origin.authority, context.limits)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_tcp(
+    loop: asyncio.AbstractEventLoop, host: str, port: int
+) -> socket.socket:
+    addresses = await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )
+    return await connect_first(loop, addresses)
 
 
 async def connect_first(

@@ -1,21 +1,20 @@
 """The content of a request, as its caller gives it.
 
-May import: blazeio.errors.
+May import: blazeio.content, blazeio.errors, blazeio.wire.
 """
 
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 
+from blazeio.client.requests.multipart import Files, FormBody, make_form_body
+from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import LocalProtocolError
+from blazeio.wire.serializer import serialize_field
 
 Body = bytes | bytearray | memoryview | str | AsyncIterable[bytes | str]
 """Octets, text (UTF-8), or pieces of both as they come."""
-
-Form = Mapping[str, Any] | Sequence[tuple[str, Any]]
-"""Names and values; a list repeats the name."""
 
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -26,7 +25,7 @@ NO_BODY: Any = object()
 
 
 def choose_body(
-    body: Body | None, json: Any, form: Form | None
+    body: Body | None, json: Any, form: FormInput | None, files: Files | None = None
 ) -> tuple[bytes | AsyncIterable[bytes | str] | None, bytes]:
     """Give the content, and the field line of its type.
 
@@ -34,13 +33,16 @@ def choose_body(
         LocalProtocolError: The caller's fault: more than one was given, or one
             of a wrong type.
     """
-    given = [body is not None, json is not NO_BODY, form is not None]
-    if sum(given) > 1:
+    has_form = form is not None or files is not None
+    if sum([body is not None, json is not NO_BODY, has_form]) > 1:
         raise LocalProtocolError("body, json and form: only one of them can be sent")
+    if files is not None:
+        composed = make_form_body(form or {}, files)
+        return composed, serialize_field("Content-Type", composed.content_type)
     if json is not NO_BODY:
         return _encode_json(json), JSON
     if form is not None:
-        return encode_query(form).encode("ascii"), FORM
+        return serialize_urlencoded(form).encode("ascii"), FORM
     if isinstance(body, str):
         return body.encode(), TEXT
     if body is None or isinstance(body, bytes | AsyncIterable):
@@ -52,9 +54,18 @@ def choose_body(
     raise LocalProtocolError(message)
 
 
-def encode_query(params: Form) -> str:
-    """Write names and values as in a query string, UTF-8 percent-encoded."""
-    return urlencode(params, doseq=True)
+def measure_body(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:
+    """Give its octets; None where that is not known before it was sent."""
+    if isinstance(body, FormBody):
+        return body.size_bytes
+    return None if isinstance(body, AsyncIterable) else len(body or b"")
+
+
+def can_repeat(body: bytes | AsyncIterable[bytes | str] | None) -> bool:
+    """Whether it can be sent once more."""
+    if isinstance(body, FormBody):
+        return body.can_repeat
+    return not isinstance(body, AsyncIterable)
 
 
 def _encode_json(value: Any) -> bytes:

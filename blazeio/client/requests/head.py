@@ -5,7 +5,6 @@ May import: blazeio.content, blazeio.errors, blazeio.wire.
 
 from typing import Final
 
-from blazeio.client.requests.url import Url
 from blazeio.content.decoders import ACCEPTED
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.wire.framing import Framing
@@ -75,15 +74,15 @@ def _name(name: str | bytes) -> str:
     return (name if isinstance(name, str) else str(name, "latin-1")).lower()
 
 
-def serialize_plain_get(url: Url) -> bytes:
+def serialize_plain_get(start: bytes) -> bytes:
     """Serialize a whole GET of which nothing but its URL was said."""
     # Hot: 0.2 us instead of 2.5 for all that follows.
-    return b"".join((b"GET", url.request_start, _PLAIN_END))
+    return b"".join((b"GET", start, _PLAIN_END))
 
 
 def serialize_request_head(
     method: str,
-    url: Url,
+    start: bytes,
     block: FieldBlock,
     extra_lines: bytes = b"",
     *,
@@ -93,24 +92,21 @@ def serialize_request_head(
 
     Args:
         method: As ``read_method`` gave it.
-        url: Who is asked for what.
+        start: The request line after its method, and Host.
         block: Fields of the caller; each stands for the default of its name.
         extra_lines: Further field lines.
         compress: Content may be encoded, in whatever can be decoded here.
     """
     # Hot: runs once per request.
     if not block.names and not compress:
-        start, defaults = url.request_start, _ALL_DEFAULTS
+        defaults = _ALL_DEFAULTS
     else:
-        start = url.request_start
         if "host" in block.names:
             start = start.partition(b"\r\n")[0] + b"\r\n"
         lines = _COMPRESSED if compress else _DEFAULTS
         defaults = b"".join(
             [line for name, line in lines.items() if name not in block.names]
         )
-    if url.authorization is not None and "authorization" not in block.names:
-        extra_lines += serialize_field("Authorization", url.authorization)
     return b"".join((method.encode(), start, defaults, block.lines, extra_lines))
 
 

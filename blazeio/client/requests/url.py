@@ -8,8 +8,10 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from blazeio.client.rules.proxies import Proxy
 from blazeio.errors import InvalidUrl
 from blazeio.wire.fields.memo import Memo
+from blazeio.wire.serializer import serialize_field
 from blazeio.wire.target import is_host
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -27,16 +29,42 @@ class Origin(NamedTuple):
         host: In lower case, without brackets; A-labels.
         port: Of TCP.
         unix: Path of a socket that is connected to instead; None: TCP.
+        proxy: It is reached through; None: directly.
     """
 
     scheme: str
     host: str
     port: int
     unix: str | None = None
+    proxy: Proxy | None = None
 
     def __str__(self) -> str:
-        where = f"{self.scheme}://{_bracketed(self.host)}:{self.port}"
-        return f"{where} by {self.unix}" if self.unix else where
+        where = f"{self.scheme}://{self.authority}"
+        if self.is_forwarding:
+            return f"proxy {where}"
+        between = self.unix or self.proxy
+        return f"{where} by {between}" if between else where
+
+    @property
+    def authority(self) -> str:
+        """``host:port``, as a proxy is told (RFC 9112 section 3.2.3)."""
+        return f"{_bracketed(self.host)}:{self.port}"
+
+    @property
+    def is_forwarding(self) -> bool:
+        """It is a proxy, to be asked by absolute URLs (RFC 9112 section 3.2.2).
+
+        Everything of http goes through it on the same connections.
+        """
+        return self.scheme == "http" and self.proxy is not None and self.proxy.is_http
+
+    @property
+    def proxy_lines(self) -> bytes:
+        """The field lines that a proxy is to read."""
+        authorization = None if self.proxy is None else self.proxy.authorization
+        if authorization is None:
+            return b""
+        return serialize_field("Proxy-Authorization", authorization)
 
 
 class Url:
@@ -70,6 +98,15 @@ class Url:
         self.text = f"{origin.scheme}://{self.authority}{target}"
         start = f" {target} HTTP/1.1\r\nHost: {self.authority}\r\n"
         self.request_start = start.encode("ascii")
+
+    @property
+    def absolute_start(self) -> bytes:
+        """``request_start`` for a proxy: RFC 9112 section 3.2.2."""
+        return (
+            b" "
+            + self.text.encode("ascii")
+            + self.request_start[1 + len(self.target) :]
+        )
 
     def __repr__(self) -> str:
         return f"<Url {self.text}>"

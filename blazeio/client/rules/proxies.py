@@ -25,7 +25,7 @@ from blazeio.content.allow_list import NOBODY, AllowList, read_address
 from blazeio.errors import ConfigurationError
 from blazeio.wire.target import is_host
 
-_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_PORTS: Final = {"http": 80, "socks5": 1080, "socks5h": 1080}
 # host [ ":" port ], an address of IPv6 with a port in brackets
 _PLACE: Final = re.compile(r"(?:\[([^]]*)\]|([^:]*))(?::([0-9]{1,5}))?")
 
@@ -35,8 +35,7 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        scheme: ``http``, ``https`` (TLS to the proxy itself), ``socks5`` or
-            ``socks5h`` (which resolves names itself).
+        scheme: ``http``, ``socks5`` or ``socks5h`` (which resolves names itself).
         host: A name or an address, without brackets.
         port: Of it.
         username: "" where none is asked for.
@@ -48,6 +47,14 @@ class Proxy:
     port: int
     username: str = ""
     password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    @property
+    def is_http(self) -> bool:
+        """It speaks HTTP, else SOCKS 5."""
+        return self.scheme == "http"
 
     @property
     def authorization(self) -> str | None:

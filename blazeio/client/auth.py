@@ -1,0 +1,148 @@
+"""Who asks: the credentials and cookies of a request.
+
+May import: blazeio.client.requests, blazeio.client.rules, blazeio.content,
+blazeio.wire.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+
+from blazeio.client.requests.url import Origin, Url, basic_credentials
+from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.rules.digest import DigestChallenge, choose_digest
+from blazeio.content.cookies import serialize_cookie
+from blazeio.wire.serializer import serialize_field
+
+CNONCE_OCTETS = 8
+
+
+class DigestAuth:
+    """Name and password for servers that ask by Digest (RFC 7616).
+
+    The first request of an origin is refused and asked again; after that the
+    challenge is answered beforehand, until the server gives another one.
+
+    Args:
+        username: Any; sent as UTF-8.
+        password: Only its hash is sent.
+    """
+
+    def __init__(self, username: str, password: str) -> None:
+        self._username = username
+        self._password = password
+        self._challenges: dict[Origin, DigestChallenge] = {}
+        self._counts: dict[Origin, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<DigestAuth {self._username}>"
+
+    def learn(self, origin: Origin, fields: Iterable[str]) -> bool:
+        """Take a challenge; whether it is one that can be answered.
+
+        Args:
+            origin: Who asks.
+            fields: Its WWW-Authenticate fields.
+        """
+        challenge = choose_digest(fields)
+        if challenge is None or challenge == self._challenges.get(origin):
+            return False  # the same again: it has refused the answer
+        self._challenges[origin] = challenge
+        self._counts[origin] = 0
+        return True
+
+    def authorize(
+        self, origin: Origin, method: str, target: str, content: bytes
+    ) -> str | None:
+        """Write the Authorization field; None before there is a challenge.
+
+        Args:
+            origin: Who is asked.
+            method: Of the request.
+            target: As it is sent.
+            content: Of the request.
+        """
+        challenge = self._challenges.get(origin)
+        if challenge is None:
+            return None
+        self._counts[origin] += 1
+        return challenge.answer(
+            self._username,
+            self._password,
+            method,
+            target,
+            cnonce=secrets.token_hex(CNONCE_OCTETS),
+            count=self._counts[origin],
+            content=content,
+        )
+
+
+Auth = tuple[str, str] | DigestAuth
+"""Name and password: as Basic credentials (RFC 7617), or by Digest."""
+
+
+class Identity:
+    """Who asks, in one request and those that it is redirected to.
+
+    Args:
+        url: Its userinfo counts where there is no ``auth``.
+        auth: Credentials.
+        cookies: Sent besides those of the jar.
+        jar: Of the session.
+
+    Attributes:
+        digest: Answers challenges; None: nobody does.
+    """
+
+    __slots__ = ("_authorization", "_cookies", "_jar", "digest")
+
+    def __init__(
+        self,
+        url: Url,
+        auth: Auth | None,
+        cookies: Mapping[str, str] | None,
+        jar: CookieJar | None,
+    ) -> None:
+        self._authorization = url.authorization
+        if isinstance(auth, tuple):
+            self._authorization = basic_credentials(*auth)
+        self.digest = auth if isinstance(auth, DigestAuth) else None
+        self._cookies = serialize_cookie(cookies) if cookies else ""
+        self._jar = jar
+
+    def serialize(
+        self, url: Url, method: str, content: bytes, given: frozenset[str]
+    ) -> bytes:
+        """Write the field lines.
+
+        Args:
+            url: Who is asked.
+            method: Of the request.
+            content: Of it, as far as it is known.
+            given: Lower-case names of fields that the caller has written himself.
+        """
+        lines = b""
+        authorization = self._authorization
+        if self.digest is not None:
+            authorization = self.digest.authorize(
+                url.origin, method, url.target, content
+            )
+        if authorization is not None and "authorization" not in given:
+            lines += serialize_field("Authorization", authorization)
+        kept = None if self._jar is None else self._jar.field_for(url.text, time.time())
+        cookies = "; ".join(filter(None, (self._cookies, kept)))
+        if cookies and "cookie" not in given:
+            lines += serialize_field("Cookie", cookies)
+        return lines
+
+    def forget(self, dropped: frozenset[str]) -> None:
+        """Keep from the next who is asked what these fields would tell it."""
+        if "authorization" in dropped:
+            self._authorization = None
+        if "cookie" in dropped:
+            self._cookies = ""
+
+    def learn_cookies(self, url: Url, fields: list[str]) -> None:
+        """Keep what a response sets."""
+        if self._jar is not None:
+            self._jar.store(url.text, fields, time.time())

@@ -1,0 +1,73 @@
+"""What is asked after a response, for the same caller.
+
+Where it redirects to, and once more where it wants to know who asks: what the
+rules decide, kept count of for one request.
+
+May import: blazeio.client.auth, blazeio.client.rules, blazeio.errors.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blazeio.client.rules.redirects import Redirect, decide_redirect
+from blazeio.errors import TooManyRedirects
+
+if TYPE_CHECKING:
+    from blazeio.client.auth import DigestAuth
+    from blazeio.client.response import ClientResponse
+
+MOST_CHALLENGES = 2
+"""Of one request: the first, and one that says that its answer came too late."""
+
+
+@dataclass(slots=True)
+class Follower:
+    """Decides what one request goes on to ask.
+
+    Attributes:
+        redirects: How many are followed; 0: none, the response is the answer.
+        allows_downgrade: From https to http, too.
+        digest: Answers challenges; None: they are the answer.
+    """
+
+    redirects: int = 0
+    allows_downgrade: bool = False
+    digest: "DigestAuth | None" = None
+    _followed: int = 0
+    _answered: int = 0
+
+    def decide(self, resp: "ClientResponse") -> Redirect | None:
+        """Decide what is asked after a response; None: it is the answer.
+
+        Raises:
+            RedirectError: It redirects to where nobody should follow.
+            TooManyRedirects: Each has led to another.
+        """
+        if resp.status_code == 401:
+            return self._answer_challenge(resp)
+        if not self.redirects:
+            return None
+        redirect = decide_redirect(
+            resp.status_code,
+            resp.headers.get("location"),
+            resp.method,
+            resp.url.text,
+            can_replay=resp.can_repeat,
+            allows_downgrade=self.allows_downgrade,
+        )
+        if redirect is not None:
+            self._followed += 1
+            if self._followed > self.redirects:
+                message = f"{resp.url}: more than {self.redirects} redirects"
+                raise TooManyRedirects(message)
+        return redirect
+
+    def _answer_challenge(self, resp: "ClientResponse") -> Redirect | None:
+        """Ask the same again, where its challenge can be answered."""
+        self._answered += 1
+        if self.digest is None or self._answered > MOST_CHALLENGES:
+            return None
+        fields = resp.headers.get_all("www-authenticate")
+        if not resp.can_repeat or not self.digest.learn(resp.url.origin, fields):
+            return None
+        return Redirect(resp.method, resp.url.text, True, frozenset())

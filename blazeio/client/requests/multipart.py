@@ -1,0 +1,150 @@
+"""A form with files as the content of a request: read as it is sent.
+
+May import: blazeio.content, blazeio.errors.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from blazeio.content.forms.composing import ComposedForm, FilePart, compose_form
+from blazeio.content.forms.urlencoded import FormInput
+from blazeio.errors import LocalProtocolError
+
+READ_BYTES = 64 * 1024
+BOUNDARY_OCTETS = 16
+NAMELESS = "upload"
+
+File = bytes | os.PathLike[str] | BinaryIO | AsyncIterable[bytes]
+"""Octets, a path, an open file, or pieces as they come."""
+
+FileInput = File | tuple[str, File] | tuple[str, File, str]
+"""A file; with the name that the server is told, and its media type."""
+
+Files = Mapping[str, FileInput] | Sequence[tuple[str, FileInput]]
+"""Files by the name of their field."""
+
+
+class FormBody(AsyncIterable[bytes]):
+    """The content of a form, in pieces.
+
+    Args:
+        form: Framed.
+
+    Attributes:
+        content_type: With its boundary.
+        size_bytes: Of all of it; None where that of a file is not known.
+        can_repeat: It can be iterated over once more.
+    """
+
+    def __init__(self, form: ComposedForm[File]) -> None:
+        self._form = form
+        self.content_type = form.content_type
+        self.size_bytes = form.size_bytes
+        self.can_repeat = not any(
+            isinstance(file.content, AsyncIterable) or file.size_bytes is None
+            for _, file in form.files
+        )
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read the files one after the other, off the loop."""
+        for before, file in self._form.files:
+            yield before
+            async for octets in _read(file.content):
+                yield octets
+        yield self._form.ending
+
+
+def make_form_body(fields: FormInput, files: Files) -> FormBody:
+    """Make the content of a form with files.
+
+    Args:
+        fields: Text.
+        files: By the name of their field.
+
+    Raises:
+        LocalProtocolError: The caller's fault: a file is none, or cannot be
+            looked at.
+    """
+    pairs = files.items() if isinstance(files, Mapping) else files
+    parts = [_make_part(name, given) for name, given in pairs]
+    return FormBody(compose_form(fields, parts, secrets.token_hex(BOUNDARY_OCTETS)))
+
+
+def _make_part(name: str, given: FileInput) -> FilePart[File]:
+    filename: str | None = None
+    content_type: str | None = None
+    content: Any = given
+    if isinstance(given, tuple):
+        filename, content, *rest = given
+        content_type = rest[0] if rest else None
+    if filename is None:
+        filename = _guess_name(content)
+    try:
+        size = _measure(content)
+    except OSError as error:
+        message = f"file {name!r}: {error.strerror}: {error.filename}"
+        raise LocalProtocolError(message) from error
+    except TypeError:
+        kind = type(content).__name__
+        message = f"file {name!r}: expected bytes, a path or an open file, not {kind}"
+        raise LocalProtocolError(message) from None
+    return FilePart(name, filename, content, size, content_type)
+
+
+def _guess_name(content: Any) -> str:
+    path = content if isinstance(content, os.PathLike) else getattr(content, "name", "")
+    return (isinstance(path, str | os.PathLike) and Path(path).name) or NAMELESS
+
+
+def _measure(content: Any) -> int | None:
+    """Its octets; None where they are not known before.
+
+    Raises:
+        TypeError: It is no file.
+    """
+    if isinstance(content, bytes):
+        return len(content)
+    if isinstance(content, os.PathLike):
+        return os.stat(content).st_size
+    if isinstance(content, AsyncIterable):
+        return None
+    if not hasattr(content, "read"):
+        raise TypeError
+    if not content.seekable():
+        return None
+    start = content.tell()
+    end = content.seek(0, os.SEEK_END)
+    content.seek(start)
+    return int(end) - int(start)
+
+
+async def _read(content: File) -> AsyncIterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+    elif isinstance(content, AsyncIterable):
+        async for octets in content:
+            yield octets
+    elif isinstance(content, os.PathLike):
+        file = await asyncio.to_thread(open, content, "rb")
+        try:
+            async for octets in _read_file(file):
+                yield octets
+        finally:
+            file.close()
+    else:
+        start = content.tell() if content.seekable() else None
+        async for octets in _read_file(content):
+            yield octets
+        if start is not None:
+            content.seek(start)  # it may be sent once more
+
+
+async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
+    while octets := await asyncio.to_thread(file.read, READ_BYTES):
+        if not isinstance(octets, bytes):
+            raise LocalProtocolError(f"file {file!r}: it is open for text, not octets")
+        yield octets

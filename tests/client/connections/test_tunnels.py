@@ -1,0 +1,197 @@
+"""Proxies: raw ones that speak HTTP, and a small one that speaks SOCKS 5."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+import blazeio as io
+from blazeio.errors import ConfigurationError, ConnectError, ProxyError
+from tests.client.scripts import OK
+from tests.support.raw_server import RawServer, Script, Visitor
+from tests.support.tls_peer import Certificates
+
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n"
+
+
+async def relay(visitor: Visitor, host: str, port: int) -> None:
+    """Both ways, until the server ends."""
+    reader, writer = await asyncio.open_connection(host, port)
+
+    async def send() -> None:
+        while octets := await visitor.read_some():
+            writer.write(octets)
+
+    sending = asyncio.create_task(send())
+    try:
+        while octets := await reader.read(65536):
+            await visitor.send(octets)
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        writer.close()
+
+
+def connecting(answer: bytes = ESTABLISHED) -> Script:
+    async def script(visitor: Visitor) -> None:
+        request = await visitor.read_request()
+        assert request is not None
+        await visitor.send(answer)
+        host, _, port = request.split()[1].decode().rpartition(":")
+        await relay(visitor, host, int(port))
+
+    return script
+
+
+async def ask(proxy: str, url: str) -> str:
+    async with io.Session(proxy=proxy) as session, session.get(url) as resp:
+        return await resp.text()
+
+
+async def test_http_is_asked_for_by_absolute_urls_on_shared_connections() -> None:
+    async with RawServer(OK) as proxy:
+        url = f"http://me:x@127.0.0.1:{proxy.port}"
+        async with io.Session(proxy=url) as session:
+            for name in ("a", "b"):
+                async with session.get(f"http://{name}.example/x?y") as resp:
+                    assert await resp.text() == "ok"
+    assert proxy.connections == 1
+    assert proxy.requests[1].startswith(
+        b"GET http://b.example/x?y HTTP/1.1\r\nHost: b.example\r\n"
+    )
+    assert b"\r\nProxy-Authorization: Basic bWU6eA==\r\n" in proxy.requests[0]
+
+
+async def test_https_goes_through_a_tunnel(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    tls = io.ClientTls(ca_file=certificates.ca_file)
+    context = certificates.server_context("localhost")
+    async with (
+        RawServer(OK, context, "localhost") as server,
+        RawServer(connecting()) as proxy,
+    ):
+        url = f"http://me:x@127.0.0.1:{proxy.port}"
+        async with io.Session(proxy=url, tls=tls) as session:
+            for _ in range(2):
+                async with session.get(server.url + "/x") as resp:
+                    assert await resp.text() == "ok"
+    place = f"localhost:{server.port}"
+    assert proxy.requests == [
+        f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n"
+        "Proxy-Authorization: Basic bWU6eA==\r\n\r\n".encode()
+    ]
+    assert [each.split(b" ")[1] for each in server.requests] == [b"/x", b"/x"]
+    assert b"Proxy-" not in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "does not connect to a.example:443: 403"),
+        (b"HTTP/1.1 407\r\nContent-Length: 0\r\n\r\n", ": 407"),
+        (ESTABLISHED + b"x", "spoke in the server's place"),
+        (b"SSH-2.0\r\n", "SSH-2.0"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000, ""),
+        (b"", "closed and gave no answer"),
+    ],
+)
+async def test_a_proxy_that_does_not_connect_is_named(
+    answer: bytes, message: str
+) -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(answer)
+
+    async with RawServer(script) as proxy:
+        with pytest.raises(ProxyError) as caught:
+            await ask(proxy.url, "https://a.example/")
+    assert message in str(caught.value)
+
+
+async def test_an_interim_answer_of_a_proxy_is_read_past() -> None:
+    answer = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 502 No\r\n\r\n"
+    async with RawServer(answer) as proxy:
+        with pytest.raises(ProxyError, match="502 No"):
+            await ask(proxy.url, "https://a.example/")
+
+
+async def test_a_proxy_that_is_not_there_is_an_error() -> None:
+    async with RawServer(OK) as gone:
+        pass
+    with pytest.raises(ConnectError):
+        await ask(gone.url, "https://a.example/")
+
+
+async def test_the_environment_says_who_is_reached_through_which(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with RawServer(OK) as proxy, RawServer(OK) as server:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with io.Session(trust_env=True) as session:
+            for url in ("http://a.example/", server.url):
+                async with session.get(url) as resp:
+                    assert resp.status_code == 200
+        async with io.Session() as session, session.get(server.url):
+            pass
+    assert (len(proxy.requests), len(server.requests)) == (1, 2)
+
+
+def test_a_proxy_that_is_none_is_told_when_the_session_is_made() -> None:
+    with pytest.raises(ConfigurationError, match="a proxy is scheme://"):
+        io.Session(proxy="gopher://a")
+
+
+NAMES: list[bytes] = []
+"""What the SOCKS proxy was asked for."""
+
+
+def socks(*, password: bytes = b"", refuses: bool = False) -> Script:
+    """RFC 1928 and RFC 1929, as little as a test needs; names are all localhost."""
+
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_some()
+        await visitor.send(b"\x05\x02" if password else b"\x05\x00")
+        if password:
+            is_right = password in await visitor.read_some()
+            await visitor.send(b"\x01\x00" if is_right else b"\x01\x01")
+        order = await visitor.read_some()
+        NAMES.append(order[3:-2])
+        await visitor.send(b"\x05%c\x00\x01\0\0\0\0\0\0" % (5 if refuses else 0))
+        if not refuses:
+            await relay(visitor, "127.0.0.1", int.from_bytes(order[-2:], "big"))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("scheme", "address"),
+    [
+        ("socks5", b"\x01" + socket.inet_aton("127.0.0.1")),
+        ("socks5h", b"\x03\x09localhost"),
+    ],
+)
+async def test_socks_resolves_names_here_or_there(scheme: str, address: bytes) -> None:
+    NAMES.clear()
+    async with (
+        RawServer(OK, name="localhost") as server,
+        RawServer(socks(password=b"secret")) as proxy,
+        io.Session(proxy=f"{scheme}://me:secret@127.0.0.1:{proxy.port}") as session,
+        session.get(server.url) as resp,
+    ):
+        assert await resp.text() == "ok"
+    assert [address] == NAMES
+
+
+async def test_a_socks_proxy_that_refuses_is_named() -> None:
+    async with RawServer(socks(refuses=True)) as proxy:
+        with pytest.raises(ProxyError, match=r"does not connect to a\.example:80"):
+            await ask(f"socks5h://127.0.0.1:{proxy.port}", "http://a.example/")
+
+
+async def test_a_socks_proxy_that_is_not_there_is_an_error() -> None:
+    async with RawServer(OK) as gone:
+        pass
+    with pytest.raises(ConnectError, match="proxy socks5h://"):
+        await ask(f"socks5h://127.0.0.1:{gone.port}", "http://a.example/")
