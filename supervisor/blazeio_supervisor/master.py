@@ -5,9 +5,13 @@ and every child; signals only note what was asked for.
 """
 
 import asyncio
+import os
 import signal
+import socket
 import time
 import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from setproctitle import setproctitle
 
@@ -67,10 +71,12 @@ from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.inherited import take_inherited
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.upgrade.departure import Upgrades
+from blazeio_supervisor.upgrade.parts import Parts
+from blazeio_supervisor.upgrade.state import State
 from blazeio_supervisor.workers import Workers
 
 _STRANGERS_EVERY_S = 1.0
-_UNUSED_SIGNALS = (signal.SIGUSR2,)
 
 
 class Master:
@@ -105,15 +111,11 @@ class Master:
 
     async def run(self) -> int:
         """Serve until the end; gives the exit code."""
-        self._loop = asyncio.get_running_loop()
         self._events.attach()
-        self._over: asyncio.Future[int] = self._loop.create_future()
-        setproctitle(f"blazeio: master [{self._settings.app.text}]")
         become_subreaper()
         self._listeners.inherit(take_inherited(self._settings.given_fds))
         self._knows_addresses = self._listeners.is_bound or bool(self._settings.binds)
-        self._telling = Telling(self._settings.manager.address, self._loop)
-        self._hire()
+        self._hire(asyncio.get_running_loop(), make_board(), time.monotonic())
         self._watch_signals()
         self._control.open(self._loop)
         if self._opens_metrics():
@@ -121,6 +123,11 @@ class Master:
                 self._binding.begin(self._settings.binds)
             else:
                 self._begin()
+        return await self.run_on()
+
+    async def run_on(self) -> int:
+        """Serve until the end, once it is begun or taken over."""
+        setproctitle(f"blazeio: master [{self._settings.app.text}]")
         self._set_timer()
         sampling = self._loop.create_task(self._sampler.run())
         try:
@@ -136,8 +143,46 @@ class Master:
             await self._telling.end()
         return self._exit_code or code
 
-    def _hire(self) -> None:
-        board_fd = make_board()
+    # Another image of the master
+
+    def take_over(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        state: State,
+        take: Callable[[int], socket.socket],
+    ) -> None:
+        """Go on where another one was frozen; no process hears of it yet."""
+        self._hire(loop, os.dup(state.board_fd), state.started_at)
+        self._events.attach()
+        self._banner.note_taken_over()
+        self._parts.thaw(state, take, loop)
+        self._has_begun = True
+
+    def rehearse(self, now: float) -> list[Action]:
+        """Say what the planner wants first, at that time."""
+        return self._planner.plan([*self._workers.read_beats(), Tick()], now)
+
+    def watch_again(self) -> None:
+        """Watch signals and processes in the place of the other one."""
+        self._watch_signals()
+        self._workers.watch_again()
+        self._forkservers.watch_again()
+
+    def note_arrival(self, state: State, failure: str) -> None:
+        """It is done; ``failure`` as of ``Upgrades.note_arrival``."""
+        workers = len(state.workers.workers)
+        self._upgrades.note_arrival(state.handover, state.image, workers, failure)
+
+    # The hands
+
+    def _hire(
+        self, loop: asyncio.AbstractEventLoop, board_fd: int, started_at: float
+    ) -> None:
+        self._loop = loop
+        self._over: asyncio.Future[int] = loop.create_future()
+        self._telling = Telling(self._settings.manager.address, loop)
+        # Signals are for the main thread, which an exec leaves as the only one.
+        loop.set_default_executor(ThreadPoolExecutor(1, "blazeio", _block_signals))
         frames = FramesPrinter()
         ledger = RowLedger(Scoreboard(board_fd))
         self._reaper = Reaper(self._loop)
@@ -174,6 +219,13 @@ class Master:
             is_limited=self._policy.max_memory_bytes is not None,
         )
         self._reloads = Reloads(self._tell, frames, self._in_force)
+        self._upgrades = Upgrades(
+            self._planner,
+            self._is_settled,
+            lambda handover, image: self._parts.pack(handover, image),
+            self._reaper,
+            self._settings.upgrade_timeout_s,
+        )
         service = Service(
             in_force=self._in_force,
             planner=self._planner,
@@ -182,13 +234,31 @@ class Master:
             workers=self._workers,
             forkservers=self._forkservers,
             reloads=self._reloads,
+            upgrades=self._upgrades,
             events=self._events,
             tell=self._tell,
             stop=self._stop,
+            started_at=started_at,
         )
         exposition = Exposition(service)
         self._control = ControlServer(service, exposition)
         self._metrics = MetricsServer(service, exposition)
+
+        self._parts = Parts(
+            in_force=self._in_force,
+            started_at=started_at,
+            board_fd=board_fd,
+            planner=self._planner,
+            listeners=self._listeners,
+            steerer=self._steerer,
+            binding=self._binding,
+            adopted=self._adopted,
+            workers=self._workers,
+            forkservers=self._forkservers,
+            control=self._control,
+            metrics=self._metrics,
+            events=self._events,
+        )
 
     def _opens_metrics(self) -> bool:
         address = self._settings.metrics_bind
@@ -209,6 +279,8 @@ class Master:
     def _begin(self) -> None:
         self._has_begun = True
         self._tell(StartAsked(self._listeners.slot_count))
+        # While the forkserver imports the app, this takes none of the start.
+        self._loop.call_soon(self._upgrades.keep_image)
 
     def _store_listeners(self) -> None:
         """Have the service manager keep them, so that they outlive a restart."""
@@ -242,11 +314,10 @@ class Master:
         watch(signal.SIGINT, self._stop, True)
         watch(signal.SIGUSR1, self._reopen_logs)
         watch(signal.SIGHUP, self._reloads.ask, "SIGHUP")
+        watch(signal.SIGUSR2, self._upgrades.ask, "SIGUSR2")
         watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1))
         watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
         watch(signal.SIGWINCH, self._park)
-        for number in _UNUSED_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # their default is to kill
 
     def _reopen_logs(self) -> None:
         note("logs_reopened", "every worker opens its access log anew")
@@ -255,6 +326,11 @@ class Master:
     def _park(self) -> None:
         if not has_terminal():  # else its window was resized
             self._tell(ParkAsked())
+
+    def _is_settled(self) -> bool:
+        """Whether every fact was taken, and every order sent."""
+        are_told = self._workers.is_settled and self._forkservers.is_settled
+        return are_told and self._telling.notifier.is_settled and not self._facts
 
     def _stop(self, is_quick: bool = False) -> None:
         self._is_quick |= is_quick
@@ -393,6 +469,7 @@ class Master:
         """Decide by these settings, which may be on trial."""
         self._policy = self._planner.policy = settings.make_policy()
         self._health_checks.path = settings.health_path
+        self._upgrades.timeout_s = settings.upgrade_timeout_s
 
     def _end_reload(self, ended: ReloadEnded) -> None:
         before = self._in_force.settings
@@ -421,3 +498,7 @@ def _note_report(report: Report) -> None:
 
 def _note_fault(event: str, text: str) -> None:
     note(event, text, "ERROR", traceback=traceback.format_exc())
+
+
+def _block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -141,6 +141,11 @@ class FrozenWorkers(msgspec.Struct, frozen=True):
     ledger: FrozenLedger
     workers: list[FrozenWorker]
 
+    def list_fds(self) -> list[int]:
+        """List every descriptor."""
+        ends = ((each.channel_fd, each.stacks_fd) for each in self.workers)
+        return [fd for pair in ends for fd in pair]
+
 
 class Workers:
     """Every worker that lives, or was asked for.

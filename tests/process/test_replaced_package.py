@@ -1,7 +1,6 @@
 """The package on the disk is replaced under a running service."""
 
 import re
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -10,22 +9,13 @@ import psutil
 import pytest
 
 from blazeio_supervisor.process.messages import PROTOCOL
+from tests.process.installation import Installation
 from tests.process.service import Service, start_service
 from tests.support.clock import block_until
-from tests.support.live import REPOSITORY, LiveServers, run_to_exit
+from tests.support.live import LiveServers, run_to_exit
 
 pytestmark = pytest.mark.slow
 FAILED = 1
-
-
-def install(site: Path) -> Path:
-    """A copy of both packages; gives the folder of the supervisor's."""
-    unwanted = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "blazeio", site / "blazeio", ignore=unwanted)
-    package = site / "blazeio_supervisor"
-    source = REPOSITORY / "supervisor" / "blazeio_supervisor"
-    shutil.copytree(source, package, ignore=unwanted)
-    return package
 
 
 def reload_and_wait(service: Service) -> subprocess.CompletedProcess[str]:
@@ -50,16 +40,14 @@ def wait_for_respawn(service: Service) -> None:
 def test_only_a_package_of_the_same_protocol_takes_over(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    package = install(tmp_path / "site")
-    env = {"PYTHONPATH": str(tmp_path / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
-    service = start_service(live_server, tmp_path, "--control", "c.sock", env=env)
+    installed = Installation(tmp_path / "site")
+    service = start_service(
+        live_server, tmp_path, "--control", "c.sock", env=installed.env
+    )
     before = service.workers()
-    file = package / "process" / "messages.py"
-    code = file.read_text()
-    number = f"PROTOCOL = {PROTOCOL}"
-    assert number in code
+    file = "process/messages.py"
 
-    file.write_text(code.replace(number, "PROTOCOL = 99"))
+    installed.change(file, f"PROTOCOL = {PROTOCOL}", "PROTOCOL = 99")
     done = reload_and_wait(service)
     assert (done.returncode, done.stdout) == (FAILED, "")
     line = (
@@ -72,13 +60,13 @@ def test_only_a_package_of_the_same_protocol_takes_over(
     wait_for_respawn(service)
     assert "Traceback" not in service.server.log
 
-    file.write_text("raise ImportError('half installed')")
+    installed.append(file, "raise ImportError('half installed')")
     done = reload_and_wait(service)
     assert done.returncode == FAILED
     assert "blazeio itself could not be started, the log has why" in done.stderr
     service.server.wait_for_log("ImportError: half installed")
 
-    file.write_text(code)
+    installed.mend()
     assert reload_and_wait(service).returncode == 0
     service.server.signal(signal.SIGTERM)
     assert service.server.wait_exit() == 0

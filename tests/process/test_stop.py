@@ -158,9 +158,8 @@ def test_a_second_int_ends_it_at_once(live_server: LiveServers, tmp_path: Path) 
     assert not service.server.group()
 
 
-def test_a_signal_that_means_nothing_yet_ends_nothing(service: Service) -> None:
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        os.killpg(service.server.pid, number)
+def test_a_signal_of_the_masters_ends_nobody_else(service: Service) -> None:
+    os.killpg(service.server.pid, signal.SIGUSR1)
     service.server.signal(signal.SIGTTIN)
     service.wait_count(3)
 

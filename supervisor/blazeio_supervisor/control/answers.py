@@ -20,6 +20,8 @@ POST   /recycle    RecycleOrder   ``RecycleAnswer``
 POST   /park                      ``ParkAnswer``
 POST   /resume                    ``ParkAnswer``
 POST   /stack      StackOrder     ``StackAnswer``
+GET    /upgrade                   ``UpgradeAnswer``, of the newest upgrade
+POST   /upgrade    UpgradeOrder   ``UpgradeAnswer``, when it is rehearsed
 POST   /stop       StopOrder      ``StopAnswer``, at once
 ====== =========== ============== =========================================
 
@@ -412,6 +414,37 @@ class StopOrder(msgspec.Struct, frozen=True):
     """
 
     is_quick: bool = False
+
+
+class UpgradeOrder(msgspec.Struct, frozen=True):
+    """Go on with the code of the supervisor that is installed now.
+
+    Attributes:
+        check: Only find out whether it could.
+    """
+
+    check: bool = False
+
+
+class UpgradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an upgrade.
+
+    Attributes:
+        number: Of the upgrades of this master; 0: none was begun.
+        is_over: False: it was rehearsed well, and happens now. Its connections
+            are closed; whoever asks next is answered when it is over.
+        is_ok: The installed code runs; of a check: it could.
+        reason: Why not; the old code goes on.
+        version: Of the installed code; "" when it is not known.
+        took_s: From the order on.
+    """
+
+    number: int
+    is_over: bool
+    is_ok: bool
+    reason: str
+    version: str
+    took_s: float
 
 
 class StopAnswer(msgspec.Struct, frozen=True):

@@ -62,12 +62,12 @@ class Client:
 
     Attributes:
         uid: Who asks.
-        timeout_s: For each answer.
+        timeout_s: For each answer; None: it takes its time.
     """
 
     place: Place
     uid: int
-    timeout_s: float = ANSWER_TIMEOUT_S
+    timeout_s: float | None = ANSWER_TIMEOUT_S
 
     def ask(
         self,

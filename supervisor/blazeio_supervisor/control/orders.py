@@ -28,10 +28,15 @@ from blazeio_supervisor.control.answers import (
     StackOrder,
     StopAnswer,
     StopOrder,
+    UpgradeOrder,
     WorkerStack,
 )
 from blazeio_supervisor.control.reloads import Outcome
-from blazeio_supervisor.control.status import Service, describe_progress
+from blazeio_supervisor.control.status import (
+    Service,
+    describe_progress,
+    describe_upgrade,
+)
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,
     RecycleAsked,
@@ -166,6 +171,14 @@ class Orders:
             for (view, pid), said in zip(asked, answers, strict=True)
         ]
         await Deliver.json(r, StackAnswer(stacks))
+
+    async def upgrade(self, r: BlazeioServerProtocol) -> None:
+        """Go on with the installed code, or find out whether it could."""
+        order = await read_order(r, UpgradeOrder)
+        upgrades = self._service.upgrades
+        do = upgrades.check if order.check else upgrades.upgrade
+        outcome = await do(f"pid {read_client(r).pid}")
+        await Deliver.json(r, describe_upgrade(outcome))
 
     async def stop(self, r: BlazeioServerProtocol) -> None:
         """End the service; the answer comes first."""

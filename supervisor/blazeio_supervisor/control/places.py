@@ -70,6 +70,19 @@ class Place:
         return not self.is_abstract and os.stat(self.text).st_uid == server.uid
 
 
+@dataclass(frozen=True, slots=True)
+class HeldPlace:
+    """A place whose listening socket is held under this descriptor.
+
+    Attributes:
+        identity: Of the file, so that a later one is not taken for it.
+    """
+
+    place: Place
+    fd: int
+    identity: tuple[int, int] | None
+
+
 def parse_place(text: str) -> Place:
     """Read ``--control``: a path (from the working directory), or ``@name``.
 

@@ -18,7 +18,7 @@ from blazeio_supervisor.control.answers import (
     ErrorAnswer,
 )
 from blazeio_supervisor.control.orders import Orders, RefusedError, read_client
-from blazeio_supervisor.control.places import Place, choose_places
+from blazeio_supervisor.control.places import HeldPlace, Place, choose_places
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.control.views import Views
 from blazeio_supervisor.errors import BindError
@@ -80,16 +80,19 @@ class ControlServer:
                 failures.append(str(error))
                 continue
             note("control", "; ".join([f"verbs: {place}", *failures]))
-            self._serve(place, sock, loop)
+            identity = None if place.is_abstract else identify_path(place.text)
+            self._serve(place, sock, identity, loop)
             return
         note("no_control", f"no verb reaches this one: {'; '.join(failures)}")
 
     def _serve(
-        self, place: Place, sock: socket.socket, loop: asyncio.AbstractEventLoop
+        self,
+        place: Place,
+        sock: socket.socket,
+        identity: tuple[int, int] | None,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.place, self._sock = place, sock
-        if not place.is_abstract:
-            self._identity = identify_path(place.text)
+        self.place, self._sock, self._identity = place, sock, identity
         self._server = self._make_app().make_server(loop)
         self._server.accept_from(sock)
 
@@ -98,6 +101,22 @@ class ControlServer:
         if self._server is not None:
             self._server.start_draining(0)
             await self._server.drained_within(_LAST_ANSWERS_S)
+
+    def freeze(self) -> HeldPlace | None:
+        """Name the socket; None when there is none."""
+        if self.place is None or self._sock is None:
+            return None
+        return HeldPlace(self.place, self._sock.fileno(), self._identity)
+
+    def thaw(
+        self,
+        frozen: HeldPlace | None,
+        take: Callable[[int], socket.socket],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
+        if frozen is not None:
+            self._serve(frozen.place, take(frozen.fd), frozen.identity, loop)
 
     def close(self) -> None:
         """Answer no more; the file is removed, if it is still ours."""
@@ -127,6 +146,8 @@ class ControlServer:
             ("POST", "/park", orders.park),
             ("POST", "/resume", orders.resume),
             ("POST", "/stack", orders.stack),
+            ("GET", "/upgrade", views.upgrade),
+            ("POST", "/upgrade", orders.upgrade),
             ("POST", "/stop", orders.stop),
         ):
             app.add_route(self._guard(handler), path, methods=[method])

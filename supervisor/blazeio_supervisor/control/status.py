@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from blazeio_supervisor.control.answers import (
     ConfigAnswer,
@@ -14,6 +14,7 @@ from blazeio_supervisor.control.answers import (
     SettingAnswer,
     SlotAnswer,
     StatusAnswer,
+    UpgradeAnswer,
     WorkerAnswer,
 )
 from blazeio_supervisor.control.reloads import Reloads
@@ -31,6 +32,8 @@ from blazeio_supervisor.options.print_config import format_settings, list_settin
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.upgrade.departure import Upgrades
+from blazeio_supervisor.upgrade.handover import Outcome
 from blazeio_supervisor.workers import Workers
 
 
@@ -41,6 +44,7 @@ class Service:
     Attributes:
         tell: Takes facts for the planner.
         stop: Begins to stop; True: quickly.
+        started_at: Monotonic seconds.
     """
 
     in_force: SettingsInForce
@@ -51,9 +55,10 @@ class Service:
     forkservers: Forkservers
     reloads: Reloads
     events: EventRing
+    upgrades: Upgrades
     tell: Callable[[Fact], None]
     stop: Callable[[bool], None]
-    started_at: float = field(default_factory=time.monotonic)
+    started_at: float
 
     @property
     def settings(self) -> Settings:
@@ -83,6 +88,18 @@ def describe_config(service: Service) -> ConfigAnswer:
         ],
         needs_restart=list(service.in_force.needs_restart),
         text=format_settings(settings),
+    )
+
+
+def describe_upgrade(outcome: Outcome) -> UpgradeAnswer:
+    """Say what became of an upgrade."""
+    return UpgradeAnswer(
+        number=outcome.number,
+        is_over=outcome.is_over,
+        is_ok=outcome.is_ok,
+        reason=outcome.reason,
+        version=outcome.program,
+        took_s=outcome.took_s,
     )
 
 

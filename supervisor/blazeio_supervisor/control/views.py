@@ -15,6 +15,7 @@ from blazeio_supervisor.control.status import (
     describe_config,
     describe_service,
     describe_status,
+    describe_upgrade,
 )
 from blazeio_supervisor.observe.metrics.exposition import CONTENT_TYPE, Exposition
 
@@ -44,6 +45,10 @@ class Views:
     async def config(self, r: BlazeioServerProtocol) -> None:
         """Show every setting in force, and where it came from."""
         await Deliver.json(r, describe_config(self._service))
+
+    async def upgrade(self, r: BlazeioServerProtocol) -> None:
+        """Show what became of the newest upgrade."""
+        await Deliver.json(r, describe_upgrade(self._service.upgrades.last))
 
     async def metrics(self, r: BlazeioServerProtocol) -> None:
         """Show the figures, as Prometheus reads them."""

@@ -46,6 +46,11 @@ class Notifier:
         """Whether there is a manager."""
         return self._address is not None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the kernel has taken every message."""
+        return not self._kept
+
     def send(self, *lines: str, fds: Sequence[int] = ()) -> None:
         """Send one message.
 

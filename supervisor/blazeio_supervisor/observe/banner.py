@@ -27,6 +27,10 @@ class Banner:
         if settings.overrides.tls is not None:
             self.note_scheme(is_tls=True)
 
+    def note_taken_over(self) -> None:
+        """Another image of the master has printed it."""
+        self._is_scheme_known = True
+
     def note_bound(self) -> None:
         """Every address is open."""
         self._is_bound = True

@@ -5,8 +5,12 @@ the new code is not taken, neither are the new settings. What needs a restart
 keeps its value, and is named.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Self
+
+import msgspec
 
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.options.option import Change
@@ -15,8 +19,34 @@ from blazeio_supervisor.options.sources.configuration import (
     Configuration,
     Sources,
 )
-from blazeio_supervisor.options.sources.given import Given
+from blazeio_supervisor.options.sources.given import Given, choose
+from blazeio_supervisor.options.surroundings import Surroundings
 from blazeio_supervisor.settings import Settings
+
+
+class FrozenGiven(msgspec.Struct, frozen=True):
+    """Where the value of a setting comes from; what it is, the settings have."""
+
+    written: Any
+    origin: str
+    label: str
+
+
+class FrozenSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings, as the next image of the master takes them over.
+
+    Attributes:
+        words: What was typed.
+        path: Of the file; "": there is none.
+        given: By the field of ``Settings``.
+    """
+
+    words: dict[str, Any]
+    surroundings: Surroundings
+    path: str
+    given: dict[str, FrozenGiven]
+    settings: Settings
+    needs_restart: tuple[str, ...]
 
 
 class SettingsInForce:
@@ -24,6 +54,7 @@ class SettingsInForce:
 
     Args:
         sources: Where they come from.
+        found: What has been read there already; None: they are read now.
 
     Attributes:
         configuration: Each with its origin.
@@ -34,12 +65,16 @@ class SettingsInForce:
         UsageError: They cannot be.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(
+        self, sources: Sources, found: tuple[Configuration, Settings] | None = None
+    ) -> None:
         self._sources = sources
         self._read: tuple[Configuration, Settings] | None = None
         self._trial: tuple[int, Configuration, Settings] | None = None
-        self.configuration = sources.read()
-        self.settings = self.configuration.make_settings()
+        if found is None:
+            configuration = sources.read()
+            found = configuration, configuration.make_settings()
+        self.configuration, self.settings = found
         self.needs_restart: tuple[str, ...] = ()
 
     def read_again(self) -> None:
@@ -81,6 +116,42 @@ class SettingsInForce:
             if is_ok:
                 _, self.configuration, self.settings = self._trial
             self._trial = None
+
+    def freeze(self) -> FrozenSettings:
+        """Give all that is in force; nothing is on trial."""
+        given = {
+            field: FrozenGiven(each.written, each.origin, each.label)
+            for field, each in self.configuration.given.items()
+        }
+        typed = self._sources.words.items()
+        return FrozenSettings(
+            words={name: word for name, word in typed if word not in (None, ())},
+            surroundings=self._sources.surroundings,
+            path=self.configuration.path,
+            given=given,
+            settings=self.settings,
+            needs_restart=self.needs_restart,
+        )
+
+    @classmethod
+    def thaw(cls, frozen: FrozenSettings) -> Self:
+        """Go on with what another one had; the environment is the same.
+
+        An option that the other one did not know has its default.
+        """
+        given = {
+            field: Given(
+                getattr(frozen.settings, field), each.written, each.origin, each.label
+            )
+            for field, each in frozen.given.items()
+            if hasattr(frozen.settings, field)
+        }
+        sources = Sources(frozen.words, dict(os.environ), frozen.surroundings)
+        complete = choose(OPTIONS, [given])
+        configuration = Configuration(complete, frozen.path, frozen.surroundings)
+        thawed = cls(sources, (configuration, frozen.settings))
+        thawed.needs_restart = frozen.needs_restart
+        return thawed
 
     def _find_stuck(self, found: Configuration) -> tuple[str, ...]:
         return tuple(

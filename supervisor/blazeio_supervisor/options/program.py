@@ -29,6 +29,7 @@ Signals (to the master, the pid in the first log line):
   INT (^C)    stop within a second; twice: at once
   HUP         reload the code and the certificates, without losing a request
   USR1        open the access log anew, after it was renamed
+  USR2        go on with the installed code of the supervisor itself, same pid
   TTIN, TTOU  one worker more, one worker less
   WINCH       park: nobody serves, connections wait; HUP ends it
 \b

@@ -37,7 +37,7 @@ def spawn_forkserver(
         # -P: a file `logging.py` in the app's folder must not replace ours.
         [
             sys.executable,
-            *_own_options(),
+            *list_own_options(),
             *("-P", "-m", _ENTRY),
             *(str(fd), str(PROTOCOL)),
         ],
@@ -47,7 +47,7 @@ def spawn_forkserver(
     )
 
 
-def _own_options() -> list[str]:
+def list_own_options() -> list[str]:
     """Give the interpreter options under which the master itself runs."""
     options = ["-O"] * sys.flags.optimize
     options += [f"-W{option}" for option in sys.warnoptions]

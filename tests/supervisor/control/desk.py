@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
+from typing import NoReturn
 
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.control.reloads import Reloads
@@ -16,6 +18,7 @@ from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.upgrade.departure import Upgrades
 from blazeio_supervisor.workers import Workers
 from tests.supervisor.fleet.driver import Driver
 from tests.supervisor.typed import look_for_sources
@@ -77,6 +80,14 @@ class Desk:
             ),
             reloads=self.reloads,
             events=self.events,
+            upgrades=Upgrades(
+                self.driver.planner,
+                lambda: True,
+                self._freeze,
+                reaper,
+                timeout_s=1.0,
+            ),
+            started_at=time.monotonic(),
             tell=self._tell,
             stop=self._stop,
         )
@@ -86,6 +97,9 @@ class Desk:
 
     def _note_scheme(self, **_: object) -> None:
         raise AssertionError("nobody has a scheme here")
+
+    def _freeze(self, *_: object) -> NoReturn:
+        raise AssertionError("nobody leaves from here")
 
     def _tell(self, fact: Fact) -> None:
         self.facts.append(fact)

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.options.in_force import FrozenSettings, SettingsInForce
 from tests.supervisor.typed import look_for_sources
 
 
@@ -94,3 +95,29 @@ def test_an_app_may_change(tmp_path: Path) -> None:
     write(tmp_path, "app = 'c:d'\n")
     in_force.read_again()
     assert in_force.begin(2).app.text == "c:d"
+
+
+def test_a_thawed_one_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
+    write(tmp_path, "timeout = 7\nbind = [':1']\n")
+    before = make(tmp_path, "--no-preload", "--bind=:2", "--bind=unix:/a")
+    write(tmp_path, "timeout = 8\ndrain_idle = 3\n")
+    octets = msgspec.msgpack.encode(before.freeze())
+    thawed = SettingsInForce.thaw(msgspec.msgpack.decode(octets, type=FrozenSettings))
+    assert thawed.settings == before.settings
+    assert thawed.configuration == before.configuration
+    assert (thawed.settings.timeout_s, thawed.settings.preload) == (7, False)
+    thawed.read_again()
+    assert thawed.needs_restart == ()
+    assert thawed.begin(2).timeout_s == 8
+    assert thawed.begin(2).binds == before.settings.binds
+
+
+def test_what_the_other_one_did_not_know_has_its_default(tmp_path: Path) -> None:
+    octets = msgspec.msgpack.encode(make(tmp_path, "--timeout=9").freeze())
+    known = msgspec.msgpack.decode(octets)
+    del known["given"]["timeout_s"], known["settings"]["timeout_s"]
+    known["given"]["gone_s"] = {"written": 1.0, "origin": "--gone", "label": ""}
+    thawed = SettingsInForce.thaw(msgspec.convert(known, FrozenSettings))
+    assert thawed.settings.timeout_s == 30
+    assert thawed.configuration.given["timeout_s"].is_default
+    assert "gone_s" not in thawed.configuration.given

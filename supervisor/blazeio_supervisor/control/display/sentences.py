@@ -11,6 +11,7 @@ from blazeio_supervisor.control.answers import (
     ReloadAnswer,
     ScaleAnswer,
     StackAnswer,
+    UpgradeAnswer,
     WorkerStack,
 )
 from blazeio_supervisor.control.display.units import format_span
@@ -111,3 +112,13 @@ def format_bar(done: int, total: int, width: int = 20) -> str:
     """Draw how much is done: ``[#####---------------] 1 of 4``."""
     filled = width * done // max(total, 1)
     return f"[{'#' * filled}{'-' * (width - filled)}] {done} of {total}"
+
+
+def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
+    """Write what became of an upgrade."""
+    span = format_span(answer.took_s)
+    if not answer.is_ok:
+        return f"no upgrade, the running code goes on: {answer.reason}"
+    if is_check:
+        return f"blazeio {answer.version} could take over ({span})"
+    return f"upgraded: blazeio {answer.version} has taken over ({span})"

@@ -1,5 +1,8 @@
 """The verbs that order."""
 
+import time
+from dataclasses import replace
+
 import click
 import msgspec
 
@@ -15,14 +18,21 @@ from blazeio_supervisor.control.answers import (
     StatusAnswer,
     StopAnswer,
     StopOrder,
+    UpgradeAnswer,
+    UpgradeOrder,
 )
-from blazeio_supervisor.control.client import Client, watched_end
+from blazeio_supervisor.control.client import (
+    Client,
+    NotAnsweringError,
+    watched_end,
+)
 from blazeio_supervisor.control.display.sentences import (
     format_park,
     format_recycle,
     format_reload,
     format_scale,
     format_step,
+    format_upgrade,
 )
 from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.control.verbs.declaring import (
@@ -43,6 +53,8 @@ from blazeio_supervisor.control.verbs.waiting import wait_for
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 
 _FAILED = ExitCode.CRASHED
+_UPGRADE_POLL_S = 0.05
+"""The question waits in the queue until a master reads it, the old or the new."""
 _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
     Progress | ReloadAnswer
 )
@@ -133,6 +145,35 @@ def resume(target: Target, is_json: bool, wait: bool) -> int:
 
 
 @verb(
+    click.option(
+        "--check",
+        "--check-upgrade",
+        "is_check",
+        is_flag=True,
+        help="Only find out whether it would work.",
+    )
+)
+def upgrade(target: Target, is_json: bool, is_check: bool) -> int:
+    """Go on with the code of the supervisor that is installed now.
+
+    Same pid, same workers, nothing is lost. A child rehearses it first, with the
+    real state; when that fails, nothing has happened. 1: the running code goes on.
+    The code of the app is not touched: that is `reload`.
+    """
+    client = replace(target.find(), timeout_s=None)
+    with interruptible("the upgrade goes on"):
+        order = UpgradeOrder(check=is_check)
+        answer = client.ask("POST", "/upgrade", UpgradeAnswer, order)
+        while not answer.is_over:
+            time.sleep(_UPGRADE_POLL_S)
+            answer = _ask_again(client) or answer
+    if not answer.is_ok and not is_json:
+        raise SupervisorError(format_upgrade(answer, is_check=is_check))
+    show(answer, is_json, lambda given: format_upgrade(given, is_check=is_check))
+    return ExitCode.OK if answer.is_ok else _FAILED
+
+
+@verb(
     click.option("--quick", is_flag=True, help="Within a second, whatever is open."),
     click.option("--no-wait", is_flag=True, help="Do not wait for the end."),
 )
@@ -159,6 +200,14 @@ def _read_count(text: str) -> ScaleOrder:
     if sign in ("+", "-"):
         return ScaleOrder(change=int(text))
     return ScaleOrder(int(text))
+
+
+def _ask_again(client: Client) -> UpgradeAnswer | None:
+    """None: the master that had accepted the question is the one that has left."""
+    try:
+        return client.ask("GET", "/upgrade", UpgradeAnswer)
+    except NotAnsweringError:
+        return None
 
 
 def _follow_reload(client: Client) -> ReloadAnswer:

@@ -19,6 +19,7 @@ MODULES = {
     "recycle": ".ordering",
     "park": ".ordering",
     "resume": ".ordering",
+    "upgrade": ".ordering",
     "stop": ".ordering",
     "check": "...options.checking",
 }

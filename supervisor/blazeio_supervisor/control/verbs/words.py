@@ -18,6 +18,7 @@ VERBS = {
     "recycle": "replace the worker of one slot, or all, with the same code",
     "park": "let nobody serve for a while; new connections wait",
     "resume": "serve again after `park`",
+    "upgrade": "go on with the code of the supervisor that is installed now",
     "stop": "answer what is in flight, then end; waits for that",
     "check": "would APP start? settings, import, addresses; nothing runs",
 }

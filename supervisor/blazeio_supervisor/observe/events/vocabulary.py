@@ -62,6 +62,10 @@ EVENTS = {
     "parked": "no worker serves; connections wait in the queues",
     "resumed": "a parked service serves again",
     # the supervisor itself
+    "upgraded": "the installed code of the supervisor has taken over, same pid",
+    "upgrade_checked": "an upgrade was rehearsed, and not done",
+    "upgrade_failed": "an upgrade came to nothing: the running code goes on",
+    "no_upgrade": "the running program cannot be kept, so there is no way back",
     "unknown_variable": "a variable of the environment looks like a misspelt setting",
     "reaped_stranger": "the child of somebody else has ended with us as its parent",
     "protocol_broken": "a process of ours said what it should not",

@@ -8,6 +8,7 @@ cut.
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 
 import msgspec
 
@@ -45,6 +46,17 @@ class Health(msgspec.Struct, frozen=True):
     workers_wanted: int
 
 
+class FrozenMetrics(msgspec.Struct, frozen=True):
+    """The sockets, as the next image of the master takes them over.
+
+    Attributes:
+        path: Of a unix socket, and which file that is.
+    """
+
+    fds: list[int]
+    path: tuple[str, tuple[int, int] | None] | None
+
+
 class MetricsServer:
     """Answers on one address of its own.
 
@@ -70,10 +82,31 @@ class MetricsServer:
             self._bind(address)
         except ValueError as error:
             raise BindError(f"cannot bind {address}: {error}") from None
+        self._serve(loop)
+        note("metrics", f"/metrics, /livez, /readyz: {self._describe(address)}")
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         self._server = self._make_app().make_server(loop)
         for sock in self._sockets:
             self._server.accept_from(sock)
-        note("metrics", f"/metrics, /livez, /readyz: {self._describe(address)}")
+
+    def freeze(self) -> FrozenMetrics | None:
+        """Name the sockets; None when there are none."""
+        if self._server is None:
+            return None
+        return FrozenMetrics([sock.fileno() for sock in self._sockets], self._path)
+
+    def thaw(
+        self,
+        frozen: FrozenMetrics | None,
+        take: Callable[[int], socket.socket],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
+        if frozen is not None:
+            self._sockets = [take(fd) for fd in frozen.fds]
+            self._path = frozen.path
+            self._serve(loop)
 
     def _bind(self, address: Address) -> None:
         if isinstance(address, UnixAddress):

@@ -42,6 +42,12 @@ class Times(Section):
         "back to the old code.",
         default=600.0,
     )
+    upgrade_timeout_s: float = option(
+        Seconds(0.1),
+        "In an upgrade (USR2) the new code of the supervisor must have begun by then, "
+        "in the rehearsal and again in earnest; else the old code goes on.",
+        default=10.0,
+    )
     drain_idle_s: float = option(
         Seconds(),
         "A worker that ends keeps an idle connection for this long, since its client "

@@ -9,6 +9,7 @@ from blazeio_supervisor.control.answers import (
     ReloadAnswer,
     ScaleAnswer,
     StackAnswer,
+    UpgradeAnswer,
     WorkerStack,
 )
 from blazeio_supervisor.control.display.sentences import (
@@ -21,6 +22,7 @@ from blazeio_supervisor.control.display.sentences import (
     format_scale,
     format_stacks,
     format_step,
+    format_upgrade,
 )
 
 
@@ -103,3 +105,24 @@ def test_a_bar_shows_how_much_is_done() -> None:
     assert format_step(progress) == (
         "[####################] 2 of 2 slots, generation 4: rolling back"
     )
+
+
+@pytest.mark.parametrize(
+    ("is_ok", "is_check", "words"),
+    [
+        (True, False, "upgraded: blazeio 3.0 has taken over (1.0 s)"),
+        (True, True, "blazeio 3.0 could take over (1.0 s)"),
+        (False, False, "no upgrade, the running code goes on: no module"),
+        (False, True, "no upgrade, the running code goes on: no module"),
+    ],
+)
+def test_an_upgrade_is_told(is_ok: bool, is_check: bool, words: str) -> None:
+    answer = UpgradeAnswer(
+        number=1,
+        is_over=True,
+        is_ok=is_ok,
+        reason="" if is_ok else "no module",
+        version="3.0",
+        took_s=1.0,
+    )
+    assert format_upgrade(answer, is_check=is_check) == words

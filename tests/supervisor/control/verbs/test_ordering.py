@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from click.testing import Result
 
-from blazeio_supervisor.control.answers import ReloadAnswer
+from blazeio_supervisor.control.answers import ReloadAnswer, UpgradeAnswer
 from blazeio_supervisor.errors import SupervisorError, UsageError
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import (
@@ -132,3 +132,19 @@ async def test_park_and_resume_return_at_once(room: VerbRoom) -> None:
     assert (await room.run("park")).output.startswith("parked: the workers drain")
     assert (await room.run("resume")).output.startswith("resumed")
     assert room.facts == [ParkAsked(), ResumeAsked()]
+
+
+async def test_a_refusal_is_one_line_with_its_reason(room: VerbRoom) -> None:
+    said = await room.run("upgrade")
+    assert isinstance(said.exception, SupervisorError)
+    assert said.exception.exit_code == 1
+    text = "no upgrade, the running code goes on: the running program could not be kept"
+    assert str(said.exception).startswith(text)
+
+
+@pytest.mark.parametrize("option", ["--check", "--check-upgrade"])
+async def test_a_check_has_two_names(room: VerbRoom, option: str) -> None:
+    said = await room.run("upgrade", option, "--json")
+    assert said.return_value == 1
+    answer = msgspec.json.decode(said.output, type=UpgradeAnswer)
+    assert (answer.number, answer.is_over, answer.is_ok) == (0, True, False)

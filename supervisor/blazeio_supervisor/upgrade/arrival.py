@@ -1,0 +1,107 @@
+"""The next image: it goes on where another one was frozen.
+
+Called by stage 0 of the image that leaves, by these two names and arguments,
+which therefore never change. Until ``arrive`` has returned, the other image can
+still come back: so nothing is read, sent or closed before that, and only copies
+of the named descriptors are used.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    End,
+    Exit,
+    Spawn,
+    StartForkserver,
+    StopForkserver,
+)
+from blazeio_supervisor.master import Master
+from blazeio_supervisor.observe.logs import configure_logs
+from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.upgrade.image import find_program
+from blazeio_supervisor.upgrade.state import State, StateError, parse_state
+
+_DRASTIC = (End, Exit, Spawn, StartForkserver, StopForkserver)
+"""What a planner that has understood the state does not want at once."""
+
+
+def rehearse(state_fd: int) -> str:
+    """Do all but take over; gives the version of this image.
+
+    Raises:
+        SystemExit: It could not take over; says why, in one line.
+    """
+    state = _read(state_fd)
+    master = Master(SettingsInForce.thaw(state.in_force))
+    master.take_over(asyncio.Runner().get_loop(), state, _take)
+    require_calm(master.rehearse(state.planner.clock.real))
+    return find_program()
+
+
+def arrive(state_fd: int, failure: str) -> Callable[[], int]:
+    """Take over, up to the point of no return.
+
+    Args:
+        state_fd: Of a ``State``.
+        failure: Why the image that should have taken over did not: this is
+            the one that had left.
+
+    Returns:
+        What goes on from there, until the end of the service; gives the exit
+        code.
+    """
+    state = _read(state_fd)
+    configure_logs(state.in_force.settings.log_level)
+    runner = asyncio.Runner()
+    master = Master(SettingsInForce.thaw(state.in_force))
+    master.take_over(runner.get_loop(), state, _take)
+    master.watch_again()
+
+    def run() -> int:
+        master.note_arrival(state, failure)
+        _let_go(state_fd, state, keeps_image=bool(failure))
+        signal.pthread_sigmask(signal.SIG_SETMASK, state.handover.signal_mask)
+        with runner:
+            return runner.run(master.run_on())
+
+    return run
+
+
+def _read(state_fd: int) -> State:
+    size = os.fstat(state_fd).st_size
+    try:
+        return parse_state(os.pread(state_fd, size, 0))
+    except StateError as error:
+        sys.exit(str(error))
+
+
+def _let_go(state_fd: int, state: State, *, keeps_image: bool) -> None:
+    """Close what there are copies of.
+
+    An image that came back goes on to live from the very descriptors.
+    """
+    kept = state.image.list_fds() if keeps_image else []
+    for fd in (state_fd, *state.list_fds()):
+        if fd in kept:
+            os.set_inheritable(fd, False)
+        else:
+            os.close(fd)
+
+
+def _take(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=os.dup(fd))
+    sock.setblocking(False)  # it is already: this is Python's own timeout
+    return sock
+
+
+def require_calm(actions: Sequence[Action]) -> None:
+    """A misunderstood state shows as workers that would be ended or started."""
+    wanted = [action for action in actions if isinstance(action, _DRASTIC)]
+    if wanted:
+        sys.exit(f"it would begin with {wanted[0]}: try again, or restart the service")

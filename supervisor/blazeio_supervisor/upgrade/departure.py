@@ -1,0 +1,256 @@
+"""Leaving for the next image of the master: asked for, rehearsed, done.
+
+::
+
+    ask -> settle, rehearse the new image and the way back -> answer
+                                   '-> block signals, settle, freeze, exec
+
+Every failure before the exec leaves everything as it is. After it, stage 0 comes
+back to the kept image.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.upgrade.handover import Handover, Outcome
+from blazeio_supervisor.upgrade.image import KeptImage, find_program, keep_image, seal
+from blazeio_supervisor.upgrade.launch import Launch
+from blazeio_supervisor.upgrade.rehearsal import RehearsalError, rehearse
+
+ANSWER_S = 0.05
+"""From the answer to the exec, which closes the connection of whoever asked."""
+SETTLE_S = 2.0
+"""A process that does not read its orders for so long is in the way."""
+_SETTLE_EVERY_S = 0.01
+
+
+class Upgrades:
+    """Those of one service; at most one is under way.
+
+    Args:
+        planner: Says what must be over first.
+        is_settled: Whether nothing lies unread or unsent between the master's
+            parts.
+        pack: Gives all that goes over: a state, and the descriptors named in it.
+        reaper: Watches the rehearsals.
+        timeout_s: For a rehearsal, and for the next image to begin.
+
+    Attributes:
+        timeout_s: As given; a reload may bring another one.
+        last: What became of the newest; at first: of none.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        is_settled: Callable[[], bool],
+        pack: Callable[[Handover, KeptImage], tuple[bytes, list[int]]],
+        reaper: Reaper,
+        timeout_s: float,
+    ) -> None:
+        self._planner = planner
+        self._is_settled = is_settled
+        self._pack = pack
+        self._reaper = reaper
+        self.timeout_s = timeout_s
+        self._image: KeptImage | None = None
+        self._is_busy = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.last = Outcome()
+
+    def keep_image(self) -> None:
+        """Keep the running program; without a way back there is no way forth."""
+        try:
+            self._image = keep_image()
+        except OSError as error:
+            note("no_upgrade", f"cannot keep the running program: {error}", "WARNING")
+
+    def note_arrival(
+        self, handover: Handover, left: KeptImage, workers: int, failure: str
+    ) -> None:
+        """Say what became of the upgrade that has led here.
+
+        Args:
+            handover: Of that upgrade.
+            left: The image that had left.
+            workers: How many were taken over.
+            failure: Why no other image came instead: this is the one that had
+                left.
+        """
+        program = left.program if failure else find_program()
+        self.last = Outcome(
+            number=handover.number,
+            is_ok=not failure,
+            reason=failure,
+            program=program,
+            took_s=time.monotonic() - handover.began_at,
+        )
+        kept = f"pid {os.getpid()} and {workers} worker(s) kept"
+        if failure:
+            self._image = left
+            text = (
+                f"the new code did not begin: {failure}; the old code is back, {kept}"
+            )
+            _note_failure(handover.by, text)
+            return
+        self.keep_image()
+        text = f"blazeio {program} in place of {left.program}, {kept}"
+        note("upgraded", f"asked for by {handover.by}: {text}")
+
+    # Asking
+
+    def ask(self, by: str) -> None:
+        """Upgrade for somebody who gets no answer."""
+        self._begin(self.upgrade(by))
+
+    async def check(self, by: str) -> Outcome:
+        """Rehearse only."""
+        outcome, _ = await self._try(by)
+        what = f"blazeio {outcome.program} could take over"
+        note("upgrade_checked", f"asked for by {by}: {outcome.reason or what}")
+        return outcome
+
+    async def upgrade(self, by: str) -> Outcome:
+        """Rehearse; when that went well, the exec comes soon after the answer."""
+        outcome, handover = await self._try(by)
+        if not outcome.is_ok:
+            _note_failure(by, f"{outcome.reason}; nothing has changed")
+            return outcome
+        self._is_busy = True
+        self.last = replace(outcome, number=handover.number, is_over=False)
+        self._begin(self._leave(handover))
+        return self.last
+
+    def _begin(self, doing: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The rehearsal
+
+    async def _try(self, by: str) -> tuple[Outcome, Handover]:
+        began_at = time.monotonic()
+        handover = Handover(number=self.last.number + 1, by=by, began_at=began_at)
+        if self._is_busy:
+            return Outcome(reason="an upgrade is under way"), handover
+        self._is_busy = True
+        try:
+            program = await self._rehearse(handover)
+        except RehearsalError as error:
+            return Outcome(reason=str(error)), handover
+        finally:
+            self._is_busy = False
+        took_s = time.monotonic() - began_at
+        return Outcome(is_ok=True, program=program, took_s=took_s), handover
+
+    async def _rehearse(self, handover: Handover) -> str:
+        """Rehearse both images at once; gives the version of the new one.
+
+        Raises:
+            RehearsalError: The upgrade would fail.
+        """
+        image = await self._settle()
+        state_fd, fds = self._write(handover, image)
+        pipes = os.pipe(), os.pipe()
+        (_, new_fd), (_, old_fd) = pipes
+        new = Launch.of_new(image, state_fd, self.timeout_s, new_fd)
+        old = Launch.of_old(image, state_fd, self.timeout_s, old_fd)
+        try:
+            there, back = await asyncio.gather(
+                rehearse(self._reaper, new, pipes[0], fds),
+                rehearse(self._reaper, old, pipes[1], fds),
+                return_exceptions=True,
+            )
+        finally:
+            os.close(state_fd)
+        if isinstance(there, BaseException):
+            raise RehearsalError(f"the new code cannot take over: {there}") from there
+        if isinstance(back, BaseException):
+            raise RehearsalError(f"there is no way back: {back}") from back
+        return there
+
+    async def _settle(self) -> KeptImage:
+        """Wait until nothing is under way that an exec would lose.
+
+        Raises:
+            RehearsalError: That takes too long.
+        """
+        if self._image is None:
+            raise RehearsalError("the running program could not be kept at its start")
+        give_up_at = time.monotonic() + SETTLE_S
+        while True:
+            await asyncio.sleep(_SETTLE_EVERY_S)  # signals become facts meanwhile
+            obstacle = self._planner.why_not_freeze()
+            if obstacle:
+                raise RehearsalError(obstacle)
+            if self._is_settled():
+                return self._image
+            if time.monotonic() >= give_up_at:
+                raise RehearsalError("a process does not read its orders: try again")
+
+    def _write(self, handover: Handover, image: KeptImage) -> tuple[int, list[int]]:
+        """Write the state; gives its descriptor, and every one that goes over."""
+        octets, fds = self._pack(handover, image)
+        state_fd = seal("blazeio-state", octets)
+        return state_fd, [state_fd, *fds]
+
+    # The exec
+
+    async def _leave(self, handover: Handover) -> None:
+        await asyncio.sleep(ANSWER_S)
+        with _signals_blocked() as before:
+            try:
+                image = await self._settle()
+                blocked = msgspec.structs.replace(handover, signal_mask=before)
+                self._exec(blocked, image)
+            except RehearsalError as error:
+                reason = str(error)
+            except OSError as error:
+                reason = f"cannot start {sys.executable}: {error.strerror}"
+        self._is_busy = False
+        self.last = replace(self.last, is_over=True, is_ok=False, reason=reason)
+        _note_failure(handover.by, f"{reason}; nothing has changed")
+
+    def _exec(self, handover: Handover, image: KeptImage) -> None:
+        """Become the next image; returns never.
+
+        Raises:
+            OSError: The kernel refused, and nothing has happened.
+        """
+        state_fd, fds = self._write(handover, image)
+        launch = Launch.of_new(image, state_fd, self.timeout_s)
+        sys.stdout.flush()
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        try:
+            os.execve(launch.interpreter, launch.words, launch.environment)
+        finally:
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            os.close(state_fd)
+
+
+def _note_failure(by: str, text: str) -> None:
+    note("upgrade_failed", f"asked for by {by}: {text}", "ERROR")
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[list[int]]:
+    """Keep every signal for whoever unblocks them; gives the mask before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield [int(number) for number in before]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

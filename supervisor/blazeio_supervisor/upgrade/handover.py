@@ -1,0 +1,41 @@
+"""One upgrade: who asked for it, and what became of it."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """The upgrade itself.
+
+    Attributes:
+        number: Of this upgrade, from 1 on.
+        by: Who asked.
+        began_at: Monotonic seconds.
+        signal_mask: What was blocked before everything was; for an exec.
+    """
+
+    number: int
+    by: str
+    began_at: float
+    signal_mask: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an upgrade, or of its rehearsal.
+
+    Attributes:
+        number: Of the upgrade; 0: none was begun.
+        is_over: False: the exec is about to happen.
+        reason: Why it failed; the old code goes on.
+        program: The version that took over, or would.
+        took_s: From the order on.
+    """
+
+    number: int = 0
+    is_over: bool = True
+    is_ok: bool = False
+    reason: str = ""
+    program: str = ""
+    took_s: float = 0.0

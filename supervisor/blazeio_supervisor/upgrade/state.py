@@ -1,0 +1,105 @@
+"""What one image of the master hands to the next: all that the disk does not hold.
+
+Descriptors are named by their numbers, which an exec keeps; whatever the kernel
+knows (queues, the order of a group, its steering, unread messages) goes with
+them. Beside its own version the state has that of the protocol which the living
+workers speak: an image that speaks another cannot take over.
+
+May import: what the parts are frozen to.
+"""
+
+import msgspec
+
+from blazeio_supervisor.control.places import HeldPlace
+from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.fleet.planner import FrozenPlanner
+from blazeio_supervisor.forkservers import FrozenForkserver
+from blazeio_supervisor.observe.events.ring import FrozenRing
+from blazeio_supervisor.observe.metrics.server import FrozenMetrics
+from blazeio_supervisor.options.in_force import FrozenSettings
+from blazeio_supervisor.process.messages import PROTOCOL
+from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.listeners import FrozenListeners
+from blazeio_supervisor.upgrade.handover import Handover
+from blazeio_supervisor.upgrade.image import KeptImage, find_program
+from blazeio_supervisor.workers import FrozenWorkers
+
+VERSION = 1
+"""Raised by one when a part of the state changes its shape."""
+
+
+class StateError(SupervisorError):
+    """This image cannot go on where that one was."""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What can be read of any state, whatever its version."""
+
+    version: int
+    protocol: int
+    program: str
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """A master between two turns, with no reload under way.
+
+    Attributes:
+        program: The version of blazeio that wrote it.
+        in_force: The settings as they are; nothing is read anew.
+        started_at: Monotonic seconds: the age of the service.
+        own_address: That of the app, if it is what is open.
+        adopted: By which worker, for each such slot.
+    """
+
+    version: int = VERSION
+    protocol: int = PROTOCOL
+    program: str
+    handover: Handover
+    image: KeptImage
+    in_force: FrozenSettings
+    started_at: float
+    board_fd: int
+    planner: FrozenPlanner
+    listeners: FrozenListeners
+    steerer: tuple[bool, bool]
+    own_address: TcpAddress | None
+    adopted: dict[int, int]
+    workers: FrozenWorkers
+    forkservers: list[FrozenForkserver]
+    control: HeldPlace | None
+    metrics: FrozenMetrics | None
+    events: FrozenRing
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor that is named here."""
+        return [
+            self.board_fd,
+            *self.image.list_fds(),
+            *self.listeners.list_fds(),
+            *self.workers.list_fds(),
+            *(forkserver.channel_fd for forkserver in self.forkservers),
+            *([] if self.control is None else [self.control.fd]),
+            *([] if self.metrics is None else self.metrics.fds),
+        ]
+
+
+def serialize_state(state: State) -> bytes:
+    """Give the octets that the next image reads."""
+    return msgspec.msgpack.encode(state)
+
+
+def parse_state(octets: bytes) -> State:
+    """Read what another image has written.
+
+    Raises:
+        StateError: It is of another version, or speaks another protocol.
+    """
+    head = msgspec.msgpack.decode(octets, type=_Head)
+    ours, theirs = (VERSION, PROTOCOL), (head.version, head.protocol)
+    if ours != theirs:
+        raise StateError(
+            f"blazeio {find_program()} knows state {VERSION} and protocol {PROTOCOL}, "
+            f"the running one ({head.program}) has state {head.version} and protocol "
+            f"{head.protocol}: restart the service to use it"
+        )
+    return msgspec.msgpack.decode(octets, type=State)

@@ -1,0 +1,69 @@
+"""The parts of a master, and the state of one."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from blazeio_supervisor.control.server import ControlServer
+from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.observe.metrics.server import MetricsServer
+from blazeio_supervisor.observe.scoreboard import make_board
+from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.binding import Binding
+from blazeio_supervisor.upgrade.handover import Handover
+from blazeio_supervisor.upgrade.image import KeptImage
+from blazeio_supervisor.upgrade.parts import Parts
+from blazeio_supervisor.upgrade.state import State
+from tests.supervisor.control.desk import Desk
+
+NO_IMAGE = KeptImage(
+    archive_fd=-1, interpreter_fd=-1, extensions={}, home="", program="0"
+)
+HANDOVER = Handover(number=1, by="a test", began_at=0.0)
+
+
+class Bench(Desk):
+    """A desk whose parts may leave and arrive.
+
+    Attributes:
+        parts: Of a master that serves, on paper; its slots have sockets.
+    """
+
+    def __init__(self, folder: Path, slots: int = 2) -> None:
+        super().__init__(folder, slots)
+        service = self.service
+        exposition = Exposition(service)
+        self.control = ControlServer(service, exposition)
+        self.metrics = MetricsServer(service, exposition)
+        self.parts = Parts(
+            in_force=service.in_force,
+            started_at=service.started_at,
+            board_fd=make_board(),
+            planner=service.planner,
+            listeners=service.listeners,
+            steerer=service.steerer,
+            binding=Binding(self.listeners, self._ignore, self._ignore),
+            adopted={},
+            workers=service.workers,
+            forkservers=service.forkservers,
+            control=self.control,
+            metrics=self.metrics,
+            events=service.events,
+        )
+
+    def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.control.open(loop)
+        self.metrics.open(TcpAddress("127.0.0.1", 0), loop)
+
+    def close(self) -> None:
+        self.control.close()
+        self.metrics.close()
+        self.listeners.shut()
+        os.close(self.parts.board_fd)
+
+    def freeze(self, image: KeptImage = NO_IMAGE) -> State:
+        return self.parts.freeze(HANDOVER, image)
+
+    def _ignore(self, *_: object) -> None:
+        pass
