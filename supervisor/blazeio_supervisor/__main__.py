@@ -13,7 +13,9 @@ def main() -> None:
     try:
         code = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        _say(f"{error.format_message()} (see {PROGRAM} --help)")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else PROGRAM
+        _say(f"{error.format_message()} (see {command} --help)")
         code = ExitCode.USAGE
     except SupervisorError as error:
         _say(str(error))

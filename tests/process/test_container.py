@@ -6,7 +6,7 @@ import pytest
 
 from tests.process.service import APP, Service, serialize_get
 from tests.support.clock import block_until
-from tests.support.live import LiveServer, LiveServers, resolve
+from tests.support.live import LiveServer, LiveServers, resolve, run_to_exit
 from tests.support.namespaces import (
     as_first_process,
     let_everybody_read_python,
@@ -96,19 +96,29 @@ def test_nothing_needs_a_path_that_can_be_written(
     assert "ERROR" not in server.log
 
 
-def test_a_user_without_an_entry_needs_none(
+def test_a_user_without_an_entry_or_a_home_needs_none_on_a_read_only_disk(
     live_server: LiveServers, open_folder: Path
 ) -> None:
     user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
-    command = [*user, *resolve(COMMAND)]
-    server = start(
-        live_server,
-        open_folder,
-        let_everybody_read_python(resolve(command), open_folder / "aside"),
-    )
+
+    def wrap(words: list[str]) -> list[str]:
+        command = resolve(["env", "-u", "HOME", *user, *resolve(words)])
+        aside = open_folder / "aside"
+        return on_a_read_only_disk(let_everybody_read_python(command, aside))
+
+    server = start(live_server, open_folder, wrap(COMMAND))
     service = Service(server, open_folder)
-    service.reload(2)
-    assert service.get().status == 200
     assert psutil.Process(server.pid).uids().real == 12345
-    server.signal(signal.SIGTERM)
+    for verb, said in (
+        (["status"], f"app:web: master pid {server.pid}"),
+        (["reload", "--wait"], "reloaded: generation 2"),
+        (["doctor"], f"The service of pid {server.pid}"),
+        (["stop"], f"pid {server.pid} is gone"),
+    ):
+        done = run_to_exit(wrap(["blazeio-supervisor", *verb]), timeout_s=20)
+        assert done.stdout.startswith(said), done.stderr
+        if verb != ["stop"]:
+            assert service.get().status == 200
     assert server.wait_exit() == 0
+    assert "WARNING" not in server.log
+    assert "ERROR" not in server.log

@@ -12,7 +12,10 @@ PROGRAM = "blazeio-supervisor"
         ([], "APP is missing: write `blazeio-supervisor module:attribute`"),
         (["app"], "did you mean `app:web`?"),
         (["--workers", "2", "stop"], "'stop' is a verb: the verb comes first"),
-        (["scale"], "Missing argument 'N|+N|-N'"),
+        (
+            ["scale"],
+            "Missing argument 'N|+N|-N'. (see blazeio-supervisor scale --help)",
+        ),
         (["stop", "--control", "@"], "--control @: write a path"),
         (["app:web", "--workers", "0"], "--workers 0: expected 1 to 256"),
         (["--workers", "0", "app:web"], "--workers 0: expected 1 to 256"),

@@ -110,7 +110,8 @@ def _describe(found: _Found, names: Sequence[str]) -> tuple[str, str]:
 
 
 def _describe_absence(instance: str, census: _Census) -> str:
-    names = [each.service.name for each in census.living if each.service]
+    services = [each.service for each in census.living if each.service]
+    names = [f"{each.name} (pid {each.pid})" for each in services]
     running = f"there are {', '.join(names)}" if names else "there is none at all"
     faults = [each.fault for each in census.living if not each.service]
     return "; ".join([f"no service is called {instance!r}: {running}", *faults])

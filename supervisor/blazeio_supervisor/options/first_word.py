@@ -21,6 +21,8 @@ def read_app(word: str) -> AppPath:
 def _suggest_app(word: str) -> str:
     if word in VERBS:
         return f"the verb comes first, `{PROGRAM} {word} ...`"
+    if word == "help":
+        return f"write `{PROGRAM} --help`"
     near = difflib.get_close_matches(word, VERBS, 1)
     if near:
         return f"did you mean `{near[0]}`, or the app `{word}:web`?"

@@ -18,11 +18,28 @@ from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
 from blazeio_supervisor.settings import SECTIONS
 
-_VERBS = "\n".join(f"  {verb:8} {what}" for verb, what in VERBS.items())
-_EPILOG = f"""
+_VERBS = "\n".join(f"  {verb:11}  {what}" for verb, what in VERBS.items())
+_HELP = f"""Serve APP with supervised workers.
+
+Or, by a VERB, look at a service that runs, or order something of it.
+
 \b
-Verbs, instead of APP (their options: {PROGRAM} VERB --help):
+  {PROGRAM} app:web --bind :8000 --workers 4
+  {PROGRAM} top                       in another terminal
+  {PROGRAM} reload --wait             after a change of the code
+
+APP is module:attribute (an App, or a function that makes one) or a script that
+ends in .py and calls web.runner().
+
+\b
+Verbs (their options: {PROGRAM} VERB --help):
 {_VERBS}
+
+Every option of APP may be said in three places: here as --some-name, in the
+environment as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
+environment (WEB_CONCURRENCY is a word for --workers, too).
+"""
+_EPILOG = """
 \b
 Signals (to the master, the pid in the first log line):
   TERM, QUIT  drain: answer what is in flight, then exit 0
@@ -75,15 +92,7 @@ LISTED = (
 
 
 def serve(**words: Any) -> int:
-    """Serve APP with supervised workers.
-
-    APP is module:attribute (an App, or a function that makes one) or a script that
-    ends in .py and calls web.runner().
-
-    Every option may be said in three places: here as --some-name, in the environment
-    as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
-    environment (WEB_CONCURRENCY is a word for --workers, too).
-    """
+    """Serve APP until the end; gives the exit code."""
     sources = find_sources(words)
     if words["print_config"]:
         return print_config(sources)
@@ -124,7 +133,8 @@ command = SectionedCommand(
     sections=LISTED,
     params=[click.Argument(["app"], required=False)],
     callback=serve,
-    help=serve.__doc__,
+    help=_HELP,
+    usages=("[OPTIONS] APP", "VERB [OPTIONS]"),
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )

@@ -24,14 +24,32 @@ class SectionedCommand(click.Command):
 
     Args:
         sections: All options of its own; what click adds comes last.
+        usages: The ways to call it, without its name; empty: as click has it.
         settings: See ``click.Command``.
     """
 
-    def __init__(self, *, sections: tuple[Listing, ...], **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sections: tuple[Listing, ...],
+        usages: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
         options = [option for section in sections for option in section.options]
         params = [*settings.pop("params", []), *options]
         super().__init__(params=params, **settings)
         self._sections = sections
+        self._usages = usages
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each way on a line."""
+        if not self._usages:
+            super().format_usage(ctx, formatter)
+            return
+        first, *others = self._usages
+        formatter.write_usage(ctx.command_path, first)
+        for usage in others:
+            formatter.write_usage(ctx.command_path, usage, prefix=" " * 7)
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter

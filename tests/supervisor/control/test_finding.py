@@ -116,7 +116,7 @@ def test_one_of_several_is_found_by_name_or_pid(place: Place, word: str) -> None
 def test_a_name_that_none_has_is_answered_by_those_there_are(place: Place) -> None:
     with served(place, describe(7)), pytest.raises(NotRunningError) as caught:
         find_client(Search([place], ["here"]), UID, "shop")
-    assert str(caught.value) == "no service is called 'shop': there are app:web"
+    assert str(caught.value) == "no service is called 'shop': there are app:web (pid 7)"
 
 
 def test_a_name_where_nothing_runs_is_answered_so() -> None:

@@ -18,6 +18,10 @@ from tests.supervisor.typed import configure
             "status",
             "'status' is a verb: the verb comes first, `blazeio-supervisor status ...`",
         ),
+        (
+            "help",
+            "'help' is neither an APP nor a verb: write `blazeio-supervisor --help`",
+        ),
         ("a.b", "'a.b' is neither an APP nor a verb: did you mean `a.b:web`?"),
         (
             "a/b",

@@ -4,6 +4,7 @@ from click.testing import CliRunner
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
 
 COMMAND = SectionedCommand(
+    usages=("[OPTIONS] APP", "VERB"),
     name="ship",
     sections=(
         Listing("Sails", (click.Option(["--sails"], help="How many."),)),

@@ -45,8 +45,21 @@ def format_status(status: StatusAnswer, width: int = 80) -> str:
         f"  {_LOADING[status.loading]}",
         "",
         *fit_table(_COLUMNS, list_lines(status), describe_line, width),
+        *_advise(status),
     ]
     return "\n".join(lines)
+
+
+def _advise(status: StatusAnswer) -> list[str]:
+    """Say what to do next, where something is wrong."""
+    late = [w.slot for w in status.workers if w.is_late and w.state == "serving"]
+    failing = [slot.slot for slot in status.slots if slot.failures]
+    lines = []
+    if late:
+        lines.append(f"slot {late[0]} is late: `stack {late[0]}` shows where it is")
+    if failing:
+        lines.append(f"slot {failing[0]} fails: `events` and the log say why")
+    return ["", *lines] if lines else []
 
 
 def describe_service(status: StatusAnswer) -> list[str]:

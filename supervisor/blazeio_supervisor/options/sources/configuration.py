@@ -45,6 +45,7 @@ class Configuration:
         if "app" not in self.given:
             raise UsageError(
                 f"APP is missing: write `{PROGRAM} module:attribute`, or app in a file"
+                " (--help has examples)"
             )
         values = {field: each.value for field, each in self.given.items()}
         settings = Settings(

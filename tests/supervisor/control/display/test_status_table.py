@@ -88,7 +88,8 @@ def test_a_wide_terminal_shows_the_weights_too() -> None:
 def test_a_slot_without_a_worker_says_what_is_done() -> None:
     slot = make_slot(0, adopted_by=1, failures=3, retry_in_s=1.5)
     text = format_status(make_status([slot], []), 140)
-    assert text.endswith("adopted by 1, 3 failure(s), retry in 1.5 s")
+    assert "adopted by 1, 3 failure(s), retry in 1.5 s\n" in text
+    assert text.endswith("\nslot 0 fails: `events` and the log say why")
     assert "empty" in text
 
 
@@ -101,9 +102,12 @@ def test_a_parked_slot_is_no_failure() -> None:
 
 def test_one_that_is_late_says_for_how_long() -> None:
     worker = make_worker(0, is_late=True, silent_s=2.6)
-    row = format_status(make_status([make_slot(0)], [worker])).splitlines()[-1]
+    *_, row, _, advice = format_status(
+        make_status([make_slot(0)], [worker])
+    ).splitlines()
     assert " late " in row
     assert " 2.6 s " in row
+    assert advice == "slot 0 is late: `stack 0` shows where it is"
 
 
 def test_what_is_odd_of_a_worker_stands_behind_it() -> None:
