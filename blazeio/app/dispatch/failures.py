@@ -17,9 +17,13 @@ from blazeio.app.fields import list_fields, names_field
 from blazeio.errors import (
     Abort,
     ClientDisconnected,
+    ConnectError,
     FieldInput,
+    InvalidResponse,
     LocalProtocolError,
     RemoteProtocolError,
+    RequestTimeout,
+    ServerDisconnected,
 )
 from blazeio.protocol.answer import TEXT
 from blazeio.protocol.server import BlazeioServerProtocol
@@ -28,6 +32,10 @@ log = logging.getLogger("blazeio.app")
 
 _QUIET = (Abort, ClientDisconnected, RemoteProtocolError)
 """What a handler may let out without being at fault."""
+
+_UPSTREAM = (ConnectError, InvalidResponse, RequestTimeout, ServerDisconnected)
+"""A server that the handler asked, by ``Session``, has failed: a gateway's error
+(RFC 9110 sections 15.6.3 and 15.6.5), and nobody's bug here."""
 
 _TYPES = ("text/plain", "application/json")
 
@@ -54,7 +62,10 @@ def answer_error_with_traceback(r: BlazeioServerProtocol, error: BaseException) 
 def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> None:
     if isinstance(error, asyncio.CancelledError) and is_cancelled():
         raise error
-    if not isinstance(error, _QUIET) or (isinstance(error, Abort) and r.status):
+    if isinstance(error, _UPSTREAM):
+        what = type(error).__name__
+        log.error("%s %s: %s: %s", r.method, r.tail, what, error)
+    elif not isinstance(error, _QUIET) or (isinstance(error, Abort) and r.status):
         _report(r, error)
     if not r.is_alive or isinstance(error, ClientDisconnected):
         r.abort()
@@ -71,6 +82,12 @@ def is_cancelled() -> bool:
 
 
 def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
+    if isinstance(error, RequestTimeout):
+        _send(r, "Gateway Timeout", 504)
+        return
+    if isinstance(error, _UPSTREAM):
+        _send(r, "Bad Gateway", 502)
+        return
     if isinstance(error, RemoteProtocolError):
         _send(r, str(error), error.status_hint, {"Connection": "close"})
         return
@@ -85,7 +102,7 @@ def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
 
 
 def _answer_openly(r: BlazeioServerProtocol, error: BaseException) -> None:
-    if isinstance(error, _QUIET):
+    if isinstance(error, (*_QUIET, *_UPSTREAM)):
         _answer(r, error)
     else:
         serve_traceback(r, error, without_our_frames(error.__traceback__))

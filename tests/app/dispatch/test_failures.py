@@ -6,7 +6,16 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.errors import Abort, ClientDisconnected, LocalProtocolError
+from blazeio.errors import (
+    Abort,
+    ClientDisconnected,
+    ConnectError,
+    ConnectTimeout,
+    HeadTimeout,
+    InvalidResponse,
+    LocalProtocolError,
+    ServerDisconnected,
+)
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
 from tests.support.served import serialize_request, served
@@ -328,3 +337,32 @@ async def test_debug_changes_nothing_of_an_abort() -> None:
 
     async with served(web) as site:
         assert (await site.get("/x")).text == "not you"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ConnectError("http://behind.test:80: refused"), 502, "Bad Gateway"),
+        (ServerDisconnected("closed"), 502, "Bad Gateway"),
+        (InvalidResponse("this is no HTTP"), 502, "Bad Gateway"),
+        (HeadTimeout("no answer for 60 s"), 504, "Gateway Timeout"),
+        (ConnectTimeout("no connection within 10 s"), 504, "Gateway Timeout"),
+    ],
+)
+async def test_a_server_behind_that_fails_is_a_gateway_error(
+    web: App,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    status: int,
+    text: str,
+) -> None:
+    @web.add_route
+    async def _x(r: R) -> None:
+        raise error
+
+    async with served(web) as site:
+        answer = await site.get("/x")
+    assert (answer.status, answer.text) == (status, text)
+    (record,) = errors_of(caplog)
+    assert record.getMessage() == f"GET /x: {type(error).__name__}: {error}"
+    assert record.exc_info is None
