@@ -24,6 +24,7 @@ OTHER_FOLDERS = {
     "simulation",  # the fleet's histories
     "soak",  # not collected
     "support",  # the fakes
+    "systemd",  # a real one
 }
 """Folders of tests that mirror no room."""
 

@@ -160,4 +160,4 @@ class Notices:
             return "leaving: still serving, until balancers have noticed"
         left = turn.roster.workers.values()
         in_flight = sum(handle.pulse.in_flight for handle in left)
-        return f"draining: {len(left)} workers, {in_flight} requests in flight"
+        return f"draining: workers left {len(left)}, requests in flight {in_flight}"

@@ -111,8 +111,8 @@ def test_the_end_is_told_once_and_shows_who_is_left() -> None:
     driver.exit_forkserver(1)
     assert stages(driver) == [Stage.READY, Stage.STOPPING]
     assert statuses(driver)[-2:] == [
-        "draining: 1 workers, 0 requests in flight",
-        "draining: 0 workers, 0 requests in flight",
+        "draining: workers left 1, requests in flight 0",
+        "draining: workers left 0, requests in flight 0",
     ]
 
 
