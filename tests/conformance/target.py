@@ -1,5 +1,6 @@
-"""The server that the corpus is sent to: ``python target.py LOOP PORT``.
+"""The server that the corpus is sent to: ``python target.py LOOP PORT [FIELDS]``.
 
+FIELDS is how many it takes in a head, for one behind a proxy that adds some.
 ``/static/file.bin`` is from its folder, ``/cached/file.bin`` from memory.
 """
 
@@ -19,9 +20,11 @@ def make_folder(home: Path) -> None:
         (home / name / "file.bin").write_bytes(octets)
 
 
-def make_app(home: Path, cache: io.IN_MEMORY_STATIC_CACHE, port: int) -> io.App:
+def make_app(
+    home: Path, cache: io.IN_MEMORY_STATIC_CACHE, port: int, field_count: int
+) -> io.App:
     """Serve them."""
-    web = io.App("127.0.0.1", port)
+    web = io.App("127.0.0.1", port, field_count=field_count)
     static = io.StaticServer("/static", home / "static")
 
     @web.route.get("/")
@@ -54,4 +57,5 @@ if __name__ == "__main__":
         make_folder(Path(folder))
         init = io.IN_MEMORY_STATIC_CACHE.init(home_dir=folder)
         made = io.loop.run_until_complete(init)
-        make_app(Path(folder), made, int(sys.argv[2])).runner()
+        most = int(sys.argv[3]) if len(sys.argv) > 3 else io.Limits().field_count
+        make_app(Path(folder), made, int(sys.argv[2]), most).runner()
