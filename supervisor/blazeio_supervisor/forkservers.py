@@ -140,7 +140,7 @@ class Forkservers:
         )
         send(own, load, [self._board_fd])
         try:
-            pid = spawn_forkserver(theirs, self._settings_of(generation).variables)
+            pid = spawn_forkserver(theirs, self._settings_of(generation).environment)
         except OSError as error:
             own.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
@@ -330,7 +330,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         is_preload=is_preload,
         loop=settings.loop,
         graceful_timeout_s=settings.graceful_timeout_s,
-        drain_idle_s=settings.drain_idle_s,
+        drain_idle_s=settings.drain_s,
         log_level=settings.log_level,
         master_pid=os.getpid(),
         overrides=settings.overrides,

@@ -50,6 +50,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
+from blazeio_supervisor.loading.watching import watch_files
 from blazeio_supervisor.notify.probes import Probes
 from blazeio_supervisor.notify.telling import Telling
 from blazeio_supervisor.observe.banner import Banner
@@ -129,12 +130,15 @@ class Master:
         """Serve until the end, once it is begun or taken over."""
         setproctitle(f"blazeio: master [{self._settings.app.text}]")
         self._set_timer()
-        sampling = self._loop.create_task(self._sampler.run())
+        beside = [self._loop.create_task(self._sampler.run())]
+        if self._settings.reload:
+            beside.append(self._loop.create_task(self._watch_code()))
         try:
             code = await self._over
         finally:
-            sampling.cancel()
-            await asyncio.wait((sampling,))
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
             self._listeners.shut()
             self._events.detach()
             self._metrics.close()
@@ -356,6 +360,15 @@ class Master:
                 f"the kernel refuses: {error.strerror}; a client that connects in "
                 "this instant may be reset",
             )
+
+    async def _watch_code(self) -> None:
+        """Have the code loaded anew whenever it changes, until cancelled."""
+        settings = self._settings
+        folders, patterns = settings.watched_folders, settings.reload_includes
+        note("watching", f"{' '.join(folders)}: what changes there is loaded anew")
+        await watch_files(
+            folders, patterns, lambda names: self._reloads.ask(f"--reload ({names})")
+        )
 
     # Facts in
 

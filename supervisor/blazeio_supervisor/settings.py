@@ -4,6 +4,7 @@ Each option is a field of one of the sections that ``Settings`` is made of; see
 ``options/option.py``. Here is what several of them make together.
 """
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import cached_property
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.options.option import Option, Section, list_options
 from blazeio_supervisor.options.sections.addresses import Addresses
+from blazeio_supervisor.options.sections.development import HASTE_S, Development
 from blazeio_supervisor.options.sections.logs import Logs
 from blazeio_supervisor.options.sections.metrics import Metrics
 from blazeio_supervisor.options.sections.overrides.access_log import AccessLog
@@ -40,6 +42,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Renewal,
     WorkerLimits,
     Privileges,
+    Development,
 )
 """In the order in which ``--help`` lists them."""
 
@@ -58,6 +61,7 @@ class Settings(
     Renewal,
     WorkerLimits,
     Privileges,
+    Development,
 ):
     """One service. Spans are seconds, sizes octets."""
 
@@ -107,6 +111,29 @@ class Settings(
             return self.uds_owner
         return self.identity.uid, self.identity.gid
 
+    @property
+    def drain_s(self) -> float:
+        """How long a draining worker keeps an idle connection."""
+        return self._hasten(self.drain_idle_s)
+
+    def _hasten(self, span_s: float) -> float:
+        return min(span_s, HASTE_S) if self.reload else span_s
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the app's processes have in theirs, beside the master's own."""
+        if not self.reload:
+            return self.variables
+        # A compiled file is known by its second and size: two changes within one
+        # second would load the first one twice.
+        return {"PYTHONDONTWRITEBYTECODE": "1", **self.variables}
+
+    @property
+    def watched_folders(self) -> list[str]:
+        """What ``--reload`` watches."""
+        own = os.path.dirname(self.app.script) if self.app.script else self.app_dir
+        return [os.path.join(self.folder, each) for each in self.reload_dirs or (own,)]
+
     def make_policy(self) -> Policy:
         """Give the planner its share."""
         jitter = choose_jitter(self.max_requests_jitter, self.max_requests)
@@ -116,8 +143,8 @@ class Settings(
             drain_delay_s=self.drain_delay_s,
             steering=self.steering,
             timeout_s=self.timeout_s,
-            canary_hold_s=self.canary_hold_s,
-            hold_s=self.canary_hold_s,
+            canary_hold_s=self._hasten(self.canary_hold_s),
+            hold_s=self._hasten(self.canary_hold_s),
             rollout_timeout_s=self.rollout_timeout_s,
             has_health_check=bool(self.health_path),
             health_timeout_s=self.health_timeout_s,

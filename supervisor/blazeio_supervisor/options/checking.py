@@ -106,7 +106,7 @@ def _load(settings: Settings) -> Iterator[socket.socket]:
     own, theirs = make_pair()
     with closing(own):
         send(own, make_load(settings, 1, is_preload=True), [board_fd])
-        pid = spawn_forkserver(theirs, settings.variables)
+        pid = spawn_forkserver(theirs, settings.environment)
         theirs.close()
         os.close(board_fd)
         try:

@@ -28,6 +28,7 @@ EVENTS = {
     "scaled": "another number of workers is wanted",
     "scale_limited": "more or fewer workers were asked for than there may be",
     # new code
+    "watching": "files are watched, and loaded anew when they change (--reload)",
     "reloading": "a generation is being loaded",
     "loaded": "the app of a generation is imported, or each worker will do it",
     "fork_unsafe": "what the import has begun cannot be forked: workers import alone",

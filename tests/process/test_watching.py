@@ -1,0 +1,27 @@
+"""``--reload``: new code at each change of a file."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.process.service import APP, start_service
+from tests.support.clock import block_until
+from tests.support.live import LiveServers
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_change_is_live_in_all_workers_and_a_mistake_leaves_them_alone(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, "--reload")
+    service.server.wait_for_log("event=watching ")
+    (tmp_path / "app.py").write_text(APP.replace('"late"', '"new"'))
+    service.server.wait_for_log(r"event=reload_ok .*--reload \(app\.py\)", timeout_s=20)
+    assert {service.get("/slow?0").body for _ in range(10)} == {b"new"}
+    (tmp_path / "app.py").write_text(APP + "\nif True:\n")
+    service.server.wait_for_log("event=reload_not_ok ", timeout_s=20)
+    assert "IndentationError" in service.server.log
+    assert service.get("/slow?0").body == b"new"
+    (tmp_path / "app.py").write_text(APP)
+    block_until(lambda: service.get("/slow?0").body == b"late", 20)
