@@ -7,6 +7,7 @@ from tests.support.tree import REPOSITORY, Module, iterate_modules
 WITHOUT_TEST: dict[str, str] = {}
 """Modules that need no test file of their own, each with the reason."""
 WITHOUT_MODULE: dict[str, str] = {
+    "tests/client/test_httpbin.py": "of session.py: a foreign server",
     "tests/protocol/test_backpressure.py": "of server.py: who is faster waits",
     "tests/protocol/test_disconnects.py": "of server.py: the client goes away",
     "tests/protocol/test_reading.py": "of payload.py, whose own file tests writing",
