@@ -9,6 +9,7 @@ from tests.soak import (
     orphans,
     sharing,
     slow_peers,
+    under_systemd,
 )
 from tests.soak.run import Scenario
 
@@ -28,5 +29,6 @@ SCENARIOS = (
     Scenario("attacks", "slowhttptest in each mode", slow_peers.attack_slowly),
     Scenario("stalled", "50 stalled readers of 32 MiB", slow_peers.stall_readers),
     Scenario("half-closed", "1,000 half-closed clients", slow_peers.half_close),
+    Scenario("systemd", "reloads and restarts of a unit", under_systemd.change_unit),
     Scenario("aborted", "10,000 aborted connections", slow_peers.abort_connections),
 )

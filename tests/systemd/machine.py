@@ -66,9 +66,17 @@ class Machine:
         name: Unique on this machine; lower case.
         folder: For what it sees of this machine.
         base: Another root file system, with another systemd.
+        net: ``private``, or ``host``: what listens on loopback there, does here.
     """
 
-    def __init__(self, name: str, folder: Path, base: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        base: str | None = os.environ.get("BLAZEIO_TEST_SYSTEMD_ROOT"),
+        net: str = "private",
+    ) -> None:
         self._name = f"{name}-{os.getpid()}"
         self._folder = folder
         python = Path(sysconfig.get_config_var("prefix")).resolve()
@@ -77,7 +85,7 @@ class Machine:
             Path(sysconfig.get_path("purelib")): "/opt/packages",
             REPOSITORY: "/opt/source",
         }
-        self._options = ["--die-with", str(os.getpid())]
+        self._options = ["--die-with", str(os.getpid()), "--net", net]
         if base is not None:
             self._options += ["--base", base]
         for source, target in binds.items():
