@@ -1,4 +1,3 @@
-import inspect
 import re
 import typing
 
@@ -6,12 +5,10 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.control import answers
+from tests.supervisor.control.schema import list_structs, write_schema
+from tests.support.tree import REPOSITORY
 
-ORDERS_AND_ANSWERS = [
-    value
-    for value in vars(answers).values()
-    if inspect.isclass(value) and issubclass(value, msgspec.Struct)
-]
+ORDERS_AND_ANSWERS = list_structs()
 
 
 def test_the_two_kinds_of_line_of_a_reload_are_told_apart() -> None:
@@ -48,3 +45,10 @@ def test_the_table_names_every_order_and_answer() -> None:
         "WorkerStack",
         "SettingAnswer",
     }
+
+
+def test_the_schema_in_the_documents_is_this_one() -> None:
+    """A field that goes away or changes its meaning makes a new ``SCHEMA``."""
+    path = REPOSITORY / "docs" / "control-schema.json"
+    how = "python -m tests.supervisor.control.schema > docs/control-schema.json"
+    assert path.read_text() == write_schema(), f"once it is meant so: {how}"

@@ -5,6 +5,7 @@ answer; 2 wrong usage; 6 there is no service.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,13 @@ from typing import Any, Literal, TypeVar
 import click
 import msgspec
 
-from blazeio_supervisor.control.client import (
-    ANSWER_TIMEOUT_S,
-    Client,
-)
+from blazeio_supervisor.control.client import ANSWER_TIMEOUT_S, Client
 from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.places import parse_place, search
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.options.surroundings import find_runtime_directory
 
+_SLOT = re.compile(r"\d{1,6}", re.ASCII)
 _WHOLE_LINE = "\r\x1b[2K"
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
 _EPILOG = f"""
@@ -107,8 +106,7 @@ def verb(
         "max_content_width": 96,
         "ignore_unknown_options": has_signs,
     }
-
-    json = [_JSON] if has_json else []
+    shared = [_INSTANCE, _CONTROL, *([_JSON] if has_json else [])]
 
     def declare(function: Callable[..., int]) -> click.Command:
         @wraps(function)
@@ -116,7 +114,7 @@ def verb(
             return function(Target(control, instance), **given)
 
         declared: Any = run
-        for param in reversed((*params, _INSTANCE, _CONTROL, *json)):
+        for param in reversed((*params, *shared)):
             declared = param(declared)
         name = function.__name__.replace("_", "-")
         wrap = click.command(name, epilog=_EPILOG, context_settings=settings)
@@ -134,7 +132,7 @@ def read_slots(text: str) -> int | None:
     """
     if text == "all":
         return None
-    if not text.isdecimal():
+    if not _SLOT.fullmatch(text):
         raise UsageError(f"{text!r} is no slot: write its number, or all")
     return int(text)
 

@@ -1,5 +1,6 @@
 """The verbs that order."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -53,6 +54,7 @@ from blazeio_supervisor.control.verbs.waiting import wait_for
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 
 _FAILED = ExitCode.CRASHED
+_COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
 _UPGRADE_POLL_S = 0.05
 """The question waits in the queue until a master reads it, the old or the new."""
 _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
@@ -107,7 +109,7 @@ def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
     order = RecycleOrder(read_slots(slot))
     client = target.find()
     answer = client.ask("POST", "/recycle", RecycleAnswer, order)
-    if not wait:
+    if not wait or not answer.slots:
         return show(answer, is_json, format_recycle)
     pids = {each.slot: each.pid for each in answer.slots}
     took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids))
@@ -194,12 +196,10 @@ def stop(target: Target, is_json: bool, quick: bool, no_wait: bool) -> int:
 
 
 def _read_count(text: str) -> ScaleOrder:
-    sign, digits = text[:1], text.lstrip("+-")
-    if not digits.isdecimal() or len(text) - len(digits) > 1:
+    match = _COUNT.fullmatch(text)
+    if match is None:
         raise UsageError(f"{text!r} is no count: write N, +N or -N")
-    if sign in ("+", "-"):
-        return ScaleOrder(change=int(text))
-    return ScaleOrder(int(text))
+    return ScaleOrder(change=int(text)) if match[1] else ScaleOrder(int(text))
 
 
 def _ask_again(client: Client) -> UpgradeAnswer | None:

@@ -93,6 +93,7 @@ async def test_scale_takes_a_count_or_a_change(
     [
         (("scale", "many"), "'many' is no count: write N, +N or -N"),
         (("scale", "+-1"), "'+-1' is no count"),
+        (("scale", "9" * 5000), "'9999"),
         (("scale", "--now"), "'--now' is no count"),
         (("recycle", "-1"), "No such option"),
         (("recycle", "first"), "'first' is no slot: write its number, or all"),

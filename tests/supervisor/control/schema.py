@@ -1,0 +1,43 @@
+"""The schema of the control socket as JSON Schema, for ``docs``.
+
+python -m tests.supervisor.control.schema > docs/control-schema.json
+"""
+
+import inspect
+import json
+from typing import Any
+
+import msgspec
+
+from blazeio_supervisor.control import answers
+from blazeio_supervisor.control.doctor.findings import Report
+
+
+def list_structs() -> list[type[msgspec.Struct]]:
+    """Every order, answer and part of one."""
+    return [
+        value
+        for value in vars(answers).values()
+        if inspect.isclass(value) and issubclass(value, msgspec.Struct)
+    ]
+
+
+def make_schema() -> dict[str, Any]:
+    """Describe all of them, and what ``doctor --json`` prints."""
+    kinds = [*list_structs(), Report]
+    _, definitions = msgspec.json.schema_components(kinds)
+    return {
+        "title": f"The control socket of blazeio-supervisor, schema {answers.SCHEMA}",
+        "$defs": json.loads(
+            json.dumps(definitions).replace("#/components/schemas/", "#/$defs/")
+        ),
+    }
+
+
+def write_schema() -> str:
+    """Write it, sorted, so that a change of it is seen."""
+    return json.dumps(make_schema(), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(write_schema(), end="")
