@@ -92,6 +92,7 @@ class Server:
         *,
         batch: int = ACCEPTS_PER_TURN,
         tls: TlsTerms | None = None,
+        is_plain: bool = False,
     ) -> Acceptor:
         """Accept from a listening socket, through an own dup of it.
 
@@ -99,9 +100,10 @@ class Server:
             sock: Listening and non-blocking.
             batch: Most accepts per turn of the loop.
             tls: Speak TLS on these terms; None: on the server's own, if any.
+            is_plain: Speak none, also where the server has terms of its own.
         """
 
-        tls = tls or self._tls
+        tls = None if is_plain else tls or self._tls
 
         def new_tls(header: ProxyHeader | None = None) -> TlsTransport:
             assert tls is not None  # or it is not used
@@ -132,6 +134,11 @@ class Server:
                 on.
         """
         await self._loop.connect_accepted_socket(self._new_protocol, connection)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether it has terms of its own."""
+        return self._tls is not None
 
     @property
     def is_full(self) -> bool:

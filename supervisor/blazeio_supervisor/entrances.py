@@ -56,15 +56,16 @@ class Entrances:
         """Accept from the own slot."""
         for queue in self._own:
             batch = SHARED_BATCH if queue.terms.is_shared else ACCEPTS_PER_TURN
-            self._server.accept_from(queue.sock, batch=batch)
+            self._accept(queue, batch)
+
+    def _accept(self, queue: Queue, batch: int = ACCEPTS_PER_TURN) -> Acceptor:
+        is_plain = queue.terms.scheme == "http"
+        return self._server.accept_from(queue.sock, batch=batch, is_plain=is_plain)
 
     def adopt(self, slot: int, queues: list[Queue]) -> None:
         """Accept from another slot's queues too; they are owned here."""
         self.release(slot)
-        acceptors = [
-            self._server.accept_from(queue.sock, batch=ADOPTED_BATCH)
-            for queue in queues
-        ]
+        acceptors = [self._accept(queue, ADOPTED_BATCH) for queue in queues]
         self._adopted[slot] = _Adoption(queues, acceptors)
 
     def release(self, slot: int) -> None:
@@ -98,29 +99,29 @@ class Entrances:
         adopted = [q for each in self._adopted.values() for q in each.queues]
         return [q for q in (*self._own, *adopted) if q.sock.fileno() >= 0]
 
-    def _ending(self) -> list[socket.socket]:
-        """The listeners that end with the service."""
-        return [q.sock for q in self._queues() if not q.terms.is_lent]
+    def _ending(self) -> list[Queue]:
+        """Those that end with the service."""
+        return [q for q in self._queues() if not q.terms.is_lent]
 
     def _stop_handshakes(self) -> None:
         try:
-            for sock in self._ending():
-                stop_handshakes(sock)
+            for queue in self._ending():
+                stop_handshakes(queue.sock)
         except OSError as error:
             log.debug("the kernel refuses to hold off connections: %s", error)
 
     def _accept_anew(self) -> None:
         """Accept from every queue: a SIGTERM may end that at any moment."""
-        for sock in self._ending():
-            self._server.accept_from(sock)
+        for queue in self._ending():
+            self._accept(queue)
 
     def _empty_and_shut(self) -> None:
         self._accept_anew()
         self._server.stop_accepting(take_queue=True)
-        for sock in self._ending():
+        for queue in self._ending():
             try:
                 # Whoever else holds it: a close would leave it listening.
-                sock.shutdown(socket.SHUT_RDWR)
+                queue.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # shut already, by the master or a sibling
         for queue in self._queues():

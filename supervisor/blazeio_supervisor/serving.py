@@ -103,6 +103,7 @@ class Serving:
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
         raise_descriptor_limit()
         self._server = self._make_server(loop)
+        self._check_schemes()
         self._server.record_responses(ResponseCounter(self._row, loop))
         self._dump.watch(self._server, loop)
         self._entrances = Entrances(self._server, self._queues)
@@ -118,6 +119,15 @@ class Serving:
         self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
         await self._end(await self._drain_order)
         self._count()  # of the last requests no beat has told
+
+    def _check_schemes(self) -> None:
+        schemes = {queue.terms.scheme for queue in self._queues}
+        if "https" in schemes and not self._server.speaks_tls:
+            raise LoadError(
+                ExitCode.USAGE,
+                "--bind https://...: there is no certificate: give --certfile, or the "
+                "App its tls",
+            )
 
     def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
         overrides = self._load.overrides

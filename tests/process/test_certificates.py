@@ -8,6 +8,7 @@ import trustme
 
 from tests.process.service import APP, serialize_get, start_service
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow
 OVER_TLS = APP.replace(
@@ -104,3 +105,26 @@ def test_a_certificate_of_the_command_line_that_cannot_be_read_is_wrong_usage(
         True
     ]
     assert "Traceback" not in done.stderr
+
+
+def test_one_address_may_be_plain_beside_another_that_is_not(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    authority = issue(tmp_path)
+    binds = ["--bind", "https://127.0.0.1:0", "--bind", "http://127.0.0.1:0"]
+    service = start_service(live_server, tmp_path, "--certfile", "site.pem", *binds)
+    log = r"event=listening \S+ on https://127\.0\.0\.1:(\d+) http://127\.0\.0\.1:(\d+)"
+    over_tls, plain = map(int, service.server.wait_for_log(log)[0].groups())
+    pids = {str(pid) for pid in service.pids()}
+    assert set(get_over_tls(over_tls, authority)) <= pids
+    with BlockingPeer("127.0.0.1", plain) as peer:
+        answer = peer.exchange(serialize_get("/", "Connection: close"))
+    assert answer.rpartition(b"\r\n")[2].decode() in pids
+
+
+def test_https_without_a_certificate_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    words = ["blazeio-supervisor", "app:web", "--bind", "https://127.0.0.1:0"]
+    done = run_to_exit(words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no certificate: give --certfile, or the App its tls" in done.stderr

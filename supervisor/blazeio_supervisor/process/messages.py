@@ -18,7 +18,7 @@ import msgspec
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Raised by one when a message, or the scoreboard, changes its shape."""
 
 LoopName = Literal["uvloop", "asyncio"]

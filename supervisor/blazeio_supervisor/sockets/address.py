@@ -6,22 +6,32 @@ from dataclasses import dataclass
 import msgspec
 
 UNIX_PREFIX = "unix:"
+SCHEMES = ("http", "https")
 
 
 class TcpAddress(msgspec.Struct, frozen=True, tag=True):
-    """A host and port as the operator wrote them; port 0 picks one."""
+    """A host and port as the operator wrote them; port 0 picks one.
+
+    Attributes:
+        scheme: ``http`` or ``https`` is spoken; "": https where there is a
+            certificate.
+    """
 
     host: str
     port: int
+    scheme: str = ""
 
     def __str__(self) -> str:
-        return f"http://{join_host_port(self.host or '*', self.port)}"
+        return (
+            f"{self.scheme or 'http'}://{join_host_port(self.host or '*', self.port)}"
+        )
 
 
 class UnixAddress(msgspec.Struct, frozen=True, tag=True):
-    """The path of a unix socket."""
+    """The path of a unix socket; ``scheme`` as of ``TcpAddress``."""
 
     path: str
+    scheme: str = ""
 
     def __str__(self) -> str:
         return f"{UNIX_PREFIX}{self.path}"
@@ -38,9 +48,16 @@ def join_host_port(host: str, port: int) -> str:
 def parse_address(text: str) -> Address:
     """Read ``host:port``, ``:port``, ``[v6]:port`` or ``unix:/path``.
 
+    ``http://`` or ``https://`` in front of it says what is spoken there.
+
     Raises:
         ValueError: The operator's fault; the text says what is wrong.
     """
+    scheme, mark, rest = text.partition("://")
+    if mark:
+        if scheme not in SCHEMES:
+            raise ValueError(f"{scheme}:// is neither http:// nor https://")
+        return msgspec.structs.replace(parse_address(rest.rstrip("/")), scheme=scheme)
     if text.startswith(UNIX_PREFIX):
         return _parse_unix(text)
     host, colon, port_text = text.rpartition(":")
@@ -57,9 +74,10 @@ def parse_address(text: str) -> Address:
 
 def format_address(address: Address) -> str:
     """Write it as ``parse_address`` reads it."""
+    scheme = f"{address.scheme}://" if address.scheme else ""
     if isinstance(address, UnixAddress):
-        return str(address)
-    return join_host_port(address.host, address.port)
+        return f"{scheme}{address}"
+    return scheme + join_host_port(address.host, address.port)
 
 
 def _parse_unix(text: str) -> UnixAddress:

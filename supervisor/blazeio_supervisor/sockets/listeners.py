@@ -51,15 +51,17 @@ class UnixListener:
     Attributes:
         identity: Of its path, so that a later service's is not removed.
         is_lent: It outlives us, and so does its path.
+        scheme: What is spoken there; "": as everywhere.
     """
 
     address: UnixAddress
     sock: socket.socket
     identity: tuple[int, int] | None
     is_lent: bool = False
+    scheme: str = ""
 
     def __str__(self) -> str:
-        return str(self.address)
+        return f"{self.scheme}://{self.address}" if self.scheme else str(self.address)
 
 
 class FrozenUnix(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class FrozenUnix(msgspec.Struct, frozen=True):
     fd: int
     identity: tuple[int, int] | None
     is_lent: bool = False
+    scheme: str = ""
 
 
 class FrozenListeners(msgspec.Struct, frozen=True):
@@ -119,7 +122,10 @@ class Listeners:
     @property
     def addresses(self) -> list[str]:
         """Where the service answers, as a person would type it."""
-        groups = [group.endpoint.write_url(self.scheme) for group in self.groups]
+        groups = [
+            group.endpoint.write_url(group.scheme or self.scheme)
+            for group in self.groups
+        ]
         return groups + [str(entry) for entry in self.unix]
 
     @property
@@ -185,6 +191,9 @@ class Listeners:
                     sock.close()
             raise
         self.groups += opened
+        for group in self.groups:
+            if group in opened or group.endpoint in endpoints:
+                group.scheme = address.scheme
         self._fill()
 
     def open_slot(self, slot: int) -> None:
@@ -204,7 +213,7 @@ class Listeners:
     def all_of(self, slot: int) -> list[Queue]:
         """Give what a worker of this slot accepts from, shared ones too."""
         unix = [
-            Queue(each.sock, QueueTerms(is_shared=True, is_lent=each.is_lent))
+            Queue(each.sock, QueueTerms(True, each.is_lent, each.scheme))
             for each in self.unix
         ]
         return self.own_of(slot) + unix
@@ -249,7 +258,13 @@ class Listeners:
         """Name every socket, for a process that has the same descriptors."""
         groups = [group.freeze() for group in self.groups]
         unix = [
-            FrozenUnix(each.address, each.sock.fileno(), each.identity, each.is_lent)
+            FrozenUnix(
+                each.address,
+                each.sock.fileno(),
+                each.identity,
+                each.is_lent,
+                each.scheme,
+            )
             for each in self.unix
         ]
         return FrozenListeners(self.slot_count, self.scheme, groups, unix)
@@ -268,7 +283,9 @@ class Listeners:
             thaw_group(group, [take(fd) for fd in group.fds]) for group in frozen.groups
         ]
         self.unix += [
-            UnixListener(each.address, take(each.fd), each.identity, each.is_lent)
+            UnixListener(
+                each.address, take(each.fd), each.identity, each.is_lent, each.scheme
+            )
             for each in frozen.unix
         ]
 
@@ -322,16 +339,20 @@ class Listeners:
         self.groups.clear()
         self.give_up_stored()
 
-    def _open_unix(self, address: UnixAddress) -> None:
-        if any(listener.address == address for listener in self.unix):
-            return
+    def _open_unix(self, wanted: UnixAddress) -> None:
+        address = UnixAddress(wanted.path)
         stored = self.stored.get(address)
-        if stored and identify_path(address.path):
-            del self.stored[address]
-            self._take_over(address, stored, is_fixed=False)
-            return
-        sock = open_unix(address, self.unix_mode, self.unix_owner, self.backlog)
-        self.unix.append(UnixListener(address, sock, identify_path(address.path)))
+        if all(listener.address != address for listener in self.unix):
+            if stored and identify_path(address.path):
+                del self.stored[address]
+                self._take_over(address, stored, is_fixed=False)
+            else:
+                sock = open_unix(address, self.unix_mode, self.unix_owner, self.backlog)
+                identity = identify_path(address.path)
+                self.unix.append(UnixListener(address, sock, identity))
+        for listener in self.unix:
+            if listener.address == address:
+                listener.scheme = wanted.scheme
 
     def _take_over(
         self, place: Place, sockets: list[socket.socket], *, is_fixed: bool

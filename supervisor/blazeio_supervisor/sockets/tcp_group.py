@@ -27,6 +27,7 @@ class FrozenGroup(msgspec.Struct, frozen=True):
     kept_count: int = 0
     is_fixed: bool = False
     is_ordered: bool = True
+    scheme: str = ""
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class TcpGroup:
         kept_count: So many of them, the first ones, outlive us.
         is_fixed: None can be added.
         is_ordered: The kernel numbers them as we do, so that it can steer.
+        scheme: What is spoken there; "": as everywhere.
     """
 
     endpoint: Endpoint
@@ -45,12 +47,17 @@ class TcpGroup:
     kept_count: int = 0
     is_fixed: bool = False
     is_ordered: bool = True
+    scheme: str = ""
 
     def queue_of(self, slot: int, slot_count: int) -> Queue:
         """Give what this slot accepts from."""
         count = len(self.sockets)
         at = slot % count
-        terms = QueueTerms(is_shared=count < slot_count, is_lent=at < self.kept_count)
+        terms = QueueTerms(
+            is_shared=count < slot_count,
+            is_lent=at < self.kept_count,
+            scheme=self.scheme,
+        )
         return Queue(self.sockets[at], terms)
 
     @property
@@ -77,6 +84,7 @@ class TcpGroup:
             self.kept_count,
             self.is_fixed,
             self.is_ordered,
+            self.scheme,
         )
 
 
@@ -89,6 +97,7 @@ def thaw_group(frozen: FrozenGroup, sockets: list[socket.socket]) -> TcpGroup:
         frozen.kept_count,
         frozen.is_fixed,
         frozen.is_ordered,
+        frozen.scheme,
     )
 
 

@@ -55,6 +55,7 @@ SHAPES = {
     3: "a3c8e34a68e2b0c9",
     4: "1d86064e5c5944a7",
     5: "cab66d666869ba86",
+    6: "67ebfbd3cb7bf390",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -8,6 +8,7 @@ from blazeio_supervisor.sockets.address import (
     Endpoint,
     TcpAddress,
     UnixAddress,
+    format_address,
     parse_address,
     resolve,
 )
@@ -63,3 +64,22 @@ def test_no_host_is_every_interface_of_each_family() -> None:
 def test_an_unknown_host_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'no-such-host\.invalid'"):
         resolve(TcpAddress("no-such-host.invalid", 80))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://0.0.0.0:443", TcpAddress("0.0.0.0", 443, "https")),
+        ("http://:80", TcpAddress("", 80, "http")),
+        ("https://[::1]:443", TcpAddress("::1", 443, "https")),
+        ("http://unix:/run/s", UnixAddress("/run/s", "http")),
+    ],
+)
+def test_what_is_spoken_may_stand_in_front(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+    assert format_address(address) == text
+
+
+def test_another_scheme_is_refused() -> None:
+    with pytest.raises(ValueError, match="ftp:// is neither http:// nor https://"):
+        parse_address("ftp://a:1")

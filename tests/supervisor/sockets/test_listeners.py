@@ -348,3 +348,18 @@ def test_what_is_kept_is_neither_shut_nor_held_off(listeners: Listeners) -> None
     listeners.shut()
     socket.create_connection(address).close()
     close_all(kept)
+
+
+def test_each_address_says_what_is_spoken_there(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    listeners.scheme = "https"
+    listeners.open(TcpAddress("127.0.0.1", 0, "http"))
+    listeners.open(TCP)
+    listeners.open(UnixAddress(str(tmp_path / "s"), "http"))
+    plain, usual, unix = listeners.addresses
+    assert (plain.partition(":")[0], usual.partition(":")[0]) == ("http", "https")
+    assert unix == f"http://unix:{tmp_path}/s"
+    schemes = [queue.terms.scheme for queue in listeners.all_of(1)]
+    assert schemes == ["http", "", "http"]
+    assert [group.scheme for group in listeners.freeze().groups] == ["http", ""]

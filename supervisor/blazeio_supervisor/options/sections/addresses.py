@@ -5,6 +5,8 @@ import stat
 from dataclasses import dataclass
 from typing import get_args
 
+import msgspec
+
 from blazeio_supervisor.control.places import Place, parse_place
 from blazeio_supervisor.fleet.policy import SteeringMode
 from blazeio_supervisor.options.kinds.kind import Flag, Many
@@ -40,8 +42,10 @@ class Addresses(Section):
 
     binds: tuple[Address, ...] = option(
         Many(Parsed(parse_address, "ADDRESS", format_address)),
-        "Where to listen: host:port, [v6]:port, :port (everywhere) or unix:/path. "
-        "May be given several times. Port 0 picks a free one and prints it.",
+        "Where to listen: host:port, [v6]:port, :port (everywhere) or unix:/path; "
+        "https:// or http:// in front says what is spoken there, else it is https "
+        "where there is a certificate. May be given several times. Port 0 picks a "
+        "free one and prints it.",
         default=(),
         default_text="the App's own host and port",
         change=Change.RESTART,
@@ -108,9 +112,11 @@ class Addresses(Section):
         """No address twice; free ports may be asked for as often as one likes."""
         seen = set[Address]()
         for bind in self.binds:
-            if bind in seen and not (isinstance(bind, TcpAddress) and bind.port == 0):
-                raise SettingError("binds", f"{format_address(bind)} is given twice")
-            seen.add(bind)
+            place = msgspec.structs.replace(bind, scheme="")
+            is_free = isinstance(bind, TcpAddress) and bind.port == 0
+            if place in seen and not is_free:
+                raise SettingError("binds", f"{format_address(place)} is given twice")
+            seen.add(place)
         for fd in self.fds:
             _check_socket(fd)
         if self.no_control and self.control is not None:
