@@ -141,9 +141,13 @@ def test_an_order_that_cannot_be_is_wrong_usage(
     assert (done.returncode, done.stderr) == (2, f"{PROGRAM}: {line}\n")
 
 
-def test_stack_shows_the_line_that_blocks_a_worker(service: Service) -> None:
+def test_stack_shows_the_line_that_blocks_a_worker(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    code = APP.replace("time.sleep(1.0)", "time.sleep(20)")
+    service = start_service(live_server, tmp_path, "--control", "c.sock", code=code)
     with service.server.connect() as peer, service.server.connect() as other:
-        other.send(b"GET /slow?9 HTTP/1.1\r\nHost: a\r\n\r\n")
+        other.send(b"GET /slow?20 HTTP/1.1\r\nHost: a\r\n\r\n")
         block_until(
             lambda: any(each["in_flight"] for each in read_status(service)["workers"])
         )
@@ -151,8 +155,9 @@ def test_stack_shows_the_line_that_blocks_a_worker(service: Service) -> None:
         block_until(lambda: "in block\n" in run(service, "stack").stdout)
         said = run(service, "stack").stdout
     assert "== slot 1, pid" in said
-    assert "Task (most recent call first): GET /slow?9 (for" in said
+    assert "Task (most recent call first): GET /slow?20 (for" in said
     assert "await asyncio.sleep(float(r.query or 0.4))" in said
+    assert run(service, "stop", "--quick").returncode == 0
 
 
 def test_stop_returns_when_the_master_is_gone(service: Service) -> None:

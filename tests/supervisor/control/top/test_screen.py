@@ -44,9 +44,9 @@ def test_everything_is_there_at_80_columns() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 140, 300])
-@pytest.mark.parametrize("count", [1, 4, 16, 200])
-@pytest.mark.parametrize("height", [1, 5, 10, 24, 50])
+@pytest.mark.parametrize("width", [20, 80, 140])
+@pytest.mark.parametrize("count", [1, 16, 200])
+@pytest.mark.parametrize("height", [1, 10, 24])
 def test_it_never_is_larger_than_the_terminal(
     width: int, count: int, height: int
 ) -> None:
