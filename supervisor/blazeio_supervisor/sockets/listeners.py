@@ -9,14 +9,14 @@ balances only TCP).
 
 import os
 import socket
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.sockets.address import Address, UnixAddress, resolve
+from blazeio_supervisor.sockets.address import Address, Endpoint, UnixAddress, resolve
 from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
 from blazeio_supervisor.sockets.inherited import (
     InheritedSocket,
@@ -174,26 +174,7 @@ class Listeners:
             endpoints = resolve(address)
         except ValueError as error:
             raise BindError(f"cannot bind {address}: {error}") from None
-        present = {group.endpoint for group in self.groups}
-        opened: list[TcpGroup] = []
-        try:
-            for endpoint in endpoints:
-                # `localhost:0` means one port, on both families.
-                if endpoint.port == 0 and opened:
-                    endpoint = endpoint.with_port(opened[0].endpoint.port)
-                if endpoint in self.stored:
-                    self._take_over(endpoint, self.stored.pop(endpoint), is_fixed=False)
-                elif endpoint not in present:
-                    opened.append(open_group(endpoint, self.slot_count, self.backlog))
-        except BindError:
-            for group in opened:
-                for sock in group.sockets:
-                    sock.close()
-            raise
-        self.groups += opened
-        for group in self.groups:
-            if group in opened or group.endpoint in endpoints:
-                group.scheme = address.scheme
+        self._open_tcp(endpoints, address.scheme)
         self._fill()
 
     def open_slot(self, slot: int) -> None:
@@ -338,6 +319,28 @@ class Listeners:
         self.unix.clear()
         self.groups.clear()
         self.give_up_stored()
+
+    def _open_tcp(self, endpoints: Sequence[Endpoint], scheme: str) -> None:
+        present = {group.endpoint for group in self.groups}
+        opened: list[TcpGroup] = []
+        try:
+            for endpoint in endpoints:
+                # `localhost:0` means one port, on both families.
+                if endpoint.port == 0 and opened:
+                    endpoint = endpoint.with_port(opened[0].endpoint.port)
+                if endpoint in self.stored:
+                    self._take_over(endpoint, self.stored.pop(endpoint), is_fixed=False)
+                elif endpoint not in present:
+                    opened.append(open_group(endpoint, self.slot_count, self.backlog))
+        except BindError:
+            for group in opened:
+                for sock in group.sockets:
+                    sock.close()
+            raise
+        self.groups += opened
+        for group in self.groups:
+            if group in opened or group.endpoint in endpoints:
+                group.scheme = scheme
 
     def _open_unix(self, wanted: UnixAddress) -> None:
         address = UnixAddress(wanted.path)

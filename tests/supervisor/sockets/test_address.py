@@ -69,7 +69,7 @@ def test_an_unknown_host_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("https://0.0.0.0:443", TcpAddress("0.0.0.0", 443, "https")),
+        ("https://127.0.0.1:443", TcpAddress("127.0.0.1", 443, "https")),
         ("http://:80", TcpAddress("", 80, "http")),
         ("https://[::1]:443", TcpAddress("::1", 443, "https")),
         ("http://unix:/run/s", UnixAddress("/run/s", "http")),
