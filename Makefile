@@ -7,11 +7,12 @@ BIND ?= 127.0.0.1:8000
 WORKERS ?= 8
 ARGS ?=
 SECONDS ?= 60
+PYTHON27 ?= python2.7
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-browser test-systemd check format docs bench simulate soak fuzz ranges clean
+.PHONY: help run test test-browser test-systemd check format docs bench simulate soak fuzz ranges autobahn clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -25,6 +26,7 @@ help:
 	@echo "make simulate      random histories of the fleet"
 	@echo "make soak          long runs under load      (ARGS='--short --only kills')"
 	@echo "make ranges        10,000 range requests, beside nginx"
+	@echo "make autobahn      its WebSocket test suite  (PYTHON27=python2.7)"
 	@echo "make fuzz          coverage-guided fuzzing   (SECONDS=600)"
 	@echo "make clean         remove everything that make has made"
 
@@ -64,6 +66,16 @@ soak: $(VENV)/.stamp-dev
 
 ranges: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.conformance.range_peers 10000
+
+autobahn: .venv-autobahn/bin/wstest
+	@$(BIN)/python -m tests.conformance.autobahn .venv-autobahn/bin/wstest
+
+# Its client runs on Python 2.7 alone; later virtualenvs do not know that.
+.venv-autobahn/bin/wstest: $(VENV)/.stamp-dev
+	@echo "installing Autobahn|Testsuite with $(PYTHON27)"
+	@$(PIP) install 'virtualenv<20.22'
+	@$(BIN)/virtualenv --quiet --python $(PYTHON27) .venv-autobahn
+	@.venv-autobahn/bin/pip install --quiet autobahntestsuite==25.10.1
 
 fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

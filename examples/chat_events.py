@@ -4,10 +4,12 @@ The room is in the memory of one process: run it alone, or with --workers 1.
 """
 
 import asyncio
+import secrets
 
 import blazeio as io
 
 web = io.App("127.0.0.1", 8000)
+room = secrets.token_hex(4)  # of this process; another's events have other ids
 said: list[str] = []
 news = asyncio.Condition()
 
@@ -43,11 +45,12 @@ async def say(r):
 @web.route.get("/events")
 async def events(r):
     async with io.EventStream(r, retry_ms=500) as stream:
-        seen = min(int(stream.last_event_id or 0), len(said))
+        last_room, _, last = stream.last_event_id.partition(".")
+        seen = int(last) if last_room == room else 0
         while True:
             while seen < len(said):
                 seen += 1
-                await stream.send(said[seen - 1], event_id=str(seen))
+                await stream.send(said[seen - 1], event_id=f"{room}.{seen}")
             async with news:
                 while seen == len(said):
                     await news.wait()

@@ -11,16 +11,20 @@ web = io.App("127.0.0.1", 8000)
 room: set[io.WebSocket] = set()
 
 PAGE = """<!doctype html><title>chat</title>
-<ul id=said></ul><form><input id=text autofocus></form>
+<ul id=said></ul><form><input id=text autofocus> <output id=state></output></form>
 <script>
 function join() {
   const ws = new WebSocket(location.href.replace("http", "ws") + "chat")
+  ws.onopen = () => state.textContent = "here"
   ws.onmessage = event => {
     const line = document.createElement("li")
     line.textContent = event.data
     said.append(line)
   }
-  ws.onclose = () => setTimeout(join, 500)  // a reload of the server: come back
+  ws.onclose = event => {  // 1012: the server was reloaded
+    state.textContent = `closed (${event.code}), coming back`
+    setTimeout(join, 500)
+  }
   document.forms[0].onsubmit = () => {
     ws.send(text.value)
     text.value = ""

@@ -6,7 +6,10 @@ takes the short way of ``plain_frames``.
 May import: blazeio.errors, and its siblings.
 """
 
+from collections.abc import Sequence
+
 from websockets.exceptions import ProtocolError
+from websockets.extensions.base import Extension
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
@@ -24,15 +27,30 @@ INFLATED_STEP_BYTES = 4 * 1024
 _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
+class _Core(Protocol):
+    """As ``websockets`` has it, but for one rule."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """RFC 6455 section 5.4: control frames may come between fragments, and
+        a close is one; it is answered by 1002 there."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class Endpoint:
     """What one end has received, and what it sends.
 
     Args:
-        protocol: Open; of either side.
+        side: Which one.
+        message_bytes: Largest message accepted, octets.
+        extensions: Agreed to in the handshake.
+        subprotocol: Likewise; None: none.
 
     Attributes:
         is_open: Nobody has said that it is over.
         is_over: Nothing more will be received.
+        subprotocol: Agreed to in the handshake; None: none.
         serialize: Writes a message, str as text, octets as binary; while
             ``is_open``.
     """
@@ -49,27 +67,33 @@ class Endpoint:
         "is_open",
         "is_over",
         "serialize",
+        "subprotocol",
     )
 
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-        self._message_bytes = protocol.max_message_size or 0
+    def __init__(
+        self,
+        side: Side,
+        *,
+        message_bytes: int,
+        extensions: Sequence[Extension] = (),
+        subprotocol: str | None = None,
+    ) -> None:
+        # One that is open from its beginning reads frames, not a request first.
+        self._protocol = _Core(side, state=State.OPEN, max_size=message_bytes)
+        self._protocol.extensions = list(extensions)
+        self._message_bytes = message_bytes
+        self.subprotocol = subprotocol
         self._assembler = MessageAssembler()
         self._bounds = FrameBounds()
         self._unread = b""
-        self._step_bytes = INFLATED_STEP_BYTES if protocol.extensions else None
+        self._step_bytes = INFLATED_STEP_BYTES if extensions else None
         # What a client masks and what is compressed goes the long way.
-        self._is_plain = protocol.side is Side.SERVER and not protocol.extensions
+        self._is_plain = side is Side.SERVER and not extensions
         self._may_be_plain = self._is_plain
         # Not a method that calls it: 0.06 of 8.5 us an echo.
         self.serialize = write_plain_frame if self._is_plain else self._serialize
         self.is_open = True
         self.is_over = False
-
-    @property
-    def subprotocol(self) -> str | None:
-        """Agreed in the handshake; None: none."""
-        return self._protocol.subprotocol
 
     @property
     def close_code(self) -> int | None:

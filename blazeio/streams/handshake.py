@@ -4,12 +4,13 @@ May import: blazeio.errors, blazeio.protocol.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from websockets.datastructures import Headers
+from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
-from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
@@ -23,14 +24,28 @@ WINDOW_BITS = 12
 5 some 64 KiB a connection; messages of a few KiB gain nothing from more."""
 
 
-def judge_handshake(
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a handshake has come to.
+
+    Attributes:
+        field_lines: Of the 101 that says so.
+        extensions: How frames are coded.
+        subprotocol: Of the messages; None: none.
+    """
+
+    field_lines: bytes
+    extensions: Sequence[Extension]
+    subprotocol: str | None
+
+
+def accept_handshake(
     r: BlazeioServerProtocol,
     *,
     origins: Sequence[str | None] | None = None,
     subprotocols: Sequence[str] = (),
-    message_bytes: int,
     compress: bool = False,
-) -> tuple[ServerProtocol, bytes]:
+) -> Agreement:
     """Check a request that wants to be a WebSocket.
 
     Args:
@@ -39,11 +54,7 @@ def judge_handshake(
             None among them: whoever sends none. None: all.
         subprotocols: Known here, the best first; the client's choice of them
             is the protocol's ``subprotocol``.
-        message_bytes: Largest message.
         compress: Agree to permessage-deflate (RFC 7692).
-
-    Returns:
-        What was agreed to, open; and the field lines of the 101 that says so.
 
     Raises:
         Abort: It is no good handshake: 400, 403, 405, 426 or 505.
@@ -58,12 +69,9 @@ def judge_handshake(
     response = judge.accept(_as_request(r))
     if response.status_code != 101:
         _refuse(r, response)
-    # One that is open from its beginning reads frames; the judge would read
-    # a request first.
-    protocol = ServerProtocol(state=State.OPEN, max_size=message_bytes)
-    protocol.extensions = judge.extensions
-    protocol.subprotocol = judge.subprotocol
-    return protocol, _field_lines(response.headers.raw_items())
+    return Agreement(
+        _field_lines(response.headers.raw_items()), judge.extensions, judge.subprotocol
+    )
 
 
 def _select_subprotocol(

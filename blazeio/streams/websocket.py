@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from websockets.frames import CloseCode
+from websockets.protocol import Side
 
 from blazeio.errors import ClientDisconnected
 from blazeio.protocol.server import BlazeioServerProtocol
@@ -19,7 +20,7 @@ from blazeio.streams.channel import (
     Channel,
 )
 from blazeio.streams.endpoint import Endpoint
-from blazeio.streams.handshake import judge_handshake
+from blazeio.streams.handshake import accept_handshake
 
 
 class WebSocket(Channel):
@@ -72,16 +73,20 @@ class WebSocket(Channel):
         Raises:
             Abort: It is no good handshake; the client is answered so.
         """
-        protocol, field_lines = judge_handshake(
+        agreement = accept_handshake(
             self.r,
             origins=self._origins,
             subprotocols=self._subprotocols,
-            message_bytes=self._message_bytes,
             compress=self._compress,
         )
-        limits = self.r.context.limits
-        self.begin(Endpoint(protocol), self.r, limits.receive_bytes)
-        self.r.take_over(field_lines, self)
+        endpoint = Endpoint(
+            Side.SERVER,
+            message_bytes=self._message_bytes,
+            extensions=agreement.extensions,
+            subprotocol=agreement.subprotocol,
+        )
+        self.begin(endpoint, self.r, self.r.context.limits.receive_bytes)
+        self.r.take_over(agreement.field_lines, self)
         self.r.on_farewell(self._bid_farewell)
         return self
 

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 from websockets.frames import Opcode
-from websockets.protocol import Protocol, Side
+from websockets.protocol import Side
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.protocol.flow import WriteGate
@@ -41,7 +41,7 @@ class Line(asyncio.Protocol):
         self.intake = Intake(self.transport)
         self.gate = WriteGate()
         self.channel = Channel(ping_every_s=None, ping_timeout_s=1)
-        end = Endpoint(Protocol(Side.SERVER, max_size=1000))
+        end = Endpoint(Side.SERVER, message_bytes=1000)
         self.channel.begin(end, cast(Carrier, self), MOST_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

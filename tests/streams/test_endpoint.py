@@ -3,7 +3,7 @@
 import pytest
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
-from websockets.protocol import Protocol, Side
+from websockets.protocol import Side
 
 from blazeio.errors import LocalProtocolError
 from blazeio.streams.endpoint import INFLATED_STEP_BYTES, Endpoint
@@ -14,9 +14,8 @@ Message = str | bytes
 def endpoint(
     side: Side = Side.SERVER, *, compress: bool = False, message_bytes: int = 1000
 ) -> Endpoint:
-    protocol = Protocol(side, max_size=message_bytes)
-    protocol.extensions = [deflate()] if compress else []
-    return Endpoint(protocol)
+    extensions = [deflate()] if compress else []
+    return Endpoint(side, message_bytes=message_bytes, extensions=extensions)
 
 
 def deflate() -> PerMessageDeflate:
@@ -80,6 +79,12 @@ def test_a_ping_is_answered_and_a_close_agreed_to() -> None:
     assert (end.is_open, end.is_over) == (False, True)
     end.end()
     assert (end.close_code, end.close_reason) == (4000, "why")
+
+
+def test_a_close_may_come_between_fragments() -> None:
+    end = endpoint()
+    read(end, masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.CLOSE, b"\x03\xe8"))
+    assert end.take_octets() == b"\x88\x02\x03\xe8"
 
 
 def test_what_comes_after_the_end_is_dropped() -> None:
