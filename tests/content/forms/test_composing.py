@@ -80,7 +80,9 @@ def test_a_media_type_that_adds_a_line_is_refused() -> None:
 
 
 NAMES = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\'), min_size=1
+    # "%" is not escaped by the standard, so that %22 may be read as a quote.
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\%'),
+    min_size=1,
 )
 CONTENT = st.binary(max_size=20)
 
