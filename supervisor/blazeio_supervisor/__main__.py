@@ -17,6 +17,8 @@ def main() -> None:
         command = context.command_path if context else PROGRAM
         _say(f"{error.format_message()} (see {command} --help)")
         code = ExitCode.USAGE
+    except click.Abort:  # ^C, where nobody waits for anything
+        code = ExitCode.INTERRUPTED
     except SupervisorError as error:
         _say(str(error))
         code = error.exit_code

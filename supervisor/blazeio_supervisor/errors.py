@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     NOT_IMPORTABLE = 4  # no such module, attribute or file
     CANNOT_BIND = 5  # an address is in use or not ours
     NOT_RUNNING = 6  # a verb found no service
+    INTERRUPTED = 130  # ^C, as the shell has it
 
 
 class SupervisorError(Exception):

@@ -56,3 +56,17 @@ def test_the_program_is_installed_and_a_module_too(words: list[str]) -> None:
     done = run_to_exit(words)
     assert done.returncode == 0
     assert PROGRAM in done.stdout
+
+
+def test_an_interrupt_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", [PROGRAM, "status"])
+    monkeypatch.setattr("blazeio_supervisor.control.verbs.declaring.search", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err

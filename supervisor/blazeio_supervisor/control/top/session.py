@@ -70,6 +70,7 @@ class Session:
         self._pages: list[str] = []  # of stacks: lines that cover the table
         self._page_at = 0
         self._is_over = False
+        self._has_fault = False  # of the last look; what was said is that
 
     def run(self) -> None:
         """Show until somebody quits; the terminal is as before in the end."""
@@ -96,20 +97,32 @@ class Session:
 
     def look(self) -> None:
         """Look at the service once."""
-        view = self._view
         try:
             status = self._client.ask("GET", "/status", StatusAnswer)
         except NotRunningError:
-            self._view = replace(view, is_gone=True, said=GONE)
+            self._note_fault(GONE, is_gone=True)
         except SupervisorError as error:
-            self._view = replace(view, is_bad=True, said=str(error))
+            self._note_fault(str(error), is_gone=False)
         else:
-            said = "" if view.is_gone else view.said
-            rates = measure_rates(view.status, status)
-            slot = min(view.slot, len(status.slots) - 1)
-            self._view = replace(
-                view, status=status, rates=rates, slot=slot, said=said, is_gone=False
-            )
+            self._take(status)
+
+    def _note_fault(self, text: str, *, is_gone: bool) -> None:
+        self._say(text, is_bad=True)
+        self._view = replace(self._view, is_gone=is_gone)
+        self._has_fault = True
+
+    def _take(self, status: StatusAnswer) -> None:
+        if self._has_fault:
+            self._has_fault = False
+            self._say("")
+        view = self._view
+        self._view = replace(
+            view,
+            status=status,
+            rates=measure_rates(view.status, status),
+            slot=min(view.slot, len(status.slots) - 1),
+            is_gone=False,
+        )
 
     def draw(self, width: int, height: int) -> list[Styled]:
         """Give the lines of the screen."""

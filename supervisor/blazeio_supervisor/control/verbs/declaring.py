@@ -38,7 +38,7 @@ A service that does not answer within {ANSWER_TIMEOUT_S:g} s is given up.
 class InterruptedVerbError(SupervisorError):
     """^C while waiting; what was ordered goes on."""
 
-    exit_code = 130  # type: ignore[assignment] # the shell's code for SIGINT
+    exit_code = ExitCode.INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from blazeio_supervisor.control.verbs.declaring import Target, show, verb
 from blazeio_supervisor.errors import ExitCode
 
 _LAST_COUNT = 100
-_INTERRUPTED = 130  # the shell's code for SIGINT
 _EVENTS = msgspec.json.Decoder(EventAnswer)
 
 
@@ -41,5 +40,5 @@ def events(target: Target, is_json: bool, follow: bool, last: int) -> int:
         for event in client.follow(f"{path}&follow=true", _EVENTS):
             show(event, is_json, format_event_line)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return ExitCode.INTERRUPTED
     return ExitCode.OK

@@ -5,6 +5,7 @@ import pytest
 from blazeio_supervisor.control.client import Client
 from blazeio_supervisor.control.top.keyboard import DOWN, UP
 from blazeio_supervisor.control.top.session import GONE, Session
+from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,
     RecycleAsked,
@@ -98,6 +99,18 @@ async def test_a_service_that_goes_away_is_said_to(room: Room, show: Show) -> No
     text = await show.look()
     assert GONE in text
     assert "2 serve" in text
+
+
+async def test_a_fault_is_said_until_the_next_good_look(
+    room: Room, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SupervisorError("too late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "ask", refuse)
+        assert "too late" in await show.look()
+    assert "too late" not in await show.look()
 
 
 @pytest.mark.parametrize("key", ["q", "Q", "escape"])
