@@ -18,8 +18,10 @@ from blazeio_supervisor.fleet.actions import Ending, Spawn
 from blazeio_supervisor.fleet.facts import ForkserverExited, ForkserverReady
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.lines.captured import CapturedOutput
+from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.process.channel import LoopChannel, make_pair, send
+from blazeio_supervisor.process.channel import LoopChannel, Sendable, make_pair, send
 from blazeio_supervisor.process.messages import (
     Failed,
     Forked,
@@ -27,6 +29,7 @@ from blazeio_supervisor.process.messages import (
     Load,
     Loaded,
     Message,
+    ReopenLogs,
     Stop,
     Unsafe,
 )
@@ -90,6 +93,7 @@ class Forkservers:
         need_address: Binds the App's own address.
         note_scheme: Learns whether the App speaks TLS.
         frames: Prints what an app raised.
+        captured: Reads what they print; None: nobody does.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Forkservers:
         need_address: NeedAddress,
         note_scheme: NoteScheme,
         frames: FramesPrinter,
+        captured: CapturedOutput | None = None,
     ) -> None:
         self._loop = loop
         self._settings_of = settings_of
@@ -113,6 +118,7 @@ class Forkservers:
         self._need_address = need_address
         self._note_scheme = note_scheme
         self._frames = frames
+        self._captured = captured
         self._records: dict[int, ForkserverRecord] = {}
 
     def describe_loading(self, generation: int) -> str:
@@ -138,7 +144,13 @@ class Forkservers:
         load = make_load(
             self._settings_of(generation), generation, is_preload=is_preload
         )
-        send(own, load, [self._board_fd])
+        ends = [theirs]
+        fds = [self._board_fd]
+        origin = Origin(generation=generation)
+        if self._captured is not None:
+            ends.append(self._captured.open(origin))
+            fds.append(ends[1].fileno())
+        send(own, load, fds)
         try:
             pid = spawn_forkserver(theirs, self._settings_of(generation).environment)
         except OSError as error:
@@ -147,7 +159,9 @@ class Forkservers:
             self._tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
             return
         finally:
-            theirs.close()
+            for end in ends:
+                end.close()
+        origin.pid = pid
         record = self._add(generation, pid, own, is_preload, _describe_loading(why))
         self._watch(record)
 
@@ -221,10 +235,15 @@ class Forkservers:
         record = self._records.get(spawn.generation)
         if record is not None:
             record.channel.send(order, sockets)
-        for theirs in sockets[:2]:
+        for theirs in sockets[: len(sockets) - len(order.terms)]:
             theirs.close()
         if record is None:
             self._workers.note_fork_failed(spawn.worker, "its forkserver is gone")
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Likewise as for the workers; of those that are forked from now on."""
+        for record in self._records.values():
+            record.channel.send(ReopenLogs(), files)
 
     def stop(self, generation: int, ending: Ending) -> None:
         """End a forkserver; its workers live on."""
@@ -331,7 +350,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         loop=settings.loop,
         graceful_timeout_s=settings.graceful_timeout_s,
         drain_idle_s=settings.drain_s,
-        log_level=settings.log_level,
+        log=settings.log_terms,
         master_pid=os.getpid(),
         overrides=settings.overrides,
         identity=settings.identity,

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -26,6 +27,8 @@ from blazeio_supervisor.loading.fork_safety import (
     list_shared_fds,
 )
 from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
+from blazeio_supervisor.observe.lines.formats import Origin
+from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import logs_configured
 from blazeio_supervisor.observe.scoreboard import Scoreboard
 from blazeio_supervisor.overriding import read_certificates
@@ -57,12 +60,14 @@ class Generation:
         load: What to import.
         board: The scoreboard, mapped once for all workers.
         tls: What the operator's certificates make; None: the App's own count.
+        printing: Where this process and its workers write.
     """
 
     channel: socket.socket
     load: Load
     board: Scoreboard
     tls: TlsTerms | None
+    printing: Printing
 
     def run(self) -> None:
         """Import, answer, then fork on request until the end."""
@@ -84,9 +89,10 @@ class Generation:
 
         def run_worker(order: Fork, fds: list[int]) -> None:
             row = self.board.row(order.row)
-            Worker(self.load, order, path, app, self.tls, row, fds).run()
+            worker = self.load, order, path, app, self.tls, row, fds
+            Worker(*worker, self.printing).run()
 
-        Forkserver(self.channel, self.load, run_worker).serve()
+        Forkserver(self.channel, self.load, run_worker, self.printing).serve()
 
     def _preload(self, path: AppPath) -> App:
         opened = list_shared_fds()
@@ -96,7 +102,7 @@ class Generation:
         try:
             app = load_app(path, is_app, is_factory=self.load.is_factory)
             if self.tls is None:
-                with logs_configured(self.load.log_level):
+                with _logging(self.load, self.printing):
                     _read_certificates(app, path)
         except LoadError as error:
             _fail(self.channel, error)
@@ -131,13 +137,18 @@ def _fail(channel: socket.socket, error: LoadError) -> NoReturn:
     end_now(error.code)
 
 
-def _begin(load: Load) -> TlsTerms | None:
+def _logging(load: Load, printing: Printing) -> AbstractContextManager[None]:
+    origin = Origin(generation=load.generation, pid=os.getpid())
+    return logs_configured(load.log, printing.log_fd, origin)
+
+
+def _begin(load: Load, printing: Printing) -> TlsTerms | None:
     """Be who, and where, the app's processes are, before any code of theirs runs.
 
     Gives what the operator's certificates make: only root may read some keys.
     """
     _enter(load.folder)
-    with logs_configured(load.log_level):
+    with _logging(load, printing):
         tls = read_certificates(load.overrides)
     if load.identity is not None:
         _become(load.identity, load, has_secrets=tls is not None)
@@ -183,8 +194,11 @@ def main() -> None:
     load, fds = received
     assert isinstance(load, Load)
     setproctitle(f"blazeio: forkserver gen {load.generation}")
+    printing = Printing()
+    for output in fds[1:]:
+        printing.capture(output)
     try:
-        tls = _begin(load)
+        tls = _begin(load, printing)
     except LoadError as error:
         _fail(channel, error)
     # Here: a change of user clears it.
@@ -194,7 +208,7 @@ def main() -> None:
     sys.argv[:] = [load.app]
     board = Scoreboard(fds[0])
     os.close(fds[0])
-    Generation(channel, load, board, tls).run()
+    Generation(channel, load, board, tls, printing).run()
 
 
 if __name__ == "__main__":

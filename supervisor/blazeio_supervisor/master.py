@@ -57,6 +57,8 @@ from blazeio_supervisor.observe.banner import Banner
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.health_path import HealthChecks
+from blazeio_supervisor.observe.lines.captured import CapturedOutput
+from blazeio_supervisor.observe.lines.log_file import LogFile
 from blazeio_supervisor.observe.logs import FramesPrinter, set_level
 from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.metrics.exposition import Exposition
@@ -85,10 +87,14 @@ class Master:
 
     Args:
         in_force: What the operator asked for, and asks for at each reload.
+        log_file: Where the log goes; None: to standard error.
     """
 
-    def __init__(self, in_force: SettingsInForce) -> None:
+    def __init__(
+        self, in_force: SettingsInForce, log_file: LogFile | None = None
+    ) -> None:
         self._in_force = in_force
+        self._log_file = log_file
         self._settings = settings = in_force.settings
         self._policy = settings.make_policy()
         self._planner = Planner(self._policy, settings.workers, settings.make_rng())
@@ -142,6 +148,8 @@ class Master:
             self._listeners.shut()
             self._events.detach()
             self._metrics.close()
+            if self._captured is not None:
+                self._captured.close()
             await self._control.drain()
             self._control.close()
             await self._telling.end()
@@ -188,6 +196,10 @@ class Master:
         # Signals are for the main thread, which an exec leaves as the only one.
         loop.set_default_executor(ThreadPoolExecutor(1, "blazeio", _block_signals))
         frames = FramesPrinter()
+        self._captured = None
+        if self._settings.capture_output:
+            terms = self._settings.log_terms
+            self._captured = CapturedOutput(self._loop, terms)
         ledger = RowLedger(Scoreboard(board_fd))
         self._reaper = Reaper(self._loop)
         self._banner = Banner(self._settings, self._listeners)
@@ -201,6 +213,7 @@ class Master:
             self._binding.need,
             self._banner.note_scheme,
             frames,
+            self._captured,
         )
         self._health_checks = HealthChecks(
             self._settings.health_path, self._workers.connect, self._tell
@@ -216,6 +229,7 @@ class Master:
             self._binding.need,
             self._banner.note_scheme,
             frames,
+            self._captured,
         )
         self._sampler = MemorySampler(
             self._workers.list_pids,
@@ -243,6 +257,7 @@ class Master:
             tell=self._tell,
             stop=self._stop,
             started_at=started_at,
+            reopen_logs=self._reopen_logs,
         )
         exposition = Exposition(service)
         self._control = ControlServer(service, exposition)
@@ -261,6 +276,7 @@ class Master:
             forkservers=self._forkservers,
             control=self._control,
             metrics=self._metrics,
+            captured=self._captured,
             events=self._events,
         )
 
@@ -323,9 +339,18 @@ class Master:
         watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
         watch(signal.SIGWINCH, self._park)
 
-    def _reopen_logs(self) -> None:
-        note("logs_reopened", "every worker opens its access log anew")
-        self._workers.reopen_logs()
+    def _reopen_logs(self) -> str:
+        failure = self._log_file.reopen() if self._log_file else ""
+        if failure:
+            note("logs_reopened", failure, "ERROR")
+        else:
+            note("logs_reopened", "the log and every worker's access log")
+        files = [self._log_file.open_again()] if self._log_file else []
+        self._workers.reopen_logs(files)
+        self._forkservers.reopen_logs(files)
+        for file in files:
+            file.close()
+        return failure
 
     def _park(self) -> None:
         if not has_terminal():  # else its window was resized

@@ -23,6 +23,7 @@ from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
 from blazeio_supervisor.observe.counting import ResponseCounter
+from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
 from blazeio_supervisor.overriding import make_access_log, make_server
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
@@ -68,6 +69,7 @@ class Serving:
         channel: To the master.
         queues: Of the own slot.
         dump: Learns what is being served.
+        printing: Where this process writes.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Serving:
         channel: socket.socket,
         queues: list[Queue],
         dump: StackDump,
+        printing: Printing,
     ) -> None:
         self._app = app
         self._tls = tls
@@ -89,6 +92,7 @@ class Serving:
         self._channel_sock = channel
         self._queues = queues
         self._dump = dump
+        self._printing = printing
         self._arrivals: set[asyncio.Task[None]] = set()
         self._named_longest_at = 0.0
         self._hurry_from = float("inf")
@@ -165,6 +169,9 @@ class Serving:
     # What the master says
 
     def _obey(self, message: Message, fds: list[int]) -> None:
+        if isinstance(message, ReopenLogs):
+            self._reopen_logs(fds)
+            return
         sockets = take_listeners(fds)
         match message:
             case Drain():
@@ -179,15 +186,17 @@ class Serving:
                 return
             case Release(slot):
                 self._entrances.release(slot)
-            case ReopenLogs():
-                if self._access_log is not None:
-                    self._access_log.reopen()
             case Admit() | Adopt():
                 pass  # too late: it is about to leave
             case _:
-                log.warning("unknown order from the master: %r", message)
+                log.warning("an unknown order from the master is ignored: %r", message)
         for sock in sockets:
             sock.close()
+
+    def _reopen_logs(self, fds: list[int]) -> None:
+        self._printing.reopen(fds)
+        if self._access_log is not None:
+            self._access_log.reopen()
 
     def _serve(self, connections: list[socket.socket]) -> None:
         for sock in connections:
@@ -222,8 +231,9 @@ class Serving:
             self._drain_order.set_result(order)
 
     def _on_master_gone(self) -> None:
+        self._printing.release()
         if not self._drain_order.done():
-            log.warning("the master is gone; finishing what is here")
+            log.warning("the master is gone: what is here is answered, then it ends")
         self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_final=True))
 
     def _on_term(self, *_: Any) -> None:

@@ -26,6 +26,8 @@ from blazeio_supervisor.loading.importing import (
     load_app,
     run_script,
 )
+from blazeio_supervisor.observe.lines.formats import Origin
+from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import receive, send, take_listeners
@@ -59,7 +61,9 @@ class Worker:
         app: As the forkserver imported it; None: load it here.
         tls: What the operator's certificates make; None: the App's own count.
         row: This life's row of the scoreboard.
-        fds: The channel's end, where the stacks go, then the listeners.
+        fds: The channel's end, where the stacks go, where to print if that is
+            captured, then the listeners.
+        printing: Where this process writes.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Worker:
         tls: TlsTerms | None,
         row: Row,
         fds: list[int],
+        printing: Printing,
     ) -> None:
         self._load = load
         self._order = order
@@ -80,7 +85,11 @@ class Worker:
         self._row = row
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
-        self._queues = pair(take_listeners(fds[2:]), order.terms)
+        self._printing = printing
+        first = len(fds) - len(order.terms)
+        for output in fds[2:first]:
+            printing.capture(output)
+        self._queues = pair(take_listeners(fds[first:]), order.terms)
         self._has_served = False
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])
@@ -150,7 +159,7 @@ class Worker:
 
     def _serve(self, app: App) -> None:
         """Serve until the end of this worker. Called by ``web.runner()`` too."""
-        configure_logs(self._load.log_level)
+        configure_logs(self._load.log, self._printing.log_fd, self._find_origin())
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True
@@ -164,6 +173,7 @@ class Worker:
             self._channel,
             self._queues,
             self._dump,
+            self._printing,
         )
         try:
             loop.run_until_complete(serving.run(loop))
@@ -173,12 +183,17 @@ class Worker:
             what = f"{self._load.app} crashed"
             self._fail(describe_failure(error, what, ExitCode.CRASHED))
 
+    def _find_origin(self) -> Origin:
+        order = self._order
+        return Origin(order.worker, order.slot, self._load.generation, os.getpid())
+
     def _ask_for_listeners(self, app: App) -> None:
         """Say the App's address; the master binds it, if nobody said it before."""
         send(self._channel, Address(app.host, app.port))
         received = receive(self._channel)
         while received is not None and isinstance(received[0], ReopenLogs):
-            received = receive(self._channel)  # none is open yet
+            self._printing.reopen(received[1])  # no access log is open yet
+            received = receive(self._channel)
         if received is None or not isinstance(received[0], Listen):
             end_now(ExitCode.OK)  # the service ends before it began
         self._queues = pair(take_listeners(received[1]), received[0].terms)

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.lines.captured import CapturedOutput
+from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.oom_kills import watch_own_group
@@ -36,7 +38,7 @@ from blazeio_supervisor.observe.scoreboard import (
     RowLedger,
 )
 from blazeio_supervisor.observe.tally import Histogram, Tally
-from blazeio_supervisor.process.channel import LoopChannel, make_pair
+from blazeio_supervisor.process.channel import LoopChannel, Sendable, make_pair
 from blazeio_supervisor.process.messages import (
     Address,
     Admit,
@@ -80,6 +82,7 @@ class WorkerRecord:
         reason: The last of what it said about its failure.
         memory: As last measured.
         is_killed: By us.
+        origin: Of the lines that it prints, where they are captured.
     """
 
     worker: int
@@ -93,6 +96,7 @@ class WorkerRecord:
     reason: str = ""
     memory: Memory | None = None
     is_killed: bool = False
+    origin: Origin | None = None
 
     def close(self) -> None:
         """Hear it no more."""
@@ -159,6 +163,7 @@ class Workers:
         need_address: Binds the address that a script tells.
         note_scheme: Learns whether a worker speaks TLS.
         frames: Prints what an app raised.
+        captured: Reads what they print; None: nobody does.
     """
 
     def __init__(
@@ -171,6 +176,7 @@ class Workers:
         need_address: NeedAddress,
         note_scheme: NoteScheme,
         frames: FramesPrinter,
+        captured: CapturedOutput | None = None,
     ) -> None:
         self._loop = loop
         self._ledger = ledger
@@ -180,6 +186,7 @@ class Workers:
         self._need_address = need_address
         self._note_scheme = note_scheme
         self._frames = frames
+        self._captured = captured
         self._records: dict[int, WorkerRecord] = {}
         self._oom_kills = watch_own_group()
 
@@ -199,21 +206,25 @@ class Workers:
         """Make what a new worker needs; the caller has it forked.
 
         Returns:
-            The order, and the sockets to send with it. The first two, the
-            worker's ends of its channel and for its stacks, are the caller's
-            to close.
+            The order, and the sockets to send with it. Those before the
+            listeners, the worker's ends, are the caller's to close.
         """
         queues = self._listeners.all_of(spawn.slot)
         row = self._ledger.take()  # what may fail comes first
         own, theirs = make_pair()
         asker, answerer = socket.socketpair()
-        self._add(spawn.worker, spawn.slot, spawn.generation, row, own, asker)
+        identity = spawn.worker, spawn.slot, spawn.generation
+        record = self._add(*identity, row, own, asker)
+        ends = [theirs, answerer]
+        if self._captured is not None:
+            record.origin = Origin(*identity)
+            ends.append(self._captured.open(record.origin))
         is_bound = self._listeners.is_bound
         terms = list_terms(queues)
         order = Fork(
             spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound, terms=terms
         )
-        return order, [theirs, answerer, *list_sockets(queues)]
+        return order, [*ends, *list_sockets(queues)]
 
     def _add(
         self,
@@ -239,6 +250,8 @@ class Workers:
         """The forkserver has answered."""
         record = self._records[worker]
         record.pid = pid
+        if record.origin is not None:
+            record.origin.pid = pid
         record.note("worker_forked", "it boots", "DEBUG")
         self._tell(WorkerForked(worker, pid))
         self._watch(worker, pid)
@@ -359,10 +372,14 @@ class Workers:
             record.channel.send(Serve(), [theirs])
         return own
 
-    def reopen_logs(self) -> None:
-        """Have every worker write to new log files: the old ones were renamed."""
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Have every worker write to new log files: the old ones were renamed.
+
+        Args:
+            files: The new one of the log, if that is a file.
+        """
         for record in self._records.values():
-            record.channel.send(ReopenLogs())
+            record.channel.send(ReopenLogs(), files)
 
     def dump_stack(self, worker: int, blocked_s: float) -> None:
         """Have a worker print all its stacks; works while it is blocked."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
 from blazeio_supervisor.process.channel import make_pair, receive, send
 from blazeio_supervisor.process.kernel import become_subreaper
@@ -156,7 +157,7 @@ class LoneGeneration:
             loop=loop,
             graceful_timeout_s=grace_s,
             drain_idle_s=0.1,
-            log_level="INFO",
+            log=LogTerms(),
             master_pid=os.getpid(),
             overrides=overrides or Overrides(),
             cpus=cpus,

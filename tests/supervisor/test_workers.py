@@ -314,7 +314,7 @@ async def test_an_adopter_gets_the_queue_of_the_other_slot(bench: Bench) -> None
 async def test_every_worker_is_told_to_reopen_its_logs(bench: Bench) -> None:
     bench.prepare(1, slot=0)
     bench.prepare(2, slot=1)
-    bench.workers.reopen_logs()
+    bench.workers.reopen_logs([])
     assert [receive(end) for end in bench.ends] == [(ReopenLogs(), [])] * 2
 
 

@@ -22,6 +22,7 @@ POST   /resume                    ``ParkAnswer``
 POST   /stack      StackOrder     ``StackAnswer``
 GET    /upgrade                   ``UpgradeAnswer``, of the newest upgrade
 POST   /upgrade    UpgradeOrder   ``UpgradeAnswer``, when it is rehearsed
+POST   /reopen-logs               ``ReopenLogsAnswer``
 POST   /stop       StopOrder      ``StopAnswer``, at once
 ====== =========== ============== =========================================
 
@@ -445,6 +446,17 @@ class UpgradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     version: str
     took_s: float
+
+
+class ReopenLogsAnswer(msgspec.Struct, frozen=True):
+    """Whether the log is written to a new file; the access logs follow by themselves.
+
+    Attributes:
+        reason: Why it is not, and the old one is written on.
+    """
+
+    is_ok: bool
+    reason: str = ""
 
 
 class StopAnswer(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from blazeio_supervisor.control.answers import (
     RecycleOrder,
     ReloadAnswer,
     ReloadOrder,
+    ReopenLogsAnswer,
     ScaleAnswer,
     ScaleOrder,
     StackAnswer,
@@ -179,6 +180,11 @@ class Orders:
         do = upgrades.check if order.check else upgrades.upgrade
         outcome = await do(f"pid {read_client(r).pid}")
         await Deliver.json(r, describe_upgrade(outcome))
+
+    async def reopen_logs(self, r: BlazeioServerProtocol) -> None:
+        """Write to new log files, since the old ones were renamed."""
+        failure = self._service.reopen_logs()
+        await Deliver.json(r, ReopenLogsAnswer(not failure, failure))
 
     async def stop(self, r: BlazeioServerProtocol) -> None:
         """End the service; the answer comes first."""

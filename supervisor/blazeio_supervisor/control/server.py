@@ -148,6 +148,7 @@ class ControlServer:
             ("POST", "/stack", orders.stack),
             ("GET", "/upgrade", views.upgrade),
             ("POST", "/upgrade", orders.upgrade),
+            ("POST", "/reopen-logs", orders.reopen_logs),
             ("POST", "/stop", orders.stop),
         ):
             app.add_route(self._guard(handler), path, methods=[method])

@@ -44,6 +44,7 @@ class Service:
     Attributes:
         tell: Takes facts for the planner.
         stop: Begins to stop; True: quickly.
+        reopen_logs: Opens every log file anew; why not, or "".
         started_at: Monotonic seconds.
     """
 
@@ -58,6 +59,7 @@ class Service:
     upgrades: Upgrades
     tell: Callable[[Fact], None]
     stop: Callable[[bool], None]
+    reopen_logs: Callable[[], str]
     started_at: float
 
     @property

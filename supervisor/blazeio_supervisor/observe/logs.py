@@ -1,47 +1,40 @@
-"""The operator's log: one line per fact, to standard error."""
+"""The operator's log: one line for each fact, to standard error or a file."""
 
 import logging
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
+from blazeio_supervisor.observe.lines.handler import LineHandler
+from blazeio_supervisor.observe.lines.terms import STDERR, LogTerms
 
 ROOT = "blazeio"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FRAMES_KEPT_CHARS = 32_000  # two of the largest that a process may send
 
 
-class LineFormatter(logging.Formatter):
-    """``2026-01-31T12:00:00.123 INFO  event=ready slot=0 ...``."""
-
-    def formatTime(  # noqa: N802 - the name is logging's
-        self, record: logging.LogRecord, datefmt: str | None = None
-    ) -> str:
-        """Give local time with milliseconds and offset, as ISO 8601 has it."""
-        moment = time.localtime(record.created)
-        return (
-            time.strftime("%Y-%m-%dT%H:%M:%S", moment)
-            + f".{int(record.msecs):03d}"
-            + time.strftime("%z", moment)
-        )
-
-
-def configure_logs(level: str) -> None:
-    """Send the logs of this process to standard error, once.
+def configure_logs(
+    terms: LogTerms, fd: int = STDERR, origin: Origin | None = None
+) -> None:
+    """Send the logs of this process to a descriptor, once.
 
     An app that configured logging itself, for everything or for ``blazeio``,
     is left alone.
+
+    Args:
+        terms: How they are written.
+        fd: Where to.
+        origin: Which process this is; None: the master.
     """
     logger = logging.getLogger(ROOT)
     if logger.handlers or logging.getLogger().handlers:
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(message)s"))
-    handler.setLevel(level)  # events below it are kept, though not printed
+    handler = LineHandler(fd, is_journal=terms.is_journal)
+    handler.setFormatter(make_formatter(terms, origin))
+    handler.setLevel(terms.level)  # events below it are kept, though not printed
     logger.addHandler(handler)
-    logger.setLevel(level)
+    logger.setLevel(terms.level)
     logger.propagate = False
 
 
@@ -54,11 +47,13 @@ def set_level(level: str) -> None:
 
 
 @contextmanager
-def logs_configured(level: str) -> Iterator[None]:
+def logs_configured(
+    terms: LogTerms, fd: int = STDERR, origin: Origin | None = None
+) -> Iterator[None]:
     """The same for a while: an app that is imported later decides by itself."""
     logger = logging.getLogger(ROOT)
     before = logger.handlers[:], logger.level, logger.propagate
-    configure_logs(level)
+    configure_logs(terms, fd, origin)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ import click
 
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.forkservers import make_load
+from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.options.program import LISTED, find_sources, print_config
@@ -62,7 +63,7 @@ def run_check(**words: Any) -> int:
     configuration = sources.read()
     settings = configuration.make_settings()
     os.chdir(settings.folder)
-    configure_logs("WARNING")
+    configure_logs(LogTerms(level="WARNING"))
     click.echo(f"settings   well{_name_file(configuration)}")
     own = import_app(settings)
     for address in settings.binds or own:

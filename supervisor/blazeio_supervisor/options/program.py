@@ -9,6 +9,7 @@ import click
 
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.lines.log_file import open_log_file
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.print_config import format_settings, list_settings
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
@@ -105,10 +106,12 @@ def serve(**words: Any) -> int:
     from blazeio_supervisor.process.pid_file import pid_written
 
     os.chdir(in_force.settings.folder)
-    configure_logs(in_force.settings.log_level)
+    path = in_force.settings.log_path
+    log_file = None if path is None else open_log_file(path)
+    configure_logs(in_force.settings.log_terms)
     _warn_of_misspelt(sources)
     with pid_written(in_force.settings.pid_file):
-        return asyncio.run(Master(in_force).run())
+        return asyncio.run(Master(in_force, log_file).run())
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.notify.environment import ServiceManager, read_manager
+from blazeio_supervisor.observe.lines.terms import (
+    StandardError,
+    look_at_standard_error,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +23,13 @@ class Surroundings:
             anew at each reload.
         runtime_directory: Where a unit may make its sockets; "" when there is none.
         manager: Who has started it.
+        standard_error: What it is.
     """
 
     folder: str
     runtime_directory: str = ""
     manager: ServiceManager = field(default_factory=ServiceManager)
+    standard_error: StandardError = field(default_factory=StandardError)
 
 
 def find_surroundings() -> Surroundings:
@@ -36,6 +42,7 @@ def find_surroundings() -> Surroundings:
         folder=find_folder(),
         runtime_directory=find_runtime_directory(),
         manager=read_manager(os.environ, os.getpid()),
+        standard_error=look_at_standard_error(os.environ),
     )
 
 

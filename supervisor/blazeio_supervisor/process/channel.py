@@ -10,6 +10,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -24,6 +25,42 @@ _FD_COUNT = 253  # SCM_MAX_FD of the kernel
 _FD_BYTES = array.array("i").itemsize
 
 Received = tuple[Message, list[int]]
+
+
+class Sendable(Protocol):
+    """A descriptor that can go beside a message: a socket, or ``Descriptor``."""
+
+    def fileno(self) -> int:
+        """Give its number."""
+
+    def dup(self) -> "Sendable":
+        """Give another one for the same."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+class Descriptor:
+    """A descriptor that is no socket.
+
+    Args:
+        fd: Owned by this object.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """Give its number."""
+        return self._fd
+
+    def dup(self) -> "Descriptor":
+        """Give another one for the same file."""
+        return Descriptor(os.dup(self._fd))
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
 
 
 def take_listeners(fds: Sequence[int]) -> list[socket.socket]:
@@ -119,7 +156,7 @@ class LoopChannel:
         self._loop = loop
         self._on_message = on_message
         self._on_end = on_end
-        self._outbox: deque[tuple[Message, list[socket.socket]]] = deque()
+        self._outbox: deque[tuple[Message, list[Sendable]]] = deque()
         self.is_open = True
         loop.add_reader(sock.fileno(), self.read)
 
@@ -132,7 +169,7 @@ class LoopChannel:
         """Give the descriptor; what the peer has said is read from there."""
         return self._sock.fileno()
 
-    def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> None:
+    def send(self, message: Message, sockets: Sequence[Sendable] = ()) -> None:
         """Send now, or when the peer reads again; to a dead peer: nothing."""
         if not self.is_open:
             return
@@ -141,7 +178,7 @@ class LoopChannel:
             self._outbox.append((message, [sock.dup() for sock in sockets]))
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
-    def _sends(self, message: Message, sockets: Sequence[socket.socket]) -> bool:
+    def _sends(self, message: Message, sockets: Sequence[Sendable]) -> bool:
         try:
             send(self._sock, message, [sock.fileno() for sock in sockets])
         except BlockingIOError:

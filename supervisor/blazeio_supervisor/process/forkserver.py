@@ -20,9 +20,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.messages import Fork as ForkOrder
-from blazeio_supervisor.process.messages import Forked, ForkFailed, Load, Stop
+from blazeio_supervisor.process.messages import (
+    Forked,
+    ForkFailed,
+    Load,
+    ReopenLogs,
+    Stop,
+)
 
 RunWorker = Callable[[ForkOrder, list[int]], None]
 _PID = struct.Struct("q")
@@ -39,11 +46,13 @@ class Forkserver:
         load: The first message.
         run_worker: What a forked worker does; gets the order and its
             descriptors. It ends the process itself.
+        printing: Where this process and its workers write.
     """
 
     channel: socket.socket
     load: Load
     run_worker: RunWorker
+    printing: Printing
     _workers: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
 
     def serve(self) -> NoReturn:
@@ -57,6 +66,9 @@ class Forkserver:
                 end_now(0)
             if isinstance(message, ForkOrder):
                 self._fork(message, fds)
+            elif isinstance(message, ReopenLogs):
+                self.printing.reopen(fds)
+                continue
             for fd in fds:
                 os.close(fd)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 
@@ -64,10 +65,12 @@ class _Message(msgspec.Struct, frozen=True, tag=True):
 class Load(_Message, frozen=True):
     """The first message: what to import, and how its workers will run.
 
-    Carries the scoreboard's descriptor.
+    Carries the scoreboard's descriptor, then, if output is captured, where to
+    print.
 
     Attributes:
         folder: The working directory, as typed.
+        log: How its processes write their lines of it.
         is_preload: Import the app here, once; else each worker does it.
         identity: Whom to become before the import; None: stay who we are.
         umask: Of the files that the app makes; None: as the master's.
@@ -85,7 +88,7 @@ class Load(_Message, frozen=True):
     loop: LoopName
     graceful_timeout_s: float
     drain_idle_s: float
-    log_level: str
+    log: LogTerms
     master_pid: int
     overrides: Overrides
     identity: Identity | None = None
@@ -97,7 +100,8 @@ class Load(_Message, frozen=True):
 class Fork(_Message, frozen=True):
     """Fork one worker.
 
-    Carries its end of the channel, where its stacks go, then its listeners.
+    Carries its end of the channel, where its stacks go, where it prints if that
+    is captured, then its listeners.
 
     Attributes:
         is_canary: It accepts from its slot only once it is told ``Admit``.
@@ -251,7 +255,10 @@ class Release(_Message, frozen=True):
 
 
 class ReopenLogs(_Message, frozen=True):
-    """The files were renamed: write to new ones."""
+    """The files were renamed: write to new ones.
+
+    Carries the new one of the log, if that is a file.
+    """
 
 
 Message = (

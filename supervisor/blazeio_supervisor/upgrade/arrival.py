@@ -22,6 +22,7 @@ from blazeio_supervisor.fleet.actions import (
     StopForkserver,
 )
 from blazeio_supervisor.master import Master
+from blazeio_supervisor.observe.lines.log_file import resume_log_file
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.upgrade.image import find_program
@@ -38,7 +39,7 @@ def rehearse(state_fd: int) -> str:
         SystemExit: It could not take over; says why, in one line.
     """
     state = _read(state_fd)
-    master = Master(SettingsInForce.thaw(state.in_force))
+    master = _make_master(state)
     master.take_over(asyncio.Runner().get_loop(), state, _take)
     require_calm(master.rehearse(state.planner.clock.real))
     return find_program()
@@ -57,9 +58,9 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
         code.
     """
     state = _read(state_fd)
-    configure_logs(state.in_force.settings.log_level)
+    configure_logs(state.in_force.settings.log_terms)
     runner = asyncio.Runner()
-    master = Master(SettingsInForce.thaw(state.in_force))
+    master = _make_master(state)
     master.take_over(runner.get_loop(), state, _take)
     master.watch_again()
 
@@ -71,6 +72,12 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
             return runner.run(master.run_on())
 
     return run
+
+
+def _make_master(state: State) -> Master:
+    in_force = SettingsInForce.thaw(state.in_force)
+    path = in_force.settings.log_path
+    return Master(in_force, None if path is None else resume_log_file(path))
 
 
 def _read(state_fd: int) -> State:

@@ -9,6 +9,7 @@ from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.events.ring import EventRing
+from blazeio_supervisor.observe.lines.captured import CapturedOutput
 from blazeio_supervisor.observe.metrics.server import MetricsServer
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.sockets.binding import Binding
@@ -43,6 +44,7 @@ class Parts:
     control: ControlServer
     metrics: MetricsServer
     events: EventRing
+    captured: CapturedOutput | None
 
     def freeze(self, handover: Handover, image: KeptImage) -> State:
         """Give all that the next image needs."""
@@ -63,6 +65,7 @@ class Parts:
             control=self.control.freeze(),
             metrics=self.metrics.freeze(),
             events=self.events.freeze(),
+            captured=[] if self.captured is None else self.captured.freeze(),
         )
 
     def pack(self, handover: Handover, image: KeptImage) -> tuple[bytes, list[int]]:
@@ -92,4 +95,6 @@ class Parts:
         self.forkservers.thaw(state.forkservers, take)
         self.control.thaw(state.control, take, loop)
         self.metrics.thaw(state.metrics, take, loop)
+        if self.captured is not None:
+            self.captured.thaw(state.captured, take)
         self.events.thaw(state.events)

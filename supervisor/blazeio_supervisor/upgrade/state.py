@@ -15,6 +15,7 @@ from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.planner import FrozenPlanner
 from blazeio_supervisor.forkservers import FrozenForkserver
 from blazeio_supervisor.observe.events.ring import FrozenRing
+from blazeio_supervisor.observe.lines.captured import FrozenReader
 from blazeio_supervisor.observe.metrics.server import FrozenMetrics
 from blazeio_supervisor.options.in_force import FrozenSettings
 from blazeio_supervisor.process.messages import PROTOCOL
@@ -69,6 +70,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     control: HeldPlace | None
     metrics: FrozenMetrics | None
     events: FrozenRing
+    captured: list[FrozenReader] = []
 
     def list_fds(self) -> list[int]:
         """List every descriptor that is named here."""
@@ -78,6 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
             *self.listeners.list_fds(),
             *self.workers.list_fds(),
             *(forkserver.channel_fd for forkserver in self.forkservers),
+            *(reader.fd for reader in self.captured),
             *([] if self.control is None else [self.control.fd]),
             *([] if self.metrics is None else self.metrics.fds),
         ]

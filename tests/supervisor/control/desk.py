@@ -43,6 +43,8 @@ class Desk:
         self.stops: list[bool] = []
         self.frames = FramesPrinter()
         self.events = EventRing()
+        self.reopened = 0
+        self.reopen_failure = ""
         self.listeners = Listeners(slots)
         words = ["app:web", f"--workers={slots}", f"--control={self.place}"]
         self.in_force = SettingsInForce(look_for_sources(*words, folder=folder))
@@ -88,9 +90,14 @@ class Desk:
                 timeout_s=1.0,
             ),
             started_at=time.monotonic(),
+            reopen_logs=self._reopen_logs,
             tell=self._tell,
             stop=self._stop,
         )
+
+    def _reopen_logs(self) -> str:
+        self.reopened += 1
+        return self.reopen_failure
 
     def _need_address(self, *_: object) -> None:
         raise AssertionError("nobody has an address here")

@@ -49,6 +49,7 @@ class Bench(Desk):
             control=self.control,
             metrics=self.metrics,
             events=service.events,
+            captured=None,
         )
 
     def open(self) -> None:

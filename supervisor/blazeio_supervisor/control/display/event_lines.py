@@ -3,7 +3,7 @@
 import time
 
 from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer
-from blazeio_supervisor.observe.events.noting import format_identity
+from blazeio_supervisor.observe.lines.formats import format_identity
 
 
 def format_events(answer: EventsAnswer) -> str:

@@ -14,6 +14,7 @@ from blazeio_supervisor.control.answers import (
     RecycleOrder,
     ReloadAnswer,
     ReloadOrder,
+    ReopenLogsAnswer,
     ScaleAnswer,
     ScaleOrder,
     StatusAnswer,
@@ -144,6 +145,19 @@ def resume(target: Target, is_json: bool, wait: bool) -> int:
         return show(answer, is_json, format_park)
     took_s = wait_for(client, "resuming", measure_resuming)
     return show(answer, is_json, lambda _: f"every slot serves ({format_span(took_s)})")
+
+
+@verb()
+def reopen_logs(target: Target, is_json: bool) -> int:
+    """Write to new log files, after the old ones were renamed: what USR1 does.
+
+    That of --log-file, and the access log of every worker.
+    """
+    answer = target.find().ask("POST", "/reopen-logs", ReopenLogsAnswer)
+    if not answer.is_ok and not is_json:
+        raise SupervisorError(answer.reason)
+    show(answer, is_json, lambda _: "every log file is opened anew")
+    return ExitCode.OK if answer.is_ok else ExitCode.CRASHED
 
 
 @verb(

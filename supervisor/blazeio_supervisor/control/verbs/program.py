@@ -20,6 +20,7 @@ MODULES = {
     "park": ".ordering",
     "resume": ".ordering",
     "upgrade": ".ordering",
+    "reopen-logs": ".ordering",
     "stop": ".ordering",
     "check": "...options.checking",
 }

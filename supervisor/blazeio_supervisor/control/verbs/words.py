@@ -19,6 +19,7 @@ VERBS = {
     "park": "let nobody serve for a while; new connections wait",
     "resume": "serve again after `park`",
     "upgrade": "go on with the code of the supervisor that is installed now",
+    "reopen-logs": "write to new log files, after the old ones were renamed",
     "stop": "answer what is in flight, then end; waits for that",
     "check": "would APP start? settings, import, addresses; nothing runs",
 }

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.observe.lines.formats import format_identity
 
 EVENT_LOG = logging.getLogger("blazeio.master")
 
@@ -76,14 +77,3 @@ def format_event(event: EventAnswer) -> str:
     identity = format_identity(event)
     line = f"event={event.event} {f'{identity}: ' if identity else ''}{event.text}"
     return f"{line}\n{event.traceback.rstrip()}" if event.traceback else line
-
-
-def format_identity(event: EventAnswer) -> str:
-    """Write whom it is about: ``worker=3 slot=0 gen=1 pid=4711``."""
-    parts = (
-        ("worker", event.worker),
-        ("slot", event.slot),
-        ("gen", event.generation),
-        ("pid", event.pid),
-    )
-    return " ".join(f"{name}={value}" for name, value in parts if value is not None)

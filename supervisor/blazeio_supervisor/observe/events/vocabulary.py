@@ -24,7 +24,7 @@ EVENTS = {
     "killing": "told to stop at once: whoever is left is killed",
     "stopped": "everything of the service has ended",
     "not_held_off": "the kernel does not let us hold off clients at the end",
-    "logs_reopened": "log files are opened anew, after they were renamed",
+    "logs_reopened": "every log file is opened anew, after it was renamed",
     "scaled": "another number of workers is wanted",
     "scale_limited": "more or fewer workers were asked for than there may be",
     # new code

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import LEVELS
 from blazeio_supervisor.options.kinds.kind import Flag
 from blazeio_supervisor.options.kinds.texts import Choice, Text
@@ -47,6 +48,22 @@ class Logs(Section):
         default=False,
         change=Change.RESTART,
     )
+
+    @property
+    def log_path(self) -> str | None:
+        """Where the log goes, from the root on; None: to standard error."""
+        return self.log_file and os.path.join(self.folder, self.log_file)
+
+    @property
+    def log_terms(self) -> LogTerms:
+        """How the log is written, by all our processes."""
+        is_file = self.log_file is not None
+        return LogTerms(
+            level=self.log_level,
+            is_json=self.log_format == "json",
+            has_color=self.standard_error.has_color and not is_file,
+            is_journal=self.standard_error.is_journal and not is_file,
+        )
 
     def check(self) -> None:
         """Look for the folder of the file."""

@@ -3,11 +3,7 @@ import logging
 import pytest
 
 from blazeio_supervisor.control.answers import EventAnswer
-from blazeio_supervisor.observe.events.noting import (
-    format_event,
-    format_identity,
-    note,
-)
+from blazeio_supervisor.observe.events.noting import format_event, note
 
 
 @pytest.mark.parametrize(
@@ -31,13 +27,6 @@ def test_an_event_is_a_line_and_its_traceback_follows(
     event: EventAnswer, line: str
 ) -> None:
     assert format_event(event) == line
-
-
-def test_an_identity_is_complete_and_in_one_order() -> None:
-    event = EventAnswer(
-        at_s=0, event="x", level="INFO", text="", worker=3, slot=0, generation=2, pid=7
-    )
-    assert format_identity(event) == "worker=3 slot=0 gen=2 pid=7"
 
 
 def test_what_is_noted_is_one_record_that_carries_the_event(
