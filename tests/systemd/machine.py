@@ -201,7 +201,9 @@ class Machine:
 
     def inside(self, *command: str) -> list[str]:
         """The command that runs this one in it."""
-        return ["bash", str(_BOOT), "exec", self._name, *command]
+        # The verbs need the interpreter's library, where the root is another one.
+        libraries = ["env", "LD_LIBRARY_PATH=/opt/python/lib"]
+        return ["bash", str(_BOOT), "exec", self._name, *libraries, *command]
 
     def systemctl(self, *words: str) -> str:
         """Its output."""

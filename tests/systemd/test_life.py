@@ -11,7 +11,7 @@ from tests.systemd.machine import Machine, Unit
 PLACE = "127.0.0.1:8000"
 SETTINGS = (f'bind = ["{PLACE}"]', "workers = 2", "canary_hold = 0", "drain_idle = 0.1")
 STAGES = ("READY=1", "RELOADING=1", "STOPPING=1")
-_HEARD = re.compile(r"Got notification message from PID (\d+) \((.*)\)$")
+_HEARD = re.compile(r"Got notification message from PID (\d+)(?:: | \()(.*?)\)?$")
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ MODULES = {
     "upgrade": ".ordering",
     "reopen-logs": ".ordering",
     "stop": ".ordering",
+    "unit": "...options.unit.unit_command",
     "check": "...options.checking",
 }
 """In which module, as seen from here, each verb is a function of its name."""

@@ -21,6 +21,7 @@ VERBS = {
     "upgrade": "go on with the code of the supervisor that is installed now",
     "reopen-logs": "write to new log files, after the old ones were renamed",
     "stop": "answer what is in flight, then end; waits for that",
+    "unit": "print a systemd unit for APP with its options; --install it",
     "check": "would APP start? settings, import, addresses; nothing runs",
 }
 """What is done to a running service, instead of serving an app."""

@@ -1,0 +1,1 @@
+"""``unit APP``: the systemd units of this very command."""
