@@ -138,21 +138,18 @@ def test_what_the_rehearsal_sees_changes_nothing(
     upgrade(service)
 
 
-@pytest.mark.parametrize(
-    ("code", "reason", "timeout_s"),
-    [
-        (f"{IN_EARNEST}    raise ImportError('gone again')\n", "gone again", 10.0),
-        (HANG, "it did not begin within", 2.0),
-    ],
-    ids=["raises", "hangs"],
-)
+@pytest.mark.parametrize("timeout_s", [3.0])
 def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
-    service: Service, installed: Installation, code: str, reason: str
+    service: Service, installed: Installation
 ) -> None:
-    installed.append("master.py", code)
-    assert reason in refuse(service)
-    service.server.wait_for_log("the old code is back")
-    installed.mend()
+    for code, reason in (
+        (f"{IN_EARNEST}    raise ImportError('gone again')\n", "gone again"),
+        (HANG, "it did not begin within"),
+    ):
+        installed.append("master.py", code)
+        assert reason in refuse(service)
+        installed.mend()
+    service.server.wait_for_log("the old code is back", count=2)
     installed.append("upgrade/image.py", NEW_VERSION)
     assert "blazeio 9.9 has taken over" in upgrade(service)
 
@@ -211,7 +208,6 @@ def test_no_client_loses_a_request(service: Service, installed: Installation) ->
         assert service.pids() == pid
         assert verb(service, "scale", "3").returncode == 0
         service.wait_count(3)
-        upgrade(service)
         block_until(lambda: min(clients.answered.values()) > 20, 20)
     assert not clients.failures
     assert len(service.pids()) == 3

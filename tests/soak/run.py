@@ -1,10 +1,11 @@
 """What a scenario is given: sizes, a place, and somebody to tell what it saw."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -102,7 +103,11 @@ class Run:
 
     @contextlib.contextmanager
     def serve(
-        self, *options: str, code: str | None = None, workers: int = 4
+        self,
+        *options: str,
+        code: str | None = None,
+        workers: int = 4,
+        env: Mapping[str, str] | None = None,
     ) -> Iterator[Service]:
         """A supervised app; with its master ends whatever it has left behind."""
         self._services += 1
@@ -117,6 +122,7 @@ class Run:
                 stdout=log,
                 stderr=log,
                 cwd=folder,
+                env={**os.environ, **(env or {})},
                 start_new_session=True,
             )
         service = Service(LiveServer(process, log_path), folder)

@@ -10,6 +10,7 @@ from tests.soak import (
     sharing,
     slow_peers,
     under_systemd,
+    upgrades,
 )
 from tests.soak.run import Scenario
 
@@ -22,6 +23,12 @@ SCENARIOS = (
     Scenario("chaos", "everything at once", chaos.cause_chaos),
     Scenario("blocked", "one of four workers is blocked", blocked.block_one_of_four),
     Scenario("broken", "reloads onto broken code", broken_code.reload_onto_broken_code),
+    Scenario("upgrades", "5 upgrades (USR2) under load", upgrades.upgrade_five_times),
+    Scenario(
+        "broken-upgrades",
+        "upgrades onto broken code, in the rehearsal and in earnest",
+        upgrades.upgrade_onto_broken_code,
+    ),
     Scenario("endurance", "1,000 reloads", endurance.reload_a_thousand_times),
     Scenario("orphans", "kill -9 of the master", orphans.kill_the_master),
     Scenario("fairness", "bursts of new connections", sharing.share_connections),
