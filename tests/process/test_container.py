@@ -61,7 +61,7 @@ def find_strangers(server: LiveServer, master: psutil.Process) -> list[psutil.Pr
     return [each for each in server.children("sleep 1") if each.pid in own]
 
 
-def test_the_first_process_reaps_strangers_and_reloads(
+def test_the_first_process_reaps_strangers_and_is_upgraded_and_reloaded(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
     # Its parent ends at once, so that it becomes a child of PID 1.
@@ -76,6 +76,8 @@ def test_the_first_process_reaps_strangers_and_reloads(
     block_until(lambda: bool(find_strangers(server, master)), 5)
     strangers = find_strangers(server, master)
     block_until(lambda: not any(psutil.pid_exists(each.pid) for each in strangers), 5)
+    master.send_signal(signal.SIGUSR2)
+    server.wait_for_log("event=upgraded .* pid 1 and 2 ", timeout_s=20)
     master.send_signal(signal.SIGHUP)
     server.wait_for_log("event=reloaded generation 2 ", timeout_s=20)
     master.send_signal(signal.SIGTERM)

@@ -49,7 +49,7 @@ def service(
     timeout_s: float,
 ) -> Service:
     timeout = ("--upgrade-timeout", f"{scaled(timeout_s):g}")
-    place = ("--control", "c.sock")
+    place = ("--control", "c.sock", "--pid-file", "pid")
     return start_service(live_server, tmp_path, *timeout, *place, env=installed.env)
 
 
@@ -76,6 +76,10 @@ def refuse(service: Service) -> str:
     return done.stderr
 
 
+def count_fds(service: Service) -> int:
+    return psutil.Process(service.server.pid).num_fds()
+
+
 def leave(service: Service) -> None:
     """USR2 with SLOW code: until the old image is gone."""
     service.server.signal(signal.SIGUSR2)
@@ -97,6 +101,7 @@ def test_the_new_code_goes_on_with_everything(
     assert "upgraded: blazeio 9.9 has taken over" in upgrade(service)
     assert re.search(r"event=upgraded asked for by pid \d+: ", service.server.log)
     assert service.workers() == before
+    fds = count_fds(service)
     service.server.signal(signal.SIGUSR2)
     service.server.wait_for_log("event=upgraded asked for by SIGUSR2: blazeio 9.9 in ")
     assert service.workers() == before
@@ -109,9 +114,12 @@ def test_the_new_code_goes_on_with_everything(
     )
     service.reload(2)
     service.wait_everybody_answers()
+    block_until(lambda: count_fds(service) == fds)
+    assert (service.folder / "pid").exists()
     service.server.signal(signal.SIGTERM)
     assert service.server.wait_exit() == 0
     block_until(lambda: not service.server.group())
+    assert not (service.folder / "pid").exists()
 
 
 def test_what_the_rehearsal_sees_changes_nothing(
@@ -138,7 +146,7 @@ def test_what_the_rehearsal_sees_changes_nothing(
     upgrade(service)
 
 
-@pytest.mark.parametrize("timeout_s", [3.0])
+@pytest.mark.parametrize("timeout_s", [4.0])
 def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
     service: Service, installed: Installation
 ) -> None:

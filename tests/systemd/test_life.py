@@ -125,3 +125,16 @@ def test_a_stop_ends_it_and_all_that_it_has_started(
     refused = machine.run("curl", "-sS", f"http://{PLACE}/", may_fail=True)
     assert refused.returncode == 7
     assert "blazeio:" not in machine.run("ps", "-eo", "args").stdout
+
+
+def test_an_upgrade_is_nothing_to_systemd(running: Unit, machine: Machine) -> None:
+    before = running.show("MainPID", "NRestarts", "ActiveEnterTimestamp")
+    running.systemctl("kill", "--kill-whom=main", "--signal=USR2")
+    block_until(lambda: "event=upgraded" in running.journal(), 20)
+    assert running.is_in("active/running")
+    assert running.show("MainPID", "NRestarts", "ActiveEnterTimestamp") == before
+    assert int(machine.get(f"http://{PLACE}/")) > 0
+    running.systemctl("reload")
+    assert running.is_in("active/running")
+    running.systemctl("restart")
+    assert running.is_in("active/running")

@@ -21,16 +21,24 @@ def pid_written(path: str) -> Iterator[None]:
     Raises:
         UsageError: It cannot be written.
     """
-    if not path:
+    if path:
+        _write(path, _own())
+    with pid_removed(path):
         yield
-        return
-    own = f"{os.getpid()}\n"
-    _write(path, own)
+
+
+@contextmanager
+def pid_removed(path: str) -> Iterator[None]:
+    """Remove the file at the end, if it still holds our pid; "": there is none."""
     try:
         yield
     finally:
-        if _read(path) == own:
+        if path and _read(path) == _own():
             os.unlink(path)
+
+
+def _own() -> str:
+    return f"{os.getpid()}\n"
 
 
 def _write(path: str, text: str) -> None:

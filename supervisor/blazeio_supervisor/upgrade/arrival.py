@@ -25,6 +25,7 @@ from blazeio_supervisor.master import Master
 from blazeio_supervisor.observe.lines.log_file import resume_log_file
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.process.pid_file import pid_removed
 from blazeio_supervisor.upgrade.image import find_program
 from blazeio_supervisor.upgrade.state import State, StateError, parse_state
 
@@ -68,7 +69,7 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
         master.note_arrival(state, failure)
         _let_go(state_fd, state, keeps_image=bool(failure))
         signal.pthread_sigmask(signal.SIG_SETMASK, state.handover.signal_mask)
-        with runner:
+        with pid_removed(state.in_force.settings.pid_file), runner:
             return runner.run(master.run_on())
 
     return run

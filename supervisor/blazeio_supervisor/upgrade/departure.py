@@ -230,7 +230,10 @@ class Upgrades:
             OSError: The kernel refused, and nothing has happened.
         """
         state_fd, fds = self._write(handover, image)
-        launch = Launch.of_new(image, state_fd, self.timeout_s)
+        # What hangs must be given up before a watchdog ends us.
+        watchdog_s = self._planner.policy.watchdog_s or float("inf")
+        timeout_s = min(self.timeout_s, watchdog_s / 2)
+        launch = Launch.of_new(image, state_fd, timeout_s)
         sys.stdout.flush()
         for fd in fds:
             os.set_inheritable(fd, True)

@@ -66,7 +66,13 @@ def keep_image() -> KeptImage:
     import_module(stage0.ENTRY)  # used by no image but one that has come back
     archive = io.BytesIO()
     extensions: dict[str, int] = {}
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as z:
+    with zipfile.ZipFile(
+        archive,
+        "w",
+        zipfile.ZIP_DEFLATED,
+        compresslevel=_LEVEL,
+        strict_timestamps=False,  # reproducible builds have files of 1970
+    ) as z:
         z.write(stage0.__file__, "__main__.py")
         for name, spec in _list_specs():
             place, path = name.replace(".", "/"), spec.origin
