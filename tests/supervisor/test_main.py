@@ -1,51 +1,173 @@
+"""What an operator gets wrong: one line says what it was and what to do, and a code.
+
+What only shows in the processes of the app is in ``tests/process/test_failed_boot``.
+"""
+
+import logging
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import pytest
 
 from blazeio_supervisor.__main__ import main
+from tests.supervisor.lone_generation import HELLO
 from tests.support.live import run_to_exit
 
 PROGRAM = "blazeio-supervisor"
+ROLLOUT = "no reload could end, since --canary-hold alone takes 9 s"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is typed, set and written; what comes of it."""
+
+    words: str
+    line: str
+    code: int = 2
+    toml: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return " ".join([*self.env, self.words, self.toml or ""]) or "nothing"
+
+
+MISTAKES = [
+    # the app and the verbs
+    Mistake("", "APP is missing: write `blazeio-supervisor module:attribute`"),
+    Mistake("hello", "'hello' is neither an APP nor a verb: did you mean `hello:web`?"),
+    Mistake("hello.py:web", "mixes a file and an attribute: write `hello:web` or"),
+    Mistake("hello:a-b", "'a-b' is no Python name"),
+    Mistake("relaod", "did you mean `reload`, or the app `relaod:web`?"),
+    Mistake("--workers=2 stop", "'stop' is a verb: the verb comes first"),
+    Mistake("hello:web other:web", "Got unexpected extra argument (other:web)"),
+    Mistake("scale", "Missing argument 'N|+N|-N'"),
+    Mistake("recycle first", "'first' is no slot: write its number, or all"),
+    Mistake("stop --control @", "--control @: write a path, or @name"),
+    Mistake("stop --control @x --instance y", "one of them says which"),
+    Mistake("status --control @blazeio-nobody", "no service is running on @blaz", 6),
+    # the command line
+    Mistake("hello:web --wrokers=2", "Did you mean '--workers'?"),
+    Mistake("hello:web --workers", "Option '--workers' requires an argument"),
+    Mistake("hello:web --workers 0", "--workers 0: expected 1 to 256, or auto (one"),
+    Mistake("--workers=many hello:web", "--workers many: expected 1 to 256, or auto"),
+    Mistake("hello:web --bind 8000", "--bind 8000: no port: write `8000:8000` or"),
+    Mistake("hello:web --bind :http", "the port must be 0 to 65535, not 'http'"),
+    Mistake("hello:web --bind ::1:80", "write an IPv6 address in brackets, `[::1]:80"),
+    Mistake("hello:web --bind ftp://a:1", "ftp:// is neither http:// nor https://"),
+    Mistake("hello:web --bind :1 --bind :1", ":1 is given twice"),
+    Mistake("hello:web --fd 999", "--fd 999: descriptor 999 is not open in this"),
+    Mistake("hello:web --loop trio", "--loop trio: expected uvloop or asyncio"),
+    Mistake("hello:web --timeout 0", "--timeout 0: expected seconds, 1 to 86400"),
+    Mistake("hello:web --timeout soon", "--timeout soon: expected seconds, 1 to 864"),
+    Mistake("hello:web --rollout-timeout 9 --canary-hold 9", ROLLOUT),
+    Mistake("hello:web --max-head-bytes big", "expected a size such as 64K or 16M"),
+    Mistake("hello:web --max-requests-jitter 5", "no effect without --max-requests"),
+    Mistake("hello:web --health-path up", "expected a path such as /health"),
+    Mistake("hello:web --umask 9", "--umask 9: expected octal digits, 000 to 777"),
+    Mistake("hello:web --user nobody-here", "--user nobody-here: no such user"),
+    Mistake("hello:web --app-dir none", "--app-dir none: no such folder"),
+    Mistake("hello:web --env-file none", "--env-file none: No such file"),
+    Mistake("hello:web --keyfile k", "--keyfile k: has no effect without --certfile"),
+    Mistake("hello:web --access-log no/log", "--access-log no/log: there is no folder"),
+    Mistake("hello:web --header X", "--header X: expected NAME: VALUE"),
+    Mistake("hello:web --no-control --control=@x", "--no-control: and --control @x: "),
+    # environment and file
+    Mistake("hello:web", "WEB_CONCURRENCY=x: expected 1", env={"WEB_CONCURRENCY": "x"}),
+    Mistake("hello:web", "BLAZEIO_UMASK=x: expected oct", env={"BLAZEIO_UMASK": "x"}),
+    Mistake("--config none.toml", "--config none.toml: no such file"),
+    Mistake("", "unknown key 'workres': did you mean 'workers'?", toml="workres = 2"),
+    Mistake(
+        "", "unknown key 'drain-idle': did you mean 'drain_", toml="drain-idle = 2"
+    ),
+    Mistake("", 'workers = "8": expected 1 to 256, or a', toml='workers = "8"'),
+    Mistake("", "preload = 1: expected true or false, got a w", toml="preload = 1"),
+    Mistake("", "this is no TOML: Invalid value", toml="workers = "),
+    # what a start would find
+    Mistake("check none:web", "no module named 'none' in ", 4),
+    Mistake("check hello:wbe", "has no attribute 'wbe': did you mean web?", 4),
+    Mistake("check hello:web --factory", "is an App, and no function that makes", 4),
+    Mistake("check none.py", "none.py: No such file or directory", 4),
+    Mistake("check broken:web", "broken failed to import: ZeroDivisionError", 3),
+    Mistake("check script.py", "script.py cannot be compiled: expected", 3),
+    Mistake("check hello:web --certfile none.pem", "none.pem: no such file", 2),
+    Mistake("check script.py --bind 127.0.0.1:TAKEN", "cannot be compiled", 3),
+    Mistake("check hello.py --bind 127.0.0.1:TAKEN", " is in use by pid ", 5),
+    Mistake("check hello.py --bind unix:no/s", "cannot bind unix:no/s: No such", 5),
+]
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def blazeio_log() -> Iterator[None]:
+    """Give the logger back as it was."""
+    logger = logging.getLogger("blazeio")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "line"),
+    "mistake",
     [
-        ([], "APP is missing: write `blazeio-supervisor module:attribute`"),
-        (["app"], "did you mean `app:web`?"),
-        (["--workers", "2", "stop"], "'stop' is a verb: the verb comes first"),
-        (
-            ["scale"],
-            "Missing argument 'N|+N|-N'. (see blazeio-supervisor scale --help)",
-        ),
-        (["stop", "--control", "@"], "--control @: write a path"),
-        (["app:web", "--workers", "0"], "--workers 0: expected 1 to 256"),
-        (["--workers", "0", "app:web"], "--workers 0: expected 1 to 256"),
-        (["app:web", "--workers=many"], "--workers many: expected 1 to 256"),
-        (["app:web", "--bind", "8000"], "--bind 8000: no port"),
-        (["app:web", "--loop", "trio"], "--loop trio"),
-        (["app:web", "--timeout", "0"], "--timeout 0: expected seconds, 1 to 86400"),
-        (
-            ["app:web", "--graceful-timeout", "x"],
-            "--graceful-timeout x: expected seconds, 0.1 to",
-        ),
-        (["app:web", "--no-such"], "No such option '--no-such'"),
-        (["app:web", "other:web"], "Got unexpected extra argument"),
-        (["app:web", "--app-dir", "/no/such"], "--app-dir /no/such: no such folder"),
+        pytest.param(each, marks=[pytest.mark.slow] if "check" in each.words else [])
+        for each in MISTAKES
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=str,
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(
-    arguments: list[str],
-    line: str,
+def test_a_mistake_is_one_line_and_an_exit_code(
+    mistake: Mistake,
+    taken: int,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sys.argv", [PROGRAM, *arguments])
+    for name, code in (("hello", HELLO), ("broken", "1 / 0"), ("script", "if 1:\n")):
+        (tmp_path / f"{name}.py").write_text(code)
+    if mistake.toml is not None:
+        (tmp_path / "blazeio.toml").write_text(mistake.toml)
+    for name, value in mistake.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    words = mistake.words.replace("TAKEN", str(taken)).split()
+    monkeypatch.setattr("sys.argv", [PROGRAM, *words])
     with pytest.raises(SystemExit) as caught:
         main()
-    assert caught.value.code == 2
-    (said,) = capsys.readouterr().err.splitlines()
+    assert caught.value.code == mistake.code
+    *frames, said = capsys.readouterr().err.splitlines()
     assert said.startswith(f"{PROGRAM}: ")
-    assert line in said
+    assert mistake.line in said
+    assert not frames or "Traceback" in frames[0]
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len({mistake.line for mistake in MISTAKES}) >= 25
+    assert {mistake.code for mistake in MISTAKES} == {2, 3, 4, 5, 6}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["--pid-file", "/no/such/pid"], 2, "--pid-file /no/such/pid: No such file"),
+        (["--keyfile", "k", "--certfile", "c"], 2, "TLS certfile c: no such file"),
+    ],
+)
+def test_the_program_itself_ends_so(
+    tmp_path: Path, words: list[str], code: int, line: str
+) -> None:
+    (tmp_path / "hello.py").write_text(HELLO)
+    done = run_to_exit([PROGRAM, "hello:web", *words], cwd=tmp_path)
+    assert done.returncode == code
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
