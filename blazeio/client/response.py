@@ -7,14 +7,16 @@ the same code (``BlazeioPayloadUtils``).
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from blazeio.client.auth import Auth
-from blazeio.client.collecting import Collecting
 from blazeio.client.connections.connection import ClientConnection
-from blazeio.client.events import iterate_events
 from blazeio.client.pool import may_retry
+from blazeio.client.reading.collecting import Collecting
+from blazeio.client.reading.events import iterate_events
+from blazeio.client.reading.saving import Progress, save_content
 from blazeio.client.requests.body import (
     NO_BODY,
     Body,
@@ -36,11 +38,9 @@ from blazeio.client.rules.redirects import Redirect
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import (
-    AnsweredEarly,
     BlazeioError,
     FieldInput,
     InvalidResponse,
-    LocalProtocolError,
     RequestError,
     ServerDisconnected,
     SessionClosed,
@@ -86,17 +86,11 @@ class ClientResponse(Collecting):
     __slots__ = (
         "_body",
         "_compress",
-        "_connection",
-        "_continued",
-        "_error",
         "_extra_lines",
         "_fields",
         "_follower",
         "_identity",
         "_is_plain",
-        "_message",
-        "_sender",
-        "_waiter",
         "content",
         "content_length",
         "context",
@@ -104,7 +98,6 @@ class ClientResponse(Collecting):
         "headers",
         "history",
         "interims",
-        "is_sent",
         "method",
         "reason",
         "status_code",
@@ -185,12 +178,12 @@ class ClientResponse(Collecting):
         self.history: list[tuple[int, Url, Headers]] = []
         self.is_sent = False
         self.total_at = NEVER
-        self._connection: ClientConnection | None = None
-        self._message: OutgoingMessage | None = None
-        self._sender: asyncio.Task[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: BaseException | None = None
-        self._decoded: bytes | None = None
+        self._connection = None
+        self._message = None
+        self._sender = None
+        self._waiter = None
+        self._error = None
+        self._decoded = None
 
     def __repr__(self) -> str:
         status = self.status_code or "no response yet"
@@ -268,6 +261,8 @@ class ClientResponse(Collecting):
         self.is_sent = False
         self.content = NO_CONTENT
         self.transfer_encoding = None
+        if self._continued is not None:
+            self._continued = asyncio.Event()
 
     async def ask_again(self, *fields: tuple[str, str]) -> None:
         """Ask the same once more, after ``forget``.
@@ -374,32 +369,6 @@ class ClientResponse(Collecting):
         size = None if is_open else measure_body(body)
         return frame_request(self.method, head, fields, size)
 
-    async def _send_body(self, body: bytes | AsyncIterable[bytes | str] | None) -> None:
-        """The work of a task, so that an early answer is seen meanwhile."""
-        try:
-            if isinstance(body, bytes):
-                await self.write(body)
-            elif body is not None:
-                async for piece in body:
-                    await self.write(piece)
-            await self.eof()
-        except AnsweredEarly:
-            return
-        except Exception as error:
-            self._fail(error)
-
-    def _head_arrival(self) -> asyncio.Future[None]:
-        """To be awaited: the head has come."""
-        # Hot: runs once per request.
-        waiter: asyncio.Future[None] = self.context.loop.create_future()
-        if self._error is not None:
-            waiter.set_exception(self._error)
-        elif self.status_code:
-            waiter.set_result(None)
-        else:
-            self._waiter = waiter
-        return waiter
-
     # For the connection
 
     @property
@@ -443,86 +412,6 @@ class ClientResponse(Collecting):
         self._connection = None
         self._fail_readers(error)
 
-    def _fail(self, error: Exception) -> None:
-        """Our own side has failed: a body that broke off, say."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.leave(self)
-        self._fail_readers(error)
-
-    def _fail_readers(self, error: BaseException) -> None:
-        if self._error is None:
-            self._error = error
-        if self._continued is not None:
-            self._continued.set()
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
-            return
-        if not isinstance(error, BlazeioError):
-            told = RequestError("the request could not be sent whole")
-            told.__cause__ = error
-            error = told
-        self.content.fail(error)
-
-    # Writing the request
-
-    async def prepare(self) -> None:
-        """Wait for the head of the response; returns at once where it has come.
-
-        Needed only where content was announced and is written here.
-
-        Raises:
-            RequestError: It did not come; the kind says why.
-        """
-        if not self.status_code:
-            self._flush_head()
-            await self._head_arrival()
-
-    def _begun_message(self) -> OutgoingMessage:
-        if self._message is None:
-            raise LocalProtocolError("the request was not begun: enter its block")
-        return self._message
-
-    def _flush_head(self) -> None:
-        message = self._begun_message()
-        if not message.is_begun:
-            self.transport.write(message.begin())
-
-    def _gone(self) -> BlazeioError:
-        return self.gate.error or ServerDisconnected("the connection is closed")
-
-    async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
-        message = self._begun_message()
-        connection = self._connection
-        if self._continued is not None and not self._continued.is_set():
-            await self._await_continue(self._continued)
-        if connection is None or self._connection is not connection:
-            raise self._gone()
-        if self.gate.error is not None:
-            raise self.gate.error
-        if not is_last:
-            framed = message.content(octets)
-        else:
-            try:
-                framed = message.end(bytes(octets))
-            except LocalProtocolError as error:
-                self._fail(error)
-                raise
-        if framed:
-            self.transport.write(framed)
-        if is_last:
-            self.is_sent = True
-            connection.await_head()
-
-    async def _await_continue(self, continued: asyncio.Event) -> None:
-        self._flush_head()
-        try:
-            async with asyncio.timeout(self.timeouts.continue_s):
-                await continued.wait()
-        except TimeoutError:
-            continued.set()  # RFC 9110 section 10.1.1: not to wait for ever
-
     # Reading the response
 
     def resume_content(self) -> None:
@@ -544,11 +433,6 @@ class ClientResponse(Collecting):
         async for piece in self._arriving():
             yield piece
 
-    async def _end_request(self) -> None:
-        if not self.is_sent and self._sender is None:
-            await self.eof()
-        await self.prepare()
-
     def events(
         self, *, reconnect: bool = False, event_bytes: int = EVENT_BYTES
     ) -> AsyncIterator[ServerSentEvent]:
@@ -566,3 +450,27 @@ class ClientResponse(Collecting):
             RequestError: It broke off, and ``reconnect`` is False.
         """
         return iterate_events(self, reconnect=reconnect, event_bytes=event_bytes)
+
+    async def save(
+        self, path: str | PathLike[str], *, progress: Progress | None = None
+    ) -> int:
+        """Save the content, decoded, as a file; it is there when it is whole.
+
+        Until then it is beside it, as ``NAME.<16 hex digits>.part``. Where the
+        server has a strong entity tag, what breaks off is gone on with by range
+        requests, also by a later ``save`` to the same path.
+
+        Args:
+            path: Of the file; one that is there is replaced.
+            progress: Called with the octets so far, and how many there will be;
+                None where that is not known.
+
+        Returns:
+            Its size, octets.
+
+        Raises:
+            RequestError: The status is not 200; or it broke off, and could not be
+                gone on with; the kind says why.
+            OSError: It cannot be written; BlockingIOError: somebody else saves it.
+        """
+        return await save_content(self, path, progress)

@@ -3,6 +3,8 @@
 from tests.support.raw_server import Script, Visitor
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+ANNOUNCED = {"Transfer-Encoding": "chunked"}
 
 
 def reply(content: bytes, *fields: str) -> bytes:

@@ -1,19 +1,14 @@
 """What a response gives, and what of it is an error; on real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 import blazeio as io
-from blazeio.errors import AnsweredEarly, LocalProtocolError
-from tests.client.scripts import OK, answer, reply
-from tests.support.clock import wait_until, within
+from blazeio.errors import LocalProtocolError
+from tests.client.scripts import CHUNKED, OK, answer, reply
+from tests.support.clock import wait_until
 from tests.support.raw_server import RawServer, Visitor
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
-ANNOUNCED = {"Transfer-Encoding": "chunked"}
-
 
 # Reading
 
@@ -105,198 +100,7 @@ async def test_octets_behind_a_response_are_nobodys() -> None:
     assert server.connections == 2
 
 
-# Writing
-
-
-async def pieces(*octets: bytes) -> AsyncIterator[bytes]:
-    for each in octets:
-        yield each
-
-
-async def endless() -> AsyncIterator[bytes]:
-    while True:
-        yield bytes(100_000)
-
-
-async def test_a_stream_is_sent_in_chunks() -> None:
-    async with (
-        RawServer(OK) as server,
-        io.Session(server.url, "put", body=pieces(b"ab", b"", b"c")) as resp,
-    ):
-        assert resp.status_code == 200
-    assert server.requests[0].endswith(
-        b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
-    )
-
-
-async def test_a_stream_of_known_length_is_sent_as_it_is() -> None:
-    headers = {"Content-Length": "3"}
-    async with RawServer(OK) as server:
-        body = pieces(b"ab", b"c")
-        async with io.Session(server.url, "put", headers=headers, body=body) as resp:
-            assert resp.status_code == 200
-    assert server.requests[0].endswith(b"Content-Length: 3\r\n\r\nabc")
-
-
-async def test_a_stream_that_is_shorter_than_it_said_is_no_request() -> None:
-    headers = {"Content-Length": "4"}
-    async with RawServer(OK) as server:
-        with pytest.raises(LocalProtocolError, match="1 octets short"):
-            async with io.Session(
-                server.url, "put", headers=headers, body=pieces(b"abc")
-            ):
-                pass
-    assert server.requests == []
-
-
-async def test_what_breaks_a_stream_off_is_seen() -> None:
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"ab"
-        raise ZeroDivisionError
-
-    async with RawServer(OK) as server:
-        with pytest.raises(ZeroDivisionError):
-            async with io.Session(server.url, "put", body=broken()):
-                pass
-
-
-async def test_content_is_written_by_hand_and_the_response_read_meanwhile() -> None:
-    async def serve(visitor: Visitor) -> None:
-        await visitor.read_head()
-        await visitor.send(CHUNKED + b"\r\n")
-        while octets := await visitor.read_some():
-            if octets == b"0\r\n\r\n":
-                await visitor.send(octets)
-            else:
-                await visitor.send(octets.upper())
-
-    async with RawServer(serve) as server, io.Session() as session:
-        async with session.post(server.url, headers=ANNOUNCED) as resp:
-            assert resp.status_code == 0
-            await resp.prepare()
-            arriving = resp.pull()
-            for word in (b"one", b"two"):
-                await resp.write(word)
-                assert await anext(arriving) == word.upper()
-            await resp.eof()
-            assert [piece async for piece in arriving] == []
-        assert "1 idle" in repr(session)
-
-
-async def test_a_large_echo_does_not_deadlock() -> None:
-    web = io.App()
-
-    @web.route.post("/")
-    async def echo(r: io.BlazeioServerProtocol) -> None:
-        await r.prepare(status=200)
-        async for piece in r.pull():
-            await r.write(piece)
-
-    from blazeio.testing import TestServer
-
-    size = 8 * 1024 * 1024
-    async with (
-        TestServer(web) as server,
-        io.Session(f"{server.url}/", "post", body=bytes(size)) as resp,
-    ):
-        assert len(await within(resp.aread(), 10)) == size
-
-
-async def test_content_waits_for_the_100_that_it_asks_for() -> None:
-    order: list[str] = []
-
-    async def serve(visitor: Visitor) -> None:
-        head = await visitor.read_head()
-        assert b"\r\nExpect: 100-continue\r\n" in head
-        order.append("head")
-        await visitor.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        assert await visitor.read_some() == b"octets"
-        order.append("content")
-        await visitor.send(OK)
-
-    async with (
-        RawServer(serve) as server,
-        io.Session() as session,
-        session.put(server.url, body=b"octets", expect_continue=True) as r,
-    ):
-        assert r.status_code == 200
-    assert order == ["head", "content"]
-
-
-async def test_content_that_is_refused_is_not_sent() -> None:
-    seen: list[bytes] = []
-
-    async def serve(visitor: Visitor) -> None:
-        await visitor.read_head()
-        await visitor.send(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
-        seen.append(await visitor.read_some())
-
-    async with RawServer(serve) as server, io.Session() as session:
-        async with session.put(server.url, body=b"octets", expect_continue=True) as r:
-            assert r.status_code == 417
-        await wait_until(lambda: seen)
-    assert seen == [b""]
-
-
-async def test_a_100_that_does_not_come_is_not_waited_for_for_ever() -> None:
-    async with RawServer(OK) as server:
-        timeouts = io.Timeouts(continue_s=0.01)
-        async with io.Session(
-            server.url, "put", body=b"x", expect_continue=True, timeouts=timeouts
-        ) as resp:
-            assert resp.status_code == 200
-
-
-async def test_an_early_answer_stops_the_writer_and_can_be_read() -> None:
-    async def serve(visitor: Visitor) -> None:
-        await visitor.read_head()
-        await visitor.send(b"HTTP/1.1 413 Large\r\nContent-Length: 3\r\n\r\ntoo")
-        await visitor.read_until_end()
-
-    async with RawServer(serve) as server, io.Session() as session:
-        async with session.post(server.url, headers=ANNOUNCED) as resp:
-            with pytest.raises(AnsweredEarly):
-                await resp.write(endless())
-            await resp.prepare()
-            assert (resp.status_code, await resp.text()) == (413, "too")
-        assert repr(session) == "<Session <Pool empty>>"
-
-
-async def test_an_early_answer_to_a_given_body_is_the_response() -> None:
-    async def serve(visitor: Visitor) -> None:
-        await visitor.read_head()
-        await visitor.send(b"HTTP/1.1 413 Large\r\nContent-Length: 3\r\n\r\ntoo")
-        await visitor.read_until_end()
-
-    async with RawServer(serve) as server, io.Session() as session:
-        async with session.post(server.url, body=bytes(50_000_000)) as resp:
-            assert (resp.status_code, await resp.text()) == (413, "too")
-        assert repr(session) == "<Session <Pool empty>>"
-
-
-async def test_a_writer_sleeps_while_the_server_does_not_read() -> None:
-    go_on = asyncio.Event()
-
-    async def serve(visitor: Visitor) -> None:
-        await visitor.read_head()
-        await go_on.wait()
-        while not (await visitor.read_some()).endswith(b"0\r\n\r\n"):
-            pass
-        await visitor.send(OK)
-
-    async with (
-        RawServer(serve) as server,
-        io.Session() as session,
-        session.post(server.url, headers=ANNOUNCED) as resp,
-    ):
-        writing = asyncio.create_task(resp.write(bytes(30_000_000)))
-        await wait_until(lambda: not resp.gate.is_open)
-        assert resp.transport.get_write_buffer_size() < 200_000
-        go_on.set()
-        await within(writing, 5)
-        await resp.eof()
-        await resp.prepare()
-        assert resp.status_code == 200
+# Reading slowly, and without HTTP
 
 
 async def test_reading_pauses_while_nobody_pulls() -> None:

@@ -198,7 +198,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if exchange is not None:
             self._end_phase_in(None, exchange.total_at)
 
-    def leave(self, exchange: Exchange) -> None:
+    def leave(self, exchange: object) -> None:
         """Nobody wants the rest: read past a little of it, else close."""
         if self._exchange is not exchange:
             return

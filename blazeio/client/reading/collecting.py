@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
+from blazeio.client.writing import RequestWriting
 from blazeio.content.decoders import ContentDecoder, parse_codings
 from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import InvalidResponse, RemoteProtocolError
 from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.flow import too_large
-from blazeio.protocol.payload import BlazeioPayloadUtils
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from blazeio.client.context import ClientContext
     from blazeio.client.requests.url import Url
     from blazeio.wire.headers import Headers
 
 _Typed = TypeVar("_Typed")
 
 
-class Collecting(BlazeioPayloadUtils):
+class Collecting(RequestWriting):
     """A base of ``ClientResponse``."""
 
     __slots__ = ("_decoded",)
@@ -34,12 +31,8 @@ class Collecting(BlazeioPayloadUtils):
     _decoded: bytes | None
 
     if TYPE_CHECKING:
-        context: ClientContext
         headers: Headers
-        status_code: int
         url: Url
-        prepare: Callable[[], Awaitable[None]]
-        _end_request: Callable[[], Awaitable[None]]
 
     async def read(self, limit: int | None = None) -> bytes:
         """Collect the whole content, in the coding that it has; see ``aread``.

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import blazeio as io
-from blazeio.client.events import LONGEST_RETRY_S, RETRY_S, decide_delay_s
+from blazeio.client.reading.events import LONGEST_RETRY_S, RETRY_S, decide_delay_s
 from blazeio.content.event_stream import ServerSentEvent
 from blazeio.errors import InvalidResponse, LocalProtocolError, ServerDisconnected
 from tests.support.raw_server import RawServer, Visitor

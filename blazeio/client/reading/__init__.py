@@ -1,0 +1,1 @@
+"""What a response gives: its whole content, its events, a file."""
