@@ -64,9 +64,9 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
     master = _make_master(state)
     master.take_over(runner.get_loop(), state, _take)
     master.watch_again()
+    master.note_arrival(state, failure)
 
     def run() -> int:
-        master.note_arrival(state, failure)
         _let_go(state_fd, state, keeps_image=bool(failure))
         signal.pthread_sigmask(signal.SIG_SETMASK, state.handover.signal_mask)
         with pid_removed(state.in_force.settings.pid_file), runner:

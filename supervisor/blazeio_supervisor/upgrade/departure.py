@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ from blazeio_supervisor.upgrade.handover import Handover, Outcome
 from blazeio_supervisor.upgrade.image import KeptImage, find_program, keep_image, seal
 from blazeio_supervisor.upgrade.launch import Launch
 from blazeio_supervisor.upgrade.rehearsal import RehearsalError, rehearse
+
+Done = TypeVar("Done")
 
 ANSWER_S = 0.05
 """From the answer to the exec, which closes the connection of whoever asked."""
@@ -113,7 +115,7 @@ class Upgrades:
 
     def ask(self, by: str) -> None:
         """Upgrade for somebody who gets no answer."""
-        self._begin(self.upgrade(by))
+        self._begin(self._upgrade(by))
 
     async def check(self, by: str) -> Outcome:
         """Rehearse only."""
@@ -123,7 +125,13 @@ class Upgrades:
         return outcome
 
     async def upgrade(self, by: str) -> Outcome:
-        """Rehearse; when that went well, the exec comes soon after the answer."""
+        """Rehearse; when that went well, the exec comes soon after the answer.
+
+        It goes on when whoever asked no longer waits.
+        """
+        return await asyncio.shield(self._begin(self._upgrade(by)))
+
+    async def _upgrade(self, by: str) -> Outcome:
         outcome, handover = await self._try(by)
         if not outcome.is_ok:
             _note_failure(by, f"{outcome.reason}; nothing has changed")
@@ -133,10 +141,11 @@ class Upgrades:
         self._begin(self._leave(handover))
         return self.last
 
-    def _begin(self, doing: Coroutine[Any, Any, object]) -> None:
+    def _begin(self, doing: Coroutine[Any, Any, Done]) -> asyncio.Task[Done]:
         task = asyncio.get_running_loop().create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # The rehearsal
 

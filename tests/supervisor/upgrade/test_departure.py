@@ -82,3 +82,15 @@ async def test_a_failed_exec_leaves_everything_as_it_was(
         "the new code cannot take over: cannot start /no/python: "
         "No such file or directory"
     )
+
+
+async def test_it_goes_on_when_whoever_asked_has_left(
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    office.upgrades.keep_image()
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    asked = asyncio.create_task(office.upgrades.upgrade("a test"))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await wait_until(lambda: "event=upgrade_failed" in caplog.text, 20)
+    assert "asked for by a test: the new code cannot take over" in caplog.text
