@@ -44,6 +44,7 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.loop import get_loop as _get_loop
 from blazeio.server.loop import use_loop
 from blazeio.server.tls import TlsSettings
+from blazeio.streams.client_websocket import ClientWebSocket
 from blazeio.streams.event_stream import EventStream
 from blazeio.streams.websocket import WebSocket
 
@@ -56,6 +57,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ClientDisconnected",
     "ClientResponse",
     "ClientTls",
+    "ClientWebSocket",
     "ConfigurationError",
     "ConnectError",
     "ContentDecodingError",

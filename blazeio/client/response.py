@@ -47,6 +47,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
 from blazeio.protocol.payload import NO_HEADERS
+from blazeio.protocol.stages.handover import Successor
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.headers import Headers
 from blazeio.wire.outgoing import GIVEN_OUT, OutgoingMessage
@@ -419,6 +420,17 @@ class ClientResponse(Collecting):
         connection = self._connection
         if connection is not None:
             connection.demand_content()
+
+    def take_over(self, successor: Successor) -> None:
+        """After a 101: its octets go to another as they come, not to ``pull``.
+
+        Raises:
+            LocalProtocolError: There was no 101.
+            ServerDisconnected: The server is gone.
+        """
+        if self._connection is None:
+            raise self._gone()
+        self._connection.hand_over(successor)
 
     def pull(self) -> AsyncIterator[bytes]:
         """Iterate over the content as it arrives, in the coding that it has.

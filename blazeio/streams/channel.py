@@ -12,9 +12,8 @@ import asyncio
 from collections import deque
 from typing import Protocol, Self
 
-from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.errors import ClientDisconnected, LocalProtocolError, PeerGone
 from blazeio.protocol.flow import WriteGate
-from blazeio.protocol.sockets.intake import Intake
 from blazeio.streams.endpoint import Endpoint
 
 MESSAGE_BYTES = 1024 * 1024
@@ -32,12 +31,30 @@ Arrival = asyncio.Future[str | bytes | None]
 """Of a message, or of the end of all."""
 
 
+class Reading(Protocol):
+    """Whether the connection's transport reads."""
+
+    is_open: bool
+
+    def pause(self, connection: "Carrier") -> None:
+        """Read no more."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+
 class Carrier(Protocol):
     """The connection: ``r``, or a client's."""
 
     transport: asyncio.Transport
     gate: WriteGate
-    intake: Intake
+
+    @property
+    def intake(self) -> Reading:
+        """Whether it reads."""
+        ...
 
     def abort(self) -> None:
         """End it at once."""
@@ -60,6 +77,9 @@ class Channel:
         close_code: Why it is closed; 1006 where no close was said, None before.
         close_reason: In the words of who closed it.
     """
+
+    gone: type[PeerGone] = ClientDisconnected
+    """What is raised once it is closed."""
 
     def __init__(self, ping_every_s: float | None, ping_timeout_s: float) -> None:
         self._ping_every_s = ping_every_s
@@ -229,13 +249,13 @@ class Channel:
         """Give the next message: text is str, binary is bytes.
 
         Raises:
-            ClientDisconnected: It is closed; ``close_code`` says why.
+            PeerGone: It is closed; ``close_code`` says why.
         """
         try:
             return await anext(self)
         except StopAsyncIteration:
             message = f"the WebSocket is closed: {self.close_code}"
-            raise ClientDisconnected(message) from None
+            raise self.gone(message) from None
 
     # Sending
 
@@ -245,7 +265,8 @@ class Channel:
         Sleeps while the peer does not read what was sent before.
 
         Raises:
-            ClientDisconnected: It is closed, or the peer is gone.
+            PeerGone: It is closed, or the peer is gone: ClientDisconnected on
+                the server's side, ServerDisconnected on the client's.
         """
         # Hot: runs once per message.
         endpoint = self._endpoint or self._opened()
@@ -253,7 +274,7 @@ class Channel:
             await self._carrier.gate.passed()
         # From here on without a pause: the order of frames is that of messages.
         if not endpoint.is_open or self._transport.is_closing():
-            raise ClientDisconnected(f"the WebSocket is closed: {self.close_code}")
+            raise self.gone(f"the WebSocket is closed: {self.close_code}")
         self._transport.write(endpoint.serialize(message))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:

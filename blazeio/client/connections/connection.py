@@ -19,6 +19,7 @@ from blazeio.errors import (
     BlazeioError,
     HeadTimeout,
     InvalidResponse,
+    LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
     RequestError,
@@ -28,6 +29,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.sockets.kernel import has_hung_up
+from blazeio.protocol.stages.handover import Handover, Successor
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import Framing, find_response_framing
@@ -111,6 +113,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_phase",
         "_phase_ends_at",
         "_scanned",
+        "_successor",
         "_write_ends_at",
         "deadline_at",
         "entered_at",
@@ -140,6 +143,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._is_paused = False
         self._is_reusable = True
         self._keep_alive_s: int | None = None
+        self._successor: Successor | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {_NAMES[self._phase]} {self.origin}>"
@@ -191,6 +195,24 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self.transport.resume_reading()
         if self._phase == CONTENT:
             self._end_phase_in(exchange.timeouts.read_s, exchange.total_at)
+
+    def hand_over(self, successor: Successor) -> None:
+        """After a 101: its octets go to another; those that wait, at once.
+
+        The exchange remains, with its deadlines, until it leaves.
+
+        Raises:
+            LocalProtocolError: There was no 101.
+        """
+        if self._phase != TUNNEL:
+            raise LocalProtocolError("the connection still speaks HTTP")
+        self._successor = successor
+        self.transport.set_protocol(Handover(self, successor.data_received))
+        while (octets := self._content.take()) is not None:
+            successor.data_received(octets)
+        self.demand_content()
+        if self._has_fin:
+            successor.eof_received()
 
     def hold_to_total(self) -> None:
         """Only the deadline of all counts for now."""
@@ -259,6 +281,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._has_fin = True
         if self._phase == TUNNEL:
             self._content.end()
+            if self._successor is not None:
+                self._successor.eof_received()
             return True  # we may still have something to say
         self._end_by_server(is_clean=True)
         return False  # the transport closes by itself
@@ -266,6 +290,8 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, by either side."""
         self._end_by_server(is_clean=False, cause=exc)
+        if self._successor is not None:
+            self._successor.connection_lost()
         self._context.wheel.forget(self)
         self._context.lender.closed(self)
 

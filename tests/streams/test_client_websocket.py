@@ -1,0 +1,187 @@
+"""Against the server of ``websockets``, and against ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import CloseCode
+from websockets.typing import Subprotocol
+
+from blazeio.app.app import App
+from blazeio.client.session import Session
+from blazeio.client.settings import ClientTls
+from blazeio.errors import (
+    ConnectError,
+    InvalidResponse,
+    InvalidUrl,
+    LocalProtocolError,
+    ServerDisconnected,
+)
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.tls import TlsSettings
+from blazeio.streams.client_websocket import ClientWebSocket
+from blazeio.streams.websocket import WebSocket
+from tests.support.clock import scaled, wait_until
+from tests.support.served import served
+from tests.support.tls_peer import Certificates
+
+R = BlazeioServerProtocol
+MESSAGES = ("", "☃", b"\x00\xff", "x" * 200_000, b"y" * 70_000)
+
+
+@asynccontextmanager
+async def foreign(
+    handler: Callable[[ServerConnection], Any], **options: Any
+) -> AsyncIterator[str]:
+    """The URL of a server of ``websockets``."""
+    async with serve(handler, "127.0.0.1", 0, **options) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        yield f"ws://127.0.0.1:{port}/chat?a=1"
+
+
+@asynccontextmanager
+async def ours(**options: Any) -> AsyncIterator[str]:
+    """The URL of an echo of ours."""
+    web = App()
+
+    @web.add_route
+    async def chat(r: R) -> None:
+        async with WebSocket(r, **options) as ws:
+            async for message in ws:
+                await ws.send(message)
+
+    async with served(web) as site:
+        yield f"ws://127.0.0.1:{site.port}/chat"
+
+
+async def echo(ws: ServerConnection) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+async def assert_echoes(url: str, **options: Any) -> None:
+    async with ClientWebSocket(url, **options) as ws:
+        for message in MESSAGES:
+            await ws.send(message)
+            assert await ws.receive() == message
+    assert ws.close_code == 1000
+
+
+@pytest.mark.parametrize("compress", [False, True])
+async def test_messages_come_and_go(compress: bool) -> None:
+    async with foreign(echo) as url:
+        await assert_echoes(url, compress=compress)
+    async with ours(compress=True) as url:
+        await assert_echoes(url, compress=compress)
+
+
+async def test_what_comes_with_the_handshake_is_not_lost() -> None:
+    async def greet(ws: ServerConnection) -> None:
+        await ws.send("hello")
+        await ws.close(4000, "full")
+
+    async with foreign(greet) as url, ClientWebSocket(url) as ws:
+        assert [message async for message in ws] == ["hello"]
+        assert (ws.close_code, ws.close_reason) == (4000, "full")
+        with pytest.raises(ServerDisconnected, match="closed: 4000"):
+            await ws.send("late")
+
+
+async def test_a_subprotocol_is_agreed_on_and_fields_are_sent() -> None:
+    async def tell(ws: ServerConnection) -> None:
+        assert ws.request is not None
+        await ws.send(ws.request.headers["X-Name"] + ws.request.path)
+
+    spoken = [Subprotocol("v1")]
+    async with foreign(tell, subprotocols=spoken) as url:
+        headers = {"X-Name": "ada"}
+        options = {"subprotocols": ["v2", "v1"], "headers": headers}
+        async with ClientWebSocket(url, **options) as ws:  # type: ignore[arg-type]
+            assert ws.subprotocol == "v1"
+            assert await ws.receive() == "ada/chat?a=1"
+
+
+async def test_a_session_may_be_shared() -> None:
+    async with ours() as url, Session() as session:
+        for _ in range(2):
+            await assert_echoes(url, session=session)
+        async with session.get(url.replace("ws", "http", 1)) as resp:
+            assert resp.status_code == 426
+
+
+async def test_over_tls_it_is_the_same(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    web = App(tls=TlsSettings(certfile=certificates.issue("127.0.0.1")))
+
+    @web.add_route
+    async def chat(r: R) -> None:
+        async with WebSocket(r) as ws:
+            async for message in ws:
+                await ws.send(message)
+
+    trusted = ClientTls(ca_file=certificates.ca_file)
+    async with served(web) as site, Session(tls=trusted) as session:
+        await assert_echoes(f"wss://127.0.0.1:{site.port}/chat", session=session)
+
+
+async def test_a_server_that_goes_away_ends_the_loop() -> None:
+    async def leave(ws: ServerConnection) -> None:
+        ws.transport.abort()
+
+    async with foreign(leave) as url, ClientWebSocket(url) as ws:
+        assert [message async for message in ws] == []
+        assert ws.close_code == CloseCode.ABNORMAL_CLOSURE
+
+
+async def test_messages_that_nobody_takes_hold_the_server_up() -> None:
+    sent = 0
+
+    async def flood(ws: ServerConnection) -> None:
+        nonlocal sent
+        while True:
+            await ws.send(b"x" * 10_000)
+            sent += 1
+
+    async with foreign(flood) as url, ClientWebSocket(url) as ws:
+        before = -1
+        while before != sent:  # until it sleeps
+            before = sent
+            await asyncio.sleep(scaled(0.1))
+        assert sent * 10_000 < 50_000_000
+        for _ in range(sent + 100):
+            assert len(await ws.receive()) == 10_000
+
+
+async def test_an_exception_of_the_block_goes_on_and_closes_with_1011() -> None:
+    codes: list[int | None] = []
+
+    async def listen(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+        codes.append(ws.close_code)
+
+    async with foreign(listen) as url:
+        with pytest.raises(ValueError, match="mine"):
+            async with ClientWebSocket(url):
+                raise ValueError("mine")
+        await wait_until(lambda: codes == [1011])
+
+
+async def test_no_websocket_is_told_with_its_status() -> None:
+    async with ours(origins=["https://here.example"]) as url:
+        with pytest.raises(InvalidResponse, match=r"no WebSocket: .*403"):
+            async with ClientWebSocket(url):
+                pass
+
+
+async def test_what_cannot_be_connected_to_raises() -> None:
+    with pytest.raises(InvalidUrl, match="expected ws:// or wss://"):
+        ClientWebSocket("http://example.com/")
+    with pytest.raises(ConnectError):
+        async with ClientWebSocket("ws://127.0.0.1:1/"):
+            pass
+    with pytest.raises(LocalProtocolError, match="use it as"):
+        await ClientWebSocket("ws://127.0.0.1:1/").send("a")
