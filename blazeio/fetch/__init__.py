@@ -1,0 +1,1 @@
+"""``python -m blazeio URL``: one request from the command line."""

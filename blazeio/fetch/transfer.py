@@ -1,0 +1,111 @@
+"""One request, and where its response goes.
+
+May import: blazeio.client, blazeio.errors, blazeio.fetch.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from blazeio.client.auth import Auth
+from blazeio.client.response import ClientResponse
+from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.session import Session
+from blazeio.client.settings import ClientTls, Timeouts
+from blazeio.fetch.exit_codes import ExitCode
+from blazeio.fetch.progress import shown_progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be fetched, and how.
+
+    Attributes:
+        url: Absolute.
+        method: Of the request.
+        headers: Of it.
+        content: The arguments of ``Session.request`` that are its content.
+        auth: Who asks.
+        output: Saved there; None: to standard output.
+        shows_head: The head of the response too.
+        is_quiet: Without a progress bar.
+        follows: Redirects are followed.
+        proxy: Goes between; None: as the environment says.
+        unix: Path of a socket that is connected to.
+        tls: How https is spoken.
+        timeouts: How long it is waited for.
+    """
+
+    url: str
+    method: str
+    headers: list[tuple[str, str]]
+    content: dict[str, Any]
+    auth: Auth | None
+    output: Path | None
+    shows_head: bool
+    is_quiet: bool
+    follows: bool
+    proxy: str | None
+    unix: str | None
+    tls: ClientTls
+    timeouts: Timeouts
+
+
+async def fetch(order: Order) -> ExitCode:
+    """Do it.
+
+    Raises:
+        RequestError: It came to nothing; the kind says why.
+        LocalProtocolError: HTTP cannot say this.
+        OSError: A file cannot be read or written.
+    """
+    pool: Session[Session[Any]] = Session(
+        auth=order.auth,
+        cookie_jar=CookieJar(),
+        follow_redirects=order.follows,
+        timeouts=order.timeouts,
+        tls=order.tls,
+        unix=order.unix,
+        proxy=order.proxy,
+        trust_env=True,
+    )
+    async with (
+        pool as session,
+        session.request(
+            order.method, order.url, headers=order.headers, **order.content
+        ) as resp,
+    ):
+        if order.shows_head:
+            _show_head(resp)
+        if order.output is None or resp.status_code >= 400:
+            await _write_out(resp)
+        else:
+            with shown_progress(order.output.name, is_quiet=order.is_quiet) as report:
+                await resp.save(order.output, progress=report)
+        if resp.status_code < 400:
+            return ExitCode.OK
+        click.echo(f"blazeio: {resp.status_code} {resp.reason}".rstrip(), err=True)
+        return ExitCode.REFUSED
+
+
+def _show_head(resp: ClientResponse) -> None:
+    lines = [f"{resp.status_code} {resp.reason}".rstrip()]
+    lines += [f"{name}: {value}" for name, value in resp.headers.pairs]
+    _write("".join(f"{line}\n" for line in [*lines, ""]).encode("latin-1"))
+
+
+async def _write_out(resp: ClientResponse) -> None:
+    is_terminal = sys.stdout.isatty()
+    async for octets in resp.decoded():
+        if is_terminal and b"\0" in octets:
+            message = "the content is no text: save it by --output FILE"
+            raise click.UsageError(message)
+        _write(octets)
+
+
+def _write(octets: bytes) -> None:
+    sys.stdout.buffer.write(octets)
+    sys.stdout.buffer.flush()
