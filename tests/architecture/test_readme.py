@@ -40,7 +40,7 @@ def test_the_example_app_is_about_twenty_lines() -> None:
 
 
 def test_every_exit_code_is_in_its_table() -> None:
-    rows = re.findall(r"^\| (\d) \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
     assert rows == [str(int(code)) for code in ExitCode]
 
 

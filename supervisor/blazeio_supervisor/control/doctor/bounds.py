@@ -6,6 +6,7 @@ from pathlib import Path
 
 from blazeio_supervisor.control.display.units import format_bytes
 from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well
+from blazeio_supervisor.options.kinds.cpus import list_groups
 
 USUAL_CONNECTIONS = 1000
 """What a worker should be able to hold when no bound of its own is set."""
@@ -28,10 +29,11 @@ def examine_bounds(
     """
     proc = root / "proc" / str(pid)
     yield examine_files(proc, connections)
-    groups = list_groups(proc, root / "sys/fs/cgroup")
-    if groups is None:
+    own, mount = proc / "cgroup", root / "sys/fs/cgroup"
+    if _read(own) is None or not mount.is_dir():
         yield hidden("control group", f"/proc/{pid}/cgroup")
         return
+    groups = list_groups(mount, own)
     yield examine_quota(groups, workers)
     yield examine_memory(groups)
 
@@ -106,18 +108,6 @@ def examine_memory(groups: list[Path]) -> Finding:
         "--max-memory, which replaces a worker in time; fewer workers; or a larger "
         "bound",
     )
-
-
-def list_groups(proc: Path, mount: Path) -> list[Path] | None:
-    """Give the control group of a process and all above it; None: hidden."""
-    text = _read(proc / "cgroup")
-    if text is None or not mount.is_dir():
-        return None
-    for line in text.splitlines():
-        if line.startswith("0::/"):
-            group = mount / line.removeprefix("0::/")
-            return [group, *(p for p in group.parents if p.is_relative_to(mount))]
-    return []
 
 
 def _read_quota(group: Path) -> float | None:

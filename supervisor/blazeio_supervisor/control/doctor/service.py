@@ -1,6 +1,6 @@
 """A running service: what its own master says, and what the kernel says of it."""
 
-import os
+import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from blazeio_supervisor.sockets.address import (
 from blazeio_supervisor.sockets.holder import count_listeners, find_holders
 
 RENEW_BEFORE = timedelta(days=14)
+HANDSHAKE_TIMEOUT_S = 2.0
 _SCHEMES = ("http://", "https://")
 
 
@@ -26,7 +27,10 @@ def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Find
     yield examine_workers(status)
     yield examine_settings(config)
     yield examine_group(status)
-    yield from examine_certificates(settings, datetime.now(UTC))
+    now = datetime.now(UTC)
+    yield from examine_certificates(settings, now)
+    for endpoint in list_tls_endpoints(status)[:1]:  # all have the same
+        yield examine_served_certificate(endpoint, now)
 
 
 def examine_workers(status: StatusAnswer) -> Finding:
@@ -93,7 +97,7 @@ def examine_group(status: StatusAnswer) -> Finding:
 def examine_certificates(
     settings: Mapping[str, Any], now: datetime
 ) -> Iterator[Finding]:
-    """When those of the command line or the file end; an App's own are not known."""
+    """When those of the command line or of the settings' file end."""
     others = settings.get("other_certificate") or []
     pairs = [settings.get("certfile"), *others]
     for path in (str(pair).partition(",")[0] for pair in pairs if pair):
@@ -109,13 +113,35 @@ def _examine_certificate(path: str, now: datetime) -> Finding:
         return hidden(name, f"{path}: {error.strerror}")
     except ValueError as error:
         return ill(name, f"{path}: {error}", "A reload would fail.", "put it right")
-    seen = f"{os.path.basename(path)} ends on {ends_at:%Y-%m-%d}"
+    return _judge_end(name, path, ends_at, now)
+
+
+def examine_served_certificate(endpoint: Endpoint, now: datetime) -> Finding:
+    """What clients see: an App's own certificate, or one that was read long ago."""
+    name = "served certificate"
+    where = (endpoint.host, endpoint.port)
+    try:
+        pem = ssl.get_server_certificate(where, timeout=HANDSHAKE_TIMEOUT_S)
+        ends_at = read_expiry(pem.encode())
+    except (OSError, ValueError) as error:
+        return hidden(name, f"{endpoint.write_url('https')}: {error}")
+    return _judge_end(name, endpoint.write_url("https"), ends_at, now)
+
+
+def list_tls_endpoints(status: StatusAnswer) -> list[Endpoint]:
+    """Give the addresses where TLS is spoken."""
+    texts = [each for each in status.addresses if each.startswith("https://")]
+    return [each for each in map(read_endpoint, texts) if each]
+
+
+def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Finding:
     if ends_at - now > RENEW_BEFORE:
-        return well(name, f"{seen}, in {(ends_at - now).days} days")
+        days = (ends_at - now).days
+        return well(name, f"{what} ends on {ends_at:%Y-%m-%d}, in {days} days")
     is_over = ends_at <= now
     return ill(
         name,
-        f"{path} {'ended' if is_over else 'ends'} on {ends_at:%Y-%m-%d %H:%M} UTC",
+        f"{what} {'ended' if is_over else 'ends'} on {ends_at:%Y-%m-%d %H:%M} UTC",
         "Clients refuse it." if is_over else "Soon clients refuse it.",
         "renew it, then `reload`, which reads it anew",
     )

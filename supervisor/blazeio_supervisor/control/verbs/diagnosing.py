@@ -15,8 +15,8 @@ from blazeio_supervisor.control.doctor.machine import examine_machine
 from blazeio_supervisor.control.doctor.service import examine_service, read_endpoint
 from blazeio_supervisor.control.verbs.declaring import Target, show, verb
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.sockets.opening import BACKLOG
 
-_BACKLOG = 2048
 _LOOP = "uvloop"
 
 
@@ -45,7 +45,7 @@ def _examine(target: Target) -> Report:
 
 def _examine_machine_alone() -> list[Finding]:
     return [
-        *examine_machine(_BACKLOG, (), _LOOP),
+        *examine_machine(BACKLOG, (), _LOOP),
         *examine_bounds(os.getpid(), 1, None),
     ]
 
@@ -63,7 +63,7 @@ def _examine_all(client: Client) -> Report:
         pid=status.pid,
         findings=[
             *examine_service(status, config),
-            *examine_machine(int(settings.get("backlog") or _BACKLOG), ports, loop),
+            *examine_machine(int(settings.get("backlog") or BACKLOG), ports, loop),
             *examine_bounds(
                 pids[0] if pids else status.pid,
                 wanted,

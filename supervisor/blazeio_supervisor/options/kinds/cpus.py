@@ -20,14 +20,14 @@ def count_cpus(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) 
         own: The file that says which group this process is in.
     """
     allowed = len(os.sched_getaffinity(0))
-    for folder in _list_groups(cgroups, own):
+    for folder in list_groups(cgroups, own):
         quota = _read_quota(folder / "cpu.max")
         if quota is not None:
             allowed = min(allowed, quota)
     return max(1, allowed)
 
 
-def _list_groups(cgroups: Path, own: Path) -> list[Path]:
+def list_groups(cgroups: Path, own: Path) -> list[Path]:
     """Give the own group and all above it: each may set a quota."""
     try:
         lines = own.read_text().splitlines()

@@ -8,7 +8,6 @@ from blazeio_supervisor.control.doctor.bounds import (
     examine_files,
     examine_memory,
     examine_quota,
-    list_groups,
 )
 from tests.supervisor.control.doctor.test_machine import put
 
@@ -69,11 +68,13 @@ def test_memory_that_is_almost_used_up_is_told(
 
 
 def test_the_groups_above_count_too(tmp_path: Path) -> None:
-    put(tmp_path, "proc/cgroup", "0::/a/b")
-    mount = tmp_path / "mount"
-    (mount / "a" / "b").mkdir(parents=True)
-    groups = list_groups(tmp_path / "proc", mount)
-    assert groups == [mount / "a" / "b", mount / "a", mount]
+    put(tmp_path, "proc/7/cgroup", "0::/a/b")
+    put(tmp_path, "proc/7/limits", LIMITS.format(hard=4096))
+    put(tmp_path, "sys/fs/cgroup/a/cpu.max", "100000 100000")
+    put(tmp_path, "sys/fs/cgroup/a/b/memory.max", "max")
+    files, quota, memory = examine_bounds(7, 4, None, tmp_path)
+    assert (files.verdict, quota.verdict, memory.verdict) == ("ok", "warn", "ok")
+    assert quota.seen == "1 cores for 4 worker(s)"
 
 
 def test_where_nothing_is_visible_nothing_is_wrong(tmp_path: Path) -> None:

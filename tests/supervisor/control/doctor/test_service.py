@@ -1,5 +1,7 @@
+import asyncio
 import os
 import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,11 +12,14 @@ from blazeio_supervisor.control.answers import ConfigAnswer, SettingAnswer
 from blazeio_supervisor.control.doctor.service import (
     examine_certificates,
     examine_group,
+    examine_served_certificate,
     examine_service,
     examine_settings,
     examine_workers,
+    list_tls_endpoints,
     read_endpoint,
 )
+from blazeio_supervisor.sockets.address import Endpoint
 from tests.supervisor.control.display.test_status_table import (
     make_slot,
     make_status,
@@ -99,6 +104,33 @@ def test_each_certificate_is_looked_at_as_far_as_it_can_be(tmp_path: Path) -> No
     gone, broken = examine_certificates(settings, NOW)
     assert gone.verdict == "unknown"
     assert broken.seen.endswith("b.pem: no certificate in it")
+
+
+async def test_the_certificate_that_is_served_is_looked_at(tmp_path: Path) -> None:
+    end = NOW + timedelta(days=5)
+    issued = trustme.CA().issue_cert("a", not_after=end)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+
+    async def end_at_once(_: object, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(
+        end_at_once, "127.0.0.1", 0, ssl=context
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        addresses = [f"https://127.0.0.1:{port}", "http://127.0.0.1:1", "unix:/a"]
+        (endpoint,) = list_tls_endpoints(make_status([], [], addresses=addresses))
+        finding = await asyncio.to_thread(examine_served_certificate, endpoint, NOW)
+    assert finding.verdict == "warn"
+    assert finding.seen.startswith(f"https://127.0.0.1:{port} ends on 2030-01-06")
+
+
+def test_a_certificate_that_nobody_serves_is_not_visible() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = Endpoint(socket.AF_INET, *closed.getsockname())
+        assert examine_served_certificate(endpoint, NOW).verdict == "unknown"
 
 
 def test_an_app_without_certificates_has_none() -> None:
