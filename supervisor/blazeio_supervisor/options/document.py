@@ -30,7 +30,7 @@ max_memory = "512M"
 access_log = "-"
 ```
 
-A switch is `--preload` or `--no-preload`, `BLAZEIO_PRELOAD=1` or `0`, `preload = true` or `false`. What may be given several times is a list in the file, and in the environment it is separated by blanks. Relative paths start from the working directory, wherever the file is.
+A switch is `--preload` or `--no-preload`, `BLAZEIO_PRELOAD=1` or `0`, `preload = true` or `false`. What may be given several times is a list in the file; in the environment it is separated by blanks, that of `--header`, `--env`, `--reload-dir` and `--reload-include` by line ends. Relative paths start from the working directory, wherever the file is.
 
 A key that does not exist, a value of the wrong type and one that is out of bounds end the program with exit code 2 and one line that names the file, the key, what is expected and what was there. `blazeio-supervisor --print-config` prints what is in force as such a file, with the origin of each value.
 
@@ -65,18 +65,24 @@ def iterate_lines() -> Iterator[str]:
 def _format_row(option: Option) -> str:
     cells = [
         _format_name(option),
-        option.shown_default or "it must be said",
+        _format_default(option),
         "a reload" if option.change is Change.RELOAD else "*restart*",
         option.help,
     ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def _format_default(option: Option) -> str:
+    if isinstance(option.kind, Flag):
+        return f"`{option.key} = {str(option.default).lower()}`"
+    return option.shown_default or "it must be said"
+
+
 def _format_name(option: Option) -> str:
     if option.is_argument:
         return f"`{option.flag}` (`{option.key}`)"
     if isinstance(option.kind, Flag) and not option.is_denial:
-        return f"`{option.spellings[0].replace('/', '`, `')}`"
+        return f"`{option.listed_flag}`"
     more = " ..." if isinstance(option.kind, Many) else ""
     name = f"{option.flag} {option.kind.metavar}".rstrip()
     return f"`{name}`{more}"

@@ -158,11 +158,17 @@ class SettingsInForce:
             option.key
             for option in OPTIONS
             if option.change is Change.RESTART
-            and found.given[option.field].value
-            != self.configuration.given[option.field].value
+            and _differs(
+                found.given[option.field], self.configuration.given[option.field]
+            )
         )
 
     def _keep_stuck(self, given: Mapping[str, Given]) -> dict[str, Given]:
         stuck = [option for option in OPTIONS if option.change is Change.RESTART]
         own = self.configuration.given
         return {**given, **{option.field: own[option.field] for option in stuck}}
+
+
+def _differs(one: Given, other: Given) -> bool:
+    """Whether another thing is said; a relative path may be read otherwise by now."""
+    return one.value != other.value and one.written != other.written

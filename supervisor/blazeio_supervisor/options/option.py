@@ -111,6 +111,12 @@ class Option:
         return f"--{self.key.replace('_', '-')}"
 
     @property
+    def listed_flag(self) -> str:
+        """The spelling that changes anything: of a switch that is on, ``--no-this``."""
+        is_on = isinstance(self.kind, Flag) and self.default is True
+        return f"--no-{self.flag[2:]}" if is_on else self.flag
+
+    @property
     def variable(self) -> str:
         """Its name in the environment."""
         return f"{PREFIX}{self.key.upper()}"
@@ -124,13 +130,13 @@ class Option:
 
     @property
     def shown_default(self) -> str:
-        """The default, as help and documents say it; "" of what must be said."""
+        """The default, as help and documents say it; "" where there is no word."""
         if self.is_argument:
             return ""
         if self.default_text or self.initial:
             return self.default_text or self.initial
-        if isinstance(self.kind, Flag) and not self.is_denial:
-            return self.flag if self.default else f"--no-{self.flag[2:]}"
+        if isinstance(self.kind, Flag):
+            return ""  # of --no-this it is plain
         return self.kind.write_text(self.default)
 
 

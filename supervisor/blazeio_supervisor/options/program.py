@@ -38,14 +38,14 @@ Verbs (their options: {PROGRAM} VERB --help):
 
 Every option of APP may be said in three places: here as --some-name, in the
 environment as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
-environment (WEB_CONCURRENCY is a word for --workers, too).
+environment (WEB_CONCURRENCY stands for BLAZEIO_WORKERS), then the file.
 """
 _EPILOG = """
 \b
 Signals (to the master, the pid in the first log line):
   TERM, QUIT  drain: answer what is in flight, then exit 0
   INT (^C)    stop within a second; twice: at once
-  HUP         reload the code and the certificates, without losing a request
+  HUP         reload code, settings, certificates, without losing a request
   USR1        open the access log anew, after it was renamed
   USR2        go on with the installed code of the supervisor itself, same pid
   TTIN, TTOU  one worker more, one worker less
@@ -64,9 +64,8 @@ CONFIG = Listing(
             ["--config"],
             metavar="FILE",
             help="Take the settings from this TOML file, or from [tool.blazeio] of a "
-            "pyproject.toml. What is said here wins, then BLAZEIO_NAME in the "
-            "environment, then the file. Read again at each reload.  [default: "
-            "blazeio.toml, else pyproject.toml, in the working directory]",
+            "pyproject.toml; read again at each reload.  [default: blazeio.toml, else "
+            "pyproject.toml, in the working directory]",
         ),
         click.Option(
             ["--print-config"],

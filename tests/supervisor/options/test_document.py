@@ -12,4 +12,4 @@ def test_the_document_is_up_to_date() -> None:
 
 def test_each_option_has_its_row() -> None:
     rows = [line for line in DOCUMENT.read_text().splitlines() if line[:3] == "| `"]
-    assert all(any(f"`{each.flag}" in row for row in rows) for each in OPTIONS)
+    assert all(any(f"`{each.listed_flag}" in row for row in rows) for each in OPTIONS)

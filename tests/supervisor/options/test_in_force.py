@@ -121,3 +121,19 @@ def test_what_the_other_one_did_not_know_has_its_default(tmp_path: Path) -> None
     assert thawed.settings.timeout_s == 30
     assert thawed.configuration.given["timeout_s"].is_default
     assert "gone_s" not in thawed.configuration.given
+
+
+def test_a_master_that_went_elsewhere_reads_the_same_file_and_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "x.toml").write_text("workers = 2\n")
+    monkeypatch.chdir(tmp_path)
+    words = ["--config=x.toml", "--control=c.sock", "--chdir=there"]
+    in_force = make(tmp_path, *words)
+    place = in_force.settings.control
+    monkeypatch.chdir(tmp_path / "there")
+    in_force.read_again()
+    assert not in_force.needs_restart
+    settings = in_force.begin(2)
+    assert (settings.workers, settings.control) == (2, place)

@@ -86,7 +86,6 @@ class Addresses(Section):
         Flag(),
         "Make no control socket: no verb reaches this service.",
         default=False,
-        default_text="it is made",
         change=Change.RESTART,
     )
     control: Place | None = option(

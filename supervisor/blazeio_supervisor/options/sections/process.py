@@ -105,7 +105,7 @@ class Process(Section):
         Parsed(read_name, "NAME"),
         "What the verbs call this instance.",
         default="",
-        default_text="the app's",
+        default_text="the app's name",
         change=Change.RESTART,
     )
     factory: bool = option(
@@ -128,9 +128,9 @@ class Process(Section):
     )
     preload: bool = option(
         Flag(),
-        "Import the app once and share it with all workers, or import it in each "
-        "worker: more memory, but what cannot be forked works, and a worker that is "
-        "replaced runs the code on the disk.",
+        "Import the app in each worker, not once for all: it takes more memory, but "
+        "what cannot be forked works, and a worker that is replaced runs the code on "
+        "the disk.",
         default=True,
     )
     env: tuple[tuple[str, str], ...] = option(

@@ -32,8 +32,8 @@ class Times(Section):
     canary_hold_s: float = option(
         Seconds(),
         "At a reload the first new worker must serve this long before an old one is "
-        "touched, and the last one before the old code is given up; if it dies, "
-        "nothing has happened.",
+        "touched (if it dies, nothing has happened), and the last one before the way "
+        "back to the old code is given up.",
         default=2.0,
     )
     rollout_timeout_s: float = option(

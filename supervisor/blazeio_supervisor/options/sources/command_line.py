@@ -1,7 +1,7 @@
 """What was typed: the options as click knows them, and what it found."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -9,18 +9,48 @@ from blazeio_supervisor.options.kinds.kind import Flag, Many
 from blazeio_supervisor.options.option import Option
 from blazeio_supervisor.options.sources.given import Given, read_given
 
+OptionT = TypeVar("OptionT", bound=click.Option)
+
+
+class Switch(click.Option):
+    """One that has two spellings, of which help lists the one that changes anything.
+
+    Attributes:
+        listed: That one.
+    """
+
+    listed = ""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Give spelling and text."""
+        record = super().get_help_record(ctx)
+        return record and (self.listed, record[1])
+
 
 def make_click_option(option: Option) -> click.Option:
     """Declare an option to click, which only splits words: reading is ours."""
-    return click.Option(
+    if not isinstance(option.kind, Flag):
+        return _make(click.Option, option)
+    switch = _make(Switch, option)
+    switch.listed = option.listed_flag
+    return switch
+
+
+def _make(kind: type[OptionT], option: Option) -> OptionT:
+    return kind(
         option.spellings,
         default=None,
         type=bool if isinstance(option.kind, Flag) else str,
         is_flag=isinstance(option.kind, Flag) or None,
         multiple=isinstance(option.kind, Many),
         metavar=option.kind.metavar or None,
-        help=f"{option.help}  [default: {option.shown_default}]",
+        help=_explain(option),
     )
+
+
+def _explain(option: Option) -> str:
+    default = option.shown_default
+    return f"{option.help}  [default: {default}]" if default else option.help
 
 
 def read_command_line(

@@ -31,9 +31,10 @@ def find_config_file(folder: str, named: str) -> str:
         UsageError: It is not, or cannot be read.
     """
     if named:
-        if not os.path.exists(named):
+        path = os.path.join(folder, named)  # also after the master went elsewhere
+        if not os.path.exists(path):
             raise UsageError(f"--config {named}: no such file")
-        return named
+        return path
     own = os.path.join(folder, OWN_FILE)
     if os.path.lexists(own):
         return own

@@ -1,5 +1,7 @@
 import pytest
+from click.testing import CliRunner
 
+from blazeio_supervisor.options.program import command
 from tests.supervisor.typed import configure
 
 
@@ -29,3 +31,9 @@ def test_several_are_one_value_with_one_label() -> None:
 def test_what_is_not_typed_is_not_given() -> None:
     assert configure().given["binds"].is_default
     assert configure().given["preload"].is_default
+
+
+@pytest.mark.parametrize("flag", ["--no-preload", "--factory", "--no-control"])
+def test_help_lists_the_spelling_that_changes_anything(flag: str) -> None:
+    lines = CliRunner().invoke(command, ["--help"]).output.splitlines()
+    assert any(line.split()[:1] == [flag] for line in lines)

@@ -42,11 +42,11 @@ class Heads(Section):
         key="header",
     )
     server_header: bool = option(
-        Flag(), "Say Server: blazeio, or leave it away.", default=True
+        Flag(), "Do not say Server: blazeio in each response.", default=True
     )
     date_header: bool = option(
         Flag(),
-        "Say Date, as RFC 9110 wants it of every server with a clock, or leave it to "
-        "whoever is in front.",
+        "Do not say Date in each response, though RFC 9110 wants it of every server "
+        "with a clock: whoever is in front does it.",
         default=True,
     )

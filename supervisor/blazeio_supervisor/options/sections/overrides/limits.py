@@ -50,10 +50,7 @@ def bound(of: str, text: str) -> Any:
 class WorkerLimits(Section):
     """Every bound of the request path."""
 
-    title = (
-        "Limits of each worker (default: the App's own, else as listed; SIZE: octets, "
-        "or with K, M, G)"
-    )
+    title = "Limits of each worker (default: the App's, else as listed; SIZE: 64K, 1M)"
 
     max_in_flight: Bound = bound(
         "in_flight",

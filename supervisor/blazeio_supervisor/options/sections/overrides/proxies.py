@@ -49,17 +49,17 @@ class Proxies(Section):
         default=None,
         default_text="the App's own, else nobody",
     )
-    root_path: str | None = option(
-        Parsed(read_root_path, "PATH"),
-        "What the proxy takes away in front of each path, such as /api: r.root_path, "
-        "and where the framework's own redirects lead.",
-        default=None,
-        default_text="the App's own, else nothing",
-    )
     proxy_protocol_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),
         "Balancers that begin each connection with a header of the PROXY protocol (1 "
         "or 2); they must, or are refused.",
         default=None,
         default_text="the App's own, else nobody",
+    )
+    root_path: str | None = option(
+        Parsed(read_root_path, "PATH"),
+        "What the proxy takes away in front of each path, such as /api: r.root_path, "
+        "and where the framework's own redirects lead.",
+        default=None,
+        default_text="the App's own, else nothing",
     )
