@@ -26,6 +26,8 @@ CLOSE_TIMEOUT_S = 5.0
 """The peer has this long to agree to a close; and a handler that does something
 else, to see that the peer has closed."""
 
+UNREAD_ANSWERS_BYTES = 64 * 1024
+"""Most that pings are answered by while the peer does not read; then it is cut."""
 
 Arrival = asyncio.Future[str | bytes | None]
 """Of a message, or of the end of all."""
@@ -87,6 +89,7 @@ class Channel:
         self._endpoint: Endpoint | None = None
         self._messages: deque[str | bytes] = deque()
         self._held_bytes = 0
+        self._unread_answers_bytes = 0
         self._waiter: Arrival | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_heard = False
@@ -309,7 +312,15 @@ class Channel:
 
     def _flush(self, endpoint: Endpoint) -> None:
         octets = endpoint.take_octets()
-        if octets and not self._transport.is_closing():
+        if not octets or self._transport.is_closing():
+            return
+        if self._carrier.gate.is_open:
+            self._unread_answers_bytes = 0
+        else:  # who only reads slowly does not ask again and again
+            self._unread_answers_bytes += len(octets)
+        if self._unread_answers_bytes > UNREAD_ANSWERS_BYTES:
+            self._carrier.abort()
+        else:
             self._transport.write(octets)
 
     # Silence

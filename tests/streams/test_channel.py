@@ -9,7 +9,7 @@ from websockets.protocol import Side
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.protocol.flow import WriteGate
-from blazeio.streams.channel import Carrier, Channel
+from blazeio.streams.channel import UNREAD_ANSWERS_BYTES, Carrier, Channel
 from blazeio.streams.endpoint import Endpoint
 from tests.streams.test_endpoint import HELLO, masked
 from tests.support.transport import FakeTransport
@@ -45,6 +45,9 @@ class Line(asyncio.Protocol):
         self.channel.begin(end, cast(Carrier, self), MOST_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        pass
+
+    def pause_writing(self) -> None:
         pass
 
     def data_received(self, data: bytes) -> None:
@@ -122,6 +125,21 @@ async def test_a_writer_sleeps_at_the_gate(line: Line) -> None:
     line.gate.open()
     await sending
     assert line.transport.written == b"\x81\x01a"
+
+
+async def test_who_pings_and_does_not_read_is_cut(line: Line) -> None:
+    pings = masked(Opcode.PING, b"x" * 100) * 100
+    for _ in range(10):
+        line.transport.feed(pings)  # as long as it is read, any number
+    line.transport.is_stalled = True
+    line.gate.close()
+    for _ in range(5):
+        line.transport.feed(pings)
+    assert not line.transport.was_aborted
+    for _ in range(5):
+        line.transport.feed(pings)
+    assert line.transport.was_aborted
+    assert line.transport.get_write_buffer_size() < 2 * UNREAD_ANSWERS_BYTES
 
 
 async def test_before_the_handshake_it_says_how_it_is_used() -> None:
