@@ -8,7 +8,9 @@ answer every request, or a coroutine function that is given the connection.
 
 import asyncio
 import contextlib
+import os
 import re
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -91,6 +93,12 @@ class Visitor:
     async def half_close(self) -> None:
         """Send FIN; requests can still be read."""
         self._writer.write_eof()
+
+    def cut_off(self) -> None:
+        """Send FIN beneath TLS: no closure alert comes before it."""
+        sock = self._writer.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(sock.fileno())) as beneath:
+            beneath.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Send FIN, after what was sent; may be repeated."""

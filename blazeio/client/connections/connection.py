@@ -11,6 +11,7 @@ the next, whether or not it was taken.
 """
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Protocol, cast
 
 from blazeio.client.requests.url import Origin
@@ -83,6 +84,23 @@ class Exchange(Protocol):
     def failed(self, error: BlazeioError) -> None:
         """The connection is no longer theirs: the response will not be whole."""
         ...
+
+
+def has_ended_properly(transport: asyncio.BaseTransport) -> bool:
+    """Whether the server itself has ended what it sent.
+
+    Over TLS anybody between can send a FIN: only a closure alert is the server's
+    (RFC 9112 section 9.8). Where content ends by the close, that is all there is.
+    """
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return not tls.read(1)  # nothing, at once: the alert was there
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -284,7 +302,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             if self._successor is not None:
                 self._successor.eof_received()
             return True  # we may still have something to say
-        self._end_by_server(is_clean=True)
+        self._end_by_server(is_clean=has_ended_properly(self.transport))
         return False  # the transport closes by itself
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -479,6 +497,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._context.lender.lost(self)
 
     def _tell_what_is_missing(self) -> str:
+        if self._phase == CONTENT and self._content.ends_by_close:
+            return f"{self.origin} was cut off within its response"
         if self._phase == CONTENT and self._content.due_bytes:
             due = self._content.due_bytes
             return f"{self.origin} closed {due} octets before the end of its response"

@@ -1,6 +1,7 @@
 """One connection: its deadlines, and when it is used again."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from blazeio.errors import (
     WriteTimeout,
 )
 from tests.client.scripts import OK, answer
-from tests.support.clock import wait_until, within
+from tests.support.clock import scaled, wait_until, within
 from tests.support.raw_server import RawServer, Visitor
+from tests.support.tls_peer import NAME, Certificates
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 SOON_S = 0.05
@@ -69,6 +71,7 @@ async def test_a_server_that_does_not_read_is_left(bound: str) -> None:
         asked.set()
 
 
+@pytest.mark.slow
 async def test_a_reader_that_is_slow_is_not_the_servers_fault() -> None:
     async def serve(visitor: Visitor) -> None:
         await visitor.read_request()
@@ -77,26 +80,29 @@ async def test_a_reader_that_is_slow_is_not_the_servers_fault() -> None:
         await visitor.send(b"thing!")
 
     go_on = asyncio.Event()
-    timeouts = io.Timeouts(read_s=SOON_S)
+    read_s = scaled(0.2)
     async with (
         RawServer(serve) as server,
-        io.Session(server.url, timeouts=timeouts) as resp,
+        io.Session(server.url, timeouts=io.Timeouts(read_s=read_s)) as resp,
     ):
         assert await anext(resp.pull()) == b"some"
-        await asyncio.sleep(3 * SOON_S)  # nobody reads: nothing is due
+        await asyncio.sleep(1.5 * read_s)  # nobody reads: nothing is due
         go_on.set()
         assert await resp.aread() == b"thing!"
 
 
+@pytest.mark.slow
 async def test_steps_are_bounded_each_for_itself() -> None:
+    read_s = scaled(0.2)
+
     async def serve(visitor: Visitor) -> None:
         await visitor.read_request()
         await visitor.send(HEAD)
         for _ in range(10):
-            await asyncio.sleep(SOON_S / 5)
+            await asyncio.sleep(read_s / 8)
             await visitor.send(b"x")
 
-    timeouts = io.Timeouts(read_s=SOON_S)
+    timeouts = io.Timeouts(read_s=read_s)
     async with (
         RawServer(serve) as server,
         io.Session(server.url, timeouts=timeouts) as resp,
@@ -223,3 +229,28 @@ async def test_it_says_what_it_does() -> None:
         await resp.close()
         with pytest.raises(RequestError, match="the response was closed"):
             await reading
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_over_tls_only_the_server_itself_ends_content(
+    tmp_path: Path, is_cut: bool
+) -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        if is_cut:
+            visitor.cut_off()
+            await visitor.read_until_end()
+
+    certificates = Certificates(tmp_path)
+    context = certificates.server_context(NAME)
+    tls = io.ClientTls(ca_file=certificates.ca_file)
+    async with (
+        RawServer(script, context, NAME) as server,
+        io.Session(server.url, tls=tls) as resp,
+    ):
+        if not is_cut:
+            assert await resp.aread() == b"all of it"
+            return
+        with pytest.raises(io.ServerDisconnected, match="cut off within its response"):
+            await resp.aread()

@@ -115,10 +115,13 @@ async def test_verification_can_be_given_up(secure: str) -> None:
 
 
 async def test_a_server_that_speaks_no_tls() -> None:
-    async with RawServer(OK) as server:
-        url = server.url.replace("http:", "https:")
-        with pytest.raises((TlsError, io.ConnectError)):
-            await ask(url, timeouts=io.Timeouts(connect_s=1))
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_some()
+        await visitor.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with RawServer(script) as server:
+        with pytest.raises(TlsError, match="wrong version number"):
+            await ask(server.url.replace("http:", "https:"))
 
 
 async def test_a_certificate_of_ours(certificates: Certificates) -> None:
