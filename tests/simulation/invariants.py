@@ -59,8 +59,9 @@ def never_fewer_serving(step: Step, policy: Policy) -> None:
 def at_most_two_generations(step: Step, policy: Policy) -> None:
     """At most two generations boot or serve, bar what was left.
 
-    A lost forkserver leaves workers that nobody may be able to replace, and
-    scaling down leaves some that serve until others do.
+    A lost forkserver leaves workers that nobody may be able to replace, so does
+    a way back that takes too long, and scaling down leaves some that serve until
+    others do.
     """
     generations = {w.generation for w in booting_or_serving(step.after)}
     alive = generations - step.ledger.lost

@@ -15,6 +15,7 @@ from blazeio_supervisor.fleet.actions import (
     OpenSlot,
     Release,
     ReloadEnded,
+    Report,
     Spawn,
     Stage,
     StartForkserver,
@@ -34,6 +35,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.snapshot import Snapshot
 from tests.simulation.world import World
+
+WAY_BACK_OVERDUE = "the way back: not done"
 
 
 class InvariantError(AssertionError):
@@ -56,7 +59,8 @@ class Ledger:
         ended_at: When the first ending was ordered, and the sleep by then.
         ready: Generations whose forkserver said so and was not told to stop.
         lost: Generations that lived when a forkserver ended unasked or no
-            longer answered, or that served on in a parked slot.
+            longer answered, or when a way back was not done in time, or that
+            served on in a parked slot.
         adopters: Who was told to adopt and not to release, by slot.
         asked: When each ticket was asked for; ``answers`` counts the answers.
         present: Generations that boot or serve, by the last snapshot.
@@ -136,6 +140,8 @@ class Ledger:
                 case LastCall():
                     self._note_stop(now, slept_s)
                     self.stop_at = now
+                case Report("reload_failed", text) if WAY_BACK_OVERDUE in text:
+                    self.lost |= self.present  # some of them serve on as they are
                 case Exit(code):
                     self.exit_code = code
                 case Notify(stage=Stage() as stage):
