@@ -49,7 +49,7 @@ from blazeio_supervisor.options.sections.process import WORKER_LIMIT
 from blazeio_supervisor.sockets.peer import Peer, read_peer
 
 PROGRESS_EVERY_S = 0.1
-OrderT = TypeVar("OrderT")
+GivenT = TypeVar("GivenT")
 
 
 class RefusedError(Exception):
@@ -213,7 +213,7 @@ def read_client(r: BlazeioServerProtocol) -> Peer:
         return read_peer(sock)
 
 
-async def read_order(r: BlazeioServerProtocol, kind: type[OrderT]) -> OrderT:
+async def read_order(r: BlazeioServerProtocol, kind: type[GivenT]) -> GivenT:
     """Read the content of an order.
 
     Raises:

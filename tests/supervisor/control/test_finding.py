@@ -99,7 +99,7 @@ def test_several_are_listed_by_name(place: Place) -> None:
         served(place, describe(7, "shop")),
         served(second, describe(8, "web")),
         pytest.raises(
-            UsageError, match=r"--instance shop  pid 7 .*\n.*nce web   pid 8"
+            UsageError, match=r"--instance shop  pid 7 .*\n  --instance web   pid 8"
         ),
     ):
         find_client(found, UID)
