@@ -8,7 +8,8 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 
-from blazeio.client.requests.url import Origin, Url, basic_credentials
+from blazeio.client.requests.url import Origin, Url
+from blazeio.client.rules.basic import basic_credentials
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.digest import DigestChallenge, choose_digest
 from blazeio.content.cookies import serialize_cookie

@@ -1,13 +1,13 @@
 """URLs of http and https, taken apart once and kept.
 
-May import: blazeio.errors, blazeio.wire.
+May import: blazeio.client.rules, blazeio.errors, blazeio.wire.
 """
 
-import base64
 import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from blazeio.client.rules.basic import basic_credentials
 from blazeio.client.rules.proxies import Proxy
 from blazeio.errors import InvalidUrl
 from blazeio.wire.fields.memo import Memo
@@ -193,18 +193,6 @@ def _read_userinfo(name: str | None, password: str | None) -> str | None:
     if name is None and password is None:
         return None
     return basic_credentials(unquote(name or ""), unquote(password or ""))
-
-
-def basic_credentials(name: str, password: str) -> str:
-    """Give the value of Authorization for a name and a password (RFC 7617).
-
-    Raises:
-        InvalidUrl: The caller's fault: the name holds a colon.
-    """
-    if ":" in name:
-        raise InvalidUrl("the name before a password cannot hold a colon (RFC 7617)")
-    octets = f"{name}:{password}".encode()
-    return f"Basic {base64.b64encode(octets).decode('ascii')}"
 
 
 def _shown(text: str) -> str:

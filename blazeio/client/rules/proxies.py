@@ -13,7 +13,6 @@ or ``*.``), ``example.com:8080`` (that port only), addresses, networks
 May import: blazeio.content.allow_list, blazeio.errors, blazeio.wire.target. Pure.
 """
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from blazeio.client.rules.basic import basic_credentials
 from blazeio.content.allow_list import NOBODY, AllowList, read_address
 from blazeio.errors import ConfigurationError
 from blazeio.wire.target import is_host
@@ -61,8 +61,7 @@ class Proxy:
         """The Proxy-Authorization field: RFC 7617, UTF-8. None without a name."""
         if not self.username:
             return None
-        pair = f"{self.username}:{self.password}".encode()
-        return f"Basic {base64.b64encode(pair).decode()}"
+        return basic_credentials(self.username, self.password)
 
 
 def parse_proxy(url: str) -> Proxy:
