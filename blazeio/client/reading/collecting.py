@@ -11,6 +11,7 @@ import msgspec
 
 from blazeio.client.writing import RequestWriting
 from blazeio.content.decoders import ContentDecoder, parse_codings
+from blazeio.content.forms.charsets import find_charset
 from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import InvalidResponse, RemoteProtocolError
 from blazeio.protocol.answer import OFF_LOOP_BYTES
@@ -108,17 +109,14 @@ class Collecting(RequestWriting):
             RequestError: See ``aread``.
         """
         octets = await self.aread(limit)
-        try:
-            return octets.decode(self._charset(), errors="replace")
-        except LookupError:
-            return octets.decode(errors="replace")
+        return octets.decode(self._charset(), errors="replace")
 
     def _charset(self) -> str:
         try:
             parameters = parse_parameters(self.headers.get("content-type", ""))[1]
         except ValueError:
             return "utf-8"
-        return parameters.get("charset", "utf-8")
+        return find_charset(parameters.get("charset", "")) or "utf-8"
 
     @overload
     async def json(self, *, limit: int | None = None) -> Any: ...

@@ -11,7 +11,6 @@ May import: blazeio.content.forms, blazeio.errors, blazeio.limits,
 blazeio.wire.grammar. Pure.
 """
 
-import codecs
 import re
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from multipart import (
     PushMultipartParser,
 )
 
+from blazeio.content.forms.charsets import find_charset
 from blazeio.content.forms.filenames import decode_extended, make_safe
 from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import RemoteProtocolError
@@ -34,14 +34,6 @@ MULTIPART = "multipart/form-data"
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _QUOTED = re.compile(r'"[^"\\]*+"|"(?>(?:[^"\\]|\\.)*)"')
 _FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
-# Those that browsers know (the Encoding standard), under Python's names too. An
-# allow-list, since some of Python's take time that grows with the square.
-_CHARSET = re.compile(
-    r"utf-?8|(us-)?ascii|utf-?16([bl]e)?|iso-?8859-?\d\d?|latin-?1|windows-?125\d|"
-    r"cp125\d|koi8-?[ru]|gbk|gb2312|gb18030|big5|shift[-_]?jis|euc-?jp|euc-?kr|"
-    r"iso-?2022-?jp",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +243,9 @@ def _filename_of(segment: MultipartSegment) -> str | None:
 
 
 def _checked_charset(label: str) -> str:
-    if _CHARSET.fullmatch(label):
-        try:
-            return codecs.lookup(label).name
-        except LookupError:  # iso-8859-99
-            pass
+    charset = find_charset(label)
+    if charset is not None:
+        return charset
     message = f"the form has a field in an unknown charset, {quote(label)}"
     raise RemoteProtocolError(message)
 
