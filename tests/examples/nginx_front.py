@@ -15,12 +15,14 @@ http {{
   access_log off; client_max_body_size 0;
   client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  map $http_upgrade $onwards {{ default ""; websocket upgrade; }}
   upstream app {{ server 127.0.0.1:{port}; keepalive 4; }}
   server {{
     listen unix:{folder}/nginx.sock;
     location / {{
       proxy_pass http://app; proxy_http_version 1.1;
-      proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header Connection $onwards; proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Host $http_host;
       proxy_request_buffering off; proxy_buffering off;
     }}
   }}

@@ -254,6 +254,10 @@ class BlockingPeer:
         self._read(lambda: self.is_ended or None)
         return self._inbox.take_all()
 
+    def read_until(self, octets: bytes) -> None:
+        """Wait until they have come; takes nothing."""
+        self._read(lambda: octets in self.octets or None)
+
     def exchange(self, octets: bytes, *, method: str = "GET") -> bytes:
         """Send a request; the octets of exactly one response to it."""
         self.send(octets)
