@@ -83,19 +83,15 @@ class StackDump:
                 return  # the master is gone
 
     def _describe_tasks(self) -> str:
-        if self._loop is None:
+        if self._server is None or self._loop is None:
             return ""
-        requests = {r.handling.task: _describe_requests([r]) for r in self._requests()}
-        names = {task: name for task, name in requests.items() if task is not None}
+        names = {
+            task: _describe_requests([r])
+            for r in self._server.running
+            if (task := r.handling.task) is not None
+        }
         current = asyncio.current_task(self._loop)
         return describe_tasks(asyncio.all_tasks(self._loop), current, names)
-
-    def _requests(self) -> list[BlazeioServerProtocol]:
-        if self._server is None:
-            return []
-        context = self._server.context
-        everybody = (*list(context.connections), *list(context.detached))
-        return [r for r in everybody if r.handling.is_running]
 
     def _describe(self) -> str:
         server, loop = self._server, self._loop

@@ -38,7 +38,7 @@ def fit_table(
 
     Args:
         columns: In their order.
-        rows: At least none.
+        rows: May be none.
         note: What stands behind a row; it is cut where the line ends.
         width: Of the terminal.
     """
