@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.client.auth import Auth
 from blazeio.client.connections.connection import ClientConnection
-from blazeio.client.pool import may_retry
+from blazeio.client.pool import IDEMPOTENT, may_retry
 from blazeio.client.reading.collecting import Collecting
 from blazeio.client.reading.events import iterate_events
 from blazeio.client.reading.saving import Progress, save_content
@@ -289,6 +289,11 @@ class ClientResponse(Collecting):
             origin = context.route(origin)
         lender = context.lender
         connection = lender.take(origin, context.loop.time())
+        if connection is not None and self.method not in IDEMPOTENT:
+            # What must not be sent twice is not sent to who has just hung up.
+            while connection is not None and not connection.is_fresh():
+                connection.abort()
+                connection = lender.take(origin, context.loop.time())
         if connection is None:
             connection = await lender.wait(origin, self)
         try:

@@ -144,6 +144,23 @@ async def test_one_that_the_server_has_closed_is_not_used() -> None:
     assert server.connections == 2
 
 
+async def test_what_must_not_be_sent_twice_is_not_sent_to_who_has_hung_up() -> None:
+    visitors: list[Visitor] = []
+
+    async def script(visitor: Visitor) -> None:
+        visitors.append(visitor)
+        while await visitor.read_request() is not None:
+            await visitor.send(OK)
+
+    async with RawServer(script) as server, io.Session() as session:
+        async with session.post(server.url):
+            pass
+        visitors[0].cut_off()  # the loop has no chance to see it
+        async with session.post(server.url) as resp:
+            assert resp.status_code == 200
+    assert server.connections == 2
+
+
 async def test_octets_that_nobody_asked_for_close_it() -> None:
     async def serve(visitor: Visitor) -> None:
         await visitor.read_request()
