@@ -1,6 +1,6 @@
 """``ClientWebSocket``: messages both ways with a server (RFC 6455).
 
-May import: blazeio.client, blazeio.errors, blazeio.protocol, and its siblings.
+May import: blazeio.client, blazeio.errors, blazeio.wire, and its siblings.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ from blazeio.streams.channel import (
 )
 from blazeio.streams.endpoint import Endpoint
 from blazeio.streams.handshake import WINDOW_BITS
+from blazeio.wire.serializer import list_field_pairs
 
 HELD_BYTES = 64 * 1024
 """Reading pauses while more than this waits to be taken."""
@@ -60,7 +61,7 @@ class ClientWebSocket(Channel):
         ping_timeout_s: Still silent after so much more: it is gone.
 
     Attributes:
-        response: The server's 101, once the block is entered.
+        response: The server's, a 101 within the block; None before.
         subprotocol: Agreed with the server; None: none.
         close_code: Why it is closed; 1006 where no close was said, None before.
         close_reason: In the words of who closed it.
@@ -70,7 +71,6 @@ class ClientWebSocket(Channel):
     """
 
     gone = ServerDisconnected
-    response: ClientResponse
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class ClientWebSocket(Channel):
         ping_timeout_s: float = PING_TIMEOUT_S,
     ) -> None:
         super().__init__(ping_every_s, ping_timeout_s)
+        self.response: ClientResponse | None = None
         try:
             uri = parse_uri(url)
         except InvalidURI as error:
@@ -123,10 +124,9 @@ class ClientWebSocket(Channel):
         judge = self._judge
         fields = list(judge.connect().headers.raw_items())
         wanted = [each for each in fields if each[0].startswith("Sec-WebSocket")]
-        given = self._headers or ()
-        pairs = given.items() if hasattr(given, "items") else given
+        given = list_field_pairs(self._headers or ())
         response = session.get(
-            self._url, headers=[*pairs, *wanted], upgrade="websocket"
+            self._url, headers=[*given, *wanted], upgrade="websocket"
         )
         self.response = response
         await response.__aenter__()
@@ -170,7 +170,7 @@ class ClientWebSocket(Channel):
         return not is_failure
 
     async def _close_connection(self) -> None:
-        if hasattr(self, "response"):
+        if self.response is not None:
             await self.response.close()
         if self._own_session is not None:
             await self._own_session.close()
