@@ -139,7 +139,7 @@ class Identity:
     def forget(self, dropped: frozenset[str]) -> None:
         """Keep from the next who is asked what these fields would tell it."""
         if "authorization" in dropped:
-            self._authorization = None
+            self._authorization = self.digest = None
         if "cookie" in dropped:
             self._cookies = ""
 

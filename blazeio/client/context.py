@@ -166,8 +166,8 @@ class ClientContext:
         # Hot: runs once per request.
         if follow_redirects is None:
             follow_redirects = self.follow_redirects
-        digest = None if identity is None else identity.digest
-        if not follow_redirects and digest is None:
+        if not follow_redirects and (identity is None or identity.digest is None):
             return None
         most = self.max_redirects if max_redirects is None else max_redirects
-        return Follower(most if follow_redirects else 0, self.allow_downgrade, digest)
+        redirects = most if follow_redirects else 0
+        return Follower(redirects, self.allow_downgrade, identity)

@@ -13,7 +13,7 @@ from blazeio.client.rules.redirects import Redirect, decide_redirect
 from blazeio.errors import TooManyRedirects
 
 if TYPE_CHECKING:
-    from blazeio.client.auth import DigestAuth
+    from blazeio.client.auth import Identity
     from blazeio.client.response import ClientResponse
 
 MOST_CHALLENGES = 2
@@ -27,12 +27,12 @@ class Follower:
     Attributes:
         redirects: How many are followed; 0: none, the response is the answer.
         allows_downgrade: From https to http, too.
-        digest: Answers challenges; None: they are the answer.
+        identity: May answer challenges; else they are the answer.
     """
 
     redirects: int = 0
     allows_downgrade: bool = False
-    digest: "DigestAuth | None" = None
+    identity: "Identity | None" = None
     _followed: int = 0
     _answered: int = 0
 
@@ -65,9 +65,11 @@ class Follower:
     def _answer_challenge(self, resp: "ClientResponse") -> Redirect | None:
         """Ask the same again, where its challenge can be answered."""
         self._answered += 1
-        if self.digest is None or self._answered > MOST_CHALLENGES:
+        # Asked each time: it is gone once another origin is asked.
+        digest = None if self.identity is None else self.identity.digest
+        if digest is None or self._answered > MOST_CHALLENGES:
             return None
         fields = resp.headers.get_all("www-authenticate")
-        if not resp.can_repeat or not self.digest.learn(resp.url.origin, fields):
+        if not resp.can_repeat or not digest.learn(resp.url.origin, fields):
             return None
         return Redirect(resp.method, resp.url.text, True, frozenset())

@@ -40,6 +40,12 @@ def test_what_is_forgotten_is_told_to_nobody_else() -> None:
     assert serialize(identity) == b""
 
 
+def test_no_digest_is_made_for_whoever_comes_next() -> None:
+    identity = Identity(URL, DigestAuth("me", "x"), None, None)
+    identity.forget(frozenset(("authorization",)))
+    assert identity.digest is None
+
+
 def test_a_cookie_that_is_none_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match="percent-encode it"):
         Identity(URL, None, {"a": "x; y"}, None)

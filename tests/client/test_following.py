@@ -168,3 +168,13 @@ async def test_a_challenge_that_comes_again_is_the_answer(
     ):
         assert resp.status_code == 401
     assert len(server.requests) == len(nonces)
+
+
+async def test_a_foreign_origin_gets_no_answer_to_its_challenge() -> None:
+    async with (
+        RawServer(CHALLENGE % 1) as other,
+        RawServer(by_path(a=redirect(other.url + "/b"))) as server,
+    ):
+        await ask(server, auth=io.DigestAuth("me", "x"))
+    assert len(other.requests) == 1
+    assert b"Authorization" not in other.requests[0]
