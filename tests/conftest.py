@@ -3,7 +3,10 @@
 import asyncio
 import inspect
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from xprocess import XProcess
@@ -60,6 +63,16 @@ def same_open_files(xprocess: XProcess) -> Iterator[None]:
         after = list(iterate_open_files())
         message = f"descriptors leaked: {after}, before the test: {before}"
         raise AssertionError(message) from None
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users reach; pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    (folder / "aside").mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ WITHOUT_MODULE: dict[str, str] = {
 OTHER_FOLDERS = {
     "architecture",  # the code itself
     "bench",  # not collected
+    "deploy",  # images, manifests, proxies
     "conformance",  # by section of an RFC
     "examples",  # by example program
     "fuzz",  # not collected
