@@ -247,12 +247,10 @@ class Session(Generic[_Entered]):
         Args:
             method: Usual ones in any case.
             url: ``http://`` or ``https://``.
-            options: ``headers``, ``body``, ``json``, ``form``, ``params``,
-                ``compress``, ``timeouts``, ``expect_continue``, ``upgrade``; see
-                ``Session``.
             options: ``headers``, ``body``, ``json``, ``form``, ``files``, ``params``,
-                ``auth``, ``cookies``, ``follow_redirects``, ``max_redirects``,
-                ``timeouts``, ``expect_continue``, ``upgrade``; see ``Session``.
+                ``compress``, ``auth``, ``cookies``, ``follow_redirects``,
+                ``max_redirects``, ``timeouts``, ``expect_continue``, ``upgrade``;
+                see ``Session``.
 
         Raises:
             InvalidUrl: The caller's fault.

@@ -191,6 +191,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         # Hot: runs once per request.
         self._exchange = exchange
         self._phase = HEAD
+        self._phase_ends_at = NEVER
         self.has_received = False
 
     def await_head(self) -> None:

@@ -186,6 +186,20 @@ async def test_idle_ones_are_closed_in_time() -> None:
         await wait_until(lambda: "empty" in repr(session))
 
 
+async def test_how_long_it_may_be_idle_is_not_how_long_a_request_may_take() -> None:
+    pool = io.PoolLimits(idle_s=SOON_S)
+    async with RawServer(OK) as server, io.Session(pool=pool) as session:
+        async with session.get(server.url):
+            pass
+        announced = {"Content-Length": "1"}
+        async with session.post(server.url, headers=announced) as resp:
+            await asyncio.sleep(3 * SOON_S)  # the wheel looks meanwhile
+            await resp.eof(b"x")
+            await resp.prepare()
+            assert resp.status_code == 200
+    assert server.connections == 1
+
+
 async def test_the_server_can_say_how_long_it_is_kept() -> None:
     octets = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=1\r\n\r\n"
 
