@@ -38,8 +38,10 @@ run: $(VENV)/.stamp-run
 test: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
+test-systemd: PARALLEL := -n 2 --dist loadfile  # a machine for each file
+
 test-browser test-systemd: $(VENV)/.stamp-dev
-	@$(BIN)/python -m pytest -m $(@:test-%=%) $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m $(@:test-%=%) $(ARGS)
 
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .

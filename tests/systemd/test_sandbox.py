@@ -72,7 +72,7 @@ def test_two_apps_are_two_users(unit: Unit, machine: Machine) -> None:
 
 def test_the_verbs_work_from_outside_and_memory_is_measured(unit: Unit) -> None:
     def read_workers() -> list[dict[str, object]]:
-        said = unit.verb("status", "--json", "--instance", "app:web").stdout
+        said = unit.verb("status", "--json", "--instance", "web").stdout
         workers: list[dict[str, object]] = json.loads(said)["workers"]
         return workers
 
