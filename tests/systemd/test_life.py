@@ -94,6 +94,17 @@ def test_a_restart_refuses_nobody(running: Unit, machine: Machine) -> None:
     assert running.show("NFileDescriptorStore") == {"NFileDescriptorStore": "2"}
 
 
+def test_an_upgrade_in_place_keeps_the_process_and_what_is_stored(
+    running: Unit, machine: Machine
+) -> None:
+    before = running.show("MainPID", "NRestarts")
+    with machine.visited(PLACE) as visits:
+        assert running.verb("upgrade").returncode == 0
+        assert running.show("MainPID", "NRestarts") == before
+        running.systemctl("restart")
+    assert visits.failures == []
+
+
 def test_who_is_served_during_a_restart_is_answered_first(
     running: Unit, machine: Machine
 ) -> None:

@@ -77,6 +77,8 @@ def test_the_verbs_work_from_outside_and_memory_is_measured(unit: Unit) -> None:
         return workers
 
     block_until(lambda: all(worker["own_bytes"] for worker in read_workers()), 20)
+    assert "Python and loop" in unit.verb("doctor").stdout
+    assert "slot 0, pid " in unit.verb("stack", "0").stdout
     assert unit.verb("recycle", "0", "--wait").returncode == 0
     assert unit.verb("scale", "2", "--wait").returncode == 0
 
