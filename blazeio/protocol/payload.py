@@ -92,6 +92,7 @@ class BlazeioPayloadUtils:
         await self.content.arrival()
 
     async def _arriving(self) -> AsyncIterator[bytes]:
+        # Hot: runs once per piece, so that it waits without ``ensure_reading``.
         content = self.content
         while True:
             piece = content.take()
@@ -100,7 +101,8 @@ class BlazeioPayloadUtils:
                 piece = content.take()
             if content.is_whole:
                 return
-            await self.ensure_reading()
+            self.resume_content()
+            await content.arrival()
 
     def pull(self) -> AsyncIterator[bytes]:
         """Iterate over the content of the message as it arrives.
