@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
 from blazeio.errors import LocalProtocolError
-from blazeio.streams.messages import BrokenMessageError, MessageAssembler
+from blazeio.streams.messages import MessageAssembler
 from blazeio.streams.plain_frames import (
     FrameBounds,
     read_plain_frame,
@@ -28,14 +28,31 @@ _DATA = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
 class _Core(Protocol):
-    """As ``websockets`` has it, but for one rule."""
+    """As ``websockets`` has it, and the messages that its frames make.
+
+    Text is looked at frame by frame: a close behind broken text does not come
+    before it. ``parse``, which calls, closes with 1007.
+    """
+
+    def __init__(self, side: Side, message_bytes: int) -> None:
+        # One that is open from its beginning reads frames, not a request first.
+        super().__init__(side, state=State.OPEN, max_size=message_bytes)
+        self.assembler = MessageAssembler()
+        self.messages: list[str | bytes] = []
 
     def recv_frame(self, frame: Frame) -> None:
-        """RFC 6455 section 5.4: control frames may come between fragments, and
-        a close is one; it is answered by 1002 there."""
+        """Take a frame.
+
+        RFC 6455 section 5.4: control frames may come between fragments, and a
+        close is one, though ``websockets`` answers it by 1002 there.
+        """
         if frame.opcode is Opcode.CLOSE:
             self.current_size = None
         super().recv_frame(frame)
+        if frame.opcode in _DATA:
+            message = self.assembler.feed(frame)
+            if message is not None:
+                self.messages.append(message)
 
 
 class Endpoint:
@@ -56,7 +73,6 @@ class Endpoint:
     """
 
     __slots__ = (
-        "_assembler",
         "_bounds",
         "_is_plain",
         "_may_be_plain",
@@ -78,12 +94,10 @@ class Endpoint:
         extensions: Sequence[Extension] = (),
         subprotocol: str | None = None,
     ) -> None:
-        # One that is open from its beginning reads frames, not a request first.
-        self._protocol = _Core(side, state=State.OPEN, max_size=message_bytes)
+        self._protocol = _Core(side, message_bytes)
         self._protocol.extensions = list(extensions)
         self._message_bytes = message_bytes
         self.subprotocol = subprotocol
-        self._assembler = MessageAssembler()
         self._bounds = FrameBounds()
         self._unread = b""
         self._step_bytes = INFLATED_STEP_BYTES if extensions else None
@@ -140,18 +154,11 @@ class Endpoint:
         octets = self._unread[: self._step_bytes]
         self._unread = self._unread[len(octets) :]
         self._bounds.pass_over(octets)
-        protocol, messages = self._protocol, []
+        protocol = self._protocol
         protocol.receive_data(octets)
-        try:
-            for event in protocol.events_received():
-                if isinstance(event, Frame) and event.opcode in _DATA:
-                    message = self._assembler.feed(event)
-                    if message is not None:
-                        messages.append(message)
-        except BrokenMessageError as error:
-            protocol.fail(error.code, str(error))
-            self.is_over = True
+        protocol.events_received()  # they are messages already
         self._note_state()
+        messages, protocol.messages = protocol.messages, []
         return messages
 
     def _note_state(self) -> None:
@@ -166,7 +173,7 @@ class Endpoint:
             and self.is_open
             and not self._unread
             and self._bounds.is_at_start
-            and not self._assembler.is_busy
+            and not self._protocol.assembler.is_busy
         )
 
     def end(self) -> None:

@@ -5,19 +5,7 @@ May import: nothing of blazeio.
 
 import codecs
 
-from websockets.frames import CloseCode, Frame, Opcode
-
-
-class BrokenMessageError(Exception):
-    """A message cannot be what it says: the peer's fault.
-
-    Attributes:
-        code: What the connection is closed with.
-    """
-
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
+from websockets.frames import Frame, Opcode
 
 
 class MessageAssembler:
@@ -43,16 +31,13 @@ class MessageAssembler:
         """Take a data frame; give the message that it ends, if it does.
 
         Raises:
-            BrokenMessageError: It is text and no UTF-8.
+            UnicodeDecodeError: It is text and no UTF-8.
         """
         # Hot: runs once per frame; most messages are one frame.
         if frame.fin and frame.opcode is not Opcode.CONT:
             if frame.opcode is Opcode.BINARY:
                 return bytes(frame.data)
-            try:
-                return str(frame.data, "utf-8")
-            except UnicodeDecodeError as error:
-                raise _not_utf_8(error) from None
+            return str(frame.data, "utf-8")
         if frame.opcode is Opcode.TEXT:
             self._decoder = codecs.getincrementaldecoder("utf-8")()
         elif frame.opcode is Opcode.BINARY:
@@ -67,16 +52,8 @@ class MessageAssembler:
             whole, self._octets = b"".join(self._octets), None
             return whole
         assert self._decoder is not None  # a continuation continues something
-        try:
-            self._texts.append(self._decoder.decode(octets, is_last))
-        except UnicodeDecodeError as error:
-            raise _not_utf_8(error) from None
+        self._texts.append(self._decoder.decode(octets, is_last))
         if not is_last:
             return None
         text, self._texts, self._decoder = "".join(self._texts), [], None
         return text
-
-
-def _not_utf_8(error: UnicodeDecodeError) -> BrokenMessageError:
-    reason = f"{error.reason} at position {error.start}"
-    return BrokenMessageError(CloseCode.INVALID_DATA, reason)

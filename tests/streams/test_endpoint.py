@@ -87,6 +87,15 @@ def test_a_close_may_come_between_fragments() -> None:
     assert end.take_octets() == b"\x88\x02\x03\xe8"
 
 
+def test_a_close_does_not_come_before_broken_text() -> None:
+    end = endpoint()
+    messages = read(
+        end, HELLO + masked(Opcode.TEXT, b"\xff") + masked(Opcode.CLOSE, b"")
+    )
+    assert messages == ["hello"]
+    assert end.take_octets()[2:4] == (1007).to_bytes(2)
+
+
 def test_what_comes_after_the_end_is_dropped() -> None:
     end = endpoint()
     end.end()
