@@ -48,8 +48,9 @@ class Configuration:
                 " (--help has examples)"
             )
         values = {field: each.value for field, each in self.given.items()}
+        started, chdir = self.surroundings.folder, values["chdir"]
         settings = Settings(
-            folder=os.path.join(self.surroundings.folder, values["chdir"]),
+            folder=os.path.join(started, chdir) if chdir else started,
             runtime_directory=self.surroundings.runtime_directory,
             manager=self.surroundings.manager,
             **values,
