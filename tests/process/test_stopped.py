@@ -61,7 +61,9 @@ def test_a_worker_that_stays_stopped_is_replaced_and_nobody_else(
     # A TERM has waited for it.
     service.wait_count(3)
     assert before - set(service.pids()) == {pid}
-    service.server.wait_for_log(rf"event=worker_failed .* pid={pid}: its loop was blocked for 1")
+    service.server.wait_for_log(
+        rf"event=worker_failed .* pid={pid}: its loop was blocked for 1"
+    )
 
 
 def test_a_stopped_master_blames_nobody_afterwards(
