@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,8 +48,9 @@ def test_a_missing_interpreter_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -
 def test_variables_are_set_in_its_environment() -> None:
     own, theirs = make_pair()
     pid = spawn_forkserver(theirs, {"SOME_NAME": "some value"})
-    with open(f"/proc/{pid}/environ", "rb") as file:
-        environ = file.read().split(b"\0")
+    shown = Path(f"/proc/{pid}/environ")
+    block_until(lambda: shown.read_bytes() != b"", 5)  # empty during the exec
+    environ = shown.read_bytes().split(b"\0")
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     own.close()
