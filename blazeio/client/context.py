@@ -6,9 +6,9 @@ May import: the room but session and response.
 import asyncio
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from blazeio.client.auth import Auth, Identity
+from blazeio.client.connections.lending import Lender
 from blazeio.client.following import Follower
 from blazeio.client.requests.url import Origin, Url
 from blazeio.client.rules.cookie_jar import CookieJar
@@ -19,9 +19,6 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
 from blazeio.protocol.timing.deadlines import DeadlineWheel
 from blazeio.wire.headers import Headers
-
-if TYPE_CHECKING:
-    from blazeio.client.connections.lending import Lender
 
 
 class _ThreadBuffer(threading.local):
@@ -46,7 +43,7 @@ def receive_view() -> memoryview:
 
 
 class ClientContext:
-    """Shared by the requests of one session, on one loop.
+    """Shared by the requests of one session, on one loop from ``begin`` on.
 
     Attributes:
         loop: Where its connections live.
@@ -92,7 +89,10 @@ class ClientContext:
         "wheel",
     )
 
-    lender: "Lender"
+    lender: Lender
+    loop: asyncio.AbstractEventLoop
+    view: memoryview
+    wheel: DeadlineWheel
 
     def __init__(
         self,
@@ -111,7 +111,6 @@ class ClientContext:
         max_redirects: int,
         allow_downgrade: bool,
     ) -> None:
-        self.loop: Any = asyncio.get_running_loop()
         self.limits = limits
         self.timeouts = timeouts
         self.pool_limits = pool_limits
@@ -126,9 +125,14 @@ class ClientContext:
         self.follow_redirects = follow_redirects
         self.max_redirects = max_redirects
         self.allow_downgrade = allow_downgrade
+        self.is_closed = False
+
+    def begin(self) -> None:
+        """Be of the running loop, from now on."""
+        self.loop = asyncio.get_running_loop()
         self.wheel = DeadlineWheel(self.loop)
         self.view = receive_view()
-        self.is_closed = False
+        self.lender = Lender(self)
 
     def route(self, origin: Origin) -> Origin:
         """Say whom to connect to for it: itself, or what stands between."""
