@@ -11,9 +11,19 @@ the next, whether or not it was taken.
 """
 
 import asyncio
-import ssl
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
+from blazeio.client.connections.endings import has_ended_properly, tell_what_is_missing
+from blazeio.client.connections.exchange import Exchange
+from blazeio.client.connections.phases import (
+    CLOSED,
+    CONTENT,
+    DRAINING,
+    HEAD,
+    IDLE,
+    NAMES,
+    TUNNEL,
+)
 from blazeio.client.requests.url import Origin
 from blazeio.errors import (
     AnsweredEarly,
@@ -39,68 +49,10 @@ from blazeio.wire.responses.parser import parse_response_head
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
-    from blazeio.client.settings import Timeouts
-
-IDLE, HEAD, CONTENT, DRAINING, TUNNEL, CLOSED = range(6)
-_NAMES = ("IDLE", "HEAD", "CONTENT", "DRAINING", "TUNNEL", "CLOSED")
 
 MOST_DRAINED_BYTES = 64 * 1024
 """Content that nobody wants is read past, up to this: a new connection costs as
 much as some 100 KiB."""
-
-
-class Exchange(Protocol):
-    """One request, and who waits for its response.
-
-    Attributes:
-        method: Of the request.
-        timeouts: Of this request.
-        total_at: When all of it must be over, loop time.
-        is_sent: The request is whole.
-    """
-
-    is_sent: bool
-    method: str
-    timeouts: "Timeouts"
-    total_at: float
-
-    @property
-    def wants_upgrade(self) -> bool:
-        """A 101 may come."""
-        ...
-
-    def answered_for_now(self, head: ResponseHead) -> None:
-        """An interim response has come."""
-        ...
-
-    def answered(self, head: ResponseHead, content: ContentStream) -> None:
-        """The final response has begun."""
-        ...
-
-    def completed(self) -> None:
-        """The connection is no longer theirs: the response is whole."""
-        ...
-
-    def failed(self, error: BlazeioError) -> None:
-        """The connection is no longer theirs: the response will not be whole."""
-        ...
-
-
-def has_ended_properly(transport: asyncio.BaseTransport) -> bool:
-    """Whether the server itself has ended what it sent.
-
-    Over TLS anybody between can send a FIN: only a closure alert is the server's
-    (RFC 9112 section 9.8). Where content ends by the close, that is all there is.
-    """
-    tls = transport.get_extra_info("ssl_object")
-    if tls is None:
-        return True
-    try:
-        return not tls.read(1)  # nothing, at once: the alert was there
-    except ssl.SSLZeroReturnError:
-        return True
-    except ssl.SSLError:
-        return False
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -164,7 +116,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._successor: Successor | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {_NAMES[self._phase]} {self.origin}>"
+        return f"<{type(self).__name__} {NAMES[self._phase]} {self.origin}>"
 
     @property
     def idle_until(self) -> float:
@@ -491,23 +443,14 @@ class ClientConnection(asyncio.BufferedProtocol):
             content.end()
             self._finish(b"")
             return
-        error = ServerDisconnected(self._tell_what_is_missing())
+        missing = tell_what_is_missing(
+            self._phase, content, has_received=self.has_received
+        )
+        error = ServerDisconnected(f"{self.origin} {missing}")
         error.__cause__ = cause
         self._end_exchange(error)
         self._phase = CLOSED
         self._context.lender.lost(self)
-
-    def _tell_what_is_missing(self) -> str:
-        if self._phase == CONTENT and self._content.ends_by_close:
-            return f"{self.origin} was cut off within its response"
-        if self._phase == CONTENT and self._content.due_bytes:
-            due = self._content.due_bytes
-            return f"{self.origin} closed {due} octets before the end of its response"
-        if self._phase == CONTENT:
-            return f"{self.origin} closed before its last chunk"
-        if self.has_received:
-            return f"{self.origin} closed within the head of its response"
-        return f"{self.origin} closed and gave no response"
 
     def _end_exchange(self, error: BlazeioError | None) -> None:
         exchange, self._exchange = self._exchange, None

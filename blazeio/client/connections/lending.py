@@ -23,7 +23,7 @@ from blazeio.errors import (
 from blazeio.protocol.timing.deadlines import NEVER
 
 if TYPE_CHECKING:
-    from blazeio.client.connections.connection import Exchange
+    from blazeio.client.connections.exchange import Exchange
     from blazeio.client.context import ClientContext
 
 CLOSE_S = 1.0
