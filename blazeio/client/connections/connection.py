@@ -14,15 +14,15 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from blazeio.client.connections.endings import has_ended_properly, tell_what_is_missing
-from blazeio.client.connections.exchange import Exchange
-from blazeio.client.connections.phases import (
+from blazeio.client.connections.exchange import (
     CLOSED,
     CONTENT,
     DRAINING,
     HEAD,
     IDLE,
-    NAMES,
+    PHASES,
     TUNNEL,
+    Exchange,
 )
 from blazeio.client.requests.url import Origin
 from blazeio.errors import (
@@ -116,7 +116,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._successor: Successor | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {NAMES[self._phase]} {self.origin}>"
+        return f"<{type(self).__name__} {PHASES[self._phase]} {self.origin}>"
 
     @property
     def idle_until(self) -> float:

@@ -1,12 +1,12 @@
 """How a server may end a connection, and what then is missing.
 
-May import: blazeio.protocol.flow, phases.
+May import: blazeio.protocol.flow, exchange.
 """
 
 import asyncio
 import ssl
 
-from blazeio.client.connections.phases import CONTENT
+from blazeio.client.connections.exchange import CONTENT
 from blazeio.protocol.flow import ContentStream
 
 

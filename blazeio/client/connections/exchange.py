@@ -1,4 +1,4 @@
-"""What a connection knows of the request that it serves.
+"""What a connection knows of the request that it serves, and how far that is.
 
 May import: blazeio.errors, blazeio.wire, blazeio.protocol.flow; the client's
 settings as a type.
@@ -12,6 +12,10 @@ from blazeio.wire.responses.message import ResponseHead
 
 if TYPE_CHECKING:
     from blazeio.client.settings import Timeouts
+
+
+IDLE, HEAD, CONTENT, DRAINING, TUNNEL, CLOSED = range(6)
+PHASES = ("IDLE", "HEAD", "CONTENT", "DRAINING", "TUNNEL", "CLOSED")
 
 
 class Exchange(Protocol):
