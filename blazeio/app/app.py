@@ -4,17 +4,16 @@ May import: every room of blazeio.
 """
 
 import asyncio
-import difflib
 import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from typing import Any, TypeVar, overload
 
 from blazeio.app import hosting
 from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
 from blazeio.app.lifespan import Background, Hook, Lifespan
+from blazeio.app.named import make_named
 from blazeio.app.routing.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
@@ -119,7 +118,7 @@ class App:
         self.root_path = check_root_path(root_path)
         self.strict_slashes = strict_slashes
         self.debug = debug
-        self.limits = _make_limits(limits)
+        self.limits = make_named(Limits, limits, "App(...) has no limit named")
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
         self._middlewares = Middlewares()
@@ -488,14 +487,3 @@ class App:
     def _ask_to_stop(self) -> None:
         if self._service is not None:
             self._service.ask_to_stop()
-
-
-def _make_limits(limits: dict[str, Any]) -> Limits:
-    known = [field.name for field in fields(Limits)]
-    for name in limits:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            message = f"App(...) has no limit named {name!r}; {hint}"
-            raise ConfigurationError(message)
-    return Limits(**limits)

@@ -4,9 +4,10 @@ May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from blazeio.app.named import make_named
 from blazeio.app.routing.arguments import bind_arguments
 from blazeio.app.routing.middlewares import Middlewares
 from blazeio.app.routing.patterns import Pattern
@@ -110,9 +111,4 @@ def make_terms(given: dict[str, Any]) -> RouteTerms:
     """
     if not given:
         return USUAL
-    known = [field.name for field in fields(RouteTerms)]
-    for name in given:
-        if name not in known:
-            message = f"a route has no {name!r}; known: {', '.join(known)}"
-            raise ConfigurationError(message)
-    return RouteTerms(**given)
+    return make_named(RouteTerms, given, "a route has no term named")

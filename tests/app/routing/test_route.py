@@ -54,5 +54,6 @@ def test_a_route_under_a_scope_is_below_its_prefix_with_all_else() -> None:
 def test_terms_that_do_not_exist_are_named() -> None:
     assert make_terms({}) is USUAL
     assert make_terms({"content_bytes": 3}) == RouteTerms(content_bytes=3)
-    with pytest.raises(ConfigurationError, match="a route has no 'size'; known: c"):
+    message = "a route has no term named 'size'; known: content_bytes, "
+    with pytest.raises(ConfigurationError, match=message):
         make_terms({"size": 3})
