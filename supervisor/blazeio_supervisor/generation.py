@@ -27,9 +27,8 @@ from blazeio_supervisor.loading.fork_safety import (
     list_shared_fds,
 )
 from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
-from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.lines.printing import Printing
-from blazeio_supervisor.observe.logs import logs_configured
+from blazeio_supervisor.observe.logs import configure_strays, logs_configured
 from blazeio_supervisor.observe.scoreboard import Scoreboard
 from blazeio_supervisor.overriding import read_certificates
 from blazeio_supervisor.process.channel import receive, send
@@ -138,8 +137,7 @@ def _fail(channel: socket.socket, error: LoadError) -> NoReturn:
 
 
 def _logging(load: Load, printing: Printing) -> AbstractContextManager[None]:
-    origin = Origin(generation=load.generation, pid=os.getpid())
-    return logs_configured(load.log, printing.log_fd, origin)
+    return logs_configured(load.log, printing.log_fd, printing.origin)
 
 
 def _begin(load: Load, printing: Printing) -> TlsTerms | None:
@@ -197,6 +195,9 @@ def main() -> None:
     printing = Printing()
     for output in fds[1:]:
         printing.capture(output)
+    origin = printing.origin
+    origin.generation, origin.pid = load.generation, os.getpid()
+    configure_strays(load.log, printing.log_fd, origin)
     try:
         tls = _begin(load, printing)
     except LoadError as error:

@@ -26,7 +26,6 @@ from blazeio_supervisor.loading.importing import (
     load_app,
     run_script,
 )
-from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
@@ -109,6 +108,8 @@ class Worker:
 
     def _become(self) -> None:
         """Turn from a copy of the forkserver into a worker."""
+        origin, order = self._printing.origin, self._order
+        origin.worker, origin.slot, origin.pid = order.worker, order.slot, os.getpid()
         self._dump.arm()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         title = f"blazeio: worker {self._order.slot} gen {self._load.generation}"
@@ -159,7 +160,8 @@ class Worker:
 
     def _serve(self, app: App) -> None:
         """Serve until the end of this worker. Called by ``web.runner()`` too."""
-        configure_logs(self._load.log, self._printing.log_fd, self._find_origin())
+        printing = self._printing
+        configure_logs(self._load.log, printing.log_fd, printing.origin)
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True
@@ -182,10 +184,6 @@ class Worker:
         except BaseException as error:  # sys.exit() in a handler, or our fault
             what = f"{self._load.app} crashed"
             self._fail(describe_failure(error, what, ExitCode.CRASHED))
-
-    def _find_origin(self) -> Origin:
-        order = self._order
-        return Origin(order.worker, order.slot, self._load.generation, os.getpid())
 
     def _ask_for_listeners(self, app: App) -> None:
         """Say the App's address; the master binds it, if nobody said it before."""

@@ -20,7 +20,7 @@ from tests.support.served import serialize_request
 
 pytestmark = pytest.mark.slow
 APP = """
-import os, sys
+import asyncio, os, sys, warnings
 import blazeio as io
 
 web = io.App("127.0.0.1", 0)
@@ -35,7 +35,19 @@ async def prints(r, route="/print"):
 async def fails(r, route="/fail"):
     raise RuntimeError("a fault of the app")
 
+@web.add_route
+async def stray(r, route="/stray"):
+    warnings.warn("an old way")
+    asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        sys.excepthook(type(error), error, None)
+    await io.Deliver.text(r, "")
+
+sys.excepthook = lambda *_: print("a hook of the app", file=sys.stderr)
 print("while it was imported")
+warnings.warn("at the import")
 """
 
 
@@ -117,6 +129,21 @@ def test_the_log_is_a_file_of_json_lines_and_output_stays_where_it_was(
     printed, _ = service.end()
     assert printed == b"while it was imported\nto standard output\n"
     assert "\nto standard error\n" in service.log.read_text()
+
+
+def test_what_python_and_asyncio_would_print_is_json_too(start: Start) -> None:
+    service = start()
+    service.get("/stray")
+    block_until(lambda: bool(service.find(logger="asyncio")))
+    (fault,) = service.find(logger="asyncio")
+    at_import, in_handler = service.find(logger="py.warnings", level="WARNING")
+    assert fault["traceback"].endswith("ZeroDivisionError: division by zero")
+    assert (fault["pid"], fault["slot"]) == (in_handler["pid"], in_handler["slot"])
+    assert at_import["text"].endswith(": UserWarning: at the import")
+    assert "slot" not in at_import
+    service.end()
+    others = [x for x in service.log.read_text().splitlines() if x[:1] != "{"]
+    assert others == ["a hook of the app"]
 
 
 def test_captured_output_becomes_lines_with_the_name_of_the_worker(

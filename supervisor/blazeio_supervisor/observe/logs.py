@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
 from blazeio_supervisor.observe.lines.handler import LineHandler
+from blazeio_supervisor.observe.lines.strays import catch_strays
 from blazeio_supervisor.observe.lines.terms import STDERR, LogTerms
 
 ROOT = "blazeio"
@@ -30,12 +31,28 @@ def configure_logs(
     logger = logging.getLogger(ROOT)
     if logger.handlers or logging.getLogger().handlers:
         return
-    handler = LineHandler(fd, is_journal=terms.is_journal)
-    handler.setFormatter(make_formatter(terms, origin))
+    handler = make_handler(terms, fd, origin)
     handler.setLevel(terms.level)  # events below it are kept, though not printed
     logger.addHandler(handler)
     logger.setLevel(terms.level)
     logger.propagate = False
+
+
+def configure_strays(
+    terms: LogTerms, fd: int = STDERR, origin: Origin | None = None
+) -> None:
+    """Send there, too, what has no logger of ours; arguments as above."""
+    handler = make_handler(terms, fd, origin)
+    # As logging does it where nothing is configured.
+    handler.setLevel(max(logging.WARNING, logging.getLevelName(terms.level)))
+    catch_strays(handler)
+
+
+def make_handler(terms: LogTerms, fd: int, origin: Origin | None) -> LineHandler:
+    """Give what writes a record; arguments as above."""
+    handler = LineHandler(fd, is_journal=terms.is_journal)
+    handler.setFormatter(make_formatter(terms, origin))
+    return handler
 
 
 def set_level(level: str) -> None:

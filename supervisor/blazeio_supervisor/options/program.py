@@ -101,13 +101,14 @@ def serve(**words: Any) -> int:
     import asyncio
 
     from blazeio_supervisor.master import Master
-    from blazeio_supervisor.observe.logs import configure_logs
+    from blazeio_supervisor.observe.logs import configure_logs, configure_strays
     from blazeio_supervisor.process.pid_file import pid_written
 
     os.chdir(in_force.settings.folder)
     path = in_force.settings.log_path
     log_file = None if path is None else open_log_file(path)
     configure_logs(in_force.settings.log_terms)
+    configure_strays(in_force.settings.log_terms)
     _warn_of_misspelt(sources)
     with pid_written(in_force.settings.pid_file):
         return asyncio.run(Master(in_force, log_file).run())

@@ -23,7 +23,7 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.master import Master
 from blazeio_supervisor.observe.lines.log_file import resume_log_file
-from blazeio_supervisor.observe.logs import configure_logs
+from blazeio_supervisor.observe.logs import configure_logs, configure_strays
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.pid_file import pid_removed
 from blazeio_supervisor.upgrade.image import find_program
@@ -60,6 +60,7 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
     """
     state = _read(state_fd)
     configure_logs(state.in_force.settings.log_terms)
+    configure_strays(state.in_force.settings.log_terms)
     runner = asyncio.Runner()
     master = _make_master(state)
     master.take_over(runner.get_loop(), state, _take)

@@ -16,6 +16,7 @@ from blazeio_supervisor.observe.lines.terms import LogTerms
 
 _COLORS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
 _BOLD = "1"
+_OURS = "blazeio"
 
 
 class Identified(Protocol):
@@ -100,10 +101,11 @@ class TextFormatter(logging.Formatter):
             text = f"{text}\n{self.formatException(record.exc_info)}"
         if text.startswith("event="):
             name, space, rest = text.partition(" ")
-            text = f"{self._paint(name, _BOLD)}{space}{rest}"
-        elif self._origin is not None:
-            text = f"{format_identity(self._origin)}: {text}"
-        return f"{head} {text}"
+            return f"{head} {self._paint(name, _BOLD)}{space}{rest}"
+        who = [] if self._origin is None else [format_identity(self._origin)]
+        if not record.name.startswith(_OURS):
+            who.append(record.name)  # asyncio's, or what Python itself says
+        return f"{head} {': '.join([*who, text])}"
 
     def _paint(self, text: str, color: str | None) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._has_color and color else text

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.lines.terms import STDERR
 
 _STDOUT = 1
@@ -20,10 +21,13 @@ class Printing:
 
     Attributes:
         log_fd: Where lines of the log are written to.
+        origin: Whose lines they are; one object, a worker goes on with that of
+            its forkserver.
     """
 
     def __init__(self) -> None:
         self.log_fd = STDERR
+        self.origin = Origin()
 
     @property
     def is_captured(self) -> bool:
