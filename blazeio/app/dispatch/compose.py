@@ -17,6 +17,7 @@ from blazeio.app.dispatch.failures import (
     Fail,
     answer_error,
     answer_error_with_traceback,
+    refuse_returned,
 )
 from blazeio.app.dispatch.misses import compose_misses
 from blazeio.app.routing.middlewares import Middlewares
@@ -81,7 +82,9 @@ def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Disp
     async def dispatch(r: BlazeioServerProtocol) -> None:
         try:
             handler = by_method.get(r.method, any_method).get(r.path)
-            await (handler or choose_other(r))(r)
+            left = await (handler or choose_other(r))(r)
+            if left is not None:
+                refuse_returned(r, left, fail)
         except (Exception, asyncio.CancelledError) as error:
             fail(r, error)
 
@@ -99,7 +102,9 @@ def _compose_with_before(
             if r.answer.is_complete:
                 return  # it has answered: nothing is left to do
             handler = by_method.get(r.method, any_method).get(r.path)
-            await (handler or choose_other(r))(r)
+            left = await (handler or choose_other(r))(r)
+            if left is not None:
+                refuse_returned(r, left, fail)
         except (Exception, asyncio.CancelledError) as error:
             fail(r, error)
 
@@ -133,11 +138,12 @@ def _compose_chain(handlers: Sequence[Handler]) -> Handler:
         return handlers[0]
     chain = tuple(handlers)
 
-    async def serve(r: BlazeioServerProtocol) -> None:
+    async def serve(r: BlazeioServerProtocol) -> Any:
         for each in chain:
-            await each(r)
+            left = await each(r)
             if r.answer.is_complete:
-                return
+                return None
+        return left  # of the last one, which is the handler
 
     return serve
 
@@ -158,7 +164,9 @@ def _answer_errors(handler: Handler, fail: Fail) -> Dispatch:
 
     async def serve(r: BlazeioServerProtocol) -> None:
         try:
-            await handler(r)
+            left = await handler(r)
+            if left is not None:
+                refuse_returned(r, left, fail)
         except (Exception, asyncio.CancelledError) as error:
             fail(r, error)
 

@@ -75,6 +75,20 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
         r.abort()
 
 
+def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None:
+    """A handler has returned something: in other frameworks that is the answer.
+
+    Where it has answered, this is no harm; else it waits for what nobody sends.
+    """
+    if r.status or not r.is_alive:
+        return
+    message = (
+        f"it returned {type(value).__name__} and answered nothing, and what is "
+        "returned is not sent: write `await io.Deliver.json(r, ...)`, text or html"
+    )
+    fail(r, LocalProtocolError(message))
+
+
 def is_cancelled() -> bool:
     """Whether the running task itself was cancelled, not one that it awaited."""
     task = asyncio.current_task()

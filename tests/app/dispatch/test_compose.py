@@ -10,6 +10,7 @@ from blazeio.errors import (
     ConfigurationError,
     RemoteProtocolError,
 )
+from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.clock import wait_until
 from tests.support.served import serialize_request, served
@@ -410,3 +411,52 @@ async def test_a_mounted_route_keeps_its_terms() -> None:
     async with served(web) as site:
         assert (await site.ask("POST", "/api/large", b"x" * 8)).status == 200
         assert (await site.ask("POST", "/api/large", b"x" * 9)).status == 413
+
+
+async def before_middleware(r: R) -> None:
+    """Nothing to do."""
+
+
+async def after_middleware(r: R) -> None:
+    """Likewise."""
+
+
+@pytest.mark.parametrize("outer", [(), (before_middleware,), (after_middleware,)])
+@pytest.mark.parametrize("inner", [None, (), (before_middleware,), (after_middleware,)])
+async def test_a_returned_value_is_no_answer_and_that_is_said(
+    outer: tuple[Handler, ...],
+    inner: tuple[Handler, ...] | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def give(r: R) -> dict[str, int]:
+        return {"a": 1}
+
+    web = App()
+    for each in outer:
+        web.add_route(each)
+    if inner is None:
+        web.add_route(give, "/in/x")
+    else:
+        sub = App()
+        for each in inner:
+            sub.add_route(each)
+        sub.add_route(give, "/x")
+        web.mount("/in", sub)
+    async with served(web) as site:
+        assert (await site.get("/in/x")).status == 500
+    (record,) = errors_of(caplog)
+    assert record.getMessage() == "GET /in/x: LocalProtocolError in the handler"
+    assert "returned dict and answered nothing" in (record.exc_text or "")
+
+
+async def test_what_is_returned_after_the_answer_does_no_harm(
+    web: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    @web.add_route
+    async def _x(r: R) -> str:
+        await Deliver.text(r, "hi")
+        return "it is done"
+
+    async with served(web) as site:
+        assert (await site.get("/x")).text == "hi"
+    assert not errors_of(caplog)
