@@ -475,6 +475,7 @@ class App:
         ``blazeio-supervisor`` the worker that runs the script serves.
 
         Raises:
+            ConfigurationError: An event loop runs here: await ``run`` instead.
             SystemExit: The address cannot be bound, or a file of ``tls`` cannot
                 be used; says why.
         """

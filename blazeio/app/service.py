@@ -124,9 +124,11 @@ def run_until_signalled(
         ask_to_stop: Makes ``run`` return soon.
 
     Raises:
+        ConfigurationError: A loop runs already: ``run`` can be awaited there.
         SystemExit: It was cancelled (128 plus the signal's number), or could
             not bind (1, with a message).
     """
+    _require_no_loop()
     loop = get_loop()
     task = loop.create_task(run())
     seen: list[signal.Signals] = []
@@ -153,6 +155,15 @@ def run_until_signalled(
     finally:
         _unwatch_signals(loop)
         _finish(loop)
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    message = "runner() runs an event loop, and one runs here: await run() instead"
+    raise ConfigurationError(message)
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

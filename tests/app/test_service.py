@@ -195,6 +195,11 @@ async def test_an_address_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.slow
+async def test_a_runner_within_a_loop_names_what_to_await() -> None:
+    with pytest.raises(ConfigurationError, match="one runs here: await run"):
+        App().runner()
+
+
 def test_a_runner_outside_the_main_thread_leaves_signals_alone(tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(

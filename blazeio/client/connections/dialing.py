@@ -7,6 +7,7 @@ turns, the next one is tried when 250 ms have brought no success. TCP by
 
 import asyncio
 import functools
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
             return await _dial(context, origin)
     except TimeoutError as error:
         if isinstance(error, OSError) and error.errno is not None:  # ETIMEDOUT
-            raise ConnectError(f"{origin}: {error.strerror}") from error
+            raise ConnectError(f"{origin}: {_name_fault(error)}") from error
         message = f"{origin}: no connection within {timeout_s} s"
         raise ConnectTimeout(message) from error
     except socket.gaierror as error:
@@ -57,7 +58,7 @@ async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
     except ssl.SSLError as error:
         raise TlsError(f"{origin}: {_explain(error)}") from error
     except OSError as error:
-        raise ConnectError(f"{origin}: {error.strerror or error}") from error
+        raise ConnectError(f"{origin}: {_name_fault(error)}") from error
 
 
 async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
@@ -155,6 +156,11 @@ def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
             message = f"TLS certfile {tls.certfile}: {error}"
             raise ConfigurationError(message) from error
     return context
+
+
+def _name_fault(error: OSError) -> str:
+    """Say what the kernel says: asyncio itself only names the address again."""
+    return str(error) if error.errno is None else os.strerror(error.errno)
 
 
 def _explain(error: ssl.SSLError) -> str:
