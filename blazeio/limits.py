@@ -4,6 +4,7 @@ May import: nothing of blazeio.
 """
 
 from dataclasses import dataclass, fields
+from typing import TypedDict
 
 from blazeio.errors import ConfigurationError
 
@@ -118,3 +119,34 @@ LEAST = {
     "progress_window_s": 0.01,
 }
 """With less, nothing could ever be served, read or written; 0 for the others."""
+
+
+class LimitOptions(TypedDict, total=False):
+    """The same by name, for type checkers and editors."""
+
+    target_bytes: int
+    head_bytes: int
+    field_count: int
+    field_bytes: int
+    content_bytes: int | None
+    collected_bytes: int
+    form_field_count: int
+    form_file_count: int
+    form_field_bytes: int
+    part_field_count: int
+    part_field_bytes: int
+    chunk_extension_bytes: int
+    trailer_bytes: int
+    pipeline_bytes: int
+    receive_bytes: int
+    high_water_bytes: int
+    connections: int | None
+    in_flight: int | None
+    head_timeout_s: float
+    keep_alive_timeout_s: float
+    progress_bytes_per_s: float
+    progress_window_s: float
+    handler_timeout_s: float | None
+    half_close_grace_s: float
+    linger_timeout_s: float
+    linger_bytes: int

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.limits import Limits
+from blazeio.limits import LimitOptions, Limits
 
 UNBOUNDED = [each.name for each in dataclasses.fields(Limits) if each.default is None]
 BOUNDED = [each.name for each in dataclasses.fields(Limits) if each.default is not None]
@@ -40,3 +40,8 @@ def test_a_bound_that_would_stop_everything_is_refused(name: str) -> None:
     nothing: dict[str, Any] = {name: 0}
     with pytest.raises(ConfigurationError, match=rf"limit {name}=0: expected a number"):
         Limits(**nothing)
+
+
+def test_limits_by_name_have_the_types_of_their_fields() -> None:
+    typed = {each.name: each.type for each in dataclasses.fields(Limits)}
+    assert LimitOptions.__annotations__ == typed

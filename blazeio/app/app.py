@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from blazeio.app import hosting
 from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
@@ -26,11 +26,11 @@ from blazeio.app.routing.route import Methods, Scope, make_terms
 from blazeio.app.routing.routes import RouteTable
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
-from blazeio.files.static_server import StaticServer
-from blazeio.limits import Limits
+from blazeio.files.static_server import StaticOptions, StaticServer
+from blazeio.limits import LimitOptions, Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms
+from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms, TermOptions
 from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
@@ -100,7 +100,7 @@ class App:
         root_path: str = "",
         strict_slashes: bool = True,
         debug: bool = False,
-        **limits: Any,
+        **limits: Unpack[LimitOptions],
     ) -> None:
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
@@ -139,11 +139,15 @@ class App:
         path: str | None = None,
         *,
         methods: Methods = None,
-        **terms: Any,
+        **terms: Unpack[TermOptions],
     ) -> HandlerT: ...
     @overload
     def add_route(
-        self, target: str | None = None, *, methods: Methods = None, **terms: Any
+        self,
+        target: str | None = None,
+        *,
+        methods: Methods = None,
+        **terms: Unpack[TermOptions],
     ) -> Callable[[HandlerT], HandlerT]: ...
     def add_route(
         self,
@@ -151,7 +155,7 @@ class App:
         path: str | None = None,
         *,
         methods: Methods = None,
-        **terms: Any,
+        **terms: Unpack[TermOptions],
     ) -> Any:
         """Add a route, or a middleware by its name.
 
@@ -223,7 +227,10 @@ class App:
         self._lifespan.include(app._lifespan)
 
     def add_static(
-        self, prefix: str, folder: str | os.PathLike[str], **options: Any
+        self,
+        prefix: str,
+        folder: str | os.PathLike[str],
+        **options: Unpack[StaticOptions],
     ) -> StaticServer:
         """Serve the files below a folder.
 

@@ -4,15 +4,16 @@ May import: blazeio.errors.
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from blazeio.errors import ConfigurationError
 
 RecordT = TypeVar("RecordT")
 
 
-def make_named(kind: type[RecordT], given: dict[str, Any], whose: str) -> RecordT:
+def make_named(kind: type[RecordT], given: Mapping[str, object], whose: str) -> RecordT:
     """Make a record of what was given by name; what was not has its default.
 
     Args:

@@ -6,6 +6,7 @@ May import: blazeio.content, blazeio.errors, blazeio.files, blazeio.protocol.
 import asyncio
 import os
 from functools import partial
+from typing import TypedDict
 from urllib.parse import quote
 
 from blazeio.errors import Abort, ConfigurationError, FieldInput
@@ -16,6 +17,15 @@ from blazeio.files.siblings import open_variant
 from blazeio.protocol.server import BlazeioServerProtocol
 
 HTML = b"Content-Type: text/html; charset=utf-8\r\n"
+
+
+class StaticOptions(TypedDict, total=False):
+    """The options of ``StaticServer``, for type checkers and editors."""
+
+    index: str | None
+    listing: bool
+    chunk_size: int
+    headers: FieldInput | None
 
 
 class StaticServer:

@@ -9,7 +9,7 @@ May import: blazeio.wire, blazeio.errors.
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.wire.serializer import serialize_field
@@ -53,6 +53,13 @@ class RouteTerms:
                 f"on_disconnect={self.on_disconnect!r}: expected 'cancel' or 'finish'"
             )
             raise ConfigurationError(message)
+
+
+class TermOptions(TypedDict, total=False):
+    """The same by name, for type checkers and editors."""
+
+    content_bytes: int | None
+    on_disconnect: OnDisconnect
 
 
 USUAL = RouteTerms()

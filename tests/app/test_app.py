@@ -63,12 +63,12 @@ def test_limits_are_given_by_name() -> None:
 
 def test_an_unknown_limit_is_refused_with_a_near_one() -> None:
     with pytest.raises(ConfigurationError, match="did you mean head_bytes"):
-        App(heads_bytes=1)
+        App(heads_bytes=1)  # type: ignore[call-arg]
 
 
 def test_an_unknown_limit_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError, match="known: target_bytes, "):
-        App(zzz=1)
+        App(zzz=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("port", [-1, 65536])

@@ -1,3 +1,4 @@
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 
 import blazeio as io
+from blazeio.files.static_server import StaticOptions
 from tests.files.conftest import PAGE
 from tests.support.response import Response
 from tests.support.served import served
@@ -166,3 +168,10 @@ def test_what_is_no_folder_or_no_prefix_is_refused(home: Path) -> None:
 
 def test_it_says_what_it_serves(home: Path) -> None:
     assert repr(io.StaticServer("/a/", home)) == f"<StaticServer /a/ {home}>"
+
+
+def test_options_by_name_have_the_types_of_their_arguments() -> None:
+    arguments = inspect.signature(io.StaticServer).parameters.values()
+    typed = {each.name: each.annotation for each in arguments}
+    del typed["prefix"], typed["folder"]
+    assert StaticOptions.__annotations__ == typed

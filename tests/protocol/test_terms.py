@@ -1,9 +1,16 @@
+import dataclasses
 from typing import Any
 
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms, find_usual
+from blazeio.protocol.terms import (
+    USUAL,
+    HeadTerms,
+    RouteTerms,
+    TermOptions,
+    find_usual,
+)
 
 
 def test_a_server_without_routes_has_the_usual_terms() -> None:
@@ -54,3 +61,8 @@ def test_another_name_of_the_server_is_said_once() -> None:
 def test_what_cannot_be_set_for_all_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError):
         HeadTerms(fields=((name, value),))
+
+
+def test_terms_by_name_have_the_types_of_their_fields() -> None:
+    typed = {each.name: each.type for each in dataclasses.fields(RouteTerms)}
+    assert TermOptions.__annotations__ == typed

@@ -1,13 +1,14 @@
 """``web.route.get("/path")`` and its siblings: decorators that name a method.
 
-May import: blazeio.app.routing. Pure.
+May import: blazeio.app.routing, blazeio.protocol. Pure.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from blazeio.app.routing.route import Methods, make_terms
 from blazeio.app.routing.routes import RouteTable
+from blazeio.protocol.terms import TermOptions
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -30,9 +31,9 @@ class MethodRoute:
     def __call__(self, target: HandlerT) -> HandlerT: ...
     @overload
     def __call__(
-        self, target: str | None = None, **terms: Any
+        self, target: str | None = None, **terms: Unpack[TermOptions]
     ) -> Callable[[HandlerT], HandlerT]: ...
-    def __call__(self, target: Any = None, **terms: Any) -> Any:
+    def __call__(self, target: Any = None, **terms: Unpack[TermOptions]) -> Any:
         """Put on a function, or called with the path that it shall serve.
 
         Args:

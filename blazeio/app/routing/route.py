@@ -3,7 +3,7 @@
 May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,7 +103,7 @@ def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
     return names
 
 
-def make_terms(given: dict[str, Any]) -> RouteTerms:
+def make_terms(given: Mapping[str, object]) -> RouteTerms:
     """The terms of a route, by name.
 
     Raises:
