@@ -29,9 +29,18 @@ def make_schema() -> dict[str, Any]:
     return {
         "title": f"The control socket of blazeio-supervisor, schema {answers.SCHEMA}",
         "$defs": json.loads(
-            json.dumps(definitions).replace("#/components/schemas/", "#/$defs/")
+            json.dumps(_clean(definitions)).replace("#/components/schemas/", "#/$defs/")
         ),
     }
+
+
+def _clean(part: Any) -> Any:
+    """Indent descriptions alike: since 3.13 the compiler does it to docstrings."""
+    if isinstance(part, dict):
+        return {name: _clean(each) for name, each in part.items()}
+    if isinstance(part, list | tuple):
+        return [_clean(each) for each in part]
+    return inspect.cleandoc(part) if isinstance(part, str) else part
 
 
 def write_schema() -> str:
