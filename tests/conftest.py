@@ -1,9 +1,11 @@
 """Fixtures for every room. No autouse but the leak guard."""
 
 import asyncio
+import compileall
 import inspect
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,8 +15,23 @@ from xprocess import XProcess
 
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, iterate_open_files
+from tests.support.tree import PACKAGES, REPOSITORY
 
 pytest_plugins = ["blazeio.pytest_plugin"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the library compiled once, and not by every service of a test.
+
+    Where PYTHONDONTWRITEBYTECODE is set nobody else would: half of the time
+    that a service takes to start was then its compilation (measured: 0.50 s
+    of CPU for the master's modules, 0.27 s when compiled). The services keep
+    the variable; this process does not, for pytest's rewritten tests.
+    """
+    sys.dont_write_bytecode = False
+    if not hasattr(config, "workerinput"):
+        for folder in PACKAGES.values():
+            compileall.compile_dir(REPOSITORY / folder, quiet=1)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
