@@ -170,7 +170,7 @@ class App:
                 ``route``, else its name: ``_api_ip`` is ``/api/ip``.
             methods: Those it serves (GET serves HEAD too); None: all of them.
             terms: The fields of ``RouteTerms``, by name: ``content_bytes=``,
-                ``on_disconnect="finish"``.
+                ``handler_timeout_s=``, ``on_disconnect="finish"``.
 
         Raises:
             ConfigurationError: It is no ``async def`` that takes ``r``, has no

@@ -33,6 +33,9 @@ class RouteTerms:
     Attributes:
         content_bytes: Most content of a request, octets; more: 413. None: as
             ``Limits.content_bytes`` says.
+        handler_timeout_s: How long its handler may take, seconds, ``inf`` for no
+            bound; then as of ``Limits.handler_timeout_s``. None: as that says.
+            Middlewares before the route are not counted.
         on_disconnect: ``cancel``: a client that goes away ends the handler;
             ``finish``: it runs on, bounded by its deadline and by the drain.
 
@@ -41,12 +44,17 @@ class RouteTerms:
     """
 
     content_bytes: int | None = None
+    handler_timeout_s: float | None = None
     on_disconnect: OnDisconnect = "cancel"
 
     def __post_init__(self) -> None:
         size = self.content_bytes
         if size is not None and (not isinstance(size, int) or size < 0):
             message = f"content_bytes={size!r}: expected a number of octets"
+            raise ConfigurationError(message)
+        span_s = self.handler_timeout_s
+        if span_s is not None and not (isinstance(span_s, int | float) and span_s > 0):
+            message = f"handler_timeout_s={span_s!r}: expected seconds, more than 0"
             raise ConfigurationError(message)
         if self.on_disconnect not in ("cancel", "finish"):
             message = (
@@ -59,6 +67,7 @@ class TermOptions(TypedDict, total=False):
     """The same by name, for type checkers and editors."""
 
     content_bytes: int | None
+    handler_timeout_s: float | None
     on_disconnect: OnDisconnect
 
 

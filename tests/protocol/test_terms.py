@@ -23,6 +23,8 @@ def test_a_server_without_routes_has_the_usual_terms() -> None:
     [
         ({"content_bytes": -1}, "content_bytes=-1: expected a number of octets"),
         ({"content_bytes": "1M"}, "content_bytes='1M': expected"),
+        ({"handler_timeout_s": 0}, "handler_timeout_s=0: expected seconds, more than"),
+        ({"handler_timeout_s": "9"}, "handler_timeout_s='9': expected seconds"),
         ({"on_disconnect": "stay"}, "on_disconnect='stay': expected 'cancel' or"),
     ],
 )

@@ -13,6 +13,7 @@ from blazeio.app.routing.middlewares import Middlewares
 from blazeio.app.routing.patterns import Pattern
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
+from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import USUAL, RouteTerms
 
 Methods = Iterable[str] | str | None
@@ -69,9 +70,27 @@ class Route:
         return replace(
             self,
             pattern=pattern,
-            serve=bind_arguments(self.handler, pattern),
+            serve=bind(self.handler, pattern, self.terms),
             scopes=(scope, *(each.under(scope) for each in self.scopes)),
         )
+
+
+def bind(function: Callable[..., Any], pattern: Pattern, terms: RouteTerms) -> Handler:
+    """Make of a handler one that is called with ``r`` alone, and held to its terms.
+
+    Raises:
+        ConfigurationError: See ``bind_arguments``.
+    """
+    handler = bind_arguments(function, pattern)
+    span_s = terms.handler_timeout_s
+    if span_s is None:
+        return handler
+
+    async def serve(r: BlazeioServerProtocol) -> Any:
+        r.patience.end_handler_in(span_s)
+        return await handler(r)
+
+    return serve
 
 
 ByMethod = dict[str, Route]

@@ -8,7 +8,6 @@ May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
 from collections.abc import Callable
 from typing import Any
 
-from blazeio.app.routing.arguments import bind_arguments
 from blazeio.app.routing.endpoints import decide_path, describe
 from blazeio.app.routing.patterns import Pattern
 from blazeio.app.routing.route import (
@@ -17,6 +16,7 @@ from blazeio.app.routing.route import (
     Methods,
     Route,
     Scope,
+    bind,
     check_methods,
     pick,
 )
@@ -94,7 +94,7 @@ class RouteTable:
                 serves a method of this path.
         """
         pattern = decide_path(handler, path)
-        serve = bind_arguments(handler, pattern)
+        serve = bind(handler, pattern, terms)
         names = check_methods(methods, pattern.text)
         self._take(Route(pattern, names, handler, serve, terms))
 

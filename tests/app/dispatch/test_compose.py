@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import math
 
 import pytest
 
@@ -12,7 +13,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
-from tests.support.clock import wait_until
+from tests.support.clock import scaled, wait_until
 from tests.support.served import serialize_request, served
 
 R = BlazeioServerProtocol
@@ -218,6 +219,28 @@ async def test_a_route_may_take_more_content_than_the_others(
     web.add_route(take, "/large", methods=["POST"], content_bytes=8)
     async with served(web) as site:
         assert (await site.ask("POST", path, b"x" * size)).status == status
+
+
+@pytest.mark.parametrize("usual_s", [None, 0.05])
+async def test_a_route_may_have_another_deadline_than_the_others(
+    usual_s: float | None,
+) -> None:
+    web = App(handler_timeout_s=usual_s and scaled(usual_s))
+
+    async def linger(r: R) -> None:
+        await asyncio.sleep(scaled(0.15))
+        await Deliver.text(r, "done")
+
+    web.add_route(linger, "/usual")
+    web.add_route(linger, "/short", handler_timeout_s=scaled(0.05))
+    inner = App()
+    inner.add_route(linger, "/{file:path}", handler_timeout_s=math.inf)
+    web.mount("/long", inner)
+    async with served(web) as site:
+        statuses = [
+            (await site.get(f"/{n}")).status for n in ("usual", "short", "long/x")
+        ]
+    assert statuses == [503 if usual_s else 200, 503, 200]
 
 
 # Several of each kind, and those of sub-apps
