@@ -238,7 +238,9 @@ class Forkservers:
         for theirs in sockets[: len(sockets) - len(order.terms)]:
             theirs.close()
         if record is None:
-            self._workers.note_fork_failed(spawn.worker, "its forkserver is gone")
+            self._workers.note_fork_failed(
+                spawn.worker, "the process that forks it is gone"
+            )
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:
         """Likewise as for the workers; of those that are forked from now on."""
@@ -283,7 +285,8 @@ class Forkservers:
 
     def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
         record.has_loaded = True
-        note("loaded", f"imported {record.loading}", generation=record.generation)
+        text = f"the app is imported {record.loading}"
+        note("loaded", text, generation=record.generation)
 
         def tell() -> None:
             if self._records.get(record.generation) is record:
@@ -301,7 +304,8 @@ class Forkservers:
         note(
             "fork_unsafe",
             f"after the import {record.reason}: so each worker imports the app by "
-            "itself, which takes more memory and a slower start",
+            "itself, with more memory and a slower start; what an on_start hook "
+            "begins does no harm",
             "WARNING",
             generation=record.generation,
         )
@@ -320,10 +324,12 @@ class Forkservers:
             reason = reason or self._workers.explain_kill(status)
             if not reason and status == ExitCode.CRASHED and not record.has_loaded:
                 reason = _NO_WORD
+        # Before it has forked, the planner says it, with what comes next.
+        is_loss = record.has_loaded and not record.is_stopped
         note(
             "forkserver_exited",
-            describe_exit(status, reason),
-            "DEBUG",
+            f"what forks the workers has ended: {describe_exit(status, reason)}",
+            "WARNING" if is_loss else "DEBUG",
             generation=record.generation,
             pid=record.pid,
         )
@@ -332,7 +338,7 @@ class Forkservers:
 
 def _describe_loading(why_not_once: str) -> str:
     if not why_not_once:
-        return "once, for all workers"
+        return "once for all workers"
     return (
         f"by each worker ({why_not_once}): one that is replaced runs the code that is "
         "on the disk by then"

@@ -49,6 +49,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
 )
 from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.loading.watching import watch_files
 from blazeio_supervisor.notify.probes import Probes
@@ -311,7 +312,10 @@ class Master:
             self._telling.store(name, sockets)
         left = self._listeners.count_own()
         if room and left:
-            text = f"{left} listener(s) end with us: $FDSTORE is {room}"
+            text = (
+                f"{count_of(left, 'listener')} will not outlive a restart: "
+                f"the unit's FileDescriptorStoreMax= is {room}"
+            )
             note("not_stored", text, "WARNING")
 
     def _give_up(self, error: SupervisorError) -> None:
@@ -321,7 +325,7 @@ class Master:
         self._telling.fail(str(error), getattr(cause, "errno", None))
         self._exit_code = error.exit_code
         if self._has_begun:
-            self._stop(is_quick=True)
+            self._stop(True, "")
         else:
             self._over.set_result(error.exit_code)
 
@@ -329,14 +333,14 @@ class Master:
 
     def _watch_signals(self) -> None:
         watch = self._loop.add_signal_handler
-        watch(signal.SIGTERM, self._stop)
-        watch(signal.SIGQUIT, self._stop)
-        watch(signal.SIGINT, self._stop, True)
+        watch(signal.SIGTERM, self._stop, False, "SIGTERM")
+        watch(signal.SIGQUIT, self._stop, False, "SIGQUIT")
+        watch(signal.SIGINT, self._stop, True, "SIGINT")
         watch(signal.SIGUSR1, self._reopen_logs)
         watch(signal.SIGHUP, self._reloads.ask, "SIGHUP")
         watch(signal.SIGUSR2, self._upgrades.ask, "SIGUSR2")
-        watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1))
-        watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1))
+        watch(signal.SIGTTIN, self._tell, ScaleAsked(change=1, by="SIGTTIN"))
+        watch(signal.SIGTTOU, self._tell, ScaleAsked(change=-1, by="SIGTTOU"))
         watch(signal.SIGWINCH, self._park)
 
     def _reopen_logs(self) -> str:
@@ -344,7 +348,7 @@ class Master:
         if failure:
             note("logs_reopened", failure, "ERROR")
         else:
-            note("logs_reopened", "the log and every worker's access log")
+            note("logs_reopened", "the log and every access log are opened anew")
         files = [self._log_file.open_again()] if self._log_file else []
         self._workers.reopen_logs(files)
         self._forkservers.reopen_logs(files)
@@ -354,16 +358,16 @@ class Master:
 
     def _park(self) -> None:
         if not has_terminal():  # else its window was resized
-            self._tell(ParkAsked())
+            self._tell(ParkAsked("SIGWINCH"))
 
     def _is_settled(self) -> bool:
         """Whether every fact was taken, and every order sent."""
         are_told = self._workers.is_settled and self._forkservers.is_settled
         return are_told and self._telling.notifier.is_settled and not self._facts
 
-    def _stop(self, is_quick: bool = False) -> None:
+    def _stop(self, is_quick: bool, by: str) -> None:
         self._is_quick |= is_quick
-        self._tell(StopAsked(is_quick))
+        self._tell(StopAsked(is_quick, by))
 
     def _call_last(self) -> None:
         self._is_stopping = True
@@ -382,8 +386,8 @@ class Master:
         except OSError as error:
             note(
                 "not_held_off",
-                f"the kernel refuses: {error.strerror}; a client that connects in "
-                "this instant may be reset",
+                "cannot hold off new connections while the last ones are taken: "
+                f"{error.strerror}; one that comes in this instant may be reset",
             )
 
     async def _watch_code(self) -> None:
@@ -418,7 +422,7 @@ class Master:
             self._strangers_at = now + _STRANGERS_EVERY_S
             self._workers.forget_old_kills(now)
             for pid in self._reaper.reap_strangers():
-                note("reaped_stranger", "not one of ours", "DEBUG", pid=pid)
+                note("reaped_stranger", "no process of ours", "DEBUG", pid=pid)
         self._facts.append(Tick())
         self._turn()
 
@@ -429,7 +433,7 @@ class Master:
         try:
             actions = self._planner.plan(facts, time.monotonic())
         except Exception:
-            _note_fault("planner_failed", f"on {facts!r}")
+            _note_fault("planner_failed", f"a fault of the supervisor, at {facts!r}")
             actions = []
         for action in actions:
             self._try(action)
@@ -441,7 +445,8 @@ class Master:
         try:
             self._perform(action)
         except Exception as error:
-            _note_fault("action_failed", f"{action!r}: {error}")
+            text = f"a fault of the supervisor, at {action!r}: {error}"
+            _note_fault("action_failed", text)
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
                 self._tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
@@ -467,16 +472,19 @@ class Master:
                 self._listeners.open_slot(slot)
                 self._store_listeners()
             case Adopt(slot, by):
-                note("adopted", f"by worker={by}", "DEBUG", slot=slot)
+                text = f"worker={by} accepts from its queue as well"
+                note("adopted", text, "DEBUG", slot=slot)
                 self._adopted[slot] = by
                 self._workers.adopt(slot, by)
             case Release(slot, by):
-                note("released", f"by worker={by}", "DEBUG", slot=slot)
+                text = f"worker={by} no longer accepts from its queue"
+                note("released", text, "DEBUG", slot=slot)
                 if self._adopted.get(slot) == by:  # else it has a newer adopter
                     del self._adopted[slot]
                 self._workers.release(slot, by)
             case Steer(weights):
-                note("steered", f"weights {' '.join(map(str, weights))}", "DEBUG")
+                text = f"new connections by weights: {' '.join(map(str, weights))}"
+                note("steered", text, "DEBUG")
                 self._steerer.apply(weights)
             case LastCall():
                 self._call_last()
@@ -517,7 +525,7 @@ class Master:
         set_level(now.log_level)
         setproctitle(f"blazeio: master [{now.app.text}]")
         if now.workers != before.workers:
-            self._tell(ScaleAsked(count=now.workers))
+            self._tell(ScaleAsked(count=now.workers, by="the new settings"))
         self._reloads.end(ended)
 
 

@@ -21,6 +21,7 @@ from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
 from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.lines.printing import Printing
@@ -233,7 +234,9 @@ class Serving:
     def _on_master_gone(self) -> None:
         self._printing.release()
         if not self._drain_order.done():
-            log.warning("the master is gone: what is here is answered, then it ends")
+            log.warning(
+                "the master is gone: this worker answers what it has, then ends"
+            )
         self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_final=True))
 
     def _on_term(self, *_: Any) -> None:
@@ -279,9 +282,9 @@ class Serving:
         ends_at = began_at + order.grace_s - hooks_s - cleanup_s
         if not await self._server.drained_within(ends_at - self._loop.time()):
             count = self._server.in_flight
-            self._say(
-                Said("requests_cut", f"the grace period is over: {count} are cut")
-            )
+            left = count_of(count, "request") if count else "what is left"
+            text = f"the grace period of {order.grace_s:g} s is over, cutting {left}"
+            self._say(Said("requests_cut", text))
             self._server.cancel()
             await self._server.drained_within(cleanup_s)
         hooks.cancel()

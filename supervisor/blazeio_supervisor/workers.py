@@ -385,7 +385,10 @@ class Workers:
         """Have a worker print all its stacks; works while it is blocked."""
         record = self._records.get(worker)
         if record is not None and record.pid is not None:
-            text = f"its loop has stood still for {blocked_s:.1f} s; its stacks follow"
+            text = (
+                f"its loop has stood still for {blocked_s:.1f} s, no new connection "
+                "goes to it; its stacks follow"
+            )
             record.note("blocked", text, "WARNING")
             self._reaper.send_signal(record.pid, DUMP_SIGNAL)
 
@@ -512,5 +515,7 @@ class Workers:
         # Why one that was wanted has failed is said by the planner, with what
         # comes next.
         level = "DEBUG" if status else "INFO"
-        record.note("worker_exited", describe_exit(status, reason), level)
+        record.note(
+            "worker_exited", f"it ended: {describe_exit(status, reason)}", level
+        )
         self._tell(WorkerExited(worker, status, reason))

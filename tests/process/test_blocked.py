@@ -85,7 +85,7 @@ LADDER = (
     ("steered", r"event=steered weights (?:0 100|100 0)$", 0.1),
     ("adopted", r"event=adopted slot=\d: by worker=\d$", 0.25),
     ("dumped", r"event=blocked worker=", 1.0),
-    ("ended", r"event=worker_failed .*: its loop was blocked for", 2.0),
+    ("ended", r"event=worker_failed .*: its loop has stood still for", 2.0),
 )
 BEAT_S = 0.05  # the last one may have been this long before
 

@@ -59,7 +59,7 @@ def test_reload_waits_for_the_new_code(service: Service) -> None:
     done = run(service, "reload", "--wait")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("reloaded: generation 2 serves in every slot")
-    service.server.wait_for_log("event=reload_ok .*asked for by pid")
+    service.server.wait_for_log(r"event=reload_ok .*that pid \d+ asked for")
     block_until(lambda: {service.get().body for _ in range(8)} == {b"new code"})
 
 
@@ -252,7 +252,9 @@ def test_a_place_that_cannot_be_made_is_one_line_and_no_error(
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_another_user_is_refused(live_server: LiveServers, tmp_path: Path) -> None:
     service = start_service(live_server, tmp_path, workers=1)
-    (place,) = re.findall(r"event=control verbs: (@[^\s;]+)", service.server.log)
+    (place,) = re.findall(
+        r"event=control verbs reach this service at (@[^\s;]+)", service.server.log
+    )
     words = [PROGRAM, "stop", "--control", place]
     done = subprocess.run(
         [sys.executable, "-c", AS_ANOTHER, *words],

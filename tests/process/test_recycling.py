@@ -69,7 +69,7 @@ def test_a_worker_that_has_grown_is_replaced_and_the_others_are_not(
         pid = int(peer.read_response().body)
         assert int(peer.read_response().body) == pid
     service.server.wait_for_log(
-        rf"event=recycling .* pid={pid}: .*uses \d+ MiB of its own", timeout_s=15
+        rf"event=recycling .* pid={pid}: .*uses \d+ MiB", timeout_s=15
     )
     block_until(lambda: pid not in service.pids(), 10)
     service.wait_count(2)

@@ -69,8 +69,8 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
     service.server.wait_for_log(
-        r"event=reload_failed generation 2 .*: not done within \S+ s: still rolling, "
-        r"1 of 2 slots done; rolled back",
+        r"event=reload_failed generation 2 .*: not done within \S+ s .*: "
+        r"still rolling, 1 of 2 slots done; rolled back",
         timeout_s=15,
     )
     service.wait_for(
@@ -105,7 +105,7 @@ def test_broken_code_leaves_the_old_workers_as_they_are(
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
     service.server.wait_for_log(rf"event=reload_failed .*{reason}")
-    service.server.wait_for_log(rf"event=reload_not_ok .*asked for by SIGHUP.*{reason}")
+    service.server.wait_for_log("event=reload_not_ok .*that SIGHUP asked for")
     service.wait_count(2)
     assert service.workers() == before
     assert int(service.get().body) in service.pids()

@@ -131,7 +131,7 @@ def test_what_outlasts_the_grace_period_is_cut(
         ask_slowly(service, stack, 2)
         service.server.signal(signal.SIGTERM)
         assert service.server.wait_exit(3) == 0
-    service.server.wait_for_log("grace period is over")
+    service.server.wait_for_log("grace period of .* is over")
 
 
 def test_int_ends_it_within_a_second_or_so(

@@ -183,7 +183,7 @@ async def test_two_generations_live_side_by_side(bench: Bench) -> None:
 async def test_a_fork_of_a_generation_that_is_gone_fails_at_once(bench: Bench) -> None:
     bench.forkservers.fork(Spawn(1, 0, 1))
     exited = await bench.wait_for(WorkerExited)
-    assert exited == WorkerExited(1, 1, "its forkserver is gone")
+    assert exited == WorkerExited(1, 1, "the process that forks it is gone")
 
 
 async def test_a_forkserver_that_the_kernel_killed_says_so(

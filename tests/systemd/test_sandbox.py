@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from blazeio_supervisor.fleet.telling.words import count_of
 from tests.process.service import APP
 from tests.support.clock import block_until
 from tests.systemd.machine import Machine, Unit
@@ -85,7 +86,7 @@ def test_the_verbs_work_from_outside_and_memory_is_measured(unit: Unit) -> None:
 
 def test_the_workers_are_as_many_as_cores(unit: Unit, machine: Machine) -> None:
     cores = machine.run("nproc").stdout.strip()
-    assert f": {cores} worker(s), generation 1, a queue per slot" in unit.journal()
+    assert f": {count_of(int(cores), 'worker')}, a queue per slot" in unit.journal()
 
 
 def test_what_it_says_is_in_the_journal_with_its_fields(unit: Unit) -> None:

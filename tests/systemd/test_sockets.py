@@ -31,7 +31,7 @@ def test_the_first_client_starts_it_and_is_answered(
     assert unit.is_in("inactive/dead")
     assert int(machine.get(f"http://{PLACE}/")) > 0
     assert unit.is_in("active/running")
-    assert "http://127.0.0.1:80: 2 worker(s)" in unit.journal()
+    assert "http://127.0.0.1:80: 2 workers" in unit.journal()
     assert ", one shared queue, " in unit.journal()
 
 

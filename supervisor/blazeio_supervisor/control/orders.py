@@ -79,7 +79,7 @@ class Orders:
         """Load the code anew; who waits for it sees its steps."""
         order = await read_order(r, ReloadOrder)
         self._look_at_living()
-        outcome = self._service.reloads.ask(f"pid {read_client(r).pid}")
+        outcome = self._service.reloads.ask(name_client(r))
         if not order.wait:
             await Deliver.json(r, ReloadAnswer(is_over=False))
             return
@@ -119,7 +119,7 @@ class Orders:
         count = (before if order.count is None else order.count) + order.change
         if not 1 <= count <= WORKER_LIMIT:
             raise RefusedError(f"{count} workers: expected 1 to {WORKER_LIMIT}", 400)
-        self._service.tell(ScaleAsked(count=count))
+        self._service.tell(ScaleAsked(count=count, by=name_client(r)))
         await Deliver.json(r, ScaleAnswer(before, count))
 
     async def recycle(self, r: BlazeioServerProtocol) -> None:
@@ -130,20 +130,20 @@ class Orders:
             raise RefusedError("the service is parked: there is no worker to replace")
         recycled = _choose_recycled(snapshot, order.slot)
         for each in recycled:
-            self._service.tell(RecycleAsked(each.slot))
+            self._service.tell(RecycleAsked(each.slot, name_client(r)))
         await Deliver.json(r, RecycleAnswer(recycled))
 
     async def park(self, r: BlazeioServerProtocol) -> None:
         """Let nobody serve until it is resumed."""
         snapshot = self._look_at_living()
-        self._service.tell(ParkAsked())
+        self._service.tell(ParkAsked(name_client(r)))
         waits_for = "reload" if snapshot.target is not None else ""
         await Deliver.json(r, ParkAnswer(True, waits_for))
 
     async def resume(self, r: BlazeioServerProtocol) -> None:
         """Serve again."""
         self._look_at_living()
-        self._service.tell(ResumeAsked())
+        self._service.tell(ResumeAsked(name_client(r)))
         await Deliver.json(r, ParkAnswer(False))
 
     async def stack(self, r: BlazeioServerProtocol) -> None:
@@ -178,7 +178,7 @@ class Orders:
         order = await read_order(r, UpgradeOrder)
         upgrades = self._service.upgrades
         do = upgrades.check if order.check else upgrades.upgrade
-        outcome = await do(f"pid {read_client(r).pid}")
+        outcome = await do(name_client(r))
         await Deliver.json(r, describe_upgrade(outcome))
 
     async def reopen_logs(self, r: BlazeioServerProtocol) -> None:
@@ -188,9 +188,9 @@ class Orders:
 
     async def stop(self, r: BlazeioServerProtocol) -> None:
         """End the service; the answer comes first."""
-        order = await read_order(r, StopOrder)
+        order, by = await read_order(r, StopOrder), name_client(r)
         await Deliver.json(r, StopAnswer(os.getpid()))
-        self._service.stop(order.is_quick)
+        self._service.stop(order.is_quick, by)
 
     def _look_at_running(self) -> Snapshot:
         snapshot = self._service.planner.snapshot()
@@ -211,6 +211,11 @@ def read_client(r: BlazeioServerProtocol) -> Peer:
     # The transport's is a stand-in that differs between the loops.
     with socket.socket(fileno=os.dup(own.fileno())) as sock:
         return read_peer(sock)
+
+
+def name_client(r: BlazeioServerProtocol) -> str:
+    """Name who asks, for the log."""
+    return f"pid {read_client(r).pid}"
 
 
 async def read_order(r: BlazeioServerProtocol, kind: type[GivenT]) -> GivenT:

@@ -76,11 +76,12 @@ class Reloads:
         try:
             self._in_force.read_again()
         except UsageError as error:
-            _note_failure(by, str(error))
+            text = f"{by} asked for a reload, nothing has changed: {error}"
+            note("reload_not_ok", text, "ERROR")
             outcome.set_result(Outcome(0, False, str(error), "", 0.0))
             return outcome
         self._open[self._tickets] = _Ask(by, time.monotonic(), outcome)
-        self._tell(ReloadAsked(self._tickets))
+        self._tell(ReloadAsked(self._tickets, by))
         return outcome
 
     def end(self, ended: ReloadEnded) -> None:
@@ -88,13 +89,15 @@ class Reloads:
         ask = self._open.pop(ended.ticket)
         took_s = time.monotonic() - ask.at
         generation = ended.generation
-        by = f"asked for by {ask.by}"
+        by = f"the reload that {ask.by} asked for"
         if ended.is_ok:
-            note("reload_ok", f"{by}, took {took_s:.1f} s", generation=generation)
+            note("reload_ok", f"{by} took {took_s:.1f} s", generation=generation)
         elif ended.reason == SUPERSEDED:
-            note("reload_superseded", by, generation=generation)
+            text = f"{by} is overtaken by a later one"
+            note("reload_superseded", text, generation=generation)
         else:
-            _note_failure(ask.by, ended.reason, generation)
+            # Why is said once, by whoever decided it.
+            note("reload_not_ok", f"{by} has failed", generation=generation)
         output = "" if ended.is_ok else self._frames.said_by(ended.generation)
         if not ask.outcome.done():  # else whoever waited has left
             ask.outcome.set_result(
@@ -107,8 +110,3 @@ class Reloads:
                     self._in_force.needs_restart,
                 )
             )
-
-
-def _note_failure(by: str, reason: str, generation: int | None = None) -> None:
-    text = f"asked for by {by}, came to nothing: {reason}"
-    note("reload_not_ok", text, "ERROR", generation=generation)

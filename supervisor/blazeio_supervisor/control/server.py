@@ -63,7 +63,7 @@ class ControlServer:
         """Begin to answer; that no place can be had is a line in the log."""
         settings = self._service.settings
         if settings.no_control:
-            note("no_control", "no verb reaches this one: --no-control")
+            note("no_control", "no verb reaches this service: --no-control")
             return
         places = choose_places(
             settings.control,
@@ -79,11 +79,14 @@ class ControlServer:
             except (BindError, OSError) as error:
                 failures.append(str(error))
                 continue
-            note("control", "; ".join([f"verbs: {place}", *failures]))
+            note(
+                "control",
+                "; ".join([f"verbs reach this service at {place}", *failures]),
+            )
             identity = None if place.is_abstract else identify_path(place.text)
             self._serve(place, sock, identity, loop)
             return
-        note("no_control", f"no verb reaches this one: {'; '.join(failures)}")
+        note("no_control", f"no verb reaches this service: {'; '.join(failures)}")
 
     def _serve(
         self,

@@ -58,7 +58,7 @@ class Service:
     events: EventRing
     upgrades: Upgrades
     tell: Callable[[Fact], None]
-    stop: Callable[[bool], None]
+    stop: Callable[[bool, str], None]
     reopen_logs: Callable[[], str]
     started_at: float
 

@@ -5,7 +5,13 @@ in ``Spawn`` and never used again. ``slot`` is a stable index. ``generation``
 counts loads of the code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _by() -> Any:
+    """Who asks, for the log: a signal, a pid; it makes no other fact of it."""
+    return field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,7 @@ class ReloadAsked:
     """HUP or ``reload``. ``ticket`` comes back in ``ReloadEnded``."""
 
     ticket: int
+    by: str = _by()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,7 @@ class ScaleAsked:
 
     count: int | None = None
     change: int = 0
+    by: str = _by()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +142,21 @@ class RecycleAsked:
     """``recycle SLOT``: replace the worker of one slot, same code."""
 
     slot: int
+    by: str = _by()
 
 
 @dataclass(frozen=True, slots=True)
 class ParkAsked:
     """WINCH or ``park``: nobody serves, connections wait in the queues."""
 
+    by: str = _by()
+
 
 @dataclass(frozen=True, slots=True)
 class ResumeAsked:
     """``resume``: serve again after ``ParkAsked``. A ``ReloadAsked`` does so too."""
+
+    by: str = _by()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,7 @@ class StopAsked:
     """
 
     is_quick: bool = False
+    by: str = _by()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,9 @@ def describe_exit(status: int, reason: str = "") -> str:
     """
     if status < 0:
         words = f"killed by {_SIGNALS.get(-status, f'signal {-status}')}"
-    elif status in _CODES:
-        words = f"exit code {status}, {_CODES[status]}"
     else:
         words = f"exit code {status}"
+        reason = reason or _CODES.get(status, "")
     return f"{words}: {reason}" if reason else words
 
 

@@ -6,6 +6,7 @@ the App can say, unless the operator did.
 
 import os
 
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -36,7 +37,8 @@ class Banner:
         self._is_bound = True
         if not self._is_scheme_known:
             count = len(self._listeners.addresses)
-            note("bound", f"{count} address(es); connections wait for the app to start")
+            where = "1 address is" if count == 1 else f"{count} addresses are"
+            note("bound", f"{where} open; connections wait for the app to start")
         self._print()
 
     def note_scheme(self, *, is_tls: bool) -> None:
@@ -53,6 +55,6 @@ class Banner:
         where = " ".join(self._listeners.addresses)
         note(
             "listening",
-            f"{settings.app.text} on {where}: {settings.workers} worker(s), "
-            f"generation 1, {self._listeners.mode}, {settings.loop}, pid {os.getpid()}",
+            f"{settings.app.text} on {where}: {count_of(settings.workers, 'worker')}, "
+            f"{self._listeners.mode}, {settings.loop}, pid {os.getpid()}",
         )

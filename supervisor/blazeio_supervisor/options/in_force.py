@@ -88,7 +88,7 @@ class SettingsInForce:
         self.needs_restart = self._find_stuck(found)
         if self.needs_restart:
             names = ", ".join(self.needs_restart)
-            text = f"{names}: changed, and as before until the next start"
+            text = f"{names}: changed, but in force from the next start only"
             note("needs_restart", text, "WARNING")
         kept = replace(found, given=self._keep_stuck(found.given))
         self._read = kept, kept.make_settings()

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.upgrade.handover import Handover, Outcome
@@ -77,7 +78,8 @@ class Upgrades:
         try:
             self._image = keep_image()
         except OSError as error:
-            note("no_upgrade", f"cannot keep the running program: {error}", "WARNING")
+            text = f"cannot keep the running program, so `upgrade` will refuse: {error}"
+            note("no_upgrade", text, "WARNING")
 
     def note_arrival(
         self, handover: Handover, left: KeptImage, workers: int, failure: str
@@ -99,7 +101,7 @@ class Upgrades:
             program=program,
             took_s=time.monotonic() - handover.began_at,
         )
-        kept = f"pid {os.getpid()} and {workers} worker(s) kept"
+        kept = f"pid {os.getpid()} and {count_of(workers, 'worker')} kept"
         if failure:
             self._image = left
             text = (

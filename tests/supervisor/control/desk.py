@@ -113,5 +113,5 @@ class Desk:
         if self.is_obeyed:
             self.driver.roll(self.driver.tell(fact))
 
-    def _stop(self, is_quick: bool) -> None:
+    def _stop(self, is_quick: bool, by: str) -> None:
         self.stops.append(is_quick)

@@ -99,7 +99,10 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     server.close()
     (record,) = caplog.records
     name = f"@blazeio/{os.geteuid()}/app-{os.getpid()}"
-    assert f"event=control verbs: {name}; cannot bind" in record.getMessage()
+    assert (
+        f"event=control verbs reach this service at {name}; cannot bind"
+        in record.getMessage()
+    )
 
 
 async def test_it_answers_in_the_abstract_namespace_too(tmp_path: Path) -> None:

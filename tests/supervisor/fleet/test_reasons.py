@@ -8,8 +8,8 @@ from blazeio_supervisor.fleet.reasons import decide_exit_code, describe_exit
     [
         (0, "", "exit code 0"),
         (1, "boom", "exit code 1: boom"),
-        (3, "", "exit code 3, the app failed to start"),
-        (4, "no module x", "exit code 4, the app could not be imported: no module x"),
+        (3, "", "exit code 3: the app failed to start"),
+        (4, "no module x", "exit code 4: no module x"),
         (-9, "", "killed by SIGKILL"),
         (-9, "out of memory", "killed by SIGKILL: out of memory"),
         (-11, "", "killed by SIGSEGV"),

@@ -37,7 +37,7 @@ def test_it_waits_until_the_app_says_what_it_speaks(
     banner = make_banner(listeners)
     listeners.open(TcpAddress("127.0.0.1", 0))
     banner.note_bound()
-    assert "event=bound 1 address(es)" in caplog.text
+    assert "event=bound 1 address is open" in caplog.text
     assert "event=listening" not in caplog.text
     banner.note_scheme(is_tls=is_tls)
     assert f"event=listening app:web on {scheme}://127.0.0.1:" in caplog.text

@@ -15,6 +15,7 @@ from blazeio_supervisor.control.answers import (
     WorkerStack,
 )
 from blazeio_supervisor.control.display.units import format_span
+from blazeio_supervisor.fleet.telling.words import count_of
 
 
 def format_progress(progress: Progress) -> str:
@@ -52,8 +53,8 @@ def _format_stuck(keys: Sequence[str]) -> str:
 def format_scale(answer: ScaleAnswer) -> str:
     """Write what was wanted before, and now."""
     if answer.before == answer.count:
-        return f"{answer.count} worker(s), as before"
-    return f"{answer.count} worker(s) wanted, {answer.before} before"
+        return f"{count_of(answer.count, 'worker')}, as before"
+    return f"{count_of(answer.count, 'worker')} wanted, {answer.before} before"
 
 
 def format_recycle(answer: RecycleAnswer) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from blazeio_supervisor.control.display.units import format_bytes
 from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.options.kinds.cpus import list_groups
 
 USUAL_CONNECTIONS = 1000
@@ -66,7 +67,7 @@ def examine_quota(groups: list[Path], workers: int) -> Finding:
     if not quotas:
         return well(name, "none")
     cores = min(quotas)
-    seen = f"{cores:g} cores for {workers} worker(s)"
+    seen = f"{cores:g} cores for {count_of(workers, 'worker')}"
     if workers > max(cores, 1):
         return ill(
             name,

@@ -53,6 +53,7 @@ from blazeio_supervisor.control.verbs.extents import (
 )
 from blazeio_supervisor.control.verbs.waiting import wait_for
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.fleet.telling.words import count_of
 
 _FAILED = ExitCode.CRASHED
 _COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
@@ -97,7 +98,8 @@ def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
     if not wait:
         return show(answer, is_json, format_scale)
     took_s = wait_for(client, "scaling", lambda s: measure_scaling(s, answer.count))
-    done = f"{answer.count} worker(s) serve, {answer.before} before"
+    what = "1 worker serves" if answer.count == 1 else f"{answer.count} workers serve"
+    done = f"{what}, {answer.before} before"
     return show(answer, is_json, lambda _: f"{done} ({format_span(took_s)})")
 
 
@@ -114,7 +116,7 @@ def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
         return show(answer, is_json, format_recycle)
     pids = {each.slot: each.pid for each in answer.slots}
     took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids))
-    done = f"{len(pids)} worker(s) replaced ({format_span(took_s)})"
+    done = f"{count_of(len(pids), 'worker')} replaced ({format_span(took_s)})"
     return show(answer, is_json, lambda _: done)
 
 

@@ -93,7 +93,8 @@ class Canary:
                 return
         if turn.has_come(self._until):
             span_s = turn.policy.health_timeout_s
-            self.reason = f"{self._handle}: unhealthy: no answer within {span_s:g} s"
+            late = f"no answer within {span_s:g} s (--health-timeout)"
+            self.reason = f"{self._handle}: unhealthy: {late}"
 
     def _hold(self, turn: Turn) -> None:
         self.phase = Phase.PROBATION

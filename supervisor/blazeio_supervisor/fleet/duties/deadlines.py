@@ -45,8 +45,8 @@ def _escalate_worker(turn: Turn, handle: WorkerHandle) -> None:
     step_worker(turn, handle, Event.OVERDUE, _late_words(turn))
     forkserver = turn.roster.forkservers.get(handle.generation)
     if not was_forked and forkserver is not None:
-        give_up_on(turn, forkserver, "it no longer forks")
+        give_up_on(turn, forkserver, "it does not fork any more")
 
 
 def _late_words(turn: Turn) -> str:
-    return f"not ready within {turn.policy.boot_timeout_s:g} s"
+    return f"not ready within {turn.policy.boot_timeout_s:g} s (--boot-timeout)"

@@ -30,7 +30,7 @@ def respawn(turn: Turn) -> None:
 def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
     words, word = failure.reason, failure.word
     if failure.is_forgiven:
-        text = f"{words}; the reload answers for it"
+        text = f"{words}; the reload fails by it"
         turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
         return
     backoff = turn.roster.slots[handle.slot].backoff
@@ -43,8 +43,8 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
     turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
     if backoff.failures == turn.policy.crash_loop_deaths:
         text = (
-            f"in a crash loop, {backoff.failures} in a row:"
-            f" {failure.reason}; tries go on, at most every"
+            f"{backoff.failures} workers in a row have failed, the last one:"
+            f" {failure.reason}; others are tried, with pauses of up to"
             f" {turn.policy.backoff_most_s:g} s"
         )
         turn.report("crash_loop", text, "ERROR", of=turn.roster.slots[handle.slot])

@@ -27,6 +27,7 @@ from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.duties.canary import Canary, Phase
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.fleet.roster import WorkerHandle
+from blazeio_supervisor.fleet.telling.words import asked_for
 from blazeio_supervisor.fleet.turns.lives import (
     start_forkserver,
     step_forkserver,
@@ -71,7 +72,7 @@ class Rollout:
         self._phase = Phase.IDLE
         self._canary: Canary | None = None  # in its three phases, else None
         self._tickets: list[int] = []
-        self._waiting: list[int] = []
+        self._waiting: list[ReloadAsked] = []
         self._held_at = 0.0
         self._deadline_at = 0.0  # of the whole, or of the whole way back
         self._reason = ""  # of the rollback
@@ -103,14 +104,13 @@ class Rollout:
 
     def take(self, turn: Turn) -> None:
         """Note who asks for a reload."""
-        asked = [fact.ticket for fact in turn.facts if isinstance(fact, ReloadAsked)]
-        self._waiting.extend(asked)
+        self._waiting += [fact for fact in turn.facts if isinstance(fact, ReloadAsked)]
 
     def abort(self, turn: Turn, reason: str) -> None:
         """Answer every ticket: the service ends. No canary serves until then;
         others end the rest.
         """
-        self._tickets += self._waiting
+        self._tickets += [asked.ticket for asked in self._waiting]
         self._waiting = []
         self._answer(turn, reason)
         if self._canary is not None:
@@ -159,13 +159,13 @@ class Rollout:
             if self._backoff.next_at > turn.now:
                 turn.wake(self._backoff.next_at)
                 return
-        self._tickets, self._waiting = self._waiting, []
+        asked, self._waiting = self._waiting, []
+        self._tickets = [each.ticket for each in asked]
         self.previous = turn.roster.generation
         self.target = turn.roster.next_generation()
         self._deadline_at = turn.now + turn.policy.rollout_timeout_s
-        why = "asked for" if self._tickets else "its forkserver is gone"
-        text = f"loading generation {self.target}: {why}"
-        turn.report("reloading", text)
+        why = asked_for(asked[-1].by) if asked else "what forked the workers is gone"
+        turn.report("reloading", f"loading generation {self.target}: {why}")
         self._phase = Phase.IMPORTING
 
     def _import(self, turn: Turn) -> None:
@@ -210,14 +210,15 @@ class Rollout:
         where = str(self.phase).replace("_", " ")
         if self.phase in _REPLACING:
             where = f"{where}, {count} of {len(owners)} slots done"
-        return f"not done within {turn.policy.rollout_timeout_s:g} s: still {where}"
+        span_s = turn.policy.rollout_timeout_s
+        return f"not done within {span_s:g} s (--rollout-timeout): still {where}"
 
     def _claim_failures(self, turn: Turn) -> str:
         """Answer for what failed of the target; return the first reason."""
         ours = [failure for failure in turn.failures if self._is_ours(failure)]
         for failure in ours:
             failure.is_forgiven = True
-        return f"{ours[0].who}: {ours[0].reason}" if ours else ""
+        return ours[0].sentence if ours else ""
 
     def _is_ours(self, failure: Failure) -> bool:
         if self.phase is Phase.ROLLING_BACK:
@@ -234,7 +235,9 @@ class Rollout:
         elif turn.roster.can_fork(self.previous):
             self._roll_back(turn, reason)
         else:
-            self._end(turn, f"{reason}; no way back: the old forkserver is gone")
+            self._end(
+                turn, f"{reason}; no way back: what forked the old workers is gone"
+            )
 
     def _discard(self, turn: Turn) -> None:
         """End all that is new; no old worker was touched yet."""
@@ -249,7 +252,10 @@ class Rollout:
         self._phase = Phase.IDLE
 
     def _roll_back(self, turn: Turn, reason: str) -> None:
-        turn.report("rolling_back", f"reload failed: {reason}; going back", "ERROR")
+        text = (
+            f"generation {self.target} fails, going back to {self.previous}: {reason}"
+        )
+        turn.report("rolling_back", text, "ERROR")
         self._reason = reason
         self._spread(turn, self.previous)
         self._stop_forkserver(turn, self.target)
@@ -266,7 +272,8 @@ class Rollout:
     def _end(self, turn: Turn, reason: str = "") -> None:
         self.failure = reason
         if reason:
-            text = f"generation {self.target} was not taken: {reason}"
+            kept = turn.roster.generation
+            text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
             turn.report("reload_failed", text, "ERROR")
             if not self._tickets:
                 self._backoff.fail(turn.now, turn.policy, turn.rng)

@@ -71,7 +71,10 @@ class Ladder:
         late = sum(handle.pulse.is_late for handle in serving)
         is_machine = len(serving) > 1 and 2 * late > len(serving)
         if is_machine and not self._is_machine:
-            text = f"{late} of {len(serving)} workers are late at once: the machine is"
+            text = (
+                f"{late} of {len(serving)} workers are late at once: the machine is "
+                "overloaded, or all wait for the same; none is replaced for it yet"
+            )
             turn.report("machine_late", text, "WARNING")
         self._is_machine = is_machine
 
@@ -98,7 +101,7 @@ def _escalate(turn: Turn, handle: WorkerHandle, *, is_excused: bool) -> None:
     may_dump = turn.now - handle.pulse.dumped_at >= policy.dump_every_s
     if silent_s >= limit_s:
         _dump(turn, handle, silent_s)
-        reason = f"its loop was blocked for {silent_s:.1f} s"
+        reason = f"its loop has stood still for {silent_s:.1f} s: it is ended"
         turn.failures.append(Failure(handle, reason, cause="blocked"))
         step_worker(turn, handle, Event.TERM)
     elif silent_s >= policy.dump_after_s and may_dump and not is_excused:

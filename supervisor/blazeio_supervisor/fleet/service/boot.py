@@ -32,11 +32,15 @@ class Boot:
         first = next(turn.roster.serving(), None)
         if first is not None:
             self.has_served = True
-            turn.report("ready", "serving: this worker is the first", of=first)
+            turn.report(
+                "ready",
+                "the service is up: this worker is the first that serves",
+                of=first,
+            )
             return None
         return turn.failures[0] if turn.failures else None
 
 
 def exit_of(failure: Failure) -> tuple[int, str]:
     """Exit code and reason of a master whose first boot failed."""
-    return decide_exit_code(failure.status), f"{failure.who}: {failure.reason}"
+    return decide_exit_code(failure.status), failure.sentence

@@ -11,6 +11,7 @@ May import: the words of the fleet, the lives, the turn.
 """
 
 from blazeio_supervisor.fleet.facts import ParkAsked, ReloadAsked, ResumeAsked
+from blazeio_supervisor.fleet.telling.words import asked_for
 from blazeio_supervisor.fleet.turns.lives import step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event
@@ -27,6 +28,7 @@ class Parking:
     def __init__(self) -> None:
         self.is_asked = False
         self.is_active = False
+        self._by = ""
 
     def take(self, turn: Turn, *, may_begin: bool) -> None:
         """Learn what is asked for.
@@ -37,15 +39,15 @@ class Parking:
         for fact in turn.facts:
             match fact:
                 case ParkAsked():
-                    self._ask(turn, may_begin=may_begin)
+                    self._ask(turn, fact, may_begin=may_begin)
                 case ResumeAsked() | ReloadAsked():
-                    self._resume(turn)
+                    self._resume(turn, fact)
                 case _:
                     pass
         if self.is_asked and not self.is_active and may_begin:
             self.is_active = True
-            text = "every worker drains; connections wait until `resume` or HUP"
-            turn.report("parked", text)
+            text = "the workers drain, connections wait until `resume` or HUP"
+            turn.report("parked", f"{asked_for(self._by)}: {text}")
 
     def run(self, turn: Turn) -> None:
         """End whoever serves, or would."""
@@ -53,15 +55,17 @@ class Parking:
             if handle.is_wanted:
                 step_worker(turn, handle, Event.DRAIN)
 
-    def _ask(self, turn: Turn, *, may_begin: bool) -> None:
+    def _ask(self, turn: Turn, asked: ParkAsked, *, may_begin: bool) -> None:
         if not self.is_asked and not may_begin:
-            turn.report("parking", "after the start or the reload that is under way")
-        self.is_asked = True
+            text = "it begins when the start or the reload under way is over"
+            turn.report("parking", f"{asked_for(asked.by)}: {text}")
+        self.is_asked, self._by = True, asked.by
 
-    def _resume(self, turn: Turn) -> None:
+    def _resume(self, turn: Turn, asked: ResumeAsked | ReloadAsked) -> None:
         self.is_asked = False
         if self.is_active:
             self.is_active = False
             for slot in turn.roster.slots:
                 slot.backoff.reset()  # the operator does not want to wait for it
-            turn.report("resumed", "a worker starts in each slot")
+            text = f"{asked_for(asked.by)}: a worker starts in each slot"
+            turn.report("resumed", text)

@@ -14,6 +14,7 @@ May import: the words of the fleet, the lives, the turn.
 from blazeio_supervisor.fleet.actions import OpenSlot
 from blazeio_supervisor.fleet.facts import ScaleAsked
 from blazeio_supervisor.fleet.roster import Roster, Slot
+from blazeio_supervisor.fleet.telling.words import asked_for, count_of
 from blazeio_supervisor.fleet.turns.lives import step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event
@@ -23,7 +24,7 @@ def scale(turn: Turn) -> None:
     """Open, wake or park slots as the facts ask; at least one stays."""
     for fact in turn.facts:
         if isinstance(fact, ScaleAsked):
-            _scale_to(turn, _wanted(turn, fact))
+            _scale_to(turn, _wanted(turn, fact), fact.by)
     _retire_surplus(turn)
 
 
@@ -32,15 +33,18 @@ def _wanted(turn: Turn, fact: ScaleAsked) -> int:
     asked = (present if fact.count is None else fact.count) + fact.change
     wanted = min(max(asked, 1), max(turn.policy.worker_limit, present))
     if wanted != asked:
-        turn.report("scale_limited", f"asked for {asked} workers: {wanted}", "WARNING")
+        bound = "least" if wanted > asked else "most"
+        text = f"{asked_for(fact.by)}: {count_of(asked, 'worker')}; {wanted} is the"
+        turn.report("scale_limited", f"{text} {bound}", "WARNING")
     return wanted
 
 
-def _scale_to(turn: Turn, wanted: int) -> None:
+def _scale_to(turn: Turn, wanted: int, by: str) -> None:
     roster = turn.roster
     active = list(roster.active())
     if len(active) != wanted:
-        turn.report("scaled", f"from {len(active)} to {wanted} workers")
+        text = f"from {len(active)} to {count_of(wanted, 'worker')}"
+        turn.report("scaled", f"{asked_for(by)}: {text}")
     for slot in reversed(active[wanted:]):
         _park(slot)
     for index in range(len(active), wanted):

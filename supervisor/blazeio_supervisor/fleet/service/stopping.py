@@ -10,6 +10,7 @@ May import: the words of the fleet, the lives, the turn.
 
 from blazeio_supervisor.fleet.actions import Exit, LastCall
 from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.fleet.telling.words import asked_for, count_of
 from blazeio_supervisor.fleet.turns.lives import step_forkserver, step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event, State
@@ -39,7 +40,8 @@ class Stopping:
         """Stop because the first boot failed."""
         self._code, self._reason = code, reason
         self.is_active = True
-        turn.report("boot_failed", f"the first boot failed: {reason}", "ERROR")
+        text = f"the app did not start, so the service ends: {reason}"
+        turn.report("boot_failed", text, "ERROR")
 
     def take(self, turn: Turn, *, has_served: bool) -> None:
         """Begin to stop, or stop harder, when the facts ask for it.
@@ -51,7 +53,7 @@ class Stopping:
             if isinstance(fact, StopAsked):
                 self._ask(turn, fact, has_served=has_served)
         if self.is_leaving and self._has_left(turn):
-            self._begin(turn, is_quick=False)
+            self._begin(turn, "", is_quick=False)
 
     def run(self, turn: Turn) -> None:
         """End whoever is left; exit when nobody is."""
@@ -72,29 +74,38 @@ class Stopping:
     def _ask(self, turn: Turn, fact: StopAsked, *, has_served: bool) -> None:
         delay_s = turn.policy.drain_delay_s if has_served else 0.0
         if self.is_quick and fact.is_quick:
-            self._kill(turn)
+            self._kill(turn, fact.by)
         elif self.is_active:
-            self.is_quick = self.is_quick or fact.is_quick
+            self._hasten(turn, fact)
         elif fact.is_quick or self.is_leaving or not delay_s:
-            self._begin(turn, is_quick=fact.is_quick)
+            self._begin(turn, fact.by, is_quick=fact.is_quick)
         else:
-            self._leave(turn, delay_s)
+            self._leave(turn, fact.by, delay_s)
 
-    def _leave(self, turn: Turn, delay_s: float) -> None:
+    def _leave(self, turn: Turn, by: str, delay_s: float) -> None:
         self.is_leaving = True
         self._leave_at = turn.now + delay_s
         turn.report(
             "leaving",
-            f"not ready any more; serving on for {delay_s:g} s, then draining "
-            "(a second TERM or `stop` ends the wait)",
+            f"{asked_for(by)}: no longer ready, but it serves on for {delay_s:g} s, "
+            "then drains (a second TERM or `stop` ends the wait)",
         )
 
-    def _begin(self, turn: Turn, *, is_quick: bool) -> None:
+    def _begin(self, turn: Turn, by: str, *, is_quick: bool) -> None:
         self.is_leaving, self.is_active = False, True
         self.is_quick = is_quick
-        how = "at once" if is_quick else "once what is in flight is answered"
-        span_s = turn.policy.quick_grace_s if is_quick else turn.policy.grace_s
-        turn.report("stopping", f"stopping {how}, within {span_s:g} s")
+        self._tell(turn, asked_for(by) if by else "the wait is over")
+
+    def _hasten(self, turn: Turn, fact: StopAsked) -> None:
+        if fact.is_quick:
+            self.is_quick = True
+            self._tell(turn, asked_for(fact.by))
+
+    def _tell(self, turn: Turn, why: str) -> None:
+        policy = turn.policy
+        span_s = policy.quick_grace_s if self.is_quick else policy.grace_s
+        text = f"{why}: what is in flight has {span_s:g} s, then it is cut"
+        turn.report("stopping", text)
 
     def _has_left(self, turn: Turn) -> bool:
         """The delay is over, or nobody serves and nobody can be forked."""
@@ -109,8 +120,10 @@ class Stopping:
             if handle.deadline_at is not None and handle.state in _HAS_LEFT_TO_LIVE:
                 handle.deadline_at = min(handle.deadline_at, latest)
 
-    def _kill(self, turn: Turn) -> None:
-        turn.report("killing", "killing whoever is left", "WARNING")
+    def _kill(self, turn: Turn, by: str) -> None:
+        left = count_of(len(turn.roster.workers), "worker")
+        text = f"{asked_for(by)} again: {left} killed at once"
+        turn.report("killing", text, "WARNING")
         for forkserver in list(turn.roster.forkservers.values()):
             step_forkserver(turn, forkserver, Event.KILL)
         for worker in list(turn.roster.workers.values()):

@@ -128,7 +128,7 @@ def _give_up_forks(turn: Turn, forkserver: ForkserverHandle) -> None:
     for handle in list(turn.roster.workers.values()):
         is_its = handle.generation == forkserver.generation
         if is_its and handle.state in HAS_NO_PID:
-            step_worker(turn, handle, Event.EXITED, "its forkserver is gone")
+            step_worker(turn, handle, Event.EXITED, "the process that forks it is gone")
 
 
 def _keeps_deadline(before: State, after: State) -> bool:

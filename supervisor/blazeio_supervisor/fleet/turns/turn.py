@@ -37,6 +37,12 @@ class Failure:
     cause: str = "late"
 
     @property
+    def sentence(self) -> str:
+        """Which worker it was, and why; of what forks them, why is enough."""
+        is_worker = isinstance(self.who, WorkerHandle)
+        return f"{self.who}: {self.reason}" if is_worker else self.reason
+
+    @property
     def word(self) -> str:
         """Why, as one of few: ``SIGKILL``, ``exit_3``, ``late``, ``blocked``."""
         return self.cause if self.status is None else name_exit(self.status)

@@ -83,7 +83,9 @@ class MetricsServer:
         except ValueError as error:
             raise BindError(f"cannot bind {address}: {error}") from None
         self._serve(loop)
-        note("metrics", f"/metrics, /livez, /readyz: {self._describe(address)}")
+        note(
+            "metrics", f"/metrics, /livez and /readyz are at {self._describe(address)}"
+        )
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         self._server = self._make_app().make_server(loop)

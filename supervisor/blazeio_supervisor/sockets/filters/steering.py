@@ -49,7 +49,7 @@ class Steerer:
         except OSError as error:
             self._is_refused = True
             self.is_active = False
-            text = f"the kernel refuses: {error.strerror}; it shares them out evenly"
+            text = f"the kernel shares out connections evenly: {error.strerror}"
             note("not_steered", text)
 
 

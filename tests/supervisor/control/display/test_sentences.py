@@ -45,8 +45,8 @@ def test_a_reload_is_told_in_one_line(answer: ReloadAnswer, words: str) -> None:
 
 
 def test_scale_and_recycle_are_told() -> None:
-    assert format_scale(ScaleAnswer(4, 8)) == "8 worker(s) wanted, 4 before"
-    assert format_scale(ScaleAnswer(4, 4)) == "4 worker(s), as before"
+    assert format_scale(ScaleAnswer(4, 8)) == "8 workers wanted, 4 before"
+    assert format_scale(ScaleAnswer(4, 4)) == "4 workers, as before"
     answer = RecycleAnswer([Recycled(1, 7), Recycled(2, None)])
     first, second = format_recycle(answer).splitlines()
     assert "slot 1: pid 7 drains" in first

@@ -74,7 +74,7 @@ def test_the_groups_above_count_too(tmp_path: Path) -> None:
     put(tmp_path, "sys/fs/cgroup/a/b/memory.max", "max")
     files, quota, memory = examine_bounds(7, 4, None, tmp_path)
     assert (files.verdict, quota.verdict, memory.verdict) == ("ok", "warn", "ok")
-    assert quota.seen == "1 cores for 4 worker(s)"
+    assert quota.seen == "1 cores for 4 workers"
 
 
 def test_where_nothing_is_visible_nothing_is_wrong(tmp_path: Path) -> None:

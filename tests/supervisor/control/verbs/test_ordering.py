@@ -20,7 +20,7 @@ from tests.support.clock import wait_until
 
 
 async def test_scale_and_recycle_order_what_they_say(room: VerbRoom) -> None:
-    assert (await room.run("scale", "3")).output == "3 worker(s) wanted, 2 before\n"
+    assert (await room.run("scale", "3")).output == "3 workers wanted, 2 before\n"
     assert "pid 1002 drains" in (await room.run("recycle", "1")).output
     assert room.facts == [ScaleAsked(count=3), RecycleAsked(1)]
 
@@ -112,13 +112,13 @@ async def test_what_cannot_be_read_is_told(
 async def test_scale_waits_until_they_serve(room: VerbRoom) -> None:
     room.is_obeyed = True
     said = await room.run("scale", "3", "--wait")
-    assert said.output.startswith("3 worker(s) serve, 2 before (")
+    assert said.output.startswith("3 workers serve, 2 before (")
 
 
 async def test_recycle_waits_for_all(room: VerbRoom) -> None:
     room.is_obeyed = True
     said = await room.run("recycle", "all", "--wait")
-    assert said.output.startswith("2 worker(s) replaced (")
+    assert said.output.startswith("2 workers replaced (")
 
 
 async def test_park_waits_until_nobody_is_left(room: VerbRoom) -> None:

@@ -89,4 +89,6 @@ def test_health_path_that_never_answers_fails_the_reload() -> None:
     driver.load(2)
     driver.serve(3)
     ended = one(ReloadEnded, driver.wait(10.1))
-    assert ended.reason.endswith(": unhealthy: no answer within 10 s")
+    assert ended.reason.endswith(
+        ": unhealthy: no answer within 10 s (--health-timeout)"
+    )

@@ -62,7 +62,10 @@ def test_crash_loop_is_reported_once_with_its_reason() -> None:
     found = [r for r in only(Report, driver.log) if r.event == "crash_loop"]
     assert len(found) == 1
     assert found[0].level == "ERROR"
-    assert "3 in a row: exit code 1: boom" in found[0].text
+    assert (
+        "3 workers in a row have failed, the last one: exit code 1: boom"
+        in found[0].text
+    )
 
 
 def test_crash_loop_never_gives_up() -> None:

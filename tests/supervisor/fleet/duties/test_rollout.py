@@ -118,12 +118,12 @@ def dead_forkserver_after_import(driver: Driver) -> list[object]:
 @pytest.mark.parametrize(
     ("fail", "reason"),
     [
-        (failed_import, "forkserver gen=2: exit code 1: SyntaxError: bad"),
-        (failed_canary_boot, "the app failed to start: on_start raised"),
+        (failed_import, "exit code 1: SyntaxError: bad"),
+        (failed_canary_boot, "exit code 3: on_start raised"),
         (failed_canary_hold, "killed by SIGSEGV"),
-        (canary_never_ready, "not ready within 60 s"),
-        (import_never_ends, "not ready within 60 s"),
-        (dead_forkserver_after_import, "forkserver gen=2: killed by SIGKILL"),
+        (canary_never_ready, "not ready within 60 s (--boot-timeout)"),
+        (import_never_ends, "not ready within 60 s (--boot-timeout)"),
+        (dead_forkserver_after_import, "killed by SIGKILL"),
     ],
 )
 def test_failure_of_the_canary_leaves_every_old_worker_untouched(
@@ -154,7 +154,7 @@ def test_canary_failure_is_reported_and_not_held_against_the_slot() -> None:
     driver.reload()
     failed_canary_boot(driver)
     failed = [r for r in only(Report, driver.log) if r.event == "worker_failed"]
-    assert failed[0].text.endswith("; the reload answers for it")
+    assert failed[0].text.endswith("; the reload fails by it")
 
 
 # What fails later: all the way back
@@ -224,7 +224,8 @@ def test_reload_that_takes_too_long_is_rolled_back() -> None:
     assert "rolling_back" in events(actions)
     driver.roll(actions)
     assert one(ReloadEnded, driver.log).reason == (
-        "not done within 30 s: still rolling, 1 of 2 slots done; rolled back"
+        "not done within 30 s (--rollout-timeout): still rolling, 1 of 2 slots done; "
+        "rolled back"
     )
     assert driver.generations == [1, 1]
 
@@ -241,7 +242,7 @@ def test_reload_whose_import_takes_longer_than_the_whole_may_is_ended() -> None:
     driver = fleet(rollout_timeout_s=5.0)
     driver.reload()
     assert one(ReloadEnded, driver.wait(5.1)).reason == (
-        "not done within 5 s: still importing"
+        "not done within 5 s (--rollout-timeout): still importing"
     )
 
 
@@ -251,7 +252,7 @@ def test_without_the_old_forkserver_there_is_no_way_back() -> None:
     driver.fork(6)
     actions = driver.exit(6, 3)
     reason = one(ReloadEnded, actions).reason
-    assert reason.endswith("no way back: the old forkserver is gone")
+    assert reason.endswith("no way back: what forked the old workers is gone")
     driver.roll(actions)
     assert driver.generations == [2, 2, 2]
 
@@ -262,7 +263,7 @@ def test_old_forkserver_that_dies_on_the_way_back_ends_the_reload() -> None:
     driver.exit(6, 3, "boom")
     actions = driver.exit_forkserver(1, -9)
     reason = one(ReloadEnded, actions).reason
-    assert "boom; the way back: forkserver gen=1: killed by SIGKILL" in reason
+    assert "boom; the way back: killed by SIGKILL" in reason
     assert "reloading" in events(actions)
     assert driver.exit_forkserver(2) == [StartForkserver(3)]
 
@@ -274,7 +275,8 @@ def test_rollback_that_takes_too_long_answers_and_goes_on() -> None:
     driver.exit_forkserver(2)
     reason = one(ReloadEnded, driver.wait(41)).reason
     assert reason.endswith(
-        "the way back: not done within 40 s: still rolling back, 1 of 3 slots done"
+        "the way back: not done within 40 s (--rollout-timeout): still rolling back, "
+        "1 of 3 slots done"
     )
     driver.roll([spawn])
     assert driver.generations == [1, 1, 1]

@@ -60,7 +60,7 @@ def test_after_30_s_it_is_dumped_terminated_and_respawned() -> None:
     assert one(End, actions) == End(2, Ending.TERM)
     assert isinstance(actions[0], DumpStack)
     assert one(Spawn, actions).slot == 1
-    assert "its loop was blocked for 30.0 s" in one(Report, actions).text
+    assert "its loop has stood still for 30.0 s" in one(Report, actions).text
 
 
 def test_who_ignores_term_is_killed() -> None:

@@ -46,7 +46,7 @@ def test_ready_is_reported_once_when_the_first_slot_serves() -> None:
     driver = Driver().start()
     ready = [r for r in only(Report, driver.log) if r.event == "ready"]
     assert [(r.slot, r.text) for r in ready] == [
-        (0, "serving: this worker is the first")
+        (0, "the service is up: this worker is the first that serves")
     ]
 
 

@@ -75,7 +75,7 @@ def test_a_reload_that_fails_says_why_until_one_succeeds() -> None:
     driver.tell(ReloadAsked(1))
     driver.tell(ForkserverExited(2, 3, "SyntaxError"))
     assert stages(driver)[-2:] == [Stage.RELOADING, Stage.READY]
-    assert "the last reload failed: forkserver gen=2: " in statuses(driver)[-1]
+    assert "the last reload failed: " in statuses(driver)[-1]
     assert statuses(driver)[-1].endswith("SyntaxError")
     driver.roll(driver.reload_until_rolling(2))
     driver.wait(driver.policy.hold_s + 0.1)
