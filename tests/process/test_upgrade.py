@@ -1,5 +1,6 @@
 """USR2 and the verb `upgrade`: the master's own code is replaced under load."""
 
+import json
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ from tests.process.installation import IN_EARNEST, Installation
 from tests.process.service import APP, Service, start_service
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
-from tests.support.live import LiveServers, run_to_exit
+from tests.support.live import LiveServers, resolve, run_to_exit
 
 pytestmark = pytest.mark.slow
 FAILED = 1
@@ -76,6 +77,13 @@ def refuse(service: Service) -> str:
     return done.stderr
 
 
+def follow_events(service: Service) -> subprocess.Popen[str]:
+    place = str(service.folder / "c.sock")
+    words = ["blazeio-supervisor", "events", "--follow", "--json", "--control", place]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(resolve(words), stdout=pipe, stderr=pipe, text=True)
+
+
 def count_fds(service: Service) -> int:
     return psutil.Process(service.server.pid).num_fds()
 
@@ -95,6 +103,7 @@ def test_the_new_code_goes_on_with_everything(
     service: Service, installed: Installation
 ) -> None:
     before = service.workers()
+    follower = follow_events(service)
     installed.append("upgrade/image.py", NEW_VERSION)
     assert "blazeio 9.9 could take over" in upgrade(service, "--check-upgrade")
     assert "event=upgraded" not in service.server.log
@@ -118,6 +127,12 @@ def test_the_new_code_goes_on_with_everything(
     assert (service.folder / "pid").exists()
     service.server.signal(signal.SIGTERM)
     assert service.server.wait_exit() == 0
+    said, last_word = follower.communicate(timeout=scaled(10))
+    events = [json.loads(line) for line in said.splitlines()]
+    seqs = [event["seq"] for event in events]
+    assert seqs == [*range(1, len(seqs) + 1)]  # over both upgrades, none twice
+    assert [each["event"] for each in events].count("upgraded") == 2
+    assert (follower.returncode, last_word) == (0, "the service has ended\n")
     block_until(lambda: not service.server.group())
     assert not (service.folder / "pid").exists()
 

@@ -26,6 +26,7 @@ from blazeio_supervisor.sockets.peer import Peer, read_peer
 ANSWER_TIMEOUT_S = 5.0
 """An answer comes at once, or the master is stopped or starved."""
 _GONE_POLL_S = 0.1
+_PIECE_BYTES = 65536
 _NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
 
 AnswerT = TypeVar("AnswerT")
@@ -39,6 +40,14 @@ class NotRunningError(SupervisorError):
 
 class NotAnsweringError(SupervisorError):
     """Something is there, but it does not answer, or must not be believed."""
+
+
+class BrokenOffError(NotAnsweringError):
+    """The connection ended in the midst of an answer.
+
+    Either the service is gone, or an upgrade's exec has cut it: then whoever asks
+    again is answered.
+    """
 
 
 class NotAllowedError(NotAnsweringError):
@@ -76,7 +85,7 @@ class Client:
         kind: type[AnswerT],
         order: msgspec.Struct | None = None,
     ) -> AnswerT:
-        """Ask, and read the whole answer.
+        """Ask, and read the whole answer; a question is asked twice if it must.
 
         Raises:
             NotRunningError: Nobody listens there.
@@ -84,6 +93,20 @@ class Client:
             UsageError: The order cannot be carried out as it is.
             SupervisorError: It was refused.
         """
+        try:
+            return self._ask_once(method, path, kind, order)
+        except BrokenOffError:
+            if method != "GET":
+                raise
+            return self._ask_once(method, path, kind, order)
+
+    def _ask_once(
+        self,
+        method: str,
+        path: str,
+        kind: type[AnswerT],
+        order: msgspec.Struct | None,
+    ) -> AnswerT:
         with self._asked(method, path, order, self.timeout_s) as response:
             return msgspec.json.decode(response.read(), type=kind)
 
@@ -109,7 +132,7 @@ class Client:
         """
         method = "GET" if order is None else "POST"
         with self._asked(method, path, order, None) as response:
-            for line in response:
+            for line in _iterate_lines(response):
                 yield decoder.decode(line)
 
     def read_server(self) -> Peer:
@@ -182,6 +205,8 @@ class Client:
                 raise NotRunningError(
                     f"no service is running on {self.place}"
                 ) from None
+            if isinstance(error, ConnectionError):
+                raise self._explain_break(error) from error
             raise NotAnsweringError(f"{self.place}: {error.strerror}") from error
         except msgspec.ValidationError as error:
             raise NotAnsweringError(
@@ -189,9 +214,11 @@ class Client:
                 f"one or restart the service: its answer is not as expected: {error}"
             ) from error
         except (http.client.HTTPException, msgspec.MsgspecError) as error:
-            raise NotAnsweringError(
-                f"{self.place} broke off its answer: {type(error).__name__}: {error}"
-            ) from error
+            raise self._explain_break(error) from error
+
+    def _explain_break(self, error: Exception) -> BrokenOffError:
+        what = f"{type(error).__name__}: {error}"
+        return BrokenOffError(f"{self.place} broke off its answer: {what}")
 
     def _explain_refusal(self, response: http.client.HTTPResponse) -> SupervisorError:
         try:
@@ -202,6 +229,16 @@ class Client:
         if response.status == HTTPStatus.BAD_REQUEST:
             return UsageError(reason)
         return SupervisorError(reason)
+
+
+def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Give each line; by its own, ``http.client`` takes a break for the end."""
+    rest = b""
+    while octets := response.read1(_PIECE_BYTES):
+        *lines, rest = (rest + octets).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -23,21 +23,28 @@ def answer(body: bytes, status: str = "200 OK") -> bytes:
     return head.encode() + body
 
 
-def has_asked(sock: socket.socket) -> bool:
-    """Read a whole request; False when nothing was asked."""
+def read_target(sock: socket.socket) -> str:
+    """Read a whole request; gives its target, "" when nothing was asked."""
     head, content = b"", b""
     while octets := sock.recv(65536):
         head, _, content = (head + octets).partition(b"\r\n\r\n")
         length = re.search(rb"Content-Length: (\d+)", head)
         if len(content) == (int(length[1]) if length else 0):
-            return True
+            return head.split()[1].decode()
         head += b"\r\n\r\n" + content
-    return False
+    return ""
 
 
 @contextmanager
 def served(place: Place, octets: bytes) -> Iterator[Client]:
     """Answers every connection with the same octets."""
+    with answered(place, lambda target: octets) as client:
+        yield client
+
+
+@contextmanager
+def answered(place: Place, write: Callable[[str], bytes]) -> Iterator[Client]:
+    """Answers each target with what is written for it, then cuts the connection."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place.address)
         listener.listen()
@@ -49,8 +56,9 @@ def served(place: Place, octets: bytes) -> Iterator[Client]:
                 except OSError:
                     return
                 with sock:
-                    if has_asked(sock):
-                        sock.sendall(octets)
+                    target = read_target(sock)
+                    if target:
+                        sock.sendall(write(target))
 
         thread = threading.Thread(target=serve)
         thread.start()

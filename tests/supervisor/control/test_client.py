@@ -11,6 +11,7 @@ import pytest
 from blazeio_supervisor.control.answers import ScaleOrder, StopAnswer
 from blazeio_supervisor.control.client import (
     ANSWER_TIMEOUT_S,
+    BrokenOffError,
     Client,
     NotAllowedError,
     NotAnsweringError,
@@ -19,7 +20,13 @@ from blazeio_supervisor.control.client import (
 )
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-from tests.supervisor.control.small_servers import UID, answer, served, stranger
+from tests.supervisor.control.small_servers import (
+    UID,
+    answer,
+    answered,
+    served,
+    stranger,
+)
 
 
 def test_an_answer_is_read_as_what_it_should_be(place: Place) -> None:
@@ -90,6 +97,20 @@ def test_what_is_no_answer_is_said_to_be_none(place: Place, octets: bytes) -> No
     with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:
         client.ask("POST", "/stop", StopAnswer)
     assert str(caught.value).startswith(place.text)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_question_that_an_upgrade_has_cut_is_asked_again_and_no_order(
+    place: Place, method: str
+) -> None:
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
+    octets = iter([cut, answer(b'{"pid":7}')])
+    with answered(place, lambda target: next(octets)) as client:
+        if method == "GET":
+            assert client.ask("GET", "/stop", StopAnswer).pid == 7
+            return
+        with pytest.raises(BrokenOffError, match="broke off its answer"):
+            client.ask("POST", "/stop", StopAnswer)
 
 
 def test_a_master_that_is_stopped_is_given_up(place: Place) -> None:

@@ -24,6 +24,7 @@ from blazeio_supervisor.control.answers import (
     UpgradeOrder,
 )
 from blazeio_supervisor.control.client import (
+    BrokenOffError,
     Client,
     NotAnsweringError,
     watched_end,
@@ -233,6 +234,8 @@ def _follow_reload(client: Client) -> ReloadAnswer:
             if isinstance(said, ReloadAnswer):
                 return said
             line.write(f"reload: {format_step(said)}")
+    except BrokenOffError:
+        pass  # it was killed
     finally:
         line.clear()
     raise SupervisorError("the service ended before the reload was over")
