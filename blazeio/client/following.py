@@ -6,8 +6,9 @@ rules decide, kept count of for one request.
 May import: blazeio.client.auth, blazeio.client.rules, blazeio.errors.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from blazeio.client.rules.redirects import Redirect, decide_redirect
 from blazeio.errors import TooManyRedirects
@@ -20,8 +21,7 @@ MOST_CHALLENGES = 2
 """Of one request: the first, and one that says that its answer came too late."""
 
 
-@dataclass(slots=True)
-class Follower:
+class Follower(Struct):
     """Decides what one request goes on to ask.
 
     Attributes:

@@ -16,8 +16,9 @@ May import: nothing of blazeio but client.settings.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from blazeio.client.settings import PoolLimits
 
@@ -46,52 +47,45 @@ def may_retry(
     return was_reused and not has_received and can_repeat and method in IDEMPOTENT
 
 
-@dataclass(eq=False, slots=True)
-class Ticket(Generic[_Origin]):
+class Ticket(Struct, Generic[_Origin], eq=False):
     """The place in the queue of one who waits for a connection."""
 
     origin: _Origin
     number: int
 
 
-@dataclass(eq=False, slots=True)
-class Opening(Generic[_Origin]):
+class Opening(Struct, Generic[_Origin], eq=False):
     """An attempt to open a connection."""
 
     origin: _Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Serve(Generic[_Origin, _Connection]):
+class Serve(Struct, Generic[_Origin, _Connection], frozen=True):
     """Let the holder of the ticket have the connection."""
 
     ticket: Ticket[_Origin]
     connection: _Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Fail(Generic[_Origin]):
+class Fail(Struct, Generic[_Origin], frozen=True):
     """Tell the holder of the ticket why the attempt has failed."""
 
     ticket: Ticket[_Origin]
 
 
-@dataclass(frozen=True, slots=True)
-class Open(Generic[_Origin]):
+class Open(Struct, Generic[_Origin], frozen=True):
     """Open a connection; tell ``opened`` or ``failed``."""
 
     opening: Opening[_Origin]
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon(Generic[_Origin]):
+class Abandon(Struct, Generic[_Origin], frozen=True):
     """Give the attempt up; nothing more is told of it."""
 
     opening: Opening[_Origin]
 
 
-@dataclass(frozen=True, slots=True)
-class Close(Generic[_Connection]):
+class Close(Struct, Generic[_Connection], frozen=True):
     """Close the connection; nothing more is told of it."""
 
     connection: _Connection

@@ -4,7 +4,6 @@ May import: blazeio.errors.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -15,6 +14,8 @@ from ipaddress import (
     ip_network,
 )
 
+from msgspec import Struct
+
 from blazeio.errors import ConfigurationError
 
 EVERY_PEER = "*"
@@ -24,8 +25,7 @@ _MAPPED_BITS = 96
 """Those of ``::ffff:0:0/96``, before an IPv4 address; see ``read_address``."""
 
 
-@dataclass(frozen=True, slots=True)
-class AllowList:
+class AllowList(Struct, frozen=True):
     """Peers by their address. An empty one is false.
 
     Attributes:

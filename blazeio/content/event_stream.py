@@ -10,8 +10,9 @@ May import: blazeio.errors. Pure.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blazeio.errors import RemoteProtocolError
 
@@ -24,8 +25,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _RETRY: Final = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
+class ServerSentEvent(Struct, frozen=True):
     """One event.
 
     Attributes:

@@ -4,11 +4,11 @@ May import: blazeio.client, blazeio.errors, blazeio.fetch.
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from blazeio.client.auth import Auth
 from blazeio.client.response import ClientResponse
@@ -19,8 +19,7 @@ from blazeio.fetch.exit_codes import ExitCode
 from blazeio.fetch.progress import shown_progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What is to be fetched, and how.
 
     Attributes:

@@ -10,9 +10,10 @@ import errno
 import logging
 import os
 import stat
-from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from blazeio.errors import Abort
 
@@ -25,8 +26,7 @@ _SOURCES = (".py", ".pyc", ".pyi", ".pyo")
 _WELL_KNOWN = ".well-known"  # RFC 8615: the one hidden name that is public
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedFile:
+class OpenedFile(Struct, frozen=True):
     """A regular file below the folder, open for reading; the caller closes it.
 
     Attributes:

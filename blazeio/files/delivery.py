@@ -7,9 +7,10 @@ blazeio.protocol.
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+
+from msgspec.structs import replace
 
 from blazeio.content.media_types import guess_media_type
 from blazeio.content.selection.selection import (

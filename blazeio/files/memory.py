@@ -4,7 +4,8 @@ May import: blazeio.content, blazeio.files.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from blazeio.content.selection.selection import Representation
 from blazeio.files.containment import Identity, identify
@@ -31,8 +32,7 @@ class Variant:
         self.lines = serialize_lines(found)
 
 
-@dataclass(slots=True)
-class KnownFile:
+class KnownFile(Struct):
     """A file that was looked at.
 
     Attributes:

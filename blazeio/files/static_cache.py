@@ -12,9 +12,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar
+
+from msgspec.structs import replace
 
 from blazeio.content.encoders import AVAILABLE, encode_once
 from blazeio.content.media_types import is_compressible

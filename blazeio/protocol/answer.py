@@ -6,8 +6,9 @@ handler sees.
 """
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from blazeio.content.codings import choose_coding
 from blazeio.content.encoders import AVAILABLE, Encoder, open_encoder

@@ -36,8 +36,9 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.stages.handover import Handover
@@ -65,8 +66,7 @@ PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 NO_EXTRA: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class TlsTerms:
+class TlsTerms(Struct, frozen=True):
     """What a listener needs to speak TLS; made before a fork, used after.
 
     Attributes:
@@ -82,8 +82,7 @@ class TlsTerms:
     shutdown_timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(Struct, frozen=True):
     """What was agreed with a client; ``r.tls``.
 
     Attributes:

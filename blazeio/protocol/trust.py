@@ -9,7 +9,8 @@ May import: blazeio.content, blazeio.wire.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio.content.allow_list import NOBODY, AllowList, parse_allow_list
 from blazeio.content.forwarded import Client, resolve_client
@@ -18,8 +19,7 @@ from blazeio.wire.proxy_protocol import Endpoint, ProxyHeader
 from blazeio.wire.target import parse_target
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """Which peers are proxies; see ``AllowList`` for how they are named.
 
     Attributes:

@@ -4,9 +4,9 @@ May import: blazeio.errors, blazeio.protocol.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
+from msgspec import Struct
 from websockets.datastructures import Headers
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -24,8 +24,7 @@ WINDOW_BITS = 12
 5 some 64 KiB a connection; messages of a few KiB gain nothing from more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Struct, frozen=True):
     """What a handshake has come to.
 
     Attributes:

@@ -13,9 +13,10 @@ May import: blazeio.errors, blazeio.wire.grammar.
 """
 
 import re
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.wire.grammar import quote
@@ -57,8 +58,7 @@ class Endpoint(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyHeader:
+class ProxyHeader(Struct, frozen=True):
     """What the header said.
 
     Attributes:

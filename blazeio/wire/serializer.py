@@ -8,9 +8,10 @@ May import: blazeio.errors, blazeio.wire.grammar, headers, fields.memo.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, NoReturn
+
+from msgspec import Struct
 
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.wire.fields.memo import Memo
@@ -60,8 +61,7 @@ _SHARED_NAMES: Final = frozenset(
 _LONGEST_KEPT_BYTES: Final = 1024
 
 
-@dataclass(slots=True, frozen=True)
-class FieldBlock:
+class FieldBlock(Struct, frozen=True):
     """A caller's fields, validated and serialized.
 
     Attributes:

@@ -8,7 +8,8 @@ service shuts them.
 import asyncio
 import logging
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
@@ -25,8 +26,7 @@ ADOPTED_BATCH = 4  # accepts per loop turn; the owner may be back any moment
 SHARED_BATCH = 1
 
 
-@dataclass(slots=True)
-class _Adoption:
+class _Adoption(Struct):
     """A sibling's queues, while their owner does not serve."""
 
     queues: list[Queue]

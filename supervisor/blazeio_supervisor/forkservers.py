@@ -9,9 +9,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
@@ -43,8 +43,7 @@ _NO_WORD = (
 )
 
 
-@dataclass(slots=True)
-class ForkserverRecord:
+class ForkserverRecord(Struct):
     """One forkserver as the master knows it.
 
     Attributes:

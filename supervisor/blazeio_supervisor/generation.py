@@ -10,9 +10,9 @@ import signal
 import socket
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import NoReturn
 
+from msgspec import Struct
 from setproctitle import setproctitle
 
 from blazeio.app import hosting
@@ -50,8 +50,7 @@ from blazeio_supervisor.worker import Worker, is_app
 _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
 
 
-@dataclass(slots=True)
-class Generation:
+class Generation(Struct):
     """One load of the code.
 
     Attributes:

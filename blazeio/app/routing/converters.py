@@ -6,16 +6,16 @@ May import: nothing of blazeio. Pure.
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 _DIGITS = re.compile(r"[0-9]{1,300}")
 _DECIMAL = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 _UUID = re.compile(r"(?i:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Converter:
+class Converter(Struct, frozen=True, eq=False):
     """One kind of path parameter.
 
     Attributes:

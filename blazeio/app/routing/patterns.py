@@ -5,14 +5,14 @@ May import: blazeio.app.routing.converters, blazeio.errors. Pure.
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio.app.routing.converters import CONVERTERS, REST, Converter
 from blazeio.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A segment that may be any value of a kind.
 
     Attributes:
@@ -24,8 +24,7 @@ class Parameter:
     converter: Converter
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A declared path.
 
     Attributes:

@@ -4,8 +4,10 @@ May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from blazeio.app.named import make_named
 from blazeio.app.routing.arguments import bind_arguments
@@ -21,8 +23,7 @@ Methods = Iterable[str] | str | None
 ANY = "any method"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """A sub-app where it is mounted: what holds for all that is below a prefix.
 
     Attributes:
@@ -40,8 +41,7 @@ class Scope:
         return replace(self, prefix=self.prefix.under(outer.prefix))
 
 
-@dataclass(slots=True, eq=False)
-class Route:
+class Route(Struct, eq=False):
     """What serves some methods of a path.
 
     Attributes:

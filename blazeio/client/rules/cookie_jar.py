@@ -18,9 +18,10 @@ time is told.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from blazeio.client.rules.set_cookie import SetCookie, parse_set_cookie
 from blazeio.content.allow_list import read_address
@@ -31,8 +32,7 @@ MOST_COOKIES_OF_DOMAIN: Final = 50
 """... and so many of one domain. The least used go first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(Struct, frozen=True):
     """A cookie in a jar.
 
     Attributes:

@@ -9,9 +9,10 @@ May import: blazeio.wire.grammar. Pure: random octets are given.
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote as percent_encode
+
+from msgspec import Struct
 
 from blazeio.wire.grammar import TCHAR
 
@@ -37,8 +38,7 @@ _ORDER: Final = {name: rank for rank, name in enumerate(_HASHES)}
 _SESSION: Final = "-SESS"
 
 
-@dataclass(frozen=True, slots=True)
-class DigestChallenge:
+class DigestChallenge(Struct, frozen=True):
     """What a server wants to be proved; section 3.3.
 
     Attributes:

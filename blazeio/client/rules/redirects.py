@@ -7,10 +7,11 @@ redirect fetch"): 301 and 302 make a GET of a POST, 303 of all but HEAD, 307 and
 May import: blazeio.errors, blazeio.wire.grammar. Pure.
 """
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.parse import quote as percent_encode
+
+from msgspec import Struct
 
 from blazeio.errors import RedirectError
 from blazeio.wire.grammar import quote
@@ -47,8 +48,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _URL_CHARS: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(Struct, frozen=True):
     """The next request.
 
     Attributes:

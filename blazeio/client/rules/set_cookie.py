@@ -7,9 +7,10 @@ May import: blazeio.content.cookies. Pure.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct
 
 from blazeio.content.cookies import LONGEST_PAIR_BYTES
 
@@ -29,8 +30,7 @@ _YEAR: Final = re.compile(r"([0-9]{2,4})(?![0-9])")
 _MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
 
 
-@dataclass(frozen=True, slots=True)
-class SetCookie:
+class SetCookie(Struct, frozen=True):
     """What one field says; the attributes as they were understood.
 
     Attributes:

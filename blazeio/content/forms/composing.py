@@ -8,8 +8,9 @@ blazeio.wire.grammar. Pure.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from blazeio.content.forms.multipart import MULTIPART
 from blazeio.content.forms.urlencoded import FormInput, iterate_fields
@@ -22,8 +23,7 @@ Content = TypeVar("Content")
 _DISPOSITION: Final = 'Content-Disposition: form-data; name="'
 
 
-@dataclass(frozen=True, slots=True)
-class FilePart(Generic[Content]):
+class FilePart(Struct, Generic[Content], frozen=True):
     """A file of a form.
 
     Attributes:
@@ -41,8 +41,7 @@ class FilePart(Generic[Content]):
     content_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ComposedForm(Generic[Content]):
+class ComposedForm(Struct, Generic[Content], frozen=True):
     """A form, framed.
 
     Attributes:

@@ -12,8 +12,8 @@ blazeio.wire.grammar. Pure.
 """
 
 import re
-from dataclasses import dataclass
 
+from msgspec import Struct
 from multipart import (
     MultipartError,
     MultipartSegment,
@@ -36,8 +36,7 @@ _QUOTED = re.compile(r'"[^"\\]*+"|"(?>(?:[^"\\]|\\.)*)"')
 _FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A field, whole.
 
     Attributes:
@@ -49,8 +48,7 @@ class Field:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class FileHead:
+class FileHead(Struct, frozen=True):
     """A file begins.
 
     Attributes:

@@ -10,7 +10,8 @@ May import: nothing of blazeio.
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MOST_RANGES = 64
 """Of one request; who asks for more gets the whole (RFC 9110 section 17.15)."""
@@ -24,8 +25,7 @@ _RANGE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ByteRange:
+class ByteRange(Struct, frozen=True):
     """A part that exists.
 
     Attributes:
@@ -91,8 +91,7 @@ def _parse_range(member: str, whole_bytes: int) -> ByteRange | None:
     return ByteRange(first, size) if size > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Multipart:
+class Multipart(Struct, frozen=True):
     """The parts of a multipart/byteranges content: RFC 9110 section 14.6.
 
     Attributes:

@@ -4,7 +4,8 @@ May import: blazeio.content.selection.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from blazeio.content.selection.preconditions import Verdict, evaluate, holds_for_range
 from blazeio.content.selection.ranges import (
@@ -28,8 +29,7 @@ CONDITIONS = frozenset(
 """The fields that decide here: a request without them gets the whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
+class Representation(Struct, frozen=True):
     """What a GET without conditions would be sent.
 
     Attributes:
@@ -61,8 +61,7 @@ class Representation:
         return fields
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """The answer.
 
     Attributes:

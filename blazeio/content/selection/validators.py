@@ -4,8 +4,9 @@ RFC 9110 section 8.8. May import: blazeio.content.dates.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from blazeio.content.dates import serialize_http_date
 
@@ -13,8 +14,7 @@ from blazeio.content.dates import serialize_http_date
 _ENTITY_TAG = re.compile(r'(?P<weak>W/)?(?P<opaque>"[\x21\x23-\x7e\x80-\xff]*")')
 
 
-@dataclass(frozen=True, slots=True)
-class Validators:
+class Validators(Struct, frozen=True):
     """What tells this state of a resource from every other.
 
     Attributes:

@@ -5,8 +5,9 @@ May import: blazeio.errors, blazeio.wire.fields.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from blazeio.wire.fields.directives import (
     DecidingPairs,
@@ -20,8 +21,7 @@ from blazeio.wire.fields.directives import (
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(r"timeout[ \t]*=[ \t]*([0-9]{1,6})")
 
 
-@dataclass(slots=True, frozen=True)
-class ResponseDirectives:
+class ResponseDirectives(Struct, frozen=True):
     """Attributes as in ``ResponseHead``."""
 
     content_length: int | None

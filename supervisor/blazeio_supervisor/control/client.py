@@ -12,11 +12,11 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.control.answers import ErrorAnswer
 from blazeio_supervisor.control.places import Place
@@ -65,8 +65,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._place.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """Asks the service at one place; each question on its own connection.
 
     Attributes:
@@ -260,8 +259,7 @@ def watched_end(client: Client) -> Iterator["End"]:
             os.close(pidfd)
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """The end of one master. From inside another pid namespace: its silence."""
 
     client: Client

@@ -1,7 +1,8 @@
 """Finding the one service that is meant, among those that run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from blazeio_supervisor.control.answers import ServiceAnswer
 from blazeio_supervisor.control.client import (
@@ -13,8 +14,7 @@ from blazeio_supervisor.control.places import Place, Search
 from blazeio_supervisor.errors import SupervisorError, UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """One that listens.
 
     Attributes:
@@ -34,8 +34,7 @@ class _Found:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Census:
+class _Census(Struct, frozen=True):
     """Who is where."""
 
     living: list[_Found] = field(default_factory=list)

@@ -13,7 +13,8 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.sockets.peer import Peer
 
@@ -33,8 +34,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:@+-]+")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.:@+-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A unix socket: a path, or ``@name`` in the abstract namespace."""
 
     text: str
@@ -70,8 +70,7 @@ class Place:
         return not self.is_abstract and os.stat(self.text).st_uid == server.uid
 
 
-@dataclass(frozen=True, slots=True)
-class HeldPlace:
+class HeldPlace(Struct, frozen=True):
     """A place whose listening socket is held under this descriptor.
 
     Attributes:
@@ -121,8 +120,7 @@ def choose_places(
     return places
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """Where a verb looks for the service.
 
     Attributes:

@@ -7,7 +7,8 @@ import: the words of the fleet.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
@@ -17,8 +18,7 @@ from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.options.in_force import SettingsInForce
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a reload ended.
 
     Attributes:
@@ -34,8 +34,7 @@ class Outcome:
     needs_restart: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
+class _Ask(Struct, frozen=True):
     by: str
     at: float
     outcome: asyncio.Future[Outcome]

@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.control.answers import (
     ConfigAnswer,
@@ -37,8 +38,7 @@ from blazeio_supervisor.upgrade.handover import Outcome
 from blazeio_supervisor.workers import Workers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(Struct, frozen=True, kw_only=True):
     """The parts of a master that can be seen, and what takes its orders.
 
     Attributes:

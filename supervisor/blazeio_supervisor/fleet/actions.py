@@ -1,7 +1,8 @@
 """What the planner wants done. Values only; the master carries them out."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Ending(StrEnum):
@@ -12,15 +13,13 @@ class Ending(StrEnum):
     KILL = "kill"  # SIGKILL
 
 
-@dataclass(frozen=True, slots=True)
-class StartForkserver:
+class StartForkserver(Struct, frozen=True):
     """Start the forkserver of a new generation; answer ForkserverReady/Exited."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopForkserver:
+class StopForkserver(Struct, frozen=True):
     """End this generation's forkserver; its workers live on.
 
     Escalates like ``End``, and repeats of the same ending are never sent. After
@@ -32,8 +31,7 @@ class StopForkserver:
     ending: Ending = Ending.DRAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(Struct, frozen=True):
     """Fork a worker for a slot; answer WorkerForked, then Ready or Exited.
 
     Attributes:
@@ -48,22 +46,19 @@ class Spawn:
     is_canary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CheckHealth:
+class CheckHealth(Struct, frozen=True):
     """Ask the canary's health path; answer HealthChecked."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(Struct, frozen=True):
     """The canary passed: it accepts from its slot from now on."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """End a worker. Repeats of the same ending are never sent.
 
     It may name a worker whose exit was told in the same turn: then it is void.
@@ -73,23 +68,20 @@ class End:
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True)
-class DumpStack:
+class DumpStack(Struct, frozen=True):
     """Have the blocked worker print all its stacks (rate-limited already)."""
 
     worker: int
     blocked_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class OpenSlot:
+class OpenSlot(Struct, frozen=True):
     """Make the listeners of a slot that never existed before."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(Struct, frozen=True):
     """``by`` accepts from the slot's queue too, until released.
 
     The adopter's exit or drain's end releases by itself: a ``Release`` is sent
@@ -103,16 +95,14 @@ class Adopt:
     by: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """``by`` no longer accepts from the slot's queue. As in ``Adopt``."""
 
     slot: int
     by: int
 
 
-@dataclass(frozen=True, slots=True)
-class Steer:
+class Steer(Struct, frozen=True):
     """New weights for new connections, one per slot, 0 = none.
 
     All zero is never sent as such: the shell detaches the program.
@@ -121,8 +111,7 @@ class Steer:
     weights: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LastCall:
+class LastCall(Struct, frozen=True):
     """The service ends: no connection may begin any more.
 
     Each ``End`` from here on is the last one of its slot: nobody comes after
@@ -133,8 +122,7 @@ class LastCall:
 SUPERSEDED = "superseded by a later reload"
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadEnded:
+class ReloadEnded(Struct, frozen=True):
     """A reload is over; each ticket that asked for it gets one of these.
 
     Attributes:
@@ -148,8 +136,7 @@ class ReloadEnded:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A fact worth telling the operator (log, events, metrics).
 
     Attributes:
@@ -182,8 +169,7 @@ class Stage(StrEnum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True, slots=True)
-class Notify:
+class Notify(Struct, frozen=True):
     """Tell the service manager (systemd); without one it is void.
 
     Attributes:
@@ -200,15 +186,13 @@ class Notify:
     extend_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """Ask a worker anything over HTTP; answer Answered, whatever it says."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """The service is over: everything of ours has ended. Exit with ``code``."""
 
     code: int

@@ -3,16 +3,16 @@
 May import: the policy.
 """
 
-from dataclasses import dataclass
 from random import Random
+
+from msgspec import Struct
 
 from blazeio_supervisor.fleet.policy import Policy
 
 _MOST_DOUBLINGS = 30  # 2**30 base waits are past any backoff_most_s
 
 
-@dataclass(slots=True)
-class Backoff:
+class Backoff(Struct):
     """The failures in a row of one slot, or of the forkservers.
 
     Attributes:

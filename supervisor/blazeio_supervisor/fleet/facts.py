@@ -2,20 +2,13 @@
 
 ``worker`` is the serial number of one worker's life, given out by the planner
 in ``Spawn`` and never used again. ``slot`` is a stable index. ``generation``
-counts loads of the code.
+counts loads of the code. ``by`` says who asks, for the log: a signal, a pid.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from msgspec import Struct
 
 
-def _by() -> Any:
-    """Who asks, for the log: a signal, a pid; it makes no other fact of it."""
-    return field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StartAsked:
+class StartAsked(Struct, frozen=True):
     """The master has bound its sockets and wants the service to begin.
 
     Attributes:
@@ -26,15 +19,13 @@ class StartAsked:
     slot_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ForkserverReady:
+class ForkserverReady(Struct, frozen=True):
     """The forkserver of this generation has imported the app and can fork."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForkserverExited:
+class ForkserverExited(Struct, frozen=True):
     """The forkserver is gone, asked or not.
 
     Attributes:
@@ -47,23 +38,20 @@ class ForkserverExited:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerForked:
+class WorkerForked(Struct, frozen=True):
     """A ``Spawn`` was carried out; the worker is booting."""
 
     worker: int
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(Struct, frozen=True):
     """The worker has started its app and accepts from its slot."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerExited:
+class WorkerExited(Struct, frozen=True):
     """The worker is gone and reaped (also when its fork failed).
 
     Attributes:
@@ -76,8 +64,7 @@ class WorkerExited:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """What the scoreboard row of one worker says, read by the master.
 
     In each turn that the planner asked for, every row is read and told, also
@@ -104,8 +91,7 @@ class Beat:
     requests: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class HealthChecked:
+class HealthChecked(Struct, frozen=True):
     """The answer of the canary to ``CheckHealth``."""
 
     worker: int
@@ -113,65 +99,57 @@ class HealthChecked:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """The worker reacted to a ``Probe``; silence is never told."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadAsked:
+class ReloadAsked(Struct, frozen=True):
     """HUP or ``reload``. ``ticket`` comes back in ``ReloadEnded``."""
 
     ticket: int
-    by: str = _by()
+    by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ScaleAsked:
+class ScaleAsked(Struct, frozen=True):
     """TTIN, TTOU or ``scale``: the wanted count, or a change of it."""
 
     count: int | None = None
     change: int = 0
-    by: str = _by()
+    by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RecycleAsked:
+class RecycleAsked(Struct, frozen=True):
     """``recycle SLOT``: replace the worker of one slot, same code."""
 
     slot: int
-    by: str = _by()
+    by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ParkAsked:
+class ParkAsked(Struct, frozen=True):
     """WINCH or ``park``: nobody serves, connections wait in the queues."""
 
-    by: str = _by()
+    by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeAsked:
+class ResumeAsked(Struct, frozen=True):
     """``resume``: serve again after ``ParkAsked``. A ``ReloadAsked`` does so too."""
 
-    by: str = _by()
+    by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Struct, frozen=True):
     """TERM, QUIT (drain) or INT (quick: no grace beyond ``quick_grace_s``).
 
     A gentle one waits for ``drain_delay_s`` first; any second one ends that.
     """
 
     is_quick: bool = False
-    by: str = _by()
+    by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time has passed; nothing else happened."""
 
 

@@ -3,8 +3,9 @@
 May import: nothing.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 SteeringMode = Literal["load", "even", "off"]
 """Who gets new connections: the least loaded more of them, all that serve the
@@ -15,8 +16,7 @@ Readiness = Literal["first", "all"]
 worker that serves, or when all do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """The planner's settings. Spans are seconds, sizes octets, inclusive.
 
     Attributes:

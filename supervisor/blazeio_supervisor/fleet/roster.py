@@ -4,17 +4,16 @@ May import: the words of the fleet (states, backoff, pulse).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.backoff import Backoff
 from blazeio_supervisor.fleet.health.pulse import Pulse
 from blazeio_supervisor.fleet.worker_state import WANTED, State
 
 
-@dataclass(slots=True, eq=False)
-class WorkerHandle:
+class WorkerHandle(Struct, eq=False):
     """One worker's life as the master sees it.
 
     Attributes:
@@ -58,8 +57,7 @@ class WorkerHandle:
         return f"worker={self.worker} slot={self.slot} gen={self.generation} pid={pid}"
 
 
-@dataclass(slots=True, eq=False)
-class ForkserverHandle:
+class ForkserverHandle(Struct, eq=False):
     """One forkserver; it lives by the same table as a worker."""
 
     generation: int
@@ -81,8 +79,7 @@ class ForkserverHandle:
         return f"forkserver gen={self.generation}"
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
+class Slot(Struct, eq=False):
     """One stable index with its listeners.
 
     Attributes:

@@ -3,15 +3,14 @@
 May import: the words of the fleet, the roster, the rollout's phase.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from blazeio_supervisor.fleet.duties.canary import Phase
 from blazeio_supervisor.fleet.duties.rollout import Rollout
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(Struct, frozen=True):
     """One worker that lives, also one that only drains.
 
     Attributes:
@@ -32,8 +31,7 @@ class WorkerView:
     retire_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SlotView:
+class SlotView(Struct, frozen=True):
     """One slot.
 
     Attributes:
@@ -56,8 +54,7 @@ class SlotView:
     retry_in_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The whole fleet at one moment.
 
     Attributes:

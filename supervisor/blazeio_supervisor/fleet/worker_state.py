@@ -12,8 +12,9 @@ sent twice, since each one leads to a state that does not send it.
 May import: the actions.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from blazeio_supervisor.fleet.actions import Ending
 
@@ -46,8 +47,7 @@ class Event(StrEnum):
     EXITED = "exited"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """The next state, and what must be sent to the process to get there."""
 
     state: State

@@ -1,10 +1,9 @@
 """The APP argument: ``module:attr`` or a script ending in ``.py``."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class AppPath:
+class AppPath(Struct, frozen=True):
     """What to serve.
 
     Attributes:

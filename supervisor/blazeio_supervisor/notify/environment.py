@@ -7,7 +7,8 @@ May import: the standard library.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 VARIABLES = frozenset(
     {
@@ -26,8 +27,7 @@ VARIABLES = frozenset(
 FIRST_FD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class GivenFd:
+class GivenFd(Struct, frozen=True):
     """A descriptor that we were started with.
 
     Attributes:
@@ -39,8 +39,7 @@ class GivenFd:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceManager:
+class ServiceManager(Struct, frozen=True):
     """Who has started us, if that is a service manager.
 
     Attributes:

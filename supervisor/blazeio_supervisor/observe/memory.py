@@ -11,7 +11,8 @@ import concurrent.futures.thread  # noqa: F401 - now, not by the first to_thread
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.observe.events.noting import note
 
@@ -25,8 +26,7 @@ COST_FACTOR = 50.0
 _LINE = re.compile(rb"^(\w+): +(\d+) kB$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """One process, octets.
 
     Attributes:

@@ -15,9 +15,9 @@ import fcntl
 import mmap
 import os
 from bisect import bisect_left
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.observe.tally import (
     CELL_COUNT,
@@ -45,8 +45,7 @@ _LONGEST_SINCE = 5
 _COUNTED = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One look at how a worker is.
 
     Attributes:
@@ -63,8 +62,7 @@ class Reading:
     is_full: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LongestRequest:
+class LongestRequest(Struct, frozen=True):
     """The request that has been in flight for longest.
 
     Attributes:

@@ -10,7 +10,7 @@ the number of requests is the sum of their histogram, and can never differ.
 May import: nothing of ours.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """``none``: the client was gone, or was cut off, before an answer began."""
@@ -39,8 +39,7 @@ RESPONSES = LAG + len(LAG_EDGES_S)
 CELL_COUNT = RESPONSES + len(STATUS_CLASSES) * len(LATENCY_EDGES_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(Struct, frozen=True):
     """How often a span fell into each bucket.
 
     Attributes:
@@ -59,8 +58,7 @@ class Histogram:
         return sum(self.counts)
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """What was counted; ``a + b`` is what both have.
 
     Attributes:

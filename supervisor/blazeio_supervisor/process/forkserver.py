@@ -17,8 +17,9 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NoReturn
+
+from msgspec import Struct, field
 
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.process.channel import receive, send
@@ -37,8 +38,7 @@ _REPARENT_POLL_S = 0.0002
 _CHILD_CRASHED = 70  # only when the worker's own reporting failed
 
 
-@dataclass(slots=True)
-class Forkserver:
+class Forkserver(Struct):
     """Serves fork orders until it is told to stop, or the master dies.
 
     Attributes:

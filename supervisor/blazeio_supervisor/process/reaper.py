@@ -11,15 +11,15 @@ import errno
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Exited = Callable[[int], None]
 
 UNKNOWN_STATUS = 255  # somebody else reaped our child
 
 
-@dataclass(slots=True)
-class _Child:
+class _Child(Struct):
     pidfd: int
     on_exit: Exited
 

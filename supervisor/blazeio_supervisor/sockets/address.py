@@ -1,9 +1,9 @@
 """The addresses that ``--bind`` takes, as values."""
 
 import socket
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 UNIX_PREFIX = "unix:"
 SCHEMES = ("http", "https")
@@ -89,8 +89,7 @@ def _parse_unix(text: str) -> UnixAddress:
     return UnixAddress(path)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One numeric address of a socket family, ready for ``bind``."""
 
     family: socket.AddressFamily

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.sockets.address import Endpoint
 
@@ -10,8 +11,7 @@ _LISTEN = "0A"  # the state in /proc/net/tcp
 _WILDCARDS = ("0.0.0.0", "::")
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """A process that has the socket open."""
 
     pid: int

@@ -9,7 +9,8 @@ or later shuts them down, and what waits in their queues waits for our next life
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
@@ -20,8 +21,7 @@ _MOST_NAME_CHARS = 255
 Place = Endpoint | UnixAddress
 
 
-@dataclass(frozen=True, slots=True)
-class InheritedSocket:
+class InheritedSocket(Struct, frozen=True):
     """One of them.
 
     Attributes:

@@ -10,9 +10,9 @@ balances only TCP).
 import os
 import socket
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.observe.events.noting import note
@@ -44,8 +44,7 @@ from blazeio_supervisor.sockets.tcp_group import (
 )
 
 
-@dataclass(slots=True)
-class UnixListener:
+class UnixListener(Struct):
     """The one socket of a unix address.
 
     Attributes:
@@ -92,8 +91,7 @@ class FrozenListeners(msgspec.Struct, frozen=True):
         return [fd for group in self.groups for fd in group.fds] + shared
 
 
-@dataclass(slots=True)
-class Listeners:
+class Listeners(Struct):
     """Every listening socket; empty until an address is known.
 
     Attributes:

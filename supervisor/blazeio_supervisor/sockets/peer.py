@@ -2,13 +2,13 @@
 
 import socket
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _UCRED = struct.Struct("3i")
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """A process at the moment of its ``connect`` or ``listen``.
 
     Attributes:

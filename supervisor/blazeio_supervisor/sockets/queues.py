@@ -9,9 +9,9 @@ May import: msgspec.
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 _COUNTS = struct.Struct("=24xII")  # tcpi_unacked, tcpi_sacked of struct tcp_info
 _STATE_LISTEN = 10
@@ -32,8 +32,7 @@ class QueueTerms(msgspec.Struct, frozen=True, array_like=True):
     scheme: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Struct, frozen=True):
     """A listener, with its terms."""
 
     sock: socket.socket
@@ -55,8 +54,7 @@ def list_terms(queues: Sequence[Queue]) -> tuple[QueueTerms, ...]:
     return tuple(queue.terms for queue in queues)
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptQueue:
+class AcceptQueue(Struct, frozen=True):
     """One queue, or several as one.
 
     Attributes:

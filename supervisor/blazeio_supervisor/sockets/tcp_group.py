@@ -6,9 +6,9 @@ slot i accepts from the i-th, round and round.
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import Endpoint
@@ -30,8 +30,7 @@ class FrozenGroup(msgspec.Struct, frozen=True):
     scheme: str = ""
 
 
-@dataclass(slots=True)
-class TcpGroup:
+class TcpGroup(Struct):
     """The sockets of one TCP address, by slot.
 
     Attributes:

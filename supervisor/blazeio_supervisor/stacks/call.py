@@ -9,7 +9,8 @@ May import: the standard library.
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 END = b"\0"
 """Behind the last line of an answer."""
@@ -19,8 +20,7 @@ ANSWER_TIMEOUT_S = 1.0
 _PIECE_BYTES = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Stacks:
+class Stacks(Struct, frozen=True):
     """What a worker said.
 
     Attributes:

@@ -8,9 +8,10 @@ import asyncio
 import gc
 import linecache
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
 from types import AsyncGeneratorType
 from typing import Any
+
+from msgspec import Struct
 
 STACK_COUNT = 50
 """More different stacks are only counted."""
@@ -23,8 +24,7 @@ _LINKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """One frame."""
 
     file: str

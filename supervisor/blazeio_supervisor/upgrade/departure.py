@@ -16,10 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.telling.words import count_of
@@ -224,7 +223,7 @@ class Upgrades:
         with _signals_blocked() as before:
             try:
                 image = await self._settle()
-                blocked = msgspec.structs.replace(handover, signal_mask=before)
+                blocked = replace(handover, signal_mask=before)
                 self._exec(blocked, image)
             except RehearsalError as error:
                 reason = str(error)

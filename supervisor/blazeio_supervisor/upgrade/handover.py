@@ -1,8 +1,7 @@
 """One upgrade: who asked for it, and what became of it."""
 
-from dataclasses import dataclass
-
 import msgspec
+from msgspec import Struct
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +20,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     signal_mask: list[int] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of an upgrade, or of its rehearsal.
 
     Attributes:

@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from blazeio_supervisor.process.spawn import list_own_options
 from blazeio_supervisor.upgrade.image import KeptImage
@@ -14,8 +15,7 @@ _BACK_FACTOR = 3.0
 """The kept image may have to compile its sources: a second or so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """One start of stage 0, for an exec or a child.
 
     Attributes:

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.fleet.planner import Planner
@@ -21,8 +22,7 @@ from blazeio_supervisor.upgrade.state import State, serialize_state
 from blazeio_supervisor.workers import Workers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """All of them, of one master.
 
     Attributes:

@@ -23,6 +23,9 @@ from blazeio_supervisor.workers import Workers
 from tests.supervisor.fleet.driver import Driver
 from tests.supervisor.typed import look_for_sources
 
+US = f"pid {os.getpid()}"
+"""Who asks on the socket, as the log says it."""
+
 
 class Desk:
     """Slots that serve, as far as the planner knows.

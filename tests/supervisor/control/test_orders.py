@@ -25,6 +25,7 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     WorkerExited,
 )
+from tests.supervisor.control.desk import US
 from tests.supervisor.control.room import Room
 from tests.support.clock import wait_until
 from tests.support.served import serialize_request
@@ -33,7 +34,7 @@ from tests.support.served import serialize_request
 async def test_a_reload_nobody_waits_for_is_answered_at_once(room: Room) -> None:
     answer = await room.ask("POST", "/reload")
     assert not msgspec.json.decode(answer.body, type=ReloadAnswer).is_over
-    assert room.facts == [ReloadAsked(1)]
+    assert room.facts == [ReloadAsked(1, by=US)]
 
 
 async def test_who_waits_for_a_reload_sees_its_steps_and_its_end(room: Room) -> None:
@@ -66,7 +67,7 @@ async def test_who_leaves_while_waiting_changes_nothing(room: Room) -> None:
 async def test_scale_says_what_was_wanted_before(room: Room) -> None:
     answer = await room.ask("POST", "/scale", {"count": 5})
     assert msgspec.json.decode(answer.body, type=ScaleAnswer) == ScaleAnswer(2, 5)
-    assert room.facts == [ScaleAsked(count=5)]
+    assert room.facts == [ScaleAsked(count=5, by=US)]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ async def test_recycle_says_whose_place_is_taken(room: Room) -> None:
     answer = await room.ask("POST", "/recycle", {"slot": 1})
     recycled = msgspec.json.decode(answer.body, type=RecycleAnswer)
     assert recycled == RecycleAnswer([Recycled(1, 1002)])
-    assert room.facts == [RecycleAsked(1)]
+    assert room.facts == [RecycleAsked(1, by=US)]
 
 
 async def test_a_slot_that_waits_for_its_next_try_gets_it_at_once(room: Room) -> None:
@@ -117,7 +118,7 @@ async def test_a_slot_whose_worker_just_starts_is_not_recycled(room: Room) -> No
 async def test_more_or_less_is_from_what_is_wanted_by_now(room: Room) -> None:
     answer = await room.ask("POST", "/scale", {"change": 2})
     assert msgspec.json.decode(answer.body, type=ScaleAnswer) == ScaleAnswer(2, 4)
-    assert room.facts == [ScaleAsked(count=4)]
+    assert room.facts == [ScaleAsked(count=4, by=US)]
 
 
 async def test_all_are_recycled_but_who_is_just_new(room: Room) -> None:
@@ -125,7 +126,7 @@ async def test_all_are_recycled_but_who_is_just_new(room: Room) -> None:
     answer = await room.ask("POST", "/recycle")
     recycled = msgspec.json.decode(answer.body, type=RecycleAnswer)
     assert recycled.slots == [Recycled(0, 1001), Recycled(1, 1002)]
-    assert room.facts == [RecycleAsked(0), RecycleAsked(1)]
+    assert room.facts == [RecycleAsked(0, by=US), RecycleAsked(1, by=US)]
 
 
 async def test_where_nobody_is_nobody_is_asked(room: Room) -> None:
@@ -144,7 +145,7 @@ async def test_park_and_resume_are_told(room: Room) -> None:
     assert msgspec.json.decode(answer.body, type=ParkAnswer) == ParkAnswer(True)
     answer = await room.ask("POST", "/resume")
     assert msgspec.json.decode(answer.body, type=ParkAnswer) == ParkAnswer(False)
-    assert room.facts == [ParkAsked(), ResumeAsked()]
+    assert room.facts == [ParkAsked(by=US), ResumeAsked(by=US)]
 
 
 async def test_parking_says_what_it_waits_for(room: Room) -> None:

@@ -28,7 +28,7 @@ def make_reloads(
 async def test_each_ask_is_a_ticket_of_its_own() -> None:
     reloads, facts, _ = make_reloads()
     first, second = reloads.ask("SIGHUP"), reloads.ask("pid 7")
-    assert facts == [ReloadAsked(1), ReloadAsked(2)]
+    assert facts == [ReloadAsked(1, by="SIGHUP"), ReloadAsked(2, by="pid 7")]
     reloads.end(ReloadEnded(2, 3, True))
     assert (first.done(), second.done()) == (False, True)
 

@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import dataclasses
 import os
 import socket
 import stat
@@ -93,7 +92,7 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     around = Surroundings(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
     in_force = SettingsInForce(Sources(words, {}, around))
-    service = dataclasses.replace(desk.service, in_force=in_force)
+    service = msgspec.structs.replace(desk.service, in_force=in_force)
     server = ControlServer(service, Exposition(service))
     server.open(asyncio.get_running_loop())
     server.close()

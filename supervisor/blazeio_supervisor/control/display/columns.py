@@ -1,8 +1,9 @@
 """Tables that fit a terminal: the least important columns go first. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 RowT = TypeVar("RowT")
 _WIDE = 100
@@ -11,8 +12,7 @@ _NOTE_CHARS = 12
 """A note is not cut below this before a column goes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column(Generic[RowT]):
+class Column(Struct, Generic[RowT], frozen=True):
     """One column.
 
     Attributes:

@@ -1,7 +1,8 @@
 """A service's status as lines of plain text."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
 from blazeio_supervisor.control.display.columns import Column, fit_table
@@ -30,8 +31,7 @@ _LOADING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of the table: a worker, or a slot without one."""
 
     slot: SlotAnswer

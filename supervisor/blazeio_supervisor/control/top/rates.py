@@ -5,15 +5,15 @@ slot's requests go on over the lives of its workers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from blazeio_supervisor.control.answers import StatusAnswer, WorkerAnswer
 
 PERCENTILE = 0.99
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRates:
+class WorkerRates(Struct, frozen=True):
     """One worker, a second.
 
     Attributes:
@@ -28,8 +28,7 @@ class WorkerRates:
     lag_p99_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """The whole service.
 
     Attributes:

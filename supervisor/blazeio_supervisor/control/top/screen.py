@@ -8,7 +8,8 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from blazeio_supervisor.control.answers import StatusAnswer, WorkerAnswer
 from blazeio_supervisor.control.display.columns import Column, fit_table
@@ -47,16 +48,14 @@ _STYLES = {
 _HEADS_AND_TOTALS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Styled:
+class Styled(Struct, frozen=True):
     """One line of the screen; the style is a word of rich."""
 
     text: str
     style: str = PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """All that is drawn.
 
     Attributes:
@@ -75,8 +74,7 @@ class View:
     is_gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     """One line of the table: its cells by the name of their column."""
 
     cells: Mapping[str, str]

@@ -3,10 +3,11 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -46,8 +47,7 @@ AnswerT = TypeVar("AnswerT")
 GONE = "the service is gone; waiting for it to come back (q quits)"
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(Struct, frozen=True):
     """What a key orders, once it is confirmed."""
 
     question: str

@@ -9,12 +9,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.control.client import ANSWER_TIMEOUT_S, Client
 from blazeio_supervisor.control.finding import find_client
@@ -41,8 +41,7 @@ class InterruptedVerbError(SupervisorError):
     exit_code = ExitCode.INTERRUPTED
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Which service a verb is for.
 
     Attributes:

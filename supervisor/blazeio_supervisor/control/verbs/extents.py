@@ -1,7 +1,8 @@
 """How far what was ordered is, by the service's status: pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
 
@@ -10,8 +11,7 @@ FAILURES_COUNT = 3
 _WANTED = frozenset({"spawning", "booting", "standby", "serving"})
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """How much is done.
 
     Attributes:

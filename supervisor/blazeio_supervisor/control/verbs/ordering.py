@@ -2,10 +2,10 @@
 
 import re
 import time
-from dataclasses import replace
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from blazeio_supervisor.control.answers import (
     ParkAnswer,

@@ -3,7 +3,7 @@
 May import: the facts.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from blazeio_supervisor.fleet.facts import Beat
 
@@ -16,8 +16,7 @@ _LOAD_SHARE = 0.05  # of the newest beat; twenty, a second, are about two thirds
 _LOAD_RISE = 2.0
 
 
-@dataclass(slots=True, eq=False)
-class Pulse:
+class Pulse(Struct, eq=False):
     """The health of one worker's loop.
 
     Attributes:

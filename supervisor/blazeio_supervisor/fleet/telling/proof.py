@@ -7,7 +7,7 @@ the master asks, and an answer is as good.
 May import: the words of the fleet, the turn.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from blazeio_supervisor.fleet.actions import Probe
 from blazeio_supervisor.fleet.facts import Answered
@@ -17,8 +17,7 @@ SHARE = 4
 """Fed, or asked, so many times in the time that the watchdog grants."""
 
 
-@dataclass(slots=True)
-class Proof:
+class Proof(Struct):
     """Decides when the watchdog is fed, once the service is ready.
 
     Attributes:

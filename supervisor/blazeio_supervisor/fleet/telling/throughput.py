@@ -3,7 +3,7 @@
 May import: the facts, the turn.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.facts import Beat
 from blazeio_supervisor.fleet.turns.turn import Turn
@@ -11,8 +11,7 @@ from blazeio_supervisor.fleet.turns.turn import Turn
 RATE_OVER_S = 5.0
 
 
-@dataclass(slots=True)
-class Throughput:
+class Throughput(Struct):
     """Counts requests over all lives of workers.
 
     Attributes:

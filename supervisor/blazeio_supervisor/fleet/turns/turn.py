@@ -3,8 +3,9 @@
 May import: the words of the fleet, the roster, the policy.
 """
 
-from dataclasses import dataclass, field
 from random import Random
+
+from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Action, Report
 from blazeio_supervisor.fleet.facts import Fact
@@ -18,8 +19,7 @@ from blazeio_supervisor.fleet.roster import (
 )
 
 
-@dataclass(slots=True)
-class Failure:
+class Failure(Struct):
     """A process that was wanted has failed: it died, or was late and is ended.
 
     Attributes:
@@ -48,8 +48,7 @@ class Failure:
         return self.cause if self.status is None else name_exit(self.status)
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """One turn: what is known, and what the duties want done.
 
     Attributes:

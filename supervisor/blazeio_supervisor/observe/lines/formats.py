@@ -6,10 +6,10 @@ what becomes of it is one string, for one write.
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.control.answers import EventAnswer
 from blazeio_supervisor.observe.lines.terms import LogTerms
@@ -32,8 +32,7 @@ class Identified(Protocol):
     def pid(self) -> int | None: ...  # noqa: D102
 
 
-@dataclass(slots=True)
-class Origin:
+class Origin(Struct):
     """The process whose line it is.
 
     Attributes:

@@ -5,9 +5,9 @@ May import: the standard library, msgspec.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 STDERR = 2
 
@@ -29,8 +29,7 @@ class LogTerms(msgspec.Struct, frozen=True):
     is_journal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StandardError:
+class StandardError(Struct, frozen=True):
     """What standard error is.
 
     Attributes:

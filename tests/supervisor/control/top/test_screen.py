@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from blazeio_supervisor.control.answers import Progress
 from blazeio_supervisor.control.top.rates import Rates, WorkerRates
@@ -17,11 +18,7 @@ def make_view(count: int = 2, **changes: object) -> View:
     rates = {each.pid or 0: WorkerRates(1234.5, 0.06, 0.005) for each in workers}
     status = make_status(slots, workers)
     view = View(status, Rates(rates, 2469.0))
-    return View(**{**_fields(view), **changes})  # type: ignore[arg-type]
-
-
-def _fields(view: View) -> dict[str, object]:
-    return {name: getattr(view, name) for name in View.__dataclass_fields__}
+    return replace(view, **changes)
 
 
 def write(view: View, width: int = 80, height: int = 24) -> list[str]:

@@ -13,6 +13,7 @@ from blazeio_supervisor.fleet.facts import (
     ResumeAsked,
     ScaleAsked,
 )
+from tests.supervisor.control.desk import US
 from tests.supervisor.control.room import Room
 from tests.supervisor.control.small_servers import UID
 
@@ -52,13 +53,13 @@ async def test_it_shows_the_service(show: Show) -> None:
 @pytest.mark.parametrize(
     ("key", "fact"),
     [
-        ("r", ReloadAsked(1)),
-        ("+", ScaleAsked(count=3)),
-        ("=", ScaleAsked(count=3)),
-        ("-", ScaleAsked(count=1)),
-        ("c", RecycleAsked(0)),
-        ("p", ParkAsked()),
-        ("w", ResumeAsked()),
+        ("r", ReloadAsked(1, by=US)),
+        ("+", ScaleAsked(count=3, by=US)),
+        ("=", ScaleAsked(count=3, by=US)),
+        ("-", ScaleAsked(count=1, by=US)),
+        ("c", RecycleAsked(0, by=US)),
+        ("p", ParkAsked(by=US)),
+        ("w", ResumeAsked(by=US)),
     ],
 )
 async def test_an_order_is_given_once_it_is_confirmed(
@@ -77,7 +78,7 @@ async def test_an_order_that_is_not_confirmed_is_none(room: Room, show: Show) ->
 
 async def test_the_keys_are_for_the_chosen_slot(room: Room, show: Show) -> None:
     await show.press(DOWN, DOWN, DOWN, UP, DOWN, "c", "y")
-    assert room.facts == [RecycleAsked(1)]
+    assert room.facts == [RecycleAsked(1, by=US)]
 
 
 async def test_a_refusal_is_said(show: Show, room: Room) -> None:

@@ -15,6 +15,7 @@ from blazeio_supervisor.fleet.facts import (
     ResumeAsked,
     ScaleAsked,
 )
+from tests.supervisor.control.desk import US
 from tests.supervisor.control.verbs.room import VerbRoom
 from tests.support.clock import wait_until
 
@@ -22,14 +23,14 @@ from tests.support.clock import wait_until
 async def test_scale_and_recycle_order_what_they_say(room: VerbRoom) -> None:
     assert (await room.run("scale", "3")).output == "3 workers wanted, 2 before\n"
     assert "pid 1002 drains" in (await room.run("recycle", "1")).output
-    assert room.facts == [ScaleAsked(count=3), RecycleAsked(1)]
+    assert room.facts == [ScaleAsked(count=3, by=US), RecycleAsked(1, by=US)]
 
 
 async def test_reload_returns_at_once(room: VerbRoom) -> None:
     said = await room.run("reload")
     assert said.return_value == 0
     assert said.output.startswith("reload asked for")
-    assert room.facts == [ReloadAsked(1)]
+    assert room.facts == [ReloadAsked(1, by=US)]
 
 
 async def end_reload(room: VerbRoom, ended: ReloadEnded, *options: str) -> Result:
@@ -85,7 +86,7 @@ async def test_scale_takes_a_count_or_a_change(
     room: VerbRoom, word: str, count: int
 ) -> None:
     await room.run("scale", word)
-    assert room.facts == [ScaleAsked(count=count)]
+    assert room.facts == [ScaleAsked(count=count, by=US)]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ async def test_park_waits_until_nobody_is_left(room: VerbRoom) -> None:
 async def test_park_and_resume_return_at_once(room: VerbRoom) -> None:
     assert (await room.run("park")).output.startswith("parked: the workers drain")
     assert (await room.run("resume")).output.startswith("resumed")
-    assert room.facts == [ParkAsked(), ResumeAsked()]
+    assert room.facts == [ParkAsked(by=US), ResumeAsked(by=US)]
 
 
 async def test_a_refusal_is_one_line_with_its_reason(room: VerbRoom) -> None:

@@ -1,7 +1,7 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import Action, End, Ending, Report, Spawn
 from blazeio_supervisor.fleet.facts import (

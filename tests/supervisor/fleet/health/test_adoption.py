@@ -1,4 +1,4 @@
-from dataclasses import replace
+from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import Action, Adopt, Release, Spawn, Steer
 from blazeio_supervisor.fleet.facts import (

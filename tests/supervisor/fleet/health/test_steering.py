@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import Steer
 from blazeio_supervisor.fleet.facts import ForkserverReady, ScaleAsked, StartAsked
