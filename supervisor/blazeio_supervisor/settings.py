@@ -145,6 +145,7 @@ class Settings(
             timeout_s=self.timeout_s,
             canary_hold_s=self._hasten(self.canary_hold_s),
             hold_s=self._hasten(self.canary_hold_s),
+            is_development=self.reload,
             rollout_timeout_s=self.rollout_timeout_s,
             has_health_check=bool(self.health_path),
             health_timeout_s=self.health_timeout_s,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, start_service
+from tests.process.service import APP, Service, start_service
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
 
@@ -25,3 +25,16 @@ def test_a_change_is_live_in_all_workers_and_a_mistake_leaves_them_alone(
     assert service.get("/slow?0").body == b"new"
     (tmp_path / "app.py").write_text(APP)
     block_until(lambda: service.get("/slow?0").body == b"late", 20)
+
+
+def test_code_that_fails_at_the_start_is_waited_for(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text("import blazeio\n1 / 0\n")
+    words = ["blazeio-supervisor", "app:web", "--workers", "2", "--reload"]
+    waits = r"event=boot_waits .*ZeroDivisionError.*waiting for a change"
+    server = live_server.start(words, cwd=tmp_path, ready=waits)
+    server.wait_for_log("event=watching ")
+    (tmp_path / "app.py").write_text(APP)
+    server.wait_for_log("event=reload_ok ", timeout_s=20)
+    assert Service(server, tmp_path).get().status == 200

@@ -78,8 +78,8 @@ class Planner:
         self._rng = Random(0) if rng is None else rng
         self._clock = SteadyClock(policy.late_tick_s)
         self._roster = Roster(max(slots, 1))
-        self._boot = Boot()
         self._rollout = Rollout()
+        self._boot = Boot(self._rollout)
         self._parking = Parking()
         self._stopping = Stopping()
         self._ladder = Ladder()
@@ -111,6 +111,7 @@ class Planner:
         self._take(turn)
         if self._stopping.is_active or self._stopping.is_leaving:
             self._rollout.abort(turn, "the service is stopping")
+            self._boot.abort(turn, "the service is stopping")
         if self._stopping.is_active:
             self._stopping.run(turn)
         elif self._stopping.is_leaving:

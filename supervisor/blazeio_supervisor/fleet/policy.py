@@ -44,6 +44,8 @@ class Policy(Struct, frozen=True, kw_only=True):
             code that dies one second after it was ready costs nothing.
         hold_s: After the last slot was replaced, how long every new worker
             must live on before the way back (the old forkserver) is given up.
+        is_development: A first boot that fails is tried again with the next reload,
+            and does not end the service.
         rollout_timeout_s: A whole reload; then it is rolled back. The way
             back has the same time.
         worker_limit: The most workers that ``scale`` may ask for.
@@ -89,6 +91,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     health_timeout_s: float = 10.0
     canary_hold_s: float = 2.0
     hold_s: float = 2.0
+    is_development: bool = False
     rollout_timeout_s: float = 600.0
     worker_limit: int = 256
     tick_every_s: float = 1.0

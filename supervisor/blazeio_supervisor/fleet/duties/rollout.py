@@ -89,6 +89,11 @@ class Rollout:
         return self.phase is Phase.IDLE and not self._waiting
 
     @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for the next one."""
+        return bool(self._waiting)
+
+    @property
     def may_replace(self) -> bool:
         """Whether slots may get successors now."""
         return self.phase in _REPLACING
@@ -105,6 +110,11 @@ class Rollout:
     def take(self, turn: Turn) -> None:
         """Note who asks for a reload."""
         self._waiting += [fact for fact in turn.facts if isinstance(fact, ReloadAsked)]
+
+    def hand_over(self) -> list[int]:
+        """Give the tickets of who waits to somebody else, who answers them."""
+        asked, self._waiting = self._waiting, []
+        return [each.ticket for each in asked]
 
     def abort(self, turn: Turn, reason: str) -> None:
         """Answer every ticket: the service ends. No canary serves until then;
@@ -159,8 +169,8 @@ class Rollout:
             if self._backoff.next_at > turn.now:
                 turn.wake(self._backoff.next_at)
                 return
-        asked, self._waiting = self._waiting, []
-        self._tickets = [each.ticket for each in asked]
+        asked = self._waiting
+        self._tickets = self.hand_over()
         self.previous = turn.roster.generation
         self.target = turn.roster.next_generation()
         self._deadline_at = turn.now + turn.policy.rollout_timeout_s

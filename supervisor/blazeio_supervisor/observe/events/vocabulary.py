@@ -17,6 +17,7 @@ EVENTS = {
     "metrics": "the address of the metrics is open",
     "ready": "the first worker serves",
     "boot_failed": "the first boot failed: the service ends",
+    "boot_waits": "the first boot failed with --reload: a change tries it again",
     "not_stored": "systemd keeps fewer listeners for us than there are",
     "queues_shared": "no queue of its own could be opened for some slots",
     "leaving": "told to stop: no longer ready, but serving for --drain-delay",

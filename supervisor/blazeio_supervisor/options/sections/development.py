@@ -21,7 +21,8 @@ class Development(Section):
     reload: bool = option(
         Flag(),
         "Load the code anew whenever a file of it changes, worker by worker; code that "
-        "fails prints its traceback, and the old code goes on. --canary-hold and "
+        "fails prints its traceback, and the old code goes on; at the start, the next "
+        "change is waited for. --canary-hold and "
         f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
         "'blazeio[dev]'.",
         default=False,

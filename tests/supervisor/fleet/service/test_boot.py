@@ -16,6 +16,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     ReloadAsked,
     StartAsked,
+    StopAsked,
     WorkerExited,
 )
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
@@ -126,3 +127,77 @@ def test_reload_asked_during_a_first_boot_that_fails_is_answered() -> None:
     driver.tell(ReloadAsked(5))
     ended = one(ReloadEnded, driver.exit(1, 1))
     assert (ended.ticket, ended.is_ok) == (5, False)
+
+
+def failed(code: int = 3) -> Driver:
+    """While an app is developed: its import has failed."""
+    driver = Driver(is_development=True)
+    driver.tell(StartAsked())
+    driver.tell(ForkserverExited(1, code, "SyntaxError: bad"))
+    return driver
+
+
+@pytest.mark.parametrize("code", [3, 4, 1, -9])
+def test_with_reload_an_app_that_fails_is_waited_for(code: int) -> None:
+    driver = failed(code)
+    report = one(Report, driver.log)
+    assert (report.event, report.level) == ("boot_waits", "ERROR")
+    assert report.text.endswith(": SyntaxError: bad; waiting for a change of the code")
+    assert deeds(driver.wait(100)) == []
+
+
+@pytest.mark.parametrize("code", [2, 5])
+def test_with_reload_too_what_no_change_of_code_mends_ends_the_master(
+    code: int,
+) -> None:
+    assert one(Exit, failed(code).log).code == code
+
+
+def test_with_reload_a_change_boots_anew_until_it_serves() -> None:
+    driver = failed()
+    assert driver.tell(ReloadAsked(1)) == [StartForkserver(2)]
+    ended = driver.tell(ForkserverExited(2, 3, "SyntaxError: worse"))
+    assert one(ReloadEnded, ended) == ReloadEnded(
+        1, 2, False, "exit code 3: SyntaxError: worse"
+    )
+
+    driver.tell(ReloadAsked(2))
+    spawns = only(Spawn, driver.tell(ForkserverReady(3)))
+    assert [(each.slot, each.generation) for each in spawns] == [(0, 3), (1, 3)]
+    up = driver.serve(spawns[0].worker)
+    assert one(ReloadEnded, up) == ReloadEnded(2, 3, True, "")
+    assert "ready" in events(up)
+
+
+def test_with_reload_all_that_a_failed_boot_has_begun_ends_first() -> None:
+    driver = Driver(is_development=True)
+    driver.tell(StartAsked())
+    first, second = only(Spawn, driver.tell(ForkserverReady(1)))
+    driver.fork(first.worker)
+    driver.fork(second.worker)
+    actions = driver.exit(first.worker, 3, "no database")
+    assert End(second.worker, Ending.TERM) in actions
+    assert StopForkserver(1, Ending.DRAIN) in actions
+    assert events(actions) == ["boot_waits"]
+    assert driver.tell(ReloadAsked(1)) == []
+    driver.exit(second.worker, -15)
+    assert driver.exit_forkserver(1) == [StartForkserver(2)]
+
+
+def test_with_reload_a_change_during_a_boot_begins_it_anew() -> None:
+    driver = Driver(is_development=True)
+    driver.tell(StartAsked())
+    assert driver.tell(ReloadAsked(1)) == [StopForkserver(1, Ending.TERM)]
+    assert driver.exit_forkserver(1, -15) == [StartForkserver(2)]
+
+
+def test_with_reload_a_stop_ends_the_waiting() -> None:
+    driver = failed()
+    assert Exit(0, "") in driver.tell(StopAsked())
+
+
+def test_with_reload_a_stop_answers_whose_code_is_tried() -> None:
+    driver = failed()
+    driver.tell(ReloadAsked(1))
+    ended = one(ReloadEnded, driver.tell(StopAsked()))
+    assert ended == ReloadEnded(1, 2, False, "the service is stopping")
