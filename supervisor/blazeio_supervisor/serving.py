@@ -109,7 +109,7 @@ class Serving:
         raise_descriptor_limit()
         self._server = self._make_server(loop)
         self._check_schemes()
-        self._server.record_responses(ResponseCounter(self._row, loop))
+        self._server.record_responses(ResponseCounter(self._row))
         self._dump.watch(self._server, loop)
         self._entrances = Entrances(self._server, self._queues)
         self._channel = LoopChannel(

@@ -6,7 +6,6 @@ As in ``access_log``: connections without sockets, served by one loop, without
 and with a counter in turns; the difference of the best rounds is the cost.
 """
 
-import asyncio
 import os
 
 import uvloop
@@ -19,7 +18,7 @@ from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 async def measure(count: int) -> tuple[float, float]:
     """Microseconds per request, without and with the counter."""
     fd = make_board()
-    counter = ResponseCounter(Scoreboard(fd).row(0), asyncio.get_running_loop())
+    counter = ResponseCounter(Scoreboard(fd).row(0))
     os.close(fd)
     loads = (Load(SHORTEST, count, None), Load(SHORTEST, count, counter))
     spans: tuple[list[float], list[float]] = ([], [])

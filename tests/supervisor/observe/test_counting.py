@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blazeio.limits import Limits
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.scoreboard import Row, Scoreboard, make_board
 from blazeio_supervisor.observe.tally import LATENCY_EDGES_S, STATUS_CLASSES, Tally
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
+from tests.support.transport import FakeTransport
 
 
 @pytest.fixture
@@ -28,13 +31,15 @@ async def site(row: Row) -> AsyncIterator[Served]:
         elif r.path == "/late":
             await asyncio.sleep(LATENCY_EDGES_S[4] * 1.1)
             r.reply(b"late", 503)
+        elif r.path == "/created":
+            r.reply(b"", 201)
         elif r.method == "POST":
             r.reply(await r.read() * 2)
         else:
             await hello(r)
 
     served = Served.start(handle, Limits())
-    served.server.record_responses(ResponseCounter(row, asyncio.get_running_loop()))
+    served.server.record_responses(ResponseCounter(row))
     yield served
     await served.end()
 
@@ -86,3 +91,22 @@ async def test_who_leaves_before_an_answer_is_counted_apart(
     await wait_until(lambda: site.server.in_flight == 1)
     peer.reset()
     assert (await read_tally(row, "none")).latency("none").count == 1
+
+
+async def test_a_response_stands_in_the_row_before_the_next_turn(row: Row) -> None:
+    context = ServerContext(hello, Limits(), asyncio.get_running_loop())
+    context.record_responses(ResponseCounter(row))
+    FakeTransport(BlazeioServerProtocol(context)).feed(GET)
+    await asyncio.sleep(0)
+    assert row.read_tally().latency("2xx").count == 1
+    context.close()
+
+
+async def test_statuses_of_one_class_add_up(site: Served, row: Row) -> None:
+    peer = await site.connect()
+    await peer.exchange(GET)
+    await peer.exchange(GET.replace(b"/", b"/created", 1))
+    await peer.exchange(GET)
+    latency = (await read_tally(row, "2xx")).latency("2xx")
+    assert latency.count == 3
+    assert latency.total_s > 0
