@@ -14,6 +14,7 @@ from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.print_config import format_settings, list_settings
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
 from blazeio_supervisor.options.sources.command_line import make_click_option
+from blazeio_supervisor.options.sources.config_file import NO_FILE
 from blazeio_supervisor.options.sources.configuration import OPTIONS, Sources
 from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
@@ -66,6 +67,11 @@ CONFIG = Listing(
             help="Take the settings from this TOML file, or from [tool.blazeio] of a "
             "pyproject.toml; read again at each reload.  [default: blazeio.toml, else "
             "pyproject.toml, in the working directory]",
+        ),
+        click.Option(
+            [NO_FILE],
+            is_flag=True,
+            help="Take them from no file, whatever lies in the working directory.",
         ),
         click.Option(
             ["--print-config"],

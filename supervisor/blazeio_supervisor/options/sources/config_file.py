@@ -1,7 +1,7 @@
 """What a TOML file says: ``--config``, else blazeio.toml, else pyproject.toml.
 
 Keys are the names of the options, with underscores; there are no tables, but
-``[tool.blazeio]`` in a pyproject.toml.
+``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` there is no file.
 """
 
 import difflib
@@ -18,6 +18,7 @@ from blazeio_supervisor.options.sources.given import Given, read_given
 
 OWN_FILE = "blazeio.toml"
 PROJECT_FILE = "pyproject.toml"
+NO_FILE = "--no-config"
 
 
 def find_config_file(folder: str, named: str) -> str:
@@ -39,9 +40,19 @@ def find_config_file(folder: str, named: str) -> str:
     if os.path.lexists(own):
         return own
     project = os.path.join(folder, PROJECT_FILE)
-    if os.path.isfile(project) and "blazeio" in _parse(project).get("tool", {}):
-        return project
-    return ""
+    return project if os.path.isfile(project) and _names_us(project) else ""
+
+
+def _names_us(project: str) -> bool:
+    """Whether a project that nobody has named has settings for us.
+
+    One that cannot be read may have: to go on without them would be to serve with
+    other bounds, users or addresses than were written down.
+    """
+    try:
+        return "blazeio" in _read_tools(project)
+    except UsageError as error:
+        raise UsageError(f"{error}; mend it, or start with {NO_FILE}") from None
 
 
 def read_config_file(options: Iterable[Option], path: str) -> dict[str, Given]:
@@ -67,12 +78,17 @@ def read_config_file(options: Iterable[Option], path: str) -> dict[str, Given]:
 
 
 def _read_table(path: str) -> Mapping[str, Any]:
-    table = _parse(path)
-    if os.path.basename(path) == PROJECT_FILE:
-        table = table.get("tool", {}).get("blazeio")
-        if not isinstance(table, dict):
-            raise UsageError(f"{path}: there is no table [tool.blazeio]")
+    if os.path.basename(path) != PROJECT_FILE:
+        return _parse(path)
+    table = _read_tools(path).get("blazeio")
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: there is no table [tool.blazeio]")
     return table
+
+
+def _read_tools(project: str) -> Mapping[str, Any]:
+    tools = _parse(project).get("tool")
+    return tools if isinstance(tools, dict) else {}
 
 
 def _parse(path: str) -> dict[str, Any]:

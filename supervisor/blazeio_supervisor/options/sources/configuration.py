@@ -10,6 +10,7 @@ from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.option import PREFIX, SettingError
 from blazeio_supervisor.options.sources.command_line import read_command_line
 from blazeio_supervisor.options.sources.config_file import (
+    NO_FILE,
     find_config_file,
     read_config_file,
 )
@@ -83,11 +84,19 @@ class Sources:
         Raises:
             UsageError: A value cannot be read; the line names where it is.
         """
-        named = self.words.get("config") or self.environ.get(CONFIG_VARIABLE, "")
-        path = find_config_file(self.surroundings.folder, named)
+        path = self._find_file()
         ranked = (
             read_command_line(OPTIONS, self.words),
             read_environment(OPTIONS, self.environ),
             read_config_file(OPTIONS, path),
         )
         return Configuration(choose(OPTIONS, ranked), path, self.surroundings)
+
+    def _find_file(self) -> str:
+        typed = self.words.get("config")
+        if self.words.get("no_config"):
+            if typed:
+                raise UsageError(f"--config and {NO_FILE}: one of them")
+            return ""
+        named = typed or self.environ.get(CONFIG_VARIABLE, "")
+        return find_config_file(self.surroundings.folder, named)

@@ -85,3 +85,31 @@ def test_a_project_that_is_named_must_have_our_table(tmp_path: Path) -> None:
     path.write_text("[tool.other]\n")
     with pytest.raises(UsageError, match=r"there is no table \[tool\.blazeio\]"):
         configure(f"--config={path}")
+
+
+@pytest.mark.parametrize("text", ["tool = 3\n", "[project]\n", "[tool]\nx = 1\n", ""])
+def test_a_project_without_settings_for_us_is_no_file(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert configure(folder=tmp_path).path == ""
+
+
+def test_a_project_that_is_no_toml_is_never_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[project]\nname = \n")
+    with pytest.raises(UsageError) as caught:
+        configure(folder=tmp_path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: this is no TOML: Invalid value (at line 2, ")
+    assert text.endswith("; mend it, or start with --no-config")
+    assert configure("--no-config", folder=tmp_path).path == ""
+
+
+def test_no_file_is_read_when_none_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "blazeio.toml").write_text("workers = 3\n")
+    environ = {"BLAZEIO_CONFIG": f"{tmp_path}/blazeio.toml"}
+    found = configure("--no-config", environ=environ, folder=tmp_path)
+    assert found.given["workers"].is_default
+    with pytest.raises(UsageError, match="--config and --no-config: one of them"):
+        configure("--no-config", "--config=a.toml")
