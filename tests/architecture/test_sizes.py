@@ -12,7 +12,6 @@ SMALL_FOLDERS: dict[str, str] = {}
 """Folders of the packages that hold fewer, each with the reason."""
 LARGE_FOLDERS = {
     "blazeio/wire": (10, "RFC 9112 by section; the fields have a room of their own"),
-    "supervisor/blazeio_supervisor": (11, "the shell: master, worker, their parts"),
 }
 """Folders that hold more: how many at most, and why."""
 VAGUE_WORDS = {"util", "utils", "helper", "helpers", "misc", "common", "manager"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.__main__ import main
-from tests.supervisor.lone_generation import HELLO
+from tests.supervisor.generation.lone_generation import HELLO
 from tests.support.live import run_to_exit
 
 PROGRAM = "blazeio-supervisor"

@@ -4,18 +4,21 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.composition import hire
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.master import Master
+from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.sockets import binding
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
-from tests.supervisor.lone_generation import HELLO
+from tests.supervisor.generation.lone_generation import HELLO
 from tests.supervisor.typed import look_for_sources
 from tests.support.clock import wait_until, within
 
@@ -56,7 +59,9 @@ def make_master(
     (folder / "hello.py").write_text(HELLO)
     words = [app, f"--workers={workers}"]
     words += [f"--bind={format_address(bind)}" for bind in binds]
-    return Master(SettingsInForce(look_for_sources(*words, folder=folder)))
+    in_force = SettingsInForce(look_for_sources(*words, folder=folder))
+    loop, now = asyncio.get_running_loop(), time.monotonic()
+    return Master(hire(in_force, None, loop, make_board(), now))
 
 
 @pytest.mark.usefixtures("loop_signals")
@@ -101,7 +106,7 @@ async def test_an_action_that_fails_is_logged_and_the_service_goes_on(
     master = make_master(tmp_path, TcpAddress("127.0.0.1", 0))
     run = asyncio.create_task(master.run())
     await wait_until(lambda: "event=ready" in caplog.text, 10)
-    for group in master._listeners.groups:
+    for group in master._parts.listeners.groups:
         group.sockets.pop().close()  # so that no sibling can join it
     os.kill(os.getpid(), signal.SIGTTIN)
     await wait_until(

@@ -158,7 +158,7 @@ class Orders:
         if not asked:
             where = "" if order.slot is None else f"slot {order.slot}: "
             raise RefusedError(f"{where}no worker is there")
-        ask = self._service.workers.ask_stacks
+        ask = self._service.orders.ask_stacks
         answers = await asyncio.gather(*(ask(view.worker) for view, _ in asked))
         stacks = [
             WorkerStack(

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from blazeio_supervisor.children.forkservers import Forkservers
+from blazeio_supervisor.children.worker_orders import WorkerOrders
+from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.control.answers import (
     ConfigAnswer,
     ListenerMode,
@@ -24,7 +27,6 @@ from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
-from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.cpu_time import read_cpu_s
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.tally import LAG_EDGES_S, Tally
@@ -35,7 +37,6 @@ from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.upgrade.departure import Upgrades
 from blazeio_supervisor.upgrade.handover import Outcome
-from blazeio_supervisor.workers import Workers
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -52,7 +53,8 @@ class Service(Struct, frozen=True, kw_only=True):
     planner: Planner
     listeners: Listeners
     steerer: Steerer
-    workers: Workers
+    orders: WorkerOrders
+    readings: WorkerReadings
     forkservers: Forkservers
     reloads: Reloads
     events: EventRing
@@ -122,7 +124,7 @@ def describe_progress(snapshot: Snapshot) -> Progress | None:
 def describe_status(service: Service) -> StatusAnswer:
     """Say all that is known."""
     snapshot = service.planner.snapshot()
-    tallies = service.workers.read_tallies()
+    tallies = service.readings.read_tallies()
     has_preloaded = service.forkservers.has_preloaded(snapshot.generation)
     return StatusAnswer(
         pid=os.getpid(),
@@ -184,10 +186,10 @@ def _describe_worker(
     view: WorkerView,
     snapshot: Snapshot,
 ) -> WorkerAnswer:
-    row = service.workers.read_row(view.worker)
-    lags = service.workers.read_lags(view.worker)
-    longest = service.workers.read_longest(view.worker)
-    memory = service.workers.recall_memory(view.worker)
+    row = service.readings.read_row(view.worker)
+    lags = service.readings.read_lags(view.worker)
+    longest = service.readings.read_longest(view.worker)
+    memory = service.readings.recall_memory(view.worker)
     return WorkerAnswer(
         slot=view.slot,
         pid=view.pid,

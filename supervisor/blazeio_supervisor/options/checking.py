@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
+from blazeio_supervisor.children.load import make_load
 from blazeio_supervisor.errors import ExitCode, SupervisorError
-from blazeio_supervisor.forkservers import make_load
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import make_board

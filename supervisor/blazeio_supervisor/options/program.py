@@ -106,7 +106,7 @@ def serve(**words: Any) -> int:
     # Wrong usage is said without loading what serves.
     import asyncio
 
-    from blazeio_supervisor.master import Master
+    from blazeio_supervisor.master import serve as run
     from blazeio_supervisor.observe.logs import configure_logs, configure_strays
     from blazeio_supervisor.process.pid_file import pid_written
 
@@ -117,7 +117,7 @@ def serve(**words: Any) -> int:
     configure_strays(in_force.settings.log_terms)
     _warn_of_misspelt(sources)
     with pid_written(in_force.settings.pid_file):
-        return asyncio.run(Master(in_force, log_file).run())
+        return asyncio.run(run(in_force, log_file))
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:

@@ -37,8 +37,12 @@ class Binding:
         self._own: TcpAddress | None = None
         self._is_open = False
 
-    def begin(self, addresses: Sequence[Address]) -> None:
-        """Open what the operator asked for."""
+    def begin(
+        self, addresses: Sequence[Address], then: Callable[[], None] | None = None
+    ) -> None:
+        """Open what the operator asked for; then go on."""
+        if then is not None:
+            self._waiting.append(then)
         self._task = asyncio.get_running_loop().create_task(self._open(addresses))
 
     def need(self, host: str, port: int, then: Callable[[], None]) -> None:

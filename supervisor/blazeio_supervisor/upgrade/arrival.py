@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
+from blazeio_supervisor.composition import hire
 from blazeio_supervisor.fleet.actions import (
     Action,
     End,
@@ -40,8 +41,7 @@ def rehearse(state_fd: int) -> str:
         SystemExit: It could not take over; says why, in one line.
     """
     state = _read(state_fd)
-    master = _make_master(state)
-    master.take_over(asyncio.Runner().get_loop(), state, _take)
+    master = _take_over(state, asyncio.Runner().get_loop())
     require_calm(master.rehearse(state.planner.clock.real))
     return find_program()
 
@@ -62,8 +62,7 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
     configure_logs(state.in_force.settings.log_terms)
     configure_strays(state.in_force.settings.log_terms)
     runner = asyncio.Runner()
-    master = _make_master(state)
-    master.take_over(runner.get_loop(), state, _take)
+    master = _take_over(state, runner.get_loop())
     master.watch_again()
     master.note_arrival(state, failure)
 
@@ -76,10 +75,14 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
     return run
 
 
-def _make_master(state: State) -> Master:
+def _take_over(state: State, loop: asyncio.AbstractEventLoop) -> Master:
     in_force = SettingsInForce.thaw(state.in_force)
     path = in_force.settings.log_path
-    return Master(in_force, None if path is None else resume_log_file(path))
+    log_file = None if path is None else resume_log_file(path)
+    board_fd = os.dup(state.board_fd)
+    master = Master(hire(in_force, log_file, loop, board_fd, state.started_at))
+    master.take_over(state, _take)
+    return master
 
 
 def _read(state_fd: int) -> State:

@@ -14,9 +14,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -38,13 +38,20 @@ SETTLE_S = 2.0
 _SETTLE_EVERY_S = 0.01
 
 
+class Party(Protocol):
+    """Somebody who has to do with others."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has read, and sent, all that there is."""
+
+
 class Upgrades:
     """Those of one service; at most one is under way.
 
     Args:
         planner: Says what must be over first.
-        is_settled: Whether nothing lies unread or unsent between the master's
-            parts.
+        parties: Those between whom nothing may lie unread or unsent.
         pack: Gives all that goes over: a state, and the descriptors named in it.
         reaper: Watches the rehearsals.
         timeout_s: For a rehearsal, and for the next image to begin.
@@ -57,13 +64,13 @@ class Upgrades:
     def __init__(
         self,
         planner: Planner,
-        is_settled: Callable[[], bool],
+        parties: Sequence[Party],
         pack: Callable[[Handover, KeptImage], tuple[bytes, list[int]]],
         reaper: Reaper,
         timeout_s: float,
     ) -> None:
         self._planner = planner
-        self._is_settled = is_settled
+        self._parties = parties
         self._pack = pack
         self._reaper = reaper
         self.timeout_s = timeout_s
@@ -205,7 +212,7 @@ class Upgrades:
             obstacle = self._planner.why_not_freeze()
             if obstacle:
                 raise RehearsalError(obstacle)
-            if self._is_settled():
+            if all(party.is_settled for party in self._parties):
                 return self._image
             if time.monotonic() >= give_up_at:
                 raise RehearsalError("a process does not read its orders: try again")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from blazeio_supervisor.children.forkservers import Forkservers
+from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.lines.captured import CapturedOutput
 from blazeio_supervisor.observe.metrics.server import MetricsServer
@@ -19,7 +20,6 @@ from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.upgrade.handover import Handover
 from blazeio_supervisor.upgrade.image import KeptImage
 from blazeio_supervisor.upgrade.state import State, serialize_state
-from blazeio_supervisor.workers import Workers
 
 
 class Parts(Struct, frozen=True, kw_only=True):

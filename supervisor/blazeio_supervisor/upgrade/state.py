@@ -10,10 +10,11 @@ May import: what the parts are frozen to.
 
 import msgspec
 
+from blazeio_supervisor.children.forkservers import FrozenForkserver
+from blazeio_supervisor.children.workers import FrozenWorkers
 from blazeio_supervisor.control.places import HeldPlace
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.planner import FrozenPlanner
-from blazeio_supervisor.forkservers import FrozenForkserver
 from blazeio_supervisor.observe.events.ring import FrozenRing
 from blazeio_supervisor.observe.lines.captured import FrozenReader
 from blazeio_supervisor.observe.metrics.server import FrozenMetrics
@@ -23,7 +24,6 @@ from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import FrozenListeners
 from blazeio_supervisor.upgrade.handover import Handover
 from blazeio_supervisor.upgrade.image import KeptImage, find_program
-from blazeio_supervisor.workers import FrozenWorkers
 
 VERSION = 1
 """Raised by one when a part of the state changes its shape."""

@@ -6,11 +6,15 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.forkservers import Forkservers
+from blazeio_supervisor.children.worker_orders import WorkerOrders
+from blazeio_supervisor.children.worker_readings import WorkerReadings
+from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.fleet.facts import Fact
-from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
@@ -19,7 +23,6 @@ from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.sockets.filters.steering import Steerer
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.upgrade.departure import Upgrades
-from blazeio_supervisor.workers import Workers
 from tests.supervisor.fleet.driver import Driver
 from tests.supervisor.typed import look_for_sources
 
@@ -55,39 +58,29 @@ class Desk:
         board_fd = make_board()
         ledger, reaper = RowLedger(Scoreboard(board_fd)), Reaper(loop)
         os.close(board_fd)
-        tell, frames = self.facts.append, self.frames
-        self.workers = Workers(
-            loop,
-            ledger,
-            self.listeners,
-            reaper,
-            tell,
-            self._need_address,
-            self._note_scheme,
-            frames,
+        ears = Ears(
+            loop=loop,
+            reaper=reaper,
+            tell=self.facts.append,
+            need_address=self._need_address,
+            note_scheme=self._note_scheme,
+            frames=self.frames,
         )
+        self.workers = Workers(ears, ledger, self.listeners)
+        self.readings = WorkerReadings(self.workers.records, ledger)
         self.service = Service(
             in_force=self.in_force,
             planner=self.driver.planner,
             listeners=self.listeners,
             steerer=Steerer(self.listeners),
-            workers=self.workers,
-            forkservers=Forkservers(
-                loop,
-                self.in_force.settings_of,
-                -1,
-                reaper,
-                self.workers,
-                tell,
-                self._need_address,
-                self._note_scheme,
-                frames,
-            ),
+            orders=WorkerOrders(self.workers.records, reaper, self.listeners),
+            readings=self.readings,
+            forkservers=Forkservers(ears, self.in_force.settings_of, -1, self.workers),
             reloads=self.reloads,
             events=self.events,
             upgrades=Upgrades(
                 self.driver.planner,
-                lambda: True,
+                [],
                 self._freeze,
                 reaper,
                 timeout_s=1.0,

@@ -36,10 +36,10 @@ async def test_each_slot_shows_its_worker(tmp_path: Path) -> None:
 async def test_load_and_memory_are_as_last_measured(tmp_path: Path) -> None:
     desk = Desk(tmp_path, slots=1)
     order, ends = desk.workers.prepare(Spawn(1, 0, 1))
-    row = desk.workers._records[order.worker].row
+    row = desk.workers.records[order.worker].row
     row.count(2, 3, 40)
     row.beat(1.0, 0.5)
-    desk.workers.note_memory(order.worker, Memory(300, 400))
+    desk.readings.note_memory(order.worker, Memory(300, 400))
     status = describe_status(desk.service)
     desk.workers.forget_unanswered(1)
     for end in ends:

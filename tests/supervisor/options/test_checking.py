@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from blazeio_supervisor.errors import BindError, SupervisorError
 from blazeio_supervisor.options.checking import check, try_address
 from blazeio_supervisor.sockets.address import TcpAddress
-from tests.supervisor.lone_generation import HELLO
+from tests.supervisor.generation.lone_generation import HELLO
 from tests.supervisor.typed import read_settings
 
 

@@ -6,7 +6,11 @@ import psutil
 import pytest
 
 from blazeio_supervisor.process.messages import Fork, ForkFailed, Loaded, Stop
-from tests.supervisor.lone_generation import HELLO, LoneGeneration, make_listener
+from tests.supervisor.generation.lone_generation import (
+    HELLO,
+    LoneGeneration,
+    make_listener,
+)
 from tests.support.clock import block_until
 
 

@@ -44,7 +44,7 @@ class Bench(Desk):
             steerer=service.steerer,
             binding=Binding(self.listeners, self._ignore, self._ignore),
             adopted={},
-            workers=service.workers,
+            workers=self.workers,
             forkservers=service.forkservers,
             control=self.control,
             metrics=self.metrics,

@@ -23,7 +23,7 @@ class Office:
         self.is_settled = True
         self.upgrades = Upgrades(
             bench.parts.planner,
-            lambda: self.is_settled,
+            [self],
             bench.parts.pack,
             Reaper(asyncio.get_running_loop()),
             timeout_s=scaled(5),

@@ -4,8 +4,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from blazeio_supervisor.children.forkservers import FrozenForkserver
 from blazeio_supervisor.fleet.actions import Spawn
-from blazeio_supervisor.forkservers import FrozenForkserver
 from blazeio_supervisor.process.messages import PROTOCOL
 from blazeio_supervisor.upgrade.image import KeptImage, find_program
 from blazeio_supervisor.upgrade.state import (

@@ -37,7 +37,7 @@ REASONS = ("late", "blocked", "asked", "requests", "lifetime", "memory")
 def list_families(service: Service) -> Iterator[Metric]:
     """Give everything that is measured, as it is now."""
     snapshot = service.planner.snapshot()
-    tallies = service.workers.read_tallies()
+    tallies = service.readings.read_tallies()
     yield from _describe(service, snapshot)
     yield from _list_requests(sum(tallies.values(), Tally()))
     yield from _list_changes(service.events.counts)
@@ -184,10 +184,10 @@ def _list_workers(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
     )
     for slot in range(len(snapshot.slots)):
         workers = [each.worker for each in snapshot.workers if each.slot == slot]
-        rows = [row for w in workers if (row := service.workers.read_row(w))]
+        rows = [row for w in workers if (row := service.readings.read_row(w))]
         in_flight.add_metric([str(slot)], sum(row.in_flight for row in rows))
         connections.add_metric([str(slot)], sum(row.connections for row in rows))
-        sizes = [m for w in workers if (m := service.workers.recall_memory(w))]
+        sizes = [m for w in workers if (m := service.readings.recall_memory(w))]
         for kind, values in (
             ("rss", [each.resident_bytes for each in sizes]),
             ("pss", [each.shared_bytes for each in sizes]),

@@ -55,7 +55,7 @@ async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -
     for worker in (3, 1):
         order, ends = desk.workers.prepare(Spawn(worker, 0, 1))
         close(ends)
-        row = desk.workers._records[order.worker].row
+        row = desk.workers.records[order.worker].row
         row.counted[first_cell(200)] = 0.5
         row.counted[first_cell(200) + 1] = 10
         row.counted[first_cell(200) + 3] = 2
@@ -82,7 +82,7 @@ async def test_a_histogram_is_cumulative_and_agrees_with_its_count(
     desk = Desk(tmp_path)
     order, ends = desk.workers.prepare(Spawn(1, 0, 1))
     close(ends)
-    row = desk.workers._records[order.worker].row
+    row = desk.workers.records[order.worker].row
     row.counted[first_cell(200)] = 0.5
     row.counted[first_cell(200) + 1] = 10
     row.counted[first_cell(200) + 2] = 2
@@ -140,7 +140,7 @@ async def test_memory_is_by_slot_and_kind(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     _, ends = desk.workers.prepare(Spawn(1, 0, 1))
     close(ends)
-    desk.workers.note_memory(1, Memory(10, 20, 30))
+    desk.readings.note_memory(1, Memory(10, 20, 30))
     figures = Figures(desk)
     assert [
         figures.find("memory_bytes", slot="0", kind=kind)

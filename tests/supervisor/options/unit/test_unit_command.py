@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.unit import unit_command
 from blazeio_supervisor.options.unit.unit_command import unit
-from tests.supervisor.lone_generation import HELLO
+from tests.supervisor.generation.lone_generation import HELLO
 
 WORDS = ("hello:web", "--workers", "3", "--bind", "127.0.0.1:8000", "--name", "shop")
 

@@ -19,14 +19,14 @@ from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
-from blazeio_supervisor.entrances import Entrances
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.telling.words import count_of
+from blazeio_supervisor.generation.entrances import Entrances
+from blazeio_supervisor.generation.overriding import make_access_log, make_server
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
 from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
-from blazeio_supervisor.overriding import make_access_log, make_server
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
 from blazeio_supervisor.process.messages import (
     Admit,

@@ -8,9 +8,9 @@ import pytest
 from blazeio.app.app import App
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.entrances import Entrances
+from blazeio_supervisor.generation.entrances import Entrances
 from blazeio_supervisor.sockets.queues import Queue, QueueTerms
-from tests.supervisor.lone_generation import make_listener
+from tests.supervisor.generation.lone_generation import make_listener
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
 

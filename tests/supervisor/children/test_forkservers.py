@@ -6,7 +6,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.forkservers import Forkservers
+from blazeio_supervisor.children.worker_orders import WorkerOrders
+from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
 from blazeio_supervisor.fleet.facts import (
@@ -17,7 +22,6 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
-from blazeio_supervisor.forkservers import Forkservers
 from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
@@ -28,8 +32,7 @@ from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.workers import Workers
-from tests.supervisor.lone_generation import HELLO
+from tests.supervisor.generation.lone_generation import HELLO
 from tests.support.clock import wait_until
 
 pytestmark = pytest.mark.slow
@@ -48,16 +51,17 @@ class Bench:
         self.listeners = Listeners(1)
         self.listeners.open(TcpAddress("127.0.0.1", 0))
         self.frames = FramesPrinter()
-        self.workers = Workers(
-            loop,
-            RowLedger(Scoreboard(self.board_fd)),
-            self.listeners,
-            self.reaper,
-            self.facts.append,
-            self._need_address,
-            self._note_scheme,
-            self.frames,
+        self.ears = Ears(
+            loop=loop,
+            reaper=self.reaper,
+            tell=self.facts.append,
+            need_address=self._need_address,
+            note_scheme=self._note_scheme,
+            frames=self.frames,
         )
+        ledger = RowLedger(Scoreboard(self.board_fd))
+        self.workers = Workers(self.ears, ledger, self.listeners)
+        self.orders = WorkerOrders(self.workers.records, self.reaper, self.listeners)
         settings = Settings(
             app=parse_app_path(app),
             workers=1,
@@ -66,15 +70,7 @@ class Bench:
             graceful_timeout_s=5.0,
         )
         self.forkservers = Forkservers(
-            loop,
-            lambda _: settings,
-            self.board_fd,
-            self.reaper,
-            self.workers,
-            self.facts.append,
-            self._need_address,
-            self._note_scheme,
-            self.frames,
+            self.ears, lambda _: settings, self.board_fd, self.workers
         )
 
     def _note_scheme(self, *, is_tls: bool) -> None:
@@ -99,7 +95,7 @@ class Bench:
         for generation in (1, 2):
             self.forkservers.stop(generation, Ending.KILL)
         for worker in range(1, 5):
-            self.workers.end(worker, Ending.KILL, Drain(0.0))
+            self.orders.end(worker, Ending.KILL, Drain(0.0))
         await wait_until(lambda: not len(self.reaper), 5)
         self.listeners.shut()
         os.close(self.board_fd)
@@ -129,7 +125,7 @@ async def test_a_generation_loads_and_forks(bench: Bench) -> None:
     assert not bench.forkservers.has_preloaded(2)
     bench.forkservers.fork(Spawn(1, 0, 1))
     await bench.wait_for(WorkerReady)
-    await bench.wait_for(WorkerForked)  # either of both may come first
+    assert isinstance(bench.facts[-2], WorkerForked)  # its pid is known before
 
 
 async def test_told_to_stop_it_ends_after_the_forks_it_owes(bench: Bench) -> None:
@@ -191,7 +187,8 @@ async def test_a_forkserver_that_the_kernel_killed_says_so(
 ) -> None:
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 0\n")
-    monkeypatch.setattr(bench.workers, "_oom_kills", OomKills(counter))
+    ears = replace(bench.ears, oom_kills=OomKills(counter))
+    monkeypatch.setattr(bench.forkservers, "_ears", ears)
     bench.forkservers.start(1)
     await bench.wait_for(ForkserverReady)
     counter.write_text("oom_kill 1\n")

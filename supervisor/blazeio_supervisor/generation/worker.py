@@ -19,6 +19,7 @@ from blazeio.app.app import App
 from blazeio.protocol.tls import TlsTerms
 from blazeio.server.loop import get_loop, use_loop
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.generation.serving import Serving
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.loading.importing import (
     LoadError,
@@ -40,7 +41,6 @@ from blazeio_supervisor.process.messages import (
     Load,
     ReopenLogs,
 )
-from blazeio_supervisor.serving import Serving
 from blazeio_supervisor.sockets.queues import pair
 from blazeio_supervisor.stacks.dump import StackDump
 

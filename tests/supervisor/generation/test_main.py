@@ -5,7 +5,11 @@ import psutil
 import pytest
 
 from blazeio_supervisor.process.messages import Failed, Loaded, Overrides, Unsafe
-from tests.supervisor.lone_generation import HELLO, LoneGeneration, make_listener
+from tests.supervisor.generation.lone_generation import (
+    HELLO,
+    LoneGeneration,
+    make_listener,
+)
 from tests.support.clock import block_until
 
 pytestmark = pytest.mark.slow

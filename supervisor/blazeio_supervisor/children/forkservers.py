@@ -3,8 +3,6 @@
 Decides nothing: what happens becomes a fact for the planner.
 """
 
-import asyncio
-import os
 import signal
 import socket
 import sys
@@ -13,30 +11,28 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.load import describe_loading, make_load
+from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
 from blazeio_supervisor.fleet.facts import ForkserverExited, ForkserverReady
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.observe.lines.captured import CapturedOutput
 from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.process.channel import LoopChannel, Sendable, make_pair, send
 from blazeio_supervisor.process.messages import (
     Failed,
     Forked,
     ForkFailed,
-    Load,
     Loaded,
     Message,
     ReopenLogs,
     Stop,
     Unsafe,
 )
-from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
-from blazeio_supervisor.workers import NeedAddress, NoteScheme, Tell, Workers
 
 _NO_WORD = (
     "blazeio itself could not be started, the log has why: is its installation whole?"
@@ -83,50 +79,24 @@ class Forkservers:
     """Every forkserver that lives.
 
     Args:
-        loop: The master's.
+        ears: What they are heard by.
         settings_of: Gives what a generation is loaded with.
         board_fd: The scoreboard.
-        reaper: Watches their ends.
         workers: Where what they fork is recorded.
-        tell: Takes the facts.
-        need_address: Binds the App's own address.
-        note_scheme: Learns whether the App speaks TLS.
-        frames: Prints what an app raised.
-        captured: Reads what they print; None: nobody does.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        ears: Ears,
         settings_of: Callable[[int], Settings],
         board_fd: int,
-        reaper: Reaper,
         workers: Workers,
-        tell: Tell,
-        need_address: NeedAddress,
-        note_scheme: NoteScheme,
-        frames: FramesPrinter,
-        captured: CapturedOutput | None = None,
     ) -> None:
-        self._loop = loop
+        self._ears = ears
         self._settings_of = settings_of
         self._board_fd = board_fd
-        self._reaper = reaper
         self._workers = workers
-        self._tell = tell
-        self._need_address = need_address
-        self._note_scheme = note_scheme
-        self._frames = frames
-        self._captured = captured
         self._records: dict[int, ForkserverRecord] = {}
-
-    def describe_loading(self, generation: int) -> str:
-        """Say who imports the app of a generation, and why; for ``status``.
-
-        "" when its forkserver is gone.
-        """
-        record = self._records.get(generation)
-        return "" if record is None else record.loading
 
     def start(self, generation: int) -> None:
         """Start the interpreter of a new generation."""
@@ -146,8 +116,8 @@ class Forkservers:
         ends = [theirs]
         fds = [self._board_fd]
         origin = Origin(generation=generation)
-        if self._captured is not None:
-            ends.append(self._captured.open(origin))
+        if self._ears.captured is not None:
+            ends.append(self._ears.captured.open(origin))
             fds.append(ends[1].fileno())
         send(own, load, fds)
         try:
@@ -155,13 +125,13 @@ class Forkservers:
         except OSError as error:
             own.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
-            self._tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
+            self._ears.tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
             return
         finally:
             for end in ends:
                 end.close()
         origin.pid = pid
-        record = self._add(generation, pid, own, is_preload, _describe_loading(why))
+        record = self._add(generation, pid, own, is_preload, describe_loading(why))
         self._watch(record)
 
     def _add(
@@ -172,18 +142,13 @@ class Forkservers:
         is_preload: bool,
         loading: str,
     ) -> ForkserverRecord:
-        channel = LoopChannel(
-            own,
-            self._loop,
-            lambda message, fds: self._hear(record, message),
-            lambda: None,  # its exit tells more than its channel's end
-        )
+        channel = self._ears.listen(own, lambda message, _: self._hear(record, message))
         record = ForkserverRecord(generation, pid, channel, is_preload, loading)
         self._records[generation] = record
         return record
 
     def _watch(self, record: ForkserverRecord) -> None:
-        self._reaper.watch(record.pid, lambda status: self._bury(record, status))
+        self._ears.reaper.watch(record.pid, lambda status: self._bury(record, status))
 
     # Another image of the master
 
@@ -253,12 +218,12 @@ class Forkservers:
             return
         record.is_stopped = True
         if ending is Ending.KILL:
-            self._reaper.send_signal(record.pid, signal.SIGKILL)
+            self._ears.reaper.send_signal(record.pid, signal.SIGKILL)
         elif ending is Ending.DRAIN and record.has_loaded:
             record.channel.send(Stop())  # after the forks that it still owes
         else:
             # In the midst of an import it cannot listen, and has no children.
-            self._reaper.send_signal(record.pid, signal.SIGTERM)
+            self._ears.reaper.send_signal(record.pid, signal.SIGTERM)
 
     def has_preloaded(self, generation: int) -> bool:
         """Whether its workers share one import of the app."""
@@ -277,7 +242,7 @@ class Forkservers:
                 self._note_unsafe(record, findings)
             case Failed(_, reason, frames):
                 record.reason = reason
-                self._frames.print(frames, record.generation)
+                self._ears.frames.print(frames, record.generation)
             case _:
                 text = f"a forkserver said what none says: {message!r}; it is ignored"
                 note("protocol_broken", text, "WARNING", generation=record.generation)
@@ -289,13 +254,13 @@ class Forkservers:
 
         def tell() -> None:
             if self._records.get(record.generation) is record:
-                self._tell(ForkserverReady(record.generation))
+                self._ears.tell(ForkserverReady(record.generation))
 
         if loaded.host is None:
             tell()
         else:
-            self._note_scheme(is_tls=loaded.is_tls)
-            self._need_address(loaded.host, loaded.port, tell)
+            self._ears.note_scheme(is_tls=loaded.is_tls)
+            self._ears.need_address(loaded.host, loaded.port, tell)
 
     def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:
         record.is_unsafe = True
@@ -320,7 +285,7 @@ class Forkservers:
         self._workers.forget_unanswered(record.generation)
         reason = record.reason
         if not record.is_stopped:
-            reason = reason or self._workers.explain_kill(status)
+            reason = reason or self._ears.oom_kills.explain(status)
             if not reason and status == ExitCode.CRASHED and not record.has_loaded:
                 reason = _NO_WORD
         # Before it has forked, the planner says it, with what comes next.
@@ -332,34 +297,4 @@ class Forkservers:
             generation=record.generation,
             pid=record.pid,
         )
-        self._tell(ForkserverExited(record.generation, status, reason))
-
-
-def _describe_loading(why_not_once: str) -> str:
-    if not why_not_once:
-        return "once for all workers"
-    return (
-        f"by each worker ({why_not_once}): one that is replaced runs the code that is "
-        "on the disk by then"
-    )
-
-
-def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
-    """Say what a forkserver is to load."""
-    return Load(
-        generation=generation,
-        app=settings.app.text,
-        folder=settings.folder,
-        app_dir=settings.import_folder,
-        is_preload=is_preload,
-        loop=settings.loop,
-        graceful_timeout_s=settings.graceful_timeout_s,
-        drain_idle_s=settings.drain_s,
-        log=settings.log_terms,
-        master_pid=os.getpid(),
-        overrides=settings.overrides,
-        identity=settings.identity,
-        umask=settings.umask,
-        is_factory=settings.factory,
-        cpus=settings.cpu_affinity,
-    )
+        self._ears.tell(ForkserverExited(record.generation, status, reason))

@@ -13,12 +13,12 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.listener import bind
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.loading.importing import LoadError
-from blazeio_supervisor.overriding import (
+from blazeio_supervisor.generation.overriding import (
     make_access_log,
     make_server,
     read_certificates,
 )
+from blazeio_supervisor.loading.importing import LoadError
 from blazeio_supervisor.process.messages import Overrides
 
 

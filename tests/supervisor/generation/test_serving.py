@@ -19,7 +19,7 @@ from blazeio_supervisor.process.messages import (
     Serve,
 )
 from blazeio_supervisor.sockets.queues import QueueTerms
-from tests.supervisor.lone_generation import (
+from tests.supervisor.generation.lone_generation import (
     HELLO,
     LoneGeneration,
     LoneWorker,

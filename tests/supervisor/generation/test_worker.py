@@ -14,7 +14,11 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
 )
 from blazeio_supervisor.sockets.queues import QueueTerms
-from tests.supervisor.lone_generation import HELLO, LoneGeneration, make_listener
+from tests.supervisor.generation.lone_generation import (
+    HELLO,
+    LoneGeneration,
+    make_listener,
+)
 from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow

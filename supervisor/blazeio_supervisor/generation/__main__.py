@@ -21,6 +21,8 @@ from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsTerms
 from blazeio.server.loop import use_loop
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.generation.overriding import read_certificates
+from blazeio_supervisor.generation.worker import Worker, is_app
 from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
 from blazeio_supervisor.loading.fork_safety import (
     find_fork_dangers,
@@ -30,7 +32,6 @@ from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_a
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_strays, logs_configured
 from blazeio_supervisor.observe.scoreboard import Scoreboard
-from blazeio_supervisor.overriding import read_certificates
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.forkserver import Forkserver, end_now
 from blazeio_supervisor.process.identity import Identity, take_on
@@ -44,7 +45,6 @@ from blazeio_supervisor.process.messages import (
     describe_skew,
 )
 from blazeio_supervisor.process.signals import ignore_in_child
-from blazeio_supervisor.worker import Worker, is_app
 
 # An environment under /root is closed to every other user.
 _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))

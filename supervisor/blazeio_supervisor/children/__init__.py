@@ -1,0 +1,1 @@
+"""The master's side of its children: the forkservers and the workers."""

@@ -1,0 +1,36 @@
+"""Dead children that are nobody's: what an app has left behind.
+
+The master is the subreaper of everything below it; see ``process/reaper.py``.
+"""
+
+from blazeio_supervisor.children.workers import Workers
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.oom_kills import OomKills
+from blazeio_supervisor.process.reaper import Reaper
+
+EVERY_S = 1.0
+
+
+class Strays:
+    """Reaps them now and then.
+
+    Args:
+        reaper: Knows which are ours.
+        workers: Say whether one may be ours that nobody knows yet.
+        oom_kills: Count kills of strays too; kept fresh on the way.
+    """
+
+    def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:
+        self._reaper = reaper
+        self._workers = workers
+        self._oom_kills = oom_kills
+        self._next_at = 0.0
+
+    def reap(self, now: float) -> None:
+        """Reap those that are there, once it is time again; ``now`` is monotonic."""
+        if now < self._next_at or self._workers.is_forking:
+            return
+        self._next_at = now + EVERY_S
+        self._oom_kills.refresh(now)
+        for pid in self._reaper.reap_strangers():
+            note("reaped_stranger", "no process of ours", "DEBUG", pid=pid)

@@ -1,0 +1,124 @@
+"""What the master orders a worker to do, over its channel or by a signal.
+
+An order to one that is gone is void.
+"""
+
+import signal
+import socket
+from collections.abc import Sequence
+
+from blazeio_supervisor.children.record import Records
+from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.process.channel import Sendable
+from blazeio_supervisor.process.messages import (
+    Admit,
+    Adopt,
+    Drain,
+    Message,
+    Release,
+    ReopenLogs,
+    Serve,
+)
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import list_sockets, list_terms
+from blazeio_supervisor.stacks.call import Stacks
+
+
+class WorkerOrders:
+    """Gives them.
+
+    Args:
+        records: Of the workers.
+        reaper: Sends the signals: it knows for certain whose a pid is.
+        listeners: What is adopted.
+    """
+
+    def __init__(self, records: Records, reaper: Reaper, listeners: Listeners) -> None:
+        self._records = records
+        self._reaper = reaper
+        self._listeners = listeners
+
+    def end(self, worker: int, ending: Ending, drain: Drain) -> None:
+        """End a worker; ``drain`` is the order when it is asked nicely."""
+        record = self._records.get(worker)
+        if record is None:
+            return
+        if ending is Ending.DRAIN:  # needs no pid
+            record.is_serving = False
+            record.channel.send(drain)
+            return
+        if record.pid is None:
+            return
+        match ending:
+            case Ending.TERM:
+                self._reaper.send_signal(record.pid, signal.SIGTERM)
+            case Ending.KILL:
+                record.is_killed = True
+                self._reaper.send_signal(record.pid, signal.SIGKILL)
+
+    def admit(self, worker: int) -> None:
+        """Let a canary accept from its slot."""
+        self._send(worker, Admit())
+
+    def adopt(self, slot: int, by: int) -> None:
+        """Have one worker accept from another slot's queue too."""
+        queues = self._listeners.own_of(slot)
+        self._send(by, Adopt(slot, list_terms(queues)), list_sockets(queues))
+
+    def release(self, slot: int, by: int) -> None:
+        """End an adoption."""
+        self._send(by, Release(slot))
+
+    def connect(self, worker: int) -> socket.socket | None:
+        """Give a connection to a worker, which serves it though it accepts none.
+
+        None when the worker is gone.
+        """
+        record = self._records.get(worker)
+        if record is None:
+            return None
+        own, theirs = socket.socketpair()
+        with theirs:
+            for sock in (own, theirs):
+                sock.setblocking(False)
+            record.channel.send(Serve(), [theirs])
+        return own
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Have every worker write to new log files: the old ones were renamed.
+
+        Args:
+            files: The new one of the log, if that is a file.
+        """
+        for record in self._records.values():
+            record.channel.send(ReopenLogs(), files)
+
+    def dump_stack(self, worker: int, blocked_s: float) -> None:
+        """Have a worker print all its stacks; works while it is blocked."""
+        record = self._records.get(worker)
+        if record is not None and record.pid is not None:
+            text = (
+                f"its loop has stood still for {blocked_s:.1f} s, no new connection "
+                "goes to it; its stacks follow"
+            )
+            record.note("blocked", text, "WARNING")
+            self._reaper.send_signal(record.pid, DUMP_SIGNAL)
+
+    async def ask_stacks(self, worker: int) -> Stacks:
+        """Have a worker say where it is; works while it is blocked, too."""
+        record = self._records.get(worker)
+        if record is None or record.pid is None:
+            return Stacks("", False)
+        pid = record.pid
+        return await record.stacks.ask(
+            lambda: self._reaper.send_signal(pid, STACK_SIGNAL)
+        )
+
+    def _send(
+        self, worker: int, message: Message, sockets: list[socket.socket] | None = None
+    ) -> None:
+        record = self._records.get(worker)
+        if record is not None:
+            record.channel.send(message, sockets or [])

@@ -1,0 +1,236 @@
+"""The lives of the workers: asked for, forked, ready, ended; and what they say.
+
+What the worker itself does is in the room ``generation``. Decides nothing: what
+happens becomes a fact.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.record import FrozenWorker, Records, WorkerRecord
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Spawn
+from blazeio_supervisor.fleet.facts import WorkerExited, WorkerForked, WorkerReady
+from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.observe.lines.formats import Origin
+from blazeio_supervisor.observe.scoreboard import FrozenLedger, Row, RowLedger
+from blazeio_supervisor.process.channel import make_pair
+from blazeio_supervisor.process.messages import (
+    Address,
+    Failed,
+    Fork,
+    Listen,
+    Message,
+    Ready,
+    Said,
+)
+from blazeio_supervisor.process.reaper import UNKNOWN_STATUS
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import list_sockets, list_terms
+from blazeio_supervisor.stacks.call import StackCall
+
+
+class FrozenWorkers(msgspec.Struct, frozen=True):
+    """All of them, and whose each row of the scoreboard is."""
+
+    ledger: FrozenLedger
+    workers: list[FrozenWorker]
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor."""
+        ends = ((each.channel_fd, each.stacks_fd) for each in self.workers)
+        return [fd for pair in ends for fd in pair]
+
+
+class Workers:
+    """Every worker that lives, or was asked for.
+
+    Args:
+        ears: What they are heard by.
+        ledger: Gives and takes back their rows.
+        listeners: What they accept from.
+
+    Attributes:
+        records: Of all of them; for whoever gives them orders or looks at them.
+    """
+
+    def __init__(self, ears: Ears, ledger: RowLedger, listeners: Listeners) -> None:
+        self._ears = ears
+        self._ledger = ledger
+        self._listeners = listeners
+        self.records: Records = {}
+
+    @property
+    def is_forking(self) -> bool:
+        """Whether a child may live whose pid is not known yet."""
+        return any(record.pid is None for record in self.records.values())
+
+    @property
+    def serving_slots(self) -> set[int]:
+        """The slots whose worker accepts."""
+        return {record.slot for record in self.records.values() if record.is_serving}
+
+    # Birth
+
+    def prepare(self, spawn: Spawn) -> tuple[Fork, list[socket.socket]]:
+        """Make what a new worker needs; the caller has it forked.
+
+        Returns:
+            The order, and the sockets to send with it. Those before the
+            listeners, the worker's ends, are the caller's to close.
+        """
+        queues = self._listeners.all_of(spawn.slot)
+        row = self._ledger.take()  # what may fail comes first
+        own, theirs = make_pair()
+        asker, answerer = socket.socketpair()
+        identity = spawn.worker, spawn.slot, spawn.generation
+        record = self._add(*identity, row, own, asker)
+        ends = [theirs, answerer]
+        if self._ears.captured is not None:
+            record.origin = Origin(*identity)
+            ends.append(self._ears.captured.open(record.origin))
+        is_bound = self._listeners.is_bound
+        terms = list_terms(queues)
+        order = Fork(
+            spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound, terms=terms
+        )
+        return order, [*ends, *list_sockets(queues)]
+
+    def _add(
+        self,
+        worker: int,
+        slot: int,
+        generation: int,
+        row: Row,
+        own: socket.socket,
+        asker: socket.socket,
+    ) -> WorkerRecord:
+        channel = self._ears.listen(
+            own, lambda message, fds: self._hear(worker, message, fds)
+        )
+        stacks = StackCall(asker, self._ears.loop)
+        record = WorkerRecord(worker, slot, generation, row, channel, stacks)
+        self.records[worker] = record
+        return record
+
+    def note_forked(self, worker: int, pid: int) -> None:
+        """The forkserver has answered."""
+        record = self.records[worker]
+        record.pid = pid
+        if record.origin is not None:
+            record.origin.pid = pid
+        record.note("worker_forked", "it boots", "DEBUG")
+        self._ears.tell(WorkerForked(worker, pid))
+        if record.is_serving:  # its word was faster than the forkserver's
+            self._note_ready(record)
+        self._watch(worker, pid)
+
+    def _watch(self, worker: int, pid: int) -> None:
+        try:
+            self._ears.reaper.watch(pid, lambda status: self._bury(worker, status))
+        except ProcessLookupError:
+            self._bury(worker, UNKNOWN_STATUS)
+
+    def note_fork_failed(self, worker: int, reason: str) -> None:
+        """The forkserver could not fork it."""
+        record = self.records.pop(worker)
+        record.close()
+        self._ledger.fold(record.row, record.slot)
+        self._ears.tell(WorkerExited(worker, ExitCode.CRASHED, reason))
+
+    def forget_unanswered(self, generation: int) -> None:
+        """The forkserver is gone: what it was asked for and never answered is void.
+
+        Such a worker may live; the end of its channel ends it. Its row is not
+        used again, since it may still write there.
+        """
+        for record in list(self.records.values()):
+            if record.generation == generation and record.pid is None:
+                record.close()
+                del self.records[record.worker]
+
+    # Another image of the master
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all can hear us, and no order waits to be sent."""
+        return all(record.channel.is_settled for record in self.records.values())
+
+    def freeze(self) -> FrozenWorkers:
+        """Name every worker, for a process that has the same descriptors."""
+        records = self.records.values()
+        return FrozenWorkers(self._ledger.freeze(), [each.freeze() for each in records])
+
+    def thaw(self, frozen: FrozenWorkers, take: Callable[[int], socket.socket]) -> None:
+        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
+        self._ledger.thaw(frozen.ledger)
+        for each in frozen.workers:
+            row = self._ledger.give(each.row)
+            ends = take(each.channel_fd), take(each.stacks_fd)
+            record = self._add(each.worker, each.slot, each.generation, row, *ends)
+            record.pid, record.is_serving = each.pid, each.is_serving
+            record.reason, record.is_killed = each.reason, each.is_killed
+
+    def watch_again(self) -> None:
+        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        for record in list(self.records.values()):
+            if record.pid is not None:
+                self._watch(record.worker, record.pid)
+
+    # What they say
+
+    def _hear(self, worker: int, message: Message, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)  # no worker sends any, but it runs foreign code
+        record = self.records[worker]
+        match message:
+            case Ready(is_tls):
+                record.is_serving = True
+                self._ears.note_scheme(is_tls=is_tls)
+                if record.pid is not None:
+                    self._note_ready(record)
+            case Failed(_, reason, frames):
+                record.reason = reason
+                self._ears.frames.print(frames, record.generation)
+            case Said():
+                record.note(message.event, message.text, "WARNING", message.traceback)
+            case Address(host, port):
+                self._ears.need_address(
+                    host, port, lambda: self._hand_listeners(worker)
+                )
+            case _:
+                text = f"it said what no worker says: {message!r}; it is ignored"
+                record.note("protocol_broken", text, "WARNING")
+
+    def _note_ready(self, record: WorkerRecord) -> None:
+        record.note("worker_ready", "it is ready to serve")
+        self._ears.tell(WorkerReady(record.worker))
+
+    def _hand_listeners(self, worker: int) -> None:
+        record = self.records.get(worker)
+        if record is not None:
+            queues = self._listeners.all_of(record.slot)
+            record.channel.send(Listen(list_terms(queues)), list_sockets(queues))
+
+    # Death
+
+    def _bury(self, worker: int, status: int) -> None:
+        record = self.records[worker]
+        record.channel.read()  # its last words
+        record.close()
+        del self.records[worker]
+        self._ledger.fold(record.row, record.slot)
+        reason = record.reason
+        if not record.is_killed:
+            reason = reason or self._ears.oom_kills.explain(status)
+        # Why one that was wanted has failed is said by the planner, with what
+        # comes next.
+        level = "DEBUG" if status else "INFO"
+        record.note(
+            "worker_exited", f"it ended: {describe_exit(status, reason)}", level
+        )
+        self._ears.tell(WorkerExited(worker, status, reason))

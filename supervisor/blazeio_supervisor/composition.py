@@ -1,0 +1,205 @@
+"""All parts of a master, made and wired. Nothing begins here."""
+
+import asyncio
+
+from msgspec import Struct
+
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.forkservers import Forkservers
+from blazeio_supervisor.children.strays import Strays
+from blazeio_supervisor.children.worker_orders import WorkerOrders
+from blazeio_supervisor.children.worker_readings import WorkerReadings
+from blazeio_supervisor.children.workers import Workers
+from blazeio_supervisor.control.reloads import Reloads
+from blazeio_supervisor.control.server import ControlServer
+from blazeio_supervisor.control.status import Service
+from blazeio_supervisor.ending import Ending
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.hands.performing import Hands
+from blazeio_supervisor.hands.rules import Rules
+from blazeio_supervisor.hands.slots import Slots
+from blazeio_supervisor.notify.probes import Probes
+from blazeio_supervisor.notify.storing import Store
+from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.observe.banner import Banner
+from blazeio_supervisor.observe.events.ring import EventRing
+from blazeio_supervisor.observe.health_path import HealthChecks
+from blazeio_supervisor.observe.lines.captured import CapturedOutput
+from blazeio_supervisor.observe.lines.log_file import LogFile
+from blazeio_supervisor.observe.lines.reopening import Reopening
+from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.memory import MemorySampler
+from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.observe.metrics.server import MetricsServer
+from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard
+from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.sockets.binding import Binding
+from blazeio_supervisor.sockets.filters.steering import Steerer
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.turns import Inbox, Turns
+from blazeio_supervisor.upgrade.departure import Upgrades
+from blazeio_supervisor.upgrade.handover import Handover
+from blazeio_supervisor.upgrade.image import KeptImage
+from blazeio_supervisor.upgrade.parts import Parts
+
+
+class Crew(Struct, frozen=True, kw_only=True):
+    """What a master itself has in hand.
+
+    Attributes:
+        parts: Those that go over an exec.
+    """
+
+    parts: Parts
+    inbox: Inbox
+    turns: Turns
+    ending: Ending
+    banner: Banner
+    telling: Telling
+    sampler: MemorySampler
+    reloads: Reloads
+    upgrades: Upgrades
+    reopening: Reopening
+
+
+def hire(
+    in_force: SettingsInForce,
+    log_file: LogFile | None,
+    loop: asyncio.AbstractEventLoop,
+    board_fd: int,
+    started_at: float,
+) -> Crew:
+    """Make them.
+
+    Args:
+        in_force: What the operator asked for, and asks for at each reload.
+        log_file: Where the log goes; None: to standard error.
+        loop: Which the master will run on; it need not run yet.
+        board_fd: The scoreboard.
+        started_at: When the service was, monotonic seconds.
+    """
+    settings = in_force.settings
+    planner = Planner(settings.make_policy(), settings.workers, settings.make_rng())
+    events = EventRing()
+    frames = FramesPrinter()
+    reaper = Reaper(loop)
+    inbox = Inbox(loop)
+    telling = Telling(settings.manager.address, loop)
+    ending = Ending(inbox, telling)
+
+    # What clients come in by
+    listeners = Listeners(
+        settings.workers,
+        unix_mode=settings.unix_mode,
+        unix_owner=settings.unix_owner,
+        backlog=settings.backlog,
+    )
+    steerer = Steerer(listeners)
+    store = Store(telling, listeners, settings.manager.store_count)
+    banner = Banner(settings, listeners)
+
+    def note_bound() -> None:
+        store.keep()
+        banner.note_bound()
+
+    binding = Binding(listeners, note_bound, ending.give_up)
+
+    # The children
+    captured = None
+    if settings.capture_output:
+        captured = CapturedOutput(loop, settings.log_terms)
+    ears = Ears(
+        loop=loop,
+        reaper=reaper,
+        tell=inbox.tell,
+        need_address=binding.need,
+        note_scheme=banner.note_scheme,
+        frames=frames,
+        captured=captured,
+    )
+    ledger = RowLedger(Scoreboard(board_fd))
+    workers = Workers(ears, ledger, listeners)
+    orders = WorkerOrders(workers.records, reaper, listeners)
+    readings = WorkerReadings(workers.records, ledger)
+    forkservers = Forkservers(ears, in_force.settings_of, board_fd, workers)
+    reopening = Reopening(log_file, orders, forkservers)
+
+    # What the planner wants is done
+    def pack(handover: Handover, image: KeptImage) -> tuple[bytes, list[int]]:
+        # Only here is a ring: the control server, which orders an upgrade, is
+        # itself of the parts that go over.
+        return parts.pack(handover, image)
+
+    unsettled = (inbox, workers, forkservers, telling.notifier)
+    upgrades = Upgrades(planner, unsettled, pack, reaper, settings.upgrade_timeout_s)
+    reloads = Reloads(inbox.tell, frames, in_force)
+    health_checks = HealthChecks(settings.health_path, orders.connect, inbox.tell)
+    slots = Slots(listeners, steerer, orders, workers, store)
+    hands = Hands(
+        planner=planner,
+        rules=Rules(in_force, planner, health_checks, upgrades, inbox),
+        forkservers=forkservers,
+        orders=orders,
+        health_checks=health_checks,
+        probes=Probes(orders.connect, inbox.tell),
+        slots=slots,
+        binding=binding,
+        reloads=reloads,
+        telling=telling,
+        ending=ending,
+    )
+    strays = Strays(reaper, workers, ears.oom_kills)
+    turns = Turns(inbox, planner, hands.perform, readings, strays)
+
+    # What the operator sees, and orders
+    service = Service(
+        in_force=in_force,
+        planner=planner,
+        listeners=listeners,
+        steerer=steerer,
+        orders=orders,
+        readings=readings,
+        forkservers=forkservers,
+        reloads=reloads,
+        upgrades=upgrades,
+        events=events,
+        tell=inbox.tell,
+        stop=ending.ask,
+        started_at=started_at,
+        reopen_logs=reopening.reopen,
+    )
+    exposition = Exposition(service)
+    parts = Parts(
+        in_force=in_force,
+        started_at=started_at,
+        board_fd=board_fd,
+        planner=planner,
+        listeners=listeners,
+        steerer=steerer,
+        binding=binding,
+        adopted=slots.adopted,
+        workers=workers,
+        forkservers=forkservers,
+        control=ControlServer(service, exposition),
+        metrics=MetricsServer(service, exposition),
+        captured=captured,
+        events=events,
+    )
+    sampler = MemorySampler(
+        readings.list_pids,
+        readings.note_memory,
+        is_limited=planner.policy.max_memory_bytes is not None,
+    )
+    return Crew(
+        parts=parts,
+        inbox=inbox,
+        turns=turns,
+        ending=ending,
+        banner=banner,
+        telling=telling,
+        sampler=sampler,
+        reloads=reloads,
+        upgrades=upgrades,
+        reopening=reopening,
+    )

@@ -1,0 +1,75 @@
+"""How the service ends: asked to, or for want of what it needs."""
+
+import asyncio
+
+from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.process.messages import Drain
+from blazeio_supervisor.turns import Inbox
+
+
+class Ending:
+    """What is known of it, and the end itself.
+
+    Args:
+        inbox: The planner learns here that it is wanted.
+        telling: The service manager learns here why, if something is wrong.
+
+    Attributes:
+        has_begun: The planner was told to start: so it must end the service.
+        is_final: No connection may begin any more.
+    """
+
+    def __init__(self, inbox: Inbox, telling: Telling) -> None:
+        self._inbox = inbox
+        self._telling = telling
+        self._over: asyncio.Future[int] = inbox.loop.create_future()
+        self._failure = ExitCode.OK
+        self._is_quick = False
+        self.has_begun = False
+        self.is_final = False
+
+    def ask(self, is_quick: bool, by: str) -> None:
+        """End the service: within about a second if quick, else gently.
+
+        Args:
+            is_quick: What was asked for once counts.
+            by: Who asks, for the log.
+        """
+        self._is_quick |= is_quick
+        self._inbox.tell(StopAsked(is_quick, by))
+
+    def give_up(self, error: SupervisorError) -> None:
+        """End at once: what the service needs cannot be had."""
+        note("cannot_bind", str(error), "ERROR")
+        cause = error.__cause__
+        self._telling.fail(str(error), getattr(cause, "errno", None))
+        self._failure = error.exit_code
+        if self.has_begun:
+            self.ask(True, "")
+        else:
+            self._be_over(error.exit_code)
+
+    def make_drain(self, policy: Policy) -> Drain:
+        """Make the order by which a worker ends, as things are now."""
+        grace_s = policy.quick_grace_s if self._is_quick else policy.grace_s
+        return Drain(grace_s, is_final=self.is_final)
+
+    def end(self, code: int, reason: str) -> None:
+        """Everything of ours has ended; ``reason`` is "" when all went well."""
+        if reason:
+            self._telling.fail(reason, None)
+        note("stopped", f"all of the service has ended: exit code {code}")
+        self._be_over(code)
+
+    async def wait(self) -> int:
+        """Wait for it; gives the exit code."""
+        code = await self._over
+        return self._failure or code
+
+    def _be_over(self, code: int) -> None:
+        if not self._over.done():
+            self._over.set_result(code)

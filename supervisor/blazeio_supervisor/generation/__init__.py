@@ -1,0 +1,1 @@
+"""What runs in the processes of one generation: its forkserver and its workers."""

@@ -1,0 +1,1 @@
+"""The hands of the master: what the planner wants is done here."""

@@ -1,0 +1,146 @@
+"""The planner's turns: facts in, at once or by the timer; actions to the hands."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+
+from blazeio_supervisor.children.strays import Strays
+from blazeio_supervisor.children.worker_readings import WorkerReadings
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Action, Spawn
+from blazeio_supervisor.fleet.facts import Fact, Tick, WorkerExited
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.observe.events.noting import note
+
+Perform = Callable[[Action], None]
+
+
+class Inbox:
+    """Facts that wait for the next turn: whoever learns one tells it here.
+
+    Args:
+        loop: The master's.
+
+    Attributes:
+        loop: As given.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._facts: list[Fact] = []
+        self._on_first: Callable[[], None] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every fact was taken."""
+        return not self._facts
+
+    def tell(self, *facts: Fact) -> None:
+        """Have the planner learn them, in this order."""
+        if not self._facts and self._on_first is not None:
+            self.loop.call_soon(self._on_first)
+        self._facts += facts
+
+    def take(self) -> list[Fact]:
+        """Give all that wait."""
+        facts, self._facts = self._facts, []
+        return facts
+
+    def open(self, on_first: Callable[[], None]) -> None:
+        """Call this from now on, in the loop's next turn, when there is a fact."""
+        self._on_first = on_first
+        if self._facts:
+            self.loop.call_soon(on_first)
+
+
+class Turns:
+    """One for each bundle of facts, and one whenever the planner asked for it.
+
+    Args:
+        inbox: Where the facts come from.
+        planner: Decides.
+        perform: Carries out one action; what it raises is noted.
+        readings: Looked at once for each beat.
+        strays: Reaped now and then.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        planner: Planner,
+        perform: Perform,
+        readings: WorkerReadings,
+        strays: Strays,
+    ) -> None:
+        self._inbox = inbox
+        self._planner = planner
+        self._perform = perform
+        self._readings = readings
+        self._strays = strays
+        self._timer: asyncio.TimerHandle | None = None
+        self._beats_at = 0.0
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Take turns from now on."""
+        self._inbox.open(self._take_turn)
+        self._set_timer()
+
+    def end(self) -> None:
+        """Take no more."""
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def rehearse(self, now: float) -> list[Action]:
+        """Say what the planner wants first, at that time; nothing is done."""
+        return self._planner.plan([*self._readings.read_beats(), Tick()], now)
+
+    def _set_timer(self) -> None:
+        at = self._beats_at + self._planner.policy.beat_every_s
+        deadline = self._planner.next_deadline_at()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._inbox.loop.call_at(min(at, deadline or at), self._look)
+
+    def _look(self) -> None:
+        """Take a turn because it is time, and see on the way who lives."""
+        now = time.monotonic()
+        facts: list[Fact] = []
+        if now >= self._beats_at + self._planner.policy.beat_every_s:
+            self._beats_at = now
+            facts = self._readings.read_beats()
+        self._strays.reap(now)
+        self._plan([*self._inbox.take(), *facts, Tick()])
+
+    def _take_turn(self) -> None:
+        facts = self._inbox.take()
+        if facts:  # else the timer was faster
+            self._plan(facts)
+
+    def _plan(self, facts: list[Fact]) -> None:
+        if self._is_over:
+            return
+        try:
+            actions = self._planner.plan(facts, time.monotonic())
+        except Exception:
+            _note_fault("planner_failed", f"a fault of the supervisor, at {facts!r}")
+            actions = []
+        for action in actions:
+            self._try(action)
+        self._set_timer()
+
+    def _try(self, action: Action) -> None:
+        try:
+            self._perform(action)
+        except Exception as error:
+            text = f"a fault of the supervisor, at {action!r}: {error}"
+            _note_fault("action_failed", text)
+            if isinstance(action, Spawn):
+                reason = f"{type(error).__name__}: {error}"
+                self._inbox.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
+
+
+def _note_fault(event: str, text: str) -> None:
+    note(event, text, "ERROR", traceback=traceback.format_exc())

@@ -1,0 +1,110 @@
+"""Workers, with a child of the test in the place of each."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.worker_orders import WorkerOrders
+from blazeio_supervisor.children.worker_readings import WorkerReadings
+from blazeio_supervisor.children.workers import Workers
+from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    WorkerExited,
+)
+from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.process.messages import (
+    Drain,
+    Fork,
+)
+from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import list_sockets
+from tests.support.clock import wait_until
+
+DRAIN = Drain(5.0)
+
+
+class Bench:
+    """Workers, with a child of the test in the place of each worker."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        board_fd = make_board()
+        self.board = Scoreboard(board_fd)
+        os.close(board_fd)
+        self.ledger = RowLedger(self.board)
+        self.listeners = Listeners(2)
+        self.listeners.open(TcpAddress("127.0.0.1", 0))
+        self.facts: list[Fact] = []
+        self.schemes: list[bool] = []
+        self.addresses: list[tuple[str, int]] = []
+        self.frames = FramesPrinter()
+        reaper = Reaper(loop)
+        self.ears = Ears(
+            loop=loop,
+            reaper=reaper,
+            tell=self.facts.append,
+            need_address=self._need_address,
+            note_scheme=self._note_scheme,
+            frames=self.frames,
+        )
+        self.workers = Workers(self.ears, self.ledger, self.listeners)
+        self.orders = WorkerOrders(self.workers.records, reaper, self.listeners)
+        self.readings = WorkerReadings(self.workers.records, self.ledger)
+        self.ends: list[socket.socket] = []
+        self.pids: list[int] = []
+
+    def _note_scheme(self, *, is_tls: bool) -> None:
+        self.schemes.append(is_tls)
+
+    def _need_address(self, host: str, port: int, then: Callable[[], None]) -> None:
+        self.addresses.append((host, port))
+        then()
+
+    def prepare(self, worker: int = 1, slot: int = 0) -> Fork:
+        order, sockets = self.workers.prepare(Spawn(worker, slot, generation=1))
+        assert sockets[2:] == list_sockets(self.listeners.all_of(slot))
+        self.ends.append(sockets[0])
+        sockets[1].close()  # nobody asks for stacks here
+        return order
+
+    def fork(self, code: str = "import time; time.sleep(60)") -> int:
+        """Prepare a worker, and have a child that is it."""
+        worker = len(self.pids) + 1
+        self.prepare(worker)
+        pid = self.spawn(code)
+        self.workers.note_forked(worker, pid)
+        return pid
+
+    def spawn(self, code: str = "import time; time.sleep(60)") -> int:
+        arguments = [sys.executable, "-S", "-c", code]
+        pid = os.posix_spawn(sys.executable, arguments, os.environ)
+        self.pids.append(pid)
+        return pid
+
+    async def wait_exited(self) -> WorkerExited:
+        await wait_until(
+            lambda: any(isinstance(f, WorkerExited) for f in self.facts), 9
+        )
+        exited = self.facts[-1]
+        assert isinstance(exited, WorkerExited)
+        return exited
+
+    async def close(self) -> None:
+        for worker, _ in enumerate(self.pids, 1):
+            self.orders.end(worker, Ending.KILL, DRAIN)
+        ended = sum(isinstance(fact, WorkerExited) for fact in self.facts)
+        await wait_until(lambda: len(self.pids) <= ended or not self._is_any_left(), 9)
+        self.workers.forget_unanswered(1)
+        for end in self.ends:
+            end.close()
+        self.listeners.shut()
+
+    def _is_any_left(self) -> bool:
+        return any(os.path.exists(f"/proc/{pid}") for pid in self.pids)

@@ -1,0 +1,28 @@
+import asyncio
+
+from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.process.channel import make_pair, send
+from blazeio_supervisor.process.messages import Message, Ready
+from blazeio_supervisor.process.reaper import Reaper
+from tests.support.clock import wait_until
+
+
+async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> None:
+    loop = asyncio.get_running_loop()
+    ears = Ears(
+        loop=loop,
+        reaper=Reaper(loop),
+        tell=lambda _: None,
+        need_address=lambda *_: None,
+        note_scheme=lambda **_: None,
+        frames=FramesPrinter(),
+    )
+    own, theirs = make_pair()
+    heard: list[Message] = []
+    channel = ears.listen(own, lambda message, _: heard.append(message))
+    send(theirs, Ready())
+    theirs.close()
+    await wait_until(lambda: heard)
+    assert heard == [Ready()]
+    channel.close()
