@@ -56,3 +56,22 @@ def test_what_is_offered_is_what_the_rooms_have() -> None:
     assert io.App is App
     assert sorted(io.__all__) == io.__all__
     assert all(hasattr(io, name) for name in io.__all__)
+
+
+@pytest.mark.slow
+def test_all_is_loaded_at_the_first_use_and_not_before() -> None:
+    """A master needs no client; a handler imports nothing."""
+    assert (
+        run_python(
+            "import sys, blazeio as io, blazeio.errors\n"
+            "names = ('blazeio.app.app', 'blazeio.client.session')\n"
+            "print([name in sys.modules for name in names])\n"
+            "io.App\n"
+            "print([name in sys.modules for name in names], 'Session' in vars(io))"
+        )
+        == "[False, False]\n[True, True] True"
+    )
+
+
+def test_it_lists_what_it_offers() -> None:
+    assert set(io.__all__) <= set(dir(io))

@@ -11,7 +11,6 @@ WITHOUT_MODULE: dict[str, str] = {
     "tests/protocol/test_backpressure.py": "of server.py: who is faster waits",
     "tests/protocol/test_disconnects.py": "of server.py: the client goes away",
     "tests/protocol/test_reading.py": "of payload.py, whose own file tests writing",
-    "tests/test_front_door.py": "of blazeio/__init__.py",
 }
 """Test files inside a mirrored room that test no single module, likewise."""
 OTHER_FOLDERS = {

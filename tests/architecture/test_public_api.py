@@ -7,9 +7,10 @@ from types import ModuleType
 import pytest
 
 import blazeio
+from blazeio import front_door
 from tests.support.tree import REPOSITORY
 
-PUBLIC: list[str] = list(getattr(blazeio, "__all__", ()))
+PUBLIC: list[str] = list(blazeio.__all__)
 README = (REPOSITORY / "README.md").read_text()
 PLAIN_VALUES = {"__version__", "loop"}
 """Public names whose object cannot carry a docstring of its own."""
@@ -33,7 +34,8 @@ def test_each_public_object_has_a_docstring(name: str) -> None:
 def test_nothing_public_is_left_out_of_all() -> None:
     public = {
         name
-        for name, value in vars(blazeio).items()
+        for module in (blazeio, front_door)
+        for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
     assert public <= set(PUBLIC)

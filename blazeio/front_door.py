@@ -1,0 +1,88 @@
+"""Every name of ``import blazeio as io``; ``blazeio`` loads it at the first use.
+
+``io.loop`` is the one that is not here: looking at it makes it.
+"""
+
+from blazeio.app.app import App
+from blazeio.app.deliver import Deliver, Prepare
+from blazeio.app.reading.form import Form
+from blazeio.app.reading.upload import Upload
+from blazeio.app.request import Request
+from blazeio.client.auth import DigestAuth
+from blazeio.client.response import ClientResponse
+from blazeio.client.rules.cookie_jar import Cookie, CookieJar
+from blazeio.client.session import Session
+from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.content.event_stream import ServerSentEvent
+from blazeio.errors import (
+    Abort,
+    BlazeioError,
+    ClientDisconnected,
+    ConfigurationError,
+    ConnectError,
+    ContentDecodingError,
+    DecompressionBombError,
+    InvalidResponse,
+    LocalProtocolError,
+    ProtocolError,
+    RedirectError,
+    RemoteProtocolError,
+    RequestError,
+    RequestTimeout,
+    ServerDisconnected,
+    TooManyRedirects,
+)
+from blazeio.files.simpleserve import Simpleserve
+from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
+from blazeio.files.static_server import StaticServer
+from blazeio.limits import Limits
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.server.loop import use_loop
+from blazeio.server.tls import TlsSettings
+from blazeio.streams.client_websocket import ClientWebSocket
+from blazeio.streams.event_stream import EventStream
+from blazeio.streams.websocket import WebSocket
+
+__all__ = [  # noqa: RUF022 - in the plain order of the alphabet
+    "Abort",
+    "App",
+    "BlazeioError",
+    "BlazeioServerProtocol",
+    "ClientDisconnected",
+    "ClientResponse",
+    "ClientTls",
+    "ClientWebSocket",
+    "ConfigurationError",
+    "ConnectError",
+    "ContentDecodingError",
+    "Cookie",
+    "CookieJar",
+    "DecompressionBombError",
+    "Deliver",
+    "DigestAuth",
+    "EventStream",
+    "Form",
+    "IN_MEMORY_STATIC_CACHE",
+    "InvalidResponse",
+    "Limits",
+    "LocalProtocolError",
+    "PoolLimits",
+    "Prepare",
+    "ProtocolError",
+    "RedirectError",
+    "RemoteProtocolError",
+    "Request",
+    "RequestError",
+    "RequestTimeout",
+    "ServerDisconnected",
+    "ServerSentEvent",
+    "Session",
+    "Simpleserve",
+    "StaticServer",
+    "Timeouts",
+    "TlsSettings",
+    "TooManyRedirects",
+    "Upload",
+    "WebSocket",
+    "use_loop",
+]
