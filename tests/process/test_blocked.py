@@ -82,8 +82,8 @@ def test_a_worker_that_stays_blocked_is_replaced(
 
 
 LADDER = (
-    ("steered", r"event=steered weights (?:0 100|100 0)$", 0.1),
-    ("adopted", r"event=adopted slot=\d: by worker=\d$", 0.25),
+    ("steered", r"event=steered .*: (?:0 100|100 0)$", 0.1),
+    ("adopted", r"event=adopted slot=\d: worker=\d accepts", 0.25),
     ("dumped", r"event=blocked worker=", 1.0),
     ("ended", r"event=worker_failed .*: its loop has stood still for", 2.0),
 )
@@ -98,7 +98,7 @@ def test_a_blocked_worker_climbs_the_ladder_step_by_step(
     )
     options = ["--timeout", "2", "--graceful-timeout", "1", "--log-level", "debug"]
     service = start_service(live_server, tmp_path, *options, code=code)
-    service.server.wait_for_log(r"event=steered weights 100 100$")
+    service.server.wait_for_log(r"event=steered .*: 100 100$")
     before = len(service.server.log)
     with service.server.connect() as busy:
         busy.send(serialize_get("/block"))

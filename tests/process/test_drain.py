@@ -175,7 +175,7 @@ def start_leaving(
     delay = ("--drain-delay", f"{delay_s:g}")
     service = start_service(live_server, folder, *delay, *options)
     service.server.signal(signal.SIGTERM)
-    service.server.wait_for_log("event=leaving not ready any more")
+    service.server.wait_for_log("event=leaving asked for by SIGTERM: no longer ready")
     return service
 
 

@@ -90,7 +90,7 @@ def test_a_killed_forkserver_is_survived_even_by_a_worker_that_dies_meanwhile(
     (forkserver,) = service.server.children("blazeio: forkserver")
     victim, sibling = service.server.children("blazeio: worker")
     forkserver.kill()
-    service.server.wait_for_log("its forkserver is gone")
+    service.server.wait_for_log("event=reloading .*: what forked the workers is gone")
     victim.kill()
     block_until(lambda: not is_living(victim))
     answers = {int(service.get().body) for _ in range(4)}
@@ -109,7 +109,7 @@ def test_without_preload_a_respawn_runs_the_code_on_the_disk(
     live_server: LiveServers, tmp_path: Path, options: list[str], app: str
 ) -> None:
     service = start_service(live_server, tmp_path, *options, app=app, workers=1)
-    service.server.wait_for_log(r"event=loaded gen=1: imported by each worker \(")
+    service.server.wait_for_log(r"event=loaded gen=1: the app is imported by each worker \(")
     code = APP.replace("str(os.getpid())", "'new code'")
     (tmp_path / "app.py").write_text(code)
     psutil.Process(service.pids()[0]).kill()

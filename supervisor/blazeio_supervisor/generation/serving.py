@@ -283,7 +283,10 @@ class Serving:
         if not await self._server.drained_within(ends_at - self._loop.time()):
             count = self._server.in_flight
             left = count_of(count, "request") if count else "what is left"
-            text = f"the grace period of {order.grace_s:g} s is over, cutting {left}"
+            text = (
+                f"the share of requests in the grace period of {order.grace_s:g} s "
+                f"is over, cutting {left}"
+            )
             self._say(Said("requests_cut", text))
             self._server.cancel()
             await self._server.drained_within(cleanup_s)

@@ -47,6 +47,8 @@ from blazeio_supervisor.control.verbs.declaring import (
     verb,
 )
 from blazeio_supervisor.control.verbs.extents import (
+    Failures,
+    count_failures,
     measure_parking,
     measure_recycling,
     measure_resuming,
@@ -95,10 +97,12 @@ def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
     It holds until the next start of the service. Nothing in flight is lost.
     """
     client = target.find()
-    answer = client.ask("POST", "/scale", ScaleAnswer, _read_count(count))
+    order, known = _read_count(count), _count_failures(client)
+    answer = client.ask("POST", "/scale", ScaleAnswer, order)
     if not wait:
         return show(answer, is_json, format_scale)
-    took_s = wait_for(client, "scaling", lambda s: measure_scaling(s, answer.count))
+    wanted = answer.count
+    took_s = wait_for(client, "scaling", lambda s: measure_scaling(s, wanted, known))
     what = "1 worker serves" if answer.count == 1 else f"{answer.count} workers serve"
     done = f"{what}, {answer.before} before"
     return show(answer, is_json, lambda _: f"{done} ({format_span(took_s)})")
@@ -112,11 +116,12 @@ def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
     """
     order = RecycleOrder(read_slots(slot))
     client = target.find()
+    known = _count_failures(client)
     answer = client.ask("POST", "/recycle", RecycleAnswer, order)
     if not wait or not answer.slots:
         return show(answer, is_json, format_recycle)
     pids = {each.slot: each.pid for each in answer.slots}
-    took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids))
+    took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids, known))
     done = f"{count_of(len(pids), 'worker')} replaced ({format_span(took_s)})"
     return show(answer, is_json, lambda _: done)
 
@@ -143,10 +148,11 @@ def park(target: Target, is_json: bool, wait: bool) -> int:
 def resume(target: Target, is_json: bool, wait: bool) -> int:
     """Serve again after `park`; connections that waited are answered."""
     client = target.find()
+    known = _count_failures(client)
     answer = client.ask("POST", "/resume", ParkAnswer)
     if not wait:
         return show(answer, is_json, format_park)
-    took_s = wait_for(client, "resuming", measure_resuming)
+    took_s = wait_for(client, "resuming", lambda s: measure_resuming(s, known))
     return show(answer, is_json, lambda _: f"every slot serves ({format_span(took_s)})")
 
 
@@ -210,6 +216,10 @@ def stop(target: Target, is_json: bool, quick: bool, no_wait: bool) -> int:
                 end.wait()
     what = "is told to stop" if no_wait else "is gone"
     return show(answer, is_json, lambda stopped: f"pid {stopped.pid} {what}")
+
+
+def _count_failures(client: Client) -> Failures:
+    return count_failures(client.ask("GET", "/status", StatusAnswer))
 
 
 def _read_count(text: str) -> ScaleOrder:

@@ -55,5 +55,10 @@ def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
     is_current = owner.generation == turn.roster.generation
     is_content = is_current and not owner.retire_reason
     is_stable = owner.is_stable(turn.now, turn.policy.stable_after_s)
-    if slot.backoff.failures and is_content and is_stable:
-        slot.backoff.reset()
+    if not (slot.backoff.failures and is_content and is_stable):
+        return
+    if slot.backoff.failures >= turn.policy.crash_loop_deaths:
+        span_s = turn.policy.stable_after_s
+        text = f"it has served for {span_s:g} s: its slot fails no more"
+        turn.report("recovered", text, of=owner)
+    slot.backoff.reset()

@@ -64,6 +64,7 @@ class Ladder:
                 handle.pulse.good_beats = 0
         self._note_machine(turn, serving)
         for handle in serving:
+            _note_recovery(turn, handle)
             _mark(turn, handle, is_excused=self._is_machine)
             _escalate(turn, handle, is_excused=self._is_machine)
 
@@ -108,6 +109,19 @@ def _escalate(turn: Turn, handle: WorkerHandle, *, is_excused: bool) -> None:
         _dump(turn, handle, silent_s)
 
 
+def _note_recovery(turn: Turn, handle: WorkerHandle) -> None:
+    """Say when one goes on that was said to stand still."""
+    pulse = handle.pulse
+    if not pulse.stood_s:
+        return
+    if pulse.is_late:
+        pulse.stood_s = _silent_s(turn, handle)
+        return
+    text = f"its loop goes on, after {pulse.stood_s:.1f} s"
+    turn.report("unblocked", text, of=handle)
+    pulse.stood_s = 0.0
+
+
 def _dump(turn: Turn, handle: WorkerHandle, silent_s: float) -> None:
-    handle.pulse.dumped_at = turn.now
+    handle.pulse.dumped_at, handle.pulse.stood_s = turn.now, silent_s
     turn.act(DumpStack(handle.worker, silent_s))

@@ -28,6 +28,8 @@ class Pulse(Struct, eq=False):
         is_avoided: Gets no new connections, until three good beats.
         is_covered_for: Its queue is adopted, until three good beats.
         dumped_at: When its stacks were last dumped.
+        stood_s: How long its loop has stood still, once that was dumped; 0: it
+            has gone on since.
     """
 
     beat: Beat | None = None
@@ -38,6 +40,7 @@ class Pulse(Struct, eq=False):
     is_avoided: bool = False
     is_covered_for: bool = False
     dumped_at: float = float("-inf")
+    stood_s: float = 0.0
 
     @property
     def in_flight(self) -> int:

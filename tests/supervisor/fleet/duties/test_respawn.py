@@ -68,6 +68,15 @@ def test_crash_loop_is_reported_once_with_its_reason() -> None:
     )
 
 
+def test_the_end_of_a_crash_loop_is_said_once() -> None:
+    driver = Driver(slots=2).start()
+    crash(driver, 4)
+    for spawn in only(Spawn, driver.wait(4)):
+        driver.serve(spawn.worker)
+    said = [r for r in only(Report, driver.wait(30)) if r.event == "recovered"]
+    assert [(each.slot, each.level) for each in said] == [(0, "INFO")]
+
+
 def test_crash_loop_never_gives_up() -> None:
     driver = Driver(slots=1).start()
     crash(driver, 30)

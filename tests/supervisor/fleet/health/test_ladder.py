@@ -1,3 +1,5 @@
+import re
+
 from blazeio_supervisor.fleet.actions import (
     Adopt,
     DumpStack,
@@ -9,7 +11,7 @@ from blazeio_supervisor.fleet.actions import (
     Steer,
 )
 from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, Tick
-from tests.supervisor.fleet.driver import Driver, events, one, only
+from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
 
 def block(driver: Driver, *workers: int) -> Driver:
@@ -78,9 +80,25 @@ def test_slot_returns_after_three_good_beats() -> None:
     driver.wait(2)
     driver.silent.clear()
     for _ in range(2):
-        assert driver.tell(Tick()) == []
+        assert deeds(driver.tell(Tick())) == []
     actions = driver.tell(Tick())
     assert actions == [Release(1, 1), Steer((100, 100, 100, 100))]
+
+
+def test_a_loop_that_goes_on_is_said_to_once_with_its_span() -> None:
+    driver = block(four(), 2)
+    driver.wait(2)
+    driver.silent.clear()
+    found = [r for r in only(Report, driver.wait(1)) if r.event == "unblocked"]
+    assert [(each.worker, each.level) for each in found] == [(2, "INFO")]
+    assert re.fullmatch(r"its loop goes on, after 2\.\d s", found[0].text)
+
+
+def test_one_that_was_late_but_not_dumped_goes_on_without_a_word() -> None:
+    driver = block(four(), 2)
+    driver.wait(0.5)
+    driver.silent.clear()
+    assert only(Report, driver.wait(1)) == []
 
 
 def test_one_stutter_between_good_beats_begins_the_count_anew() -> None:
@@ -91,7 +109,7 @@ def test_one_stutter_between_good_beats_begins_the_count_anew() -> None:
     driver.silent.add(2)
     driver.wait(0.3)
     driver.silent.clear()
-    assert driver.tell(Tick()) == []
+    assert deeds(driver.tell(Tick())) == []
 
 
 def test_booting_worker_is_not_judged_by_its_beats() -> None:
