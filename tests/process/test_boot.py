@@ -50,8 +50,8 @@ def test_every_worker_gets_connections(service: Service) -> None:
 
 def test_the_banner_says_what_is_served_where(service: Service) -> None:
     service.server.wait_for_log(
-        r"event=listening app:web on http://127\.0\.0\.1:\d+: 2 worker\(s\), "
-        r"generation 1, a queue per slot, uvloop, pid \d+"
+        r"event=listening app:web on http://127\.0\.0\.1:\d+: 2 workers, "
+        r"a queue per slot, uvloop, pid \d+"
     )
 
 

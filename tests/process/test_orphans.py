@@ -109,7 +109,9 @@ def test_without_preload_a_respawn_runs_the_code_on_the_disk(
     live_server: LiveServers, tmp_path: Path, options: list[str], app: str
 ) -> None:
     service = start_service(live_server, tmp_path, *options, app=app, workers=1)
-    service.server.wait_for_log(r"event=loaded gen=1: the app is imported by each worker \(")
+    service.server.wait_for_log(
+        r"event=loaded gen=1: the app is imported by each worker \("
+    )
     code = APP.replace("str(os.getpid())", "'new code'")
     (tmp_path / "app.py").write_text(code)
     psutil.Process(service.pids()[0]).kill()
