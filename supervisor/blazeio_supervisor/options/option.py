@@ -2,7 +2,7 @@
 
 Every setting is declared once, as a field of a section (``options/sections``)::
 
-    @dataclass(frozen=True, kw_only=True)
+    @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
     class Times(Section):
         title = "Time"
 
@@ -22,7 +22,9 @@ several fields together, or on this machine, is looked at by the section's
 
 The declaration is a dataclass and not a msgspec Struct: a field may carry what
 the generators need, and since three notations (words, variables, TOML) are read
-by one reader for each kind, msgspec's conversion would have nothing to do.
+by one reader for each kind, msgspec's conversion would have nothing to do. A
+section is only ever a part of ``Settings``, which has the methods that compare and
+show it: made for each section too they would cost every start 12 ms.
 
 May import: the kinds.
 """
@@ -140,7 +142,7 @@ class Option:
         return self.kind.write_text(self.default)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Section(Surroundings):
     """Options that are listed together: a class with a field for each.
 

@@ -34,7 +34,7 @@ def read_owner(text: str) -> tuple[int, int]:
     return identity.uid, identity.gid
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Addresses(Section):
     """Listening sockets, the socket of the verbs, and steering."""
 

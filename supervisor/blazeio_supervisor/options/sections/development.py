@@ -12,7 +12,7 @@ HASTE_S = 0.1
 """With ``--reload`` nothing is held or kept for longer than this."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Development(Section):
     """New code at each change of a file."""
 

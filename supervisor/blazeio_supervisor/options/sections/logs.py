@@ -14,7 +14,7 @@ from blazeio_supervisor.options.surroundings import Surroundings
 LogFormat = Literal["text", "json"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Logs(Section):
     """The supervisor's own log; the app's ``logging`` is its own matter."""
 

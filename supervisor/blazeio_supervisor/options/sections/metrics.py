@@ -11,7 +11,7 @@ from blazeio_supervisor.sockets.address import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Metrics(Section):
     """Metrics and probes, on an address of their own."""
 

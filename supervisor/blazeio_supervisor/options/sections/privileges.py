@@ -14,7 +14,7 @@ from blazeio_supervisor.process.identity import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Privileges(Section):
     """The user of the app's processes, and the modes of what it makes."""
 

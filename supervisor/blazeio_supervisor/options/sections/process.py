@@ -79,7 +79,7 @@ def read_name(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Process(Section):
     """The app, and the processes that serve it."""
 

@@ -25,7 +25,7 @@ def read_health_path(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Renewal(Section):
     """The health of new code, and the recycling of workers that serve well."""
 

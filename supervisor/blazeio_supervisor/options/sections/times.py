@@ -6,7 +6,7 @@ from blazeio_supervisor.options.kinds.numbers import Seconds
 from blazeio_supervisor.options.option import Section, SettingError, option
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Times(Section):
     """Spans of the supervisor; those of the request path are limits."""
 

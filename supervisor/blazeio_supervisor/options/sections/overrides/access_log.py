@@ -23,7 +23,7 @@ def read_format(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AccessLog(Section):
     """One file for all workers."""
 

@@ -27,7 +27,7 @@ def read_field(text: str) -> Field:
     return name, value.strip()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Heads(Section):
     """Fields of every response."""
 

@@ -46,7 +46,7 @@ def bound(of: str, text: str) -> Any:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class WorkerLimits(Section):
     """Every bound of the request path."""
 

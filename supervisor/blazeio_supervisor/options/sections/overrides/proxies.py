@@ -36,7 +36,7 @@ def read_root_path(text: str) -> str:
         raise ValueError("expected a path such as /api, no / at its end") from None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Proxies(Section):
     """Who is in front of the service."""
 

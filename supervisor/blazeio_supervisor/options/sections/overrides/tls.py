@@ -27,7 +27,7 @@ def read_pair(text: str) -> CertificatePair:
     return certfile, keyfile or None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Tls(Section):
     """What a service that speaks TLS needs; each is of a field of ``TlsSettings``."""
 
