@@ -146,6 +146,7 @@ def hire(
         slots=slots,
         binding=binding,
         reloads=reloads,
+        banner=banner,
         telling=telling,
         ending=ending,
     )

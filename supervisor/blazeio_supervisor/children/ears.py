@@ -20,9 +20,9 @@ NeedAddress = Callable[[str, int, Callable[[], None]], None]
 
 
 class NoteScheme(Protocol):
-    """Called with what an app speaks, once it is known."""
+    """Called with what the app of a generation speaks, once it is known."""
 
-    def __call__(self, *, is_tls: bool) -> None:
+    def __call__(self, generation: int, *, is_tls: bool) -> None:
         """Take the word of a forkserver or worker."""
 
 

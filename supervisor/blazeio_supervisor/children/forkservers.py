@@ -259,7 +259,7 @@ class Forkservers:
         if loaded.host is None:
             tell()
         else:
-            self._ears.note_scheme(is_tls=loaded.is_tls)
+            self._ears.note_scheme(record.generation, is_tls=loaded.is_tls)
             self._ears.need_address(loaded.host, loaded.port, tell)
 
     def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:

@@ -190,7 +190,7 @@ class Workers:
         match message:
             case Ready(is_tls):
                 record.is_serving = True
-                self._ears.note_scheme(is_tls=is_tls)
+                self._ears.note_scheme(record.generation, is_tls=is_tls)
                 if record.pid is not None:
                     self._note_ready(record)
             case Failed(_, reason, frames):

@@ -117,7 +117,10 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
         adopted_by: The slot whose worker takes its queue meanwhile.
         weight: Its share of new connections; 100 is an even one; 0: none, or
             the kernel shares them out.
-        failures: In a row.
+        failures: In a row; forgotten when a worker has served for long enough.
+        is_failing: Several in a row: another worker did not mend it.
+        failed_s: Since the last failure; null without one.
+        failure: What that was, in words.
         retry_in_s: Until the next try, when it has no worker.
         requests: Begun by all its workers, dead ones too.
         queue_length: Connections that wait to be accepted; None: it has no TCP
@@ -134,6 +137,9 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     queue_length: int | None = None
     queue_limit: int | None = None
+    is_failing: bool = False
+    failed_s: float | None = None
+    failure: str = ""
 
 
 class Progress(
@@ -310,6 +316,8 @@ class ReloadAnswer(
         output: What the new code's processes raised: the app's traceback.
         took_s: From the order to the end.
         needs_restart: Settings that have changed, and not in this service.
+        is_superseded: A later order took its place before it was over: this is
+            how that one ended.
     """
 
     is_over: bool
@@ -319,6 +327,7 @@ class ReloadAnswer(
     output: str = ""
     took_s: float = 0.0
     needs_restart: tuple[str, ...] = ()
+    is_superseded: bool = False
 
 
 class ScaleOrder(msgspec.Struct, frozen=True):

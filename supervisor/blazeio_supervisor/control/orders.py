@@ -95,6 +95,7 @@ class Orders:
             output=ended.output,
             took_s=ended.took_s,
             needs_restart=ended.needs_restart,
+            is_superseded=ended.is_superseded,
         )
         await r.write(msgspec.json.encode(answer) + b"\n")
         await r.eof()
@@ -236,6 +237,8 @@ def _choose_recycled(snapshot: Snapshot, wanted: int | None) -> list[Recycled]:
     slots = [slot for slot in snapshot.slots if not slot.is_parked]
     if wanted is None:
         free = [slot for slot in slots if not _is_changing(slot)]
+        if not free:
+            raise RefusedError("every slot is just getting a new worker")
         return [Recycled(each.index, _pid_of(each)) for each in free]
     if not 0 <= wanted < len(slots):
         text = f"slot {wanted}: expected 0 to {len(slots) - 1}"

@@ -8,7 +8,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
@@ -24,6 +25,8 @@ class Outcome(Struct, frozen=True):
     Attributes:
         output: What the app raised in the new processes; "" when it is ok.
         needs_restart: Settings that have changed, and not in this service.
+        is_superseded: A later ask took its place before it was over: this is how
+            that one ended.
     """
 
     generation: int
@@ -32,12 +35,20 @@ class Outcome(Struct, frozen=True):
     output: str
     took_s: float
     needs_restart: tuple[str, ...] = ()
+    is_superseded: bool = False
 
 
 class _Ask(Struct, frozen=True):
+    """One that is open.
+
+    Attributes:
+        superseded: Those whose place it has taken: they end as it does.
+    """
+
     by: str
     at: float
     outcome: asyncio.Future[Outcome]
+    superseded: list["_Ask"] = field(default_factory=list)
 
 
 class Reloads:
@@ -84,28 +95,44 @@ class Reloads:
         return outcome
 
     def end(self, ended: ReloadEnded) -> None:
-        """Tell whoever asked."""
+        """Tell whoever asked; of one that is superseded, when its heir is over."""
         ask = self._open.pop(ended.ticket)
+        heir = self._find_heir(ended)
+        if heir is not None:
+            text = f"the reload that {ask.by} asked for is overtaken by {heir.by}"
+            note("reload_superseded", text, generation=ended.generation)
+            heir.superseded.extend([ask, *ask.superseded])
+            return
         took_s = time.monotonic() - ask.at
         generation = ended.generation
         by = f"the reload that {ask.by} asked for"
         if ended.is_ok:
             note("reload_ok", f"{by} took {took_s:.1f} s", generation=generation)
-        elif ended.reason == SUPERSEDED:
-            text = f"{by} is overtaken by a later one"
-            note("reload_superseded", text, generation=generation)
         else:
             # Why is said once, by whoever decided it.
             note("reload_not_ok", f"{by} has failed", generation=generation)
         output = "" if ended.is_ok else self._frames.said_by(ended.generation)
-        if not ask.outcome.done():  # else whoever waited has left
-            ask.outcome.set_result(
-                Outcome(
-                    ended.generation,
-                    ended.is_ok,
-                    ended.reason,
-                    output,
-                    took_s,
-                    self._in_force.needs_restart,
-                )
-            )
+        outcome = Outcome(
+            generation,
+            ended.is_ok,
+            ended.reason,
+            output,
+            took_s,
+            self._in_force.needs_restart,
+        )
+        _answer(ask, outcome)
+        for each in ask.superseded:
+            took_s = time.monotonic() - each.at
+            _answer(each, replace(outcome, took_s=took_s, is_superseded=True))
+
+    def _find_heir(self, ended: ReloadEnded) -> _Ask | None:
+        """Give the ask that is next in turn, if one has superseded what ended."""
+        if ended.reason != SUPERSEDED:
+            return None
+        later = [ticket for ticket in self._open if ticket > ended.ticket]
+        return self._open[min(later)] if later else None
+
+
+def _answer(ask: _Ask, outcome: Outcome) -> None:
+    if not ask.outcome.done():  # else whoever waited has left
+        ask.outcome.set_result(outcome)

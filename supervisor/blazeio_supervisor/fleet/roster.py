@@ -88,6 +88,8 @@ class Slot(Struct, eq=False):
         successor: Boots while the owner serves, then takes its place.
         adopter: The worker that accepts from the slot's queue for the owner.
         backoff: Of its failures.
+        failed_at: When the last of them was; None: there is none that counts.
+        failure: What it was, in words.
         renewals: Of workers that were over a limit soon after they began.
     """
 
@@ -98,6 +100,17 @@ class Slot(Struct, eq=False):
     adopter: WorkerHandle | None = None
     backoff: Backoff = field(default_factory=Backoff)
     renewals: Backoff = field(default_factory=Backoff)
+    failed_at: float | None = None
+    failure: str = ""
+
+    def fail(self, failure: str, at: float) -> None:
+        """Remember the last failure; the backoff counts them."""
+        self.failed_at, self.failure = at, failure
+
+    def forgive(self) -> None:
+        """Forget all failures."""
+        self.backoff.reset()
+        self.failed_at, self.failure = None, ""
 
 
 class FrozenSlot(msgspec.Struct, frozen=True):
@@ -114,6 +127,8 @@ class FrozenSlot(msgspec.Struct, frozen=True):
     adopter: int | None
     backoff: Backoff
     renewals: Backoff
+    failed_at: float | None = None
+    failure: str = ""
 
 
 class FrozenRoster(msgspec.Struct, frozen=True):
@@ -226,6 +241,8 @@ class Roster:
             adopter,
             slot.backoff,
             slot.renewals,
+            slot.failed_at,
+            slot.failure,
         )
 
     def _thaw_slot(self, frozen: FrozenSlot) -> Slot:
@@ -241,4 +258,6 @@ class Roster:
             adopter,
             frozen.backoff,
             frozen.renewals,
+            frozen.failed_at,
+            frozen.failure,
         )

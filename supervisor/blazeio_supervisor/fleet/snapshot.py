@@ -40,8 +40,10 @@ class SlotView(Struct, frozen=True):
         adopted_by: Serial number of the worker that covers for the owner.
         weight: Its share of new connections; 100 is an even one; 0: none, or
             the kernel shares them out.
-        failures: In a row; 0 when all is well.
+        failures: In a row; 0 when all is well, or proved to be so again.
         retry_in_s: Backoff left before the next spawn.
+        failed_s: Since the last failure; None without one.
+        failure: What that was, in words.
     """
 
     index: int
@@ -52,6 +54,16 @@ class SlotView(Struct, frozen=True):
     weight: int
     failures: int
     retry_in_s: float
+    failed_s: float | None = None
+    failure: str = ""
+
+    @property
+    def is_failing(self) -> bool:
+        """It has failed, and failed again: another worker did not mend it.
+
+        Who failed once has a new worker at once, and is none of these.
+        """
+        return self.failures > 1
 
 
 class Snapshot(Struct, frozen=True):
@@ -166,6 +178,8 @@ def _view_slot(slot: Slot, weight: int, now: float) -> SlotView:
         weight=weight,
         failures=slot.backoff.failures,
         retry_in_s=max(0.0, slot.backoff.next_at - now),
+        failed_s=None if slot.failed_at is None else now - slot.failed_at,
+        failure=slot.failure,
     )
 
 

@@ -33,6 +33,7 @@ from blazeio_supervisor.hands.rules import Rules
 from blazeio_supervisor.hands.slots import Slots
 from blazeio_supervisor.notify.probes import Probes
 from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.observe.banner import Banner
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.health_path import HealthChecks
 from blazeio_supervisor.sockets.binding import Binding
@@ -50,6 +51,7 @@ class Hands(Struct, frozen=True, kw_only=True):
     slots: Slots
     binding: Binding
     reloads: Reloads
+    banner: Banner
     telling: Telling
     ending: Ending
 
@@ -89,8 +91,7 @@ class Hands(Struct, frozen=True, kw_only=True):
             case LastCall():
                 self._call_last()
             case ReloadEnded():
-                self.rules.decide(action)
-                self.reloads.end(action)
+                self._end_reload(action)
             case Report():
                 _note_report(action)
             case Notify():
@@ -99,6 +100,12 @@ class Hands(Struct, frozen=True, kw_only=True):
                 self.ending.end(code, reason)
             case _:
                 assert_never(action)
+
+    def _end_reload(self, ended: ReloadEnded) -> None:
+        settings = self.rules.decide(ended)
+        if ended.is_ok:
+            self.banner.take(ended.generation, settings)
+        self.reloads.end(ended)
 
     def _call_last(self) -> None:
         self.ending.is_final = True

@@ -42,8 +42,8 @@ class Rules:
         """Go by the settings of a generation that is about to be loaded."""
         self._apply(self._in_force.begin(generation))
 
-    def decide(self, ended: ReloadEnded) -> None:
-        """Keep what was tried out, or go back to what was before."""
+    def decide(self, ended: ReloadEnded) -> Settings:
+        """Keep what was tried out, or go back to what was before; gives it."""
         before = self._in_force.settings
         self._in_force.end(ended.generation, is_ok=ended.is_ok)
         now = self._in_force.settings
@@ -52,6 +52,7 @@ class Rules:
         name_master(now)
         if now.workers != before.workers:
             self._inbox.tell(ScaleAsked(count=now.workers, by="the new settings"))
+        return now
 
     def _apply(self, settings: Settings) -> None:
         self._planner.policy = settings.make_policy()

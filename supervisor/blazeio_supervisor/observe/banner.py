@@ -1,7 +1,7 @@
-"""The line that says what is served where; once, when all of it is known.
+"""The line that says what is served where: when all of it is known.
 
 The addresses are bound before the App is there, and whether it speaks TLS only
-the App can say, unless the operator did.
+the App can say, unless the operator did. A reload may change that.
 """
 
 import os
@@ -10,6 +10,9 @@ from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.listeners import Listeners
+
+_FIRST = 1
+_SCHEMES = {False: "http", True: "https"}
 
 
 class Banner:
@@ -25,12 +28,13 @@ class Banner:
         self._listeners = listeners
         self._is_bound = False
         self._is_scheme_known = False
+        self._spoken: dict[int, bool] = {}
         if settings.overrides.tls is not None:
-            self.note_scheme(is_tls=True)
+            self.note_scheme(_FIRST, is_tls=True)
 
     def note_taken_over(self) -> None:
         """Another image of the master has printed it."""
-        self._is_scheme_known = True
+        self._is_bound = self._is_scheme_known = True
 
     def note_bound(self) -> None:
         """Every address is open."""
@@ -41,11 +45,25 @@ class Banner:
             note("bound", f"{where} open; connections wait for the app to start")
         self._print()
 
-    def note_scheme(self, *, is_tls: bool) -> None:
-        """The App, or the operator, says what is spoken; the first word counts."""
+    def note_scheme(self, generation: int, *, is_tls: bool) -> None:
+        """Somebody of a generation, or the operator, says what it speaks.
+
+        At the start the first word counts. Of a later generation it is the last
+        one, when that serves: its workers know more than its forkserver.
+        """
+        self._spoken[generation] = is_tls
         if not self._is_scheme_known:
             self._is_scheme_known = True
-            self._listeners.scheme = "https" if is_tls else "http"
+            self._listeners.scheme = _SCHEMES[is_tls]
+            self._print()
+
+    def take(self, generation: int, settings: Settings) -> None:
+        """This generation, with these settings, serves in every slot by now."""
+        self._settings = settings
+        is_tls = self._spoken.get(generation)
+        self._spoken.clear()
+        if is_tls is not None and self._listeners.scheme != _SCHEMES[is_tls]:
+            self._listeners.scheme = _SCHEMES[is_tls]
             self._print()
 
     def _print(self) -> None:

@@ -60,7 +60,7 @@ class Bench:
         self.ends: list[socket.socket] = []
         self.pids: list[int] = []
 
-    def _note_scheme(self, *, is_tls: bool) -> None:
+    def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
         self.schemes.append(is_tls)
 
     def _need_address(self, host: str, port: int, then: Callable[[], None]) -> None:

@@ -73,7 +73,7 @@ class Bench:
             self.ears, lambda _: settings, self.board_fd, self.workers
         )
 
-    def _note_scheme(self, *, is_tls: bool) -> None:
+    def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
         self.schemes.append(is_tls)
 
     def _need_address(self, host: str, port: int, then: Callable[[], None]) -> None:

@@ -98,7 +98,7 @@ class Desk:
     def _need_address(self, *_: object) -> None:
         raise AssertionError("nobody has an address here")
 
-    def _note_scheme(self, **_: object) -> None:
+    def _note_scheme(self, *_: object, **__: object) -> None:
         raise AssertionError("nobody has a scheme here")
 
     def _freeze(self, *_: object) -> NoReturn:

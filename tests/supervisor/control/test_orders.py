@@ -115,6 +115,15 @@ async def test_a_slot_whose_worker_just_starts_is_not_recycled(room: Room) -> No
     assert reason == "409 slot 2 is just getting a new worker"
 
 
+async def test_all_are_not_recycled_when_each_just_starts(room: Room) -> None:
+    for slot in (0, 1):
+        owner = room.driver.slot(slot).owner
+        assert owner is not None
+        room.driver.tell(WorkerExited(owner.worker, 1))
+    reason = await room.refusal("POST", "/recycle")
+    assert reason == "409 every slot is just getting a new worker"
+
+
 async def test_more_or_less_is_from_what_is_wanted_by_now(room: Room) -> None:
     answer = await room.ask("POST", "/scale", {"change": 2})
     assert msgspec.json.decode(answer.body, type=ScaleAnswer) == ScaleAnswer(2, 4)

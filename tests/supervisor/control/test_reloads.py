@@ -80,6 +80,23 @@ async def test_a_superseded_reload_is_no_error_in_the_log(
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
+@pytest.mark.parametrize("is_ok", [True, False])
+async def test_a_superseded_one_ends_as_the_one_that_took_its_place(
+    caplog: pytest.LogCaptureFixture, is_ok: bool
+) -> None:
+    reloads, _, _ = make_reloads()
+    first, second, third = (reloads.ask(f"pid {number}") for number in (7, 8, 9))
+    reloads.end(ReloadEnded(1, 2, False, SUPERSEDED))
+    assert not first.done()
+    reloads.end(ReloadEnded(2, 3, False, SUPERSEDED))
+    reloads.end(ReloadEnded(3, 4, is_ok))
+    ends = [(each.result().generation, each.result().is_ok) for each in (first, second)]
+    assert ends == [(4, is_ok)] * 2
+    assert first.result().is_superseded
+    assert not third.result().is_superseded
+    assert "the reload that pid 7 asked for is overtaken by pid 8" in caplog.text
+
+
 async def test_who_left_meanwhile_is_not_told() -> None:
     reloads, _, _ = make_reloads()
     outcome = reloads.ask("pid 7")

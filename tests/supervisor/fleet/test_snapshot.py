@@ -1,8 +1,9 @@
 import pytest
 
+from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, StopAsked
 from blazeio_supervisor.fleet.snapshot import SlotView, WorkerView
-from tests.supervisor.fleet.driver import Driver
+from tests.supervisor.fleet.driver import Driver, only
 
 
 def test_slot_shows_its_worker() -> None:
@@ -91,3 +92,46 @@ def test_snapshot_cannot_be_changed() -> None:
     view = Driver().planner.snapshot()
     with pytest.raises(AttributeError, match="immutable"):
         view.generation = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("deaths", "is_failing"), [(0, False), (1, False), (2, True), (3, True)]
+)
+def test_a_slot_fails_when_another_worker_did_not_mend_it(
+    deaths: int, is_failing: bool
+) -> None:
+    driver = Driver(slots=2).start()
+    for _ in range(deaths):
+        owner = driver.owners[0]
+        if owner is None:
+            owner = only(Spawn, driver.wait(40))[0].worker
+        driver.serve(owner)
+        driver.exit(owner, -9)
+    assert driver.slot(0).failures == deaths
+    assert driver.slot(0).is_failing == is_failing
+
+
+def test_the_last_failure_is_shown_until_a_worker_has_proved_itself() -> None:
+    driver = Driver(slots=2).start()
+    owner = driver.owners[0]
+    assert owner is not None
+    (spawn,) = only(Spawn, driver.exit(owner, -9))
+    driver.serve(spawn.worker)
+    driver.wait(2.0)
+    slot = driver.slot(0)
+    assert slot.owner is not None
+    assert slot.owner.state == "serving"
+    assert slot.failed_s == pytest.approx(2.0, abs=0.1)
+    assert slot.failure == "killed by SIGKILL"
+    driver.wait(9.1)
+    slot = driver.slot(0)
+    assert (slot.failures, slot.failed_s, slot.failure) == (0, None, "")
+
+
+def test_the_last_failure_goes_over_an_upgrade() -> None:
+    driver, heir = Driver(slots=1).start(), Driver(slots=1)
+    owner = driver.owners[0]
+    assert owner is not None
+    driver.exit(owner, -9)
+    heir.planner.thaw(driver.planner.freeze())
+    assert heir.planner.snapshot().slots[0].failure == "killed by SIGKILL"

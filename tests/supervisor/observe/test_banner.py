@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from blazeio_supervisor.sockets.listeners import Listeners
 @pytest.fixture(autouse=True)
 def _level(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "blazeio")
+
+
+SETTINGS = Settings(app=parse_app_path("app:web"), workers=1, binds=(), folder="/")
 
 
 def make_banner(listeners: Listeners, **tls: Any) -> Banner:
@@ -39,7 +43,7 @@ def test_it_waits_until_the_app_says_what_it_speaks(
     banner.note_bound()
     assert "event=bound 1 address is open" in caplog.text
     assert "event=listening" not in caplog.text
-    banner.note_scheme(is_tls=is_tls)
+    banner.note_scheme(1, is_tls=is_tls)
     assert f"event=listening app:web on {scheme}://127.0.0.1:" in caplog.text
     listeners.shut()
 
@@ -48,7 +52,7 @@ def test_it_waits_until_the_addresses_are_bound(
     listeners: Listeners, caplog: pytest.LogCaptureFixture
 ) -> None:
     banner = make_banner(listeners)
-    banner.note_scheme(is_tls=False)
+    banner.note_scheme(1, is_tls=False)
     assert not caplog.text
     banner.note_bound()
     assert "event=bound" not in caplog.text
@@ -68,6 +72,41 @@ def test_the_first_word_counts(
 ) -> None:
     banner = make_banner(listeners, certfile="c")
     banner.note_bound()
-    banner.note_scheme(is_tls=False)
+    banner.note_scheme(1, is_tls=False)
     assert listeners.scheme == "https"
     assert caplog.text.count("event=listening") == 1
+
+
+def test_a_reload_that_brings_a_certificate_changes_what_is_shown(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture
+) -> None:
+    banner = make_banner(listeners)
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    banner.note_bound()
+    banner.note_scheme(1, is_tls=False)
+    banner.note_scheme(2, is_tls=False)  # its forkserver: the App has none
+    banner.note_scheme(2, is_tls=True)  # its worker
+    assert listeners.addresses[0].startswith("http://")
+    banner.take(2, replace(SETTINGS, workers=3))
+    assert listeners.addresses[0].startswith("https://")
+    assert "event=listening app:web on https://" in caplog.text
+    assert "3 workers" in caplog.text
+    listeners.shut()
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_one_that_changes_nothing_says_nothing(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture, is_taken_over: bool
+) -> None:
+    banner = make_banner(listeners)
+    if is_taken_over:
+        banner.note_taken_over()
+    else:
+        banner.note_bound()
+        banner.note_scheme(1, is_tls=False)
+    caplog.clear()
+    banner.note_scheme(2, is_tls=False)
+    banner.take(2, SETTINGS)
+    banner.take(3, SETTINGS)  # whose words are not known
+    assert not caplog.text
+    assert listeners.scheme == "http"

@@ -10,6 +10,7 @@ from blazeio_supervisor.control.answers import (
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
+    SlotAnswer,
     StackAnswer,
     UpgradeAnswer,
     WorkerStack,
@@ -36,12 +37,15 @@ def format_reload(answer: ReloadAnswer) -> str:
     """Write how a reload ended."""
     if not answer.is_over:
         return "reload asked for; `reload --wait` or the log tells how it ends"
+    later = " by a later reload, which took its place" if answer.is_superseded else ""
     if answer.is_ok:
         return (
-            f"reloaded: generation {answer.generation} serves in every slot "
+            f"reloaded{later}: generation {answer.generation} serves in every slot "
             f"({format_span(answer.took_s)}){_format_stuck(answer.needs_restart)}"
         )
-    return f"reload failed, after {format_span(answer.took_s)}: {answer.reason}"
+    if answer.is_superseded:
+        later = ", like the later one that took its place"
+    return f"reload failed{later}, after {format_span(answer.took_s)}: {answer.reason}"
 
 
 def _format_stuck(keys: Sequence[str]) -> str:
@@ -59,8 +63,6 @@ def format_scale(answer: ScaleAnswer) -> str:
 
 def format_recycle(answer: RecycleAnswer) -> str:
     """Write who is replaced, one line for each slot."""
-    if not answer.slots:
-        return "every slot is just getting a new worker"
     return "\n".join(map(_format_recycled, answer.slots))
 
 
@@ -78,6 +80,19 @@ def format_park(answer: ParkAnswer) -> str:
     if answer.waits_for:
         return f"will be parked when the {answer.waits_for} is over"
     return "parked: the workers drain, new connections wait; `resume` ends it"
+
+
+def describe_failures(slot: SlotAnswer) -> str:
+    """Say how a slot's workers have failed, and when; "" when none has lately.
+
+    The slot is the subject: ``slot 3`` stands before it.
+    """
+    if not slot.failures:
+        return ""
+    ago = "" if slot.failed_s is None else f" {format_span(slot.failed_s)} ago"
+    if not slot.is_failing:
+        return f"failed once{ago}: {slot.failure}"
+    return f"fails, {slot.failures} times in a row, the last{ago}: {slot.failure}"
 
 
 def format_config(answer: ConfigAnswer) -> str:

@@ -6,7 +6,10 @@ from msgspec import Struct
 
 from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
 from blazeio_supervisor.control.display.columns import Column, fit_table
-from blazeio_supervisor.control.display.sentences import format_progress
+from blazeio_supervisor.control.display.sentences import (
+    describe_failures,
+    format_progress,
+)
 from blazeio_supervisor.control.display.units import (
     format_bytes,
     format_count,
@@ -31,11 +34,20 @@ _LOADING = {
 }
 
 
+_ADVICE_LINES = 4
+"""Of so many slots it is said how they failed."""
+
+
 class Line(Struct, frozen=True):
-    """One line of the table: a worker, or a slot without one."""
+    """One line of the table: a worker, or a slot without one.
+
+    Attributes:
+        is_parked: Nobody shall serve there, for the slot's or the service's sake.
+    """
 
     slot: SlotAnswer
     worker: WorkerAnswer | None
+    is_parked: bool = False
 
 
 def format_status(status: StatusAnswer, width: int = 80) -> str:
@@ -53,12 +65,14 @@ def format_status(status: StatusAnswer, width: int = 80) -> str:
 def _advise(status: StatusAnswer) -> list[str]:
     """Say what to do next, where something is wrong."""
     late = [w.slot for w in status.workers if w.is_late and w.state == "serving"]
-    failing = [slot.slot for slot in status.slots if slot.failures]
     lines = []
     if late:
         lines.append(f"slot {late[0]} is late: `stack {late[0]}` shows where it is")
-    if failing:
-        lines.append(f"slot {failing[0]} fails: `events` and the log say why")
+    lines += [
+        f"slot {slot.slot} {describe_failures(slot)}"
+        for slot in status.slots
+        if slot.failures and not slot.is_parked
+    ][:_ADVICE_LINES]
     return ["", *lines] if lines else []
 
 
@@ -83,7 +97,8 @@ def list_lines(status: StatusAnswer) -> list[Line]:
     for slot in status.slots:
         workers = [worker for worker in status.workers if worker.slot == slot.slot]
         if not any(worker.role == "owner" for worker in workers):
-            lines.append(Line(slot, None))
+            is_parked = slot.is_parked or status.is_parked
+            lines.append(Line(slot, None, is_parked))
         lines += [Line(slot, worker) for worker in workers]
     return lines
 
@@ -93,10 +108,8 @@ def describe_line(line: Line) -> str:
     slot, worker = line.slot, line.worker
     if worker is None:
         notes = _note_slot(slot)
-        if slot.failures:
-            notes.append(
-                f"{slot.failures} failure(s), retry in {slot.retry_in_s:.1f} s"
-            )
+        if slot.failures and not line.is_parked:
+            notes.append(f"next try in {slot.retry_in_s:.1f} s")
         return ", ".join(notes)
     if worker.role != "owner":
         return worker.role
@@ -112,7 +125,7 @@ def name_state(line: Line) -> str:
     if worker is not None:
         is_late = worker.is_late and worker.state == "serving"
         return "late" if is_late else worker.state
-    return "parked" if line.slot.is_parked else "empty"
+    return "parked" if line.is_parked else "empty"
 
 
 def write_queue(line: Line) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from blazeio_supervisor.control.answers import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.control.display.sentences import describe_failures
 from blazeio_supervisor.control.doctor.certificate import read_expiry
 from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well
 from blazeio_supervisor.sockets.address import (
@@ -37,13 +38,13 @@ def examine_workers(status: StatusAnswer) -> Finding:
     """Whether every slot has a worker that serves."""
     name = "workers"
     wanted = [slot for slot in status.slots if not slot.is_parked]
-    failing = [slot for slot in wanted if slot.failures]
+    failing = [slot for slot in wanted if slot.is_failing]
     late = [worker for worker in status.workers if worker.is_late]
     if failing:
         slot = failing[0]
         return ill(
             name,
-            f"slot {slot.slot}: {slot.failures} failure(s) in a row",
+            f"slot {slot.slot} {describe_failures(slot)}",
             "Its workers die or do not get ready; siblings take its queue.",
             "the service's log says why",
         )
@@ -55,8 +56,11 @@ def examine_workers(status: StatusAnswer) -> Finding:
             "Something in the app does not give the event loop back.",
             f"`stack {worker.slot}` shows the line",
         )
-    serving = sum(worker.state == "serving" for worker in status.workers)
-    return well(name, f"{serving} of {len(wanted)} serve")
+    if status.is_parked:
+        return well(name, "parked: nobody serves until `resume` or a reload")
+    serving = sum(w.state == "serving" and w.role == "owner" for w in status.workers)
+    once = [f"; slot {s.slot} {describe_failures(s)}" for s in wanted if s.failures]
+    return well(name, f"{serving} of {len(wanted)} serve{''.join(once[:1])}")
 
 
 def examine_settings(config: ConfigAnswer) -> Finding:

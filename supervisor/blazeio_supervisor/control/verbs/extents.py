@@ -64,7 +64,8 @@ def measure_recycling(
 
 def measure_parking(status: StatusAnswer, at_first: int) -> Extent:
     """It is parked, and no worker is left."""
-    if not status.is_parked:
+    if not status.is_parked:  # one more than none: it is not done
+        at_first = max(at_first, 1)
         fault = "" if status.will_park else "meanwhile it was resumed"
         return Extent(0, at_first, fault)
     return Extent(max(at_first - len(status.workers), 0), at_first)

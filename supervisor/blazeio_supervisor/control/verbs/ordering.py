@@ -72,7 +72,8 @@ def reload(target: Target, is_json: bool, wait: bool) -> int:
     """Load the code anew, worker by worker, without losing a request.
 
     With --wait the exit code tells whether it worked. 1: the old code goes on, and
-    what the new code raised is shown.
+    what the new code raised is shown. When a later reload takes its place before it
+    is over, that one is waited for, and its end is told.
     """
     client = target.find()
     if not wait:
@@ -94,7 +95,9 @@ _WAIT = click.option("--wait", is_flag=True, help="Until it has taken effect.")
 def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
     """Have N workers from now on, or so many more (+2) or less (-2).
 
-    It holds until the next start of the service. Nothing in flight is lost.
+    It holds until the next start of the service. Nothing in flight is lost. With
+    --wait the exit code tells whether so many serve. 1: new ones fail, or somebody
+    has asked for another number meanwhile.
     """
     client = target.find()
     order, known = _read_count(count), _count_failures(client)
@@ -112,13 +115,14 @@ def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
 def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
     """Replace the worker of one slot, or all one by one, with the same code.
 
-    The new one is ready before the old one drains.
+    The new one is ready before the old one drains. With --wait the exit code tells
+    whether all serve. 1: new ones fail, and the old ones go on.
     """
     order = RecycleOrder(read_slots(slot))
     client = target.find()
     known = _count_failures(client)
     answer = client.ask("POST", "/recycle", RecycleAnswer, order)
-    if not wait or not answer.slots:
+    if not wait:
         return show(answer, is_json, format_recycle)
     pids = {each.slot: each.pid for each in answer.slots}
     took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids, known))
@@ -130,7 +134,8 @@ def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
 def park(target: Target, is_json: bool, wait: bool) -> int:
     """Let nobody serve for a while: workers drain, new connections wait.
 
-    As many wait as the listen backlog holds. `resume` or a reload ends it.
+    As many wait as the listen backlog holds. `resume` or a reload ends it. With
+    --wait the exit code tells whether no worker is left. 1: it was resumed meanwhile.
     """
     client = target.find()
     workers = client.ask("GET", "/status", StatusAnswer).workers
@@ -146,7 +151,10 @@ def park(target: Target, is_json: bool, wait: bool) -> int:
 
 @verb(_WAIT)
 def resume(target: Target, is_json: bool, wait: bool) -> int:
-    """Serve again after `park`; connections that waited are answered."""
+    """Serve again after `park`; connections that waited are answered.
+
+    With --wait the exit code tells whether every slot serves. 1: new workers fail.
+    """
     client = target.find()
     known = _count_failures(client)
     answer = client.ask("POST", "/resume", ParkAnswer)
@@ -182,7 +190,8 @@ def upgrade(target: Target, is_json: bool, is_check: bool) -> int:
     """Go on with the code of the supervisor that is installed now.
 
     Same pid, same workers, nothing is lost. A child rehearses it first, with the
-    real state; when that fails, nothing has happened. 1: the running code goes on.
+    real state; when that fails, nothing has happened. It is always waited for. 1: the
+    running code goes on.
     The code of the app is not touched: that is `reload`.
     """
     client = replace(target.find(), timeout_s=None)

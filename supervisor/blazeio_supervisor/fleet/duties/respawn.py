@@ -33,10 +33,12 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
         text = f"{words}; the reload fails by it"
         turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
         return
-    backoff = turn.roster.slots[handle.slot].backoff
+    slot = turn.roster.slots[handle.slot]
+    backoff = slot.backoff
     if handle.is_stable(turn.now, turn.policy.stable_after_s):
         backoff.reset()
     backoff.fail(turn.now, turn.policy, turn.rng)
+    slot.fail(words, turn.now)
     wait_s = backoff.next_at - turn.now
     when = f"in {wait_s:.2f} s" if wait_s > 0 else "at once"
     text = f"{words}; another one starts {when}"
@@ -47,7 +49,7 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
             f" {failure.reason}; others are tried, with pauses of up to"
             f" {turn.policy.backoff_most_s:g} s"
         )
-        turn.report("crash_loop", text, "ERROR", of=turn.roster.slots[handle.slot])
+        turn.report("crash_loop", text, "ERROR", of=slot)
 
 
 def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
@@ -61,4 +63,4 @@ def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
         span_s = turn.policy.stable_after_s
         text = f"it has served for {span_s:g} s: its slot fails no more"
         turn.report("recovered", text, of=owner)
-    slot.backoff.reset()
+    slot.forgive()

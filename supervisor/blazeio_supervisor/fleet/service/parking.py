@@ -66,6 +66,6 @@ class Parking:
         if self.is_active:
             self.is_active = False
             for slot in turn.roster.slots:
-                slot.backoff.reset()  # the operator does not want to wait for it
+                slot.forgive()  # the operator does not want to wait for it
             text = f"{asked_for(asked.by)}: a worker starts in each slot"
             turn.report("resumed", text)

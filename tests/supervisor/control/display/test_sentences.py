@@ -13,6 +13,7 @@ from blazeio_supervisor.control.answers import (
     WorkerStack,
 )
 from blazeio_supervisor.control.display.sentences import (
+    describe_failures,
     format_bar,
     format_config,
     format_park,
@@ -24,6 +25,7 @@ from blazeio_supervisor.control.display.sentences import (
     format_step,
     format_upgrade,
 )
+from tests.supervisor.control.display.test_status_table import make_slot
 
 
 def test_a_step_of_a_reload_is_one_line() -> None:
@@ -51,7 +53,6 @@ def test_scale_and_recycle_are_told() -> None:
     first, second = format_recycle(answer).splitlines()
     assert "slot 1: pid 7 drains" in first
     assert "slot 2 has no worker: one is tried at once" in second
-    assert "just getting a new worker" in format_recycle(RecycleAnswer([]))
 
 
 @pytest.mark.parametrize(
@@ -126,3 +127,40 @@ def test_an_upgrade_is_told(is_ok: bool, is_check: bool, words: str) -> None:
         took_s=1.0,
     )
     assert format_upgrade(answer, is_check=is_check) == words
+
+
+@pytest.mark.parametrize(
+    ("failures", "is_failing", "words"),
+    [
+        (0, False, ""),
+        (1, False, "failed once 12 s ago: killed by SIGKILL"),
+        (4, True, "fails, 4 times in a row, the last 12 s ago: killed by SIGKILL"),
+    ],
+)
+def test_it_is_told_how_a_slot_has_failed(
+    failures: int, is_failing: bool, words: str
+) -> None:
+    slot = make_slot(
+        0,
+        failures=failures,
+        is_failing=is_failing,
+        failed_s=12.0,
+        failure="killed by SIGKILL",
+    )
+    assert describe_failures(slot) == words
+
+
+@pytest.mark.parametrize(
+    ("is_ok", "words"),
+    [
+        (True, "reloaded by a later reload, which took its place: generation 4"),
+        (False, "reload failed, like the later one that took its place, after 1.0 s"),
+    ],
+)
+def test_a_reload_that_was_superseded_ends_as_the_later_one(
+    is_ok: bool, words: str
+) -> None:
+    answer = ReloadAnswer(
+        is_over=True, is_ok=is_ok, generation=4, took_s=1.0, is_superseded=True
+    )
+    assert format_reload(answer).startswith(words)

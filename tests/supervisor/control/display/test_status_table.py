@@ -6,7 +6,11 @@ from blazeio_supervisor.control.answers import (
     StatusAnswer,
     WorkerAnswer,
 )
-from blazeio_supervisor.control.display.status_table import format_status
+from blazeio_supervisor.control.display.status_table import (
+    format_status,
+    list_lines,
+    name_state,
+)
 
 MIB = 1024 * 1024
 
@@ -86,10 +90,12 @@ def test_a_wide_terminal_shows_the_weights_too() -> None:
 
 
 def test_a_slot_without_a_worker_says_what_is_done() -> None:
-    slot = make_slot(0, adopted_by=1, failures=3, retry_in_s=1.5)
+    slot = make_slot(
+        0, adopted_by=1, failures=3, is_failing=True, failure="no room", retry_in_s=1.5
+    )
     text = format_status(make_status([slot], []), 140)
-    assert "adopted by 1, 3 failure(s), retry in 1.5 s\n" in text
-    assert text.endswith("\nslot 0 fails: `events` and the log say why")
+    assert "adopted by 1, next try in 1.5 s\n" in text
+    assert text.endswith("\nslot 0 fails, 3 times in a row, the last: no room")
     assert "empty" in text
 
 
@@ -151,3 +157,19 @@ def test_the_state_of_the_service_is_in_words(
     changes: dict[str, object], words: str
 ) -> None:
     assert words in format_status(make_status([], [], **changes))
+
+
+def test_how_a_slot_has_failed_stands_below_the_table() -> None:
+    once = make_slot(0, failures=1, failed_s=12.0, failure="killed by SIGKILL")
+    parked = make_slot(1, failures=1, is_parked=True)
+    text = format_status(make_status([once, parked], [make_worker(0)]), 140)
+    assert "serving" in text
+    assert text.endswith("\nslot 0 failed once 12 s ago: killed by SIGKILL")
+
+
+def test_the_slots_of_a_parked_service_are_parked() -> None:
+    leaving = make_worker(1, role="leaving", state="draining")
+    slots = [make_slot(0), make_slot(1)]
+    lines = list_lines(make_status(slots, [leaving], is_parked=True))
+    assert [name_state(line) for line in lines] == ["parked", "parked", "draining"]
+    assert name_state(list_lines(make_status(slots, []))[0]) == "empty"

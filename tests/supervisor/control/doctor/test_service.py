@@ -36,8 +36,10 @@ def make_config(*needs_restart: str) -> ConfigAnswer:
 
 def test_a_slot_that_fails_is_told_before_one_that_is_late() -> None:
     late = make_worker(1, is_late=True, silent_s=3.0)
-    slots = [make_slot(0, failures=2), make_slot(1)]
-    assert examine_workers(make_status(slots, [late])).seen.startswith("slot 0: 2 fail")
+    slots = [make_slot(0, failures=2, is_failing=True), make_slot(1)]
+    assert examine_workers(make_status(slots, [late])).seen.startswith(
+        "slot 0 fails, 2"
+    )
     finding = examine_workers(make_status([make_slot(1)], [late]))
     assert finding.seen == "slot 1 is blocked for 3.0 s"
     assert "`stack 1`" in finding.remedy
@@ -149,3 +151,22 @@ def test_all_of_a_service_is_looked_at() -> None:
 def test_an_address_is_read_as_it_is_shown() -> None:
     assert str(read_endpoint("https://[::1]:8443")) == "http://[::1]:8443"
     assert read_endpoint("unix:/run/a.sock") is None
+
+
+def test_one_that_failed_once_and_serves_is_well() -> None:
+    once = make_slot(0, failures=1, failed_s=12.0, failure="killed by SIGKILL")
+    finding = examine_workers(make_status([once], [make_worker(0)]))
+    assert finding.verdict == "ok"
+    words = "1 of 1 serve; slot 0 failed once 12 s ago: killed by SIGKILL"
+    assert finding.seen == words
+
+
+def test_workers_that_only_drain_are_not_counted() -> None:
+    leaving = make_worker(0, role="leaving")
+    finding = examine_workers(make_status([make_slot(0)], [make_worker(0), leaving]))
+    assert finding.seen == "1 of 1 serve"
+
+
+def test_a_parked_service_is_well() -> None:
+    finding = examine_workers(make_status([make_slot(0)], [], is_parked=True))
+    assert (finding.verdict, finding.seen[:7]) == ("ok", "parked:")

@@ -86,3 +86,8 @@ def test_resuming_is_done_when_every_slot_serves() -> None:
 def test_what_is_parked_meanwhile_is_told() -> None:
     status = make_service("gone", is_parked=True)
     assert measure_scaling(status, 1, {}).fault == "the service is parked"
+
+
+def test_parking_that_is_yet_to_come_is_not_done_though_nobody_serves() -> None:
+    status = make_service(is_parked=False, will_park=True)
+    assert measure_parking(status, 0) == Extent(0, 1)
