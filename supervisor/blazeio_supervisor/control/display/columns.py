@@ -8,7 +8,7 @@ from msgspec import Struct
 RowT = TypeVar("RowT")
 _WIDE = 100
 """From this width on there are two spaces between columns, below only one."""
-_NOTE_CHARS = 12
+_NOTE_CHARS = 18  # "adopted by slot 12"; what is longer may be cut
 """A note is not cut below this before a column goes."""
 
 

@@ -18,18 +18,32 @@ from blazeio_supervisor.control.answers import (
 from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.fleet.telling.words import count_of
 
+_STEPS = {
+    "importing": "importing the app",
+    "canary": "its first worker starts",
+    "checking": "its first worker is asked for the health path",
+    "probation": "its first worker serves on trial",
+    "rolling": "replacing workers",
+    "holding": "every worker is new and serves on trial",
+    "rolling_back": "going back to the old code",
+}
+
+
+def _name_step(progress: Progress) -> str:
+    return _STEPS.get(progress.step, progress.step)
+
 
 def format_progress(progress: Progress) -> str:
     """Write one step of a reload."""
-    step = progress.step.replace("_", " ")
+    step = _name_step(progress)
     count = f"{progress.replaced} of {progress.slots} slots"
-    return f"{step}, generation {progress.generation} in {count}"
+    return f"generation {progress.generation}, in {count}: {step}"
 
 
 def format_step(progress: Progress) -> str:
     """Write the same with a bar, for a line that is written over."""
     bar = format_bar(progress.replaced, progress.slots)
-    step = progress.step.replace("_", " ")
+    step = _name_step(progress)
     return f"{bar} slots, generation {progress.generation}: {step}"
 
 

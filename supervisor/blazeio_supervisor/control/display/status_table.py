@@ -53,7 +53,7 @@ class Line(Struct, frozen=True):
 def format_status(status: StatusAnswer, width: int = 80) -> str:
     """Write the whole status, in at most so many columns."""
     lines = [
-        *describe_service(status),
+        *describe_service(status, width),
         f"  {_LOADING[status.loading]}",
         "",
         *fit_table(_COLUMNS, list_lines(status), describe_line, width),
@@ -76,12 +76,19 @@ def _advise(status: StatusAnswer) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def describe_service(status: StatusAnswer) -> list[str]:
-    """Say which service it is, where it serves and what it is about."""
+def describe_service(status: StatusAnswer, width: int) -> list[str]:
+    """Say which service it is, where it serves and what it is about.
+
+    A name that leaves no room for the rest has a line of its own.
+    """
+    name = _describe_name(status)
+    master = (
+        f"master pid {status.pid}, generation {status.generation}, "
+        f"up {format_span(status.age_s)}{_describe_state(status)}"
+    )
+    whole = f"{name}: {master}"
     lines = [
-        f"{_describe_name(status)}: master pid {status.pid}, "
-        f"generation {status.generation}, up {format_span(status.age_s)}"
-        f"{_describe_state(status)}",
+        *([whole] if len(whole) <= width else [name, f"  {master}"]),
         f"  {' '.join(status.addresses) or 'no address yet'}",
         f"  {_LISTENERS[status.listeners]}, "
         f"{_STEERING[status.steering] if status.is_steered else 'not steered'}",
@@ -195,4 +202,4 @@ def _describe_name(status: StatusAnswer) -> str:
 def _note_slot(slot: SlotAnswer) -> list[str]:
     if slot.adopted_by is None:
         return []
-    return [f"adopted by {slot.adopted_by}"]
+    return [f"adopted by slot {slot.adopted_by}"]

@@ -100,7 +100,7 @@ def draw(view: View, width: int, height: int) -> list[Styled]:
 
 
 def _draw_service(status: StatusAnswer, width: int) -> list[Styled]:
-    first, *others = describe_service(status)
+    first, *others = describe_service(status, width)
     if status.reload is not None:
         others[-1] = f"  reload: {format_step(status.reload)}"
     styles = [STRONG, *(PLAIN for _ in others)]

@@ -29,8 +29,8 @@ def test_what_matters_most_is_cut_at_last() -> None:
 
 
 def test_a_note_takes_the_place_of_a_column_and_is_cut_in_the_end() -> None:
-    lines = fit(24, "adopted by slot 7, late")
-    assert lines[1] == " 1 row 1  adopted by slo"
+    assert fit(28, "adopted by slot 7, late")[1] == " 1 row 1  adopted by slot 7,"
+    assert fit(24, "adopted by slot 7, late")[1] == " 1 adopted by slot 7, la"
 
 
 def test_no_row_is_a_table_all_the_same() -> None:

@@ -30,7 +30,9 @@ from tests.supervisor.control.display.test_status_table import make_slot
 
 def test_a_step_of_a_reload_is_one_line() -> None:
     progress = Progress(step="rolling", generation=4, replaced=1, slots=3)
-    assert format_progress(progress) == "rolling, generation 4 in 1 of 3 slots"
+    assert (
+        format_progress(progress) == "generation 4, in 1 of 3 slots: replacing workers"
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_a_bar_shows_how_much_is_done() -> None:
     assert format_bar(0, 0, 2) == "[--] 0 of 0"
     progress = Progress(step="rolling_back", generation=4, replaced=2, slots=2)
     assert format_step(progress) == (
-        "[####################] 2 of 2 slots, generation 4: rolling back"
+        "[####################] 2 of 2 slots, generation 4: going back to the old code"
     )
 
 

@@ -94,7 +94,7 @@ def test_a_slot_without_a_worker_says_what_is_done() -> None:
         0, adopted_by=1, failures=3, is_failing=True, failure="no room", retry_in_s=1.5
     )
     text = format_status(make_status([slot], []), 140)
-    assert "adopted by 1, next try in 1.5 s\n" in text
+    assert "adopted by slot 1, next try in 1.5 s\n" in text
     assert text.endswith("\nslot 0 fails, 3 times in a row, the last: no room")
     assert "empty" in text
 
@@ -103,7 +103,7 @@ def test_a_parked_slot_is_no_failure() -> None:
     slot = make_slot(0, is_parked=True, adopted_by=1)
     text = format_status(make_status([slot], []))
     assert "parked" in text
-    assert text.endswith("adopted by 1")
+    assert text.endswith("adopted by slot 1")
 
 
 def test_one_that_is_late_says_for_how_long() -> None:
@@ -149,7 +149,7 @@ def test_who_does_not_own_the_slot_is_named_so(role: str) -> None:
                     step="rolling_back", generation=4, replaced=0, slots=2
                 )
             },
-            "reload: rolling back, generation 4 in 0 of 2 slots",
+            "reload: generation 4, in 0 of 2 slots: going back to the old code",
         ),
     ],
 )
@@ -173,3 +173,11 @@ def test_the_slots_of_a_parked_service_are_parked() -> None:
     lines = list_lines(make_status(slots, [leaving], is_parked=True))
     assert [name_state(line) for line in lines] == ["parked", "parked", "draining"]
     assert name_state(list_lines(make_status(slots, []))[0]) == "empty"
+
+
+def test_a_name_that_leaves_no_room_has_a_line_of_its_own() -> None:
+    status = make_status([make_slot(0)], [make_worker(0)], name="n" * 60)
+    first, second, *_ = format_status(status, 80).splitlines()
+    assert first == f"{'n' * 60} (app:web)"
+    assert second.startswith("  master pid ")
+    assert format_status(status, 200).splitlines()[0].startswith(f"{first}: master pid")

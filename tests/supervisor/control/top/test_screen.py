@@ -67,7 +67,7 @@ def test_a_blocked_worker_stands_out_with_its_adopter_and_its_request() -> None:
     status = make_status(slots, [worker, make_worker(1)])
     line = draw(View(status, slot=1), 140, 24)[5]
     assert " late " in line.text
-    assert line.text.endswith("adopted by 1: GET /report for 2.5 s")
+    assert line.text.endswith("adopted by slot 1: GET /report for 2.5 s")
     assert line.style == "bold red"
 
 
@@ -75,7 +75,7 @@ def test_a_reload_shows_its_bar() -> None:
     progress = Progress(step="rolling", generation=4, replaced=1, slots=2)
     status = make_status([make_slot(0)], [make_worker(0)], reload=progress)
     assert write(View(status))[3] == (
-        "  reload: [##########----------] 1 of 2 slots, generation 4: rolling"
+        "  reload: [##########----------] 1 of 2 slots, generation 4: replacing workers"
     )
 
 
@@ -83,7 +83,7 @@ def test_a_parked_slot_is_faint() -> None:
     slots = [make_slot(0), make_slot(1, is_parked=True, adopted_by=0)]
     line = draw(View(make_status(slots, [make_worker(0)])), 80, 24)[6]
     assert line.style == "dim"
-    assert line.text.rstrip().endswith("adopted by 0")
+    assert line.text.rstrip().endswith("adopted by slot 0")
 
 
 def test_what_is_old_is_faint_and_said_to_be() -> None:
