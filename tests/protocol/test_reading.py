@@ -16,7 +16,7 @@ from tests.protocol.serving import (
     post,
     request,
 )
-from tests.support.clock import scaled, wait_until
+from tests.support.clock import scaled
 
 CHUNKED = request("POST", "/", "Transfer-Encoding: chunked")
 Reader = Callable[[R], AsyncIterator[bytes]]
@@ -205,106 +205,6 @@ class TestRead:
 
         head = request("POST", "/", "Content-Length: 11", "Expect: 100-continue")
         assert (await connect(handler).ask(head)).status == 413
-
-
-class TestContinue:
-    HEAD = request("POST", "/", "Content-Length: 3", "Expect: 100-continue")
-
-    async def test_comes_when_content_is_first_read(
-        self, serve: Serve, diary: Diary
-    ) -> None:
-        may_read = asyncio.Event()
-
-        async def handler(r: R) -> None:
-            diary.note("begin")
-            await may_read.wait()
-            r.reply(await r.read())
-
-        peer = await serve(handler).connect()
-        await peer.send(self.HEAD)
-        await diary.has("begin")
-        assert peer.octets == b""
-        may_read.set()
-        assert (await peer.read_response()).status == 100
-        await peer.send(b"abc")
-        assert (await peer.read_response()).body == b"abc"
-        await peer.send(GET)
-        assert (await peer.read_response()).status == 200
-
-    async def test_comes_once(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(b"".join([piece async for piece in r.pull()]))
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD)
-        await asyncio.sleep(0)
-        for octet in (b"a", b"b", b"c"):
-            wire.peer.feed(octet)
-            await asyncio.sleep(0)
-        assert [each.status for each in await wire.answered(2)] == [100, 200]
-
-    async def test_never_comes_where_content_was_sent_without_it(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            r.reply(await r.read())
-
-        assert (await connect(handler).ask(self.HEAD + b"abc")).body == b"abc"
-
-    async def test_never_comes_once_some_content_has_arrived(
-        self, connect: Connect
-    ) -> None:
-        may_read = asyncio.Event()
-
-        async def handler(r: R) -> None:
-            await may_read.wait()
-            r.reply(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD)
-        wire.peer.feed(b"a")
-        may_read.set()
-        await asyncio.sleep(0)
-        wire.peer.feed(b"bc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_never_comes_to_http_1_0(self, connect: Connect) -> None:
-        async def handler(r: R) -> None:
-            r.reply(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD.replace(b"1.1", b"1.0"))
-        await asyncio.sleep(0)
-        assert wire.written == b""
-        wire.peer.feed(b"abc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_never_comes_after_the_answer_has_begun(
-        self, connect: Connect
-    ) -> None:
-        async def handler(r: R) -> None:
-            await r.prepare()
-            await r.write(await r.read())
-
-        wire = connect(handler)
-        wire.peer.feed(self.HEAD)
-        await wait_until(lambda: wire.written)
-        assert wire.written.startswith(b"HTTP/1.1 200")
-        wire.peer.feed(b"abc")
-        assert (await wire.answered())[0].body == b"abc"
-
-    async def test_an_answer_without_reading_closes_in_stages(
-        self, serve: Serve
-    ) -> None:
-        async def handler(r: R) -> None:
-            r.reply(b"no", 403)
-
-        peer = await serve(handler).connect()
-        await peer.send(self.HEAD)
-        response = await peer.read_response()
-        assert (response.status, response.field("connection")) == (403, "close")
-        await peer.send(b"abc")  # a client that did not wait long enough
-        assert await peer.read_until_end() == b""
 
 
 async def test_content_of_20_interleaved_uploads_never_mixes(serve: Serve) -> None:

@@ -1,0 +1,230 @@
+"""``Receiving``: octets become heads and content, and heads become handlers.
+
+No octets are kept but those of a head that is not whole, of requests that wait
+for the one that is served, and of content that its handler has not taken.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.protocol.flow import NO_CONTENT, ContentStream
+from blazeio.protocol.payload import NO_HEADERS
+from blazeio.protocol.stages.ending import Endings
+from blazeio.protocol.stages.phases import CONTENT, HEAD, LINGER, RAW, WHOLE
+from blazeio.protocol.timing.deadlines import NEVER
+from blazeio.wire.chunked import ChunkDecoder
+from blazeio.wire.headers import Headers
+from blazeio.wire.message import RequestHead
+from blazeio.wire.parser import parse_head
+
+if TYPE_CHECKING:
+    from blazeio.protocol.context import Handler
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Receiving(Endings):
+    """The way in. A base of the protocol, with what it learns of a request.
+
+    Attributes:
+        method: As sent, case kept.
+        path: Percent-decoded, without the query.
+        query: After the "?", as sent.
+        tail: The request target, as sent.
+        headers: Case-insensitive; repeated fields are joined by ", ".
+        content_length: Declared length of the content, None if not declared.
+        transfer_encoding: "chunked", or None.
+        content: Of the request, as it arrives.
+        store: Values of this request, for middlewares and handlers.
+        path_params: What stands for the parameters of the route's path.
+    """
+
+    __slots__ = (
+        "_owes_continue",
+        "_scanned",
+        "content",
+        "content_length",
+        "headers",
+        "method",
+        "path",
+        "path_params",
+        "query",
+        "store",
+        "tail",
+        "transfer_encoding",
+    )
+
+    content: ContentStream
+    content_length: int | None
+    headers: Headers
+    store: dict[str, Any]
+    transfer_encoding: str | None
+
+    if TYPE_CHECKING:
+        _serve: Callable[[Handler], Coroutine[Any, Any, None]]
+        _next_request: Callable[[], None]
+
+    def _begin_blank(self) -> None:
+        self._remainder = b""
+        self._scanned = 0
+        self.method = self.path = self.query = self.tail = ""
+        self.content_length = None
+        self.headers = NO_HEADERS
+        self.store = {}
+        self.path_params: Mapping[str, Any] = NO_PARAMS
+        self._forget_content()
+
+    def _forget_content(self) -> None:
+        self.content = NO_CONTENT
+        self.transfer_encoding = None
+        self._owes_continue = False
+
+    def data_received(self, octets: bytes) -> None:
+        """These have arrived."""
+        # Hot: runs once per read.
+        phase = self._phase
+        if phase == HEAD:
+            self._receive_head(self._remainder + octets if self._remainder else octets)
+        elif phase in (CONTENT, RAW):
+            self._receive_content(octets)
+        elif phase == WHOLE:
+            self._receive_early(octets)
+        elif phase == LINGER:
+            self._receive_late(len(octets))
+
+    def _receive_head(self, octets: bytes) -> None:
+        # Hot: runs once per request.
+        context = self.context
+        limits = context.limits
+        try:
+            head = parse_head(octets, limits, 0, self._scanned)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        if head is None:
+            self._await_more_of_head(octets)
+            return
+        self.method = head.method
+        self.tail = head.target
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.content_length = head.content_length
+        self.answer.ask(head)
+        self._scanned = 0
+        self._phase = WHOLE
+        if limits.handler_timeout_s is None:
+            self.patience.phase_ends_at = NEVER
+        else:
+            self.patience.end_handler_in(limits.handler_timeout_s)
+        if len(octets) > head.end:
+            self._remainder = octets[head.end :]
+        elif self._remainder:
+            self._remainder = b""
+        if head.is_chunked or head.content_length:
+            self._begin_content(head)
+        if limits.in_flight is None:
+            self.handling.begin(self._serve(context.handler))
+        else:
+            self.handling.begin(self._serve(self.handling.choose()))
+        if self._remainder and self._phase == CONTENT:
+            octets, self._remainder = self._remainder, b""
+            self._receive_content(octets)
+
+    def _await_more_of_head(self, octets: bytes) -> None:
+        if not self._remainder:
+            self.patience.end_phase_in(self.context.limits.head_timeout_s)
+        self._remainder = octets
+        self._scanned = max(len(octets) - 3, 0)
+
+    def _begin_content(self, head: RequestHead) -> None:
+        limits = self.context.limits
+        bound = self.context.find_terms(self.method, self.path).content_bytes
+        if bound is None:
+            bound = limits.content_bytes
+        self._phase = CONTENT
+        self._owes_continue = head.expects_continue
+        if head.is_chunked:
+            self.transfer_encoding = "chunked"
+            self.content = ContentStream(decoder=ChunkDecoder(limits), bound=bound)
+        else:
+            self.content = ContentStream(length=head.content_length or 0, bound=bound)
+        if self.content.error is not None:
+            self.answer.give_up_connection()
+        elif not self._owes_continue:
+            self.patience.demand_content(self.content)
+
+    def _receive_content(self, octets: bytes) -> None:
+        content = self.content
+        self._owes_continue = False  # it did not wait for it
+        rest = content.feed(octets)
+        if content.is_whole:
+            self._phase = WHOLE
+            self._remainder = rest
+            self.patience.excuse_content()
+        elif content.error is not None:
+            self._content_is_lost()
+        elif (
+            self.handling.is_running  # else it is dropped below
+            and content.queued_bytes > self.context.limits.receive_bytes
+        ):
+            self.patience.excuse_content()  # it is the handler that is slow
+            self.intake.pause(self)
+        if not self.handling.is_running:
+            self._discard_content()
+
+    def _content_is_lost(self) -> None:
+        """What follows cannot be told from a request: it is never read."""
+        self.answer.give_up_connection()
+        self.patience.excuse_content()
+        self.intake.pause(self)
+
+    def _discard_content(self) -> None:
+        """The response is over; content that is still due is read past."""
+        content = self.content
+        content.discard()
+        if self._phase == WHOLE:
+            self._next_request()
+        elif content.error or content.received_bytes > self._linger_bytes:
+            self._close_in_stages()
+
+    def _receive_early(self, octets: bytes) -> None:
+        """Octets of later requests wait while this one is served."""
+        self._remainder += octets
+        if not self._has_room():
+            self.intake.pause(self)
+
+    def _has_room(self) -> bool:
+        """Whether more octets of later requests may come."""
+        return (
+            self._phase == WHOLE
+            and len(self._remainder) <= self.context.limits.pipeline_bytes
+        )
+
+    def resume_content(self) -> None:
+        """The handler waits for content: let it come."""
+        if self._phase not in (CONTENT, RAW) or self.content.error is not None:
+            return
+        if self._owes_continue:
+            self._owes_continue = False
+            if not self.answer.status:
+                self.transport.write(CONTINUE)
+        self.intake.resume()
+        if self._phase == CONTENT:
+            self.patience.demand_content(self.content)
+
+    def hung_up(self, *, is_reset: bool) -> None:
+        """The side epoll saw FIN or RST while reading is paused.
+
+        After a FIN the rest of the content may already be in the kernel, for
+        the handler to take: only what cannot become whole is given up.
+        """
+        if is_reset:
+            self._disconnected("the client reset the connection")
+        elif self._phase == CONTENT and self.content.error is None:
+            least_bytes = self.content.due_bytes or 1  # of chunks, the last is due
+            if self.intake.unread_bytes() < least_bytes:
+                self._disconnected("the client closed before its content was whole")

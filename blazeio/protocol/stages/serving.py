@@ -1,0 +1,206 @@
+"""``Serving``: the handler's task, its answer, and what comes after it."""
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from blazeio.errors import (
+    ClientDisconnected,
+    FieldInput,
+    LocalProtocolError,
+    ProtocolError,
+)
+from blazeio.protocol.answer import TEXT
+from blazeio.protocol.context import Handler
+from blazeio.protocol.flow import NO_CONTENT
+from blazeio.protocol.payload import NO_HEADERS
+from blazeio.protocol.stages.phases import CONTENT, HEAD, RAW
+from blazeio.protocol.stages.receiving import NO_PARAMS, Receiving
+from blazeio.protocol.timing.deadlines import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blazeio.protocol.stages.handover import Successor
+
+log = logging.getLogger("blazeio.protocol")
+
+
+class Serving(Receiving):
+    """From the handler's first step to the next request. A base of the protocol.
+
+    Where it is given away it is the whole protocol, which mypy cannot know here.
+    """
+
+    __slots__ = ("_successor",)
+
+    _successor: "Successor | None"
+
+    if TYPE_CHECKING:
+        eof_received: Callable[[], bool]
+
+    async def _serve(self, handler: Handler) -> None:
+        """Run the handler; the whole of one request's task."""
+        try:
+            await handler(self)  # type: ignore[arg-type]
+        except BaseException as error:  # a cancellation, or a handler's own
+            await self._fail(error)
+        else:
+            self._end_handling()
+            self._finish()
+
+    async def _fail(self, error: BaseException) -> None:
+        """The handler was cancelled, or let out what nothing has answered."""
+        handling = self.handling
+        if handling.is_leaving and self.has_farewell:
+            await self._bid_farewell()
+            return
+        is_late = handling.is_late
+        self._end_handling()
+        if is_late and self.answer.is_complete:
+            self._finish()  # what came after the answer is cut, no more
+        elif is_late and self.is_alive and not self.answer.status:
+            self._refuse(ProtocolError("the request took too long to answer", 503))
+        else:
+            self.abort()
+            self._record()
+            if not isinstance(error, ClientDisconnected):
+                raise error
+
+    async def _bid_farewell(self) -> None:
+        hook, self._farewell = self._farewell, None
+        self.handling.stay()
+        assert hook is not None  # has_farewell
+        await self._serve(hook)
+
+    def _end_handling(self) -> None:
+        self.handling.end()
+        if self.patience.handler_ends_at != NEVER:
+            self.patience.excuse_handler()
+        if not self.is_alive:
+            self.context.detached.discard(self)
+
+    def _finish(self) -> None:
+        """End the response, then turn to what comes next."""
+        if not self.is_alive:
+            self._record()
+            return
+        if self._phase == RAW:
+            if self._successor is not None:
+                # what comes yet is dropped here
+                self.transport.set_protocol(self)  # type: ignore[arg-type]
+            self._record()
+            self._close_in_stages()
+            return
+        answer = self.answer
+        if not answer.is_complete:
+            try:
+                if answer.message is None:
+                    self.reply(b"", 204)
+                else:
+                    answer.send(b"", is_last=True)
+            except LocalProtocolError as error:
+                log.error("%s %s: %s", self.method, self.tail, error)
+                self.abort()
+                self._record()
+                return
+        recorder = self.context.recorder
+        if recorder is not None:
+            recorder.record(self)  # type: ignore[arg-type]
+        if self._phase == CONTENT:
+            self._finish_content(persists=answer.may_persist())
+        elif answer.may_persist():
+            self._next_request()
+        else:
+            self._close_after_answer()
+
+    def _record(self) -> None:
+        """The response is over, whole or not; a raw handler has none."""
+        recorder = self.context.recorder
+        if recorder is not None and (self.method or self.answer.status):
+            recorder.record(self)  # type: ignore[arg-type]
+
+    def _finish_content(self, *, persists: bool) -> None:
+        """The handler left content unread: read past a little, else close."""
+        if not persists or self._owes_continue or self._is_far_from_whole():
+            self._close_in_stages()
+            return
+        limits = self.context.limits
+        self.patience.end_phase_in(limits.linger_timeout_s)
+        self._linger_bytes = self.content.received_bytes + limits.linger_bytes
+        self.content.discard()
+        self.intake.resume()
+
+    def _next_request(self) -> None:
+        # Hot: runs once per request; back to the blank record it starts from.
+        self.headers = NO_HEADERS
+        if self.store:
+            self.store = {}
+        if self.path_params:
+            self.path_params = NO_PARAMS
+        if self.content is not NO_CONTENT:
+            self._forget_content()
+        self._farewell = None
+        self._phase = HEAD
+        self.patience.end_phase_in(self.context.idle_timeout_s)
+        octets = self._remainder
+        if octets:
+            self._remainder = b""
+            # we are in the task of the request before: its contextvars end here
+            self.context.base.run(self._receive_head, octets)
+        if self._has_fin:
+            self.eof_received()  # once more: what it means depends on the request
+        elif not self.intake.is_open and (self._phase == HEAD or self._has_room()):
+            self.intake.resume()
+
+    # Answering
+
+    def reply(
+        self,
+        body: bytes,
+        status: int = 200,
+        content_type_line: bytes = TEXT,
+        headers: FieldInput | None = None,
+    ) -> None:
+        """Send a whole response in one write, with its Content-Length.
+
+        Args:
+            body: The content.
+            status: 200 to 599.
+            content_type_line: A serialized field line, or b"" for none.
+            headers: Further fields.
+
+        Raises:
+            ClientDisconnected: The peer is gone.
+            LocalProtocolError: A response has begun, or a field is malformed.
+        """
+        if not self.is_alive:
+            raise ClientDisconnected("the client went away")
+        if self._phase == CONTENT and (
+            self._owes_continue or self._is_far_from_whole()
+        ):
+            self.answer.give_up_connection()  # the rest will not be read past
+        self.answer.send_whole(body, status, content_type_line, headers)
+
+    def _is_far_from_whole(self) -> bool:
+        return self.content.due_bytes > self.context.limits.linger_bytes
+
+    def begin_response(
+        self, headers: FieldInput | None, status: int, *, compress: bool = False
+    ) -> None:
+        """Decide head, coding and framing; see ``prepare``."""
+        if compress:
+            likes = self.headers.get("accept-encoding")
+            message = self.answer.begin_encoded(headers, status, likes)
+        else:
+            message = self.answer.begin(headers, status)
+        self.context.loop.call_soon(self.answer.flush_head, message)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer an error before there is a handler; then close in stages."""
+        if self._phase == HEAD:  # nor is it a part of the request before
+            self.method = self.tail = self.path = self.query = ""
+            self.handling.begun_at = time.monotonic()  # and it took no time
+        self.answer.refuse(error)
+        self._record()
+        self._close_in_stages()
