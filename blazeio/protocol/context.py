@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -31,6 +32,8 @@ was begun before, it must fit into the other."""
 
 KEPT_HEAP_BYTES = 2 * 1024 * 1024
 """A freed allocation of this size has glibc keep twice as much of its heap."""
+
+TASK_NAME = "request"
 
 Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
 
@@ -75,6 +78,8 @@ class ServerContext:
         receive_view: The loop's receive buffer. No view of it may outlive one
             ``buffer_updated`` call.
         ciphertext_view: Its buffer for what is still enciphered; likewise.
+        new_task: Makes the task of a request; where the loop has no factory.
+        now: Tells the time of requests and deadlines, monotonic seconds.
         connections: Every open connection, over TLS once its handshake is done.
         handshakes: Those whose TLS handshake is not done.
         detached: Those lost while their handler runs on.
@@ -114,6 +119,8 @@ class ServerContext:
         "is_draining",
         "limits",
         "loop",
+        "new_task",
+        "now",
         "raw_handler",
         "receive_view",
         "recorder",
@@ -139,7 +146,11 @@ class ServerContext:
         self.loop = loop
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         keep_heap()
+        # A call that brings its keywords along costs 0.07 us less of the 1.0 that
+        # a task costs; to give it a name, 0.15: one is made up from a counter else.
+        self.new_task = functools.partial(asyncio.Task, loop=loop, name=TASK_NAME)
         self.wheel = DeadlineWheel(loop)
+        self.now = self.wheel.now
         self.hangups = HangupWatcher(loop)
         self.writability = WritabilityWatcher(loop)
         self.ciphertext_view = memoryview(bytearray(CIPHERTEXT_BUFFER_BYTES))

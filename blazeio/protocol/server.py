@@ -4,6 +4,10 @@ Its phases are those of ``stages.phases``. What it does in them is in its bases:
 ``stages.receiving``, ``stages.serving``, ``stages.ending``, each with the state
 that it changes; here are the transport's calls, which lead to all of them.
 
+Octets come in one of two ways. asyncio lends a buffer from whoever is a
+BufferedProtocol. uvloop has one of its own for that, gives the octets to whoever
+is a Protocol as well, and so spares a small request a call, a view and its copy.
+
 No view of the loop's receive buffer leaves ``buffer_updated``: a task runs
 later, and by then the buffer holds another client's octets.
 
@@ -39,7 +43,12 @@ from blazeio.wire.proxy_protocol import ProxyHeader
 
 
 class BlazeioServerProtocol(
-    asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset, Answering, Serving
+    asyncio.BufferedProtocol,
+    BlazeioPayloadUtils,
+    ExtraToolset,
+    Answering,
+    Serving,
+    asyncio.Protocol,
 ):
     """One connection; for handlers, the request on it.
 

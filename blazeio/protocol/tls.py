@@ -331,12 +331,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _hand_on(self) -> None:
         nbytes, self._ready_bytes = self._ready_bytes, 0
-        if not nbytes:
-            return
-        if isinstance(self._app, Handover):
+        if nbytes and self._app is not None:
             self._app.data_received(self._context.receive_view[:nbytes].tobytes())
-        elif self._app is not None:
-            self._app.buffer_updated(nbytes)
 
     def _answer_for_tls(self) -> None:
         """Send what TLS itself wants sent: in TLS 1.2, "no new handshake".

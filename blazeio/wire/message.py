@@ -26,6 +26,8 @@ class RequestHead:
             field; ``""`` for an empty Host; None only in HTTP/1.0.
         content_length: In octets; None where none was sent.
         is_chunked: The content is framed by the chunked transfer coding.
+        is_plain: It is HTTP/1.1, persistent and not HEAD: its answer may be
+            plain as well.
         is_persistent: The peer is ready to reuse the connection (RFC 9112
             section 9.3).
         expects_continue: The peer holds its content back until it sees a 100.
@@ -44,6 +46,7 @@ class RequestHead:
         "host",
         "is_chunked",
         "is_persistent",
+        "is_plain",
         "limits",
         "method",
         "minor",
@@ -63,6 +66,7 @@ class RequestHead:
     content_length: int | None
     is_chunked: bool
     is_persistent: bool
+    is_plain: bool
     expects_continue: bool
     upgrade: str | None
     end: int

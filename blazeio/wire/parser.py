@@ -104,6 +104,7 @@ def parse_head(
     head.content_length = directives.content_length
     head.is_chunked = directives.is_chunked
     head.is_persistent = directives.is_persistent
+    head.is_plain = directives.is_persistent and minor == 1 and method != "HEAD"
     head.expects_continue = directives.expects_continue
     head.upgrade = directives.upgrade
     head.end = end + 4

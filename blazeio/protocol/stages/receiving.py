@@ -65,7 +65,7 @@ class Receiving(Endings):
 
     if TYPE_CHECKING:
         _serve: Callable[[Handler], Coroutine[Any, Any, None]]
-        _next_request: Callable[[], None]
+        _next_request: Callable[[float], None]
 
     def _begin_blank(self) -> None:
         self._remainder = b""
@@ -187,7 +187,7 @@ class Receiving(Endings):
         content = self.content
         content.discard()
         if self._phase == WHOLE:
-            self._next_request()
+            self._next_request(self.context.now())
         elif content.error or content.received_bytes > self._linger_bytes:
             self._close_in_stages()
 

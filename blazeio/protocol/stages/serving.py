@@ -1,7 +1,6 @@
 """``Serving``: the handler's task, its answer, and what comes after it."""
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from blazeio.errors import (
@@ -46,7 +45,6 @@ class Serving(Receiving):
         except BaseException as error:  # a cancellation, or a handler's own
             await self._fail(error)
         else:
-            self._end_handling()
             self._finish()
 
     async def _fail(self, error: BaseException) -> None:
@@ -56,10 +54,11 @@ class Serving(Receiving):
             await self._bid_farewell()
             return
         is_late = handling.is_late
-        self._end_handling()
         if is_late and self.answer.is_complete:
             self._finish()  # what came after the answer is cut, no more
-        elif is_late and self.is_alive and not self.answer.status:
+            return
+        self._end_handling()
+        if is_late and self.is_alive and not self.answer.status:
             self._refuse(ProtocolError("the request took too long to answer", 503))
         else:
             self.abort()
@@ -81,38 +80,55 @@ class Serving(Receiving):
             self.context.detached.discard(self)
 
     def _finish(self) -> None:
-        """End the response, then turn to what comes next."""
-        if not self.is_alive:
-            self._record()
-            return
-        if self._phase == RAW:
-            if self._successor is not None:
-                # what comes yet is dropped here
-                self.transport.set_protocol(self)  # type: ignore[arg-type]
-            self._record()
-            self._close_in_stages()
+        """The handler is over: end the response, then turn to what comes next."""
+        # Hot: runs once per request; _end_handling and may_persist by hand.
+        self.handling.end()
+        if self.patience.handler_ends_at != NEVER:
+            self.patience.excuse_handler()
+        if self._phase == RAW or not self.is_alive:
+            self._finish_without_http()
             return
         answer = self.answer
-        if not answer.is_complete:
-            try:
-                if answer.message is None:
-                    self.reply(b"", 204)
-                else:
-                    answer.send(b"", is_last=True)
-            except LocalProtocolError as error:
-                log.error("%s %s: %s", self.method, self.tail, error)
-                self.abort()
-                self._record()
-                return
+        if not (answer.is_complete or self._completes()):
+            return
         recorder = self.context.recorder
         if recorder is not None:
             recorder.record(self)  # type: ignore[arg-type]
+        persists = answer.is_persistent
+        if answer.message is not None:
+            persists = answer.may_persist()
         if self._phase == CONTENT:
-            self._finish_content(persists=answer.may_persist())
-        elif answer.may_persist():
-            self._next_request()
+            self._finish_content(persists=persists)
+        elif persists:
+            self._next_request(self.handling.ended_at)
         else:
             self._close_after_answer()
+
+    def _finish_without_http(self) -> None:
+        """The client is gone, or spoke something else at last."""
+        self._record()
+        if not self.is_alive:
+            self.context.detached.discard(self)
+            return
+        if self._successor is not None:
+            # what comes yet is dropped here
+            self.transport.set_protocol(self)  # type: ignore[arg-type]
+        self._close_in_stages()
+
+    def _completes(self) -> bool:
+        """End a response whose handler did not; False: it could not be."""
+        answer = self.answer
+        try:
+            if answer.message is None:
+                self.reply(b"", 204)
+            else:
+                answer.send(b"", is_last=True)
+        except LocalProtocolError as error:
+            log.error("%s %s: %s", self.method, self.tail, error)
+            self.abort()
+            self._record()
+            return False
+        return True
 
     def _record(self) -> None:
         """The response is over, whole or not; a raw handler has none."""
@@ -131,7 +147,7 @@ class Serving(Receiving):
         self.content.discard()
         self.intake.resume()
 
-    def _next_request(self) -> None:
+    def _next_request(self, now: float) -> None:
         # Hot: runs once per request; back to the blank record it starts from.
         self.headers = NO_HEADERS
         if self.store:
@@ -142,7 +158,7 @@ class Serving(Receiving):
             self._forget_content()
         self._farewell = None
         self._phase = HEAD
-        self.patience.end_phase_in(self.context.idle_timeout_s)
+        self.patience.end_phase_at(now + self.context.idle_timeout_s)
         octets = self._remainder
         if octets:
             self._remainder = b""
@@ -200,7 +216,7 @@ class Serving(Receiving):
         """Answer an error before there is a handler; then close in stages."""
         if self._phase == HEAD:  # nor is it a part of the request before
             self.method = self.tail = self.path = self.query = ""
-            self.handling.begun_at = time.monotonic()  # and it took no time
+            self.handling.pass_over()
         self.answer.refuse(error)
         self._record()
         self._close_in_stages()

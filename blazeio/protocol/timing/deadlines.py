@@ -11,6 +11,8 @@ Times are those of ``loop.time()``: monotonic seconds.
 
 import asyncio
 import heapq
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 TICK_S = 0.05
@@ -36,6 +38,19 @@ class Expiring(Protocol):
         ...
 
 
+def find_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Find the shortest way to ``loop.time()``.
+
+    asyncio's and uvloop's are ``time.monotonic``; uvloop's as of the beginning of
+    the turn. To ask asyncio's loop takes 67 ns, to read the clock 36.
+    """
+    is_known = type(loop).__module__ == "uvloop" or (
+        getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+    )
+    has_own = "time" in getattr(loop, "__dict__", ())  # a test has put it there
+    return time.monotonic if is_known and not has_own else loop.time
+
+
 class DeadlineWheel:
     """Calls ``deadline_passed`` of connections whose deadline has passed.
 
@@ -47,7 +62,7 @@ class DeadlineWheel:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.now = loop.time
+        self.now = find_clock(loop)
         self._entries: dict[float, set[Expiring]] = {}
         self._due: list[float] = []  # heap of the keys of _entries
         self._timer: asyncio.TimerHandle | None = None

@@ -79,13 +79,17 @@ class Patience:
         self.entered_at = NEVER
 
     def end_phase_in(self, span_s: float) -> None:
+        """Set the phase deadline, from now."""
+        self.end_phase_at(self._wheel.now() + span_s)
+
+    def end_phase_at(self, ends_at: float) -> None:
         """Set the phase deadline.
 
         To lift it, set ``phase_ends_at`` to NEVER: the wheel finds nothing due
         and goes on to the next.
         """
         # Hot: runs once per request; _rearm by hand for the usual case, 1.5x.
-        ends_at = self.phase_ends_at = self._wheel.now() + span_s
+        self.phase_ends_at = ends_at
         if self._incoming is None and self._outgoing is None:
             self.deadline_at = ends_at
             if ends_at < self.entered_at:

@@ -72,7 +72,7 @@ LOCALS: Final = {
 }
 """Evaluated once in a line, where its atoms use them."""
 
-_SPAN = "int((monotonic() - r.handling.begun_at) * 1e6) if r.method else 0"
+_SPAN = "int((r.handling.ended_at - r.handling.begun_at) * 1e6) if r.method else 0"
 _VERSION = '("HTTP/1.1" if answer.minor else "HTTP/1.0") if r.method else ""'
 _OUTCOME = '"complete" if answer.is_complete else "cut" if answer.status else "none"'
 
@@ -235,7 +235,6 @@ def _compile(parts: list[ast.expr], style: Style) -> Format:
     """
     names: dict[str, Any] = {
         "escaped": Escaped(style.escape),
-        "monotonic": time.monotonic,
         "nothing": style.nothing,
         "pid": os.getpid(),
     }

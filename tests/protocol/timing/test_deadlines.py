@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import time
 import weakref
 
 import pytest
 
-from blazeio.protocol.timing.deadlines import NEVER, TICK_S, DeadlineWheel
+from blazeio.protocol.timing.deadlines import NEVER, TICK_S, DeadlineWheel, find_clock
 from tests.support.clock import scaled, wait_until
 
 
@@ -201,3 +202,27 @@ async def test_nothing_passes_after_the_close() -> None:
     other.set(last, other.now() + 0.1)
     await wait_until(lambda: last.called_at)
     assert not waiting.called_at
+
+
+class TestClock:
+    async def test_of_the_usual_loops_is_the_monotonic_one(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert find_clock(loop) is time.monotonic
+        assert abs(loop.time() - time.monotonic()) < scaled(1)
+
+    def test_of_another_loop_is_its_own(self) -> None:
+        class Fast(asyncio.SelectorEventLoop):
+            def time(self) -> float:
+                return super().time() * 60
+
+        loop = Fast()
+        assert find_clock(loop) == loop.time
+        loop.close()
+
+    def test_that_a_test_has_put_into_a_loop_counts(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop = asyncio.new_event_loop()
+        monkeypatch.setattr(loop, "time", lambda: 1.0)
+        assert find_clock(loop)() == 1.0
+        loop.close()
