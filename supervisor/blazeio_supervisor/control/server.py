@@ -86,7 +86,9 @@ class ControlServer:
             identity = None if place.is_abstract else identify_path(place.text)
             self._serve(place, sock, identity, loop)
             return
-        note("no_control", f"no verb reaches this service: {'; '.join(failures)}")
+        level = "WARNING" if settings.control else "INFO"  # somebody counts on it
+        text = f"no verb reaches this service: {'; '.join(failures)}"
+        note("no_control", text, level)
 
     def _serve(
         self,

@@ -110,7 +110,7 @@ def _describe_task(
     if blocking:
         return f"its loop is in {_describe_requests(blocking)}"
     if task is None:
-        return "its loop is in a callback, in no request"
+        return "its loop is in no request: it waits, or runs a callback"
     name = getattr(task.get_coro(), "__qualname__", "?")
     return f"its loop is in {name}, {task.get_name()}, in no request"
 

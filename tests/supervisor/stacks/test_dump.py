@@ -100,7 +100,7 @@ async def test_a_callback_is_no_request(capfd: pytest.CaptureFixture[str]) -> No
     asyncio.get_running_loop().call_soon(lambda: said.append(dump(site, capfd)))
     await wait_until(lambda: said)
     assert said == [
-        "worker=1: its loop is in a callback, in no request; "
+        "worker=1: its loop is in no request: it waits, or runs a callback; "
         "nothing else is in flight\n"
     ]
     await site.close()

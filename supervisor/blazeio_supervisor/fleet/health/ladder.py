@@ -102,7 +102,7 @@ def _escalate(turn: Turn, handle: WorkerHandle, *, is_excused: bool) -> None:
     may_dump = turn.now - handle.pulse.dumped_at >= policy.dump_every_s
     if silent_s >= limit_s:
         _dump(turn, handle, silent_s)
-        reason = f"its loop has stood still for {silent_s:.1f} s: it is ended"
+        reason = f"its loop has stood still for {silent_s:.1f} s (--timeout)"
         turn.failures.append(Failure(handle, reason, cause="blocked"))
         step_worker(turn, handle, Event.TERM)
     elif silent_s >= policy.dump_after_s and may_dump and not is_excused:

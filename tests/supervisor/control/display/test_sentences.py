@@ -92,6 +92,25 @@ def test_the_stacks_of_a_worker_stand_below_its_name(
     assert written.endswith(end)
 
 
+def test_how_the_worker_was_started_is_left_out_of_its_stacks() -> None:
+    room = "/usr/lib/blazeio_supervisor/generation"
+    text = f"""\
+Current thread 0x1 (most recent call first):
+  File "/srv/app.py", line 19 in report
+  File "{room}/worker.py", line 181 in _serve
+  File "{room}/worker.py", line 136 in _load_and_serve
+  File "<frozen runpy>", line 198 in _run_module_as_main
+
+worker=1: its loop is in GET /report"""
+    assert make_stack(text, True).splitlines()[1:] == [
+        "Current thread 0x1 (most recent call first):",
+        '  File "/srv/app.py", line 19 in report',
+        "  (from here on the worker's own start)",
+        "",
+        "worker=1: its loop is in GET /report",
+    ]
+
+
 def test_what_waits_for_a_restart_stands_below_the_settings() -> None:
     answer = ConfigAnswer(settings=[], needs_restart=["workers"], text="a = 1\n")
     assert format_config(answer).splitlines() == [
