@@ -72,6 +72,18 @@ def test_the_certificate_of_the_command_line_is_reread_at_reload_if_it_can_be(
     assert not first & set(get_over_tls(port, authority))
 
 
+def test_a_first_certificate_that_a_reload_brings_is_said(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path)
+    service.server.wait_for_log(r"event=listening \S+ on http://127\.0\.0\.1:")
+    authority = issue(tmp_path)
+    (tmp_path / "blazeio.toml").write_text("certfile = 'site.pem'\n")
+    service.reload(2)
+    service.server.wait_for_log(r"event=listening \S+ on https://127\.0\.0\.1:")
+    assert get_over_tls(service.server.port, authority)
+
+
 def test_the_banner_says_https_where_only_the_app_knows(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -57,15 +57,14 @@ def format_reload(answer: ReloadAnswer) -> str:
     """Write how a reload ended."""
     if not answer.is_over:
         return "reload asked for; `reload --wait` or the log tells how it ends"
-    later = " by a later reload, which took its place" if answer.is_superseded else ""
+    later = "superseded by a later reload" if answer.is_superseded else ""
     if answer.is_ok:
         return (
-            f"reloaded{later}: generation {answer.generation} serves in every slot "
+            f"{later or 'reloaded'}: generation {answer.generation} serves in every slot "
             f"({format_span(answer.took_s)}){_format_stuck(answer.needs_restart)}"
         )
-    if answer.is_superseded:
-        later = ", like the later one that took its place"
-    return f"reload failed{later}, after {format_span(answer.took_s)}: {answer.reason}"
+    failed = f"{later}, which failed" if later else "reload failed"
+    return f"{failed}, after {format_span(answer.took_s)}: {answer.reason}"
 
 
 def _format_stuck(keys: Sequence[str]) -> str:

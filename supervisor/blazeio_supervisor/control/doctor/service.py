@@ -45,7 +45,7 @@ def examine_workers(status: StatusAnswer) -> Finding:
         return ill(
             name,
             f"slot {slot.slot} {describe_failures(slot)}",
-            "Its workers die or do not get ready; siblings take its queue.",
+            "Another worker did not mend it; siblings take its queue meanwhile.",
             "the service's log says why",
         )
     if late:

@@ -174,8 +174,8 @@ def test_it_is_told_how_a_slot_has_failed(
 @pytest.mark.parametrize(
     ("is_ok", "words"),
     [
-        (True, "reloaded by a later reload, which took its place: generation 4"),
-        (False, "reload failed, like the later one that took its place, after 1.0 s"),
+        (True, "superseded by a later reload: generation 4 serves"),
+        (False, "superseded by a later reload, which failed, after 1.0 s"),
     ],
 )
 def test_a_reload_that_was_superseded_ends_as_the_later_one(
