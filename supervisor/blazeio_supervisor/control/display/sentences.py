@@ -60,8 +60,9 @@ def format_reload(answer: ReloadAnswer) -> str:
     later = "superseded by a later reload" if answer.is_superseded else ""
     if answer.is_ok:
         return (
-            f"{later or 'reloaded'}: generation {answer.generation} serves in every slot "
-            f"({format_span(answer.took_s)}){_format_stuck(answer.needs_restart)}"
+            f"{later or 'reloaded'}: generation {answer.generation} serves "
+            f"in every slot ({format_span(answer.took_s)})"
+            f"{_format_stuck(answer.needs_restart)}"
         )
     failed = f"{later}, which failed" if later else "reload failed"
     return f"{failed}, after {format_span(answer.took_s)}: {answer.reason}"
