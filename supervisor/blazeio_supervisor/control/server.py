@@ -79,10 +79,8 @@ class ControlServer:
             except (BindError, OSError) as error:
                 failures.append(str(error))
                 continue
-            note(
-                "control",
-                "; ".join([f"verbs reach this service at {place}", *failures]),
-            )
+            why = f" ({'; '.join(failures)})" if failures else ""
+            note("control", f"verbs reach this service at {place}{why}")
             identity = None if place.is_abstract else identify_path(place.text)
             self._serve(place, sock, identity, loop)
             return

@@ -43,11 +43,11 @@ environment (WEB_CONCURRENCY stands for BLAZEIO_WORKERS), then the file.
 """
 _EPILOG = """
 \b
-Signals (to the master, the pid in the first log line):
+Signals (to the master; `status` names its pid, and the log's event=listening):
   TERM, QUIT  drain: answer what is in flight, then exit 0
   INT (^C)    stop within a second; twice: at once
   HUP         reload code, settings, certificates, without losing a request
-  USR1        open the access log anew, after it was renamed
+  USR1        open the log and the access logs anew, after they were renamed
   USR2        go on with the installed code of the supervisor itself, same pid
   TTIN, TTOU  one worker more, one worker less
   WINCH       park: nobody serves, connections wait; HUP ends it

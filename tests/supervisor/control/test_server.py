@@ -99,7 +99,7 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     (record,) = caplog.records
     name = f"@blazeio/{os.geteuid()}/app-{os.getpid()}"
     assert (
-        f"event=control verbs reach this service at {name}; cannot bind"
+        f"event=control verbs reach this service at {name} (cannot bind"
         in record.getMessage()
     )
 
