@@ -31,7 +31,7 @@ from blazeio.limits import LimitOptions, Limits
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms, TermOptions
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.lines.format import compile_format

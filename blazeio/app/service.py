@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
 from blazeio.server.loop import get_loop

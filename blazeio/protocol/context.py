@@ -20,7 +20,7 @@ from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
-    from blazeio.protocol.tls import TlsTransport
+    from blazeio.protocol.tls.transport import TlsTransport
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """One buffer per loop, lent to whichever connection is read from. With 64 KiB

@@ -10,7 +10,8 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import FindTerms, HeadTerms, find_usual
-from blazeio.protocol.tls import TlsTerms, TlsTransport
+from blazeio.protocol.tls.terms import TlsTerms
+from blazeio.protocol.tls.transport import TlsTransport
 from blazeio.protocol.trust import Trust
 from blazeio.server.capacity import most_connections
 from blazeio.server.greeting import Greeter

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from blazeio.protocol.tls import ServerSideTls, TlsTerms
+from blazeio.protocol.tls.terms import ServerSideTls, TlsTerms
 from blazeio.server.key_files import Path, load_pair, mistake, read_password, read_text
 
 log = logging.getLogger("blazeio.server")

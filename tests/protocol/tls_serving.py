@@ -1,6 +1,7 @@
 """A server under test over TLS: `TlsServed`, used as `Served` is."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ from blazeio.protocol.context import Handler
 from blazeio.server.listener import bind
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
-from tests.protocol.serving import Served
+from tests.protocol.serving import GET, Served
 from tests.support.peer import RawPeer
 from tests.support.tls_peer import NAME, Certificates, TlsPeer
 
@@ -65,3 +66,25 @@ class TlsServed(Served):
         peer = await RawPeer.connect(*self.address)
         self.peers.append(peer)
         return peer
+
+
+Serve = Callable[..., TlsServed]
+
+
+async def facts_of(served: TlsServed, peer: TlsPeer) -> Any:
+    """What ``r.tls`` is on this client's connection."""
+    await peer.exchange(GET)
+    (r,) = served.connections
+    return r.tls
+
+
+async def assert_ended_in_peace(peer: TlsPeer) -> None:
+    """The server sends its closure alert, then FIN, and no RST."""
+    await peer.read_until_end()
+    assert peer.has_closure_alert
+
+
+async def send_for_ever(peer: TlsPeer) -> None:
+    """Octets that are no TLS: nobody deciphers them any more."""
+    while True:
+        await RawPeer.send(peer, bytes(10_000))

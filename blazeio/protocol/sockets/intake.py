@@ -4,7 +4,7 @@ import asyncio
 
 from blazeio.protocol.sockets import kernel
 from blazeio.protocol.sockets.hangup import HangupWatcher, Watched
-from blazeio.protocol.tls import TlsTransport
+from blazeio.protocol.tls.transport import TlsTransport
 
 
 class Intake:

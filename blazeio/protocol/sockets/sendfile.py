@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.errors import ClientDisconnected
 from blazeio.protocol.sockets.pages import bring_into_cache, read_pages
-from blazeio.protocol.tls import TlsTransport
+from blazeio.protocol.tls.transport import TlsTransport
 
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol

@@ -16,7 +16,7 @@ from typing import Any
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode

@@ -16,7 +16,7 @@ from setproctitle import setproctitle
 
 from blazeio.app import hosting
 from blazeio.app.app import App
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.loop import get_loop, use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.generation.serving import Serving

@@ -1,0 +1,1 @@
+"""TLS of one connection, on the server's side."""
