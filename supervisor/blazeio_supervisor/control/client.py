@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.control.answers import ErrorAnswer
+from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.sockets.peer import Peer, read_peer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.control.answers import ServiceAnswer
+from blazeio_supervisor.control.answers.service import ServiceAnswer
 from blazeio_supervisor.control.client import (
     Client,
     NotAllowedError,

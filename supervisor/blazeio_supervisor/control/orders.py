@@ -14,9 +14,8 @@ import msgspec
 
 from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio_supervisor.control.answers import (
+from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     RecycleOrder,
@@ -32,6 +31,7 @@ from blazeio_supervisor.control.answers import (
     UpgradeOrder,
     WorkerStack,
 )
+from blazeio_supervisor.control.answers.status import Progress
 from blazeio_supervisor.control.reloads import Outcome
 from blazeio_supervisor.control.status import (
     Service,

@@ -14,9 +14,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.control.answers import (
-    ErrorAnswer,
-)
+from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.orders import Orders, RefusedError, read_client
 from blazeio_supervisor.control.places import HeldPlace, Place, choose_places
 from blazeio_supervisor.control.status import Service

@@ -9,16 +9,18 @@ from msgspec import Struct
 from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.children.worker_readings import WorkerReadings
-from blazeio_supervisor.control.answers import (
+from blazeio_supervisor.control.answers.config import (
     ConfigAnswer,
+    SettingAnswer,
+)
+from blazeio_supervisor.control.answers.orders import UpgradeAnswer
+from blazeio_supervisor.control.answers.service import ServiceAnswer
+from blazeio_supervisor.control.answers.status import (
     ListenerMode,
     Progress,
     Role,
-    ServiceAnswer,
-    SettingAnswer,
     SlotAnswer,
     StatusAnswer,
-    UpgradeAnswer,
     WorkerAnswer,
 )
 from blazeio_supervisor.control.reloads import Reloads

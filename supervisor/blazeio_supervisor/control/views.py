@@ -8,7 +8,11 @@ import msgspec
 from blazeio.app.deliver import Deliver
 from blazeio.app.request import Request
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer, EventsQuery
+from blazeio_supervisor.control.answers.events import (
+    EventAnswer,
+    EventsAnswer,
+    EventsQuery,
+)
 from blazeio_supervisor.control.orders import RefusedError
 from blazeio_supervisor.control.status import (
     Service,

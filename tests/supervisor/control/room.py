@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from blazeio_supervisor.control.answers import ErrorAnswer
+from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.observe.metrics.exposition import Exposition
 from tests.supervisor.control.desk import Desk

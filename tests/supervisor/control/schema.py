@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from blazeio_supervisor.control import answers
+from blazeio_supervisor.control.answers import config, events, orders, service, status
 from blazeio_supervisor.control.doctor.findings import Report
 
 
@@ -17,8 +17,11 @@ def list_structs() -> list[type[msgspec.Struct]]:
     """Every order, answer and part of one."""
     return [
         value
-        for value in vars(answers).values()
-        if inspect.isclass(value) and issubclass(value, msgspec.Struct)
+        for part in (service, status, config, events, orders)
+        for value in vars(part).values()
+        if inspect.isclass(value)
+        and issubclass(value, msgspec.Struct)
+        and value.__module__ == part.__name__
     ]
 
 
@@ -27,7 +30,7 @@ def make_schema() -> dict[str, Any]:
     kinds = [*list_structs(), Report]
     _, definitions = msgspec.json.schema_components(kinds)
     return {
-        "title": f"The control socket of blazeio-supervisor, schema {answers.SCHEMA}",
+        "title": f"The control socket of blazeio-supervisor, schema {service.SCHEMA}",
         "$defs": json.loads(
             json.dumps(_clean(definitions)).replace("#/components/schemas/", "#/$defs/")
         ),

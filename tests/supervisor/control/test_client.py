@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers import ScaleOrder, StopAnswer
+from blazeio_supervisor.control.answers.orders import (
+    ScaleOrder,
+    StopAnswer,
+)
 from blazeio_supervisor.control.client import (
     ANSWER_TIMEOUT_S,
     BrokenOffError,

@@ -5,9 +5,8 @@ from http import HTTPStatus
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers import (
+from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
@@ -15,6 +14,7 @@ from blazeio_supervisor.control.answers import (
     StackAnswer,
     StopAnswer,
 )
+from blazeio_supervisor.control.answers.status import Progress
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,

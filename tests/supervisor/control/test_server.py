@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers import ServiceAnswer, StatusAnswer
+from blazeio_supervisor.control.answers.service import ServiceAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.server import CONNECTION_COUNT, ControlServer
 from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.options.in_force import SettingsInForce

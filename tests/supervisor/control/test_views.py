@@ -3,7 +3,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer
+from blazeio_supervisor.control.answers.events import (
+    EventAnswer,
+    EventsAnswer,
+)
 from blazeio_supervisor.observe.events.noting import note
 from tests.supervisor.control.room import Room
 from tests.support.clock import wait_until

@@ -2,7 +2,10 @@
 
 import time
 
-from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer
+from blazeio_supervisor.control.answers.events import (
+    EventAnswer,
+    EventsAnswer,
+)
 from blazeio_supervisor.observe.lines.formats import format_identity
 
 

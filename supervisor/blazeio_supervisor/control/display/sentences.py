@@ -3,18 +3,20 @@
 import re
 from collections.abc import Sequence
 
-from blazeio_supervisor.control.answers import (
-    ConfigAnswer,
+from blazeio_supervisor.control.answers.config import ConfigAnswer
+from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
-    SlotAnswer,
     StackAnswer,
     UpgradeAnswer,
     WorkerStack,
+)
+from blazeio_supervisor.control.answers.status import (
+    Progress,
+    SlotAnswer,
 )
 from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.fleet.telling.words import count_of

@@ -4,7 +4,11 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
+from blazeio_supervisor.control.answers.status import (
+    SlotAnswer,
+    StatusAnswer,
+    WorkerAnswer,
+)
 from blazeio_supervisor.control.display.columns import Column, fit_table
 from blazeio_supervisor.control.display.sentences import (
     describe_failures,

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from blazeio_supervisor.control.answers import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.control.answers.config import ConfigAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.display.sentences import describe_failures
 from blazeio_supervisor.control.doctor.certificate import read_expiry
 from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.control.answers import StatusAnswer, WorkerAnswer
+from blazeio_supervisor.control.answers.status import (
+    StatusAnswer,
+    WorkerAnswer,
+)
 
 PERCENTILE = 0.99
 

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.control.answers import StatusAnswer, WorkerAnswer
+from blazeio_supervisor.control.answers.status import (
+    StatusAnswer,
+    WorkerAnswer,
+)
 from blazeio_supervisor.control.display.columns import Column, fit_table
 from blazeio_supervisor.control.display.sentences import format_step
 from blazeio_supervisor.control.display.status_table import (

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from blazeio_supervisor.control.answers import (
+from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
     RecycleAnswer,
     RecycleOrder,
@@ -22,8 +22,8 @@ from blazeio_supervisor.control.answers import (
     ScaleOrder,
     StackAnswer,
     StackOrder,
-    StatusAnswer,
 )
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.client import Client, NotRunningError
 from blazeio_supervisor.control.display.sentences import (
     format_park,

@@ -3,7 +3,8 @@
 import os
 import shutil
 
-from blazeio_supervisor.control.answers import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.control.answers.config import ConfigAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.client import Client, NotRunningError
 from blazeio_supervisor.control.doctor.bounds import examine_bounds
 from blazeio_supervisor.control.doctor.findings import (

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from blazeio_supervisor.control.answers import SlotAnswer, StatusAnswer, WorkerAnswer
+from blazeio_supervisor.control.answers.status import (
+    SlotAnswer,
+    StatusAnswer,
+    WorkerAnswer,
+)
 
 FAILURES_COUNT = 3
 """A slot that fails so often in a row is no longer waited for."""

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer
+from blazeio_supervisor.control.answers.events import (
+    EventAnswer,
+    EventsAnswer,
+)
 from blazeio_supervisor.control.client import (
     BrokenOffError,
     Client,

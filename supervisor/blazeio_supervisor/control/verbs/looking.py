@@ -5,12 +5,12 @@ import sys
 
 import click
 
-from blazeio_supervisor.control.answers import (
-    ConfigAnswer,
+from blazeio_supervisor.control.answers.config import ConfigAnswer
+from blazeio_supervisor.control.answers.orders import (
     StackAnswer,
     StackOrder,
-    StatusAnswer,
 )
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.display.sentences import format_config, format_stacks
 from blazeio_supervisor.control.display.status_table import format_status
 from blazeio_supervisor.control.verbs.declaring import Target, read_slots, show, verb

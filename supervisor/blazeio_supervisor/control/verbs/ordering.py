@@ -7,9 +7,8 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from blazeio_supervisor.control.answers import (
+from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     RecycleOrder,
     ReloadAnswer,
@@ -17,11 +16,14 @@ from blazeio_supervisor.control.answers import (
     ReopenLogsAnswer,
     ScaleAnswer,
     ScaleOrder,
-    StatusAnswer,
     StopAnswer,
     StopOrder,
     UpgradeAnswer,
     UpgradeOrder,
+)
+from blazeio_supervisor.control.answers.status import (
+    Progress,
+    StatusAnswer,
 )
 from blazeio_supervisor.control.client import (
     BrokenOffError,

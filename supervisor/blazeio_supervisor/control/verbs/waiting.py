@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from blazeio_supervisor.control.answers import StatusAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.client import Client, NotRunningError
 from blazeio_supervisor.control.display.sentences import format_bar
 from blazeio_supervisor.control.verbs.declaring import ProgressLine, interruptible

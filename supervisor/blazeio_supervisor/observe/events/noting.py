@@ -8,7 +8,7 @@ import logging
 import time
 from typing import Any
 
-from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.lines.formats import format_identity
 
 EVENT_LOG = logging.getLogger("blazeio.master")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import EVENT_LOG
 
 EVENTS_KEPT_COUNT = 10_000

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.lines.terms import LogTerms
 
 _COLORS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31"}

@@ -1,6 +1,9 @@
 import re
 
-from blazeio_supervisor.control.answers import EventAnswer, EventsAnswer
+from blazeio_supervisor.control.answers.events import (
+    EventAnswer,
+    EventsAnswer,
+)
 from blazeio_supervisor.control.display.event_lines import format_events
 
 

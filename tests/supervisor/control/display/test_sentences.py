@@ -1,9 +1,8 @@
 import pytest
 
-from blazeio_supervisor.control.answers import (
-    ConfigAnswer,
+from blazeio_supervisor.control.answers.config import ConfigAnswer
+from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
@@ -12,6 +11,7 @@ from blazeio_supervisor.control.answers import (
     UpgradeAnswer,
     WorkerStack,
 )
+from blazeio_supervisor.control.answers.status import Progress
 from blazeio_supervisor.control.display.sentences import (
     describe_failures,
     format_bar,

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.control.answers import (
+from blazeio_supervisor.control.answers.status import (
     Progress,
     SlotAnswer,
     StatusAnswer,

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from blazeio_supervisor.control.answers import ConfigAnswer, SettingAnswer
+from blazeio_supervisor.control.answers.config import (
+    ConfigAnswer,
+    SettingAnswer,
+)
 from blazeio_supervisor.control.doctor.service import (
     examine_certificates,
     examine_group,

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from blazeio_supervisor.control.answers import StatusAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.top.rates import (
     Rates,
     WorkerRates,

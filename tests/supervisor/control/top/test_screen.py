@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.control.answers import Progress
+from blazeio_supervisor.control.answers.status import Progress
 from blazeio_supervisor.control.top.rates import Rates, WorkerRates
 from blazeio_supervisor.control.top.screen import View, draw
 from tests.supervisor.control.display.test_status_table import (

@@ -1,4 +1,4 @@
-from blazeio_supervisor.control.answers import StatusAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.verbs.extents import (
     Extent,
     count_failures,

@@ -1,6 +1,7 @@
 import msgspec
 
-from blazeio_supervisor.control.answers import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.control.answers.config import ConfigAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.control.verbs.room import VerbRoom
 

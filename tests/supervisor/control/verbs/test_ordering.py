@@ -5,7 +5,10 @@ import msgspec
 import pytest
 from click.testing import Result
 
-from blazeio_supervisor.control.answers import ReloadAnswer, UpgradeAnswer
+from blazeio_supervisor.control.answers.orders import (
+    ReloadAnswer,
+    UpgradeAnswer,
+)
 from blazeio_supervisor.errors import SupervisorError, UsageError
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import (

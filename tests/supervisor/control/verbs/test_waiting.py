@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from blazeio_supervisor.control.answers import StatusAnswer
+from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.client import Client
 from blazeio_supervisor.control.verbs.extents import Extent
 from blazeio_supervisor.control.verbs.waiting import wait_for

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import format_event, note
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import EVENT_LOG, note
 from blazeio_supervisor.observe.events.ring import (
     EVENTS_KEPT_COUNT,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blazeio_supervisor.control.answers import EventAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.lines.formats import (
     Origin,
     format_identity,

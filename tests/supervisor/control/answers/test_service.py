@@ -1,3 +1,5 @@
+"""What holds for the whole schema."""
+
 import re
 import typing
 
@@ -9,19 +11,6 @@ from tests.supervisor.control.schema import list_structs, write_schema
 from tests.support.tree import REPOSITORY
 
 ORDERS_AND_ANSWERS = list_structs()
-
-
-def test_the_two_kinds_of_line_of_a_reload_are_told_apart() -> None:
-    progress = answers.Progress(step="rolling", generation=2, replaced=1, slots=2)
-    ended = answers.ReloadAnswer(is_over=True, is_ok=True)
-    kinds = answers.Progress | answers.ReloadAnswer
-    for line in (progress, ended):
-        assert msgspec.json.decode(msgspec.json.encode(line), type=kinds) == line
-
-
-def test_a_later_version_may_add_fields() -> None:
-    octets = b'{"pid":1,"later":true}'
-    assert msgspec.json.decode(octets, type=answers.StopAnswer).pid == 1
 
 
 @pytest.mark.parametrize("kind", ORDERS_AND_ANSWERS)

@@ -1,0 +1,38 @@
+"""The settings in force.
+
+May import: msgspec.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class SettingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting in force.
+
+    Attributes:
+        key: Its name in a TOML file.
+        value: As a TOML file has it; None: nobody says anything.
+        origin: A flag, a variable, a file's path, or ``default``.
+        meaning: The default in words, where there is no value.
+    """
+
+    key: str
+    value: Any
+    origin: str
+    meaning: str = ""
+
+
+class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings in force.
+
+    Attributes:
+        needs_restart: The keys that have another value by now, which a reload
+            does not take over.
+        text: The same as a TOML file.
+    """
+
+    settings: list[SettingAnswer]
+    needs_restart: list[str]
+    text: str
