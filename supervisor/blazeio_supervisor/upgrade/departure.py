@@ -129,7 +129,8 @@ class Upgrades:
         """Rehearse only."""
         outcome, _ = await self._try(by)
         what = f"blazeio {outcome.program} could take over"
-        note("upgrade_checked", f"asked for by {by}: {outcome.reason or what}")
+        text = f"asked for by {by}: {outcome.reason or what}"
+        note("upgrade_checked", text, traceback=outcome.output)
         return outcome
 
     async def upgrade(self, by: str) -> Outcome:
@@ -142,7 +143,8 @@ class Upgrades:
     async def _upgrade(self, by: str) -> Outcome:
         outcome, handover = await self._try(by)
         if not outcome.is_ok:
-            _note_failure(by, f"{outcome.reason}; nothing has changed")
+            text = f"{outcome.reason}; nothing has changed"
+            _note_failure(by, text, outcome.output)
             return outcome
         self._is_busy = True
         self.last = replace(outcome, number=handover.number, is_over=False)
@@ -166,7 +168,7 @@ class Upgrades:
         try:
             program = await self._rehearse(handover)
         except RehearsalError as error:
-            return Outcome(reason=str(error)), handover
+            return Outcome(reason=str(error), output=error.frames), handover
         finally:
             self._is_busy = False
         took_s = time.monotonic() - began_at
@@ -193,9 +195,9 @@ class Upgrades:
         finally:
             os.close(state_fd)
         if isinstance(there, BaseException):
-            raise RehearsalError(f"the new code cannot take over: {there}") from there
+            raise _pass_on("the new code cannot take over", there) from there
         if isinstance(back, BaseException):
-            raise RehearsalError(f"there is no way back: {back}") from back
+            raise _pass_on("there is no way back", back) from back
         return there
 
     async def _settle(self) -> KeptImage:
@@ -262,8 +264,12 @@ class Upgrades:
             os.close(state_fd)
 
 
-def _note_failure(by: str, text: str) -> None:
-    note("upgrade_failed", f"asked for by {by}: {text}", "ERROR")
+def _note_failure(by: str, text: str, frames: str = "") -> None:
+    note("upgrade_failed", f"asked for by {by}: {text}", "ERROR", traceback=frames)
+
+
+def _pass_on(what: str, error: BaseException) -> RehearsalError:
+    return RehearsalError(f"{what}: {error}", getattr(error, "frames", ""))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Outcome(Struct, frozen=True):
         number: Of the upgrade; 0: none was begun.
         is_over: False: the exec is about to happen.
         reason: Why it failed; the old code goes on.
+        output: What the new code raised, where nobody foresaw it.
         program: The version that took over, or would.
         took_s: From the order on.
     """
@@ -35,5 +36,6 @@ class Outcome(Struct, frozen=True):
     is_over: bool = True
     is_ok: bool = False
     reason: str = ""
+    output: str = ""
     program: str = ""
     took_s: float = 0.0

@@ -11,11 +11,20 @@ from blazeio_supervisor.upgrade.stage0 import OK
 
 _SLACK_S = 1.0
 """It ends itself at its deadline; who is still there then hangs below Python."""
-_WORD_BYTES = 4096
+_WORD_BYTES = 65536
 
 
 class RehearsalError(Exception):
-    """It did not go well; says why, in one line."""
+    """It did not go well.
+
+    Args:
+        reason: Why, in one line.
+        frames: A traceback, of what nobody foresaw.
+    """
+
+    def __init__(self, reason: str, frames: str = "") -> None:
+        super().__init__(reason)
+        self.frames = frames
 
 
 async def rehearse(
@@ -59,7 +68,9 @@ async def rehearse(
         reaper.send_signal(pid, signal.SIGKILL)  # nobody waits for it any more
         os.close(reader)
     if status != 0 or not word.startswith(OK):
-        raise RehearsalError(word or f"it ended with status {status}, and said nothing")
+        reason, _, frames = word.partition("\n")
+        silence = f"it ended with status {status}, and said nothing"
+        raise RehearsalError(reason or silence, frames)
     return word.removeprefix(OK)
 
 

@@ -30,6 +30,7 @@ ENTRY = "blazeio_supervisor.upgrade.arrival"
 NEW, OLD = "new", "old"
 OK = "ok "
 """Begins the word of a rehearsal that went well; then comes the version."""
+_FRAMES_CHARS = 16_000  # a pipe holds that, also of four octets each
 
 
 class KeptExtensions:
@@ -109,21 +110,22 @@ def _disarm() -> None:
 def _give_up(orders: dict[str, Any], error: BaseException) -> NoReturn:
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    reason = _explain(error)
+    reason, frames = _explain(error)
     if orders["result_fd"] is not None:
-        _end_rehearsal(orders, reason, 1)
+        _end_rehearsal(orders, f"{reason}\n{frames}", 1)
+    sys.stderr.write(frames)
+    sys.stderr.flush()
     if orders["image"] == OLD:
         os._exit(1)  # the workers answer what they have, and end
     _exec_old(orders, reason)
 
 
-def _explain(error: BaseException) -> str:
-    """Give one line; the whole of what nobody foresaw is printed."""
+def _explain(error: BaseException) -> tuple[str, str]:
+    """Give one line, and the traceback of what nobody foresaw."""
     if isinstance(error, SystemExit) and isinstance(error.code, str):
-        return error.code
-    traceback.print_exception(error)
-    sys.stderr.flush()
-    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        return error.code, ""
+    frames = "".join(traceback.format_exception(error))
+    return frames.strip().splitlines()[-1], frames[-_FRAMES_CHARS:]
 
 
 def _end_rehearsal(orders: dict[str, Any], word: str, code: int) -> NoReturn:

@@ -43,6 +43,15 @@ async def test_any_other_end_is_a_failure(code: str, reason: str) -> None:
         await run(code)
 
 
+async def test_what_nobody_foresaw_comes_with_its_traceback() -> None:
+    with pytest.raises(RehearsalError) as caught:
+        await run("os.write(out, b'ValueError: x\\nTraceback\\n  ...'); sys.exit(1)")
+    assert (str(caught.value), caught.value.frames) == (
+        "ValueError: x",
+        "Traceback\n  ...",
+    )
+
+
 async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blazeio_supervisor.upgrade.rehearsal._SLACK_S", 0.05)
     with pytest.raises(RehearsalError, match=r"did not begin within .* and hung"):
