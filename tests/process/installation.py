@@ -20,11 +20,11 @@ class Installation:
     """
 
     def __init__(self, site: Path) -> None:
-        unwanted = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / "blazeio", site / "blazeio", ignore=unwanted)
+        # With what was compiled of them, which fits: a copy has the same times.
+        shutil.copytree(REPOSITORY / "blazeio", site / "blazeio")
         self._package = site / "blazeio_supervisor"
         source = REPOSITORY / "supervisor" / "blazeio_supervisor"
-        shutil.copytree(source, self._package, ignore=unwanted)
+        shutil.copytree(source, self._package)
         self.env = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": ""}
         self._whole: dict[Path, str] = {}
 

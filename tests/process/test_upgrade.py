@@ -20,7 +20,7 @@ from tests.support.live import LiveServers, resolve, run_to_exit
 
 pytestmark = pytest.mark.slow
 FAILED = 1
-NEW_VERSION = "\n\ndef find_program() -> str:\n    return '9.9'\n"
+NEW_VERSION = "\n\ndef find_version() -> str:\n    return '9.9'\n"
 SLOW = f"""{IN_EARNEST}    import pathlib, time
     pathlib.Path("arriving").touch()
     while not pathlib.Path("arrive").exists(): time.sleep(0.01)
@@ -104,7 +104,7 @@ def test_the_new_code_goes_on_with_everything(
 ) -> None:
     before = service.workers()
     follower = follow_events(service)
-    installed.append("upgrade/image.py", NEW_VERSION)
+    installed.append("version.py", NEW_VERSION)
     assert "blazeio 9.9 could take over" in upgrade(service, "--check-upgrade")
     assert "event=upgraded" not in service.server.log
     assert "upgraded: blazeio 9.9 has taken over" in upgrade(service)
@@ -173,7 +173,7 @@ def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
         assert reason in refuse(service)
         installed.mend()
     service.server.wait_for_log("the old code is back", count=2)
-    installed.append("upgrade/image.py", NEW_VERSION)
+    installed.append("version.py", NEW_VERSION)
     assert "blazeio 9.9 has taken over" in upgrade(service)
 
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -19,6 +18,7 @@ from blazeio_supervisor.options.sources.configuration import OPTIONS, Sources
 from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
 from blazeio_supervisor.settings import SECTIONS
+from blazeio_supervisor.version import find_version
 
 _VERBS = "\n".join(f"  {verb:11}  {what}" for verb, what in VERBS.items())
 _HELP = f"""Serve APP with supervised workers.
@@ -147,4 +147,4 @@ command = SectionedCommand(
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )
-click.version_option(version("blazeio"), prog_name=PROGRAM)(command)
+click.version_option(find_version(), prog_name=PROGRAM)(command)

@@ -10,7 +10,6 @@ things are the same in every protocol, or that could not be said: the arguments
 of a forkserver, and the message ``Failed``.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
+from blazeio_supervisor.version import find_version
 
 PROTOCOL = 6
 """Raised by one when a message, or the scoreboard, changes its shape."""
@@ -310,14 +310,7 @@ def describe_skew(masters_protocol: str) -> str | None:
     if masters_protocol == str(PROTOCOL):
         return None
     return (
-        f"the installed blazeio ({_find_version()}, protocol {PROTOCOL}) differs from "
+        f"the installed blazeio ({find_version()}, protocol {PROTOCOL}) differs from "
         f"the running master's (protocol {masters_protocol}): restart the service to "
         "use it"
     )
-
-
-def _find_version() -> str:
-    try:
-        return version("blazeio")
-    except PackageNotFoundError:  # run from a folder, without an installation
-        return "of unknown version"

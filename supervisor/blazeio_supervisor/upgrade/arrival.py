@@ -27,8 +27,8 @@ from blazeio_supervisor.observe.lines.log_file import resume_log_file
 from blazeio_supervisor.observe.logs import configure_logs, configure_strays
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.pid_file import pid_removed
-from blazeio_supervisor.upgrade.image import find_program
 from blazeio_supervisor.upgrade.state import State, StateError, parse_state
+from blazeio_supervisor.version import find_version
 
 _DRASTIC = (End, Exit, Spawn, StartForkserver, StopForkserver)
 """What a planner that has understood the state does not want at once."""
@@ -43,7 +43,7 @@ def rehearse(state_fd: int) -> str:
     state = _read(state_fd)
     master = _take_over(state, asyncio.Runner().get_loop())
     require_calm(master.rehearse(state.planner.clock.real))
-    return find_program()
+    return find_version()
 
 
 def arrive(state_fd: int, failure: str) -> Callable[[], int]:

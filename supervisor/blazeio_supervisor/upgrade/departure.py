@@ -25,9 +25,10 @@ from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.upgrade.handover import Handover, Outcome
-from blazeio_supervisor.upgrade.image import KeptImage, find_program, keep_image, seal
+from blazeio_supervisor.upgrade.image import KeptImage, keep_image, seal
 from blazeio_supervisor.upgrade.launch import Launch
 from blazeio_supervisor.upgrade.rehearsal import RehearsalError, rehearse
+from blazeio_supervisor.version import find_version
 
 Done = TypeVar("Done")
 
@@ -99,7 +100,7 @@ class Upgrades:
             failure: Why no other image came instead: this is the one that had
                 left.
         """
-        program = left.program if failure else find_program()
+        program = left.program if failure else find_version()
         self.last = Outcome(
             number=handover.number,
             is_ok=not failure,

@@ -25,12 +25,12 @@ import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import MAGIC_NUMBER
 
 import msgspec
 
 from blazeio_supervisor.upgrade import stage0
+from blazeio_supervisor.version import find_version
 
 _SEALS = (
     fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -94,7 +94,7 @@ def keep_image() -> KeptImage:
         interpreter_fd=os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC),
         extensions=extensions,
         home=f"{sys.base_prefix}:{sys.base_exec_prefix}",
-        program=find_program(),
+        program=find_version(),
     )
 
 
@@ -134,14 +134,6 @@ def _write(archive: zipfile.ZipFile, place: str, path: str) -> None:
     """Put a file into the archive; when it was written is of no use there."""
     with open(path, "rb") as file:
         archive.writestr(zipfile.ZipInfo(place), file.read())
-
-
-def find_program() -> str:
-    """Give the version of blazeio, as installed."""
-    try:
-        return version("blazeio")
-    except PackageNotFoundError:  # run from a folder, without an installation
-        return "of unknown version"
 
 
 def seal(name: str, octets: bytes | memoryview) -> int:

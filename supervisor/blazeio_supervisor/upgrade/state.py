@@ -23,7 +23,8 @@ from blazeio_supervisor.process.messages import PROTOCOL
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import FrozenListeners
 from blazeio_supervisor.upgrade.handover import Handover
-from blazeio_supervisor.upgrade.image import KeptImage, find_program
+from blazeio_supervisor.upgrade.image import KeptImage
+from blazeio_supervisor.version import find_version
 
 VERSION = 1
 """Raised by one when a part of the state changes its shape."""
@@ -101,7 +102,7 @@ def parse_state(octets: bytes) -> State:
     ours, theirs = (VERSION, PROTOCOL), (head.version, head.protocol)
     if ours != theirs:
         raise StateError(
-            f"blazeio {find_program()} knows state {VERSION} and protocol {PROTOCOL}, "
+            f"blazeio {find_version()} knows state {VERSION} and protocol {PROTOCOL}, "
             f"the running one ({head.program}) has state {head.version} and protocol "
             f"{head.protocol}: restart the service to use it"
         )

@@ -7,10 +7,11 @@ import pytest
 from blazeio_supervisor.fleet.actions import Adopt, End, Ending, Spawn, Steer
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.upgrade.arrival import require_calm
-from blazeio_supervisor.upgrade.image import KeptImage, find_program, seal
+from blazeio_supervisor.upgrade.image import KeptImage, seal
 from blazeio_supervisor.upgrade.launch import Launch
 from blazeio_supervisor.upgrade.rehearsal import rehearse
 from blazeio_supervisor.upgrade.state import serialize_state
+from blazeio_supervisor.version import find_version
 from tests.supervisor.upgrade.bench import Bench
 from tests.support.clock import scaled
 
@@ -18,7 +19,7 @@ from tests.support.clock import scaled
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("launch", "version"),
-    [(Launch.of_new, find_program()), (Launch.of_old, "of unknown version")],
+    [(Launch.of_new, find_version()), (Launch.of_old, "of unknown version")],
 )
 async def test_the_installed_and_the_kept_image_could_take_over(
     bench: Bench,

@@ -7,13 +7,14 @@ import pytest
 from blazeio_supervisor.children.forkservers import FrozenForkserver
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.process.messages import PROTOCOL
-from blazeio_supervisor.upgrade.image import KeptImage, find_program
+from blazeio_supervisor.upgrade.image import KeptImage
 from blazeio_supervisor.upgrade.state import (
     VERSION,
     StateError,
     parse_state,
     serialize_state,
 )
+from blazeio_supervisor.version import find_version
 from tests.supervisor.upgrade.bench import Bench
 
 RECORDED = Path(__file__).with_name(f"state-{VERSION}.hex")
@@ -62,7 +63,7 @@ async def test_of_another_version_only_the_head_is_read(field: str) -> None:
         parse_state(msgspec.msgpack.encode(head))
     text = str(caught.value)
     assert text.startswith(
-        f"blazeio {find_program()} knows state {VERSION} and protocol {PROTOCOL}, "
+        f"blazeio {find_version()} knows state {VERSION} and protocol {PROTOCOL}, "
         f"the running one (3.0) has state {head['version']} and protocol "
     )
     assert text.endswith(": restart the service to use it")

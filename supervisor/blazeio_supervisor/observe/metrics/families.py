@@ -8,7 +8,6 @@ stays with its slot.
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from itertools import accumulate
 
 from prometheus_client.core import (
@@ -22,6 +21,7 @@ from prometheus_client.core import (
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.fleet.snapshot import Snapshot
 from blazeio_supervisor.observe.tally import STATUS_CLASSES, Histogram, Tally
+from blazeio_supervisor.version import find_version
 
 RESULTS = {
     "reload_ok": "ok",
@@ -51,7 +51,7 @@ def _describe(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
         "blazeio",
         "The service and what it runs on.",
         {
-            "version": version("blazeio"),
+            "version": find_version(),
             "python": platform.python_version(),
             "loop": settings.loop,
             "app": settings.app.text,

@@ -1,0 +1,45 @@
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.version import UNKNOWN, find_version
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    find_version.cache_clear()
+    yield
+    find_version.cache_clear()
+
+
+def test_it_is_the_installed_one() -> None:
+    assert find_version() == version("blazeio")
+
+
+@pytest.mark.parametrize("kind", ["dist-info", "egg-info"])
+def test_the_first_on_the_path_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / f"blazeio-7.8.9rc1.{kind}").mkdir()
+    monkeypatch.setattr(sys, "path", ["/no/such.zip", str(tmp_path), *sys.path])
+    assert find_version() == "7.8.9rc1"
+
+
+def test_what_replaces_it_later_is_not_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = find_version()
+    (tmp_path / "blazeio-7.8.9.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert find_version() == before
+
+
+def test_without_an_installation_it_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blazeio_extra-1.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert find_version() == UNKNOWN
