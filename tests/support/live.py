@@ -116,12 +116,9 @@ class LiveServer:
 
     def children(self, title: str = "") -> list[psutil.Process]:
         """Living descendants whose command line contains ``title``, by pid."""
-        try:
-            found = psutil.Process(self.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+        found = (_find(pid) for pid in _iterate_descendants(self.pid))
         return sorted(
-            (each for each in found if _has_title(each, title)),
+            (each for each in found if each is not None and _has_title(each, title)),
             key=lambda each: each.pid,
         )
 
@@ -291,6 +288,28 @@ def _left_behind(server: LiveServer) -> list[psutil.Process]:
     except AssertionError:
         return server.group()
     return []
+
+
+def _iterate_descendants(pid: int) -> Iterator[int]:
+    """As the kernel lists them: psutil reads every process of the machine.
+
+    A tenth of its time with 100 processes, and it is asked while tests wait.
+    """
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = " ".join((task / "children").read_text() for task in tasks)
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    for child in map(int, children.split()):
+        yield child
+        yield from _iterate_descendants(child)
+
+
+def _find(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _has_title(process: psutil.Process, title: str) -> bool:
