@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -54,6 +55,19 @@ def service(
     return start_service(live_server, tmp_path, *timeout, *place, env=installed.env)
 
 
+@pytest.fixture
+def follower(service: Service) -> Iterator[subprocess.Popen[str]]:
+    """Follows the events, from the first one on."""
+    place = str(service.folder / "c.sock")
+    words = ["blazeio-supervisor", "events", "--follow", "--json", "--control", place]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        resolve(words), stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
 def verb(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     place = str(service.folder / "c.sock")
     command = ["blazeio-supervisor", *words, "--control", place]
@@ -77,13 +91,6 @@ def refuse(service: Service) -> str:
     return done.stderr
 
 
-def follow_events(service: Service) -> subprocess.Popen[str]:
-    place = str(service.folder / "c.sock")
-    words = ["blazeio-supervisor", "events", "--follow", "--json", "--control", place]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(resolve(words), stdout=pipe, stderr=pipe, text=True)
-
-
 def count_fds(service: Service) -> int:
     return psutil.Process(service.server.pid).num_fds()
 
@@ -100,10 +107,9 @@ def arrive(service: Service) -> None:
 
 
 def test_the_new_code_goes_on_with_everything(
-    service: Service, installed: Installation
+    service: Service, installed: Installation, follower: subprocess.Popen[str]
 ) -> None:
     before = service.workers()
-    follower = follow_events(service)
     installed.append("version.py", NEW_VERSION)
     assert "blazeio 9.9 could take over" in upgrade(service, "--check-upgrade")
     assert "event=upgraded" not in service.server.log

@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
 from typing import TypeVar
@@ -92,22 +92,12 @@ class Client(Struct, frozen=True):
             UsageError: The order cannot be carried out as it is.
             SupervisorError: It was refused.
         """
-        try:
-            return self._ask_once(method, path, kind, order)
-        except BrokenOffError:
-            if method != "GET":
-                raise
-            return self._ask_once(method, path, kind, order)
 
-    def _ask_once(
-        self,
-        method: str,
-        path: str,
-        kind: type[AnswerT],
-        order: msgspec.Struct | None,
-    ) -> AnswerT:
-        with self._asked(method, path, order, self.timeout_s) as response:
-            return msgspec.json.decode(response.read(), type=kind)
+        def ask_once() -> AnswerT:
+            with self._asked(method, path, order, self.timeout_s) as response:
+                return msgspec.json.decode(response.read(), type=kind)
+
+        return _ask_again(ask_once) if method == "GET" else ask_once()
 
     def read(self, path: str) -> str:
         """Ask for a text, and read the whole of it.
@@ -115,8 +105,12 @@ class Client(Struct, frozen=True):
         Raises:
             SupervisorError: As by ``ask``.
         """
-        with self._asked("GET", path, None, self.timeout_s) as response:
-            return response.read().decode()
+
+        def read_once() -> str:
+            with self._asked("GET", path, None, self.timeout_s) as response:
+                return response.read().decode()
+
+        return _ask_again(read_once)
 
     def follow(
         self,
@@ -228,6 +222,14 @@ class Client(Struct, frozen=True):
         if response.status == HTTPStatus.BAD_REQUEST:
             return UsageError(reason)
         return SupervisorError(reason)
+
+
+def _ask_again(ask_once: Callable[[], AnswerT]) -> AnswerT:
+    """Ask a question, and once more when an upgrade has cut the answer."""
+    try:
+        return ask_once()
+    except BrokenOffError:
+        return ask_once()
 
 
 def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
