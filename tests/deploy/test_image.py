@@ -39,7 +39,7 @@ def test_the_image_serves_and_ends_as_asked(
     }
     server = live_server.start(
         let_everybody_read_python(command, folder / "aside"),
-        ready="serving",
+        ready=r'"event": ?"ready"',
         env=environ,
         cwd=folder,
     )
