@@ -288,12 +288,12 @@ class ClientResponse(Collecting):
         if context.is_routed:
             origin = context.route(origin)
         lender = context.lender
-        connection = lender.take(origin, context.loop.time())
+        connection = lender.take(origin, context.wheel.now())
         if connection is not None and self.method not in IDEMPOTENT:
             # What must not be sent twice is not sent to who has just hung up.
             while connection is not None and not connection.is_fresh():
                 connection.abort()
-                connection = lender.take(origin, context.loop.time())
+                connection = lender.take(origin, context.wheel.now())
         if connection is None:
             connection = await lender.wait(origin, self)
         try:

@@ -64,7 +64,7 @@ class Lender:
         """
         loop = self._context.loop
         waiter: _Waiter = loop.create_future()
-        ticket, actions = self.pool.ask(origin, loop.time())
+        ticket, actions = self.pool.ask(origin, self._context.wheel.now())
         self._waiters[ticket] = waiter
         self._act(actions)
         timeouts = exchange.timeouts
