@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
@@ -27,13 +26,11 @@ from blazeio_supervisor.sockets.opening import identify_path, open_unix
 
 CONNECTION_COUNT = 64
 """More ask in vain: a script gone wild must not take the master's descriptors."""
-PROGRESS_EVERY_S = 0.1
 _MODE = 0o600
 _BACKLOG = 16
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
 
-GivenT = TypeVar("GivenT")
 Handler = Callable[[BlazeioServerProtocol], Awaitable[None]]
 
 

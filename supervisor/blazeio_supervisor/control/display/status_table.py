@@ -153,6 +153,11 @@ def find_lag(worker: WorkerAnswer) -> float:
     return worker.silent_s if worker.is_late else worker.lag_s
 
 
+def write_in_flight(worker: WorkerAnswer) -> str:
+    """Write how many it answers; of one that is late, how many when it last said so."""
+    return f"{worker.in_flight}?" if worker.is_late else str(worker.in_flight)
+
+
 def write_pid(line: Line) -> str:
     """Write its pid, when it has one."""
     pid = None if line.worker is None else line.worker.pid
@@ -175,7 +180,7 @@ _COLUMNS: tuple[Column[Line], ...] = (
     Column("state", name_state, is_text=True),
     Column("gen", of_worker(lambda w: str(w.generation))),
     Column("age", of_worker(lambda w: format_span(w.age_s)), rank=4),
-    Column("in flight", of_worker(lambda w: str(w.in_flight))),
+    Column("in flight", of_worker(write_in_flight)),
     Column("conns", of_worker(lambda w: str(w.connections))),
     Column("requests", of_worker(lambda w: format_count(w.requests)), rank=2),
     Column("queue", write_queue, rank=1),

@@ -24,6 +24,7 @@ from blazeio_supervisor.control.display.status_table import (
     find_lag,
     list_lines,
     name_state,
+    write_in_flight,
     write_pid,
     write_queue,
 )
@@ -170,7 +171,7 @@ def _make_row(view: View, line: Line) -> _Row:
 def _write_worker(worker: WorkerAnswer, rates: WorkerRates | None) -> dict[str, str]:
     cells = {
         "gen": str(worker.generation),
-        "in flight": str(worker.in_flight),
+        "in flight": write_in_flight(worker),
         "conns": str(worker.connections),
         "PSS": format_bytes(worker.shared_bytes),
     }

@@ -22,7 +22,8 @@ def status(target: Target, is_json: bool) -> int:
     """Show the service: addresses, workers and their load, a reload under way.
 
     \b
-    in flight  requests being answered now; conns: open connections
+    in flight  requests being answered now, 2? when a late worker last said so;
+               conns: open connections
     queue      connections that wait to be accepted, of at most so many
     lag        how late the worker's event loop runs
     memory     what the worker's end would give back
@@ -74,7 +75,8 @@ def top(target: Target, interval: float) -> int:
 
     \b
     req/s      requests begun in a second
-    in flight  requests being answered now; conns: open connections
+    in flight  requests being answered now, 2? when a late worker last said so;
+               conns: open connections
     lag p99    99 of 100 turns of the worker's event loop were less late than that
     queue      connections that wait to be accepted, of at most so many
     cpu        of one core; PSS: memory, with its share of what workers share

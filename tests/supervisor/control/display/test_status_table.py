@@ -107,12 +107,13 @@ def test_a_parked_slot_is_no_failure() -> None:
 
 
 def test_one_that_is_late_says_for_how_long() -> None:
-    worker = make_worker(0, is_late=True, silent_s=2.6)
+    worker = make_worker(0, is_late=True, silent_s=2.6, in_flight=3)
     *_, row, _, advice = format_status(
         make_status([make_slot(0)], [worker])
     ).splitlines()
     assert " late " in row
     assert " 2.6 s " in row
+    assert " 3? " in row  # it cannot say what has come since
     assert advice == "slot 0 is late: `stack 0` shows where it is"
 
 
