@@ -67,7 +67,7 @@ def test_a_blocked_worker_stands_out_with_its_adopter_and_its_request() -> None:
     status = make_status(slots, [worker, make_worker(1)])
     line = draw(View(status, slot=1), 140, 24)[5]
     assert " late " in line.text
-    assert " 0? " in line.text
+    assert " 2? " in line.text
     assert line.text.endswith("adopted by slot 1: GET /report for 2.5 s")
     assert line.style == "bold red"
 
