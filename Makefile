@@ -36,7 +36,7 @@ run: $(VENV)/.stamp-run
 		--workers $(WORKERS) --bind $(BIND) $(ARGS)
 
 test: $(VENV)/.stamp-dev
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 test-systemd: PARALLEL := -n 2 --dist loadfile  # a machine for each file
 
