@@ -12,11 +12,12 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-browser test-systemd check format docs bench simulate soak fuzz ranges autobahn clean
+.PHONY: help run test test-long test-browser test-systemd check format docs bench simulate soak fuzz ranges autobahn clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
-	@echo "make test          run all tests             (ARGS='-k name')"
+	@echo "make test          run the tests             (ARGS='-k name')"
+	@echo "make test-long     the scenarios that take longest"
 	@echo "make test-browser  those that drive Chromium"
 	@echo "make test-systemd  those that need a systemd"
 	@echo "make check         format, lint, types, contracts, spelling"
@@ -38,9 +39,11 @@ run: $(VENV)/.stamp-run
 test: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
+test-long: PARALLEL := -n 4 --dist worksteal
+
 test-systemd: PARALLEL := -n 2 --dist loadfile  # a machine for each file
 
-test-browser test-systemd: $(VENV)/.stamp-dev
+test-long test-browser test-systemd: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest $(PARALLEL) -m $(@:test-%=%) $(ARGS)
 
 check: $(VENV)/.stamp-dev

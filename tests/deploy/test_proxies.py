@@ -62,6 +62,7 @@ def find_program(name: str) -> str:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
 def test_a_machine_is_restarted_and_nobody_sees_it(
     live_server: LiveServers, tmp_path: Path, proxy: str
@@ -69,7 +70,7 @@ def test_a_machine_is_restarted_and_nobody_sees_it(
     program = find_program(proxy)
     one, two, probes, more, front = find_ports(5)
     machine = start_machine(live_server, tmp_path, one, probes)
-    start_machine(live_server, tmp_path, two, more)
+    other = start_machine(live_server, tmp_path, two, more)
     written = {"8001": one, "8002": two, "9001": probes, "9002": more}
     if proxy == "nginx":
         config = write_config(tmp_path, "nginx.conf", {**written, "8080": front})
@@ -96,11 +97,13 @@ def test_a_machine_is_restarted_and_nobody_sees_it(
     while machine.is_running():
         visit(front, seen, 5)
     visit(front, seen, 20)
-    start_machine(live_server, tmp_path, one, probes)
+    again = start_machine(live_server, tmp_path, one, probes)
     ends_at = time.monotonic() + 20
     while len(seen) < 3 and time.monotonic() < ends_at:
         visit(front, seen, 5)
     assert len(seen) == 3  # the new one is asked, too
+    for each in (other, again):
+        each.signal(signal.SIGINT)  # which waits for no balancer
 
 
 def is_open(port: int) -> bool:

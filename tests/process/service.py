@@ -48,6 +48,12 @@ if __name__ == "__main__":
 TITLE = re.compile(r"blazeio: worker (?P<slot>\d+) gen (?P<generation>\d+) \[.*\]")
 
 
+def change(code: str, old: str, new: str) -> str:
+    """Give code with something else in it; what is to be replaced must be there."""
+    assert old in code, old
+    return code.replace(old, new)
+
+
 def serialize_get(path: str = "/", *fields: str) -> bytes:
     lines = [f"GET {path} HTTP/1.1", "Host: a", *fields, "", ""]
     return "\r\n".join(lines).encode()

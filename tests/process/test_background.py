@@ -3,13 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, start_service
+from tests.process.service import (
+    APP,
+    change,
+    start_service,
+)
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
 
 pytestmark = pytest.mark.slow
 
-CODE = APP.replace(
+CODE = change(
+    APP,
     "def make():",
     """
 def say(text):

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    change,
+    serialize_get,
+    start_service,
+)
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
@@ -17,7 +22,7 @@ pytestmark = pytest.mark.slow
 def test_new_connections_do_not_wait_for_a_blocked_worker(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace("time.sleep(1.0)", "open('on', 'w').close(); time.sleep(2.5)")
+    code = change(APP, "time.sleep(1.0)", "open('on', 'w').close(); time.sleep(2.5)")
     service = start_service(live_server, tmp_path, code=code, workers=4)
     slowest = 0.0
     with service.server.connect() as busy:
@@ -45,7 +50,7 @@ def test_new_connections_do_not_wait_for_a_blocked_worker(
 def test_whoever_is_free_takes_from_a_shared_queue(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace("time.sleep(1.0)", "open('on', 'w').close(); time.sleep(1.5)")
+    code = change(APP, "time.sleep(1.0)", "open('on', 'w').close(); time.sleep(1.5)")
     binds = ["--bind", "127.0.0.1:0", "--bind", "unix:s.sock"]
     service = start_service(live_server, tmp_path, *binds, code=code, workers=4)
     place = str(tmp_path / "s.sock")
@@ -70,7 +75,7 @@ def test_whoever_is_free_takes_from_a_shared_queue(
 def test_a_worker_that_stays_blocked_is_replaced(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace("time.sleep(1.0)", "time.sleep(60)")
+    code = change(APP, "time.sleep(1.0)", "time.sleep(60)")
     options = ["--timeout", "1", "--graceful-timeout", "1"]
     service = start_service(live_server, tmp_path, *options, code=code)
     before = set(service.pids())
@@ -93,8 +98,10 @@ BEAT_S = 0.05  # the last one may have been this long before
 def test_a_blocked_worker_climbs_the_ladder_step_by_step(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace(
-        "time.sleep(1.0)", "open('at', 'w').write(str(time.time())); time.sleep(60)"
+    code = change(
+        APP,
+        "time.sleep(1.0)",
+        "open('at', 'w').write(str(time.time())); time.sleep(60)",
     )
     options = ["--timeout", "2", "--graceful-timeout", "1", "--log-level", "debug"]
     service = start_service(live_server, tmp_path, *options, code=code)

@@ -4,7 +4,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.process.service import APP, Service, read_title, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    read_title,
+    serialize_get,
+    start_service,
+)
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
 
@@ -69,7 +76,7 @@ def test_an_app_a_factory_and_a_script_are_served(
 def test_the_address_of_the_app_is_used_when_none_is_given(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace('"127.0.0.1", 0', '"127.0.0.2", 0')
+    code = change(APP, '"127.0.0.1", 0', '"127.0.0.2", 0')
     service = start_service(live_server, tmp_path, code=code)
     assert service.server.host == "127.0.0.2"
     assert service.get().status == 200

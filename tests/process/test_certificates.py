@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.process.service import APP, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    change,
+    serialize_get,
+    start_service,
+)
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow
-OVER_TLS = APP.replace(
+OVER_TLS = change(
+    APP,
     'io.App("127.0.0.1", 0)',
     'io.App("127.0.0.1", 0, tls=io.TlsSettings(certfile="site.pem"))',
 )

@@ -62,6 +62,7 @@ def find_strangers(server: LiveServer, master: psutil.Process) -> list[psutil.Pr
     return [each for each in server.children("sleep 1") if each.pid in own]
 
 
+@pytest.mark.long
 def test_the_first_process_reaps_strangers_and_is_upgraded_and_reloaded(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.process.service import APP, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    change,
+    serialize_get,
+    start_service,
+)
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
@@ -152,7 +157,7 @@ def is_living(process: psutil.Process) -> bool:
 def test_a_blocked_orphan_gives_the_port_back(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    code = APP.replace("time.sleep(1.0)", "time.sleep(2.2)")
+    code = change(APP, "time.sleep(1.0)", "time.sleep(2.2)")
     service = start_service(live_server, tmp_path, workers=1, code=code)
     host, port = service.server.host, service.server.port
     (pid,) = service.pids()

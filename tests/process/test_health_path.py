@@ -3,7 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, Service, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    start_service,
+)
 from tests.support.live import LiveServers
 from tests.support.tls_peer import Certificates
 
@@ -14,10 +19,10 @@ HEALTHY = APP + (
     "async def health(r, route='/health'):\n"
     "    await io.Deliver.text(r, 'fine')\n"
 )
-WITHOUT_DATABASE = HEALTHY.replace(
-    "await io.Deliver.text(r, 'fine')", "raise io.Abort('no database', 500)"
+WITHOUT_DATABASE = change(
+    HEALTHY, "await io.Deliver.text(r, 'fine')", "raise io.Abort('no database', 500)"
 )
-DYING = HEALTHY.replace("await io.Deliver.text(r, 'fine')", "os._exit(7)")
+DYING = change(HEALTHY, "await io.Deliver.text(r, 'fine')", "os._exit(7)")
 
 
 def reload_in_vain(service: Service, code: str) -> str:
@@ -61,7 +66,7 @@ def test_an_app_behind_tls_is_asked_in_plain_http(
 ) -> None:
     certfile = Certificates(tmp_path).issue("localhost")
     tls = f'"127.0.0.1", 0, tls=io.TlsSettings(certfile="{certfile}")'
-    code = HEALTHY.replace('"127.0.0.1", 0', tls)
+    code = change(HEALTHY, '"127.0.0.1", 0', tls)
     options = ["--health-path", "/health"]
     service = start_service(live_server, tmp_path, *options, code=code)
     service.reload(2)

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, Service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+)
 from tests.support.live import LiveServers
 
 pytestmark = pytest.mark.slow
-TELLS = APP.replace(
+TELLS = change(
+    APP,
     "str(os.getpid())",
     "f\"{os.getcwd()} {os.environ['A']} {os.environ['B']} {r.root_path} "
     '{len(os.sched_getaffinity(0))}"',

@@ -10,6 +10,7 @@ import pytest
 from tests.process.service import (
     APP,
     Service,
+    change,
     read_title,
     serialize_get,
     start_service,
@@ -18,7 +19,7 @@ from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
 
 pytestmark = pytest.mark.slow
-FOREVER = APP.replace("time.sleep(1.0)", "time.sleep(60)")
+FOREVER = change(APP, "time.sleep(1.0)", "time.sleep(60)")
 
 
 def count_connections(process: psutil.Process) -> int:
@@ -36,6 +37,7 @@ def block_one(service: Service, stack: contextlib.ExitStack) -> psutil.Process:
     return blocked
 
 
+@pytest.mark.long
 def test_a_new_master_is_refused_until_no_orphan_listens(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -112,7 +114,7 @@ def test_without_preload_a_respawn_runs_the_code_on_the_disk(
     service.server.wait_for_log(
         r"event=loaded gen=1: the app is imported by each worker \("
     )
-    code = APP.replace("str(os.getpid())", "'new code'")
+    code = change(APP, "str(os.getpid())", "'new code'")
     (tmp_path / "app.py").write_text(code)
     psutil.Process(service.pids()[0]).kill()
     block_until(lambda: service.get().body == b"new code", 5)

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, Service, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    serialize_get,
+    start_service,
+)
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
 from tests.support.response import Response, parse_responses
 
 pytestmark = pytest.mark.slow
-TELLS = APP.replace('"127.0.0.1", 0)', '"127.0.0.1", 0, forwarded_allow_ips="9.9.9.9")')
-TELLS = TELLS.replace("str(os.getpid())", 'f"{r.client[0]} {r.scheme} {r.authority}"')
+TELLS = change(APP, '"127.0.0.1", 0)', '"127.0.0.1", 0, forwarded_allow_ips="9.9.9.9")')
+TELLS = change(TELLS, "str(os.getpid())", 'f"{r.client[0]} {r.scheme} {r.authority}"')
 
 
 def exchange(service: Service, octets: bytes) -> Response:

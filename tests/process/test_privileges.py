@@ -5,14 +5,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.process.service import APP, Service, serialize_get
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    serialize_get,
+)
 from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
 from tests.support.namespaces import let_everybody_read_python
 from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow
-LOGGING = APP.replace(
+LOGGING = change(
+    APP,
     "0)\n\n@web.add_route\nasync def pid",
     """0,
     access_log="access.log")

@@ -5,7 +5,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.process.service import APP, Service, read_title, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    read_title,
+    start_service,
+)
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
@@ -25,7 +31,7 @@ def wait_for_code(service: Service, wanted: bytes) -> None:
 
 def test_hup_replaces_every_worker_by_new_code(service: Service) -> None:
     before = service.pids()
-    code = APP.replace("str(os.getpid())", "'new code'")
+    code = change(APP, "str(os.getpid())", "'new code'")
     (service.folder / "app.py").write_text(code)
     service.reload(2)
     wait_for_code(service, b"new code")
@@ -39,7 +45,7 @@ def test_a_reload_follows_a_moved_link(
 ) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        code = APP.replace("str(os.getpid())", f"'{name}'")
+        code = change(APP, "str(os.getpid())", f"'{name}'")
         (tmp_path / name / "app.py").write_text(code)
     (tmp_path / "current").symlink_to("one")
     command = ["blazeio-supervisor", "app:web", "--workers", "1"]
@@ -65,7 +71,7 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
         "    await asyncio.sleep(60 if os.path.exists('first') else 0)\n"
         "    open('first', 'w').close()\n"
     )
-    code = APP.replace("str(os.getpid())", "'new code'") + hanging
+    code = change(APP, "str(os.getpid())", "'new code'") + hanging
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
     service.server.wait_for_log(
@@ -126,6 +132,7 @@ def test_code_that_dies_soon_after_it_was_ready_is_not_rolled_out(
     assert service.workers() == before
 
 
+@pytest.mark.long
 def test_five_reloads_under_load_lose_no_request(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -141,7 +148,7 @@ def test_five_reloads_under_load_lose_no_request(
 
 def test_hups_in_quick_succession_end_in_the_last_code(service: Service) -> None:
     for number in range(5):
-        code = APP.replace("str(os.getpid())", f"'code {number}'")
+        code = change(APP, "str(os.getpid())", f"'code {number}'")
         (service.folder / "app.py").write_text(code)
         service.server.signal(signal.SIGHUP)
     service.server.wait_for_log("event=reloaded", timeout_s=20)
@@ -149,6 +156,7 @@ def test_hups_in_quick_succession_end_in_the_last_code(service: Service) -> None
     service.wait_count(2)
 
 
+@pytest.mark.long
 def test_reloads_leak_neither_descriptors_nor_processes_nor_threads(
     service: Service,
 ) -> None:
@@ -186,6 +194,6 @@ def test_a_stop_during_a_reload_wins(service: Service) -> None:
 
 def test_a_script_is_reloaded_too(live_server: LiveServers, tmp_path: Path) -> None:
     service = start_service(live_server, tmp_path, app="app.py")
-    (tmp_path / "app.py").write_text(APP.replace("str(os.getpid())", "'new'"))
+    (tmp_path / "app.py").write_text(change(APP, "str(os.getpid())", "'new'"))
     service.reload(2)
     wait_for_code(service, b"new")

@@ -5,7 +5,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.process.service import APP, Service, read_title
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    read_title,
+)
 from tests.support.live import LiveServers, run_to_exit
 
 pytestmark = pytest.mark.slow
@@ -34,7 +39,7 @@ def test_a_reload_takes_over_what_the_file_says_by_then(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
     service = start(live_server, tmp_path, "")
-    (tmp_path / "other.py").write_text(APP.replace('"late"', '"other"'))
+    (tmp_path / "other.py").write_text(change(APP, '"late"', '"other"'))
     write(
         tmp_path,
         'app = "other:web"\nworkers = 2\ncontrol = "c.sock"\n'

@@ -12,14 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, Service, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    serialize_get,
+    start_service,
+)
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers, resolve
 from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow
-ENDLESS = APP.replace("asyncio.sleep(0.4)", "asyncio.sleep(60)")
+ENDLESS = change(APP, "r.query or 0.4", "60")
 
 
 @pytest.fixture
@@ -146,7 +152,7 @@ def test_int_ends_it_within_a_second_or_so(
 
 
 def test_a_second_int_ends_it_at_once(live_server: LiveServers, tmp_path: Path) -> None:
-    code = APP.replace("time.sleep(1.0)", "time.sleep(60)")
+    code = change(APP, "time.sleep(1.0)", "time.sleep(60)")
     service = start_service(live_server, tmp_path, code=code, workers=1)
     with service.server.connect() as peer:
         peer.send(serialize_get("/block"))

@@ -32,6 +32,7 @@ def start(live_server: LiveServers, folder: Path, timeout_s: float) -> Service:
     return start_service(live_server, folder, "--timeout", span, workers=3)
 
 
+@pytest.mark.long
 def test_a_stopped_worker_and_a_stopped_forkserver_go_on_where_they_were(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -143,6 +143,7 @@ def test_the_new_code_goes_on_with_everything(
     assert not (service.folder / "pid").exists()
 
 
+@pytest.mark.long
 def test_what_the_rehearsal_sees_changes_nothing(
     service: Service, installed: Installation
 ) -> None:
@@ -167,6 +168,7 @@ def test_what_the_rehearsal_sees_changes_nothing(
     upgrade(service)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("timeout_s", [4.0])
 def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
     service: Service, installed: Installation
@@ -183,6 +185,7 @@ def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
     assert "blazeio 9.9 has taken over" in upgrade(service)
 
 
+@pytest.mark.long
 def test_signals_and_deaths_on_the_way_are_seen_by_the_new_code(
     service: Service, installed: Installation
 ) -> None:
@@ -226,6 +229,7 @@ def test_without_an_interpreter_nothing_changes(
     assert Service(server, tmp_path).get().status == 200
 
 
+@pytest.mark.long
 def test_no_client_loses_a_request(service: Service, installed: Installation) -> None:
     assert verb(service, "scale", "3").returncode == 0
     service.wait_count(3)

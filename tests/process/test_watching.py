@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, Service, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    change,
+    start_service,
+)
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
 
@@ -16,7 +21,7 @@ def test_a_change_is_live_in_all_workers_and_a_mistake_leaves_them_alone(
 ) -> None:
     service = start_service(live_server, tmp_path, "--reload")
     service.server.wait_for_log("event=watching ")
-    (tmp_path / "app.py").write_text(APP.replace('"late"', '"new"'))
+    (tmp_path / "app.py").write_text(change(APP, '"late"', '"new"'))
     service.server.wait_for_log(r"event=reload_ok .*--reload \(app\.py\)", timeout_s=20)
     assert {service.get("/slow?0").body for _ in range(10)} == {b"new"}
     (tmp_path / "app.py").write_text(APP + "\nif True:\n")
