@@ -20,7 +20,7 @@ from blazeio_supervisor.process.messages import (
     Serve,
 )
 from blazeio_supervisor.process.reaper import Reaper
-from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
+from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.queues import list_sockets, list_terms
 from blazeio_supervisor.stacks.call import Stacks
@@ -94,17 +94,6 @@ class WorkerOrders:
         """
         for record in self._records.values():
             record.channel.send(ReopenLogs(), files)
-
-    def dump_stack(self, worker: int, blocked_s: float) -> None:
-        """Have a worker print all its stacks; works while it is blocked."""
-        record = self._records.get(worker)
-        if record is not None and record.pid is not None:
-            text = (
-                f"its loop has stood still for {blocked_s:.1f} s, no new connection "
-                "goes to it; its stacks follow"
-            )
-            record.note("blocked", text, "WARNING")
-            self._reaper.send_signal(record.pid, DUMP_SIGNAL)
 
     async def ask_stacks(self, worker: int) -> Stacks:
         """Have a worker say where it is; works while it is blocked, too."""

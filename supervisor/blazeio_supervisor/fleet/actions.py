@@ -69,7 +69,7 @@ class End(Struct, frozen=True):
 
 
 class DumpStack(Struct, frozen=True):
-    """Have the blocked worker print all its stacks (rate-limited already)."""
+    """Have it reported that a worker is blocked, and where (rate-limited already)."""
 
     worker: int
     blocked_s: float

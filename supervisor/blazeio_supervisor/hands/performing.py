@@ -4,6 +4,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from blazeio_supervisor.children.blocked import BlockedReports
 from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.control.reloads import Reloads
@@ -46,6 +47,7 @@ class Hands(Struct, frozen=True, kw_only=True):
     rules: Rules
     forkservers: Forkservers
     orders: WorkerOrders
+    blocked: BlockedReports
     health_checks: HealthChecks
     probes: Probes
     slots: Slots
@@ -75,7 +77,7 @@ class Hands(Struct, frozen=True, kw_only=True):
                 drain = self.ending.make_drain(self.planner.policy)
                 self.orders.end(worker, ending, drain)
             case DumpStack(worker, blocked_s):
-                self.orders.dump_stack(worker, blocked_s)
+                self.blocked.begin(worker, blocked_s)
             case CheckHealth(worker):
                 self.health_checks.begin(worker)
             case Probe(worker):

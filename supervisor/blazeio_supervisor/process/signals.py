@@ -19,11 +19,8 @@ IGNORED_IN_CHILDREN = (
     signal.SIGUSR2,
 )
 
-DUMP_SIGNAL = signal.SIGRTMIN + 7
-"""Has a worker print all its stacks; no app is likely to use this one."""
-
 STACK_SIGNAL = signal.SIGRTMIN + 6
-"""Has a worker give all its stacks to the master."""
+"""Has a worker give all its stacks to the master; no app is likely to use it."""
 
 
 def ignore_in_child() -> None:

@@ -1,9 +1,7 @@
 """What a worker says of itself when it is asked by a signal.
 
-``DUMP_SIGNAL``: its loop is blocked; to standard error. ``STACK_SIGNAL``: somebody
-asks; to the master, with the stacks of all tasks.
-
-Each is answered twice. First by the stacks of all threads, from faulthandler: it
+The master asks because somebody wants to know, or since the loop is blocked. It
+is answered twice. First by the stacks of all threads, from faulthandler: it
 needs nothing of the interpreter, so it also works while C code holds it. Then, by
 a handler in Python, what that is about. That runs between two bytecodes, or when
 a system call is interrupted; while C code computes it is late, and says so when
@@ -12,7 +10,6 @@ that returns.
 
 import asyncio
 import faulthandler
-import os
 import select
 import signal
 import socket
@@ -22,7 +19,7 @@ from typing import Any
 
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.process.signals import DUMP_SIGNAL, STACK_SIGNAL
+from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.stacks.call import END
 from blazeio_supervisor.stacks.tasks import describe_tasks
 
@@ -30,19 +27,18 @@ MOST_NAMED = 10
 """More requests in flight are only counted."""
 
 _TARGET_CHARS = 200
-_STDERR = 2
 _UNREAD_S = 0.2  # then the master does not read, and the loop must go on
 
 
 class StackDump:
-    """Answers the dump signal, from before the app is loaded.
+    """Answers the signal, from before the app is loaded.
 
     Args:
-        name: Who it is, in front of each line.
-        asker: Where the master reads; None: nobody asks.
+        name: Who it is, in front of what is said in Python.
+        asker: Where the master reads.
     """
 
-    def __init__(self, name: str, asker: socket.socket | None = None) -> None:
+    def __init__(self, name: str, asker: socket.socket) -> None:
         self._name = name
         self._asker = asker
         self._server: Server | None = None
@@ -50,22 +46,13 @@ class StackDump:
 
     def arm(self) -> None:
         """Handle the signal from now on."""
-        signal.signal(DUMP_SIGNAL, self._say)
-        # A descriptor: the app may have put anything in the place of sys.stderr.
-        faulthandler.register(DUMP_SIGNAL, _STDERR, all_threads=True, chain=True)
-        if self._asker is not None:
-            signal.signal(STACK_SIGNAL, self._answer)
-            fd = self._asker.fileno()
-            faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
+        signal.signal(STACK_SIGNAL, self._answer)
+        fd = self._asker.fileno()
+        faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         """Name the requests of this server too."""
         self._server, self._loop = server, loop
-
-    def _say(self, *_: Any) -> None:
-        # Not by the logger: this may run in the middle of a line of the log.
-        line = f"{self._name}: {self._describe()}\n"
-        os.write(_STDERR, line.encode("utf-8", "backslashreplace"))
 
     def _answer(self, *_: Any) -> None:
         try:
@@ -75,7 +62,6 @@ class StackDump:
         self._send(text.encode("utf-8", "backslashreplace") + END)
 
     def _send(self, octets: bytes) -> None:
-        assert self._asker is not None
         while octets and select.select([], [self._asker], [], _UNREAD_S)[1]:
             try:
                 octets = octets[self._asker.send(octets, socket.MSG_DONTWAIT) :]

@@ -58,6 +58,7 @@ class Bench:
         self.orders = WorkerOrders(self.workers.records, reaper, self.listeners)
         self.readings = WorkerReadings(self.workers.records, self.ledger)
         self.ends: list[socket.socket] = []
+        self.askers: list[socket.socket] = []
         self.pids: list[int] = []
 
     def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
@@ -71,7 +72,7 @@ class Bench:
         order, sockets = self.workers.prepare(Spawn(worker, slot, generation=1))
         assert sockets[2:] == list_sockets(self.listeners.all_of(slot))
         self.ends.append(sockets[0])
-        sockets[1].close()  # nobody asks for stacks here
+        self.askers.append(sockets[1])
         return order
 
     def fork(self, code: str = "import time; time.sleep(60)") -> int:
@@ -102,7 +103,7 @@ class Bench:
         ended = sum(isinstance(fact, WorkerExited) for fact in self.facts)
         await wait_until(lambda: len(self.pids) <= ended or not self._is_any_left(), 9)
         self.workers.forget_unanswered(1)
-        for end in self.ends:
+        for end in (*self.ends, *self.askers):
             end.close()
         self.listeners.shut()
 

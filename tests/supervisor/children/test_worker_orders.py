@@ -13,7 +13,6 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
     Serve,
 )
-from blazeio_supervisor.process.signals import DUMP_SIGNAL
 from blazeio_supervisor.sockets.queues import QueueTerms, list_sockets
 from tests.supervisor.children.bench import DRAIN, Bench
 from tests.support.clock import wait_until
@@ -34,17 +33,6 @@ async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
             theirs.sendall(b"hello")
             assert own.recv(9) == b"hello"
     assert bench.orders.connect(9) is None
-
-
-async def test_the_dump_signal_is_announced(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    pid = bench.fork()
-    bench.orders.dump_stack(1, 1.04)
-    identity = f"worker=1 slot=0 gen=1 pid={pid}"
-    text = f"event=blocked {identity}: its loop has stood still for 1.0 s"
-    assert text in caplog.text
-    assert (await bench.wait_exited()).status == -DUMP_SIGNAL
 
 
 @pytest.mark.parametrize(
@@ -102,4 +90,3 @@ async def test_every_worker_is_told_to_reopen_its_logs(bench: Bench) -> None:
 async def test_orders_to_a_worker_that_is_gone_are_ignored(bench: Bench) -> None:
     bench.orders.end(9, Ending.KILL, DRAIN)
     bench.orders.admit(9)
-    bench.orders.dump_stack(9, 1.0)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.process.signals import DUMP_SIGNAL, IGNORED_IN_CHILDREN
+from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN, STACK_SIGNAL
 
 CHILD = """
 import os, signal
@@ -25,6 +25,6 @@ def test_what_is_the_masters_does_not_touch_a_child() -> None:
     assert done.stdout == b"alive set()\n", done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, DUMP_SIGNAL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, STACK_SIGNAL])
 def test_what_the_master_sends_is_not_ignored(number: int) -> None:
     assert number not in IGNORED_IN_CHILDREN

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from blazeio.limits import Limits
 from blazeio.server.server import Server
-from blazeio_supervisor.process.signals import DUMP_SIGNAL
+from blazeio_supervisor.process.signals import STACK_SIGNAL
+from blazeio_supervisor.stacks.call import END
 from blazeio_supervisor.stacks.dump import MOST_NAMED, StackDump
 from tests.support.clock import wait_until
 
@@ -25,7 +24,8 @@ class Site:
     def __init__(self, handler: Handler) -> None:
         loop = asyncio.get_running_loop()
         self.server = Server(handler, Limits(), loop)
-        self.dump = StackDump("worker=1")
+        self.own, self.theirs = socket.socketpair()
+        self.dump = StackDump("worker=1", self.theirs)
         self.dump.watch(self.server, loop)
         self.peers: list[socket.socket] = []
 
@@ -41,84 +41,77 @@ class Site:
         await wait_until(lambda: not self.server.in_flight)
         self.server.close()
         await wait_until(lambda: not self.server.connection_count)
-        for peer in self.peers:
-            peer.close()
+        for each in (*self.peers, self.own, self.theirs):
+            each.close()
 
 
-def dump(site: Site, capfd: pytest.CaptureFixture[str]) -> str:
-    """What is printed, without the ages."""
-    site.dump._say(DUMP_SIGNAL, None)
-    return re.sub(r"\(for \d+\.\d s\)", "(for AGE)", capfd.readouterr().err)
+def dump(site: Site) -> str:
+    """What is said of requests, without the ages."""
+    site.dump._answer()
+    _, said, *_ = site.own.recv(100_000).decode().splitlines()
+    return re.sub(r"\(for \d+\.\d s\)", "(for AGE)", said)
 
 
 async def wait_for_ever(_: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def test_the_request_that_blocks_is_named(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+async def test_the_request_that_blocks_is_named() -> None:
     said: list[str] = []
 
     async def handle(_: Any) -> None:
-        said.append(dump(site, capfd))
+        said.append(dump(site))
 
     site = Site(handle)
     await site.send("/block?a=1")
     await wait_until(lambda: said)
     assert said == [
-        "worker=1: its loop is in GET /block?a=1 (for AGE); nothing else is in flight\n"
+        "worker=1: its loop is in GET /block?a=1 (for AGE); nothing else is in flight"
     ]
     await site.close()
 
 
-async def test_what_else_is_in_flight_is_named_the_oldest_first(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+async def test_what_else_is_in_flight_is_named_the_oldest_first() -> None:
     site = Site(wait_for_ever)
     for number in range(MOST_NAMED + 2):
         await site.send(f"/{number}")
         await wait_until(lambda: site.server.in_flight == number + 1)  # noqa: B023
-    text = dump(site, capfd)
+    text = dump(site)
     assert "its loop is in test_what_else_is_in_flight" in text
     assert "in no request; also in flight: GET /0 (for AGE), GET /1 " in text
-    assert text.endswith(f"GET /{MOST_NAMED - 1} (for AGE) and 2 more\n")
+    assert text.endswith(f"GET /{MOST_NAMED - 1} (for AGE) and 2 more")
     await site.close()
 
 
-async def test_a_long_target_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_long_target_is_cut() -> None:
     site = Site(wait_for_ever)
     await site.send("/" + "x" * 1000)
     await wait_until(lambda: site.server.in_flight)
-    assert f"GET /{'x' * 199} (for" in dump(site, capfd)
+    assert f"GET /{'x' * 199} (for" in dump(site)
     await site.close()
 
 
-async def test_a_callback_is_no_request(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_callback_is_no_request() -> None:
     site = Site(wait_for_ever)
     said: list[str] = []
-    asyncio.get_running_loop().call_soon(lambda: said.append(dump(site, capfd)))
+    asyncio.get_running_loop().call_soon(lambda: said.append(dump(site)))
     await wait_until(lambda: said)
     assert said == [
         "worker=1: its loop is in no request: it waits, or runs a callback; "
-        "nothing else is in flight\n"
+        "nothing else is in flight"
     ]
     await site.close()
 
 
 async def test_who_asks_is_told_of_each_task() -> None:
-    own, theirs = socket.socketpair()
     site = Site(wait_for_ever)
-    site.dump._asker = theirs
     await site.send("/wait")
     await wait_until(lambda: site.server.in_flight)
     site.dump._answer()
-    text = own.recv(100_000).decode()
+    text = site.own.recv(100_000).decode()
     assert "Task (most recent call first): GET /wait (for" in text
     assert "in wait_for_ever" in text
     assert text.endswith("\n\0")
-    own.close()
-    theirs.close()
     await site.close()
 
 
@@ -131,10 +124,10 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
 
 
 CODE = """
-import sys, threading, time
+import socket, sys, threading, time
 from blazeio_supervisor.stacks.dump import StackDump
 sys.stderr = None  # as an app may do
-StackDump("worker=1").arm()
+StackDump("worker=1", socket.socket(fileno=int(sys.argv[1]))).arm()
 def idle():
     time.sleep(60)
 threading.Thread(target=idle, daemon=True).start()
@@ -143,24 +136,27 @@ time.sleep(60)
 """
 
 
-def test_by_the_signal_all_threads_are_dumped_and_the_sleep_goes_on() -> None:
+def test_by_the_signal_all_threads_are_told_and_the_sleep_goes_on() -> None:
+    own, theirs = socket.socketpair()
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", CODE, str(theirs.fileno())],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        pass_fds=[theirs.fileno()],
         text=True,
     )
+    theirs.close()
     assert process.stdout is not None
-    assert process.stderr is not None
     assert process.stdout.readline() == "armed\n"
     for _ in range(2):
-        os.kill(process.pid, DUMP_SIGNAL)
-        lines = []
-        while "worker=1: it is starting\n" not in lines:
-            lines.append(process.stderr.readline())
-        text = "".join(lines)
+        os.kill(process.pid, STACK_SIGNAL)
+        said = b""
+        while END not in said:
+            said += own.recv(100_000)
+        text = said.decode()
         assert "in idle" in text
         assert "most recent call first" in text
+        assert "\nworker=1: it is starting\n" in text
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    own.close()

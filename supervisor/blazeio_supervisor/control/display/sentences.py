@@ -1,6 +1,5 @@
 """How an order went, in one line."""
 
-import re
 from collections.abc import Sequence
 
 from blazeio_supervisor.control.answers.config import ConfigAnswer
@@ -20,12 +19,8 @@ from blazeio_supervisor.control.answers.status import (
 )
 from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.fleet.telling.words import count_of
+from blazeio_supervisor.stacks.text import fold_own_frames
 
-# From the frame that runs the loop, down to the interpreter's own.
-_OWN_FRAMES = re.compile(
-    r'(?m)^  File ".*/blazeio_supervisor/generation/worker\.py", line \d+ in _serve$'
-    r"\n(?:^  File .*\n?)*"
-)
 _STEPS = {
     "importing": "importing the app",
     "canary": "its first worker starts",
@@ -138,17 +133,12 @@ def _format_stack(worker: WorkerStack) -> str:
         f"== slot {worker.slot}, pid {worker.pid}, generation {worker.generation}, "
         f"{worker.state}"
     )
-    text = _fold_own_frames(worker.text.strip())
+    text = fold_own_frames(worker.text.strip())
     if not worker.text:
         return f"{head}\nIt says nothing: it is stopped, or just being made."
     if not worker.is_whole:
         text += "\nIts tasks cannot be seen: C code computes, or it is stopped."
     return f"{head}\n{text}"
-
-
-def _fold_own_frames(text: str) -> str:
-    """Leave out how the worker itself was started: the same in every stack."""
-    return _OWN_FRAMES.sub("  (from here on the worker's own start)\n", text)
 
 
 def format_bar(done: int, total: int, width: int = 20) -> str:

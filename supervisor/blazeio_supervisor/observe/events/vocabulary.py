@@ -52,7 +52,7 @@ EVENTS = {
     "recycling": "a worker that serves well will be replaced",
     "recycling_loop": "each new worker is over a limit at once: the limit is too low",
     "recycle_refused": "a slot was to be recycled that has no worker",
-    "blocked": "the loop of a worker stands still: its stacks are printed",
+    "blocked": "the loop of a worker stands still; with its stacks",
     "unblocked": "the loop of a worker that stood still goes on again",
     "machine_late": "most workers are late at once: the machine is overloaded",
     "adopted": "a worker takes the queue of a slot that does not serve",
