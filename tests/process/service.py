@@ -92,14 +92,21 @@ class Service:
         return sorted(pid for _, pid in self.workers().values())
 
     def wait_everybody_answers(self) -> None:
-        """Wait until each worker has answered; a late one is left out at times."""
+        """Wait until each worker has answered; a late one is left out at times.
+
+        One that has just been replaced may be the first to answer.
+        """
         answered: set[int] = set()
 
         def have_all_answered() -> bool:
             answered.add(int(self.get().body))
-            return answered == set(self.pids())
+            return answered >= set(self.pids())
 
-        block_until(have_all_answered, 10)
+        try:
+            block_until(have_all_answered, 10)
+        except AssertionError as error:
+            seen = f"{answered} of {self.pids()}"
+            raise AssertionError(f"{error}: {seen}\n{self.server.log}") from None
 
     def wait_for(
         self,
