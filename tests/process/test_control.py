@@ -19,6 +19,7 @@ from tests.process.service import (
 )
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
+from tests.support.descriptors import list_open
 from tests.support.live import LiveServers, run_to_exit
 
 pytestmark = pytest.mark.slow
@@ -208,8 +209,7 @@ def open_unix_sockets(pid: int) -> set[str]:
         fields = line.split()
         if len(fields) == 8:
             paths[f"socket:[{fields[6]}]"] = fields[7]
-    links = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
-    return {paths[link] for link in links if link in paths}
+    return {paths[link] for link in list_open(pid) if link in paths}
 
 
 def test_two_services_are_told_apart(live_server: LiveServers, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.supervisor.generation.lone_generation import (
     make_listener,
 )
 from tests.support.clock import block_until
+from tests.support.descriptors import list_open
 
 
 @pytest.fixture
@@ -44,10 +45,7 @@ def test_the_forkserver_holds_no_listener(folder: Path) -> None:
     with make_listener() as listener, LoneGeneration(folder) as generation:
         generation.fork_ready([listener])
         link = os.readlink(f"/proc/self/fd/{listener.fileno()}")
-        fds = f"/proc/{generation.pid}/fd"
-        block_until(
-            lambda: link not in {os.readlink(f"{fds}/{n}") for n in os.listdir(fds)}, 2
-        )
+        block_until(lambda: link not in list_open(generation.pid), 2)
 
 
 @pytest.mark.slow

@@ -8,17 +8,17 @@ import pytest
 from blazeio_supervisor.process.channel import make_pair
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from tests.support.clock import block_until
+from tests.support.descriptors import list_open
 
 
 def test_a_forkserver_has_its_channel_and_no_other_descriptor_of_ours() -> None:
     own, theirs = make_pair()
     reader, writer = os.pipe()
     pid = spawn_forkserver(theirs)
-    links = f"/proc/{pid}/fd"
     block_until(
         lambda: os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable), 5
     )
-    held = {os.readlink(f"{links}/{name}") for name in os.listdir(links)}
+    held = list_open(pid)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     channel = os.readlink(f"/proc/self/fd/{theirs.fileno()}")
