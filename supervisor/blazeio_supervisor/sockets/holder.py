@@ -9,6 +9,7 @@ from blazeio_supervisor.sockets.address import Endpoint
 
 _LISTEN = "0A"  # the state in /proc/net/tcp
 _WILDCARDS = ("0.0.0.0", "::")
+_NAME_CHARS = 80
 
 
 class Holder(Struct, frozen=True):
@@ -51,13 +52,15 @@ def _is_at(local: str, endpoint: Endpoint) -> bool:
 
 
 def describe_holder(pid: int) -> Holder:
-    """Name a process by its command line."""
+    """Name a process by its command line, on one line whatever that holds."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+            text = file.read().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
-        words = ""
-    return Holder(pid, words[:80] or "unnamed")
+        text = ""
+    words = " ".join(text.split())
+    name = "".join(each if each.isprintable() else "?" for each in words)
+    return Holder(pid, name[:_NAME_CHARS] or "unnamed")
 
 
 def _find_listening_inodes(endpoint: Endpoint) -> set[str]:

@@ -1,5 +1,6 @@
 import os
 import socket
+import sys
 
 import pytest
 
@@ -63,3 +64,12 @@ def test_a_process_is_named_by_its_command_line() -> None:
     os.kill(child, 9)
     os.waitpid(child, 0)
     assert str(describe_holder(child)) == f"pid {child} (unnamed)"
+
+
+def test_its_name_is_one_line_whatever_it_holds() -> None:
+    code = "import time; time.sleep(60)\n# \x1b[31m"
+    child = os.posix_spawn(sys.executable, ["python", "-Sc", code], os.environ)
+    said = f"pid {child} (python -Sc import time; time.sleep(60) # ?[31m)"
+    block_until(lambda: str(describe_holder(child)) == said)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
