@@ -7,7 +7,7 @@ from msgspec import Struct
 from blazeio_supervisor.children.blocked import BlockedReports
 from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
-from blazeio_supervisor.children.strays import Strays
+from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.children.workers import Workers
@@ -152,8 +152,8 @@ def hire(
         telling=telling,
         ending=ending,
     )
-    strays = Strays(reaper, workers, ears.oom_kills)
-    turns = Turns(inbox, planner, hands.perform, readings, strays)
+    strangers = Strangers(reaper, workers, ears.oom_kills)
+    turns = Turns(inbox, planner, hands.perform, readings, strangers)
 
     # What the operator sees, and orders
     service = Service(

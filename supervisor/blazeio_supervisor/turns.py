@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from blazeio_supervisor.children.strays import Strays
+from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Action, Spawn
@@ -62,7 +62,7 @@ class Turns:
         planner: Decides.
         perform: Carries out one action; what it raises is noted.
         readings: Looked at once for each beat.
-        strays: Reaped now and then.
+        strangers: Reaped now and then.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Turns:
         planner: Planner,
         perform: Perform,
         readings: WorkerReadings,
-        strays: Strays,
+        strangers: Strangers,
     ) -> None:
         self._inbox = inbox
         self._planner = planner
         self._perform = perform
         self._readings = readings
-        self._strays = strays
+        self._strangers = strangers
         self._timer: asyncio.TimerHandle | None = None
         self._beats_at = 0.0
         self._is_over = False
@@ -111,7 +111,7 @@ class Turns:
         if now >= self._beats_at + self._planner.policy.beat_every_s:
             self._beats_at = now
             facts = self._readings.read_beats()
-        self._strays.reap(now)
+        self._strangers.reap(now)
         self._plan([*self._inbox.take(), *facts, Tick()])
 
     def _take_turn(self) -> None:

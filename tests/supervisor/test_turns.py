@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from blazeio_supervisor.children.strays import Strays
+from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.fleet.actions import Action, Spawn, StartForkserver
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -51,9 +51,9 @@ class Theatre:
         self.actions: list[Action] = []
         self.inbox = Inbox(asyncio.get_running_loop())
         self.planner = Planner(Policy(), 1)
-        strays = Strays(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
+        strangers = Strangers(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
         self.turns = Turns(
-            self.inbox, self.planner, self._perform, bench.readings, strays
+            self.inbox, self.planner, self._perform, bench.readings, strangers
         )
 
     def _perform(self, action: Action) -> None:

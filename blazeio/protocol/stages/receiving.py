@@ -30,16 +30,8 @@ class Receiving(Endings):
     """The way in. A base of the protocol, with what it learns of a request.
 
     Attributes:
-        method: As sent, case kept.
-        path: Percent-decoded, without the query.
-        query: After the "?", as sent.
-        tail: The request target, as sent.
-        headers: Case-insensitive; repeated fields are joined by ", ".
-        content_length: Declared length of the content, None if not declared.
-        transfer_encoding: "chunked", or None.
-        content: Of the request, as it arrives.
-        store: Values of this request, for middlewares and handlers.
-        path_params: What stands for the parameters of the route's path.
+        content: Of the request, as it arrives. The others are the protocol's own
+            words for handlers: see ``BlazeioServerProtocol``.
     """
 
     __slots__ = (

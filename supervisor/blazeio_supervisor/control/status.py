@@ -11,7 +11,6 @@ from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.control.answers.config import (
     ConfigAnswer,
-    SettingAnswer,
 )
 from blazeio_supervisor.control.answers.orders import UpgradeAnswer
 from blazeio_supervisor.control.answers.service import ServiceAnswer
@@ -86,12 +85,7 @@ def describe_config(service: Service) -> ConfigAnswer:
     """Say what every setting is, and where it came from."""
     settings = list_settings(service.in_force.configuration)
     return ConfigAnswer(
-        settings=[
-            SettingAnswer(
-                key=each.key, value=each.value, origin=each.origin, meaning=each.meaning
-            )
-            for each in settings
-        ],
+        settings=settings,
         needs_restart=list(service.in_force.needs_restart),
         text=format_settings(settings),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from blazeio_supervisor.control.answers.config import SettingAnswer
 from blazeio_supervisor.options.kinds.kind import Plain
 from blazeio_supervisor.options.option import Option
 from blazeio_supervisor.options.sources.configuration import OPTIONS, Configuration
@@ -12,48 +13,34 @@ from blazeio_supervisor.options.sources.given import DEFAULT, Given
 _COLUMN = 40
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting in force.
-
-    Attributes:
-        key: Its name in a TOML file.
-        value: As a TOML file has it; None: nobody says anything.
-        origin: A flag, a variable, a file's path, or ``default``.
-        meaning: The default in words, where there is no value.
-    """
-
-    key: str
-    value: Plain | None
-    origin: str
-    meaning: str = ""
-
-
-def list_settings(configuration: Configuration) -> list[Setting]:
+def list_settings(configuration: Configuration) -> list[SettingAnswer]:
     """Give every setting, in the order of ``--help``."""
     return [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
 
 
-def _describe(option: Option, given: Given | None) -> Setting:
+def _describe(option: Option, given: Given | None) -> SettingAnswer:
     if given is None:
-        return Setting(
+        return SettingAnswer(
             key=option.key, value=None, origin=DEFAULT, meaning="it must be said"
         )
     if given.is_default and option.default_text:
         meaning = option.default_text
-        return Setting(key=option.key, value=None, origin=DEFAULT, meaning=meaning)
+        return SettingAnswer(
+            key=option.key, value=None, origin=DEFAULT, meaning=meaning
+        )
     is_word = given.written in list(option.kind.words)  # auto, and not what it means
     value = given.written if is_word else option.kind.write(given.value)
-    return Setting(key=option.key, value=value, origin=given.origin)
+    return SettingAnswer(key=option.key, value=value, origin=given.origin)
 
 
-def format_settings(settings: Iterable[Setting]) -> str:
+def format_settings(settings: Iterable[SettingAnswer]) -> str:
     """Write a TOML file that sets the same, with each origin as a comment."""
     titles = {option.key: option.section for option in OPTIONS}
     return "\n".join(_iterate_lines(settings, titles)) + "\n"
 
 
 def _iterate_lines(
-    settings: Iterable[Setting], titles: dict[str, str]
+    settings: Iterable[SettingAnswer], titles: dict[str, str]
 ) -> Iterator[str]:
     last = ""
     for setting in settings:
@@ -65,7 +52,7 @@ def _iterate_lines(
         yield _format_line(setting)
 
 
-def _format_line(setting: Setting) -> str:
+def _format_line(setting: SettingAnswer) -> str:
     if setting.value is None:
         return f"{f'# {setting.key} =':{_COLUMN}}  # default: {setting.meaning}"
     line = f"{setting.key} = {write_toml(setting.value)}"

@@ -11,6 +11,7 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.observe import scoreboard
+from blazeio_supervisor.process import signals
 from blazeio_supervisor.process.messages import (
     PROTOCOL,
     Address,
@@ -55,6 +56,7 @@ SHAPES = {
     4: "1d86064e5c5944a7",
     5: "cab66d666869ba86",
     6: "74c74cf7211fb584",
+    7: "e5ad9507b969a4cb",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
@@ -69,6 +71,7 @@ def take_fingerprint() -> str:
         ),
         write_row().hex(),
         {name: cell for name, cell in vars(scoreboard).items() if is_place(name, cell)},
+        {name: sent for name, sent in vars(signals).items() if is_place(name, sent)},
     ]
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -98,7 +101,8 @@ def test_a_changed_shape_is_another_protocol() -> None:
     """This fails? Raise PROTOCOL, and write the new fingerprint beside it.
 
     The shape of a message, of what it overrides, or of the scoreboard is another
-    one: a forkserver of this code would misread a master that runs older code.
+    one, or a signal is: a forkserver of this code would misread a master that
+    runs older code.
     """
     assert SHAPES.get(PROTOCOL) == take_fingerprint()
     assert max(SHAPES) == PROTOCOL

@@ -11,13 +11,13 @@ from blazeio_supervisor.process.reaper import Reaper
 EVERY_S = 1.0
 
 
-class Strays:
+class Strangers:
     """Reaps them now and then.
 
     Args:
         reaper: Knows which are ours.
         workers: Say whether one may be ours that nobody knows yet.
-        oom_kills: Count kills of strays too; kept fresh on the way.
+        oom_kills: Count kills of strangers too; kept fresh on the way.
     """
 
     def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.children.strays import EVERY_S, Strays
+from blazeio_supervisor.children.strangers import EVERY_S, Strangers
 from tests.supervisor.children.bench import Bench
 from tests.support.clock import wait_until
 
@@ -22,29 +22,29 @@ async def wait_dead(pid: int) -> None:
 
 
 @pytest.fixture
-def strays(bench: Bench) -> Strays:
-    return Strays(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
+def strangers(bench: Bench) -> Strangers:
+    return Strangers(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
 
 
 async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
-    strays: Strays, caplog: pytest.LogCaptureFixture
+    strangers: Strangers, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "blazeio")
-    strays.reap(100.0)
+    strangers.reap(100.0)
     pid = spawn_stray()
     await wait_dead(pid)
-    strays.reap(100.0 + EVERY_S / 2)
+    strangers.reap(100.0 + EVERY_S / 2)
     assert "event=reaped_stranger" not in caplog.text
-    strays.reap(100.0 + EVERY_S)
+    strangers.reap(100.0 + EVERY_S)
     assert f"event=reaped_stranger pid={pid}" in caplog.text
 
 
 async def test_nobody_is_taken_for_one_while_a_worker_has_no_pid(
-    bench: Bench, strays: Strays
+    bench: Bench, strangers: Strangers
 ) -> None:
     bench.prepare()
     pid = spawn_stray()
     await wait_dead(pid)
-    strays.reap(100.0)
+    strangers.reap(100.0)
     await wait_dead(pid)  # it is there yet, for us
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it is dead
