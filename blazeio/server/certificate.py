@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+# Base64 holds no "-": so each beginning is looked behind only up to the next line
+# of dashes, however many there are.
 _BLOCK = re.compile(
-    r"-----BEGIN CERTIFICATE-----\s.*?\s-----END CERTIFICATE-----", re.DOTALL
+    r"-----BEGIN CERTIFICATE-----\s[^-]*+(?<=\s)-----END CERTIFICATE-----"
 )
 
 _SEQUENCE, _OCTET_STRING, _OBJECT_ID = 0x30, 0x04, 0x06

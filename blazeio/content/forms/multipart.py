@@ -32,7 +32,9 @@ MULTIPART = "multipart/form-data"
 
 # RFC 2046 section 5.1.1: 1 to 70 bchars, and not a space at the end.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
-_QUOTED = re.compile(r'"[^"\\]*+"|"(?>(?:[^"\\]|\\.)*)"')
+# A quote that is never closed reaches to the end: were it passed over, each that
+# follows would be looked for anew, which takes time that grows with the square.
+_QUOTED = re.compile(r'"(?>(?:[^"\\]++|\\.)*)(?:"|\\?\Z)', re.DOTALL)
 _FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
 
 

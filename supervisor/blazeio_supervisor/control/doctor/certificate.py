@@ -7,9 +7,8 @@ import base64
 import re
 from datetime import UTC, datetime
 
-_PEM = re.compile(
-    rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL
-)
+# Base64 holds no "-"; ".*?" would look from each beginning to the end of the file.
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*+)-----END CERTIFICATE-----")
 _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x17, 0x18
 _VERSION = 0xA0
 
