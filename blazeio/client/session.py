@@ -10,6 +10,7 @@ from typing import Any, Generic, NoReturn, TypeVar, Unpack, cast, overload
 from blazeio.client.auth import Auth
 from blazeio.client.context import ClientContext
 from blazeio.client.options import PoolOptions, RequestOptions, SingleOptions
+from blazeio.client.requests.url import show_url
 from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.proxies import ProxyRules, parse_proxy, read_proxy_rules
@@ -137,7 +138,8 @@ class Session(Generic[_Entered]):
 
     def __repr__(self) -> str:
         told = "not entered" if self._context is None else repr(self._context.lender)
-        return f"<Session {self._url or ''}{' ' if self._url else ''}{told}>"
+        where = "" if self._url is None else f"{show_url(self._url)} "
+        return f"<Session {where}{told}>"
 
     async def __aenter__(self) -> _Entered:
         """Be ready; with a URL, ask, and give the response.

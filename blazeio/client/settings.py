@@ -8,6 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
+from blazeio.client.rules.hosts import read_host
 from blazeio.errors import ConfigurationError
 
 
@@ -116,6 +117,11 @@ class ClientTls:
         if self.ca_file is not None and not self.is_verified:
             message = "has no effect where nothing is verified"
             raise ConfigurationError(f"TLS ca_file {self.ca_file}: {message}")
+        if self.server_name is not None:
+            try:
+                read_host(self.server_name)
+            except ValueError as error:
+                raise ConfigurationError(f"TLS server_name: {error}") from None
         if self.tls_min not in ("1.2", "1.3"):
             message = f"TLS tls_min {self.tls_min!r}: expected 1.2, 1.3"
             raise ConfigurationError(message)

@@ -10,14 +10,15 @@ from typing import Any, Self
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.exceptions import InvalidHandshake
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 from websockets.protocol import Side
 from websockets.typing import Subprotocol
-from websockets.uri import parse_uri
+from websockets.uri import WebSocketURI, parse_uri
 
+from blazeio.client.requests.url import parse_url, show_url
 from blazeio.client.response import ClientResponse
 from blazeio.client.session import Session
 from blazeio.errors import (
@@ -86,11 +87,7 @@ class ClientWebSocket(Channel):
     ) -> None:
         super().__init__(ping_every_s, ping_timeout_s)
         self.response: ClientResponse | None = None
-        try:
-            uri = parse_uri(url)
-        except InvalidURI as error:
-            raise InvalidUrl(f"{url}: expected ws:// or wss://, and a host") from error
-        self._url = "http" + url[2:]
+        self._url, uri = _read_url(url)
         self._session = session
         self._own_session: Session[Any] | None = None
         self._headers = headers
@@ -136,7 +133,7 @@ class ClientWebSocket(Channel):
                 Response(response.status_code, response.reason, answer, b"")
             )
         except InvalidHandshake as error:
-            message = f"{self._url} is no WebSocket: {error}"
+            message = f"{response.url} is no WebSocket: {error}"
             raise InvalidResponse(message) from error
         endpoint = Endpoint(
             Side.CLIENT,
@@ -184,6 +181,29 @@ class ClientWebSocket(Channel):
         """The connection is over."""
         self._has_ended.set()
         super().connection_lost()
+
+
+def _read_url(url: str) -> tuple[str, WebSocketURI]:
+    """Return the URL that HTTP asks for, and what the handshake is to know.
+
+    The host is read here and not by ``websockets``, which knows IDNA 2003; no
+    error shows the userinfo.
+
+    Raises:
+        InvalidUrl: The caller's fault.
+    """
+    if not isinstance(url, str):
+        raise InvalidUrl(f"a URL is a str, not {type(url).__name__}")
+    scheme, _, rest = url.strip().partition(":")
+    if scheme.lower() not in ("ws", "wss"):
+        message = f"{show_url(url)!r}: expected ws:// or wss://, and a host"
+        raise InvalidUrl(message)
+    if "#" in rest:  # RFC 6455 section 3
+        message = f"{show_url(url)!r}: a URL of a WebSocket has no fragment"
+        raise InvalidUrl(message)
+    asked = f"http{scheme[2:]}:{rest}"
+    text = parse_url(asked).text
+    return asked, parse_uri(f"ws{text[4:]}")
 
 
 class _Line:

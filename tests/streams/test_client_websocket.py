@@ -26,6 +26,7 @@ from blazeio.server.tls import TlsSettings
 from blazeio.streams.client_websocket import ClientWebSocket
 from blazeio.streams.websocket import WebSocket
 from tests.support.clock import scaled, wait_until
+from tests.support.raw_server import RawServer
 from tests.support.served import served
 from tests.support.tls_peer import Certificates
 
@@ -185,3 +186,22 @@ async def test_what_cannot_be_connected_to_raises() -> None:
             pass
     with pytest.raises(LocalProtocolError, match="use it as"):
         await ClientWebSocket("ws://127.0.0.1:1/").send("a")
+
+
+async def test_the_host_is_read_as_that_of_any_request(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    async with RawServer(ok, path=path) as server, Session(unix=path) as session:
+        for host in ("stra\xdfe.de", "STRA%C3%9FE.de", "[fe80::1%25lo]"):
+            with pytest.raises(InvalidResponse, match="is no WebSocket"):
+                async with ClientWebSocket(f"ws://{host}/", session=session):
+                    pass
+    hosts = [each.split(b"\r\n")[1] for each in server.requests]
+    name = b"Host: xn--strae-oqa.de"
+    assert hosts == [name, name, b"Host: [fe80::1]"]
+
+
+@pytest.mark.parametrize("url", ["ws://a..b/", "ws://a/#x", "http://a/", "", b"ws://a"])
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(InvalidUrl):
+        ClientWebSocket(url)

@@ -165,7 +165,9 @@ class RawServer:
 
     async def __aenter__(self) -> Self:
         if self._path is not None:
-            self._server = await asyncio.start_unix_server(self._visit, self._path)
+            self._server = await asyncio.start_unix_server(
+                self._visit, self._path, ssl=self._tls
+            )
             return self
         self._server = await asyncio.start_server(
             self._visit, "127.0.0.1", 0, ssl=self._tls

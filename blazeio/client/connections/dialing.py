@@ -18,8 +18,10 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 from blazeio.client.connections.connection import ClientConnection
 from blazeio.client.connections.tunnels import connect_by_socks, open_tunnel
 from blazeio.client.requests.url import Origin
+from blazeio.client.rules.hosts import read_host, strip_final_dot, strip_zone
 from blazeio.client.settings import ClientTls
 from blazeio.errors import (
+    BlazeioError,
     ConfigurationError,
     ConnectError,
     ConnectTimeout,
@@ -41,7 +43,10 @@ async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         ConnectTimeout: It took longer than ``Timeouts.connect_s``.
         ResolveError: The name has no address.
         TlsError: The certificate is not to be trusted, or TLS is not spoken.
-        ConnectError: Refused, unreachable, out of descriptors ...
+        ConnectError: Refused, unreachable, out of descriptors ... and whatever
+            nobody has foreseen, so that none who waits for it waits for ever.
+        ConfigurationError: A file of ``ClientTls`` cannot be used, or a package
+            is missing.
     """
     timeout_s = context.timeouts.connect_s
     try:
@@ -59,6 +64,11 @@ async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         raise TlsError(f"{origin}: {_explain(error)}") from error
     except OSError as error:
         raise ConnectError(f"{origin}: {_name_fault(error)}") from error
+    except BlazeioError:
+        raise
+    except Exception as error:
+        message = f"{origin}: no connection: {type(error).__name__}: {error}"
+        raise ConnectError(message) from error
 
 
 async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
@@ -69,7 +79,9 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
     options: dict[str, Any] = {}
     if origin.scheme == "https":
         options["ssl"] = make_ssl_context(context.tls)
-        options["server_hostname"] = context.tls.server_name or origin.host
+        name = context.tls.server_name
+        host = origin.host if name is None else read_host(name)
+        options["server_hostname"] = certified_name(host)
     if origin.unix is not None:
         _, protocol = await loop.create_unix_connection(make, origin.unix, **options)
         return _as_connection(protocol)
@@ -80,6 +92,11 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         sock.close()
         raise
     return _as_connection(protocol)
+
+
+def certified_name(host: str) -> str:
+    """Return a host as certificates name it, and as it is asked for by SNI."""
+    return strip_zone(strip_final_dot(host))
 
 
 def _as_connection(protocol: object) -> ClientConnection:
@@ -109,6 +126,8 @@ async def _connect_tcp(
     addresses = await loop.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
     )
+    if not addresses:
+        raise socket.gaierror(socket.EAI_NODATA, f"{host} has no address")
     return await connect_first(loop, addresses)
 
 

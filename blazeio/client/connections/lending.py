@@ -15,8 +15,8 @@ from blazeio.client.pool import Abandon, Close, Fail, Open, Opening, Pool, Serve
 from blazeio.client.requests.url import Origin
 from blazeio.errors import (
     BlazeioError,
+    ConnectError,
     PoolTimeout,
-    RequestError,
     SessionClosed,
     TotalTimeout,
 )
@@ -39,14 +39,24 @@ class Lender:
         context: Of the session.
     """
 
-    __slots__ = ("_attempts", "_context", "_ended", "_open", "_waiters", "pool", "take")
+    __slots__ = (
+        "_abandoned",
+        "_attempts",
+        "_context",
+        "_ended",
+        "_open",
+        "_waiters",
+        "pool",
+        "take",
+    )
 
     def __init__(self, context: "ClientContext") -> None:
         self._context = context
         self.pool: Pool[Origin, ClientConnection] = Pool(context.pool_limits)
         self.take = self.pool.take
         self._waiters: dict[Ticket[Origin], _Waiter] = {}
-        self._attempts: dict[Opening[Origin], asyncio.Task[None]] = {}
+        self._attempts: dict[Opening[Origin], asyncio.Task[ClientConnection]] = {}
+        self._abandoned: set[Opening[Origin]] = set()
         self._open: set[ClientConnection] = set()
         self._ended: asyncio.Future[None] | None = None
 
@@ -58,6 +68,7 @@ class Lender:
 
         Raises:
             ConnectError: The one that was opened for them could not be.
+            ConfigurationError: Likewise, by what was set.
             PoolTimeout: None became free in time.
             TotalTimeout: The whole request took too long.
             SessionClosed: Meanwhile.
@@ -137,31 +148,48 @@ class Lender:
                     else:
                         waiter.set_result(connection)
                 case Open(opening):
-                    work = self._attempt(opening)
-                    self._attempts[opening] = self._context.loop.create_task(work)
+                    self._attempt(opening)
                 case Close(connection):
                     connection.close()
                 case Fail(ticket):
                     self._fail(ticket, SessionClosed("the session was closed"))
                 case Abandon(opening):
+                    self._abandoned.add(opening)
                     self._attempts[opening].cancel()
 
-    def _fail(self, ticket: Ticket[Origin], error: RequestError) -> None:
+    def _fail(self, ticket: Ticket[Origin], error: BaseException) -> None:
         waiter = self._waiters.pop(ticket)
         if not waiter.done():
             waiter.set_exception(error)
 
-    async def _attempt(self, opening: Opening[Origin]) -> None:
-        try:
-            connection = await dial(self._context, opening.origin)
-        except RequestError as error:
+    def _attempt(self, opening: Opening[Origin]) -> None:
+        work = dial(self._context, opening.origin)
+        task = self._attempts[opening] = self._context.loop.create_task(work)
+        # Not within the task: one that is cancelled before its first turn runs
+        # nothing of its own, and who waits must be told all the same.
+        task.add_done_callback(lambda task: self._attempt_ended(opening, task))
+
+    def _attempt_ended(
+        self, opening: Opening[Origin], task: asyncio.Task[ClientConnection]
+    ) -> None:
+        del self._attempts[opening]
+        is_wanted = opening not in self._abandoned
+        self._abandoned.discard(opening)
+        if task.cancelled():
+            message = f"{opening.origin}: the attempt to connect was cancelled"
+            error: BaseException | None = ConnectError(message)
+        else:
+            error = task.exception()
+        if error is None:
+            connection = task.result()
+            self._open.add(connection)
+            if is_wanted:
+                self._act(self.pool.opened(opening, connection, connection.idle_until))
+            else:
+                connection.abort()
+        elif is_wanted:
             for action in self.pool.failed(opening):
                 if isinstance(action, Fail):
                     self._fail(action.ticket, error)
                 else:
                     self._act([action])
-        else:
-            self._open.add(connection)
-            self._act(self.pool.opened(opening, connection, connection.idle_until))
-        finally:
-            del self._attempts[opening]

@@ -5,20 +5,27 @@ May import: blazeio.client.rules, blazeio.errors, blazeio.wire.
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from blazeio.client.rules.basic import basic_credentials
+from blazeio.client.rules.hosts import bracketed, read_place, strip_zone
 from blazeio.client.rules.proxies import Proxy
 from blazeio.errors import InvalidUrl
 from blazeio.wire.fields.memo import Memo
 from blazeio.wire.serializer import serialize_field
-from blazeio.wire.target import is_host
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # RFC 3986 section 3.3 and 3.4; what is escaped stays so. The rest is what
 # browsers leave as it is (WHATWG URL, path and query percent-encode sets).
 _SAFE: Final = "/:@!$&'()*+,;=-._~%?[]|^\\"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+# RFC 3986, appendix B.
+_URL: Final = re.compile(
+    r"(?:([^:/?#]*+):)?(?://([^/?#]*+))?([^?#]*+)(?:\?([^#]*+))?(?:#.*+)?"
+)
+# Known ones only: of "me:secret@host" the name is no scheme.
+_SCHEME: Final = re.compile(r"(?i:(?:https?|wss?|ftp|file|socks5h?):)?/{0,2}")
+_SHOWN_CHARS: Final = 200
 
 
 class Origin(NamedTuple):
@@ -26,7 +33,8 @@ class Origin(NamedTuple):
 
     Attributes:
         scheme: ``http`` or ``https``.
-        host: In lower case, without brackets; A-labels.
+        host: As ``rules.hosts`` gives it: lower-case A-labels, or an address
+            without brackets; one of IPv6 may have a zone.
         port: Of TCP.
         unix: Path of a socket that is connected to instead; None: TCP.
         proxy: It is reached through; None: directly.
@@ -48,7 +56,7 @@ class Origin(NamedTuple):
     @property
     def authority(self) -> str:
         """``host:port``, as a proxy is told (RFC 9112 section 3.2.3)."""
-        return f"{_bracketed(self.host)}:{self.port}"
+        return f"{bracketed(strip_zone(self.host))}:{self.port}"
 
     @property
     def is_forwarding(self) -> bool:
@@ -90,23 +98,20 @@ class Url:
 
     def __init__(self, origin: Origin, target: str, authorization: str | None) -> None:
         is_usual = origin.port == _DEFAULT_PORTS[origin.scheme]
-        host = _bracketed(origin.host)
+        port = "" if is_usual else f":{origin.port}"
         self.origin = origin
-        self.authority = host if is_usual else f"{host}:{origin.port}"
+        self.authority = f"{bracketed(strip_zone(origin.host))}{port}"
         self.target = target
         self.authorization = authorization
-        self.text = f"{origin.scheme}://{self.authority}{target}"
+        self.text = f"{origin.scheme}://{bracketed(origin.host)}{port}{target}"
         start = f" {target} HTTP/1.1\r\nHost: {self.authority}\r\n"
         self.request_start = start.encode("ascii")
 
     @property
     def absolute_start(self) -> bytes:
         """``request_start`` for a proxy: RFC 9112 section 3.2.2."""
-        return (
-            b" "
-            + self.text.encode("ascii")
-            + self.request_start[1 + len(self.target) :]
-        )
+        absolute = f" {self.origin.scheme}://{self.authority}{self.target}"
+        return absolute.encode("ascii") + self.request_start[1 + len(self.target) :]
 
     def __repr__(self) -> str:
         return f"<Url {self.text}>"
@@ -151,53 +156,54 @@ def _parse(text: str) -> Url:
     if not isinstance(text, str):
         raise InvalidUrl(f"a URL is a str, not {type(text).__name__}")
     text = text.strip()
-    if _CONTROL.search(text) is not None:  # urlsplit would drop some of them
-        raise InvalidUrl(f"URL {_shown(text)}: it holds a control character")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise InvalidUrl(f"URL {_shown(text)}: {error}") from None
-    scheme = parts.scheme
+    if _CONTROL.search(text) is not None:
+        raise InvalidUrl(f"URL {show_url(text)!r}: it holds a control character")
+    match = _URL.fullmatch(text)
+    assert match is not None  # every text without a line end is matched
+    scheme, authority, path, query = (each or "" for each in match.groups())
+    scheme = scheme.lower()
     if scheme not in _DEFAULT_PORTS:
-        message = f"URL {_shown(text)}: expected http://host/... or https://host/..."
+        message = (
+            f"URL {show_url(text)!r}: expected http://host/... or https://host/..."
+        )
         raise InvalidUrl(message)
-    host = _encode_host(parts.hostname or "", text)
-    path = quote(parts.path, safe=_SAFE.replace("?", "")) or "/"
-    query = f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
-    target = path + query
-    if not target.startswith("/"):
-        raise InvalidUrl(f"URL {_shown(text)}: its path does not begin with /")
+    userinfo, at, place = authority.rpartition("@")
+    try:
+        if "\\" in authority:  # to browsers the host ends there
+            raise ValueError("a backslash in its authority")
+        host, port = read_place(place)
+    except ValueError as error:
+        # With an "@" anywhere, what was read as the host may be half a password.
+        why = "it has no host that can be" if "@" in text else str(error)
+        raise InvalidUrl(f"URL {show_url(text)!r}: {why}") from None
+    target = quote(path, safe=_SAFE.replace("?", "")) or "/"
+    if query:
+        target += f"?{quote(query, safe=_SAFE)}"
     origin = Origin(scheme, host, _DEFAULT_PORTS[scheme] if port is None else port)
-    return Url(origin, target, _read_userinfo(parts.username, parts.password))
+    return Url(origin, target, _read_userinfo(userinfo) if at else None)
 
 
-def _encode_host(host: str, text: str) -> str:
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError as error:
-            raise InvalidUrl(f"URL {_shown(text)}: {error}") from None
-    if not is_host(_bracketed(host)):
-        what = f"{host!r} is no host" if host else "it has no host"
-        raise InvalidUrl(f"URL {_shown(text)}: {what}")
-    return host
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _read_userinfo(name: str | None, password: str | None) -> str | None:
+def _read_userinfo(userinfo: str) -> str:
     """RFC 7617: what is before the @, as Basic credentials."""
-    if name is None and password is None:
-        return None
-    return basic_credentials(unquote(name or ""), unquote(password or ""))
+    name, _, password = userinfo.partition(":")
+    return basic_credentials(unquote(name), unquote(password))
 
 
-def _shown(text: str) -> str:
-    """Show a URL without what may be a password."""
-    before, at, after = text.partition("@")
-    if at and "/" not in before.partition("://")[2]:
-        text = f"{before.partition('://')[0]}://...@{after}"
-    return repr(text[:200])
+def show_url(text: str) -> str:
+    """Return a URL for an error text or a ``repr``: without any of its userinfo.
+
+    Whatever it is: of one that is malformed nobody knows where its password ends.
+    """
+    _, at, after = text.rpartition("@")
+    scheme = _SCHEME.match(text)
+    assert scheme is not None  # it may be empty
+    start = scheme[0]
+    if at:
+        text = f"{start}...@{after}"
+    else:
+        # A host that was forgotten: http://name:password
+        place, colon, rest = text[len(start) :].partition(":")
+        port = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        if colon and not port.isdigit() and not re.search(r"[/?#\[]", place):
+            text = f"{start}{place}:..."
+    return text[:_SHOWN_CHARS]

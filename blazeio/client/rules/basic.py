@@ -13,10 +13,15 @@ def basic_credentials(username: str, password: str) -> str:
 
     Raises:
         LocalProtocolError: The caller's fault: the name holds a colon, by which
-            its reader would take the rest of it for the password.
+            its reader would take the rest of it for the password; or one of them
+            is no text. Neither is shown.
     """
     if ":" in username:
         message = "the name before a password cannot hold a colon (RFC 7617)"
         raise LocalProtocolError(message)
-    pair = f"{username}:{password}".encode()
+    try:
+        pair = f"{username}:{password}".encode()
+    except UnicodeEncodeError:
+        message = "a name or password that UTF-8 cannot say"
+        raise LocalProtocolError(message) from None
     return f"Basic {base64.b64encode(pair).decode('ascii')}"

@@ -21,9 +21,15 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from blazeio.client.rules.basic import basic_credentials
+from blazeio.client.rules.hosts import (
+    bracketed,
+    read_host,
+    read_place,
+    strip_final_dot,
+    strip_zone,
+)
 from blazeio.content.allow_list import NOBODY, AllowList, read_address
 from blazeio.errors import ConfigurationError
-from blazeio.wire.target import is_host
 
 _PORTS: Final = {"http": 80, "socks5": 1080, "socks5h": 1080}
 # host [ ":" port ], an address of IPv6 with a port in brackets
@@ -36,20 +42,20 @@ class Proxy:
 
     Attributes:
         scheme: ``http``, ``socks5`` or ``socks5h`` (which resolves names itself).
-        host: A name or an address, without brackets.
+        host: As ``rules.hosts`` gives it.
         port: Of it.
-        username: "" where none is asked for.
-        password: Likewise; not shown by ``repr``.
+        username: "" where none is asked for; not shown by ``repr``.
+        password: Likewise.
     """
 
     scheme: str
     host: str
     port: int
-    username: str = ""
+    username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     @property
     def is_http(self) -> bool:
@@ -77,20 +83,22 @@ def parse_proxy(url: str) -> Proxy:
     text = url.strip()
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        port = parts.port
+        userinfo, _, place = parts.netloc.rpartition("@")
+        host, port = read_place(place)
+        rest = f"{parts.path}{parts.query}{parts.fragment}"
+        if parts.scheme not in _PORTS or rest not in ("", "/"):
+            raise ValueError
     except ValueError:
-        parts, port = urlsplit(""), None
-    is_place = is_host(parts.netloc.rpartition("@")[2]) and parts.path in ("", "/")
-    if parts.scheme not in _PORTS or not is_place:
         schemes = ", ".join(_PORTS)
         message = f"a proxy is scheme://[user:password@]host:port, scheme of {schemes}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(message) from None
+    name, _, password = userinfo.partition(":")
     return Proxy(
         parts.scheme,
-        parts.hostname or "",
+        host,
         port if port is not None else _PORTS[parts.scheme],
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
+        unquote(name),
+        unquote(password),
     )
 
 
@@ -170,5 +178,9 @@ def _read_proxy(environment: Mapping[str, str], *names: str) -> Proxy | None:
 
 
 def _canonical(host: str) -> str:
-    """Names without regard to case and the final dot; addresses in one way."""
-    return str(read_address(host) or host.lower().rstrip("."))
+    """Names by their A-labels without the final dot; addresses in one way."""
+    try:
+        host = strip_zone(read_host(host))
+    except ValueError:
+        host = host.lower()
+    return str(read_address(host) or strip_final_dot(host))

@@ -13,9 +13,9 @@ from urllib.parse import quote as percent_encode
 
 from msgspec import Struct
 
+from blazeio.client.rules.hosts import bracketed, read_place
 from blazeio.errors import RedirectError
 from blazeio.wire.grammar import quote
-from blazeio.wire.target import is_host
 
 MOST_REDIRECTS: Final = 10
 """That are followed for one request, unless the caller says otherwise. Fetch has
@@ -119,24 +119,34 @@ def resolve_location(url: str, location: str) -> str:
 
     RFC 9110 section 10.2.2: relative to the URL of the request, whose fragment
     stays unless there is another. What is not ASCII is percent-encoded octet by
-    octet, as are spaces: many servers send them.
+    octet, as are spaces: many servers send them. The host is read as that of a
+    request URL is, so a name in UTF-8 becomes one in A-labels.
+
+    Args:
+        url: Of the request.
+        location: The field, latin-1.
 
     Raises:
-        RedirectError: It is no URL of http or https, or it names credentials.
+        RedirectError: It is no URL of http or https, or it names credentials,
+            which are neither used nor shown.
     """
     encoded = percent_encode(location.encode("latin-1"), safe=_URL_CHARS)
     try:
         target = urlsplit(urljoin(url, encoded))
-        is_right = is_host(target.netloc) and "%" not in target.netloc
-        _ = target.port
+        host, port = read_place(target.netloc)  # refuses userinfo
     except ValueError:
-        is_right = False
-    if not is_right or target.scheme not in _DEFAULT_PORTS:
-        message = f"Location {quote(location)} is no URL that can be followed"
-        raise RedirectError(message)
-    if not target.fragment:
-        target = target._replace(fragment=urlsplit(url).fragment)
-    return target.geturl()
+        raise _nowhere(location) from None
+    if target.scheme not in _DEFAULT_PORTS:
+        raise _nowhere(location)
+    place = bracketed(host) if port is None else f"{bracketed(host)}:{port}"
+    fragment = target.fragment or urlsplit(url).fragment
+    return target._replace(netloc=place, fragment=fragment).geturl()
+
+
+def _nowhere(location: str) -> RedirectError:
+    """What is before an "@" is left out: it may be a password."""
+    shown = f"...@{location.rpartition('@')[2]}" if "@" in location else location
+    return RedirectError(f"Location {quote(shown)} is no URL that can be followed")
 
 
 def _may_know(before: SplitResult, after: SplitResult) -> bool:
