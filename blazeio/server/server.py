@@ -125,7 +125,7 @@ class Server:
         self._acceptors.append(acceptor)
         return acceptor
 
-    async def serve(self, connection: socket.socket) -> None:
+    async def serve(self, connection: socket.socket) -> BlazeioServerProtocol:
         """Serve a connection that is there already; return once it is being served.
 
         In plain HTTP and without a PROXY header, whatever ``accept_from`` does.
@@ -133,8 +133,14 @@ class Server:
         Args:
             connection: Connected and non-blocking; owned by the server from now
                 on.
+
+        Returns:
+            The connection, which is in ``context.connections`` until it is closed.
         """
-        await self._loop.connect_accepted_socket(self._new_protocol, connection)
+        _, protocol = await self._loop.connect_accepted_socket(
+            self._new_protocol, connection
+        )
+        return protocol
 
     @property
     def speaks_tls(self) -> bool:

@@ -87,13 +87,27 @@ class RawPeer:
 
     @classmethod
     async def connect(
-        cls, host: str, port: int = 0, *, receive_buffer_bytes: int = 0
+        cls,
+        host: str,
+        port: int = 0,
+        *,
+        receive_buffer_bytes: int = 0,
+        local_host: str = "",
     ) -> Self:
-        """Connect to host and port, or to the unix path ``host`` without one."""
+        """Connect to host and port, or to the unix path ``host`` without one.
+
+        Args:
+            host: See above.
+            port: See above.
+            receive_buffer_bytes: As of ``open_socket``.
+            local_host: The address to come from; "": the kernel's choice.
+        """
         address: Address = (host, port) if port else host
         sock = open_socket(address, receive_buffer_bytes)
         sock.setblocking(False)
         try:
+            if local_host:
+                sock.bind((local_host, 0))
             await within(asyncio.get_running_loop().sock_connect(sock, address))
         except BaseException:
             sock.close()

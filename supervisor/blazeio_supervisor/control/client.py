@@ -9,6 +9,7 @@ import http.client
 import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ ANSWER_TIMEOUT_S = 5.0
 """An answer comes at once, or the master is stopped or starved."""
 _GONE_POLL_S = 0.1
 _PIECE_BYTES = 65536
+_TIMEVAL = struct.Struct("@ll")
 _NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
 
 AnswerT = TypeVar("AnswerT")
@@ -60,9 +62,20 @@ class _UnixConnection(http.client.HTTPConnection):
         self._place = place
 
     def connect(self) -> None:
+        """Connect; where the queue is full, wait for a place in it.
+
+        A socket with a timeout of Python's does not block, so that the kernel would
+        refuse it at once (EAGAIN); the timeout of the kernel's own waits in turn.
+        """
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        timeout_s = self.timeout or ANSWER_TIMEOUT_S
+        span = _TIMEVAL.pack(int(timeout_s), int(timeout_s % 1 * 1e6))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
+        try:
+            self.sock.connect(self._place.address)
+        except BlockingIOError:
+            raise TimeoutError from None
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._place.address)
 
 
 class Client(Struct, frozen=True):
@@ -157,7 +170,10 @@ class Client(Struct, frozen=True):
     ) -> Iterator[http.client.HTTPResponse]:
         content = None if order is None else msgspec.json.encode(order)
         with self._explained(), closing(self._connect(timeout_s)) as connection:
-            connection.request(method, path, content)
+            try:
+                connection.request(method, path, content)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # who is refused is answered before the request is read
             with connection.getresponse() as response:
                 if response.status != HTTPStatus.OK:
                     raise self._explain_refusal(response)
@@ -187,7 +203,8 @@ class Client(Struct, frozen=True):
             yield
         except TimeoutError as error:
             raise NotAnsweringError(
-                f"{self.place} does not answer within {self.timeout_s:g} s: its "
+                f"{self.place} does not answer within "
+                f"{self.timeout_s or ANSWER_TIMEOUT_S:g} s: its "
                 "process is stopped, or the machine is overloaded"
             ) from error
         except PermissionError as error:

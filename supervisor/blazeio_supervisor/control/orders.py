@@ -32,6 +32,7 @@ from blazeio_supervisor.control.answers.orders import (
     WorkerStack,
 )
 from blazeio_supervisor.control.answers.status import Progress
+from blazeio_supervisor.control.lasting import Lasting, RefusedError
 from blazeio_supervisor.control.reloads import Outcome
 from blazeio_supervisor.control.status import (
     Service,
@@ -49,20 +50,9 @@ from blazeio_supervisor.options.sections.process import WORKER_LIMIT
 from blazeio_supervisor.sockets.peer import Peer, read_peer
 
 PROGRESS_EVERY_S = 0.1
+ORDER_TIMEOUT_S = 5.0
+"""An order whose content is not whole by then is given up."""
 GivenT = TypeVar("GivenT")
-
-
-class RefusedError(Exception):
-    """An order is not carried out.
-
-    Args:
-        reason: One line for whoever gave it.
-        status: 400 when the order is wrong in itself, else 409.
-    """
-
-    def __init__(self, reason: str, status: int = 409) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class Orders:
@@ -70,19 +60,27 @@ class Orders:
 
     Args:
         service: What is ordered about.
+        lasting: Counts those who wait for the end of an order.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, lasting: Lasting) -> None:
         self._service = service
+        self._lasting = lasting
 
     async def reload(self, r: BlazeioServerProtocol) -> None:
         """Load the code anew; who waits for it sees its steps."""
         order = await read_order(r, ReloadOrder)
         self._look_at_living()
-        outcome = self._service.reloads.ask(name_client(r))
         if not order.wait:
+            self._service.reloads.ask(name_client(r))
             await Deliver.json(r, ReloadAnswer(is_over=False))
             return
+        with self._lasting.answer():
+            await self._show_reload(r, self._service.reloads.ask(name_client(r)))
+
+    async def _show_reload(
+        self, r: BlazeioServerProtocol, outcome: asyncio.Future[Outcome]
+    ) -> None:
         await r.prepare({"Content-Type": "application/x-ndjson"})
         async for progress in self._follow(outcome):
             await r.write(msgspec.json.encode(progress) + b"\n")
@@ -179,7 +177,8 @@ class Orders:
         order = await read_order(r, UpgradeOrder)
         upgrades = self._service.upgrades
         do = upgrades.check if order.check else upgrades.upgrade
-        outcome = await do(name_client(r))
+        with self._lasting.answer():
+            outcome = await do(name_client(r))
         await Deliver.json(r, describe_upgrade(outcome))
 
     async def reopen_logs(self, r: BlazeioServerProtocol) -> None:
@@ -225,10 +224,15 @@ async def read_order(r: BlazeioServerProtocol, kind: type[GivenT]) -> GivenT:
     Raises:
         RefusedError: It is none.
     """
-    content = await r.read()
+    try:
+        async with asyncio.timeout(ORDER_TIMEOUT_S):
+            content = await r.read()
+    except TimeoutError:
+        text = f"the order was not whole within {ORDER_TIMEOUT_S:g} s"
+        raise RefusedError(text, 408) from None
     try:
         return msgspec.json.decode(content or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RefusedError(f"the order cannot be read: {error}", 400) from None
 
 

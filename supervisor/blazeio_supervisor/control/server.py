@@ -7,27 +7,39 @@ worker ever has it.
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.server.server import Server
 from blazeio_supervisor.control.answers.service import ErrorAnswer
-from blazeio_supervisor.control.orders import Orders, RefusedError, read_client
+from blazeio_supervisor.control.guarded_server import GuardedServer, StrangerError
+from blazeio_supervisor.control.lasting import Lasting, RefusedError
+from blazeio_supervisor.control.orders import Orders
 from blazeio_supervisor.control.places import HeldPlace, Place, choose_places
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.control.views import Views
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.sockets.address import UnixAddress
-from blazeio_supervisor.sockets.opening import identify_path, open_unix
+from blazeio_supervisor.sockets.opening import BACKLOG, identify_path, open_unix
+from blazeio_supervisor.sockets.peer import Peer, read_peer
+from blazeio_supervisor.sockets.shares import Shares
 
 CONNECTION_COUNT = 64
-"""More ask in vain: a script gone wild must not take the master's descriptors."""
+"""Connections that the control socket has at most; a script gone wild must not take
+the master's descriptors."""
+USER_CONNECTION_COUNT = 48
+"""Of them, connections of one user: the service's own leaves some to root."""
+REQUEST_TIMEOUT_S = 5.0
+"""A request that is not whole by then is given up."""
+STRANGERS_NOTED_EVERY_S = 60.0
+"""That strangers ask is noted at most so often."""
 _MODE = 0o600
-_BACKLOG = 16
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
 
@@ -51,7 +63,9 @@ class ControlServer:
         self._uid = os.geteuid()
         self._sock: socket.socket | None = None
         self._identity: tuple[int, int] | None = None
-        self._server: Server | None = None
+        self._server: GuardedServer | None = None
+        self._strangers_noted_at = -STRANGERS_NOTED_EVERY_S
+        self._stranger_count = 0
         self.place: Place | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -91,14 +105,14 @@ class ControlServer:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.place, self._sock, self._identity = place, sock, identity
-        self._server = self._make_app().make_server(loop)
+        shares = Shares(CONNECTION_COUNT, USER_CONNECTION_COUNT)
+        self._server = GuardedServer(self._make_app(), shares, self._judge, loop)
         self._server.accept_from(sock)
 
     async def drain(self) -> None:
         """Let whoever follows something read its end."""
         if self._server is not None:
-            self._server.start_draining(0)
-            await self._server.drained_within(_LAST_ANSWERS_S)
+            await self._server.drain(_LAST_ANSWERS_S)
 
     def freeze(self) -> HeldPlace | None:
         """Name the socket; None when there is none."""
@@ -127,11 +141,14 @@ class ControlServer:
 
     def _make_app(self) -> App:
         app = App(
-            connections=CONNECTION_COUNT,
+            connections=2 * CONNECTION_COUNT,
+            head_timeout_s=REQUEST_TIMEOUT_S,
             content_bytes=_ORDER_BYTES,
             collected_bytes=_ORDER_BYTES,
         )
-        views, orders = Views(self._service, self._exposition), Orders(self._service)
+        lasting = Lasting()
+        views = Views(self._service, self._exposition, lasting)
+        orders = Orders(self._service, lasting)
         for method, path, handler in (
             ("GET", "/service", views.service),
             ("GET", "/status", views.status),
@@ -149,27 +166,46 @@ class ControlServer:
             ("POST", "/reopen-logs", orders.reopen_logs),
             ("POST", "/stop", orders.stop),
         ):
-            app.add_route(self._guard(handler), path, methods=[method])
+            app.add_route(_explained(handler), path, methods=[method])
         return app
 
-    def _guard(self, handler: Handler) -> Handler:
-        """Let in whom the service belongs to, and root."""
+    def _judge(self, connection: socket.socket, address: Any) -> int:
+        """Let in whom the service belongs to, and root: the kernel says who it is.
 
-        async def guarded(r: BlazeioServerProtocol) -> None:
-            peer = read_client(r)
-            if peer.uid not in (0, self._uid):
-                text = (
-                    f"you are uid {peer.uid}: it answers only to uid {self._uid}"
-                    " and root"
-                )
-                await Deliver.json(r, ErrorAnswer(text), 403)
-                return
-            try:
-                await handler(r)
-            except RefusedError as error:
-                await Deliver.json(r, ErrorAnswer(str(error)), error.status)
+        Raises:
+            StrangerError: It is somebody else.
+        """
+        peer = read_peer(connection)
+        if peer.uid in (0, self._uid):
+            return peer.uid
+        self._note_stranger(peer)
+        raise StrangerError(
+            f"you are uid {peer.uid}: it answers only to uid {self._uid} and root"
+        )
 
-        return guarded
+    def _note_stranger(self, peer: Peer) -> None:
+        self._stranger_count += 1
+        now = time.monotonic()
+        if now < self._strangers_noted_at + STRANGERS_NOTED_EVERY_S:
+            return
+        text = (
+            f"{count_of(self._stranger_count, 'connection')} to the control socket "
+            f"refused, the last of uid {peer.uid} (pid {peer.pid})"
+        )
+        note("stranger_refused", text, "WARNING")
+        self._strangers_noted_at, self._stranger_count = now, 0
+
+
+def _explained(handler: Handler) -> Handler:
+    """Answer an order that is refused with the reason."""
+
+    async def explained(r: BlazeioServerProtocol) -> None:
+        try:
+            await handler(r)
+        except RefusedError as error:
+            await Deliver.json(r, ErrorAnswer(str(error)), error.status)
+
+    return explained
 
 
 def _open_socket(place: Place) -> socket.socket:
@@ -179,7 +215,7 @@ def _open_socket(place: Place) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.bind(place.address)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise BindError(f"cannot bind {place}: {error.strerror}") from error

@@ -13,7 +13,7 @@ from blazeio_supervisor.control.answers.events import (
     EventsAnswer,
     EventsQuery,
 )
-from blazeio_supervisor.control.orders import RefusedError
+from blazeio_supervisor.control.lasting import Lasting, RefusedError
 from blazeio_supervisor.control.status import (
     Service,
     describe_config,
@@ -32,10 +32,14 @@ class Views:
     Args:
         service: What is looked at.
         exposition: Writes the metrics.
+        lasting: Counts those who follow.
     """
 
-    def __init__(self, service: Service, exposition: Exposition) -> None:
+    def __init__(
+        self, service: Service, exposition: Exposition, lasting: Lasting
+    ) -> None:
         self._service = service
+        self._lasting = lasting
         self._exposition = exposition
 
     async def service(self, r: BlazeioServerProtocol) -> None:
@@ -67,11 +71,12 @@ class Views:
         if not query.follow:
             await Deliver.json(r, EventsAnswer(events=events))
             return
-        await r.prepare(_LINES)
-        await _write_lines(r, events)
-        async for newer in ring.follow(seq):
-            await _write_lines(r, newer)
-        await r.eof()
+        with self._lasting.answer():
+            await r.prepare(_LINES)
+            await _write_lines(r, events)
+            async for newer in ring.follow(seq):
+                await _write_lines(r, newer)
+            await r.eof()
 
 
 async def _read_query(r: BlazeioServerProtocol) -> EventsQuery:

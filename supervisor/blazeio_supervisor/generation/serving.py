@@ -94,7 +94,7 @@ class Serving:
         self._queues = queues
         self._dump = dump
         self._printing = printing
-        self._arrivals: set[asyncio.Task[None]] = set()
+        self._arrivals: set[asyncio.Task[Any]] = set()
         self._named_longest_at = 0.0
         self._hurry_from = float("inf")
 

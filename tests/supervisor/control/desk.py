@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,7 +41,13 @@ class Desk:
         stops: Whether each order to stop was a quick one.
     """
 
-    def __init__(self, folder: Path, slots: int = 2, control: str = "c.sock") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        slots: int = 2,
+        control: str = "c.sock",
+        words: Sequence[str] = (),
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.place = Place(control if control[0] == "@" else str(folder / control))
         self.driver = Driver(slots, canary_hold_s=0.5, hold_s=0.0).start()
@@ -52,8 +59,8 @@ class Desk:
         self.reopened = 0
         self.reopen_failure = ""
         self.listeners = Listeners(slots)
-        words = ["app:web", f"--workers={slots}", f"--control={self.place}"]
-        self.in_force = SettingsInForce(look_for_sources(*words, folder=folder))
+        typed = ["app:web", f"--workers={slots}", f"--control={self.place}", *words]
+        self.in_force = SettingsInForce(look_for_sources(*typed, folder=folder))
         self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
         board_fd = make_board()
         ledger, reaper = RowLedger(Scoreboard(board_fd)), Reaper(loop)

@@ -12,7 +12,12 @@ import pytest
 
 from blazeio_supervisor.control.answers.service import ServiceAnswer
 from blazeio_supervisor.control.answers.status import StatusAnswer
-from blazeio_supervisor.control.server import CONNECTION_COUNT, ControlServer
+from blazeio_supervisor.control.lasting import LASTING_COUNT
+from blazeio_supervisor.control.server import (
+    CONNECTION_COUNT,
+    USER_CONNECTION_COUNT,
+    ControlServer,
+)
 from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.options.sources.configuration import Sources
@@ -20,6 +25,7 @@ from blazeio_supervisor.options.surroundings import Surroundings
 from tests.supervisor.control.desk import Desk
 from tests.supervisor.control.room import Room
 from tests.support.clock import wait_until, within
+from tests.support.served import serialize_request
 
 ASK = """
 import os, socket, sys
@@ -27,10 +33,13 @@ if os.geteuid() == 0:
     os.setresuid(4242, 4242, 4242)
 with socket.socket(socket.AF_UNIX) as sock:
     sock.connect(chr(0) + sys.argv[1])
-    sock.sendall(
-        b"POST /stop HTTP/1.1\\r\\nHost: a\\r\\n"
-        b"Content-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
-    )
+    try:
+        sock.sendall(
+            b"POST /stop HTTP/1.1\\r\\nHost: a\\r\\n"
+            b"Content-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
+        )
+    except BrokenPipeError:
+        pass  # it is answered before it has asked
     while octets := sock.recv(4096):
         sys.stdout.buffer.write(octets)
 """
@@ -141,14 +150,103 @@ async def test_a_verb_of_another_version_is_unknown(room: Room) -> None:
     assert (await room.ask("POST", "/dance")).status == HTTPStatus.NOT_FOUND
 
 
-async def test_more_connections_than_it_may_have_are_left_waiting(
-    room: Room,
+def connect_many(room: Room, count: int, octets: bytes = b"") -> list[socket.socket]:
+    """Connections of this user that send so much, and nothing more."""
+    made = []
+    for _ in range(count):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(room.place.address)
+        sock.sendall(octets)
+        made.append(sock)
+    return made
+
+
+@pytest.mark.parametrize("octets", [b"", b"GET /status HTT"], ids=["none", "half"])
+async def test_silent_connections_give_way_to_one_that_asks(
+    room: Room, octets: bytes
 ) -> None:
     server = room.server._server
     assert server is not None
-    async with contextlib.AsyncExitStack() as peers:
-        for _ in range(CONNECTION_COUNT + 2):
-            await peers.enter_async_context(await room.connect())
-        # What is just being accepted may be counted twice for a moment.
-        await wait_until(lambda: server.connection_count == CONNECTION_COUNT)
-        assert server.is_full
+    with contextlib.ExitStack() as stack:
+        for sock in connect_many(room, 2 * CONNECTION_COUNT, octets):
+            stack.enter_context(sock)
+        await wait_until(lambda: server.connection_count == USER_CONNECTION_COUNT)
+        assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+        assert server.connection_count <= USER_CONNECTION_COUNT
+
+
+async def test_who_follows_cannot_keep_other_verbs_out(room: Room) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(LASTING_COUNT):
+            peer = await stack.enter_async_context(await room.connect())
+            await peer.send(serialize_request("GET", "/events?follow=true"))
+            await peer.read_some()
+        refusal = await room.refusal("GET", "/events?follow=true")
+        assert refusal.startswith(f"503 {LASTING_COUNT} are following")
+        assert (await room.ask("GET", "/status")).status == HTTPStatus.OK
+    # Their places are free again when they have left.
+    async with await room.connect() as peer:
+        server = room.server._server
+        assert server is not None
+        await wait_until(lambda: server.connection_count == 1)
+        await peer.send(serialize_request("GET", "/events?follow=true"))
+        assert (await peer.read_some()).startswith(b"HTTP/1.1 200")
+
+
+SQUEEZE = """
+import os, socket, sys
+if os.geteuid() == 0:
+    os.setresuid(4242, 4242, 4242)
+held = []
+for _ in range(200):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(chr(0) + sys.argv[1])
+    held.append(sock)
+print("connected", flush=True)
+for sock in held:
+    while sock.recv(4096):
+        pass
+print("all refused", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+async def test_strangers_take_no_place_and_are_noted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    if os.geteuid() != 0:  # then the service is another's
+        monkeypatch.setattr(room.server, "_uid", os.geteuid() + 1)
+    stranger = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", SQUEEZE, room.place.text[1:]),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert stranger.stdout is not None
+    assert await within(stranger.stdout.readline(), 20) == b"connected\n"
+    assert await within(stranger.stdout.readline(), 20) == b"all refused\n"
+    server = room.server._server
+    assert server is not None
+    assert server.connection_count == 0
+    if os.geteuid() == 0:
+        assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+    room.server.close()
+    await within(stranger.communicate(b""), 10)
+    noted = [each for each in caplog.messages if "event=stranger_refused" in each]
+    assert len(noted) == 1
+
+
+async def test_an_order_that_trickles_is_given_up(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blazeio_supervisor.control.orders.ORDER_TIMEOUT_S", 0.05)
+    async with await room.connect() as peer:
+        await peer.send(
+            b"POST /scale HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
+        )
+        answer = await peer.read_response()
+    assert answer.status == HTTPStatus.REQUEST_TIMEOUT
+    assert b"was not whole within" in answer.body

@@ -14,6 +14,7 @@ EVENTS = {
     "address_kept": "the app asks for another address than the one it is served at",
     "control": "the control socket is open",
     "no_control": "no control socket could be made: no verb reaches this service",
+    "stranger_refused": "another user asked the control socket; once a minute at most",
     "metrics": "the address of the metrics is open",
     "ready": "the first worker serves",
     "boot_failed": "the first boot failed: the service ends",

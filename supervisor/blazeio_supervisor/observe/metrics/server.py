@@ -1,8 +1,8 @@
 """``--metrics-bind``: ``/metrics``, ``/livez`` and ``/readyz``, for anybody who asks.
 
-A blazeio App on the master's loop. Its deadlines and bounds are the library's:
-who reads slowly, or sends nothing, costs the master a few kilobytes until it is
-cut.
+A blazeio App on the master's loop. A connection that sends nothing, or half a
+request, gives way to one that asks; ``/metrics`` is answered to a few at once, so
+that there are places left for the probes; and who reads slowly is cut.
 """
 
 import asyncio
@@ -15,7 +15,12 @@ import msgspec
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.server.server import Server
+from blazeio_supervisor.control.answers.service import ErrorAnswer
+from blazeio_supervisor.control.guarded_server import (
+    GuardedServer,
+    judge_by_address,
+    judge_by_user,
+)
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.observe.events.noting import note
@@ -26,10 +31,28 @@ from blazeio_supervisor.sockets.address import (
     join_host_port,
     resolve,
 )
-from blazeio_supervisor.sockets.opening import identify_path, open_first, open_unix
+from blazeio_supervisor.sockets.opening import (
+    UNIX_MODE,
+    identify_path,
+    open_first,
+    open_unix,
+)
+from blazeio_supervisor.sockets.shares import Shares
 
 CONNECTION_COUNT = 64
-"""More ask in vain: a scraper gone wild must not take the master's descriptors."""
+"""Connections that it has at most; a scraper gone wild must not take the master's
+descriptors."""
+PEER_CONNECTION_COUNT = 16
+"""Of them, connections of one address (of IPv6, one /64) or of one user."""
+METRICS_COUNT = 32
+"""Answers of ``/metrics`` under way at most: the other places are the probes'."""
+PEER_METRICS_COUNT = 8
+"""Of them, answers to one address or user."""
+REQUEST_TIMEOUT_S = 5.0
+"""A request that is not whole by then is given up."""
+ANSWER_TIMEOUT_S = 30.0
+"""An answer that is not read by then is cut."""
+_RETRY_AFTER = {"Retry-After": "1"}
 _CONTENT_BYTES = 1024
 
 
@@ -69,7 +92,8 @@ class MetricsServer:
         self._service = service
         self._exposition = exposition
         self._sockets: list[socket.socket] = []
-        self._server: Server | None = None
+        self._server: GuardedServer | None = None
+        self._answering = 0
         self._path: tuple[str, tuple[int, int] | None] | None = None
 
     def open(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
@@ -88,7 +112,9 @@ class MetricsServer:
         )
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._server = self._make_app().make_server(loop)
+        shares = Shares(CONNECTION_COUNT, PEER_CONNECTION_COUNT)
+        judge = judge_by_address if self._path is None else judge_by_user
+        self._server = GuardedServer(self._make_app(), shares, judge, loop)
         for sock in self._sockets:
             self._server.accept_from(sock)
 
@@ -112,11 +138,14 @@ class MetricsServer:
 
     def _bind(self, address: Address) -> None:
         if isinstance(address, UnixAddress):
-            self._sockets.append(open_unix(address, self._service.settings.umask or 0))
+            self._sockets.append(open_unix(address, self._choose_mode()))
             self._path = (address.path, identify_path(address.path))
             return
         for endpoint in resolve(address):
             self._sockets.append(open_first(endpoint))
+
+    def _choose_mode(self) -> int:
+        return UNIX_MODE & ~(self._service.settings.umask or 0)
 
     def _describe(self, address: Address) -> str:
         if isinstance(address, UnixAddress):
@@ -136,15 +165,31 @@ class MetricsServer:
                 os.unlink(path)
 
     def _make_app(self) -> App:
-        app = App(connections=CONNECTION_COUNT, content_bytes=_CONTENT_BYTES)
+        app = App(
+            connections=2 * CONNECTION_COUNT,
+            content_bytes=_CONTENT_BYTES,
+            head_timeout_s=REQUEST_TIMEOUT_S,
+            handler_timeout_s=ANSWER_TIMEOUT_S,
+        )
         app.add_route(self._show_metrics, "/metrics", methods=["GET"])
         app.add_route(self._show_life, "/livez", methods=["GET"])
         app.add_route(self._show_readiness, "/readyz", methods=["GET"])
         return app
 
     async def _show_metrics(self, r: BlazeioServerProtocol) -> None:
-        await r.prepare({"Content-Type": CONTENT_TYPE}, compress=True)
-        await r.write(self._exposition.write())
+        assert self._server is not None
+        peer = self._server.peer_of(r)  # its own request is among those counted
+        is_over_share = self._server.count_answering(peer) > PEER_METRICS_COUNT
+        if is_over_share or self._answering >= METRICS_COUNT:
+            text = "as many answers as there may be are under way"
+            await Deliver.json(r, ErrorAnswer(text), 503, _RETRY_AFTER)
+            return
+        self._answering += 1
+        try:
+            await r.prepare({"Content-Type": CONTENT_TYPE}, compress=True)
+            await r.write(self._exposition.write())
+        finally:
+            self._answering -= 1
 
     async def _show_life(self, r: BlazeioServerProtocol) -> None:
         """The master answers: so it lives, whatever its workers do."""
