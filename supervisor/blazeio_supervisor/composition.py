@@ -32,7 +32,7 @@ from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import MemorySampler
 from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.observe.metrics.server import MetricsServer
-from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard
+from blazeio_supervisor.observe.scoreboard import RowLedger
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.sockets.binding import Binding
@@ -68,7 +68,6 @@ def hire(
     in_force: SettingsInForce,
     log_file: LogFile | None,
     loop: asyncio.AbstractEventLoop,
-    board_fd: int,
     started_at: float,
 ) -> Crew:
     """Make them.
@@ -77,7 +76,6 @@ def hire(
         in_force: What the operator asked for, and asks for at each reload.
         log_file: Where the log goes; None: to standard error.
         loop: Which the master will run on; it need not run yet.
-        board_fd: The scoreboard.
         started_at: When the service was, monotonic seconds.
     """
     settings = in_force.settings
@@ -119,11 +117,11 @@ def hire(
         frames=frames,
         captured=captured,
     )
-    ledger = RowLedger(Scoreboard(board_fd))
+    ledger = RowLedger()
     workers = Workers(ears, ledger, listeners)
     orders = WorkerOrders(workers.records, reaper, listeners)
     readings = WorkerReadings(workers.records, ledger)
-    forkservers = Forkservers(ears, in_force.settings_of, board_fd, workers)
+    forkservers = Forkservers(ears, in_force.settings_of, workers)
     reopening = Reopening(log_file, orders, forkservers)
 
     # What the planner wants is done
@@ -176,7 +174,6 @@ def hire(
     parts = Parts(
         in_force=in_force,
         started_at=started_at,
-        board_fd=board_fd,
         planner=planner,
         listeners=listeners,
         steerer=steerer,

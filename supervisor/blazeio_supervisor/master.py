@@ -26,7 +26,6 @@ from blazeio_supervisor.hands.rules import name_master
 from blazeio_supervisor.loading.watching import watch_files
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.log_file import LogFile
-from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.signals import has_terminal
@@ -43,7 +42,7 @@ async def serve(in_force: SettingsInForce, log_file: LogFile | None = None) -> i
         log_file: Where the log goes; None: to standard error.
     """
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return await Master(hire(in_force, log_file, loop, make_board(), now)).run()
+    return await Master(hire(in_force, log_file, loop, now)).run()
 
 
 class Master:

@@ -9,11 +9,18 @@ from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Action, Spawn
-from blazeio_supervisor.fleet.facts import Fact, Tick, WorkerExited
+from blazeio_supervisor.fleet.facts import Fact, StopAsked, Tick, WorkerExited
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.observe.events.noting import note
 
 Perform = Callable[[Action], None]
+
+AGAIN_S = 0.1
+"""After a decision that failed comes the next one, with the same order to stop."""
+QUIET_S = 1.0
+"""After a printed fault; those of the same name are only kept and counted."""
+MOST_CHARS = 1000
+"""Of the text of a fault, which holds whatever was told."""
 
 
 class Inbox:
@@ -80,6 +87,8 @@ class Turns:
         self._strangers = strangers
         self._timer: asyncio.TimerHandle | None = None
         self._beats_at = 0.0
+        self._not_before = 0.0
+        self._quiet_until: dict[str, float] = {}
         self._is_over = False
 
     def begin(self) -> None:
@@ -98,20 +107,29 @@ class Turns:
         return self._planner.plan([*self._readings.read_beats(), Tick()], now)
 
     def _set_timer(self) -> None:
+        if self._is_over:
+            return
         at = self._beats_at + self._planner.policy.beat_every_s
         deadline = self._planner.next_deadline_at()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._inbox.loop.call_at(min(at, deadline or at), self._look)
+        due_at = max(min(at, deadline or at), self._not_before)
+        self._timer = self._inbox.loop.call_at(due_at, self._look)
 
     def _look(self) -> None:
         """Take a turn because it is time, and see on the way who lives."""
         now = time.monotonic()
         facts: list[Fact] = []
+        try:
+            self._strangers.reap(now)
+        except Exception as error:
+            self._note_fault("turn_failed", f"cannot reap strangers: {error}")
         if now >= self._beats_at + self._planner.policy.beat_every_s:
             self._beats_at = now
-            facts = self._readings.read_beats()
-        self._strangers.reap(now)
+            try:
+                facts = self._readings.read_beats()
+            except Exception as error:
+                self._note_fault("turn_failed", f"cannot read the scoreboard: {error}")
         self._plan([*self._inbox.take(), *facts, Tick()])
 
     def _take_turn(self) -> None:
@@ -123,24 +141,43 @@ class Turns:
         if self._is_over:
             return
         try:
-            actions = self._planner.plan(facts, time.monotonic())
-        except Exception:
-            _note_fault("planner_failed", f"a fault of the supervisor, at {facts!r}")
-            actions = []
-        for action in actions:
-            self._try(action)
-        self._set_timer()
+            for action in self._decide(facts):
+                self._try(action)
+        finally:
+            # Whatever was raised: without a timer nobody would be respawned,
+            # ended or stopped any more.
+            self._set_timer()
+
+    def _decide(self, facts: list[Fact]) -> list[Action]:
+        now = time.monotonic()
+        try:
+            return self._planner.plan(facts, now)
+        except Exception as error:
+            text = f"a decision failed: {error}; at {facts!r}"
+            self._note_fault("planner_failed", text[:MOST_CHARS])
+        # Its deadline is of an earlier turn, and has perhaps come.
+        self._not_before = now + AGAIN_S
+        # What is told once must not be lost with what the fault is about.
+        asked = [fact for fact in facts if isinstance(fact, StopAsked)]
+        if asked:
+            self._inbox.loop.call_later(AGAIN_S, self._inbox.tell, *asked)
+        return []
 
     def _try(self, action: Action) -> None:
         try:
             self._perform(action)
         except Exception as error:
             text = f"a fault of the supervisor, at {action!r}: {error}"
-            _note_fault("action_failed", text)
+            self._note_fault("action_failed", text[:MOST_CHARS])
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
                 self._inbox.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
 
-
-def _note_fault(event: str, text: str) -> None:
-    note(event, text, "ERROR", traceback=traceback.format_exc())
+    def _note_fault(self, event: str, text: str) -> None:
+        """Note each, and print one in ``QUIET_S``: a turn comes 20 times a second."""
+        now = time.monotonic()
+        is_printed = now >= self._quiet_until.get(event, 0.0)
+        if is_printed:
+            self._quiet_until[event] = now + QUIET_S
+        level = "ERROR" if is_printed else "DEBUG"
+        note(event, text, level, traceback=traceback.format_exc())

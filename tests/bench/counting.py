@@ -6,20 +6,16 @@ As in ``access_log``: connections without sockets, served by one loop, without
 and with a counter in turns; the difference of the best rounds is the cost.
 """
 
-import os
-
 import uvloop
 
 from blazeio_supervisor.observe.counting import ResponseCounter
-from blazeio_supervisor.observe.scoreboard import Scoreboard, make_board
+from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
 from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 
 
 async def measure(count: int) -> tuple[float, float]:
     """Microseconds per request, without and with the counter."""
-    fd = make_board()
-    counter = ResponseCounter(Scoreboard(fd).row(0))
-    os.close(fd)
+    counter = ResponseCounter(Row(make_row_memory()))
     loads = (Load(SHORTEST, count, None), Load(SHORTEST, count, counter))
     spans: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):

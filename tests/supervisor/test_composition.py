@@ -1,17 +1,15 @@
 import asyncio
-import os
 from pathlib import Path
 
 from blazeio_supervisor.composition import Crew, hire
 from blazeio_supervisor.fleet.facts import ScaleAsked
-from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.options.in_force import SettingsInForce
 from tests.supervisor.typed import look_for_sources
 
 
 def make_crew(folder: Path, loop: asyncio.AbstractEventLoop) -> Crew:
     in_force = SettingsInForce(look_for_sources("app:web", folder=folder))
-    return hire(in_force, None, loop, make_board(), 0.0)
+    return hire(in_force, None, loop, 0.0)
 
 
 def test_nothing_begins_by_it(tmp_path: Path) -> None:
@@ -21,4 +19,3 @@ def test_nothing_begins_by_it(tmp_path: Path) -> None:
         crew.inbox.tell(ScaleAsked(change=1))
         runner.run(asyncio.sleep(0))
         assert not crew.inbox.is_settled  # nobody takes turns yet
-        os.close(crew.parts.board_fd)

@@ -13,7 +13,6 @@ import pytest
 from blazeio_supervisor.composition import hire
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.master import Master
-from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.sockets import binding
@@ -61,7 +60,7 @@ def make_master(
     words += [f"--bind={format_address(bind)}" for bind in binds]
     in_force = SettingsInForce(look_for_sources(*words, folder=folder))
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return Master(hire(in_force, None, loop, make_board(), now))
+    return Master(hire(in_force, None, loop, now))
 
 
 @pytest.mark.usefixtures("loop_signals")

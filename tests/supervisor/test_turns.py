@@ -3,11 +3,18 @@ import asyncio
 import pytest
 
 from blazeio_supervisor.children.strangers import Strangers
-from blazeio_supervisor.fleet.actions import Action, Spawn, StartForkserver
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    Exit,
+    LastCall,
+    Spawn,
+    StartForkserver,
+)
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     ScaleAsked,
     StartAsked,
+    StopAsked,
     WorkerExited,
 )
 from blazeio_supervisor.fleet.planner import Planner
@@ -108,6 +115,66 @@ async def test_a_planner_that_fails_ends_nothing(
         await wait_until(lambda: "event=planner_failed" in caplog.text)
     theatre.inbox.tell(StartAsked(1))
     await theatre.wait_for(StartForkserver)
+    await theatre.close()
+
+
+async def test_turns_go_on_whatever_fails_in_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = Theatre()
+    caplog.set_level("DEBUG", "blazeio")
+    fault = "event=turn_failed cannot"
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no number")
+
+    monkeypatch.setattr(theatre.bench.readings, "read_beats", fail)
+    monkeypatch.setattr(theatre.turns._strangers, "reap", fail)
+    theatre.turns.begin()
+    await wait_until(lambda: caplog.text.count(fault) >= 6)
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    await wait_until(lambda: caplog.text.count(fault) >= 8)
+    levels = [r.levelname for r in caplog.records if fault in r.getMessage()]
+    assert levels[0] == "ERROR"
+    assert levels.count("ERROR") < len(levels) / 2  # the others are only counted
+    assert "cannot read the scoreboard: no number" in caplog.text
+    assert "cannot reap strangers: no number" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    await theatre.close()
+
+
+async def test_an_order_to_stop_outlives_a_decision_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre = Theatre()
+    calls: list[float] = []
+
+    def fail(*_: object) -> None:
+        calls.append(asyncio.get_running_loop().time())
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(theatre.planner, "plan", fail)
+        theatre.turns.begin()
+        theatre.inbox.tell(StartAsked(1), StopAsked())
+        await wait_until(lambda: len(calls) >= 4)
+    span_s = calls[-1] - calls[0]
+    assert span_s >= 0.1  # it does not turn on the spot
+    await theatre.wait_for(Exit)
+    await theatre.close()
+
+
+async def test_a_row_that_holds_no_number_disturbs_no_turn() -> None:
+    theatre = Theatre()
+    theatre.bench.prepare()
+    for cell in range(16):
+        theatre.bench.rows[0]._cells[cell] = float("nan")
+    theatre.turns.begin()
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    theatre.inbox.tell(StopAsked())
+    await theatre.wait_for(LastCall)
     await theatre.close()
 
 

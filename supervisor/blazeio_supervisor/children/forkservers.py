@@ -81,7 +81,6 @@ class Forkservers:
     Args:
         ears: What they are heard by.
         settings_of: Gives what a generation is loaded with.
-        board_fd: The scoreboard.
         workers: Where what they fork is recorded.
     """
 
@@ -89,12 +88,10 @@ class Forkservers:
         self,
         ears: Ears,
         settings_of: Callable[[int], Settings],
-        board_fd: int,
         workers: Workers,
     ) -> None:
         self._ears = ears
         self._settings_of = settings_of
-        self._board_fd = board_fd
         self._workers = workers
         self._records: dict[int, ForkserverRecord] = {}
 
@@ -114,11 +111,11 @@ class Forkservers:
             self._settings_of(generation), generation, is_preload=is_preload
         )
         ends = [theirs]
-        fds = [self._board_fd]
+        fds = []
         origin = Origin(generation=generation)
         if self._ears.captured is not None:
             ends.append(self._ears.captured.open(origin))
-            fds.append(ends[1].fileno())
+            fds = [ends[1].fileno()]
         send(own, load, fds)
         try:
             pid = spawn_forkserver(theirs, self._settings_of(generation).environment)

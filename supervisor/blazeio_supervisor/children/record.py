@@ -61,7 +61,7 @@ class WorkerRecord(Struct):
             worker=self.worker,
             slot=self.slot,
             generation=self.generation,
-            row=self.row.index,
+            row_fd=self.row.fileno(),
             channel_fd=self.channel.fileno(),
             stacks_fd=self.stacks.fileno(),
             pid=self.pid,
@@ -79,14 +79,14 @@ class FrozenWorker(Struct, frozen=True):
     """A worker, as the next image of the master takes it over.
 
     Attributes:
-        row: Of the scoreboard.
+        row_fd: Of its row of the scoreboard.
         channel_fd: The master's end; likewise ``stacks_fd``.
     """
 
     worker: int
     slot: int
     generation: int
-    row: int
+    row_fd: int
     channel_fd: int
     stacks_fd: int
     pid: int | None

@@ -18,7 +18,7 @@ from blazeio_supervisor.fleet.facts import WorkerExited, WorkerForked, WorkerRea
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.scoreboard import FrozenLedger, Row, RowLedger
-from blazeio_supervisor.process.channel import make_pair
+from blazeio_supervisor.process.channel import Descriptor, Sendable, make_pair
 from blazeio_supervisor.process.messages import (
     Address,
     Failed,
@@ -35,15 +35,18 @@ from blazeio_supervisor.stacks.call import StackCall
 
 
 class FrozenWorkers(msgspec.Struct, frozen=True):
-    """All of them, and whose each row of the scoreboard is."""
+    """All of them, and what the dead ones have counted."""
 
     ledger: FrozenLedger
     workers: list[FrozenWorker]
 
     def list_fds(self) -> list[int]:
         """List every descriptor."""
-        ends = ((each.channel_fd, each.stacks_fd) for each in self.workers)
-        return [fd for pair in ends for fd in pair]
+        return [
+            fd
+            for each in self.workers
+            for fd in (each.row_fd, each.channel_fd, each.stacks_fd)
+        ]
 
 
 class Workers:
@@ -76,12 +79,12 @@ class Workers:
 
     # Birth
 
-    def prepare(self, spawn: Spawn) -> tuple[Fork, list[socket.socket]]:
+    def prepare(self, spawn: Spawn) -> tuple[Fork, list[Sendable]]:
         """Make what a new worker needs; the caller has it forked.
 
         Returns:
-            The order, and the sockets to send with it. Those before the
-            listeners, the worker's ends, are the caller's to close.
+            The order, and the descriptors to send with it. Those before the
+            listeners, which are the worker's own, are the caller's to close.
         """
         queues = self._listeners.all_of(spawn.slot)
         row = self._ledger.take()  # what may fail comes first
@@ -89,15 +92,14 @@ class Workers:
         asker, answerer = socket.socketpair()
         identity = spawn.worker, spawn.slot, spawn.generation
         record = self._add(*identity, row, own, asker)
-        ends = [theirs, answerer]
+        # A descriptor of its own, since all that is its is closed by the caller.
+        ends: list[Sendable] = [theirs, answerer, Descriptor(os.dup(row.fileno()))]
         if self._ears.captured is not None:
             record.origin = Origin(*identity)
             ends.append(self._ears.captured.open(record.origin))
         is_bound = self._listeners.is_bound
         terms = list_terms(queues)
-        order = Fork(
-            spawn.worker, spawn.slot, row.index, spawn.is_canary, is_bound, terms=terms
-        )
+        order = Fork(spawn.worker, spawn.slot, spawn.is_canary, is_bound, terms=terms)
         return order, [*ends, *list_sockets(queues)]
 
     def _add(
@@ -145,12 +147,12 @@ class Workers:
     def forget_unanswered(self, generation: int) -> None:
         """The forkserver is gone: what it was asked for and never answered is void.
 
-        Such a worker may live; the end of its channel ends it. Its row is not
-        used again, since it may still write there.
+        Such a worker may live; the end of its channel ends it.
         """
         for record in list(self.records.values()):
             if record.generation == generation and record.pid is None:
                 record.close()
+                record.row.close()
                 del self.records[record.worker]
 
     # Another image of the master
@@ -169,7 +171,7 @@ class Workers:
         """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
         self._ledger.thaw(frozen.ledger)
         for each in frozen.workers:
-            row = self._ledger.give(each.row)
+            row = Row(os.dup(each.row_fd))
             ends = take(each.channel_fd), take(each.stacks_fd)
             record = self._add(each.worker, each.slot, each.generation, row, *ends)
             record.pid, record.is_serving = each.pid, each.is_serving

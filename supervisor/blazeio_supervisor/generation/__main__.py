@@ -31,7 +31,6 @@ from blazeio_supervisor.loading.fork_safety import (
 from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_strays, logs_configured
-from blazeio_supervisor.observe.scoreboard import Scoreboard
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.forkserver import Forkserver, end_now
 from blazeio_supervisor.process.identity import Identity, take_on
@@ -56,14 +55,12 @@ class Generation(Struct):
     Attributes:
         channel: To the master; blocking.
         load: What to import.
-        board: The scoreboard, mapped once for all workers.
         tls: What the operator's certificates make; None: the App's own count.
         printing: Where this process and its workers write.
     """
 
     channel: socket.socket
     load: Load
-    board: Scoreboard
     tls: TlsTerms | None
     printing: Printing
 
@@ -86,8 +83,7 @@ class Generation(Struct):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
         def run_worker(order: Fork, fds: list[int]) -> None:
-            row = self.board.row(order.row)
-            worker = self.load, order, path, app, self.tls, row, fds
+            worker = self.load, order, path, app, self.tls, fds
             Worker(*worker, self.printing).run()
 
         Forkserver(self.channel, self.load, run_worker, self.printing).serve()
@@ -192,7 +188,7 @@ def main() -> None:
     assert isinstance(load, Load)
     setproctitle(f"blazeio: forkserver gen {load.generation}")
     printing = Printing()
-    for output in fds[1:]:
+    for output in fds:
         printing.capture(output)
     origin = printing.origin
     origin.generation, origin.pid = load.generation, os.getpid()
@@ -206,9 +202,7 @@ def main() -> None:
     if os.getppid() != load.master_pid:
         end_now(ExitCode.OK)  # it ended before its death was watched for
     sys.argv[:] = [load.app]
-    board = Scoreboard(fds[0])
-    os.close(fds[0])
-    Generation(channel, load, board, tls, printing).run()
+    Generation(channel, load, tls, printing).run()
 
 
 if __name__ == "__main__":

@@ -59,9 +59,8 @@ class Worker:
         path: The APP argument.
         app: As the forkserver imported it; None: load it here.
         tls: What the operator's certificates make; None: the App's own count.
-        row: This life's row of the scoreboard.
-        fds: The channel's end, where the stacks go, where to print if that is
-            captured, then the listeners.
+        fds: The channel's end, where the stacks go, this life's row of the
+            scoreboard, where to print if that is captured, then the listeners.
         printing: Where this process writes.
     """
 
@@ -72,7 +71,6 @@ class Worker:
         path: AppPath,
         app: App | None,
         tls: TlsTerms | None,
-        row: Row,
         fds: list[int],
         printing: Printing,
     ) -> None:
@@ -81,12 +79,13 @@ class Worker:
         self._path = path
         self._app = app
         self._tls = tls
-        self._row = row
+        self._row = Row(fds[2])
+        self._row.keep_mapping()
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
         self._printing = printing
         first = len(fds) - len(order.terms)
-        for output in fds[2:first]:
+        for output in fds[3:first]:
             printing.capture(output)
         self._queues = pair(take_listeners(fds[first:]), order.terms)
         self._has_served = False

@@ -1,20 +1,29 @@
-"""What every worker says of itself, in one memory that all can see.
+"""What each worker says of itself, in a memory that it shares with the master.
 
-A memfd of fixed size, sealed: without the seals app code in a worker could
-shrink it, and the master's next read would be a SIGBUS. A row belongs to one
-worker's life and has one writer; the master folds a dead row into its slot's
-totals and uses the row again. (One row per slot had two writers during a
-reload and lost half of the counts.)
+A memfd of one page for each worker's life, sealed: without the seals app code in
+a worker could shrink it, and the master's next read would be a SIGBUS. A worker
+has the descriptor of its own row only, so it can write over nobody else's; the
+master maps all of them. A row is never used again: what a dead worker has left
+behind may still map it. (One row per slot had two writers during a reload and
+lost half of the counts.)
 
 Cells are floats of 8 octets, aligned, written whole, so a reader never sees half
 of one. Two cells of a row may be of different moments. Behind the cells stands
 the request that has been in flight for longest, as text.
+
+A worker runs foreign code, so a row may hold anything. Its readers get only what
+a worker can mean: each value is checked here, where it is read, and one that
+cannot be is read as 0 and noted in ``Row.fault``.
 """
 
 import fcntl
 import mmap
 import os
+import sys
+import time
 from bisect import bisect_left
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -27,11 +36,16 @@ from blazeio_supervisor.observe.tally import (
     Tally,
 )
 
-ROW_BYTES = 2048
-ROW_COUNT = 1024
+ROW_BYTES = 4096
+"""A page: less is not mapped."""
 LONGEST_BYTES = 256
 """Of the text; a longer one is cut."""
-_BOARD_BYTES = ROW_BYTES * ROW_COUNT
+MOST = 2.0**53
+"""What a cell may hold; up to here whole numbers are exact."""
+_MAPPED_ALONE: dict[str, Any] = (
+    {"trackfd": False} if sys.version_info >= (3, 13) else {}
+)
+"""Before 3.13 a mapping has a descriptor of its own, for as long as it is there."""
 _TEXT_AT = ROW_BYTES - LONGEST_BYTES
 
 # Cells that say how things are.
@@ -74,10 +88,14 @@ class LongestRequest(Struct, frozen=True):
     begun_at: float
 
 
-def make_board() -> int:
-    """Make the memory; gives its descriptor, which is not inherited."""
-    fd = os.memfd_create("blazeio-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, _BOARD_BYTES)  # sparse: rows never used cost nothing
+def make_row_memory() -> int:
+    """Make the memory of one row; gives its descriptor, which is not inherited.
+
+    Raises:
+        OSError: The system has no room for it.
+    """
+    fd = os.memfd_create("blazeio-row", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, ROW_BYTES)
     seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd
@@ -86,19 +104,41 @@ def make_board() -> int:
 class Row:
     """One worker's row, as its writer or its reader.
 
+    Args:
+        fd: From ``make_row_memory``; owned by this object.
+
     Attributes:
-        index: Of the row.
         counted: The cells that only grow, in the order of ``tally``.
+        fault: What a reader has found in it that no worker means; "" at first.
     """
 
-    __slots__ = ("_cells", "_octets", "counted", "index")
+    __slots__ = ("_cells", "_fd", "_memory", "_octets", "counted", "fault")
 
-    def __init__(self, board: mmap.mmap, index: int) -> None:
-        start = index * ROW_BYTES
-        self.index = index
-        self._octets = memoryview(board)[start : start + ROW_BYTES]
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._memory = mmap.mmap(fd, ROW_BYTES, **_MAPPED_ALONE)
+        self._octets = memoryview(self._memory)
         self._cells = self._octets[:_TEXT_AT].cast("d")
         self.counted = self._cells[_COUNTED : _COUNTED + CELL_COUNT]
+        self.fault = ""
+
+    def fileno(self) -> int:
+        """Give the descriptor, for whoever else shall map it; -1: it is closed."""
+        return self._fd
+
+    def keep_mapping(self) -> None:
+        """Close the descriptor: a worker hands its row to nobody."""
+        os.close(self._fd)
+        self._fd = -1
+
+    def close(self) -> None:
+        """Give the memory back; nobody may read or write here any more."""
+        for view in (self.counted, self._cells, self._octets):
+            view.release()
+        with suppress(BufferError):  # a counter still has a view: it goes with that
+            self._memory.close()
+        if self._fd >= 0:
+            self.keep_mapping()
 
     def beat(self, at: float, late_s: float) -> None:
         """Say that the loop runs, and how late this beat comes."""
@@ -126,48 +166,46 @@ class Row:
             self._octets[_TEXT_AT:] = octets.ljust(LONGEST_BYTES, b"\0")
             self._cells[_LONGEST_SINCE] = longest.begun_at
 
+    # The master's side
+
     def read(self) -> Reading:
         """Look at it."""
         cells = self._cells
+        beat_at, now = cells[_BEAT_AT], time.monotonic()
         return Reading(
-            beat_at=cells[_BEAT_AT],
-            lag_s=cells[_LAG_S],
-            in_flight=int(cells[_IN_FLIGHT]),
-            connections=int(cells[_CONNECTIONS]),
-            requests=int(self.counted[REQUESTS]),
-            is_full=bool(cells[_IS_FULL]),
+            beat_at=self._check(beat_at, now),
+            lag_s=self._check(cells[_LAG_S]),
+            in_flight=int(self._check(cells[_IN_FLIGHT])),
+            connections=int(self._check(cells[_CONNECTIONS])),
+            requests=int(self._check(self.counted[REQUESTS])),
+            is_full=bool(self._check(cells[_IS_FULL])),
         )
 
     def read_tally(self) -> Tally:
         """Look at what was counted."""
-        return Tally(tuple(self.counted))
+        cells = tuple(self.counted)
+        if not all(0.0 <= cell <= MOST for cell in cells):
+            cells = tuple(map(self._check, cells))
+        return Tally(cells)
 
     def read_longest(self) -> LongestRequest | None:
         """Look at the request that has been in flight for longest."""
-        since = self._cells[_LONGEST_SINCE]
+        since, now = self._cells[_LONGEST_SINCE], time.monotonic()
+        since = self._check(since, now)
         if not since:
             return None
         octets = bytes(self._octets[_TEXT_AT:]).rstrip(b"\0")
         return LongestRequest(octets.decode("utf-8", "replace"), since)
 
-    def clear(self) -> None:
-        """Make it blank for the next life."""
-        self._octets[:] = bytes(ROW_BYTES)
+    def _check(self, value: float, most: float = MOST) -> float:
+        """Give a value that may be; the one place where a worker's is judged.
 
-
-class Scoreboard:
-    """The memory, mapped.
-
-    Args:
-        fd: From ``make_board``; this object maps it and needs it no longer.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._board = mmap.mmap(fd, _BOARD_BYTES)
-
-    def row(self, index: int) -> Row:
-        """Give a row by its index."""
-        return Row(self._board, index)
+        No number at all compares as false.
+        """
+        if 0.0 <= value <= most:
+            return value
+        self.fault = f"its row of the scoreboard holds {value!r}"
+        return 0.0
 
 
 class FrozenLedger(msgspec.Struct, frozen=True):
@@ -177,49 +215,36 @@ class FrozenLedger(msgspec.Struct, frozen=True):
         past: By slot, what its earlier workers have counted.
     """
 
-    free: list[int]
     past: dict[int, Tally]
 
 
 class RowLedger:
-    """The master's side: who has which row, and what the dead ones counted.
-
-    Args:
-        board: The mapped memory.
+    """The master's side: makes the rows, and keeps what the dead ones counted.
 
     Attributes:
         past: By slot, what its earlier workers have counted.
     """
 
-    def __init__(self, board: Scoreboard) -> None:
-        self._board = board
-        self._free = list(range(ROW_COUNT - 1, -1, -1))
+    def __init__(self) -> None:
         self.past: dict[int, Tally] = {}
 
     def take(self) -> Row:
         """Give a blank row to a new worker.
 
         Raises:
-            IndexError: All are taken; more workers than a machine runs.
+            OSError: The system has no room for it.
         """
-        row = self._board.row(self._free.pop())
-        row.clear()
-        return row
+        return Row(make_row_memory())
 
     def fold(self, row: Row, slot: int) -> None:
-        """Add a dead worker's counts to its slot, and free its row."""
+        """Add a dead worker's counts to its slot, and give back its row."""
         self.past[slot] = self.past.get(slot, Tally()) + row.read_tally()
-        self._free.append(row.index)
-
-    def give(self, index: int) -> Row:
-        """Give a row that was taken before a thaw, to its old owner."""
-        return self._board.row(index)
+        row.close()
 
     def freeze(self) -> FrozenLedger:
-        """Give all that it knows; the counts of the living are in the memory."""
-        return FrozenLedger(self._free, self.past)
+        """Give all that it knows; the counts of the living are in their rows."""
+        return FrozenLedger(self.past)
 
     def thaw(self, frozen: FrozenLedger) -> None:
-        """Go on from there, with the same memory."""
-        self._free = frozen.free
+        """Go on from there."""
         self.past = frozen.past

@@ -20,7 +20,6 @@ from blazeio_supervisor.children.load import make_load
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import configure_logs
-from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.options.program import LISTED, find_sources, print_config
 from blazeio_supervisor.options.sectioned_command import SectionedCommand
 from blazeio_supervisor.options.sources.configuration import Configuration
@@ -103,13 +102,11 @@ def import_app(settings: Settings) -> list[Address]:
 
 @contextmanager
 def _load(settings: Settings) -> Iterator[socket.socket]:
-    board_fd = make_board()
     own, theirs = make_pair()
     with closing(own):
-        send(own, make_load(settings, 1, is_preload=True), [board_fd])
+        send(own, make_load(settings, 1, is_preload=True))
         pid = spawn_forkserver(theirs, settings.environment)
         theirs.close()
-        os.close(board_fd)
         try:
             yield own
         finally:

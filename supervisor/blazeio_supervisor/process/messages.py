@@ -19,7 +19,7 @@ from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -66,8 +66,7 @@ class _Message(msgspec.Struct, frozen=True, tag=True):
 class Load(_Message, frozen=True):
     """The first message: what to import, and how its workers will run.
 
-    Carries the scoreboard's descriptor, then, if output is captured, where to
-    print.
+    Carries where to print, if output is captured.
 
     Attributes:
         folder: The working directory, as typed.
@@ -101,8 +100,8 @@ class Load(_Message, frozen=True):
 class Fork(_Message, frozen=True):
     """Fork one worker.
 
-    Carries its end of the channel, where its stacks go, where it prints if that
-    is captured, then its listeners.
+    Carries its end of the channel, where its stacks go, its row of the scoreboard,
+    where it prints if that is captured, then its listeners.
 
     Attributes:
         is_canary: It accepts from its slot only once it is told ``Admit``.
@@ -113,7 +112,6 @@ class Fork(_Message, frozen=True):
 
     worker: int
     slot: int
-    row: int
     is_canary: bool = False
     is_bound: bool = True
     terms: tuple[QueueTerms, ...] = ()

@@ -79,8 +79,7 @@ def _take_over(state: State, loop: asyncio.AbstractEventLoop) -> Master:
     in_force = SettingsInForce.thaw(state.in_force)
     path = in_force.settings.log_path
     log_file = None if path is None else resume_log_file(path)
-    board_fd = os.dup(state.board_fd)
-    master = Master(hire(in_force, log_file, loop, board_fd, state.started_at))
+    master = Master(hire(in_force, log_file, loop, state.started_at))
     master.take_over(state, _take)
     return master
 

@@ -27,13 +27,11 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         started_at: Monotonic seconds.
-        board_fd: The scoreboard.
         adopted: By which worker, for each such slot.
     """
 
     in_force: SettingsInForce
     started_at: float
-    board_fd: int
     planner: Planner
     listeners: Listeners
     steerer: Steerer
@@ -54,7 +52,6 @@ class Parts(Struct, frozen=True, kw_only=True):
             image=image,
             in_force=self.in_force.freeze(),
             started_at=self.started_at,
-            board_fd=self.board_fd,
             planner=self.planner.freeze(),
             listeners=self.listeners.freeze(),
             steerer=self.steerer.freeze(),

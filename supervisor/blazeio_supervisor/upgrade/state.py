@@ -26,7 +26,7 @@ from blazeio_supervisor.upgrade.handover import Handover
 from blazeio_supervisor.upgrade.image import KeptImage
 from blazeio_supervisor.version import find_version
 
-VERSION = 1
+VERSION = 2
 """Raised by one when a part of the state changes its shape."""
 
 
@@ -60,7 +60,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     image: KeptImage
     in_force: FrozenSettings
     started_at: float
-    board_fd: int
     planner: FrozenPlanner
     listeners: FrozenListeners
     steerer: tuple[bool, bool]
@@ -76,7 +75,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def list_fds(self) -> list[int]:
         """List every descriptor that is named here."""
         return [
-            self.board_fd,
             *self.image.list_fds(),
             *self.listeners.list_fds(),
             *self.workers.list_fds(),

@@ -16,7 +16,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
 )
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.observe.scoreboard import Row, RowLedger
 from blazeio_supervisor.process.messages import (
     Drain,
     Fork,
@@ -35,10 +35,7 @@ class Bench:
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        board_fd = make_board()
-        self.board = Scoreboard(board_fd)
-        os.close(board_fd)
-        self.ledger = RowLedger(self.board)
+        self.ledger = RowLedger()
         self.listeners = Listeners(2)
         self.listeners.open(TcpAddress("127.0.0.1", 0))
         self.facts: list[Fact] = []
@@ -59,6 +56,7 @@ class Bench:
         self.readings = WorkerReadings(self.workers.records, self.ledger)
         self.ends: list[socket.socket] = []
         self.askers: list[socket.socket] = []
+        self.rows: list[Row] = []
         self.pids: list[int] = []
 
     def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
@@ -70,9 +68,14 @@ class Bench:
 
     def prepare(self, worker: int = 1, slot: int = 0) -> Fork:
         order, sockets = self.workers.prepare(Spawn(worker, slot, generation=1))
-        assert sockets[2:] == list_sockets(self.listeners.all_of(slot))
-        self.ends.append(sockets[0])
-        self.askers.append(sockets[1])
+        assert sockets[3:] == list_sockets(self.listeners.all_of(slot))
+        end, asker, row = sockets[:3]
+        assert isinstance(end, socket.socket)
+        assert isinstance(asker, socket.socket)
+        self.ends.append(end)
+        self.askers.append(asker)
+        self.rows.append(Row(os.dup(row.fileno())))
+        row.close()
         return order
 
     def fork(self, code: str = "import time; time.sleep(60)") -> int:
@@ -105,6 +108,8 @@ class Bench:
         self.workers.forget_unanswered(1)
         for end in (*self.ends, *self.askers):
             end.close()
+        for row in self.rows:
+            row.close()
         self.listeners.shut()
 
     def _is_any_left(self) -> bool:

@@ -25,7 +25,7 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
-from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.observe.scoreboard import RowLedger
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.process.reaper import Reaper
@@ -43,7 +43,6 @@ class Bench:
 
     def __init__(self, folder: Path, app: str) -> None:
         loop = asyncio.get_running_loop()
-        self.board_fd = make_board()
         self.facts: list[Fact] = []
         self.schemes: list[bool] = []
         self.addresses: list[tuple[str, int]] = []
@@ -59,7 +58,7 @@ class Bench:
             note_scheme=self._note_scheme,
             frames=self.frames,
         )
-        ledger = RowLedger(Scoreboard(self.board_fd))
+        ledger = RowLedger()
         self.workers = Workers(self.ears, ledger, self.listeners)
         self.orders = WorkerOrders(self.workers.records, self.reaper, self.listeners)
         settings = Settings(
@@ -69,9 +68,7 @@ class Bench:
             folder=str(folder),
             graceful_timeout_s=5.0,
         )
-        self.forkservers = Forkservers(
-            self.ears, lambda _: settings, self.board_fd, self.workers
-        )
+        self.forkservers = Forkservers(self.ears, lambda _: settings, self.workers)
 
     def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
         self.schemes.append(is_tls)
@@ -98,7 +95,6 @@ class Bench:
             self.orders.end(worker, Ending.KILL, Drain(0.0))
         await wait_until(lambda: not len(self.reaper), 5)
         self.listeners.shut()
-        os.close(self.board_fd)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from tests.supervisor.children.bench import Bench
 
 
 async def test_each_row_is_a_fact_also_before_its_first_beat(bench: Bench) -> None:
-    order = bench.prepare()
+    bench.prepare()
     assert bench.readings.read_beats() == [Beat(1, 0.0)]
-    row = bench.board.row(order.row)
+    row = bench.rows[0]
     row.count(1, 2, 3, True)
     row.beat(99.0, 1.0)
     assert bench.readings.read_beats() == [Beat(1, 99.0, 0.5, 1, 2, True, None, 3)]
@@ -26,8 +26,8 @@ async def test_what_was_measured_is_in_the_beats(bench: Bench) -> None:
 
 
 async def test_a_row_can_be_read_while_its_worker_lives(bench: Bench) -> None:
-    order = bench.prepare()
-    bench.board.row(order.row).count(1, 2, 3)
+    bench.prepare()
+    bench.rows[0].count(1, 2, 3)
     reading = bench.readings.read_row(1)
     assert reading is not None
     assert (reading.in_flight, reading.connections, reading.requests) == (1, 2, 3)
@@ -40,6 +40,6 @@ async def test_requests_of_a_slot_are_those_of_the_living_and_the_dead(
     row = bench.ledger.take()
     row.count(0, 0, 5)
     bench.ledger.fold(row, 0)
-    order = bench.prepare()
-    bench.board.row(order.row).count(0, 0, 2)
+    bench.prepare()
+    bench.rows[0].count(0, 0, 2)
     assert {s: t.requests for s, t in bench.readings.read_tallies().items()} == {0: 7}

@@ -44,13 +44,9 @@ async def test_its_end_is_told_with_its_last_words(
     assert caplog.messages[-1].endswith("\nTraceback ...")
 
 
-async def test_its_row_is_blank_for_the_next_and_its_requests_are_kept(
-    bench: Bench,
-) -> None:
+async def test_what_it_has_counted_is_kept(bench: Bench) -> None:
     bench.fork("")
-    row = bench.ledger.take()
-    bench.ledger.fold(row, 1)
-    bench.board.row(row.index - 1).count(0, 0, 5)
+    bench.rows[0].count(0, 0, 5)
     await bench.wait_exited()
     assert bench.ledger.past[0].requests == 5
 

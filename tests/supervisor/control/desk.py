@@ -18,7 +18,7 @@ from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.observe.scoreboard import RowLedger
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.sockets.filters.steering import Steerer
@@ -62,9 +62,7 @@ class Desk:
         typed = ["app:web", f"--workers={slots}", f"--control={self.place}", *words]
         self.in_force = SettingsInForce(look_for_sources(*typed, folder=folder))
         self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
-        board_fd = make_board()
-        ledger, reaper = RowLedger(Scoreboard(board_fd)), Reaper(loop)
-        os.close(board_fd)
+        ledger, reaper = RowLedger(), Reaper(loop)
         ears = Ears(
             loop=loop,
             reaper=reaper,
@@ -82,7 +80,7 @@ class Desk:
             steerer=Steerer(self.listeners),
             orders=WorkerOrders(self.workers.records, reaper, self.listeners),
             readings=self.readings,
-            forkservers=Forkservers(ears, self.in_force.settings_of, -1, self.workers),
+            forkservers=Forkservers(ears, self.in_force.settings_of, self.workers),
             reloads=self.reloads,
             events=self.events,
             upgrades=Upgrades(

@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from blazeio_supervisor.observe.lines.terms import LogTerms
-from blazeio_supervisor.observe.scoreboard import RowLedger, Scoreboard, make_board
+from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
 from blazeio_supervisor.process.channel import make_pair, receive, send
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import (
@@ -64,6 +65,12 @@ if __name__ == "__main__":
 """An app with a quick, a slow and a blocking route."""
 
 
+class HasFileno(Protocol):
+    """A socket, or a row."""
+
+    def fileno(self) -> int: ...
+
+
 class End:
     """The master's end of one channel, with deadlines."""
 
@@ -71,10 +78,8 @@ class End:
         self._sock = sock
         sock.settimeout(scaled(WAIT_S))
 
-    def send(
-        self, message: Message, sockets: list[socket.socket] | None = None
-    ) -> None:
-        send(self._sock, message, [sock.fileno() for sock in sockets or []])
+    def send(self, message: Message, sockets: Sequence[HasFileno] = ()) -> None:
+        send(self._sock, message, [sock.fileno() for sock in sockets])
 
     def hear(self, kind: type[MessageT]) -> MessageT:
         """The next message, which must be of this kind."""
@@ -95,7 +100,7 @@ class End:
 class LoneWorker:
     """One forked worker. Its parent is the test."""
 
-    def __init__(self, channel: End, pid: int, row: int) -> None:
+    def __init__(self, channel: End, pid: int, row: Row) -> None:
         self.channel = channel
         self.pid = pid
         self.row = row
@@ -118,6 +123,7 @@ class LoneWorker:
 
     def clean_up(self) -> None:
         self.channel.close()
+        self.row.close()
         if not self._has_ended():
             os.kill(self.pid, signal.SIGKILL)
             self.wait_exit()
@@ -168,16 +174,12 @@ class LoneGeneration:
     def __enter__(self) -> Self:
         become_subreaper()
         sys.stdout.flush()
-        board_fd = make_board()
-        self.board = Scoreboard(board_fd)
-        self._ledger = RowLedger(self.board)
         own, theirs = make_pair()
         self.channel = End(own)
-        send(own, self._load, [board_fd])
+        send(own, self._load)
         self.pid = spawn_forkserver(theirs)
         theirs.close()
-        os.close(board_fd)
-        self.forkserver = LoneWorker(self.channel, self.pid, -1)
+        self.forkserver = LoneWorker(self.channel, self.pid, Row(make_row_memory()))
         return self
 
     def __exit__(
@@ -199,11 +201,11 @@ class LoneGeneration:
             self.channel.hear(Loaded)
         own, theirs = make_pair()
         asker, answerer = socket.socketpair()
-        row = self._ledger.take().index
+        row = Row(make_row_memory())
         terms = (QueueTerms(),) * len(listeners)
         number = len(self.workers) + 1
-        order = Fork(number, 0, row, is_canary, bool(listeners), terms)
-        self.channel.send(order, [theirs, answerer, *listeners])
+        order = Fork(number, 0, is_canary, bool(listeners), terms)
+        self.channel.send(order, [theirs, answerer, row, *listeners])
         theirs.close()
         answerer.close()
         asker.close()  # nobody asks here

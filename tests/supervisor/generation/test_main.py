@@ -131,7 +131,7 @@ def test_memory_of_the_import_is_shared(folder: Path) -> None:
         LoneGeneration(folder, "large:web") as generation,
     ):
         worker = generation.fork_ready([listener])
-        block_until(lambda: generation.board.row(worker.row).read().beat_at > 0)
+        block_until(lambda: worker.row.read().beat_at > 0)
         own = psutil.Process(worker.pid).memory_full_info().uss
         whole = psutil.Process(generation.pid).memory_info().rss
         assert whole > 60_000_000

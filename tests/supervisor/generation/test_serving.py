@@ -58,7 +58,7 @@ def connect(listener: socket.socket) -> BlockingPeer:
 
 
 def count_in_flight(generation: LoneGeneration, worker: LoneWorker) -> int:
-    return generation.board.row(worker.row).read().in_flight
+    return worker.row.read().in_flight
 
 
 def wait_in_flight(
@@ -71,7 +71,7 @@ def test_the_board_says_what_the_worker_does(
     generation: LoneGeneration, listener: socket.socket
 ) -> None:
     worker = generation.fork_ready([listener])
-    row = generation.board.row(worker.row)
+    row = worker.row
     with connect(listener) as peer:
         peer.exchange(REQUEST)
         peer.send(SLOW)
@@ -87,7 +87,7 @@ def test_a_blocked_loop_does_not_beat_and_is_late_afterwards(
     generation: LoneGeneration, listener: socket.socket
 ) -> None:
     worker = generation.fork_ready([listener])
-    row = generation.board.row(worker.row)
+    row = worker.row
     with connect(listener) as peer:
         peer.send(BLOCK)
         block_until(lambda: time.monotonic() - row.read().beat_at > 0.2)
@@ -148,11 +148,7 @@ def test_the_final_drain_takes_the_queue_and_refuses_from_then_on(
     worker = generation.fork_ready([listener])
     with connect(listener) as busy:
         busy.send(BLOCK)
-        block_until(
-            lambda: (
-                time.monotonic() - generation.board.row(worker.row).read().beat_at > 0.1
-            )
-        )
+        block_until(lambda: time.monotonic() - worker.row.read().beat_at > 0.1)
         with connect(listener) as queued:
             queued.send(REQUEST)
             worker.channel.send(Drain(5.0, is_final=True))
@@ -199,7 +195,7 @@ def test_a_canary_accepts_when_it_is_admitted(
     worker = generation.fork_ready([listener], is_canary=True)
     with connect(listener) as peer:
         peer.send(REQUEST)
-        row = generation.board.row(worker.row)
+        row = worker.row
         first = row.read().beat_at
         block_until(lambda: row.read().beat_at > first + 0.1)
         assert row.read().connections == 0
@@ -220,7 +216,7 @@ def test_a_canary_serves_a_connection_that_is_handed_to_it(
         answer = b"".join(iter(lambda: own.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(str(worker.pid).encode())
-    assert generation.board.row(worker.row).read().connections == 0
+    assert worker.row.read().connections == 0
 
 
 def test_an_adopted_queue_is_served_until_it_is_released(
@@ -236,7 +232,7 @@ def test_an_adopted_queue_is_served_until_it_is_released(
             peer.exchange(REQUEST)
         with connect(other) as peer:
             peer.send(REQUEST)
-            row = generation.board.row(worker.row)
+            row = worker.row
             first = row.read().beat_at
             block_until(lambda: row.read().beat_at > first + 0.1)
             assert row.read().requests == 2
@@ -284,7 +280,7 @@ def test_term_reaches_a_blocked_worker_which_accepts_no_more(
     worker = generation.fork_ready([listener])
     with connect(listener) as busy:
         busy.send(BLOCK)
-        row = generation.board.row(worker.row)
+        row = worker.row
         block_until(lambda: time.monotonic() - row.read().beat_at > 0.1)
         worker.signal(signal.SIGTERM)
         with connect(listener) as queued:
@@ -314,7 +310,7 @@ def test_the_order_that_comes_with_the_term_has_the_queue_taken(
     worker = generation.fork_ready([listener])
     with connect(listener) as busy:
         busy.send(BLOCK)
-        row = generation.board.row(worker.row)
+        row = worker.row
         block_until(lambda: time.monotonic() - row.read().beat_at > 0.1)
         worker.signal(signal.SIGTERM)
         with connect(listener) as queued:
@@ -339,7 +335,7 @@ def test_a_later_term_cuts_what_is_left(folder: Path, listener: socket.socket) -
             peer.send(REQUEST)
             wait_in_flight(generation, worker)
             worker.channel.send(Drain(60.0))
-            row = generation.board.row(worker.row)
+            row = worker.row
             began_at = time.monotonic()
             block_until(lambda: row.read().beat_at > began_at + 0.7)
             worker.signal(signal.SIGTERM)

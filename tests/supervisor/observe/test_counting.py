@@ -1,5 +1,4 @@
 import asyncio
-import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +7,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio_supervisor.observe.counting import ResponseCounter
-from blazeio_supervisor.observe.scoreboard import Row, Scoreboard, make_board
+from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
 from blazeio_supervisor.observe.tally import LATENCY_EDGES_S, STATUS_CLASSES, Tally
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
@@ -17,10 +16,7 @@ from tests.support.transport import FakeTransport
 
 @pytest.fixture
 def row() -> Row:
-    fd = make_board()
-    board = Scoreboard(fd)
-    os.close(fd)
-    return board.row(0)
+    return Row(make_row_memory())
 
 
 @pytest.fixture

@@ -1,37 +1,46 @@
+import math
 import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.observe import scoreboard
 from blazeio_supervisor.observe.scoreboard import (
     LONGEST_BYTES,
+    MOST,
     ROW_BYTES,
-    ROW_COUNT,
     LongestRequest,
     Reading,
+    Row,
     RowLedger,
-    Scoreboard,
-    make_board,
+    make_row_memory,
 )
 from blazeio_supervisor.observe.tally import CELL_COUNT, LAG_EDGES_S, Tally
 
+BLANK = Reading(0.0, 0.0, 0, 0, 0, False)
+IMPOSSIBLE = (math.nan, math.inf, -math.inf, -1.0, -5e-324, 2 * MOST, 1e308)
+
 
 @pytest.fixture
-def fd() -> Iterator[int]:
-    made = make_board()
+def row() -> Iterator[Row]:
+    made = Row(make_row_memory())
     yield made
-    os.close(made)
+    made.close()
 
 
-def test_what_one_process_writes_another_mapping_reads(fd: int) -> None:
-    writer, reader = Scoreboard(fd).row(7), Scoreboard(fd).row(7)
+def test_what_one_process_writes_another_mapping_reads(row: Row) -> None:
+    writer = Row(os.dup(row.fileno()))
+    now = time.monotonic()
     writer.count(in_flight=3, connections=10, requests=2**40, is_full=True)
-    writer.beat(at=12345.678, late_s=0.5)
-    assert reader.read() == Reading(12345.678, 0.25, 3, 10, 2**40, True)
+    writer.beat(at=now, late_s=0.5)
+    assert row.read() == Reading(now, 0.25, 3, 10, 2**40, True)
+    assert not row.fault
+    writer.close()
 
 
-def test_each_beat_is_counted_by_how_late_it_is(fd: int) -> None:
-    row = Scoreboard(fd).row(0)
+def test_each_beat_is_counted_by_how_late_it_is(row: Row) -> None:
     for late_s in (0.0, LAG_EDGES_S[1], 0.002, 60.0):
         row.beat(1.0, late_s)
     lag = row.read_tally().lag
@@ -39,8 +48,7 @@ def test_each_beat_is_counted_by_how_late_it_is(fd: int) -> None:
     assert lag.total_s == pytest.approx(60.003)
 
 
-def test_the_request_in_flight_for_longest_is_named(fd: int) -> None:
-    row = Scoreboard(fd).row(0)
+def test_the_request_in_flight_for_longest_is_named(row: Row) -> None:
     assert row.read_longest() is None
     row.name_longest(LongestRequest("GET /b" + 500 * "é", 5.5))
     row.name_longest(LongestRequest("GET /a", 6.5))
@@ -57,43 +65,125 @@ def test_a_row_has_room_for_all_that_is_counted() -> None:
     assert 8 * (16 + CELL_COUNT) + LONGEST_BYTES <= ROW_BYTES
 
 
-def test_rows_do_not_touch_each_other(fd: int) -> None:
-    board = Scoreboard(fd)
-    board.row(3).count(1, 2, 3)
-    for index in (2, 4):
-        assert board.row(index).read() == Reading(0.0, 0.0, 0, 0, 0, False)
+def test_each_row_is_a_memory_of_its_own(row: Row) -> None:
+    other = Row(make_row_memory())
+    other.count(1, 2, 3)
+    assert row.read() == BLANK
+    other.close()
 
 
-@pytest.mark.parametrize("size", [0, 10**9])
-def test_nobody_can_change_the_size_of_the_memory(fd: int, size: int) -> None:
+@pytest.mark.parametrize("size", [0, ROW_BYTES - 1, ROW_BYTES + 1, 10**9])
+def test_nobody_can_change_the_size_of_the_memory(row: Row, size: int) -> None:
     with pytest.raises(PermissionError):
-        os.ftruncate(fd, size)
+        os.ftruncate(row.fileno(), size)
 
 
-def test_the_memory_is_not_inherited(fd: int) -> None:
-    assert not os.get_inheritable(fd)
+def test_nobody_can_write_behind_it(row: Row) -> None:
+    with pytest.raises(PermissionError):
+        os.pwrite(row.fileno(), b"x", ROW_BYTES)
+    assert os.fstat(row.fileno()).st_size == ROW_BYTES
 
 
-def test_a_row_that_was_never_used_costs_no_memory(fd: int) -> None:
-    Scoreboard(fd).row(0).count(1, 1, 1)
-    assert os.fstat(fd).st_blocks * 512 <= 4096
+def test_the_memory_is_not_inherited(row: Row) -> None:
+    assert not os.get_inheritable(row.fileno())
 
 
-def test_a_new_life_begins_with_a_blank_row(fd: int) -> None:
-    ledger = RowLedger(Scoreboard(fd))
-    row = ledger.take()
-    row.count(1, 2, 3, True)
-    row.beat(1.0, 2.0)
+def test_a_worker_keeps_the_mapping_and_no_descriptor(row: Row) -> None:
+    writer = Row(fd := os.dup(row.fileno()))
+    writer.keep_mapping()
+    assert writer.fileno() == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    writer.count(1, 2, 3)
+    assert row.read().connections == 2
+    writer.close()
+
+
+# What foreign code may write there
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+@pytest.mark.parametrize("cell", range(5))
+def test_what_no_worker_means_is_read_as_nothing_and_noted(
+    row: Row, cell: int, value: float
+) -> None:
+    row._cells[cell] = value
+    assert row.read() == BLANK
+    assert repr(value) in row.fault
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+@pytest.mark.parametrize("cell", [0, 1, CELL_COUNT // 2, CELL_COUNT - 1])
+def test_a_count_that_cannot_be_counts_as_none(
+    row: Row, cell: int, value: float
+) -> None:
+    row.counted[cell] = value
+    row.counted[cell - 1] = 7.0
+    cells = row.read_tally().cells
+    assert cells[cell] == 0.0
+    assert cells[cell - 1] == 7.0
+    assert row.fault
+
+
+@pytest.mark.parametrize("value", [*IMPOSSIBLE, 1e12])
+def test_a_request_cannot_have_begun_then(row: Row, value: float) -> None:
     row.name_longest(LongestRequest("GET /", 1.0))
-    ledger.fold(row, slot=0)
+    row._cells[scoreboard._LONGEST_SINCE] = value
+    assert row.read_longest() is None
+    assert row.fault
+
+
+def test_a_beat_cannot_come_from_the_future(row: Row) -> None:
+    row.beat(time.monotonic() + 3600, 0.0)
+    assert row.read().beat_at == 0.0
+    assert row.fault
+
+
+def test_a_text_may_be_of_any_octets(row: Row) -> None:
+    row.name_longest(LongestRequest("GET /", 1.0))
+    row._octets[-LONGEST_BYTES:] = bytes(range(255, -1, -1))
+    longest = row.read_longest()
+    assert longest is not None
+    assert len(longest.text) <= LONGEST_BYTES
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+def test_what_the_dead_have_counted_stays_a_number(row: Row, value: float) -> None:
+    ledger = RowLedger()
+    for each in (value, 5.0):
+        taken = ledger.take()
+        taken.counted[0] = each
+        ledger.fold(taken, slot=0)
+    assert ledger.past[0].requests == 5
+
+
+# The master's side
+
+
+def test_a_new_life_begins_with_a_blank_row_that_nobody_else_maps() -> None:
+    ledger = RowLedger()
+    taken = ledger.take()
+    left_behind = Row(os.dup(taken.fileno()))
+    ledger.fold(taken, slot=0)
     again = ledger.take()
-    assert again.index == row.index
-    assert again.read() == Reading(0.0, 0.0, 0, 0, 0, False)
+    left_behind.count(1, 2, 3, True)
+    assert again.read() == BLANK
     assert (again.read_longest(), again.read_tally()) == (None, Tally())
+    again.close()
+    left_behind.close()
 
 
-def test_the_requests_of_the_dead_are_kept_by_slot(fd: int) -> None:
-    ledger = RowLedger(Scoreboard(fd))
+def test_the_rows_of_the_dead_are_given_back() -> None:
+    ledger = RowLedger()
+    count = len(os.listdir("/proc/self/fd"))
+    for _ in range(100):
+        ledger.fold(ledger.take(), slot=0)
+    assert len(os.listdir("/proc/self/fd")) == count
+    assert "blazeio-row" not in Path("/proc/self/maps").read_text()
+
+
+def test_the_requests_of_the_dead_are_kept_by_slot() -> None:
+    ledger = RowLedger()
     for slot, requests in ((0, 5), (1, 7), (0, 11)):
         row = ledger.take()
         row.count(0, 0, requests)
@@ -101,21 +191,11 @@ def test_the_requests_of_the_dead_are_kept_by_slot(fd: int) -> None:
     assert {slot: past.requests for slot, past in ledger.past.items()} == {0: 16, 1: 7}
 
 
-def test_each_living_worker_has_a_row_of_its_own(fd: int) -> None:
-    ledger = RowLedger(Scoreboard(fd))
-    assert len({ledger.take().index for _ in range(ROW_COUNT)}) == ROW_COUNT
-    with pytest.raises(IndexError):
-        ledger.take()
-
-
-def test_a_thawed_ledger_goes_on_with_rows_and_counts(fd: int) -> None:
-    ledger = RowLedger(Scoreboard(fd))
-    dead, living = ledger.take(), ledger.take()
+def test_a_thawed_ledger_goes_on_with_the_counts() -> None:
+    ledger = RowLedger()
+    dead = ledger.take()
     dead.count(0, 0, 7)
-    living.count(0, 0, 5)
     ledger.fold(dead, slot=2)
-    thawed = RowLedger(Scoreboard(fd))
+    thawed = RowLedger()
     thawed.thaw(ledger.freeze())
-    assert thawed.give(living.index).read().requests == 5
     assert thawed.past[2].requests == 7
-    assert thawed.take().index == dead.index

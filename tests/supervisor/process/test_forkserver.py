@@ -90,7 +90,7 @@ def test_a_fork_that_the_system_refuses_is_told(folder: Path) -> None:
     with make_listener() as listener, LoneGeneration(folder) as generation:
         generation.channel.hear(Loaded)
         psutil.Process(generation.pid).rlimit(psutil.RLIMIT_NOFILE, (3, 3))
-        generation.channel.send(Fork(9, 0, 0), [listener])
+        generation.channel.send(Fork(9, 0), [listener])
         answer = generation.channel.hear(ForkFailed)
         assert answer.worker == 9
         assert answer.reason.startswith("cannot fork: ")

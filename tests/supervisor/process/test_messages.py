@@ -1,6 +1,6 @@
 import hashlib
 import json
-import mmap
+import os
 from dataclasses import fields
 from importlib.metadata import version
 from typing import Any
@@ -32,7 +32,7 @@ MESSAGES: list[Message] = [
     Adopt(3),
     Drain(30.0, is_final=True),
     Failed(3, "why", "Traceback"),
-    Fork(7, 1, 12, is_canary=True),
+    Fork(7, 1, is_canary=True),
     Ready(),
     Unsafe(("a thread", "a loop")),
 ]
@@ -57,6 +57,7 @@ SHAPES = {
     5: "cab66d666869ba86",
     6: "74c74cf7211fb584",
     7: "e5ad9507b969a4cb",
+    8: "3d1c059fe24cecb4",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
@@ -89,12 +90,13 @@ def is_place(name: str, cell: object) -> bool:
 
 def write_row() -> bytes:
     """Every cell that a worker writes, as it lies in the memory."""
-    board = mmap.mmap(-1, scoreboard.ROW_BYTES)
-    row = scoreboard.Row(board, 0)
+    row = scoreboard.Row(scoreboard.make_row_memory())
     row.beat(at=1.5, late_s=2.5)
     row.count(in_flight=3, connections=4, requests=5, is_full=True)
     row.name_longest(scoreboard.LongestRequest("GET /", 6.5))
-    return board[:]
+    octets = os.pread(row.fileno(), scoreboard.ROW_BYTES, 0)
+    row.close()
+    return octets
 
 
 def test_a_changed_shape_is_another_protocol() -> None:

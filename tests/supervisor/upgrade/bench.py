@@ -1,13 +1,11 @@
 """The parts of a master, and the state of one."""
 
 import asyncio
-import os
 from pathlib import Path
 
 from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.observe.metrics.exposition import Exposition
 from blazeio_supervisor.observe.metrics.server import MetricsServer
-from blazeio_supervisor.observe.scoreboard import make_board
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.upgrade.handover import Handover
@@ -38,7 +36,6 @@ class Bench(Desk):
         self.parts = Parts(
             in_force=service.in_force,
             started_at=service.started_at,
-            board_fd=make_board(),
             planner=service.planner,
             listeners=service.listeners,
             steerer=service.steerer,
@@ -61,7 +58,6 @@ class Bench(Desk):
         self.control.close()
         self.metrics.close()
         self.listeners.shut()
-        os.close(self.parts.board_fd)
 
     def freeze(self, image: KeptImage = NO_IMAGE) -> State:
         return self.parts.freeze(HANDOVER, image)

@@ -74,6 +74,7 @@ EVENTS = {
     "unknown_variable": "a variable of the environment looks like a misspelt setting",
     "reaped_stranger": "the child of somebody else has ended with us as its parent",
     "protocol_broken": "a process of ours said what it should not",
+    "turn_failed": "a fault of the supervisor: a turn of its loop could not see all",
     "planner_failed": "a fault of the supervisor: a decision failed",
     "action_failed": "a fault of the supervisor: what was decided could not be done",
 }

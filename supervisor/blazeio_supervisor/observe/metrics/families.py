@@ -30,6 +30,9 @@ RESULTS = {
 }
 """By the event of each ask."""
 
+FAULTS = ("turn_failed", "planner_failed", "action_failed")
+"""Each is an event, too; they are not to be."""
+
 REASONS = ("late", "blocked", "asked", "requests", "lifetime", "memory")
 """Why workers are replaced; beside these their exits, as they come to happen."""
 
@@ -134,6 +137,14 @@ def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
     for event, result in RESULTS.items():
         reloads.add_metric([result], counts.get((event, ""), 0))
     yield reloads
+    faults = CounterMetricFamily(
+        "blazeio_faults",
+        "Turns of the supervisor that failed, by a fault of its own.",
+        labels=["event"],
+    )
+    for event in FAULTS:
+        faults.add_metric([event], counts.get((event, ""), 0))
+    yield faults
     yield CounterMetricFamily(
         "blazeio_adoptions",
         "Times that a worker began to take the queue of a slot that did not serve.",

@@ -1,6 +1,5 @@
 """Each figure is what the master knows; read by prometheus-client's own parser."""
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +13,12 @@ from blazeio_supervisor.observe.tally import (
     RESPONSE_BYTES,
     first_cell,
 )
+from blazeio_supervisor.process.channel import Sendable
 from blazeio_supervisor.sockets.address import TcpAddress
 from tests.supervisor.control.desk import Desk
 
 
-def close(ends: list[socket.socket]) -> None:
+def close(ends: list[Sendable]) -> None:
     """What a worker would have of them."""
     for end in ends:
         end.close()
@@ -108,6 +108,7 @@ async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
             ("reload_ok", ""): 4,
             ("reload_not_ok", ""): 5,
             ("adopted", ""): 6,
+            ("turn_failed", ""): 7,
         }
     )
     figures = Figures(desk)
@@ -119,6 +120,8 @@ async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
     assert figures.find("reloads_total", result="failed") == 5
     assert figures.find("reloads_total", result="superseded") == 0
     assert figures.find("adoptions_total") == 6
+    assert figures.find("faults_total", event="turn_failed") == 7
+    assert figures.find("faults_total", event="planner_failed") == 0
 
 
 async def test_the_service_says_what_it_is(tmp_path: Path) -> None:
