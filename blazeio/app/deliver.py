@@ -5,13 +5,7 @@ blazeio.streams.
 """
 
 import os
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Iterable,
-)
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +15,7 @@ from blazeio.app.fields import list_fields, merge_fields
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.answer import TEXT
+from blazeio.protocol.pieces import CONTENT, check_pieces, closed_at_end
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.streams.event_stream import EventStream
 
@@ -146,7 +141,8 @@ class Deliver:
     ) -> None:
         """Send content piece by piece, as it is made.
 
-        An async generator is closed when the client goes away. To a HEAD
+        A generator is closed at the end, whatever the end is: all of it was
+        sent, the client has gone away, the handler was cancelled. To a HEAD
         request nothing of it is asked for.
 
         Args:
@@ -158,31 +154,34 @@ class Deliver:
             content_type: Of the content.
             compress: As of ``r.prepare``: each piece for itself.
         """
-        fields = merge_fields(headers, {"Content-Type": content_type})
-        async with _closed(pieces):
+        async with closed_at_end(pieces):
+            if not isinstance(pieces, CONTENT):
+                check_pieces(pieces)
+            fields = merge_fields(headers, {"Content-Type": content_type})
             await r.prepare(fields, status, compress=compress)
-            if r.method == "HEAD":
-                return
-            if isinstance(pieces, AsyncIterable):
-                await r.write(pieces)
-                return
-            for piece in pieces:
-                await r.write(piece)
+            await r.write(pieces)
 
     @staticmethod
-    async def sse(r: R, events: AsyncIterable[Any]) -> None:
+    async def sse(r: R, events: AsyncIterable[Any] | Iterable[Any]) -> None:
         """Send server-sent events, each as it is made; see ``EventStream``.
+
+        A generator is closed as by ``stream``.
 
         Args:
             r: The request to answer.
             events: The data of each: a str, or what ``json`` takes.
         """
-        async with _closed(events), EventStream(r) as stream:
-            if r.method == "HEAD":
-                return
-            async for data in events:
-                is_text = isinstance(data, str)
-                await stream.send(data if is_text else _encode(data).decode())
+        async with closed_at_end(events):
+            check_pieces(events)
+            async with EventStream(r) as stream:
+                if r.method == "HEAD":
+                    return
+                if isinstance(events, AsyncIterable):
+                    async for data in events:
+                        await _send_event(stream, data)
+                    return
+                for data in events:
+                    await _send_event(stream, data)
 
     @staticmethod
     async def bytes(
@@ -225,11 +224,6 @@ class Prepare:
         await r.prepare(merge_fields(headers, {"Content-Type": content_type}), status)
 
 
-@asynccontextmanager
-async def _closed(pieces: Any) -> AsyncIterator[None]:
-    """Close an async generator at the end, and not when it is collected."""
-    try:
-        yield
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
+async def _send_event(stream: EventStream, data: Any) -> None:
+    is_text = isinstance(data, str)
+    await stream.send(data if is_text else _encode(data).decode())

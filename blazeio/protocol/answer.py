@@ -6,6 +6,7 @@ handler sees.
 """
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from blazeio.errors import (
     ProtocolError,
 )
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.payload import AT_ONCE_BYTES
 from blazeio.wire.framing import Framing, decide_response_framing
 from blazeio.wire.message import RequestHead
 from blazeio.wire.outgoing import OutgoingMessage
@@ -34,12 +36,35 @@ from blazeio.wire.serializer import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blazeio.protocol.flow import WriteGate
     from blazeio.wire.headers import Headers
 
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
 _NO_CONTENT_LENGTH = (204, 304)
 """RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
+
+
+_NO_CONTENT = (204, 205, 304)
+"""There is nothing that could be encoded."""
+
+_AS_IT_IS = frozenset(
+    ("content-digest", "content-encoding", "content-md5", "content-range", "digest")
+)
+"""Fields that say something of the very octets of the content."""
+
+_STRONG_ETAG = re.compile(rb'(?im)^(etag: )(?=")')
+_NO_TRANSFORM = re.compile(rb"(?im)^cache-control:[^\r]*\bno-transform\b")
+_VARY = re.compile(rb"(?im)^vary:[^\r]*(?:\baccept-encoding\b|\*)")
+
+
+def _forbids_transform(block: FieldBlock) -> bool:
+    has_it = "cache-control" in block.names
+    return has_it and _NO_TRANSFORM.search(block.lines) is not None
+
+
+def _varies_by_coding(block: FieldBlock) -> bool:
+    return "vary" in block.names and _VARY.search(block.lines) is not None
 
 
 DEFAULT_HEAD: FieldInput = {"Content-Type": "text/plain; charset=utf-8"}
@@ -49,7 +74,7 @@ EVENT_STREAM = "text/event-stream"
 EVENTS_HEAD: FieldInput = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache"}
 """The same, where the client asked for server-sent events."""
 
-OFF_LOOP_BYTES = 16 * 1024
+OFF_LOOP_BYTES = AT_ONCE_BYTES
 """Larger inputs are compressed in a thread: 16 KiB of JSON cost the loop about
 0.3 ms at gzip's default level, a thread's round trip 0.1 ms."""
 
@@ -201,19 +226,26 @@ class Answer:
     ) -> OutgoingMessage:
         """The same as ``begin``, in the content coding that the client likes.
 
-        Content that is encoded already stays as it is.
+        Content stays as it is where it is encoded already, where it is a part of
+        something or has a digest, and where Cache-Control says ``no-transform``
+        (RFC 9110 section 7.7). An ETag is weak where a coding was chosen: the same
+        octets are no longer sent to everybody (section 8.8.3.3). The head of a HEAD
+        is that of the GET, and 304 has its ETag; what is not sent is not encoded.
         """
         block = serialize_fields(headers)
-        lines = b"Vary: Accept-Encoding\r\n"
-        coding = choose_coding(accept_encoding, AVAILABLE)
-        if b"\r\ncontent-encoding:" in b"\r\n" + block.lines.lower():
-            coding = None
+        coding = None
+        if not (status == 206 or block.names & _AS_IT_IS or _forbids_transform(block)):
+            coding = choose_coding(accept_encoding, AVAILABLE)
+        lines = b"" if _varies_by_coding(block) else b"Vary: Accept-Encoding\r\n"
         if coding is not None:
-            lines += serialize_field("Content-Encoding", coding)
-            block = replace(block, content_length=None)
+            weak = _STRONG_ETAG.sub(rb"\1W/", block.lines)
+            block = replace(block, lines=weak, content_length=None)
+            if status not in _NO_CONTENT:
+                lines += serialize_field("Content-Encoding", coding)
+        message = self._begin(replace(block, lines=block.lines + lines), status)
+        if coding is not None and message.has_content:
             self.encoder = open_encoder(coding)
-        self._extra_lines += lines
-        return self._begin(block, status)
+        return message
 
     def begin(
         self, headers: FieldInput | None, status: int, content_type_line: bytes = b""
@@ -332,6 +364,7 @@ class Answering:
 
     if TYPE_CHECKING:
         answer: Answer
+        gate: WriteGate
         headers: Headers
         is_alive: bool
         begin_response: Callable[..., None]
@@ -360,7 +393,9 @@ class Answering:
                 the field.
             status: 200 to 599.
             compress: Encode what is written, each write for itself, in the
-                content coding that Accept-Encoding likes best; adds Vary.
+                content coding that Accept-Encoding likes best; adds Vary, and
+                weakens an ETag. Nothing is encoded with Content-Encoding,
+                Content-Range, a digest or ``no-transform`` among the headers.
 
         Raises:
             LocalProtocolError: A response has begun, or a field is malformed.
@@ -389,11 +424,44 @@ class Answering:
     async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
         # Hot: runs once per write.
         encoder = self.answer.encoder
+        interrupted = None
         if encoder is not None and octets:
             if len(octets) <= OFF_LOOP_BYTES:
                 octets = encoder.encode(bytes(octets))
             else:
-                octets = await asyncio.to_thread(encoder.encode, bytes(octets))
+                octets, interrupted = await _encode_in_thread(encoder, bytes(octets))
         if not self.is_alive:
-            raise ClientDisconnected("the client went away")
+            if interrupted is None:
+                await self._lost()
+            raise interrupted or ClientDisconnected("the client went away")
         self.answer.send(octets, is_last=is_last)
+        if interrupted is not None:
+            raise interrupted
+
+    async def _lost(self) -> None:
+        """Return when a connection that was aborted is lost, some turns later.
+
+        The loss cancels the handler. An error before would begin the handler's
+        cleanup, and the cancellation then break into that.
+        """
+        self.gate.close()
+        await self.gate.passed()
+
+
+async def _encode_in_thread(
+    encoder: Encoder, octets: bytes
+) -> tuple[bytes, asyncio.CancelledError | None]:
+    """Encode; also when cancelled, since the stream then has the octets in it.
+
+    Returns:
+        What was encoded, and the cancellation to go on with.
+    """
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(None, encoder.encode, octets)
+    interrupted = None
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as error:
+            interrupted = error
+    return work.result(), interrupted

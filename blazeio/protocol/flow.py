@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Protocol
 
 from blazeio.errors import BlazeioError, RemoteProtocolError
@@ -23,19 +24,56 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class WriteGate:
-    """Where writers sleep while the transport holds too much.
+    """Where writers sleep while the transport holds too much, and their queue.
+
+    A write that cannot leave in one step holds the turn until all of it has
+    left; writes of other tasks wait behind it, in the order in which they came.
 
     Attributes:
         is_open: They may write.
+        is_taken: Somebody has the turn: who comes now has to ``take_turn``.
         error: Why nobody can write any more; None while all is well.
     """
 
-    __slots__ = ("_waiters", "error", "is_open")
+    __slots__ = ("_queue", "_waiters", "error", "is_open", "is_taken")
 
     def __init__(self) -> None:
         self.is_open = True
+        self.is_taken = False
         self.error: BlazeioError | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
+        self._queue: deque[asyncio.Future[None]] | None = None
+
+    async def take_turn(self) -> None:
+        """Return when those who came before are done; then ``end_turn`` is due.
+
+        Cancelled, the turn was not taken.
+        """
+        if not self.is_taken:
+            self.is_taken = True
+            return
+        if self._queue is None:
+            self._queue = deque()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                with suppress(ValueError):  # passed over, where its turn came first
+                    self._queue.remove(waiter)
+            else:
+                self.end_turn()  # it was handed over in the same step of the loop
+            raise
+
+    def end_turn(self) -> None:
+        """Hand the turn over to who waits longest; nobody can come between."""
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self.is_taken = False
 
     def close(self) -> None:
         """Writers sleep from now on."""

@@ -9,10 +9,19 @@ Stateless: the state is in the concrete object and in its ``ContentStream`` and
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blazeio.errors import BlazeioError, LocalProtocolError
 from blazeio.protocol.flow import too_large
+from blazeio.protocol.pieces import (
+    CONTENT,
+    Content,
+    Pieces,
+    check_pieces,
+    closed_at_end,
+    name_kind,
+)
 from blazeio.wire.headers import Headers
 from blazeio.wire.outgoing import OutgoingMessage
 
@@ -20,6 +29,19 @@ NO_HEADERS = Headers([])
 
 LEAST_CUT = 4
 """No write is cut into pieces smaller than the high watermark divided by this."""
+
+AT_ONCE_BYTES = 16 * 1024
+"""A write of at most this leaves in one step; a larger one may be cut, or encoded
+in a thread, and others wait behind it."""
+
+CANCELLED_REST_BYTES = 1024 * 1024
+"""What is missing of a write that was cancelled half-way is sent all the same, up
+to so many octets: its beginning has left, and what follows would stand in it.
+Where more is missing, the connection is cut."""
+
+PIECES_PER_TURN = 16
+"""An iterable that never waits lets the loop turn after so many pieces."""
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,54 +209,146 @@ class BlazeioPayloadUtils:
         """Write octets as they are, with backpressure; a head that is held first.
 
         A large write is cut, so that the transport never holds more than
-        ``Limits.high_water_bytes`` beyond one cut.
+        ``Limits.high_water_bytes`` beyond one cut. Writes of several tasks leave
+        one after the other, and one that is cancelled as ``write`` says.
 
         Raises:
             PeerGone: The peer is gone.
         """
-        await self.buffer_overflow_manager()
-        if self.transport.is_closing():
-            raise self._gone()
-        self._flush_head()
-        view = memoryview(data)
-        while view:
+        gate = self.gate
+        if gate.is_taken:
+            await gate.take_turn()
+        gate.is_taken = True
+        rest = memoryview(data)
+        size = len(rest)
+        try:
             await self.buffer_overflow_manager()
-            room = self._room()
-            self.transport.write(view[:room])
-            view = view[room:]
+            if self.transport.is_closing():
+                raise self._gone()
+            self._flush_head()
+            while rest:
+                await self.buffer_overflow_manager()
+                room = self._room()
+                self.transport.write(rest[:room])
+                rest = rest[room:]
+        except asyncio.CancelledError:
+            if 0 < len(rest) < size:
+                self._finish_raw(rest)
+            raise
+        finally:
+            gate.end_turn()
 
-    async def write(self, data: bytes | str | AsyncIterable[bytes | str]) -> None:
+    def _finish_raw(self, rest: memoryview) -> None:
+        """The beginning of a cancelled write has left, so the rest has to."""
+        if len(rest) > CANCELLED_REST_BYTES:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self.transport.write(rest)
+
+    async def write(self, data: Content | Pieces) -> None:
         """Write content in the framing of the message; str is UTF-8.
 
         Of a response without a ``prepare`` before it, a default head is sent.
-        An empty write writes nothing; an async iterable is written piece by
-        piece.
+        An empty write writes nothing. An iterable is written piece by piece, and
+        a generator is closed at the end, whatever the end is; where the message
+        has no content, as the answer to HEAD, it is not begun.
+
+        Writes of several tasks leave whole and in the order in which they were
+        called. One that is cancelled has left whole or not at all; only where
+        more than ``CANCELLED_REST_BYTES`` of it are missing, the connection is
+        cut.
 
         Raises:
             PeerGone: The peer is gone.
             LocalProtocolError: More than the declared Content-Length, or the
-                message has ended. Nothing of ``data`` was sent.
+                message has ended, or this is no content. Nothing of ``data`` was
+                sent.
         """
-        if isinstance(data, AsyncIterable):
-            async for piece in data:
-                await self.write(piece)
+        if not isinstance(data, CONTENT):
+            await self._write_pieces(data)
             return
         octets = data.encode() if isinstance(data, str) else bytes(data)
         message = self._begun_message()
-        await self.buffer_overflow_manager()
         size = len(octets)
-        if size * LEAST_CUT <= self.context.limits.high_water_bytes or (
-            size <= self._room()
+        gate = self.gate
+        if (
+            size <= AT_ONCE_BYTES
+            and gate.is_open
+            and not gate.is_taken
+            and gate.error is None
+            and (
+                size * LEAST_CUT <= self.context.limits.high_water_bytes
+                or size <= self._room()
+            )
         ):
             await self._give(octets)
             return
-        message.check(size)  # all of it, before the first piece leaves
-        view = memoryview(octets)  # a transport keeps the whole of a copied piece
-        while view:
+        if gate.is_taken:
+            await gate.take_turn()
+        gate.is_taken = True
+        try:
+            await self._write_in_turn(message, octets)
+        finally:
+            gate.end_turn()
+
+    async def _write_in_turn(self, message: OutgoingMessage, octets: bytes) -> None:
+        rest = memoryview(octets)  # a transport keeps the whole of a copied piece
+        given_bytes = room = 0
+        try:
             await self.buffer_overflow_manager()
-            room = self._room()
-            await self._give(view[:room])
-            view = view[room:]
+            message.check(len(octets))  # all of it, before the first piece leaves
+            while True:
+                room = self._room()
+                given_bytes = message.content_bytes
+                await self._give(octets if room >= len(octets) else rest[:room])
+                rest = rest[room:]
+                if not rest:
+                    return
+                room = 0
+                await self.buffer_overflow_manager()
+                message.check(len(rest))
+        except asyncio.CancelledError:
+            if room and message.content_bytes != given_bytes:
+                rest = rest[room:]  # that piece had left
+            if 0 < len(rest) < len(octets):
+                await self._finish_cancelled(rest)
+            raise
+
+    async def _finish_cancelled(self, rest: memoryview) -> None:
+        """The beginning of a cancelled write has left, so the rest has to.
+
+        Without a pause at the gate: the peer may not read, and it is no more
+        than the caller had in memory.
+        """
+        if len(rest) > CANCELLED_REST_BYTES:
+            self.transport.abort()
+            return
+        with suppress(BlazeioError, asyncio.CancelledError):  # gone, or once more
+            await self._give(rest)
+
+    async def _write_pieces(self, pieces: Pieces) -> None:
+        async with closed_at_end(pieces):
+            check_pieces(pieces)
+            if not self._begun_message().has_content:
+                return
+            count = 0
+            if isinstance(pieces, AsyncIterable):
+                async for piece in pieces:
+                    count += 1
+                    await self._write_piece(piece, count)
+                return
+            for piece in pieces:
+                count += 1
+                await self._write_piece(piece, count)
+
+    async def _write_piece(self, piece: object, count: int) -> None:
+        if not isinstance(piece, CONTENT):
+            raise LocalProtocolError(f"a piece of content is {name_kind(piece)}")
+        await self.write(piece)
+        if count % PIECES_PER_TURN == 0:
+            # One that never waits would keep the loop to itself, and nobody would
+            # see that the peer leaves.
+            await asyncio.sleep(0)
 
     def _room(self) -> int:
         """How much of a large write may leave now: up to the high watermark."""
@@ -242,7 +356,7 @@ class BlazeioPayloadUtils:
         waiting = self.transport.get_write_buffer_size()
         return max(most - waiting, most // LEAST_CUT, 1)
 
-    async def write_chunked(self, data: bytes | str) -> None:
+    async def write_chunked(self, data: Content) -> None:
         """Write one chunk; the same as ``write`` where that is the framing.
 
         Raises:
@@ -253,19 +367,34 @@ class BlazeioPayloadUtils:
             raise LocalProtocolError("write_chunked: the message is not chunked")
         await self.write(data)
 
-    async def eof(self, data: bytes | str | None = None) -> None:
+    async def eof(self, data: Content | None = None) -> None:
         """End the message, after ``data``; the caller may go on working.
 
         Raises:
             PeerGone: The peer is gone.
             LocalProtocolError: Less was written than the declared
-                Content-Length. The connection is aborted.
+                Content-Length. The connection is aborted. Or the message has
+                ended, or this is no content.
         """
-        octets = data.encode() if isinstance(data, str) else bytes(data or b"")
+        if data is None:
+            data = b""
+        elif not isinstance(data, CONTENT):
+            raise LocalProtocolError(f"eof: the content is {name_kind(data)}")
+        octets = data.encode() if isinstance(data, str) else bytes(data)
         message = self._begun_message()
         is_length_known = message.is_begun or not message.takes_chunks
         if is_length_known and len(octets) > self.context.limits.high_water_bytes:
             await self.write(octets)  # cut; else one write, for its Content-Length
             octets = b""
-        await self.buffer_overflow_manager()
-        await self._give(octets, is_last=True)
+        gate = self.gate
+        if gate.is_open and not gate.is_taken and len(octets) <= AT_ONCE_BYTES:
+            await self.buffer_overflow_manager()
+            await self._give(octets, is_last=True)
+            return
+        await gate.take_turn()
+        try:
+            await self.buffer_overflow_manager()
+            message.check(len(octets))
+            await self._give(octets, is_last=True)
+        finally:
+            gate.end_turn()

@@ -139,7 +139,9 @@ class EventStream:
         answer = self.r.answer
         if not self.r.is_alive or answer.is_complete:
             return
-        if answer.content_bytes == self._sent_bytes and self.r.gate.is_open:
+        gate = self.r.gate
+        is_free = gate.is_open and not gate.is_taken  # else within a large event
+        if answer.content_bytes == self._sent_bytes and is_free:
             answer.send(_COMMENT, is_last=False)
         self._sent_bytes = answer.content_bytes
         self._set_timer()

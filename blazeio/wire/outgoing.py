@@ -71,6 +71,11 @@ class OutgoingMessage:
         """
         return self.content_length is None
 
+    @property
+    def has_content(self) -> bool:
+        """Whether content is sent; not after HEAD, nor of a 204 or 304."""
+        return self._framing is not Framing.NONE
+
     def begin(self) -> bytes:
         """The head alone; b"" when it was given out before."""
         return b"" if self.is_begun else self._begin()

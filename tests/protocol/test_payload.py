@@ -348,8 +348,8 @@ class TestWriting:
 
 async def test_bytes_like_content_is_taken(connect: Connect) -> None:
     async def handler(r: R) -> None:
-        await r.write(bytearray(b"ab"))  # type: ignore[arg-type]
-        await r.write(memoryview(b"cd"))  # type: ignore[arg-type]
+        await r.write(bytearray(b"ab"))
+        await r.write(memoryview(b"cd"))
 
     response: Response = await connect(handler).ask(GET)
     assert response.body == b"abcd"

@@ -20,6 +20,7 @@ from blazeio.protocol.timing.deadlines import NEVER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blazeio.protocol.flow import WriteGate
     from blazeio.protocol.stages.handover import Successor
 
 log = logging.getLogger("blazeio.protocol")
@@ -37,6 +38,7 @@ class Serving(Receiving):
 
     if TYPE_CHECKING:
         eof_received: Callable[[], bool]
+        gate: WriteGate
 
     async def _serve(self, handler: Handler) -> None:
         """Run the handler; the whole of one request's task."""
@@ -119,6 +121,9 @@ class Serving(Receiving):
         """End a response whose handler did not; False: it could not be."""
         answer = self.answer
         try:
+            if self.gate.is_taken:
+                message = "the handler is over while another task still writes for it"
+                raise LocalProtocolError(message)
             if answer.message is None:
                 self.reply(b"", 204)
             else:

@@ -1,0 +1,70 @@
+"""Content that is given piece by piece: iterated over, and closed at the end.
+
+A generator that is left half-way is closed by the collector, some time later and
+in no task of its request; what it holds, a cursor or a file, stays open until
+then. So whoever takes one closes it, however the iteration ends.
+"""
+
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from contextlib import asynccontextmanager
+from inspect import isasyncgenfunction, iscoroutine, isgeneratorfunction
+from typing import Any
+
+from blazeio.errors import LocalProtocolError
+
+Content = str | bytes | bytearray | memoryview
+CONTENT = (str, bytes, bytearray, memoryview)
+Pieces = AsyncIterable[Any] | Iterable[Any]
+"""Each of them Content."""
+
+
+@asynccontextmanager
+async def closed_at_end(pieces: object) -> AsyncIterator[None]:
+    """Close a generator when the block ends, however it ends.
+
+    Args:
+        pieces: An async iterator with an ``aclose``, or a generator. Anything else,
+            as a list or a file, is left as it is: it may be used again.
+    """
+    try:
+        yield
+    finally:
+        close: Callable[[], Awaitable[object]] | None
+        close = getattr(pieces, "aclose", None)
+        if isinstance(pieces, AsyncIterator) and close is not None:
+            await close()
+        elif isinstance(pieces, Generator) or iscoroutine(pieces):
+            pieces.close()
+
+
+def check_pieces(pieces: object) -> None:
+    """Demand something that can be iterated over for content.
+
+    Raises:
+        LocalProtocolError: It is not; the caller's fault.
+    """
+    is_iterable = isinstance(pieces, AsyncIterable | Iterable)
+    if not is_iterable or isinstance(pieces, Mapping):
+        raise LocalProtocolError(f"the content is {name_kind(pieces)}")
+
+
+def name_kind(value: object) -> str:
+    """Name the kind of a value, and what is expected in its place."""
+    kind = type(value).__name__
+    if isinstance(value, Mapping):
+        return f"a {kind}: send it by Deliver.json, or give str or bytes"
+    if iscoroutine(value):
+        return f"the coroutine of {value.__qualname__}: write `await` before it"
+    if isgeneratorfunction(value) or isasyncgenfunction(value):
+        return f"the function {value.__qualname__} itself: call it"
+    if value is None:
+        return "None: expected str or bytes"
+    return f"of type {kind}: expected str or bytes"
