@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Protocol
+from typing import NoReturn, Protocol, cast
 
 from blazeio.errors import BlazeioError, RemoteProtocolError
 from blazeio.wire.chunked import ChunkDecoder
@@ -277,8 +277,7 @@ class ContentStream:
         octets = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self.queued_bytes = 0
-        if self is not NO_CONTENT:
-            self.collected = octets
+        self.collected = octets
         return octets
 
     async def arrival(self) -> None:
@@ -304,7 +303,33 @@ class ContentStream:
             _wake(self._waiter)
 
 
-NO_CONTENT = ContentStream()
+class _NoContent(ContentStream):
+    """That of messages without content: all share it, so it cannot be changed."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"the message has no content: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"the message has no content: {name} cannot be deleted")
+
+    def discard(self) -> None:
+        """Nothing waits."""
+
+    def take_whole(self, limit: int) -> bytes:
+        """Nothing is all of it."""
+        return b""
+
+
+def _make_no_content() -> ContentStream:
+    content = ContentStream()
+    content._pieces = cast("deque[bytes]", ())  # nor can anything be put in
+    content.__class__ = _NoContent
+    return content
+
+
+NO_CONTENT = _make_no_content()
 """Shared by all messages without content: it is whole and never changes."""
 
 

@@ -7,8 +7,9 @@ built on the first lookup.
 May import: nothing of blazeio.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import TypeVar, overload
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar, overload
 
 _Default = TypeVar("_Default")
 
@@ -20,39 +21,47 @@ class Headers(Mapping[str, str]):
     ``", "`` (RFC 9110 section 5.3), Cookie by ``"; "`` (RFC 6265 section 5.4).
     Set-Cookie cannot be combined: use ``get_all``.
 
-    One object may serve many requests with equal fields, so nothing of it can
-    be changed through it.
+    One object may serve many requests with equal fields, of many clients, so
+    neither it nor anything that it gives out can be changed.
 
     Args:
-        pairs: Lower-case names and latin-1 values. Not copied; not to be
-            changed afterwards.
+        pairs: Lower-case names and latin-1 values.
     """
 
     __slots__ = ("_index", "_pairs")
 
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
-        self._index: dict[str, str] | None = None
+    _index: Mapping[str, str] | None
+    _pairs: tuple[tuple[str, str], ...]
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        _set_pairs(self, tuple(pairs))
+        _set_index(self, None)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"headers cannot be changed: {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"headers cannot be changed: {name}")
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """All fields in their order, repeated ones kept; a copy."""
-        return self._pairs.copy()
+        return list(self._pairs)
 
-    def _build_index(self) -> dict[str, str]:
+    def _build_index(self) -> Mapping[str, str]:
         # The usual case, no field is repeated: 5x faster (7 fields: 0.33 us).
         index = dict(self._pairs)
-        if len(index) == len(self._pairs):
-            self._index = index
-            return index
-        values: dict[str, list[str]] = {}
-        for name, value in self._pairs:
-            values.setdefault(name, []).append(value)
-        self._index = {
-            name: ("; " if name == "cookie" else ", ").join(several)
-            for name, several in values.items()
-        }
-        return self._index
+        if len(index) != len(self._pairs):
+            values: dict[str, list[str]] = {}
+            for name, value in self._pairs:
+                values.setdefault(name, []).append(value)
+            index = {
+                name: ("; " if name == "cookie" else ", ").join(several)
+                for name, several in values.items()
+            }
+        shared = MappingProxyType(index)
+        _set_index(self, shared)
+        return shared
 
     def __getitem__(self, name: str) -> str:
         index = self._index
@@ -76,7 +85,7 @@ class Headers(Mapping[str, str]):
         return index.get(name.lower(), default)
 
     def index(self) -> Mapping[str, str]:
-        """Give the combined values by lower-case name; not to be changed.
+        """Return the combined values by lower-case name; they cannot be changed.
 
         For who looks up several: 25 ns each, not 90.
         """
@@ -101,4 +110,9 @@ class Headers(Mapping[str, str]):
         return len(self._index or self._build_index())
 
     def __repr__(self) -> str:
-        return f"Headers({self._pairs!r})"
+        return f"Headers({list(self._pairs)!r})"
+
+
+# The descriptors of its own slots: the one way to fill them, 45 ns each.
+_set_pairs: Any = Headers.__dict__["_pairs"].__set__
+_set_index: Any = Headers.__dict__["_index"].__set__

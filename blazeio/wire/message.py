@@ -3,16 +3,17 @@
 May import: blazeio.limits, blazeio.wire.headers.
 """
 
+from msgspec import Struct
+
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 
 
-class RequestHead:
+class RequestHead(Struct, frozen=True, eq=False, gc=False):
     """A validated request head; everything that framing needs is decided.
 
-    Made and filled by ``parser.parse_head`` only: an ``__init__`` with these
-    arguments would cost 1.7x of what making and filling costs. One object may
-    serve many equal requests: nothing of it is changed once it is returned.
+    Made by ``parser.parse_head``. One object may serve many equal requests, of
+    many clients: it cannot be changed.
 
     Attributes:
         method: Case-sensitive, 1 to 32 octets.
@@ -38,24 +39,6 @@ class RequestHead:
         limits: Those that it was found to be within.
     """
 
-    __slots__ = (
-        "content_length",
-        "end",
-        "expects_continue",
-        "headers",
-        "host",
-        "is_chunked",
-        "is_persistent",
-        "is_plain",
-        "limits",
-        "method",
-        "minor",
-        "path",
-        "query",
-        "target",
-        "upgrade",
-    )
-
     method: str
     target: str
     path: str
@@ -65,8 +48,8 @@ class RequestHead:
     host: str | None
     content_length: int | None
     is_chunked: bool
-    is_persistent: bool
     is_plain: bool
+    is_persistent: bool
     expects_continue: bool
     upgrade: str | None
     end: int

@@ -70,7 +70,9 @@ def test_equal_heads_share_nothing_that_can_be_changed() -> None:
         assert head is not None
         assert len(head.headers.pairs) == 2
         head.headers.pairs.append(("x", "y"))
-        head.is_persistent = False
+        head.headers.get_all("host").append("y")
+        with pytest.raises(AttributeError):
+            head.is_persistent = False  # type: ignore[misc]
 
 
 def test_the_target_of_one_request_never_reaches_the_next() -> None:

@@ -4,6 +4,7 @@ May import: ssl.
 """
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -34,13 +35,13 @@ class TlsFacts(Struct, frozen=True):
         server_name: The name that the client asked for (SNI), in lower case;
             None if it named none.
         peer_certificate: Of the client, verified, as ``ssl.getpeercert`` gives
-            it; None if it sent none.
+            it, not to be changed; None if it sent none.
     """
 
     version: str
     cipher: str
     server_name: str | None
-    peer_certificate: dict[str, Any] | None
+    peer_certificate: Mapping[str, Any] | None
 
 
 class ServerSideTls(ssl.SSLObject):

@@ -36,6 +36,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from blazeio.protocol.context import ServerContext
@@ -109,11 +110,12 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
         if self._facts is None:
             tls = self._tls
             cipher = tls.cipher()
+            certificate = tls.getpeercert()
             self._facts = TlsFacts(
                 version=tls.version() or "",
                 cipher=cipher[0] if cipher else "",
                 server_name=tls.server_name,
-                peer_certificate=tls.getpeercert() or None,
+                peer_certificate=MappingProxyType(certificate) if certificate else None,
             )
         return self._facts
 

@@ -8,6 +8,8 @@ May import: blazeio.errors, blazeio.wire.framing, grammar, fields.memo.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from blazeio.errors import RemoteProtocolError
 from blazeio.wire.fields.memo import Memo
 from blazeio.wire.framing import parse_content_length, parse_transfer_encoding
@@ -30,17 +32,8 @@ ValuesOf = Callable[[str, Sequence[str]], Sequence[str]]
 """From a name and a default to the values of a field."""
 
 
-class Directives:
+class Directives(Struct, frozen=True, eq=False, gc=False):
     """Attributes as in ``RequestHead``."""
-
-    __slots__ = (
-        "content_length",
-        "expects_continue",
-        "host",
-        "is_chunked",
-        "is_persistent",
-        "upgrade",
-    )
 
     host: str | None
     content_length: int | None
@@ -79,19 +72,20 @@ def _decide(pairs: DecidingPairs, minor: int) -> Directives:
     values_of = group_values(pairs).get
     length, is_chunked = read_framing(values_of, minor)
     options = split_list(values_of("connection", ()))
-    directives = Directives()
-    directives.host = _decide_host(values_of("host", ()), minor)
-    directives.content_length = length
-    directives.is_chunked = is_chunked
-    directives.is_persistent = decide_persistence(options, minor)
+    host = _decide_host(values_of("host", ()), minor)
     # RFC 9110 section 10.1.1: ignored in HTTP/1.0; nothing to continue with
     # where no content follows.
     is_asked = minor > 0 and _asks_to_continue(values_of("expect", ()))
-    directives.expects_continue = is_asked and (is_chunked or bool(length))
     # RFC 9110 section 7.8: ignored in HTTP/1.0 and without the option.
     may_upgrade = minor > 0 and "upgrade" in options
-    directives.upgrade = (may_upgrade and ", ".join(values_of("upgrade", ()))) or None
-    return directives
+    return Directives(
+        host=host,
+        content_length=length,
+        is_chunked=is_chunked,
+        is_persistent=decide_persistence(options, minor),
+        expects_continue=is_asked and (is_chunked or bool(length)),
+        upgrade=(may_upgrade and ", ".join(values_of("upgrade", ()))) or None,
+    )
 
 
 def group_values(pairs: DecidingPairs) -> dict[str, list[str]]:

@@ -6,6 +6,8 @@ fields.directives, line, memo.
 
 from typing import Final
 
+from msgspec import Struct
+
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields.directives import (
@@ -22,7 +24,7 @@ LONGEST_KEPT_BYTES: Final = 1024
 """Longer sections are not kept."""
 
 
-class HeaderSection:
+class HeaderSection(Struct, frozen=True, eq=False, gc=False):
     """A validated header section.
 
     Attributes:
@@ -31,12 +33,9 @@ class HeaderSection:
         limits: Those that it was found to be within.
     """
 
-    __slots__ = ("directives", "headers", "limits")
-
-    def __init__(self, headers: Headers, directives: Directives, limits: Limits):
-        self.headers = headers
-        self.directives = directives
-        self.limits = limits
+    headers: Headers
+    directives: Directives
+    limits: Limits
 
 
 # Whole header sections of HTTP/1.1 requests, without the request line. Kept

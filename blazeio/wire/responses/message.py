@@ -3,15 +3,17 @@
 May import: blazeio.limits, blazeio.wire.headers.
 """
 
+from msgspec import Struct
+
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 
 
-class ResponseHead:
+class ResponseHead(Struct, frozen=True, eq=False, gc=False):
     """A validated response head.
 
-    Made and filled by ``parser.parse_response_head`` only. One object may serve
-    many equal responses: nothing of it is changed once it is returned.
+    Made by ``parser.parse_response_head``. One object may serve many equal
+    responses: it cannot be changed.
 
     Attributes:
         status: 100 to 599.
@@ -29,20 +31,6 @@ class ResponseHead:
         size: Octets of the head, with the empty line.
         limits: Those that it was found to be within.
     """
-
-    __slots__ = (
-        "content_length",
-        "headers",
-        "is_chunked",
-        "is_persistent",
-        "keep_alive_s",
-        "limits",
-        "minor",
-        "reason",
-        "size",
-        "status",
-        "upgrade",
-    )
 
     status: int
     reason: str

@@ -75,18 +75,19 @@ def _parse_whole(whole: bytes, limits: Limits) -> ResponseHead:
     minor, status, reason = _parse_status_line(line)
     pairs, deciding, is_known = read_field_lines(fields, limits)
     directives = decide_response(deciding, minor)
-    head = ResponseHead()
-    head.status = status
-    head.reason = reason
-    head.minor = minor
-    head.headers = Headers(pairs)
-    head.content_length = directives.content_length
-    head.is_chunked = directives.is_chunked
-    head.is_persistent = directives.is_persistent
-    head.upgrade = directives.upgrade
-    head.keep_alive_s = directives.keep_alive_s
-    head.size = len(whole)
-    head.limits = limits
+    head = ResponseHead(
+        status=status,
+        reason=reason,
+        minor=minor,
+        headers=Headers(pairs),
+        content_length=directives.content_length,
+        is_chunked=directives.is_chunked,
+        is_persistent=directives.is_persistent,
+        upgrade=directives.upgrade,
+        keep_alive_s=directives.keep_alive_s,
+        size=len(whole),
+        limits=limits,
+    )
     if is_known and len(whole) <= LONGEST_KEPT_BYTES:
         kept_response_heads.keep(whole, head)
     return head

@@ -14,7 +14,7 @@ HOST = ("host", "h")
 
 
 def shown(directives: Directives) -> dict[str, object]:
-    return {name: getattr(directives, name) for name in Directives.__slots__}
+    return {name: getattr(directives, name) for name in Directives.__struct_fields__}
 
 
 def test_what_no_field_decides() -> None:
