@@ -9,6 +9,8 @@
     * ``LocalProtocolError``: by our own caller (a handler): a bad field name,
       more content than declared ... Raised before an octet is sent.
 
+      * ``InvalidArgument``: an argument is of a wrong type; also a TypeError.
+
     * ``InvalidResponse``: by a server that we asked; also a RequestError.
 
       * ``ContentDecodingError``: content is not in the coding that it names.
@@ -90,6 +92,14 @@ class LocalProtocolError(ProtocolError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 500)
+
+
+class InvalidArgument(LocalProtocolError, TypeError):  # noqa: N818 - as InvalidUrl
+    """The caller's fault: an argument is of a type that cannot be used.
+
+    The message names the argument, what is expected, and the type that was given;
+    never the value, which may be a secret.
+    """
 
 
 class PeerGone(BlazeioError):  # noqa: N818 - a fact, named for handlers

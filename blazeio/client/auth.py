@@ -13,6 +13,7 @@ from blazeio.client.rules.basic import basic_credentials
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.digest import DigestChallenge, choose_digest
 from blazeio.content.cookies import serialize_cookie
+from blazeio.errors import InvalidArgument
 from blazeio.wire.serializer import serialize_field
 
 CNONCE_OCTETS = 8
@@ -27,9 +28,14 @@ class DigestAuth:
     Args:
         username: Any; sent as UTF-8.
         password: Only its hash is sent.
+
+    Raises:
+        InvalidArgument: One of them is no str.
     """
 
     def __init__(self, username: str, password: str) -> None:
+        if not (isinstance(username, str) and isinstance(password, str)):
+            raise InvalidArgument("DigestAuth: name and password are each a str")
         self._username = username
         self._password = password
         self._challenges: dict[Origin, DigestChallenge] = {}
@@ -82,6 +88,27 @@ Auth = tuple[str, str] | DigestAuth
 """Name and password: as Basic credentials (RFC 7617), or by Digest."""
 
 
+def check_auth(auth: object) -> None:
+    """Refuse what is no ``Auth``: a request must not go without, silently.
+
+    Raises:
+        InvalidArgument: The caller's fault; nothing of it is shown.
+    """
+    if auth is None or isinstance(auth, DigestAuth):
+        return
+    is_pair = isinstance(auth, tuple) and len(auth) == 2
+    if not is_pair or not all(isinstance(each, str) for each in auth):  # type: ignore[attr-defined]
+        kind = type(auth).__name__
+        if isinstance(auth, tuple):
+            kind += (
+                f" of {', '.join(type(each).__name__ for each in auth) or 'nothing'}"
+            )
+        message = (
+            f"auth: expected (name, password), each a str, or a DigestAuth, not {kind}"
+        )
+        raise InvalidArgument(message)
+
+
 class Identity:
     """Who asks, in one request and those that it is redirected to.
 
@@ -95,7 +122,7 @@ class Identity:
         digest: Answers challenges; None: nobody does.
     """
 
-    __slots__ = ("_authorization", "_cookies", "_jar", "digest")
+    __slots__ = ("_authorization", "_cookies", "_jar", "_names", "digest")
 
     def __init__(
         self,
@@ -104,11 +131,13 @@ class Identity:
         cookies: Mapping[str, str] | None,
         jar: CookieJar | None,
     ) -> None:
+        check_auth(auth)
         self._authorization = url.authorization
         if isinstance(auth, tuple):
             self._authorization = basic_credentials(*auth)
         self.digest = auth if isinstance(auth, DigestAuth) else None
         self._cookies = serialize_cookie(cookies) if cookies else ""
+        self._names = frozenset(cookies or ())
         self._jar = jar
 
     def serialize(
@@ -130,18 +159,24 @@ class Identity:
             )
         if authorization is not None and "authorization" not in given:
             lines += serialize_field("Authorization", authorization)
-        kept = None if self._jar is None else self._jar.field_for(url.text, time.time())
-        cookies = "; ".join(filter(None, (self._cookies, kept)))
-        if cookies and "cookie" not in given:
-            lines += serialize_field("Cookie", cookies)
+        if "cookie" not in given:
+            lines += self._serialize_cookies(url)
         return lines
+
+    def _serialize_cookies(self, url: Url) -> bytes:
+        """One field, with no name of the caller's once more from the jar."""
+        cookies = self._cookies
+        if self._jar is not None:
+            kept = self._jar.field_for(url.text, time.time(), apart_from=self._names)
+            cookies = "; ".join(filter(None, (cookies, kept)))
+        return serialize_field("Cookie", cookies) if cookies else b""
 
     def forget(self, dropped: frozenset[str]) -> None:
         """Keep from the next who is asked what these fields would tell it."""
         if "authorization" in dropped:
             self._authorization = self.digest = None
         if "cookie" in dropped:
-            self._cookies = ""
+            self._cookies, self._names = "", frozenset()
 
     def learn_cookies(self, url: Url, fields: list[str]) -> None:
         """Keep what a response sets."""

@@ -150,7 +150,12 @@ class ClientContext:
         # Hot: runs once per request.
         if auth is None:
             auth = self.auth
-        if not (auth or cookies or url.authorization or self.cookies is not None):
+        if (
+            auth is None
+            and not cookies
+            and url.authorization is None
+            and self.cookies is None
+        ):
             return None
         return Identity(url, auth, cookies, self.cookies)
 

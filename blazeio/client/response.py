@@ -11,6 +11,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from blazeio.client.arguments import check_argument, check_arguments, check_cookies
 from blazeio.client.auth import Auth
 from blazeio.client.connections.connection import ClientConnection
 from blazeio.client.pool import IDEMPOTENT, may_retry
@@ -27,6 +28,7 @@ from blazeio.client.requests.body import (
 from blazeio.client.requests.head import (
     declares_content,
     frame_request,
+    join_cookies,
     merge_fields,
     read_method,
     serialize_plain_get,
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
 
 MOST_INTERIMS = 16
 """Interim responses of one request; more are no news but an attack."""
+
+
+_FOR_PROXY = frozenset(("proxy-authorization",))
 
 
 class ClientResponse(Collecting):
@@ -120,7 +125,7 @@ class ClientResponse(Collecting):
         self,
         context: "ClientContext",
         method: str,
-        url: str,
+        url: str | Url,
         *,
         headers: FieldInput | Headers | None = None,
         body: Body | None = None,
@@ -138,11 +143,18 @@ class ClientResponse(Collecting):
         upgrade: str | None = None,
     ) -> None:
         self.context = context
-        self.method = "GET" if method == "GET" else read_method(method)
+        if method != "GET":
+            check_argument("method", method)
+            method = read_method(method)
+        self.method = method
         self.url = parse_url(url)
         if params is not None:
-            self.url = self.url.with_query(serialize_urlencoded(params))
-        self.timeouts = context.timeouts if timeouts is None else timeouts
+            self.url = self.url.with_query(serialize_urlencoded(params, "params"))
+        if timeouts is None:
+            self.timeouts = context.timeouts
+        else:
+            check_argument("timeouts", timeouts)
+            self.timeouts = timeouts
         if body is None and json is NO_BODY and form is None and files is None:
             self._body: bytes | AsyncIterable[bytes | str] | None = None
             self._extra_lines = b""
@@ -152,6 +164,13 @@ class ClientResponse(Collecting):
             self._fields = NO_FIELDS
         else:
             self._fields = merge_fields(context.fields, headers)
+        if cookies is not None:
+            check_cookies(cookies)
+        if "cookie" in self._fields.names:
+            self._fields = join_cookies(self._fields, cookies)
+            cookies = None
+        if max_redirects is not None or upgrade is not None:
+            check_arguments(max_redirects=max_redirects, upgrade=upgrade)
         self._compress = context.compress if compress is None else compress
         self._identity = context.identify(self.url, auth, cookies)
         self._follower = context.make_follower(
@@ -365,9 +384,13 @@ class ClientResponse(Collecting):
                 self.url, self.method, content, fields.names
             )
         start = self.url.request_start
-        if connection.origin.is_forwarding:
+        origin = connection.origin
+        if origin.is_forwarding:
             start = self.url.absolute_start
-            lines += connection.origin.proxy_lines
+            if "proxy-authorization" not in fields.names:
+                lines += origin.proxy_lines
+        elif origin.proxy is not None:  # through a tunnel: it is not the proxy's
+            fields = fields.without(_FOR_PROXY)
         head = serialize_request_head(
             self.method, start, fields, lines, compress=self._compress
         )

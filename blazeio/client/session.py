@@ -7,10 +7,11 @@ import os
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar, Unpack, cast, overload
 
-from blazeio.client.auth import Auth
+from blazeio.client.arguments import check_arguments
+from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
 from blazeio.client.options import PoolOptions, RequestOptions, SingleOptions
-from blazeio.client.requests.url import show_url
+from blazeio.client.requests.url import Url, show_url
 from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.proxies import ProxyRules, parse_proxy, read_proxy_rules
@@ -75,12 +76,13 @@ class Session(Generic[_Entered]):
     Raises:
         ConfigurationError: What is of one request was given without a URL; or a
             proxy is none.
+        InvalidArgument: An argument is of a wrong type; a TypeError, too.
     """
 
     @overload
     def __init__(
         self: "Session[ClientResponse]",
-        url: str,
+        url: str | Url,
         method: str = "get",
         **options: Unpack[SingleOptions],
     ) -> None: ...
@@ -92,7 +94,7 @@ class Session(Generic[_Entered]):
     ) -> None: ...
     def __init__(
         self,
-        url: str | None = None,
+        url: str | Url | None = None,
         method: str = "get",
         *,
         headers: FieldInput | Headers | None = None,
@@ -115,6 +117,18 @@ class Session(Generic[_Entered]):
             names = ", ".join(of_request)
             message = f"Session without a URL: {names} is of a request, not of a pool"
             raise ConfigurationError(message)
+        check_auth(auth)
+        check_arguments(
+            method=method,
+            cookie_jar=cookie_jar,
+            max_redirects=max_redirects,
+            timeouts=timeouts,
+            limits=limits,
+            pool=pool,
+            tls=tls,
+            unix=unix,
+            proxy=proxy,
+        )
         self._url = url
         self._method = method
         self._of_request = {**of_request, "headers": headers}
@@ -138,7 +152,7 @@ class Session(Generic[_Entered]):
 
     def __repr__(self) -> str:
         told = "not entered" if self._context is None else repr(self._context.lender)
-        where = "" if self._url is None else f"{show_url(self._url)} "
+        where = "" if self._url is None else f"{show_url(str(self._url))} "
         return f"<Session {where}{told}>"
 
     async def __aenter__(self) -> _Entered:
@@ -191,7 +205,7 @@ class Session(Generic[_Entered]):
     # Requests of a pool
 
     def request(
-        self, method: str, url: str, **options: Unpack[RequestOptions]
+        self, method: str, url: str | Url, **options: Unpack[RequestOptions]
     ) -> ClientResponse:
         """A request; use it in an ``async with``.
 
@@ -210,32 +224,38 @@ class Session(Generic[_Entered]):
         """
         return ClientResponse(self._context or _refuse(), method, url, **options)
 
-    def get(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def get(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """GET; see ``request``."""
         # Hot: not by ``request``, which costs 0.3 us.
         return ClientResponse(self._context or _refuse(), "GET", url, **options)
 
-    def head(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def head(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """HEAD; see ``request``."""
         return self.request("HEAD", url, **options)
 
-    def post(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def post(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """POST; see ``request``."""
         return self.request("POST", url, **options)
 
-    def put(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def put(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """PUT; see ``request``."""
         return self.request("PUT", url, **options)
 
-    def patch(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def patch(
+        self, url: str | Url, **options: Unpack[RequestOptions]
+    ) -> ClientResponse:
         """PATCH; see ``request``."""
         return self.request("PATCH", url, **options)
 
-    def delete(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def delete(
+        self, url: str | Url, **options: Unpack[RequestOptions]
+    ) -> ClientResponse:
         """DELETE; see ``request``."""
         return self.request("DELETE", url, **options)
 
-    def options(self, url: str, **options: Unpack[RequestOptions]) -> ClientResponse:
+    def options(
+        self, url: str | Url, **options: Unpack[RequestOptions]
+    ) -> ClientResponse:
         """OPTIONS; see ``request``."""
         return self.request("OPTIONS", url, **options)
 

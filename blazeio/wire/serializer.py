@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 from msgspec import Struct
 
-from blazeio.errors import FieldInput, LocalProtocolError
+from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.fields.memo import Memo
 from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
 from blazeio.wire.headers import Headers
@@ -163,7 +163,8 @@ def _check_value(name: str | bytes, value: str | bytes | int) -> bytes:
     elif isinstance(value, int):
         return b"%d" % value
     else:
-        _refuse_value(name, f"is a {type(value).__name__}, not str, bytes or int")
+        message = f"is a {type(value).__name__}, not str, bytes or int"
+        raise InvalidArgument(f"value of field {quote(name)} {message}")
     text = text.strip(" \t")
     # As in ``fields.line``; the pattern takes HTAB and obs-text.
     if text.isascii() and text.isprintable():

@@ -10,7 +10,7 @@ import msgspec
 
 from blazeio.client.requests.multipart import Files, FormBody, make_form_body
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
-from blazeio.errors import LocalProtocolError
+from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.wire.serializer import serialize_field
 
 Body = bytes | bytearray | memoryview | str | AsyncIterable[bytes | str]
@@ -51,7 +51,7 @@ def choose_body(
         return bytes(body), b""
     kind = type(body).__name__
     message = f"body: expected bytes, str or an async iterable, not {kind}"
-    raise LocalProtocolError(message)
+    raise InvalidArgument(message)
 
 
 def measure_body(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:

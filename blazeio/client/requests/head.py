@@ -3,10 +3,12 @@
 May import: blazeio.content, blazeio.errors, blazeio.wire.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
+from blazeio.content.cookies import serialize_cookie
 from blazeio.content.decoders import ACCEPTED
-from blazeio.errors import FieldInput, LocalProtocolError
+from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.framing import Framing
 from blazeio.wire.grammar import TOKEN, quote
 from blazeio.wire.headers import Headers
@@ -61,13 +63,56 @@ def merge_fields(
 
     Raises:
         LocalProtocolError: The caller's fault: a field is malformed.
+        InvalidArgument: Likewise: they are no names and values.
     """
-    if not standing or not fields:
-        return serialize_fields(fields or standing)
-    pairs = list(list_field_pairs(fields))
-    given = {_name(name) for name, _ in pairs}
-    kept = [each for each in list_field_pairs(standing) if _name(each[0]) not in given]
-    return serialize_fields(kept + pairs)
+    try:
+        if not standing or not fields:
+            return serialize_fields(fields or standing)
+        pairs = list(list_field_pairs(fields))
+        given = {_name(name) for name, _ in pairs}
+        kept = [
+            each for each in list_field_pairs(standing) if _name(each[0]) not in given
+        ]
+        return serialize_fields(kept + pairs)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, LocalProtocolError):
+            raise
+        message = "headers: expected a dict or pairs of names and values, each a str"
+        raise InvalidArgument(message) from error
+
+
+def join_cookies(
+    block: FieldBlock, cookies: Mapping[str, str] | None = None
+) -> FieldBlock:
+    """Write one Cookie field of what the caller gave in several places.
+
+    RFC 6265 section 5.4: there is one, and no name in it twice.
+
+    Args:
+        block: With a field ``Cookie``, or several.
+        cookies: Win over those of the same name.
+
+    Raises:
+        LocalProtocolError: The caller's fault: one of them cannot be a cookie.
+    """
+    given = [
+        str(line.partition(b":")[2], "latin-1")
+        for line in block.lines.splitlines()
+        if line[:7].lower() == b"cookie:"
+    ]
+    if len(given) == 1 and not cookies:
+        return block
+    names = set(cookies or ())
+    pairs: list[str] = []
+    for pair in ";".join(given).split(";"):
+        text = pair.strip(" \t")
+        name = text.partition("=")[0].rstrip(" \t")
+        if text and name not in names:
+            names.add(name)
+            pairs.append(text)
+    if cookies:
+        pairs.append(serialize_cookie(cookies))
+    return block.replaced("Cookie", "; ".join(pairs))
 
 
 def _name(name: str | bytes) -> str:

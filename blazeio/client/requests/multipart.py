@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from blazeio.content.forms.composing import ComposedForm, FilePart, compose_form
 from blazeio.content.forms.urlencoded import FormInput
-from blazeio.errors import LocalProtocolError
+from blazeio.errors import InvalidArgument, LocalProtocolError
 
 READ_BYTES = 64 * 1024
 BOUNDARY_OCTETS = 16
@@ -70,7 +70,12 @@ def make_form_body(fields: FormInput, files: Files) -> FormBody:
             looked at.
     """
     pairs = files.items() if isinstance(files, Mapping) else files
-    parts = [_make_part(name, given) for name, given in pairs]
+    try:
+        named = [(name, given) for name, given in pairs]
+    except (TypeError, ValueError):
+        message = "files: expected a dict or pairs of names and files, not "
+        raise InvalidArgument(message + type(files).__name__) from None
+    parts = [_make_part(name, given) for name, given in named]
     return FormBody(compose_form(fields, parts, secrets.token_hex(BOUNDARY_OCTETS)))
 
 
@@ -91,7 +96,7 @@ def _make_part(name: str, given: FileInput) -> FilePart[File]:
     except TypeError:
         kind = type(content).__name__
         message = f"file {name!r}: expected bytes, a path or an open file, not {kind}"
-        raise LocalProtocolError(message) from None
+        raise InvalidArgument(message) from None
     return FilePart(name, filename, content, size, content_type)
 
 

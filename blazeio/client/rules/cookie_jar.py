@@ -8,21 +8,27 @@ means nothing here, since there is no site that a request comes from.
 **Public suffixes.** A server of ``a.example.com`` may set a cookie for all of
 ``example.com``, but one of ``shop.co.uk`` none for all of ``co.uk``. Which is
 which only the Public Suffix List knows, a list that changes every week: none is
-built in. Without one, names of a single label (``com``, ``localhost``) and
-addresses are taken for suffixes, so that a cookie for one of them stays with the
-host that set it. Whoever speaks to hosts that may want to harm one another gives
-the jar a list: ``CookieJar(publicsuffixlist.PublicSuffixList().is_public)``.
+built in. Without one, names of a single label (``com``, ``localhost``), the usual
+second levels of countries (``co.uk``, ``com.au``) and addresses are taken for
+suffixes, so that a cookie for one of them stays with the host that set it. Whoever
+speaks to hosts that may want to harm one another gives the jar a list:
+``CookieJar(publicsuffixlist.PublicSuffixList().is_public)``.
 
-May import: blazeio.content.allow_list, blazeio.client.rules.set_cookie. Pure: the
-time is told.
+**Hosts** are compared in the one form of ``rules.hosts``, without a final dot:
+``www.example.com.`` is ``www.example.com``, and ``com.`` is a suffix as ``com`` is.
+A ``Domain`` with a final dot counts only where the host has one, too; browsers and
+curl ignore it.
+
+The time is told.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
+from blazeio.client.rules.hosts import read_host, strip_final_dot
 from blazeio.client.rules.set_cookie import SetCookie, parse_set_cookie
 from blazeio.content.allow_list import read_address
 
@@ -30,6 +36,19 @@ MOST_COOKIES: Final = 3000
 """Section 6.1: at least so many in all ..."""
 MOST_COOKIES_OF_DOMAIN: Final = 50
 """... and so many of one domain. The least used go first."""
+MOST_SENT_COOKIES: Final = 150
+MOST_SENT_BYTES: Final = 8190
+"""Of one request: what a server has set must not make our requests so large that
+others refuse them. Both as in curl; what does not fit is left out, the first come
+first."""
+
+# Second levels below which countries register names.
+_SECOND_LEVELS: Final = frozenset(
+    """
+    ac com co edu ed gob go gouv gov gv id info ltd mil muni nom net ne org or plc
+    sch web
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
 
 
 class Cookie(Struct, frozen=True):
@@ -76,23 +95,30 @@ _Key = tuple[str, str, bool]
 """Path, name and whether it is host-only: with the domain it is the identity."""
 
 
-def is_single_label(domain: str) -> bool:
-    """The public suffixes that are known without a list."""
-    return "." not in domain
+def is_usual_suffix(domain: str) -> bool:
+    """Tell the public suffixes that are known without a list.
+
+    Single labels, and a usual second level below the two letters of a country.
+    """
+    *leading, last = domain.split(".")
+    if not leading:
+        return True
+    return len(leading) == 1 and len(last) == 2 and leading[0] in _SECOND_LEVELS
 
 
 class CookieJar:
     """The cookies of one user.
 
     Args:
-        is_public_suffix: Tells of a lower-case domain whether anybody can have a
-            name right below it; see the module.
+        is_public_suffix: Tells of a domain, in lower-case A-labels and without a
+            final dot, whether anybody can have a name right below it; see the
+            module.
     """
 
     __slots__ = ("_count", "_domains", "_is_public_suffix", "_ordinal")
 
     def __init__(
-        self, is_public_suffix: Callable[[str], bool] = is_single_label
+        self, is_public_suffix: Callable[[str], bool] = is_usual_suffix
     ) -> None:
         self._is_public_suffix = is_public_suffix
         self._domains: dict[str, dict[_Key, _Entry]] = {}
@@ -139,14 +165,18 @@ class CookieJar:
         if self._count > MOST_COOKIES:
             self._evict_of_all(now)
 
-    def field_for(self, url: str, now: float) -> str | None:
+    def field_for(
+        self, url: str, now: float, *, apart_from: Container[str] = ()
+    ) -> str | None:
         """Write the Cookie field of a request, section 5.8.
 
-        Longer paths come first, then what was set earlier.
+        Longer paths come first, then what was set earlier; no more than
+        ``MOST_SENT_COOKIES`` and ``MOST_SENT_BYTES``.
 
         Args:
             url: Of the request.
             now: Unix time.
+            apart_from: Names that are left out.
 
         Returns:
             None where there is no cookie for it.
@@ -156,14 +186,18 @@ class CookieJar:
         self._ordinal += 1
         entries = self._matching(url, now)
         entries.sort(key=lambda each: (-len(each.cookie.path), each.made))
+        pairs: list[str] = []
+        size = 0
         for each in entries:
+            name, value = each.cookie.name, each.cookie.value
+            pair = f"{name}={value}" if name else value
+            if name in apart_from or size + len(pair) > MOST_SENT_BYTES:
+                continue
+            size += len(pair) + len("; ")
             each.used = self._ordinal
-        pairs = [
-            f"{each.cookie.name}={each.cookie.value}"
-            if each.cookie.name
-            else each.cookie.value
-            for each in entries
-        ]
+            pairs.append(pair)
+            if len(pairs) == MOST_SENT_COOKIES:
+                break
         return "; ".join(pairs) or None
 
     def clear(self) -> None:
@@ -182,9 +216,10 @@ class CookieJar:
 
     def _accept(self, url: str, said: SetCookie, now: float) -> Cookie | None:
         """What is stored of a field; None where it is ignored."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        domain = said.domain
+        parts, host = _read_url(url)
+        domain = _read_domain(said.domain, parts)
+        if not host or domain is None:
+            return None
         if domain and self._is_public_suffix(domain):
             if domain != host:
                 return None
@@ -220,8 +255,7 @@ class CookieJar:
         )
 
     def _matching(self, url: str, now: float) -> list[_Entry]:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        parts, host = _read_url(url)
         path = parts.path or "/"
         is_enciphered = parts.scheme in ("https", "wss")
         return [
@@ -255,6 +289,32 @@ class CookieJar:
 def _worth(entry: _Entry) -> tuple[bool, int]:
     """Section 5.7: those that are not secure go before the others."""
     return entry.cookie.is_secure, entry.used
+
+
+def _read_url(url: str) -> tuple[SplitResult, str]:
+    """Take a URL apart; with its host as it is compared, "" where it has none."""
+    parts = urlsplit(url)
+    try:
+        return parts, strip_final_dot(read_host(parts.hostname or ""))
+    except ValueError:
+        return parts, ""
+
+
+def _read_domain(said: str, parts: SplitResult) -> str | None:
+    """Read the attribute ``Domain``; None where a user agent ignores the cookie.
+
+    Args:
+        said: "" where it was not.
+        parts: Of the URL of the request.
+    """
+    if not said:
+        return ""
+    if said.endswith(".") and not (parts.hostname or "").endswith("."):
+        return None
+    try:
+        return strip_final_dot(read_host(said))
+    except ValueError:
+        return None
 
 
 def _lineage(host: str) -> list[str]:

@@ -90,7 +90,7 @@ def parse_set_cookie(field: str) -> SetCookie | None:
     return SetCookie(
         name,
         value,
-        attributes.get("domain", "").removeprefix(".").lower(),
+        _read_domain(attributes.get("domain", "")),
         path if path.startswith("/") else "",
         # Nine digits are 31 years already, and no integer is too large.
         int(max_age[:10]) if _MAX_AGE.fullmatch(max_age) else None,
@@ -99,6 +99,15 @@ def parse_set_cookie(field: str) -> SetCookie | None:
         "httponly" in attributes,
         attributes.get("samesite", "").lower(),
     )
+
+
+def _read_domain(text: str) -> str:
+    """Without its leading dot; what is not ASCII is UTF-8, if it is anything."""
+    try:
+        text = text.encode("latin-1").decode()
+    except UnicodeError:
+        pass  # no host will be read of it
+    return text.removeprefix(".").lower()
 
 
 def _parse_attributes(text: str) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""Query strings and urlencoded forms as values.
-
-May import: nothing of blazeio. Pure.
-"""
+"""Query strings and urlencoded forms as values."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
+
+from blazeio.errors import InvalidArgument
 
 FormValue = str | bytes | int | float
 FormInput = (
@@ -64,14 +64,59 @@ def parse_urlencoded(text: str, field_count: int) -> Params:
     return Params(pairs)
 
 
-def iterate_fields(form: FormInput) -> Iterator[tuple[str, FormValue]]:
-    """Each field with one value, in order."""
-    pairs = form.items() if isinstance(form, Mapping) else form
-    for name, value in pairs:
-        for each in (value,) if isinstance(value, FormValue) else value:
+def iterate_fields(
+    form: FormInput, what: str = "form"
+) -> Iterator[tuple[str, FormValue]]:
+    """Iterate over the fields, each with one value, in order.
+
+    Args:
+        form: As a caller has written them.
+        what: How the caller calls them.
+
+    Raises:
+        InvalidArgument: They are no names and values, or a value is none; says
+            which.
+    """
+    for name, value in _iterate_pairs(form, what):
+        if isinstance(value, FormValue):
+            yield name, value
+            continue
+        if value is None:
+            message = "is None: leave it out, or give an empty str"
+            raise InvalidArgument(f"{what}: the value of {name!r} {message}")
+        several = isinstance(value, Sequence)
+        for each in value if several else (value,):
+            if not isinstance(each, FormValue):
+                kind = type(each).__name__
+                message = f"expected str, bytes, int, float or a list, not {kind}"
+                raise InvalidArgument(f"{what}: the value of {name!r}: {message}")
             yield name, each
 
 
-def serialize_urlencoded(form: FormInput) -> str:
-    """Write ``a=1&b=2``, for a query string or as content; str is UTF-8."""
-    return urlencode(list(iterate_fields(form)))
+def _iterate_pairs(form: FormInput, what: str) -> Iterator[tuple[str, Any]]:
+    pairs = form.items() if isinstance(form, Mapping) else form
+    if isinstance(pairs, str | bytes | bytearray) or not isinstance(pairs, Iterable):
+        message = f"{what}: expected a dict or pairs, not {type(form).__name__}"
+        raise InvalidArgument(message)
+    for pair in pairs:
+        if isinstance(pair, str | bytes) or not isinstance(pair, Sequence):
+            message = f"{what}: expected pairs of name and value, not "
+            raise InvalidArgument(message + type(pair).__name__)
+        if len(pair) != 2 or not isinstance(pair[0], FormValue):
+            message = f"{what}: expected pairs of name and value"
+            raise InvalidArgument(message)
+        name: Any = pair[0]
+        yield name, pair[1]
+
+
+def serialize_urlencoded(form: FormInput, what: str = "form") -> str:
+    """Write ``a=1&b=2``, for a query string or as content; str is UTF-8.
+
+    Raises:
+        InvalidArgument: As ``iterate_fields``; or text that UTF-8 cannot say.
+    """
+    try:
+        return urlencode(list(iterate_fields(form, what)))
+    except UnicodeEncodeError:
+        message = f"{what}: text that UTF-8 cannot say (a lone surrogate)"
+        raise InvalidArgument(message) from None

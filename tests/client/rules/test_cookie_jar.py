@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from blazeio.client.rules.cookie_jar import (
     MOST_COOKIES,
     MOST_COOKIES_OF_DOMAIN,
+    MOST_SENT_BYTES,
+    MOST_SENT_COOKIES,
     Cookie,
     CookieJar,
 )
@@ -250,3 +252,103 @@ def test_the_field_is_what_a_plain_filter_of_all_cookies_gives(
     field = jar.field_for(f"{scheme}://{host}/p/q", NOW + later_s) or ""
     expected = [f"{each.name}=1" for each in jar if is_for_it(each)]
     assert sorted(filter(None, field.split("; "))) == sorted(expected)
+
+
+# Final dots, suffixes and names that are not ASCII
+
+
+@pytest.mark.parametrize(
+    ("host", "domain", "sent_to", "not_to"),
+    [
+        # a final dot makes no other host of it, and no suffix less of one
+        ("evil.com.", "com.", [], ["bank.com.", "bank.com", "com."]),
+        ("evil.com.", "com", [], ["bank.com.", "bank.com"]),
+        ("evil.com", "com.", [], ["bank.com", "bank.com."]),
+        ("evil.co.uk.", "co.uk.", [], ["bank.co.uk.", "bank.co.uk"]),
+        ("evil.co.uk", "co.uk", [], ["bank.co.uk"]),
+        ("evil.co.uk", "CO.UK", [], ["bank.co.uk"]),
+        ("evil.com.au", ".com.au", [], ["bank.com.au"]),
+        ("www.a.example.", "a.example.", ["b.a.example.", "a.example"], ["example."]),
+        ("www.a.example.", "", ["www.a.example.", "www.a.example"], ["a.example"]),
+        ("www.a.example", "a.example.", [], ["a.example", "a.example."]),
+        ("www.a.example", "a.example..", [], ["a.example"]),
+        # addresses have nobody below them, in any spelling
+        ("127.0.0.1", "0.0.1", [], ["10.0.0.1", "0.0.1"]),
+        ("127.1", "1", [], ["10.1"]),
+        ("0x7f.1", "127.0.0.1", ["127.0.0.1", "127.1"], ["127.0.0.2"]),
+        ("127.0.0.1.", "127.0.0.1.", ["127.0.0.1"], []),
+        ("[::1]", "[::1]", ["[::1]", "[0::1]"], ["[::2]"]),
+        ("[fe80::1%25a]", "", ["[fe80::1%25a]"], ["[fe80::1%25b]", "[fe80::1]"]),
+        # IDNA
+        ("www.stra\xdfe.de", "stra\xdfe.de", ["xn--strae-oqa.de"], ["strasse.de"]),
+        ("www.xn--strae-oqa.de", "STRA\xdfE.de", ["a.stra\xdfe.de"], ["strasse.de"]),
+        ("www.stra\xdfe.de", "xn--strae-oqa.de", ["stra\xdfe.de"], []),
+        # no hosts
+        ("www.a.example", "a..example", [], ["www.a.example"]),
+        ("www.a.example", "a.example:80", [], ["www.a.example"]),
+        ("www.a.example", "a example", [], ["www.a.example"]),
+        ("www.a.example", "x" * 64, [], ["www.a.example"]),
+    ],
+)
+def test_who_a_domain_is(
+    host: str, domain: str, sent_to: list[str], not_to: list[str]
+) -> None:
+    field = f"c=1; Path=/; Domain={domain}".encode().decode("latin-1")
+    jar = filled(field, url=f"https://{host}/")
+    assert [
+        each for each in sent_to if not jar.field_for(f"https://{each}/", NOW)
+    ] == []
+    assert [each for each in not_to if jar.field_for(f"https://{each}/", NOW)] == []
+
+
+def test_a_list_of_suffixes_is_asked_for_names_without_a_final_dot() -> None:
+    asked: list[str] = []
+
+    def is_public(domain: str) -> bool:
+        asked.append(domain)
+        return domain == "xn--strae-oqa.de"
+
+    jar = CookieJar(is_public)
+    for host, field in (
+        ("a.stra\xdfe.de.", "c=1; Domain=xn--strae-oqa.de."),
+        ("a.Example.", "d=1; Domain=.A.example."),
+    ):
+        jar.store(f"https://{host}/", [field], NOW)
+    assert asked == ["xn--strae-oqa.de", "a.example"]
+    assert [each.name for each in jar] == ["d"]
+
+
+@pytest.mark.parametrize("age", ["9" * 30, "-" + "9" * 30, "-0", "9" * 1000])
+def test_an_age_of_any_size_is_an_age(age: str) -> None:
+    jar = filled(f"c=1; Max-Age={age}; Path=/")
+    assert bool(jar.field_for(SITE, NOW)) is not age.startswith("-")
+
+
+def test_what_is_sent_has_a_bound_whatever_was_set() -> None:
+    host = ".".join(["x"] * 100) + ".example"
+    jar = CookieJar()
+    for start in range(0, 180, 2):
+        fields = [
+            f"{number:02}={'v' * 4000}; Path=/; Domain={host[start:]}"
+            for number in range(40)
+        ]
+        jar.store(f"https://{host}/", fields, NOW)
+    field = jar.field_for(f"https://{host}/", NOW)
+    assert field is not None
+    assert 8000 < len(field) <= MOST_SENT_BYTES
+    jar.clear()
+    for start in range(0, 180, 2):
+        fields = [f"{n:02}=1; Path=/; Domain={host[start:]}" for n in range(40)]
+        jar.store(f"https://{host}/", fields, NOW)
+    field = jar.field_for(f"https://{host}/", NOW)
+    assert field is not None
+    assert field.count("=") == MOST_SENT_COOKIES
+
+
+NOBODY = "a..b/"
+
+
+def test_a_url_that_names_no_host_has_no_cookies() -> None:
+    jar = filled("c=1", url="https://" + NOBODY)
+    assert len(jar) == 0
+    assert filled("c=1; Path=/").field_for("https://" + NOBODY, NOW) is None
