@@ -55,7 +55,9 @@ class Ending:
 
     def make_drain(self, policy: Policy) -> Drain:
         """Make the order by which a worker ends, as things are now."""
-        grace_s = policy.quick_grace_s if self._is_quick else policy.grace_s
+        grace_s = policy.grace_s
+        if self._is_quick:
+            grace_s = min(policy.quick_grace_s, grace_s)
         return Drain(grace_s, is_final=self.is_final)
 
     def end(self, code: int, reason: str) -> None:

@@ -39,7 +39,7 @@ def test_what_selects_pods_finds_these(kind: str) -> None:
 def test_a_pod_has_ended_by_itself_before_it_is_killed() -> None:
     policy = Policy()
     longest_s = SETTINGS.drain_delay_s + SETTINGS.graceful_timeout_s
-    longest_s += policy.term_s + policy.forkserver_stop_s
+    longest_s += policy.kill_after_s
     assert longest_s < POD["spec"]["terminationGracePeriodSeconds"]
 
 

@@ -4,10 +4,7 @@ import asyncio
 
 from blazeio_supervisor.children.record import Records, WorkerRecord
 from blazeio_supervisor.children.worker_orders import WorkerOrders
-from blazeio_supervisor.stacks.text import find_subject, fold_own_frames
-
-MOST_CHARS = 16 * 1024
-"""Of the stacks of one report, in the log and among the events; the rest is cut."""
+from blazeio_supervisor.stacks.text import find_subject, trim_stacks
 
 
 class BlockedReports:
@@ -42,5 +39,4 @@ class BlockedReports:
             f"its loop has stood still for {blocked_s:.1f} s, no new connection goes "
             f"to it: {subject}"
         )
-        stacks = fold_own_frames(said.text.strip())[:MOST_CHARS]
-        record.note("blocked", text, "WARNING", stacks)
+        record.note("blocked", text, "WARNING", trim_stacks(said.text))

@@ -1,13 +1,17 @@
 """One worker as the master knows it, and as the next master takes it over."""
 
+import time
+
 from msgspec import Struct
 
+from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import LoopChannel
 from blazeio_supervisor.stacks.call import StackCall
+from blazeio_supervisor.stacks.text import find_subject, trim_stacks
 
 
 class WorkerRecord(Struct):
@@ -55,6 +59,13 @@ class WorkerRecord(Struct):
             traceback=traceback,
         )
 
+    def note_killed(self) -> None:
+        """Note that we have killed it, what that has cut, and where it stood."""
+        stacks = self.stacks.heard.text
+        cut = find_subject(stacks) or _describe_cut(self.row)
+        text = f"killed, since it had not ended when its time was over: {cut}"
+        self.note("worker_killed", text, "WARNING", trim_stacks(stacks))
+
     def freeze(self) -> "FrozenWorker":
         """Give all of it that goes over an exec."""
         return FrozenWorker(
@@ -69,6 +80,17 @@ class WorkerRecord(Struct):
             reason=self.reason,
             is_killed=self.is_killed,
         )
+
+
+def _describe_cut(row: Row) -> str:
+    in_flight, longest = row.read().in_flight, row.read_longest()
+    if longest is None:
+        return f"{count_of(in_flight, 'request')} in flight"
+    span_s = time.monotonic() - longest.begun_at
+    return (
+        f"{count_of(in_flight, 'request')} in flight, the longest {longest.text} "
+        f"(for {span_s:.1f} s)"
+    )
 
 
 Records = dict[int, WorkerRecord]

@@ -105,6 +105,13 @@ class WorkerOrders:
             lambda: self._reaper.send_signal(pid, STACK_SIGNAL)
         )
 
+    def begin_stacks(self, worker: int) -> None:
+        """Ask likewise, for the report of its death; nobody waits for it."""
+        record = self._records.get(worker)
+        if record is not None and record.pid is not None:
+            pid = record.pid
+            record.stacks.begin(lambda: self._reaper.send_signal(pid, STACK_SIGNAL))
+
     def _send(
         self, worker: int, message: Message, sockets: list[socket.socket] | None = None
     ) -> None:

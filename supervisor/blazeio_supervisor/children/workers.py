@@ -224,6 +224,8 @@ class Workers:
         record = self.records[worker]
         record.channel.read()  # its last words
         record.close()
+        if record.is_killed:
+            record.note_killed()
         del self.records[worker]
         self._ledger.fold(record.row, record.slot)
         reason = record.reason

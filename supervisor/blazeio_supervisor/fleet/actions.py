@@ -75,6 +75,15 @@ class DumpStack(Struct, frozen=True):
     blocked_s: float
 
 
+class AskStack(Struct, frozen=True):
+    """Have a worker say where it stands, for the report of its death.
+
+    It has not ended in time, and is killed soon unless it ends now.
+    """
+
+    worker: int
+
+
 class OpenSlot(Struct, frozen=True):
     """Make the listeners of a slot that never existed before."""
 
@@ -207,6 +216,7 @@ Action = (
     | Admit
     | End
     | DumpStack
+    | AskStack
     | OpenSlot
     | Adopt
     | Release

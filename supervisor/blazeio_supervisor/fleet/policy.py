@@ -26,8 +26,12 @@ class Policy(Struct, frozen=True, kw_only=True):
         quick_grace_s: The same in a quick stop.
         drain_delay_s: Between a gentle stop and the first drain: no longer
             ready, still serving.
-        term_s: After TERM, before KILL.
-        forkserver_stop_s: A forkserver told to stop has this long, then TERM.
+        term_s: After a TERM that no grace period preceded (a boot that is late,
+            a blocked loop), before KILL; at most ``grace_s + kill_after_s``.
+        kill_after_s: Between the end of a grace period, which is said by TERM,
+            and KILL: for a process that is just about to exit.
+        forkserver_stop_s: A forkserver told to stop has this long, and at most
+            ``grace_s``, then TERM.
         backoff_base_s: The second respawn in a row waits this long; each
             further one twice as long (the first does not wait).
         backoff_most_s: The longest wait, before jitter.
@@ -81,6 +85,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     quick_grace_s: float = 1.0
     drain_delay_s: float = 0.0
     term_s: float = 5.0
+    kill_after_s: float = 0.5
     forkserver_stop_s: float = 2.0
     backoff_base_s: float = 0.25
     backoff_most_s: float = 30.0

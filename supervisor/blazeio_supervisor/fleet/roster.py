@@ -19,6 +19,8 @@ class WorkerHandle(Struct, eq=False):
     Attributes:
         worker: Serial number of this life.
         deadline_at: When its present state must have ended; None: no bound.
+        kill_at: When its grace period and what is added to it are over; None:
+            it was not told to drain.
         ready_at: When it began to serve.
         chance: Drawn once, 0 to 1: its share of every jitter.
         retire_reason: Why it shall be replaced; "" while it shall not.
@@ -36,6 +38,7 @@ class WorkerHandle(Struct, eq=False):
     chance: float = 0.0
     retire_reason: str = ""
     pulse: Pulse = field(default_factory=Pulse)
+    kill_at: float | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -63,6 +66,7 @@ class ForkserverHandle(Struct, eq=False):
     generation: int
     deadline_at: float | None
     state: State = State.BOOTING
+    kill_at: float | None = None
 
     @property
     def is_wanted(self) -> bool:

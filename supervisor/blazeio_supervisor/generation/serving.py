@@ -54,8 +54,8 @@ _CLEANUP_MOST_S = 1.0
 _CLEANUP_SHARE = 1 / 10  # for handlers that were cancelled, before on_stop
 _HURRY_AFTER_S = 0.5
 _MASTERS_WORD_S = 0.1
-_ALARM_SLACK_S = 1.0
-_REST_S = 1.0  # for what the app left running on the loop
+_ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
+_REST_S = 0.25  # for what the app left running on the loop
 
 
 class Serving:

@@ -13,6 +13,7 @@ from blazeio_supervisor.fleet.actions import (
     Action,
     Admit,
     Adopt,
+    AskStack,
     CheckHealth,
     DumpStack,
     End,
@@ -78,6 +79,8 @@ class Hands(Struct, frozen=True, kw_only=True):
                 self.orders.end(worker, ending, drain)
             case DumpStack(worker, blocked_s):
                 self.blocked.begin(worker, blocked_s)
+            case AskStack(worker):
+                self.orders.begin_stacks(worker)
             case CheckHealth(worker):
                 self.health_checks.begin(worker)
             case Probe(worker):

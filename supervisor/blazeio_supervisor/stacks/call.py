@@ -61,19 +61,34 @@ class StackCall:
             signal_it: Sends ``STACK_SIGNAL`` to the worker.
             timeout_s: For all of it.
         """
+        answer = self.begin(signal_it)
+        await asyncio.wait((answer,), timeout=timeout_s)
+        if self._answer is answer:
+            self._answer = None
+        return self.heard
+
+    def begin(self, signal_it: Callable[[], None]) -> asyncio.Future[None]:
+        """Ask without waiting, unless an answer is due; what comes is ``heard``.
+
+        Returns:
+            Done when the answer is whole, or the worker is gone.
+        """
         if self._answer is None:
             self._said.clear()
             self._answer = self._loop.create_future()
             signal_it()
-        answer = self._answer
-        await asyncio.wait((answer,), timeout=timeout_s)
-        if self._answer is answer:
-            self._answer = None
+        return self._answer
+
+    @property
+    def heard(self) -> Stacks:
+        """What the worker has said so far since it was asked last."""
         octets, end, _ = bytes(self._said).partition(END)
         return Stacks(octets.decode("utf-8", "replace"), bool(end))
 
     def close(self) -> None:
         """The worker is gone: whoever waits gets what there is."""
+        if self._answer is not None:
+            self._read()  # what came in this turn of the loop
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         self._finish()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.children.blocked import MOST_CHARS, BlockedReports
+from blazeio_supervisor.children.blocked import BlockedReports
 from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.stacks.call import END
+from blazeio_supervisor.stacks.text import MOST_CHARS
 from tests.supervisor.children.bench import Bench
 from tests.support.clock import wait_until
 

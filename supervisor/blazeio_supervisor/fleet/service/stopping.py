@@ -1,5 +1,7 @@
 """The end of the service: everybody drains, then the master exits.
 
+``grace_s`` and ``kill_after_s`` after that everybody is gone: who drains is
+told TERM at the end of the grace period, and whoever is left is killed.
 With ``drain_delay_s`` it leaves first: it says that it is not ready, and serves
 on until the balancers before it have noticed. A second word ends that at once.
 A quick stop shortens the grace period; a second quick one kills at once.
@@ -14,8 +16,6 @@ from blazeio_supervisor.fleet.telling.words import asked_for, count_of
 from blazeio_supervisor.fleet.turns.lives import step_forkserver, step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event, State
-
-_HAS_LEFT_TO_LIVE = frozenset({State.DRAINING, State.TERMINATING})
 
 
 class Stopping:
@@ -32,6 +32,7 @@ class Stopping:
         self.is_quick = False
         self.is_over = False
         self._leave_at = 0.0
+        self._grace_ends_at = float("inf")
         self._has_called = False
         self._code = 0
         self._reason = ""
@@ -39,7 +40,7 @@ class Stopping:
     def fail(self, turn: Turn, code: int, reason: str) -> None:
         """Stop because the first boot failed."""
         self._code, self._reason = code, reason
-        self.is_active = True
+        self._activate(turn)
         text = f"the app did not start, so the service ends: {reason}"
         turn.report("boot_failed", text, "ERROR")
 
@@ -65,8 +66,7 @@ class Stopping:
             step_forkserver(turn, forkserver, Event.DRAIN)
         for worker in list(roster.workers.values()):
             step_worker(turn, worker, Event.DRAIN)
-        if self.is_quick:
-            self._shorten(turn)
+        self._bound(turn)
         if not roster.workers and not roster.forkservers:
             self.is_over = True
             turn.act(Exit(self._code, self._reason))
@@ -92,18 +92,30 @@ class Stopping:
         )
 
     def _begin(self, turn: Turn, by: str, *, is_quick: bool) -> None:
-        self.is_leaving, self.is_active = False, True
+        self.is_leaving = False
         self.is_quick = is_quick
+        self._activate(turn)
         self._tell(turn, asked_for(by) if by else "the wait is over")
 
     def _hasten(self, turn: Turn, fact: StopAsked) -> None:
         if fact.is_quick:
             self.is_quick = True
+            self._activate(turn)
             self._tell(turn, asked_for(fact.by))
 
-    def _tell(self, turn: Turn, why: str) -> None:
+    def _activate(self, turn: Turn) -> None:
+        self.is_active = True
+        ends_at = turn.now + self._span_s(turn)
+        self._grace_ends_at = min(self._grace_ends_at, ends_at)
+
+    def _span_s(self, turn: Turn) -> float:
         policy = turn.policy
-        span_s = policy.quick_grace_s if self.is_quick else policy.grace_s
+        if self.is_quick:
+            return min(policy.quick_grace_s, policy.grace_s)
+        return policy.grace_s
+
+    def _tell(self, turn: Turn, why: str) -> None:
+        span_s = self._span_s(turn)
         text = f"{why}: what is in flight has {span_s:g} s, then it is cut"
         turn.report("stopping", text)
 
@@ -114,11 +126,20 @@ class Stopping:
         is_lost = is_lost and not roster.can_fork(roster.generation)
         return turn.has_come(self._leave_at) or is_lost
 
-    def _shorten(self, turn: Turn) -> None:
-        latest = turn.now + turn.policy.quick_grace_s
+    def _bound(self, turn: Turn) -> None:
+        """End the grace period of all at once, whatever each was told before.
+
+        A worker may be forked, or become late, long after the stop was asked for.
+        """
+        kill_at = self._grace_ends_at + turn.policy.kill_after_s
         for handle in turn.roster.handles():
-            if handle.deadline_at is not None and handle.state in _HAS_LEFT_TO_LIVE:
-                handle.deadline_at = min(handle.deadline_at, latest)
+            if handle.deadline_at is None:
+                continue  # it is being killed
+            is_draining = handle.state is State.DRAINING
+            latest = self._grace_ends_at if is_draining else kill_at
+            handle.deadline_at = min(handle.deadline_at, latest)
+            if handle.kill_at is not None:
+                handle.kill_at = min(handle.kill_at, kill_at)
 
     def _kill(self, turn: Turn, by: str) -> None:
         left = count_of(len(turn.roster.workers), "worker")

@@ -9,12 +9,13 @@ May import: the words of the fleet, the roster, the turn.
 
 from blazeio_supervisor.fleet.actions import (
     Admit,
+    AskStack,
     End,
+    Ending,
     Spawn,
     StartForkserver,
     StopForkserver,
 )
-from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import ForkserverHandle, Slot, WorkerHandle
 from blazeio_supervisor.fleet.turns.turn import Failure, Turn
 from blazeio_supervisor.fleet.worker_state import (
@@ -25,6 +26,8 @@ from blazeio_supervisor.fleet.worker_state import (
     Event,
     State,
 )
+
+_LATE = frozenset({Event.OVERDUE, Event.TERM})  # TERM by name: its loop is blocked
 
 
 def start_forkserver(turn: Turn, generation: int) -> ForkserverHandle:
@@ -70,6 +73,8 @@ def step_worker(
     """Apply one event to a worker."""
     before, step = handle.state, TABLE[handle.state, event]
     handle.state = step.state
+    if event in _LATE and step.send is Ending.TERM:
+        turn.act(AskStack(handle.worker))
     if step.send is not None:
         turn.act(End(handle.worker, step.send))
     if step.state is State.SERVING and handle.ready_at is None:
@@ -77,7 +82,7 @@ def step_worker(
     if _keeps_deadline(before, step.state):
         pass  # the boot deadline runs from the Spawn on
     elif step.state is not before:
-        handle.deadline_at = _deadline(turn, step.state, turn.policy.grace_s)
+        _set_deadline(turn, handle, turn.policy.grace_s)
     if before in WANTED and not handle.is_wanted:
         turn.roster.vacate(handle)
         if event in FAILING:
@@ -100,8 +105,8 @@ def step_forkserver(
     if step.send is not None:
         turn.act(StopForkserver(handle.generation, step.send))
     if step.state is not before:
-        stop_s = turn.policy.forkserver_stop_s
-        handle.deadline_at = _deadline(turn, step.state, stop_s)
+        policy = turn.policy
+        _set_deadline(turn, handle, min(policy.forkserver_stop_s, policy.grace_s))
     if before in WANTED and not handle.is_wanted and event in FAILING:
         failure = Failure(handle, reason, status)
         turn.failures.append(failure)
@@ -135,12 +140,18 @@ def _keeps_deadline(before: State, after: State) -> bool:
     return before in HAS_NO_PID and after in {State.BOOTING, State.CANCELLED}
 
 
-def _deadline(turn: Turn, state: State, drain_s: float) -> float | None:
-    policy: Policy = turn.policy
-    match state:
-        case State.DRAINING:
-            return turn.now + drain_s
-        case State.TERMINATING:
-            return turn.now + policy.term_s
-        case _:
-            return None
+def _set_deadline(
+    turn: Turn, handle: WorkerHandle | ForkserverHandle, grace_s: float
+) -> None:
+    """Bound the new state of a process that is on its way out.
+
+    Whatever it was told, it is killed ``kill_after_s`` after its grace period.
+    """
+    policy = turn.policy
+    handle.deadline_at = None
+    if handle.state is State.DRAINING:
+        handle.deadline_at = turn.now + grace_s
+        handle.kill_at = handle.deadline_at + policy.kill_after_s
+    elif handle.state is State.TERMINATING:
+        kill_at = handle.kill_at or turn.now + grace_s + policy.kill_after_s
+        handle.deadline_at = min(turn.now + policy.term_s, kill_at)

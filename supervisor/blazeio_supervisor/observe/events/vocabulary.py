@@ -48,6 +48,7 @@ EVENTS = {
     "worker_ready": "a worker serves",
     "worker_failed": "a worker died, or was late and is ended; says what is next",
     "worker_exited": "a worker is gone",
+    "worker_killed": "a worker that had not ended in time was killed; with its stacks",
     "crash_loop": "the workers of a slot fail one after the other; tries go on",
     "recovered": "a worker serves steadily in a slot that was in a crash loop",
     "recycling": "a worker that serves well will be replaced",

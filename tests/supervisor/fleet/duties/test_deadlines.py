@@ -1,4 +1,12 @@
-from blazeio_supervisor.fleet.actions import End, Ending, Spawn, StopForkserver
+import pytest
+
+from blazeio_supervisor.fleet.actions import (
+    AskStack,
+    End,
+    Ending,
+    Spawn,
+    StopForkserver,
+)
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     ScaleAsked,
@@ -13,9 +21,27 @@ def test_drain_becomes_term_then_kill() -> None:
     assert End(2, Ending.DRAIN) in driver.tell(ScaleAsked(1))
     assert only(End, driver.wait(29.9)) == []
     assert only(End, driver.wait(0.2)) == [End(2, Ending.TERM)]
-    assert only(End, driver.wait(4.8)) == []
+    assert only(End, driver.wait(0.3)) == []
     assert only(End, driver.wait(0.2)) == [End(2, Ending.KILL)]
     assert only(End, driver.wait(600)) == []
+
+
+def test_where_one_stands_is_asked_before_it_is_told_that_its_time_is_over() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(1))
+    actions = driver.wait(30.1)
+    asked, told = (actions.index(each) for each in (AskStack(2), End(2, Ending.TERM)))
+    assert asked < told
+
+
+@pytest.mark.parametrize("grace_s", [0.1, 1.0, 3.0, 30.0])
+def test_one_that_boots_is_killed_within_the_grace_period_too(grace_s: float) -> None:
+    driver = Driver(slots=2, grace_s=grace_s).start()
+    driver.fork(one(Spawn, driver.exit(2, 1)).worker)
+    assert only(End, driver.tell(ScaleAsked(1))) == [End(3, Ending.TERM)]
+    span_s = min(5.0, grace_s + 0.5)
+    assert only(End, driver.wait(span_s - 0.1)) == []
+    assert only(End, driver.wait(0.2)) == [End(3, Ending.KILL)]
 
 
 def test_a_drain_that_ends_in_time_needs_no_more() -> None:
