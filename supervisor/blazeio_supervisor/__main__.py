@@ -6,10 +6,12 @@ import click
 
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
 from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.process.signals import forget_starter
 
 
 def main() -> None:
     """Run the program; every failure of the operator's is one line."""
+    forget_starter()
     try:
         code = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:

@@ -1,6 +1,8 @@
 """How the service ends: asked to, or for want of what it needs."""
 
 import asyncio
+import signal
+from collections.abc import Callable, Iterable
 
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.fleet.facts import StopAsked
@@ -8,6 +10,7 @@ from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.notify.telling import Telling
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.process.messages import Drain
+from blazeio_supervisor.process.signals import CHANGES, STOPS
 from blazeio_supervisor.turns import Inbox
 
 
@@ -20,7 +23,9 @@ class Ending:
 
     Attributes:
         has_begun: The planner was told to start: so it must end the service.
+        is_asked: It shall end.
         is_final: No connection may begin any more.
+        hold: Has signals wait until the process ends; by default it does nothing.
     """
 
     def __init__(self, inbox: Inbox, telling: Telling) -> None:
@@ -30,7 +35,9 @@ class Ending:
         self._failure = ExitCode.OK
         self._is_quick = False
         self.has_begun = False
+        self.is_asked = False
         self.is_final = False
+        self.hold: Callable[[Iterable[int]], object] = tuple
 
     def ask(self, is_quick: bool, by: str) -> None:
         """End the service: within about a second if quick, else gently.
@@ -39,7 +46,9 @@ class Ending:
             is_quick: What was asked for once counts.
             by: Who asks, for the log.
         """
+        self.is_asked = True
         self._is_quick |= is_quick
+        self.hold(CHANGES)
         self._inbox.tell(StopAsked(is_quick, by))
 
     def give_up(self, error: SupervisorError) -> None:
@@ -52,6 +61,11 @@ class Ending:
             self.ask(True, "")
         else:
             self._be_over(error.exit_code)
+
+    def be_final(self) -> None:
+        """No connection may begin any more; of the signals only INT still counts."""
+        self.is_final = True
+        self.hold(STOPS)
 
     def make_drain(self, policy: Policy) -> Drain:
         """Make the order by which a worker ends, as things are now."""
@@ -73,5 +87,6 @@ class Ending:
         return self._failure or code
 
     def _be_over(self, code: int) -> None:
+        self.hold(signal.valid_signals())  # none changes the exit code, or says a word
         if not self._over.done():
             self._over.set_result(code)

@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from blazeio_supervisor.composition import Crew, hire
 from blazeio_supervisor.errors import BindError
@@ -28,7 +29,13 @@ from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.log_file import LogFile
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.kernel import become_subreaper
-from blazeio_supervisor.process.signals import has_terminal
+from blazeio_supervisor.process.signals import (
+    CHANGES,
+    STOPS,
+    has_terminal,
+    hold,
+    release,
+)
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.inherited import take_inherited
 from blazeio_supervisor.upgrade.state import State
@@ -67,6 +74,7 @@ class Master:
         become_subreaper()
         self._parts.listeners.inherit(take_inherited(self._settings.given_fds))
         self._watch_signals()
+        release(STOPS | CHANGES)
         self._parts.control.open(self._loop)
         if self._opens_metrics():
             self._bind()
@@ -158,12 +166,25 @@ class Master:
         watch(signal.SIGTERM, crew.ending.ask, False, "SIGTERM")
         watch(signal.SIGQUIT, crew.ending.ask, False, "SIGQUIT")
         watch(signal.SIGINT, crew.ending.ask, True, "SIGINT")
-        watch(signal.SIGUSR1, crew.reopening.reopen)
-        watch(signal.SIGHUP, crew.reloads.ask, "SIGHUP")
-        watch(signal.SIGUSR2, crew.upgrades.ask, "SIGUSR2")
-        watch(signal.SIGTTIN, crew.inbox.tell, ScaleAsked(change=1, by="SIGTTIN"))
-        watch(signal.SIGTTOU, crew.inbox.tell, ScaleAsked(change=-1, by="SIGTTOU"))
-        watch(signal.SIGWINCH, self._park)
+        changes: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGUSR1: crew.reopening.reopen,
+            signal.SIGHUP: partial(crew.reloads.ask, "SIGHUP"),
+            signal.SIGUSR2: partial(crew.upgrades.ask, "SIGUSR2"),
+            signal.SIGTTIN: partial(self._scale, 1, "SIGTTIN"),
+            signal.SIGTTOU: partial(self._scale, -1, "SIGTTOU"),
+            signal.SIGWINCH: self._park,
+        }
+        for number, call in changes.items():
+            watch(number, self._change, call)
+        crew.ending.hold = hold
+
+    def _change(self, call: Callable[[], object]) -> None:
+        """Carry out a signal, unless one that came with it has stopped the service."""
+        if not self._crew.ending.is_asked:
+            call()
+
+    def _scale(self, change: int, by: str) -> None:
+        self._crew.inbox.tell(ScaleAsked(change=change, by=by))
 
     def _park(self) -> None:
         if not has_terminal():  # else its window was resized

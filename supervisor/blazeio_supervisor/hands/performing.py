@@ -113,7 +113,7 @@ class Hands(Struct, frozen=True, kw_only=True):
         self.reloads.end(ended)
 
     def _call_last(self) -> None:
-        self.ending.is_final = True
+        self.ending.be_final()
         self.binding.cancel()
         self.slots.call_last()
 

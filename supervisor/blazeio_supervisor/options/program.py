@@ -109,6 +109,7 @@ def serve(**words: Any) -> int:
     from blazeio_supervisor.master import serve as run
     from blazeio_supervisor.observe.logs import configure_logs, configure_strays
     from blazeio_supervisor.process.pid_file import pid_written
+    from blazeio_supervisor.process.signals import CHANGES, STOPS, hold
 
     os.chdir(in_force.settings.folder)
     path = in_force.settings.log_path
@@ -116,6 +117,7 @@ def serve(**words: Any) -> int:
     configure_logs(in_force.settings.log_terms)
     configure_strays(in_force.settings.log_terms)
     _warn_of_misspelt(sources)
+    hold(STOPS | CHANGES)  # until the master has handlers for them
     with pid_written(in_force.settings.pid_file):
         return asyncio.run(run(in_force, log_file))
 

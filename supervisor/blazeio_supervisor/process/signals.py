@@ -7,6 +7,7 @@ them, so forkserver and workers ignore these from before the import on.
 
 import os
 import signal
+from collections.abc import Iterable
 
 IGNORED_IN_CHILDREN = (
     signal.SIGINT,
@@ -19,8 +20,47 @@ IGNORED_IN_CHILDREN = (
     signal.SIGUSR2,
 )
 
+STOPS = frozenset({signal.SIGTERM, signal.SIGQUIT})
+"""What stops a service gently; INT does so quickly."""
+CHANGES = frozenset(
+    {
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGWINCH,
+    }
+)
+"""What changes a service that goes on."""
+
 STACK_SIGNAL = signal.SIGRTMIN + 6
 """Has a worker give all its stacks to the master; no app is likely to use it."""
+
+
+def forget_starter() -> None:
+    """Undo what the starter of this program has left to it, at its very start.
+
+    Blocked signals would never be heard, and where SIGCHLD is ignored the kernel
+    reaps each child before its exit status can be read.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def hold(signals: Iterable[int]) -> None:
+    """Have these wait, until ``release`` or the end of the process.
+
+    What waits when a process ends is dropped: it changes no exit code. By default
+    these would end the process, in the moments in which it has no handler for them:
+    before its loop runs, and after.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+
+def release(signals: Iterable[int]) -> None:
+    """Hear these from now on, and what has waited, at once."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def ignore_in_child() -> None:
