@@ -39,7 +39,9 @@ SIGNALS = (
 def own_process() -> Iterator[None]:
     """Give the test process back what a master takes."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     become_subreaper(is_wanted=False)
     for number, handler in handlers.items():
         signal.signal(number, handler)

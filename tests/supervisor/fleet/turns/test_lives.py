@@ -49,8 +49,10 @@ def test_drain_has_the_grace_period_and_term_its_own() -> None:
     step_worker(it, handle, Event.DRAIN)
     assert handle.deadline_at == 40.0
     step_worker(it, handle, Event.OVERDUE)
-    assert handle.deadline_at == 15.0
-    assert it.actions[1:] == [End(1, Ending.DRAIN), End(1, Ending.TERM)]
+    assert handle.deadline_at == 15.0  # five seconds later, in a turn at 10 s
+    assert handle.kill_at == 40.5
+    told = [each for each in it.actions if isinstance(each, End)]
+    assert told == [End(1, Ending.DRAIN), End(1, Ending.TERM)]
     assert it.failures == []
 
 
