@@ -14,6 +14,7 @@ from tests.support.peer import BlockingPeer
 
 pytestmark = pytest.mark.slow
 GRACE_S = 0.5
+MOST_S = GRACE_S + 3  # 1 s when nothing else runs; without a bound some 6 s more
 NEVER_ENDS = {
     "spin": "while True: pass",
     "sleep": "time.sleep(60)",
@@ -77,7 +78,7 @@ def test_a_stop_is_over_when_it_says(
         service.server.signal(signal.SIGTERM)
         assert service.server.wait_exit(scaled(10)) == 0
         took_s = time.monotonic() - began_at
-    assert took_s < scaled(GRACE_S + 1)
+    assert took_s < scaled(MOST_S)
     assert not service.server.group()
 
 
@@ -107,7 +108,7 @@ def test_a_reload_kills_the_old_worker_as_soon(
         service.server.wait_for_log("event=worker_ready .*gen=2")
         began_at = time.monotonic()
         service.server.wait_for_log(rf"event=worker_killed .*pid={old}", timeout_s=10)
-        assert time.monotonic() - began_at < scaled(GRACE_S + 1)
+        assert time.monotonic() - began_at < scaled(MOST_S)
 
 
 def test_int_ends_a_spinning_worker_in_little_more_than_a_second(
@@ -118,4 +119,4 @@ def test_int_ends_a_spinning_worker_in_little_more_than_a_second(
         began_at = time.monotonic()
         service.server.signal(signal.SIGINT)
         assert service.server.wait_exit(scaled(10)) == 0
-        assert time.monotonic() - began_at < scaled(2)
+        assert time.monotonic() - began_at < scaled(4)
