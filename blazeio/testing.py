@@ -10,7 +10,7 @@ from types import TracebackType
 
 from blazeio.app.app import App
 from blazeio.server.listener import bind
-from blazeio.server.loop import new_loop
+from blazeio.server.loop import new_loop, run_through
 from blazeio.server.server import Server
 
 GRACE_S = 2.0
@@ -132,7 +132,8 @@ class TestServer:
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(self._serve())
+            loop = runner.get_loop()
+            run_through(loop, loop.create_task(self._serve()))
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from blazeio.app.named import make_named
 from blazeio.app.routing.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
+    describe,
     find_endpoints,
 )
 from blazeio.app.routing.method_routes import HandlerT, MethodRoutes
@@ -404,9 +405,15 @@ class App:
             access_log=access_log,
             tls=tls or self.read_certificates(),
             find_terms=self.routes.find_terms,
+            name_handler=self._name_handler,
             heads=heads,
             root_path=self.root_path if root_path is None else root_path,
         )
+
+    def _name_handler(self, method: str, path: str) -> str:
+        if self._raw_handler is not None:
+            return describe(self._raw_handler)
+        return self.routes.name_handler(method, path)
 
     def read_certificates(self) -> TlsTerms | None:
         """Read the files of ``tls``; once, and before a fork if there is one.

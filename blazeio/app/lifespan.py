@@ -9,9 +9,9 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from blazeio.app.dispatch.failures import is_cancelled
 from blazeio.app.routing.endpoints import describe
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.stages.interruptions import is_cancelled, is_of_keyboard
 
 log = logging.getLogger("blazeio.app")
 
@@ -68,7 +68,7 @@ class Lifespan:
             return
         self._is_started = True
         for hook in self.start_hooks:
-            await _call(hook)
+            await _call_to_start(hook)
         for inner in self._inner:
             await inner.start()
         self._is_running = True
@@ -118,8 +118,8 @@ class Lifespan:
 async def _run(background: Background) -> None:
     try:
         await background()
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+    except BaseException as error:
+        if _ends_task(error):
             raise
         log.exception("background task %s died", describe(background))
 
@@ -146,8 +146,30 @@ async def _call(hook: Hook) -> None:
         await result
 
 
-async def _call_safely(hook: Hook, kind: str) -> None:
+async def _call_to_start(hook: Hook) -> None:
     try:
         await _call(hook)
     except Exception:
+        raise
+    except BaseException as error:
+        if _ends_task(error):
+            raise
+        shown = repr(error)
+        message = f"the on_start hook {describe(hook)} has failed: {shown}"
+        raise ConfigurationError(message) from error
+
+
+async def _call_safely(hook: Hook, kind: str) -> None:
+    try:
+        await _call(hook)
+    except BaseException as error:
+        if _ends_task(error):
+            raise
         log.exception("%s hook %s failed", kind, describe(hook))
+
+
+def _ends_task(error: BaseException) -> bool:
+    """Whether it is no error of what was called: we were cancelled, or ^C came."""
+    if isinstance(error, asyncio.CancelledError):
+        return is_cancelled()
+    return isinstance(error, GeneratorExit) or is_of_keyboard(error)

@@ -17,7 +17,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
-from blazeio.server.loop import get_loop
+from blazeio.server.loop import get_loop, run_through
 from blazeio.server.server import Server
 
 log = logging.getLogger("blazeio.app")
@@ -145,7 +145,7 @@ def run_until_signalled(
 
     _watch_signals(loop, note)
     try:
-        loop.run_until_complete(task)
+        run_through(loop, task)
     except ConfigurationError as error:
         raise SystemExit(f"blazeio: {error}") from error
     except asyncio.CancelledError:
@@ -188,6 +188,7 @@ def _finish(loop: asyncio.AbstractEventLoop) -> None:
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    if tasks:
+        run_through(loop, asyncio.gather(*tasks, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())

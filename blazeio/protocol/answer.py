@@ -166,6 +166,17 @@ class Answer:
         if self.message is not None:
             self.message.is_persistent = False
 
+    def take_back(self) -> None:
+        """Forget a response of which nothing has left, so that another can."""
+        self.message = None
+        self.encoder = None
+        self.status = 0
+        self.is_complete = False
+
+    def is_held(self) -> bool:
+        """Whether a response was prepared, and nothing of it has left."""
+        return self.message is not None and not self.message.is_begun
+
     def may_persist(self) -> bool:
         """Whether the connection may go on after what was answered."""
         return self.is_persistent and (

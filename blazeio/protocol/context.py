@@ -13,7 +13,13 @@ from blazeio.limits import Limits
 from blazeio.protocol.sockets.hangup import HangupWatcher
 from blazeio.protocol.sockets.writability import WritabilityWatcher
 from blazeio.protocol.stages.happening import Happening
-from blazeio.protocol.terms import FindTerms, HeadTerms, find_usual
+from blazeio.protocol.terms import (
+    FindTerms,
+    HeadTerms,
+    NameHandler,
+    find_usual,
+    name_nobody,
+)
 from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
@@ -88,6 +94,8 @@ class ServerContext:
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
         find_terms: Gives the terms of a route.
+        name_handler: Names who handles a method and path, and where that is
+            defined, for the log.
         draining: The same, for who wants to sleep until then.
         farewells_from: When streams without an end are ended, loop time.
         heads: What each response says.
@@ -119,6 +127,7 @@ class ServerContext:
         "is_draining",
         "limits",
         "loop",
+        "name_handler",
         "new_task",
         "now",
         "raw_handler",
@@ -170,6 +179,7 @@ class ServerContext:
         self.heads = HeadTerms()
         self.root_path = ""
         self.find_terms: FindTerms = find_usual
+        self.name_handler: NameHandler = name_nobody
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
         self._second = 0

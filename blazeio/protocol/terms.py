@@ -82,6 +82,15 @@ def find_usual(method: str, path: str) -> RouteTerms:
     return USUAL
 
 
+NameHandler = Callable[[str, str], str]
+"""From method and path to the name of the handler, and where it is defined."""
+
+
+def name_nobody(method: str, path: str) -> str:
+    """Name the handler of a server that has no routes."""
+    return "the handler"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadTerms:
     """What each response says beside its own fields.

@@ -5,12 +5,19 @@ forks must do so before it has a loop.
 """
 
 import asyncio
+import inspect
+import logging
 import sys
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.stages.interruptions import is_of_keyboard
+
+log = logging.getLogger("blazeio.server")
+
+Result = TypeVar("Result")
 
 LoopName = Literal["uvloop", "asyncio"]
 
@@ -60,6 +67,40 @@ def get_loop() -> asyncio.AbstractEventLoop:
         asyncio.set_event_loop(loop)
         _process_loop.append(loop)
     return _process_loop[0]
+
+
+def run_through(
+    loop: asyncio.AbstractEventLoop, work: asyncio.Future[Result]
+) -> Result:
+    """Run a loop until this task or future of it is done, whatever other tasks raise.
+
+    A task that ends with ``SystemExit`` or ``KeyboardInterrupt``, as by
+    ``sys.exit()`` in one that a handler began, makes asyncio leave the loop, with
+    everything that it serves. The error belongs to who awaits that task, or to
+    asyncio's log; the loop is entered again.
+
+    Raises:
+        BaseException: What it was done with; or the ^C of who runs the loop
+            without signal handlers of ours.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(work)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if work.done() or is_of_keyboard(error):
+                raise
+            if not _is_of_task(error):
+                log.exception("a callback of the loop raised %r", error)
+
+
+def _is_of_task(error: BaseException) -> bool:
+    """Whether a task has ended with it, which keeps it for who awaits it."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_flags & inspect.CO_COROUTINE:
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def has_loop() -> bool:

@@ -9,7 +9,13 @@ import socket
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import FindTerms, HeadTerms, find_usual
+from blazeio.protocol.terms import (
+    FindTerms,
+    HeadTerms,
+    NameHandler,
+    find_usual,
+    name_nobody,
+)
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.protocol.tls.transport import TlsTransport
 from blazeio.protocol.trust import Trust
@@ -42,6 +48,7 @@ class Server:
         root_path: What a proxy takes away in front of each path.
         tls: Speak TLS on these terms, where ``accept_from`` says no others.
         find_terms: Gives what holds for single routes.
+        name_handler: Names who handles a method and path, for the log.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Server:
         access_log: Recorder | None = None,
         tls: TlsTerms | None = None,
         find_terms: FindTerms = find_usual,
+        name_handler: NameHandler = name_nobody,
         heads: HeadTerms | None = None,
         root_path: str = "",
     ) -> None:
@@ -62,6 +70,7 @@ class Server:
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
         self.context.find_terms = find_terms
+        self.context.name_handler = name_handler
         self.context.heads = heads or HeadTerms()
         self.context.root_path = root_path
         if access_log is not None:

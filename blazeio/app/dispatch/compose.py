@@ -9,7 +9,6 @@ May import: blazeio.app.dispatch, blazeio.app.routing, blazeio.errors,
 blazeio.protocol.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -85,7 +84,7 @@ def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Disp
             left = await (handler or choose_other(r))(r)
             if left is not None:
                 refuse_returned(r, left, fail)
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
             fail(r, error)
 
     return dispatch
@@ -105,7 +104,7 @@ def _compose_with_before(
             left = await (handler or choose_other(r))(r)
             if left is not None:
                 refuse_returned(r, left, fail)
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
             fail(r, error)
 
     return dispatch
@@ -126,7 +125,7 @@ def _put_after(inner: Dispatch, after: Handler, fail: Fail) -> Dispatch:
         finally:  # a disconnect cancels: what was opened before is closed here
             try:
                 await after(r)
-            except (Exception, asyncio.CancelledError) as error:
+            except BaseException as error:
                 fail(r, error)
 
     return dispatch
@@ -167,7 +166,7 @@ def _answer_errors(handler: Handler, fail: Fail) -> Dispatch:
             left = await handler(r)
             if left is not None:
                 refuse_returned(r, left, fail)
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
             fail(r, error)
 
     return serve

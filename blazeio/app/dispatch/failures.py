@@ -3,16 +3,16 @@
 May import: blazeio.app, blazeio.errors, blazeio.protocol.
 """
 
-import asyncio
+import inspect
 import logging
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from blazeio.app.deliver import JSON
 from blazeio.app.dispatch.accept import choose_media_type
 from blazeio.app.dispatch.debug_page import serve_traceback
+from blazeio.app.dispatch.mistakes import explain, locate, without_our_frames
 from blazeio.app.fields import list_fields, names_field
 from blazeio.errors import (
     Abort,
@@ -49,7 +49,7 @@ def answer_error(r: BlazeioServerProtocol, error: BaseException) -> None:
     the client sees that it was cut.
 
     Raises:
-        asyncio.CancelledError: When the request itself was cancelled.
+        BaseException: It ends the task itself: see ``Handling.is_ended_by``.
     """
     _deal_with(r, error, _answer)
 
@@ -60,19 +60,56 @@ def answer_error_with_traceback(r: BlazeioServerProtocol, error: BaseException) 
 
 
 def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> None:
-    if isinstance(error, asyncio.CancelledError) and is_cancelled():
+    if r.handling.is_ended_by(error):
         raise error
-    if isinstance(error, _UPSTREAM):
-        what = type(error).__name__
-        log.error("%s %s: %s: %s", r.method, r.tail, what, error)
-    elif not isinstance(error, _QUIET) or (isinstance(error, Abort) and r.status):
-        _report(r, error)
-    if not r.is_alive or isinstance(error, ClientDisconnected):
+    meant = find_answer(error)
+    if meant is not error and not _is_all_quiet(error):
+        _report(r, error)  # what else is in the group is a bug
+    if isinstance(meant, _UPSTREAM):
+        what = type(meant).__name__
+        log.error("%s %s: %s: %s", r.method, r.tail, what, meant)
+    elif not isinstance(meant, _QUIET) or (
+        isinstance(meant, Abort) and r.status and not r.answer.is_held()
+    ):
+        _report(r, meant)
+    if not r.is_alive or isinstance(meant, ClientDisconnected):
         r.abort()
-    elif not r.status:
-        answer(r, error)
+        return
+    if r.answer.is_held():
+        r.answer.take_back()  # nothing of it has left: the error can be answered
+    if not r.status:
+        answer(r, meant)
     elif not r.answer.is_complete:
         r.abort()
+
+
+def find_answer(error: BaseException) -> BaseException:
+    """Find what a group of exceptions comes to, as a TaskGroup raises one.
+
+    An Abort in it is the answer. A group of nothing but what is nobody's bug here is
+    the first of these: what a client or another server got wrong, last that the
+    client went away. Any other exception is returned as it is.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = list(_leaves(error))
+    for kind in (Abort, RemoteProtocolError, *_UPSTREAM, ClientDisconnected):
+        found = next((each for each in leaves if isinstance(each, kind)), None)
+        if found is not None and (kind is Abort or _is_all_quiet(error)):
+            return found
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _is_all_quiet(error: BaseException) -> bool:
+    return all(isinstance(each, (*_QUIET, *_UPSTREAM)) for each in _leaves(error))
 
 
 def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None:
@@ -80,19 +117,19 @@ def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None
 
     Where it has answered, this is no harm; else it waits for what nobody sends.
     """
+    if inspect.iscoroutine(value):
+        value.close()  # or Python would warn, too
     if r.status or not r.is_alive:
         return
-    message = (
-        f"it returned {type(value).__name__} and answered nothing, and what is "
-        "returned is not sent: write `await io.Deliver.json(r, ...)`, text or html"
-    )
+    if inspect.iscoroutine(value):
+        call = value.__qualname__
+        message = f"it returned {call}(...) without await: write `await {call}(...)`"
+    else:
+        message = (
+            f"it returned {type(value).__name__} and answered nothing, and what is "
+            "returned is not sent: write `await io.Deliver.json(r, ...)`, text or html"
+        )
     fail(r, LocalProtocolError(message))
-
-
-def is_cancelled() -> bool:
-    """Whether the running task itself was cancelled, not one that it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
@@ -109,9 +146,9 @@ def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
         try:
             _send(r, str(error.message), error.status, error.headers)
             return
-        except LocalProtocolError as malformed:  # its status or headers
+        except Exception as malformed:  # its status or headers
             malformed.__cause__ = error
-            _report(r, malformed)
+            _report(r, malformed.with_traceback(error.__traceback__))
     _send(r, "Internal Server Error", 500)
 
 
@@ -146,24 +183,14 @@ def _speakable(message: str) -> str:
 
 
 def _report(r: BlazeioServerProtocol, error: BaseException) -> None:
-    what = type(error).__name__
+    name = r.context.name_handler(r.method, r.path)
+    text = explain(error)
     log.error(
-        "%s %s: %s in the handler",
+        "%s %s: %s in %s%s",
         r.method,
         r.tail,
-        what,
+        type(error).__name__,
+        locate(error, name),
+        f": {text}" if text else "",
         exc_info=(type(error), error, without_our_frames(error.__traceback__)),
     )
-
-
-def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that the user wrote; all of it where none is."""
-    ours = traceback
-    while ours is not None and _is_ours(ours):
-        ours = ours.tb_next
-    return ours or traceback
-
-
-def _is_ours(traceback: TracebackType) -> bool:
-    name: str = traceback.tb_frame.f_globals.get("__name__", "")
-    return name.startswith("blazeio.app.")

@@ -144,6 +144,11 @@ class RouteTable:
         found = self.match(method, path)
         return USUAL if found is None else found[0].terms
 
+    def name_handler(self, method: str, path: str) -> str:
+        """Name the handler of a request, and where it is defined, for the log."""
+        found = self.match(method, path)
+        return "no route" if found is None else describe(found[0].handler)
+
     def methods_of(self, path: str) -> list[str]:
         """The methods that a path serves, sorted, for the Allow field.
 

@@ -6,6 +6,11 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.stages.interruptions import (
+    find_task,
+    is_cancelled,
+    is_of_keyboard,
+)
 
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
@@ -22,15 +27,23 @@ class Handling:
         ended_at: When the last one ended, likewise.
         is_leaving: It was cancelled for a farewell; until ``end``.
         is_late: It was cancelled since it took too long; until ``end``.
+        is_cut: It was cancelled with its connection, which is over for good.
     """
 
-    __slots__ = ("_context", "_task", "begun_at", "ended_at", "is_late", "is_leaving")
+    __slots__ = (
+        "_context",
+        "_task",
+        "begun_at",
+        "ended_at",
+        "is_cut",
+        "is_late",
+        "is_leaving",
+    )
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._task: asyncio.Task[None] | None = None
-        self.is_late = False
-        self.is_leaving = False
+        self.is_cut = self.is_late = self.is_leaving = False
         self.begun_at = self.ended_at = 0.0
 
     @property
@@ -46,6 +59,19 @@ class Handling:
     def is_done_by(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether this is the task of the handler that is at work."""
         return task is not None and self._task is task
+
+    def is_ended_by(self, error: BaseException) -> bool:
+        """Whether this ends the handler's task, and is no error of the handler.
+
+        It is our own cancellation, the closing of its coroutine by a loop that
+        is over, or a ^C.
+        """
+        if isinstance(error, asyncio.CancelledError):
+            was_told = self.is_cut or self.is_late or self.is_leaving
+            return was_told and is_cancelled()
+        if isinstance(error, GeneratorExit):
+            return not self.is_done_by(find_task())
+        return is_of_keyboard(error)
 
     def choose(self) -> Handler:
         """The app's handler; or, at ``Limits.in_flight``, one that turns away."""
@@ -106,6 +132,8 @@ class Handling:
         task = self._task
         if task is None:
             return
+        if not (self.is_late or self.is_leaving):
+            self.is_cut = True
         work = task.get_coro()
         is_fresh = (
             inspect.iscoroutine(work)

@@ -59,14 +59,27 @@ class Serving(Receiving):
         if is_late and self.answer.is_complete:
             self._finish()  # what came after the answer is cut, no more
             return
+        is_ended = handling.is_ended_by(error)
         self._end_handling()
         if is_late and self.is_alive and not self.answer.status:
             self._refuse(ProtocolError("the request took too long to answer", 503))
-        else:
-            self.abort()
-            self._record()
-            if not isinstance(error, ClientDisconnected):
-                raise error
+            return
+        self.abort()
+        self._record()
+        if is_ended:
+            raise error
+        if not isinstance(error, ClientDisconnected):
+            self._report(error)
+
+    def _report(self, error: BaseException) -> None:
+        """Log what nobody has answered: of a raw handler, or of a farewell."""
+        log.error(
+            "%s: %s in %s: the connection is cut",
+            f"{self.method} {self.tail}".strip() or "a connection",
+            type(error).__name__,
+            self.context.name_handler(self.method, self.path),
+            exc_info=error,
+        )
 
     async def _bid_farewell(self) -> None:
         hook, self._farewell = self._farewell, None
@@ -119,17 +132,23 @@ class Serving(Receiving):
 
     def _completes(self) -> bool:
         """End a response whose handler did not; False: it could not be."""
-        answer = self.answer
+        answer, message = self.answer, self.answer.message
+        is_held = message is not None and not message.is_begun
         try:
             if self.gate.is_taken:
-                message = "the handler is over while another task still writes for it"
-                raise LocalProtocolError(message)
-            if answer.message is None:
+                reason = "the handler is over while another task still writes for it"
+                raise LocalProtocolError(reason)
+            if message is None:
                 self.reply(b"", 204)
             else:
                 answer.send(b"", is_last=True)
         except LocalProtocolError as error:
-            log.error("%s %s: %s", self.method, self.tail, error)
+            name = self.context.name_handler(self.method, self.path)
+            log.error("%s %s: %s: %s", self.method, self.tail, name, error)
+            if is_held:  # nothing has left yet: it can be said
+                answer.take_back()
+                self.reply(b"Internal Server Error", 500)
+                return True
             self.abort()
             self._record()
             return False

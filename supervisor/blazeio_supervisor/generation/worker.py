@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 from blazeio.app import hosting
 from blazeio.app.app import App
 from blazeio.protocol.tls.terms import TlsTerms
-from blazeio.server.loop import get_loop, use_loop
+from blazeio.server.loop import get_loop, run_through, use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.generation.serving import Serving
 from blazeio_supervisor.loading.app_path import AppPath
@@ -177,7 +177,7 @@ class Worker:
             self._printing,
         )
         try:
-            loop.run_until_complete(serving.run(loop))
+            run_through(loop, loop.create_task(serving.run(loop)))
         except LoadError as error:
             self._fail(error)  # here: a script around us may catch everything
         except BaseException as error:  # sys.exit() in a handler, or our fault

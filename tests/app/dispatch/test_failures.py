@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import logging
 from typing import Any
 
@@ -26,6 +27,12 @@ R = BlazeioServerProtocol
 @pytest.fixture
 def web() -> App:
     return App()
+
+
+def raised_at(test: Any) -> int:
+    """The line of the first ``raise`` in a test."""
+    lines, first = inspect.getsourcelines(test)
+    return first + next(n for n, line in enumerate(lines) if " raise " in line)
 
 
 def errors_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -77,7 +84,12 @@ async def test_a_bug_is_500_logged_once_and_tells_the_client_nothing(
     assert b"secret" not in answer.octets
     (record,) = errors_of(caplog)
     assert record.name == "blazeio.app"
-    assert record.getMessage() == "GET /bug?a=1: ValueError in the handler"
+    line = raised_at(test_a_bug_is_500_logged_once_and_tells_the_client_nothing)
+    assert record.getMessage() == (
+        "GET /bug?a=1: ValueError in tests.app.dispatch.test_failures."
+        "test_a_bug_is_500_logged_once_and_tells_the_client_nothing.<locals>._bug "
+        f"({__file__}:{line}): secret"
+    )
     assert "secret" in caplog.text
 
 
@@ -325,7 +337,7 @@ async def test_debug_shows_a_bug_and_logs_it_all_the_same(
     assert "blazeio/app" not in answer.text
     shown, bug = errors_of(caplog)
     assert shown.getMessage() == "debug=True: clients are shown tracebacks"
-    assert bug.getMessage() == "GET /bug: ValueError in the handler"
+    assert bug.getMessage().startswith("GET /bug: ValueError in tests.app.dispatch.")
 
 
 async def test_debug_changes_nothing_of_an_abort() -> None:

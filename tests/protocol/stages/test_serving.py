@@ -1,7 +1,6 @@
 """serving.py: the handler, its answer, its deadline, and how many at once."""
 
 import asyncio
-import gc
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -90,23 +89,22 @@ class TestAnswers:
             await peer.read_until_end()
         assert "5 octets short" in caplog.text
 
-    async def test_a_handler_that_fails_cuts_the_connection(self, serve: Serve) -> None:
-        errors: list[BaseException] = []
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: errors.append(context["exception"])
-        )
-
+    @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, GeneratorExit])
+    async def test_a_handler_that_fails_cuts_the_connection(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+    ) -> None:
         async def handler(r: R) -> None:
             await r.write(b"half")
             await asyncio.sleep(0)
-            raise ZeroDivisionError
+            raise kind
 
         peer = await serve(handler).connect()
         await peer.send(GET)
         with pytest.raises(ConnectionResetError):
             await peer.read_until_end()
-        gc.collect()  # it is the task that tells the loop
-        assert [type(error) for error in errors] == [ZeroDivisionError]
+        (record,) = caplog.records
+        said = f"GET /: {kind.__name__} in the handler: the connection is cut"
+        assert (record.levelname, record.getMessage()) == ("ERROR", said)
 
     async def test_a_reply_to_nobody_raises(
         self, connect: Connect, diary: Diary

@@ -1,0 +1,145 @@
+"""An error of an app on one line: where it happened, what is wrong, what to do.
+
+The traceback of the user's code stands below it; the line is for who reads a log,
+and for what a traceback does not say, as that ``r`` was left out.
+"""
+
+import asyncio
+import dis
+import re
+from collections.abc import Iterator
+from types import CodeType, FrameType, TracebackType
+
+from blazeio.errors import LocalProtocolError
+from blazeio.protocol.server import BlazeioServerProtocol
+
+LONGEST_TEXT = 300
+"""Characters of an error's own text on the line; the traceback has all of it."""
+
+_TAKES_R = re.compile(
+    r"((?:Deliver|Prepare|Simpleserve)\.\w+)\(\) missing [0-9]+ required positional"
+)
+_FIRST_ARGUMENT = ("Deliver.", "Prepare.", "Request.", "Simpleserve.")
+_ANSWERS = frozenset(
+    """
+    bytes eof file html json no_content prepare redirect reply serve sse stream text
+    write write_chunked
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+"""The names of what begins a response."""
+
+
+def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that the user wrote; all of it where none is."""
+    ours = traceback
+    while ours is not None and _is_ours(ours.tb_frame, "blazeio.app."):
+        ours = ours.tb_next
+    return ours or traceback
+
+
+def locate(error: BaseException, otherwise: str) -> str:
+    """Name the function of the user in which it happened, with file and line.
+
+    Args:
+        error: As a handler has let it out.
+        otherwise: Where no code of the user has a part in it.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if not _is_ours(frame, "blazeio."):
+            return _name(frame.f_code, frame.f_globals, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return otherwise
+
+
+def _name(code: CodeType, names: dict[str, object], line: int | None) -> str:
+    module = names.get("__name__", "?")
+    return f"{module}.{code.co_qualname} ({code.co_filename}:{line})"
+
+
+def _is_ours(frame: FrameType, room: str) -> bool:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.startswith(room)
+
+
+def explain(error: BaseException) -> str:
+    """Say on one line what is wrong, and the way out where we know one."""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r}) ends no service: raise io.Abort(text, status)"
+    if isinstance(error, asyncio.CancelledError):
+        return "what it awaited was cancelled, or it cancelled itself"
+    text = _first_line(error)
+    call = _find_call_without_r(error, text)
+    if call is not None:
+        return f"r is missing: {call} takes it first, write `await io.{call}(r, ...)`"
+    if isinstance(error, LocalProtocolError) and "already begun" in text:
+        earlier = _find_earlier_answer(error)
+        return f"{text}; this is the second one, {earlier}"
+    return text
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        text = str(error).strip()
+    except Exception:
+        return "its text cannot be shown"
+    line = text.partition("\n")[0]
+    return line if len(line) <= LONGEST_TEXT else line[:LONGEST_TEXT] + "..."
+
+
+def _find_call_without_r(error: BaseException, text: str) -> str | None:
+    if isinstance(error, TypeError):
+        found = _TAKES_R.match(text)
+        if found is not None:
+            return found[1]
+    for frame in _frames(error):
+        call = frame.f_code.co_qualname
+        if not call.startswith(_FIRST_ARGUMENT) or not _is_ours(frame, "blazeio."):
+            continue
+        given = frame.f_locals.get("r")
+        if given is not None and not isinstance(given, BlazeioServerProtocol):
+            return call
+        return call if given is None and "Request." not in call else None
+    return None
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    traceback = error.__traceback__
+    while traceback is not None:
+        yield traceback.tb_frame
+        traceback = traceback.tb_next
+
+
+def _find_earlier_answer(error: BaseException) -> str:
+    """Where the response may have begun: nothing is noted while all is well.
+
+    Looked for are the calls that answer, in the functions that were under way,
+    in front of the place that they had come to.
+    """
+    traceback, places = error.__traceback__, []
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if not _is_ours(frame, "blazeio."):
+            code = frame.f_code
+            lines = sorted(_lines_that_answer(code, traceback.tb_lasti))
+            places += [_name(code, frame.f_globals, line) for line in lines]
+        traceback = traceback.tb_next
+    if not places:
+        return (
+            "the first was begun before: by the same call in a loop, by a middleware, "
+            "or by a function that was called"
+        )
+    return "the first was begun at " + " or ".join(places[:3])
+
+
+def _lines_that_answer(code: CodeType, before: int) -> set[int]:
+    found, here = set(), None
+    for each in dis.get_instructions(code):
+        line = each.positions.lineno if each.positions is not None else None
+        if each.offset >= before:
+            here = line
+            break
+        if each.argval in _ANSWERS and each.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            found.add(line)
+    return {line for line in found if line is not None and line != here}
