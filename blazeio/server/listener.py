@@ -94,7 +94,7 @@ class Acceptor:
         self._loop = loop
         self._greeter = greeter
         self._batch = batch
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], socket.socket] = {}
         self._is_tcp = sock.family != socket.AF_UNIX
         self._alarm: asyncio.TimerHandle | None = None
         self._is_resting = True
@@ -140,7 +140,7 @@ class Acceptor:
         if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._connect(connection, address))
-        self._tasks.add(task)
+        self._tasks[task] = connection
         task.add_done_callback(self._forget)
         return True
 
@@ -158,7 +158,7 @@ class Acceptor:
         return True
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._settled()
 
     async def _connect(self, connection: socket.socket, address: Any) -> None:
@@ -182,6 +182,13 @@ class Acceptor:
     def pending(self) -> int:
         """Connections accepted whose protocol does not exist yet."""
         return len(self._tasks)
+
+    def list_sockets(self) -> list[int]:
+        """Return the descriptors of the listener, and of what it has accepted.
+
+        Those that have a protocol by now are not listed.
+        """
+        return [sock.fileno() for sock in (self._sock, *list(self._tasks.values()))]
 
     def close(self) -> None:
         """Stop accepting; the socket itself stays as it is for other owners."""

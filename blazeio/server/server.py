@@ -218,6 +218,24 @@ class Server:
         ]
         return sorted(found, key=lambda r: r.handling.begun_at)
 
+    def list_sockets(self) -> list[int]:
+        """Return the descriptors of all listeners and connections.
+
+        For a process that was forked from this one: what it holds open stays
+        open for the peer, whoever closes it here.
+        """
+        context = self.context
+        found = [fd for each in list(self._acceptors) for fd in each.list_sockets()]
+        open_ones = (*list(context.connections), *list(context.detached))
+        found += [_find_descriptor(each.transport) for each in open_ones]
+        found += [_find_descriptor(each) for each in list(context.handshakes)]
+        return [fd for fd in found if fd >= 0]
+
+    def list_epolls(self) -> list[int]:
+        """Return the descriptors of the epolls beside that of the loop."""
+        context = self.context
+        return context.hangups.list_epolls() + context.writability.list_epolls()
+
     @property
     def is_draining(self) -> bool:
         """Whether answers say ``Connection: close`` by now."""
@@ -276,3 +294,9 @@ class Server:
         self.stop_accepting()
         self.cancel()
         self.context.close()
+
+
+def _find_descriptor(transport: asyncio.BaseTransport) -> int:
+    """Return the descriptor of a transport's socket; -1 when it is closed."""
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())

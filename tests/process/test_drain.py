@@ -202,15 +202,36 @@ def test_a_second_signal_ends_the_delay(
     assert service.server.wait_exit() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_who_dies_while_the_service_leaves_is_replaced(
-    live_server: LiveServers, tmp_path: Path, number: signal.Signals
+    live_server: LiveServers, tmp_path: Path
 ) -> None:
     service = start_leaving(live_server, tmp_path, 60.0)
     dead = service.pids()[0]
-    os.kill(dead, number)
+    os.kill(dead, signal.SIGKILL)
     service.wait_for(
         lambda workers: len(workers) == 2 and dead not in service.pids(), "a respawn"
     )
     service.server.signal(signal.SIGTERM)
     assert service.server.wait_exit() == 0
+
+
+def test_a_term_to_all_its_processes_is_the_masters_while_it_leaves(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, "--drain-delay", "60")
+    before = service.pids()
+    with StrictClients(service.server.host, service.server.port) as clients:
+        os.killpg(service.server.pid, signal.SIGTERM)
+        service.server.wait_for_log("event=leaving ")
+        answered = sum(clients.answered.values())
+        block_until(lambda: sum(clients.answered.values()) > answered + 20)
+        for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+            os.kill(before[0], number)
+        answered = sum(clients.answered.values())
+        block_until(lambda: sum(clients.answered.values()) > answered + 20)
+        assert service.pids() == before
+        os.killpg(service.server.pid, signal.SIGTERM)
+        assert service.server.wait_exit() == 0
+    strange = [each for each in clients.failures if "Refused" not in each.what]
+    assert not strange
+    assert "worker_failed" not in service.server.log

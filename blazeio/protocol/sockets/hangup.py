@@ -30,6 +30,10 @@ class HangupWatcher:
         self._epoll: select.epoll | None = None  # made on first use
         self._watched: dict[int, Watched] = {}
 
+    def list_epolls(self) -> list[int]:
+        """Return the descriptor of the side epoll, if there is one by now."""
+        return [] if self._epoll is None else [self._epoll.fileno()]
+
     def watch(self, fd: int, connection: Watched) -> None:
         """Call ``connection.hung_up`` at the peer's FIN, and at its RST."""
         if self._epoll is None:

@@ -20,6 +20,10 @@ class WritabilityWatcher:
         self._epoll: select.epoll | None = None  # made on first use
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
+    def list_epolls(self) -> list[int]:
+        """Return the descriptor of the side epoll, if there is one by now."""
+        return [] if self._epoll is None else [self._epoll.fileno()]
+
     async def writable(self, fd: int) -> None:
         """Return when the socket takes octets, or is broken.
 

@@ -18,6 +18,7 @@ from blazeio_supervisor.process.messages import (
     Release,
     ReopenLogs,
     Serve,
+    Stay,
 )
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.process.signals import STACK_SIGNAL
@@ -57,6 +58,11 @@ class WorkerOrders:
             case Ending.KILL:
                 record.is_killed = True
                 self._reaper.send_signal(record.pid, signal.SIGKILL)
+
+    def stay(self) -> None:
+        """Have every worker serve on, whoever sends it SIGTERM."""
+        for record in self._records.values():
+            record.channel.send(Stay())
 
     def admit(self, worker: int) -> None:
         """Let a canary accept from its slot."""

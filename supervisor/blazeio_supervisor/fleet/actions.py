@@ -120,6 +120,10 @@ class Steer(Struct, frozen=True):
     weights: tuple[int, ...]
 
 
+class Stay(Struct, frozen=True):
+    """Every worker serves on until its ``End``, whoever sends it SIGTERM."""
+
+
 class LastCall(Struct, frozen=True):
     """The service ends: no connection may begin any more.
 
@@ -221,6 +225,7 @@ Action = (
     | Adopt
     | Release
     | Steer
+    | Stay
     | LastCall
     | ReloadEnded
     | Report

@@ -32,7 +32,9 @@ from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_a
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_strays, logs_configured
 from blazeio_supervisor.process.channel import receive, send
-from blazeio_supervisor.process.forkserver import Forkserver, end_now
+from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
+from blazeio_supervisor.process.forks import OwnInstallations, neutralise
+from blazeio_supervisor.process.forkserver import Forkserver
 from blazeio_supervisor.process.identity import Identity, take_on
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
@@ -43,7 +45,6 @@ from blazeio_supervisor.process.messages import (
     Unsafe,
     describe_skew,
 )
-from blazeio_supervisor.process.signals import ignore_in_child
 
 # An environment under /root is closed to every other user.
 _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
@@ -57,12 +58,14 @@ class Generation(Struct):
         load: What to import.
         tls: What the operator's certificates make; None: the App's own count.
         printing: Where this process and its workers write.
+        own: What is installed in them, and undone in what the app forks.
     """
 
     channel: socket.socket
     load: Load
     tls: TlsTerms | None
     printing: Printing
+    own: OwnInstallations
 
     def run(self) -> None:
         """Import, answer, then fork on request until the end."""
@@ -80,15 +83,22 @@ class Generation(Struct):
         set_parent_death_signal(0)
         # Blocked, not ignored: a worker that is told to end before it has
         # unblocked it still hears of it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        self.own.block(signal.SIGTERM)
 
         def run_worker(order: Fork, fds: list[int]) -> None:
             worker = self.load, order, path, app, self.tls, fds
-            Worker(*worker, self.printing).run()
+            Worker(*worker, self.printing, self.own).run()
 
-        Forkserver(self.channel, self.load, run_worker, self.printing).serve()
+        parts = self.channel, self.load, run_worker, self.printing, self.own
+        Forkserver(*parts).serve()
+
+    def _let_go(self) -> None:
+        """Leave the channel to the forkserver, in a child that the import forks."""
+        neutralise(self.channel.fileno())
+        setproctitle(f"blazeio: child of forkserver gen {self.load.generation}")
 
     def _preload(self, path: AppPath) -> App:
+        self.own.undo_in_children(self._let_go)
         opened = list_shared_fds()
         hosting.host.set(_refuse_to_serve)
         # A collection in mid-import would touch, so unshare, what is there.
@@ -99,9 +109,13 @@ class Generation(Struct):
                 with _logging(self.load, self.printing):
                     _read_certificates(app, path)
         except LoadError as error:
+            if not self.own.is_at_home():  # forked by what was imported
+                end_forked(error.__cause__)
             _fail(self.channel, error)
         finally:
             gc.enable()
+        if not self.own.is_at_home():
+            end_stray()
         hosting.host.set(None)
         dangers = find_fork_dangers(opened)
         if dangers:
@@ -175,7 +189,8 @@ def _become(identity: Identity, load: Load, *, has_secrets: bool) -> None:
 
 def main() -> None:
     """Take the first message from the channel and run a generation."""
-    ignore_in_child()
+    own = OwnInstallations()
+    own.hold_back()
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     skew = describe_skew(sys.argv[2])
@@ -202,7 +217,7 @@ def main() -> None:
     if os.getppid() != load.master_pid:
         end_now(ExitCode.OK)  # it ended before its death was watched for
     sys.argv[:] = [load.app]
-    Generation(channel, load, tls, printing).run()
+    Generation(channel, load, tls, printing, own).run()
 
 
 if __name__ == "__main__":

@@ -51,9 +51,11 @@ class Entrances:
         self._server = server
         self._own = own
         self._adopted: dict[int, _Adoption] = {}
+        self._is_open = False
 
     def open(self) -> None:
         """Accept from the own slot."""
+        self._is_open = True
         for queue in self._own:
             batch = SHARED_BATCH if queue.terms.is_shared else ACCEPTS_PER_TURN
             self._accept(queue, batch)
@@ -67,6 +69,14 @@ class Entrances:
         self.release(slot)
         acceptors = [self._accept(queue, ADOPTED_BATCH) for queue in queues]
         self._adopted[slot] = _Adoption(queues, acceptors)
+
+    def reopen(self) -> None:
+        """Accept again, after ``close``, from whatever was accepted from."""
+        if self._is_open:
+            self.open()
+        for slot, adoption in list(self._adopted.items()):
+            queues = [Queue(_dup(each.sock), each.terms) for each in adoption.queues]
+            self.adopt(slot, queues)
 
     def release(self, slot: int) -> None:
         """Leave an adopted queue to its owner; one that was not: nothing."""
@@ -126,3 +136,9 @@ class Entrances:
                 pass  # shut already, by the master or a sibling
         for queue in self._queues():
             queue.sock.close()
+
+
+def _dup(sock: socket.socket) -> socket.socket:
+    again = sock.dup()
+    again.setblocking(False)
+    return again

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from typing import Any
 
@@ -28,6 +29,12 @@ from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
+from blazeio_supervisor.process.ending import end_forked, end_stray
+from blazeio_supervisor.process.forks import (
+    OwnInstallations,
+    neutralise,
+    replace_epolls,
+)
 from blazeio_supervisor.process.messages import (
     Admit,
     Adopt,
@@ -40,6 +47,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
     Said,
     Serve,
+    Stay,
 )
 from blazeio_supervisor.sockets.queues import Queue, pair
 from blazeio_supervisor.stacks.dump import StackDump
@@ -71,6 +79,7 @@ class Serving:
         queues: Of the own slot.
         dump: Learns what is being served.
         printing: Where this process writes.
+        own: What is installed in it, and undone in what the app forks.
     """
 
     def __init__(
@@ -84,7 +93,9 @@ class Serving:
         queues: list[Queue],
         dump: StackDump,
         printing: Printing,
+        own: OwnInstallations,
     ) -> None:
+        self._own = own
         self._app = app
         self._tls = tls
         self._load = load
@@ -97,6 +108,8 @@ class Serving:
         self._arrivals: set[asyncio.Task[Any]] = set()
         self._named_longest_at = 0.0
         self._hurry_from = float("inf")
+        self._stays = False
+        self._has_closed = False
 
     async def run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Live from boot to the last ``on_stop`` hook.
@@ -115,9 +128,11 @@ class Serving:
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
         )
+        self._thread = threading.get_ident()
+        self._own.undo_in_children(self._leave_to_worker)
         if not await self._boots():
             return
-        signal.signal(signal.SIGTERM, self._on_term)
+        self._own.handle(signal.SIGTERM, self._on_term)
         self._beat(time.monotonic())
         if not self._order.is_canary:
             self._entrances.open()
@@ -167,6 +182,18 @@ class Serving:
             raise describe_failure(error, f"{self._load.app} failed to start") from None
         return True
 
+    def _leave_to_worker(self) -> None:
+        """Let go of what is the worker's, in a child that the app has forked.
+
+        A child that comes back to the loop would serve beside the worker, from
+        the same connections: it is ended there.
+        """
+        neutralise(*self._server.list_sockets())
+        replace_epolls(_find_epoll(self._loop), *self._server.list_epolls())
+        if threading.get_ident() == self._thread:
+            _forget_ready(self._loop)
+            self._loop.call_soon(_end_stray, asyncio.current_task(self._loop))
+
     # What the master says
 
     def _obey(self, message: Message, fds: list[int]) -> None:
@@ -177,6 +204,8 @@ class Serving:
         match message:
             case Drain():
                 self._ask_to_drain(message)
+            case Stay():
+                self._stay()
             case Admit() if not self._drain_order.done():
                 self._entrances.open()
             case Adopt(slot, terms) if not self._drain_order.done():
@@ -193,6 +222,11 @@ class Serving:
                 log.warning("an unknown order from the master is ignored: %r", message)
         for sock in sockets:
             sock.close()
+
+    def _stay(self) -> None:
+        self._stays = True
+        if self._has_closed and not self._drain_order.done():
+            self._entrances.reopen()  # a TERM to all was faster than the master's word
 
     def _reopen_logs(self, fds: list[int]) -> None:
         self._printing.reopen(fds)
@@ -242,29 +276,34 @@ class Serving:
     def _on_term(self, *_: Any) -> None:
         """Runs between any two bytecodes, in a blocked loop too.
 
-        An orphan takes its whole queue, since nobody else will; otherwise the
-        queue belongs to whoever comes after.
+        An orphan takes its whole queue, since nobody else will. Otherwise the
+        master says what is to be done: it may have been sent TERM as well.
         """
         is_orphan = os.getppid() != self._load.master_pid
         if is_orphan:
             self._entrances.take_all_and_shut()
-        else:
+            grace_s = self._load.graceful_timeout_s
+            if not self._drain_order.done():
+                signal.setitimer(signal.ITIMER_REAL, grace_s + _ALARM_SLACK_S)
+        elif not self._stays:
+            self._has_closed = True
             self._entrances.close()
-        grace_s = self._load.graceful_timeout_s
-        if not self._drain_order.done():
-            signal.setitimer(signal.ITIMER_REAL, grace_s + _ALARM_SLACK_S)
         self._loop.call_soon_threadsafe(self._term_in_loop, is_orphan)
 
     def _term_in_loop(self, is_orphan: bool) -> None:
-        order = Drain(self._load.graceful_timeout_s, is_orphan)
         # When everybody was sent TERM, the master's own order is under way, and
-        # says more: that nobody comes after, and the queue must be taken.
+        # says more: that nobody comes after, and the queue must be taken; or that
+        # the service serves on for its delay.
         wait_s = 0.0 if is_orphan else _MASTERS_WORD_S
-        self._loop.call_later(wait_s, self._ask_to_drain, order)
+        self._loop.call_later(wait_s, self._drain_by_term, is_orphan)
         # A second word from the master is TERM too: the grace period is over.
         # Not so the TERM that systemd sends to everybody at the same time.
         if self._loop.time() >= self._hurry_from:
             self._server.cancel()
+
+    def _drain_by_term(self, is_orphan: bool) -> None:
+        if is_orphan or not self._stays:
+            self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_orphan))
 
     async def _end(self, order: Drain) -> None:
         began_at = self._loop.time()
@@ -317,6 +356,28 @@ class Serving:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=_REST_S)
+
+
+def _end_stray(task: asyncio.Task[Any] | None) -> None:
+    """End a child that came back to the loop; ``task`` is what it was forked in."""
+    if task is not None and task.done() and not task.cancelled():
+        error = task.exception()
+        if error is not None:
+            end_forked(error)
+    end_stray()
+
+
+def _find_epoll(loop: Any) -> int:
+    """Return the descriptor of a loop's own epoll."""
+    if hasattr(loop, "_get_backend_id"):  # uvloop
+        return int(loop._get_backend_id())
+    return int(loop._selector.fileno())
+
+
+def _forget_ready(loop: Any) -> None:
+    """Have a loop of asyncio run nothing that was ready; uvloop cannot be told."""
+    if hasattr(loop, "_ready"):
+        loop._ready.clear()
 
 
 def _find_longest(server: Server) -> LongestRequest | None:

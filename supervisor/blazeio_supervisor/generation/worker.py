@@ -31,7 +31,8 @@ from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import receive, send, take_listeners
-from blazeio_supervisor.process.forkserver import end_now
+from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
+from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
     Address,
@@ -62,6 +63,7 @@ class Worker:
         fds: The channel's end, where the stacks go, this life's row of the
             scoreboard, where to print if that is captured, then the listeners.
         printing: Where this process writes.
+        own: What is installed in it, and undone in what the app forks.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class Worker:
         tls: TlsTerms | None,
         fds: list[int],
         printing: Printing,
+        own: OwnInstallations,
     ) -> None:
+        self._own = own
         self._load = load
         self._order = order
         self._path = path
@@ -88,6 +92,7 @@ class Worker:
         for output in fds[3:first]:
             printing.capture(output)
         self._queues = pair(take_listeners(fds[first:]), order.terms)
+        self._title = f"worker {order.slot} gen {load.generation} [{path.text}]"
         self._has_served = False
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])
@@ -101,6 +106,8 @@ class Worker:
             self._load_and_serve()
         except LoadError as error:
             self._fail(error)
+        if not self._own.is_at_home():  # a script has forked, or what it imports
+            end_forked(None)
         # What the app left for the end of its process belongs to the workers.
         atexit._run_exitfuncs()
         end_now(ExitCode.OK)
@@ -109,10 +116,10 @@ class Worker:
         """Turn from a copy of the forkserver into a worker."""
         origin, order = self._printing.origin, self._order
         origin.worker, origin.slot, origin.pid = order.worker, order.slot, os.getpid()
-        self._dump.arm()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        title = f"blazeio: worker {self._order.slot} gen {self._load.generation}"
-        setproctitle(f"{title} [{self._path.text}]")
+        self._dump.arm(self._own)
+        self._own.undo_in_children(self._let_go)
+        self._own.unblock(signal.SIGTERM)
+        setproctitle(f"blazeio: {self._title}")
         set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != self._load.master_pid:
             end_now(ExitCode.OK)  # it died before its death was watched for
@@ -121,7 +128,15 @@ class Worker:
             cpus = self._load.cpus
             os.sched_setaffinity(0, {cpus[self._order.slot % len(cpus)]})
 
+    def _let_go(self) -> None:
+        """Leave the channel and the listeners to the worker, in a child of it."""
+        listeners = (queue.sock.fileno() for queue in self._queues)
+        neutralise(self._channel.fileno(), *listeners)
+        setproctitle(f"blazeio: child of {self._title}")
+
     def _fail(self, error: LoadError) -> NoReturn:
+        if not self._own.is_at_home():
+            end_forked(error.__cause__ or error.__context__)
         try:
             send(self._channel, Failed(error.code, error.reason, error.frames))
         except OSError:
@@ -159,6 +174,8 @@ class Worker:
 
     def _serve(self, app: App) -> None:
         """Serve until the end of this worker. Called by ``web.runner()`` too."""
+        if not self._own.is_at_home():
+            end_stray()
         printing = self._printing
         configure_logs(self._load.log, printing.log_fd, printing.origin)
         if not self._order.is_bound:
@@ -175,12 +192,15 @@ class Worker:
             self._queues,
             self._dump,
             self._printing,
+            self._own,
         )
         try:
             run_through(loop, loop.create_task(serving.run(loop)))
         except LoadError as error:
             self._fail(error)  # here: a script around us may catch everything
         except BaseException as error:  # sys.exit() in a handler, or our fault
+            if not self._own.is_at_home():
+                end_forked(error)
             what = f"{self._load.app} crashed"
             self._fail(describe_failure(error, what, ExitCode.CRASHED))
 

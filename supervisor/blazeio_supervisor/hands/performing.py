@@ -27,6 +27,7 @@ from blazeio_supervisor.fleet.actions import (
     Report,
     Spawn,
     StartForkserver,
+    Stay,
     Steer,
     StopForkserver,
 )
@@ -93,6 +94,8 @@ class Hands(Struct, frozen=True, kw_only=True):
                 self.slots.release(slot, by)
             case Steer(weights):
                 self.slots.steer(weights)
+            case Stay():
+                self.orders.stay()
             case LastCall():
                 self._call_last()
             case ReloadEnded():

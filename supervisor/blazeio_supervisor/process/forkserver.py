@@ -9,6 +9,7 @@ When the master dies it stays for the grace period and kills what is left: a
 worker whose loop is blocked would otherwise keep the port for ever.
 """
 
+import errno
 import os
 import select
 import signal
@@ -17,12 +18,14 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from msgspec import Struct, field
 
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.process.channel import receive, send
+from blazeio_supervisor.process.ending import end_now, flush_output
+from blazeio_supervisor.process.forks import OwnInstallations
 from blazeio_supervisor.process.messages import Fork as ForkOrder
 from blazeio_supervisor.process.messages import (
     Forked,
@@ -47,16 +50,25 @@ class Forkserver(Struct):
         run_worker: What a forked worker does; gets the order and its
             descriptors. It ends the process itself.
         printing: Where this process and its workers write.
+        own: What is installed in this process and in the workers.
     """
 
     channel: socket.socket
     load: Load
     run_worker: RunWorker
     printing: Printing
+    own: OwnInstallations
+    _app_sigchld: Any = None
     _workers: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
 
     def serve(self) -> NoReturn:
-        """Carry out orders; never returns."""
+        """Carry out orders; never returns.
+
+        The app may ignore SIGCHLD, or reap every child in a handler of it, when
+        it is imported. That is for the workers: here it would take the children
+        whose pid is still to be told.
+        """
+        self._app_sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while True:
             received = receive(self.channel)
             if received is None:
@@ -90,16 +102,21 @@ class Forkserver(Struct):
         flush_output()  # what is buffered would be printed by each child too
         pipe = os.pipe()
         try:
-            middle = os.fork()
-            if middle == 0:
-                self._run_middle(order, fds, pipe)
-            os.waitpid(middle, 0)
-            # Small enough for the pipe's buffer: written before it ended.
-            os.set_blocking(pipe[0], False)
-            (number,) = _PID.unpack(os.read(pipe[0], _PID.size))
-        finally:
+            with self.own.forking_own():
+                middle = os.fork()
+                if middle == 0:
+                    self._run_middle(order, fds, pipe)
+        except OSError:
             os.close(pipe[0])
+            raise
+        finally:
             os.close(pipe[1])
+        octets = os.read(pipe[0], _PID.size)
+        os.close(pipe[0])
+        _wait_for(middle)
+        if not octets:
+            raise OSError(errno.ECHILD, "the process between was killed")
+        (number,) = _PID.unpack(octets)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
         return int(number)
@@ -122,11 +139,15 @@ class Forkserver(Struct):
         self, order: ForkOrder, fds: list[int], pipe: tuple[int, int], middle: int
     ) -> NoReturn:
         try:
+            # First: while it is open, the forkserver waits for a pid.
+            os.close(pipe[1])
+            os.close(pipe[0])
             # A death signal set now would tell of the middle process.
             while os.getppid() == middle:
                 time.sleep(_REPARENT_POLL_S)
-            os.close(pipe[0])
-            os.close(pipe[1])
+            self.own.adopt()
+            if self._app_sigchld is not None:  # else it was set by code in C
+                signal.signal(signal.SIGCHLD, self._app_sigchld)
             # The master must see the end of file when the forkserver dies.
             self.channel.close()
             for pidfd in self._workers.values():
@@ -165,22 +186,8 @@ class Forkserver(Struct):
         end_now(0)
 
 
-def end_now(code: int) -> NoReturn:
-    """End this process without running what the app left for its own exit.
-
-    ``atexit`` callbacks belong to the workers: one that deletes a temporary
-    folder would take it from under those that still serve.
-    """
+def _wait_for(pid: int) -> None:
     try:
-        flush_output()
-    finally:
-        os._exit(code)
-
-
-def flush_output() -> None:
-    """Write out what standard output and error hold back."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass  # closed by the app, or nobody reads it any more
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # reaped by a thread of the app, or by code in C

@@ -19,7 +19,7 @@ from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -240,6 +240,13 @@ class Drain(_Message, frozen=True):
     is_final: bool = False
 
 
+class Stay(_Message, frozen=True):
+    """The service will end soon: serve on until ``Drain``, whoever sends TERM.
+
+    A TERM to the whole process group reaches the workers as well as the master.
+    """
+
+
 class Adopt(_Message, frozen=True):
     """Accept from this slot's queue too. Carries its listeners."""
 
@@ -276,6 +283,7 @@ Message = (
     | Serve
     | Admit
     | Drain
+    | Stay
     | Adopt
     | Release
     | ReopenLogs

@@ -2,14 +2,19 @@
 
 A terminal sends INT, QUIT and WINCH to its whole foreground group, and an
 operator's ``kill -HUP -<group>`` does the like. Only the master may act on
-them, so forkserver and workers ignore these from before the import on.
+them, so forkserver and workers do nothing about these from before the import on.
+
+They handle them by a function that does nothing, and do not ignore them: what is
+ignored stays ignored over an exec, and a program that the app starts could never
+be interrupted. ``forks.py`` puts the defaults back in what the app forks.
 """
 
 import os
 import signal
 from collections.abc import Iterable
+from typing import Any
 
-IGNORED_IN_CHILDREN = (
+HELD_BACK = (
     signal.SIGINT,
     signal.SIGQUIT,
     signal.SIGHUP,
@@ -19,6 +24,7 @@ IGNORED_IN_CHILDREN = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+"""What is the master's to answer."""
 
 STOPS = frozenset({signal.SIGTERM, signal.SIGQUIT})
 """What stops a service gently; INT does so quickly."""
@@ -63,15 +69,17 @@ def release(signals: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
-def ignore_in_child() -> None:
-    """Ignore what is the master's to answer, then unblock it.
+def do_nothing(number: int, frame: Any) -> None:
+    """Leave a signal to the master."""
 
-    The master blocks these before the exec: a ^C between the exec and this
-    line would otherwise kill the child.
-    """
-    for number in IGNORED_IN_CHILDREN:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_IN_CHILDREN)
+
+def find_python_default(number: int) -> Any:
+    """Return what Python itself does at a signal: the handler it begins with."""
+    if number == signal.SIGINT:
+        return signal.default_int_handler
+    if number in (signal.SIGPIPE, signal.SIGXFSZ):
+        return signal.SIG_IGN
+    return signal.SIG_DFL
 
 
 def has_terminal() -> bool:

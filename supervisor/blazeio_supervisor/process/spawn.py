@@ -1,15 +1,17 @@
 """Starting a forkserver: a fresh interpreter, and nothing inherited by chance."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
 
 from blazeio_supervisor.notify.environment import VARIABLES
 from blazeio_supervisor.process.messages import PROTOCOL
-from blazeio_supervisor.process.signals import IGNORED_IN_CHILDREN
+from blazeio_supervisor.process.signals import HELD_BACK
 
 _ENTRY = "blazeio_supervisor.generation"
+_NEVER_SET = {signal.SIGKILL, signal.SIGSTOP}
 
 
 def spawn_forkserver(
@@ -43,7 +45,9 @@ def spawn_forkserver(
         ],
         environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd)],  # onto itself: inheritable
-        setsigmask=IGNORED_IN_CHILDREN,
+        setsigmask=HELD_BACK,
+        # Whoever started the master may ignore some; what is ignored stays so.
+        setsigdef=signal.valid_signals() - _NEVER_SET,
     )
 
 

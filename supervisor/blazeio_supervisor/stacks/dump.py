@@ -19,6 +19,7 @@ from typing import Any
 
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
+from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.stacks.call import END
 from blazeio_supervisor.stacks.tasks import describe_tasks
@@ -44,11 +45,18 @@ class StackDump:
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def arm(self) -> None:
-        """Handle the signal from now on."""
-        signal.signal(STACK_SIGNAL, self._answer)
+    def arm(self, own: OwnInstallations) -> None:
+        """Handle the signal from now on, in this process only."""
+        own.handle(STACK_SIGNAL, self._answer)
         fd = self._asker.fileno()
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
+        own.undo_in_children(self._disarm)
+
+    def _disarm(self) -> None:
+        # It gives back the handler before it, which is ours, too.
+        faulthandler.unregister(STACK_SIGNAL)
+        signal.signal(STACK_SIGNAL, signal.SIG_DFL)
+        neutralise(self._asker.fileno())
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         """Name the requests of this server too."""

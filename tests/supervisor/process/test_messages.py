@@ -58,6 +58,7 @@ SHAPES = {
     6: "74c74cf7211fb584",
     7: "e5ad9507b969a4cb",
     8: "3d1c059fe24cecb4",
+    9: "431ac5e7d103c81c",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -125,9 +125,12 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
 
 CODE = """
 import socket, sys, threading, time
+from blazeio_supervisor.process.forks import OwnInstallations
 from blazeio_supervisor.stacks.dump import StackDump
 sys.stderr = None  # as an app may do
-StackDump("worker=1", socket.socket(fileno=int(sys.argv[1]))).arm()
+StackDump("worker=1", socket.socket(fileno=int(sys.argv[1]))).arm(
+    OwnInstallations()
+)
 def idle():
     time.sleep(60)
 threading.Thread(target=idle, daemon=True).start()

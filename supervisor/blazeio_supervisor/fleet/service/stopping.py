@@ -10,8 +10,8 @@ Adoptions stay as they are: whoever adopted a queue empties it too.
 May import: the words of the fleet, the lives, the turn.
 """
 
-from blazeio_supervisor.fleet.actions import Exit, LastCall
-from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.fleet.actions import Exit, LastCall, Stay
+from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
 from blazeio_supervisor.fleet.telling.words import asked_for, count_of
 from blazeio_supervisor.fleet.turns.lives import step_forkserver, step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
@@ -55,6 +55,8 @@ class Stopping:
                 self._ask(turn, fact, has_served=has_served)
         if self.is_leaving and self._has_left(turn):
             self._begin(turn, "", is_quick=False)
+        elif self.is_leaving and any(isinstance(f, WorkerReady) for f in turn.facts):
+            turn.act(Stay())
 
     def run(self, turn: Turn) -> None:
         """End whoever is left; exit when nobody is."""
@@ -85,6 +87,7 @@ class Stopping:
     def _leave(self, turn: Turn, by: str, delay_s: float) -> None:
         self.is_leaving = True
         self._leave_at = turn.now + delay_s
+        turn.act(Stay())
         turn.report(
             "leaving",
             f"{asked_for(by)}: no longer ready, but it serves on for {delay_s:g} s, "

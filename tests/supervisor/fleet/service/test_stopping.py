@@ -7,6 +7,7 @@ from blazeio_supervisor.fleet.actions import (
     LastCall,
     ReloadEnded,
     Spawn,
+    Stay,
     StopForkserver,
 )
 from blazeio_supervisor.fleet.facts import (
@@ -142,7 +143,7 @@ def leave(slots: int = 2, **policy: Any) -> Driver:
     """A service that has 5 s to leave."""
     driver = Driver(slots, drain_delay_s=5.0, **policy).start()
     actions = driver.tell(GENTLY)
-    assert (deeds(actions), events(actions)) == ([], ["leaving"])
+    assert (deeds(actions), events(actions)) == ([Stay()], ["leaving"])
     return driver
 
 
