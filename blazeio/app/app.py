@@ -5,7 +5,6 @@ May import: every room of blazeio.
 
 import asyncio
 import inspect
-import logging
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, Unpack, overload
@@ -29,6 +28,7 @@ from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
+from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms, TermOptions
@@ -39,7 +39,7 @@ from blazeio.server.lines.format import compile_format
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 
-log = logging.getLogger("blazeio.app")
+log = get_logger("blazeio.app")
 
 HookT = TypeVar("HookT", bound=Hook)
 BackgroundT = TypeVar("BackgroundT", bound=Background)

@@ -5,15 +5,15 @@ May import: blazeio.app.dispatch, blazeio.app.routing, blazeio.errors.
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from blazeio.app.routing.endpoints import describe
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.protocol.stages.interruptions import is_cancelled, is_of_keyboard
 
-log = logging.getLogger("blazeio.app")
+log = get_logger("blazeio.app")
 
 TASK_END_S = 2.0
 """A cancelled background task may clean up for this long."""

@@ -4,7 +4,6 @@ May import: blazeio.server, blazeio.protocol, blazeio.limits, blazeio.errors.
 """
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -14,13 +13,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
 from blazeio.server.loop import get_loop, run_through
 from blazeio.server.server import Server
 
-log = logging.getLogger("blazeio.app")
+log = get_logger("blazeio.app")
 
 DRAIN_IDLE_S = 2.0
 """A kept-alive connection may have its next request under way for this long."""

@@ -7,7 +7,6 @@ May import: blazeio.errors.
 """
 
 import errno
-import logging
 import os
 import stat
 from itertools import islice
@@ -16,8 +15,9 @@ from typing import BinaryIO
 from msgspec import Struct
 
 from blazeio.errors import Abort
+from blazeio.loggers import get_logger
 
-log = logging.getLogger("blazeio.files")
+log = get_logger("blazeio.files")
 
 Identity = tuple[int, int, int, int]
 """Device, inode, time and size: another one when file or content changed."""

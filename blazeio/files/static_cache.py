@@ -9,7 +9,6 @@ May import: blazeio.content, blazeio.errors, blazeio.files, blazeio.protocol.
 """
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -33,10 +32,11 @@ from blazeio.files.delivery import (
 )
 from blazeio.files.memory import FileMemory, KnownFile, Variant
 from blazeio.files.siblings import SUFFIXES, choose, open_variant
+from blazeio.loggers import get_logger
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.sockets.pages import read_pages
 
-log = logging.getLogger("blazeio.files")
+log = get_logger("blazeio.files")
 
 MEMORY_BYTES = 64 * 1024 * 1024
 LARGEST_KEPT_BYTES = 1024 * 1024

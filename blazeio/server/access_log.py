@@ -16,18 +16,18 @@ JSON 1.4 and 1.8.
 """
 
 import asyncio
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.server.lines.destination import Destination
 from blazeio.server.lines.format import compile_format
 
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 HELD_BYTES = 1024 * 1024
 """What a destination without room may owe us; beyond it lines are dropped."""

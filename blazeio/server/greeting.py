@@ -6,16 +6,16 @@ they send goes to the parser of HTTP, which refuses it.
 """
 
 import asyncio
-import logging
 import socket
 from typing import Any
 
 from blazeio.content.allow_list import AllowList
 from blazeio.errors import RemoteProtocolError
+from blazeio.loggers import get_logger
 from blazeio.protocol.context import ServerContext
 from blazeio.wire.proxy_protocol import V2_BYTES, ProxyHeader, parse_proxy_header
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 LOG_EVERY_S = 60.0
 """A proxy that is set up wrongly is reported at most this often."""

@@ -6,15 +6,15 @@ it would ask on the terminal; so each file is looked at before OpenSSL is.
 May import: blazeio.server.certificate, blazeio.errors.
 """
 
-import logging
 import os
 import ssl
 from datetime import UTC, datetime
 
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.server.certificate import Certificate, read_certificate
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 Path = str | os.PathLike[str]
 

@@ -9,7 +9,6 @@ their share.
 
 import asyncio
 import errno
-import logging
 import os
 import select
 import socket
@@ -18,9 +17,10 @@ from functools import partial
 from typing import Any
 
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.server.greeting import Greeter
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 ACCEPTS_PER_TURN = 16
 BACKLOG = 2048

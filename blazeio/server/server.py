@@ -3,10 +3,10 @@
 import asyncio
 import functools
 import itertools
-import logging
 import socket
 
 from blazeio.limits import Limits
+from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import (
@@ -24,7 +24,7 @@ from blazeio.server.greeting import Greeter
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
 from blazeio.wire.proxy_protocol import ProxyHeader
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 FAREWELLS_S = 2.0
 """Farewells are spread over this long, or all clients would be back at once."""

@@ -9,16 +9,16 @@ renew certificates, build again.
 May import: blazeio.protocol, blazeio.errors.
 """
 
-import logging
 import ssl
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+from blazeio.loggers import get_logger
 from blazeio.protocol.tls.terms import ServerSideTls, TlsTerms
 from blazeio.server.key_files import Path, load_pair, mistake, read_password, read_text
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 ClientCert = Literal["none", "optional", "required"]
 

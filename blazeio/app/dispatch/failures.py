@@ -4,7 +4,6 @@ May import: blazeio.app, blazeio.errors, blazeio.protocol.
 """
 
 import inspect
-import logging
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -25,10 +24,11 @@ from blazeio.errors import (
     RequestTimeout,
     ServerDisconnected,
 )
+from blazeio.loggers import get_logger
 from blazeio.protocol.answer import TEXT
 from blazeio.protocol.server import BlazeioServerProtocol
 
-log = logging.getLogger("blazeio.app")
+log = get_logger("blazeio.app")
 
 _QUIET = (Abort, ClientDisconnected, RemoteProtocolError)
 """What a handler may let out without being at fault."""

@@ -6,10 +6,10 @@ destroyed by a reset. Or plainly, where the peer has nothing more to say.
 """
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from blazeio.errors import ProtocolError, RemoteProtocolError
+from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
 from blazeio.protocol.stages.happening import Happening
 from blazeio.protocol.stages.phases import CLOSED, HEAD, LINGER
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.stages.handling import Handling
     from blazeio.protocol.timing.patience import Patience
 
-log = logging.getLogger("blazeio.protocol")
+log = get_logger("blazeio.protocol")
 
 
 class Endings:

@@ -1,6 +1,5 @@
 """``Serving``: the handler's task, its answer, and what comes after it."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from blazeio.errors import (
@@ -9,6 +8,7 @@ from blazeio.errors import (
     LocalProtocolError,
     ProtocolError,
 )
+from blazeio.loggers import get_logger
 from blazeio.protocol.answer import TEXT
 from blazeio.protocol.context import Handler
 from blazeio.protocol.flow import NO_CONTENT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.flow import WriteGate
     from blazeio.protocol.stages.handover import Successor
 
-log = logging.getLogger("blazeio.protocol")
+log = get_logger("blazeio.protocol")
 
 
 class Serving(Receiving):

@@ -33,12 +33,12 @@ May import: asyncio, ssl and what the room may.
 """
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from blazeio.loggers import get_logger
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.stages.handover import Handover
 from blazeio.protocol.tls.sending import (
@@ -56,7 +56,7 @@ from blazeio.wire.serializer import serialize_error
 if TYPE_CHECKING:
     from blazeio.protocol.server import BlazeioServerProtocol
 
-log = logging.getLogger("blazeio.protocol")
+log = get_logger("blazeio.protocol")
 
 RECORD_BYTES = SLICE_BYTES + 256
 """The largest enciphered record (RFC 8446 section 5.2)."""

@@ -6,17 +6,17 @@ service shuts them.
 """
 
 import asyncio
-import logging
 import socket
 
 from msgspec import Struct
 
+from blazeio.loggers import get_logger
 from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
 from blazeio_supervisor.sockets.filters.last_call import HANDSHAKE_S, stop_handshakes
 from blazeio_supervisor.sockets.queues import Queue
 
-log = logging.getLogger("blazeio.worker")
+log = get_logger("blazeio.worker")
 
 ADOPTED_BATCH = 4  # accepts per loop turn; the owner may be back any moment
 # Of a queue that all workers share: whoever wakes first leaves the rest to the

@@ -7,7 +7,6 @@ that nothing the app does can keep the process for ever.
 """
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from typing import Any
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
@@ -52,7 +52,7 @@ from blazeio_supervisor.process.messages import (
 from blazeio_supervisor.sockets.queues import Queue, pair
 from blazeio_supervisor.stacks.dump import StackDump
 
-log = logging.getLogger("blazeio.worker")
+log = get_logger("blazeio.worker")
 
 BEAT_EVERY_S = 0.05
 _NAME_LONGEST_EVERY_S = 1.0  # it takes a look at every connection
