@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.server.lines.destination import Destination
+from blazeio.server.lines.destination import Destination, OpenFile
 from blazeio.server.lines.format import compile_format
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class AccessLog:
         loop: The loop that serves.
         format_text: See ``lines.format.compile_format``.
         worker: The worker's name; None: the process id.
+        open_file: Opens the path instead of us; see ``Destination``.
 
     Attributes:
         lost_count: Lines that were dropped.
@@ -60,10 +61,11 @@ class AccessLog:
         *,
         format_text: str = "combined",
         worker: str | None = None,
+        open_file: OpenFile | None = None,
     ) -> None:
         form = compile_format(format_text, worker or str(os.getpid()))
         self._compose, self._read_clock = form
-        self._destination: Destination | None = Destination(path)
+        self._destination: Destination | None = Destination(path, open_file)
         self._loop = loop
         self._lines: list[str] = []
         self._held: list[bytes] = []

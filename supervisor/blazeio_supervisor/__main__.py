@@ -1,37 +1,76 @@
-"""The program: ``blazeio-supervisor app:web --workers 8``, or a verb."""
+"""The program: ``blazeio-supervisor app:web --workers 8``, or a verb.
 
+What it imports is imported within functions: as root, only once nothing is looked
+for any more in folders that another user may write (``process/isolation.py``).
+"""
+
+import os
 import sys
+from typing import TYPE_CHECKING
 
-import click
+if TYPE_CHECKING:
+    import click
 
-from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
-from blazeio_supervisor.errors import ExitCode, SupervisorError
-from blazeio_supervisor.process.signals import forget_starter
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def main() -> None:
     """Run the program; every failure of the operator's is one line."""
+    if os.geteuid() == 0:
+        _leave_untrusted_paths()
+    from blazeio_supervisor.process.signals import forget_starter
+
     forget_starter()
+    sys.exit(_run())
+
+
+def _leave_untrusted_paths() -> None:
+    """Import nothing more from the app's folder (``python -m``, ``PYTHONPATH``).
+
+    What judges the folders is itself imported from the installation alone.
+    """
+    given = sys.path[:]
+    own = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
+    prefixes = tuple(f"{each}{os.sep}" for each in own)
+    sys.path[:] = [
+        each for each in given if each == _PACKAGES or each.startswith(prefixes)
+    ]
+    from blazeio_supervisor.process.isolation import keep_trusted
+
+    sys.path[:] = keep_trusted(given, needed=sys.path)
+
+
+def _run() -> int:
+    import click
+
+    from blazeio_supervisor.control.verbs.words import PROGRAM
+    from blazeio_supervisor.errors import ExitCode, SupervisorError
+
+    def say(line: str) -> None:
+        click.echo(f"{PROGRAM}: {line}", err=True)
+
     try:
-        code = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
+        code: int = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else PROGRAM
-        _say(f"{error.format_message()} (see {command} --help)")
-        code = ExitCode.USAGE
+        say(f"{error.format_message()} (see {command} --help)")
+        return ExitCode.USAGE
     except click.Abort:  # ^C, where nobody waits for anything
-        code = ExitCode.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except SupervisorError as error:
-        _say(str(error))
-        code = error.exit_code
-    sys.exit(code)
+        say(str(error))
+        return error.exit_code
+    return code
 
 
-def _choose_command() -> click.Command:
-    """A verb's, when the first word is one; else what serves an app.
+def _choose_command() -> "click.Command":
+    """Return a verb's, when the first word is one; else what serves an app.
 
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
+    from blazeio_supervisor.control.verbs.words import VERBS
+
     if sys.argv[1:2] and sys.argv[1] in VERBS:
         from blazeio_supervisor.control.verbs.program import verbs
 
@@ -39,10 +78,6 @@ def _choose_command() -> click.Command:
     from blazeio_supervisor.options.program import command
 
     return command
-
-
-def _say(line: str) -> None:
-    click.echo(f"{PROGRAM}: {line}", err=True)
 
 
 if __name__ == "__main__":

@@ -129,6 +129,11 @@ class Settings(
         return {"PYTHONDONTWRITEBYTECODE": "1", **self.variables}
 
     @property
+    def is_privileged(self) -> bool:
+        """Whether the app's processes begin as somebody who may do more than it."""
+        return self.identity is not None and self.identity.uid != os.geteuid()
+
+    @property
     def watched_folders(self) -> list[str]:
         """What ``--reload`` watches."""
         own = os.path.dirname(self.app.script) if self.app.script else self.app_dir

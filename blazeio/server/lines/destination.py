@@ -24,6 +24,7 @@ import os
 import select
 import socket
 import stat
+from collections.abc import Callable
 
 from blazeio.errors import ConfigurationError
 
@@ -31,20 +32,28 @@ STANDARD_OUTPUT = "-"
 PIPE_BUF_BYTES = select.PIPE_BUF
 MODE = 0o640
 
+OpenFile = Callable[[str, int], int]
+
 
 class Destination:
     """Takes whole lines, as many as there is room for.
 
     Args:
         path: Of a file, which is appended to, or of a pipe; "-": standard
-            output.
+            output. A relative one starts from the working directory of now, also
+            when it is opened anew.
+        open_file: Opens a path with the mode of a new file, instead of us: for a
+            process that trusts not every link. The descriptor must not wait.
 
     Raises:
         ConfigurationError: It cannot be opened; says why.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, open_file: OpenFile | None = None) -> None:
         self._path = path
+        if path != STANDARD_OUTPUT:
+            self._path = os.path.join(os.getcwd(), path)
+        self._open_file = open_file or _open_file
         self._open()
 
     def _open(self) -> None:
@@ -52,8 +61,7 @@ class Destination:
             if self._path == STANDARD_OUTPUT:
                 self._fd = _open_standard_output()
             else:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-                self._fd = os.open(self._path, flags | os.O_CLOEXEC, MODE)
+                self._fd = self._open_file(self._path, MODE)
         except OSError as error:
             message = f"cannot open access log {self._path}: {error.strerror or error}"
             raise ConfigurationError(message) from error
@@ -119,6 +127,11 @@ class Destination:
     def close(self) -> None:
         """Write no more."""
         _close(self._fd, self._socket)
+
+
+def _open_file(path: str, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(path, flags, mode)
 
 
 def _close(fd: int, owner: socket.socket | None) -> None:

@@ -21,6 +21,7 @@ from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.process.channel import LoopChannel, Sendable, make_pair, send
+from blazeio_supervisor.process.isolation import list_too_late
 from blazeio_supervisor.process.messages import (
     Failed,
     Forked,
@@ -107,9 +108,10 @@ class Forkservers:
 
     def _start(self, generation: int, *, is_preload: bool, why: str = "") -> None:
         own, theirs = make_pair()
-        load = make_load(
-            self._settings_of(generation), generation, is_preload=is_preload
-        )
+        settings = self._settings_of(generation)
+        load = make_load(settings, generation, is_preload=is_preload)
+        if settings.is_privileged:
+            _warn_of_late(settings, generation)
         ends = [theirs]
         fds = []
         origin = Origin(generation=generation)
@@ -118,7 +120,9 @@ class Forkservers:
             fds = [ends[1].fileno()]
         send(own, load, fds)
         try:
-            pid = spawn_forkserver(theirs, self._settings_of(generation).environment)
+            pid = spawn_forkserver(
+                theirs, settings.environment, is_privileged=settings.is_privileged
+            )
         except OSError as error:
             own.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
@@ -295,3 +299,13 @@ class Forkservers:
             pid=record.pid,
         )
         self._ears.tell(ForkserverExited(record.generation, status, reason))
+
+
+def _warn_of_late(settings: Settings, generation: int) -> None:
+    late = list_too_late(sorted(settings.environment))
+    if late:
+        text = (
+            f"{', '.join(late)} (--env, --env-file): without effect, since with --user "
+            "it is set in a program that runs already; set it for the supervisor itself"
+        )
+        note("variable_too_late", text, "WARNING", generation=generation)

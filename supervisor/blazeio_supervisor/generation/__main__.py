@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 from setproctitle import setproctitle
 
 from blazeio.app import hosting
@@ -23,6 +24,7 @@ from blazeio.server.loop import use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.generation.overriding import read_certificates
 from blazeio_supervisor.generation.worker import Worker, is_app
+from blazeio_supervisor.generation.working_folder import working_in
 from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
 from blazeio_supervisor.loading.fork_safety import (
     find_fork_dangers,
@@ -36,6 +38,7 @@ from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.forkserver import Forkserver
 from blazeio_supervisor.process.identity import Identity, take_on
+from blazeio_supervisor.process.isolation import set_variables, unpack_variables
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
     Failed,
@@ -107,7 +110,7 @@ class Generation(Struct):
             app = load_app(path, is_app, is_factory=self.load.is_factory)
             if self.tls is None:
                 with _logging(self.load, self.printing):
-                    _read_certificates(app, path)
+                    _read_certificates(app, path, self.load.folder)
         except LoadError as error:
             if not self.own.is_at_home():  # forked by what was imported
                 end_forked(error.__cause__)
@@ -124,10 +127,11 @@ class Generation(Struct):
         return app
 
 
-def _read_certificates(app: App, path: AppPath) -> None:
+def _read_certificates(app: App, path: AppPath, folder: str) -> None:
     """Here, so that all workers have one set of ticket keys."""
     try:
-        app.read_certificates()
+        with working_in(folder):
+            app.read_certificates()
     except ConfigurationError as error:
         raise LoadError(ExitCode.APP_FAILED, f"{path.text}: {error}") from error
 
@@ -149,10 +153,12 @@ def _logging(load: Load, printing: Printing) -> AbstractContextManager[None]:
     return logs_configured(load.log, printing.log_fd, printing.origin)
 
 
-def _begin(load: Load, printing: Printing) -> TlsTerms | None:
+def _begin(
+    load: Load, variables: dict[str, str], printing: Printing
+) -> TlsTerms | None:
     """Be who, and where, the app's processes are, before any code of theirs runs.
 
-    Gives what the operator's certificates make: only root may read some keys.
+    Returns what the operator's certificates make: only root may read some keys.
     """
     _enter(load.folder)
     with _logging(load, printing):
@@ -161,6 +167,7 @@ def _begin(load: Load, printing: Printing) -> TlsTerms | None:
         _become(load.identity, load, has_secrets=tls is not None)
     if load.umask is not None:
         os.umask(load.umask)
+    set_variables(variables)  # only now: they say what is imported
     use_loop(load.loop)  # its module is loaded here, not by each worker from the disk
     enter_folder(load.app_dir)
     return tls
@@ -196,6 +203,7 @@ def main() -> None:
     skew = describe_skew(sys.argv[2])
     if skew is not None:
         _fail(channel, LoadError(ExitCode.CRASHED, skew))
+    variables = unpack_variables(int(sys.argv[3]))
     received = receive(channel)
     if received is None:
         end_now(ExitCode.OK)  # the master ended before it said a word
@@ -209,9 +217,11 @@ def main() -> None:
     origin.generation, origin.pid = load.generation, os.getpid()
     configure_strays(load.log, printing.log_fd, origin)
     try:
-        tls = _begin(load, printing)
+        tls = _begin(load, variables, printing)
     except LoadError as error:
         _fail(channel, error)
+    # From now on as it is, whatever a link in it leads to later.
+    load = replace(load, folder=os.getcwd())
     # Here: a change of user clears it.
     set_parent_death_signal(signal.SIGTERM)
     if os.getppid() != load.master_pid:

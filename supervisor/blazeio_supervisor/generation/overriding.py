@@ -4,6 +4,7 @@ May import: blazeio; of ours, what the forkserver and its workers share.
 """
 
 import asyncio
+import os
 from dataclasses import replace
 
 from blazeio.app.app import App
@@ -13,37 +14,70 @@ from blazeio.protocol.terms import HeadTerms
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.protocol.trust import Trust
 from blazeio.server.access_log import AccessLog
+from blazeio.server.lines.destination import STANDARD_OUTPUT
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.files.opening import examine, open_to_append
+from blazeio_supervisor.files.trust import UntrustedError
 from blazeio_supervisor.loading.importing import LoadError
 from blazeio_supervisor.process.messages import Overrides
+
+_CERTIFICATES = {"certfile", "keyfile", "keyfile_password_file", "client_ca"}
 
 
 def read_certificates(overrides: Overrides) -> TlsTerms | None:
     """Read the files that the operator named; None when there are none.
 
     Needs no App, so that it can come before its import, while this process may
-    still read what only root may.
+    still read what only root may. As root it reads none that another user could
+    have led to a key of somebody else.
 
     Raises:
         LoadError: The operator's fault: a file cannot be used; says which and
             why.
     """
-    given = overrides.tls
-    if given is None:
+    if overrides.tls is None:
         return None
-    pairs = tuple((cert, key) for cert, key in given.get("other_certificates", ()))
+    given = dict(overrides.tls)
+    pairs = tuple((cert, key) for cert, key in given.pop("other_certificates", ()))
+    for name in _CERTIFICATES & given.keys():
+        _examine(name, given[name])
+    for path in (each for pair in pairs for each in pair if each):
+        _examine("certfile", path)
     try:
-        return make_tls_terms(TlsSettings(**{**given, "other_certificates": pairs}))
+        return make_tls_terms(TlsSettings(**given, other_certificates=pairs))
     except ConfigurationError as error:
         raise LoadError(ExitCode.USAGE, str(error)) from error
 
 
+def _examine(name: str, path: str) -> None:
+    if os.geteuid() == 0:
+        try:
+            examine(path)
+        except UntrustedError as error:
+            reason = f"TLS {name} {path}: {error.strerror}"
+            raise LoadError(ExitCode.USAGE, reason) from None
+        except OSError:
+            pass  # TlsSettings has the words for it
+
+
 def make_access_log(
-    app: App, overrides: Overrides, loop: asyncio.AbstractEventLoop, worker: str
+    app: App,
+    overrides: Overrides,
+    loop: asyncio.AbstractEventLoop,
+    worker: str,
+    folder: str = "",
 ) -> AccessLog | None:
     """Open the access log of one worker.
+
+    Args:
+        app: It may name one.
+        overrides: The operator's wins.
+        loop: The running one.
+        worker: The name in each line.
+        folder: From which a relative path starts, now and when it is opened anew,
+            wherever the app has gone meanwhile.
 
     Raises:
         ConfigurationError: It cannot be opened.
@@ -51,8 +85,14 @@ def make_access_log(
     path = overrides.access_log or app.access_log
     if path is None:
         return None
+    if path != STANDARD_OUTPUT:
+        path = os.path.join(folder, path)
     form = overrides.access_log_format or app.access_log_format
-    return AccessLog(path, loop, format_text=form, worker=worker)
+    return AccessLog(path, loop, format_text=form, worker=worker, open_file=_open_log)
+
+
+def _open_log(path: str, mode: int) -> int:
+    return open_to_append(path, mode, may_be_pipe=True)
 
 
 def make_server(

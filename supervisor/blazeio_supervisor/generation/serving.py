@@ -24,6 +24,7 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.generation.entrances import Entrances
 from blazeio_supervisor.generation.overriding import make_access_log, make_server
+from blazeio_supervisor.generation.working_folder import working_in
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
 from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.lines.printing import Printing
@@ -153,15 +154,16 @@ class Serving:
         overrides = self._load.overrides
         try:
             self._access_log = make_access_log(
-                self._app, overrides, loop, str(self._order.slot)
+                self._app, overrides, loop, str(self._order.slot), self._load.folder
             )
-            return make_server(
-                self._app,
-                overrides,
-                loop,
-                tls=self._tls,
-                access_log=self._access_log,
-            )
+            with working_in(self._load.folder):
+                return make_server(
+                    self._app,
+                    overrides,
+                    loop,
+                    tls=self._tls,
+                    access_log=self._access_log,
+                )
         except ConfigurationError as error:
             reason = f"{self._load.app}: {error}"
             raise LoadError(ExitCode.APP_FAILED, reason) from error

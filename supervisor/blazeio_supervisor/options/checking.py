@@ -105,7 +105,9 @@ def _load(settings: Settings) -> Iterator[socket.socket]:
     own, theirs = make_pair()
     with closing(own):
         send(own, make_load(settings, 1, is_preload=True))
-        pid = spawn_forkserver(theirs, settings.environment)
+        pid = spawn_forkserver(
+            theirs, settings.environment, is_privileged=settings.is_privileged
+        )
         theirs.close()
         try:
             yield own

@@ -7,7 +7,7 @@ The package on the disk may be replaced under a running master, and a reload
 starts the forkserver from the disk. So a master says its protocol first, as an
 argument, before any message, and a forkserver of another one ends at once. Two
 things are the same in every protocol, or that could not be said: the arguments
-of a forkserver, and the message ``Failed``.
+of a forkserver (more may follow them), and the message ``Failed``.
 """
 
 from typing import Any, Literal

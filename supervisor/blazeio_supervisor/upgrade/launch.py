@@ -7,7 +7,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from blazeio_supervisor.process.spawn import list_own_options
+from blazeio_supervisor.process.isolation import isolate, list_own_options
 from blazeio_supervisor.upgrade.image import KeptImage
 from blazeio_supervisor.upgrade.stage0 import NEW, OLD
 
@@ -44,8 +44,8 @@ class Launch(Struct, frozen=True):
             timeout_s: Until it has begun.
             result_fd: Only rehearse, and say there how it went.
         """
-        orders = _compose(NEW, image, state_fd, timeout_s, result_fd)
-        return cls(sys.executable, orders, dict(os.environ), timeout_s)
+        orders, environment = _compose(NEW, image, state_fd, timeout_s, result_fd)
+        return cls(sys.executable, orders, environment, timeout_s)
 
     @classmethod
     def of_old(
@@ -53,8 +53,8 @@ class Launch(Struct, frozen=True):
     ) -> Self:
         """A rehearsal of the way back."""
         timeout_s *= _BACK_FACTOR
-        orders = _compose(OLD, image, state_fd, timeout_s, result_fd)
-        environment = dict(os.environ, PYTHONHOME=image.home)
+        orders, environment = _compose(OLD, image, state_fd, timeout_s, result_fd)
+        environment["PYTHONHOME"] = image.home
         interpreter = f"/proc/self/fd/{image.interpreter_fd}"
         return cls(interpreter, orders, environment, timeout_s)
 
@@ -65,10 +65,12 @@ def _compose(
     state_fd: int,
     timeout_s: float,
     result_fd: int | None,
-) -> list[str]:
+) -> tuple[list[str], dict[str, str]]:
+    """Return words and environment, which runs no code of other users."""
+    isolation = isolate()
     archive = f"/proc/self/fd/{image.archive_fd}"
     # -S: what `site` would run belongs to the image, so stage 0 runs it.
-    command = [sys.executable, *list_own_options(), "-S", archive]
+    command = [sys.executable, *list_own_options(), *isolation.options, "-S", archive]
     orders = {
         "image": which,
         "command": command,
@@ -80,5 +82,6 @@ def _compose(
         "extensions": image.extensions,
         "old_home": image.home,
         "python_home": os.environ.get("PYTHONHOME"),
+        "hidden": isolation.hidden,
     }
-    return [*command, json.dumps(orders)]
+    return [*command, json.dumps(orders)], isolation.environment

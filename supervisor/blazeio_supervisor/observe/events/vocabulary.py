@@ -73,6 +73,7 @@ EVENTS = {
     "upgrade_failed": "an upgrade came to nothing: the running code goes on",
     "no_upgrade": "the running program cannot be kept, so there is no way back",
     "unknown_variable": "a variable of the environment looks like a misspelt setting",
+    "variable_too_late": "what is set for the app counts only as a process starts",
     "reaped_stranger": "the child of somebody else has ended with us as its parent",
     "protocol_broken": "a process of ours said what it should not",
     "turn_failed": "a fault of the supervisor: a turn of its loop could not see all",

@@ -1,13 +1,17 @@
-"""``--log-file``: it takes the place of standard error, here and in all children."""
+"""``--log-file``: it takes the place of standard error, here and in all children.
+
+Every process of the service, also of another user, gets a descriptor of what is
+opened here: no link leads it elsewhere, see ``files/opening.py``.
+"""
 
 import os
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files.opening import open_to_append
 from blazeio_supervisor.observe.lines.terms import STDERR
 from blazeio_supervisor.process.channel import Descriptor
 
 _MODE = 0o640
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class LogFile:
@@ -41,7 +45,7 @@ class LogFile:
             Why that cannot be, and the old one is written on; "" when it can.
         """
         try:
-            fd = os.open(self._path, _FLAGS, _MODE)
+            fd = open_to_append(self._path, _MODE)
         except OSError as error:
             return f"{self._path}: {error.strerror}; going on with the old one"
         os.dup2(fd, self._fd, inheritable=False)
@@ -57,7 +61,7 @@ def open_log_file(path: str) -> LogFile:
         UsageError: It cannot be opened.
     """
     try:
-        log_file = LogFile(path, os.open(path, _FLAGS, _MODE))
+        log_file = LogFile(path, open_to_append(path, _MODE))
     except OSError as error:
         text = f"--log-file {path}: cannot open it: {error.strerror}"
         raise UsageError(text) from error

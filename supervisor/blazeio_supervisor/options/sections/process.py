@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import get_args
 
 from blazeio_supervisor.control.places import NAME_CHARS, is_name, name_after
+from blazeio_supervisor.files.opening import read
 from blazeio_supervisor.fleet.policy import Readiness
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.options.first_word import read_app
@@ -47,11 +48,11 @@ def read_env_file(path: str) -> dict[str, str]:
     """Read a file of ``NAME=VALUE`` lines.
 
     Raises:
-        ValueError: It cannot be read, or a line is none; says which.
+        ValueError: It cannot be read, another user may write it, or a line is
+            none; says which.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        lines = read(path).decode().splitlines()
     except OSError as error:
         raise ValueError(str(error.strerror)) from None
     except UnicodeDecodeError:
@@ -135,8 +136,9 @@ class Process(Section):
     )
     env: tuple[tuple[str, str], ...] = option(
         Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
-        "Set this in the environment of the app's processes, before the import. May "
-        "be given several times; wins over --env-file. In a TOML file a table.",
+        "Set this in the environment of the app's processes, before the import; with "
+        "--user only once they are that user. May be given several times; wins over "
+        "--env-file. In a TOML file a table.",
         default=(),
         default_text="that of the supervisor",
     )

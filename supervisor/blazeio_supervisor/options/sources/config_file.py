@@ -1,7 +1,8 @@
 """What a TOML file says: ``--config``, else blazeio.toml, else pyproject.toml.
 
 Keys are the names of the options, with underscores; there are no tables, but
-``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` there is no file.
+``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` there is no file. One
+that another user may write is refused, see ``files/trust.py``.
 """
 
 import difflib
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files.opening import read
 from blazeio_supervisor.options.option import Option
 from blazeio_supervisor.options.sources.given import Given, read_given
 
@@ -50,7 +52,8 @@ def _names_us(project: str) -> bool:
     other bounds, users or addresses than were written down.
     """
     try:
-        return "blazeio" in _read_tools(project)
+        # Whose it is matters only where it is for us: most projects say nothing.
+        return "blazeio" in _read_tools(project, is_judged=False)
     except UsageError as error:
         raise UsageError(f"{error}; mend it, or start with {NO_FILE}") from None
 
@@ -86,15 +89,14 @@ def _read_table(path: str) -> Mapping[str, Any]:
     return table
 
 
-def _read_tools(project: str) -> Mapping[str, Any]:
-    tools = _parse(project).get("tool")
+def _read_tools(project: str, *, is_judged: bool = True) -> Mapping[str, Any]:
+    tools = _parse(project, is_judged=is_judged).get("tool")
     return tools if isinstance(tools, dict) else {}
 
 
-def _parse(path: str) -> dict[str, Any]:
+def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read(path, is_judged=is_judged).decode())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

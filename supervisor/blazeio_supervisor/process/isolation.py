@@ -1,0 +1,161 @@
+"""Interpreters that start as root run nothing that another user may write.
+
+What Python itself imports at its start (``sitecustomize`` from ``PYTHONPATH``,
+``usercustomize`` of a home) runs before any line of ours. So an interpreter that
+is root, and one that is root until it has taken on the user of the app, starts
+with the master's own environment, less what leads into folders of others. What
+the settings set for the app (``--env``, ``--env-file``) follows by a descriptor,
+and is set once the process is that user, for good.
+
+Imports the standard library only: it decides what else is imported.
+"""
+
+import importlib.machinery
+import json
+import os
+import site
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from blazeio_supervisor.files.trust import why_not_trusted
+
+_CODE_PATHS = ("PYTHONPATH", "PYTHONPYCACHEPREFIX")
+"""Variables that say where Python finds code; sources or what was compiled of them."""
+_AT_START = (
+    "LD_",
+    "GLIBC_",
+    "PYTHONHOME",
+    "PYTHONHASHSEED",
+    "PYTHONMALLOC",
+    "PYTHONOPTIMIZE",
+    "PYTHONUTF8",
+    "PYTHONDEVMODE",
+    "PYTHONTRACEMALLOC",
+    "PYTHONFAULTHANDLER",
+    "PYTHONNOUSERSITE",
+    "PYTHONSAFEPATH",
+)
+"""What the names of variables begin with that are only read as a program starts."""
+_OPTIONS = (
+    ("isolated", "-I"),
+    ("ignore_environment", "-E"),
+    ("no_user_site", "-s"),
+    ("safe_path", "-P"),
+    ("dont_write_bytecode", "-B"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How an interpreter starts.
+
+    Attributes:
+        options: Of the interpreter, beside those of ``list_own_options``.
+        environment: All variables.
+        hidden: The variables that are another here than in our environment, as
+            they are there; to be set once the interpreter runs.
+    """
+
+    options: list[str]
+    environment: dict[str, str]
+    hidden: dict[str, str]
+
+
+def isolate() -> Isolation:
+    """Say how an interpreter starts that has the rights of this process.
+
+    Of another user than root it starts as this one did: what may be written there
+    is that user's own.
+    """
+    environment = dict(os.environ)
+    if os.geteuid() != 0:
+        return Isolation([], environment, {})
+    hidden = {}
+    for name in _CODE_PATHS:
+        given = environment.get(name)
+        kept = given and os.pathsep.join(_list_trusted(given.split(os.pathsep)))
+        if given and kept != given:
+            hidden[name] = given
+            del environment[name]
+            if kept:
+                environment[name] = kept
+    options = ["-P"]  # nothing is imported from the working directory
+    if site.ENABLE_USER_SITE and why_not_trusted(site.getusersitepackages()):
+        options.append("-s")
+    return Isolation(options, environment, hidden)
+
+
+def keep_trusted(entries: Sequence[str], *, needed: Sequence[str]) -> list[str]:
+    """Return the folders from which root may import, in their order.
+
+    Args:
+        entries: Of ``sys.path``.
+        needed: Those without which nothing can be imported; they stay.
+    """
+    kept = {*_list_trusted(entries), *needed}
+    return [each for each in entries if each in kept]
+
+
+def _list_trusted(entries: Sequence[str]) -> list[str]:
+    """List those that are absolute, and in which root alone may write."""
+    return [each for each in entries if each[:1] == "/" and not why_not_trusted(each)]
+
+
+def list_own_options() -> list[str]:
+    """List the interpreter options under which this process runs."""
+    options = ["-O"] * sys.flags.optimize
+    options += [option for flag, option in _OPTIONS if getattr(sys.flags, flag)]
+    options += [f"-W{option}" for option in sys.warnoptions]
+    for name, value in sys._xoptions.items():
+        options.append(f"-X{name}" if value is True else f"-X{name}={value}")
+    return options
+
+
+def list_too_late(names: Sequence[str]) -> list[str]:
+    """List the variables that have no effect in a program that runs already."""
+    return [name for name in names if name.startswith(_AT_START)]
+
+
+# What is set for the app
+
+
+def pack_variables(variables: Mapping[str, str]) -> int:
+    """Put variables where a child finds them; return the descriptor."""
+    fd = os.memfd_create("blazeio-variables", os.MFD_CLOEXEC)
+    octets = json.dumps(dict(variables)).encode()
+    with os.fdopen(fd, "wb", closefd=False) as file:
+        file.write(octets)
+    return fd
+
+
+def unpack_variables(fd: int) -> dict[str, str]:
+    """Read what ``pack_variables`` wrote, and close the descriptor."""
+    with os.fdopen(fd, "rb") as file:
+        file.seek(0)
+        variables: dict[str, str] = json.loads(file.read())
+    return variables
+
+
+def set_variables(variables: Mapping[str, str]) -> None:
+    """Set variables in this process, as if it had been started with them.
+
+    ``PYTHONPATH`` and ``TZ`` have their effect now, and the ``sitecustomize`` of
+    a folder that this adds runs. What ``list_too_late`` lists has none.
+
+    Args:
+        variables: A relative path in them starts from the working directory.
+    """
+    os.environ.update(variables)
+    if "TZ" in variables:
+        time.tzset()
+    if variables.get("PYTHONDONTWRITEBYTECODE"):
+        sys.dont_write_bytecode = True
+    given = variables.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [os.path.abspath(each) for each in given if given != [""]]
+    added = [each for each in dict.fromkeys(paths) if each not in sys.path]
+    sys.path[:0] = added
+    if importlib.machinery.PathFinder.find_spec("sitecustomize", added):
+        sys.modules.pop("sitecustomize", None)  # that of the installation, if any
+        site.execsitecustomize()

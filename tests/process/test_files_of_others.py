@@ -1,0 +1,213 @@
+"""An app's user may write some files; none of them makes root do anything."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.process.service import APP, Service, change
+from tests.support.clock import block_until
+from tests.support.live import LiveServers, resolve, run_to_exit
+from tests.support.namespaces import let_everybody_read_python
+from tests.support.users import NOBODY, give, need_root
+
+pytestmark = pytest.mark.slow
+
+TRAP = """
+import os
+with open({ran!r}, "a") as file:
+    file.write(f"{{os.getuid()}}\\n")
+"""
+LOOKING = change(
+    APP,
+    "\n@web.add_route\nasync def pid",
+    """
+@web.add_route
+async def environment(r, route="/environment"):
+    import extra
+    words = os.environ["PYTHONPATH"], os.environ["HOME"], extra.word
+    await io.Deliver.text(r, " ".join(words))
+
+@web.add_route
+async def pid""",
+)
+
+
+class Premises:
+    """Root's folder with the settings, and the folder of the app and its user.
+
+    Attributes:
+        ran: Holds the uid of each process that has run code of the app's user's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.app = folder / "app"
+        self.library = folder / "library"
+        self.ran = folder / "ran"
+        self.config = folder / "blazeio.toml"
+        for each in (self.app, self.library):
+            each.mkdir()
+            give(each)
+        (self.app / "app.py").write_text(LOOKING)
+        (self.library / "extra.py").write_text("word = 'found'\n")
+        self.ran.write_text("")
+        self.ran.chmod(0o666)
+
+    def command(self, *options: str) -> list[str]:
+        words = ["blazeio-supervisor", "app:web", "--user", "nobody", "--workers", "1"]
+        more = ["--app-dir", str(self.app), "--canary-hold", "0", "--drain-idle", "0.2"]
+        return let_everybody_read_python(
+            resolve([*words, *more, "--bind", "127.0.0.1:0", *options]),
+            self.folder / "aside",
+        )
+
+    def arm(self) -> None:
+        """From now on whoever imports from the user's folders leaves a word."""
+        trap = TRAP.format(ran=str(self.ran))
+        for name in ("sitecustomize.py", "usercustomize.py", "json.py", "zipfile.py"):
+            give_text(self.library / name, trap)
+            give_text(self.app / name, trap)
+
+    def who_ran(self) -> set[str]:
+        return set(self.ran.read_text().split())
+
+
+def give_text(path: Path, text: str) -> None:
+    path.write_text(text)
+    give(path)
+
+
+@pytest.fixture
+def premises(open_folder: Path) -> Premises:
+    need_root()
+    return Premises(open_folder)
+
+
+def test_root_runs_nothing_of_the_apps_user(
+    live_server: LiveServers, premises: Premises
+) -> None:
+    """At the start of a generation, at its reload, in an upgrade and its rehearsal."""
+    given = f"{premises.app}/lib:{premises.library}"
+    premises.config.write_text(f'env = {{PYTHONPATH = "{given}", HOME = "/nowhere"}}')
+    server = live_server.start(
+        premises.command("--config", str(premises.config), "--control", "c.sock"),
+        cwd=premises.folder,
+        env={"PYTHONPATH": f"{premises.library}:{premises.app}:"},
+    )
+    service = Service(server, premises.folder)
+    service.wait_count(1)
+    expected = f"{given} /nowhere found"
+    assert service.get("/environment").text == expected
+    premises.arm()
+    service.reload(2)
+    assert premises.who_ran() == {str(NOBODY)}  # the trap works
+    verb = ["blazeio-supervisor", "upgrade", "--control", "c.sock"]
+    done = run_to_exit(verb, cwd=premises.folder, timeout_s=30)
+    assert done.returncode == 0, done.stdout + done.stderr + server.log
+    service.reload(3)
+    assert service.get("/environment").text == expected
+    assert premises.who_ran() == {str(NOBODY)}, server.log
+
+
+def test_a_module_in_the_working_directory_is_none_of_roots(
+    premises: Premises,
+) -> None:
+    premises.arm()
+    command = premises.command("--print-config", "--no-config")
+    at = next(n for n, word in enumerate(command) if word.endswith("-supervisor"))
+    python = [resolve(["python"])[0], "-m", "blazeio_supervisor"]
+    done = run_to_exit([*command[:at], *python, *command[at + 1 :]], cwd=premises.app)
+    assert done.returncode == 0, done.stderr
+    assert premises.who_ran() == set()
+
+
+def test_settings_that_the_user_may_write_are_refused(
+    live_server: LiveServers, premises: Premises
+) -> None:
+    """At the start, and at a reload; what others may not write is read."""
+    settings = premises.app / "blazeio.toml"
+    give_text(settings, "workers = 1\n")
+    done = run_to_exit(premises.command(), cwd=premises.app)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert f"{premises.app} belongs to nobody (uid 65534)" in line
+    assert "root must not trust it" in line
+
+    project = premises.app / "pyproject.toml"
+    settings.unlink()
+    give_text(project, "[project]\nname = 'theirs'\n")
+    done = run_to_exit(premises.command("--print-config"), cwd=premises.app)
+    assert done.returncode == 0, done.stderr  # it has no word for us
+    give_text(project, "[tool.blazeio]\nworkers = 1\n")
+    done = run_to_exit(premises.command("--print-config"), cwd=premises.app)
+    assert done.returncode == 2
+    assert "root must not trust it" in done.stderr
+    project.unlink()
+    os.mkfifo(settings)
+    done = run_to_exit(premises.command("--print-config"), cwd=premises.app)
+    assert done.returncode == 2
+    assert "is a pipe (FIFO), and no regular file" in done.stderr
+
+    premises.config.write_text("env_file = 'env'\nworkers = 1\n")
+    variables = premises.folder / "env"
+    variables.write_text("WORD=first\n")
+    server = live_server.start(
+        premises.command("--config", "blazeio.toml"), cwd=premises.folder
+    )
+    service = Service(server, premises.folder)
+    service.wait_count(1)
+    give(variables)
+    server.signal(signal.SIGHUP)
+    server.wait_for_log(
+        rf"event=reload_not_ok .*{variables} belongs to nobody \(uid 65534\)"
+    )
+    assert service.get().status == 200
+
+
+def test_a_certificate_is_not_read_for_whoever_may_exchange_it(
+    premises: Premises,
+) -> None:
+    key = premises.folder / "root.key"
+    key.write_text("secret")
+    link = premises.app / "web.pem"
+    link.symlink_to(key)
+    give(link)
+    done = run_to_exit(
+        premises.command("--certfile", str(link), "--no-config"), cwd=premises.folder
+    )
+    assert done.returncode == 2
+    assert f"TLS certfile {link}: {link} is a symbolic link that nobody" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])
+def test_rotation_leads_root_to_no_other_file(
+    live_server: LiveServers, premises: Premises, kind: str
+) -> None:
+    victim = premises.folder / "victim"
+    victim.write_text("root's\n")
+    log = premises.app / "log"
+    server = live_server.start(
+        premises.command("--log-file", str(log), "--pid-file", f"{premises.app}/pid"),
+        cwd=premises.folder,
+        ready="^$",
+    )
+    block_until(lambda: log.exists() and "event=ready " in log.read_text(), 10, "ready")
+    old = log.rename(premises.app / "log.1")
+    if kind == "symbolic":
+        log.symlink_to(victim)
+    elif kind == "hard":
+        os.link(victim, log)
+    else:
+        os.mkfifo(log)
+    server.signal(signal.SIGUSR1)
+    failure = "going on with the old one"
+    block_until(lambda: failure in old.read_text(), 5, "rotation")
+    if kind == "pipe":
+        log.unlink()
+        server.signal(signal.SIGUSR1)
+        block_until(lambda: log.exists() and "opened anew" in log.read_text(), 5)
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert victim.read_text() == "root's\n"
