@@ -22,6 +22,7 @@ curl ignore it.
 The time is told.
 """
 
+import heapq
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -84,11 +85,12 @@ class Cookie(Struct, frozen=True):
 class _Entry:
     """A cookie, when it was made and when it was last of use, as ordinals."""
 
-    __slots__ = ("cookie", "made", "used")
+    __slots__ = ("cookie", "is_kept", "made", "used")
 
     def __init__(self, cookie: Cookie, made: int) -> None:
         self.cookie = cookie
         self.made = self.used = made
+        self.is_kept = True
 
 
 _Key = tuple[str, str, bool]
@@ -115,7 +117,7 @@ class CookieJar:
             module.
     """
 
-    __slots__ = ("_count", "_domains", "_is_public_suffix", "_ordinal")
+    __slots__ = ("_count", "_domains", "_is_public_suffix", "_ordinal", "_queue")
 
     def __init__(
         self, is_public_suffix: Callable[[str], bool] = is_usual_suffix
@@ -123,6 +125,9 @@ class CookieJar:
         self._is_public_suffix = is_public_suffix
         self._domains: dict[str, dict[_Key, _Entry]] = {}
         self._ordinal = self._count = 0
+        # Those of the least use first, as far as it was known when they came;
+        # empty until the jar is full for the first time.
+        self._queue: list[tuple[bool, int, int, _Entry]] = []
 
     def store(self, url: str, fields: Iterable[str], now: float) -> None:
         """Take the Set-Cookie fields of a response, section 5.7.
@@ -151,13 +156,17 @@ class CookieJar:
         key = (cookie.path, cookie.name, cookie.is_host_only)
         entries = self._domains.setdefault(cookie.domain, {})
         old = entries.pop(key, None)
-        self._count -= old is not None
+        if old is not None:
+            old.is_kept = False
+            self._count -= 1
         if not cookie.has_expired(now):
             entry = _Entry(cookie, self._ordinal)
             if old is not None:
                 entry.made = old.made
             entries[key] = entry
             self._count += 1
+            if self._queue:
+                heapq.heappush(self._queue, _place_of(entry))
             if len(entries) > MOST_COOKIES_OF_DOMAIN:
                 self._evict(entries, now)
         if not entries:
@@ -203,6 +212,7 @@ class CookieJar:
     def clear(self) -> None:
         """Forget all of them."""
         self._domains.clear()
+        self._queue.clear()
         self._count = 0
 
     def __iter__(self) -> Iterator[Cookie]:
@@ -274,16 +284,32 @@ class CookieJar:
         if not doomed:
             doomed = [min(entries, key=lambda k: _worth(entries[k]))]
         for key in doomed:
-            del entries[key]
+            entries.pop(key).is_kept = False
         self._count -= len(doomed)
 
     def _evict_of_all(self, now: float) -> None:
-        """Make room in the jar."""
-        domains = self._domains
-        name = min(domains, key=lambda n: min(map(_worth, domains[n].values())))
-        self._evict(domains[name], now)
-        if not domains[name]:
-            del domains[name]
+        """Make room in the jar: where the least of use is.
+
+        A server may set a hundred cookies by one response of 3 KiB, so this must
+        not look at all of them each time: 5 us, not 500.
+        """
+        queue = self._queue
+        if not queue or len(queue) > 4 * MOST_COOKIES:
+            everyone = (e for each in self._domains.values() for e in each.values())
+            queue[:] = map(_place_of, everyone)
+            heapq.heapify(queue)
+        while True:
+            least = queue[0][-1]
+            if not least.is_kept:
+                heapq.heappop(queue)
+            elif (place := _place_of(least)) != queue[0]:
+                heapq.heapreplace(queue, place)  # it was of use since then
+            else:
+                break
+        name = least.cookie.domain
+        self._evict(self._domains[name], now)
+        if not self._domains[name]:
+            del self._domains[name]
 
 
 def _worth(entry: _Entry) -> tuple[bool, int]:
@@ -317,6 +343,11 @@ def _read_domain(said: str, parts: SplitResult) -> str | None:
         return None
 
 
+def _place_of(entry: _Entry) -> tuple[bool, int, int, _Entry]:
+    """Where it is among those that would be evicted; no two are equal."""
+    return (*_worth(entry), id(entry), entry)
+
+
 def _lineage(host: str) -> list[str]:
     """The host, and each domain that it is below."""
     if read_address(host) is not None:
@@ -327,7 +358,9 @@ def _lineage(host: str) -> list[str]:
 
 def _domain_matches(host: str, domain: str) -> bool:
     """Section 5.1.3."""
-    return domain in _lineage(host)
+    if host == domain:
+        return True
+    return host.endswith(f".{domain}") and read_address(host) is None
 
 
 def _path_matches(path: str, of_cookie: str) -> bool:

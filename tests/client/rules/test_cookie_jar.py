@@ -327,7 +327,7 @@ def test_an_age_of_any_size_is_an_age(age: str) -> None:
 def test_what_is_sent_has_a_bound_whatever_was_set() -> None:
     host = ".".join(["x"] * 100) + ".example"
     jar = CookieJar()
-    for start in range(0, 180, 2):
+    for start in range(0, 20, 2):
         fields = [
             f"{number:02}={'v' * 4000}; Path=/; Domain={host[start:]}"
             for number in range(40)
@@ -337,7 +337,7 @@ def test_what_is_sent_has_a_bound_whatever_was_set() -> None:
     assert field is not None
     assert 8000 < len(field) <= MOST_SENT_BYTES
     jar.clear()
-    for start in range(0, 180, 2):
+    for start in range(0, 20, 2):
         fields = [f"{n:02}=1; Path=/; Domain={host[start:]}" for n in range(40)]
         jar.store(f"https://{host}/", fields, NOW)
     field = jar.field_for(f"https://{host}/", NOW)
@@ -352,3 +352,37 @@ def test_a_url_that_names_no_host_has_no_cookies() -> None:
     jar = filled("c=1", url="https://" + NOBODY)
     assert len(jar) == 0
     assert filled("c=1; Path=/").field_for("https://" + NOBODY, NOW) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(0, 5), st.sampled_from("ksdf")),
+        min_size=40,
+        max_size=120,
+    )
+)
+def test_a_full_jar_lets_go_of_what_is_of_the_least_use(
+    history: list[tuple[int, int, str]],
+) -> None:
+    """The queue of a jar that was full once tells the same as a look at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blazeio.client.rules.cookie_jar.MOST_COOKIES", 12)
+        jar = CookieJar()
+        used: dict[tuple[str, str], tuple[bool, int]] = {}
+        for step, (number, name, what) in enumerate(history):
+            host = f"h{number}.example"
+            if what == "f":
+                jar.field_for(f"https://{host}/", NOW)
+                used.update({k: (v[0], step) for k, v in used.items() if k[0] == host})
+                continue
+            end = {"s": "; Secure", "d": "; Max-Age=0"}.get(what, "")
+            jar.store(f"https://{host}/", [f"c{name}=1{end}"], NOW)
+            used.pop((host, f"c{name}"), None)
+            if what != "d":
+                used[host, f"c{name}"] = (what == "s", step)
+            if len(used) > 12:
+                least = min(used.values())
+                kept = {(each.domain, each.name) for each in jar}
+                (gone,) = used.keys() - kept
+                assert used.pop(gone) == least
+            assert {(each.domain, each.name) for each in jar} == used.keys()
