@@ -53,7 +53,9 @@ class ReverseProxy:
                     await tunnel(r, resp)
                     return
                 headers = [*end_to_end(resp.headers), ("Via", f"1.1 {NAME}")]
-                await r.prepare(headers, resp.status_code)
+                # RFC 9110 section 15: a class that nobody knows is 500
+                status = resp.status_code if resp.status_code < 600 else 500
+                await r.prepare(headers, status)
                 async for octets in resp.pull():
                     await r.write(octets)
         except io.RequestError as error:

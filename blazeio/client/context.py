@@ -56,6 +56,7 @@ class ClientContext:
         is_routed: One of the two stands between.
         fields: Sent with each request that has none of the same name.
         compress: Content may be encoded, where a request does not say.
+        allow_trailing_octets: What follows encoded content is dropped; likewise.
         cookies: Kept and given back; None: they are not.
         auth: Who asks, where a request does not say.
         follow_redirects: Whether, where a request does not say.
@@ -69,6 +70,7 @@ class ClientContext:
 
     __slots__ = (
         "allow_downgrade",
+        "allow_trailing_octets",
         "auth",
         "compress",
         "cookies",
@@ -105,6 +107,7 @@ class ClientContext:
         proxies: ProxyRules,
         fields: FieldInput | Headers | None,
         compress: bool,
+        allow_trailing_octets: bool,
         cookies: CookieJar | None,
         auth: Auth | None,
         follow_redirects: bool,
@@ -120,6 +123,7 @@ class ClientContext:
         self.is_routed = unix is not None or bool(proxies.by_scheme)
         self.fields = fields
         self.compress = compress
+        self.allow_trailing_octets = allow_trailing_octets
         self.cookies = cookies
         self.auth = auth
         self.follow_redirects = follow_redirects

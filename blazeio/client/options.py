@@ -40,6 +40,7 @@ class RequestOptions(_Both, _OneRequest, total=False):
     """Of a request of a pool; None: as the session has it."""
 
     compress: bool | None
+    allow_trailing_octets: bool | None
     follow_redirects: bool | None
     max_redirects: int | None
 
@@ -48,6 +49,7 @@ class PoolOptions(_Both, total=False):
     """Of a session without a URL."""
 
     compress: bool
+    allow_trailing_octets: bool
     cookie_jar: CookieJar | None
     follow_redirects: bool
     max_redirects: int

@@ -134,6 +134,7 @@ class ClientResponse(Collecting):
         files: Files | None = None,
         params: FormInput | None = None,
         compress: bool | None = None,
+        allow_trailing_octets: bool | None = None,
         auth: Auth | None = None,
         cookies: Mapping[str, str] | None = None,
         follow_redirects: bool | None = None,
@@ -172,6 +173,11 @@ class ClientResponse(Collecting):
         if max_redirects is not None or upgrade is not None:
             check_arguments(max_redirects=max_redirects, upgrade=upgrade)
         self._compress = context.compress if compress is None else compress
+        self._allows_trailing = (
+            context.allow_trailing_octets
+            if allow_trailing_octets is None
+            else allow_trailing_octets
+        )
         self._identity = context.identify(self.url, auth, cookies)
         self._follower = context.make_follower(
             follow_redirects, max_redirects, self._identity

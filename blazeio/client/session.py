@@ -54,6 +54,8 @@ class Session(Generic[_Entered]):
             they are, and ``writer`` sends them.
         compress: Ask for encoded content. ``aread``, ``text`` and ``json`` decode
             it, ``pull`` gives it as it comes.
+        allow_trailing_octets: What follows the end of encoded content (gzip,
+            deflate, zstd) is dropped; else all but zeros is an error.
         auth: Name and password, for Basic; or a ``DigestAuth``. A request of a
             pool may have its own.
         cookies: Names and values, sent with the one request.
@@ -99,6 +101,7 @@ class Session(Generic[_Entered]):
         *,
         headers: FieldInput | Headers | None = None,
         compress: bool = False,
+        allow_trailing_octets: bool = False,
         auth: Auth | None = None,
         cookie_jar: CookieJar | None = None,
         follow_redirects: bool = False,
@@ -141,6 +144,7 @@ class Session(Generic[_Entered]):
             proxies=_choose_proxies(proxy, trust_env=trust_env),
             fields=headers if url is None else None,
             compress=compress,
+            allow_trailing_octets=allow_trailing_octets,
             cookies=cookie_jar,
             auth=auth,
             follow_redirects=follow_redirects,
@@ -213,9 +217,9 @@ class Session(Generic[_Entered]):
             method: Usual ones in any case.
             url: ``http://`` or ``https://``.
             options: ``headers``, ``body``, ``json``, ``form``, ``files``, ``params``,
-                ``compress``, ``auth``, ``cookies``, ``follow_redirects``,
-                ``max_redirects``, ``timeouts``, ``expect_continue``, ``upgrade``;
-                see ``Session``.
+                ``compress``, ``allow_trailing_octets``, ``auth``, ``cookies``,
+                ``follow_redirects``, ``max_redirects``, ``timeouts``,
+                ``expect_continue``, ``upgrade``; see ``Session``.
 
         Raises:
             InvalidUrl: The caller's fault.

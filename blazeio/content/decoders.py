@@ -6,15 +6,15 @@ at most ``PIECE_BYTES``, made one by one as they are taken, so that a few octets
 that stand for a gigabyte never become one in memory; whoever collects them has
 a bound of its own. Beyond ``FREE_BYTES`` content that grows more than
 ``MOST_GROWTH`` times is refused, however it is taken. A stream that ends before
-its coding does is an error, as is what follows its end.
+its coding does is an error, as is what follows its end, but for zeros.
 
 The decoders block while they work, like the encoders.
 
-May import: blazeio.content.encoders, blazeio.errors, blazeio.wire.grammar.
 Pure: no I/O.
 """
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
@@ -35,6 +35,10 @@ stays far below, and gzip itself ends at 1,032."""
 FREE_BYTES: Final = 16 * 1024 * 1024
 """Decoded octets that may grow more: what fits into memory is no attack, be it
 all blanks."""
+FREE_MEMBERS: Final = 1000
+BYTES_OF_MEMBER: Final = 1024
+"""Members of gzip and frames of zstd, and encoded octets for each further one: to
+begin one of zstd takes 25 us, and an empty one has 9 octets."""
 ZSTD_WINDOW_LOG: Final = 23
 """RFC 9659: a content coding's window is at most 8 MiB."""
 
@@ -52,35 +56,119 @@ class _Stage(Protocol):
         ...
 
 
-class _Deflate:
-    """What zlib reads: gzip (RFC 1952) and, by its subclass, deflate."""
+class _TrailingOctetsError(Exception):
+    """Octets follow the end of the coding."""
 
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(wbits=31)
+    def __str__(self) -> str:
+        return "octets follow its end"
+
+
+class _TooManyMembersError(Exception):
+    """Members or frames of next to nothing: each costs as much as some KiB."""
+
+    def __str__(self) -> str:
+        return "far too many members"
+
+
+class _Members(ABC):
+    """A coding of members that follow one another, each with its own end.
+
+    RFC 1952 section 2.2, RFC 8878 section 3. Zeros after a member are padding
+    (tapes, blocks of disks), and so are none of anything. What else follows is an
+    error, unless it is not to be looked at.
+
+    Args:
+        ignores_rest: What follows a member, and is none, is dropped.
+    """
+
+    starts: tuple[bytes, ...] = ()
+    """What a member begins with, all of one length; none: there is only one."""
+
+    def __init__(self, ignores_rest: bool) -> None:
+        self._ignores_rest = ignores_rest
+        self._held = b""  # after a member: what may be the start of another
+        self._is_over = False
+        self._members = 0
+        self._taken_bytes = 0
+        self._begin()
 
     @property
     def is_whole(self) -> bool:
-        return self._stream.eof
+        return self._has_ended() and not self._held
 
     def decode(self, octets: bytes) -> Iterator[bytes]:
-        while octets:
-            if self._stream.eof:
-                self._begin_member()
-            yield self._stream.decompress(octets, PIECE_BYTES)
-            octets = self._stream.unconsumed_tail or self._stream.unused_data
-        # What fits no piece may also be held without octets that belong to it.
-        while not self._stream.eof and (piece := self._drain()):
-            yield piece
+        self._taken_bytes += len(octets)
+        while octets and not self._is_over:
+            if self._has_ended():
+                octets = self._find_next(octets)
+                continue
+            yield from self._decompress(octets)
+            octets = self._left() if self._has_ended() else b""
 
-    def _drain(self) -> bytes:
-        return self._stream.decompress(b"", PIECE_BYTES)
+    def _find_next(self, octets: bytes) -> bytes:
+        """After a member: begin the next, where one follows."""
+        octets = self._held + octets
+        self._held = b""
+        octets = octets.lstrip(b"\0")
+        if not octets:
+            return b""
+        longest = len(self.starts[0]) if self.starts else 0
+        if octets[:longest] in self.starts:
+            self._members += 1
+            if self._members > FREE_MEMBERS + self._taken_bytes // BYTES_OF_MEMBER:
+                raise _TooManyMembersError
+            self._begin()
+            return octets
+        if any(each.startswith(octets) for each in self.starts):
+            self._held = octets
+        elif self._ignores_rest:
+            self._is_over = True
+        else:
+            raise _TrailingOctetsError
+        return b""
 
-    def _begin_member(self) -> None:
-        """RFC 1952 section 2.2: a file is members, one after the other."""
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make ready for a member."""
+
+    @abstractmethod
+    def _has_ended(self) -> bool:
+        """Tell whether the member is whole."""
+
+    @abstractmethod
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        """Undo what belongs to the member."""
+
+    @abstractmethod
+    def _left(self) -> bytes:
+        """Return what follows the member in the octets that it was given."""
+
+
+class _Gzip(_Members):
+    """RFC 1952."""
+
+    starts: tuple[bytes, ...] = (b"\x1f\x8b\x08",)
+
+    def _begin(self) -> None:
         self._stream = zlib.decompressobj(wbits=31)
 
+    def _has_ended(self) -> bool:
+        return self._stream.eof
 
-class _ZlibOrRaw(_Deflate):
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        stream = self._stream
+        while octets and not stream.eof:  # at its end the tail is of no meaning
+            yield stream.decompress(octets, PIECE_BYTES)
+            octets = stream.unconsumed_tail
+        # What fits no piece may also be held without octets that belong to it.
+        while not stream.eof and (piece := stream.decompress(b"", PIECE_BYTES)):
+            yield piece
+
+    def _left(self) -> bytes:
+        return self._stream.unused_data
+
+
+class _ZlibOrRaw(_Gzip):
     """The coding ``deflate``: zlib's format, or what some send under its name.
 
     RFC 9110 section 8.4.1.2 notes that some leave zlib's header out. Two octets
@@ -88,14 +176,15 @@ class _ZlibOrRaw(_Deflate):
     section 2.2).
     """
 
-    def __init__(self) -> None:
+    starts = ()
+
+    def _begin(self) -> None:
         self._start: bytes | None = b""
 
-    @property
-    def is_whole(self) -> bool:
+    def _has_ended(self) -> bool:
         return self._start is None and self._stream.eof
 
-    def decode(self, octets: bytes) -> Iterator[bytes]:
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
         if self._start is not None:
             octets = self._start + octets
             if len(octets) < 2:
@@ -105,23 +194,13 @@ class _ZlibOrRaw(_Deflate):
             has_header = octets[0] & 15 == 8 and (octets[0] << 8 | octets[1]) % 31 == 0
             wbits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
             self._stream = zlib.decompressobj(wbits)
-        yield from super().decode(octets)
-
-    def _begin_member(self) -> None:
-        raise _TrailingOctetsError
-
-
-class _TrailingOctetsError(Exception):
-    """Octets follow the end of the coding."""
-
-    def __str__(self) -> str:
-        return "octets follow its end"
+        yield from super()._decompress(octets)
 
 
 class _Brotli:
-    """RFC 7932."""
+    """RFC 7932: one stream. Its library cannot tell what follows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ignores_rest: bool) -> None:
         self._stream = brotlicffi.Decompressor()
 
     @property
@@ -139,32 +218,36 @@ class _Brotli:
 _zstd = find_zstd()
 
 
-class _Zstandard:
-    """RFC 8878: frames, one after the other."""
+class _Zstandard(_Members):
+    """RFC 8878: frames, and those that are to be skipped."""
 
-    def __init__(self) -> None:
-        self._begin_frame()
+    starts = (
+        b"\x28\xb5\x2f\xfd",
+        *(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16)),
+    )
 
-    @property
-    def is_whole(self) -> bool:
-        return bool(self._stream.eof)
-
-    def decode(self, octets: bytes) -> Iterator[bytes]:
-        while octets or not (self._stream.eof or self._stream.needs_input):
-            if self._stream.eof:
-                self._begin_frame()
-            yield self._stream.decompress(octets, PIECE_BYTES)
-            octets = self._stream.unused_data if self._stream.eof else b""
-
-    def _begin_frame(self) -> None:
+    def _begin(self) -> None:
         assert _zstd is not None  # else it is not available
         window = {_zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
         self._stream: Any = _zstd.ZstdDecompressor(options=window)
 
+    def _has_ended(self) -> bool:
+        return bool(self._stream.eof)
 
-_STAGES: Final[dict[str, Callable[[], _Stage]]] = {
-    "gzip": _Deflate,
-    "x-gzip": _Deflate,  # RFC 9110 section 8.4.1.3
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        stream = self._stream
+        while octets or not (stream.eof or stream.needs_input):
+            yield stream.decompress(octets, PIECE_BYTES)
+            octets = b""
+
+    def _left(self) -> bytes:
+        left: bytes = self._stream.unused_data
+        return left
+
+
+_STAGES: Final[dict[str, Callable[[bool], _Stage]]] = {
+    "gzip": _Gzip,
+    "x-gzip": _Gzip,  # RFC 9110 section 8.4.1.3
     "deflate": _ZlibOrRaw,
     "br": _Brotli,
 }
@@ -172,6 +255,7 @@ _FAULTS: tuple[type[Exception], ...] = (
     zlib.error,
     brotlicffi.error,
     _TrailingOctetsError,
+    _TooManyMembersError,
 )
 if _zstd is not None:
     _STAGES["zstd"] = _Zstandard
@@ -190,11 +274,18 @@ def parse_codings(content_encoding: str) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("", "identity"))
 
 
+def can_undo(codings: Sequence[str]) -> bool:
+    """Tell whether each of the codings is known here."""
+    return all(each in _STAGES for each in codings)
+
+
 class ContentDecoder:
     """From content as it was sent to the content that was meant.
 
     Args:
         codings: As ``parse_codings`` gives them; none: octets stay as they are.
+        ignores_rest: What follows the end of a coding is dropped; but for br,
+            where it is always an error.
 
     Raises:
         ContentDecodingError: A coding is unknown, or there are too many. The
@@ -203,7 +294,7 @@ class ContentDecoder:
 
     __slots__ = ("_decoded_bytes", "_encoded_bytes", "_name", "_stages")
 
-    def __init__(self, codings: Sequence[str]) -> None:
+    def __init__(self, codings: Sequence[str], *, ignores_rest: bool = False) -> None:
         self._name = ", ".join(codings)
         if len(codings) > MOST_CODINGS:
             message = f"content in more than {MOST_CODINGS} codings"
@@ -212,7 +303,7 @@ class ContentDecoder:
         if unknown:
             message = f"content coding {quote(unknown[0])} is not known"
             raise ContentDecodingError(message)
-        self._stages = [_STAGES[each]() for each in reversed(codings)]
+        self._stages = [_STAGES[each](ignores_rest) for each in reversed(codings)]
         self._encoded_bytes = self._decoded_bytes = 0
 
     def decode(self, octets: bytes) -> Iterator[bytes]:

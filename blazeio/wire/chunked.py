@@ -58,6 +58,8 @@ class ChunkDecoder:
     Args:
         limits: ``chunk_extension_bytes`` and ``trailer_bytes``, both for the
             whole message, and ``field_count``.
+        unfolds: A trailer field over several lines (obs-fold) is read, as a user
+            agent must (RFC 9112 section 5.2); else it is refused.
 
     Attributes:
         is_complete: The last octet of the message was consumed.
@@ -68,18 +70,20 @@ class ChunkDecoder:
 
     __slots__ = (
         "_extension_bytes",
+        "_folded",
         "_held",
         "_limits",
         "_remaining",
         "_state",
         "_trailer_bytes",
         "_trailer_pairs",
+        "_unfolds",
         "content_bytes",
         "is_complete",
         "trailers",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, unfolds: bool = False) -> None:
         self.is_complete = False
         self.content_bytes = 0
         self.trailers: Headers | None = None
@@ -90,6 +94,8 @@ class ChunkDecoder:
         self._extension_bytes = limits.chunk_extension_bytes
         self._trailer_bytes = limits.trailer_bytes
         self._trailer_pairs: list[tuple[str, str]] = []
+        self._unfolds = unfolds
+        self._folded = b""  # a trailer field that the next line may go on with
 
     def decode(self, octets: bytes, start: int, pieces: list[bytes]) -> int:
         """Decode what arrived.
@@ -182,12 +188,25 @@ class ChunkDecoder:
             self._trailer_bytes -= len(line) + 2
             if self._trailer_bytes < 0:
                 self._refuse_line()
-            self._keep_trailer(parse_field_line(line))
+            if self._folded and line[:1] in b" \t":
+                self._folded += b" " + line.lstrip(b" \t")
+                return at
+            self._end_folded()
+            if self._unfolds and line[:1] not in b" \t":
+                self._folded = line
+            else:
+                self._keep_trailer(parse_field_line(line))
         elif line is not None:
+            self._end_folded()
             self.is_complete = True
             if self._trailer_pairs:
                 self.trailers = Headers(self._trailer_pairs)
         return at
+
+    def _end_folded(self) -> None:
+        line, self._folded = self._folded, b""
+        if line:
+            self._keep_trailer(parse_field_line(line))
 
     def _keep_trailer(self, pair: tuple[str, str]) -> None:
         name = pair[0]

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from blazeio.content.codings import br, gzip
 from blazeio.content.decoders import (
     ACCEPTED,
+    BYTES_OF_MEMBER,
     FREE_BYTES,
+    FREE_MEMBERS,
     MOST_CODINGS,
     MOST_GROWTH,
     PIECE_BYTES,
@@ -175,3 +177,63 @@ def test_a_content_encoding_is_read(field: str, codings: tuple[str, ...]) -> Non
 
 def test_without_a_coding_octets_stay_as_they_are() -> None:
     assert decode("identity", b"as ", b"it is") == b"as it is"
+
+
+# What follows the end
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("step", [1, 2, 7, 100_000])
+def test_zeros_after_the_end_are_padding(coding: str, step: int) -> None:
+    encoded = ENCODERS[coding](b"one") + bytes(1000)
+    cuts = [encoded[at : at + step] for at in range(0, len(encoded), step)]
+    assert decode(coding, *cuts) == b"one"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+@pytest.mark.parametrize("step", [1, 3, 100_000])
+def test_a_member_may_follow_the_padding(coding: str, step: int) -> None:
+    encoded = ENCODERS[coding](b"one ") + bytes(50) + ENCODERS[coding](b"two")
+    cuts = [encoded[at : at + step] for at in range(0, len(encoded), step)]
+    assert decode(coding, *cuts) == b"one two"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("rest", [b"x", b"\0x", b"\x1f!", b"\x1f\x8b!", b"(\xb5x"])
+@pytest.mark.parametrize("step", [1, 100_000])
+def test_anything_else_is_an_error_that_can_be_turned_off(
+    coding: str, rest: bytes, step: int
+) -> None:
+    encoded = ENCODERS[coding](b"one") + rest
+    cuts = [encoded[at : at + step] for at in range(0, len(encoded), step)]
+    with pytest.raises(ContentDecodingError):
+        decode(coding, *cuts)
+    decoder = ContentDecoder([coding], ignores_rest=True)
+    taken = b"".join(part for each in cuts for part in decoder.decode(each))
+    assert taken == b"one"
+    decoder.finish()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_a_member_that_is_broken_is_an_error_all_the_same(coding: str) -> None:
+    whole = ENCODERS[coding](b"one")
+    for broken in (whole[:1], whole[:-2], whole[:6] + b"\xff" * 20):
+        decoder = ContentDecoder([coding], ignores_rest=True)
+        with pytest.raises(ContentDecodingError):
+            decode_all(decoder, whole + broken)
+
+
+def decode_all(decoder: ContentDecoder, octets: bytes) -> bytes:
+    decoded = b"".join(decoder.decode(octets))
+    decoder.finish()
+    return decoded
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_members_of_nothing_have_a_bound(coding: str) -> None:
+    empty = ENCODERS[coding](b"")
+    assert decode(coding, empty * FREE_MEMBERS) == b""
+    with pytest.raises(ContentDecodingError, match="far too many members"):
+        decode(coding, empty * (FREE_MEMBERS * 2))
+    large = ENCODERS[coding](random.Random(1).randbytes(2 * BYTES_OF_MEMBER))
+    assert len(decode(coding, large * 2 * FREE_MEMBERS)) == 4_096_000

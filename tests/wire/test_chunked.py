@@ -208,3 +208,31 @@ def test_no_content_is_no_chunk_since_that_would_be_the_end() -> None:
     assert serialize_chunk(b"") == b""
     assert serialize_chunk(b"hello") == b"5\r\nhello\r\n"
     assert LAST_CHUNK == b"0\r\n\r\n"
+
+
+# Trailer fields over several lines, as a user agent reads them
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_user_agent_reads_a_folded_trailer(size: int) -> None:
+    octets = b"0\r\nX: a\r\n b\r\n\t c\r\nY: d\r\nZ:\r\n e\r\n\r\n"
+    decoder = ChunkDecoder(LIMITS, unfolds=True)
+    for piece in cut(octets, size):
+        decoder.decode(piece, 0, [])
+    assert decoder.trailers is not None
+    assert decoder.trailers.pairs == [("x", "a b c"), ("y", "d"), ("z", "e")]
+
+
+@pytest.mark.parametrize(
+    ("octets", "unfolds"),
+    [
+        (b"0\r\nX: a\r\n b\r\n\r\n", False),
+        (b"0\r\n X: a\r\n\r\n", True),
+        (b"0\r\nX: a\r\n \0\r\n\r\n", True),
+        (b"0\r\nContent-Length:\r\n 5\r\n\r\n", True),
+        (b"0\r\nX: a\r\n" + b" b\r\n" * 10_000, True),
+    ],
+)
+def test_other_folds_are_refused(octets: bytes, unfolds: bool) -> None:
+    with pytest.raises(RemoteProtocolError):
+        ChunkDecoder(LIMITS, unfolds=unfolds).decode(octets, 0, [])

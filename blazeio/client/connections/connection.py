@@ -331,7 +331,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             length = head.content_length or 0
             content = ContentStream(length=length) if length else NO_CONTENT
         elif framing is Framing.CHUNKED:
-            content = ContentStream(decoder=ChunkDecoder(self._context.limits))
+            decoder = ChunkDecoder(self._context.limits, unfolds=True)
+            content = ContentStream(decoder=decoder)
         elif framing is Framing.CLOSE:
             content = ContentStream(length=UNTIL_CLOSE)
             self._is_reusable = False

@@ -7,12 +7,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import msgspec
-
 from blazeio.client.writing import RequestWriting
-from blazeio.content.decoders import ContentDecoder, parse_codings
+from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.forms.charsets import find_charset
 from blazeio.content.forms.parameters import parse_parameters
+from blazeio.content.json_text import read_json
 from blazeio.errors import InvalidResponse, RemoteProtocolError
 from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.flow import too_large
@@ -27,8 +26,9 @@ _Typed = TypeVar("_Typed")
 class Collecting(RequestWriting):
     """A base of ``ClientResponse``."""
 
-    __slots__ = ("_decoded",)
+    __slots__ = ("_allows_trailing", "_decoded")
 
+    _allows_trailing: bool
     _decoded: bytes | None
 
     if TYPE_CHECKING:
@@ -52,6 +52,17 @@ class Collecting(RequestWriting):
         except RemoteProtocolError as error:
             raise _as_invalid(error) from error
 
+    @property
+    def content_coding(self) -> str | None:
+        """The codings of the content, in lower case, as Content-Encoding names them.
+
+        None where there is none. Where one of them is not known here (``compress``,
+        or what is none at all, like ``utf-8``), ``aread``, ``text``, ``decoded`` and
+        ``save`` give the octets as they were sent.
+        """
+        field = self.headers.get("content-encoding")
+        return (field and ", ".join(parse_codings(field))) or None
+
     async def decoded(self) -> AsyncIterator[bytes]:
         """Iterate over the content as it arrives, decoded.
 
@@ -61,9 +72,10 @@ class Collecting(RequestWriting):
             RequestError: See ``pull``.
         """
         await self.prepare()
-        decoder = ContentDecoder(
-            parse_codings(self.headers.get("content-encoding", ""))
-        )
+        codings = parse_codings(self.headers.get("content-encoding", ""))
+        if not can_undo(codings):
+            codings = ()  # see ``content_coding``
+        decoder = ContentDecoder(codings, ignores_rest=self._allows_trailing)
         async for octets in self.pull():
             for piece in decoder.decode(octets):
                 yield piece
@@ -88,12 +100,13 @@ class Collecting(RequestWriting):
         octets = self.content.take_whole(limit) if self.status_code else None
         if octets is None:
             octets = await self.read(limit)
-        coding = self.headers.get("content-encoding")
-        if coding is not None and octets:
+        field = self.headers.get("content-encoding")
+        if field is not None and octets and can_undo(codings := parse_codings(field)):
+            decoder = ContentDecoder(codings, ignores_rest=self._allows_trailing)
             if len(octets) <= OFF_LOOP_BYTES // 4:
-                octets = decode_whole(octets, coding, limit)
+                octets = decode_whole(octets, decoder, limit)
             else:
-                octets = await asyncio.to_thread(decode_whole, octets, coding, limit)
+                octets = await asyncio.to_thread(decode_whole, octets, decoder, limit)
         self._decoded = octets
         return octets
 
@@ -128,7 +141,7 @@ class Collecting(RequestWriting):
         *,
         limit: int | None = None,
     ) -> Any:
-        """Collect the content and read it as JSON.
+        """Collect the content and read it as JSON; a byte order mark is ignored.
 
         Args:
             type: What it must be: a ``msgspec.Struct``, a dataclass, ``list[int]``
@@ -136,22 +149,23 @@ class Collecting(RequestWriting):
             limit: See ``aread``.
 
         Raises:
-            InvalidResponse: It is no JSON, or not of that type.
+            InvalidResponse: It is no JSON, not of that type, or nested deeper
+                than can be read.
             RequestError: See ``aread``.
         """
         octets = await self.aread(limit)
         try:
-            return msgspec.json.decode(octets, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return read_json(octets, type)
+        except ValueError as error:
             raise InvalidResponse(f"{self.url}: {error}") from error
 
 
-def decode_whole(octets: bytes, coding: str, limit: int) -> bytes:
+def decode_whole(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:
     """Undo the content coding of a whole content.
 
     Args:
         octets: It.
-        coding: Value of Content-Encoding.
+        decoder: Of its codings; of no use afterwards.
         limit: Most octets that it may stand for.
 
     Raises:
@@ -160,7 +174,6 @@ def decode_whole(octets: bytes, coding: str, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        decoder = ContentDecoder(parse_codings(coding))
         for piece in decoder.decode(octets):
             size += len(piece)
             if size > limit:

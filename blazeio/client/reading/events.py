@@ -8,9 +8,11 @@ import random
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from blazeio.content.decoders import can_undo, parse_codings
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.errors import (
     ConnectError,
+    ContentDecodingError,
     InvalidResponse,
     LocalProtocolError,
     RequestTimeout,
@@ -119,6 +121,10 @@ def _is_event_stream(resp: "ClientResponse") -> bool:
         what = f"{resp.status_code} {resp.reason}".rstrip()
         message = f"{resp.url}: no event stream, but {what}, {media_type or 'no type'}"
         raise InvalidResponse(message)
+    coding = resp.content_coding
+    if coding is not None and not can_undo(parse_codings(coding)):
+        message = f"{resp.url}: an event stream in a coding that is not known: {coding}"
+        raise ContentDecodingError(message)
     return True
 
 

@@ -16,7 +16,7 @@ class ResponseHead(Struct, frozen=True, eq=False, gc=False):
     responses: it cannot be changed.
 
     Attributes:
-        status: 100 to 599.
+        status: 100 to 999; what is from 600 on is to be treated as 500.
         reason: As sent, latin-1; often empty.
         minor: 0 or 1 of HTTP/1.x; higher ones are taken for 1.
         headers: All fields, in order.

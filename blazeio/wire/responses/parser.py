@@ -1,10 +1,12 @@
 """Response heads: octets in, a validated ``ResponseHead`` out.
 
 Read as request heads are (``wire.parser``), by the same reader of field lines
-and as strictly: bare LF, obs-fold, whitespace before a colon, conflicting
-lengths are refused. One thing is let through that the grammar of RFC 9112
-section 4 forbids, since it cannot be mistaken: a status line without the SP
-before an empty reason phrase.
+and as strictly: bare LF, whitespace before a colon, conflicting lengths are
+refused. What servers do that cannot be mistaken is let through: a status line
+without the SP before an empty reason phrase, a status code of a class that
+nobody knows (600 to 999; RFC 9110 section 15 has it treated as 500), and a field
+over several lines (obs-fold), whose line ends are blanks to a user agent by RFC
+9112 section 5.2. Framing is decided after that, so it cannot be hidden by it.
 
 A head that is not whole is still judged, so that a server that does not speak
 HTTP is named at its first octets and not at a deadline.
@@ -26,9 +28,10 @@ from blazeio.wire.responses.message import ResponseHead
 
 # RFC 9112 section 4: HTTP-version SP status-code SP [ reason-phrase ]
 _STATUS_LINE: Final = re.compile(
-    rb"HTTP/1\.([0-9]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?"
+    rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?"
 )
 _START: Final = b"HTTP/1."
+_OBS_FOLD: Final = re.compile(rb"\r\n[ \t]++")
 _LONGEST_LINE_BYTES: Final = 8 * 1024
 
 # Heads by their octets, where each of their lines may be kept: never one with
@@ -73,6 +76,8 @@ def _parse_whole(whole: bytes, limits: Limits) -> ResponseHead:
         _refuse_size(limits)
     line, _, fields = whole[:-4].partition(b"\r\n")
     minor, status, reason = _parse_status_line(line)
+    if b"\r\n " in fields or b"\r\n\t" in fields:
+        fields = _OBS_FOLD.sub(b" ", fields)
     pairs, deciding, is_known = read_field_lines(fields, limits)
     directives = decide_response(deciding, minor)
     head = ResponseHead(

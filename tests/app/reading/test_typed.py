@@ -81,3 +81,13 @@ def test_what_is_no_json_is_400(content: bytes, expected: Any) -> None:
 def test_a_type_that_cannot_be_is_the_callers_mistake() -> None:
     with pytest.raises(TypeError):
         decode_json(b"1", 5)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000])
+@pytest.mark.parametrize("expected", [None, list[Any], dict[str, Any]])
+def test_what_is_nested_too_deeply_is_a_400_or_422(
+    content: bytes, expected: Any
+) -> None:
+    with pytest.raises(Abort) as caught:
+        decode_json(content, expected)
+    assert caught.value.status in (400, 422)

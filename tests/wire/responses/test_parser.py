@@ -57,6 +57,8 @@ def test_a_head_is_taken_apart() -> None:
         (b"HTTP/1.0 200 OK", (0, 200, "OK")),
         (b"HTTP/1.2 599 a\tb \xfc", (1, 599, "a\tb \xfc")),
         (b"HTTP/1.1 100 Continue", (1, 100, "Continue")),
+        (b"HTTP/1.1 600 High", (1, 600, "High")),
+        (b"HTTP/1.1 999", (1, 999, "")),
     ],
 )
 def test_status_lines(line: bytes, expected: tuple[int, int, str]) -> None:
@@ -69,7 +71,8 @@ def test_status_lines(line: bytes, expected: tuple[int, int, str]) -> None:
     [
         (b"HTTP/2.0 200 OK", "HTTP/2.0 is not spoken here"),
         (b"HTTP/1.1 099 Low", "malformed status line b'HTTP/1.1 099 Low'"),
-        (b"HTTP/1.1 600 High", "malformed status line b'HTTP/1.1 600 High'"),
+        (b"HTTP/1.1 000 Low", "malformed status line b'HTTP/1.1 000 Low'"),
+        (b"HTTP/1.1 1000 High", "malformed status line b'HTTP/1.1 1000 High'"),
         (b"HTTP/1.1 20 Short", "malformed status line b'HTTP/1.1 20 Short'"),
         (b"HTTP/1.1  200 OK", "malformed status line b'HTTP/1.1  200 OK'"),
         (b"HTTP/1.1 200 O\x00K", "malformed status line b'HTTP/1.1 200 O\\x00K'"),
@@ -87,7 +90,13 @@ def test_bad_status_lines(line: bytes, message: str) -> None:
     [
         b"HTTP/1.1 200 OK\nServer: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nServer : x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\t\r\nA: b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\n c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding:\r\n chunked"
+        b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: b\x00\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
@@ -140,3 +149,36 @@ def test_a_kept_head_is_not_for_other_limits() -> None:
     for _ in range(2):
         parse_response_head(octets, LIMITS)
     assert refuse(octets, Limits(head_bytes=20)) == "head larger than 20 octets"
+
+
+# A field over several lines
+
+
+@pytest.mark.parametrize(
+    ("fields", "pairs"),
+    [
+        (b"A: b\r\n c", [("a", "b c")]),
+        (b"A: b \r\n\t \t c\r\nD: e", [("a", "b  c"), ("d", "e")]),
+        (b"A:\r\n b", [("a", "b")]),
+        (b"A: b\r\n \r\n c", [("a", "b  c")]),
+        (b"A: b\r\n ", [("a", "b")]),
+        (b"A: b\r\n C: d", [("a", "b C: d")]),
+    ],
+)
+def test_line_ends_within_a_field_are_blanks(
+    fields: bytes, pairs: list[tuple[str, str]]
+) -> None:
+    assert parse(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n").headers.pairs == pairs
+
+
+def test_framing_may_be_folded_and_is_never_hidden() -> None:
+    start = b"HTTP/1.1 200 OK\r\n"
+    assert parse(start + b"Content-Length:\r\n 7\r\n\r\n").content_length == 7
+    assert parse(start + b"Transfer-Encoding:\r\n\tchunked\r\n\r\n").is_chunked
+    head = parse(start + b"A: b\r\n Content-Length: 7\r\n\r\n")
+    assert head.content_length is None
+
+
+def test_a_folded_field_has_the_bound_of_a_field() -> None:
+    octets = b"HTTP/1.1 200 OK\r\nA: " + b"b\r\n " * 20 + b"\r\n\r\n"
+    assert refuse(octets, Limits(field_bytes=30)).startswith("field line of ")

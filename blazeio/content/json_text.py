@@ -1,0 +1,47 @@
+"""JSON that a peer has written: octets in, a value out.
+
+RFC 8259 section 8.1: it is UTF-8, and who reads it may ignore a byte order mark.
+Servers send one all the same, and some of them UTF-16.
+"""
+
+import codecs
+from typing import Any, Final
+
+import msgspec
+
+# That of UTF-32-LE begins with that of UTF-16-LE.
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_FIRST_OCTETS: Final = frozenset(mark[:1] for mark, _ in _MARKS)
+
+
+def read_json(octets: bytes, expected: Any = Any) -> Any:
+    """Read JSON as a value of a type.
+
+    Args:
+        octets: UTF-8, or what a byte order mark says.
+        expected: What it must be, as ``msgspec`` knows it; default: anything.
+
+    Raises:
+        ValueError: It is no JSON, not of that type, or nested deeper than can be
+            read. The peer's fault.
+        TypeError: ``msgspec`` does not know the type.
+    """
+    try:
+        if octets[:1] in _FIRST_OCTETS:
+            octets = _without_mark(octets)
+        return msgspec.json.decode(octets, type=expected)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def _without_mark(octets: bytes) -> bytes:
+    for mark, encoding in _MARKS:
+        if octets.startswith(mark):
+            return octets.decode(encoding).encode()
+    return octets
