@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import os
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -78,6 +79,7 @@ class ServerContext:
 
     Attributes:
         handler: Called with ``r`` for each request; its task is the request's.
+        pid: Of the process that serves; one that a handler forks has another.
         recorder: Told of each response; None: nobody wants to know.
         raw_handler: Called with ``r`` for each connection, instead: octets as
             they come, no HTTP. None: HTTP is spoken.
@@ -130,6 +132,7 @@ class ServerContext:
         "name_handler",
         "new_task",
         "now",
+        "pid",
         "raw_handler",
         "receive_view",
         "recorder",
@@ -149,6 +152,7 @@ class ServerContext:
         loop: asyncio.AbstractEventLoop,
         raw_handler: Handler | None = None,
     ) -> None:
+        self.pid = os.getpid()
         self.handler = handler
         self.raw_handler = raw_handler
         self.limits = limits

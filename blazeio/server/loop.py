@@ -7,6 +7,7 @@ forks must do so before it has a loop.
 import asyncio
 import inspect
 import logging
+import os
 import sys
 from contextvars import ContextVar
 from types import ModuleType
@@ -80,14 +81,15 @@ def run_through(
     asyncio's log; the loop is entered again.
 
     Raises:
-        BaseException: What it was done with; or the ^C of who runs the loop
-            without signal handlers of ours.
+        BaseException: What it was done with; the ^C of who runs the loop without
+            signal handlers of ours; or the end of a process that was forked here.
     """
+    pid = os.getpid()
     while True:
         try:
             return loop.run_until_complete(work)
         except (SystemExit, KeyboardInterrupt) as error:
-            if work.done() or is_of_keyboard(error):
+            if work.done() or is_of_keyboard(error) or os.getpid() != pid:
                 raise
             if not _is_of_task(error):
                 log.exception("a callback of the loop raised %r", error)

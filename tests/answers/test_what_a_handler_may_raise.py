@@ -354,6 +354,7 @@ async def test_other_hooks_and_tasks_that_exit_are_logged(
 
 SCRIPT = """
 import asyncio
+import os
 import sys
 import blazeio as io
 
@@ -379,6 +380,14 @@ async def _group(r):
 @web.add_route
 async def _gather(r):
     await asyncio.gather(leave(), leave())
+
+@web.add_route
+async def _fork(r):
+    pid = os.fork()
+    if not pid:
+        sys.exit(7)
+    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    await io.Deliver.text(r, f"child {os.waitstatus_to_exitcode(status)}")
 
 @web.add_route
 async def _callback(r):
@@ -408,6 +417,8 @@ def test_the_process_serves_on(
     with server.connect() as peer:
         peer.send(serialize_request("GET", "/callback"))
         assert peer.read_response().text == "on"
+        peer.send(serialize_request("GET", "/fork"))
+        assert peer.read_response().text.startswith("child ")
         peer.send(serialize_request("GET", "/hello"))
         assert peer.read_response().text == "hi"
     assert server.log.count("SystemExit in ") == 6

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,19 @@ class Handling:
         """Whether this is the task of the handler that is at work."""
         return task is not None and self._task is task
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a process that a handler has forked."""
+        return os.getpid() != self._context.pid
+
     def is_ended_by(self, error: BaseException) -> bool:
         """Whether this ends the handler's task, and is no error of the handler.
 
         It is our own cancellation, the closing of its coroutine by a loop that
-        is over, or a ^C.
+        is over, a ^C, or the end of a process that the handler has forked.
         """
+        if self.is_forked:
+            return isinstance(error, SystemExit | KeyboardInterrupt)
         if isinstance(error, asyncio.CancelledError):
             was_told = self.is_cut or self.is_late or self.is_leaving
             return was_told and is_cancelled()

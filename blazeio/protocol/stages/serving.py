@@ -52,6 +52,8 @@ class Serving(Receiving):
     async def _fail(self, error: BaseException) -> None:
         """The handler was cancelled, or let out what nothing has answered."""
         handling = self.handling
+        if handling.is_forked and handling.is_ended_by(error):
+            raise error  # the connection is not this process's to cut
         if handling.is_leaving and self.has_farewell:
             await self._bid_farewell()
             return

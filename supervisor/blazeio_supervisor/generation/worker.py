@@ -198,7 +198,7 @@ class Worker:
             run_through(loop, loop.create_task(serving.run(loop)))
         except LoadError as error:
             self._fail(error)  # here: a script around us may catch everything
-        except BaseException as error:  # sys.exit() in a handler, or our fault
+        except BaseException as error:  # our fault, or a fork's end
             if not self._own.is_at_home():
                 end_forked(error)
             what = f"{self._load.app} crashed"

@@ -376,7 +376,28 @@ def test_a_start_hook_that_raises_is_a_failed_boot(
         assert worker.wait_exit() == 3
 
 
-def test_an_exit_in_a_handler_is_told(folder: Path, listener: socket.socket) -> None:
+def test_a_start_hook_that_exits_is_a_failed_boot(
+    folder: Path, listener: socket.socket
+) -> None:
+    (folder / "leaves.py").write_text(
+        "import sys, blazeio as io\n"
+        "web = io.App()\n"
+        "@web.on_start\n"
+        "async def start():\n"
+        "    sys.exit(0)\n"
+    )
+    with LoneGeneration(folder, "leaves:web") as generation:
+        worker = generation.fork([listener])
+        failed = worker.channel.hear(Failed)
+        assert "leaves:web failed to start: ConfigurationError: " in failed.reason
+        assert "the on_start hook leaves.start (" in failed.reason
+        assert "has failed: SystemExit(0)" in failed.reason
+        assert worker.wait_exit() == 3
+
+
+def test_an_exit_in_a_handler_ends_its_request_alone(
+    folder: Path, listener: socket.socket
+) -> None:
     (folder / "exits.py").write_text(
         "import sys, blazeio as io\n"
         "web = io.App()\n"
@@ -386,11 +407,12 @@ def test_an_exit_in_a_handler_is_told(folder: Path, listener: socket.socket) -> 
     )
     with LoneGeneration(folder, "exits:web") as generation:
         worker = generation.fork_ready([listener])
-        with connect(listener) as peer:
-            peer.send(REQUEST)
-            failed = worker.channel.hear(Failed)
-        assert failed.reason == "exits:web crashed: SystemExit: bye (exits.py:5)"
-        assert worker.wait_exit() == 1
+        for _ in range(2):
+            with connect(listener) as peer:
+                peer.send(REQUEST)
+                assert peer.read_response().status == 500
+        worker.channel.send(Drain(5.0))
+        assert worker.wait_exit() == 0
 
 
 def test_a_default_timeout_of_the_app_does_not_make_accepting_wait(
