@@ -143,6 +143,7 @@ def run_until_signalled(
         else:
             task.cancel()
 
+    pid = os.getpid()
     _watch_signals(loop, note)
     try:
         run_through(loop, task)
@@ -153,8 +154,9 @@ def run_until_signalled(
             raise
         raise SystemExit(128 + seen[0]) from None
     finally:
-        _unwatch_signals(loop)
-        _finish(loop)
+        if os.getpid() == pid:  # a forked process has our epoll instance too
+            _unwatch_signals(loop)
+            _finish(loop)
 
 
 def _require_no_loop() -> None:
