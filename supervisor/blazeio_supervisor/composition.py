@@ -120,7 +120,7 @@ def hire(
     ledger = RowLedger()
     workers = Workers(ears, ledger, listeners)
     orders = WorkerOrders(workers.records, reaper, listeners)
-    readings = WorkerReadings(workers.records, ledger)
+    readings = WorkerReadings(workers.records, ledger, workers.accuse)
     forkservers = Forkservers(ears, in_force.settings_of, workers)
     reopening = Reopening(log_file, orders, forkservers)
 

@@ -4,12 +4,19 @@ from collections.abc import Callable
 from random import Random
 
 from blazeio_supervisor.fleet.facts import (
+    Beat,
+    Fact,
+    ForkserverMisbehaved,
+    ForkserverReady,
+    HealthChecked,
     ParkAsked,
     RecycleAsked,
     ReloadAsked,
     ResumeAsked,
     ScaleAsked,
     StopAsked,
+    WorkerMisbehaved,
+    WorkerReady,
 )
 from tests.simulation.processes import NEVER, SimForkserver, SimWorker
 from tests.simulation.world import World
@@ -48,6 +55,9 @@ class Chaos:
             self.stop_master: 3,
             self.suspend: 3,
             self.massacre: 1,
+            self.misbehave: 5,
+            self.misbehave_as_forkserver: 2,
+            self.say_what_is_not: 6,
         }
 
     def strike(self) -> None:
@@ -152,6 +162,41 @@ class Chaos:
         if forkserver is not None:
             span_s = self._rng.choice((0.5, 3.0, 10.0))
             forkserver.stopped_until = self._world.now + span_s
+
+    # Foreign code in them
+
+    def misbehave(self) -> None:
+        """A worker does what none does, and ignores all from then on."""
+        worker = self._pick_worker()
+        if worker is not None:
+            worker.is_deaf = worker.is_stone = True
+            self._world.tell(WorkerMisbehaved(worker.worker, "simulated"))
+
+    def misbehave_as_forkserver(self) -> None:
+        forkserver = self._pick_forkserver()
+        if forkserver is not None:
+            self._world.tell(ForkserverMisbehaved(forkserver.generation, "simulated"))
+
+    def say_what_is_not(self) -> None:
+        """Facts about the dead and the unknown, and readings that are lies."""
+        dead = self._rng.choice([0, 10_000, *self._world.dead])
+        living = self._pick_worker()
+        lies: list[Fact] = [
+            WorkerMisbehaved(10_000, "simulated"),
+            ForkserverMisbehaved(10_000, "simulated"),
+            ForkserverReady(10_000),
+            WorkerReady(dead),
+            WorkerMisbehaved(dead, "simulated"),
+            HealthChecked(dead, True),
+            Beat(dead, self._world.now, 0.0, 2**53, 2**53),
+        ]
+        if living is not None:
+            most = 2**53  # the shell lets nothing above it pass
+            lies += [
+                Beat(living.worker, 0.0, 1e9, most, most),
+                Beat(living.worker, self._world.now, most, most, most, True, 0, most),
+            ]
+        self._world.tell(self._rng.choice(lies))
 
     # The machine
 

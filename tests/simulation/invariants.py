@@ -48,6 +48,7 @@ def never_fewer_serving(step: Step, policy: Policy) -> None:
     before = serving(step.before) - step.ledger.exited
     after = serving(step.after)
     hung = {end.worker for end in step.ended if end.ending is Ending.TERM} & before
+    hung |= step.ledger.misbehaved & before
     least = min(len(before), wanted_count(step.after))
     lost = before - after - hung
     require(
@@ -272,11 +273,20 @@ def nobody_healthy_is_ended(step: Step, policy: Policy) -> None:
         worker = step.world.workers.get(end.worker)
         if worker is None or not worker.is_alive:
             continue
+        if end.worker in step.ledger.misbehaved:
+            continue
         if view[end.worker].state == "serving":
             blocked_s = step.world.now - worker.blocked_since
             is_blocked = step.world.now < worker.blocked_until + 4 * policy.beat_every_s
             is_long = blocked_s >= 0.9 * policy.timeout_s
             require(is_blocked and is_long, f"{end} after {blocked_s:.2f} s")
+
+
+def who_misbehaves_is_ended_at_once(step: Step, policy: Policy) -> None:
+    """Who does what none does serves no more after that turn."""
+    serving_ = {w.worker for w in step.after.workers if w.state in WANTED}
+    left = serving_ & step.ledger.misbehaved
+    require(not left, f"{left} misbehaved, and may go on")
 
 
 def nobody_hangs_for_ever(step: Step, policy: Policy) -> None:
@@ -399,6 +409,7 @@ INVARIANTS = (
     weights_are_sane,
     spawns_are_possible,
     nobody_healthy_is_ended,
+    who_misbehaves_is_ended_at_once,
     nobody_hangs_for_ever,
     sleep_ends_nobody,
     only_the_healthy_are_admitted,

@@ -31,6 +31,7 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     WorkerExited,
     WorkerForked,
+    WorkerMisbehaved,
     WorkerReady,
 )
 from blazeio_supervisor.fleet.snapshot import Snapshot
@@ -71,6 +72,8 @@ class Ledger:
         rollout: The generation that a reload spreads, since when, and the sleep
             by then.
         stages: As the service manager was told, in order.
+        misbehaved: Workers that did what none does.
+        spawned: Workers that were asked for.
     """
 
     slots: int
@@ -95,6 +98,8 @@ class Ledger:
     healthy: set[int] = field(default_factory=set)
     rollout: tuple[int, float, float] = (0, 0.0, 0.0)
     stages: list[Stage] = field(default_factory=list)
+    misbehaved: set[int] = field(default_factory=set)
+    spawned: set[int] = field(default_factory=set)
 
     def note_facts(self, facts: Sequence[Fact], now: float, slept_s: float) -> None:
         """Note what is told; ``present`` must be up to date."""
@@ -103,7 +108,8 @@ class Ledger:
                 case WorkerForked(worker, pid):
                     self.pids[worker] = pid
                 case WorkerReady(worker):
-                    self.pids.setdefault(worker, 0)
+                    if worker in self.spawned - self.exited:
+                        self.pids.setdefault(worker, 0)
                 case WorkerExited(worker):
                     self.pids.pop(worker, None)
                     self.exited.add(worker)
@@ -118,6 +124,8 @@ class Ledger:
 
     def _note_word(self, fact: Fact, now: float, slept_s: float) -> None:
         match fact:
+            case WorkerMisbehaved(worker):
+                self.misbehaved.add(worker)
             case HealthChecked(worker, True):
                 self.healthy.add(worker)
             case ReloadAsked(ticket):
@@ -130,6 +138,7 @@ class Ledger:
     def note_actions(
         self, actions: Sequence[Action], now: float, slept_s: float
     ) -> None:
+        self.spawned |= {each.worker for each in actions if isinstance(each, Spawn)}
         for action in actions:
             self._note_order(action)
             match action:

@@ -56,6 +56,7 @@ class World:
         inbox: What the master will read in its next turn.
         paused_until: The master itself is stopped until then.
         slept_at: When the machine or the master last woke up.
+        dead: Workers whose end was told.
         is_calm: Nothing is lost, late or deaf any more.
     """
 
@@ -69,6 +70,7 @@ class World:
         self.is_calm = False
         self.forkservers: dict[int, SimForkserver] = {}
         self.workers: dict[int, SimWorker] = {}
+        self.dead: list[int] = []
         self._write_code = write_code
         self._frozen_beat_at = 0.0
         self._heap: list[tuple[float, int, Deed]] = []
@@ -311,6 +313,7 @@ class World:
     def _tell_end(self, worker: SimWorker, status: int) -> None:
         if worker.is_known:
             del self.workers[worker.worker]
+            self.dead.append(worker.worker)
             self.tell(WorkerExited(worker.worker, status, "simulated"))
 
     def block(self, worker: SimWorker, seconds: float) -> None:

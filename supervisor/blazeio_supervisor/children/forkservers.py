@@ -11,30 +11,42 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
 from blazeio_supervisor.children.load import describe_loading, make_load
 from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
-from blazeio_supervisor.fleet.facts import ForkserverExited, ForkserverReady
+from blazeio_supervisor.fleet.facts import (
+    ForkserverExited,
+    ForkserverMisbehaved,
+    ForkserverReady,
+)
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.process.channel import LoopChannel, Sendable, make_pair, send
+from blazeio_supervisor.process.channel import Sendable, send
+from blazeio_supervisor.process.child_channel import (
+    ChildChannel,
+    ChildFault,
+    make_child_pair,
+)
 from blazeio_supervisor.process.isolation import list_too_late
 from blazeio_supervisor.process.messages import (
     Failed,
     Forked,
     ForkFailed,
+    FromForkserver,
     Loaded,
-    Message,
     ReopenLogs,
     Stop,
     Unsafe,
+    parse_from_forkserver,
 )
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
 
+MOST_FORKS_UNREAD = 4096
+"""Orders that wait for a forkserver: it carries out one after the other."""
 _NO_WORD = (
     "blazeio itself could not be started, the log has why: is its installation whole?"
 )
@@ -47,19 +59,42 @@ class ForkserverRecord(Struct):
         is_preload: It imports the app; else its workers do.
         loading: Who imports the app, and why, in words.
         has_loaded: It forks by now.
+        has_failed: It said why it ends: then it says no more.
+        is_accused: It did what none does, and is about to be ended.
         is_unsafe: Its import cannot be forked; another one takes its place.
         is_stopped: It was told to end.
     """
 
     generation: int
     pid: int
-    channel: LoopChannel
+    channel: ChildChannel[FromForkserver]
     is_preload: bool
     loading: str
     has_loaded: bool = False
     is_unsafe: bool = False
     is_stopped: bool = False
     reason: str = ""
+    has_failed: bool = False
+    is_accused: bool = False
+
+    def check(self, message: FromForkserver) -> None:
+        """Take note that it has said this, once for all that may be said once.
+
+        Raises:
+            ChildFault: A forkserver says no such thing, or not now.
+        """
+        is_over = self.has_failed or self.is_unsafe
+        match message:
+            case Loaded():
+                is_due = not (is_over or self.has_loaded)
+            case Unsafe():
+                is_due = self.is_preload and not (is_over or self.has_loaded)
+            case Forked() | ForkFailed():
+                is_due = self.has_loaded and not is_over
+            case Failed():
+                is_due, self.has_failed = not is_over, True
+        if not is_due:
+            raise ChildFault(f"it said {type(message).__name__} when none does")
 
 
 class FrozenForkserver(msgspec.Struct, frozen=True):
@@ -74,6 +109,7 @@ class FrozenForkserver(msgspec.Struct, frozen=True):
     is_unsafe: bool
     is_stopped: bool
     reason: str
+    has_failed: bool = False
 
 
 class Forkservers:
@@ -107,7 +143,7 @@ class Forkservers:
             self._start(generation, is_preload=False, why="--no-preload")
 
     def _start(self, generation: int, *, is_preload: bool, why: str = "") -> None:
-        own, theirs = make_pair()
+        own, theirs = make_child_pair()
         settings = self._settings_of(generation)
         load = make_load(settings, generation, is_preload=is_preload)
         if settings.is_privileged:
@@ -143,12 +179,42 @@ class Forkservers:
         is_preload: bool,
         loading: str,
     ) -> ForkserverRecord:
-        channel = self._ears.listen(own, lambda message, _: self._hear(record, message))
+        channel = self._ears.listen(
+            own,
+            parse_from_forkserver,
+            lambda message, _: self._hear(record, message),
+            lambda reason: self._accuse(record, reason),
+            lambda: self._accuse_closed(record),
+            lambda: pid,
+            MOST_FORKS_UNREAD,
+        )
         record = ForkserverRecord(generation, pid, channel, is_preload, loading)
         self._records[generation] = record
         return record
 
+    def _accuse_closed(self, record: ForkserverRecord) -> None:
+        if not record.is_stopped:
+            self._accuse(record, CLOSED_ITS_CHANNEL)
+
+    def _accuse(self, record: ForkserverRecord, reason: str) -> None:
+        """One did what none does: it is not heard any more, and ended."""
+        is_there = self._records.get(record.generation) is record
+        if not is_there or record.is_accused:
+            return
+        record.is_accused = True
+        record.channel.close()
+        record.reason = f"it misbehaved: {reason}"
+        note(
+            "misbehaved",
+            f"what forks the workers is ended: {reason}",
+            "WARNING",
+            generation=record.generation,
+            pid=record.pid,
+        )
+        self._ears.tell(ForkserverMisbehaved(record.generation, reason))
+
     def _watch(self, record: ForkserverRecord) -> None:
+        self._ears.blame.know(record.pid, lambda reason: self._accuse(record, reason))
         self._ears.reaper.watch(record.pid, lambda status: self._bury(record, status))
 
     # Another image of the master
@@ -171,6 +237,7 @@ class Forkservers:
                 is_unsafe=record.is_unsafe,
                 is_stopped=record.is_stopped,
                 reason=record.reason,
+                has_failed=record.has_failed,
             )
             for record in self._records.values()
         ]
@@ -188,6 +255,7 @@ class Forkservers:
             )
             record.has_loaded, record.is_unsafe = each.has_loaded, each.is_unsafe
             record.is_stopped, record.reason = each.is_stopped, each.reason
+            record.has_failed = each.has_failed
 
     def watch_again(self) -> None:
         """Watch the ends of the thawed, also of those that have ended meanwhile."""
@@ -231,22 +299,25 @@ class Forkservers:
         record = self._records.get(generation)
         return record is not None and record.is_preload
 
-    def _hear(self, record: ForkserverRecord, message: Message) -> None:
+    def _hear(self, record: ForkserverRecord, message: FromForkserver) -> None:
+        record.check(message)
         match message:
             case Loaded():
                 self._note_loaded(record, message)
             case Forked(worker, pid):
-                self._workers.note_forked(worker, pid)
+                uid = self._find_uid(record.generation)
+                self._workers.note_forked(worker, pid, record.generation, uid)
             case ForkFailed(worker, reason):
-                self._workers.note_fork_failed(worker, reason)
+                self._workers.note_refused(worker, reason, record.generation)
             case Unsafe(findings):
                 self._note_unsafe(record, findings)
             case Failed(_, reason, frames):
                 record.reason = reason
                 self._ears.frames.print(frames, record.generation)
-            case _:
-                text = f"a forkserver said what none says: {message!r}; it is ignored"
-                note("protocol_broken", text, "WARNING", generation=record.generation)
+
+    def _find_uid(self, generation: int) -> int | None:
+        identity = self._settings_of(generation).identity
+        return None if identity is None else identity.uid
 
     def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
         record.has_loaded = True
@@ -276,10 +347,10 @@ class Forkservers:
         )
 
     def _bury(self, record: ForkserverRecord, status: int) -> None:
-        record.channel.read()  # its last words
-        record.channel.close()
+        record.channel.read_last_words()
+        self._ears.blame.forget(record.pid)
         del self._records[record.generation]
-        if record.is_unsafe and not record.is_stopped:
+        if record.is_unsafe and not (record.is_stopped or record.is_accused):
             why = record.reason
             self._start(record.generation, is_preload=False, why=why)
             return

@@ -9,9 +9,19 @@ from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.scoreboard import Row
-from blazeio_supervisor.process.channel import LoopChannel
+from blazeio_supervisor.process.child_channel import ChildChannel, ChildFault
+from blazeio_supervisor.process.messages import (
+    Address,
+    Failed,
+    FromWorker,
+    Ready,
+    Said,
+)
 from blazeio_supervisor.stacks.call import StackCall
 from blazeio_supervisor.stacks.text import find_subject, trim_stacks
+
+MOST_SAID = 8
+"""Events that one worker may tell of in its life; an honest one has two."""
 
 
 class WorkerRecord(Struct):
@@ -20,7 +30,13 @@ class WorkerRecord(Struct):
     Attributes:
         pid: None until the forkserver answered.
         is_serving: It got ready, and was not told to drain.
-        reason: The last of what it said about its failure.
+        reason: The last of what it said about its failure, or what it did.
+        sender: Who has spoken on its channel so far, by pid.
+        has_address: It said the App's address.
+        has_ready: It said that it is ready, once and for all.
+        has_failed: It said why it ends: then it says no more.
+        said_count: Events that it told of.
+        is_accused: It did what none does, and is about to be ended.
         memory: As last measured.
         is_killed: By us.
         origin: Of the lines that it prints, where they are captured.
@@ -30,7 +46,7 @@ class WorkerRecord(Struct):
     slot: int
     generation: int
     row: Row
-    channel: LoopChannel
+    channel: ChildChannel[FromWorker]
     stacks: StackCall
     pid: int | None = None
     is_serving: bool = False
@@ -38,6 +54,34 @@ class WorkerRecord(Struct):
     memory: Memory | None = None
     is_killed: bool = False
     origin: Origin | None = None
+    sender: int | None = None
+    has_address: bool = False
+    has_ready: bool = False
+    has_failed: bool = False
+    said_count: int = 0
+    is_accused: bool = False
+
+    def check(self, message: FromWorker) -> None:
+        """Take note that it has said this, once for all that may be said once.
+
+        Raises:
+            ChildFault: A worker says no such thing, or not now.
+        """
+        match message:
+            case _ if self.has_failed:
+                is_due = False
+            case Address():
+                is_due = not (self.has_address or self.has_ready)
+                self.has_address = True
+            case Ready():
+                is_due, self.has_ready = not self.has_ready, True
+            case Said():
+                is_due = self.has_ready and self.said_count < MOST_SAID
+                self.said_count += 1
+            case Failed():
+                is_due, self.has_failed = True, True
+        if not is_due:
+            raise ChildFault(f"it said {type(message).__name__} when none does")
 
     def close(self) -> None:
         """Hear it no more."""
@@ -79,6 +123,10 @@ class WorkerRecord(Struct):
             is_serving=self.is_serving,
             reason=self.reason,
             is_killed=self.is_killed,
+            has_address=self.has_address,
+            has_ready=self.has_ready,
+            has_failed=self.has_failed,
+            said_count=self.said_count,
         )
 
 
@@ -115,3 +163,7 @@ class FrozenWorker(Struct, frozen=True):
     is_serving: bool
     reason: str
     is_killed: bool
+    has_address: bool
+    has_ready: bool
+    has_failed: bool
+    said_count: int

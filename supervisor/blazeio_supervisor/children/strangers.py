@@ -6,9 +6,11 @@ The master is the subreaper of everything below it; see ``process/reaper.py``.
 from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.oom_kills import OomKills
-from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.reaper import MOST_STRANGERS, Reaper
 
 EVERY_S = 1.0
+MOST_NAMED = 8
+"""Of those that were reaped at once; the others are only counted."""
 
 
 class Strangers:
@@ -32,5 +34,11 @@ class Strangers:
             return
         self._next_at = now + EVERY_S
         self._oom_kills.refresh(now)
-        for pid in self._reaper.reap_strangers():
-            note("reaped_stranger", "no process of ours", "DEBUG", pid=pid)
+        pids = self._reaper.reap_strangers()
+        if len(pids) == MOST_STRANGERS:
+            self._next_at = now  # there are more
+        if pids:
+            some = " ".join(map(str, pids[:MOST_NAMED]))
+            more = f" and {len(pids) - MOST_NAMED} more" if pids[MOST_NAMED:] else ""
+            text = f"no process of ours: pid {some}{more}"
+            note("reaped_stranger", text, "DEBUG")

@@ -1,5 +1,7 @@
 """What can be seen of the workers without asking them: rows, memory, pids."""
 
+from collections.abc import Callable
+
 from blazeio_supervisor.children.record import Records
 from blazeio_supervisor.fleet.facts import Beat, Fact
 from blazeio_supervisor.observe.memory import Memory
@@ -13,17 +15,27 @@ class WorkerReadings:
     Args:
         records: Of the workers.
         ledger: Knows what the dead ones have counted.
+        accuse: Takes the number of a worker whose row holds what none means, and
+            what that is; whoever looks gets what is left of it.
     """
 
-    def __init__(self, records: Records, ledger: RowLedger) -> None:
+    def __init__(
+        self,
+        records: Records,
+        ledger: RowLedger,
+        accuse: Callable[[int, str], None],
+    ) -> None:
         self._records = records
         self._ledger = ledger
+        self._accuse = accuse
 
     def read_beats(self) -> list[Fact]:
         """Look at every row, also at one that was never written to."""
         beats: list[Fact] = []
-        for record in self._records.values():
+        for record in list(self._records.values()):
             reading, memory = record.row.read(), record.memory
+            if record.row.fault:
+                self._accuse(record.worker, record.row.fault)
             beats.append(
                 Beat(
                     record.worker,

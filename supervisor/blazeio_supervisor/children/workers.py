@@ -10,24 +10,32 @@ from collections.abc import Callable
 
 import msgspec
 
-from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
 from blazeio_supervisor.children.record import FrozenWorker, Records, WorkerRecord
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn
-from blazeio_supervisor.fleet.facts import WorkerExited, WorkerForked, WorkerReady
+from blazeio_supervisor.fleet.facts import (
+    WorkerExited,
+    WorkerForked,
+    WorkerMisbehaved,
+    WorkerReady,
+)
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.scoreboard import FrozenLedger, Row, RowLedger
-from blazeio_supervisor.process.channel import Descriptor, Sendable, make_pair
+from blazeio_supervisor.process.channel import Descriptor, Sendable
+from blazeio_supervisor.process.child_channel import ChildFault, make_child_pair
 from blazeio_supervisor.process.messages import (
     Address,
     Failed,
     Fork,
+    FromWorker,
     Listen,
-    Message,
     Ready,
     Said,
+    parse_from_worker,
 )
+from blazeio_supervisor.process.parentage import NotOurChildError
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.queues import list_sockets, list_terms
@@ -88,7 +96,7 @@ class Workers:
         """
         queues = self._listeners.all_of(spawn.slot)
         row = self._ledger.take()  # what may fail comes first
-        own, theirs = make_pair()
+        own, theirs = make_child_pair()
         asker, answerer = socket.socketpair()
         identity = spawn.worker, spawn.slot, spawn.generation
         record = self._add(*identity, row, own, asker)
@@ -111,34 +119,94 @@ class Workers:
         own: socket.socket,
         asker: socket.socket,
     ) -> WorkerRecord:
+        def accuse(reason: str) -> None:
+            self.accuse(worker, reason)
+
         channel = self._ears.listen(
-            own, lambda message, fds: self._hear(worker, message, fds)
+            own,
+            parse_from_worker,
+            lambda message, sender: self._hear(worker, message, sender),
+            accuse,
+            lambda: self._accuse_closed(worker),
+            lambda: self._find_pid(worker),
         )
-        stacks = StackCall(asker, self._ears.loop)
+        stacks = StackCall(asker, self._ears.loop, accuse)
         record = WorkerRecord(worker, slot, generation, row, channel, stacks)
         self.records[worker] = record
         return record
 
-    def note_forked(self, worker: int, pid: int) -> None:
-        """The forkserver has answered."""
-        record = self.records[worker]
+    def _find_pid(self, worker: int) -> int | None:
+        record = self.records.get(worker)
+        if record is None:
+            return None
+        return record.sender if record.pid is None else record.pid
+
+    def _accuse_closed(self, worker: int) -> None:
+        record = self.records.get(worker)
+        if record is not None and record.is_serving:  # else it is on its way out
+            self.accuse(worker, CLOSED_ITS_CHANNEL)
+
+    def accuse(self, worker: int, reason: str) -> None:
+        """A worker did what none does: it is not heard any more, and ended."""
+        record = self.records.get(worker)
+        if record is None or record.is_accused:
+            return
+        record.is_accused, record.is_serving = True, False
+        record.channel.close()
+        record.reason = f"it misbehaved: {reason}"
+        record.note("misbehaved", f"it is ended: {reason}", "WARNING")
+        self._ears.tell(WorkerMisbehaved(worker, reason))
+
+    def note_forked(
+        self, worker: int, pid: int, generation: int, uid: int | None = None
+    ) -> None:
+        """The forkserver of this generation has answered.
+
+        Args:
+            worker: As it said.
+            pid: As it said.
+            generation: Its own.
+            uid: Whom its workers run as; None: as the master.
+
+        Raises:
+            ChildFault: It was not asked for that worker, or the pid is another's.
+        """
+        record = self._find_unanswered(worker, generation)
+        if record.sender not in (None, pid):
+            raise ChildFault(f"it named pid {pid} for a worker that is {record.sender}")
+        try:
+            self._watch(worker, pid, uid)
+        except NotOurChildError as error:
+            raise ChildFault(f"it named a worker that it is not: {error}") from None
         record.pid = pid
+        self._ears.blame.know(pid, lambda reason: self.accuse(worker, reason))
         if record.origin is not None:
             record.origin.pid = pid
         record.note("worker_forked", "it boots", "DEBUG")
         self._ears.tell(WorkerForked(worker, pid))
         if record.is_serving:  # its word was faster than the forkserver's
             self._note_ready(record)
-        self._watch(worker, pid)
 
-    def _watch(self, worker: int, pid: int) -> None:
-        try:
-            self._ears.reaper.watch(pid, lambda status: self._bury(worker, status))
-        except ProcessLookupError:
-            self._bury(worker, UNKNOWN_STATUS)
+    def _find_unanswered(self, worker: int, generation: int) -> WorkerRecord:
+        record = self.records.get(worker)
+        if record is None or record.pid is not None or record.generation != generation:
+            raise ChildFault(f"it spoke of worker {worker}, which it does not fork")
+        return record
+
+    def _watch(self, worker: int, pid: int, uid: int | None = None) -> None:
+        self._ears.reaper.watch(pid, lambda status: self._bury(worker, status), uid=uid)
+
+    def note_refused(self, worker: int, reason: str, generation: int) -> None:
+        """The forkserver of this generation says that it could not fork one.
+
+        Raises:
+            ChildFault: It was not asked for that worker.
+        """
+        self._find_unanswered(worker, generation)
+        self.note_fork_failed(worker, reason)
 
     def note_fork_failed(self, worker: int, reason: str) -> None:
-        """The forkserver could not fork it."""
+        """It could not be forked."""
         record = self.records.pop(worker)
         record.close()
         self._ledger.fold(record.row, record.slot)
@@ -176,19 +244,29 @@ class Workers:
             record = self._add(each.worker, each.slot, each.generation, row, *ends)
             record.pid, record.is_serving = each.pid, each.is_serving
             record.reason, record.is_killed = each.reason, each.is_killed
+            record.has_address, record.has_ready = each.has_address, each.has_ready
+            record.has_failed = each.has_failed
+            record.said_count = each.said_count
 
     def watch_again(self) -> None:
         """Watch the ends of the thawed, also of those that have ended meanwhile."""
         for record in list(self.records.values()):
             if record.pid is not None:
-                self._watch(record.worker, record.pid)
+                self._watch_again(record, record.pid)
+
+    def _watch_again(self, record: WorkerRecord, pid: int) -> None:
+        self._ears.blame.know(pid, lambda reason: self.accuse(record.worker, reason))
+        try:
+            self._watch(record.worker, pid)
+        except NotOurChildError:
+            self._bury(record.worker, UNKNOWN_STATUS)
 
     # What they say
 
-    def _hear(self, worker: int, message: Message, fds: list[int]) -> None:
-        for fd in fds:
-            os.close(fd)  # no worker sends any, but it runs foreign code
+    def _hear(self, worker: int, message: FromWorker, sender: int) -> None:
         record = self.records[worker]
+        record.sender = sender
+        record.check(message)
         match message:
             case Ready(is_tls):
                 record.is_serving = True
@@ -204,9 +282,6 @@ class Workers:
                 self._ears.need_address(
                     host, port, lambda: self._hand_listeners(worker)
                 )
-            case _:
-                text = f"it said what no worker says: {message!r}; it is ignored"
-                record.note("protocol_broken", text, "WARNING")
 
     def _note_ready(self, record: WorkerRecord) -> None:
         record.note("worker_ready", "it is ready to serve")
@@ -222,14 +297,15 @@ class Workers:
 
     def _bury(self, worker: int, status: int) -> None:
         record = self.records[worker]
-        record.channel.read()  # its last words
+        record.channel.read_last_words()
         record.close()
+        self._ears.blame.forget(record.pid)
         if record.is_killed:
             record.note_killed()
         del self.records[worker]
         self._ledger.fold(record.row, record.slot)
         reason = record.reason
-        if not record.is_killed:
+        if not (record.is_killed or record.is_accused):
             reason = reason or self._ears.oom_kills.explain(status)
         # Why one that was wanted has failed is said by the planner, with what
         # comes next.

@@ -64,6 +64,24 @@ class WorkerExited(Struct, frozen=True):
     reason: str = ""
 
 
+class WorkerMisbehaved(Struct, frozen=True):
+    """The worker did what none of ours does; the shell hears it no more.
+
+    Attributes:
+        reason: What it did.
+    """
+
+    worker: int
+    reason: str
+
+
+class ForkserverMisbehaved(Struct, frozen=True):
+    """Likewise a forkserver."""
+
+    generation: int
+    reason: str
+
+
 class Beat(Struct, frozen=True):
     """What the scoreboard row of one worker says, read by the master.
 
@@ -160,6 +178,8 @@ Fact = (
     | WorkerForked
     | WorkerReady
     | WorkerExited
+    | WorkerMisbehaved
+    | ForkserverMisbehaved
     | Beat
     | HealthChecked
     | Answered

@@ -23,8 +23,20 @@ from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.options.program import LISTED, find_sources, print_config
 from blazeio_supervisor.options.sectioned_command import SectionedCommand
 from blazeio_supervisor.options.sources.configuration import Configuration
-from blazeio_supervisor.process.channel import make_pair, receive, send
-from blazeio_supervisor.process.messages import Failed, Loaded, Message, Unsafe
+from blazeio_supervisor.process.channel import make_pair, send
+from blazeio_supervisor.process.child_channel import (
+    MESSAGE_BYTES,
+    ChildFault,
+    receive_octets,
+)
+from blazeio_supervisor.process.messages import (
+    Failed,
+    FromForkserver,
+    Loaded,
+    MessageError,
+    Unsafe,
+    parse_from_forkserver,
+)
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
@@ -116,13 +128,16 @@ def _load(settings: Settings) -> Iterator[socket.socket]:
             os.waitpid(pid, 0)
 
 
-def _hear(channel: socket.socket, timeout_s: float) -> Message | None:
+def _hear(channel: socket.socket, timeout_s: float) -> FromForkserver | None:
     channel.settimeout(timeout_s)
     try:
-        received = receive(channel)
+        received = receive_octets(channel, MESSAGE_BYTES)
+        return None if received is None else parse_from_forkserver(received[0])
     except TimeoutError:
         return None
-    return None if received is None else received[0]
+    except (ChildFault, MessageError) as error:
+        reason = f"what imports the app misbehaved: {error}"
+        raise CheckFailedError(ExitCode.APP_FAILED, reason) from None
 
 
 def _compile(path: str) -> None:

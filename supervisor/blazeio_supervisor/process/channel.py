@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
-
 from blazeio_supervisor.process.messages import (
     Message,
+    MessageError,
     parse_message,
     serialize_message,
 )
@@ -89,7 +88,7 @@ def receive(sock: socket.socket) -> Received | None:
 
     Raises:
         BlockingIOError: Nothing is there yet (non-blocking socket).
-        msgspec.MsgspecError: The peer's fault: not a message of ours.
+        MessageError: The peer's fault: not a message of ours.
     """
     try:
         octets, ancillary = _receive_octets(sock)
@@ -105,7 +104,7 @@ def receive(sock: socket.socket) -> Received | None:
         return None
     try:
         return parse_message(octets), fds.tolist()
-    except msgspec.MsgspecError:
+    except MessageError:
         for fd in fds:
             os.close(fd)
         raise
@@ -134,7 +133,7 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
 
 
 class LoopChannel:
-    """A channel end served by an event loop; never blocks it.
+    """A channel end served by an event loop, to a peer that is trusted.
 
     Args:
         sock: One end of ``make_pair``; owned by this object from now on.
@@ -175,7 +174,7 @@ class LoopChannel:
             return
         if self._outbox or not self._sends(message, sockets):
             # What waits keeps dups: the caller may close its own meanwhile.
-            self._outbox.append((message, [sock.dup() for sock in sockets]))
+            self._outbox.append((message, _duplicate(sockets)))
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
     def _sends(self, message: Message, sockets: Sequence[Sendable]) -> bool:
@@ -216,8 +215,27 @@ class LoopChannel:
             self.is_open = False
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
-            self._sock.close()
+            self._give_back()
             for _, dups in self._outbox:
                 for sock in dups:
                     sock.close()
             self._outbox.clear()
+
+    def _give_back(self) -> None:
+        self._sock.close()
+
+
+def _duplicate(sockets: Sequence[Sendable]) -> list[Sendable]:
+    """Give all of them once more, or none.
+
+    Raises:
+        OSError: There is no room for so many.
+    """
+    dups: list[Sendable] = []
+    try:
+        dups.extend(sock.dup() for sock in sockets)
+    except OSError:
+        for dup in dups:
+            dup.close()
+        raise
+    return dups

@@ -10,18 +10,31 @@ things are the same in every protocol, or that could not be said: the arguments
 of a forkserver (more may follow them), and the message ``Failed``.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 9
+PROTOCOL = 10
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
+
+TEXT_CHARS = 4_000
+"""Of each text that a child sends; the rest is cut where it is read."""
+TRACEBACK_CHARS = 16_000
+"""Likewise of a traceback."""
+MOST_FINDINGS = 20
+"""Likewise of what cannot be forked."""
+
+Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Serial = Annotated[int, Meta(ge=1, le=2**53)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Host = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 LoopName = Literal["uvloop", "asyncio"]
 
@@ -56,7 +69,11 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     access_log_format: str | None = None
 
 
-class _Message(msgspec.Struct, frozen=True, tag=True):
+class MessageError(Exception):
+    """Octets are no message that the sender may send."""
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
     """Tagged by its class name."""
 
 
@@ -132,8 +149,8 @@ class Loaded(_Message, frozen=True):
         is_tls: The App speaks TLS.
     """
 
-    host: str | None = None
-    port: int = 0
+    host: Host | None = None
+    port: Port = 0
     is_tls: bool = False
 
 
@@ -146,14 +163,14 @@ class Unsafe(_Message, frozen=True):
 class Forked(_Message, frozen=True):
     """The worker lives under this pid, and is the master's own child."""
 
-    worker: int
-    pid: int
+    worker: Serial
+    pid: Pid
 
 
 class ForkFailed(_Message, frozen=True):
     """No process could be made."""
 
-    worker: int
+    worker: Serial
     reason: str
 
 
@@ -172,7 +189,7 @@ class Failed(_Message, frozen=True):
             start of eight workers should print one traceback.
     """
 
-    code: int
+    code: Annotated[int, Meta(ge=0, le=255)]
     reason: str
     traceback: str = ""
 
@@ -183,8 +200,8 @@ class Failed(_Message, frozen=True):
 class Address(_Message, frozen=True):
     """The App's own address; the worker waits for ``Listen``."""
 
-    host: str
-    port: int
+    host: Host
+    port: Port
 
 
 class Ready(_Message, frozen=True):
@@ -267,18 +284,17 @@ class ReopenLogs(_Message, frozen=True):
     """
 
 
+FromForkserver = Loaded | Unsafe | Forked | ForkFailed | Failed
+FromWorker = Address | Ready | Said | Failed
+FromChild = FromForkserver | FromWorker
+"""What the master hears; each is checked for more than its shape by who hears it."""
+
 Message = (
     Load
     | Fork
     | Stop
-    | Loaded
-    | Unsafe
-    | Forked
-    | ForkFailed
-    | Failed
-    | Address
-    | Ready
-    | Said
+    | FromForkserver
+    | FromWorker
     | Listen
     | Serve
     | Admit
@@ -291,6 +307,8 @@ Message = (
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
+_forkserver_decoder = msgspec.msgpack.Decoder(FromForkserver)
+_worker_decoder = msgspec.msgpack.Decoder(FromWorker)
 
 
 def serialize_message(message: Message) -> bytes:
@@ -299,12 +317,58 @@ def serialize_message(message: Message) -> bytes:
 
 
 def parse_message(octets: bytes) -> Message:
-    """Read one datagram.
+    """Read one datagram of the master.
 
     Raises:
-        msgspec.MsgspecError: The peer's fault: not a message of ours.
+        MessageError: It is no message of ours.
     """
-    message: Message = _decoder.decode(octets)
+    return _decode(_decoder, octets)
+
+
+def parse_from_forkserver(octets: bytes) -> FromForkserver:
+    """Read one datagram of a forkserver, which runs foreign code.
+
+    Raises:
+        MessageError: It is nothing that a forkserver says.
+    """
+    return cut_texts(_decode(_forkserver_decoder, octets))
+
+
+def parse_from_worker(octets: bytes) -> FromWorker:
+    """Read one datagram of a worker, which runs foreign code.
+
+    Raises:
+        MessageError: It is nothing that a worker says.
+    """
+    return cut_texts(_decode(_worker_decoder, octets))
+
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[MessageT], octets: bytes) -> MessageT:
+    try:
+        return decoder.decode(octets)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise MessageError(f"it sent no message: {error}") from None
+
+
+def cut_texts(message: MessageT) -> MessageT:
+    """Keep of each text what may be long."""
+    match message:
+        case Failed(_, reason, traceback):
+            cut = {"reason": reason[:TEXT_CHARS]}
+            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
+            return msgspec.structs.replace(message, **cut)
+        case Said(_, text, traceback):
+            cut = {"text": text[:TEXT_CHARS]}
+            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
+            return msgspec.structs.replace(message, **cut)
+        case ForkFailed(_, reason):
+            return msgspec.structs.replace(message, reason=reason[:TEXT_CHARS])
+        case Unsafe(findings):
+            few = tuple(each[:TEXT_CHARS] for each in findings[:MOST_FINDINGS])
+            return msgspec.structs.replace(message, findings=few)
     return message
 
 

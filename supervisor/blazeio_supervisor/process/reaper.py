@@ -7,21 +7,30 @@ stay a zombie for the life of the service.
 """
 
 import asyncio
-import errno
 import os
 import signal
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from blazeio_supervisor.process.parentage import NotOurChildError, open_child
+
 Exited = Callable[[int], None]
 
-UNKNOWN_STATUS = 255  # somebody else reaped our child
+UNKNOWN_STATUS = 255
+"""Somebody else reaped our child, or traces it and does not let it be reaped."""
+TRACED_S = 0.5
+"""A dead child whose tracer does not wait for it is given up then; the tracer may be
+another process of an app, and would keep the child among the living for ever."""
+TRACED_TRIES = 5
+MOST_STRANGERS = 500
+"""At once: an app can make them faster than they are reaped."""
 
 
 class _Child(Struct):
     pidfd: int
     on_exit: Exited
+    tries: int = 0
 
 
 def parse_exit(info: "os.waitid_result") -> int:
@@ -45,22 +54,22 @@ class Reaper:
     def __len__(self) -> int:
         return len(self._children)
 
-    def watch(self, pid: int, on_exit: Exited) -> None:
+    def watch(self, pid: int, on_exit: Exited, *, uid: int | None = None) -> None:
         """Call ``on_exit`` with the status when this child has been reaped.
 
         Safe against a child that is dead already: unreaped, it keeps its pid.
 
+        Args:
+            pid: Perhaps as told by foreign code.
+            on_exit: Called once.
+            uid: Whom it must run as; None: that does not matter.
+
         Raises:
-            ProcessLookupError: There is no such child. Pids are told by
-                processes that run foreign code, perhaps as another user: a
-                root that believed any would signal whomever they name.
+            NotOurChildError: There is no such child, or it is watched already.
         """
-        pidfd = os.pidfd_open(pid)
-        try:
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            os.close(pidfd)
-            raise ProcessLookupError(errno.ESRCH, f"pid {pid} is no child") from None
+        if pid in self._children:
+            raise NotOurChildError(pid, "is another child of this process")
+        pidfd = open_child(pid, uid)
         self._children[pid] = _Child(pidfd, on_exit)
         self._loop.add_reader(pidfd, self._reap, pid)
 
@@ -83,21 +92,25 @@ class Reaper:
             status = None if info is None else parse_exit(info)
         except ChildProcessError:
             status = UNKNOWN_STATUS
-        if status is None:
+        self._loop.remove_reader(child.pidfd)
+        if status is None and child.tries < TRACED_TRIES:
+            # It is dead, but whoever traces it must hear of that first. Meanwhile
+            # its descriptor would wake the loop at once, again and again.
+            child.tries += 1
+            self._loop.call_later(TRACED_S / TRACED_TRIES, self._reap, pid)
             return
         del self._children[pid]
-        self._loop.remove_reader(child.pidfd)
         os.close(child.pidfd)
-        child.on_exit(status)
+        child.on_exit(UNKNOWN_STATUS if status is None else status)
 
-    def reap_strangers(self) -> list[int]:
-        """Reap dead children that nobody watches; give their pids.
+    def reap_strangers(self, most: int = MOST_STRANGERS) -> list[int]:
+        """Reap dead children that nobody watches, some of many; give their pids.
 
         The caller must not have a fork under way whose pid it does not know
         yet: that child would be taken for a stranger.
         """
         strangers: list[int] = []
-        while True:
+        while len(strangers) < most:
             try:
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
@@ -109,3 +122,4 @@ class Reaper:
             else:
                 os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
                 strangers.append(info.si_pid)
+        return strangers

@@ -2,8 +2,6 @@
 
 It reads whether it has asked or not: an answer that comes late must not fill the
 socket, or the worker would wait in the midst of saying it.
-
-May import: the standard library.
 """
 
 import asyncio
@@ -11,6 +9,12 @@ import socket
 from collections.abc import Callable
 
 from msgspec import Struct
+
+from blazeio_supervisor.process.child_channel import (
+    ChildFault,
+    close_aside,
+    receive_octets,
+)
 
 END = b"\0"
 """Behind the last line of an answer."""
@@ -38,14 +42,23 @@ class StackCall:
     Args:
         sock: The master's end; the worker has the other.
         loop: The running loop.
+        on_fault: Called when the worker sends what none sends; it is not heard here
+            any more.
     """
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_fault: Callable[[str], None],
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._loop = loop
+        self._on_fault = on_fault
         self._answer: asyncio.Future[None] | None = None
         self._said = bytearray()
+        self._is_over = False
         loop.add_reader(sock.fileno(), self._read)
 
     def fileno(self) -> int:
@@ -90,15 +103,25 @@ class StackCall:
         if self._answer is not None:
             self._read()  # what came in this turn of the loop
         self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
+        if self._is_over:
+            self._sock.close()
+        else:
+            close_aside([self._sock])  # beside what is unread may be descriptors
         self._finish()
 
     def _read(self) -> None:
+        octets = b""
         try:
-            octets = self._sock.recv(_PIECE_BYTES)
+            received = receive_octets(self._sock, _PIECE_BYTES)
+            octets = received[0] if received else b""
+        except BlockingIOError:
+            return
+        except ChildFault as fault:
+            self._on_fault(str(fault))
         except OSError:
-            octets = b""
+            pass  # the worker is gone
         if not octets:
+            self._is_over = True
             self._loop.remove_reader(self._sock.fileno())
             self._finish()
         elif self._answer is not None:

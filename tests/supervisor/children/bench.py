@@ -20,6 +20,7 @@ from blazeio_supervisor.observe.scoreboard import Row, RowLedger
 from blazeio_supervisor.process.messages import (
     Drain,
     Fork,
+    FromWorker,
 )
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.sockets.address import TcpAddress
@@ -30,10 +31,21 @@ from tests.support.clock import wait_until
 DRAIN = Drain(5.0)
 
 
+class WorkersOfTest(Workers):
+    """What the test itself says on a channel counts as said by its worker."""
+
+    def _find_pid(self, worker: int) -> int | None:
+        return None
+
+    def _hear(self, worker: int, message: FromWorker, sender: int) -> None:
+        super()._hear(worker, message, sender)
+        self.records[worker].sender = None
+
+
 class Bench:
     """Workers, with a child of the test in the place of each worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Workers] = WorkersOfTest) -> None:
         loop = asyncio.get_running_loop()
         self.ledger = RowLedger()
         self.listeners = Listeners(2)
@@ -51,9 +63,11 @@ class Bench:
             note_scheme=self._note_scheme,
             frames=self.frames,
         )
-        self.workers = Workers(self.ears, self.ledger, self.listeners)
+        self.workers = kind(self.ears, self.ledger, self.listeners)
         self.orders = WorkerOrders(self.workers.records, reaper, self.listeners)
-        self.readings = WorkerReadings(self.workers.records, self.ledger)
+        self.readings = WorkerReadings(
+            self.workers.records, self.ledger, self.workers.accuse
+        )
         self.ends: list[socket.socket] = []
         self.askers: list[socket.socket] = []
         self.rows: list[Row] = []
@@ -83,7 +97,7 @@ class Bench:
         worker = len(self.pids) + 1
         self.prepare(worker)
         pid = self.spawn(code)
-        self.workers.note_forked(worker, pid)
+        self.workers.note_forked(worker, pid, 1)
         return pid
 
     def spawn(self, code: str = "import time; time.sleep(60)") -> int:

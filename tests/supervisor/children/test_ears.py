@@ -1,9 +1,11 @@
 import asyncio
+import os
 
 from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.process.channel import make_pair, send
-from blazeio_supervisor.process.messages import Message, Ready
+from blazeio_supervisor.process.channel import send
+from blazeio_supervisor.process.child_channel import make_child_pair
+from blazeio_supervisor.process.messages import Message, Ready, parse_from_worker
 from blazeio_supervisor.process.reaper import Reaper
 from tests.support.clock import wait_until
 
@@ -18,11 +20,20 @@ async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> N
         note_scheme=lambda *_, **__: None,
         frames=FramesPrinter(),
     )
-    own, theirs = make_pair()
+    own, theirs = make_child_pair()
     heard: list[Message] = []
-    channel = ears.listen(own, lambda message, _: heard.append(message))
+    faults: list[str] = []
+    channel = ears.listen(
+        own,
+        parse_from_worker,
+        lambda message, _: heard.append(message),
+        faults.append,
+        lambda: faults.append("closed"),
+        os.getpid,
+    )
     send(theirs, Ready())
     theirs.close()
     await wait_until(lambda: heard)
     assert heard == [Ready()]
+    assert not faults
     channel.close()

@@ -36,7 +36,7 @@ async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
     strangers.reap(100.0 + EVERY_S / 2)
     assert "event=reaped_stranger" not in caplog.text
     strangers.reap(100.0 + EVERY_S)
-    assert f"event=reaped_stranger pid={pid}" in caplog.text
+    assert f"event=reaped_stranger no process of ours: pid {pid}" in caplog.text
 
 
 async def test_nobody_is_taken_for_one_while_a_worker_has_no_pid(

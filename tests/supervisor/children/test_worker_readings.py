@@ -18,7 +18,7 @@ async def test_what_was_measured_is_in_the_beats(bench: Bench) -> None:
     assert bench.readings.list_pids() == {}
     bench.prepare()
     assert bench.readings.list_pids() == {}
-    bench.workers.note_forked(1, pid := bench.spawn())
+    bench.workers.note_forked(1, pid := bench.spawn(), 1)
     assert bench.readings.list_pids() == {1: pid}
     bench.readings.note_memory(9, Memory(1, 2))  # is gone
     bench.readings.note_memory(1, Memory(300, 400))

@@ -85,12 +85,6 @@ async def test_a_fork_never_answered_ends_with_its_channel(bench: Bench) -> None
     assert not bench.workers.is_forking
 
 
-async def test_a_child_that_somebody_else_reaped_is_an_end_too(bench: Bench) -> None:
-    bench.prepare()
-    bench.workers.note_forked(1, 2**22 + 1)  # above every pid
-    assert bench.facts == [WorkerForked(1, 2**22 + 1), WorkerExited(1, 255)]
-
-
 async def test_a_script_that_says_its_address_gets_its_listeners(
     bench: Bench,
 ) -> None:
@@ -106,14 +100,6 @@ async def test_a_script_that_says_its_address_gets_its_listeners(
     assert bench.addresses == [("127.0.0.1", 8000)]
 
 
-async def test_what_no_worker_says_is_logged_and_ignored(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    bench.prepare()
-    send(bench.ends[0], Listen())
-    await wait_until(lambda: "said what no worker says" in caplog.text)
-
-
 async def test_a_word_that_is_faster_than_its_pid_waits_for_it(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +108,6 @@ async def test_a_word_that_is_faster_than_its_pid_waits_for_it(
     send(bench.ends[0], Ready())
     await wait_until(lambda: bench.workers.serving_slots)
     assert not bench.facts
-    bench.workers.note_forked(1, pid := bench.spawn())
+    bench.workers.note_forked(1, pid := bench.spawn(), 1)
     assert bench.facts == [WorkerForked(1, pid), WorkerReady(1)]
     assert f"event=worker_ready worker=1 slot=0 gen=1 pid={pid}" in caplog.text

@@ -72,7 +72,9 @@ class Desk:
             frames=self.frames,
         )
         self.workers = Workers(ears, ledger, self.listeners)
-        self.readings = WorkerReadings(self.workers.records, ledger)
+        self.readings = WorkerReadings(
+            self.workers.records, ledger, self.workers.accuse
+        )
         self.service = Service(
             in_force=self.in_force,
             planner=self.driver.planner,

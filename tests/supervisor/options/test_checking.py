@@ -76,3 +76,20 @@ def test_an_address_of_somebody_else_cannot_be_had() -> None:
 
 def test_it_prints_the_settings_where_it_is_asked_to(folder: Path) -> None:
     assert run("hello:web", "--print-config").output.startswith("# Process\n")
+
+
+@pytest.mark.slow
+def test_an_app_that_writes_to_our_channel_is_told(folder: Path) -> None:
+    (folder / "evil.py").write_text(
+        "import os, socket\n"
+        "for fd in map(int, os.listdir('/proc/self/fd')):\n"
+        "    try:\n"
+        "        found = socket.socket(fileno=os.dup(fd))\n"
+        "    except OSError:\n"
+        "        continue\n"
+        "    if found.type == socket.SOCK_SEQPACKET:\n"
+        "        found.send(b'junk')\n"
+    )
+    done = run("evil:web")
+    assert isinstance(done.exception, SupervisorError)
+    assert "misbehaved: it sent no message" in str(done.exception)

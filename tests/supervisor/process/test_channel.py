@@ -2,7 +2,6 @@ import asyncio
 import os
 import socket
 
-import msgspec
 import pytest
 
 from blazeio_supervisor.process.channel import (
@@ -12,7 +11,14 @@ from blazeio_supervisor.process.channel import (
     receive,
     send,
 )
-from blazeio_supervisor.process.messages import Admit, Failed, Message, Ready, Release
+from blazeio_supervisor.process.messages import (
+    Admit,
+    Failed,
+    Message,
+    MessageError,
+    Ready,
+    Release,
+)
 from tests.support.clock import wait_until
 
 
@@ -72,7 +78,7 @@ def test_octets_of_somebody_else_are_refused_and_their_descriptors_closed() -> N
     count = len(os.listdir("/proc/self/fd"))
     with own, theirs:
         socket.send_fds(own, [b"hello"], [own.fileno()])
-        with pytest.raises(msgspec.MsgspecError):
+        with pytest.raises(MessageError):
             receive(theirs)
         assert len(os.listdir("/proc/self/fd")) == count
 

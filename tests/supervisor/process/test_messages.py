@@ -20,6 +20,7 @@ from blazeio_supervisor.process.messages import (
     Failed,
     Fork,
     Message,
+    MessageError,
     Ready,
     Unsafe,
     describe_skew,
@@ -45,7 +46,7 @@ def test_each_message_is_read_as_it_was_written(message: Message) -> None:
 
 @pytest.mark.parametrize("octets", [b"", b"\xff", b"\x81\xa4type\xa5Other"])
 def test_octets_that_are_no_message_are_refused(octets: bytes) -> None:
-    with pytest.raises(msgspec.MsgspecError):
+    with pytest.raises(MessageError):
         parse_message(octets)
 
 
@@ -59,6 +60,7 @@ SHAPES = {
     7: "e5ad9507b969a4cb",
     8: "3d1c059fe24cecb4",
     9: "431ac5e7d103c81c",
+    10: "52c9e0a4c2e6325e",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -13,7 +13,9 @@ class Line:
 
     def __init__(self) -> None:
         own, self.worker = socket.socketpair()
-        self.call = StackCall(own, asyncio.get_running_loop())
+        self.faults: list[str] = []
+        loop = asyncio.get_running_loop()
+        self.call = StackCall(own, loop, self.faults.append)
         self.asked = 0
 
     def ask(self, timeout_s: float = 5.0) -> asyncio.Task[Stacks]:

@@ -10,14 +10,18 @@ from blazeio_supervisor.fleet.facts import (
     Beat,
     Fact,
     ForkserverExited,
+    ForkserverMisbehaved,
     ForkserverReady,
     WorkerExited,
     WorkerForked,
+    WorkerMisbehaved,
     WorkerReady,
 )
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.fleet.roster import WorkerHandle
 from blazeio_supervisor.fleet.turns.lives import (
+    end_misbehaving,
+    give_up_on,
     step_forkserver,
     step_worker,
     take_in_stray,
@@ -31,9 +35,13 @@ def fold(turn: Turn, fact: Fact) -> None:
     match fact:
         case ForkserverReady() | ForkserverExited():
             _fold_forkserver(turn, fact)
+        case ForkserverMisbehaved(generation, reason):
+            forkserver = turn.roster.forkservers.get(generation)
+            if forkserver is not None:
+                give_up_on(turn, forkserver, f"it misbehaved: {reason}")
         case WorkerForked(worker, pid):
             _fold_forked(turn, worker, pid)
-        case WorkerReady() | WorkerExited() | Beat():
+        case WorkerReady() | WorkerExited() | WorkerMisbehaved() | Beat():
             handle = turn.roster.workers.get(fact.worker)
             if handle is not None:
                 _fold_worker(turn, handle, fact)
@@ -53,7 +61,9 @@ def _fold_forkserver(turn: Turn, fact: ForkserverReady | ForkserverExited) -> No
 
 
 def _fold_worker(
-    turn: Turn, handle: WorkerHandle, fact: WorkerReady | WorkerExited | Beat
+    turn: Turn,
+    handle: WorkerHandle,
+    fact: WorkerReady | WorkerExited | WorkerMisbehaved | Beat,
 ) -> None:
     match fact:
         case WorkerReady():
@@ -62,6 +72,8 @@ def _fold_worker(
         case WorkerExited(_, status, reason):
             words = describe_exit(status, reason)
             step_worker(turn, handle, Event.EXITED, words, status)
+        case WorkerMisbehaved(_, reason):
+            end_misbehaving(turn, handle, f"it misbehaved: {reason}")
         case _:
             fresh_s = turn.policy.steer_after_s
             handle.pulse.take(fact, turn.now, turn.clock_now, fresh_s)

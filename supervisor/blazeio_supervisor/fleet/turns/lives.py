@@ -122,6 +122,13 @@ def give_up_on(turn: Turn, handle: ForkserverHandle, reason: str) -> None:
     step_forkserver(turn, handle, Event.KILL)
 
 
+def end_misbehaving(turn: Turn, handle: WorkerHandle, reason: str) -> None:
+    """End a worker that did what none does, at once; it counts as failed."""
+    if handle.is_wanted:
+        turn.failures.append(Failure(handle, reason, cause="misbehaved"))
+    step_worker(turn, handle, Event.KILL)
+
+
 def take_in_stray(turn: Turn, worker: int, pid: int) -> None:
     """End a worker whose fork was given up on, when it is answered after all."""
     handle = WorkerHandle(worker, 0, 0, turn.now, None, state=State.GONE, pid=pid)

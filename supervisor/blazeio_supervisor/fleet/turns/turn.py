@@ -27,7 +27,7 @@ class Failure(Struct):
         reason: Why, in words.
         status: Its exit status; None when it was late.
         is_forgiven: The rollout answers for it, not the slot's backoff.
-        cause: Where it was late, for what: ``late`` (to be ready), ``blocked``.
+        cause: Why it is ended: ``late`` (to be ready), ``blocked``, ``misbehaved``.
     """
 
     who: WorkerHandle | ForkserverHandle

@@ -75,7 +75,7 @@ EVENTS = {
     "unknown_variable": "a variable of the environment looks like a misspelt setting",
     "variable_too_late": "what is set for the app counts only as a process starts",
     "reaped_stranger": "the child of somebody else has ended with us as its parent",
-    "protocol_broken": "a process of ours said what it should not",
+    "misbehaved": "a worker, or what forks them, did what none does, and is ended",
     "turn_failed": "a fault of the supervisor: a turn of its loop could not see all",
     "planner_failed": "a fault of the supervisor: a decision failed",
     "action_failed": "a fault of the supervisor: what was decided could not be done",

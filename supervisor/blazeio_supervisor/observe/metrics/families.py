@@ -33,7 +33,7 @@ RESULTS = {
 FAULTS = ("turn_failed", "planner_failed", "action_failed")
 """Each is an event, too; they are not to be."""
 
-REASONS = ("late", "blocked", "asked", "requests", "lifetime", "memory")
+REASONS = ("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "memory")
 """Why workers are replaced; beside these their exits, as they come to happen."""
 
 

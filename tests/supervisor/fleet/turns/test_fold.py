@@ -1,19 +1,30 @@
 import pytest
 
-from blazeio_supervisor.fleet.actions import Report
+from blazeio_supervisor.fleet.actions import (
+    End,
+    Ending,
+    ReloadEnded,
+    Report,
+    Spawn,
+    StartForkserver,
+    StopForkserver,
+)
 from blazeio_supervisor.fleet.facts import (
     Beat,
     Fact,
     ForkserverExited,
+    ForkserverMisbehaved,
     ForkserverReady,
     HealthChecked,
     RecycleAsked,
+    ScaleAsked,
     Tick,
     WorkerExited,
     WorkerForked,
+    WorkerMisbehaved,
     WorkerReady,
 )
-from tests.supervisor.fleet.driver import Driver, only
+from tests.supervisor.fleet.driver import Driver, deeds, events, only
 
 UNKNOWN: list[Fact] = [
     ForkserverReady(9),
@@ -22,6 +33,8 @@ UNKNOWN: list[Fact] = [
     WorkerReady(99),
     WorkerExited(99, 0),
     Beat(99, 1.0),
+    WorkerMisbehaved(99, "it sent junk"),
+    ForkserverMisbehaved(9, "it sent junk"),
     HealthChecked(99, False),
     Tick(),
 ]
@@ -68,3 +81,40 @@ def test_exit_of_a_stray_is_taken_for_its_end() -> None:
 
 def test_demands_before_the_start_are_harmless() -> None:
     assert Driver(slots=2).tell(RecycleAsked(0), Tick()) == []
+
+
+def test_a_worker_that_misbehaves_is_killed_and_replaced_at_once() -> None:
+    driver = Driver(slots=2).start()
+    actions = driver.tell(WorkerMisbehaved(2, "it sent junk"))
+    assert End(2, Ending.KILL) in actions
+    assert [spawn.slot for spawn in only(Spawn, actions)] == [1]
+    (failed,) = [r for r in only(Report, actions) if r.event == "worker_failed"]
+    assert failed.reason == "misbehaved"
+    assert failed.text.startswith("it misbehaved: it sent junk; another one starts")
+    assert driver.tell(WorkerMisbehaved(2, "it sent junk")) == []
+
+
+def test_one_that_drains_and_misbehaves_is_killed_and_no_failure() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(count=1))
+    actions = driver.tell(WorkerMisbehaved(2, "it sent junk"))
+    assert deeds(actions)[0] == End(2, Ending.KILL)
+    assert "worker_failed" not in events(actions)
+
+
+def test_a_forkserver_that_misbehaves_is_killed_and_another_one_loads() -> None:
+    driver = Driver(slots=2).start()
+    actions = driver.tell(ForkserverMisbehaved(1, "it named a pid"))
+    assert StopForkserver(1, Ending.KILL) in actions
+    driver.exit_forkserver(1, -9)
+    assert StartForkserver(2) in driver.log
+
+
+def test_a_reload_whose_forkserver_misbehaves_fails() -> None:
+    driver = Driver(slots=2).start()
+    driver.reload(5)
+    driver.tell(ForkserverMisbehaved(2, "it named a pid"))
+    (ended,) = only(ReloadEnded, driver.log)
+    assert not ended.is_ok
+    assert "it misbehaved: it named a pid" in ended.reason
+    assert driver.owners == [1, 2]
