@@ -51,9 +51,9 @@ class Ending:
         self.hold(CHANGES)
         self._inbox.tell(StopAsked(is_quick, by))
 
-    def give_up(self, error: SupervisorError) -> None:
+    def give_up(self, error: SupervisorError, event: str = "cannot_bind") -> None:
         """End at once: what the service needs cannot be had."""
-        note("cannot_bind", str(error), "ERROR")
+        note(event, str(error), "ERROR")
         cause = error.__cause__
         self._telling.fail(str(error), getattr(cause, "errno", None))
         self._failure = error.exit_code

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from blazeio_supervisor.composition import Crew, hire
-from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.errors import BindError, UsageError
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.facts import ParkAsked, ScaleAsked, StartAsked
 from blazeio_supervisor.hands.rules import name_master
@@ -41,15 +41,25 @@ from blazeio_supervisor.sockets.inherited import take_inherited
 from blazeio_supervisor.upgrade.state import State
 
 
-async def serve(in_force: SettingsInForce, log_file: LogFile | None = None) -> int:
+def _claim_nothing() -> None:
+    """Stand for what is claimed, where nothing is."""
+
+
+async def serve(
+    in_force: SettingsInForce,
+    log_file: LogFile | None = None,
+    claim: Callable[[], None] = _claim_nothing,
+) -> int:
     """Serve until the end; gives the exit code.
 
     Args:
         in_force: What the operator asked for, and asks for at each reload.
         log_file: Where the log goes; None: to standard error.
+        claim: Called once the addresses are open that are known by then; what it
+            raises (a ``UsageError``) ends the service.
     """
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return await Master(hire(in_force, log_file, loop, now)).run()
+    return await Master(hire(in_force, log_file, loop, now), claim).run()
 
 
 class Master:
@@ -57,10 +67,12 @@ class Master:
 
     Args:
         crew: Its parts, idle yet.
+        claim: As of ``serve``.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, claim: Callable[[], None] = _claim_nothing) -> None:
         self._crew = crew
+        self._claim = claim
         self._parts = crew.parts
         self._loop = crew.inbox.loop
 
@@ -130,6 +142,11 @@ class Master:
             self._begin()  # the app will say its own address
 
     def _begin(self) -> None:
+        try:
+            self._claim()
+        except UsageError as error:
+            self._crew.ending.give_up(error, "pid_file_taken")
+            return
         self._crew.ending.has_begun = True
         self._crew.inbox.tell(StartAsked(self._parts.listeners.slot_count))
         # While the forkserver imports the app, this takes none of the start.

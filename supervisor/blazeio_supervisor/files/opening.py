@@ -160,6 +160,16 @@ def replace(path: str, octets: bytes, mode: int) -> FileIdentity:
     return identity
 
 
+def look(path: str) -> os.stat_result | None:
+    """Return what a name is itself, be it a link; None: there is nothing.
+
+    Raises:
+        OSError: Its folder is not there, or is not to be entered.
+    """
+    with walked(path, follows_last=False) as place:
+        return place.found
+
+
 def remove(path: str, identity: FileIdentity | None) -> bool:
     """Remove a file, if it is still this one; tell whether it was.
 

@@ -118,8 +118,8 @@ def serve(**words: Any) -> int:
     configure_strays(in_force.settings.log_terms)
     _warn_of_misspelt(sources)
     hold(STOPS | CHANGES)  # until the master has handlers for them
-    with pid_written(in_force.settings.pid_file):
-        return asyncio.run(run(in_force, log_file))
+    with pid_written(in_force.settings.pid_file, waits=True) as claim:
+        return asyncio.run(run(in_force, log_file, claim))
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:

@@ -11,6 +11,7 @@ EVENTS = {
     "listening": "all addresses are open, and it is known what is spoken there",
     "bound": "all addresses are open; the app, which is still to come, says the rest",
     "cannot_bind": "an address cannot be had: the service ends",
+    "pid_file_taken": "the pid file is another service's, or no file: the service ends",
     "address_kept": "the app asks for another address than the one it is served at",
     "control": "the control socket is open",
     "no_control": "no control socket could be made: no verb reaches this service",

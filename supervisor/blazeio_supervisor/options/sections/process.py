@@ -152,7 +152,9 @@ class Process(Section):
     )
     pid_file: str = option(
         Text("PATH"),
-        "Write the master's pid there; removed at the end.",
+        "Write the master's pid there once the addresses are open; removed at the "
+        "end. One that belongs to a service that runs is left to it, and the start "
+        "fails; what was left behind is replaced.",
         default="",
         default_text="none",
         change=Change.RESTART,
