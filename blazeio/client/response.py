@@ -16,7 +16,7 @@ from blazeio.client.auth import Auth
 from blazeio.client.connections.connection import ClientConnection
 from blazeio.client.pool import IDEMPOTENT, may_retry
 from blazeio.client.reading.collecting import Collecting
-from blazeio.client.reading.events import iterate_events
+from blazeio.client.reading.events import LEAST_RETRY_S, iterate_events
 from blazeio.client.reading.saving import Progress, save_content
 from blazeio.client.requests.body import (
     NO_BODY,
@@ -480,22 +480,35 @@ class ClientResponse(Collecting):
             yield piece
 
     def events(
-        self, *, reconnect: bool = False, event_bytes: int = EVENT_BYTES
+        self,
+        *,
+        reconnect: bool = False,
+        event_bytes: int = EVENT_BYTES,
+        least_retry_s: float = LEAST_RETRY_S,
     ) -> AsyncIterator[ServerSentEvent]:
         """Iterate over server-sent events (WHATWG HTML, section 9.2).
 
         Args:
             reconnect: When the stream ends, or breaks off, ask for it again, with
-                ``Last-Event-ID``, after as long as the server wants; longer each
-                time that brings nothing. It ends where the server answers 204.
+                ``Last-Event-ID``, after as long as the server wants (``retry``,
+                Retry-After; at most an hour) and up to twice that, longer each
+                time that brings nothing. 408, 425, 429 and statuses from 500 on
+                count as such a time, once there was a stream. It ends where the
+                server answers 204.
             event_bytes: Largest event, octets of its data.
+            least_retry_s: However little the server wants, seconds.
 
         Raises:
             InvalidResponse: The response is no event stream, or an event is too
                 large.
             RequestError: It broke off, and ``reconnect`` is False.
         """
-        return iterate_events(self, reconnect=reconnect, event_bytes=event_bytes)
+        return iterate_events(
+            self,
+            reconnect=reconnect,
+            event_bytes=event_bytes,
+            least_retry_s=least_retry_s,
+        )
 
     async def save(
         self, path: str | PathLike[str], *, progress: Progress | None = None

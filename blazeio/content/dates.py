@@ -87,6 +87,26 @@ def parse_http_date(text: str, now: float) -> int | None:
     return int(moment.timestamp())
 
 
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+def parse_retry_after(text: str, now: float) -> float | None:
+    """Read Retry-After, RFC 9110 section 10.2.3: seconds, or a date.
+
+    Args:
+        text: The field value.
+        now: Unix time.
+
+    Returns:
+        Seconds from now, 0 or more; None for what is neither. Whoever waits has a
+        bound of its own: this may be 31 years.
+    """
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    at = parse_http_date(text, now)
+    return None if at is None else max(at - now, 0.0)
+
+
 def _decide_century(year: int, this_year: int) -> int:
     year += this_year // 100 * 100
     return year - 100 if year > this_year + 50 else year

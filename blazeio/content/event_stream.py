@@ -18,6 +18,9 @@ from blazeio.errors import RemoteProtocolError
 
 EVENT_BYTES: Final = 1024 * 1024
 """Octets of the longest line, and of the data of one event."""
+ID_BYTES: Final = 4 * 1024
+"""Octets of the longest id. A client sends it as a field of its next request, so a
+longer one is as if it were not there: no server would read it."""
 
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _BOM: Final = b"\xef\xbb\xbf"
@@ -62,7 +65,6 @@ class EventStreamParser:
         "_event_id",
         "_is_at_start",
         "_line",
-        "_line_bytes",
         "last_event_id",
         "retry_s",
     )
@@ -71,8 +73,7 @@ class EventStreamParser:
         self.last_event_id = self._event_id = last_event_id
         self.retry_s: float | None = None
         self._event_bytes = event_bytes
-        self._line: list[bytes] = []
-        self._line_bytes = 0
+        self._line = bytearray()  # no list: of tiny pieces it would be 40 times it
         self._ends_with_cr = False
         self._is_at_start = True
         self._event = ""
@@ -94,16 +95,15 @@ class EventStreamParser:
         *ended, rest = _LINE_END.split(octets[start:])
         for piece in ended:
             self._add_to_line(piece)
-            line = b"".join(self._line)
-            self._line, self._line_bytes = [], 0
+            line = bytes(self._line)
+            self._line.clear()
             self._take_line(line, events)
         self._add_to_line(rest)
         return events
 
     def _add_to_line(self, piece: bytes) -> None:
-        self._line.append(piece)
-        self._line_bytes += len(piece)
-        if self._line_bytes > self._event_bytes:
+        self._line += piece
+        if len(self._line) > self._event_bytes:
             raise self._too_large("a line of the event stream")
 
     def _take_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
@@ -127,7 +127,7 @@ class EventStreamParser:
                     raise self._too_large("an event")
             case b"event":
                 self._event = value
-            case b"id" if "\0" not in value:
+            case b"id" if "\0" not in value and size <= ID_BYTES:
                 self._event_id = value
             case b"retry" if _RETRY.fullmatch(value):
                 self.retry_s = int(value) / 1000

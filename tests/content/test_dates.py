@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.dates import parse_http_date, serialize_http_date
+from blazeio.content.dates import (
+    parse_http_date,
+    parse_retry_after,
+    serialize_http_date,
+)
 
 NOVEMBER_1994 = 784_111_777
 NOW = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
@@ -72,3 +76,23 @@ def test_a_year_of_two_digits_is_never_more_than_50_years_ahead() -> None:
 @given(st.integers(min_value=-62_135_596_800, max_value=253_402_300_799))
 def test_what_is_written_is_read_back(seconds: int) -> None:
     assert parse_http_date(serialize_http_date(seconds), NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("999999999", 999_999_999.0),
+        ("9999999999", None),
+        ("-1", None),
+        ("1.5", None),
+        ("", None),
+        ("soon", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 37.0),
+        ("Sun, 06 Nov 1994 08:48:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
+    now = 784111777.0 - 37
+    assert parse_retry_after(text, now) == seconds

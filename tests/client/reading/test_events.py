@@ -4,10 +4,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 import blazeio as io
-from blazeio.client.reading.events import LONGEST_RETRY_S, RETRY_S, decide_delay_s
+from blazeio.client.reading.events import (
+    LEAST_RETRY_S,
+    LONGEST_RETRY_S,
+    MOST_RETRY_S,
+    RETRY_S,
+    decide_delay_s,
+)
 from blazeio.content.event_stream import ServerSentEvent
 from blazeio.errors import InvalidResponse, LocalProtocolError, ServerDisconnected
-from tests.support.raw_server import RawServer, Visitor
+from tests.support.raw_server import RawServer, Script, Visitor
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -19,7 +25,8 @@ async def collect(
     server: RawServer, *, reconnect: bool = False, method: str = "GET"
 ) -> list[ServerSentEvent]:
     async with io.Session(server.url, method) as resp:
-        return [each async for each in resp.events(reconnect=reconnect)]
+        events = resp.events(reconnect=reconnect, least_retry_s=0.001)
+        return [each async for each in events]
 
 
 async def test_events_are_given_as_they_come() -> None:
@@ -97,22 +104,118 @@ async def test_what_was_asked_by_a_stream_is_not_asked_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "chance", "delay_s"),
+    ("retry_s", "failures", "least_s", "longest_s"),
     [
-        (0, 0.0, RETRY_S),
-        (0, 1.0, RETRY_S),
-        (1, 0.0, 2 * RETRY_S),
-        (1, 1.0, 1.5 * RETRY_S),
-        (3, 0.0, 8 * RETRY_S),
-        (5, 0.0, LONGEST_RETRY_S),
-        (10_000, 0.0, LONGEST_RETRY_S),
+        (RETRY_S, 0, RETRY_S, 2 * RETRY_S),
+        (RETRY_S, 1, RETRY_S, 4 * RETRY_S),
+        (RETRY_S, 3, RETRY_S, 16 * RETRY_S),
+        (RETRY_S, 5, RETRY_S, LONGEST_RETRY_S),
+        (RETRY_S, 10_000, RETRY_S, LONGEST_RETRY_S),
+        (0.0, 0, LEAST_RETRY_S, 2 * LEAST_RETRY_S),
+        (0.001, 1, LEAST_RETRY_S, 4 * LEAST_RETRY_S),
+        (600.0, 5, 600.0, 1200.0),
+        (999_999.999, 0, MOST_RETRY_S, 2 * MOST_RETRY_S),
     ],
 )
-def test_each_attempt_that_brings_nothing_waits_longer(
-    failures: int, chance: float, delay_s: float
+def test_how_long_is_waited(
+    retry_s: float, failures: int, least_s: float, longest_s: float
 ) -> None:
-    assert decide_delay_s(RETRY_S, failures, chance) == delay_s
+    assert decide_delay_s(retry_s, failures, 0.0) == least_s
+    assert decide_delay_s(retry_s, failures, 1.0) == longest_s
+    assert decide_delay_s(retry_s, failures, 0.5) == (least_s + longest_s) / 2
 
 
-def test_a_server_may_want_more_time_than_that() -> None:
-    assert decide_delay_s(600.0, 5, 0.5) == 600.0
+# What a server says decides little
+
+
+@pytest.mark.slow
+async def test_a_server_that_wants_no_pause_gets_a_second() -> None:
+    async def script(visitor: Visitor) -> None:  # each response ends by the close
+        await visitor.read_request()
+        asked_at.append(asyncio.get_running_loop().time())
+        await visitor.send(HEAD + b"\r\nretry: 0\ndata: x\n\n")
+
+    asked_at: list[float] = []
+    async with RawServer(script) as server, io.Session(server.url) as resp:
+        events = resp.events(reconnect=True)
+        assert [(await anext(events)).data for _ in range(2)] == ["x", "x"]
+    assert len(asked_at) == 2
+    assert asked_at[1] - asked_at[0] >= LEAST_RETRY_S
+
+
+async def listen(server: RawServer) -> list[str]:
+    async with io.Session(server.url) as resp:
+        events = resp.events(reconnect=True, least_retry_s=0.001)
+        return [each.data async for each in events]
+
+
+AGAIN = HEAD + b"\r\nretry: 1\ndata: a\n\n"
+
+
+def answered(*answers: bytes) -> Script:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(answers[visitor.number])
+
+    return script
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599, 600, 999])
+async def test_a_server_in_trouble_is_asked_again_once_there_was_a_stream(
+    status: int,
+) -> None:
+    trouble = b"HTTP/1.1 %d Oh\r\nContent-Length: 2\r\n\r\nno" % status
+    async with RawServer(answered(AGAIN, trouble, AGAIN, NO_MORE)) as server:
+        assert await listen(server) == ["a", "a"]
+    async with RawServer(answered(trouble)) as server:
+        with pytest.raises(InvalidResponse, match=f"{status} Oh"):
+            await listen(server)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 No\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+    ],
+)
+async def test_another_answer_ends_it(answer: bytes) -> None:
+    async with RawServer(answered(AGAIN, answer)) as server:
+        with pytest.raises(InvalidResponse):
+            await listen(server)
+        assert len(server.requests) == 2
+
+
+async def test_no_content_ends_it_without_an_error() -> None:
+    async with RawServer(answered(AGAIN, NO_MORE)) as server:
+        assert await listen(server) == ["a"]
+
+
+async def test_retry_after_is_heeded_and_has_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+
+    def decide(retry_s: float, *_: float) -> float:
+        asked.append(retry_s)
+        return 0.0
+
+    monkeypatch.setattr("blazeio.client.reading.events.decide_delay_s", decide)
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: %b\r\n\r\n"
+    waits = [b"7", b"9999999999", b"-1", b"x", b"Fri, 31 Dec 1999 23:59:59 GMT", b"8"]
+    script = answered(AGAIN, *(busy % each for each in waits), NO_MORE)
+    async with RawServer(script) as server:
+        await listen(server)
+    least = 0.001  # what the stream itself has asked for
+    assert asked == [least, 7.0, least, least, least, least, 8.0]
+    assert decide_delay_s(999_999_999.0, 0, 1.0) == 2 * MOST_RETRY_S
+
+
+async def test_an_id_that_no_server_would_read_is_not_sent() -> None:
+    large = HEAD + b"\r\nretry: 1\nid: " + b"i" * 5000 + b"\ndata: a\n\n"
+    async with RawServer(answered(large, NO_MORE)) as server:
+        await listen(server)
+    assert b"Last-Event-ID" not in server.requests[1]
