@@ -5,9 +5,48 @@ and that they do not name, unless ``disable_existing_loggers`` is False. An app 
 follows the examples of the standard library would so lose the tracebacks of its own
 handlers. Level, handlers and propagation of these loggers are the app's to set, by
 their names (``blazeio`` is the parent of all); being disabled in passing is not.
+
+What they are given of peers and handlers (targets, texts of exceptions) is escaped,
+so that it is one line and plain text for every handler that the app has.
 """
 
 import logging
+from typing import Any
+
+from blazeio.escaping import escape_line, escape_lines
+
+
+class Lines:
+    """A text of several lines, such as a traceback, as an argument of a record."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return escape_lines(self._text)
+
+
+class _Plain:
+    """Another object, whose text is escaped when it is asked for."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return escape_line(self._value)
+
+    def __repr__(self) -> str:
+        return escape_line(repr(self._value))
+
+
+def _make_plain(value: object) -> object:
+    if isinstance(value, int | float | Lines):
+        return value
+    return escape_line(value) if isinstance(value, str) else _Plain(value)
 
 
 class _LastingLogger(logging.Logger):
@@ -19,6 +58,13 @@ class _LastingLogger(logging.Logger):
     @disabled.setter
     def disabled(self, value: bool) -> None:
         pass  # dictConfig sets it to False, too, where the app names the logger
+
+    def makeRecord(self, *given: Any, **named: Any) -> logging.LogRecord:  # noqa: N802 - logging's
+        """For ``logging``: make a record whose arguments are plain text."""
+        record = super().makeRecord(*given, **named)
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_make_plain, record.args))
+        return record
 
 
 def get_logger(name: str) -> logging.Logger:

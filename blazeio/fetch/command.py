@@ -14,6 +14,7 @@ import click
 from blazeio.client.auth import Auth, DigestAuth
 from blazeio.client.settings import ClientTls, Timeouts
 from blazeio.errors import BlazeioError
+from blazeio.escaping import escape_line
 from blazeio.fetch.exit_codes import ExitCode, choose_exit_code
 from blazeio.fetch.transfer import Order, fetch
 
@@ -49,7 +50,7 @@ def _told(error: BlazeioError | OSError) -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(f"blazeio: {line}", err=True)
+    click.echo(escape_line(f"blazeio: {line}"), err=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from blazeio.escaping import escape_line
+
 Report = Callable[[int, int | None], None]
 """Called with the octets that are there, and how many there will be, if known."""
 
@@ -28,14 +30,14 @@ def shown_progress(name: str, *, is_quiet: bool) -> Iterator[Report | None]:
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.DownloadColumn(),
         progress.TransferSpeedColumn(),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(escape_line(name), total=None)
 
         def report(done_bytes: int, whole_bytes: int | None) -> None:
             bar.update(task, completed=done_bytes, total=whole_bytes)

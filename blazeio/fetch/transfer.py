@@ -3,6 +3,7 @@
 May import: blazeio.client, blazeio.errors, blazeio.fetch.
 """
 
+import codecs
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.session import Session
 from blazeio.client.settings import ClientTls, Timeouts
+from blazeio.escaping import escape_line, escape_lines
 from blazeio.fetch.exit_codes import ExitCode
 from blazeio.fetch.progress import shown_progress
 
@@ -86,23 +88,35 @@ async def fetch(order: Order) -> ExitCode:
                 await resp.save(order.output, progress=report)
         if resp.status_code < 400:
             return ExitCode.OK
-        click.echo(f"blazeio: {resp.status_code} {resp.reason}".rstrip(), err=True)
+        line = f"blazeio: {resp.status_code} {resp.reason}".rstrip()
+        click.echo(escape_line(line), err=True)
         return ExitCode.REFUSED
 
 
 def _show_head(resp: ClientResponse) -> None:
     lines = [f"{resp.status_code} {resp.reason}".rstrip()]
     lines += [f"{name}: {value}" for name, value in resp.headers.pairs]
-    _write("".join(f"{line}\n" for line in [*lines, ""]).encode("latin-1"))
+    if sys.stdout.isatty():
+        _write("".join(f"{escape_line(line)}\n" for line in [*lines, ""]).encode())
+    else:
+        _write("".join(f"{line}\n" for line in [*lines, ""]).encode("latin-1"))
 
 
 async def _write_out(resp: ClientResponse) -> None:
+    """Write the content: as it is, but to a terminal, which might obey it."""
     is_terminal = sys.stdout.isatty()
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     async for octets in resp.decoded():
-        if is_terminal and b"\0" in octets:
+        if not is_terminal:
+            _write(octets)
+            continue
+        if b"\0" in octets:
             message = "the content is no text: save it by --output FILE"
             raise click.UsageError(message)
-        _write(octets)
+        text = decoder.decode(octets).replace("\r\n", "\n")
+        _write(escape_lines(text).encode())
+    if is_terminal:
+        _write(escape_lines(decoder.decode(b"", final=True)).encode())
 
 
 def _write(octets: bytes) -> None:

@@ -45,9 +45,11 @@ def _run() -> int:
 
     from blazeio_supervisor.control.verbs.words import PROGRAM
     from blazeio_supervisor.errors import ExitCode, SupervisorError
+    from blazeio_supervisor.escaping import escape_line
 
-    def say(line: str) -> None:
-        click.echo(f"{PROGRAM}: {line}", err=True)
+    def say(line: str, *details: str) -> None:
+        for each in (f"{PROGRAM}: {line}", *details):
+            click.echo(escape_line(each), err=True)
 
     try:
         code: int = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
@@ -59,7 +61,7 @@ def _run() -> int:
     except click.Abort:  # ^C, where nobody waits for anything
         return ExitCode.INTERRUPTED
     except SupervisorError as error:
-        say(str(error))
+        say(error.message, *error.details)
         return error.exit_code
     return code
 

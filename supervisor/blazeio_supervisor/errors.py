@@ -6,6 +6,7 @@ say ``RestartPreventExitStatus=2 4`` because neither is mended by waiting.
 May import: nothing of ours.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -27,9 +28,15 @@ class SupervisorError(Exception):
 
     Args:
         message: What was wrong and what to do, in one line.
+        details: Further lines, where there is something to choose from.
     """
 
     exit_code = ExitCode.CRASHED
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([message, *details]))
+        self.message = message
+        self.details = details
 
 
 class UsageError(SupervisorError):

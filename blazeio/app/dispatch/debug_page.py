@@ -6,13 +6,14 @@ May import: blazeio.app, blazeio.protocol.
 import linecache
 import traceback
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_html
 from types import TracebackType
 
 import msgspec
 
 from blazeio.app.deliver import HTML, JSON
 from blazeio.app.dispatch.accept import choose_media_type
+from blazeio.escaping import escape_lines
 from blazeio.protocol.answer import TEXT
 from blazeio.protocol.server import BlazeioServerProtocol
 
@@ -50,22 +51,20 @@ def serve_traceback(
     if media_type == "text/html":
         text = "".join(_page(r, told))
     elif media_type == "application/json":
-        lines = [_clean(line) for line in told.format()]
-        text = msgspec.json.encode(
-            {"error": _title(told), "traceback": "".join(lines)}
-        ).decode()
+        lines = escape_lines("".join(told.format()))
+        text = msgspec.json.encode({"error": _title(told), "traceback": lines}).decode()
     else:
-        text = "".join(told.format())
-    content = text.encode(errors="replace")
-    r.reply(content, 500, TYPES[media_type], {**HEADERS, "Vary": "Accept"})
+        text = escape_lines("".join(told.format()))  # a terminal shows it, perhaps
+    r.reply(text.encode(), 500, TYPES[media_type], {**HEADERS, "Vary": "Accept"})
 
 
-def _clean(text: str) -> str:
-    return text.encode(errors="replace").decode()  # lone surrogates are no UTF-8
+def escape(text: str) -> str:
+    """Write a text for HTML, with what cannot be seen in it."""
+    return escape_html(escape_lines(text))
 
 
 def _title(told: traceback.TracebackException) -> str:
-    return _clean("".join(told.format_exception_only()).strip())
+    return escape_lines("".join(told.format_exception_only()).strip())
 
 
 def _page(

@@ -25,7 +25,7 @@ def escape_text(value: str) -> str:
 
 def escape_json(value: str) -> str:
     """Write a value for JSON, with its quotes."""
-    return json.dumps(value) if value else "null"
+    return json.dumps(value).replace("\x7f", r"\u007f") if value else "null"
 
 
 class Escaped(dict[str, str]):

@@ -67,7 +67,7 @@ def find_client(found: Search, uid: int, instance: str | None = None) -> Client:
     if not living:
         raise NotRunningError(_describe_search(found.looked_at, census.others))
     if len(living) > 1:
-        raise UsageError(_list_choice(living))
+        raise _list_choice(living)
     return living[0].client
 
 
@@ -88,13 +88,13 @@ def _ask_all(found: Search, uid: int) -> _Census:
     return census
 
 
-def _list_choice(living: Sequence[_Found]) -> str:
+def _list_choice(living: Sequence[_Found]) -> UsageError:
     names = [each.service.name for each in living if each.service]
     rows = [_describe(each, names) for each in living]
     width = max(len(choice) for choice, _ in rows)
     lines = [f"  {choice.ljust(width)}  {what}" for choice, what in rows]
     head = f"{len(living)} services are running, say which by one of:"
-    return "\n".join([head, *lines])
+    return UsageError(head, lines)
 
 
 def _describe(found: _Found, names: Sequence[str]) -> tuple[str, str]:

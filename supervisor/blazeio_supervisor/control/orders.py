@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
     RecycleAnswer,
@@ -32,13 +32,13 @@ from blazeio_supervisor.control.answers.orders import (
     WorkerStack,
 )
 from blazeio_supervisor.control.answers.status import Progress
-from blazeio_supervisor.control.lasting import Lasting, RefusedError
 from blazeio_supervisor.control.reloads import Outcome
 from blazeio_supervisor.control.status import (
     Service,
     describe_progress,
     describe_upgrade,
 )
+from blazeio_supervisor.escaping import encode_json
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,
     RecycleAsked,
@@ -73,7 +73,7 @@ class Orders:
         self._look_at_living()
         if not order.wait:
             self._service.reloads.ask(name_client(r))
-            await Deliver.json(r, ReloadAnswer(is_over=False))
+            show(r, ReloadAnswer(is_over=False))
             return
         with self._lasting.answer():
             await self._show_reload(r, self._service.reloads.ask(name_client(r)))
@@ -83,7 +83,7 @@ class Orders:
     ) -> None:
         await r.prepare({"Content-Type": "application/x-ndjson"})
         async for progress in self._follow(outcome):
-            await r.write(msgspec.json.encode(progress) + b"\n")
+            await r.write(encode_json(progress) + b"\n")
         ended = outcome.result()
         answer = ReloadAnswer(
             is_over=True,
@@ -95,7 +95,7 @@ class Orders:
             needs_restart=ended.needs_restart,
             is_superseded=ended.is_superseded,
         )
-        await r.write(msgspec.json.encode(answer) + b"\n")
+        await r.write(encode_json(answer) + b"\n")
         await r.eof()
 
     async def _follow(
@@ -119,7 +119,7 @@ class Orders:
         if not 1 <= count <= WORKER_LIMIT:
             raise RefusedError(f"{count} workers: expected 1 to {WORKER_LIMIT}", 400)
         self._service.tell(ScaleAsked(count=count, by=name_client(r)))
-        await Deliver.json(r, ScaleAnswer(before, count))
+        show(r, ScaleAnswer(before, count))
 
     async def recycle(self, r: BlazeioServerProtocol) -> None:
         """Replace the worker of one slot, or of each."""
@@ -130,20 +130,20 @@ class Orders:
         recycled = _choose_recycled(snapshot, order.slot)
         for each in recycled:
             self._service.tell(RecycleAsked(each.slot, name_client(r)))
-        await Deliver.json(r, RecycleAnswer(recycled))
+        show(r, RecycleAnswer(recycled))
 
     async def park(self, r: BlazeioServerProtocol) -> None:
         """Let nobody serve until it is resumed."""
         snapshot = self._look_at_living()
         self._service.tell(ParkAsked(name_client(r)))
         waits_for = "reload" if snapshot.target is not None else ""
-        await Deliver.json(r, ParkAnswer(True, waits_for))
+        show(r, ParkAnswer(True, waits_for))
 
     async def resume(self, r: BlazeioServerProtocol) -> None:
         """Serve again."""
         self._look_at_living()
         self._service.tell(ResumeAsked(name_client(r)))
-        await Deliver.json(r, ParkAnswer(False))
+        show(r, ParkAnswer(False))
 
     async def stack(self, r: BlazeioServerProtocol) -> None:
         """Ask workers where they are."""
@@ -170,7 +170,7 @@ class Orders:
             )
             for (view, pid), said in zip(asked, answers, strict=True)
         ]
-        await Deliver.json(r, StackAnswer(stacks))
+        show(r, StackAnswer(stacks))
 
     async def upgrade(self, r: BlazeioServerProtocol) -> None:
         """Go on with the installed code, or find out whether it could."""
@@ -179,17 +179,17 @@ class Orders:
         do = upgrades.check if order.check else upgrades.upgrade
         with self._lasting.answer():
             outcome = await do(name_client(r))
-        await Deliver.json(r, describe_upgrade(outcome))
+        show(r, describe_upgrade(outcome))
 
     async def reopen_logs(self, r: BlazeioServerProtocol) -> None:
         """Write to new log files, since the old ones were renamed."""
         failure = self._service.reopen_logs()
-        await Deliver.json(r, ReopenLogsAnswer(not failure, failure))
+        show(r, ReopenLogsAnswer(not failure, failure))
 
     async def stop(self, r: BlazeioServerProtocol) -> None:
         """End the service; the answer comes first."""
         order, by = await read_order(r, StopOrder), name_client(r)
-        await Deliver.json(r, StopAnswer(os.getpid()))
+        show(r, StopAnswer(os.getpid()))
         self._service.stop(order.is_quick, by)
 
     def _look_at_running(self) -> Snapshot:

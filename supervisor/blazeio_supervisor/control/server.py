@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.guarded_server import GuardedServer, StrangerError
-from blazeio_supervisor.control.lasting import Lasting, RefusedError
 from blazeio_supervisor.control.orders import Orders
 from blazeio_supervisor.control.places import HeldPlace, Place, choose_places
 from blazeio_supervisor.control.status import Service
@@ -203,7 +202,7 @@ def _explained(handler: Handler) -> Handler:
         try:
             await handler(r)
         except RefusedError as error:
-            await Deliver.json(r, ErrorAnswer(str(error)), error.status)
+            show(r, ErrorAnswer(str(error)), error.status)
 
     return explained
 

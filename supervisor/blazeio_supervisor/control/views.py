@@ -5,15 +5,14 @@ The master's loop runs it, so a handler only looks at what is known.
 
 import msgspec
 
-from blazeio.app.deliver import Deliver
 from blazeio.app.request import Request
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.events import (
     EventAnswer,
     EventsAnswer,
     EventsQuery,
 )
-from blazeio_supervisor.control.lasting import Lasting, RefusedError
 from blazeio_supervisor.control.status import (
     Service,
     describe_config,
@@ -21,6 +20,7 @@ from blazeio_supervisor.control.status import (
     describe_status,
     describe_upgrade,
 )
+from blazeio_supervisor.escaping import encode_json
 from blazeio_supervisor.observe.metrics.exposition import CONTENT_TYPE, Exposition
 
 _LINES = {"Content-Type": "application/x-ndjson"}
@@ -44,19 +44,19 @@ class Views:
 
     async def service(self, r: BlazeioServerProtocol) -> None:
         """Show which service this is."""
-        await Deliver.json(r, describe_service(self._service))
+        show(r, describe_service(self._service))
 
     async def status(self, r: BlazeioServerProtocol) -> None:
         """Show the whole service as it is now."""
-        await Deliver.json(r, describe_status(self._service))
+        show(r, describe_status(self._service))
 
     async def config(self, r: BlazeioServerProtocol) -> None:
         """Show every setting in force, and where it came from."""
-        await Deliver.json(r, describe_config(self._service))
+        show(r, describe_config(self._service))
 
     async def upgrade(self, r: BlazeioServerProtocol) -> None:
         """Show what became of the newest upgrade."""
-        await Deliver.json(r, describe_upgrade(self._service.upgrades.last))
+        show(r, describe_upgrade(self._service.upgrades.last))
 
     async def metrics(self, r: BlazeioServerProtocol) -> None:
         """Show the figures, as Prometheus reads them."""
@@ -69,7 +69,7 @@ class Views:
         events = ring.list_after(query.after, query.last)
         seq = events[-1].seq if events else ring.seq
         if not query.follow:
-            await Deliver.json(r, EventsAnswer(events=events))
+            show(r, EventsAnswer(events=events))
             return
         with self._lasting.answer():
             await r.prepare(_LINES)
@@ -89,4 +89,4 @@ async def _read_query(r: BlazeioServerProtocol) -> EventsQuery:
 
 
 async def _write_lines(r: BlazeioServerProtocol, events: list[EventAnswer]) -> None:
-    await r.write(b"".join(msgspec.json.encode(each) + b"\n" for each in events))
+    await r.write(b"".join(encode_json(each) + b"\n" for each in events))

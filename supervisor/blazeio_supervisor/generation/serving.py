@@ -16,7 +16,7 @@ from typing import Any
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.loggers import get_logger
+from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
@@ -340,7 +340,9 @@ class Serving:
         if self._channel.is_open:
             self._channel.send(said)
         else:
-            log.warning("%s", f"{said.text}\n{said.traceback}".rstrip())
+            log.warning("%s", said.text)
+            if said.traceback:
+                log.warning("with:\n%s", Lines(said.traceback.rstrip()))
 
     async def _stop_app(self, hooks_s: float) -> None:
         try:

@@ -19,6 +19,7 @@ from blazeio.app.app import App
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.loop import get_loop, run_through, use_loop
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.escaping import escape_line
 from blazeio_supervisor.generation.serving import Serving
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.loading.importing import (
@@ -92,7 +93,9 @@ class Worker:
         for output in fds[3:first]:
             printing.capture(output)
         self._queues = pair(take_listeners(fds[first:]), order.terms)
-        self._title = f"worker {order.slot} gen {load.generation} [{path.text}]"
+        self._title = (
+            f"worker {order.slot} gen {load.generation} [{escape_line(path.text)}]"
+        )
         self._has_served = False
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])

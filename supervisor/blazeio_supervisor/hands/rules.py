@@ -2,6 +2,7 @@
 
 from setproctitle import setproctitle
 
+from blazeio_supervisor.escaping import escape_line
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import ScaleAsked
 from blazeio_supervisor.fleet.planner import Planner
@@ -62,4 +63,4 @@ class Rules:
 
 def name_master(settings: Settings) -> None:
     """Have ``ps`` show what is served."""
-    setproctitle(f"blazeio: master [{settings.app.text}]")
+    setproctitle(f"blazeio: master [{escape_line(settings.app.text)}]")

@@ -13,6 +13,8 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
+from blazeio_supervisor.escaping import escape_line
+
 SETTLE_S = 1.0
 """A manager that is this slow is not waited for."""
 FDS_PER_MESSAGE = 253  # the kernel's limit for one SCM_RIGHTS
@@ -23,7 +25,7 @@ Datagram = tuple[bytes, tuple[int, ...]]
 
 def clean(text: str) -> str:
     """Make one line of a text: a line break would begin another variable."""
-    return " ".join(text.split())[:_MOST_STATUS_CHARS]
+    return escape_line(" ".join(text.split()))[:_MOST_STATUS_CHARS]
 
 
 class Notifier:

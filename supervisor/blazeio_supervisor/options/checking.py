@@ -8,7 +8,6 @@ this very service holds already is no mistake, as it keeps it over a reload.
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ import click
 
 from blazeio_supervisor.children.load import make_load
 from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.escaping import escape_line, escape_lines
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.options.program import LISTED, find_sources, print_config
@@ -75,10 +75,10 @@ def run_check(**words: Any) -> int:
     settings = configuration.make_settings()
     os.chdir(settings.folder)
     configure_logs(LogTerms(level="WARNING"))
-    click.echo(f"settings   well{_name_file(configuration)}")
+    _say(f"settings   well{_name_file(configuration)}")
     own = import_app(settings)
     for address in settings.binds or own:
-        click.echo(f"address    {try_address(settings, address)}")
+        _say(f"address    {try_address(settings, address)}")
     return ExitCode.OK
 
 
@@ -90,7 +90,7 @@ def import_app(settings: Settings) -> list[Address]:
     """
     if settings.app.script:
         _compile(settings.app.script)
-        click.echo(f"app        {settings.app.text} can be compiled; it was not run")
+        _say(f"app        {settings.app.text} can be compiled; it was not run")
         return []
     began_at = time.monotonic()
     with _load(settings) as channel:
@@ -98,14 +98,14 @@ def import_app(settings: Settings) -> list[Address]:
     took = f"{settings.app.text} imported in {time.monotonic() - began_at:.1f} s"
     match said:
         case Loaded(host, port):
-            click.echo(f"app        {took}")
+            _say(f"app        {took}")
             return [] if host is None else [TcpAddress(host, port)]
         case Unsafe(findings):
             why = ", ".join(findings)
-            click.echo(f"app        {took}, by each worker anew, since {why}")
+            _say(f"app        {took}, by each worker anew, since {why}")
             return []
         case Failed(code, reason, frames):
-            sys.stderr.write(frames)
+            click.echo(escape_lines(frames), err=True, nl=False)
             raise CheckFailedError(code, reason)
     raise CheckFailedError(
         ExitCode.APP_FAILED, f"not imported within {settings.boot_timeout_s:g} s"
@@ -170,6 +170,10 @@ def try_address(settings: Settings, address: Address) -> str:
         return f"{text} is open by now: {error}"
     listeners.shut()
     return f"{text} can be opened"
+
+
+def _say(line: str) -> None:
+    click.echo(escape_line(line))
 
 
 def _name_file(configuration: Configuration) -> str:

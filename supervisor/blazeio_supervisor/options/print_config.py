@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from blazeio_supervisor.control.answers.config import SettingAnswer
+from blazeio_supervisor.escaping import encode_json, escape_line
 from blazeio_supervisor.options.kinds.kind import Plain
 from blazeio_supervisor.options.option import Option
 from blazeio_supervisor.options.sources.configuration import OPTIONS, Configuration
@@ -54,13 +55,15 @@ def _iterate_lines(
 
 def _format_line(setting: SettingAnswer) -> str:
     if setting.value is None:
-        return f"{f'# {setting.key} =':{_COLUMN}}  # default: {setting.meaning}"
+        meaning = escape_line(setting.meaning)
+        return f"{f'# {setting.key} =':{_COLUMN}}  # default: {meaning}"
     line = f"{setting.key} = {write_toml(setting.value)}"
-    return f"{line:{_COLUMN}}  # {setting.origin}"
+    return f"{line:{_COLUMN}}  # {escape_line(setting.origin)}"
 
 
 def write_toml(value: Plain) -> str:
     """Write a value as TOML has it: strings and lists are those of JSON."""
     if isinstance(value, bool | int | float):
         return str(value).lower()
-    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
+    octets = msgspec.json.format(encode_json(value), indent=0)
+    return octets.decode()

@@ -41,7 +41,7 @@ async def test_its_end_is_told_with_its_last_words(
     send(bench.ends[0], Failed(3, "no database", "Traceback ...\n"))
     exited = await bench.wait_exited()
     assert exited == WorkerExited(1, 3, "no database")
-    assert caplog.messages[-1].endswith("\nTraceback ...")
+    assert caplog.messages[-1].endswith("\n  | Traceback ...")
 
 
 async def test_what_it_has_counted_is_kept(bench: Bench) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from blazeio_supervisor.control.answering import LASTING_COUNT
 from blazeio_supervisor.control.answers.service import ServiceAnswer
 from blazeio_supervisor.control.answers.status import StatusAnswer
-from blazeio_supervisor.control.lasting import LASTING_COUNT
 from blazeio_supervisor.control.server import (
     CONNECTION_COUNT,
     USER_CONNECTION_COUNT,

@@ -83,7 +83,7 @@ def test_the_same_traceback_is_noted_once_in_a_row(
     for frames in ("one\n", "one\n", "", "two\n", "one\n"):
         printer.print(frames, 1)
     said = [message.partition("\n")[2] for message in caplog.messages]
-    assert said == ["one", "two", "one"]
+    assert said == ["  | one", "  | two", "  | one"]
 
 
 def test_a_later_generation_says_the_same_anew(

@@ -3,7 +3,7 @@
 May import: msgspec.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -32,6 +32,9 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
             does not take over.
         text: The same as a TOML file.
     """
+
+    # Which fields hold several lines, for `escape_answer`.
+    lines: ClassVar[frozenset[str]] = frozenset({"text"})
 
     settings: list[SettingAnswer]
     needs_restart: list[str]

@@ -3,6 +3,8 @@
 May import: msgspec.
 """
 
+from typing import ClassVar
+
 import msgspec
 
 
@@ -113,6 +115,9 @@ class WorkerStack(msgspec.Struct, frozen=True, kw_only=True):
         text: The stacks of its threads, then of its asyncio tasks.
         is_whole: With its tasks; else C code computes in it, or it is stopped.
     """
+
+    # Which fields hold several lines, for `escape_answer`.
+    lines: ClassVar[frozenset[str]] = frozenset({"text"})
 
     slot: int
     pid: int

@@ -6,6 +6,7 @@ from blazeio_supervisor.control.answers.events import (
     EventAnswer,
     EventsAnswer,
 )
+from blazeio_supervisor.escaping import continue_lines, escape_line
 from blazeio_supervisor.observe.lines.formats import format_identity
 
 
@@ -19,5 +20,6 @@ def format_event_line(event: EventAnswer) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
     identity = format_identity(event)
     what = f"{event.event} {identity}".rstrip()
-    line = f"{at}.{int(event.at_s % 1 * 1000):03d} {event.level:7} {what}: {event.text}"
-    return f"{line}\n{event.traceback.rstrip()}" if event.traceback else line
+    text = escape_line(event.text)
+    line = f"{at}.{int(event.at_s % 1 * 1000):03d} {event.level:7} {what}: {text}"
+    return f"{line}\n{continue_lines(event.traceback)}" if event.traceback else line

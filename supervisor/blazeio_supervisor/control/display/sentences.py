@@ -1,6 +1,7 @@
 """How an order went, in one line."""
 
 from collections.abc import Sequence
+from textwrap import indent
 
 from blazeio_supervisor.control.answers.config import ConfigAnswer
 from blazeio_supervisor.control.answers.orders import (
@@ -133,7 +134,8 @@ def _format_stack(worker: WorkerStack) -> str:
         f"== slot {worker.slot}, pid {worker.pid}, generation {worker.generation}, "
         f"{worker.state}"
     )
-    text = fold_own_frames(worker.text.strip())
+    # Indented: a line of its text is never taken for the head of another worker.
+    text = indent(fold_own_frames(worker.text.strip()), "  ")
     if not worker.text:
         return f"{head}\nIt says nothing: it is stopped, or just being made."
     if not worker.is_whole:

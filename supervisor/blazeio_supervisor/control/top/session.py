@@ -42,6 +42,7 @@ from blazeio_supervisor.control.top.keyboard import (
 from blazeio_supervisor.control.top.rates import measure_rates
 from blazeio_supervisor.control.top.screen import FAINT, Styled, View, draw
 from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.escaping import escape_answer, escape_line
 
 AnswerT = TypeVar("AnswerT")
 GONE = "the service is gone; waiting for it to come back (q quits)"
@@ -104,7 +105,7 @@ class Session:
         except SupervisorError as error:
             self._note_fault(str(error), is_gone=False)
         else:
-            self._take(status)
+            self._take(escape_answer(status))
 
     def _note_fault(self, text: str, *, is_gone: bool) -> None:
         self._say(text, is_bad=True)
@@ -187,10 +188,13 @@ class Session:
         except SupervisorError as error:
             self._say(str(error), is_bad=True)
         else:
-            self._pages, self._page_at = format_stacks(answer).splitlines(), 0
+            self._pages, self._page_at = (
+                format_stacks(escape_answer(answer)).split("\n"),
+                0,
+            )
 
     def _say(self, text: str, *, is_bad: bool = False) -> None:
-        line = text.replace("\n", "; ")
+        line = escape_line(text.replace("\n", "; "))
         self._view = replace(self._view, said=line, is_bad=is_bad)
 
 
@@ -201,7 +205,9 @@ def _find_order(key: str, slot: int) -> _Order | None:
         write: Callable[[AnswerT], str],
         order: msgspec.Struct | None = None,
     ) -> Callable[[Client], str]:
-        return lambda client: write(client.ask("POST", path, kind, order))
+        return lambda client: write(
+            escape_answer(client.ask("POST", path, kind, order))
+        )
 
     reload = ask("/reload", ReloadAnswer, format_reload, ReloadOrder())
     more, less = (

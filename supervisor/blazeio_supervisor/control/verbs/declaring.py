@@ -20,6 +20,12 @@ from blazeio_supervisor.control.client import ANSWER_TIMEOUT_S, Client
 from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.places import parse_place, search
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.escaping import (
+    encode_json,
+    escape_answer,
+    escape_line,
+    escape_lines,
+)
 from blazeio_supervisor.options.surroundings import find_runtime_directory
 
 _SLOT = re.compile(r"\d{1,6}", re.ASCII)
@@ -139,8 +145,14 @@ def read_slots(text: str) -> int | None:
 def show(
     answer: AnswerT, is_json: bool, write: Callable[[AnswerT], str]
 ) -> Literal[ExitCode.OK]:
-    """Print an answer, for a machine or for a person."""
-    click.echo(msgspec.json.encode(answer) if is_json else write(answer))
+    """Print an answer, for a machine or for a person.
+
+    Of what others said in it a person's terminal obeys nothing.
+    """
+    if is_json:
+        click.echo(encode_json(answer))
+    else:
+        click.echo(escape_lines(write(escape_answer(answer))))
     return ExitCode.OK
 
 
@@ -153,7 +165,7 @@ class ProgressLine:
     def write(self, text: str) -> None:
         """Write it over what stands there."""
         if self._is_shown:
-            click.echo(f"{_WHOLE_LINE}{text}", err=True, nl=False)
+            click.echo(f"{_WHOLE_LINE}{escape_line(text)}", err=True, nl=False)
 
     def clear(self) -> None:
         """Leave the line empty."""

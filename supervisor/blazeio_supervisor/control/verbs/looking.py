@@ -15,6 +15,7 @@ from blazeio_supervisor.control.display.sentences import format_config, format_s
 from blazeio_supervisor.control.display.status_table import format_status
 from blazeio_supervisor.control.verbs.declaring import Target, read_slots, show, verb
 from blazeio_supervisor.errors import ExitCode, UsageError
+from blazeio_supervisor.escaping import escape_lines
 
 
 @verb()
@@ -100,5 +101,5 @@ def metrics(target: Target) -> int:
 
     The same as /metrics of --metrics-bind; docs/metrics.md says what they mean.
     """
-    click.echo(target.find().read("/metrics"), nl=False)
+    click.echo(escape_lines(target.find().read("/metrics")), nl=False)
     return ExitCode.OK

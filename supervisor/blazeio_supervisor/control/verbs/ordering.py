@@ -58,6 +58,7 @@ from blazeio_supervisor.control.verbs.extents import (
 )
 from blazeio_supervisor.control.verbs.waiting import wait_for
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.escaping import escape_lines
 from blazeio_supervisor.fleet.telling.words import count_of
 
 _FAILED = ExitCode.CRASHED
@@ -86,7 +87,7 @@ def reload(target: Target, is_json: bool, wait: bool) -> int:
     if answer.is_ok or is_json:
         show(answer, is_json, format_reload)
         return ExitCode.OK if answer.is_ok else _FAILED
-    click.echo(answer.output, err=True, nl=False)
+    click.echo(escape_lines(answer.output), err=True, nl=False)
     raise SupervisorError(format_reload(answer))
 
 

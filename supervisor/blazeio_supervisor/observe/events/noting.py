@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from blazeio_supervisor.control.answers.events import EventAnswer
-from blazeio_supervisor.observe.lines.formats import format_identity
+from blazeio_supervisor.escaping import escape_answer
+from blazeio_supervisor.observe.lines.formats import format_event
 
 EVENT_LOG = logging.getLogger("blazeio.master")
 
@@ -56,24 +57,20 @@ def note(
     number = logging.getLevelNamesMapping()[level]
     if not EVENT_LOG.isEnabledFor(number):
         return
-    noted = EventAnswer(
-        at_s=time.time(),
-        event=event,
-        level=level,
-        text=text,
-        worker=worker,
-        slot=slot,
-        generation=generation,
-        pid=pid,
-        reason=reason,
-        traceback=traceback,
-        fields=fields,
+    # Here, and not by each reader: what is kept and counted has been escaped.
+    noted = escape_answer(
+        EventAnswer(
+            at_s=time.time(),
+            event=event,
+            level=level,
+            text=text,
+            worker=worker,
+            slot=slot,
+            generation=generation,
+            pid=pid,
+            reason=reason,
+            traceback=traceback,
+            fields=fields,
+        )
     )
     EVENT_LOG.log(number, "%s", Line(noted), extra={"event": noted})
-
-
-def format_event(event: EventAnswer) -> str:
-    """Write it as it stands in the log: ``event=ready slot=0: serving``."""
-    identity = format_identity(event)
-    line = f"event={event.event} {f'{identity}: ' if identity else ''}{event.text}"
-    return f"{line}\n{event.traceback.rstrip()}" if event.traceback else line

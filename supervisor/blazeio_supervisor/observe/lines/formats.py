@@ -8,10 +8,15 @@ import logging
 import time
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.control.answers.events import EventAnswer
+from blazeio_supervisor.escaping import (
+    continue_lines,
+    encode_json,
+    escape_line,
+    escape_lines,
+)
 from blazeio_supervisor.observe.lines.terms import LogTerms
 
 _COLORS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
@@ -91,20 +96,24 @@ class TextFormatter(logging.Formatter):
         if self._has_time:
             head = f"{_write_local_time(record.created)} {head}"
         origin = getattr(record, "origin", None)
-        if origin is not None:
+        if isinstance(origin, Origin):
             identity = format_identity(origin)
-            lines = record.getMessage().splitlines()
-            return "\n".join(f"{head} {identity} | {line}" for line in lines)
-        text = record.getMessage()
+            lines = _split_printed(record.getMessage())
+            return "\n".join(
+                f"{head} {identity} | {escape_lines(line)}" for line in lines
+            )
+        event = getattr(record, "event", None)
+        if isinstance(event, EventAnswer):
+            name = self._paint(f"event={escape_line(event.event)}", _BOLD)
+            return f"{head} {name} {_format_rest(event)}"
+        text, _, rest = record.getMessage().partition("\n")
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        if text.startswith("event="):
-            name, space, rest = text.partition(" ")
-            return f"{head} {self._paint(name, _BOLD)}{space}{rest}"
+            rest = f"{rest}\n{self.formatException(record.exc_info)}".lstrip("\n")
         who = [] if self._origin is None else [format_identity(self._origin)]
-        if not record.name.startswith(_OURS):
-            who.append(record.name)  # asyncio's, or what Python itself says
-        return f"{head} {': '.join([*who, text])}"
+        if not record.name.startswith(_OURS) or text.startswith("event="):
+            who.append(escape_line(record.name))  # asyncio's, or what Python says
+        line = f"{head} {': '.join([*who, escape_line(text)])}"
+        return f"{line}\n{continue_lines(rest)}" if rest else line
 
     def _paint(self, text: str, color: str | None) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._has_color and color else text
@@ -124,8 +133,8 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write a record; what was captured as an object for each line."""
         origin = getattr(record, "origin", None)
-        if origin is not None:
-            lines = record.getMessage().splitlines()
+        if isinstance(origin, Origin):
+            lines = _split_printed(record.getMessage())
             return "\n".join(self._write(record, line, origin) for line in lines)
         event = getattr(record, "event", None)
         if isinstance(event, EventAnswer):
@@ -154,13 +163,32 @@ class JsonFormatter(logging.Formatter):
             names = ("worker", "slot", "generation", "pid")
             values = ((name, getattr(who, name)) for name in names)
             line |= {name: value for name, value in values if value is not None}
-        return msgspec.json.encode(line | (rest or {})).decode()
+        return encode_json(line | (rest or {})).decode()
 
 
 def _list_rest(event: EventAnswer) -> dict[str, Any]:
     """What is not in every line: the name first, the further figures last."""
     rest = {"event": event.event, "reason": event.reason, "traceback": event.traceback}
     return {name: value for name, value in rest.items() if value} | event.fields
+
+
+def format_event(event: EventAnswer) -> str:
+    """Write it as it stands in the log: ``event=ready slot=0: serving``."""
+    return f"event={escape_line(event.event)} {_format_rest(event)}"
+
+
+def _format_rest(event: EventAnswer) -> str:
+    identity = format_identity(event)
+    line = f"{f'{identity}: ' if identity else ''}{escape_line(event.text)}"
+    if not event.traceback:
+        return line
+    return f"{line}\n{continue_lines(event.traceback)}"
+
+
+def _split_printed(text: str) -> list[str]:
+    """Give what was printed line by line; a terminal's line end is one, too."""
+    lines = text.removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
 
 
 def _write_local_time(at_s: float) -> str:

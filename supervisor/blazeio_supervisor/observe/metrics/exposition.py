@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from blazeio_supervisor.control.status import Service
+from blazeio_supervisor.escaping import escape_answer
 from blazeio_supervisor.observe.metrics.families import list_families
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -33,7 +34,12 @@ class Exposition(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """For ``generate_latest``."""
-        return list_families(self._service)
+        for family in list_families(self._service):
+            family.samples = [
+                sample._replace(labels=escape_answer(sample.labels))
+                for sample in family.samples
+            ]
+            yield family
 
     def write(self) -> bytes:
         """Give the text, at most ``FRESH_FOR_S`` old."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import msgspec
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.control.answering import show
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.guarded_server import (
     GuardedServer,
@@ -182,7 +182,7 @@ class MetricsServer:
         is_over_share = self._server.count_answering(peer) > PEER_METRICS_COUNT
         if is_over_share or self._answering >= METRICS_COUNT:
             text = "as many answers as there may be are under way"
-            await Deliver.json(r, ErrorAnswer(text), 503, _RETRY_AFTER)
+            show(r, ErrorAnswer(text), 503, _RETRY_AFTER)
             return
         self._answering += 1
         try:
@@ -203,4 +203,4 @@ class MetricsServer:
         health = Health(
             not reason, reason, snapshot.serving_count, snapshot.wanted_count
         )
-        await Deliver.json(r, health, 503 if reason else 200)
+        show(r, health, 503 if reason else 200)

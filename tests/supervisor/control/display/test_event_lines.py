@@ -19,4 +19,4 @@ def test_each_event_is_a_line_with_local_time_level_and_identity() -> None:
         r"(1970-01-01|1969-12-31) \S{8}\.250 INFO    ready slot=0: it serves", lines[0]
     )
     assert lines[1].endswith(" ERROR   app_raised: so")
-    assert lines[2:] == ["T", "  E"]
+    assert lines[2:] == ["  | T", "  |   E"]

@@ -79,7 +79,7 @@ def make_stack(text: str, is_whole: bool) -> str:
 @pytest.mark.parametrize(
     ("text", "is_whole", "end"),
     [
-        ("threads\n\ntasks\n", True, "\ntasks"),
+        ("threads\n\ntasks\n", True, "\n  tasks"),
         ("threads\n", False, "C code computes, or it is stopped."),
         ("", False, "It says nothing: it is stopped, or just being made."),
     ],
@@ -103,11 +103,11 @@ Current thread 0x1 (most recent call first):
 
 worker=1: its loop is in GET /report"""
     assert make_stack(text, True).splitlines()[1:] == [
-        "Current thread 0x1 (most recent call first):",
-        '  File "/srv/app.py", line 19 in report',
-        "  (from here on the worker's own start)",
+        "  Current thread 0x1 (most recent call first):",
+        '    File "/srv/app.py", line 19 in report',
+        "    (from here on the worker's own start)",
         "",
-        "worker=1: its loop is in GET /report",
+        "  worker=1: its loop is in GET /report",
     ]
 
 

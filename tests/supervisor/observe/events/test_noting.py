@@ -3,7 +3,8 @@ import logging
 import pytest
 
 from blazeio_supervisor.control.answers.events import EventAnswer
-from blazeio_supervisor.observe.events.noting import format_event, note
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.lines.formats import format_event
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from blazeio_supervisor.observe.events.noting import format_event, note
         ),
         (
             EventAnswer(at_s=0, event="x", level="INFO", text="t", traceback="T\nE\n"),
-            "event=x t\nT\nE",
+            "event=x t\n  | T\n  | E",
         ),
     ],
 )

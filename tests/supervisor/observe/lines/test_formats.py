@@ -46,8 +46,8 @@ def write(record: logging.LogRecord, origin: Origin | None = None, **terms: Any)
 
 
 def test_text_has_local_time_level_and_message() -> None:
-    line = write(make_record("event=ready it serves"))
-    assert re.fullmatch(rf"{TIME}[+-]\d{{4}} INFO    event=ready it serves", line)
+    line = write(make_record("it serves"))
+    assert re.fullmatch(rf"{TIME}[+-]\d{{4}} INFO    it serves", line)
 
 
 def test_for_the_journal_there_is_no_time() -> None:
@@ -55,17 +55,23 @@ def test_for_the_journal_there_is_no_time() -> None:
 
 
 def test_on_a_terminal_the_level_and_the_event_are_painted() -> None:
-    record = make_record("event=x y", "ERROR")
+    event = EventAnswer(at_s=0, event="x", level="ERROR", text="y")
+    record = make_record("", "ERROR", event=event)
     line = write(record, has_color=True, is_journal=True)
     assert line == "\x1b[31mERROR  \x1b[0m \x1b[1mevent=x\x1b[0m y"
+
+
+def test_a_record_that_is_no_event_does_not_look_like_one() -> None:
+    line = write(make_record("event=stopped\nevent=x"), is_journal=True)
+    assert line == "INFO    blazeio.master: event=stopped\n  | event=x"
 
 
 def test_a_traceback_follows_its_line() -> None:
     first, *rest = write(make_record("failed", exc_info=raised())).splitlines()
     assert first.endswith("failed")
     assert (rest[0], rest[-1]) == (
-        "Traceback (most recent call last):",
-        "ValueError: so",
+        "  | Traceback (most recent call last):",
+        "  | ValueError: so",
     )
 
 

@@ -1,14 +1,34 @@
-"""Answers that last: those who follow the events, or wait for the end of something.
+"""How the control socket answers: JSON, a refusal, or an answer that lasts.
 
-Each holds a connection for as long as it likes, so there is a bound of their own:
-the other verbs are always answered.
+Who follows the events, or waits for the end of something, holds a connection for as
+long as it likes, so there is a bound for those: the other verbs are always answered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio_supervisor.escaping import encode_json
+
+_JSON = {"Content-Type": "application/json"}
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 LASTING_COUNT = 24
 """How many may be under way at once."""
+
+
+def show(
+    r: BlazeioServerProtocol,
+    answer: Struct,
+    status: int = HTTPStatus.OK,
+    fields: Mapping[str, str] = _NO_FIELDS,
+) -> None:
+    """Send an answer; the strings in it, whoever said them, are all JSON."""
+    r.reply(encode_json(answer), status, headers={**_JSON, **fields})
 
 
 class RefusedError(Exception):

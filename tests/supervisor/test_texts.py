@@ -1,0 +1,334 @@
+"""One hostile text through every place where the supervisor writes texts."""
+
+import io
+import json
+import logging
+import os
+import re
+import sys
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+import blazeio.escaping
+from blazeio_supervisor import __main__ as program
+from blazeio_supervisor import escaping
+from blazeio_supervisor.control.answers.config import ConfigAnswer, SettingAnswer
+from blazeio_supervisor.control.answers.events import EventAnswer, EventsAnswer
+from blazeio_supervisor.control.answers.orders import (
+    ReloadAnswer,
+    StackAnswer,
+    UpgradeAnswer,
+    WorkerStack,
+)
+from blazeio_supervisor.control.answers.service import ServiceAnswer
+from blazeio_supervisor.control.display.event_lines import (
+    format_event_line,
+    format_events,
+)
+from blazeio_supervisor.control.display.sentences import (
+    format_config,
+    format_reload,
+    format_stacks,
+    format_upgrade,
+)
+from blazeio_supervisor.control.display.status_table import format_status
+from blazeio_supervisor.control.doctor.findings import Report, format_report, ill
+from blazeio_supervisor.control.finding import find_client
+from blazeio_supervisor.control.places import Place, Search
+from blazeio_supervisor.control.top.session import Session, _paint
+from blazeio_supervisor.control.verbs.declaring import ProgressLine, show
+from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.notify.sending import clean
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.events.ring import EventRing
+from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
+from blazeio_supervisor.observe.lines.handler import LineHandler
+from blazeio_supervisor.observe.lines.strays import catch_strays
+from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.options.print_config import write_toml
+from tests.hostile import HOSTILE, assert_harmless
+from tests.supervisor.control.display.test_status_table import (
+    make_slot,
+    make_status,
+    make_worker,
+)
+from tests.supervisor.control.small_servers import answer, served
+from tests.supervisor.control.verbs.room import VerbRoom
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[VerbRoom]:
+    made = VerbRoom(tmp_path)
+    yield made
+    made.server.close()
+
+
+STATUS = make_status(
+    [make_slot(0, failures=3, is_failing=True, failure=HOSTILE)],
+    [
+        make_worker(
+            0,
+            retire_reason=HOSTILE,
+            is_late=True,
+            longest=HOSTILE,
+            own_bytes=1,
+            shared_bytes=1,
+        )
+    ],
+    name=HOSTILE,
+    app=HOSTILE,
+    addresses=[HOSTILE],
+)
+STACK = WorkerStack(
+    slot=0, pid=1, generation=1, state=HOSTILE, text=HOSTILE, is_whole=False
+)
+
+
+@pytest.fixture
+def event() -> EventAnswer:
+    """As it is kept once it was noted."""
+    ring = EventRing()
+    ring.attach()
+    note(
+        "worker_failed",
+        HOSTILE,
+        "ERROR",
+        reason=HOSTILE,
+        traceback=f"Traceback:\n  {HOSTILE}",
+        path=HOSTILE,
+        paths=[HOSTILE, {HOSTILE: HOSTILE}],
+    )
+    ring.detach()
+    (noted,) = ring.list_after(0)
+    return noted
+
+
+def raised() -> Any:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        return sys.exc_info()
+
+
+def make_records(event: EventAnswer) -> list[logging.LogRecord]:
+    def make(name: str, **more: Any) -> logging.LogRecord:
+        record = logging.LogRecord(name, 40, "", 0, HOSTILE, None, None)
+        vars(record).update(more)
+        return record
+
+    return [
+        make("blazeio.master", event=event),
+        make("blazeio.app", exc_info=raised()),
+        make(HOSTILE),
+        make("blazeio.output", origin=Origin(1, 2, 3, 4)),
+        make("app", event=HOSTILE, origin=HOSTILE),  # what an app adds is not ours
+    ]
+
+
+@pytest.mark.parametrize("is_json", [False, True], ids=["text", "json"])
+@pytest.mark.parametrize("is_journal", [False, True], ids=["file", "journal"])
+def test_the_log(
+    tmp_path: Path, event: EventAnswer, is_json: bool, is_journal: bool
+) -> None:
+    terms = LogTerms(is_json=is_json, is_journal=is_journal)
+    with (tmp_path / "log").open("wb") as file:
+        for origin in (None, Origin(1, 2, 3, 4)):
+            handler = LineHandler(file.fileno(), is_journal=is_journal)
+            handler.setFormatter(make_formatter(terms, origin))
+            for record in make_records(event):
+                handler.emit(record)
+    octets = (tmp_path / "log").read_bytes()
+    assert_harmless(octets)
+    assert b"pwned" in octets
+    if is_json:
+        lines = octets.decode().split("\n")[:-1]
+        read = [json.loads(re.sub("^<[0-9]>", "", line)) for line in lines]
+        assert sum("forged" in json.dumps(each) for each in read) >= 10
+
+
+def test_a_traceback_keeps_its_lines(event: EventAnswer) -> None:
+    text = make_formatter(LogTerms()).format(make_records(event)[1])
+    _, *rest = text.split("\n")
+    assert "  | Traceback (most recent call last):" in rest
+    assert all(line.startswith("  | ") for line in rest)
+
+
+def test_what_nobody_has_a_logger_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(logging, "lastResort", None)
+    monkeypatch.setattr("warnings.showwarning", None)
+    monkeypatch.setattr("threading.excepthook", None)
+    with (tmp_path / "log").open("wb") as file:
+        handler = LineHandler(file.fileno())
+        handler.setFormatter(make_formatter(LogTerms()))
+        catch_strays(handler)
+        sys.excepthook(*raised())
+        logging.lastResort.handle(make_records(None)[2])  # type: ignore[arg-type, union-attr]
+    assert_harmless((tmp_path / "log").read_bytes())
+
+
+def test_the_verbs_that_look(
+    event: EventAnswer, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    setting = SettingAnswer(key="k", value=HOSTILE, origin=HOSTILE)
+    text = f"k = 1  # {HOSTILE}"
+    finding = ill("x", HOSTILE, HOSTILE, HOSTILE)
+    raw = EventAnswer(at_s=0, event="x", level="INFO", text=HOSTILE, traceback=HOSTILE)
+    shown: list[tuple[msgspec.Struct, Any]] = [
+        (STATUS, format_status),
+        (EventsAnswer(events=[event, raw]), format_events),
+        (raw, format_event_line),
+        (StackAnswer([STACK]), format_stacks),
+        (Report(pid=1, findings=[finding]), lambda given: format_report(given, 80)),
+        (
+            ReloadAnswer(is_over=True, reason=HOSTILE, needs_restart=(HOSTILE,)),
+            format_reload,
+        ),
+        (
+            UpgradeAnswer(
+                number=1,
+                is_over=True,
+                is_ok=False,
+                reason=HOSTILE,
+                version="",
+                took_s=1,
+            ),
+            lambda given: format_upgrade(given, is_check=False),
+        ),
+    ]
+    for given, write in shown:
+        show(given, False, write)
+        show(given, True, write)
+    show(ConfigAnswer(settings=[setting], needs_restart=[HOSTILE], text="x"), True, str)
+    octets = capfdbinary.readouterr().out
+    assert_harmless(octets)
+    assert octets.count(b"pwned") > 2 * len(shown)
+    # What was written by the service stays its own lines.
+    show(ConfigAnswer(settings=[], needs_restart=[], text=text), False, format_config)
+    assert b"\x1b" not in capfdbinary.readouterr().out
+
+
+async def test_the_verbs_ask_a_service(room: VerbRoom) -> None:
+    room.events.attach()
+    note("worker_failed", HOSTILE, "ERROR", reason=HOSTILE, traceback=HOSTILE)
+    try:
+        for words in (("events",), ("events", "--json"), ("metrics",), ("status",)):
+            said = await room.run(*words)
+            assert said.exit_code in (0, None), said.exception
+            assert_harmless(said.stdout_bytes)
+            assert "pwned" in said.output or words == ("status",)
+    finally:
+        room.events.detach()
+
+
+async def test_the_metrics_are_still_read(room: VerbRoom) -> None:
+    room.events.attach()
+    note("worker_exited", "x", reason=HOSTILE)
+    room.events.detach()
+    octets = Exposition(room.service).write()
+    assert_harmless(octets)
+    assert list(text_string_to_metric_families(octets.decode()))
+
+
+def test_top(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "c.sock"))
+    content = msgspec.json.encode(escaping.escape_answer(STATUS))
+    hostile = content.replace(b"pwned", rb"\u001b]0;pwned\u0007\n\u009b")
+    with served(place, answer(hostile)) as client:
+        session = Session(client, 1.0)
+        session.look()
+        screen = io.StringIO()
+        painted = _paint(session.draw(300, 40))
+        Console(file=screen, width=300, color_system=None).print(painted)
+    assert_harmless(screen.getvalue().encode())
+    assert "pwned" in screen.getvalue()
+
+
+def test_what_is_found_and_what_is_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    service = ServiceAnswer(pid=1, name=HOSTILE, app=HOSTILE, addresses=[HOSTILE])
+    octets = answer(escaping.encode_json(service))
+    places = [Place(str(tmp_path / name)) for name in ("a", "b")]
+    uid = os.geteuid()
+
+    class Choosing:
+        def main(self, **_: object) -> None:
+            with served(places[0], octets), served(places[1], octets):
+                find_client(Search(places, ["x", HOSTILE]), uid)
+
+    class Missing:
+        def main(self, **_: object) -> None:
+            others = [Place(f"@blazeio/1/{HOSTILE}")]
+            find_client(Search([], ["x", HOSTILE], others), uid)
+
+    class Failing:
+        def main(self, **_: object) -> None:
+            raise SupervisorError(HOSTILE)
+
+    for command in (Choosing(), Missing(), Failing()):
+        monkeypatch.setattr(program, "_choose_command", lambda now=command: now)
+        assert program._run() != 0
+    told = capfdbinary.readouterr().err
+    assert_harmless(told)
+    assert told.count(b"pwned") >= 5
+
+
+def test_lines_that_are_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    ProgressLine().write(HOSTILE)
+    assert_harmless(terminal.getvalue().removeprefix("\r\x1b[2K").encode(), lines=False)
+
+
+def test_the_service_manager() -> None:
+    assert_harmless(clean(HOSTILE).encode(), lines=False)
+
+
+def test_a_setting_as_toml_is_the_same_when_it_is_read() -> None:
+    text = HOSTILE.replace("\udcff", "").replace("\ud800", "").replace("\U000e0041", "")
+    written = write_toml(text)
+    assert_harmless(written.encode(), lines=False)
+    assert tomllib.loads(f"a = {written}")["a"] == text
+
+
+def test_json_is_the_same_when_it_is_read() -> None:
+    text = HOSTILE.replace("\udcff", "").replace("\ud800", "")
+    octets = escaping.encode_json({"a": [text]})
+    assert_harmless(octets, lines=False)
+    assert json.loads(octets) == {"a": [text]}
+
+
+def test_an_escape_is_plain_text() -> None:
+    once = escaping.escape_line(HOSTILE)
+    assert_harmless(once.encode(), lines=False)
+    assert escaping.escape_line(once) == once
+    assert escaping.escape_line("grüße, 世界 🎉 \\x1b") == "grüße, 世界 🎉 \\x1b"
+
+
+def test_both_packages_have_the_same_table() -> None:
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert blazeio.escaping.escape_line(everything) == escaping.escape_line(everything)
+    assert blazeio.escaping.escape_lines(everything) == escaping.escape_lines(
+        everything
+    )
+
+
+def test_an_event_that_was_noted_is_escaped_by_then(event: EventAnswer) -> None:
+    assert_harmless(event.text.encode(), lines=False)
+    assert_harmless(event.reason.encode(), lines=False)
+    assert_harmless(str(event.fields).encode(), lines=False)
