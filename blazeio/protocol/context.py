@@ -91,7 +91,8 @@ class ServerContext:
         connections: Every open connection, over TLS once its handshake is done.
         handshakes: Those whose TLS handshake is not done.
         detached: Those lost while their handler runs on.
-        base: The contextvars that every request starts from.
+        base: The contextvars that every request, and every call of the transport,
+            starts from; see ``apart``.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
@@ -188,6 +189,16 @@ class ServerContext:
         self.when_closed: Callable[[], None] | None = None
         self._second = 0
         self._starts: dict[int, bytes] = {}
+
+    def apart(self, work: Callable[..., None], *arguments: object) -> None:
+        """Call something that must not see, or keep, what a handler has set.
+
+        What registers with the event loop takes the caller's contextvars along:
+        a reader that a handler's task adds runs in that task's context for ever,
+        and so does all that it calls. A copy, since a context cannot be entered
+        twice, and so that nothing of one call is seen by the next.
+        """
+        self.base.copy().run(work, *arguments)
 
     def record_responses(self, recorder: Recorder) -> None:
         """Tell one more of each response; before the first connection."""

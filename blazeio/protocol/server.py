@@ -152,7 +152,7 @@ class BlazeioServerProtocol(
         self.transport = transport
         self.is_alive = True
         self.answer = Answer(self.context, transport)
-        self.intake = Intake(transport, self.context.hangups)
+        self.intake = Intake(transport, self.context)
         limits = self.context.limits
         self.patience = Patience(self, self.intake, limits, self.context.wheel)
         transport.set_write_buffer_limits(high=limits.high_water_bytes)
@@ -198,6 +198,10 @@ class BlazeioServerProtocol(
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over, by either side."""
+        # asyncio calls from the context of whoever has written last
+        self.context.apart(self._lose)
+
+    def _lose(self) -> None:
         self._phase = CLOSED
         self.is_alive = False
         self._remainder = b""

@@ -16,6 +16,7 @@ JSON 1.4 and 1.8.
 """
 
 import asyncio
+import contextvars
 import os
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ class AccessLog:
         self._compose, self._read_clock = form
         self._destination: Destination | None = Destination(path, open_file)
         self._loop = loop
+        self._base = contextvars.copy_context()
         self._lines: list[str] = []
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -81,7 +83,7 @@ class AccessLog:
         lines = self._lines
         if not lines:
             self._read_clock()
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush, context=self._base)
         lines.append(self._compose(r))
 
     def _flush(self) -> None:
@@ -113,14 +115,17 @@ class AccessLog:
                 return
             if not written:
                 self._hold(octets)
-                self._watched_fd = destination.fileno()
-                self._loop.add_writer(self._watched_fd, self._go_on)
+                self._watch(destination.fileno())
                 return
             octets = octets[written:]
         if self.lost_count > self._reported_count and self._may_report():
             lost = self.lost_count - self._reported_count
             self._reported_count = self.lost_count
             log.warning("access log: %d lines were lost", lost)
+
+    def _watch(self, fd: int) -> None:
+        self._watched_fd = fd
+        self._base.copy().run(lambda: self._loop.add_writer(fd, self._go_on))
 
     def _go_on(self) -> None:
         """Try again: what was held comes first."""

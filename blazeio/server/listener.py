@@ -8,6 +8,7 @@ their share.
 """
 
 import asyncio
+import contextvars
 import errno
 import os
 import select
@@ -92,6 +93,7 @@ class Acceptor:
         self._make_room = make_room
         self._settled = settled
         self._loop = loop
+        self._base = contextvars.copy_context()
         self._greeter = greeter
         self._batch = batch
         self._tasks: dict[asyncio.Task[None], socket.socket] = {}
@@ -105,13 +107,15 @@ class Acceptor:
         """Accept again, if it was resting."""
         if self._is_resting and not self.is_closed:
             self._is_resting = False
-            self._loop.add_reader(self._sock.fileno(), self._accept_some)
+            # woken by a connection that ends, in whatever context it does
+            fd = self._sock.fileno()
+            self._base.copy().run(lambda: self._loop.add_reader(fd, self._accept_some))
 
     def _rest_for_a_while(self) -> None:
         self._rest()
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._loop.call_later(RETRY_S, self.wake)
+        self._alarm = self._loop.call_later(RETRY_S, self.wake, context=self._base)
 
     def _rest(self) -> None:
         if not self._is_resting:
@@ -139,7 +143,8 @@ class Acceptor:
         connection.setblocking(False)
         if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = self._loop.create_task(self._connect(connection, address))
+        work = self._connect(connection, address)
+        task = self._base.copy().run(self._loop.create_task, work)
         self._tasks[task] = connection
         task.add_done_callback(self._forget)
         return True

@@ -1,10 +1,22 @@
 """The socket side of one connection: pausing reads, and what the kernel holds."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
 from blazeio.protocol.sockets import kernel
 from blazeio.protocol.sockets.hangup import HangupWatcher, Watched
 from blazeio.protocol.tls.transport import TlsTransport
+
+
+class Shared(Protocol):
+    """What the connections of a loop share, as far as it is needed here."""
+
+    hangups: HangupWatcher
+
+    def apart(self, work: Callable[..., None], *arguments: object) -> None:
+        """Call it without the contextvars of the running handler."""
+        ...
 
 
 class Intake:
@@ -14,11 +26,11 @@ class Intake:
         is_open: The transport reads.
     """
 
-    __slots__ = ("_fd", "_transport", "_watcher", "is_open")
+    __slots__ = ("_fd", "_shared", "_transport", "is_open")
 
-    def __init__(self, transport: asyncio.Transport, watcher: HangupWatcher) -> None:
+    def __init__(self, transport: asyncio.Transport, shared: Shared) -> None:
         self._transport = transport
-        self._watcher = watcher
+        self._shared = shared
         self._fd = -1  # kept while paused: a lost transport no longer knows it
         self.is_open = True
 
@@ -28,20 +40,22 @@ class Intake:
             self.is_open = False
             self._transport.pause_reading()
             self._fd = self._fileno()
-            self._watcher.watch(self._fd, connection)
+            self._shared.hangups.watch(self._fd, connection)
 
     def resume(self) -> None:
         """Read again."""
         if not self.is_open:
             self.close()
             if not self._transport.is_closing():
-                self._transport.resume_reading()
+                # within a handler's task: asyncio's transport would read on in
+                # its context
+                self._shared.apart(self._transport.resume_reading)
 
     def close(self) -> None:
         """The connection is over: watch no longer."""
         if not self.is_open:
             self.is_open = True
-            self._watcher.forget(self._fd)
+            self._shared.hangups.forget(self._fd)
 
     def unread_bytes(self) -> int:
         """Octets that wait to be read; over TLS enciphered, so never fewer."""

@@ -7,16 +7,18 @@ waits, and that epoll's own descriptor is a reader of the loop.
 """
 
 import asyncio
+import contextvars
 import select
 
 
 class WritabilityWatcher:
     """Watches the sockets of one event loop that are written to beside it."""
 
-    __slots__ = ("_epoll", "_loop", "_waiters")
+    __slots__ = ("_base", "_epoll", "_loop", "_waiters")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._base = contextvars.copy_context()
         self._epoll: select.epoll | None = None  # made on first use
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
@@ -32,7 +34,9 @@ class WritabilityWatcher:
         """
         if self._epoll is None:
             self._epoll = select.epoll()
-            self._loop.add_reader(self._epoll.fileno(), self._poll)
+            # not in the context of the handler that happens to be the first
+            side = self._epoll.fileno()
+            self._base.copy().run(lambda: self._loop.add_reader(side, self._poll))
         waiter = self._waiters[fd] = self._loop.create_future()
         self._epoll.register(fd, select.EPOLLOUT | select.EPOLLONESHOT)
         try:

@@ -97,10 +97,12 @@ class Handling:
         context.request_count += 1
         self.begun_at = context.now()  # 0.04 us
         loop = context.loop
+        # Whoever calls, the task before or the transport, has a context of its own.
+        base = context.base.copy()
         if loop.get_task_factory() is None:
-            self._task = context.new_task(work)  # what loop.create_task does
-        else:
-            self._task = loop.create_task(work)
+            self._task = context.new_task(work, context=base)  # as loop.create_task
+        else:  # not every factory takes a context
+            self._task = base.run(loop.create_task, work)
 
     def end(self) -> None:
         """The work is over, however it ended."""

@@ -189,7 +189,7 @@ class Serving(Receiving):
         if octets:
             self._remainder = b""
             # we are in the task of the request before: its contextvars end here
-            self.context.base.run(self._receive_head, octets)
+            self.context.apart(self._receive_head, octets)
         if self._has_fin:
             self.eof_received()  # once more: what it means depends on the request
         elif not self.intake.is_open and (self._phase == HEAD or self._has_room()):

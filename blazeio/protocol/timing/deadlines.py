@@ -10,6 +10,7 @@ Times are those of ``loop.time()``: monotonic seconds.
 """
 
 import asyncio
+import contextvars
 import heapq
 import time
 from collections.abc import Callable
@@ -58,10 +59,11 @@ class DeadlineWheel:
         now: Tells the time that deadlines are on, monotonic seconds.
     """
 
-    __slots__ = ("_due", "_entries", "_loop", "_timer", "_timer_at", "now")
+    __slots__ = ("_base", "_due", "_entries", "_loop", "_timer", "_timer_at", "now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._base = contextvars.copy_context()
         self.now = find_clock(loop)
         self._entries: dict[float, set[Expiring]] = {}
         self._due: list[float] = []  # heap of the keys of _entries
@@ -105,7 +107,8 @@ class DeadlineWheel:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = first_at
-        self._timer = self._loop.call_at(first_at, self._fire)
+        # armed by whichever handler comes first, it acts for all connections
+        self._timer = self._loop.call_at(first_at, self._fire, context=self._base)
 
     def _fire(self) -> None:
         self._timer, self._timer_at = None, NEVER

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from blazeio.protocol.sockets.hangup import HangupWatcher
+from blazeio.limits import Limits
+from blazeio.protocol.context import ServerContext
 from blazeio.protocol.sockets.intake import Intake
+from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 
@@ -18,8 +20,9 @@ class Side:
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.transport = FakeTransport(asyncio.Protocol(), extra={"socket": self.ours})
-        self.watcher = HangupWatcher(asyncio.get_running_loop())
-        self.intake = Intake(self.transport, self.watcher)
+        context = ServerContext(hello, Limits(), asyncio.get_running_loop())
+        self.watcher = context.hangups
+        self.intake = Intake(self.transport, context)
         self.told: list[bool] = []
 
     def hung_up(self, *, is_reset: bool) -> None:

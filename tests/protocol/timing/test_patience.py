@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blazeio.limits import Limits
+from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
-from blazeio.protocol.sockets.hangup import HangupWatcher
 from blazeio.protocol.sockets.intake import Intake
 from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.timing.patience import Patience
+from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 
@@ -29,7 +30,7 @@ class Connection:
         loop = asyncio.get_running_loop()
         self.wheel = DeadlineWheel(loop)
         self.wheel.now = lambda: self.now
-        self.intake = Intake(self.transport, HangupWatcher(loop))
+        self.intake = Intake(self.transport, ServerContext(hello, limits, loop))
         self.patience = Patience(self, self.intake, limits, self.wheel)
         self.acts: list[str] = []
 
