@@ -31,7 +31,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         kill_after_s: Between the end of a grace period, which is said by TERM,
             and KILL: for a process that is just about to exit.
         forkserver_stop_s: A forkserver told to stop has this long, and at most
-            ``grace_s``, then TERM.
+            ``grace_s``, then TERM. It waits for the workers that it has forked:
+            while there are any, their grace period is added.
         backoff_base_s: The second respawn in a row waits this long; each
             further one twice as long (the first does not wait).
         backoff_most_s: The longest wait, before jitter.

@@ -36,7 +36,11 @@ from blazeio_supervisor.observe.logs import configure_strays, logs_configured
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
-from blazeio_supervisor.process.forkserver import Forkserver
+from blazeio_supervisor.process.forkserver import (
+    EXIT_STEPS_S,
+    Forkserver,
+    end_import,
+)
 from blazeio_supervisor.process.identity import Identity, take_on
 from blazeio_supervisor.process.isolation import set_variables, unpack_variables
 from blazeio_supervisor.process.kernel import set_parent_death_signal
@@ -114,7 +118,8 @@ class Generation(Struct):
         except LoadError as error:
             if not self.own.is_at_home():  # forked by what was imported
                 end_forked(error.__cause__)
-            _fail(self.channel, error)
+            send(self.channel, Failed(error.code, error.reason, error.frames))
+            end_import(EXIT_STEPS_S, error.code)
         finally:
             gc.enable()
         if not self.own.is_at_home():
@@ -123,7 +128,7 @@ class Generation(Struct):
         dangers = find_fork_dangers(opened)
         if dangers:
             send(self.channel, Unsafe(dangers))
-            end_now(ExitCode.OK)
+            end_import(EXIT_STEPS_S)
         return app
 
 

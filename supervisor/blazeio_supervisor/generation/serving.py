@@ -81,6 +81,10 @@ class Serving:
         dump: Learns what is being served.
         printing: Where this process writes.
         own: What is installed in it, and undone in what the app forks.
+
+    Attributes:
+        ends_at: When its grace period is over, monotonic seconds; until it is told
+            to drain, never.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class Serving:
         self._arrivals: set[asyncio.Task[Any]] = set()
         self._named_longest_at = 0.0
         self._hurry_from = float("inf")
+        self.ends_at = float("inf")
         self._stays = False
         self._has_closed = False
 
@@ -309,6 +314,7 @@ class Serving:
 
     async def _end(self, order: Drain) -> None:
         began_at = self._loop.time()
+        self.ends_at = time.monotonic() + order.grace_s
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)
         self._hurry_from = began_at + _HURRY_AFTER_S
@@ -334,6 +340,19 @@ class Serving:
         hooks.cancel()
         await self._stop_app(hooks_s)
         self._server.close()
+        await self._join_executor()
+
+    async def _join_executor(self) -> None:
+        """Wait for the threads of the loop's executor, while the loop still runs.
+
+        They may wait for it themselves.
+        """
+        # Not cancelled: it would join its own thread then, without an end.
+        over = self._loop.create_task(self._loop.shutdown_default_executor())
+        await asyncio.wait((over,), timeout=max(self._left_s(), 0.0))
+
+    def _left_s(self) -> float:
+        return self.ends_at - time.monotonic()
 
     def _say(self, said: Said) -> None:
         """Tell the master; when it is gone, the log."""

@@ -6,10 +6,11 @@ The loop is made here, after the fork: an event loop shared by two processes
 gives each the other's events.
 """
 
-import atexit
+import logging
 import os
 import signal
 import socket
+import time
 from typing import NoReturn, TypeGuard
 
 from setproctitle import setproctitle
@@ -32,7 +33,13 @@ from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import receive, send, take_listeners
-from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
+from blazeio_supervisor.process.ending import (
+    end_forked,
+    end_now,
+    end_stray,
+    leave_exit_steps_to_parent,
+    run_exit_steps,
+)
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
@@ -42,9 +49,12 @@ from blazeio_supervisor.process.messages import (
     Listen,
     Load,
     ReopenLogs,
+    Said,
 )
 from blazeio_supervisor.sockets.queues import pair
 from blazeio_supervisor.stacks.dump import StackDump
+
+log = logging.getLogger("blazeio.worker")
 
 
 def is_app(found: object) -> TypeGuard[App]:
@@ -97,6 +107,7 @@ class Worker:
             f"worker {order.slot} gen {load.generation} [{escape_line(path.text)}]"
         )
         self._has_served = False
+        self._ends_at = float("inf")
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])
         asker.settimeout(None)
@@ -111,12 +122,21 @@ class Worker:
             self._fail(error)
         if not self._own.is_at_home():  # a script has forked, or what it imports
             end_forked(None)
-        # What the app left for the end of its process belongs to the workers.
-        atexit._run_exitfuncs()
+        latest = time.monotonic() + self._load.graceful_timeout_s
+        run_exit_steps(min(self._ends_at, latest), self._say_cut)
         end_now(ExitCode.OK)
+
+    def _say_cut(self, text: str) -> None:
+        grace_s = self._load.graceful_timeout_s
+        line = f"the grace period of {grace_s:g} s is over, {text}"
+        try:
+            send(self._channel, Said("threads_cut", line))
+        except OSError:  # the master is gone
+            log.warning("%s", line)
 
     def _become(self) -> None:
         """Turn from a copy of the forkserver into a worker."""
+        leave_exit_steps_to_parent()
         origin, order = self._printing.origin, self._order
         origin.worker, origin.slot, origin.pid = order.worker, order.slot, os.getpid()
         self._dump.arm(self._own)
@@ -199,6 +219,7 @@ class Worker:
         )
         try:
             run_through(loop, loop.create_task(serving.run(loop)))
+            self._ends_at = serving.ends_at
         except LoadError as error:
             self._fail(error)  # here: a script around us may catch everything
         except BaseException as error:  # our fault, or a fork's end

@@ -1,17 +1,27 @@
 """How a process ends that has run code of the app.
 
 It ends by ``os._exit``: what Python does on the way out is done here, one step
-after the other, as far as it belongs to the process that ends.
+after the other, as far as it belongs to the process that ends. What an import has
+registered belongs to the process that imported, not to those forked from it: the
+first worker that ends must not delete the temporary folder of all.
 """
 
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
-from typing import NoReturn
+import time
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
 
 log = logging.getLogger("blazeio.worker")
+
+_LEAST_S = 0.05  # setitimer(0) would mean never
+_THREAD_COUNT = 5
 
 
 def end_now(code: int) -> NoReturn:
@@ -51,6 +61,60 @@ def end_stray() -> NoReturn:
     end_now(1)
 
 
+def leave_exit_steps_to_parent() -> None:
+    """Forget, in a fork of our own, what was registered before for the exit.
+
+    What the standard library itself does at the exit is done here too, for what
+    this process will make of its own.
+    """
+    atexit._clear()
+    atexit.register(logging.shutdown)
+    registry: Any = weakref.finalize._registry  # type: ignore[attr-defined]
+    for finalizer in list(registry):
+        finalizer.atexit = False
+    # It registers itself once in the life of an interpreter.
+    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+    _forget_executors()
+    _forget_multiprocessing()
+
+
+def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
+    """Do what Python does at the end of a process, and end it when time is over.
+
+    Threads that are no daemons are joined, executors shut down and their processes
+    joined, then what was registered at ``atexit`` is called.
+
+    Args:
+        until: Monotonic time. Then the process ends, wherever it is.
+        say: Told in words what is cut by that.
+    """
+
+    def cut(number: int, frame: FrameType | None) -> None:
+        say(_describe_cut(frame))
+        kill_processes()
+        end_now(0)
+
+    signal.signal(signal.SIGALRM, cut)
+    span_s = max(until - time.monotonic(), _LEAST_S)
+    signal.setitimer(signal.ITIMER_REAL, span_s, _LEAST_S)
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def kill_processes() -> None:
+    """Kill what this process has started by ``multiprocessing`` and not joined."""
+    module = sys.modules.get("multiprocessing.process")
+    for child in list(getattr(module, "_children", ())):
+        try:
+            child.kill()
+        except Exception:
+            pass  # it is gone, or was never started
+
+
 def flush_output() -> None:
     """Write out what standard output and error hold back."""
     for stream in (sys.stdout, sys.stderr):
@@ -58,6 +122,66 @@ def flush_output() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass  # closed by the app, or nobody reads it any more
+
+
+def _forget_executors() -> None:
+    """Forget executors: their threads are in the parent alone."""
+    for module, registry in (
+        ("concurrent.futures.thread", "_threads_queues"),
+        ("concurrent.futures.process", "_threads_wakeups"),
+    ):
+        found = getattr(sys.modules.get(module), registry, None)
+        if found is not None:
+            found.clear()
+
+
+def _forget_multiprocessing() -> None:
+    """Be what ``multiprocessing`` makes of a child: its parent's are not its own."""
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+    process: Any = sys.modules["multiprocessing.process"]
+    process._children = set()
+    util._finalizer_registry.clear()
+    util._run_after_forkers()
+    atexit.register(util._exit_function)
+    server: Any = sys.modules.get("multiprocessing.forkserver")
+    if server is not None:  # the parent's child, which only that may wait for
+        server._forkserver = server.ForkServer()
+
+
+def _describe_cut(frame: FrameType | None) -> str:
+    threads = [
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
+    if not threads:
+        return f"what is registered at atexit is cut, at {_locate(frame)}"
+    frames = sys._current_frames()
+    named = [
+        f"{thread.name!r} at {_locate(frames.get(thread.ident or 0))}"
+        for thread in threads[:_THREAD_COUNT]
+    ]
+    more = len(threads) - _THREAD_COUNT
+    rest = [f"{more} more"] if more > 0 else []
+    count = (
+        "1 thread that is" if len(threads) == 1 else f"{len(threads)} threads that are"
+    )
+    return f"cutting {count} no daemon: {', '.join([*named, *rest])}"
+
+
+def _locate(frame: FrameType | None) -> str:
+    """Name the innermost line that is not of the standard library."""
+    library = os.path.dirname(threading.__file__)
+    at = frame
+    while at is not None and at.f_code.co_filename.startswith(library):
+        at = at.f_back
+    found = at or frame
+    if found is None:
+        return "an unknown place"
+    name = found.f_code.co_filename.removeprefix(os.getcwd() + os.sep)
+    return f"{name}:{found.f_lineno}"
 
 
 def _read_exit_code(error: SystemExit) -> int:

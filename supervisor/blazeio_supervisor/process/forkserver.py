@@ -24,7 +24,8 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.process.channel import receive, send
-from blazeio_supervisor.process.ending import end_now, flush_output
+from blazeio_supervisor.process.descendants import end_descendants
+from blazeio_supervisor.process.ending import end_now, flush_output, run_exit_steps
 from blazeio_supervisor.process.forks import OwnInstallations
 from blazeio_supervisor.process.messages import Fork as ForkOrder
 from blazeio_supervisor.process.messages import (
@@ -38,6 +39,10 @@ from blazeio_supervisor.process.messages import (
 RunWorker = Callable[[ForkOrder, list[int]], None]
 _PID = struct.Struct("q")
 _REPARENT_POLL_S = 0.0002
+_TERM_POLL_S = 0.05
+EXIT_STEPS_S = 0.5
+"""For what an import has registered for the exit of its process."""
+_HURRIED_S = 0.1
 _CHILD_CRASHED = 70  # only when the worker's own reporting failed
 
 
@@ -75,7 +80,7 @@ class Forkserver(Struct):
                 self._end_orphans()
             message, fds = received
             if isinstance(message, Stop):
-                end_now(0)
+                self._end_with_workers()
             if isinstance(message, ForkOrder):
                 self._fork(message, fds)
             elif isinstance(message, ReopenLogs):
@@ -169,21 +174,65 @@ class Forkserver(Struct):
                 os.close(pidfd)
                 del self._workers[pid]
 
+    def _end_with_workers(self) -> NoReturn:
+        """Wait for the workers to end: what the import made is theirs until then.
+
+        TERM, which is blocked, says that it takes too long.
+        """
+        while self._workers and not _is_told_to_end():
+            if self._wait_for_workers(_TERM_POLL_S):
+                received = receive(self.channel)
+                if received is None:
+                    self._end_orphans()
+                if isinstance(received[0], ReopenLogs):
+                    self.printing.reopen(received[1])
+        end_import(_HURRIED_S if _is_told_to_end() else EXIT_STEPS_S)
+
     def _end_orphans(self) -> NoReturn:
         """Wait for the workers to end by themselves, then kill the rest."""
         give_up_at = time.monotonic() + self.load.graceful_timeout_s
+        self.channel.close()
         while self._workers and time.monotonic() < give_up_at:
-            poller = select.poll()
-            for pidfd in self._workers.values():
-                poller.register(pidfd, select.POLLIN)
-            poller.poll(max(0.0, give_up_at - time.monotonic()) * 1000)
-            self._forget_dead()
+            self._wait_for_workers(max(0.0, give_up_at - time.monotonic()))
         for pidfd in self._workers.values():
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 pass  # it ended in this instant
-        end_now(0)
+        end_import(EXIT_STEPS_S)
+
+    def _wait_for_workers(self, span_s: float) -> bool:
+        """Wait until one has ended; whether the master has said something."""
+        poller = select.poll()
+        channel = self.channel.fileno()
+        if channel >= 0:
+            poller.register(channel, select.POLLIN)
+        for pidfd in self._workers.values():
+            poller.register(pidfd, select.POLLIN)
+        ready = {fd for fd, _ in poller.poll(span_s * 1000)}
+        self._forget_dead()
+        return channel in ready
+
+
+def end_import(span_s: float, code: int = 0) -> NoReturn:
+    """End a process that has imported the app, with all that the import made.
+
+    Args:
+        span_s: For what was registered for the exit; as long again for the
+            processes that were started.
+        code: The exit status.
+    """
+
+    def end(_: str = "") -> NoReturn:
+        end_descendants(span_s)
+        end_now(code)
+
+    run_exit_steps(time.monotonic() + span_s, end)
+    end()
+
+
+def _is_told_to_end() -> bool:
+    return signal.SIGTERM in signal.sigpending()
 
 
 def _wait_for(pid: int) -> None:

@@ -20,7 +20,7 @@ from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 10
+PROTOCOL = 11
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -222,7 +222,7 @@ class Said(_Message, frozen=True):
         traceback: Of the app, if it raised.
     """
 
-    event: Literal["requests_cut", "stop_hook_failed"]
+    event: Literal["requests_cut", "stop_hook_failed", "threads_cut"]
     text: str
     traceback: str = ""
 

@@ -49,10 +49,24 @@ def test_the_forkserver_holds_no_listener(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_told_to_stop_it_ends_and_its_workers_live_on(folder: Path) -> None:
+def test_told_to_stop_it_ends_after_its_last_worker(folder: Path) -> None:
+    with make_listener() as listener, LoneGeneration(folder) as generation:
+        workers = [generation.fork_ready([listener]) for _ in range(2)]
+        generation.channel.send(Stop())
+        workers[0].channel.close()
+        assert workers[0].wait_exit() == 0
+        assert psutil.pid_exists(generation.pid)
+        workers[1].channel.close()
+        assert workers[1].wait_exit() == 0
+        assert generation.forkserver.wait_exit() == 0
+
+
+@pytest.mark.slow
+def test_told_to_stop_it_waits_for_no_worker_after_a_term(folder: Path) -> None:
     with make_listener() as listener, LoneGeneration(folder) as generation:
         worker = generation.fork_ready([listener])
         generation.channel.send(Stop())
+        generation.forkserver.signal(signal.SIGTERM)
         assert generation.forkserver.wait_exit() == 0
         assert psutil.pid_exists(worker.pid)
 

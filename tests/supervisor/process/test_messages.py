@@ -61,6 +61,7 @@ SHAPES = {
     8: "3d1c059fe24cecb4",
     9: "431ac5e7d103c81c",
     10: "52c9e0a4c2e6325e",
+    11: "33ab6a45bffc8e7a",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -105,14 +105,22 @@ def step_forkserver(
     if step.send is not None:
         turn.act(StopForkserver(handle.generation, step.send))
     if step.state is not before:
-        policy = turn.policy
-        _set_deadline(turn, handle, min(policy.forkserver_stop_s, policy.grace_s))
+        _set_deadline(turn, handle, _find_forkserver_grace_s(turn, handle))
     if before in WANTED and not handle.is_wanted and event in FAILING:
         failure = Failure(handle, reason, status)
         turn.failures.append(failure)
     if step.state is State.GONE:
         del turn.roster.forkservers[handle.generation]
         _give_up_forks(turn, handle)
+
+
+def _find_forkserver_grace_s(turn: Turn, handle: ForkserverHandle) -> float:
+    """Return how long it may take to end: it waits for the workers it has forked."""
+    policy = turn.policy
+    workers = turn.roster.workers.values()
+    if any(worker.generation == handle.generation for worker in workers):
+        return policy.grace_s + policy.kill_after_s + policy.forkserver_stop_s
+    return min(policy.forkserver_stop_s, policy.grace_s)
 
 
 def give_up_on(turn: Turn, handle: ForkserverHandle, reason: str) -> None:

@@ -1,0 +1,80 @@
+"""Ending what a process of ours has started, and what that has started."""
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+
+def list_descendants(pid: int) -> list[int]:
+    """List the living processes below one; none where there is no /proc."""
+    return list(_iterate(pid))
+
+
+def _iterate(pid: int) -> Iterator[int]:
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for task in tasks:
+        try:
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                children = [int(word) for word in file.read().split()]
+        except OSError:
+            continue  # it has just ended, or the kernel does not tell
+        for child in children:
+            yield child
+            yield from _iterate(child)
+
+
+def end_descendants(span_s: float) -> list[int]:
+    """End every process below this one: TERM, then KILL.
+
+    The tracker of the resources of ``multiprocessing`` is left alone: it ends by
+    itself with the last process that it serves, and then removes what is left.
+
+    Args:
+        span_s: Between the two.
+
+    Returns:
+        Those that were told to end.
+    """
+    pids = [pid for pid in list_descendants(os.getpid()) if pid != _find_tracker()]
+    pidfds = {pid: fd for pid in pids if (fd := _open(pid)) is not None}
+    _send(pidfds.values(), signal.SIGTERM)
+    give_up_at = time.monotonic() + span_s
+    while pidfds and (left_s := give_up_at - time.monotonic()) > 0:
+        poller = select.poll()
+        for fd in pidfds.values():
+            poller.register(fd, select.POLLIN)
+        ended = {fd for fd, _ in poller.poll(left_s * 1000)}
+        for pid, fd in list(pidfds.items()):
+            if fd in ended:
+                os.close(fd)
+                del pidfds[pid]
+    _send(pidfds.values(), signal.SIGKILL)
+    for fd in pidfds.values():
+        os.close(fd)
+    return pids
+
+
+def _find_tracker() -> int | None:
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    return getattr(getattr(module, "_resource_tracker", None), "_pid", None)
+
+
+def _open(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None  # it has just ended
+
+
+def _send(pidfds: Iterable[int], number: int) -> None:
+    for fd in pidfds:
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # it ended in this instant, or has become another user
