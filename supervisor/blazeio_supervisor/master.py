@@ -32,8 +32,8 @@ from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.signals import (
     CHANGES,
     STOPS,
-    has_terminal,
     hold,
+    is_in_foreground,
     release,
 )
 from blazeio_supervisor.settings import Settings
@@ -204,7 +204,7 @@ class Master:
         self._crew.inbox.tell(ScaleAsked(change=change, by=by))
 
     def _park(self) -> None:
-        if not has_terminal():  # else its window was resized
+        if not is_in_foreground():  # else the window was resized
             self._crew.inbox.tell(ParkAsked("SIGWINCH"))
 
     async def _watch_code(self) -> None:

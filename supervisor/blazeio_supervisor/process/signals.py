@@ -82,13 +82,19 @@ def find_python_default(number: int) -> Any:
     return signal.SIG_DFL
 
 
-def has_terminal() -> bool:
-    """Whether a terminal controls this process.
+def is_in_foreground() -> bool:
+    """Whether this process is in the foreground of the terminal that controls it.
 
-    Such a one sends WINCH when its window changes its size.
+    Whoever is gets WINCH when the window changes its size. A service in the
+    background of a shell, or one without a terminal, does not.
     """
     try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return False
-    return True
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False  # it was hung up
+    finally:
+        os.close(terminal)
