@@ -21,6 +21,7 @@ from blazeio_supervisor.control.places import HeldPlace, Place, choose_places
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.control.views import Views
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files.opening import remove
 from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.metrics.exposition import Exposition
@@ -136,7 +137,8 @@ class ControlServer:
         if self._sock is not None:
             self._sock.close()
         if self.place and self._identity:
-            _unlink(self.place, self._identity)
+            # Our own file, not that of a later service.
+            remove(self.place.text, self._identity)
 
     def _make_app(self) -> App:
         app = App(
@@ -219,9 +221,3 @@ def _open_socket(place: Place) -> socket.socket:
         sock.close()
         raise BindError(f"cannot bind {place}: {error.strerror}") from error
     return sock
-
-
-def _unlink(place: Place, identity: tuple[int, int]) -> None:
-    """Remove our own file, not that of a later service."""
-    if identify_path(place.text) == identity:
-        os.unlink(place.text)

@@ -49,9 +49,13 @@ class UntrustedError(OSError):
     Args:
         place: The path that is at fault: of the file, a link or a folder above.
         fault: Whose it is, or who may write it; completes a sentence about it.
+
+    Attributes:
+        place: As given.
     """
 
     def __init__(self, place: str, fault: str) -> None:
+        self.place = place
         who = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
         super().__init__(
             errno.EPERM,

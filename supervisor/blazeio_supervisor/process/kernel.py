@@ -2,10 +2,14 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+
+_UNCHANGED = -1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,3 +37,31 @@ def set_parent_death_signal(signal_number: int) -> None:
     then look whether that parent still lives.
     """
     _prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+@contextmanager
+def files_made_as(uid: int, gid: int) -> Iterator[None]:
+    """Have the kernel judge this thread's file accesses as another user's.
+
+    Root's own rights to files (to read, write and own any) are gone meanwhile, and
+    what is made belongs to that user. Only for root. Clears the parent death signal.
+
+    Args:
+        uid: Of the user.
+        gid: Of its group; the supplementary groups stay ours.
+
+    Raises:
+        PermissionError: The kernel does not let us.
+    """
+    before = _libc.setfsuid(_UNCHANGED), _libc.setfsgid(_UNCHANGED)
+    try:
+        _libc.setfsgid(gid)
+        _libc.setfsuid(uid)
+        # Neither call tells that it has failed.
+        if (_libc.setfsuid(_UNCHANGED), _libc.setfsgid(_UNCHANGED)) != (uid, gid):
+            raise PermissionError(0, f"cannot make files as uid {uid}, gid {gid}")
+        yield
+    finally:
+        _libc.setfsuid(before[0])
+        _libc.setfsgid(before[1])
+        become_dumpable()  # a change of user takes that away

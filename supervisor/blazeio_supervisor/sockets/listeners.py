@@ -7,7 +7,6 @@ it outlives the master too. Unix sockets are one queue for all slots (the kernel
 balances only TCP).
 """
 
-import os
 import socket
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files.opening import remove
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.sockets.address import Address, Endpoint, UnixAddress, resolve
 from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
@@ -273,9 +273,8 @@ class Listeners(Struct):
     def unlink(self) -> None:
         """Remove the unix paths, unless a later service owns them by now."""
         for listener in self.unix:
-            path = listener.address.path
-            if not listener.is_lent and identify_path(path) == listener.identity:
-                os.unlink(path)
+            if not listener.is_lent:
+                remove(listener.address.path, listener.identity)
 
     def stop_handshakes(self) -> None:
         """Let no new TCP connection begin; those under way go on.

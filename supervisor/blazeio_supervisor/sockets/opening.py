@@ -11,8 +11,13 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files.opening import identify, remove
+from blazeio_supervisor.files.trust import Place, walked
+from blazeio_supervisor.process.kernel import files_made_as
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 from blazeio_supervisor.sockets.holder import describe_holder, find_holders
 from blazeio_supervisor.sockets.peer import read_peer
@@ -70,6 +75,9 @@ def open_unix(
 ) -> socket.socket:
     """Bind a unix socket; a stale one is replaced, a living one refused.
 
+    In a folder that another user could exchange root acts as that user: so no
+    link of that user has root make, or remove, anything elsewhere.
+
     Args:
         address: Its path.
         mode: It has that from the first moment on, so that no client comes in
@@ -79,30 +87,86 @@ def open_unix(
     Raises:
         BindError: Somebody answers there, or the path is not ours to make.
     """
-    _remove_stale(address)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    before = os.umask(0o777 & ~mode)
     try:
-        sock.bind(address.path)
+        with walked(address.path, follows_last=False) as place:
+            is_of_other = place.weakness is not None
+            _remove_stale(address, place)
+            with _acting_in_folder(place):
+                sock = _bind_unix(address.path, mode)
+        if owner is None and is_of_other:
+            owner = os.geteuid(), os.getegid()
+    except OSError as error:
+        raise BindError(f"cannot bind {address}: {error.strerror}") from error
+    try:
         if owner is not None:
-            os.chown(address.path, *owner, follow_symlinks=False)
+            _give(address.path, owner, is_sure=not is_of_other)
         sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise BindError(f"cannot bind {address}: {error.strerror}") from error
+    return sock
+
+
+def _bind_unix(path: str, mode: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    before = os.umask(0o777 & ~mode)
+    try:
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
     finally:
         os.umask(before)
     return sock
 
 
+@contextmanager
+def _acting_in_folder(place: Place) -> Iterator[None]:
+    """Have no more rights for a while than whoever could exchange the folder.
+
+    Raises:
+        UntrustedError: Others could exchange a folder above one of root's.
+    """
+    if place.weakness is None:
+        yield
+    elif place.folder.st_uid != 0:
+        with files_made_as(place.folder.st_uid, place.folder.st_gid):
+            yield
+    elif place.weakness.place == os.path.dirname(place.path):
+        yield  # others make files beside ours: bind() follows none of them
+    else:
+        raise place.weakness
+
+
+def _give(path: str, owner: tuple[int, int], *, is_sure: bool) -> None:
+    """Give the socket that was just made to a user, whatever its name is by now.
+
+    Args:
+        path: Of the socket.
+        owner: User and group.
+        is_sure: Nobody else can have exchanged it.
+    """
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        made = os.fstat(fd)
+        if (made.st_uid, made.st_gid) == owner:
+            return
+        if not stat.S_ISSOCK(made.st_mode) or made.st_nlink > 1:
+            raise OSError(0, "it was exchanged as soon as it was made")
+        try:
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+        except FileNotFoundError:  # there is no /proc
+            if not is_sure:
+                raise
+            os.chown(path, *owner, follow_symlinks=False)
+    finally:
+        os.close(fd)
+
+
 def identify_path(path: str) -> tuple[int, int] | None:
     """Tell one file from a later one of the same name; None when there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    return identify(path)
 
 
 def _make_tcp(family: socket.AddressFamily | int) -> socket.socket:
@@ -132,32 +196,32 @@ def _explain(endpoint: Endpoint, error: OSError) -> BindError:
     return BindError(f"cannot bind {endpoint}: {error.strerror}{hint}")
 
 
-def _remove_stale(address: UnixAddress) -> None:
-    try:
-        mode = os.lstat(address.path).st_mode
-    except FileNotFoundError:
+def _remove_stale(address: UnixAddress, place: Place) -> None:
+    if place.found is None:
         return
-    except OSError as error:
-        raise BindError(f"cannot bind {address}: {error.strerror}") from error
-    if not stat.S_ISSOCK(mode):
+    if not stat.S_ISSOCK(place.found.st_mode):
         raise BindError(f"cannot bind {address}: the path exists and is no socket")
-    holder = _find_unix_holder(address)
+    holder = _find_unix_holder(address, place)
     if holder:
         raise AddressInUseError(f"{address} is in use by {holder}")
     try:
-        os.unlink(address.path)
-    except FileNotFoundError:
-        pass  # removed by somebody else
+        remove(address.path, (place.found.st_dev, place.found.st_ino))
     except OSError as error:
         raise BindError(f"cannot replace {address}: {error.strerror}") from error
 
 
-def _find_unix_holder(address: UnixAddress) -> str:
+def _find_unix_holder(address: UnixAddress, place: Place) -> str:
     """Connect, to see who listens; "" when nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with ExitStack() as stack:
+        probe = stack.enter_context(socket.socket(socket.AF_UNIX))
         probe.setblocking(False)
         try:
-            probe.connect(address.path)
+            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(place.name, flags, dir_fd=place.folder_fd)
+            stack.callback(os.close, fd)
+            # By its descriptor: a name could lead to another one by now.
+            has_proc = os.path.exists("/proc/self/fd")
+            probe.connect(f"/proc/self/fd/{fd}" if has_proc else address.path)
         except BlockingIOError:
             return "a process whose queue is full"
         except OSError as error:

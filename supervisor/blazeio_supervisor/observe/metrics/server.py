@@ -6,7 +6,6 @@ that there are places left for the probes; and who reads slowly is cut.
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 
@@ -23,6 +22,7 @@ from blazeio_supervisor.control.guarded_server import (
 )
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files.opening import remove
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.metrics.exposition import CONTENT_TYPE, Exposition
 from blazeio_supervisor.sockets.address import (
@@ -160,9 +160,7 @@ class MetricsServer:
         for sock in self._sockets:
             sock.close()
         if self._path is not None:
-            path, identity = self._path
-            if identify_path(path) == identity:
-                os.unlink(path)
+            remove(*self._path)
 
     def _make_app(self) -> App:
         app = App(
