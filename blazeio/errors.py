@@ -47,6 +47,8 @@
     * ``AnsweredEarly``: the server has answered before the request was whole,
       and wants no more of it; the answer can be read.
     * ``SessionClosed``: our caller's fault: the session was closed before.
+    * ``StatusError``: the status is 4xx, 5xx or above, and ``raise_for_status``
+      was asked.
 
   * ``ConfigurationError``: an app or a server was set up wrongly (two routes
     collide, a handler is not a coroutine function ...).
@@ -58,6 +60,7 @@ May import: nothing of blazeio.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 FieldInput = (
     Mapping[str, "str | bytes | int | list[str | bytes | int]"]
@@ -198,6 +201,25 @@ class AnsweredEarly(RequestError):  # noqa: N818 - a fact, named for writers
 
 class SessionClosed(RequestError):  # noqa: N818 - a fact
     """The caller's fault: the session was closed before."""
+
+
+class StatusError(RequestError):
+    """The server refuses, or has failed; ``raise_for_status`` raises it.
+
+    Args:
+        message: With URL, status and reason phrase.
+        response: The response, a ``ClientResponse``; its content can be read as
+            long as its block goes on.
+
+    Attributes:
+        status_code: 400 to 999; what is from 600 on is to be treated as 500.
+        response: See above.
+    """
+
+    def __init__(self, message: str, status_code: int, response: Any) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.response = response
 
 
 class ConfigurationError(BlazeioError):

@@ -30,6 +30,7 @@ from blazeio.errors import (
     RequestError,
     RequestTimeout,
     ServerDisconnected,
+    StatusError,
     TooManyRedirects,
 )
 from blazeio.files.simpleserve import Simpleserve
@@ -79,6 +80,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Session",
     "Simpleserve",
     "StaticServer",
+    "StatusError",
     "Timeouts",
     "TlsSettings",
     "TooManyRedirects",

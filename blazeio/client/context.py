@@ -62,6 +62,7 @@ class ClientContext:
         follow_redirects: Whether, where a request does not say.
         max_redirects: How many of them; likewise.
         allow_downgrade: From https to http, too.
+        base_url: Before each URL that is not absolute; None: all are.
         lender: Of connections.
         wheel: For the deadlines of connections.
         view: What is received into.
@@ -72,6 +73,7 @@ class ClientContext:
         "allow_downgrade",
         "allow_trailing_octets",
         "auth",
+        "base_url",
         "compress",
         "cookies",
         "fields",
@@ -113,6 +115,7 @@ class ClientContext:
         follow_redirects: bool,
         max_redirects: int,
         allow_downgrade: bool,
+        base_url: str | None,
     ) -> None:
         self.limits = limits
         self.timeouts = timeouts
@@ -129,6 +132,7 @@ class ClientContext:
         self.follow_redirects = follow_redirects
         self.max_redirects = max_redirects
         self.allow_downgrade = allow_downgrade
+        self.base_url = base_url
         self.is_closed = False
 
     def begin(self) -> None:

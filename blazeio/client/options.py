@@ -59,6 +59,7 @@ class PoolOptions(_Both, total=False):
     tls: ClientTls | None
     unix: str | None
     proxy: str | None
+    base_url: str | None
     trust_env: bool
 
 

@@ -35,7 +35,7 @@ from blazeio.client.requests.head import (
     serialize_request_head,
 )
 from blazeio.client.requests.multipart import Files
-from blazeio.client.requests.url import Url, parse_url
+from blazeio.client.requests.url import Url, join_base, parse_url
 from blazeio.client.rules.redirects import Redirect
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
@@ -43,6 +43,7 @@ from blazeio.errors import (
     BlazeioError,
     FieldInput,
     InvalidResponse,
+    LocalProtocolError,
     RequestError,
     ServerDisconnected,
     SessionClosed,
@@ -64,6 +65,27 @@ MOST_INTERIMS = 16
 """Interim responses of one request; more are no news but an attack."""
 
 
+_INTERNAL = frozenset(
+    (
+        "answered",
+        "answered_for_now",
+        "ask_again",
+        "can_repeat",
+        "completed",
+        "content",
+        "context",
+        "failed",
+        "forget",
+        "gate",
+        "resume_content",
+        "timeouts",
+        "total_at",
+        "transport",
+        "upgrade",
+        "wants_upgrade",
+    )
+)
+"""What the connection, the session and its own parts need of a response."""
 _FOR_PROXY = frozenset(("proxy-authorization",))
 
 
@@ -148,6 +170,8 @@ class ClientResponse(Collecting):
             check_argument("method", method)
             method = read_method(method)
         self.method = method
+        if context.base_url is not None:
+            url = join_base(context.base_url, url)
         self.url = parse_url(url)
         if params is not None:
             self.url = self.url.with_query(serialize_urlencoded(params, "params"))
@@ -214,6 +238,10 @@ class ClientResponse(Collecting):
     def __repr__(self) -> str:
         status = self.status_code or "no response yet"
         return f"<{type(self).__name__} {self.method} {self.url}: {status}>"
+
+    def __dir__(self) -> list[str]:
+        """Without what is not for a caller: what completion shows."""
+        return sorted(set(super().__dir__()) - _INTERNAL)
 
     # The block
 
@@ -309,6 +337,9 @@ class ClientResponse(Collecting):
         context = self.context
         if context.is_closed:
             raise SessionClosed("the session was closed")
+        if context.loop is not asyncio.get_running_loop():
+            message = "the session belongs to another event loop"
+            raise LocalProtocolError(message)
         origin = self.url.origin
         if context.is_routed:
             origin = context.route(origin)

@@ -4,20 +4,26 @@ May import: the whole room.
 """
 
 import os
+import warnings
 from types import TracebackType
-from typing import Any, Generic, NoReturn, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
 from blazeio.client.arguments import check_arguments
 from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
 from blazeio.client.options import PoolOptions, RequestOptions, SingleOptions
-from blazeio.client.requests.url import Url, show_url
+from blazeio.client.requests.url import Url, parse_url, show_url
 from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.proxies import ProxyRules, parse_proxy, read_proxy_rules
 from blazeio.client.rules.redirects import MOST_REDIRECTS
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
-from blazeio.errors import ConfigurationError, FieldInput, SessionClosed
+from blazeio.errors import (
+    ConfigurationError,
+    FieldInput,
+    LocalProtocolError,
+    SessionClosed,
+)
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 
@@ -38,14 +44,18 @@ class Session(Generic[_Entered]):
             async with session.get("http://example.com/") as resp:
                 ...
 
-    It belongs to the loop that it was entered on. All of a request that is not
-    its URL is given by name.
+    The block may be left out: ``session = io.Session()``, and when there is
+    nothing more to ask, ``await session.aclose()``.
+
+    It belongs to the loop that it was entered on, or first asked on. All of a
+    request that is not its URL is given by name.
 
     Args:
         url: ``http://`` or ``https://``; None: a pool.
         method: Of the one request; usual ones in any case.
         headers: Of the one request, or of each one of the pool.
-        body: Octets, text or an async iterable of both; ``json``: a value that is
+        body: Octets, text, an async iterable of both, a path or an open file;
+            ``json``: a value that is
             sent as JSON; ``form``: names and values, urlencoded, or with ``files``
             as multipart/form-data. One of them.
         params: Names and values that are added to the URL's query.
@@ -72,6 +82,8 @@ class Session(Generic[_Entered]):
         proxy: Goes between: ``http://user:password@host:3128``, or ``socks5://``
             (names are resolved here) and ``socks5h://`` (there), which need the
             extra ``socks``.
+        base_url: What comes before the path of each URL that is not absolute:
+            ``https://host/v1`` and ``/users`` are ``https://host/v1/users``.
         trust_env: Where there is no ``proxy``, the environment says who is reached
             through which: http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
 
@@ -113,6 +125,7 @@ class Session(Generic[_Entered]):
         tls: ClientTls | None = None,
         unix: str | None = None,
         proxy: str | None = None,
+        base_url: str | None = None,
         trust_env: bool = False,
         **of_request: Any,
     ) -> None:
@@ -131,6 +144,7 @@ class Session(Generic[_Entered]):
             tls=tls,
             unix=unix,
             proxy=proxy,
+            base_url=base_url,
         )
         self._url = url
         self._method = method
@@ -150,8 +164,10 @@ class Session(Generic[_Entered]):
             follow_redirects=follow_redirects,
             max_redirects=max_redirects,
             allow_downgrade=allow_downgrade,
+            base_url=None if base_url is None else _check_base(base_url),
         )
-        self._context: ClientContext | None = None  # while it is entered
+        self._context: ClientContext | None = None  # once it has begun
+        self._is_entered = False
         self._response: ClientResponse | None = None
 
     def __repr__(self) -> str:
@@ -166,7 +182,11 @@ class Session(Generic[_Entered]):
             RequestError: The request came to nothing; the kind says why.
             LocalProtocolError: The caller's fault: HTTP cannot say this.
         """
-        self._begin()
+        if self._is_entered:
+            raise SessionClosed("a session is entered once")
+        self._is_entered = True
+        if self._context is None:
+            self._begin()
         if self._url is None:
             return cast(_Entered, self)
         try:
@@ -189,19 +209,43 @@ class Session(Generic[_Entered]):
             await self._response.close()
         await self.close()
 
-    def _begin(self) -> None:
-        if self._context is not None:
-            raise SessionClosed("a session is entered once")
-        self._shared.begin()
+    def _begin(self) -> ClientContext:
+        """Be of the running loop; at the block, or at the first request.
+
+        Raises:
+            LocalProtocolError: The caller's fault: there is none.
+            SessionClosed: Likewise: it was closed before anything was asked.
+        """
+        if self._shared.is_closed:
+            raise SessionClosed("the session was closed")
+        try:
+            self._shared.begin()
+        except RuntimeError as error:
+            message = "a session is used where an event loop runs: in a coroutine"
+            raise LocalProtocolError(message) from error
         self._context = self._shared
+        return self._shared
+
+    def __del__(self) -> None:
+        """Warn of one that nobody has closed: its connections are open."""
+        context = getattr(self, "_context", None)
+        if context is not None and not context.is_closed:
+            message = f"{self!r} was not closed: `await session.aclose()`"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+    async def aclose(self) -> None:
+        """Close all connections, as the end of the block does; may be repeated."""
+        await self.close()
 
     async def close(self) -> None:
         """Close all connections; requests under way get SessionClosed.
 
-        May be repeated. The block does it.
+        May be repeated. The block does it; where there is none, the caller.
         """
         context = self._context
-        if context is not None and not context.is_closed:
+        if context is None:
+            self._shared.is_closed = True
+        elif not context.is_closed:
             context.is_closed = True
             await context.lender.close()
             context.wheel.close()
@@ -224,14 +268,14 @@ class Session(Generic[_Entered]):
         Raises:
             InvalidUrl: The caller's fault.
             LocalProtocolError: Likewise: HTTP cannot say this.
-            SessionClosed: Likewise: the session's block was not entered.
+            SessionClosed: Likewise: it was closed.
         """
-        return ClientResponse(self._context or _refuse(), method, url, **options)
+        return ClientResponse(self._context or self._begin(), method, url, **options)
 
     def get(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """GET; see ``request``."""
         # Hot: not by ``request``, which costs 0.3 us.
-        return ClientResponse(self._context or _refuse(), "GET", url, **options)
+        return ClientResponse(self._context or self._begin(), "GET", url, **options)
 
     def head(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """HEAD; see ``request``."""
@@ -264,8 +308,18 @@ class Session(Generic[_Entered]):
         return self.request("OPTIONS", url, **options)
 
 
-def _refuse() -> NoReturn:
-    raise SessionClosed("a session is used within its `async with` block")
+def _check_base(url: str) -> str:
+    """Return a base URL.
+
+    Raises:
+        InvalidUrl: The caller's fault: it is no URL.
+        ConfigurationError: Likewise: it has a query or a fragment.
+    """
+    parse_url(url)
+    if "?" in url or "#" in url:
+        message = f"base_url {show_url(url)!r}: it has a query or a fragment"
+        raise ConfigurationError(message)
+    return url.strip()
 
 
 def _choose_proxies(proxy: str | None, *, trust_env: bool) -> ProxyRules:

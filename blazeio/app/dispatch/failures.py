@@ -23,6 +23,7 @@ from blazeio.errors import (
     RemoteProtocolError,
     RequestTimeout,
     ServerDisconnected,
+    StatusError,
 )
 from blazeio.loggers import get_logger
 from blazeio.protocol.answer import TEXT
@@ -33,7 +34,13 @@ log = get_logger("blazeio.app")
 _QUIET = (Abort, ClientDisconnected, RemoteProtocolError)
 """What a handler may let out without being at fault."""
 
-_UPSTREAM = (ConnectError, InvalidResponse, RequestTimeout, ServerDisconnected)
+_UPSTREAM = (
+    ConnectError,
+    InvalidResponse,
+    RequestTimeout,
+    ServerDisconnected,
+    StatusError,
+)
 """A server that the handler asked, by ``Session``, has failed: a gateway's error
 (RFC 9110 sections 15.6.3 and 15.6.5), and nobody's bug here."""
 

@@ -1,18 +1,25 @@
-"""``Collecting``: the content of a response, decoded, as text, as JSON.
+"""``Collecting``: what a response says, and its content, decoded, as text, as JSON.
 
 Keeps what it has decoded; the rest of a response is in ``client.response``.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from blazeio.client.rules.set_cookie import parse_set_cookie
 from blazeio.client.writing import RequestWriting
 from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.forms.charsets import find_charset
 from blazeio.content.forms.parameters import parse_parameters
 from blazeio.content.json_text import read_json
-from blazeio.errors import InvalidResponse, RemoteProtocolError
+from blazeio.errors import (
+    InvalidResponse,
+    LocalProtocolError,
+    RemoteProtocolError,
+    StatusError,
+)
 from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.flow import too_large
 
@@ -33,7 +40,44 @@ class Collecting(RequestWriting):
 
     if TYPE_CHECKING:
         headers: Headers
+        method: str
+        reason: str
         url: Url
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """What this response sets, by name; not what it deletes.
+
+        The session's ``CookieJar`` has those of all responses, with their domains
+        and paths, and sends them back; this is for a look.
+        """
+        now = time.time()
+        found: dict[str, str] = {}
+        for field in self.headers.get_all("set-cookie"):
+            cookie = parse_set_cookie(field)
+            if cookie is None:
+                continue
+            expiry = cookie.expiry(now)
+            if expiry is None or expiry > now:
+                found[cookie.name] = cookie.value
+            else:
+                found.pop(cookie.name, None)
+        return found
+
+    def raise_for_status(self) -> Self:
+        """Refuse a status of 400 or above; else return the response itself.
+
+        Raises:
+            StatusError: It has ``status_code`` and ``response``.
+            LocalProtocolError: The caller's fault: there is no response yet.
+        """
+        status = self.status_code
+        if not status:
+            raise LocalProtocolError("there is no response yet: `await resp.prepare()`")
+        if status < 400:
+            return self
+        what = f"{status} {self.reason}".rstrip()
+        raise StatusError(f"{self.method} {self.url}: {what}", status, self)
 
     async def read(self, limit: int | None = None) -> bytes:
         """Collect the whole content, in the coding that it has; see ``aread``.

@@ -4,17 +4,33 @@ May import: blazeio.content, blazeio.errors, blazeio.wire.
 """
 
 from collections.abc import AsyncIterable
-from typing import Any
+from os import PathLike
+from typing import Any, BinaryIO
 
 import msgspec
 
-from blazeio.client.requests.multipart import Files, FormBody, make_form_body
+from blazeio.client.requests.multipart import (
+    FileBody,
+    Files,
+    FormBody,
+    make_form_body,
+)
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.wire.serializer import serialize_field
 
-Body = bytes | bytearray | memoryview | str | AsyncIterable[bytes | str]
-"""Octets, text (UTF-8), or pieces of both as they come."""
+Body = (
+    bytes
+    | bytearray
+    | memoryview
+    | str
+    | AsyncIterable[bytes]
+    | AsyncIterable[str]
+    | AsyncIterable[bytes | str]
+    | PathLike[str]
+    | BinaryIO
+)
+"""Octets, text (UTF-8), pieces of both as they come, a path or an open file."""
 
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -49,21 +65,23 @@ def choose_body(
         return body, b""
     if isinstance(body, bytearray | memoryview):
         return bytes(body), b""
+    if isinstance(body, PathLike) or hasattr(body, "read"):
+        return FileBody(body), b""
     kind = type(body).__name__
-    message = f"body: expected bytes, str or an async iterable, not {kind}"
+    message = f"body: expected bytes, str, a file or an async iterable, not {kind}"
     raise InvalidArgument(message)
 
 
 def measure_body(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:
     """Give its octets; None where that is not known before it was sent."""
-    if isinstance(body, FormBody):
+    if isinstance(body, FormBody | FileBody):
         return body.size_bytes
     return None if isinstance(body, AsyncIterable) else len(body or b"")
 
 
 def can_repeat(body: bytes | AsyncIterable[bytes | str] | None) -> bool:
     """Whether it can be sent once more."""
-    if isinstance(body, FormBody):
+    if isinstance(body, FormBody | FileBody):
         return body.can_repeat
     return not isinstance(body, AsyncIterable)
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,6 +57,41 @@ class FormBody(AsyncIterable[bytes]):
             async for octets in _read(file.content):
                 yield octets
         yield self._form.ending
+
+
+class FileBody(AsyncIterable[bytes]):
+    """A file as the whole content: from where it stands to its end.
+
+    Args:
+        file: A path, or a file that is open for octets; it stays open.
+
+    Attributes:
+        size_bytes: None where it cannot be known before, as of a pipe.
+        can_repeat: It can be read once more.
+
+    Raises:
+        InvalidArgument: The caller's fault: it is no file, or open for text.
+        LocalProtocolError: Likewise: it cannot be looked at.
+    """
+
+    def __init__(self, file: os.PathLike[str] | BinaryIO) -> None:
+        if isinstance(file, TextIOBase):
+            message = 'body: the file is open for text: open it with mode "rb"'
+            raise InvalidArgument(message)
+        self._file = file
+        try:
+            self.size_bytes = _measure(file)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise LocalProtocolError(f"body: {error}") from error
+        except (TypeError, AttributeError):
+            kind = type(file).__name__
+            message = f"body: expected a path or an open file, not {kind}"
+            raise InvalidArgument(message) from None
+        self.can_repeat = self.size_bytes is not None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read it off the loop."""
+        return _read(self._file)
 
 
 def make_form_body(fields: FormInput, files: Files) -> FormBody:

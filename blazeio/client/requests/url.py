@@ -26,6 +26,7 @@ _URL: Final = re.compile(
 # Known ones only: of "me:secret@host" the name is no scheme.
 _SCHEME: Final = re.compile(r"(?i:(?:https?|wss?|ftp|file|socks5h?):)?/{0,2}")
 _SHOWN_CHARS: Final = 200
+_ABSOLUTE: Final = re.compile(r"[ \t]*+[A-Za-z][A-Za-z0-9+.\-]*+:")
 
 
 class Origin(NamedTuple):
@@ -159,6 +160,31 @@ def parse_url(text: str | Url) -> Url:
         url = _parse(text)
         _kept_urls.keep(text, url)
     return url
+
+
+def join_base(base: str, text: str | Url) -> str | Url:
+    """Put a reference behind the base URL of a session.
+
+    Its path follows that of the base, with or without a slash between: a base of
+    ``https://host/v1`` and ``/users`` are ``https://host/v1/users``, as httpx has
+    it, so that no slash leaves ``/v1`` out. An absolute URL stays as it is.
+
+    Args:
+        base: Without query and fragment.
+        text: What a request was made with.
+
+    Raises:
+        InvalidUrl: The caller's fault: it begins with ``//``, which some take for
+            a path and others for a host.
+    """
+    if not isinstance(text, str) or _ABSOLUTE.match(text):
+        return text
+    if text.startswith("//"):
+        message = f"URL {show_url(text)!r}: write its scheme, or one slash"
+        raise InvalidUrl(message)
+    if not text or text[0] in "?#":
+        return base + text
+    return f"{base.removesuffix('/')}/{text.removeprefix('/')}"
 
 
 def _parse(text: str) -> Url:

@@ -43,7 +43,10 @@ def test_a_stream_stays_one() -> None:
     [
         ((b"x", {}, None), "only one of them"),
         ((None, 1, {"a": "b"}), "only one of them"),
-        ((5, NO_BODY, None), "expected bytes, str or an async iterable, not int"),
+        (
+            (5, NO_BODY, None),
+            "expected bytes, str, a file or an async iterable, not int",
+        ),
         ((["x"], NO_BODY, None), "not list"),
         ((None, object(), None), "json: "),
     ],
