@@ -16,8 +16,8 @@ class ExitCode(IntEnum):
     OK = 0
     CRASHED = 1  # a fault of ours
     USAGE = 2  # an option or argument was wrong
-    APP_FAILED = 3  # the app's code raised, or never got ready
-    NOT_IMPORTABLE = 4  # no such module, attribute or file
+    APP_FAILED = 3  # imported, but it did not start: a hook raised, or was late
+    NOT_IMPORTABLE = 4  # no such module, attribute or file, or its import raised
     CANNOT_BIND = 5  # an address is in use or not ours
     NOT_RUNNING = 6  # a verb found no service
     INTERRUPTED = 130  # ^C, as the shell has it

@@ -24,14 +24,14 @@ NEVER_READY = START_FAILS.replace(
 @pytest.mark.parametrize(
     ("app", "code", "status", "line"),
     [
-        ("app:web", "1 / 0\n", 3, r"app failed to import: ZeroDivisionError"),
-        ("app:web", "import none\n", 3, r"No module named 'none' \(app\.py:1\)"),
+        ("app:web", "1 / 0\n", 4, r"app failed to import: ZeroDivisionError"),
+        ("app:web", "import none\n", 4, r"No module named 'none' \(app\.py:1\)"),
         ("app:web", START_FAILS, 3, r"failed to start: RuntimeError: no database"),
         ("none:web", "", 4, r"no module named 'none'"),
         ("app:none", APP, 4, r"no attribute 'none': did you mean web\?"),
         ("app:io", APP, 4, r"neither an App nor a factory"),
-        ("app.py", "", 3, r"app\.py ended without calling web\.runner\(\)"),
-        ("app.py", "1 / 0\n", 3, r"app\.py failed: ZeroDivisionError"),
+        ("app.py", "", 4, r"app\.py ended without calling web\.runner\(\)"),
+        ("app.py", "1 / 0\n", 4, r"app\.py failed: ZeroDivisionError"),
         ("none.py", "", 4, r"no such file: none\.py"),
     ],
     ids=[

@@ -89,10 +89,10 @@ MISTAKES = [
     Mistake("check hello:wbe", "has no attribute 'wbe': did you mean web?", 4),
     Mistake("check hello:web --factory", "is an App, and no function that makes", 4),
     Mistake("check none.py", "none.py: No such file or directory", 4),
-    Mistake("check broken:web", "broken failed to import: ZeroDivisionError", 3),
-    Mistake("check script.py", "script.py cannot be compiled: expected", 3),
+    Mistake("check broken:web", "broken failed to import: ZeroDivisionError", 4),
+    Mistake("check script.py", "script.py cannot be compiled: expected", 4),
     Mistake("check hello:web --certfile none.pem", "none.pem: no such file", 2),
-    Mistake("check script.py --bind 127.0.0.1:TAKEN", "cannot be compiled", 3),
+    Mistake("check script.py --bind 127.0.0.1:TAKEN", "cannot be compiled", 4),
     Mistake("check hello.py --bind 127.0.0.1:TAKEN", " is in use by pid ", 5),
     Mistake("check hello.py --bind unix:no/s", "cannot bind unix:no/s: No such", 5),
 ]

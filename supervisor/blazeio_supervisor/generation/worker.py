@@ -185,15 +185,19 @@ class Worker:
             if self._has_served:
                 return  # sys.exit() after runner(), as scripts do
             what = f"{self._path.text} exited before web.runner()"
-            raise describe_failure(error, what) from error
+            raise describe_failure(error, what, self._code()) from error
         except BaseException as error:
             what = f"{self._path.text} failed"
-            raise describe_failure(error, what) from error
+            raise describe_failure(error, what, self._code()) from error
         if not self._has_served:
             raise LoadError(
-                ExitCode.APP_FAILED,
+                ExitCode.NOT_IMPORTABLE,
                 f"{self._path.text} ended without calling web.runner()",
             )
+
+    def _code(self) -> ExitCode:
+        """Return what a script's failure is: of its import, until it serves."""
+        return ExitCode.APP_FAILED if self._has_served else ExitCode.NOT_IMPORTABLE
 
     def _serve(self, app: App) -> None:
         """Serve until the end of this worker. Called by ``web.runner()`` too."""

@@ -142,8 +142,11 @@ def format_app_frames(error: BaseException) -> str:
 
 def _describe_error(error: BaseException) -> str:
     """Give type and text in one line, as the last line of a traceback has it."""
-    lines = str(error).splitlines()
     name = type(error).__name__
+    try:
+        lines = str(error).splitlines()
+    except Exception as fault:
+        return f"{name}, whose text cannot be shown ({type(fault).__name__} in __str__)"
     return f"{name}: {lines[0]}"[:_REASON_CHARS] if lines else name
 
 
@@ -152,7 +155,7 @@ def _import(path: AppPath) -> object:
         return importlib.import_module(path.module)
     except ModuleNotFoundError as error:
         if error.name is None or not _is_prefix(error.name, path.module):
-            raise describe_failure(error, f"{path.module} failed to import") from error
+            raise _describe_import(error, path) from error
         raise LoadError(
             ExitCode.NOT_IMPORTABLE,
             f"no module named {error.name!r} in {sys.path[0]} "
@@ -160,7 +163,12 @@ def _import(path: AppPath) -> object:
         ) from error
     except BaseException as error:
         # SystemExit too: an app that exits while it is imported has failed.
-        raise describe_failure(error, f"{path.module} failed to import") from error
+        raise _describe_import(error, path) from error
+
+
+def _describe_import(error: BaseException, path: AppPath) -> LoadError:
+    what = f"{path.module} failed to import"
+    return describe_failure(error, what, ExitCode.NOT_IMPORTABLE)
 
 
 def _is_prefix(name: str, module: str) -> bool:

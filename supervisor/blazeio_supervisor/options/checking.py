@@ -149,7 +149,7 @@ def _compile(path: str) -> None:
         raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
     except (SyntaxError, ValueError) as error:
         reason = f"{path} cannot be compiled: {error}"
-        raise CheckFailedError(ExitCode.APP_FAILED, reason) from None
+        raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
 
 
 def try_address(settings: Settings, address: Address) -> str:

@@ -44,11 +44,11 @@ def test_a_process_is_titled_by_its_generation(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [
-        ("web = 1 / 0\n", 3, "broken failed to import: ZeroDivisionError"),
+        ("web = 1 / 0\n", 4, "broken failed to import: ZeroDivisionError"),
         ("", 4, "module 'broken' has no attribute 'web'"),
         (
             "import blazeio as io\nweb = io.App()\nweb.runner()\n",
-            3,
+            4,
             "runner() was called while the module was imported",
         ),
     ],

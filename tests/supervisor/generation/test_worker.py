@@ -103,10 +103,10 @@ def test_told_to_reopen_its_logs_before_there_are_any_it_goes_on_waiting(
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [
-        ("", 3, "run.py ended without calling web.runner()"),
-        ("1 / 0", 3, "run.py failed: ZeroDivisionError: division by zero (run.py:1)"),
-        ("raise SystemExit(0)", 3, "run.py exited before web.runner(): SystemExit: 0"),
-        ("import sys; sys.exit('bye')", 3, "SystemExit: bye"),
+        ("", 4, "run.py ended without calling web.runner()"),
+        ("1 / 0", 4, "run.py failed: ZeroDivisionError: division by zero (run.py:1)"),
+        ("raise SystemExit(0)", 4, "run.py exited before web.runner(): SystemExit: 0"),
+        ("import sys; sys.exit('bye')", 4, "SystemExit: bye"),
         (
             "import blazeio as io\nweb = io.App()\n@web.on_start\nasync def start():\n"
             "    raise OSError('no database')\ntry:\n    web.runner()\n"

@@ -36,7 +36,7 @@ def test_one_that_raises_is_told_with_its_traceback_and_code(folder: Path) -> No
     (folder / "broken.py").write_text("1 / 0")
     done = run("broken:web")
     assert isinstance(done.exception, SupervisorError)
-    assert done.exception.exit_code == 3
+    assert done.exception.exit_code == 4
     assert "broken failed to import: ZeroDivisionError" in str(done.exception)
     assert "Traceback" in done.output
 
@@ -44,7 +44,7 @@ def test_one_that_raises_is_told_with_its_traceback_and_code(folder: Path) -> No
 @pytest.mark.parametrize(
     ("code", "status", "line"),
     [
-        ("if True:\n", 3, "cannot be compiled: expected an indented block"),
+        ("if True:\n", 4, "cannot be compiled: expected an indented block"),
         (None, 4, "script.py: No such file or directory"),
     ],
 )
