@@ -89,13 +89,18 @@ MISTAKES = [
     Mistake("check hello:wbe", "has no attribute 'wbe': did you mean web?", 4),
     Mistake("check hello:web --factory", "is an App, and no function that makes", 4),
     Mistake("check none.py", "none.py: No such file or directory", 4),
-    Mistake("check broken:web", "broken failed to import: ZeroDivisionError", 4),
+    Mistake("check fails:web", "fails failed to import: ZeroDivisionError", 4),
     Mistake("check script.py", "script.py cannot be compiled: expected", 4),
+    Mistake(
+        "check broken:make --factory", "the factory broken:make raised: OSError", 3
+    ),
     Mistake("check hello:web --certfile none.pem", "none.pem: no such file", 2),
     Mistake("check script.py --bind 127.0.0.1:TAKEN", "cannot be compiled", 4),
     Mistake("check hello.py --bind 127.0.0.1:TAKEN", " is in use by pid ", 5),
     Mistake("check hello.py --bind unix:no/s", "cannot bind unix:no/s: No such", 5),
 ]
+
+BROKEN = 'def make():\n    raise OSError("no database")\n'
 
 
 @pytest.fixture
@@ -129,7 +134,12 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, code in (("hello", HELLO), ("broken", "1 / 0"), ("script", "if 1:\n")):
+    for name, code in (
+        ("hello", HELLO),
+        ("broken", BROKEN),
+        ("fails", "1 / 0"),
+        ("script", "if 1:\n"),
+    ):
         (tmp_path / f"{name}.py").write_text(code)
     if mistake.toml is not None:
         (tmp_path / "blazeio.toml").write_text(mistake.toml)
