@@ -1,27 +1,13 @@
 """The program: ``blazeio-supervisor app:web --workers 8``, or a verb.
 
-What it imports is imported within functions: as root, only once nothing is looked
-for any more in folders that another user may write (``process/isolation.py``).
+As root it imports nothing from folders that another user may write; of ``python
+-m``, which looks in the working directory first, nothing before that is settled.
 """
 
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import click
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-def main() -> None:
-    """Run the program; every failure of the operator's is one line."""
-    if os.geteuid() == 0:
-        _leave_untrusted_paths()
-    from blazeio_supervisor.process.signals import forget_starter
-
-    forget_starter()
-    sys.exit(_run())
 
 
 def _leave_untrusted_paths() -> None:
@@ -40,39 +26,46 @@ def _leave_untrusted_paths() -> None:
     sys.path[:] = keep_trusted(given, needed=sys.path)
 
 
+if __name__ == "__main__" and os.geteuid() == 0:
+    _leave_untrusted_paths()
+
+import click  # noqa: E402
+
+from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS  # noqa: E402
+from blazeio_supervisor.errors import ExitCode, SupervisorError  # noqa: E402
+from blazeio_supervisor.escaping import escape_line  # noqa: E402
+from blazeio_supervisor.process.signals import forget_starter  # noqa: E402
+
+
+def main() -> None:
+    """Run the program; every failure of the operator's is one line."""
+    forget_starter()
+    if os.geteuid() == 0:
+        _leave_untrusted_paths()
+    sys.exit(_run())
+
+
 def _run() -> int:
-    import click
-
-    from blazeio_supervisor.control.verbs.words import PROGRAM
-    from blazeio_supervisor.errors import ExitCode, SupervisorError
-    from blazeio_supervisor.escaping import escape_line
-
-    def say(line: str, *details: str) -> None:
-        for each in (f"{PROGRAM}: {line}", *details):
-            click.echo(escape_line(each), err=True)
-
     try:
         code: int = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else PROGRAM
-        say(f"{error.format_message()} (see {command} --help)")
+        _say(f"{error.format_message()} (see {command} --help)")
         return ExitCode.USAGE
     except click.Abort:  # ^C, where nobody waits for anything
         return ExitCode.INTERRUPTED
     except SupervisorError as error:
-        say(error.message, *error.details)
+        _say(error.message, *error.details)
         return error.exit_code
     return code
 
 
-def _choose_command() -> "click.Command":
+def _choose_command() -> click.Command:
     """Return a verb's, when the first word is one; else what serves an app.
 
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
-    from blazeio_supervisor.control.verbs.words import VERBS
-
     if sys.argv[1:2] and sys.argv[1] in VERBS:
         from blazeio_supervisor.control.verbs.program import verbs
 
@@ -80,6 +73,11 @@ def _choose_command() -> "click.Command":
     from blazeio_supervisor.options.program import command
 
     return command
+
+
+def _say(line: str, *details: str) -> None:
+    for each in (f"{PROGRAM}: {line}", *details):
+        click.echo(escape_line(each), err=True)
 
 
 if __name__ == "__main__":
