@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from blazeio_supervisor.children.record import Records
 from blazeio_supervisor.fleet.actions import Ending
 from blazeio_supervisor.process.channel import Sendable
+from blazeio_supervisor.process.child_channel import refuse_descriptors
 from blazeio_supervisor.process.messages import (
     Admit,
     Adopt,
@@ -86,6 +87,7 @@ class WorkerOrders:
         if record is None:
             return None
         own, theirs = socket.socketpair()
+        refuse_descriptors(own)
         with theirs:
             for sock in (own, theirs):
                 sock.setblocking(False)

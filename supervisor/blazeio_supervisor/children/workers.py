@@ -104,7 +104,11 @@ class Workers:
         ends: list[Sendable] = [theirs, answerer, Descriptor(os.dup(row.fileno()))]
         if self._ears.captured is not None:
             record.origin = Origin(*identity)
-            ends.append(self._ears.captured.open(record.origin))
+            ends.append(
+                self._ears.captured.open(
+                    record.origin, lambda reason: self.accuse(spawn.worker, reason)
+                )
+            )
         is_bound = self._listeners.is_bound
         terms = list_terms(queues)
         order = Fork(spawn.worker, spawn.slot, spawn.is_canary, is_bound, terms=terms)
@@ -300,7 +304,9 @@ class Workers:
         record.channel.read_last_words()
         record.close()
         self._ears.blame.forget(record.pid)
-        if record.is_killed:
+        if self._ears.captured is not None:
+            self._ears.captured.note_end(worker)
+        if record.is_killed and not record.is_accused:
             record.note_killed()
         del self.records[worker]
         self._ledger.fold(record.row, record.slot)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 
 from blazeio_supervisor.fleet.facts import Answered, Fact
-from blazeio_supervisor.observe.health_path import NEWS_OF_DEATH_S
+from blazeio_supervisor.observe.health_path import MOST_S, NEWS_OF_DEATH_S
 
 
 class Probes:
@@ -40,8 +40,9 @@ class Probes:
         sock.shutdown(socket.SHUT_WR)
         reader, writer = await asyncio.open_connection(sock=sock)
         try:
-            await reader.read(1)
-        except OSError:
+            async with asyncio.timeout(MOST_S):
+                await reader.read(1)
+        except OSError:  # also TimeoutError
             return
         finally:
             writer.close()

@@ -19,6 +19,10 @@ ANSWER_BYTES = 64 * 1024
 NEWS_OF_DEATH_S = 0.2
 """A worker that died while it was asked: its exit status says more."""
 
+MOST_S = 600.0
+"""An answer is not waited for any longer. The planner ends the worker long before
+that; but a process that it has left behind may hold the connection."""
+
 _LINE_CHARS = 200
 _STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})[^\r\n]*\r\n")
 _LOCATION = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]+)", re.IGNORECASE)
@@ -35,9 +39,12 @@ async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
     reader, writer = await asyncio.open_connection(sock=sock, limit=ANSWER_BYTES)
     try:
         writer.write(_serialize_request(path))
-        octets = await _read(reader)
+        async with asyncio.timeout(MOST_S):
+            octets = await _read(reader)
         if not octets:
             await asyncio.sleep(NEWS_OF_DEATH_S)
+    except TimeoutError:
+        return False, f"GET {path}: no answer within {MOST_S:g} s"
     except OSError as error:
         return False, f"GET {path}: {error.strerror or error}"
     finally:

@@ -93,9 +93,14 @@ class MemorySampler:
         self._note = note
         self._is_limited = is_limited
         self._last = 0
+        self._has_measured = False
+        self._unknown: set[int] = set()
 
     async def run(self) -> None:
-        """Measure until cancelled, or until it turns out to be impossible."""
+        """Measure until cancelled, or until it turns out to be impossible for all.
+
+        That one cannot be measured may be its own doing.
+        """
         loop = asyncio.get_running_loop()
         while True:
             pids = self._list_pids()
@@ -111,8 +116,11 @@ class MemorySampler:
         try:
             memory = await asyncio.to_thread(read_memory, pids[worker])
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread to be had
-            self._give_up(worker, pids[worker], error)
-            return False
+            if not self._unknown:
+                self._give_up(worker, pids[worker], error)
+            self._unknown.add(worker)
+            return self._has_measured or not self._unknown >= pids.keys()
+        self._has_measured = True
         if memory is not None:
             self._note(worker, memory)
         return True

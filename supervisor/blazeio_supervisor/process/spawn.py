@@ -1,8 +1,10 @@
 """Starting a forkserver: a fresh interpreter, and nothing inherited by chance."""
 
+import fcntl
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Mapping
 
@@ -48,6 +50,8 @@ def spawn_forkserver(
         options, environ = isolation.options, isolation.environment
         given = {**isolation.hidden, **given}
     fd, variables_fd = channel.fileno(), pack_variables(given)
+    outputs = open_outputs_again()
+    own = [(os.POSIX_SPAWN_DUP2, n, n) for n in (fd, variables_fd)]  # inheritable
     try:
         return os.posix_spawn(
             sys.executable,
@@ -60,11 +64,47 @@ def spawn_forkserver(
                 *(str(fd), str(PROTOCOL), str(variables_fd)),
             ],
             {name: environ[name] for name in environ.keys() - VARIABLES},
-            # Onto themselves: inheritable.
-            file_actions=[(os.POSIX_SPAWN_DUP2, n, n) for n in (fd, variables_fd)],
+            file_actions=[
+                *own,
+                *((os.POSIX_SPAWN_DUP2, n, number) for number, n in outputs.items()),
+            ],
             setsigmask=HELD_BACK,
             # Whoever started the master may ignore some; what is ignored stays so.
             setsigdef=signal.valid_signals() - _NEVER_SET,
         )
     finally:
-        os.close(variables_fd)
+        for opened in (variables_fd, *outputs.values()):
+            os.close(opened)
+
+
+def open_outputs_again() -> dict[int, int]:
+    """Open anew what standard output and error are, where they are files.
+
+    A descriptor that is inherited has its position and flags in common with ours:
+    an app that sets the one to 0, or takes O_APPEND off, would have the master
+    write over the log. The master's own is made to append, too.
+
+    Returns:
+        By the number that it stands for, the new descriptor.
+    """
+    opened: dict[int, int] = {}
+    for number in (1, 2):
+        try:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                continue
+            flags = fcntl.fcntl(number, fcntl.F_GETFL)
+            fcntl.fcntl(number, fcntl.F_SETFL, flags | os.O_APPEND)
+            opened[number] = open_again(number)
+        except OSError:
+            continue  # it is closed, or nobody may open it any more
+    return opened
+
+
+def open_again(fd: int) -> int:
+    """Open the file of a descriptor once more, to append to it.
+
+    Raises:
+        OSError: That cannot be: we are no longer who has opened it.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    return os.open(f"/proc/self/fd/{fd}", flags)

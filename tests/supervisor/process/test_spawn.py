@@ -1,12 +1,14 @@
+import fcntl
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from blazeio_supervisor.process.channel import make_pair
-from blazeio_supervisor.process.spawn import spawn_forkserver
+from blazeio_supervisor.process.spawn import open_again, spawn_forkserver
 from tests.support.clock import block_until
 from tests.support.descriptors import list_open
 
@@ -57,3 +59,44 @@ def test_variables_are_set_in_its_environment() -> None:
     theirs.close()
     assert b"SOME_NAME=some value" in environ
     assert any(entry.startswith(b"PATH=") for entry in environ)
+
+
+def test_a_log_file_is_opened_anew_for_it(tmp_path: Path) -> None:
+    """So that no flag and no position of ours is its to change."""
+    log = tmp_path / "log"
+    code = (
+        "import fcntl, os, socket\n"
+        "from blazeio_supervisor.process.channel import make_pair\n"
+        "from blazeio_supervisor.process.spawn import spawn_forkserver\n"
+        "own, theirs = make_pair()\n"
+        "pid = spawn_forkserver(theirs)\n"
+        "for number in (1, 2):\n"
+        "    theirs_flags = open(f'/proc/{pid}/fdinfo/{number}').read()\n"
+        "    os.pidfd_open(pid)\n"
+        "os.kill(pid, 9); os.waitpid(pid, 0)\n"
+        "print(theirs_flags.split()[3], flush=True)\n"
+        "os.write(2, b'of the master\\n')\n"
+    )
+    with log.open("wb") as file:
+        file.write(b"before\n")
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=file, stderr=file, check=True
+        )
+    assert done.returncode == 0
+    before, flags, master = log.read_text().splitlines()
+    assert (before, master) == ("before", "of the master")
+    assert int(flags, 8) & os.O_APPEND
+
+
+def test_what_shares_the_file_cannot_have_us_write_over_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        fd = open_again(file.fileno())
+        os.write(fd, b"one\n")
+        fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        os.write(file.fileno(), b"two\n")
+        os.close(fd)
+    assert log.read_bytes() == b"one\ntwo\n"

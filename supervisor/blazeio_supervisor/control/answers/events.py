@@ -15,7 +15,7 @@ class EventAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     Attributes:
         seq: Counts up from 1. Numbers that are missing were forgotten: only the
-            last 10,000 are kept.
+            last 10,000 are kept, fewer of long ones.
         at_s: Since 1970, UTC.
         event: A word of ``docs/events.md``.
         level: DEBUG, INFO, WARNING or ERROR.

@@ -12,6 +12,11 @@ from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.escaping import escape_answer
 from blazeio_supervisor.observe.lines.formats import format_event
 
+TEXT_CHARS = 8_000
+"""Of the text of one event; the rest is cut."""
+TRACEBACK_CHARS = 32_000
+"""Likewise of its traceback, of which the end says most."""
+
 EVENT_LOG = logging.getLogger("blazeio.master")
 
 
@@ -63,13 +68,13 @@ def note(
             at_s=time.time(),
             event=event,
             level=level,
-            text=text,
+            text=text[:TEXT_CHARS],
             worker=worker,
             slot=slot,
             generation=generation,
             pid=pid,
             reason=reason,
-            traceback=traceback,
+            traceback=traceback[-TRACEBACK_CHARS:],
             fields=fields,
         )
     )

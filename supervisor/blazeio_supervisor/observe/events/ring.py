@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 
@@ -11,7 +12,10 @@ from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import EVENT_LOG
 
 EVENTS_KEPT_COUNT = 10_000
-"""Older ones are forgotten; at some 500 octets each, 5 MB at most."""
+"""Older ones are forgotten,"""
+EVENTS_KEPT_BYTES = 8 * 1024 * 1024
+"""and so are they when all of them together take more memory than this."""
+_EVENT_BYTES = 600  # of one without its texts: the object, its numbers, its place
 
 
 class FrozenRing(msgspec.Struct, frozen=True):
@@ -37,7 +41,8 @@ class EventRing(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self._events: deque[EventAnswer] = deque(maxlen=EVENTS_KEPT_COUNT)
+        self._events: deque[EventAnswer] = deque()
+        self._kept_bytes = 0
         self.seq = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._is_closed = False
@@ -67,9 +72,18 @@ class EventRing(logging.Handler):
         event = getattr(record, "event", None)
         if isinstance(event, EventAnswer):
             self.seq += 1
-            self._events.append(msgspec.structs.replace(event, seq=self.seq))
+            self._keep(msgspec.structs.replace(event, seq=self.seq))
             self.counts[event.event, event.reason] += 1
             self._wake()
+
+    def _keep(self, event: EventAnswer) -> None:
+        self._events.append(event)
+        self._kept_bytes += measure(event)
+        while len(self._events) > 1 and (
+            len(self._events) > EVENTS_KEPT_COUNT
+            or self._kept_bytes > EVENTS_KEPT_BYTES
+        ):
+            self._kept_bytes -= measure(self._events.popleft())
 
     def list_after(self, seq: int, most: int | None = None) -> list[EventAnswer]:
         """Give what came after an event, the last ones if there are more."""
@@ -101,7 +115,8 @@ class EventRing(logging.Handler):
     def thaw(self, frozen: FrozenRing) -> None:
         """Go on from there."""
         self.seq = frozen.seq
-        self._events.extend(frozen.events)
+        for kept in frozen.events:
+            self._keep(kept)
         for event, reason, count in frozen.counts:
             self.counts[event, reason] += count
 
@@ -110,3 +125,13 @@ class EventRing(logging.Handler):
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def measure(event: EventAnswer) -> int:
+    """Estimate how many octets of memory an event takes, whatever is in it."""
+    texts = (event.event, event.text, event.reason, event.traceback)
+    size = _EVENT_BYTES + sum(map(sys.getsizeof, texts))
+    return size + sum(
+        sys.getsizeof(name) + sys.getsizeof(value)
+        for name, value in event.fields.items()
+    )

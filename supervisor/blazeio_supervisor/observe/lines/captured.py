@@ -15,12 +15,31 @@ import msgspec
 from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
 from blazeio_supervisor.observe.lines.handler import LineHandler
 from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.process.child_channel import (
+    ChildFault,
+    close_aside,
+    receive_octets,
+)
 
 LINE_BYTES = 16 * 1024
 """A longer line is cut into several."""
-_PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
+"""Taken of one process in one turn of the loop."""
+LINES_PER_TURN = 64
+"""Written of one process in one turn; the next ones wait, and so does the process."""
+LAST_BYTES = 1024 * 1024
+"""Taken of each process at the end of the service; some may go on printing."""
+MOST_ORPHANS = 64
+"""Of the processes that were left behind by workers; those of older ones print into
+the void: each of them holds a descriptor of the master's."""
 
 _NAME = "blazeio.output"
+
+OnFault = Callable[[str], None]
+
+
+def _ignore(fault: str) -> None:
+    """Nobody is answerable any more."""
 
 
 class FrozenReader(msgspec.Struct, frozen=True):
@@ -50,13 +69,28 @@ class CapturedOutput:
         self._handler = LineHandler(is_journal=terms.is_journal)
         self._handler.setFormatter(make_formatter(terms))
         self._readers: set[_Reader] = set()
+        self._orphans: list[_Reader] = []
 
-    def open(self, origin: Origin) -> socket.socket:
-        """Read for a new process; give its end, which the caller closes."""
+    def open(self, origin: Origin, on_fault: OnFault = _ignore) -> socket.socket:
+        """Read for a new process; give its end, which the caller closes.
+
+        Args:
+            origin: The process.
+            on_fault: Called when it sends what is no output; it is read no more.
+        """
         own, theirs = socket.socketpair()
         own.setblocking(False)
-        self._add(_Reader(own, origin, self._handler))
+        self._add(_Reader(own, origin, self._handler, on_fault))
         return theirs
+
+    def note_end(self, worker: int) -> None:
+        """A worker has ended; whoever it has started may go on printing."""
+        ended = [r for r in self._readers if r.origin.worker == worker]
+        self._orphans += [reader for reader in ended if reader in self._readers]
+        while len(self._orphans) > MOST_ORPHANS:
+            reader = self._orphans.pop(0)
+            if reader in self._readers:
+                self._forget(reader)
 
     def _add(self, reader: "_Reader") -> None:
         self._readers.add(reader)
@@ -79,19 +113,36 @@ class CapturedOutput:
             self._add(reader)
 
     def close(self) -> None:
-        """Take what has been printed so far, and no more."""
+        """Take what has been printed so far, or a part of it, and no more."""
         for reader in list(self._readers):
-            while reader.reads():
-                pass
+            for _ in range(LAST_BYTES // PIECE_BYTES):
+                if not reader.reads(most_lines=None):
+                    break
             self._forget(reader)
 
     def _read(self, reader: "_Reader") -> None:
-        if not reader.reads() and reader.is_over:
+        reader.reads(LINES_PER_TURN)
+        if reader.is_over:
             self._forget(reader)
+        elif reader.has_lines:
+            self._loop.remove_reader(reader.sock.fileno())
+            self._loop.call_soon(self._write_on, reader)
+
+    def _write_on(self, reader: "_Reader") -> None:
+        """Write more of what was taken before any more is taken."""
+        if reader not in self._readers:
+            return
+        reader.write(LINES_PER_TURN)
+        if reader.has_lines:
+            self._loop.call_soon(self._write_on, reader)
+        else:
+            self._loop.add_reader(reader.sock.fileno(), self._read, reader)
 
     def _forget(self, reader: "_Reader") -> None:
         self._loop.remove_reader(reader.sock.fileno())
         self._readers.discard(reader)
+        if reader in self._orphans:
+            self._orphans.remove(reader)
         reader.close()
 
 
@@ -99,42 +150,82 @@ class _Reader:
     """Reads for one process, and those that it has started."""
 
     def __init__(
-        self, sock: socket.socket, origin: Origin, handler: LineHandler
+        self,
+        sock: socket.socket,
+        origin: Origin,
+        handler: LineHandler,
+        on_fault: OnFault = _ignore,
     ) -> None:
         self.sock = sock
         self.is_over = False
         self.origin = origin
         self._handler = handler
+        self._on_fault = on_fault
         self.rest = b""
 
-    def reads(self) -> bool:
-        """Log the lines of one piece; whether there may be more."""
+    @property
+    def has_lines(self) -> bool:
+        """Whether a whole line was taken, and is not written yet."""
+        return b"\n" in self.rest
+
+    def reads(self, most_lines: int | None) -> bool:
+        """Take one piece and write lines of it; whether there may be more."""
+        octets = b""
         try:
-            octets = self.sock.recv(_PIECE_BYTES)
+            received = receive_octets(self.sock, PIECE_BYTES)
+            octets = received[0] if received else b""
         except BlockingIOError:
             return False
+        except ChildFault as fault:
+            self._on_fault(str(fault))
         except OSError:
-            octets = b""
+            pass
         if not octets:
             self.is_over = True
             return False
-        whole, newline, self.rest = (self.rest + octets).rpartition(b"\n")
-        if newline:
-            self._log(whole)
-        while len(self.rest) >= LINE_BYTES:
-            self._log(self.rest[:LINE_BYTES])
-            self.rest = self.rest[LINE_BYTES:]
+        self.rest += octets
+        self.write(most_lines)
         return True
+
+    def write(self, most_lines: int | None) -> None:
+        """Write whole lines, and of a very long one its begin.
+
+        Lines that came together stay together: a traceback is one write.
+        """
+        if most_lines is None:
+            end = self.rest.rfind(b"\n")
+        else:
+            end = _find_nth(self.rest, most_lines)
+        if end >= 0:
+            self._log(self.rest[:end])
+            self.rest = self.rest[end + 1 :]
+        if not self.has_lines:
+            while len(self.rest) >= LINE_BYTES:
+                self._log(self.rest[:LINE_BYTES])
+                self.rest = self.rest[LINE_BYTES:]
 
     def close(self) -> None:
         """Log what has no end of line yet."""
         if self.rest:
             self._log(self.rest)
-        self.sock.close()
+        if self.is_over:
+            self.sock.close()
+        else:
+            close_aside([self.sock])  # beside what is unread may be descriptors
 
     def _log(self, octets: bytes) -> None:
-        # Lines that came together stay together: a traceback is one write.
         text = octets.decode("utf-8", "backslashreplace")
         record = logging.LogRecord(_NAME, logging.INFO, "", 0, text, None, None)
         record.origin = self.origin
         self._handler.handle(record)
+
+
+def _find_nth(octets: bytes, count: int) -> int:
+    """Find the end of the last of so many lines; -1 when there is none."""
+    end = -1
+    for _ in range(count):
+        following = octets.find(b"\n", end + 1)
+        if following < 0:
+            break
+        end = following
+    return end

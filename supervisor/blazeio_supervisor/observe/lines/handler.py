@@ -6,8 +6,12 @@ to a pipe as long as it is no more than 4,096 octets.
 
 import logging
 import os
+import select
 
 from blazeio_supervisor.observe.lines.terms import STDERR
+
+UNREAD_S = 0.2
+"""A line that nobody reads for so long is lost, where the log does not block."""
 
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
@@ -45,6 +49,17 @@ def write_all(fd: int, octets: bytes) -> None:
     """
     try:
         while octets:
-            octets = octets[os.write(fd, octets) :]
+            try:
+                octets = octets[os.write(fd, octets) :]
+            except BlockingIOError:
+                # O_NONBLOCK is set by whoever shares the pipe or terminal.
+                if not _wait_writable(fd):
+                    return
     except OSError:
         pass  # a full disk, a reader that left
+
+
+def _wait_writable(fd: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    return bool(poller.poll(UNREAD_S * 1000))

@@ -10,6 +10,7 @@ from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files.opening import open_to_append
 from blazeio_supervisor.observe.lines.terms import STDERR
 from blazeio_supervisor.process.channel import Descriptor
+from blazeio_supervisor.process.spawn import open_again
 
 _MODE = 0o640
 
@@ -27,8 +28,14 @@ class LogFile:
         self._fd = fd
 
     def open_again(self) -> Descriptor:
-        """Give it to a process that shall write there, too."""
-        return Descriptor(os.dup(self._fd))
+        """Give it to a process that shall write there, too.
+
+        Opened anew, so that nothing but the file is shared, unless it cannot be.
+        """
+        try:
+            return Descriptor(open_again(self._fd))
+        except OSError:
+            return Descriptor(os.dup(self._fd))
 
     def close(self) -> None:
         """Give it back; what has taken its place stays there."""

@@ -1,13 +1,20 @@
 import asyncio
 import logging
+import tracemalloc
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from blazeio_supervisor.control.answers.events import EventAnswer
-from blazeio_supervisor.observe.events.noting import EVENT_LOG, note
+from blazeio_supervisor.observe.events.noting import (
+    EVENT_LOG,
+    TEXT_CHARS,
+    TRACEBACK_CHARS,
+    note,
+)
 from blazeio_supervisor.observe.events.ring import (
+    EVENTS_KEPT_BYTES,
     EVENTS_KEPT_COUNT,
     EventRing,
     FrozenRing,
@@ -102,3 +109,41 @@ def test_another_goes_on_where_one_was_frozen(ring: EventRing) -> None:
     later.detach()
     assert [each.seq for each in later.list_after(0)] == [1, 2]
     assert later.counts["worker_failed", "late"] == 2
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e9", "\u2192", "\U0001f600"])
+def test_it_keeps_so_many_octets_whatever_the_texts_are(
+    ring: EventRing, character: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EVENT_LOG, "propagate", False)  # pytest keeps all of it
+    tracemalloc.start()
+    for number in range(2_000):
+        text = character * 3_000 + str(number)
+        note("blocked", text, traceback=text * 3, words=text)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 1.25 * EVENTS_KEPT_BYTES
+    kept = ring.list_after(0)
+    assert kept[-1].seq == 2_000
+    assert len(kept) > 50
+
+
+def test_one_that_is_larger_than_all_is_cut_and_kept(ring: EventRing) -> None:
+    note("blocked", "x" * 10**6, traceback="y" * 10**6 + "end")
+    (event,) = ring.list_after(0)
+    assert len(event.text) == TEXT_CHARS
+    assert len(event.traceback) == TRACEBACK_CHARS
+    assert event.traceback.endswith("end")
+
+
+def test_what_another_image_has_kept_counts_too(ring: EventRing) -> None:
+    text = "x" * 7_000
+    for _ in range(2_000):
+        note("blocked", text, traceback=text * 3)
+    taken = EventRing()
+    taken.thaw(ring.freeze())
+    before = len(taken.list_after(0))
+    event = ring.list_after(0)[-1]
+    for _ in range(before):
+        taken._keep(event)
+    assert abs(len(taken.list_after(0)) - before) <= 1

@@ -2,12 +2,14 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from blazeio_supervisor.observe.events.vocabulary import EVENTS
 from tests.support.tree import REPOSITORY, Module, iterate_modules
 
 NOTERS = {"note", "report", "Said"}
+PASSING_ON = {"give_up"}
+"""They note what they are given, among other things."""
 ROWS = re.findall(
     r"^\| `(\w+)` \| (.+) \|$",
     (REPOSITORY / "docs" / "events.md").read_text().partition("| event |")[2],
@@ -22,6 +24,15 @@ def find_notes(module: Module) -> Iterator[str]:
             name = node.args[0]
             if isinstance(name, ast.Constant):
                 yield str(name.value)
+        elif isinstance(node, ast.FunctionDef) and node.name in PASSING_ON:
+            yield from (str(each.value) for each in find_texts(node.args.defaults))
+        elif isinstance(node, ast.Call) and name_call(node.func) in PASSING_ON:
+            yield from (str(each.value) for each in find_texts(node.args))
+
+
+def find_texts(nodes: Sequence[ast.expr]) -> list[ast.Constant]:
+    texts = [each for each in nodes if isinstance(each, ast.Constant)]
+    return [each for each in texts if str(each.value).isidentifier()]
 
 
 def name_call(function: ast.expr) -> str:

@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from blazeio_supervisor.observe.lines import captured as module
 from blazeio_supervisor.observe.lines.captured import (
     LINE_BYTES,
+    LINES_PER_TURN,
+    PIECE_BYTES,
     CapturedOutput,
     FrozenReader,
 )
@@ -116,3 +119,75 @@ async def test_another_image_reads_on_where_one_was_frozen(
     await wait_until(lambda: written.texts[1:] == [(0, "begin end")])
     theirs.close()
     later.close()
+
+
+async def test_one_that_prints_without_end_leaves_turns_to_others(
+    captured: CapturedOutput, written: Log
+) -> None:
+    loud, quiet = captured.open(Origin(slot=0)), captured.open(Origin(slot=1))
+    loud.setblocking(False)
+    flood = b"x\n" * (PIECE_BYTES // 2)
+    loud.send(flood)
+    quiet.sendall(b"hello\n")
+    turns = 0
+    while (1, "hello") not in written.texts:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns < 10
+    assert len(written.texts) <= (turns + 1) * LINES_PER_TURN + 1
+    await wait_until(lambda: len(written.texts) == PIECE_BYTES // 2 + 1)
+    loud.close()
+    quiet.close()
+    captured.close()
+
+
+async def test_the_end_waits_for_nobody_who_prints_without_end(
+    captured: CapturedOutput,
+    written: Log,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LAST_BYTES", 4 * PIECE_BYTES)
+    theirs = captured.open(Origin())
+    is_over = threading.Event()
+
+    def print_on() -> None:
+        try:
+            while not is_over.is_set():
+                theirs.sendall(b"x" * 999 + b"\n")
+        except OSError:
+            pass  # nobody reads any more
+
+    thread = threading.Thread(target=print_on)
+    thread.start()
+    await wait_until(lambda: written.texts)
+    captured.close()
+    is_over.set()
+    await asyncio.to_thread(thread.join)
+    theirs.close()
+
+
+async def test_descriptors_in_what_is_printed_are_refused(
+    captured: CapturedOutput,
+) -> None:
+    faults: list[str] = []
+    theirs = captured.open(Origin(), faults.append)
+    before = len(os.listdir("/proc/self/fd"))
+    socket.send_fds(theirs, [b"hello\n"], [0] * 50)
+    await wait_until(lambda: faults)
+    assert "50 descriptors" in faults[0]
+    await wait_until(lambda: len(os.listdir("/proc/self/fd")) < before)
+    theirs.close()
+
+
+async def test_of_what_workers_leave_behind_only_some_is_read(
+    captured: CapturedOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_ORPHANS", 2)
+    ends = [captured.open(Origin(worker=worker)) for worker in range(1, 6)]
+    for worker in range(1, 5):
+        captured.note_end(worker)
+    await wait_until(lambda: len(captured.freeze()) == 3)
+    assert {each.origin.worker for each in captured.freeze()} == {3, 4, 5}
+    for end in ends:
+        end.close()
+    await wait_until(lambda: not captured.freeze())

@@ -1,9 +1,11 @@
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.observe.lines import handler
 from blazeio_supervisor.observe.lines.handler import LineHandler, write_all
 
 
@@ -44,3 +46,32 @@ def test_a_record_that_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         LineHandler(file.fileno()).emit(make_record("\udcff"))
     assert (tmp_path / "log").read_text() == "\\udcff\n"
+
+
+def test_a_pipe_that_somebody_made_non_blocking_is_waited_for() -> None:
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)  # by whoever shares it
+    octets = b"x" * 1_000_000
+    read: list[bytes] = []
+
+    def take() -> None:
+        while len(b"".join(read)) < len(octets):
+            read.append(os.read(receiver, 65536))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    write_all(sender, octets)
+    thread.join()
+    assert b"".join(read) == octets
+    os.close(receiver)
+    os.close(sender)
+
+
+def test_where_nobody_reads_the_rest_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "UNREAD_S", 0.01)
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    write_all(sender, b"x" * 1_000_000)
+    assert os.read(receiver, 10) == b"x" * 10
+    os.close(receiver)
+    os.close(sender)
