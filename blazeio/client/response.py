@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from blazeio.client.arguments import check_argument, check_arguments, check_cookies
 from blazeio.client.auth import Auth
 from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.connections.exchange import MOST_INTERIMS
 from blazeio.client.pool import IDEMPOTENT, may_retry
 from blazeio.client.reading.collecting import Collecting
 from blazeio.client.reading.events import LEAST_RETRY_S, iterate_events
@@ -60,9 +61,6 @@ from blazeio.wire.serializer import NO_FIELDS, serialize_field
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
-
-MOST_INTERIMS = 16
-"""Interim responses of one request; more are no news but an attack."""
 
 
 _INTERNAL = frozenset(

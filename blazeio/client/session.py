@@ -79,7 +79,8 @@ class Session(Generic[_Entered]):
         pool: Bounds of the connections; see ``PoolLimits``.
         tls: How https is spoken; see ``ClientTls``.
         unix: Path of a socket that is connected to, instead of the URL's host.
-        proxy: Goes between: ``http://user:password@host:3128``, or ``socks5://``
+        proxy: Goes between: ``http://user:password@host:3128``, ``https://`` where
+            the proxy itself is spoken to over TLS, or ``socks5://``
             (names are resolved here) and ``socks5h://`` (there), which need the
             extra ``socks``.
         base_url: What comes before the path of each URL that is not absolute:

@@ -6,19 +6,28 @@ turns, the next one is tried when 250 ms have brought no success. TCP by
 """
 
 import asyncio
+import errno
 import functools
 import os
 import socket
 import ssl
+import sys
+from asyncio.sslproto import _SSLProtocolTransport
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from blazeio.client.connections.connection import ClientConnection
-from blazeio.client.connections.tunnels import connect_by_socks, open_tunnel
+from blazeio.client.connections.tunnels import (
+    TunnelProtocol,
+    connect_by_socks,
+    open_tunnel,
+)
 from blazeio.client.requests.url import Origin
 from blazeio.client.rules.hosts import read_host, strip_final_dot, strip_zone
+from blazeio.client.rules.proxies import Proxy
 from blazeio.client.settings import ClientTls
 from blazeio.errors import (
     BlazeioError,
@@ -76,15 +85,12 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         return ClientConnection(context, origin)
 
     loop = context.loop
-    options: dict[str, Any] = {}
-    if origin.scheme == "https":
-        options["ssl"] = make_ssl_context(context.tls)
-        name = context.tls.server_name
-        host = origin.host if name is None else read_host(name)
-        options["server_hostname"] = certified_name(host)
+    options = _tls_with_server(context.tls, origin)
     if origin.unix is not None:
         _, protocol = await loop.create_unix_connection(make, origin.unix, **options)
         return _as_connection(protocol)
+    if origin.proxy is not None and origin.proxy.is_tls:
+        return await _dial_by_tls(context, origin, origin.proxy, options)
     sock = await _reach(context, origin)
     try:
         _, protocol = await loop.create_connection(make, sock=sock, **options)
@@ -92,6 +98,83 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         sock.close()
         raise
     return _as_connection(protocol)
+
+
+def _tls_with_server(tls: ClientTls, origin: Origin) -> dict[str, Any]:
+    """Return the options of ``create_connection``; none where it is no https."""
+    if origin.scheme != "https":
+        return {}
+    host = origin.host if tls.server_name is None else read_host(tls.server_name)
+    return {"ssl": make_ssl_context(tls), "server_hostname": certified_name(host)}
+
+
+async def _dial_by_tls(
+    context: "ClientContext", origin: Origin, proxy: Proxy, options: dict[str, Any]
+) -> ClientConnection:
+    """Connect through a proxy that is spoken to over TLS.
+
+    It is trusted as servers are. Our certificate and the name that is verified
+    instead of the host are for the server, not for it.
+
+    Args:
+        context: Of the session.
+        origin: The server; or the proxy, which is asked for it by absolute URLs.
+        proxy: It.
+        options: Of TLS with the server, within the tunnel.
+    """
+    loop = context.loop
+    connection = ClientConnection(context, origin)
+    tunnel = TunnelProtocol(loop, proxy, origin.authority, context.limits)
+    protocol = connection if origin.is_forwarding else tunnel
+    tls = replace(
+        context.tls,
+        certfile=None,
+        keyfile=None,
+        keyfile_password=None,
+        server_name=None,
+    )
+    sock = await _connect_tcp(loop, proxy.host, proxy.port)
+    try:
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            sock=sock,
+            ssl=make_ssl_context(tls),
+            server_hostname=certified_name(proxy.host),
+        )
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, ssl.SSLError):
+            raise TlsError(f"proxy {proxy}: {_explain(error)}") from error
+        raise
+    if origin.is_forwarding:
+        return connection
+    _let_nested_tls_fail(transport)
+    try:
+        await tunnel.opened
+        within = await loop.start_tls(
+            transport,
+            connection,
+            options["ssl"],
+            server_hostname=options["server_hostname"],
+        )
+        if within is None:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+    except BaseException:
+        transport.abort()
+        raise
+    connection.connection_made(within)
+    return connection
+
+
+def _let_nested_tls_fail(transport: asyncio.Transport) -> None:
+    """Mend TLS within TLS of asyncio in Python 3.11.
+
+    Its outer transport ends with a TypeError where the inner handshake or a record
+    fails (``_abort`` takes no argument there), so that the error would be lost and
+    the connection would stay. 3.12 and uvloop do it right.
+    """
+    if sys.version_info < (3, 12) and isinstance(transport, _SSLProtocolTransport):
+        transport.__dict__["_force_close"] = lambda _: transport.abort()
 
 
 def certified_name(host: str) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from blazeio.client.settings import Timeouts
 
 
+MOST_INTERIMS = 16
+"""Interim responses of one request; more are no news but an attack."""
+
 IDLE, HEAD, CONTENT, DRAINING, TUNNEL, CLOSED = range(6)
 PHASES = ("IDLE", "HEAD", "CONTENT", "DRAINING", "TUNNEL", "CLOSED")
 

@@ -1,14 +1,15 @@
 """Through a proxy: CONNECT (RFC 9110 section 9.3.6) and SOCKS 5 (RFC 1928).
 
 Over the socket itself, before there is a transport: what follows is TLS or HTTP
-with the server, as if it had been connected to directly.
-
-May import: blazeio.client.rules, blazeio.errors, blazeio.limits, blazeio.wire.
+with the server, as if it had been connected to directly. A proxy that is spoken to
+over TLS has a transport before; TLS with the server then goes within it.
 """
 
 import asyncio
 import socket
+from typing import cast
 
+from blazeio.client.connections.exchange import MOST_INTERIMS
 from blazeio.client.rules.proxies import Proxy
 from blazeio.errors import (
     ConfigurationError,
@@ -42,37 +43,116 @@ async def open_tunnel(
     Raises:
         ProxyError: It did not; nothing was sent to the server.
     """
+    await loop.sock_sendall(sock, _serialize_connect(proxy, authority))
+    answer = _Answer(proxy, authority, limits)
+    while not answer.feed(await loop.sock_recv(sock, READ_BYTES)):
+        pass
+
+
+class TunnelProtocol(asyncio.Protocol):
+    """The same over TLS, where there is a transport already.
+
+    Args:
+        loop: The running one.
+        proxy: It.
+        authority: ``host:port`` of the server.
+        limits: Of the head that the proxy answers with.
+
+    Attributes:
+        opened: Done when the proxy has connected; else it has a ProxyError.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        proxy: Proxy,
+        authority: str,
+        limits: Limits,
+    ) -> None:
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self._order = _serialize_connect(proxy, authority)
+        self._answer = _Answer(proxy, authority, limits)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TLS is spoken: order the tunnel."""
+        cast(asyncio.Transport, transport).write(self._order)
+
+    def data_received(self, data: bytes) -> None:
+        """Some of the answer has come, or more than that."""
+        self._take(data)
+
+    def eof_received(self) -> None:
+        """The proxy has ended."""
+        self._take(b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """So it has."""
+        self._take(b"")
+
+    def _take(self, octets: bytes) -> None:
+        if self.opened.done():
+            return
+        try:
+            if self._answer.feed(octets):
+                self.opened.set_result(None)
+        except ProxyError as error:
+            self.opened.set_exception(error)
+
+
+def _serialize_connect(proxy: Proxy, authority: str) -> bytes:
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if proxy.authorization is not None:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    await loop.sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode("ascii"))
-    try:
-        head = await _read_head(loop, sock, proxy, limits)
-    except RemoteProtocolError as error:
-        raise ProxyError(f"proxy {proxy}: {error}") from error
-    if head.status >= 300:
-        answer = f"{head.status} {head.reason}".rstrip()
-        raise ProxyError(f"proxy {proxy} does not connect to {authority}: {answer}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
-async def _read_head(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, proxy: Proxy, limits: Limits
-) -> ResponseHead:
-    octets, scanned = b"", 0
-    while True:
-        head = parse_response_head(octets, limits, scanned) if octets else None
-        if head is None:
-            scanned = max(len(octets) - 3, 0)
-            more = await loop.sock_recv(sock, READ_BYTES)
-            if not more:
-                raise ProxyError(f"proxy {proxy} closed and gave no answer")
-            octets += more
-            continue
-        octets, scanned = octets[head.size :], 0
-        if head.status >= 200:
-            if octets and head.status < 300:
-                raise ProxyError(f"proxy {proxy} spoke in the server's place")
-            return head
+class _Answer:
+    """What a proxy answers to CONNECT: heads, of which the last one counts."""
+
+    def __init__(self, proxy: Proxy, authority: str, limits: Limits) -> None:
+        self._proxy = proxy
+        self._authority = authority
+        self._limits = limits
+        self._octets = b""
+        self._interims = 0
+
+    def feed(self, octets: bytes) -> bool:
+        """Take what has come; whether the tunnel is open.
+
+        Args:
+            octets: Empty: the proxy has ended.
+
+        Raises:
+            ProxyError: It will not be.
+        """
+        if not octets:
+            raise ProxyError(f"proxy {self._proxy} closed and gave no answer")
+        scanned = max(len(self._octets) - 3, 0)
+        self._octets += octets
+        while self._octets:
+            try:
+                head = parse_response_head(self._octets, self._limits, scanned)
+            except RemoteProtocolError as error:
+                raise ProxyError(f"proxy {self._proxy}: {error}") from error
+            if head is None:
+                return False
+            self._octets, scanned = self._octets[head.size :], 0
+            if head.status >= 200:
+                self._judge(head)
+                return True
+            self._interims += 1
+            if self._interims > MOST_INTERIMS:
+                message = f"more than {MOST_INTERIMS} interim responses"
+                raise ProxyError(f"proxy {self._proxy}: {message}")
+        return False
+
+    def _judge(self, head: ResponseHead) -> None:
+        if head.status >= 300:
+            answer = f"{head.status} {head.reason}".rstrip()
+            message = f"does not connect to {self._authority}: {answer}"
+            raise ProxyError(f"proxy {self._proxy} {message}")
+        if self._octets:
+            raise ProxyError(f"proxy {self._proxy} spoke in the server's place")
 
 
 async def connect_by_socks(

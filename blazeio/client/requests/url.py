@@ -50,7 +50,7 @@ class Origin(NamedTuple):
     def __str__(self) -> str:
         where = f"{self.scheme}://{self.authority}"
         if self.is_forwarding:
-            return f"proxy {where}"
+            return f"proxy {self.proxy}"
         between = self.unix or self.proxy
         return f"{where} by {between}" if between else where
 

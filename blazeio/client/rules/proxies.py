@@ -31,7 +31,7 @@ from blazeio.client.rules.hosts import (
 from blazeio.content.allow_list import NOBODY, AllowList, read_address
 from blazeio.errors import ConfigurationError
 
-_PORTS: Final = {"http": 80, "socks5": 1080, "socks5h": 1080}
+_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 # host [ ":" port ], an address of IPv6 with a port in brackets
 _PLACE: Final = re.compile(r"(?:\[([^]]*)\]|([^:]*))(?::([0-9]{1,5}))?")
 
@@ -41,7 +41,8 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        scheme: ``http``, ``socks5`` or ``socks5h`` (which resolves names itself).
+        scheme: ``http``, ``https`` (the same over TLS), ``socks5`` or ``socks5h``
+            (which resolves names itself).
         host: As ``rules.hosts`` gives it.
         port: Of it.
         username: "" where none is asked for; not shown by ``repr``.
@@ -60,7 +61,12 @@ class Proxy:
     @property
     def is_http(self) -> bool:
         """It speaks HTTP, else SOCKS 5."""
-        return self.scheme == "http"
+        return self.scheme in ("http", "https")
+
+    @property
+    def is_tls(self) -> bool:
+        """What is said to it is enciphered, whatever the server is asked by."""
+        return self.scheme == "https"
 
     @property
     def authorization(self) -> str | None:
@@ -73,8 +79,8 @@ class Proxy:
 def parse_proxy(url: str) -> Proxy:
     """Read a proxy as people write it: ``http://user:password@host:3128``.
 
-    Without a scheme it is http; the default port is that of the scheme, 1080 for
-    socks5. Name and password are percent-decoded.
+    Without a scheme it is http; the default port is that of the scheme, 80, 443, or
+    1080 for socks5. Name and password are percent-decoded.
 
     Raises:
         ConfigurationError: It is none. What it says is not quoted, since it may
@@ -126,9 +132,11 @@ class ProxyRules:
             port: Of it.
         """
         proxy = self.by_scheme.get(scheme)
-        if proxy is None or self.direct.allows(host):
+        if proxy is None:
             return None
         name = _canonical(host)
+        if self.direct.allows(name):
+            return None
         for known, only_port in self.direct_names:
             is_meant = name == known or name.endswith(f".{known}")
             if is_meant and only_port in (None, port):

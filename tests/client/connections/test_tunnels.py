@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import blazeio as io
-from blazeio.errors import ConfigurationError, ConnectError, ProxyError
-from tests.client.scripts import OK
+from blazeio.errors import ConfigurationError, ConnectError, ProxyError, TlsError
+from tests.client.scripts import OK, reply
 from tests.support.raw_server import RawServer, Script, Visitor
 from tests.support.tls_peer import Certificates
 
@@ -28,9 +30,9 @@ async def relay(visitor: Visitor, host: str, port: int) -> None:
         while octets := await reader.read(65536):
             await visitor.send(octets)
     finally:
+        writer.close()
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-        writer.close()
 
 
 def connecting(answer: bytes = ESTABLISHED) -> Script:
@@ -195,3 +197,127 @@ async def test_a_socks_proxy_that_is_not_there_is_an_error() -> None:
         pass
     with pytest.raises(ConnectError, match="proxy socks5h://"):
         await ask(f"socks5h://127.0.0.1:{gone.port}", "http://a.example/")
+
+
+# Proxies that are spoken to over TLS
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def trusting(certificates: Certificates, **options: Any) -> io.ClientTls:
+    return io.ClientTls(ca_file=certificates.ca_file, **options)
+
+
+async def test_http_is_asked_for_over_tls(certificates: Certificates) -> None:
+    context = certificates.server_context("localhost")
+    async with RawServer(OK, context, "localhost") as proxy:
+        url = proxy.url.replace("//", "//me:x@")
+        async with io.Session(proxy=url, tls=trusting(certificates)) as session:
+            for name in ("a", "b"):
+                async with session.get(f"http://{name}.example/x") as resp:
+                    assert await resp.text() == "ok"
+    assert proxy.connections == 1
+    assert proxy.requests[0].startswith(b"GET http://a.example/x HTTP/1.1\r\n")
+    assert b"\r\nProxy-Authorization: Basic bWU6eA==\r\n" in proxy.requests[0]
+
+
+@pytest.mark.parametrize("size", [2, 3_000_000])
+async def test_https_goes_within_tls_with_the_proxy(
+    certificates: Certificates, size: int
+) -> None:
+    context = certificates.server_context("localhost")
+    names: list[str | None] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    async with (
+        RawServer(reply(bytes(size)), context, "localhost") as server,
+        RawServer(connecting(), context, "localhost") as proxy,
+    ):
+        url = proxy.url.replace("//", "//me:x@")
+        async with io.Session(proxy=url, tls=trusting(certificates)) as session:
+            for _ in range(2):
+                async with session.post(server.url, body=bytes(size)) as resp:
+                    assert len(await resp.aread()) == size
+        assert server.connections == proxy.connections == 1
+    assert len(proxy.requests) == 1
+    place = f"localhost:{server.port}"
+    assert proxy.requests[0].startswith(f"CONNECT {place} HTTP/1.1\r\n".encode())
+    assert proxy.requests[0].count(b"Proxy-Authorization: Basic bWU6eA==\r\n") == 1
+    assert b"Proxy-" not in server.requests[0]
+    assert names == ["localhost", "localhost"]
+
+
+async def test_who_does_not_trust_the_proxy_tells_it_nothing(
+    certificates: Certificates,
+) -> None:
+    context = certificates.server_context("localhost")
+    async with RawServer(OK, context, "localhost") as proxy:
+        for url in ("http://a.example/", "https://a.example/"):
+            with pytest.raises(TlsError, match=r"^proxy https://localhost:.* trusted"):
+                await ask(proxy.url, url)
+    assert not proxy.requests
+
+
+async def test_what_is_for_the_server_is_not_for_the_proxy(
+    certificates: Certificates,
+) -> None:
+    """``server_name`` and our certificate."""
+    ours = certificates.issue("me.example")
+    context = certificates.server_context("localhost")
+    strict = certificates.server_context("a.example")
+    strict.verify_mode = ssl.CERT_REQUIRED
+    strict.load_verify_locations(certificates.ca_file)
+    tls = trusting(certificates, certfile=ours, server_name="a.example")
+    async with (
+        RawServer(OK, strict, "localhost") as server,
+        RawServer(connecting(), context, "localhost") as proxy,
+        io.Session(proxy=proxy.url, tls=tls) as session,
+        session.get(server.url) as resp,
+    ):
+        assert await resp.text() == "ok"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "does not connect to a.example:443: 403"),
+        (ESTABLISHED + b"x", "spoke in the server's place"),
+        (b"SSH-2.0\r\n", "SSH-2.0"),
+        (b"HTTP/1.1 100 C\r\n\r\n" * 20, "more than 16 interim responses"),
+        (b"", "closed and gave no answer"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_does_not_connect_is_named_over_tls_too(
+    certificates: Certificates, answer: bytes, message: str, scheme: str
+) -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_head()
+        await visitor.send(answer)
+
+    context = certificates.server_context("localhost") if scheme == "https" else None
+    async with (
+        RawServer(script, context, "localhost") as proxy,
+        io.Session(proxy=proxy.url, tls=trusting(certificates)) as session,
+    ):
+        with pytest.raises(ProxyError, match=message):
+            async with session.get("https://a.example/"):
+                pass
+        assert repr(session) == "<Session <Pool empty>>"
+
+
+async def test_a_server_that_is_not_trusted_behind_a_proxy_that_is(
+    certificates: Certificates,
+) -> None:
+    context = certificates.server_context("localhost")
+    other = certificates.server_context("b.example")
+    async with (
+        RawServer(OK, other, "localhost") as server,
+        RawServer(connecting(), context, "localhost") as proxy,
+        io.Session(proxy=proxy.url, tls=trusting(certificates)) as session,
+    ):
+        with pytest.raises(TlsError, match=r"^https://localhost:.* not to be trusted"):
+            async with session.get(server.url):
+                pass
