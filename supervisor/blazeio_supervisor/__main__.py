@@ -34,7 +34,7 @@ import click  # noqa: E402
 from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS  # noqa: E402
 from blazeio_supervisor.errors import ExitCode, SupervisorError  # noqa: E402
 from blazeio_supervisor.escaping import escape_line  # noqa: E402
-from blazeio_supervisor.process.signals import forget_starter  # noqa: E402
+from blazeio_supervisor.process.starter import forget_starter  # noqa: E402
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.signals import (
     CHANGES,
     STOPS,
+    has_terminal,
     hold,
     is_in_foreground,
     release,
@@ -62,6 +63,9 @@ async def serve(
     return await Master(hire(in_force, log_file, loop, now), claim).run()
 
 
+_POLL_EVERY_S = 0.25  # for a signal that stays blocked
+
+
 class Master:
     """One service.
 
@@ -75,6 +79,9 @@ class Master:
         self._claim = claim
         self._parts = crew.parts
         self._loop = crew.inbox.loop
+        # With `stty tostop` a terminal sends it whenever something is logged, unless
+        # it is blocked.
+        self._polled = {signal.SIGTTOU} if has_terminal() else set()
 
     @property
     def _settings(self) -> Settings:
@@ -86,7 +93,7 @@ class Master:
         become_subreaper()
         self._parts.listeners.inherit(take_inherited(self._settings.given_fds))
         self._watch_signals()
-        release(STOPS | CHANGES)
+        release((STOPS | CHANGES) - self._polled)
         self._parts.control.open(self._loop)
         if self._opens_metrics():
             self._bind()
@@ -192,13 +199,23 @@ class Master:
             signal.SIGWINCH: self._park,
         }
         for number, call in changes.items():
-            watch(number, self._change, call)
+            if number in self._polled:
+                self._poll_for(number, call)
+            else:
+                watch(number, self._change, call)
         crew.ending.hold = hold
 
     def _change(self, call: Callable[[], object]) -> None:
         """Carry out a signal, unless one that came with it has stopped the service."""
         if not self._crew.ending.is_asked:
             call()
+
+    def _poll_for(self, number: signal.Signals, call: Callable[[], object]) -> None:
+        """Carry out a signal that stays blocked, now and from now on."""
+        hold([number])
+        while signal.sigtimedwait([number], 0) is not None:
+            self._change(call)
+        self._loop.call_later(_POLL_EVERY_S, self._poll_for, number, call)
 
     def _scale(self, change: int, by: str) -> None:
         self._crew.inbox.tell(ScaleAsked(change=change, by=by))

@@ -29,6 +29,7 @@ from blazeio_supervisor.process.signals import (
     HELD_BACK,
     do_nothing,
     find_python_default,
+    has_terminal,
 )
 
 Handler = Callable[[int, Any], None]
@@ -77,10 +78,14 @@ class OwnInstallations:
         """Do nothing about what is the master's to answer, then unblock it.
 
         The master blocks these before the exec: a ^C between the exec and this
-        line would otherwise kill the child.
+        line would otherwise kill the child. What a terminal sends to whoever writes
+        to it from the background is ignored: only then is the text written.
         """
         for number in HELD_BACK:
             self.handle(number, do_nothing, restarts=True)
+        if has_terminal():
+            for number in (signal.SIGTTIN, signal.SIGTTOU):
+                signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
     def block(self, *numbers: int) -> None:

@@ -44,16 +44,6 @@ STACK_SIGNAL = signal.SIGRTMIN + 6
 """Has a worker give all its stacks to the master; no app is likely to use it."""
 
 
-def forget_starter() -> None:
-    """Undo what the starter of this program has left to it, at its very start.
-
-    Blocked signals would never be heard, and where SIGCHLD is ignored the kernel
-    reaps each child before its exit status can be read.
-    """
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
 def hold(signals: Iterable[int]) -> None:
     """Have these wait, until ``release`` or the end of the process.
 
@@ -80,6 +70,19 @@ def find_python_default(number: int) -> Any:
     if number in (signal.SIGPIPE, signal.SIGXFSZ):
         return signal.SIG_IGN
     return signal.SIG_DFL
+
+
+def has_terminal() -> bool:
+    """Whether a terminal controls this process.
+
+    With ``stty tostop`` such a one sends TTOU to whoever writes to it from the
+    background, again and again while the signal is handled.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def is_in_foreground() -> bool:
