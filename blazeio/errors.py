@@ -60,6 +60,7 @@ May import: nothing of blazeio.
 """
 
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 FieldInput = (
@@ -233,6 +234,10 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
         message: The body, as text.
         status: The status code, 400 to 599 in the usual case.
         headers: Further fields of the response.
+
+    Raises:
+        LocalProtocolError: The text is a number or no text at all, or the status is
+            none of a final response.
     """
 
     def __init__(
@@ -241,7 +246,42 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
         status: int = 403,
         headers: FieldInput | None = None,
     ) -> None:
+        _check_abort(type(self).__name__, message, status)
         super().__init__(message, status)
         self.message = message
         self.status = status
         self.headers = headers
+
+
+def _check_abort(name: str, message: object, status: object) -> None:
+    shown = f"{name}({message!r:.80}, {status!r:.80})"
+    if isinstance(message, int):
+        text = status if isinstance(status, str) else _find_phrase(message)
+        way_out = f"write {name}({text!r:.80}, {int(message)})"
+        raise LocalProtocolError(f"{shown}: the text comes first: {way_out}")
+    if not isinstance(message, str | Exception):
+        kind = type(message).__name__
+        raise LocalProtocolError(f"{shown}: the text is of type {kind}, expected a str")
+    if not is_final_status(status):
+        raise LocalProtocolError(f"{shown}: {describe_status(status)}")
+
+
+def _find_phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "what is wrong"
+
+
+def is_final_status(status: object) -> bool:
+    """Whether it is the number of a final response (RFC 9110 section 15)."""
+    return (
+        isinstance(status, int)
+        and not isinstance(status, bool)
+        and 200 <= status <= 599
+    )
+
+
+def describe_status(status: object) -> str:
+    """Say what is wrong with a status that is none, on one line."""
+    return f"status {status!r:.80}: expected a number, 200 to 599"

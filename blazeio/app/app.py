@@ -7,12 +7,12 @@ import asyncio
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 from blazeio.app import hosting
 from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
 from blazeio.app.lifespan import Background, Hook, Lifespan
-from blazeio.app.named import make_named
+from blazeio.app.named import describe_missing, make_named
 from blazeio.app.routing.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
@@ -131,6 +131,12 @@ class App:
     def __repr__(self) -> str:
         return f"<App {self.host}:{self.port} {len(self.routes)} paths>"
 
+    if not TYPE_CHECKING:  # or every typo would pass a type checker
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what is called otherwise in other frameworks."""
+            raise AttributeError(describe_missing("App", name), name=name, obj=self)
+
     # Assembling
 
     @overload
@@ -181,6 +187,9 @@ class App:
         if callable(target):
             self._add(target, path, methods, own)
             return target
+        if path is not None:
+            shown = f"add_route({target!r:.80}, {path!r:.80})"
+            raise ConfigurationError(f"{shown}: the handler comes first, then its path")
 
         def decorate(handler: HandlerT) -> HandlerT:
             self._add(handler, target, methods, own)

@@ -6,6 +6,7 @@ blazeio.streams.
 
 import os
 from collections.abc import AsyncIterable, Iterable
+from inspect import iscoroutine
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from blazeio.app.fields import list_fields, merge_fields
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.answer import TEXT
-from blazeio.protocol.pieces import CONTENT, check_pieces, closed_at_end
+from blazeio.protocol.pieces import CONTENT, check_pieces, closed_at_end, name_kind
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.streams.event_stream import EventStream
 
@@ -74,7 +75,7 @@ class Deliver:
         headers: FieldInput | None = None,
     ) -> None:
         """Send plain text; str is UTF-8."""
-        body = text.encode() if isinstance(text, str) else text
+        body = text.encode() if isinstance(text, str) else _octets(text)
         r.reply(body, status, TEXT, headers)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
@@ -87,7 +88,7 @@ class Deliver:
         headers: FieldInput | None = None,
     ) -> None:
         """Send an HTML page; str is UTF-8."""
-        body = html.encode() if isinstance(html, str) else html
+        body = html.encode() if isinstance(html, str) else _octets(html)
         r.reply(body, status, HTML, headers)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
@@ -108,7 +109,10 @@ class Deliver:
             headers: Further header fields.
         """
         if status not in REDIRECTS:
-            message = f"redirect with status {status}: expected one of {REDIRECTS}"
+            message = f"redirect with status {status!r}: expected one of {REDIRECTS}"
+            raise LocalProtocolError(message)
+        if not isinstance(path, str):
+            message = f"redirect to {path!r:.80}: expected a str, a path or a URI"
             raise LocalProtocolError(message)
         location = ("Location", quote(path, safe=_URI_CHARACTERS))
         r.reply(b"", status, b"", [location, *list_fields(headers)])
@@ -193,9 +197,8 @@ class Deliver:
         content_type: str = OCTETS,
     ) -> None:
         """Send octets as they are."""
-        r.reply(
-            data, status, b"", merge_fields(headers, {"Content-Type": content_type})
-        )
+        fields = merge_fields(headers, {"Content-Type": content_type})
+        r.reply(_octets(data), status, b"", fields)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 
@@ -222,6 +225,23 @@ class Prepare:
     ) -> None:
         """Prepare a response of JSON."""
         await r.prepare(merge_fields(headers, {"Content-Type": content_type}), status)
+
+
+def _octets(content: object) -> Octets:
+    """The octets of content; str is UTF-8.
+
+    Raises:
+        LocalProtocolError: It is none. The caller's fault.
+    """
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, bytearray | memoryview):
+        return bytes(content)
+    if iscoroutine(content):
+        content.close()  # or Python would warn, too
+    raise LocalProtocolError(f"the content is {name_kind(content)}")
 
 
 async def _send_event(stream: EventStream, data: Any) -> None:

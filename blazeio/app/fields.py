@@ -3,21 +3,22 @@
 May import: blazeio.errors.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from blazeio.errors import FieldInput
+from blazeio.wire.serializer import list_field_pairs
 
 Pairs = list[tuple[Any, Any]]
 
 
 def list_fields(headers: FieldInput | None) -> Pairs:
-    """The fields as pairs, in their order."""
-    if headers is None:
-        return []
-    if isinstance(headers, Mapping):
-        return list(headers.items())
-    return list(cast(Iterable[tuple[Any, Any]], headers))
+    """The fields as pairs, in their order.
+
+    Raises:
+        LocalProtocolError: They are neither a mapping nor pairs.
+    """
+    return [] if headers is None else list(list_field_pairs(headers))
 
 
 def merge_fields(headers: FieldInput | None, usual: Mapping[str, str]) -> Pairs:

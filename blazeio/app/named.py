@@ -31,3 +31,35 @@ def make_named(kind: type[RecordT], given: Mapping[str, object], whose: str) -> 
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise ConfigurationError(f"{whose} {name!r}; {hint}")
     return kind(**given)
+
+
+_MIDDLEWARE = "async def before_middleware(r), with @web.add_route"
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("delete", "get", "head", "options", "patch", "post", "put"), "web.route.{}"
+    ),
+    **dict.fromkeys(("websocket", "ws"), "io.WebSocket(r) in a handler"),
+    **dict.fromkeys(
+        ("add_middleware", "before_request", "middleware", "use"), _MIDDLEWARE
+    ),
+    **dict.fromkeys(("after_request",), "async def after_middleware(r)"),
+    **dict.fromkeys(("include_router", "register_blueprint"), "web.mount(prefix, app)"),
+    **dict.fromkeys(("static", "mount_static"), "web.add_static(prefix, folder)"),
+    **dict.fromkeys(("listen", "run_app", "serve", "start"), "web.runner()"),
+    **dict.fromkeys(("add_api_route", "add_url_rule"), "web.add_route(handler, path)"),
+    **dict.fromkeys(("on_event", "on_startup", "startup"), "web.on_start"),
+    **dict.fromkeys(("on_cleanup", "on_shutdown", "shutdown"), "web.on_stop"),
+}
+"""What other frameworks have, and what it is called here."""
+
+
+def describe_missing(kind: str, name: str) -> str:
+    """Say that there is no such attribute, and what it is called here.
+
+    Args:
+        kind: Of the object.
+        name: What it has not.
+    """
+    ours = _ELSEWHERE.get(name)
+    hint = "" if ours is None else f"; write {ours.format(name)}"
+    return f"{kind!r} object has no attribute {name!r}{hint}"

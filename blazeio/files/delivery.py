@@ -6,7 +6,6 @@ blazeio.protocol.
 
 import secrets
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +24,7 @@ from blazeio.files.containment import OpenedFile
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.sockets.pages import read_pages
 from blazeio.protocol.sockets.sendfile import WHOLE_BYTES, send_file
-from blazeio.wire.serializer import serialize_fields
+from blazeio.wire.serializer import list_field_pairs, serialize_fields
 
 CHUNK_BYTES = 64 * 1024
 """Octets per read, where sendfile(2) is not to be had. 100 MB over TLS, one
@@ -164,10 +163,9 @@ def read_pairs(headers: FieldInput | None) -> list[tuple[str, Any]]:
     """A caller's fields as pairs, their names in lower case."""
     if headers is None:
         return []
-    given = headers.items() if isinstance(headers, Mapping) else headers
     return [
         ((name if isinstance(name, str) else name.decode("latin-1")).lower(), value)
-        for name, value in given
+        for name, value in list_field_pairs(headers)
     ]
 
 

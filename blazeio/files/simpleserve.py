@@ -3,6 +3,7 @@
 May import: blazeio.errors, blazeio.files, blazeio.protocol.
 """
 
+import logging
 import os
 
 from blazeio.errors import Abort, FieldInput
@@ -10,6 +11,8 @@ from blazeio.files.containment import open_any
 from blazeio.files.delivery import CHUNK_BYTES, deliver_file
 from blazeio.files.siblings import open_variant
 from blazeio.protocol.server import BlazeioServerProtocol
+
+log = logging.getLogger("blazeio.files")
 
 
 class Simpleserve:
@@ -39,15 +42,35 @@ class Simpleserve:
                 one; validators, ranges and length stay ours.
 
         Raises:
-            Abort: 404, there is no such regular file.
+            Abort: 404, there is no such regular file, which is logged too: the
+                path is the app's.
             ClientDisconnected: The peer is gone.
             LocalProtocolError: A response has begun, or a field is malformed.
         """
-        name = os.fspath(path)
+        name = os.fsdecode(path)
         opened = open_any(name)
         if opened is None:
+            place = os.path.abspath(name.partition("\0")[0])
+            log.warning("%s %s: %s %s", r.method, r.tail, place, _say_why(name))
             raise Abort("Not Found", 404)
         likes = r.headers.get("accept-encoding")
         opened, found = open_variant(opened, name, likes, open_any)
         with opened.file:
             await deliver_file(r, opened, found, max(chunk_size, 1), headers)
+
+
+def _say_why(name: str) -> str:
+    """What is wrong with a file that could not be opened."""
+    try:
+        if os.path.isdir(name):
+            return "is a folder, not a file: web.add_static serves one"
+        with open(name, "rb", opener=_open_without_waiting):
+            return "is no regular file"
+    except ValueError:
+        return "is no name that a file can have"
+    except OSError as error:
+        return f"cannot be served: {error.strerror}"
+
+
+def _open_without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)

@@ -19,6 +19,8 @@ from blazeio.errors import (
     FieldInput,
     LocalProtocolError,
     ProtocolError,
+    describe_status,
+    is_final_status,
 )
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
@@ -192,7 +194,7 @@ class Answer:
             LocalProtocolError: A response has begun.
         """
         if self.status:
-            raise LocalProtocolError("a response has already begun")
+            raise LocalProtocolError(f"a response has already begun: {self.status}")
         self.status = 101
         start = serialize_status_line(101)
         self._sink.write(b"".join((start, lines, self._extra_lines, b"\r\n")))
@@ -293,9 +295,9 @@ class Answer:
         self, block: FieldBlock, status: int, content_type_line: bytes = b""
     ) -> OutgoingMessage:
         if self.status:
-            raise LocalProtocolError("a response has already begun")
-        if not 200 <= status <= 599:
-            raise LocalProtocolError(f"status {status}: expected 200 to 599")
+            raise LocalProtocolError(f"a response has already begun: {self.status}")
+        if not is_final_status(status):
+            raise LocalProtocolError(describe_status(status))
         context = self._context
         names = block.names
         if not ("date" in names or "server" in names or context.heads.fields):

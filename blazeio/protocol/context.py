@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol
 
-from blazeio.errors import LocalProtocolError
+from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
 from blazeio.protocol.sockets.hangup import HangupWatcher
 from blazeio.protocol.sockets.writability import WritabilityWatcher
@@ -222,10 +222,13 @@ class ServerContext:
         if int(time.time()) != self._second:
             self._second = int(time.time())
             self._starts.clear()
-        start = self._starts.get(status)
+        try:
+            start = self._starts.get(status)
+        except TypeError:  # headers in its place, say
+            start = None
         if start is None:
-            if not 200 <= status <= 599:
-                raise LocalProtocolError(f"status {status}: expected 200 to 599")
+            if not is_final_status(status):
+                raise LocalProtocolError(describe_status(status))
             start = b"%b%b%b" % (
                 serialize_status_line(status),
                 self.date_line(),

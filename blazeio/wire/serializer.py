@@ -143,7 +143,12 @@ def serialize_field(name: str | bytes, value: str | bytes | int) -> bytes:
 
 
 def _check_name(name: str | bytes) -> tuple[bytes, str]:
-    text = name if isinstance(name, str) else str(name, "latin-1")
+    if isinstance(name, str):
+        text = name
+    elif isinstance(name, bytes):
+        text = str(name, "latin-1")
+    else:
+        _refuse_name(name)
     known = _kept_names.recent.get(text) or _kept_names.recall(text)
     if known is not None:
         return known
@@ -153,6 +158,11 @@ def _check_name(name: str | bytes) -> tuple[bytes, str]:
     if len(text) <= _LONGEST_NAME_BYTES:
         _kept_names.keep(text, known)
     return known
+
+
+def _refuse_name(name: object) -> NoReturn:
+    kind = type(name).__name__
+    raise LocalProtocolError(f"field name {name!r:.80} is a {kind}, not str or bytes")
 
 
 def _check_value(name: str | bytes, value: str | bytes | int) -> bytes:
@@ -229,16 +239,33 @@ def _serialize_pairs(
 def list_field_pairs(
     fields: FieldInput | Headers,
 ) -> Iterable[tuple[str | bytes, str | bytes | int]]:
-    """Each name and value of a caller's fields; a list value repeats its name."""
+    """Each name and value of a caller's fields; a list value repeats its name.
+
+    Raises:
+        LocalProtocolError: They are neither a mapping nor pairs.
+    """
     if isinstance(fields, Headers):
         yield from fields.pairs
         return
-    for name, value in fields.items() if isinstance(fields, Mapping) else fields:
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    if not isinstance(pairs, Iterable) or isinstance(pairs, str | bytes):
+        _refuse_fields(pairs)
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            _refuse_fields(pair)
+        name, value = pair
+        if not isinstance(name, str | bytes):
+            _refuse_name(name)
         if isinstance(value, list):
             for single in value:
                 yield name, single
         else:
             yield name, value
+
+
+def _refuse_fields(given: object) -> NoReturn:
+    message = f"header fields: expected a mapping or pairs, found {given!r:.80}"
+    raise LocalProtocolError(message)
 
 
 def _read_length(lengths: list[bytes]) -> int:

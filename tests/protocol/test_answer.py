@@ -121,7 +121,7 @@ async def test_a_status_that_is_not_final_is_refused(status: int) -> None:
         lambda: asked.answer.begin(None, status),
         lambda: asked.answer.begin({"Date": "x", "Server": "y"}, status),
     ):
-        with pytest.raises(LocalProtocolError, match="expected 200 to 599"):
+        with pytest.raises(LocalProtocolError, match="expected a number, 200 to 599"):
             send()
     assert asked.sink.writes == []
     asked.answer.send_whole(b"ok", 200, TEXT, None)

@@ -42,7 +42,9 @@ async def test_it_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_only_final_responses_have_one() -> None:
-    with pytest.raises(LocalProtocolError, match="status 101: expected 200 to 599"):
+    with pytest.raises(
+        LocalProtocolError, match="status 101: expected a number, 200 to 599"
+    ):
         new_context().head_start(101)
 
 

@@ -18,6 +18,7 @@ from blazeio.app.dispatch.failures import (
     answer_error_with_traceback,
     refuse_returned,
 )
+from blazeio.app.dispatch.forgotten import watch_for_forgotten_awaits
 from blazeio.app.dispatch.misses import compose_misses
 from blazeio.app.routing.middlewares import Middlewares
 from blazeio.app.routing.route import Route
@@ -46,6 +47,7 @@ def compose_dispatch(
         debug: Show what is a bug to the client.
     """
     fail = answer_error_with_traceback if debug else answer_error
+    watch_for_forgotten_awaits()
     middlewares.seal()
     for chain in routes.scopes:
         chain[-1].middlewares.seal()

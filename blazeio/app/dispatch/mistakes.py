@@ -53,6 +53,15 @@ def locate(error: BaseException, otherwise: str) -> str:
     return otherwise
 
 
+def name_place(frame: FrameType | None) -> str | None:
+    """Name the function of the user that runs now, up to where ours called it."""
+    while frame is not None and not _is_ours(frame, "blazeio.protocol.stages."):
+        if not _is_ours(frame, "blazeio."):
+            return _name(frame.f_code, frame.f_globals, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
 def _name(code: CodeType, names: dict[str, object], line: int | None) -> str:
     module = names.get("__name__", "?")
     return f"{module}.{code.co_qualname} ({code.co_filename}:{line})"
@@ -74,8 +83,7 @@ def explain(error: BaseException) -> str:
     if call is not None:
         return f"r is missing: {call} takes it first, write `await io.{call}(r, ...)`"
     if isinstance(error, LocalProtocolError) and "already begun" in text:
-        earlier = _find_earlier_answer(error)
-        return f"{text}; this is the second one, {earlier}"
+        return f"{text}; {_find_both_answers(error)}"
     return text
 
 
@@ -111,26 +119,26 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
         traceback = traceback.tb_next
 
 
-def _find_earlier_answer(error: BaseException) -> str:
-    """Where the response may have begun: nothing is noted while all is well.
+def _find_both_answers(error: BaseException) -> str:
+    """Where a second answer was begun, and where the first may have been.
 
-    Looked for are the calls that answer, in the functions that were under way,
-    in front of the place that they had come to.
+    Nothing is noted while all is well. Looked for are the calls that answer, in the
+    functions that were under way, in front of the place that they had come to.
     """
-    traceback, places = error.__traceback__, []
+    second, places = "", []
+    traceback = error.__traceback__
     while traceback is not None:
         frame = traceback.tb_frame
         if not _is_ours(frame, "blazeio."):
-            code = frame.f_code
+            code, names = frame.f_code, frame.f_globals
+            second = _name(code, names, traceback.tb_lineno)
             lines = sorted(_lines_that_answer(code, traceback.tb_lasti))
-            places += [_name(code, frame.f_globals, line) for line in lines]
+            places += [_name(code, names, line) for line in lines]
         traceback = traceback.tb_next
-    if not places:
-        return (
-            "the first was begun before: by the same call in a loop, by a middleware, "
-            "or by a function that was called"
-        )
-    return "the first was begun at " + " or ".join(places[:3])
+    first = " or ".join(places[:3]) or (
+        "the same place in a loop, in a middleware, or in a function that was called"
+    )
+    return f"the second is at {second}, the first was at {first}"
 
 
 def _lines_that_answer(code: CodeType, before: int) -> set[int]:

@@ -39,11 +39,19 @@ def check_handler(function: Callable[..., Any], names: Sequence[str] = ()) -> No
         ConfigurationError: It is not; names it and where it is defined.
     """
     if inspect.isasyncgenfunction(function):
-        message = f"{describe(function)} yields: write to r instead"
+        message = (
+            f"{describe(function)} yields: write to r instead, or send what a "
+            "generator beside it yields by `await io.Deliver.stream(r, pieces())`"
+        )
         raise ConfigurationError(message)
     if not _is_coroutine_function(function):
-        message = f"{describe(function)} must be defined with `async def`"
-        raise ConfigurationError(message)
+        if inspect.isclass(function):
+            way_out = "a class: web.attach(it) adds its methods as routes"
+        elif not callable(function):
+            way_out = f"a {type(function).__name__}, expected a function"
+        else:
+            way_out = "must be defined with `async def`"
+        raise ConfigurationError(f"{describe(function)} {way_out}")
     _check_parameters(function, names)
 
 
@@ -54,8 +62,16 @@ def _check_parameters(function: Callable[..., Any], names: Sequence[str]) -> Non
     try:
         signature.bind(None, **taken)
     except TypeError as error:
-        known = f" and by name {', '.join(names)}" if names else ""
-        message = f"{describe(function)} is called with r{known}: {error}"
+        name = describe(function)
+        if not signature.parameters:
+            own = getattr(function, "__name__", "handler")
+            message = f"{name} is called with r: write `async def {own}(r)`"
+        else:
+            known = f" and by name {', '.join(names)}" if names else ""
+            message = f"{name} is called with r{known}: {error}"
+            missing = [each for each in behind_r if each not in names]
+            if missing and "missing" in str(error):
+                message += f"; a parameter of the path is written {{{missing[0]}}}"
         raise ConfigurationError(message) from error
 
 

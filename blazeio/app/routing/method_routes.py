@@ -4,10 +4,11 @@ May import: blazeio.app.routing, blazeio.protocol. Pure.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 from blazeio.app.routing.route import Methods, make_terms
 from blazeio.app.routing.routes import RouteTable
+from blazeio.errors import ConfigurationError
 from blazeio.protocol.terms import TermOptions
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
@@ -76,3 +77,18 @@ class MethodRoutes:
         self.patch = MethodRoute(table, "PATCH")
         self.delete = MethodRoute(table, "DELETE")
         self.options = MethodRoute(table, "OPTIONS")
+
+    if not TYPE_CHECKING:  # or a type checker would let it pass
+
+        def __call__(self, *words: object, **options: object) -> NoReturn:
+            """Say how it is written: in other frameworks it is called like this.
+
+            Raises:
+                ConfigurationError: Always.
+            """
+            shown = ", ".join(f"{word!r:.80}" for word in words)
+            message = (
+                f"web.route({shown}): write @web.route.get('/path'), or "
+                "@web.add_route('/path', methods=[...])"
+            )
+            raise ConfigurationError(message)

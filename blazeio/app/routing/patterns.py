@@ -4,6 +4,7 @@ May import: blazeio.app.routing.converters, blazeio.errors. Pure.
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -71,13 +72,26 @@ def parse_pattern(text: str) -> Pattern:
     Raises:
         ConfigurationError: It is no such path; says why.
     """
-    if not text.startswith("/") or not text.isprintable() or set(text) & {"?", "#"}:
-        raise ConfigurationError(f"route {text!r}: expected '/' and a path")
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        raise ConfigurationError(f"route {text!r:.80}: a {kind}, expected a path: '/x'")
+    if not text.startswith("/"):
+        way_out = f"expected '/' and a path: write {'/' + text!r}"
+        raise ConfigurationError(f"route {text!r}: {way_out}")
+    if not text.isprintable() or set(text) & {"?", "#"}:
+        message = (
+            f"route {text!r}: expected '/' and a path without '?', '#' or control "
+            "characters; the query is read by io.Request.get_params, and patterns are "
+            "{name} or {name:int}"
+        )
+        raise ConfigurationError(message)
     segments = tuple(_read_segment(part, text) for part in text.split("/")[1:])
     parameters = [each for each in segments if isinstance(each, Parameter)]
     names = tuple(each.name for each in parameters)
     if len(set(names)) < len(names):
-        raise ConfigurationError(f"route {text!r}: two parameters of one name")
+        double = next(name for name in names if names.count(name) > 1)
+        message = f"route {text!r}: two parameters of one name, {double!r}"
+        raise ConfigurationError(message)
     if any(each.converter is REST for each in parameters if each is not segments[-1]):
         message = f"route {text!r}: a parameter of kind path is the last segment"
         raise ConfigurationError(message)
@@ -90,6 +104,7 @@ def _rank(part: str | Parameter) -> int:
 
 def _read_segment(part: str, text: str) -> str | Parameter:
     if "{" not in part and "}" not in part:
+        _refuse_foreign(part, text)
         return part
     name, _, kind = part[1:-1].partition(":")
     if part[:1] != "{" or part[-1:] != "}" or not name.isidentifier():
@@ -107,6 +122,35 @@ def _read_segment(part: str, text: str) -> str | Parameter:
         message = f"route {text!r}: no kind of parameter is {kind!r}; {known}"
         raise ConfigurationError(message)
     return Parameter(name, converter)
+
+
+# What other frameworks write: Flask, then Express and Rails, then many.
+_FOREIGN = (
+    (re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>"), None),
+    (re.compile(r":(?P<name>\w+)(?P<kind>)\??"), None),
+    (re.compile(r"\*+(?P<name>\w*)(?P<kind>)"), "path"),
+)
+_KINDS = {"string": "str", "integer": "int", "number": "float", "any": "str"}
+
+
+def _refuse_foreign(part: str, text: str) -> None:
+    """Refuse a parameter in the writing of another framework.
+
+    Taken literally it would be a route that nobody ever asks for.
+    """
+    for pattern, kind in _FOREIGN:
+        found = pattern.fullmatch(part)
+        if found is not None:
+            kind = kind or _KINDS.get(found["kind"] or "", found["kind"])
+            name = found["name"] or "rest"
+            ours = f"{{{name}:{kind}}}" if kind else f"{{{name}}}"
+            raise ConfigurationError(f"route {text!r}: write {ours} instead of {part}")
+    if set(part) & set("<>*"):
+        message = (
+            f"route {text!r}: {part!r} is no segment; a parameter is a whole one, "
+            "{name} or {name:int}, and {rest:path} is all that follows"
+        )
+        raise ConfigurationError(message)
 
 
 def parse_prefix(text: str) -> Pattern:

@@ -33,6 +33,7 @@ class Handling:
 
     __slots__ = (
         "_context",
+        "_forgotten_in",
         "_task",
         "begun_at",
         "ended_at",
@@ -44,6 +45,7 @@ class Handling:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._task: asyncio.Task[None] | None = None
+        self._forgotten_in: asyncio.Task[Any] | None = None
         self.is_cut = self.is_late = self.is_leaving = False
         self.begun_at = self.ended_at = 0.0
 
@@ -80,6 +82,15 @@ class Handling:
         if isinstance(error, GeneratorExit):
             return not self.is_done_by(find_task())
         return is_of_keyboard(error)
+
+    def note_forgotten(self) -> None:
+        """A part of the answer was not awaited, in the task that runs now."""
+        self._forgotten_in = find_task()
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether that was so in this very task, which is over now."""
+        return self._forgotten_in is not None and self._forgotten_in is find_task()
 
     def choose(self) -> Handler:
         """The app's handler; or, at ``Limits.in_flight``, one that turns away."""

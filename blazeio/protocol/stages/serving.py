@@ -135,6 +135,8 @@ class Serving(Receiving):
     def _completes(self) -> bool:
         """End a response whose handler did not; False: it could not be."""
         answer, message = self.answer, self.answer.message
+        if self.handling.has_forgotten:  # it was logged as it was noted
+            return self._answer_fault()
         is_held = message is not None and not message.is_begun
         try:
             if self.gate.is_taken:
@@ -147,14 +149,21 @@ class Serving(Receiving):
         except LocalProtocolError as error:
             name = self.context.name_handler(self.method, self.path)
             log.error("%s %s: %s: %s", self.method, self.tail, name, error)
-            if is_held:  # nothing has left yet: it can be said
+            if is_held:
                 answer.take_back()
-                self.reply(b"Internal Server Error", 500)
-                return True
-            self.abort()
-            self._record()
-            return False
+            return self._answer_fault()
         return True
+
+    def _answer_fault(self) -> bool:
+        """Answer 500 where nothing has left yet, else cut; whether it was said."""
+        if self.answer.is_held():
+            self.answer.take_back()
+        if not self.answer.status:
+            self.reply(b"Internal Server Error", 500)
+            return True
+        self.abort()
+        self._record()
+        return False
 
     def _record(self) -> None:
         """The response is over, whole or not; a raw handler has none."""

@@ -1,0 +1,112 @@
+"""An ``await`` that was forgotten: ``io.Deliver.json(r, data)`` on a line of its own.
+
+The coroutine is made and thrown away, so that the request is answered by nobody.
+Python would warn, once for each place, and the client would get an empty 204. The
+interpreter tells ``warnings`` of each coroutine that nobody awaited, as it is freed;
+that is where it is noted here, so that a request pays nothing for it.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from blazeio.app.dispatch.mistakes import name_place
+from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.stages.interruptions import find_task
+
+if TYPE_CHECKING:
+    from types import CoroutineType
+
+    Unawaited = CoroutineType[Any, Any, Any]
+
+log = logging.getLogger("blazeio.app")
+
+_HOOK = "_warn_unawaited_coroutine"
+"""CPython looks this up in ``warnings``; elsewhere its own warning is all there is."""
+
+_SENDING = frozenset(
+    """
+    bytes comment eof file handler html json no_content prepare redirect send serve
+    sse stream text write write_chunked writer
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+"""Our coroutines that send something; what those that read give is missed anyway."""
+
+_OF_R = ("BlazeioPayloadUtils.", "ExtraToolset.", "Answering.", "Serving.")
+
+
+def watch_for_forgotten_awaits() -> None:
+    """Have them noted in this process, from now on; asked again, do nothing."""
+    tell_python = getattr(warnings, _HOOK, None)
+    if tell_python is None or isinstance(tell_python, _Watch):
+        return
+    setattr(warnings, _HOOK, _Watch(tell_python))
+
+
+class _Watch:
+    """Stands where the interpreter tells of coroutines that nobody awaited.
+
+    Args:
+        tell_python: Warns as before.
+    """
+
+    def __init__(self, tell_python: "Callable[[Unawaited], None]") -> None:
+        self._tell_python = tell_python
+
+    def __call__(self, coroutine: "Unawaited") -> None:
+        """Note it, where it should have answered a request; else warn."""
+        r = _find_request(coroutine)
+        if r is None:
+            self._tell_python(coroutine)
+            return
+        if not _is_bare_end(coroutine):
+            r.handling.note_forgotten()
+        call = coroutine.__qualname__
+        for each in _OF_R:
+            call = call.replace(each, "r.")
+        call = f"io.{call}" if call.startswith(("Deliver.", "Prepare.")) else call
+        place = name_place(sys._getframe(1))
+        log.error(
+            "%s %s: %s was called without await in %s, so it did nothing: write "
+            "`await %s(...)`",
+            r.method,
+            r.tail,
+            call,
+            place or r.context.name_handler(r.method, r.path),
+            call,
+        )
+
+
+def _find_request(
+    coroutine: "Unawaited",
+) -> BlazeioServerProtocol | None:
+    """The request that it should have answered, in whose handler it was made."""
+    frame, task = coroutine.cr_frame, find_task()
+    if frame is None or task is None:
+        return None
+    module: str = frame.f_globals.get("__name__", "")
+    if module.startswith("blazeio.") and frame.f_code.co_name not in _SENDING:
+        return None
+    for value in frame.f_locals.values():
+        r = value if isinstance(value, BlazeioServerProtocol) else _r_of(value)
+        if r is not None and r.handling.is_done_by(task):
+            return r
+    return None
+
+
+def _r_of(value: object) -> BlazeioServerProtocol | None:
+    """Of an ``EventStream`` or a ``WebSocket``, whose ``send`` was not awaited."""
+    if not type(value).__module__.startswith("blazeio."):
+        return None
+    r = getattr(value, "r", None)
+    return r if isinstance(r, BlazeioServerProtocol) else None
+
+
+def _is_bare_end(coroutine: "Unawaited") -> bool:
+    """Whether it is ``r.eof()``, which comes by itself when the handler is over."""
+    frame = coroutine.cr_frame
+    if frame is None or frame.f_code.co_name != "eof":
+        return False
+    return not frame.f_locals.get("data")
