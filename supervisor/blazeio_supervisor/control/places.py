@@ -3,8 +3,8 @@
 In ``$RUNTIME_DIRECTORY``, which systemd makes for a unit, it is a file with
 mode 0600; elsewhere a name of the abstract namespace, which leaves no file
 behind and works on a read-only disk. Such a name holds the uid and the name of
-the instance; when another service has that, the pid too. Anybody may take any
-abstract name: only what the kernel says of the peer is believed.
+the instance (``control/naming.py``). Anybody may take any abstract name: only what
+the kernel says of its owner is believed.
 
 May import: the standard library; a verb must answer at once.
 """
@@ -12,11 +12,12 @@ May import: the standard library; a verb must answer at once.
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from blazeio_supervisor.sockets.peer import Peer
+from blazeio_supervisor.sockets.unix_table import Listening, list_listening
 
 FILE_NAME = "control.sock"
 UNIT_PATTERNS = (
@@ -27,7 +28,8 @@ UNIT_PATTERNS = (
 )
 """Where systemd puts the directories of units, the system's and the users'."""
 _ABSTRACT = "@"
-_PREFIX = "@blazeio/"
+PREFIX = "@blazeio/"
+_NAMED = re.compile(rf"{PREFIX}[0-9]+/[A-Za-z0-9_.:@+/-]+", re.ASCII)
 _MOST_BYTES = 107
 NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z0-9_.:@+-]+")
@@ -70,18 +72,6 @@ class Place(Struct, frozen=True):
         return not self.is_abstract and os.stat(self.text).st_uid == server.uid
 
 
-class HeldPlace(Struct, frozen=True):
-    """A place whose listening socket is held under this descriptor.
-
-    Attributes:
-        identity: Of the file, so that a later one is not taken for it.
-    """
-
-    place: Place
-    fd: int
-    identity: tuple[int, int] | None
-
-
 def parse_place(text: str) -> Place:
     """Read ``--control``: a path (from the working directory), or ``@name``.
 
@@ -108,13 +98,18 @@ def name_after(app: str) -> str:
 
 
 def choose_places(
-    given: Place | None, runtime_directory: str, uid: int, name: str, pid: int
+    given: Place | None, runtime_directory: str, own: Place | None
 ) -> list[Place]:
-    """Choose where the master makes its socket: the first that it can make."""
+    """Choose where the master makes its socket: the first that it can make.
+
+    Args:
+        given: By ``--control``.
+        runtime_directory: That systemd made for the unit, or "".
+        own: The abstract name of this service; None: there is none.
+    """
     if given is not None:
         return [given]
-    own = f"{_PREFIX}{uid}/{name}"
-    places = [Place(own), Place(f"{own}/{pid}")]
+    places = [] if own is None else [own]
     if runtime_directory:
         places.insert(0, Place(os.path.join(runtime_directory, FILE_NAME)))
     return places
@@ -126,7 +121,8 @@ class Search(Struct, frozen=True):
     Attributes:
         places: Which exist, in the order in which they are listed.
         looked_at: The same in words, also for those that do not exist.
-        others: Services of other users, which answer only to these.
+        others: Services of other users, which answer only to these; or names that
+            such a one has taken.
     """
 
     places: Sequence[Place]
@@ -138,7 +134,7 @@ def search(
     given: Place | None,
     runtime_directory: str,
     uid: int,
-    table: str = "/proc/net/unix",
+    list_names: Callable[[], Sequence[Listening]] = list_listening,
     *,
     is_named: bool = False,
 ) -> Search:
@@ -151,7 +147,7 @@ def search(
         given: By ``--control``.
         runtime_directory: Of the unit that the verb runs in, or "".
         uid: Who asks.
-        table: The kernel's list of unix sockets.
+        list_names: Gives the abstract names that are listened on.
         is_named: One is meant by its name, which may be another unit's.
     """
     if given is not None:
@@ -161,21 +157,16 @@ def search(
         return Search([Place(own)], [own])
     patterns = [each.format(uid=uid, name=FILE_NAME) for each in UNIT_PATTERNS]
     paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
-    names = _list_names(table)
-    mine = f"{_PREFIX}{uid}/"
+    names = [each for each in list_names() if _NAMED.fullmatch(each.name)]
+    mine = f"{PREFIX}{uid}/"
+    ours = [
+        each.name
+        for each in names
+        if each.name.startswith(mine) and each.uid in (None, 0, uid)
+    ]
     looked_at = [*([own] if runtime_directory else []), *patterns, f"{mine}*"]
     return Search(
-        [Place(text) for text in [*paths, *(n for n in names if n.startswith(mine))]],
+        [Place(text) for text in dict.fromkeys([*paths, *ours])],
         looked_at,
-        [Place(name) for name in names if not name.startswith(mine)],
+        [Place(each.name) for each in names if each.name not in ours],
     )
-
-
-def _list_names(table: str) -> list[str]:
-    """List the abstract names of services; a connection repeats its server's."""
-    try:
-        with open(table, errors="replace") as file:
-            ends = [line.split()[-1] for line in file if _PREFIX in line]
-    except OSError:
-        return []  # /proc is hidden here
-    return sorted({end for end in ends if end.startswith(_PREFIX)})

@@ -11,13 +11,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec import Struct
+
 from blazeio.app.app import App
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.guarded_server import GuardedServer, StrangerError
+from blazeio_supervisor.control.naming import FrozenNaming
 from blazeio_supervisor.control.orders import Orders
-from blazeio_supervisor.control.places import HeldPlace, Place, choose_places
+from blazeio_supervisor.control.places import Place, choose_places
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.control.views import Views
 from blazeio_supervisor.errors import BindError
@@ -46,6 +49,26 @@ _LAST_ANSWERS_S = 0.2
 Handler = Callable[[BlazeioServerProtocol], Awaitable[None]]
 
 
+class FrozenControl(Struct, frozen=True):
+    """The names and the socket, as the next image of the master takes them over.
+
+    Attributes:
+        place: Where verbs are answered; None: nowhere.
+        fd: Of the listening socket there; it may be that of the name.
+        identity: Of the file, so that a later one is not taken for it.
+    """
+
+    naming: FrozenNaming
+    place: Place | None
+    fd: int | None
+    identity: tuple[int, int] | None
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor, each once."""
+        own = [] if self.fd is None else [self.fd]
+        return list(dict.fromkeys([*own, *self.naming.fds]))
+
+
 class ControlServer:
     """Answers on the control socket.
 
@@ -70,21 +93,21 @@ class ControlServer:
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to answer; that no place can be had is a line in the log."""
-        settings = self._service.settings
+        settings, naming = self._service.settings, self._service.naming
         if settings.no_control:
             note("no_control", "no verb reaches this service: --no-control")
             return
+        if settings.control is None:  # else nobody finds it by its name
+            naming.claim(settings.instance)
         places = choose_places(
-            settings.control,
-            settings.runtime_directory,
-            self._uid,
-            settings.instance,
-            os.getpid(),
+            settings.control, settings.runtime_directory, naming.place
         )
         failures: list[str] = []
+        if naming.why:
+            failures.append(f"called {naming.name}, since {naming.why}")
         for place in places:
             try:
-                sock = _open_socket(place)
+                sock = self._open_socket(place)
             except (BindError, OSError) as error:
                 failures.append(str(error))
                 continue
@@ -114,21 +137,36 @@ class ControlServer:
         if self._server is not None:
             await self._server.drain(_LAST_ANSWERS_S)
 
-    def freeze(self) -> HeldPlace | None:
-        """Name the socket; None when there is none."""
-        if self.place is None or self._sock is None:
-            return None
-        return HeldPlace(self.place, self._sock.fileno(), self._identity)
+    def _open_socket(self, place: Place) -> socket.socket:
+        if place == self._service.naming.place:
+            sock = self._service.naming.take_socket()
+            sock.listen(BACKLOG)
+            return sock
+        return _open_socket(place)
+
+    def freeze(self) -> FrozenControl:
+        """Name the sockets: that of the verbs, if there is one, and of the names."""
+        return FrozenControl(
+            self._service.naming.freeze(),
+            self.place,
+            None if self._sock is None else self._sock.fileno(),
+            self._identity,
+        )
 
     def thaw(
         self,
-        frozen: HeldPlace | None,
+        frozen: FrozenControl,
         take: Callable[[int], socket.socket],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
-        if frozen is not None:
-            self._serve(frozen.place, take(frozen.fd), frozen.identity, loop)
+        naming = self._service.naming
+        naming.thaw(frozen.naming, take)
+        if frozen.place is None or frozen.fd is None:
+            return
+        is_named = frozen.fd in frozen.naming.fds
+        sock = naming.take_socket() if is_named else take(frozen.fd)
+        self._serve(frozen.place, sock, frozen.identity, loop)
 
     def close(self) -> None:
         """Answer no more; the file is removed, if it is still ours."""
@@ -139,6 +177,7 @@ class ControlServer:
         if self.place and self._identity:
             # Our own file, not that of a later service.
             remove(self.place.text, self._identity)
+        self._service.naming.close()
 
     def _make_app(self) -> App:
         app = App(

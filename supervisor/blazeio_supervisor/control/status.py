@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
@@ -22,6 +22,7 @@ from blazeio_supervisor.control.answers.status import (
     StatusAnswer,
     WorkerAnswer,
 )
+from blazeio_supervisor.control.naming import Naming
 from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.fleet.duties.canary import Phase
 from blazeio_supervisor.fleet.facts import Fact
@@ -48,6 +49,7 @@ class Service(Struct, frozen=True, kw_only=True):
         stop: Begins to stop; True: quickly.
         reopen_logs: Opens every log file anew; why not, or "".
         started_at: Monotonic seconds.
+        naming: Its names.
     """
 
     in_force: SettingsInForce
@@ -64,6 +66,12 @@ class Service(Struct, frozen=True, kw_only=True):
     stop: Callable[[bool, str], None]
     reopen_logs: Callable[[], str]
     started_at: float
+    naming: Naming = field(default_factory=Naming)
+
+    @property
+    def name(self) -> str:
+        """What it is called: no other service is."""
+        return self.naming.name or self.settings.instance
 
     @property
     def settings(self) -> Settings:
@@ -75,9 +83,13 @@ def describe_service(service: Service) -> ServiceAnswer:
     """Say which service this is."""
     return ServiceAnswer(
         pid=os.getpid(),
-        name=service.settings.instance,
+        name=service.name,
         app=service.settings.app.text,
         addresses=service.listeners.addresses,
+        wanted=service.settings.instance,
+        alias=service.naming.alias,
+        pid_namespace=service.naming.home.pid_namespace,
+        root=service.naming.home.root,
     )
 
 
@@ -124,7 +136,7 @@ def describe_status(service: Service) -> StatusAnswer:
     has_preloaded = service.forkservers.has_preloaded(snapshot.generation)
     return StatusAnswer(
         pid=os.getpid(),
-        name=service.settings.instance,
+        name=service.name,
         app=service.settings.app.text,
         age_s=time.monotonic() - service.started_at,
         addresses=service.listeners.addresses,

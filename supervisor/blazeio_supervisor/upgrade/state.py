@@ -12,7 +12,7 @@ import msgspec
 
 from blazeio_supervisor.children.forkservers import FrozenForkserver
 from blazeio_supervisor.children.workers import FrozenWorkers
-from blazeio_supervisor.control.places import HeldPlace
+from blazeio_supervisor.control.server import FrozenControl
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.planner import FrozenPlanner
 from blazeio_supervisor.observe.events.ring import FrozenRing
@@ -26,7 +26,7 @@ from blazeio_supervisor.upgrade.handover import Handover
 from blazeio_supervisor.upgrade.image import KeptImage
 from blazeio_supervisor.version import find_version
 
-VERSION = 2
+VERSION = 3
 """Raised by one when a part of the state changes its shape."""
 
 
@@ -67,7 +67,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     adopted: dict[int, int]
     workers: FrozenWorkers
     forkservers: list[FrozenForkserver]
-    control: HeldPlace | None
+    control: FrozenControl
     metrics: FrozenMetrics | None
     events: FrozenRing
     captured: list[FrozenReader] = []
@@ -80,7 +80,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
             *self.workers.list_fds(),
             *(forkserver.channel_fd for forkserver in self.forkservers),
             *(reader.fd for reader in self.captured),
-            *([] if self.control is None else [self.control.fd]),
+            *self.control.list_fds(),
             *([] if self.metrics is None else self.metrics.fds),
         ]
 

@@ -4,13 +4,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from blazeio_supervisor.control.answers.service import ServiceAnswer
 from blazeio_supervisor.control.client import NotRunningError
 from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.places import Place, Search
 from blazeio_supervisor.errors import UsageError
-from tests.supervisor.control.small_servers import UID, describe, served, stranger
+from tests.supervisor.control.small_servers import (
+    UID,
+    answer,
+    describe,
+    served,
+    stranger,
+)
 
 
 def test_the_only_one_is_found(place: Place) -> None:
@@ -122,3 +130,55 @@ def test_a_name_that_none_has_is_answered_by_those_there_are(place: Place) -> No
 def test_a_name_where_nothing_runs_is_answered_so() -> None:
     with pytest.raises(NotRunningError, match="there is none at all"):
         find_client(Search([], ["here"]), UID, "shop")
+
+
+def describe_elsewhere(name: str = "app:web", **home: str) -> bytes:
+    """What a service of another container says of itself."""
+    service = ServiceAnswer(pid=1, name=name, app="app:web", addresses=[])
+    return answer(msgspec.json.encode(msgspec.structs.replace(service, **home)))
+
+
+@pytest.mark.parametrize("home", [{"pid_namespace": "pid:[1]"}, {"root": "1:1"}])
+def test_that_of_another_container_is_not_meant(
+    place: Place, home: dict[str, str]
+) -> None:
+    second = Place(f"{place}2")
+    found = Search([place, second], ["here", "there"])
+    with served(place, describe_elsewhere(**home)):
+        with served(second, describe(8)):
+            assert find_client(found, UID).place == second
+            assert find_client(found, UID, "app:web").place == second
+            assert find_client(found, UID, str(os.getpid())).place == place
+        # Alone it is not meant either, and its name does not say so.
+        with pytest.raises(UsageError) as caught:
+            find_client(found, UID)
+        with pytest.raises(NotRunningError) as missing:
+            find_client(found, UID, "app:web")
+    assert caught.value.message == (
+        "1 service is running in other containers, say which by one of:"
+    )
+    assert caught.value.details == [
+        f"  --instance {os.getpid()}  pid {os.getpid()}  app:web  not bound yet, "
+        "of another container"
+    ]
+    assert f"app:web (pid {os.getpid()}, of another container)" in str(missing.value)
+
+
+def test_a_name_is_also_that_which_its_container_knows(place: Place) -> None:
+    second = Place(f"{place}2")
+    known = ServiceAnswer(pid=8, name="b", app="a", addresses=[], alias="shop")
+    octets = answer(msgspec.json.encode(known))
+    with served(place, describe(7, "other")), served(second, octets):
+        found = Search([place, second], ["here", "there"])
+        assert find_client(found, UID, "shop").place == second
+    os.unlink(place.text)
+    os.unlink(second.text)
+    with served(place, describe(7, "shop")), served(second, octets):
+        assert find_client(found, UID, "shop").place == place
+
+
+def test_many_names_of_others_are_not_all_listed() -> None:
+    others = [Place(f"@blazeio/8/{number}") for number in range(99)]
+    with pytest.raises(NotRunningError) as caught:
+        find_client(Search([], ["a", "b"], others), 7)
+    assert str(caught.value).endswith("@blazeio/8/4 and 94 more")

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,21 @@ from blazeio_supervisor.control.places import (
     search,
 )
 from blazeio_supervisor.sockets.peer import Peer
+from blazeio_supervisor.sockets.unix_table import Listening, read_table
 
 HEADER = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 
 
-def make_table(folder: Path, *names: str) -> str:
-    row = "0000000000000000: 00000002 00000000 00010000 0001 01 12345"
-    rows = [f"{row} {name}\n" for name in names]
+def make_table(
+    folder: Path, *names: str, connected: Sequence[str] = ()
+) -> Callable[[], Sequence[Listening]]:
+    row = "0000000000000000: 00000002 00000000 {flags} 0001 01 12345"
+    listening, open_ = row.format(flags="00010000"), row.format(flags="00000000")
+    rows = [f"{listening} {name}\n" for name in names]
+    rows += [f"{open_} {name}\n" for name in connected]
     path = folder / "unix"
-    path.write_text(HEADER + f"{row}\n" + "".join(rows))
-    return str(path)
+    path.write_text(HEADER + f"{listening}\n" + "".join(rows))
+    return lambda: read_table(str(path))
 
 
 @pytest.fixture
@@ -62,17 +68,18 @@ def test_what_cannot_be_a_place_is_refused(text: str, what: str) -> None:
 
 
 def test_the_runtime_directory_comes_first_then_an_abstract_name() -> None:
-    abstract = [Place("@blazeio/7/shop"), Place("@blazeio/7/shop/42")]
-    assert choose_places(None, "/run/blazeio/a", 7, "shop", 42) == [
+    own = Place("@blazeio/7/shop")
+    assert choose_places(None, "/run/blazeio/a", own) == [
         Place("/run/blazeio/a/control.sock"),
-        *abstract,
+        own,
     ]
-    assert choose_places(None, "", 7, "shop", 42) == abstract
+    assert choose_places(None, "", own) == [own]
+    assert choose_places(None, "", None) == []
 
 
 def test_a_given_place_is_the_only_one() -> None:
     given = Place("/c.sock")
-    assert choose_places(given, "/run/blazeio/a", 7, "shop", 42) == [given]
+    assert choose_places(given, "/run/blazeio/a", None) == [given]
     assert search(given, "/run/blazeio/a", 7).places == [given]
 
 
@@ -122,12 +129,27 @@ def test_units_and_own_abstract_names_are_looked_at(no_units: Path) -> None:
 
 
 def test_a_server_and_its_connections_are_one_place(no_units: Path) -> None:
-    table = make_table(no_units, "@blazeio/7/1", "@blazeio/7/1")
+    connected = ["@blazeio/7/1", "@blazeio/7/2"]
+    table = make_table(no_units, "@blazeio/7/1", "@blazeio/7/1", connected=connected)
     assert search(None, "", 7, table).places == [Place("@blazeio/7/1")]
 
 
+def test_a_name_that_another_user_has_taken_is_his(no_units: Path) -> None:
+    def list_names() -> list[Listening]:
+        return [
+            Listening("@blazeio/7/a", 7),
+            Listening("@blazeio/7/b", 8),
+            Listening("@blazeio/7/c", 0),
+            Listening("@blazeio/7/\x1b[2J", 7),
+        ]
+
+    found = search(None, "", 7, list_names)
+    assert found.places == [Place("@blazeio/7/a"), Place("@blazeio/7/c")]
+    assert found.others == [Place("@blazeio/7/b")]
+
+
 def test_where_proc_is_hidden_the_paths_are_left(no_units: Path) -> None:
-    found = search(None, str(no_units / "gone"), 7, str(no_units / "none"))
+    found = search(None, str(no_units / "gone"), 7, lambda: read_table("/no/where"))
     assert found.places == []
     assert found.looked_at[0] == str(no_units / "gone" / "control.sock")
 

@@ -20,6 +20,10 @@ class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         pid: Of the master.
         name: Of the instance: for ``--instance``.
+        wanted: The name that was asked for; another one if that was taken.
+        alias: The same, when its own container knows it by that; else "".
+        pid_namespace: Where its pid counts; "" where that is not known.
+        root: Device and inode of its root directory; likewise.
     """
 
     schema: int = SCHEMA
@@ -27,3 +31,7 @@ class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     app: str
     addresses: list[str]
+    wanted: str = ""
+    alias: str = ""
+    pid_namespace: str = ""
+    root: str = ""

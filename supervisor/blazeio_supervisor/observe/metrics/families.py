@@ -58,7 +58,7 @@ def _describe(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
             "python": platform.python_version(),
             "loop": settings.loop,
             "app": settings.app.text,
-            "instance_name": settings.instance,
+            "instance_name": service.name,
         },
     )
     started_at = time.time() - (time.monotonic() - service.started_at)
