@@ -10,8 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.unit.quoting import quote_variable, quote_words
-from blazeio_supervisor.sockets.address import Address, TcpAddress, join_host_port
+from blazeio_supervisor.escaping import escape_line
+from blazeio_supervisor.options.unit.quoting import (
+    quote_command,
+    quote_paths,
+    quote_variable,
+    write_address,
+    write_folder,
+)
+from blazeio_supervisor.sockets.address import (
+    Address,
+    TcpAddress,
+    join_host_port,
+    resolve,
+)
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _HOMES = ("/home/", "/root/", "/run/user/")
@@ -84,19 +96,29 @@ def write_service(command: Command) -> str:
     lines: list[str] = []
     for line in read_template("service"):
         key = line.partition("=")[0]
-        lines += edits[line] if line in edits else edits.get(key, [line])
+        own = [_name(command, line)]
+        lines += edits[line] if line in edits else edits.get(key, own)
     return _finish(command, lines)
 
 
 def write_socket(command: Command) -> str:
-    """Write the socket unit, for the same addresses."""
-    streams = [f"ListenStream={_write_stream(bind)}" for bind in command.binds]
+    """Write the socket unit, for the same addresses.
+
+    Raises:
+        UsageError: An address is none that a unit takes.
+    """
+    streams = [
+        f"ListenStream={write_address(text)}"
+        for bind in command.binds
+        for text in _list_streams(bind, command.folder)
+    ]
     lines: list[str] = []
     for line in read_template("socket"):
         is_stream = line.startswith("ListenStream=")
-        lines += streams if is_stream and streams else [line]
-    text = _finish(command, lines).replace("blazeio@", "")
-    return text.replace(f"/etc/blazeio/{command.name}.toml", "the command")
+        own = _name(command, line).replace("blazeio@", "")
+        own = own.replace(f"/etc/blazeio/{command.name}.toml", "the command")
+        lines += streams if is_stream and streams else [own]
+    return _finish(command, lines)
 
 
 def _list_edits(command: Command) -> dict[str, list[str]]:
@@ -107,10 +129,10 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
         for name, value in sorted(command.environ.items())
     ]
     edits = {
-        "ExecStart": [f"ExecStart={quote_words([program, *command.words])}"],
+        "ExecStart": [f"ExecStart={quote_command(program, command.words)}"],
         "ExecReload": [
-            f"ExecReload={quote_words([program, 'reload', '--wait'])}",
-            f"WorkingDirectory={command.folder.replace('%', '%%')}",
+            f"ExecReload={quote_command(program, ['reload', '--wait'])}",
+            f"WorkingDirectory={write_folder(command.folder)}",
             *environ,
         ],
     }
@@ -120,7 +142,7 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
     if command.is_at_home:
         edits["ProtectHome"] = ["ProtectHome=read-only"]
     if command.writes:
-        paths = quote_words(f"-{path}" for path in command.writes)
+        paths = quote_paths(f"-{path}" for path in command.writes)
         edits["ProtectSystem"] = ["ProtectSystem=strict", f"ReadWritePaths={paths}"]
     if command.is_public:
         edits["IPAddressDeny"] = edits["IPAddressAllow"] = []
@@ -136,14 +158,26 @@ _LOCAL_COMMENT = (
 )
 
 
-def _write_stream(bind: Address) -> str:
+def _list_streams(bind: Address, folder: str) -> list[str]:
+    """Return what systemd listens on: paths, ports, and addresses without names."""
     if not isinstance(bind, TcpAddress):
-        return os.path.abspath(bind.path)
-    return join_host_port(bind.host, bind.port) if bind.host else str(bind.port)
+        return [os.path.normpath(os.path.join(folder, bind.path))]
+    if not bind.host:
+        return [str(bind.port)]
+    try:
+        endpoints = resolve(bind)
+    except ValueError as error:
+        raise UsageError(f"--bind {bind.host}:{bind.port}: {error}") from None
+    return [join_host_port(each.host, each.port) for each in endpoints]
+
+
+def _name(command: Command, line: str) -> str:
+    """Fill in a line of the template; a line with words of the user's is none."""
+    service = f"blazeio@{command.name}.service"
+    named = line.replace("%i", command.name)
+    return named.replace(service, f"{command.name}.service")
 
 
 def _finish(command: Command, lines: Sequence[str]) -> str:
-    head = f"# Made by: blazeio-supervisor unit {' '.join(command.words)}".splitlines()
-    text = "\n".join([head[0], "", *lines, ""])
-    service = f"blazeio@{command.name}.service"
-    return text.replace("%i", command.name).replace(service, f"{command.name}.service")
+    head = f"# Made by: blazeio-supervisor unit {' '.join(command.words)}"
+    return "\n".join([escape_line(head), "", *lines, ""])

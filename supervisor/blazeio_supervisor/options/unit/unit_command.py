@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.files.opening import replace
 from blazeio_supervisor.options.program import LISTED, find_sources
 from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
 from blazeio_supervisor.options.surroundings import find_folder
 from blazeio_supervisor.options.unit.files import Command, write_service, write_socket
 from blazeio_supervisor.settings import Settings
-from blazeio_supervisor.sockets.address import UnixAddress
+from blazeio_supervisor.sockets.address import Address, UnixAddress
 
 UNITS = Path("/etc/systemd/system")
 _TYPED = "blazeio.typed"
@@ -70,13 +71,19 @@ def describe_command(settings: Settings, typed: list[str]) -> Command:
         program=os.path.abspath(sys.argv[0]),
         words=typed,
         folder=find_folder(),
-        binds=settings.binds,
+        binds=[_anchor(bind, settings.folder) for bind in settings.binds],
         user=_find_user(settings),
         environ=_find_environment(),
         reads=[sys.executable, os.path.realpath(sys.executable), sys.prefix],
         writes=_list_written(settings),
         has_affinity=bool(settings.cpu_affinity),
     )
+
+
+def _anchor(bind: Address, folder: str) -> Address:
+    if isinstance(bind, UnixAddress):
+        return UnixAddress(os.path.join(folder, bind.path), bind.scheme)
+    return bind
 
 
 def _find_user(settings: Settings) -> str:
@@ -110,7 +117,7 @@ def _install(units: dict[str, str], name: str, *, is_sure: bool) -> int:
         raise UsageError("nothing was written")
     for file, text in units.items():
         try:
-            (UNITS / file).write_text(text)
+            replace(str(UNITS / file), text.encode(), 0o644)
         except OSError as error:
             reason = f"{UNITS / file}: {error.strerror}"
             raise SupervisorError(f"{reason}: only root installs units") from None

@@ -1,4 +1,7 @@
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +112,90 @@ def test_the_socket_is_that_of_the_command() -> None:
         "ListenStream=/run/a.sock",
     ]
     assert "RequiredBy=web.service" in lines
+
+
+def test_words_of_the_user_are_no_words_of_the_template() -> None:
+    """``%i`` in them, or the name of the template, is not filled in."""
+    words = ["app:web", "--env=A=%i blazeio@web.service /etc/blazeio/web.toml"]
+    text = write_service(replace(COMMAND, words=words, folder="/srv/%i"))
+    assert '"--env=A=%%i blazeio@web.service /etc/blazeio/web.toml"\n' in text
+    assert "WorkingDirectory=/srv/%%i\n" in text
+
+
+def test_a_host_is_an_address_to_systemd() -> None:
+    text = write_socket(replace(COMMAND, binds=[TcpAddress("localhost", 80)]))
+    assert "ListenStream=127.0.0.1:80\n" in text
+    assert "localhost" not in text.split("[Socket]")[1]
+
+
+def test_no_word_ends_the_comment_that_it_stands_in() -> None:
+    words = ["app:web", "--env=A=1\r\u2028\x1b[2J\nExecStartPre=/bin/evil"]
+    for text in (
+        write_service(replace(COMMAND, words=words)),
+        write_socket(replace(COMMAND, words=words)),
+    ):
+        assert not [
+            line for line in text.splitlines() if line.startswith("ExecStartPre")
+        ]
+        assert "\x1b" not in text
+
+
+NAMES = (
+    "plain",
+    "a b",
+    "50%",
+    "%i %n",
+    "$HOME ${HOME}",
+    "say 'x'",
+    'say "x"',
+    "back\\slash",
+    "back\\",
+    "blank ",
+    "#hash ; semicolon",
+    "schön",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
+def test_systemd_takes_every_name_that_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each place of a unit; it says nothing of a unit that is well."""
+    monkeypatch.setattr("blazeio_supervisor.options.unit.files._TEMPORARY", ())
+    files: list[Path] = []
+    for number, name in enumerate(NAMES):
+        folder = tmp_path / name
+        folder.mkdir()
+        program = folder / "run"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        command = replace(
+            COMMAND,
+            words=["app:web", f"--env=A={name}"],
+            environ={"BLAZEIO_A": name},
+            writes=[str(folder)],
+        )
+        socket = UnixAddress(f"/run/x/{name}")
+        plain = replace(command, program="/bin/true")
+        for kind, made in (
+            ("program", replace(command, program=str(program))),
+            ("folder", replace(plain, folder=f"{tmp_path}/{name}")),
+            ("socket", replace(plain, binds=[socket])),
+        ):
+            made = replace(made, name=f"blazeio-{kind}-{number}")
+            try:
+                texts = write_service(made), write_socket(made)
+            except UsageError:
+                continue
+            for end, text in zip(("service", "socket"), texts, strict=True):
+                files.append(tmp_path / f"{made.name}.{end}")
+                files[-1].write_text(text)
+    assert len(files) >= 2 * 2 * len(NAMES)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
