@@ -137,7 +137,7 @@ class Forkservers:
         settings = self._settings_of(generation)
         if settings.app.script:
             self._start(generation, is_preload=False, why="a script")
-        elif settings.preload:
+        elif settings.preload is not False:
             self._start(generation, is_preload=True)
         else:
             self._start(generation, is_preload=False, why="--no-preload")
@@ -309,8 +309,8 @@ class Forkservers:
                 self._workers.note_forked(worker, pid, record.generation, uid)
             case ForkFailed(worker, reason):
                 self._workers.note_refused(worker, reason, record.generation)
-            case Unsafe(findings):
-                self._note_unsafe(record, findings)
+            case Unsafe():
+                self._note_unsafe(record, message)
             case Failed(_, reason, frames):
                 record.reason = reason
                 self._ears.frames.print(frames, record.generation)
@@ -334,14 +334,24 @@ class Forkservers:
             self._ears.note_scheme(record.generation, is_tls=loaded.is_tls)
             self._ears.need_address(loaded.host, loaded.port, tell)
 
-    def _note_unsafe(self, record: ForkserverRecord, findings: Sequence[str]) -> None:
-        record.is_unsafe = True
-        record.reason = ", ".join(findings)
+    def _note_unsafe(self, record: ForkserverRecord, unsafe: Unsafe) -> None:
+        found = ", ".join(unsafe.findings)
+        if unsafe.is_forced:
+            what = (
+                "all workers share it, as --preload says: answers may be mixed up, and "
+                "threads are in none of them"
+            )
+        else:
+            record.is_unsafe = True
+            record.reason = found
+            what = (
+                "so each worker imports the app by itself, with more memory and a "
+                "slower start"
+            )
         note(
             "fork_unsafe",
-            f"after the import {record.reason}: so each worker imports the app by "
-            "itself, with more memory and a slower start; what an on_start hook "
-            "begins does no harm",
+            f"after the import {found}: {what}; what an on_start hook begins does no "
+            "harm (--preload and --no-preload decide)",
             "WARNING",
             generation=record.generation,
         )

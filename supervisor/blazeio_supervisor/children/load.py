@@ -34,4 +34,5 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         umask=settings.umask,
         is_factory=settings.factory,
         cpus=settings.cpu_affinity,
+        is_forced=settings.preload is True,
     )

@@ -10,9 +10,9 @@ import signal
 import socket
 import sys
 from contextlib import AbstractContextManager
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 from setproctitle import setproctitle
 
@@ -26,10 +26,13 @@ from blazeio_supervisor.generation.overriding import read_certificates
 from blazeio_supervisor.generation.worker import Worker, is_app
 from blazeio_supervisor.generation.working_folder import working_in
 from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
+from blazeio_supervisor.loading.births import Births
 from blazeio_supervisor.loading.fork_safety import (
     find_fork_dangers,
-    list_shared_fds,
+    is_pristine,
+    take_snapshot,
 )
+from blazeio_supervisor.loading.generators import find_generators, seed_anew
 from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_strays, logs_configured
@@ -52,6 +55,12 @@ from blazeio_supervisor.process.messages import (
     Unsafe,
     describe_skew,
 )
+from blazeio_supervisor.process.spawn import (
+    WORKER,
+    WorkerStart,
+    exec_worker,
+    read_worker_start,
+)
 
 # An environment under /root is closed to every other user.
 _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
@@ -73,6 +82,7 @@ class Generation(Struct):
     tls: TlsTerms | None
     printing: Printing
     own: OwnInstallations
+    _generators: list[Any] = field(default_factory=list)
 
     def run(self) -> None:
         """Import, answer, then fork on request until the end."""
@@ -83,6 +93,7 @@ class Generation(Struct):
             send(self.channel, Loaded(app.host, app.port, app.tls is not None))
         else:
             send(self.channel, Loaded())
+        execs = app is None and self._needs_exec()
         gc.collect()
         gc.freeze()  # no collection in a worker ever unshares these pages
         # From here on the channel tells of the master's end, and the workers
@@ -93,11 +104,24 @@ class Generation(Struct):
         self.own.block(signal.SIGTERM)
 
         def run_worker(order: Fork, fds: list[int]) -> None:
+            if execs:
+                exec_worker(WorkerStart(self.load, order, fds, self.printing.log_fd))
+            seed_anew(self._generators)
             worker = self.load, order, path, app, self.tls, fds
             Worker(*worker, self.printing, self.own).run()
 
         parts = self.channel, self.load, run_worker, self.printing, self.own
         Forkserver(*parts).serve()
+
+    def _needs_exec(self) -> bool:
+        """Whether a fork of this process would lose what runs in it already.
+
+        Keys that only root can read cannot be read again after an exec.
+        """
+        has_keys = self.tls is not None and self.load.identity is not None
+        return not has_keys and not is_pristine(
+            self.channel.fileno(), self.printing.log_fd
+        )
 
     def _let_go(self) -> None:
         """Leave the channel to the forkserver, in a child that the import forks."""
@@ -106,7 +130,9 @@ class Generation(Struct):
 
     def _preload(self, path: AppPath) -> App:
         self.own.undo_in_children(self._let_go)
-        opened = list_shared_fds()
+        before = take_snapshot()
+        births = Births()
+        births.begin()
         hosting.host.set(_refuse_to_serve)
         # A collection in mid-import would touch, so unshare, what is there.
         gc.disable()
@@ -125,10 +151,14 @@ class Generation(Struct):
         if not self.own.is_at_home():
             end_stray()
         hosting.host.set(None)
-        dangers = find_fork_dangers(opened)
+        births.end()
+        objects = gc.get_objects()
+        dangers = find_fork_dangers(before, births, objects)
         if dangers:
-            send(self.channel, Unsafe(dangers))
-            end_import(EXIT_STEPS_S)
+            send(self.channel, Unsafe(dangers, self.load.is_forced))
+            if not self.load.is_forced:
+                end_import(EXIT_STEPS_S)
+        self._generators = find_generators(objects)
         return app
 
 
@@ -199,10 +229,34 @@ def _become(identity: Identity, load: Load, *, has_secrets: bool) -> None:
             raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
 
 
+def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoReturn:
+    """Be a worker that was started by an exec; it imports the app by itself."""
+    load, fds = start.load, start.fds
+    skew = describe_skew(protocol)
+    if skew is not None:
+        _fail(socket.socket(fileno=fds[0]), LoadError(ExitCode.CRASHED, skew))
+    own.block(signal.SIGTERM)
+    printing = Printing.of(start.log_fd)
+    printing.origin.generation = load.generation
+    configure_strays(load.log, printing.log_fd, printing.origin)
+    try:
+        with _logging(load, printing):
+            tls = read_certificates(load.overrides)
+        use_loop(load.loop)
+        enter_folder(load.app_dir)
+    except LoadError as error:
+        _fail(socket.socket(fileno=fds[0]), error)
+    sys.argv[:] = [load.app]
+    path = parse_app_path(load.app)
+    Worker(load, start.order, path, None, tls, fds, printing, own).run()
+
+
 def main() -> None:
     """Take the first message from the channel and run a generation."""
     own = OwnInstallations()
     own.hold_back()
+    if sys.argv[1] == WORKER:
+        run_worker(own, read_worker_start(int(sys.argv[3])), sys.argv[2])
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     skew = describe_skew(sys.argv[2])

@@ -1,69 +1,220 @@
 """What an import left behind that does not survive a fork.
 
-A thread exists only in the process that started it, so its work silently
-stops and its locks stay held; an event loop's epoll and a socket are shared by
-all children, which then take each other's events and octets.
+A thread exists only in the process that started it, so its work silently stops
+and its locks stay held. An event loop's epoll, a socket and a pipe are shared by
+all children, which then take each other's events and octets. A file that is open
+has one position for all of them: one reads where another has just read. A child
+process answers whoever reads first.
 """
 
 import asyncio
 import gc
 import os
 import socket
+import stat
+import sys
 import threading
 import time
 import warnings
+from typing import Any
+
+from msgspec import Struct
+
+from blazeio_supervisor.loading.births import MAP, PROCESS, SOCKET, Births, is_machinery
+from blazeio_supervisor.process.descendants import find_tracker, list_descendants
 
 _MOST = 10  # one is enough to know; they are named in a log line
-_SHARED = ("socket:", "anon_inode:[eventpoll]", "anon_inode:[io_uring]")
-_OF_A_LOOP = ("a socket", "an eventpoll", "an io_uring")
+_TEXT_CHARS = 60
+_OF_A_LOOP = ("a socket", "a pipe", "an eventpoll", "an io_uring", "an eventfd")
+_HARMLESS = ("pidfd",)
 _SETTLE_S = 0.25  # a thread that has ended leaves /proc a little later
+_SHARED_TYPES = (
+    ("concurrent.futures.process", "ProcessPoolExecutor"),
+    ("multiprocessing.pool", "Pool"),
+    ("multiprocessing.managers", "BaseManager"),
+    ("multiprocessing.queues", "Queue"),
+    ("multiprocessing.queues", "SimpleQueue"),
+    ("multiprocessing.connection", "Connection"),
+    ("multiprocessing.synchronize", "SemLock"),
+    ("multiprocessing.synchronize", "Condition"),
+    ("multiprocessing.synchronize", "Event"),
+    ("multiprocessing.shared_memory", "SharedMemory"),
+    ("multiprocessing.sharedctypes", "SynchronizedBase"),
+)
+"""What stands for a resource that processes share, the most telling ones first."""
 
 
-def list_shared_fds() -> frozenset[int]:
-    """List the descriptors of this process that a fork must not share."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        if _read_kind(int(name)).startswith(_SHARED):
-            found.add(int(name))
-    return frozenset(found)
+class Snapshot(Struct, frozen=True):
+    """What there was before an import.
+
+    Attributes:
+        fds: Descriptors, each with what it is.
+        maps: Memory that is shared and may be written to, by place.
+        children: Pids of all that is below this process.
+    """
+
+    fds: frozenset[tuple[int, str]]
+    maps: frozenset[tuple[str, str]]
+    children: frozenset[int]
 
 
-def _read_kind(fd: int) -> str:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}")
-    except FileNotFoundError:
-        return ""  # the descriptor of the very listing
+def take_snapshot() -> Snapshot:
+    """Look at what there is by now."""
+    return Snapshot(
+        frozenset(_list_fds()),
+        frozenset(_list_maps()),
+        frozenset(list_descendants(os.getpid())),
+    )
 
 
-def find_fork_dangers(before: frozenset[int]) -> tuple[str, ...]:
+def is_pristine(*own_fds: int) -> bool:
+    """Whether this interpreter holds nothing yet that a fork would lose or share.
+
+    An agent that ``sitecustomize`` starts may hold threads and sockets before any
+    line of ours.
+
+    Args:
+        own_fds: Descriptors of ours.
+    """
+    own = {each for each in _list_fds() if each[0] <= 2 or each[0] in own_fds}
+    return not find_fork_dangers(Snapshot(frozenset(own), frozenset(), frozenset()))
+
+
+def find_fork_dangers(
+    before: Snapshot, births: Births | None = None, objects: list[Any] | None = None
+) -> tuple[str, ...]:
     """Say what makes a fork of this process unsafe; empty when nothing.
 
     Forks once, to see which native threads stay.
 
     Args:
-        before: ``list_shared_fds`` before the app was imported.
+        before: Taken before the app was imported.
+        births: Where it has made things.
+        objects: All that the collector knows; None: they are asked for.
 
     Cost: one walk over all objects; 0.1 s per million.
     """
-    dangers = [
-        f"the thread {thread.name!r} is running"
+    births = births or Births()
+    objects = gc.get_objects() if objects is None else objects
+    dangers = _find_threads(births)
+    loops = _find_loops(objects)
+    if loops:
+        made = _name(loops[0])
+        dangers.append(_tell(f"an event loop was made ({made})", _find_name(loops[0])))
+    shared = _find_shared(objects)
+    dangers += shared
+    dangers += _find_processes(before, births)
+    dangers += _find_fds(before, births, has_loop=bool(loops), has_shared=bool(shared))
+    if not shared:
+        dangers += _find_maps(before, births)
+    return tuple(dict.fromkeys(dangers))[:_MOST]
+
+
+def _find_threads(births: Births) -> list[str]:
+    named = [
+        _tell(
+            f"the thread {thread.name!r} is running",
+            births.threads.get(id(thread)) or _find_target(thread),
+        )
         for thread in threading.enumerate()
         if thread is not threading.main_thread()
     ]
-    dangers += _find_native_threads()
+    return named + _find_native_threads()
+
+
+def _find_target(thread: threading.Thread) -> str:
+    """Find the function that a thread runs; Python 3.11 does not tell of its start."""
+    run = getattr(thread, "_target", None) or type(thread).run
+    code = getattr(run, "__code__", None)
+    if code is None or is_machinery(code.co_filename):
+        return ""
+    return f"{code.co_qualname}, {_shorten(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _find_loops(objects: list[Any]) -> list[asyncio.AbstractEventLoop]:
     # By type: isinstance() would ask lazy proxies for their __class__.
-    loops = [
+    return [
         item
-        for item in gc.get_objects()
+        for item in objects
         if issubclass(type(item), asyncio.AbstractEventLoop) and not item.is_closed()
     ]
-    if loops:
-        dangers.append(f"an event loop was made ({type(loops[0]).__name__})")
-    opened = [_describe_fd(fd) for fd in sorted(list_shared_fds() - before)]
-    if loops:  # each brings such of its own
-        opened = [each for each in opened if each not in _OF_A_LOOP]
-    dangers += [f"{each} is open" for each in opened]
-    return tuple(dangers[:_MOST])
+
+
+def _find_shared(objects: list[Any]) -> list[str]:
+    """Find what executors, pools and ``multiprocessing`` share between processes."""
+    types = [
+        found
+        for module, name in _SHARED_TYPES
+        if isinstance(found := getattr(sys.modules.get(module), name, None), type)
+    ]
+    if not types:
+        return []
+    ranks: dict[type, int | None] = {}
+    items: list[tuple[int, str, str]] = []
+    for item in objects:
+        kind = type(item)
+        if kind not in ranks:
+            telling = (n for n, each in enumerate(types) if issubclass(kind, each))
+            ranks[kind] = next(telling, None)
+        rank = ranks[kind]
+        if rank is not None:
+            items.append((rank, _article(kind.__name__), _find_name(item)))
+    if not items:
+        return []
+    named = [item for item in sorted(items) if item[2]] or [min(items)]
+    return [_tell(f"{what} was made", name) for _, what, name in named]
+
+
+def _find_processes(before: Snapshot, births: Births) -> list[str]:
+    tracker = find_tracker()
+    return [
+        _tell(f"the process {_read_command(pid)!r} runs", births.find_all(PROCESS))
+        for pid in list_descendants(os.getpid())
+        if pid not in before.children and pid != tracker
+    ]
+
+
+def _find_fds(
+    before: Snapshot, births: Births, *, has_loop: bool, has_shared: bool
+) -> list[str]:
+    found = []
+    for fd, link in sorted(_list_fds() - before.fds):
+        what, where = _describe_fd(fd, link, births)
+        if not what or (has_loop and what in _OF_A_LOOP):  # a loop brings such
+            continue
+        if has_shared and what == "a pipe":
+            continue
+        found.append(_tell(f"{what} is open", where))
+    return found
+
+
+def _find_maps(before: Snapshot, births: Births) -> list[str]:
+    where = births.find_all(MAP)
+    return [
+        _tell(f"shared memory is mapped ({path or 'anonymous'})", where)
+        for _, path in sorted(_list_maps() - before.maps)
+    ]
+
+
+def _tell(what: str, where: str | None) -> str:
+    return f"{what} ({where})" if where else what
+
+
+def _find_name(item: object) -> str:
+    """Find the variable of a module that holds something; "" when none does."""
+    for name, module in list(sys.modules.items()):
+        for variable, value in list(getattr(module, "__dict__", {}).items()):
+            if value is item:
+                return f"{name}.{variable}"
+    return ""
+
+
+def _name(item: object) -> str:
+    return type(item).__name__
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIOUaeio' else 'a'} {name}"
 
 
 def _find_native_threads() -> list[str]:
@@ -80,7 +231,10 @@ def _find_native_threads() -> list[str]:
         pid = os.fork()
     if pid == 0:
         os._exit(0)
-    os.waitpid(pid, 0)
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # the app ignores SIGCHLD, or reaps every child
     give_up_at = time.monotonic() + _SETTLE_S
     while names := _list_native_threads():
         if time.monotonic() > give_up_at:
@@ -93,7 +247,7 @@ def _list_native_threads() -> list[str]:
     """Give their names as ``ps -T`` shows them."""
     ours = {thread.native_id for thread in threading.enumerate()}
     names = []
-    for tid in os.listdir("/proc/self/task"):
+    for tid in _list_folder("/proc/self/task"):
         if int(tid) not in ours:
             try:
                 with open(f"/proc/self/task/{tid}/comm") as file:
@@ -107,11 +261,91 @@ def _join(names: list[str]) -> str:
     return ", ".join(sorted(set(names))[:_MOST])
 
 
-def _describe_fd(fd: int) -> str:
-    """Say what a descriptor is, with its addresses when it has any."""
-    kind = _read_kind(fd)
-    if not kind.startswith("socket:"):
-        return f"an {kind.removeprefix('anon_inode:').strip('[]')}"
+def _list_folder(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []  # there is no /proc
+
+
+def _list_fds() -> set[tuple[int, str]]:
+    found = set()
+    for name in _list_folder("/proc/self/fd"):
+        try:
+            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
+        except OSError:
+            pass  # the descriptor of the very listing
+    return found
+
+
+def _list_maps() -> set[tuple[str, str]]:
+    """List what is shared and may be written to, each with its path."""
+    try:
+        with open("/proc/self/maps") as file:
+            lines = [line.split(maxsplit=5) for line in file]
+    except OSError:
+        return set()
+    found = {
+        (words[0], words[5].strip() if len(words) > 5 else "")
+        for words in lines
+        if words[1].endswith("s") and "w" in words[1]
+    }
+    # Those of an io_uring or the like: its descriptor is found as well.
+    return {each for each in found if not each[1].startswith("anon_inode:")}
+
+
+def _read_command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            octets = file.read(4 * _TEXT_CHARS)
+    except OSError:
+        return f"pid {pid}"
+    text = octets.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return text[:_TEXT_CHARS] or f"pid {pid}"
+
+
+def _describe_fd(fd: int, link: str, births: Births) -> tuple[str, str]:
+    """Say what a descriptor is, and where it was made; "" when it does no harm."""
+    if link.startswith("socket:"):
+        return _describe_socket(fd), births.find_all(SOCKET)
+    if link.startswith("pipe:"):
+        return "a pipe", births.find_all(PROCESS)
+    if link.startswith("anon_inode:"):
+        kind = link.removeprefix("anon_inode:").strip("[]")
+        return ("" if kind in _HARMLESS else _article(kind)), ""
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISFIFO(mode):
+            return f"the fifo {link}", births.find_file(link)
+        if stat.S_ISREG(mode) and _shares_position(fd):
+            return f"the file {_shorten(link)}", births.find_file(link)
+    except OSError:
+        pass  # closed meanwhile
+    return "", ""
+
+
+def _shares_position(fd: int) -> bool:
+    """Whether it matters that all workers have one position in a file.
+
+    It does not where what is written is appended, where nothing was read yet of
+    what can only be read, and in a file that is there to be locked.
+    """
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        fields = [line.split(":", 1) for line in file]
+    told = {name: text.strip() for name, text in fields}
+    flags, position = int(told["flags"], 8), int(told["pos"])
+    access = flags & os.O_ACCMODE
+    if flags & os.O_APPEND and access == os.O_WRONLY:
+        return False
+    is_unread = access == os.O_RDONLY or "lock" in told
+    return not (position == 0 and is_unread)
+
+
+def _shorten(path: str) -> str:
+    return path.removeprefix(os.getcwd() + os.sep)
+
+
+def _describe_socket(fd: int) -> str:
     with socket.socket(fileno=os.dup(fd)) as sock:
         own = _format(sock.getsockname())
         try:

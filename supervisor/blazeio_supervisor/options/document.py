@@ -73,7 +73,7 @@ def _format_row(option: Option) -> str:
 
 
 def _format_default(option: Option) -> str:
-    if isinstance(option.kind, Flag):
+    if isinstance(option.kind, Flag) and option.default is not None:
         return f"`{option.key} = {str(option.default).lower()}`"
     return option.shown_default or "it must be said"
 

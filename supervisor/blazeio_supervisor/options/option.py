@@ -115,7 +115,7 @@ class Option:
     @property
     def listed_flag(self) -> str:
         """The spelling that changes anything: of a switch that is on, ``--no-this``."""
-        is_on = isinstance(self.kind, Flag) and self.default is True
+        is_on = isinstance(self.kind, Flag) and self.default is not False
         return f"--no-{self.flag[2:]}" if is_on else self.flag
 
     @property

@@ -41,7 +41,7 @@ def end_descendants(span_s: float) -> list[int]:
     Returns:
         Those that were told to end.
     """
-    pids = [pid for pid in list_descendants(os.getpid()) if pid != _find_tracker()]
+    pids = [pid for pid in list_descendants(os.getpid()) if pid != find_tracker()]
     pidfds = {pid: fd for pid in pids if (fd := _open(pid)) is not None}
     _send(pidfds.values(), signal.SIGTERM)
     give_up_at = time.monotonic() + span_s
@@ -60,7 +60,8 @@ def end_descendants(span_s: float) -> list[int]:
     return pids
 
 
-def _find_tracker() -> int | None:
+def find_tracker() -> int | None:
+    """Return the pid of the tracker of multiprocessing's resources, if it runs."""
     module = sys.modules.get("multiprocessing.resource_tracker")
     return getattr(getattr(module, "_resource_tracker", None), "_pid", None)
 

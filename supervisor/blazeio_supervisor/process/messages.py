@@ -20,7 +20,7 @@ from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 11
+PROTOCOL = 12
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -89,6 +89,7 @@ class Load(_Message, frozen=True):
         folder: The working directory, as typed.
         log: How its processes write their lines of it.
         is_preload: Import the app here, once; else each worker does it.
+        is_forced: Fork after the import, whatever it has left behind.
         identity: Whom to become before the import; None: stay who we are.
         umask: Of the files that the app makes; None: as the master's.
         is_factory: The attribute must be a function that makes the App.
@@ -112,6 +113,7 @@ class Load(_Message, frozen=True):
     umask: int | None = None
     is_factory: bool = False
     cpus: tuple[int, ...] = ()
+    is_forced: bool = False
 
 
 class Fork(_Message, frozen=True):
@@ -155,9 +157,15 @@ class Loaded(_Message, frozen=True):
 
 
 class Unsafe(_Message, frozen=True):
-    """Forking after this import would break the app; says what was seen."""
+    """Forking after this import would break the app; says what was seen.
+
+    Attributes:
+        findings: In words, each with where it was made, if that is known.
+        is_forced: It is forked all the same, as the operator wants it.
+    """
 
     findings: tuple[str, ...]
+    is_forced: bool = False
 
 
 class Forked(_Message, frozen=True):

@@ -7,6 +7,9 @@ import socket
 import stat
 import sys
 from collections.abc import Mapping
+from typing import NoReturn
+
+import msgspec
 
 from blazeio_supervisor.notify.environment import VARIABLES
 from blazeio_supervisor.process.isolation import (
@@ -14,10 +17,12 @@ from blazeio_supervisor.process.isolation import (
     list_own_options,
     pack_variables,
 )
-from blazeio_supervisor.process.messages import PROTOCOL
+from blazeio_supervisor.process.messages import PROTOCOL, Fork, Load
 from blazeio_supervisor.process.signals import HELD_BACK
 
 _ENTRY = "blazeio_supervisor.generation"
+WORKER = "worker"
+"""The first argument of a worker that is started by an exec."""
 _NEVER_SET = {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -108,3 +113,46 @@ def open_again(fd: int) -> int:
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     return os.open(f"/proc/self/fd/{fd}", flags)
+
+
+class WorkerStart(msgspec.Struct, frozen=True):
+    """What a worker is told that is started by an exec, over a memory file.
+
+    Attributes:
+        load: What the generation was started with.
+        order: What the worker is.
+        fds: As they came with the order.
+        log_fd: Where its lines of the log go.
+    """
+
+    load: Load
+    order: Fork
+    fds: list[int]
+    log_fd: int
+
+
+def exec_worker(start: WorkerStart) -> NoReturn:
+    """Become a worker in a fresh interpreter, with the pid of this process.
+
+    Its own ``sitecustomize`` runs, so the threads that this starts live in it.
+    """
+    told = os.memfd_create("blazeio-worker", 0)
+    os.write(told, msgspec.msgpack.encode(start))
+    for fd in (*start.fds, start.log_fd):
+        os.set_inheritable(fd, True)
+    # Until its handlers are there; they stay blocked over the exec.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*HELD_BACK, signal.SIGTERM))
+    words = [sys.executable, *list_own_options(), "-P", "-m", _ENTRY]
+    os.execve(
+        sys.executable, [*words, WORKER, str(PROTOCOL), str(told)], dict(os.environ)
+    )
+
+
+def read_worker_start(told: int) -> WorkerStart:
+    """Read what ``exec_worker`` has left; nobody inherits the descriptors further."""
+    with open(told, "rb") as file:
+        file.seek(0)
+        start = msgspec.msgpack.decode(file.read(), type=WorkerStart)
+    for fd in (*start.fds, start.log_fd):
+        os.set_inheritable(fd, fd <= 2)
+    return start

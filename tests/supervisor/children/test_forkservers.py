@@ -129,8 +129,11 @@ async def test_told_to_stop_it_ends_after_the_forks_it_owes(bench: Bench) -> Non
     await bench.wait_for(ForkserverReady)
     bench.forkservers.fork(Spawn(1, 0, 1))
     bench.forkservers.stop(1, Ending.DRAIN)
-    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
     await bench.wait_for(WorkerReady)
+    # And after the worker that it has forked.
+    (record,) = bench.workers.records.values()
+    record.channel.send(Drain(1.0))
+    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
 
 
 @pytest.mark.parametrize("bench", ["sleeps:web"], indirect=True)

@@ -73,8 +73,8 @@ def test_an_app_that_cannot_be_had_ends_it_with_the_reason(
             ".start()\n",
             "the thread 't' is running",
         ),
-        ("import socket\nkept = socket.socket()\n", "a socket is open"),
-        ("loop = io.loop\n", "an event loop was made (Loop)"),
+        ("import socket\nkept = socket.socket()\n", "a socket is open (unsafe.py:4)"),
+        ("loop = io.loop\n", "an event loop was made (Loop) (unsafe.loop)"),
     ],
     ids=["thread", "socket", "loop"],
 )

@@ -62,6 +62,7 @@ SHAPES = {
     9: "431ac5e7d103c81c",
     10: "52c9e0a4c2e6325e",
     11: "33ab6a45bffc8e7a",
+    12: "f4b59f59da423414",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

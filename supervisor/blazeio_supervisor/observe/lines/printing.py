@@ -29,6 +29,15 @@ class Printing:
         self.log_fd = STDERR
         self.origin = Origin()
 
+    @classmethod
+    def of(cls, log_fd: int) -> "Printing":
+        """Go on after an exec, with this descriptor for the log."""
+        printing = cls()
+        printing.log_fd = log_fd
+        if printing.is_captured:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        return printing
+
     @property
     def is_captured(self) -> bool:
         """Whether the master reads what is printed."""

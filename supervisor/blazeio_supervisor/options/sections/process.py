@@ -127,12 +127,14 @@ class Process(Section):
         default="",
         default_text="the working directory",
     )
-    preload: bool = option(
+    preload: bool | None = option(
         Flag(),
         "Import the app in each worker, not once for all: it takes more memory, but "
         "what cannot be forked works, and a worker that is replaced runs the code on "
-        "the disk.",
-        default=True,
+        "the disk. With --preload all are forked from one import, whatever it has left "
+        "open; without either, if that is safe.",
+        default=None,
+        default_text="once for all, if the import can be forked",
     )
     env: tuple[tuple[str, str], ...] = option(
         Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
