@@ -63,6 +63,8 @@ class Deliver:
         Raises:
             TypeError: A part of ``data`` is none of these; nothing was sent.
         """
+        if r.transport.is_closing():
+            await r.give_way()
         r.reply(_encode(data), status, JSON, headers)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
@@ -76,6 +78,8 @@ class Deliver:
     ) -> None:
         """Send plain text; str is UTF-8."""
         body = text.encode() if isinstance(text, str) else _octets(text)
+        if r.transport.is_closing():
+            await r.give_way()
         r.reply(body, status, TEXT, headers)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
@@ -89,6 +93,8 @@ class Deliver:
     ) -> None:
         """Send an HTML page; str is UTF-8."""
         body = html.encode() if isinstance(html, str) else _octets(html)
+        if r.transport.is_closing():
+            await r.give_way()
         r.reply(body, status, HTML, headers)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
@@ -115,6 +121,8 @@ class Deliver:
             message = f"redirect to {path!r:.80}: expected a str, a path or a URI"
             raise LocalProtocolError(message)
         location = ("Location", quote(path, safe=_URI_CHARACTERS))
+        if r.transport.is_closing():
+            await r.give_way()
         r.reply(b"", status, b"", [location, *list_fields(headers)])
 
     @staticmethod
@@ -131,6 +139,8 @@ class Deliver:
     @staticmethod
     async def no_content(r: R, headers: FieldInput | None = None) -> None:
         """Say that all went well, with 204 and no content."""
+        if r.transport.is_closing():
+            await r.give_way()
         r.reply(b"", 204, b"", headers)
 
     @staticmethod
@@ -198,6 +208,8 @@ class Deliver:
     ) -> None:
         """Send octets as they are."""
         fields = merge_fields(headers, {"Content-Type": content_type})
+        if r.transport.is_closing():
+            await r.give_way()
         r.reply(_octets(data), status, b"", fields)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()

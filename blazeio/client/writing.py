@@ -42,6 +42,9 @@ class RequestWriting(BlazeioPayloadUtils):
         "is_sent",
     )
 
+    is_alive = True
+    """Of a connection that is cut on our side, its requests are told at once."""
+
     _connection: ClientConnection | None
     _continued: asyncio.Event | None
     _error: BaseException | None

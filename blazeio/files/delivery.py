@@ -110,6 +110,8 @@ async def send_whole(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> 
         ClientDisconnected: The peer is gone.
         LocalProtocolError: A response has begun.
     """
+    if r.transport.is_closing():
+        await r.give_way()
     r.reply(content, 200, lines)
     if not r.gate.is_open:
         await r.buffer_overflow_manager()

@@ -7,7 +7,7 @@ handler sees.
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from msgspec.structs import replace
 
@@ -37,7 +37,7 @@ from blazeio.wire.serializer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from blazeio.protocol.flow import WriteGate
     from blazeio.wire.headers import Headers
@@ -395,7 +395,9 @@ class Answering:
         gate: WriteGate
         headers: Headers
         is_alive: bool
+        transport: asyncio.Transport
         begin_response: Callable[..., None]
+        _raise_gone: Callable[[], Awaitable[NoReturn]]
 
     @property
     def status(self) -> int:
@@ -426,9 +428,12 @@ class Answering:
                 Content-Range, a digest or ``no-transform`` among the headers.
 
         Raises:
+            ClientDisconnected: The client is gone.
             LocalProtocolError: A response has begun, or a field is malformed.
                 Nothing was sent.
         """
+        if self.transport.is_closing():
+            await self._raise_gone()
         self.begin_response(headers, status, compress=compress)
 
     def _begun_message(self) -> OutgoingMessage:
@@ -460,20 +465,11 @@ class Answering:
                 octets, interrupted = await _encode_in_thread(encoder, bytes(octets))
         if not self.is_alive:
             if interrupted is None:
-                await self._lost()
+                await self._raise_gone()
             raise interrupted or ClientDisconnected("the client went away")
         self.answer.send(octets, is_last=is_last)
         if interrupted is not None:
             raise interrupted
-
-    async def _lost(self) -> None:
-        """Return when a connection that was aborted is lost, some turns later.
-
-        The loss cancels the handler. An error before would begin the handler's
-        cleanup, and the cancellation then break into that.
-        """
-        self.gate.close()
-        await self.gate.passed()
 
 
 async def _encode_in_thread(

@@ -10,10 +10,10 @@ Stateless: the state is in the concrete object and in its ``ContentStream`` and
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from blazeio.errors import BlazeioError, LocalProtocolError
-from blazeio.protocol.flow import too_large
+from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, too_large
 from blazeio.protocol.pieces import (
     CONTENT,
     Content,
@@ -38,10 +38,6 @@ CANCELLED_REST_BYTES = 1024 * 1024
 """What is missing of a write that was cancelled half-way is sent all the same, up
 to so many octets: its beginning has left, and what follows would stand in it.
 Where more is missing, the connection is cut."""
-
-PIECES_PER_TURN = 16
-"""An iterable that never waits lets the loop turn after so many pieces."""
-
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +65,7 @@ class BlazeioPayloadUtils:
         transport: asyncio.Transport
         content: ContentStream
         gate: WriteGate
+        is_alive: bool
         transfer_encoding: str | None
         resume_content: Callable[[], None]
         _flush_head: Callable[[], None]
@@ -110,11 +107,16 @@ class BlazeioPayloadUtils:
             PeerGone: The peer went away first.
             RemoteProtocolError: The peer broke the framing of its content.
         """
+        content = self.content
+        if content.has_pieces or content.is_whole:
+            await self._take_turn()  # it does not wait
+        elif content.error is None and self.transport.is_closing():
+            await self._raise_gone()  # nothing more will come
         self.resume_content()
-        await self.content.arrival()
+        await content.arrival()
 
     async def _arriving(self) -> AsyncIterator[bytes]:
-        # Hot: runs once per piece, so that it waits without ``ensure_reading``.
+        # Hot: runs once per piece.
         content = self.content
         while True:
             piece = content.take()
@@ -122,7 +124,10 @@ class BlazeioPayloadUtils:
                 yield piece
                 piece = content.take()
             if content.is_whole:
+                await self._take_turn()  # who asks again and again never waits
                 return
+            if content.error is None and self.transport.is_closing():
+                await self._raise_gone()
             self.resume_content()
             await content.arrival()
 
@@ -178,6 +183,8 @@ class BlazeioPayloadUtils:
         content = self.content
         if limit is None:
             limit = self.context.limits.collected_bytes
+        if content.collected is not None:
+            await self._take_turn()  # who asks again and again never waits
         arrived = content.take_whole(limit)
         if arrived is not None:
             return arrived
@@ -202,8 +209,68 @@ class BlazeioPayloadUtils:
         Raises:
             PeerGone: The peer is gone.
         """
+        await self._spend(0)
+        await self._overflow()
+
+    async def _overflow(self) -> None:
         if not self.gate.is_open or self.gate.error is not None:
             await self.gate.passed()
+
+    async def _spend(self, size: int) -> None:
+        """Count a call that gives or takes octets; let the loop turn when it is time.
+
+        Raises:
+            PeerGone: The connection is closing.
+        """
+        # Hot: runs once per call; ``write`` has it by hand.
+        gate = self.gate
+        gate.spent_bytes += size + CALL_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            await self.give_way()
+
+    async def _take_turn(self) -> None:
+        """The same for who takes what has arrived: it is there, whoever has left."""
+        gate = self.gate
+        gate.spent_bytes += CALL_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            gate.spent_bytes = 0
+            await asyncio.sleep(0)
+
+    async def give_way(self) -> None:
+        """Let the loop turn for the others; then see whether the peer is there.
+
+        For a handler that works long without a pause.
+
+        Raises:
+            PeerGone: The connection is closing.
+        """
+        gate = self.gate
+        gate.spent_bytes = 0
+        await asyncio.sleep(0)
+        if self.transport.is_closing():
+            await self._raise_gone()
+
+    async def _raise_gone(self) -> NoReturn:
+        """Raise what a connection that is closing means to who uses it.
+
+        The first time at once, then after a turn of the loop each: a handler that
+        catches the error and goes on would keep the worker to itself for ever. One
+        that we have cut is lost some turns later, which cancels the handler: an
+        error before that would begin its cleanup, and the cancellation then break
+        into it.
+
+        Raises:
+            PeerGone: Always.
+        """
+        gate = self.gate
+        if gate.error is None and self.is_alive:
+            gate.shatter(self._gone())
+        elif gate.error is None:
+            gate.close()
+            await gate.passed()
+        else:
+            await asyncio.sleep(0)
+        raise gate.error or self._gone()
 
     async def writer(self, data: bytes) -> None:
         """Write octets as they are, with backpressure; a head that is held first.
@@ -222,15 +289,18 @@ class BlazeioPayloadUtils:
         rest = memoryview(data)
         size = len(rest)
         try:
-            await self.buffer_overflow_manager()
-            if self.transport.is_closing():
-                raise self._gone()
-            self._flush_head()
-            while rest:
-                await self.buffer_overflow_manager()
+            await self._spend(0)
+            while True:
+                await self._overflow()
+                if self.transport.is_closing():
+                    await self._raise_gone()
+                self._flush_head()
                 room = self._room()
                 self.transport.write(rest[:room])
                 rest = rest[room:]
+                if not rest:
+                    break
+                await self._spend(room)
         except asyncio.CancelledError:
             if 0 < len(rest) < size:
                 self._finish_raw(rest)
@@ -271,6 +341,9 @@ class BlazeioPayloadUtils:
         message = self._begun_message()
         size = len(octets)
         gate = self.gate
+        gate.spent_bytes += size + CALL_BYTES
+        if self.transport.is_closing():
+            await self._raise_gone()
         if (
             size <= AT_ONCE_BYTES
             and gate.is_open
@@ -282,20 +355,23 @@ class BlazeioPayloadUtils:
             )
         ):
             await self._give(octets)
-            return
-        if gate.is_taken:
-            await gate.take_turn()
-        gate.is_taken = True
-        try:
-            await self._write_in_turn(message, octets)
-        finally:
-            gate.end_turn()
+        else:
+            if gate.is_taken:
+                await gate.take_turn()
+            gate.is_taken = True
+            try:
+                await self._write_in_turn(message, octets)
+            finally:
+                gate.end_turn()
+        # Not before: writes leave in the order in which they were called.
+        if gate.spent_bytes >= TURN_BYTES:
+            await self.give_way()
 
     async def _write_in_turn(self, message: OutgoingMessage, octets: bytes) -> None:
         rest = memoryview(octets)  # a transport keeps the whole of a copied piece
         given_bytes = room = 0
         try:
-            await self.buffer_overflow_manager()
+            await self._overflow()
             message.check(len(octets))  # all of it, before the first piece leaves
             while True:
                 room = self._room()
@@ -304,8 +380,9 @@ class BlazeioPayloadUtils:
                 rest = rest[room:]
                 if not rest:
                     return
-                room = 0
-                await self.buffer_overflow_manager()
+                sent_bytes, room = room, 0
+                await self._spend(sent_bytes)
+                await self._overflow()
                 message.check(len(rest))
         except asyncio.CancelledError:
             if room and message.content_bytes != given_bytes:
@@ -330,25 +407,19 @@ class BlazeioPayloadUtils:
         async with closed_at_end(pieces):
             check_pieces(pieces)
             if not self._begun_message().has_content:
+                await self._spend(0)
                 return
-            count = 0
             if isinstance(pieces, AsyncIterable):
                 async for piece in pieces:
-                    count += 1
-                    await self._write_piece(piece, count)
+                    await self._write_piece(piece)
                 return
             for piece in pieces:
-                count += 1
-                await self._write_piece(piece, count)
+                await self._write_piece(piece)
 
-    async def _write_piece(self, piece: object, count: int) -> None:
+    async def _write_piece(self, piece: object) -> None:
         if not isinstance(piece, CONTENT):
             raise LocalProtocolError(f"a piece of content is {name_kind(piece)}")
         await self.write(piece)
-        if count % PIECES_PER_TURN == 0:
-            # One that never waits would keep the loop to itself, and nobody would
-            # see that the peer leaves.
-            await asyncio.sleep(0)
 
     def _room(self) -> int:
         """How much of a large write may leave now: up to the high watermark."""
@@ -387,13 +458,15 @@ class BlazeioPayloadUtils:
             await self.write(octets)  # cut; else one write, for its Content-Length
             octets = b""
         gate = self.gate
+        if self.transport.is_closing():
+            await self._raise_gone()
         if gate.is_open and not gate.is_taken and len(octets) <= AT_ONCE_BYTES:
-            await self.buffer_overflow_manager()
+            await self._overflow()
             await self._give(octets, is_last=True)
             return
         await gate.take_turn()
         try:
-            await self.buffer_overflow_manager()
+            await self._overflow()
             message.check(len(octets))
             await self._give(octets, is_last=True)
         finally:

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Protocol, Self
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError, PeerGone
-from blazeio.protocol.flow import WriteGate
+from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
 from blazeio.streams.endpoint import Endpoint
 
 MESSAGE_BYTES = 1024 * 1024
@@ -28,6 +28,10 @@ else, to see that the peer has closed."""
 
 UNREAD_ANSWERS_BYTES = 64 * 1024
 """Most that pings are answered by while the peer does not read; then it is cut."""
+
+TAKEN_BYTES = CALL_BYTES // 4
+"""A message that waited counts for so many octets of what a task may take before
+the loop turns: so 64 of them are a turn's share."""
 
 Arrival = asyncio.Future[str | bytes | None]
 """Of a message, or of the end of all."""
@@ -222,6 +226,7 @@ class Channel:
                 continue
             if endpoint.is_over:
                 self._leave()
+                await self._give_way()
                 raise StopAsyncIteration
             if self._waiter is not None:
                 raise LocalProtocolError("two tasks receive from one WebSocket")
@@ -238,10 +243,19 @@ class Channel:
                 self._waiter = None
             if message is not None:
                 return message
+        gate = self._carrier.gate
+        gate.spent_bytes += TAKEN_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            await self._give_way()
         message = self._messages.popleft()
         if not self._messages:
             self._held_bytes = 0
         return message
+
+    async def _give_way(self) -> None:
+        """Let the loop turn for the others."""
+        self._carrier.gate.spent_bytes = 0
+        await asyncio.sleep(0)
 
     def _keep(self, arrival: Arrival) -> None:
         """Whoever waited was cancelled; what came for it, the next one gets."""
@@ -273,10 +287,15 @@ class Channel:
         """
         # Hot: runs once per message.
         endpoint = self._endpoint or self._opened()
-        if not self._carrier.gate.is_open:
-            await self._carrier.gate.passed()
+        gate = self._carrier.gate
+        gate.spent_bytes += len(message) + CALL_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            await self._give_way()
+        if not gate.is_open:
+            await gate.passed()
         # From here on without a pause: the order of frames is that of messages.
         if not endpoint.is_open or self._transport.is_closing():
+            await self._give_way()  # who catches it and goes on holds up nobody
             raise self.gone(f"the WebSocket is closed: {self.close_code}")
         self._transport.write(endpoint.serialize(message))
 

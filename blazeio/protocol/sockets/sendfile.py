@@ -85,14 +85,15 @@ async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> 
     while first < end:
         step = min(STEP_BYTES, end - first)
         await bring_into_cache(file, first, step)
-        if not r.is_alive or r.transport.is_closing():
-            raise ClientDisconnected("the client went away")
+        if r.transport.is_closing():
+            await r.give_way()
         try:
             count = os.sendfile(sock, file, first, step)
         except BlockingIOError:
             await _writable(r, sock)
             continue
         except (ConnectionError, TimeoutError) as error:  # the transport will see it
+            await asyncio.sleep(0)
             raise ClientDisconnected("the client went away") from error
         if not count:
             return False
