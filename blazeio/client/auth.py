@@ -36,6 +36,11 @@ class DigestAuth:
     def __init__(self, username: str, password: str) -> None:
         if not (isinstance(username, str) and isinstance(password, str)):
             raise InvalidArgument("DigestAuth: name and password are each a str")
+        try:
+            f"{username}{password}".encode()
+        except UnicodeEncodeError:
+            message = "DigestAuth: a name or password that UTF-8 cannot say"
+            raise InvalidArgument(message) from None
         self._username = username
         self._password = password
         self._challenges: dict[Origin, DigestChallenge] = {}

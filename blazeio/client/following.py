@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from blazeio.client.rules.digest import explain_refusal
 from blazeio.client.rules.redirects import Redirect, decide_redirect
-from blazeio.errors import TooManyRedirects
+from blazeio.errors import InvalidResponse, TooManyRedirects
 
 if TYPE_CHECKING:
     from blazeio.client.auth import Identity
@@ -42,6 +43,7 @@ class Follower(Struct):
         Raises:
             RedirectError: It redirects to where nobody should follow.
             TooManyRedirects: Each has led to another.
+            InvalidResponse: Its Digest challenge cannot be answered.
         """
         if resp.status_code == 401:
             return self._answer_challenge(resp)
@@ -70,6 +72,11 @@ class Follower(Struct):
         if digest is None or self._answered > MOST_CHALLENGES:
             return None
         fields = resp.headers.get_all("www-authenticate")
-        if not resp.can_repeat or not digest.learn(resp.url.origin, fields):
+        if not resp.can_repeat:
+            return None
+        if not digest.learn(resp.url.origin, fields):
+            reason = explain_refusal(fields)
+            if reason is not None:
+                raise InvalidResponse(f"{resp.url}: {reason}")
             return None
         return Redirect(resp.method, resp.url.text, True, frozenset())

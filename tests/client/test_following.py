@@ -178,3 +178,24 @@ async def test_a_foreign_origin_gets_no_answer_to_its_challenge() -> None:
         await ask(server, auth=io.DigestAuth("me", "x"))
     assert len(other.requests) == 1
     assert b"Authorization" not in other.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("challenge", "message"),
+    [
+        (b'Digest realm="r", nonce="n", algorithm=ROT13', "algorithm 'ROT13' is not"),
+        (b'Digest realm="r", nonce="%b"' % (b"n" * 9000), "its nonce has more than"),
+        (b'Digest realm="r"', "it has no nonce"),
+    ],
+)
+async def test_a_challenge_that_cannot_be_answered_is_an_error(
+    challenge: bytes, message: str
+) -> None:
+    head = b"HTTP/1.1 401 Who?\r\nContent-Length: 0\r\nWWW-Authenticate: "
+    async with RawServer(head + challenge + b"\r\n\r\n") as server:
+        with pytest.raises(io.InvalidResponse, match=message):
+            async with io.Session(server.url, auth=io.DigestAuth("me", "x")):
+                pass
+        assert len(server.requests) == 1
+        async with io.Session(server.url, auth=("me", "x")) as resp:
+            assert resp.status_code == 401

@@ -14,7 +14,7 @@ from urllib.parse import quote as percent_encode
 
 from msgspec import Struct
 
-from blazeio.wire.grammar import TCHAR
+from blazeio.wire.grammar import TCHAR, quote
 
 # RFC 9110 section 11.6.1: challenges in a list, each with a list of parameters:
 # what stands before a parameter is a scheme, or a whole challenge without any.
@@ -34,6 +34,9 @@ _HASHES: Final = {
     "SHA": "sha1",
     "MD5": "md5",
 }
+LONGEST_VALUE_CHARS: Final = 4096
+"""Of realm, nonce and opaque, which are sent back with each request: a server that
+wants more would make our requests larger than others read."""
 _ORDER: Final = {name: rank for rank, name in enumerate(_HASHES)}
 _SESSION: Final = "-SESS"
 
@@ -79,19 +82,23 @@ class DigestChallenge(Struct, frozen=True):
             count: Which request it is that answers this nonce, from 1.
             content: Hashed where the server wants that (``auth-int``).
         """
-        realm, nonce, nc = self.realm, self.nonce, f"{count:08x}"
-        secret = self._hash(f"{username}:{realm}:{password}")
+        # What the server sent is hashed as the octets that it sent.
+        realm, nonce = self.realm.encode("latin-1"), self.nonce.encode("latin-1")
+        nc = f"{count:08x}"
+        secret = self._hash(b"%b:%b:%b" % (username.encode(), realm, password.encode()))
         if self.algorithm.upper().endswith(_SESSION):
-            secret = self._hash(f"{secret}:{nonce}:{cnonce}")
+            secret = self._hash(f"{secret}:".encode() + nonce + f":{cnonce}".encode())
         asked = f"{method}:{target}"
         if self.qop == "auth-int":
             asked += f":{self._hash(content)}"
         proved = f"{nc}:{cnonce}:{self.qop}:" if self.qop else ""
-        response = self._hash(f"{secret}:{nonce}:{proved}{self._hash(asked)}")
+        response = self._hash(
+            f"{secret}:".encode() + nonce + f":{proved}{self._hash(asked)}".encode()
+        )
         parts = [
             self._name(username),
-            f"realm={_quoted(realm)}",
-            f"nonce={_quoted(nonce)}",
+            f"realm={_quoted(self.realm)}",
+            f"nonce={_quoted(self.nonce)}",
             f"uri={_quoted(target)}",
             f'response="{response}"',
             f"algorithm={self.algorithm}",
@@ -104,8 +111,8 @@ class DigestChallenge(Struct, frozen=True):
 
     @property
     def rank(self) -> int:
-        """The less the better; more than any known one: cannot be answered."""
-        return _ORDER.get(_plain(self.algorithm), len(_ORDER))
+        """The less the better."""
+        return _ORDER[_plain(self.algorithm)]
 
     def _hash(self, data: str | bytes) -> str:
         octets = data if isinstance(data, bytes) else data.encode()
@@ -115,7 +122,8 @@ class DigestChallenge(Struct, frozen=True):
     def _name(self, username: str) -> str:
         """Section 3.4.4."""
         if self.hides_username:
-            hidden = self._hash(f"{username}:{self.realm}")
+            realm = self.realm.encode("latin-1")
+            hidden = self._hash(b"%b:%b" % (username.encode(), realm))
             return f'username="{hidden}", userhash=true'
         if username.isascii():
             return f"username={_quoted(username)}"
@@ -130,8 +138,23 @@ def choose_digest(fields: Iterable[str]) -> DigestChallenge | None:
         no Digest challenge that can be answered.
     """
     challenges = [_read(each) for field in fields for each in _parse_digests(field)]
-    able = [each for each in challenges if each and each.rank < len(_ORDER)]
+    able = [each for each in challenges if isinstance(each, DigestChallenge)]
     return min(able, key=lambda each: each.rank, default=None)
+
+
+def explain_refusal(fields: Iterable[str]) -> str | None:
+    """Say why the Digest challenges of WWW-Authenticate fields cannot be answered.
+
+    Returns:
+        None where one can be, or where there is none.
+    """
+    challenges = [_read(each) for field in fields for each in _parse_digests(field)]
+    if any(isinstance(each, DigestChallenge) for each in challenges):
+        return None
+    reasons = [each for each in challenges if isinstance(each, str)]
+    return (
+        f"a Digest challenge that cannot be answered: {reasons[0]}" if reasons else None
+    )
 
 
 def _parse_digests(field: str) -> list[dict[str, str]]:
@@ -156,15 +179,25 @@ def _parse_digests(field: str) -> list[dict[str, str]]:
     return found
 
 
-def _read(parameters: dict[str, str]) -> DigestChallenge | None:
+def _read(parameters: dict[str, str]) -> DigestChallenge | str:
+    """Read a challenge; a str says why it cannot be answered."""
+    for name in ("realm", "nonce"):
+        if name not in parameters:
+            return f"it has no {name}"
+    for name in ("realm", "nonce", "opaque"):
+        if len(parameters.get(name, "")) > LONGEST_VALUE_CHARS:
+            return f"its {name} has more than {LONGEST_VALUE_CHARS} octets"
+    algorithm = parameters.get("algorithm", "MD5")
+    if _plain(algorithm) not in _HASHES:
+        return f"algorithm {quote(algorithm)} is not known"
     qops = parameters.get("qop", "").lower().replace(" ", "").split(",")
     qop = next((each for each in ("auth", "auth-int", "") if each in qops), None)
-    if qop is None or "realm" not in parameters or "nonce" not in parameters:
-        return None
+    if qop is None:
+        return f"qop {quote(parameters['qop'])} is not known"
     return DigestChallenge(
         parameters["realm"],
         parameters["nonce"],
-        parameters.get("algorithm", "MD5"),
+        algorithm,
         parameters.get("opaque"),
         qop,
         parameters.get("userhash", "").lower() == "true",

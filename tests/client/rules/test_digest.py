@@ -1,8 +1,14 @@
+from hashlib import md5
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.client.rules.digest import DigestChallenge, choose_digest
+from blazeio.client.rules.digest import (
+    DigestChallenge,
+    choose_digest,
+    explain_refusal,
+)
 
 # RFC 7616 section 3.9.1.
 NONCE = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
@@ -110,6 +116,54 @@ def test_a_challenge_is_found(field: str, challenge: DigestChallenge) -> None:
 )
 def test_what_cannot_be_answered_is_none(field: str) -> None:
     assert choose_digest([field]) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ('Digest realm="r", nonce="n", algorithm=X', "algorithm 'X' is not known"),
+        ('Digest realm="r", nonce="n", algorithm="\\"a\\"b"', "is not known"),
+        ('Digest realm="r", nonce="n", algorithm=-sess', "algorithm '-sess' is not"),
+        ('Digest realm="r", nonce="n", qop=other', "qop 'other' is not known"),
+        ('Digest nonce="n"', "it has no realm"),
+        ('Digest realm="r"', "it has no nonce"),
+        (f'Digest realm="r", nonce="{"n" * 5000}"', "its nonce has more than 4096"),
+        (f'Digest realm="r", nonce="n", opaque="{"o" * 5000}"', "its opaque has more"),
+        ('Basic realm="x", Digest realm="r"', "it has no nonce"),
+        ('Basic realm="x"', None),
+        ("", None),
+        ('Digest realm="r", nonce="n", algorithm=X, Digest realm="r",nonce="n"', None),
+    ],
+)
+def test_why_it_cannot_be_answered_is_told(field: str, reason: str | None) -> None:
+    told = explain_refusal([field])
+    assert (told is None) is (reason is None)
+    assert (reason or "") in (told or "")
+    assert len(told or "") < 200
+
+
+def test_what_the_server_sent_is_hashed_as_its_octets() -> None:
+    realm = "R\xe9alm".encode()  # UTF-8, as it comes in a field
+    challenge = choose_digest([f'Digest realm="{realm.decode("latin-1")}", nonce="n"'])
+    assert challenge is not None
+    told = challenge.answer("\xfc", "p\xfc", "GET", "/x", cnonce="c")
+    secret = md5("\xfc:".encode() + realm + ":p\xfc".encode()).hexdigest()
+    asked = md5(b"GET:/x").hexdigest()
+    response = md5(f"{secret}:n:{asked}".encode()).hexdigest()
+    assert f'response="{response}"' in told
+    assert f'realm="{realm.decode("latin-1")}"' in told
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\\b", '"', "\\", "a, x=y", "\t"])
+def test_what_the_server_sent_cannot_leave_its_quotes(value: str) -> None:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    field = f'Digest realm="{escaped}", nonce="{escaped}", opaque="{escaped}"'
+    challenge = choose_digest([field])
+    assert challenge is not None
+    assert (challenge.realm, challenge.nonce, challenge.opaque) == (value,) * 3
+    told = challenge.answer("u", "p", "GET", "/", cnonce="c")
+    for name in ("realm", "nonce", "opaque"):
+        assert f'{name}="{escaped}"' in told
 
 
 def test_content_is_hashed_where_the_server_wants_it() -> None:
