@@ -85,6 +85,7 @@ autobahn: .venv-autobahn/bin/wstest
 fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.local_users --seconds $(SECONDS)
+	@$(BIN)/python -m tests.fuzz.servers --seconds $(SECONDS)
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .pytest_cache .mypy_cache \

@@ -95,7 +95,8 @@ class ChunkDecoder:
         self._trailer_bytes = limits.trailer_bytes
         self._trailer_pairs: list[tuple[str, str]] = []
         self._unfolds = unfolds
-        self._folded = b""  # a trailer field that the next line may go on with
+        # A trailer field that the next line may go on with.
+        self._folded: tuple[str, str] | None = None
 
     def decode(self, octets: bytes, start: int, pieces: list[bytes]) -> int:
         """Decode what arrived.
@@ -188,14 +189,7 @@ class ChunkDecoder:
             self._trailer_bytes -= len(line) + 2
             if self._trailer_bytes < 0:
                 self._refuse_line()
-            if self._folded and line[:1] in b" \t":
-                self._folded += b" " + line.lstrip(b" \t")
-                return at
-            self._end_folded()
-            if self._unfolds and line[:1] not in b" \t":
-                self._folded = line
-            else:
-                self._keep_trailer(parse_field_line(line))
+            self._take_trailer(line)
         elif line is not None:
             self._end_folded()
             self.is_complete = True
@@ -203,15 +197,29 @@ class ChunkDecoder:
                 self.trailers = Headers(self._trailer_pairs)
         return at
 
+    def _take_trailer(self, line: bytes) -> None:
+        """Judge a line at once, and keep its field where the next may go on with it."""
+        if self._folded is not None and line[:1] in b" \t":
+            name, value = self._folded
+            more = parse_field_line(b"x:" + line)[1]
+            self._folded = name, f"{value} {more}".strip(" ")
+            return
+        self._end_folded()
+        pair = parse_field_line(line)
+        if pair[0] in _REFUSED_TRAILERS:
+            message = f"field {quote(pair[0])} in the trailer section"
+            raise RemoteProtocolError(message)
+        self._folded = pair
+        if not self._unfolds:
+            self._end_folded()
+
     def _end_folded(self) -> None:
-        line, self._folded = self._folded, b""
-        if line:
-            self._keep_trailer(parse_field_line(line))
+        pair, self._folded = self._folded, None
+        if pair is not None:
+            self._keep_trailer(pair)
 
     def _keep_trailer(self, pair: tuple[str, str]) -> None:
         name = pair[0]
-        if name in _REFUSED_TRAILERS:
-            raise RemoteProtocolError(f"field {quote(name)} in the trailer section")
         if name not in _DROPPED_TRAILERS:
             self._trailer_pairs.append(pair)
         if len(self._trailer_pairs) > self._limits.field_count:

@@ -219,7 +219,6 @@ CODINGS: dict[str, tuple[bytes, type[Exception], str]] = {
         errors.ContentDecodingError,
         "",
     ),
-    "an unknown coding": (encoded(b"aes", b"x"), errors.ContentDecodingError, "aes"),
     "six codings": (
         encoded(b"gzip," * 6, b"x"),
         errors.ContentDecodingError,

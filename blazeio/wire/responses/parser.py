@@ -99,6 +99,8 @@ def _parse_whole(whole: bytes, limits: Limits) -> ResponseHead:
 
 
 def _parse_status_line(line: bytes) -> tuple[int, int, str]:
+    if len(line) > _LONGEST_LINE_BYTES:
+        _refuse_line_size()
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         version = VERSION.match(str(line, "latin-1"))
@@ -120,12 +122,16 @@ def _judge_partial_head(octets: bytes, limits: Limits, scanned: int) -> None:
     if line_end >= scanned:  # else judged by an earlier call
         _parse_status_line(octets[:line_end])
     elif line_end < 0 and len(octets) > _LONGEST_LINE_BYTES:
-        message = f"status line longer than {_LONGEST_LINE_BYTES} octets"
-        raise RemoteProtocolError(message)
+        _refuse_line_size()
     if has_bare_line_end(octets, scanned):
         raise RemoteProtocolError("bare CR or LF in the head")
     if len(octets) >= limits.head_bytes:
         _refuse_size(limits)
+
+
+def _refuse_line_size() -> NoReturn:
+    message = f"status line longer than {_LONGEST_LINE_BYTES} octets"
+    raise RemoteProtocolError(message)
 
 
 def _refuse_size(limits: Limits) -> NoReturn:
