@@ -42,6 +42,13 @@ OURS = frozenset(
 )
 """Fields that say what is sent: they have to be true."""
 
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+"""Goes with all that a file is answered with: what somebody has uploaded as text or
+image is no page because a browser finds that it looks like one. A caller may say
+something else."""
+
+_NOSNIFF_NAME = NOSNIFF[0].lower()
+
 
 def describe(
     opened: OpenedFile,
@@ -90,7 +97,7 @@ def select_for(r: BlazeioServerProtocol, found: Representation) -> Selection:
 @lru_cache(maxsize=1024)
 def serialize_lines(found: Representation) -> bytes:
     """The fields of a representation; of most, they were asked for before."""
-    return serialize_fields(found.fields()).lines
+    return serialize_fields([*found.fields().items(), NOSNIFF]).lines
 
 
 def wants_whole(r: BlazeioServerProtocol) -> bool:
@@ -178,6 +185,8 @@ def merge_fields(selection: Selection, pairs: list[tuple[str, Any]]) -> FieldInp
     keep the file.
     """
     fields: list[tuple[str, Any]] = list(selection.fields.items())
+    if selection.status >= 400 or all(name != _NOSNIFF_NAME for name, _ in pairs):
+        fields.append(NOSNIFF)
     if selection.status < 400:
         fields += [pair for pair in pairs if pair[0] not in OURS]
     return fields

@@ -26,6 +26,7 @@ from blazeio.files.delivery import (
     deliver_file,
     demand_read,
     describe,
+    merge_fields,
     select_for,
     send_whole,
     wants_whole,
@@ -256,7 +257,7 @@ async def _send(r: BlazeioServerProtocol, variant: Variant) -> None:
         await send_whole(r, content, variant.lines)
         return
     selection = select_for(r, variant.found)
-    await r.prepare(selection.fields, selection.status)
+    await r.prepare(merge_fields(selection, []), selection.status)
     if r.method == "HEAD":
         return
     for before, part in selection.parts:

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from blazeio.errors import Abort, ConfigurationError, FieldInput
 from blazeio.files.containment import list_names, open_file
-from blazeio.files.delivery import CHUNK_BYTES, deliver_file, demand_read
+from blazeio.files.delivery import CHUNK_BYTES, NOSNIFF, deliver_file, demand_read
 from blazeio.files.listing import render_listing
 from blazeio.files.siblings import open_variant
 from blazeio.protocol.server import BlazeioServerProtocol
 
-HTML = b"Content-Type: text/html; charset=utf-8\r\n"
+HTML = b"Content-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
 
 
 class StaticOptions(TypedDict, total=False):
@@ -128,8 +128,8 @@ class StaticServer:
         if names is None or folder != path:
             # the links of a page are relative to its folder only below the "/"
             query = f"?{r.query}" if r.query else ""
-            location = {"Location": quote(r.root_path + r.path + "/") + query}
-            r.reply(b"", 308, b"", location)
+            location = quote(r.root_path + r.path + "/") + query
+            r.reply(b"", 308, b"", [("Location", location), NOSNIFF])
         else:
             r.reply(render_listing(r.path, names), 200, HTML)
 
