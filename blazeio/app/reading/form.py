@@ -217,7 +217,7 @@ def find_uploads(r: BlazeioServerProtocol) -> UploadSource:
     media_type = media_type_of(r)
     if media_type == MULTIPART and has_content(r):
         return reader_of(r)
-    if media_type == URLENCODED or not (has_content(r) or r.content_length == 0):
+    if media_type == URLENCODED or not has_content(r):
         return NoFile()
     reader = r.content.reader
     if not isinstance(reader, WholeContent):

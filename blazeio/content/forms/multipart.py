@@ -3,9 +3,9 @@
 The push parser of the ``multipart`` package reads; here it gets our bounds and
 our errors, and fields become text. It refuses a delimiter with anything but a
 line end behind it: by RFC 2046 section 5.1.1 none occurs in the content, and
-two readers could see the end of a part in two places. A preamble, which only
-mail has, is refused here: whether the package (2.0) takes something in it for
-the beginning depends on how the octets were cut.
+two readers could see the end of a part in two places. A preamble, which mail
+has, is skipped before the parser sees it: whether the package (2.0) takes
+something in it for the beginning depends on how the octets were cut.
 
 May import: blazeio.content.forms, blazeio.errors, blazeio.limits,
 blazeio.wire.grammar. Pure.
@@ -30,12 +30,17 @@ from blazeio.wire.grammar import quote
 
 MULTIPART = "multipart/form-data"
 
-# RFC 2046 section 5.1.1: 1 to 70 bchars, and not a space at the end.
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+# RFC 2046 section 5.1.1 has 1 to 70 of its bchars, and no space at the end. Old
+# clients write others too ("----------ThIs_Is_tHe_bouNdaRY_$"), which every other
+# reader takes.
+_BOUNDARY = re.compile(r"[ -~]{0,69}[!-~]")
 # A quote that is never closed reaches to the end: were it passed over, each that
 # follows would be looked for anew, which takes time that grows with the square.
 _QUOTED = re.compile(r'"(?>(?:[^"\\]++|\\.)*)(?:"|\\?\Z)', re.DOTALL)
 _FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
+
+
+LINE_END_BYTES = 2
 
 
 class Field(Struct, frozen=True):
@@ -107,6 +112,7 @@ class MultipartDecoder:
         "_parser",
         "_room_bytes",
         "_segment",
+        "_skipped_bytes",
         "_start",
         "_value",
         "field_count",
@@ -120,7 +126,8 @@ class MultipartDecoder:
         )
         self._limits = limits
         self._opening = b"--" + boundary.encode("ascii")
-        self._start: bytes | None = b""
+        self._start: bytes | None = b"\r\n"  # as if a line had ended before
+        self._skipped_bytes = 0
         self._segment: MultipartSegment | None = None
         self._is_file = False
         self._held_head: FileHead | None = None
@@ -138,7 +145,7 @@ class MultipartDecoder:
         """
         events: list[Event] = []
         if self._start is not None:
-            octets = self._begin(self._start + octets)
+            octets = self._skip_preamble(self._start + octets)
         if not octets:
             return events
         try:
@@ -159,22 +166,37 @@ class MultipartDecoder:
         Raises:
             RemoteProtocolError: The last delimiter was not among them.
         """
+        if self._start is not None:
+            raise RemoteProtocolError(
+                "the form is malformed: its boundary is not in it"
+            )
         try:
             self._parser.close()
         except MultipartError as error:
             raise _mapped(error) from error
 
-    def _begin(self, octets: bytes) -> bytes:
-        """Hold the octets back until it is sure that they begin a form."""
+    def _skip_preamble(self, octets: bytes) -> bytes:
+        """Drop what stands before the first delimiter; return what begins with it.
+
+        RFC 2046 section 5.1.1: it is at the beginning of a line. Elsewhere before,
+        it would be anybody's guess where the form begins.
+        """
         opening = self._opening
-        begun = octets.removeprefix(b"\r\n")[: len(opening)]  # some clients send one
-        if begun == opening:
-            self._start = None
-            return octets
-        if octets != b"\r" and not opening.startswith(begun):
-            raise RemoteProtocolError("the form does not begin with its boundary")
-        self._start = octets
-        return b""
+        at = octets.find(opening)
+        # What is kept may be the beginning of a delimiter, and the line end before.
+        end = at if at >= 0 else max(len(octets) - len(opening) - 1, 0)
+        bound = self._limits.form_field_bytes
+        if self._skipped_bytes + end > bound + 2 * LINE_END_BYTES:
+            message = f"the preamble of the form is larger than {bound} octets"
+            raise RemoteProtocolError(message, 413)
+        if at < 0:
+            self._skipped_bytes += end
+            self._start = octets[end:]
+            return b""
+        if octets[max(at - 2, 0) : at] != b"\r\n":
+            raise _no_beginning()
+        self._start = None
+        return octets[at:]
 
     def _begin_part(self, segment: MultipartSegment, events: list[Event]) -> None:
         self._segment = segment
@@ -248,6 +270,10 @@ def _checked_charset(label: str) -> str:
         return charset
     message = f"the form has a field in an unknown charset, {quote(label)}"
     raise RemoteProtocolError(message)
+
+
+def _no_beginning() -> RemoteProtocolError:
+    return RemoteProtocolError("the form does not begin with its boundary")
 
 
 def _too_many(what: str, bound: int) -> RemoteProtocolError:

@@ -22,13 +22,23 @@ async def collect(r: R) -> list[Any]:
     [
         (b"octets", PNG, '["","","upload","image/png","octets"]'),
         (b"octets", {}, '["","","upload","","octets"]'),
-        (b"", PNG, '["","","upload","image/png",""]'),
     ],
 )
 async def test_content_that_is_no_form_is_the_file(
     content: bytes, headers: dict[str, str], expected: str
 ) -> None:
     assert (await answer_of(collect, content, headers)).text == expected
+
+
+@pytest.mark.parametrize(
+    "headers", [PNG, {}, {"Content-Type": "multipart/form-data; boundary=b"}]
+)
+async def test_a_content_length_of_0_is_no_file(headers: dict[str, str]) -> None:
+    async def count(r: R) -> int:
+        return len([upload async for upload in Request.get_uploads(r)])
+
+    assert (await answer_of(collect, b"", headers)).status == 400
+    assert (await answer_of(count, b"", headers)).text == "0"
 
 
 async def test_it_is_one_file() -> None:

@@ -64,10 +64,33 @@ def test_a_line_end_before_and_anything_after_a_form_are_dropped(step: int) -> N
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("start", [b"preamble\r\n", b"\n", b"\r", b"\r\n\r\n", b"-"])
-def test_a_preamble_is_400(start: bytes, step: int) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [b"preamble\r\n", b"\r\n\r\n", b"--b\r\n", b"\r" * 99 + b"\r\n", b"x\n\r\n"],
+)
+def test_a_preamble_is_skipped(start: bytes, step: int) -> None:
+    assert decode(start + form(part('name="a"', "1")), step) == [Field("a", "1")]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("start", [b"\n", b"\r", b"-", b"preamble", b"preamble\n"])
+def test_a_boundary_that_begins_no_line_is_400(start: bytes, step: int) -> None:
     status, text = refused(start + form(part('name="a"', "1")), step)
     assert (status, text) == (400, "the form does not begin with its boundary")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("body", [b"", b"no form", b"--b", b"\r\n--"])
+def test_a_form_without_its_boundary_is_400(body: bytes, step: int) -> None:
+    assert refused(body, step)[0] == 400
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_preamble_has_a_bound(step: int) -> None:
+    form_of = form(part('name="a"', "1"))
+    body = b"x" * 100 + b"\r\n" + form_of
+    assert decode(body, step, form_field_bytes=100) == [Field("a", "1")]
+    assert refused(b"x" * 200 + form_of, step, form_field_bytes=100)[0] == 413
 
 
 @pytest.mark.parametrize(
@@ -243,6 +266,14 @@ def test_many_lines_before_a_part_are_413(step: int) -> None:
         ('multipart/form-data; charset=utf-8; Boundary="a b"', "a b"),
         ("multipart/form-data; boundary=" + "x" * 70, "x" * 70),
         ("multipart/form-data; boundary=----=_Part_1", "----=_Part_1"),
+        (
+            "multipart/form-data; boundary=----------ThIs_Is_tHe_bouNdaRY_$",
+            "----------ThIs_Is_tHe_bouNdaRY_$",
+        ),
+        (
+            'multipart/form-data; boundary="a<b>[c]{d}|~^`!#%&*;"',
+            "a<b>[c]{d}|~^`!#%&*;",
+        ),
     ],
 )
 def test_the_boundary_is_read(content_type: str, boundary: str) -> None:
