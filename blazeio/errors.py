@@ -114,6 +114,13 @@ class ClientDisconnected(PeerGone):
     """The client went away before its content was whole, or mid-response."""
 
 
+def is_disconnect(error: BaseException | None) -> bool:
+    """Whether it is ClientDisconnected, or a group of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_disconnect(each) for each in error.exceptions)
+    return isinstance(error, ClientDisconnected)
+
+
 class RequestError(BlazeioError):
     """A request of ours came to nothing; which kind says whose fault it was."""
 

@@ -123,13 +123,28 @@ def list_names(home: str, path: str) -> list[str] | None:
             return None
         with os.scandir(descriptor) as entries:
             names = [
-                each.name + "/" * each.is_dir()
+                each.name + ending
                 for each in islice(entries, MOST_NAMES)
-                if is_public(path + each.name) and each.name.isprintable()
+                if is_public(path + each.name)
+                and each.name.isprintable()
+                and (ending := _ending_of(each)) is not None
             ]
     finally:
         os.close(descriptor)
     return sorted(names)
+
+
+def _ending_of(entry: os.DirEntry[str]) -> str | None:
+    """What its name has behind it in a list; None: it is nothing that is served.
+
+    A link may loop, lead nowhere, or to where this process may not look.
+    """
+    try:
+        if entry.is_dir():
+            return "/"
+        return "" if entry.is_file() else None
+    except OSError:
+        return None
 
 
 def identify(home: str, path: str) -> Identity | None:

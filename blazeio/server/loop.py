@@ -9,7 +9,6 @@ import inspect
 import logging
 import os
 import sys
-from contextvars import ContextVar
 from types import ModuleType
 from typing import Literal, TypeVar
 
@@ -24,7 +23,8 @@ LoopName = Literal["uvloop", "asyncio"]
 
 DEFAULT_LOOP: LoopName = "uvloop" if sys.platform == "linux" else "asyncio"
 
-_chosen: ContextVar[LoopName] = ContextVar("_chosen", default=DEFAULT_LOOP)
+# Of the process, as its loop is: a thread that serves has a context of its own.
+_chosen: list[LoopName] = [DEFAULT_LOOP]
 _process_loop: list[asyncio.AbstractEventLoop] = []
 
 
@@ -41,14 +41,14 @@ def use_loop(name: LoopName) -> None:
         raise ConfigurationError(f"loop {name!r}: expected uvloop or asyncio")
     if _process_loop:
         raise ConfigurationError(f"loop {name!r}: too late, io.loop has been made")
-    _chosen.set(name)
+    _chosen[0] = name
     if name == "uvloop":
         _find_uvloop()
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """Make a loop of the chosen kind; plain asyncio where uvloop is missing."""
-    uvloop = _find_uvloop() if _chosen.get() == "uvloop" else None
+    uvloop = _find_uvloop() if _chosen[0] == "uvloop" else None
     return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 

@@ -140,6 +140,11 @@ class Channel:
         """In the words of who closed it; None while it is open."""
         return None if self._endpoint is None else self._endpoint.close_reason
 
+    @property
+    def _is_over(self) -> bool:
+        """It was closed, by either side."""
+        return self._endpoint is not None and not self._endpoint.is_open
+
     # From the connection
 
     @property

@@ -7,7 +7,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.errors import LocalProtocolError, is_disconnect
 from blazeio.protocol.server import BlazeioServerProtocol
 
 KEEP_ALIVE_EVERY_S = 15.0
@@ -107,7 +107,8 @@ class EventStream:
         """End it; a client that went away is no error."""
         if self._timer is not None:
             self._timer.cancel()
-        return isinstance(error, ClientDisconnected)
+        is_lost = not self.r.is_alive or self.r.transport.is_closing()
+        return is_lost and is_disconnect(error)
 
     async def send(
         self, data: str, *, event: str | None = None, event_id: str | None = None

@@ -3,7 +3,6 @@
 May import: blazeio.errors, blazeio.protocol, and its siblings.
 """
 
-import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -11,7 +10,7 @@ from typing import Self
 from websockets.frames import CloseCode
 from websockets.protocol import Side
 
-from blazeio.errors import ClientDisconnected
+from blazeio.errors import is_disconnect
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.streams.channel import (
     MESSAGE_BYTES,
@@ -70,8 +69,13 @@ class WebSocket(Channel):
     async def __aenter__(self) -> Self:
         """Shake hands.
 
+        Content that it has declared is read past: a client should send none.
+
         Raises:
             Abort: It is no good handshake; the client is answered so.
+            ClientDisconnected: The client went away before its content was whole.
+            RemoteProtocolError: Its content is malformed (400), or larger than
+                ``Limits.linger_bytes`` (413).
         """
         agreement = accept_handshake(
             self.r,
@@ -85,6 +89,8 @@ class WebSocket(Channel):
             extensions=agreement.extensions,
             subprotocol=agreement.subprotocol,
         )
+        if not self.r.content.is_whole:
+            await self.r.read(limit=self.r.context.limits.linger_bytes)
         self.begin(endpoint, self.r, self.r.context.limits.receive_bytes)
         self.r.take_over(agreement.field_lines, self)
         self.r.on_farewell(self._bid_farewell)
@@ -97,10 +103,13 @@ class WebSocket(Channel):
         traceback: TracebackType | None,
     ) -> bool:
         """Close it; an exception of the block goes on, a disconnect does not."""
-        if isinstance(error, asyncio.CancelledError):
+        if error is not None and self.r.handling.is_ended_by(error):
             self._unset_timer()
             return False  # cut; or the farewell follows
-        is_failure = error is not None and not isinstance(error, ClientDisconnected)
+        # That of another connection, of which this one relays, is a failure here.
+        is_lost = self._is_over or not self.r.is_alive or self._transport.is_closing()
+        is_over = is_lost and is_disconnect(error)
+        is_failure = error is not None and not is_over
         code = CloseCode.INTERNAL_ERROR if is_failure else CloseCode.NORMAL_CLOSURE
         await self.close(code)
         return not is_failure

@@ -170,6 +170,36 @@ def test_a_folder_lists_what_is_served_of_it(home: Path, tmp_path: Path) -> None
     assert list_names(str(home), "/page/") == ["index.html"]
 
 
+def test_a_listing_survives_links_that_lead_nowhere_good(home: Path) -> None:
+    folder = home / "links"
+    folder.mkdir()
+    (folder / "file").touch()
+    (folder / "inner").mkdir()
+    (folder / "loop").symlink_to("loop")
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "long").symlink_to("x" * 300)
+    (folder / "good").symlink_to("file")
+    (folder / "deep").symlink_to("inner")
+    os.mkfifo(folder / "pipe")
+    names = list_names(str(home), "/links/")
+    assert names == ["deep/", "file", "good", "inner/"]
+
+
+def test_a_link_to_where_we_may_not_look_is_not_listed(home: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may look everywhere")
+    folder = home / "links"
+    (folder / "locked" / "inner").mkdir(parents=True)
+    (folder / "link").symlink_to("locked/inner")
+    (folder / "locked").chmod(0)
+    try:
+        assert list_names(str(home), "/links/") == ["locked/"]
+    finally:
+        (folder / "locked").chmod(0o700)
+
+
 @pytest.mark.parametrize("path", ["/a.txt/", "/out/", "//", "/../", "/x\0/", "/.git/"])
 def test_what_is_no_folder_below_is_not_listed(
     home: Path, tmp_path: Path, path: str

@@ -9,13 +9,16 @@ from contextvars import copy_context
 import pytest
 import uvloop
 
+from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.server import loop as loops
+from blazeio.testing import TestServer
 
 
 @pytest.fixture(autouse=True)
 def no_loop_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "_process_loop", [])
+    monkeypatch.setattr(loops, "_chosen", [loops.DEFAULT_LOOP])
 
 
 def aside(script: Callable[[], object]) -> None:
@@ -49,6 +52,30 @@ def test_the_loop_is_of_the_chosen_kind(
         assert isinstance(loop, kind)
 
     aside(script)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)],
+)
+def test_it_holds_for_the_process_whatever_thread_or_context_asks(
+    name: loops.LoopName, kind: type[asyncio.AbstractEventLoop]
+) -> None:
+    kinds: list[type[asyncio.AbstractEventLoop]] = []
+    web = App()
+
+    @web.on_start
+    async def note() -> None:
+        kinds.append(type(asyncio.get_running_loop()))
+
+    def script() -> None:
+        with TestServer(web):
+            pass
+
+    copy_context().run(loops.use_loop, name)
+    script()
+    aside(script)
+    assert [issubclass(each, kind) for each in kinds] == [True, True]
 
 
 def test_uvloop_is_the_default_where_it_is() -> None:

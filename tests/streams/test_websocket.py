@@ -72,6 +72,105 @@ def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
     return Frame(opcode, data, fin=fin).serialize(mask=True)
 
 
+class Strange(BaseException):
+    """Of nobody's family."""
+
+
+async def be_cancelled_by_a_task(ws: WebSocket) -> None:
+    task = asyncio.ensure_future(asyncio.sleep(10))
+    task.cancel()
+    await task
+
+
+async def take_too_long(ws: WebSocket) -> None:
+    raise asyncio.CancelledError
+
+
+async def cancel_itself(ws: WebSocket) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+async def exit_from_it(ws: WebSocket) -> None:
+    raise SystemExit(1)
+
+
+async def be_strange(ws: WebSocket) -> None:
+    raise Strange
+
+
+async def lose_another(ws: WebSocket) -> None:
+    raise ClientDisconnected("of another connection")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "chat",
+        [
+            be_cancelled_by_a_task,
+            take_too_long,
+            cancel_itself,
+            exit_from_it,
+            be_strange,
+            lose_another,
+        ],
+    )
+    async def test_what_is_no_end_of_its_own_closes_with_1011(
+        self, diary: Diary, chat: Chat
+    ) -> None:
+        async with serving(chat, diary) as site, client(site) as ws:
+            await ws.wait_closed()
+            assert ws.close_code == 1011
+
+    async def test_a_group_of_disconnects_is_its_end(
+        self, diary: Diary, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def receive_in_tasks(ws: WebSocket) -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(receive_two(ws))
+
+        async def receive_two(ws: WebSocket) -> None:
+            await ws.receive()
+            await ws.receive()
+
+        async with serving(receive_in_tasks, diary) as site:
+            async with client(site) as ws:
+                await ws.send("one")
+            await diary.has((1000, ""))
+        assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+class TestContentOfTheHandshake:
+    LINES = "".join(f"{name}: {value}\r\n" for name, value in GOOD.items())
+
+    @pytest.mark.parametrize(
+        ("field", "content"),
+        [
+            ("Content-Length: 5", b"hello"),
+            ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        ],
+    )
+    async def test_is_read_past_when_it_comes_later(
+        self, diary: Diary, field: str, content: bytes
+    ) -> None:
+        head = f"GET / HTTP/1.1\r\nHost: a\r\n{self.LINES}{field}\r\n\r\n".encode()
+        async with serving(echo, diary) as site, await site.connect() as peer:
+            await peer.send(head)
+            await wait_until(lambda: site.server.in_flight == 1)
+            await peer.send(content)
+            assert (await peer.read_response()).status == 101
+            await peer.send(masked(Opcode.TEXT, b"hi"))
+            assert (await peer.read_some()).endswith(b"hi")
+
+    async def test_has_a_bound(self, diary: Diary) -> None:
+        head = f"GET / HTTP/1.1\r\nHost: a\r\n{self.LINES}Content-Length: 9999999"
+        async with serving(echo, diary) as site, await site.connect() as peer:
+            await peer.send(f"{head}\r\n\r\n".encode())
+            assert (await peer.read_response()).status == 413
+
+
 class TestMessages:
     @pytest.mark.parametrize("compress", [False, True])
     async def test_come_and_go(self, diary: Diary, compress: bool) -> None:

@@ -1,14 +1,15 @@
 """Opening the addresses of the service, at once or when the app says its own."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.sockets.address import Address, TcpAddress
+from blazeio_supervisor.sockets.address import Address, TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.opening import AddressInUseError
+from blazeio_supervisor.sockets.opening import AddressInUseError, identify_path
 
 RETRY_FOR_S = 2.0  # a predecessor that is just ending has let go by then
 _RETRY_EVERY_S = 0.05
@@ -92,9 +93,34 @@ class Binding:
         while True:
             try:
                 self._listeners.open(address)
-            except AddressInUseError:
+            except AddressInUseError as error:
+                await _change(address, error, give_up_at)
                 if time.monotonic() >= give_up_at:
                     raise
             else:
                 return
-            await asyncio.sleep(_RETRY_EVERY_S)
+
+
+async def _change(address: Address, error: AddressInUseError, until: float) -> None:
+    """Return when it is worth another try, or so late.
+
+    A port is tried by binding it, which nobody notices. Who listens at a path is
+    asked by connecting, which a service that is not ours would notice each time:
+    it is asked again when the path is another one, or its process is gone.
+    """
+    before = _look_at(address, error)
+    while True:
+        await asyncio.sleep(_RETRY_EVERY_S)
+        if before is None or time.monotonic() >= until:
+            return
+        if _look_at(address, error) != before:
+            return
+
+
+def _look_at(
+    address: Address, error: AddressInUseError
+) -> tuple[tuple[int, int] | None, bool] | None:
+    """What is at a path, and whether who listened there lives; None for a port."""
+    if not isinstance(address, UnixAddress):
+        return None
+    return identify_path(address.path), os.path.exists(f"/proc/{error.pid}")

@@ -27,7 +27,13 @@ UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
 
 
 class AddressInUseError(BindError):
-    """Somebody listens there; worth another try for a moment."""
+    """Somebody listens there; worth another try for a moment.
+
+    Attributes:
+        pid: Who listens, where the kernel has said so; 0: not known.
+    """
+
+    pid = 0
 
 
 def open_first(endpoint: Endpoint, backlog: int = BACKLOG) -> socket.socket:
@@ -201,17 +207,19 @@ def _remove_stale(address: UnixAddress, place: Place) -> None:
         return
     if not stat.S_ISSOCK(place.found.st_mode):
         raise BindError(f"cannot bind {address}: the path exists and is no socket")
-    holder = _find_unix_holder(address, place)
+    holder, pid = _find_unix_holder(address, place)
     if holder:
-        raise AddressInUseError(f"{address} is in use by {holder}")
+        error = AddressInUseError(f"{address} is in use by {holder}")
+        error.pid = pid
+        raise error
     try:
         remove(address.path, (place.found.st_dev, place.found.st_ino))
     except OSError as error:
         raise BindError(f"cannot replace {address}: {error.strerror}") from error
 
 
-def _find_unix_holder(address: UnixAddress, place: Place) -> str:
-    """Connect, to see who listens; "" when nobody does."""
+def _find_unix_holder(address: UnixAddress, place: Place) -> tuple[str, int]:
+    """Connect, to see who listens, with the pid; "" when nobody does."""
     with ExitStack() as stack:
         probe = stack.enter_context(socket.socket(socket.AF_UNIX))
         probe.setblocking(False)
@@ -223,9 +231,10 @@ def _find_unix_holder(address: UnixAddress, place: Place) -> str:
             has_proc = os.path.exists("/proc/self/fd")
             probe.connect(f"/proc/self/fd/{fd}" if has_proc else address.path)
         except BlockingIOError:
-            return "a process whose queue is full"
+            return "a process whose queue is full", 0
         except OSError as error:
             if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
-                return ""
+                return "", 0
             raise BindError(f"cannot bind {address}: {error.strerror}") from error
-        return str(describe_holder(read_peer(probe).pid))
+        pid = read_peer(probe).pid
+        return str(describe_holder(pid)), pid

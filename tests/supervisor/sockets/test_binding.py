@@ -1,11 +1,15 @@
+import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets import binding
-from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.listeners import Listeners
 from tests.support.clock import wait_until
@@ -100,6 +104,40 @@ async def test_an_address_that_stays_taken_is_given_up(
     assert "is in use by pid" in str(events.errors[0])
     assert not events.went_on
     assert not events.bound
+
+
+async def test_a_living_stranger_at_a_path_is_asked_once(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binding, "RETRY_FOR_S", 0.4)
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(path)
+        stranger.listen(64)
+        stranger.setblocking(False)
+        events.binding.begin([UnixAddress(path)])
+        await wait_until(lambda: events.errors)
+        connections = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                stranger.accept()[0].close()
+                connections += 1
+    assert connections == 1
+    assert f"is in use by pid {os.getpid()} " in str(events.errors[0])
+
+
+async def test_a_path_that_is_given_up_in_time_is_taken(
+    events: Events, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as predecessor:
+        predecessor.bind(path)
+        predecessor.listen()
+        events.binding.begin([UnixAddress(path)])
+        await asyncio.sleep(0)
+        os.unlink(path)
+    await wait_until(lambda: events.bound == 1)
+    assert not events.errors
 
 
 async def test_an_address_that_cannot_be_is_not_tried_again(events: Events) -> None:
