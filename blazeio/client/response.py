@@ -63,27 +63,16 @@ if TYPE_CHECKING:
     from blazeio.client.settings import Timeouts
 
 
-_INTERNAL = frozenset(
-    (
-        "answered",
-        "answered_for_now",
-        "ask_again",
-        "can_repeat",
-        "completed",
-        "content",
-        "context",
-        "failed",
-        "forget",
-        "gate",
-        "resume_content",
-        "timeouts",
-        "total_at",
-        "transport",
-        "upgrade",
-        "wants_upgrade",
-    )
+_SHOWN = frozenset(
+    """
+    aread ayield buffer_overflow_manager close content_coding content_length cookies
+    current_length decoded ensure_reading eof events handle_chunked headers history
+    interims is_sent json method prepare pull raise_for_status read reason request
+    save status_code take_over text trailers transfer_encoding url write
+    write_chunked writer
+    """.split()  # noqa: SIM905 - a table reads better as text
 )
-"""What the connection, the session and its own parts need of a response."""
+"""For a caller; the rest is for the connection, the session and its own parts."""
 _FOR_PROXY = frozenset(("proxy-authorization",))
 
 
@@ -239,7 +228,8 @@ class ClientResponse(Collecting):
 
     def __dir__(self) -> list[str]:
         """Without what is not for a caller: what completion shows."""
-        return sorted(set(super().__dir__()) - _INTERNAL)
+        names = super().__dir__()
+        return sorted(each for each in names if each in _SHOWN or each[0] == "_")
 
     # The block
 

@@ -193,7 +193,7 @@ async def _reach(context: "ClientContext", origin: Origin) -> socket.socket:
     if proxy is None or origin.is_forwarding:
         return await _connect_tcp(loop, origin.host, origin.port)
     if not proxy.is_http:
-        return await connect_by_socks(loop, proxy, origin.host, origin.port)
+        return await connect_by_socks(loop, proxy, strip_zone(origin.host), origin.port)
     sock = await _connect_tcp(loop, proxy.host, proxy.port)
     try:
         await open_tunnel(loop, sock, proxy, origin.authority, context.limits)

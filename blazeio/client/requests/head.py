@@ -3,8 +3,8 @@
 May import: blazeio.content, blazeio.errors, blazeio.wire.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from blazeio.content.cookies import serialize_cookie
 from blazeio.content.decoders import ACCEPTED
@@ -74,11 +74,27 @@ def merge_fields(
             each for each in list_field_pairs(standing) if _name(each[0]) not in given
         ]
         return serialize_fields(kept + pairs)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, LocalProtocolError):
+    except (TypeError, ValueError, LocalProtocolError):
+        if _are_fields(standing) and _are_fields(fields):
             raise
+        # Not from that error, which shows what it has found: it may be a secret.
         message = "headers: expected a dict or pairs of names and values, each a str"
-        raise InvalidArgument(message) from error
+        raise InvalidArgument(message) from None
+
+
+def _are_fields(fields: Any) -> bool:
+    """Tell whether a caller's fields have the shape of fields."""
+    if fields is None or isinstance(fields, Headers):
+        return True
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
+        return False
+    return all(
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and isinstance(pair[0], str | bytes)
+        for pair in pairs
+    )
 
 
 def join_cookies(

@@ -133,6 +133,8 @@ class Url:
         return Url(self.origin, target, self.authorization)
 
 
+# A server may redirect to a new URL of 8 KiB each time: 512 of them are 16 MiB.
+_LONGEST_KEPT_CHARS: Final = 1024
 # A program asks the same URLs again and again: 0.05 us instead of 12.
 _kept_urls: Final[Memo[str | Url, Url]] = Memo(256)
 
@@ -158,7 +160,8 @@ def parse_url(text: str | Url) -> Url:
             message = f"a URL is a str, not {type(text).__name__}: give str(url)"
             raise InvalidUrl(message)
         url = _parse(text)
-        _kept_urls.keep(text, url)
+        if len(text) <= _LONGEST_KEPT_CHARS:
+            _kept_urls.keep(text, url)
     return url
 
 
