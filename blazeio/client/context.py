@@ -4,8 +4,12 @@ May import: the room but session and response.
 """
 
 import asyncio
+import os
 import threading
+import weakref
 from collections.abc import Mapping
+from threading import get_ident
+from typing import NoReturn
 
 from blazeio.client.auth import Auth, Identity
 from blazeio.client.connections.lending import Lender
@@ -14,7 +18,7 @@ from blazeio.client.requests.url import Origin, Url
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.proxies import ProxyRules
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
-from blazeio.errors import FieldInput
+from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
 from blazeio.protocol.timing.deadlines import DeadlineWheel
@@ -50,6 +54,7 @@ class ClientContext:
         limits: Of heads, content and buffers.
         timeouts: Where a request has none of its own.
         pool_limits: Of connections.
+        thread: Of its loop, as ``threading.get_ident`` tells it; -1 once it is closed.
         tls: How https is spoken.
         unix: Path of a socket that is connected to, whatever the URL says.
         proxies: Which one a request goes through.
@@ -66,10 +71,13 @@ class ClientContext:
         lender: Of connections.
         wheel: For the deadlines of connections.
         view: What is received into.
-        is_closed: Nothing can be asked any more.
+        is_closed: Nothing can be asked any more; ``closed_error`` says why.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_closing",
+        "_why_closed",
         "allow_downgrade",
         "allow_trailing_octets",
         "auth",
@@ -86,6 +94,7 @@ class ClientContext:
         "max_redirects",
         "pool_limits",
         "proxies",
+        "thread",
         "timeouts",
         "tls",
         "unix",
@@ -95,6 +104,7 @@ class ClientContext:
 
     lender: Lender
     loop: asyncio.AbstractEventLoop
+    thread: int
     view: memoryview
     wheel: DeadlineWheel
 
@@ -134,13 +144,62 @@ class ClientContext:
         self.allow_downgrade = allow_downgrade
         self.base_url = base_url
         self.is_closed = False
+        self._why_closed = "the session was closed"
+        self._closing: asyncio.Event | None = None
 
     def begin(self) -> None:
         """Be of the running loop, from now on."""
         self.loop = asyncio.get_running_loop()
+        self.thread = get_ident()
+        _begun.add(self)
         self.wheel = DeadlineWheel(self.loop)
         self.view = receive_view()
         self.lender = Lender(self)
+
+    async def close(self) -> None:
+        """Close all connections; who waits for something gets SessionClosed."""
+        self.is_closed = True
+        self.thread = -1
+        if self._closing is not None:
+            self._closing.set()
+        await self.lender.close()
+        self.wheel.close()
+
+    def closed_error(self) -> SessionClosed:
+        """Make the error that says why nothing can be asked any more."""
+        return SessionClosed(self._why_closed)
+
+    def refuse(self) -> NoReturn:
+        """Say why nothing can be asked: it is closed, or another loop is running.
+
+        Raises:
+            SessionClosed: The caller's fault.
+            LocalProtocolError: Likewise.
+        """
+        if self.is_closed:
+            raise self.closed_error()
+        raise LocalProtocolError("the session belongs to another event loop")
+
+    async def pause(self, span_s: float) -> None:
+        """Sleep, before something is asked for once more.
+
+        Raises:
+            SessionClosed: Meanwhile.
+        """
+        if self._closing is None:
+            self._closing = asyncio.Event()
+        try:
+            async with asyncio.timeout(span_s):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+        raise self.closed_error()
+
+    def leave_to_parent(self) -> None:
+        """This is a copy, in a process that was forked: the sockets are another's."""
+        self.is_closed = True
+        self.thread = -1
+        self._why_closed = "the session was entered before the fork: open one here"
 
     def route(self, origin: Origin) -> Origin:
         """Say whom to connect to for it: itself, or what stands between."""
@@ -188,3 +247,14 @@ class ClientContext:
         most = self.max_redirects if max_redirects is None else max_redirects
         redirects = most if follow_redirects else 0
         return Follower(redirects, self.allow_downgrade, identity)
+
+
+_begun: weakref.WeakSet[ClientContext] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for each in list(_begun):
+        each.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)

@@ -6,16 +6,20 @@ what is to be done about it is returned. Connections are opaque.
 Laws, at all times:
 
 * There are never more connections, being opened or open, than the bounds.
-* Nobody waits while a connection of that origin is idle.
+* Nobody waits while a connection of that origin is idle, but who needs a new one.
 * Whoever asks first is served first, among those whom the same connection could
   serve; across origins where the bound on all connections is what they wait for.
-* One that was told lost, or has been idle for too long, serves nobody.
-* A failed attempt fails one who waits, the first.
-
-May import: nothing of blazeio but client.settings.
+* One that was told lost, or has been idle for too long, serves nobody. Whoever was
+  served by one that the server had closed waits again, at the same place.
+* A failed attempt fails the one for whom it was begun, if they still wait.
+* One that only reads past the rest of a response is closed where somebody waits
+  for the room that it takes.
+* After ``shut`` nothing is opened, and whoever asks is failed.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -36,7 +40,8 @@ def may_retry(
 
     RFC 9112 section 9.3.1: a server may close an idle connection while a
     request is on its way. Only where nothing tells that the request was seen,
-    and where being seen twice does no harm.
+    and where being seen twice does no harm. Once: an automatic retry that failed
+    is not retried (the same section), and so it is sent on a new connection.
 
     Args:
         method: Of the request.
@@ -48,16 +53,31 @@ def may_retry(
 
 
 class Ticket(Struct, Generic[_Origin], eq=False):
-    """The place in the queue of one who waits for a connection."""
+    """The place in the queue of one who waits for a connection.
+
+    Attributes:
+        origin: Who is to be connected to.
+        number: Of the place; less is before.
+        needs_new: Only a connection that has never been used will do.
+        opening: The attempt that was begun for it; None: none is under way.
+    """
 
     origin: _Origin
     number: int
+    needs_new: bool = False
+    opening: "Opening[_Origin] | None" = None
 
 
 class Opening(Struct, Generic[_Origin], eq=False):
-    """An attempt to open a connection."""
+    """An attempt to open a connection.
+
+    Attributes:
+        origin: Who is connected to.
+        ticket: For whom it was begun; its outcome may serve another.
+    """
 
     origin: _Origin
+    ticket: Ticket[_Origin]
 
 
 class Serve(Struct, Generic[_Origin, _Connection], frozen=True):
@@ -68,7 +88,7 @@ class Serve(Struct, Generic[_Origin, _Connection], frozen=True):
 
 
 class Fail(Struct, Generic[_Origin], frozen=True):
-    """Tell the holder of the ticket why the attempt has failed."""
+    """Tell the holder of the ticket that there will be no connection."""
 
     ticket: Ticket[_Origin]
 
@@ -92,16 +112,25 @@ class Close(Struct, Generic[_Connection], frozen=True):
 
 
 class _Lane(Generic[_Origin, _Connection]):
-    """Everything of one origin. ``idle`` has until when each may be used."""
+    """Everything of one origin.
 
-    __slots__ = ("busy", "idle", "openings", "origin", "waiting")
+    Attributes:
+        idle: Until when each may be used.
+        busy: Those that serve somebody, or are lingering.
+        lingering: Those of them that read past the rest of a response.
+        openings: Attempts under way.
+        waiting: By the number of their tickets, ascending.
+    """
+
+    __slots__ = ("busy", "idle", "lingering", "openings", "origin", "waiting")
 
     def __init__(self, origin: _Origin) -> None:
         self.origin = origin
         self.idle: dict[_Connection, float] = {}
         self.busy: set[_Connection] = set()
+        self.lingering: dict[_Connection, None] = {}
         self.openings: dict[Opening[_Origin], None] = {}
-        self.waiting: dict[Ticket[_Origin], None] = {}
+        self.waiting: OrderedDict[Ticket[_Origin], None] = OrderedDict()
 
     @property
     def connection_count(self) -> int:
@@ -111,6 +140,31 @@ class _Lane(Generic[_Origin, _Connection]):
     def is_in_need(self) -> bool:
         """More wait than attempts are under way."""
         return len(self.waiting) > len(self.openings)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.waiting or self.connection_count)
+
+    def enqueue(self, ticket: Ticket[_Origin]) -> None:
+        """Let it wait; one that has waited before, where its number belongs."""
+        waiting = self.waiting
+        last = next(reversed(waiting), None)
+        waiting[ticket] = None
+        if last is None or last.number < ticket.number:
+            return
+        older = list(takewhile(lambda each: each.number < ticket.number, waiting))
+        waiting.move_to_end(ticket, last=False)
+        for each in reversed(older):
+            waiting.move_to_end(each, last=False)
+
+    def find_first(self, *, is_new: bool) -> Ticket[_Origin] | None:
+        """Find who is to be served by a connection.
+
+        Args:
+            is_new: It has never been used.
+        """
+        accepting = (each for each in self.waiting if is_new or not each.needs_new)
+        return next(accepting, None)
 
     def __repr__(self) -> str:
         counts = {
@@ -136,6 +190,7 @@ class Pool(Generic[_Origin, _Connection]):
         self._lane_of: dict[_Connection, _Lane[_Origin, _Connection]] = {}
         self._opening_count = 0
         self._asked_count = 0
+        self._is_shut = False
 
     def __repr__(self) -> str:
         lanes = "; ".join(map(repr, self._lanes.values()))
@@ -144,7 +199,7 @@ class Pool(Generic[_Origin, _Connection]):
     # Asking
 
     def take(self, origin: _Origin, now: float) -> _Connection | None:
-        """An idle connection, the one that was used last; it is busy then.
+        """Take an idle connection, the one that was used last; it is busy then.
 
         Returns:
             None where there is none: ``ask`` for one.
@@ -161,27 +216,36 @@ class Pool(Generic[_Origin, _Connection]):
         return connection
 
     def ask(
-        self, origin: _Origin, now: float
+        self, origin: _Origin, now: float, *, needs_new: bool = False
     ) -> tuple[Ticket[_Origin], Sequence[object]]:
-        """Wait for a connection; until served, failed or withdrawn."""
+        """Wait for a connection; until served, failed or withdrawn.
+
+        Args:
+            origin: Who is to be connected to.
+            now: Monotonic seconds.
+            needs_new: Only a connection that has never been used will do.
+        """
         self._asked_count += 1
-        ticket = Ticket(origin, self._asked_count)
-        lane = self._lanes.get(origin)
-        if lane is None:
-            lane = self._lanes[origin] = _Lane(origin)
-        actions = self.expire(now)
-        self._lanes[origin] = lane  # an empty one has gone with what expired
-        lane.waiting[ticket] = None
-        if lane.idle:
-            connection, _ = lane.idle.popitem()
-            return ticket, [*actions, self._serve_first(lane, connection)]
-        if lane.is_in_need and self._may_open(lane):
-            if self._is_full and (victim := self._longest_idle()) is not None:
-                self._forget(victim)
-                actions.append(Close(victim))
-            if not self._is_full:
-                actions.append(self._open(lane))
-        return ticket, actions
+        ticket = Ticket(origin, self._asked_count, needs_new)
+        if self._is_shut:
+            return ticket, [Fail(ticket)]
+        return ticket, self._enqueue(ticket, now)
+
+    def refuse(
+        self, ticket: Ticket[_Origin], connection: _Connection, now: float
+    ) -> Sequence[object]:
+        """Wait again, at the same place: the server had closed what it was served.
+
+        Args:
+            ticket: Of one that was served and has used nothing of it.
+            connection: What it was served; it is lost.
+            now: Monotonic seconds.
+        """
+        if self._is_shut:
+            return [Fail(ticket)]
+        if connection in self._lane_of:
+            self._forget(connection)
+        return self._enqueue(ticket, now)
 
     def withdraw(self, ticket: Ticket[_Origin]) -> Sequence[object]:
         """Its holder waits no longer; one that was served has no ticket left."""
@@ -191,8 +255,8 @@ class Pool(Generic[_Origin, _Connection]):
         del lane.waiting[ticket]
         actions: list[object] = []
         if len(lane.openings) > len(lane.waiting):
-            opening, _ = lane.openings.popitem()
-            self._opening_count -= 1
+            opening = ticket.opening or next(reversed(lane.openings))
+            self._end_opening(lane, opening)
             actions.append(Abandon(opening))
         return self._refilled(lane, actions)
 
@@ -209,37 +273,52 @@ class Pool(Generic[_Origin, _Connection]):
             idle_until: Until when it may be used if nobody takes it before.
         """
         lane = self._lanes[opening.origin]
-        del lane.openings[opening]
-        self._opening_count -= 1
+        self._end_opening(lane, opening)
         self._lane_of[connection] = lane
-        return self._place(lane, connection, idle_until)
+        return self._place(lane, connection, idle_until, is_new=True)
 
     def failed(self, opening: Opening[_Origin]) -> Sequence[object]:
         """An attempt has failed."""
         lane = self._lanes[opening.origin]
-        del lane.openings[opening]
-        self._opening_count -= 1
+        self._end_opening(lane, opening)
         actions: list[object] = []
-        if lane.waiting:
-            ticket = next(iter(lane.waiting))
+        ticket = opening.ticket
+        if ticket in lane.waiting:
             del lane.waiting[ticket]
             actions.append(Fail(ticket))
         return self._refilled(lane, actions)
 
     def give_back(self, connection: _Connection, idle_until: float) -> Sequence[object]:
-        """A busy connection can serve the next.
+        """A busy connection can serve the next; one that was lost serves nobody.
 
         Args:
             connection: It.
             idle_until: Until when it may be used if nobody takes it before.
         """
         # Hot: runs once per request.
-        lane = self._lane_of[connection]
+        lane = self._lane_of.get(connection)
+        if lane is None:
+            return ()
         lane.busy.remove(connection)
+        if lane.lingering:
+            lane.lingering.pop(connection, None)
         if not lane.waiting and not self._is_full:
             lane.idle[connection] = idle_until
             return ()
-        return self._place(lane, connection, idle_until)
+        return self._place(lane, connection, idle_until, is_new=False)
+
+    def linger(self, connection: _Connection) -> Sequence[object]:
+        """A busy connection only reads past the rest of a response from now on.
+
+        It is given back when that is over, unless its room is needed before.
+        """
+        lane = self._lane_of.get(connection)
+        if lane is None:
+            return ()
+        if lane.is_in_need or (self._is_full and self._oldest_in_need() is not None):
+            return self._replaced(lane, connection)
+        lane.lingering[connection] = None
+        return ()
 
     def lost(self, connection: _Connection) -> Sequence[object]:
         """It is closed, or must be; whatever it was doing."""
@@ -262,7 +341,8 @@ class Pool(Generic[_Origin, _Connection]):
         return [Close(connection) for connection in expired]
 
     def shut(self) -> Sequence[object]:
-        """Close, abandon and fail everything."""
+        """Close, abandon and fail everything, for good."""
+        self._is_shut = True
         actions: list[object] = [Close(connection) for connection in self._lane_of]
         for lane in self._lanes.values():
             actions += map(Abandon, lane.openings)
@@ -282,16 +362,56 @@ class Pool(Generic[_Origin, _Connection]):
     def _may_open(self, lane: _Lane[_Origin, _Connection]) -> bool:
         return lane.connection_count < self._limits.connections_per_origin
 
+    def _enqueue(self, ticket: Ticket[_Origin], now: float) -> list[object]:
+        """Let it wait, for a connection that is there or for one that is opened."""
+        actions = self.expire(now)
+        lane = self._lanes.get(ticket.origin)
+        if lane is None:
+            lane = self._lanes[ticket.origin] = _Lane(ticket.origin)
+        lane.enqueue(ticket)
+        if lane.idle and not ticket.needs_new:
+            connection, _ = lane.idle.popitem()
+            return [*actions, self._serve(lane, ticket, connection)]
+        if lane.is_in_need:
+            victim = self._find_victim(lane)
+            if victim is not None:
+                self._forget(victim)
+                actions.append(Close(victim))
+        return self._refilled(lane, actions)
+
+    def _find_victim(self, lane: _Lane[_Origin, _Connection]) -> _Connection | None:
+        """Find what is closed to make room for a lane; None: nothing, or no need."""
+        if not self._may_open(lane):
+            own = lane.lingering or lane.idle
+            return next(iter(own), None)
+        if not self._is_full:
+            return None
+        for each in self._lanes.values():
+            if each.lingering:
+                return next(iter(each.lingering))
+        return self._find_longest_idle()
+
     def _open(self, lane: _Lane[_Origin, _Connection]) -> Open[_Origin]:
-        opening = Opening(lane.origin)
+        """Begin an attempt, for the first who has none."""
+        ticket = next(each for each in lane.waiting if each.opening is None)
+        opening = ticket.opening = Opening(lane.origin, ticket)
         lane.openings[opening] = None
         self._opening_count += 1
         return Open(opening)
 
-    def _serve_first(
-        self, lane: _Lane[_Origin, _Connection], connection: _Connection
+    def _end_opening(
+        self, lane: _Lane[_Origin, _Connection], opening: Opening[_Origin]
+    ) -> None:
+        del lane.openings[opening]
+        opening.ticket.opening = None
+        self._opening_count -= 1
+
+    def _serve(
+        self,
+        lane: _Lane[_Origin, _Connection],
+        ticket: Ticket[_Origin],
+        connection: _Connection,
     ) -> Serve[_Origin, _Connection]:
-        ticket = next(iter(lane.waiting))
         del lane.waiting[ticket]
         lane.busy.add(connection)
         return Serve(ticket, connection)
@@ -301,19 +421,29 @@ class Pool(Generic[_Origin, _Connection]):
         lane: _Lane[_Origin, _Connection],
         connection: _Connection,
         idle_until: float,
+        *,
+        is_new: bool,
     ) -> Sequence[object]:
         """A connection is free: for the first who waits, of whichever origin."""
         starved = self._oldest_in_need() if self._is_full else None
-        first = next(iter(lane.waiting), None)
+        first = lane.find_first(is_new=is_new)
         if starved is not None and starved is not lane:
             oldest = next(iter(starved.waiting))
             if first is None or oldest.number < first.number:
-                self._forget(connection)
-                return self._refilled(lane, [Close(connection)])
+                return self._replaced(lane, connection)
         if first is not None:
-            return [self._serve_first(lane, connection)]
+            return [self._serve(lane, first, connection)]
+        if lane.is_in_need:  # of a new one, and a bound is what they wait for
+            return self._replaced(lane, connection)
         lane.idle[connection] = idle_until
         return ()
+
+    def _replaced(
+        self, lane: _Lane[_Origin, _Connection], connection: _Connection
+    ) -> Sequence[object]:
+        """Close it; one is opened in its place."""
+        self._forget(connection)
+        return self._refilled(lane, [Close(connection)])
 
     def _refilled(
         self, lane: _Lane[_Origin, _Connection], actions: list[object]
@@ -324,7 +454,7 @@ class Pool(Generic[_Origin, _Connection]):
             if oldest is None:
                 break
             actions.append(self._open(oldest))
-        if not (lane.waiting or lane.connection_count):
+        if lane.is_empty:
             self._lanes.pop(lane.origin, None)
         return actions
 
@@ -337,8 +467,8 @@ class Pool(Generic[_Origin, _Connection]):
         )
         return min(lanes, key=_first_number, default=None)
 
-    def _longest_idle(self) -> _Connection | None:
-        """The connection that is to expire first."""
+    def _find_longest_idle(self) -> _Connection | None:
+        """Find the connection that is to expire first."""
         idle: Iterable[tuple[float, _Connection]] = (
             (until, connection)
             for lane in self._lanes.values()
@@ -351,7 +481,8 @@ class Pool(Generic[_Origin, _Connection]):
         lane = self._lane_of.pop(connection)
         lane.idle.pop(connection, None)
         lane.busy.discard(connection)
-        if not (lane.waiting or lane.connection_count):
+        lane.lingering.pop(connection, None)
+        if lane.is_empty:
             self._lanes.pop(lane.origin, None)
 
 

@@ -8,6 +8,7 @@ the same code (``BlazeioPayloadUtils``).
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from os import PathLike
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from blazeio.client.requests.head import (
     serialize_request_head,
 )
 from blazeio.client.requests.multipart import Files
-from blazeio.client.requests.url import Url, join_base, parse_url
+from blazeio.client.requests.url import Origin, Url, join_base, parse_url
 from blazeio.client.rules.redirects import Redirect
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
@@ -44,10 +45,8 @@ from blazeio.errors import (
     BlazeioError,
     FieldInput,
     InvalidResponse,
-    LocalProtocolError,
     RequestError,
     ServerDisconnected,
-    SessionClosed,
 )
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
 from blazeio.protocol.payload import NO_HEADERS
@@ -323,43 +322,87 @@ class ClientResponse(Collecting):
     async def _ask_once(self) -> None:
         # Hot: runs once per request.
         context = self.context
-        if context.is_closed:
-            raise SessionClosed("the session was closed")
-        if context.loop is not asyncio.get_running_loop():
-            message = "the session belongs to another event loop"
-            raise LocalProtocolError(message)
+        # To ask which loop is running takes a system call; of a thread it is only one.
+        if get_ident() != context.thread or not context.loop.is_running():
+            context.refuse()
         origin = self.url.origin
         if context.is_routed:
             origin = context.route(origin)
-        lender = context.lender
-        connection = lender.take(origin, context.wheel.now())
-        if connection is not None and self.method not in IDEMPOTENT:
-            # What must not be sent twice is not sent to who has just hung up.
-            while connection is not None and not connection.is_fresh():
-                connection.abort()
-                connection = lender.take(origin, context.wheel.now())
-        if connection is None:
-            connection = await lender.wait(origin, self)
+        now = context.wheel.now()
+        connection = context.lender.take(origin, now)
+        if (
+            connection is None
+            or now >= connection.trusted_until
+            or not self._may_repeat
+        ):
+            connection = await self._find_fresh(connection, origin, now)
+        was_reused = connection.was_used  # it will be, once it has answered
         try:
-            await self._exchange(connection)
+            arrival = self._send(connection)
+            if arrival is None:
+                return
+            await arrival
         except ServerDisconnected:
-            if self.status_code or not may_retry(
-                self.method,
-                was_reused=connection.was_used,
-                has_received=connection.has_received,
-                can_repeat=self.can_repeat,
-            ):
+            if not self._may_retry_after(connection, was_reused):
                 raise
-            self._error = None
-            await self._exchange(await lender.wait(origin, self))
+        else:
+            if self.status_code != 408 or not self._may_retry_after(
+                connection, was_reused
+            ):
+                return
+        await self.forget()
+        arrival = self._send(await context.lender.wait(origin, self, needs_new=True))
+        if arrival is not None:
+            await arrival
+
+    async def _find_fresh(
+        self, connection: ClientConnection | None, origin: Origin, now: float
+    ) -> ClientConnection:
+        """Return one that the server has not closed; wait for one where none is idle.
+
+        Args:
+            connection: An idle one, taken; None: there is none.
+            origin: Who is to be connected to.
+            now: Monotonic seconds.
+        """
+        lender = self.context.lender
+        while connection is not None:
+            if connection.is_fresh():
+                return connection
+            connection.abort()
+            connection = lender.take(origin, now)
+        return await lender.wait(origin, self)
+
+    def _may_retry_after(self, connection: ClientConnection, was_reused: bool) -> bool:
+        """Whether the request is sent once more, after its connection has failed.
+
+        A 408 on a kept connection says no more than that it was idle for too long
+        (RFC 9110 section 15.5.9).
+        """
+        return self.status_code in (0, 408) and may_retry(
+            self.method,
+            was_reused=was_reused,
+            has_received=connection.has_received and not self.status_code,
+            can_repeat=self.can_repeat,
+        )
+
+    @property
+    def _may_repeat(self) -> bool:
+        """It can be sent once more, and is not done twice by that."""
+        return self._is_plain or (self.method in IDEMPOTENT and self.can_repeat)
 
     @property
     def can_repeat(self) -> bool:
         """The request can be sent again: its content is not a stream."""
         return can_repeat(self._body)
 
-    async def _exchange(self, connection: ClientConnection) -> None:
-        """Send the request on this connection, then wait for the head."""
+    def _send(self, connection: ClientConnection) -> asyncio.Future[None] | None:
+        """Send the request on this connection.
+
+        Returns:
+            What is to be awaited: the head has come. None: the caller has announced
+            content, and writes it.
+        """
         # Hot: runs once per request.
         self._connection = connection
         self.transport = connection.transport
@@ -370,14 +413,15 @@ class ClientResponse(Collecting):
             self.is_sent = True
             connection.transport.write(serialize_plain_get(self.url.request_start))
             connection.await_head()
-            await self._head_arrival()
-            return
+            return self._head_arrival()
         self._message = message = self._make_message(connection)
         body = self._body
+        connection.has_content = body is not None
         if body is None and declares_content(self._fields):
+            connection.has_content = True
             if self.total_at != NEVER:
                 connection.hold_to_total()
-            return
+            return None
         octets = b"" if body is None else body
         if (
             isinstance(octets, bytes)
@@ -391,7 +435,7 @@ class ClientResponse(Collecting):
             if self.total_at != NEVER:
                 connection.hold_to_total()
             self._sender = self.context.loop.create_task(self._send_body(body))
-        await self._head_arrival()
+        return self._head_arrival()
 
     def _make_message(self, connection: ClientConnection) -> OutgoingMessage:
         # Hot: runs once per request.

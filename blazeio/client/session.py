@@ -247,9 +247,7 @@ class Session(Generic[_Entered]):
         if context is None:
             self._shared.is_closed = True
         elif not context.is_closed:
-            context.is_closed = True
-            await context.lender.close()
-            context.wheel.close()
+            await context.close()
 
     # Requests of a pool
 

@@ -18,6 +18,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import ContentStream, WriteGate
 from blazeio.protocol.payload import BlazeioPayloadUtils
+from blazeio.protocol.pieces import closed_at_end
 from blazeio.wire.outgoing import OutgoingMessage
 
 if TYPE_CHECKING:
@@ -128,8 +129,10 @@ class RequestWriting(BlazeioPayloadUtils):
             if isinstance(body, bytes):
                 await self.write(body)
             elif body is not None:
-                async for piece in body:
-                    await self.write(piece)
+                pieces = aiter(body)
+                async with closed_at_end(pieces):
+                    async for piece in pieces:
+                        await self.write(piece)
             await self.eof()
         except AnsweredEarly:
             return

@@ -9,6 +9,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
 )
 
@@ -58,8 +59,8 @@ class Driven:
                 case Fail(ticket):
                     self.failed.append(ticket.number)
 
-    def ask(self, origin: str = "a") -> Ticket[str]:
-        ticket, actions = self.pool.ask(origin, self.now)
+    def ask(self, origin: str = "a", *, needs_new: bool = False) -> Ticket[str]:
+        ticket, actions = self.pool.ask(origin, self.now, needs_new=needs_new)
         self.do(actions)
         return ticket
 
@@ -143,6 +144,105 @@ def test_a_failed_attempt_fails_the_first_and_the_next_gets_another() -> None:
     assert second.number in world.served
 
 
+def test_a_failed_attempt_fails_nobody_else() -> None:
+    world = Driven(per_origin=1)
+    world.ask()
+    connection = world.succeed()
+    first, second = world.ask(), world.ask()
+    world.do(world.pool.lost(connection))
+    (attempt,) = world.openings
+    assert attempt.ticket is first
+    world.do(world.pool.withdraw(first))
+    world.openings.remove(attempt)
+    world.do(world.pool.failed(attempt))
+    assert world.failed == []
+    assert [each.ticket for each in world.openings] == [second]
+
+
+def test_who_was_served_by_a_dead_one_keeps_the_place() -> None:
+    world = Driven(per_origin=1)
+    tickets = [world.ask() for _ in range(4)]
+    connection = world.succeed()
+    world.give_back(connection)
+    served = tickets[1]
+    world.do(world.pool.refuse(served, connection, world.now))
+    assert repr(world.pool) == "<Pool a: 1 opening, 3 waiting>"
+    assert world.openings[0].ticket is served
+    world.give_back(world.succeed())
+    assert list(world.served.items()) == [
+        (tickets[0].number, "a1"),
+        (tickets[1].number, "a2"),
+        (tickets[2].number, "a2"),
+    ]
+
+
+def test_several_who_come_back_stand_in_the_order_in_which_they_asked() -> None:
+    world = Driven(per_origin=2)
+    tickets = [world.ask() for _ in range(5)]
+    connections = [world.succeed(), world.succeed()]
+    for each in connections:
+        world.give_back(each)
+    world.do(world.pool.refuse(tickets[2], connections[0], world.now))
+    world.do(world.pool.refuse(tickets[3], connections[1], world.now))
+    world.succeed(), world.succeed()
+    assert list(world.served)[-2:] == [tickets[2].number, tickets[3].number]
+
+
+def test_who_needs_a_new_one_is_not_served_by_another() -> None:
+    world = Driven(per_origin=2)
+    world.ask()
+    connection = world.succeed()
+    other = world.ask(needs_new=True)
+    world.give_back(connection)
+    assert repr(world.pool) == "<Pool a: 1 idle, 1 opening, 1 waiting>"
+    assert world.pool.take("a", world.now) == connection
+    world.succeed()
+    assert world.served[other.number] == "a2"
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_for_who_needs_a_new_one_another_is_closed_at_the_bound(is_idle: bool) -> None:
+    world = Driven(per_origin=1)
+    world.ask()
+    connection = world.succeed()
+    if is_idle:
+        world.give_back(connection)
+    other = world.ask(needs_new=True)
+    if not is_idle:
+        assert world.closed == []
+        world.give_back(connection)
+    assert world.closed == [connection]
+    world.succeed()
+    assert world.served[other.number] == "a2"
+
+
+@pytest.mark.parametrize("origin", ["a", "b"])
+@pytest.mark.parametrize("is_asked_before", [True, False])
+def test_what_only_lingers_makes_room(origin: str, is_asked_before: bool) -> None:
+    world = Driven(connections=1)
+    world.ask()
+    connection = world.succeed()
+    if is_asked_before:
+        world.ask(origin)
+    world.do(world.pool.linger(connection))
+    assert world.closed == [connection] * is_asked_before
+    if not is_asked_before:
+        world.ask(origin)
+    assert world.closed == [connection]
+    assert repr(world.pool) == f"<Pool {origin}: 1 opening, 1 waiting>"
+
+
+def test_what_lingers_is_kept_where_nobody_needs_its_room() -> None:
+    world = Driven(connections=2, per_origin=1)
+    world.ask()
+    connection = world.succeed()
+    world.do(world.pool.linger(connection))
+    world.ask("b")
+    assert world.closed == []
+    world.give_back(connection)
+    assert world.pool.take("a", world.now) == connection
+
+
 def test_who_withdraws_takes_a_surplus_attempt_along() -> None:
     world = Driven()
     first, second = world.ask(), world.ask()
@@ -197,6 +297,19 @@ def test_when_it_is_shut_everybody_is_told() -> None:
     assert repr(world.pool) == "<Pool empty>"
 
 
+def test_after_it_is_shut_nothing_is_opened() -> None:
+    world = Driven(per_origin=1)
+    served = world.ask()
+    connection = world.succeed()
+    world.do(world.pool.shut())
+    late = world.ask()
+    world.give_back(connection)
+    world.do(world.pool.linger(connection))
+    world.do(world.pool.refuse(served, connection, world.now))
+    assert (world.failed, world.openings) == ([late.number, served.number], [])
+    assert repr(world.pool) == "<Pool empty>"
+
+
 RETRIED = {"was_reused": True, "has_received": False, "can_repeat": True}
 
 
@@ -233,7 +346,10 @@ class Histories(RuleBasedStateMachine):
         )
         self.waiting: dict[int, Ticket[str]] = {}
         self.alive: dict[str, float] = {}  # until when it may be used; inf: busy
-        self.dead: set[str] = set()
+        self.lingering: set[str] = set()
+        self.unused: set[str] = set()
+        self.holders: dict[str, Ticket[str]] = {}  # served, and not begun yet
+        self.is_shut = False
 
     def do(self, actions: Sequence[object]) -> None:
         for action in actions:
@@ -242,30 +358,74 @@ class Histories(RuleBasedStateMachine):
                 ticket = self.waiting.pop(action.ticket.number)
                 assert connection in self.alive, "served by a dead connection"
                 assert connection[0] == ticket.origin
+                is_new = connection in self.unused
+                assert is_new or not ticket.needs_new
                 older = [
                     each
                     for each in self.waiting.values()
                     if each.origin == ticket.origin and each.number < ticket.number
+                    if is_new or not each.needs_new
                 ]
                 assert not older, "somebody has waited longer"
                 self.alive[connection] = float("inf")
+                self.holders[connection] = ticket
             elif isinstance(action, Close):
-                assert self.alive.pop(action.connection) < float("inf")
-                self.dead.add(action.connection)
+                connection = action.connection
+                is_used = self.alive.pop(connection) == float("inf")
+                assert self.is_shut or not is_used or connection in self.lingering
+                self.lingering.discard(connection)
+                self.unused.discard(connection)
             elif isinstance(action, Fail):
                 del self.waiting[action.ticket.number]
+            elif isinstance(action, Open):
+                assert not self.is_shut
+                assert action.opening.ticket.number in self.waiting
         self.world.do(actions)
 
-    @rule(origin=st.sampled_from("abc"))
-    def ask(self, origin: str) -> None:
-        connection = self.world.pool.take(origin, self.world.now)
+    @rule(origin=st.sampled_from("abc"), needs_new=st.booleans())
+    def ask(self, origin: str, needs_new: bool) -> None:
+        pool = self.world.pool
+        connection = None if needs_new else pool.take(origin, self.world.now)
         if connection is not None:
             assert self.world.now < self.alive[connection] < float("inf")
             self.alive[connection] = float("inf")
+            self.unused.discard(connection)
             return
-        ticket, actions = self.world.pool.ask(origin, self.world.now)
+        ticket, actions = pool.ask(origin, self.world.now, needs_new=needs_new)
         self.waiting[ticket.number] = ticket
         self.do(actions)
+
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        """What was served turns out to be dead; it may have been told lost, too."""
+        if not self.holders:
+            return
+        connection = data.draw(st.sampled_from(sorted(self.holders)))
+        ticket = self.holders.pop(connection)
+        if ticket.needs_new:
+            return
+        self.alive.pop(connection, None)
+        self.unused.discard(connection)
+        self.waiting[ticket.number] = ticket
+        self.do(self.world.pool.refuse(ticket, connection, self.world.now))
+
+    @rule(data=st.data())
+    def begin_to_linger(self, data: st.DataObject) -> None:
+        if busy := self.busy_ones():
+            connection = data.draw(st.sampled_from(busy))
+            self.holders.pop(connection, None)
+            self.unused.discard(connection)
+            self.lingering.add(connection)
+            self.do(self.world.pool.linger(connection))
+
+    @precondition(lambda self: not self.is_shut)
+    @rule(chance=st.integers(0, 19))
+    def shut(self, chance: int) -> None:
+        if chance == 0:
+            self.is_shut = True
+            self.do(self.world.pool.shut())
+            left = [*self.waiting, *self.alive, *self.world.openings]
+            assert left == []
 
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
@@ -280,12 +440,17 @@ class Histories(RuleBasedStateMachine):
         opening = data.draw(st.sampled_from(self.world.openings))
         self.world.openings.remove(opening)
         if not succeeds:
+            is_awaited = opening.ticket.number in self.waiting
+            before = len(self.world.failed)
             self.do(self.world.pool.failed(opening))
+            told = [opening.ticket.number] if is_awaited else []
+            assert self.world.failed[before:] == told
             return
         self.world.made += 1
         connection = f"{opening.origin}{self.world.made}"
         until = self.world.now + IDLE_S
         self.alive[connection] = until
+        self.unused.add(connection)
         self.do(self.world.pool.opened(opening, connection, until))
 
     def busy_ones(self) -> list[str]:
@@ -296,6 +461,9 @@ class Histories(RuleBasedStateMachine):
         if busy := self.busy_ones():
             connection = data.draw(st.sampled_from(busy))
             until = self.alive[connection] = self.world.now + IDLE_S
+            self.unused.discard(connection)
+            self.lingering.discard(connection)
+            self.holders.pop(connection, None)
             self.do(self.world.pool.give_back(connection, until))
 
     @rule(data=st.data())
@@ -303,7 +471,10 @@ class Histories(RuleBasedStateMachine):
         if self.alive:
             connection = data.draw(st.sampled_from(sorted(self.alive)))
             del self.alive[connection]
+            self.unused.discard(connection)
+            self.lingering.discard(connection)
             self.do(self.world.pool.lost(connection))
+            assert self.world.pool.give_back(connection, self.world.now) == ()
 
     @rule(span_s=st.sampled_from([1.0, IDLE_S]))
     def wait(self, span_s: float) -> None:
@@ -322,21 +493,24 @@ class Histories(RuleBasedStateMachine):
     def nobody_waits_in_vain(self) -> None:
         """Each who waits has an attempt, or stands behind a bound."""
         count = len(self.alive) + len(self.world.openings)
+        idle = [name for name, until in self.alive.items() if until < float("inf")]
         for origin in "abc":
             waiting = [t for t in self.waiting.values() if t.origin == origin]
             own = [name for name in self.alive if name[0] == origin]
             attempts = [o for o in self.world.openings if o.origin == origin]
-            assert not waiting or all(self.alive[each] == float("inf") for each in own)
+            if any(not each.needs_new for each in waiting):
+                assert not set(own) & set(idle)
             if len(waiting) > len(attempts):
                 is_at_own = (
                     len(own) + len(attempts) >= self.limits.connections_per_origin
                 )
                 is_full = count >= self.limits.connections
-                is_none_idle = len(self.busy_ones()) == len(self.alive)
-                assert is_at_own or (is_full and is_none_idle)
+                assert is_at_own or is_full
+                spare = {*idle, *self.lingering}
+                assert not spare & set(own if is_at_own else self.alive)
 
 
 TestHistories = pytest.mark.slow(Histories.TestCase)
 Histories.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
+    max_examples=60, stateful_step_count=50, deadline=None
 )

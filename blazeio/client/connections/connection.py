@@ -11,6 +11,7 @@ the next, whether or not it was taken.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from blazeio.client.connections.endings import has_ended_properly, tell_what_is_missing
@@ -39,7 +40,7 @@ from blazeio.errors import (
     WriteTimeout,
 )
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
-from blazeio.protocol.sockets.kernel import has_hung_up
+from blazeio.protocol.sockets.kernel import poll_for_arrivals
 from blazeio.protocol.stages.handover import Handover, Successor
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.chunked import ChunkDecoder
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 MOST_DRAINED_BYTES = 64 * 1024
 """Content that nobody wants is read past, up to this: a new connection costs as
 much as some 100 KiB."""
+TRUSTED_S = 0.005
+"""So long after a response its connection is used by a request that could be sent once
+more without a look at it, which takes 3 % as long as a small request as a whole."""
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -66,6 +70,10 @@ class ClientConnection(asyncio.BufferedProtocol):
         transport: To the server.
         gate: Where who writes sleeps.
         was_used: It has served before.
+        trusted_until: So long, loop time, a request that can be sent once more does
+            not ask whether it is fresh.
+        has_content: Its last request that was more than a plain GET had content: some
+            of it may still wait here when the server has answered.
         has_received: An octet of the present response has come.
         deadline_at: For the wheel.
         entered_at: The wheel's own.
@@ -77,20 +85,24 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_exchange",
         "_has_fin",
         "_held",
+        "_idle_s",
         "_is_paused",
         "_is_reusable",
         "_keep_alive_s",
         "_phase",
         "_phase_ends_at",
+        "_poll",
         "_scanned",
         "_successor",
         "_write_ends_at",
         "deadline_at",
         "entered_at",
         "gate",
+        "has_content",
         "has_received",
         "origin",
         "transport",
+        "trusted_until",
         "was_used",
     )
 
@@ -107,6 +119,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._exchange: Exchange | None = None
         self._content = NO_CONTENT
         self._held = b""
+        self._idle_s = context.pool_limits.idle_s
         self._scanned = 0
         self._phase = IDLE
         self._has_fin = False
@@ -114,9 +127,17 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._is_reusable = True
         self._keep_alive_s: int | None = None
         self._successor: Successor | None = None
+        self._poll: Callable[[int], Sequence[object]] | None = None
+        self.trusted_until = 0.0
+        self.has_content = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {PHASES[self._phase]} {self.origin}>"
+
+    @property
+    def is_closed(self) -> bool:
+        """It is over, by either side."""
+        return self._phase == CLOSED
 
     @property
     def idle_until(self) -> float:
@@ -124,7 +145,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
         A second less than the server says, since it counts from earlier.
         """
-        span_s = self._context.pool_limits.idle_s
+        span_s = self._idle_s
         if self._keep_alive_s is not None:
             span_s = min(span_s, max(self._keep_alive_s - 1.0, 0.0))
         return self._context.wheel.now() + span_s
@@ -132,15 +153,29 @@ class ClientConnection(asyncio.BufferedProtocol):
     # Asked for by an exchange
 
     def is_fresh(self) -> bool:
-        """Whether the server has not hung up yet, as far as the kernel knows.
+        """Whether it is idle, and nothing has come from the server since then.
 
-        To be asked where a request must not fail for it; 1 us.
+        A FIN, a reset, the closure alert of TLS, a 408 that nobody asked for: the
+        loop may learn of them later than the kernel, so the kernel is asked.
         """
-        return not has_hung_up(self.transport.get_extra_info("socket").fileno())
+        if self._phase != IDLE or self.transport.is_closing():
+            return False
+        poll = self._poll
+        if poll is None:  # kept: to make one takes as long as to ask it
+            fd = self.transport.get_extra_info("socket").fileno()
+            poll = self._poll = poll_for_arrivals(fd)
+        return not poll(0)
 
     def begin(self, exchange: Exchange) -> None:
-        """Serve this one; it writes its request."""
+        """Serve this one; it writes its request.
+
+        Raises:
+            ServerDisconnected: The server has closed it.
+        """
         # Hot: runs once per request.
+        if self._phase != IDLE:
+            missing = tell_what_is_missing(HEAD, NO_CONTENT, has_received=False)
+            raise ServerDisconnected(f"{self.origin} {missing}")
         self._exchange = exchange
         self._phase = HEAD
         self._phase_ends_at = NEVER
@@ -208,25 +243,34 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._is_paused = False
             self.transport.resume_reading()
         self._end_phase_in(limits.linger_timeout_s, NEVER)
+        self._context.lender.linger(self)
 
-    def close(self) -> None:
-        """Close it, idle or not; an exchange is told when it is lost."""
+    def close(self, error: BlazeioError | None = None) -> None:
+        """Close it: an idle one with its farewell, any other at once.
+
+        Args:
+            error: What the exchange is told.
+        """
+        if self._phase != IDLE:
+            self.abort(error)
+            return
+        self._phase = CLOSED
         self._phase_ends_at = NEVER
         self.transport.close()
 
     def abort(self, error: BlazeioError | None = None) -> None:
-        """End it at once; its exchange is told why."""
+        """End it at once; its exchange is told why. May be repeated."""
         self._end_exchange(error)
-        if self._phase != CLOSED:
-            self._phase = CLOSED
-            self._context.lender.lost(self)
-            self.transport.abort()
+        self._phase = CLOSED
+        self._context.lender.lost(self)
+        self.transport.abort()
 
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
         self.transport = cast(asyncio.Transport, transport)
+        self._context.lender.made(self)
         high_bytes = self._context.limits.high_water_bytes
         self.transport.set_write_buffer_limits(high=high_bytes)
 
@@ -420,17 +464,23 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self._is_reusable = False
                 self.gate.shatter(AnsweredEarly("the whole response came before"))
             exchange.completed()
-        if rest or not self._is_reusable or self._has_fin:
+        if (
+            rest
+            or not self._is_reusable
+            or self._has_fin
+            or self._is_paused  # what follows may wait within TLS
+            or (self.has_content and self.transport.get_write_buffer_size())
+        ):
             self.abort()
             return
         self._phase = IDLE
         self.was_used = True
-        until = self.deadline_at = self._phase_ends_at = self.idle_until
+        now = self._context.wheel.now()
+        self.trusted_until = now + TRUSTED_S
+        until = now + self._idle_s if self._keep_alive_s is None else self.idle_until
+        self.deadline_at = self._phase_ends_at = until
         if until < self.entered_at:
             self._context.wheel.set(self, until)
-        if self._is_paused:
-            self._is_paused = False
-            self.transport.resume_reading()
         self._context.lender.give_back(self, until)
 
     # Ending

@@ -45,11 +45,18 @@ NEXT_ADDRESS_S = 0.25
 """RFC 8305 section 5: the recommended Connection Attempt Delay."""
 
 
-async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
+async def dial(
+    context: "ClientContext", origin: Origin, connect_s: float | None
+) -> ClientConnection:
     """Connect.
 
+    Args:
+        context: Of the session.
+        origin: Who is connected to.
+        connect_s: How long it may take, seconds; None: for ever.
+
     Raises:
-        ConnectTimeout: It took longer than ``Timeouts.connect_s``.
+        ConnectTimeout: It took longer.
         ResolveError: The name has no address.
         TlsError: The certificate is not to be trusted, or TLS is not spoken.
         ConnectError: Refused, unreachable, out of descriptors ... and whatever
@@ -57,14 +64,13 @@ async def dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         ConfigurationError: A file of ``ClientTls`` cannot be used, or a package
             is missing.
     """
-    timeout_s = context.timeouts.connect_s
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(connect_s):
             return await _dial(context, origin)
     except TimeoutError as error:
         if isinstance(error, OSError) and error.errno is not None:  # ETIMEDOUT
             raise ConnectError(f"{origin}: {_name_fault(error)}") from error
-        message = f"{origin}: no connection within {timeout_s} s"
+        message = f"{origin}: no connection within {connect_s} s"
         raise ConnectTimeout(message) from error
     except socket.gaierror as error:
         message = f"{origin}: {error.strerror or error}"

@@ -17,7 +17,6 @@ from blazeio.errors import (
     BlazeioError,
     ConnectError,
     PoolTimeout,
-    SessionClosed,
     TotalTimeout,
 )
 from blazeio.protocol.timing.deadlines import NEVER
@@ -45,7 +44,7 @@ class Lender:
         "_context",
         "_ended",
         "_open",
-        "_waiters",
+        "_waiting",
         "pool",
         "take",
     )
@@ -54,7 +53,7 @@ class Lender:
         self._context = context
         self.pool: Pool[Origin, ClientConnection] = Pool(context.pool_limits)
         self.take = self.pool.take
-        self._waiters: dict[Ticket[Origin], _Waiter] = {}
+        self._waiting: dict[Ticket[Origin], tuple[_Waiter, Exchange]] = {}
         self._attempts: dict[Opening[Origin], asyncio.Task[ClientConnection]] = {}
         self._abandoned: set[Opening[Origin]] = set()
         self._open: set[ClientConnection] = set()
@@ -63,20 +62,31 @@ class Lender:
     def __repr__(self) -> str:
         return repr(self.pool)
 
-    async def wait(self, origin: Origin, exchange: "Exchange") -> ClientConnection:
+    async def wait(
+        self, origin: Origin, exchange: "Exchange", *, needs_new: bool = False
+    ) -> ClientConnection:
         """Wait for a connection; it is theirs then.
+
+        One that the server has closed on the way from its last user to here serves
+        nobody: the place in the queue is kept.
+
+        Args:
+            origin: Who is to be connected to.
+            exchange: Who waits; its timeouts count.
+            needs_new: Only a connection that has never been used will do.
 
         Raises:
             ConnectError: The one that was opened for them could not be.
             ConfigurationError: Likewise, by what was set.
             PoolTimeout: None became free in time.
             TotalTimeout: The whole request took too long.
-            SessionClosed: Meanwhile.
+            SessionClosed: Meanwhile, or before.
         """
         loop = self._context.loop
         waiter: _Waiter = loop.create_future()
-        ticket, actions = self.pool.ask(origin, self._context.wheel.now())
-        self._waiters[ticket] = waiter
+        now = self._context.wheel.now()
+        ticket, actions = self.pool.ask(origin, now, needs_new=needs_new)
+        self._waiting[ticket] = waiter, exchange
         self._act(actions)
         timeouts = exchange.timeouts
         pool_ends_at = (
@@ -85,7 +95,11 @@ class Lender:
         ends_at = min(exchange.total_at, pool_ends_at)
         try:
             async with asyncio.timeout_at(None if ends_at == NEVER else ends_at):
-                return await waiter
+                connection = await waiter
+                while connection.was_used and not connection.is_fresh():
+                    waiter = loop.create_future()
+                    self._wait_again(ticket, waiter, exchange, connection)
+                    connection = await waiter
         except TimeoutError as error:
             if isinstance(error, BlazeioError):
                 raise
@@ -98,9 +112,24 @@ class Lender:
         except asyncio.CancelledError:
             self._withdraw(ticket, waiter)
             raise
+        if self._context.is_closed:  # in the turn in which it was served
+            raise self._context.closed_error()
+        return connection
+
+    def _wait_again(
+        self,
+        ticket: Ticket[Origin],
+        waiter: _Waiter,
+        exchange: "Exchange",
+        connection: ClientConnection,
+    ) -> None:
+        self._waiting[ticket] = waiter, exchange
+        now = self._context.wheel.now()
+        self._act(self.pool.refuse(ticket, connection, now))
+        connection.abort()
 
     def _withdraw(self, ticket: Ticket[Origin], waiter: _Waiter) -> None:
-        if self._waiters.pop(ticket, None) is not None:
+        if self._waiting.pop(ticket, None) is not None:
             self._act(self.pool.withdraw(ticket))
         elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             # served in the turn in which it was cancelled
@@ -114,6 +143,14 @@ class Lender:
         if actions:
             self._act(actions)
 
+    def made(self, connection: ClientConnection) -> None:
+        """It has a transport."""
+        self._open.add(connection)
+
+    def linger(self, connection: ClientConnection) -> None:
+        """It only reads past the rest of a response."""
+        self._act(self.pool.linger(connection))
+
     def lost(self, connection: ClientConnection) -> None:
         """It is closed, or about to be."""
         self._act(self.pool.lost(connection))
@@ -126,15 +163,24 @@ class Lender:
 
     async def close(self) -> None:
         """Close everything, and wait until it is; who waits gets SessionClosed."""
-        self._act(self.pool.shut())
-        for connection in list(self._open):
-            connection.abort(SessionClosed("the session was closed"))
+        error = self._context.closed_error()
+        for action in self.pool.shut():
+            if isinstance(action, Close):
+                action.connection.close(error)
+            else:
+                self._act([action])
+        self._abort_all(error)
         attempts = list(self._attempts.values())
         if attempts:
-            await asyncio.wait(attempts)
+            await asyncio.wait(attempts, timeout=CLOSE_S)
+            self._abort_all(error)  # those that had just shaken hands
         if self._open:
             self._ended = self._context.loop.create_future()
             await asyncio.wait([self._ended], timeout=CLOSE_S)
+
+    def _abort_all(self, error: BlazeioError) -> None:
+        for connection in list(self._open):
+            connection.abort(error)
 
     # What the pool says
 
@@ -142,7 +188,7 @@ class Lender:
         for action in actions:
             match action:
                 case Serve(ticket, connection):
-                    waiter = self._waiters.pop(ticket)
+                    waiter, _ = self._waiting.pop(ticket)
                     if waiter.cancelled():
                         self.give_back(connection, connection.idle_until)
                     else:
@@ -152,18 +198,19 @@ class Lender:
                 case Close(connection):
                     connection.close()
                 case Fail(ticket):
-                    self._fail(ticket, SessionClosed("the session was closed"))
+                    self._fail(ticket, self._context.closed_error())
                 case Abandon(opening):
                     self._abandoned.add(opening)
                     self._attempts[opening].cancel()
 
     def _fail(self, ticket: Ticket[Origin], error: BaseException) -> None:
-        waiter = self._waiters.pop(ticket)
+        waiter, _ = self._waiting.pop(ticket)
         if not waiter.done():
             waiter.set_exception(error)
 
     def _attempt(self, opening: Opening[Origin]) -> None:
-        work = dial(self._context, opening.origin)
+        _, exchange = self._waiting[opening.ticket]
+        work = dial(self._context, opening.origin, exchange.timeouts.connect_s)
         task = self._attempts[opening] = self._context.loop.create_task(work)
         # Not within the task: one that is cancelled before its first turn runs
         # nothing of its own, and who waits must be told all the same.
@@ -180,14 +227,15 @@ class Lender:
             error: BaseException | None = ConnectError(message)
         else:
             error = task.exception()
-        if error is None:
-            connection = task.result()
-            self._open.add(connection)
-            if is_wanted:
-                self._act(self.pool.opened(opening, connection, connection.idle_until))
-            else:
-                connection.abort()
-        elif is_wanted:
+        connection = None if error is not None else task.result()
+        if connection is not None and connection.is_closed:
+            message = f"{opening.origin} closed the connection as it was made"
+            connection, error = None, ConnectError(message)
+        if connection is not None and is_wanted:
+            self._act(self.pool.opened(opening, connection, connection.idle_until))
+        elif connection is not None:
+            connection.abort()
+        elif error is not None and is_wanted:
             for action in self.pool.failed(opening):
                 if isinstance(action, Fail):
                     self._fail(action.ticket, error)

@@ -1,6 +1,5 @@
 """Server-sent events, as a client reads them: ``resp.events()``."""
 
-import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
@@ -126,7 +125,7 @@ class _Subscription:
             self._retry_s = self._parser.retry_s
         wanted_s, self._retry_after_s = max(self._retry_s, self._retry_after_s), 0.0
         await self._resp.forget()
-        await asyncio.sleep(
+        await self._resp.context.pause(
             decide_delay_s(
                 wanted_s, self._failures, random.random(), self._least_retry_s
             )

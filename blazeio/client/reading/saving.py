@@ -115,7 +115,7 @@ class _Download:
                 if self._etag is None or failures >= MOST_FAILURES:
                     raise
             await self._resp.forget()
-            await asyncio.sleep(PAUSE_S * 2**failures)
+            await self._resp.context.pause(PAUSE_S * 2**failures)
             await self._ask_for_the_rest()
         await asyncio.to_thread(self._put_in_place)
         return self._size

@@ -3,7 +3,7 @@
 May import: blazeio.content, blazeio.errors.
 """
 
-import asyncio
+import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
@@ -11,9 +11,11 @@ from io import TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from blazeio.client.threads import finish_in_thread
 from blazeio.content.forms.composing import ComposedForm, FilePart, compose_form
 from blazeio.content.forms.urlencoded import FormInput
 from blazeio.errors import InvalidArgument, LocalProtocolError
+from blazeio.protocol.pieces import closed_at_end
 
 READ_BYTES = 64 * 1024
 BOUNDARY_OCTETS = 16
@@ -54,8 +56,10 @@ class FormBody(AsyncIterable[bytes]):
         """Read the files one after the other, off the loop."""
         for before, file in self._form.files:
             yield before
-            async for octets in _read(file.content):
-                yield octets
+            pieces = _read(file.content)
+            async with closed_at_end(pieces):
+                async for octets in pieces:
+                    yield octets
         yield self._form.ending
 
 
@@ -170,22 +174,29 @@ async def _read(content: File) -> AsyncIterator[bytes]:
         async for octets in content:
             yield octets
     elif isinstance(content, os.PathLike):
-        file = await asyncio.to_thread(open, content, "rb")
-        try:
-            async for octets in _read_file(file):
-                yield octets
-        finally:
-            file.close()
+        async for octets in _read_path(Path(content)):
+            yield octets
     else:
         start = content.tell() if content.seekable() else None
-        async for octets in _read_file(content):
+        try:
+            async for octets in _read_file(content):
+                yield octets
+        finally:
+            # It may be sent once more, also where only a part of it has been sent.
+            if start is not None and not getattr(content, "closed", False):
+                content.seek(start)
+
+
+async def _read_path(path: Path) -> AsyncIterator[bytes]:
+    with contextlib.ExitStack() as stack:
+        # Within the thread, since who is cancelled gets nothing of what it returns.
+        file = await finish_in_thread(lambda: stack.enter_context(path.open("rb")))
+        async for octets in _read_file(file):
             yield octets
-        if start is not None:
-            content.seek(start)  # it may be sent once more
 
 
 async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
-    while octets := await asyncio.to_thread(file.read, READ_BYTES):
+    while octets := await finish_in_thread(file.read, READ_BYTES):
         if not isinstance(octets, bytes):
             raise LocalProtocolError(f"file {file!r}: it is open for text, not octets")
         yield octets

@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable, Sequence
 
 _RESET = struct.pack("ii", 1, 0)
 """struct linger: on, for zero seconds."""
@@ -21,11 +22,15 @@ def unsent_bytes(fd: int) -> int:
     return _ask(fd, termios.TIOCOUTQ)
 
 
-def has_hung_up(fd: int) -> bool:
-    """Whether the peer has sent FIN or RST, or octets that wait to be read."""
+def poll_for_arrivals(fd: int) -> Callable[[int], Sequence[object]]:
+    """Return what tells whether anything has come from the peer: octets, FIN or RST.
+
+    It is called with how long to wait for that, ms, and is true where something has.
+    It may be kept for as long as the descriptor is open; to call it takes 0.3 us.
+    """
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLRDHUP)
-    return bool(poll.poll(0))
+    return poll.poll
 
 
 def reset_at_close(sock: socket.socket) -> None:

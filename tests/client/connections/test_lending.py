@@ -1,12 +1,13 @@
 """Who waits for a connection, and how that ends."""
 
 import asyncio
+import socket
 
 import pytest
 
 import blazeio as io
-from blazeio.errors import PoolTimeout, TotalTimeout
-from tests.client.scripts import OK
+from blazeio.errors import ConnectTimeout, PoolTimeout, TotalTimeout
+from tests.client.scripts import CHUNKED, OK
 from tests.support.clock import wait_until, within
 from tests.support.raw_server import RawServer, Visitor
 
@@ -102,3 +103,71 @@ async def test_a_failed_attempt_is_told_to_one_and_the_next_is_tried() -> None:
         )
         assert [type(each) for each in results] == [io.ConnectError] * 3
         assert repr(session) == "<Session <Pool empty>>"
+
+
+@pytest.mark.parametrize("is_asked_before", [True, False])
+@pytest.mark.parametrize("is_same_origin", [True, False])
+async def test_who_leaves_a_stream_early_makes_room_for_who_waits(
+    is_asked_before: bool, is_same_origin: bool
+) -> None:
+    """Its rest is read past only while nobody needs the room."""
+    never = asyncio.Event()
+
+    async def endless(visitor: Visitor) -> None:
+        if b" /stream " in (await visitor.read_request() or b""):
+            await visitor.send(CHUNKED + b"\r\n5\r\nhello\r\n")
+            await never.wait()
+        await visitor.send(OK)
+
+    limits = io.Limits(linger_timeout_s=1000.0)
+    async with (
+        RawServer(endless) as server,
+        RawServer(OK) as other,
+        io.Session(pool=ONE, limits=limits) as session,
+    ):
+
+        async def ask() -> bytes:
+            async with session.get((server if is_same_origin else other).url) as resp:
+                return await resp.aread()
+
+        async with session.get(f"{server.url}/stream") as resp:
+            assert await anext(resp.pull()) == b"hello"
+            if is_asked_before:
+                waiting = asyncio.create_task(ask())
+                await wait_until(lambda: "1 waiting" in repr(session))
+        if not is_asked_before:
+            assert "1 busy" in repr(session)  # it lingers
+            waiting = asyncio.create_task(ask())
+        assert await within(waiting) == b"ok"
+
+
+async def test_a_request_has_its_own_bound_to_connect() -> None:
+    """The bound of each counts for the attempt that is made for it."""
+    async with Backlog() as url, io.Session() as session:
+        patient = asyncio.create_task(session.get(url).__aenter__())
+        await wait_until(lambda: "1 opening" in repr(session))
+        with pytest.raises(ConnectTimeout, match=r"no connection within 0\.05 s"):
+            async with session.get(url, timeouts=io.Timeouts(connect_s=0.05)):
+                pass
+        assert not patient.done()
+        assert repr(session).endswith(": 1 opening, 1 waiting>>")
+        patient.cancel()
+        await asyncio.wait([patient])
+
+
+class Backlog:
+    """A port whose queue of connections is full: it answers no SYN."""
+
+    async def __aenter__(self) -> str:
+        self._sockets = [socket.create_server(("127.0.0.1", 0), backlog=0)]
+        address = self._sockets[0].getsockname()
+        for _ in range(3):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(address)
+            self._sockets.append(sock)
+        return f"http://127.0.0.1:{address[1]}/"
+
+    async def __aexit__(self, *_: object) -> None:
+        for each in self._sockets:
+            each.close()
