@@ -100,6 +100,11 @@ def test_root_runs_nothing_of_the_apps_user(
     service.wait_count(1)
     expected = f"{given} /nowhere found"
     assert service.get("/environment").text == expected
+    look = ["blazeio-supervisor", "config", "--control", "c.sock"]
+    for words, is_shown in (((), False), (("--json",), False), (("--show-env",), True)):
+        done = run_to_exit([*look, *words], cwd=premises.folder)
+        assert (done.returncode, given in done.stdout) == (0, is_shown), done.stdout
+        assert "PYTHONPATH=" in done.stdout
     premises.arm()
     service.reload(2)
     assert premises.who_ran() == {str(NOBODY)}  # the trap works

@@ -93,9 +93,15 @@ def describe_service(service: Service) -> ServiceAnswer:
     )
 
 
-def describe_config(service: Service) -> ConfigAnswer:
-    """Say what every setting is, and where it came from."""
-    settings = list_settings(service.in_force.configuration)
+def describe_config(service: Service, *, shows_env: bool = False) -> ConfigAnswer:
+    """Say what every setting is, and where it came from.
+
+    Args:
+        service: The service.
+        shows_env: With the values of ``--env``; else with the names alone.
+    """
+    configuration = service.in_force.configuration
+    settings = list_settings(configuration, shows_env=shows_env)
     return ConfigAnswer(
         settings=settings,
         needs_restart=list(service.in_force.needs_restart),

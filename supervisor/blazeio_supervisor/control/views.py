@@ -3,6 +3,8 @@
 The master's loop runs it, so a handler only looks at what is known.
 """
 
+from urllib.parse import parse_qs
+
 import msgspec
 
 from blazeio.app.request import Request
@@ -51,8 +53,12 @@ class Views:
         show(r, describe_status(self._service))
 
     async def config(self, r: BlazeioServerProtocol) -> None:
-        """Show every setting in force, and where it came from."""
-        show(r, describe_config(self._service))
+        """Show every setting in force, and where it came from.
+
+        With ``?show_env=true`` also the values of variables.
+        """
+        shows_env = parse_qs(r.query or "").get("show_env") == ["true"]
+        show(r, describe_config(self._service, shows_env=shows_env))
 
     async def upgrade(self, r: BlazeioServerProtocol) -> None:
         """Show what became of the newest upgrade."""

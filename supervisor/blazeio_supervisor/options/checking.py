@@ -70,7 +70,7 @@ def run_check(**words: Any) -> int:
     """
     sources = find_sources(words)
     if words["print_config"]:
-        return print_config(sources)
+        return print_config(sources, shows_env=words["show_env"])
     configuration = sources.read()
     settings = configuration.make_settings()
     os.chdir(settings.folder)

@@ -74,6 +74,7 @@ class Option:
         default_text: The default in words, where the value says too little.
         change: When a new value comes into force.
         of: The field of the library's settings that it stands for; "": of none.
+        is_secret: Its values are shown to nobody who has not asked for them.
         field: Of ``Settings``.
         key: Its name in a TOML file.
         section: The title it is listed under.
@@ -86,6 +87,7 @@ class Option:
     default_text: str = ""
     change: Change = Change.RELOAD
     of: str = ""
+    is_secret: bool = False
     field: str = ""
     key: str = ""
     section: str = ""
@@ -169,6 +171,7 @@ def option(
     default_text: str = "",
     change: Change = Change.RELOAD,
     of: str = "",
+    is_secret: bool = False,
     key: str = "",
 ) -> Any:
     """Declare a field of a section as an option; see ``Option``.
@@ -184,6 +187,7 @@ def option(
         default_text=default_text,
         change=change,
         of=of,
+        is_secret=is_secret,
         key=key,
     )
     metadata = {_METADATA: declared}

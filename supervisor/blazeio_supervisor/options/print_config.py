@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from blazeio_supervisor.control.answers.config import SettingAnswer
 from blazeio_supervisor.escaping import encode_json, escape_line
@@ -12,11 +13,31 @@ from blazeio_supervisor.options.sources.configuration import OPTIONS, Configurat
 from blazeio_supervisor.options.sources.given import DEFAULT, Given
 
 _COLUMN = 40
+_SHOWN_BY = "--show-env shows the values"
 
 
-def list_settings(configuration: Configuration) -> list[SettingAnswer]:
-    """Give every setting, in the order of ``--help``."""
-    return [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
+def list_settings(
+    configuration: Configuration, *, shows_env: bool = True
+) -> list[SettingAnswer]:
+    """Return every setting, in the order of ``--help``.
+
+    Args:
+        configuration: Where they are from.
+        shows_env: With the values of variables; else with their names alone.
+    """
+    settings = [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
+    if shows_env:
+        return settings
+    secret = {option.key for option in OPTIONS if option.is_secret}
+    return [_hide(each) if each.key in secret else each for each in settings]
+
+
+def _hide(setting: SettingAnswer) -> SettingAnswer:
+    """Leave the names of ``NAME=VALUE`` texts, and none of the values."""
+    if not setting.value:
+        return setting
+    names = [f"{text.partition('=')[0]}=..." for text in setting.value]
+    return replace(setting, value=names, is_hidden=True)
 
 
 def _describe(option: Option, given: Given | None) -> SettingAnswer:

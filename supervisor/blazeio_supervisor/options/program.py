@@ -79,6 +79,11 @@ CONFIG = Listing(
             help="Print every setting, as a TOML file, with where it comes from; "
             "start nothing.",
         ),
+        click.Option(
+            ["--show-env"],
+            is_flag=True,
+            help="With --print-config: the values of --env too, which may be secrets.",
+        ),
     ),
 )
 LISTED = (
@@ -101,7 +106,7 @@ def serve(**words: Any) -> int:
     """Serve APP until the end; gives the exit code."""
     sources = find_sources(words)
     if words["print_config"]:
-        return print_config(sources)
+        return print_config(sources, shows_env=words["show_env"])
     in_force = SettingsInForce(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
@@ -127,9 +132,10 @@ def find_sources(words: Mapping[str, Any]) -> Sources:
     return Sources(words, dict(os.environ), find_surroundings())
 
 
-def print_config(sources: Sources) -> int:
+def print_config(sources: Sources, *, shows_env: bool) -> int:
     """Print all settings with their origins."""
-    click.echo(format_settings(list_settings(sources.read())), nl=False)
+    settings = list_settings(sources.read(), shows_env=shows_env)
+    click.echo(format_settings(settings), nl=False)
     return 0
 
 

@@ -1,6 +1,9 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.print_config import (
     format_settings,
     list_settings,
@@ -55,3 +58,30 @@ def test_a_text_is_quoted_as_toml_has_it() -> None:
     assert tomllib.loads(f"x = {write_toml(text)}") == {"x": text}
     assert write_toml(["a", "b"]) == '["a", "b"]'
     assert (write_toml(True), write_toml(0.5)) == ("true", "0.5")
+
+
+def test_values_of_variables_are_shown_to_who_asks(tmp_path: Path) -> None:
+    path = tmp_path / "blazeio.toml"
+    path.write_text('env = {A = "secret=1", B = ""}\n')
+    configuration = configure("a:b", folder=tmp_path)
+    shown = list_settings(configuration)
+    hidden = list_settings(configuration, shows_env=False)
+    assert tomllib.loads(format_settings(shown))["env"] == ["A=secret=1", "B="]
+    text = format_settings(hidden)
+    assert "secret" not in text + repr(hidden)
+    assert '# env = ["A=...", "B=..."] ' in text
+    assert f"# {path}; --show-env shows the values\n" in text
+    assert "env" not in tomllib.loads(text)
+    assert [each for each in hidden if each.key != "env"] == [
+        each for each in shown if each.key != "env"
+    ]
+
+
+def test_a_value_that_cannot_be_is_no_reason_to_show_it(tmp_path: Path) -> None:
+    """A line of the log has it, at a reload."""
+    (tmp_path / "blazeio.toml").write_text('env = ["secret value"]\n')
+    with pytest.raises(UsageError, match="env: expected NAME=VALUE") as caught:
+        configure("a:b", folder=tmp_path)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"^BLAZEIO_ENV: expected NAME=VALUE$"):
+        configure("a:b", "--no-config", environ={"BLAZEIO_ENV": "secret value"})

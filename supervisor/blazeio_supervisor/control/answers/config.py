@@ -16,12 +16,14 @@ class SettingAnswer(msgspec.Struct, frozen=True, kw_only=True):
         value: As a TOML file has it; None: nobody says anything.
         origin: A flag, a variable, a file's path, or ``default``.
         meaning: The default in words, where there is no value.
+        is_hidden: The values of variables are left out: ``NAME=...``.
     """
 
     key: str
     value: Any
     origin: str
     meaning: str = ""
+    is_hidden: bool = False
 
 
 class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,13 +38,20 @@ def status(target: Target, is_json: bool) -> int:
     return show(answer, is_json, lambda given: format_status(given, width))
 
 
-@verb()
-def config(target: Target, is_json: bool) -> int:
+@verb(
+    click.option(
+        "--show-env",
+        is_flag=True,
+        help="With the values of --env, which may be secrets; else with the names.",
+    )
+)
+def config(target: Target, is_json: bool, show_env: bool) -> int:
     """Show every setting in force, and where each came from.
 
-    The output is a TOML file that sets the same.
+    The output is a TOML file that sets the same, with --show-env the variables too.
     """
-    answer = target.find().ask("GET", "/config", ConfigAnswer)
+    path = "/config?show_env=true" if show_env else "/config"
+    answer = target.find().ask("GET", path, ConfigAnswer)
     return show(answer, is_json, format_config)
 
 

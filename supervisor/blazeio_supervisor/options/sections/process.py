@@ -143,6 +143,7 @@ class Process(Section):
         "--env-file. In a TOML file a table.",
         default=(),
         default_text="that of the supervisor",
+        is_secret=True,
     )
     env_file: str = option(
         Text("PATH"),

@@ -75,7 +75,8 @@ def read_config_file(options: Iterable[Option], path: str) -> dict[str, Given]:
         option = by_key.get(key)
         if option is None:
             raise UsageError(f"{path}: unknown key {key!r}{_suggest(key, by_key)}")
-        label = f"{path}: {key} = {_write(value)}"
+        shown = "" if option.is_secret else f" = {_write(value)}"
+        label = f"{path}: {key}{shown}"
         given[option.field] = read_given(option.kind.read_native, value, path, label)
     return given
 

@@ -24,7 +24,7 @@ def read_environment(
         for variable in (option.variable, OTHER_VARIABLES.get(option.field, "")):
             text = environ.get(variable, "")
             if text and option.field not in given:
-                label = f"{variable}={text}"
+                label = variable if option.is_secret else f"{variable}={text}"
                 read = option.kind.read_variable
                 given[option.field] = read_given(read, text, variable, label)
     return given
