@@ -16,6 +16,7 @@ from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.control.status import Service
 from blazeio_supervisor.ending import Ending
 from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.hands.attendance import Attendance
 from blazeio_supervisor.hands.performing import Hands
 from blazeio_supervisor.hands.rules import Rules
 from blazeio_supervisor.hands.slots import Slots
@@ -151,7 +152,16 @@ def hire(
         ending=ending,
     )
     strangers = Strangers(reaper, workers, ears.oom_kills)
-    turns = Turns(inbox, planner, hands.perform, readings, strangers)
+    attendance = Attendance(
+        listeners,
+        workers,
+        readings,
+        slots,
+        steerer,
+        lambda: ending.is_final,
+        inbox.tell,
+    )
+    turns = Turns(inbox, planner, hands.perform, readings, strangers, attendance)
 
     # What the operator sees, and orders
     service = Service(

@@ -11,6 +11,7 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Action, Spawn
 from blazeio_supervisor.fleet.facts import Fact, StopAsked, Tick, WorkerExited
 from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.hands.attendance import Attendance
 from blazeio_supervisor.observe.events.noting import note
 
 Perform = Callable[[Action], None]
@@ -70,6 +71,7 @@ class Turns:
         perform: Carries out one action; what it raises is noted.
         readings: Looked at once for each beat.
         strangers: Reaped now and then.
+        attendance: Looks whether every listener accepts; None: nobody does.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Turns:
         perform: Perform,
         readings: WorkerReadings,
         strangers: Strangers,
+        attendance: Attendance | None = None,
     ) -> None:
+        self._attendance = attendance
         self._inbox = inbox
         self._planner = planner
         self._perform = perform
@@ -124,6 +128,11 @@ class Turns:
             self._strangers.reap(now)
         except Exception as error:
             self._note_fault("turn_failed", f"cannot reap strangers: {error}")
+        try:
+            if self._attendance is not None:
+                self._attendance.look(now)
+        except Exception as error:
+            self._note_fault("turn_failed", f"cannot look at listeners: {error}")
         if now >= self._beats_at + self._planner.policy.beat_every_s:
             self._beats_at = now
             try:

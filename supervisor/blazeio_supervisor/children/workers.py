@@ -6,7 +6,7 @@ happens becomes a fact.
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 
@@ -290,6 +290,16 @@ class Workers:
     def _note_ready(self, record: WorkerRecord) -> None:
         record.note("worker_ready", "it is ready to serve")
         self._ears.tell(WorkerReady(record.worker))
+
+    def hand_listeners(self, slots: Container[int] | None) -> None:
+        """Have workers accept from the listeners of their slot as they are now.
+
+        Args:
+            slots: Whose; None: of all.
+        """
+        for record in list(self.records.values()):
+            if record.is_serving and (slots is None or record.slot in slots):
+                self._hand_listeners(record.worker)
 
     def _hand_listeners(self, worker: int) -> None:
         record = self.records.get(worker)

@@ -168,6 +168,7 @@ def describe_status(service: Service) -> StatusAnswer:
         ],
         forkservers=list(snapshot.forkservers),
         lag_bounds_s=list(LAG_EDGES_S[1:-1]),
+        dead_listeners=list(snapshot.dead_listeners),
     )
 
 

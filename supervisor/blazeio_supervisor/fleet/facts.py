@@ -167,6 +167,16 @@ class StopAsked(Struct, frozen=True):
     by: str = ""
 
 
+class ListenersDead(Struct, frozen=True):
+    """Some listeners accept nothing and could not be made anew; none: all do.
+
+    Attributes:
+        reasons: The address of each, and why.
+    """
+
+    reasons: tuple[str, ...] = ()
+
+
 class Tick(Struct, frozen=True):
     """Time has passed; nothing else happened."""
 
@@ -189,5 +199,6 @@ Fact = (
     | ParkAsked
     | ResumeAsked
     | StopAsked
+    | ListenersDead
     | Tick
 )

@@ -23,7 +23,7 @@ from blazeio_supervisor.fleet.duties.replacement import (
 )
 from blazeio_supervisor.fleet.duties.respawn import note_failures, respawn
 from blazeio_supervisor.fleet.duties.rollout import FrozenRollout, Rollout
-from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.fleet.facts import Fact, ListenersDead
 from blazeio_supervisor.fleet.health.adoption import cover
 from blazeio_supervisor.fleet.health.ladder import FrozenLadder, Ladder
 from blazeio_supervisor.fleet.health.steering import FrozenSteering, Steering
@@ -88,6 +88,7 @@ class Planner:
             self._boot, self._rollout, self._parking, self._stopping
         )
         self._next_at: float | None = None
+        self._dead_listeners: tuple[str, ...] = ()
 
     def plan(self, facts: Sequence[Fact], now: float) -> list[Action]:
         """Take the facts, return what to do, in this order.
@@ -148,6 +149,7 @@ class Planner:
             will_park=self._parking.is_asked and not self._parking.is_active,
             is_leaving=self._stopping.is_leaving,
             is_stopping=self._stopping.is_active,
+            dead_listeners=self._dead_listeners,
         )
 
     def why_not_freeze(self) -> str:
@@ -189,6 +191,8 @@ class Planner:
         """Learn what happened; decide whether the service ends."""
         for fact in turn.facts:
             fold(turn, fact)
+            if isinstance(fact, ListenersDead):
+                self._dead_listeners = fact.reasons
         escalate(turn)
         self._rollout.take(turn)
         if not (self._stopping.is_leaving or self._stopping.is_active):

@@ -77,6 +77,7 @@ class Snapshot(Struct, frozen=True):
         is_leaving: It will drain soon, and serves until then.
         is_stopping: It drains.
         forkservers: Generation and state of each that lives.
+        dead_listeners: Those that accept nothing and cannot be made anew, and why.
     """
 
     generation: int
@@ -90,6 +91,7 @@ class Snapshot(Struct, frozen=True):
     slots: tuple[SlotView, ...]
     workers: tuple[WorkerView, ...]
     forkservers: tuple[tuple[int, str], ...]
+    dead_listeners: tuple[str, ...] = ()
 
     @property
     def is_ending(self) -> bool:
@@ -127,6 +129,8 @@ class Snapshot(Struct, frozen=True):
             return "it is parked"
         if not self.has_served:
             return "it starts"
+        if self.dead_listeners:
+            return f"it does not accept: {'; '.join(self.dead_listeners)}"
         if 2 * self.serving_count < self.wanted_count:
             return f"{self.serving_count} of {self.wanted_count} workers serve"
         return ""
@@ -143,6 +147,7 @@ def take_snapshot(
     will_park: bool,
     is_leaving: bool,
     is_stopping: bool,
+    dead_listeners: tuple[str, ...] = (),
 ) -> Snapshot:
     """View everything as it is now.
 
@@ -160,6 +165,7 @@ def take_snapshot(
         will_park=will_park,
         is_leaving=is_leaving,
         is_stopping=is_stopping,
+        dead_listeners=dead_listeners,
         slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),
         workers=tuple(_view_worker(w, now) for w in roster.workers.values()),
         forkservers=tuple(

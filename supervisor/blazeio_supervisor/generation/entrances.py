@@ -51,14 +51,18 @@ class Entrances:
         self._server = server
         self._own = own
         self._adopted: dict[int, _Adoption] = {}
+        self._accepting: list[Acceptor] = []
         self._is_open = False
 
     def open(self) -> None:
         """Accept from the own slot."""
         self._is_open = True
-        for queue in self._own:
-            batch = SHARED_BATCH if queue.terms.is_shared else ACCEPTS_PER_TURN
-            self._accept(queue, batch)
+        self._accepting = [
+            self._accept(
+                queue, SHARED_BATCH if queue.terms.is_shared else ACCEPTS_PER_TURN
+            )
+            for queue in self._own
+        ]
 
     def _accept(self, queue: Queue, batch: int = ACCEPTS_PER_TURN) -> Acceptor:
         is_plain = queue.terms.scheme == "http"
@@ -69,6 +73,16 @@ class Entrances:
         self.release(slot)
         acceptors = [self._accept(queue, ADOPTED_BATCH) for queue in queues]
         self._adopted[slot] = _Adoption(queues, acceptors)
+
+    def replace(self, queues: list[Queue]) -> None:
+        """Accept from these in the place of the own ones; they are owned here."""
+        for acceptor in self._accepting:
+            acceptor.close()
+        for queue in self._own:
+            queue.sock.close()
+        self._own[:] = queues
+        if self._is_open:
+            self.open()
 
     def reopen(self) -> None:
         """Accept again, after ``close``, from whatever was accepted from."""

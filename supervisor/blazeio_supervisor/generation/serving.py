@@ -41,6 +41,7 @@ from blazeio_supervisor.process.messages import (
     Adopt,
     Drain,
     Fork,
+    Listen,
     Load,
     Message,
     Ready,
@@ -203,7 +204,7 @@ class Serving:
 
     # What the master says
 
-    def _obey(self, message: Message, fds: list[int]) -> None:
+    def _obey(self, message: Message, fds: list[int]) -> None:  # noqa: C901 - a table
         if isinstance(message, ReopenLogs):
             self._reopen_logs(fds)
             return
@@ -218,12 +219,15 @@ class Serving:
             case Adopt(slot, terms) if not self._drain_order.done():
                 self._entrances.adopt(slot, pair(sockets, terms))
                 return
+            case Listen(terms) if not self._drain_order.done():
+                self._entrances.replace(pair(sockets, terms))
+                return
             case Serve():
                 self._serve(sockets)
                 return
             case Release(slot):
                 self._entrances.release(slot)
-            case Admit() | Adopt():
+            case Admit() | Adopt() | Listen():
                 pass  # too late: it is about to leave
             case _:
                 log.warning("an unknown order from the master is ignored: %r", message)

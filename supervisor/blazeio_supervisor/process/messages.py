@@ -239,7 +239,10 @@ class Said(_Message, frozen=True):
 
 
 class Listen(_Message, frozen=True):
-    """Carries the listeners that the worker asked for by ``Address``."""
+    """Accept from these in the place of the own ones; carries them.
+
+    The answer to ``Address``; and sent again when listeners were made anew.
+    """
 
     terms: tuple[QueueTerms, ...] = ()
 

@@ -28,6 +28,7 @@ class FrozenGroup(msgspec.Struct, frozen=True):
     is_fixed: bool = False
     is_ordered: bool = True
     scheme: str = ""
+    ranks: list[int] = []
 
 
 class TcpGroup(Struct):
@@ -39,6 +40,8 @@ class TcpGroup(Struct):
         is_fixed: None can be added.
         is_ordered: The kernel numbers them as we do, so that it can steer.
         scheme: What is spoken there; "": as everywhere.
+        ranks: The place in ``sockets`` of each that listens, as the kernel numbers
+            them; empty: in the same order.
     """
 
     endpoint: Endpoint
@@ -47,6 +50,7 @@ class TcpGroup(Struct):
     is_fixed: bool = False
     is_ordered: bool = True
     scheme: str = ""
+    ranks: list[int] = []
 
     def queue_of(self, slot: int, slot_count: int) -> Queue:
         """Give what this slot accepts from."""
@@ -64,6 +68,29 @@ class TcpGroup(Struct):
         """Those that end with us."""
         return self.sockets[self.kept_count :]
 
+    def list_ranks(self) -> list[int]:
+        """Return the places in ``sockets`` in the order of the kernel's numbers."""
+        return self.ranks or list(range(len(self.sockets)))
+
+    def note_lost(self, places: Sequence[int]) -> None:
+        """Learn that some no longer listen: the kernel has taken them out.
+
+        It moves the last one into each hole. With several holes the outcome depends
+        on which came first, which nobody has seen.
+        """
+        ranks = self.list_ranks()
+        if 1 < len(places) < len(ranks):
+            self.is_ordered = False
+        for place in places:
+            at = ranks.index(place)
+            ranks[at] = ranks[-1]
+            ranks.pop()
+        self.ranks = ranks
+
+    def note_renewed(self, place: int) -> None:
+        """Learn that one listens again: it is the last one."""
+        self.ranks = [*self.ranks, place]
+
     def grow(self, count: int, backlog: int = BACKLOG) -> None:
         """Have as many sockets as slots, if any can be added.
 
@@ -73,6 +100,8 @@ class TcpGroup(Struct):
         """
         while len(self.sockets) < count and not self.is_fixed:
             self.sockets.append(open_sibling(self.sockets[0], backlog))
+            if self.ranks:
+                self.ranks = [*self.ranks, len(self.sockets) - 1]
 
     def freeze(self) -> FrozenGroup:
         """Name every socket, for a process that has the same descriptors."""
@@ -84,6 +113,7 @@ class TcpGroup(Struct):
             self.is_fixed,
             self.is_ordered,
             self.scheme,
+            self.ranks,
         )
 
 
@@ -97,6 +127,7 @@ def thaw_group(frozen: FrozenGroup, sockets: list[socket.socket]) -> TcpGroup:
         frozen.is_fixed,
         frozen.is_ordered,
         frozen.scheme,
+        frozen.ranks,
     )
 
 

@@ -140,6 +140,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
         reload: None when none is under way.
         forkservers: Generation and state of each.
         lag_bounds_s: See ``WorkerAnswer``.
+        dead_listeners: Those that accept nothing and cannot be made anew, and why.
     """
 
     schema: int = SCHEMA
@@ -164,3 +165,4 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerAnswer]
     forkservers: list[tuple[int, str]]
     lag_bounds_s: list[float] = []
+    dead_listeners: list[str] = []

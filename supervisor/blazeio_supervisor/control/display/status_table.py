@@ -195,6 +195,8 @@ def _describe_state(status: StatusAnswer) -> str:
         return ", leaving: not ready, still serving"
     if status.is_stopping:
         return ", stopping"
+    if status.dead_listeners:
+        return f", NOT ACCEPTING: {'; '.join(status.dead_listeners)}"
     if status.is_parked:
         return ", parked: connections wait"
     if status.will_park:

@@ -15,6 +15,7 @@ HANDSHAKE_S = 0.1
 """Those under way are whole after this, from most places."""
 
 _SO_ATTACH_FILTER = 26
+_SO_DETACH_FILTER = 27
 _FLAGS = 13  # the octet of the TCP header
 _SYN, _ACK = 0x02, 0x10
 _PROGRAM: list[Instruction] = [
@@ -36,3 +37,11 @@ def stop_handshakes(sock: socket.socket) -> None:
     """
     if sock.family != socket.AF_UNIX:
         attach(sock, _SO_ATTACH_FILTER, _PROGRAM)
+
+
+def begin_handshakes(sock: socket.socket) -> None:
+    """Let connections begin again; where none were held off: nothing."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    except OSError:
+        pass  # there was no filter

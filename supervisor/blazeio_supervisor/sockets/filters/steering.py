@@ -6,7 +6,7 @@ found (``filters/order.py``).
 """
 
 from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.sockets.filters.draw import steer
+from blazeio_supervisor.sockets.filters.draw import draw_evenly, steer
 from blazeio_supervisor.sockets.listeners import Listeners
 
 
@@ -23,6 +23,7 @@ class Steerer:
     def __init__(self, listeners: Listeners) -> None:
         self._listeners = listeners
         self._is_refused = False
+        self._weights: tuple[int, ...] = ()
         self.is_active = False
 
     def freeze(self) -> tuple[bool, bool]:
@@ -35,6 +36,7 @@ class Steerer:
 
     def apply(self, weights: tuple[int, ...]) -> None:
         """Steer by these weights; a kernel that refuses is not asked again."""
+        self._weights = weights
         groups = [
             group
             for group in self._listeners.groups
@@ -44,13 +46,22 @@ class Steerer:
             return
         try:
             for group in groups:
-                steer(group.sockets, fold(weights, len(group.sockets)))
+                shares = fold(weights, len(group.sockets))
+                by_number = [shares[place] for place in group.list_ranks()]
+                steer(group.sockets, by_number)
             self.is_active = True
         except OSError as error:
             self._is_refused = True
             self.is_active = False
             text = f"the kernel shares out connections evenly: {error.strerror}"
             note("not_steered", text)
+
+    def apply_again(self) -> None:
+        """Steer as before, after the kernel numbers some sockets anew."""
+        for group in self._listeners.groups:
+            if not group.is_ordered:
+                draw_evenly(group.sockets[0])
+        self.apply(self._weights)
 
 
 def fold(weights: tuple[int, ...], count: int) -> list[int]:

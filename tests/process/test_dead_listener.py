@@ -1,0 +1,96 @@
+"""A listener that the app has shut down, or lets go of, is mended by the service."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.service import APP, Service, serialize_get, start_service
+from tests.support.clock import block_until, scaled
+from tests.support.live import LiveServers, run_to_exit
+from tests.support.peer import UnexpectedEndError
+
+pytestmark = pytest.mark.slow
+HOSTILE = (
+    APP
+    + """
+import socket
+
+def find_listeners():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            sock = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            yield int(name), sock
+
+@web.add_route
+async def shut(r, route="/shut"):
+    for _, sock in find_listeners():
+        sock.shutdown(socket.SHUT_RDWR)
+    await io.Deliver.text(r, "shut")
+
+@web.add_route
+async def close(r, route="/close"):
+    for fd, _ in find_listeners():
+        with open(os.devnull) as null:
+            os.dup2(null.fileno(), fd)
+    await io.Deliver.text(r, "closed")
+"""
+)
+
+
+def ask(service: Service, path: str) -> bytes:
+    try:
+        return service.get(path).body
+    except (ConnectionError, UnexpectedEndError, TimeoutError):
+        return b""  # it waited in what was shut
+
+
+def read_status(service: Service) -> Any:
+    words = ["blazeio-supervisor", "status", "--json", "--control"]
+    place = str(service.folder / "c.sock")
+    return json.loads(run_to_exit([*words, place], timeout_s=30).stdout)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_listener_that_is_shut_down_is_made_anew(
+    live_server: LiveServers, tmp_path: Path, loop: str
+) -> None:
+    path = tmp_path / "s"
+    options = ("--loop", loop, "--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
+    service = start_service(
+        live_server, tmp_path, *options, "--control", "c.sock", code=HOSTILE
+    )
+    for count in (1, 2):
+        assert ask(service, "/shut") == b"shut"
+        # That of the slot, and the unix socket of all.
+        service.server.wait_for_log("event=listener_dead .*anew", count=2 * count)
+        answered: set[bytes] = set()
+
+        def have_all_answered(answered: set[bytes] = answered) -> bool:
+            answered.add(ask(service, "/"))
+            return len(answered - {b""}) == 2
+
+        block_until(have_all_answered, 10)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(scaled(5))
+        client.connect(str(path))
+        client.sendall(serialize_get())
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    status = read_status(service)
+    assert status["is_ready"]
+    assert status["dead_listeners"] == []
+    assert len(service.pids()) == 2
+
+
+def test_a_worker_that_accepts_nothing_gets_its_listener_again(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, code=HOSTILE, workers=1)
+    assert ask(service, "/close") == b"closed"
+    assert service.get("/").body == str(service.pids()[0]).encode()
+    assert "event=worker_deaf" in service.server.log

@@ -1,0 +1,123 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.filters.draw import pick_always
+from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.queues import read_queue
+from blazeio_supervisor.sockets.renewal import find_dead, renew
+
+BACKLOG = 16
+
+
+def open_listeners(count: int) -> Listeners:
+    listeners = Listeners(count)
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    return listeners
+
+
+def shut(listeners: Listeners, *places: int) -> None:
+    for place in places:
+        # A dup, as whoever has been forked has one.
+        with listeners.groups[0].sockets[place].dup() as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def reach(listeners: Listeners, number: int) -> int:
+    """The place of the socket that the kernel calls by this number."""
+    group = listeners.groups[0]
+    pick_always(group.sockets[0], number)
+    socket.create_connection((group.endpoint.host, group.endpoint.port)).close()
+    queues = [read_queue(sock) for sock in group.sockets]
+    assert all(queue is not None for queue in queues)
+    (place,) = (at for at, queue in enumerate(queues) if queue and queue.length)
+    group.sockets[place].accept()[0].close()
+    return place
+
+
+@pytest.mark.parametrize("dead", [[0], [1], [3], [0, 1, 2, 3]])
+def test_who_was_shut_down_listens_again_and_its_number_is_known(
+    dead: list[int],
+) -> None:
+    listeners = open_listeners(4)
+    group = listeners.groups[0]
+    shut(listeners, *dead)
+    assert find_dead(group.sockets) == [group.sockets[at] for at in dead]
+    renewed, failures = renew(listeners, BACKLOG)
+    assert not failures
+    assert [each.slots for each in renewed] == [frozenset([at]) for at in dead]
+    assert not find_dead(group.sockets)
+    assert group.is_ordered
+    found = [reach(listeners, number) for number in range(4)]
+    assert found == group.list_ranks()
+    # Of one more, and of one more that dies, likewise.
+    listeners.open_slot(4)
+    shut(listeners, 2)
+    renew(listeners, BACKLOG)
+    assert [reach(listeners, number) for number in range(5)] == group.list_ranks()
+    listeners.shut()
+
+
+def test_of_several_at_once_nobody_knows_the_order() -> None:
+    listeners = open_listeners(4)
+    shut(listeners, 1, 2)
+    assert len(renew(listeners, BACKLOG)[0]) == 2
+    assert not listeners.groups[0].is_ordered
+    listeners.shut()
+
+
+def test_one_that_held_off_handshakes_lets_them_begin_again() -> None:
+    listeners = open_listeners(1)
+    stop_handshakes(listeners.groups[0].sockets[0])
+    shut(listeners, 0)
+    renew(listeners, BACKLOG)
+    endpoint = listeners.groups[0].endpoint
+    socket.create_connection((endpoint.host, endpoint.port), timeout=0.5).close()
+    listeners.shut()
+
+
+def test_a_port_that_somebody_has_taken_meanwhile_is_a_failure() -> None:
+    listeners = open_listeners(1)
+    endpoint = listeners.groups[0].endpoint
+    shut(listeners, 0)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((endpoint.host, endpoint.port))
+        other.listen()
+        renewed, failures = renew(listeners, BACKLOG)
+    assert not renewed
+    assert failures == [f"http://127.0.0.1:{endpoint.port}: Address already in use"]
+    assert len(renew(listeners, BACKLOG)[0]) == 1
+    listeners.shut()
+
+
+def test_another_unix_socket_takes_the_path(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    listeners = Listeners(2)
+    listeners.open(UnixAddress(path))
+    with listeners.unix[0].sock.dup() as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+    ((dead,), failures) = renew(listeners, BACKLOG)
+    assert (dead.address, dead.slots, failures) == (f"unix:{path}", None, [])
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+    listeners.shut()
+    assert not Path(path).exists()
+
+
+def test_a_unix_path_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    with listeners.unix[0].sock.dup() as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+    path.unlink()
+    path.write_text("theirs")
+    assert renew(listeners, BACKLOG)[1] == [
+        f"unix:{path}: its path is another file by now"
+    ]
+    assert path.read_text() == "theirs"
+    listeners.shut()
