@@ -79,7 +79,10 @@ def _format_line(setting: SettingAnswer) -> str:
         meaning = escape_line(setting.meaning)
         return f"{f'# {setting.key} =':{_COLUMN}}  # default: {meaning}"
     line = f"{setting.key} = {write_toml(setting.value)}"
-    return f"{line:{_COLUMN}}  # {escape_line(setting.origin)}"
+    origin = escape_line(setting.origin)
+    if setting.is_hidden:  # it would set dots
+        return f"{f'# {line}':{_COLUMN}}  # {origin}; {_SHOWN_BY}"
+    return f"{line:{_COLUMN}}  # {origin}"
 
 
 def write_toml(value: Plain) -> str:
