@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from blazeio.errors import InvalidArgument
 
 FormValue = str | bytes | int | float
+_VALUES = (str, bytes, int, float)
 FormInput = (
     Mapping[str, "FormValue | Sequence[FormValue]"]
     | Iterable[tuple[str, "FormValue | Sequence[FormValue]"]]
@@ -77,8 +78,10 @@ def iterate_fields(
         InvalidArgument: They are no names and values, or a value is none; says
             which.
     """
-    for name, value in _iterate_pairs(form, what):
-        if isinstance(value, FormValue):
+    # A dict at once: 1 us less.
+    pairs = form.items() if isinstance(form, dict) else _iterate_pairs(form, what)
+    for name, value in pairs:
+        if isinstance(value, _VALUES):
             yield name, value
             continue
         if value is None:
@@ -86,7 +89,7 @@ def iterate_fields(
             raise InvalidArgument(f"{what}: the value of {name!r} {message}")
         several = isinstance(value, Sequence)
         for each in value if several else (value,):
-            if not isinstance(each, FormValue):
+            if not isinstance(each, _VALUES):
                 kind = type(each).__name__
                 message = f"expected str, bytes, int, float or a list, not {kind}"
                 raise InvalidArgument(f"{what}: the value of {name!r}: {message}")
@@ -102,7 +105,7 @@ def _iterate_pairs(form: FormInput, what: str) -> Iterator[tuple[str, Any]]:
         if isinstance(pair, str | bytes) or not isinstance(pair, Sequence):
             message = f"{what}: expected pairs of name and value, not "
             raise InvalidArgument(message + type(pair).__name__)
-        if len(pair) != 2 or not isinstance(pair[0], FormValue):
+        if len(pair) != 2 or not isinstance(pair[0], _VALUES):
             message = f"{what}: expected pairs of name and value"
             raise InvalidArgument(message)
         name: Any = pair[0]

@@ -1,0 +1,50 @@
+"""The bounds of what servers send stand in docs/limits.md, with their values."""
+
+import re
+
+import pytest
+
+from blazeio.client import following
+from blazeio.client.connections import connection, exchange
+from blazeio.client.reading import events
+from blazeio.client.rules import cookie_jar, digest, hosts, redirects, set_cookie
+from blazeio.content import cookies, decoders, event_stream
+from tests.support.tree import REPOSITORY
+
+MODULES = (
+    connection,
+    cookie_jar,
+    cookies,
+    decoders,
+    digest,
+    event_stream,
+    events,
+    exchange,
+    following,
+    hosts,
+    redirects,
+    set_cookie,
+)
+SECTION = (
+    (REPOSITORY / "docs" / "limits.md")
+    .read_text()
+    .partition("## Of what servers send to our client")[2]
+    .partition("\n## ")[0]
+)
+ROWS = [
+    line.split("|")[1:3]
+    for line in SECTION.splitlines()
+    if line.startswith("| ") and "`" in line
+]
+
+
+@pytest.mark.parametrize(("bound", "values"), ROWS)
+def test_each_has_the_value_that_is_written(bound: str, values: str) -> None:
+    names = re.findall(r"`([A-Z_]+)`", bound)
+    found = [
+        next(getattr(each, name) for each in MODULES if hasattr(each, name))
+        for name in names
+    ]
+    assert [f"{value:g}" if value < 10_000 else str(value) for value in found] == (
+        values.strip().split(", ")
+    )
