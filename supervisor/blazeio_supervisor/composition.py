@@ -7,6 +7,7 @@ from msgspec import Struct
 from blazeio_supervisor.children.blocked import BlockedReports
 from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
+from blazeio_supervisor.children.listener_modes import ListenerModes
 from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.children.worker_readings import WorkerReadings
@@ -20,6 +21,7 @@ from blazeio_supervisor.hands.attendance import Attendance
 from blazeio_supervisor.hands.performing import Hands
 from blazeio_supervisor.hands.rules import Rules
 from blazeio_supervisor.hands.slots import Slots
+from blazeio_supervisor.last_resort import LastResort
 from blazeio_supervisor.notify.probes import Probes
 from blazeio_supervisor.notify.storing import Store
 from blazeio_supervisor.notify.telling import Telling
@@ -161,7 +163,18 @@ def hire(
         lambda: ending.is_final,
         inbox.tell,
     )
-    turns = Turns(inbox, planner, hands.perform, readings, strangers, attendance)
+    modes = ListenerModes(listeners)
+    watches = strangers, attendance, modes
+    turns = Turns(inbox, planner, hands.perform, readings, *watches)
+
+    last_resort = LastResort(
+        loop,
+        reaper,
+        lambda: planner.policy,
+        lambda: ending.make_drain(planner.policy).grace_s,
+        ending.leave,
+    )
+    ending.on_ask = last_resort.begin
 
     # What the operator sees, and orders
     service = Service(

@@ -26,6 +26,7 @@ class Ending:
         is_asked: It shall end.
         is_final: No connection may begin any more.
         hold: Has signals wait until the process ends; by default it does nothing.
+        on_ask: Called with whether a quick end was asked for, each time.
     """
 
     def __init__(self, inbox: Inbox, telling: Telling) -> None:
@@ -38,6 +39,7 @@ class Ending:
         self.is_asked = False
         self.is_final = False
         self.hold: Callable[[Iterable[int]], object] = tuple
+        self.on_ask: Callable[[bool], object] = bool
 
     def ask(self, is_quick: bool, by: str) -> None:
         """End the service: within about a second if quick, else gently.
@@ -48,6 +50,7 @@ class Ending:
         """
         self.is_asked = True
         self._is_quick |= is_quick
+        self.on_ask(is_quick)
         self.hold(CHANGES)
         self._inbox.tell(StopAsked(is_quick, by))
 
@@ -85,6 +88,13 @@ class Ending:
         """Wait for it; gives the exit code."""
         code = await self._over
         return self._failure or code
+
+    def leave(self) -> None:
+        """End, though not all has ended: it cannot be killed, or nobody decides."""
+        if not self._over.done():
+            text = "processes of the service are left that have not ended: exit code 1"
+            note("stopped", text, "ERROR")
+            self._be_over(ExitCode.CRASHED)
 
     def _be_over(self, code: int) -> None:
         self.hold(signal.valid_signals())  # none changes the exit code, or says a word

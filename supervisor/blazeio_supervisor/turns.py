@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from blazeio_supervisor.children.listener_modes import ListenerModes
 from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.errors import ExitCode
@@ -72,6 +73,7 @@ class Turns:
         readings: Looked at once for each beat.
         strangers: Reaped now and then.
         attendance: Looks whether every listener accepts; None: nobody does.
+        modes: Keep every listener non-blocking; None: nobody does.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Turns:
         readings: WorkerReadings,
         strangers: Strangers,
         attendance: Attendance | None = None,
+        modes: ListenerModes | None = None,
     ) -> None:
         self._attendance = attendance
         self._inbox = inbox
@@ -89,6 +92,7 @@ class Turns:
         self._perform = perform
         self._readings = readings
         self._strangers = strangers
+        self._modes = modes
         self._timer: asyncio.TimerHandle | None = None
         self._beats_at = 0.0
         self._not_before = 0.0
@@ -139,6 +143,11 @@ class Turns:
                 facts = self._readings.read_beats()
             except Exception as error:
                 self._note_fault("turn_failed", f"cannot read the scoreboard: {error}")
+            try:
+                if self._modes is not None:
+                    self._modes.look()
+            except Exception as error:
+                self._note_fault("turn_failed", f"cannot look at listeners: {error}")
         self._plan([*self._inbox.take(), *facts, Tick()])
 
     def _take_turn(self) -> None:

@@ -17,10 +17,14 @@ from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, resolve
 from tests.support.namespaces import let_everybody_read_python
 from tests.support.peer import BlockingPeer
-from tests.support.response import parse_responses
+from tests.support.response import Response, parse_responses
 
 pytestmark = pytest.mark.slow
 GRACE_S = 2.0
+MOST_S = 2.5
+"""1 s when nothing else runs."""
+FIGURES_S = 1.1
+"""Figures are this old at most."""
 MORE_FDS = 16
 """What a master may have open beyond what it had: of connections, of respawns."""
 
@@ -49,10 +53,11 @@ DEEDS = {
         "descriptors",
         "descriptors_that_linger",
         "shared_flags",
+        "listeners_that_block",
         "every_stream_is_full",
         "channel_is_closed",
     ],
-    "floods": ["flood", "flood_by_children", "flood_of_texts", "printing_without_end"],
+    "floods": ["flood", "flood_by_children", "flood_of_texts", "printing"],
     "others": [
         "leave_orphans",
         "words_of_siblings",
@@ -71,10 +76,20 @@ class Besieged(Service):
         metrics_port: Where the master itself answers.
     """
 
-    @property
-    def metrics_port(self) -> int:
-        (found,) = self.server.wait_for_log(r"event=metrics .*:(\d+)$")[:1]
-        return int(found[1])
+    metrics_port = 0
+    address = ("", 0)
+
+    def note_addresses(self) -> None:
+        """Now: who holds the log's descriptor can write over all of it."""
+        found = self.server.wait_for_log(r"event=metrics .*:(\d+)$")[0]
+        self.metrics_port = int(found[1])
+        self.address = self.server.host, self.server.port
+
+    def get(self, path: str = "/", *fields: str) -> Response:
+        with BlockingPeer(*self.address, timeout_s=5.0) as peer:
+            octets = peer.exchange(serialize_get(path, "Connection: close", *fields))
+        (response,) = parse_responses(octets)
+        return response
 
     def attack(self, deed: str) -> str:
         """Have a worker do it; what it answers, if it still can."""
@@ -93,10 +108,15 @@ class Besieged(Service):
     def require_health(self, workers: int) -> None:
         """The master answers, and every worker serves, after a while."""
 
-        def is_well() -> bool:
-            return f"blazeio_workers_serving {workers}.0" in self.ask_master()
+        ill_at = time.monotonic()
 
-        block_until(is_well, 30, f"all serve:\n{self.server.log[-3000:]}")
+        def is_well() -> bool:
+            nonlocal ill_at
+            if f"blazeio_workers_serving {workers}.0" not in self.ask_master():
+                ill_at = time.monotonic()
+            return time.monotonic() - ill_at > FIGURES_S
+
+        block_until(is_well, 30, "all serve")
         block_until(lambda: self._answers(), 10, "an answer")
 
     def _answers(self) -> bool:
@@ -114,7 +134,7 @@ class Besieged(Service):
         self.server.signal(signal.SIGTERM)
         assert self.server.wait_exit() == 0
         took_s = time.monotonic() - began_at
-        assert took_s < GRACE_S + scaled(1.0), self.server.log[-3000:]
+        assert took_s < GRACE_S + scaled(MOST_S), self.server.log[-3000:]
 
 
 Besiege = Callable[..., Besieged]
@@ -139,6 +159,7 @@ def besiege(live_server: LiveServers, open_folder: Path) -> Iterator[Besiege]:
         service = Besieged(server, open_folder)
         service.wait_count(workers)
         service.server.wait_for_log("event=ready ")
+        service.note_addresses()
         started.append(service)
         return service
 
@@ -171,8 +192,8 @@ def test_the_service_goes_on_and_ends(
     service.require_health(3)
     block_until(lambda: service.count_fds() <= count + MORE_FDS, 10, "descriptors")
     assert psutil.Process(service.server.pid).memory_info().rss < 200 * 2**20
-    assert "Traceback" not in service.server.log
-    assert "event=turn_failed" not in service.server.log
+    assert not re.search(r"blazeio_faults_total{.*} [1-9]", service.ask_master())
+    assert "Exception in callback" not in service.server.log
     service.end()
 
 

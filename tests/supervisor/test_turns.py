@@ -60,7 +60,11 @@ class Theatre:
         self.planner = Planner(Policy(), 1)
         strangers = Strangers(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
         self.turns = Turns(
-            self.inbox, self.planner, self._perform, bench.readings, strangers
+            self.inbox,
+            self.planner,
+            self._perform,
+            bench.readings,
+            strangers,
         )
 
     def _perform(self, action: Action) -> None:

@@ -7,6 +7,7 @@ end of file (a datagram pair would stay silent).
 import array
 import asyncio
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -111,12 +112,29 @@ def receive(sock: socket.socket) -> Received | None:
 
 
 def _receive_octets(sock: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-    octets, ancillary, _, _ = sock.recvmsg(
-        _MESSAGE_BYTES,
-        socket.CMSG_SPACE(_FD_COUNT * _FD_BYTES),
-        socket.MSG_CMSG_CLOEXEC,
-    )
-    return octets, ancillary
+    while True:
+        try:
+            octets, ancillary, _, _ = sock.recvmsg(
+                _MESSAGE_BYTES,
+                socket.CMSG_SPACE(_FD_COUNT * _FD_BYTES),
+                socket.MSG_CMSG_CLOEXEC,
+            )
+        except BlockingIOError:
+            if sock.gettimeout() is not None:
+                raise
+            _wait_for(sock, select.POLLIN)
+        else:
+            return octets, ancillary
+
+
+def _wait_for(sock: socket.socket, event: int) -> None:
+    """Wait as a blocking socket would.
+
+    Another process that has come by the same descriptor can set O_NONBLOCK.
+    """
+    poller = select.poll()
+    poller.register(sock, event)
+    poller.poll()
 
 
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
@@ -129,7 +147,16 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
     ancillary = []
     if fds:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-    sock.sendmsg([serialize_message(message)], ancillary)
+    octets = serialize_message(message)
+    while True:
+        try:
+            sock.sendmsg([octets], ancillary)
+        except BlockingIOError:
+            if sock.gettimeout() is not None:
+                raise
+            _wait_for(sock, select.POLLOUT)
+        else:
+            return
 
 
 class LoopChannel:

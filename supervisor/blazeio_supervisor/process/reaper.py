@@ -83,6 +83,12 @@ class Reaper:
         except ProcessLookupError:
             pass  # dead and about to be reaped
 
+    def kill_all(self) -> int:
+        """Kill every watched child; gives how many there are."""
+        for pid in list(self._children):
+            self.send_signal(pid, signal.SIGKILL)
+        return len(self._children)
+
     def _reap(self, pid: int) -> None:
         child = self._children.get(pid)
         if child is None:

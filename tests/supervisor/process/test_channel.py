@@ -1,6 +1,8 @@
 import asyncio
+import fcntl
 import os
 import socket
+import threading
 
 import pytest
 
@@ -172,3 +174,18 @@ async def test_it_is_settled_once_nothing_waits_to_be_sent() -> None:
     theirs.close()
     listening.channel.close()
     assert not listening.channel.is_settled
+
+
+def test_a_blocking_end_stays_so_whatever_another_process_sets() -> None:
+    own, theirs = make_pair()
+    with own, theirs:
+        fcntl.fcntl(theirs, fcntl.F_SETFL, os.O_NONBLOCK)
+        threading.Timer(0.05, send, (own, Ready())).start()
+        assert receive(theirs) == (Ready(), [])
+        fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK)
+        long = Failed(3, "x" * 10_000)
+        reading = threading.Thread(target=lambda: [receive(theirs) for _ in range(99)])
+        threading.Timer(0.05, reading.start).start()
+        for _ in range(99):
+            send(own, long)
+        reading.join()
