@@ -84,17 +84,25 @@ def end_to_end(headers):
 
 
 def request_fields(r):
-    fields = end_to_end(r.headers)
-    chain = r.headers.get("x-forwarded-for")
+    fields = [pair for pair in end_to_end(r.headers) if not tells_of_client(pair[0])]
     added = {
-        "X-Forwarded-For": f"{chain}, {r.ip_host}" if chain else r.ip_host,
+        # Before this proxy comes another? App(forwarded_allow_ips=...) names it, and
+        # what it says of the client is said on.
+        "X-Forwarded-For": r.ip_host,
         "X-Forwarded-Proto": r.scheme,
         "X-Forwarded-Host": r.authority,
         "Via": ", ".join([*r.headers.get_all("via"), f"1.1 {NAME}"]),
     }
-    kept = {name.lower() for name in added}
-    fields = [(name, value) for name, value in fields if name not in kept]
-    return [*fields, *added.items()]
+    return [*((name, value) for name, value in fields if name != "via"), *added.items()]
+
+
+def tells_of_client(name):
+    """What the upstream believes, since a proxy says it: anybody else must not.
+
+    Some servers read "_" as "-".
+    """
+    name = name.replace("_", "-")
+    return name in ("forwarded", "x-real-ip") or name.startswith("x-forwarded-")
 
 
 def origin_form(target):
