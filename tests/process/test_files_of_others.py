@@ -166,7 +166,7 @@ def test_settings_that_the_user_may_write_are_refused(
     give(variables)
     server.signal(signal.SIGHUP)
     server.wait_for_log(
-        rf"event=reload_not_ok .*{variables} belongs to nobody \(uid 65534\)"
+        rf"event=reload_failed .*{variables} belongs to nobody \(uid 65534\)"
     )
     assert service.get().status == 200
 

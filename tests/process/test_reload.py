@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -111,7 +112,6 @@ def test_broken_code_leaves_the_old_workers_as_they_are(
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
     service.server.wait_for_log(rf"event=reload_failed .*{reason}")
-    service.server.wait_for_log("event=reload_not_ok .*that SIGHUP asked for")
     service.wait_count(2)
     assert service.workers() == before
     assert int(service.get().body) in service.pids()
@@ -197,3 +197,16 @@ def test_a_script_is_reloaded_too(live_server: LiveServers, tmp_path: Path) -> N
     (tmp_path / "app.py").write_text(change(APP, "str(os.getpid())", "'new'"))
     service.reload(2)
     wait_for_code(service, b"new")
+
+
+def test_a_reload_that_failed_is_one_event(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path)
+    (service.folder / "app.py").write_text("raise OSError('no database')\n")
+    service.server.signal(signal.SIGHUP)
+    service.server.wait_for_log("event=reload_failed .*no database")
+    (service.folder / "app.py").write_text(APP)
+    service.reload(3)
+    failed = re.findall("event=(reload_(?:not|fail)\\S+)", service.server.log)
+    assert failed == ["reload_failed"]

@@ -25,7 +25,7 @@ def test_a_change_is_live_in_all_workers_and_a_mistake_leaves_them_alone(
     service.server.wait_for_log(r"event=reload_ok .*--reload \(app\.py\)", timeout_s=20)
     assert {service.get("/slow?0").body for _ in range(10)} == {b"new"}
     (tmp_path / "app.py").write_text(APP + "\nif True:\n")
-    service.server.wait_for_log("event=reload_not_ok ", timeout_s=20)
+    service.server.wait_for_log("event=reload_failed ", timeout_s=20)
     assert "IndentationError" in service.server.log
     assert service.get("/slow?0").body == b"new"
     (tmp_path / "app.py").write_text(APP)

@@ -87,7 +87,7 @@ class Reloads:
             self._in_force.read_again()
         except UsageError as error:
             text = f"{by} asked for a reload, nothing has changed: {error}"
-            note("reload_not_ok", text, "ERROR")
+            note("reload_failed", text, "ERROR")
             outcome.set_result(Outcome(0, False, str(error), "", 0.0))
             return outcome
         self._open[self._tickets] = _Ask(by, time.monotonic(), outcome)
@@ -108,9 +108,11 @@ class Reloads:
         by = f"the reload that {ask.by} asked for"
         if ended.is_ok:
             note("reload_ok", f"{by} took {took_s:.1f} s", generation=generation)
-        else:
-            # Why is said once, by whoever decided it.
-            note("reload_not_ok", f"{by} has failed", generation=generation)
+        elif not ended.is_reported:  # else whoever decided it has said why
+            # It was superseded by one that is over, too; or the service ends.
+            is_superseded = ended.reason == SUPERSEDED
+            event = "reload_superseded" if is_superseded else "reload_failed"
+            note(event, f"{by} has failed: {ended.reason}", generation=generation)
         output = "" if ended.is_ok else self._frames.said_by(ended.generation)
         outcome = Outcome(
             generation,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
@@ -102,10 +103,24 @@ def describe_config(service: Service, *, shows_env: bool = False) -> ConfigAnswe
     """
     configuration = service.in_force.configuration
     settings = list_settings(configuration, shows_env=shows_env)
+    snapshot = service.planner.snapshot()
+    wanted = sum(not slot.is_parked for slot in snapshot.slots)
+    before, changed = service.settings.workers, []
+    if wanted != before:
+        changed.append(f"workers: {wanted}, by `scale`; the settings say {before}")
+        settings = [
+            replace(each, value=wanted, origin="scale, at run time")
+            if each.key == "workers"
+            else each
+            for each in settings
+        ]
+    if snapshot.is_parked:
+        changed.append("parked: no worker serves until `resume` or a reload")
     return ConfigAnswer(
         settings=settings,
         needs_restart=list(service.in_force.needs_restart),
         text=format_settings(settings),
+        changed=changed,
     )
 
 

@@ -141,12 +141,14 @@ class ReloadEnded(Struct, frozen=True):
     Attributes:
         generation: The one that was to be spread.
         reason: Why it was not; ``SUPERSEDED`` when nothing is wrong with it.
+        is_reported: There is an event of its failure by now.
     """
 
     ticket: int
     generation: int
     is_ok: bool
     reason: str = ""
+    is_reported: bool = False
 
 
 class Report(Struct, frozen=True):

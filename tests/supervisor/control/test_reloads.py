@@ -54,12 +54,16 @@ async def test_failure_is_told_with_what_the_app_raised(
     outcome = reloads.ask("SIGHUP")
     frames.print("Traceback ...\n", 2)
     reloads.end(ReloadEnded(1, 2, False, "no database"))
+    reloads.ask("SIGHUP")
     ended = outcome.result()
     assert (ended.is_ok, ended.reason) == (False, "no database")
     assert (ended.generation, ended.output) == (2, "Traceback ...\n")
-    record = caplog.records[-1]
-    assert record.levelname == "INFO"  # why is one error of whoever decided it
-    assert "the reload that SIGHUP asked for has failed" in record.getMessage()
+    text = "the reload that SIGHUP asked for has failed: no database"
+    assert f"event=reload_failed gen=2: {text}" in caplog.messages
+    # Where the planner has said so, it is not said once more.
+    caplog.clear()
+    reloads.end(ReloadEnded(2, 3, False, "no database", is_reported=True))
+    assert caplog.messages == []
 
 
 async def test_what_another_generation_raised_is_not_told() -> None:

@@ -33,6 +33,8 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
         needs_restart: The keys that have another value by now, which a reload
             does not take over.
         text: The same as a TOML file.
+        changed: What was changed at run time, and holds until the next start, one
+            sentence for each.
     """
 
     # Which fields hold several lines, for `escape_answer`.
@@ -41,3 +43,4 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
     settings: list[SettingAnswer]
     needs_restart: list[str]
     text: str
+    changed: list[str] = []

@@ -115,13 +115,14 @@ def describe_failures(slot: SlotAnswer) -> str:
 
 def format_config(answer: ConfigAnswer) -> str:
     """Write the settings as a file, then what waits for a restart."""
-    text = answer.text.rstrip()
-    if not answer.needs_restart:
-        return text
-    keys = ", ".join(answer.needs_restart)
-    return (
-        f"{text}\n\n# Changed since the start, and not in force before the next: {keys}"
-    )
+    lines = [answer.text.rstrip()]
+    if answer.changed:
+        lines += ["", *(f"# Changed at run time: {each}" for each in answer.changed)]
+    if answer.needs_restart:
+        keys = ", ".join(answer.needs_restart)
+        text = f"# Changed since the start, and not in force before the next: {keys}"
+        lines += ["", text]
+    return "\n".join(lines)
 
 
 def format_stacks(answer: StackAnswer) -> str:

@@ -185,7 +185,7 @@ _COLUMNS: tuple[Column[Line], ...] = (
     Column("requests", of_worker(lambda w: format_count(w.requests)), rank=2),
     Column("queue", write_queue, rank=1),
     Column("lag", of_worker(lambda w: format_ms(find_lag(w)))),
-    Column("memory", of_worker(lambda w: format_bytes(w.own_bytes)), rank=3),
+    Column("USS", of_worker(lambda w: format_bytes(w.own_bytes)), rank=3),
     Column("weight", _write_weight, rank=5),
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 from blazeio_supervisor.control.answers.config import ConfigAnswer
 from blazeio_supervisor.control.answers.status import StatusAnswer
 from blazeio_supervisor.control.display.sentences import describe_failures
+from blazeio_supervisor.control.display.units import format_bytes
 from blazeio_supervisor.control.doctor.certificate import read_expiry
 from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well
 from blazeio_supervisor.sockets.address import (
@@ -27,12 +28,32 @@ def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Find
     """Look at all of it."""
     settings = {each.key: each.value for each in config.settings}
     yield examine_workers(status)
+    yield describe_memory(status)
     yield examine_settings(config)
     yield examine_group(status)
     now = datetime.now(UTC)
     yield from examine_certificates(settings, now)
     for endpoint in list_tls_endpoints(status)[:1]:  # all have the same
         yield examine_served_certificate(endpoint, now)
+
+
+def describe_memory(status: StatusAnswer) -> Finding:
+    """Say how much memory the workers have, as ``status`` and ``top`` measure it."""
+    name = "worker memory"
+    known = [
+        (worker.own_bytes, worker.slot)
+        for worker in status.workers
+        if worker.own_bytes is not None
+    ]
+    if not known:
+        return hidden(name, "it was not measured yet")
+    largest, slot = max(known)
+    total = sum(size for size, _ in known)
+    seen = (
+        f"{format_bytes(total)} of their own (USS), the most in slot {slot}: "
+        f"{format_bytes(largest)}"
+    )
+    return well(name, seen)
 
 
 def examine_workers(status: StatusAnswer) -> Finding:

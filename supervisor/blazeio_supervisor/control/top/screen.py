@@ -173,7 +173,7 @@ def _write_worker(worker: WorkerAnswer, rates: WorkerRates | None) -> dict[str, 
         "gen": str(worker.generation),
         "in flight": write_in_flight(worker),
         "conns": str(worker.connections),
-        "PSS": format_bytes(worker.shared_bytes),
+        "USS": format_bytes(worker.own_bytes),
     }
     if rates is None:
         return cells
@@ -205,7 +205,7 @@ def _add_up(status: StatusAnswer, rates: Rates, note: str) -> _Row:
     workers = status.workers
     cpus = [each.cpu for each in rates.by_pid.values() if each.cpu is not None]
     lengths = [slot.queue_length for slot in status.slots]
-    sizes = [each.shared_bytes for each in workers]
+    sizes = [each.own_bytes for each in workers]
     known = [size for size in sizes if size is not None]
     cells = {
         **dict.fromkeys(("pid", "gen", "lag p99", "weight"), ""),
@@ -216,7 +216,7 @@ def _add_up(status: StatusAnswer, rates: Rates, note: str) -> _Row:
         "conns": format_count(sum(each.connections for each in workers)),
         "queue": str(sum(length or 0 for length in lengths)),
         "cpu": f"{sum(cpus):.0%}" if cpus else "-",
-        "PSS": format_bytes(sum(known)) if known else "-",
+        "USS": format_bytes(sum(known)) if known else "-",
     }
     if None in lengths:
         del cells["queue"]
@@ -238,6 +238,6 @@ _COLUMNS = (
     _make_column("lag p99"),
     _make_column("queue"),
     _make_column("cpu"),
-    _make_column("PSS", 4),
+    _make_column("USS", 4),
     _make_column("weight", 5),
 )

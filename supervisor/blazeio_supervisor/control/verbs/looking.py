@@ -17,6 +17,9 @@ from blazeio_supervisor.control.verbs.declaring import Target, read_slots, show,
 from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.escaping import escape_lines
 
+WHOLE_WIDTH = 10_000
+"""Columns where no terminal sets a bound: nothing is left out or cut."""
+
 
 @verb()
 def status(target: Target, is_json: bool) -> int:
@@ -27,14 +30,14 @@ def status(target: Target, is_json: bool) -> int:
                conns: open connections
     queue      connections that wait to be accepted, of at most so many
     lag        how late the worker's event loop runs
-    memory     what the worker's end would give back
+    USS        memory of its own, which the worker's end would give back
     weight     its share of new connections; 100 is an even one
 
-    A narrow terminal leaves columns out; --json has everything. A slot whose worker
-    does not serve says who accepts from its queue meanwhile (`adopted by`).
+    A narrow terminal leaves columns out; a pipe, a file and --json have all. A slot
+    whose worker does not serve says who accepts from its queue (`adopted by`).
     """
     answer = target.find().ask("GET", "/status", StatusAnswer)
-    width = shutil.get_terminal_size().columns
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WHOLE_WIDTH
     return show(answer, is_json, lambda given: format_status(given, width))
 
 
@@ -87,7 +90,7 @@ def top(target: Target, interval: float) -> int:
                conns: open connections
     lag p99    99 of 100 turns of the worker's event loop were less late than that
     queue      connections that wait to be accepted, of at most so many
-    cpu        of one core; PSS: memory, with its share of what workers share
+    cpu        of one core; USS: memory of its own, which its end would give back
     weight     its share of new connections; 100 is an even one
     \b
     up, down   choose a slot: c replaces its worker, s shows where it is

@@ -291,12 +291,14 @@ class Rollout:
             text = f"generation {self.target} serves in every slot"
             turn.report("reloaded", text)
             self._backoff.reset()
-        self._answer(turn, reason)
+        self._answer(turn, reason, is_reported=bool(reason))
         self._phase = Phase.IDLE
 
-    def _answer(self, turn: Turn, reason: str) -> None:
+    def _answer(self, turn: Turn, reason: str, *, is_reported: bool = False) -> None:
         for ticket in self._tickets:
-            turn.act(ReloadEnded(ticket, self.target, not reason, reason))
+            is_ok = not reason
+            ended = ReloadEnded(ticket, self.target, is_ok, reason, is_reported)
+            turn.act(ended)
         self._tickets = []
 
     def _spread(self, turn: Turn, generation: int) -> None:

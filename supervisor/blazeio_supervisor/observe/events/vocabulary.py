@@ -39,10 +39,9 @@ EVENTS = {
     "app_raised": "what the app raised while it was imported or started",
     "reloaded": "a generation serves in every slot",
     "rolling_back": "a generation failed after it was spread: going back",
-    "reload_failed": "a generation was not taken: the old code goes on",
+    "reload_failed": "a reload came to nothing, and why: the old code goes on",
     "reload_ok": "somebody's order to reload was carried out",
     "reload_superseded": "somebody's order to reload was overtaken by a later one",
-    "reload_not_ok": "somebody's order to reload came to nothing",
     "forkserver_exited": "the process that forks the workers has ended",
     "needs_restart": "a setting was changed that holds from the next start only",
     # workers

@@ -25,7 +25,7 @@ from blazeio_supervisor.version import find_version
 
 RESULTS = {
     "reload_ok": "ok",
-    "reload_not_ok": "failed",
+    "reload_failed": "failed",
     "reload_superseded": "superseded",
 }
 """By the event of each ask."""

@@ -54,6 +54,7 @@ class Configuration:
             folder=os.path.join(started, chdir) if chdir else started,
             runtime_directory=self.surroundings.runtime_directory,
             manager=self.surroundings.manager,
+            standard_error=self.surroundings.standard_error,
             **values,
         )
         try:

@@ -78,14 +78,14 @@ def test_a_healthy_service_fits_into_80_columns() -> None:
     assert how == "  a queue per slot, steered by load"
     assert loading == "  app imported once, workers are forks of it"
     assert empty == ""
-    assert heads.endswith("age in flight conns requests  queue    lag   memory")
+    assert heads.endswith("age in flight conns requests  queue    lag      USS")
     assert row.endswith("2 h 1 m         2    40     1.2M 3/2048 0.4 ms 12.5 MiB")
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_wide_terminal_shows_the_weights_too() -> None:
     text = format_status(make_status([make_slot(0)], [make_worker(0)]), 140)
-    assert text.splitlines()[-2].endswith("memory  weight")
+    assert text.splitlines()[-2].endswith("USS  weight")
     assert text.endswith("12.5 MiB      50")
 
 

@@ -13,6 +13,7 @@ from blazeio_supervisor.control.answers.config import (
     SettingAnswer,
 )
 from blazeio_supervisor.control.doctor.service import (
+    describe_memory,
     examine_certificates,
     examine_group,
     examine_served_certificate,
@@ -148,7 +149,18 @@ def test_all_of_a_service_is_looked_at() -> None:
         "ok",
         "ok",
         "ok",
+        "ok",
     ]
+
+
+def test_the_memory_of_the_workers_is_that_of_status() -> None:
+    workers = [make_worker(0), make_worker(1, own_bytes=3 * 1024 * 1024)]
+    status = make_status([make_slot(0), make_slot(1)], workers)
+    assert describe_memory(status).seen == (
+        "15.5 MiB of their own (USS), the most in slot 0: 12.5 MiB"
+    )
+    status = make_status([make_slot(0)], [make_worker(0, own_bytes=None)])
+    assert describe_memory(status).verdict == "unknown"
 
 
 def test_an_address_is_read_as_it_is_shown() -> None:

@@ -14,7 +14,7 @@ from tests.supervisor.control.display.test_status_table import (
 
 def make_view(count: int = 2, **changes: object) -> View:
     slots = [make_slot(at, queue_length=at, queue_limit=128) for at in range(count)]
-    workers = [make_worker(at, shared_bytes=9 * MIB) for at in range(count)]
+    workers = [make_worker(at, own_bytes=9 * MIB) for at in range(count)]
     rates = {each.pid or 0: WorkerRates(1234.5, 0.06, 0.005) for each in workers}
     status = make_status(slots, workers)
     view = View(status, Rates(rates, 2469.0))
@@ -31,7 +31,7 @@ def test_everything_is_there_at_80_columns() -> None:
         "  http://127.0.0.1:8000",
         "  a queue per slot, steered by load",
         "",
-        "slot  pid state   gen req/s in flight conns lag p99 queue cpu      PSS weight",
+        "slot  pid state   gen req/s in flight conns lag p99 queue cpu      USS weight",
         "   0 4713 serving   3  1234         2    40   <5 ms 0/128  6%  9.0 MiB     50",
         "   1 4714 serving   3  1234         2    40   <5 ms 1/128  6%  9.0 MiB     50",
         " all      2 serve      2469         4    80             1 12% 18.0 MiB",

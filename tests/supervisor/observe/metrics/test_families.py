@@ -106,7 +106,7 @@ async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
             ("worker_failed", "blocked"): 1,
             ("recycling", "memory"): 2,
             ("reload_ok", ""): 4,
-            ("reload_not_ok", ""): 5,
+            ("reload_failed", ""): 5,
             ("adopted", ""): 6,
             ("turn_failed", ""): 7,
         }
