@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from blazeio.client.rules.digest import explain_refusal
-from blazeio.client.rules.redirects import Redirect, decide_redirect
-from blazeio.errors import InvalidResponse, TooManyRedirects
+from blazeio.client.rules.redirects import FOLLOWED, Redirect, decide_redirect
+from blazeio.errors import InvalidResponse, RedirectError, TooManyRedirects
 
 if TYPE_CHECKING:
     from blazeio.client.auth import Identity
@@ -49,9 +49,12 @@ class Follower(Struct):
             return self._answer_challenge(resp)
         if not self.redirects:
             return None
+        locations = set(resp.headers.get_all("location"))
+        if len(locations) > 1 and resp.status_code in FOLLOWED:
+            raise RedirectError(f"{resp.url}: more than one Location")
         redirect = decide_redirect(
             resp.status_code,
-            resp.headers.get("location"),
+            next(iter(locations), None),
             resp.method,
             resp.url.text,
             can_replay=resp.can_repeat,

@@ -6,6 +6,7 @@ May import: what the types of the options are.
 """
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any, TypedDict
 
 from blazeio.client.auth import Auth
@@ -57,7 +58,7 @@ class PoolOptions(_Both, total=False):
     limits: Limits | None
     pool: PoolLimits | None
     tls: ClientTls | None
-    unix: str | None
+    unix: str | PathLike[str] | None
     proxy: str | None
     base_url: str | None
     trust_env: bool

@@ -445,7 +445,7 @@ class ClientResponse(Collecting):
         if self.upgrade is not None:
             lines += b"Connection: upgrade\r\n"
             lines += serialize_field("Upgrade", self.upgrade)
-        if self._continued is not None:
+        if self._continued is not None and "expect" not in fields.names:
             lines += b"Expect: 100-continue\r\n"
         if self._identity is not None:
             content = body if isinstance(body, bytes) else b""

@@ -199,3 +199,18 @@ async def test_a_challenge_that_cannot_be_answered_is_an_error(
         assert len(server.requests) == 1
         async with io.Session(server.url, auth=("me", "x")) as resp:
             assert resp.status_code == 401
+
+
+async def test_two_locations_are_no_redirect() -> None:
+    head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n"
+    locations = b"Location: /x\r\nLocation: %b\r\n\r\n"
+    async with RawServer(head + locations % b"/y") as server:
+        with pytest.raises(io.RedirectError, match="more than one Location"):
+            async with io.Session(server.url, follow_redirects=True):
+                pass
+        async with io.Session(server.url) as resp:
+            assert resp.status_code == 302
+    async with RawServer(head + locations % b"/x") as server:
+        with pytest.raises(io.TooManyRedirects):
+            async with io.Session(server.url, follow_redirects=True):
+                pass

@@ -121,3 +121,15 @@ async def test_what_is_for_a_proxy_does_not_reach_a_server(tmp_path: Path) -> No
             pass
     assert heads[0].count(b"Proxy-Authorization: Basic bWU6cHc=\r\n") == 1
     assert b"proxy-auth" not in origin.requests[0].lower()
+
+
+async def test_an_expectation() -> None:
+    headers = {"Expect": "100-continue"}
+    async with (
+        RawServer(OK) as server,
+        io.Session(
+            server.url, "post", body=b"x", headers=headers, expect_continue=True
+        ),
+    ):
+        pass
+    assert server.requests[0].lower().count(b"expect:") == 1

@@ -259,7 +259,9 @@ def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     if tls.certfile is not None:
         try:
-            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
+            # Never None: OpenSSL would ask for it on the terminal, and all would wait.
+            password = tls.keyfile_password or ""
+            context.load_cert_chain(tls.certfile, tls.keyfile, password)
         except (OSError, ssl.SSLError) as error:
             message = f"TLS certfile {tls.certfile}: {error}"
             raise ConfigurationError(message) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 import blazeio as io
 from blazeio.client.connections.dialing import connect_first, make_ssl_context
@@ -150,3 +151,33 @@ def test_a_file_that_is_not_what_it_should_be(
     settings: dict[str, Any] = {name: path}
     with pytest.raises(io.ConfigurationError, match=f"TLS {name} {path}: "):
         make_ssl_context(io.ClientTls(**settings))
+
+
+def test_a_key_that_is_encrypted_is_not_asked_for_on_the_terminal(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    pem = certificates.issue("me.example").read_bytes()
+    key = serialization.load_pem_private_key(pem, None)
+    secret = serialization.BestAvailableEncryption(b"the password")
+    path = tmp_path / "key.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret
+        )
+    )
+    cert = tmp_path / "cert.pem"
+    cert.write_bytes(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+    for password in (None, "", "another"):
+        tls = io.ClientTls(certfile=cert, keyfile=path, keyfile_password=password)
+        with pytest.raises(io.ConfigurationError, match="TLS certfile") as caught:
+            make_ssl_context(tls)
+        assert "another" not in str(caught.value)
+    make_ssl_context(
+        io.ClientTls(certfile=cert, keyfile=path, keyfile_password="the password")
+    )
+
+
+async def test_a_unix_socket_may_be_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    async with RawServer(OK, path=str(path)):
+        assert await ask("http://a.example/", unix=path) == b"ok"
