@@ -43,9 +43,6 @@ class RequestWriting(BlazeioPayloadUtils):
         "is_sent",
     )
 
-    is_alive = True
-    """Of a connection that is cut on our side, its requests are told at once."""
-
     _connection: ClientConnection | None
     _continued: asyncio.Event | None
     _error: BaseException | None
@@ -83,6 +80,9 @@ class RequestWriting(BlazeioPayloadUtils):
         message = self._begun_message()
         if not message.is_begun:
             self.transport.write(message.begin())
+
+    def _has_been_cut(self) -> bool:
+        return False  # requests of a connection that we cut are told at once
 
     def _gone(self) -> BlazeioError:
         return self.gate.error or ServerDisconnected("the connection is closed")

@@ -397,6 +397,7 @@ class Answering:
         is_alive: bool
         transport: asyncio.Transport
         begin_response: Callable[..., None]
+        _give_way: Callable[[], Awaitable[None]]
         _raise_gone: Callable[[], Awaitable[NoReturn]]
 
     @property
@@ -450,6 +451,19 @@ class Answering:
         message = self.answer.message
         if message is not None:
             self.answer.flush_head(message)
+
+    async def give_way(self) -> None:
+        """Let the loop turn for the others; then see whether the client is there.
+
+        For a handler that works long without a pause.
+
+        Raises:
+            ClientDisconnected: The client is gone.
+        """
+        await self._give_way()
+
+    def _has_been_cut(self) -> bool:
+        return not self.is_alive
 
     def _gone(self) -> BlazeioError:
         return ClientDisconnected("the connection is closed")

@@ -135,6 +135,26 @@ UNTIL_CLOSE = sys.maxsize
 """The length of content that ends when the peer closes."""
 
 
+JOINED_BYTES = 4 * 1024
+"""Small pieces that wait are joined, up to this size: an object for every octet or
+two would take 30 times what they hold ..."""
+SEPARATE_PIECES = 64
+"""... but for the first so many."""
+CHUNKS_PER_TURN = 1024
+"""So many chunks of one message are decoded before the loop turns for the others:
+0.3 ms of work. What is left of a read waits, and nothing more is read."""
+CHUNKS_PER_READ = 128
+"""A read with as many is the connection's last one of its turn."""
+
+
+def join_small(pieces: "list[bytes] | deque[bytes]", piece: bytes) -> None:
+    """Append a piece; to the last one, where there are many and both are small."""
+    if len(pieces) >= SEPARATE_PIECES and len(pieces[-1]) + len(piece) <= JOINED_BYTES:
+        pieces[-1] += piece
+    else:
+        pieces.append(piece)
+
+
 class Reader(Protocol):
     """Who has taken content over, and knows what of it a handler wants."""
 
@@ -160,6 +180,8 @@ class ContentStream:
         collected: All of it, once ``read`` has taken it: a middleware may look
             before the handler does.
         reader: Who has taken it over: of a form, ``r.pull()`` gives the file.
+        has_used_turn: It has had its share of this turn of the loop; ``feed`` it
+            with nothing in the next.
         trailers: The trailer section of a chunked message, once whole.
         error: Why it will never be whole; None while all is well.
     """
@@ -168,11 +190,13 @@ class ContentStream:
         "_bound",
         "_decoder",
         "_pieces",
+        "_undecoded",
         "_waiter",
         "collected",
         "due_bytes",
         "ends_by_close",
         "error",
+        "has_used_turn",
         "is_whole",
         "queued_bytes",
         "reader",
@@ -189,6 +213,8 @@ class ContentStream:
         self._decoder = decoder
         self._bound = bound
         self._pieces: deque[bytes] = deque()
+        self._undecoded = b""
+        self.has_used_turn = False
         self._waiter: asyncio.Future[None] | None = None
         self.due_bytes = length
         self.ends_by_close = length == UNTIL_CLOSE
@@ -205,6 +231,11 @@ class ContentStream:
     def trailers(self) -> Headers | None:
         """Fields after the last chunk; None when there were none."""
         return self._decoder.trailers if self._decoder is not None else None
+
+    @property
+    def has_undecoded(self) -> bool:
+        """Some of what has arrived was not decoded yet."""
+        return bool(self._undecoded)
 
     @property
     def has_pieces(self) -> bool:
@@ -232,7 +263,10 @@ class ContentStream:
             if len(octets) > self.due_bytes:
                 rest = octets[self.due_bytes :]
                 octets = octets[: self.due_bytes]
-            pieces.append(octets)
+            if len(octets) < JOINED_BYTES:
+                join_small(pieces, octets)
+            else:
+                pieces.append(octets)
             size = len(octets)
             self.due_bytes -= size
             self.queued_bytes += size
@@ -243,19 +277,34 @@ class ContentStream:
 
     def _decode(self, decoder: ChunkDecoder, octets: bytes) -> bytes:
         pieces: list[bytes] = []
+        if self._undecoded:
+            octets = self._undecoded + octets
         try:
-            end = decoder.decode(octets, 0, pieces)
+            end = decoder.decode(octets, 0, pieces, CHUNKS_PER_TURN)
         except RemoteProtocolError as error:
+            self._undecoded = b""
+            self.has_used_turn = False
             self.error = error
             return b""
         if self._bound is not None and decoder.content_bytes > self._bound:
+            self._undecoded = b""
+            self.has_used_turn = False
             self.error = too_large(self._bound)
             return b""
-        self._pieces.extend(pieces)
+        count = len(pieces)
+        if count > CHUNKS_PER_READ:
+            pieces = [b"".join(pieces)]
+        for piece in pieces:
+            join_small(self._pieces, piece)
         self.queued_bytes += decoder.content_bytes - self.received_bytes
         self.received_bytes = decoder.content_bytes
         self.is_whole = decoder.is_complete
-        return octets[end:]
+        self.has_used_turn = count >= CHUNKS_PER_READ and not self.is_whole
+        if self.is_whole:
+            self._undecoded = b""
+            return octets[end:]
+        self._undecoded = octets[end:]
+        return b""
 
     def end(self) -> None:
         """The peer closed, and that is its end: only of UNTIL_CLOSE."""
@@ -272,6 +321,8 @@ class ContentStream:
         """Fail with ``error``; what is still to come is for the stream returned."""
         rest = ContentStream(length=self.due_bytes, decoder=self._decoder)
         rest.received_bytes = self.received_bytes
+        rest._undecoded, self._undecoded = self._undecoded, b""
+        rest.has_used_turn, self.has_used_turn = self.has_used_turn, False
         self.fail(error)
         return rest
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from blazeio.errors import BlazeioError, LocalProtocolError
-from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, too_large
+from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, join_small, too_large
 from blazeio.protocol.pieces import (
     CONTENT,
     Content,
@@ -65,7 +65,7 @@ class BlazeioPayloadUtils:
         transport: asyncio.Transport
         content: ContentStream
         gate: WriteGate
-        is_alive: bool
+        _has_been_cut: Callable[[], bool]
         transfer_encoding: str | None
         resume_content: Callable[[], None]
         _flush_head: Callable[[], None]
@@ -197,7 +197,7 @@ class BlazeioPayloadUtils:
             size += len(piece)
             if size > limit:
                 raise too_large(limit)
-            pieces.append(piece)
+            join_small(pieces, piece)
         content.collected = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return content.collected
 
@@ -226,7 +226,7 @@ class BlazeioPayloadUtils:
         gate = self.gate
         gate.spent_bytes += size + CALL_BYTES
         if gate.spent_bytes >= TURN_BYTES:
-            await self.give_way()
+            await self._give_way()
 
     async def _take_turn(self) -> None:
         """The same for who takes what has arrived: it is there, whoever has left."""
@@ -236,10 +236,8 @@ class BlazeioPayloadUtils:
             gate.spent_bytes = 0
             await asyncio.sleep(0)
 
-    async def give_way(self) -> None:
+    async def _give_way(self) -> None:
         """Let the loop turn for the others; then see whether the peer is there.
-
-        For a handler that works long without a pause.
 
         Raises:
             PeerGone: The connection is closing.
@@ -263,7 +261,7 @@ class BlazeioPayloadUtils:
             PeerGone: Always.
         """
         gate = self.gate
-        if gate.error is None and self.is_alive:
+        if gate.error is None and not self._has_been_cut():
             gate.shatter(self._gone())
         elif gate.error is None:
             gate.close()
@@ -365,7 +363,7 @@ class BlazeioPayloadUtils:
                 gate.end_turn()
         # Not before: writes leave in the order in which they were called.
         if gate.spent_bytes >= TURN_BYTES:
-            await self.give_way()
+            await self._give_way()
 
     async def _write_in_turn(self, message: OutgoingMessage, octets: bytes) -> None:
         rest = memoryview(octets)  # a transport keeps the whole of a copied piece

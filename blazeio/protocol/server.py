@@ -182,6 +182,7 @@ class BlazeioServerProtocol(
     def eof_received(self) -> bool:
         """The peer will send no more; it may still read (half-close)."""
         self._has_fin = True
+        self._decode_all()
         if self._peer_closed is not None:
             self._peer_closed.come()
         if self._phase == LINGER or not self.handling.is_running:

@@ -9,6 +9,7 @@ headers.
 """
 
 import re
+import sys
 from enum import Enum
 from typing import Final
 
@@ -98,17 +99,25 @@ class ChunkDecoder:
         # A trailer field that the next line may go on with.
         self._folded: tuple[str, str] | None = None
 
-    def decode(self, octets: bytes, start: int, pieces: list[bytes]) -> int:
+    def decode(
+        self,
+        octets: bytes,
+        start: int,
+        pieces: list[bytes],
+        most_pieces: int = sys.maxsize,
+    ) -> int:
         """Decode what arrived.
 
         Args:
             octets: What was received.
             start: Offset of the first octet of it that is ours.
             pieces: Content is appended to it.
+            most_pieces: Decoding rests once ``pieces`` has so many: chunks of a
+                few octets take as long each as large ones.
 
         Returns:
             The offset just after what was consumed: ``len(octets)`` unless
-            the message ended before.
+            the message ended before, or decoding rests.
 
         Raises:
             RemoteProtocolError: The peer's fault; 400, or 431 for too large a
@@ -116,10 +125,10 @@ class ChunkDecoder:
         """
         at = start
         size = len(octets)
-        while at < size and not self.is_complete:
+        while at < size and not self.is_complete and len(pieces) < most_pieces:
             match self._state:
                 case _State.DATA:
-                    at = self._decode_data(octets, at, pieces)
+                    at = self._decode_data(octets, at, pieces, most_pieces)
                 case _State.DATA_END:
                     at = self._decode_data_end(octets, at)
                 case _State.CHUNK_LINE:
@@ -128,7 +137,9 @@ class ChunkDecoder:
                     at = self._decode_trailer(octets, at)
         return at
 
-    def _decode_data(self, octets: bytes, at: int, pieces: list[bytes]) -> int:
+    def _decode_data(
+        self, octets: bytes, at: int, pieces: list[bytes], most_pieces: int
+    ) -> int:
         # Hot: runs once per chunk; see tests/bench/wire_parser.py.
         size = len(octets)
         end = at + self._remaining
@@ -143,6 +154,9 @@ class ChunkDecoder:
             end = at + int(following[1], 16)
             if end == at:
                 self._state = _State.TRAILERS
+                return at
+            if len(pieces) >= most_pieces:
+                self._remaining = end - at
                 return at
         if at < size:
             pieces.append(octets[at:])

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from blazeio.content.forms.multipart import FileHead
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
+from blazeio.protocol.flow import join_small
 
 
 class Source(Protocol):
@@ -134,7 +135,7 @@ class Upload(AsyncIterator[bytes]):
             if size > most:
                 message = f"the file is larger than the {most} octets accepted here"
                 raise RemoteProtocolError(message, 413)
-            pieces.append(chunk)
+            join_small(pieces, chunk)
         return b"".join(pieces)
 
 

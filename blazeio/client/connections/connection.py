@@ -87,6 +87,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_held",
         "_idle_s",
         "_is_paused",
+        "_is_reading_on",
         "_is_reusable",
         "_keep_alive_s",
         "_phase",
@@ -124,6 +125,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._phase = IDLE
         self._has_fin = False
         self._is_paused = False
+        self._is_reading_on = False
         self._is_reusable = True
         self._keep_alive_s: int | None = None
         self._successor: Successor | None = None
@@ -195,7 +197,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         exchange = self._exchange
         if exchange is None:
             return
-        if self._is_paused:
+        if self._content.has_used_turn:
+            self._wait_for_turn()
+        elif self._is_paused:
             self._is_paused = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
@@ -239,7 +243,9 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         self._phase = DRAINING
         self._content = content.split_off(RequestError("the response was closed"))
-        if self._is_paused:
+        if self._content.has_used_turn:
+            self._wait_for_turn()
+        elif self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
         self._end_phase_in(limits.linger_timeout_s, NEVER)
@@ -293,6 +299,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The server will send no more; it is over."""
+        while self._phase == CONTENT and self._content.has_undecoded:
+            self._receive_content(b"")
         self._has_fin = True
         if self._phase == TUNNEL:
             self._content.end()
@@ -403,6 +411,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._is_reusable = False
         if rest and content is not NO_CONTENT:
             rest = content.feed(rest)
+        if content.has_used_turn:
+            self._wait_for_turn()
         exchange.answered(head, content)
         if content.is_whole:
             self._finish(rest)
@@ -446,12 +456,43 @@ class ClientConnection(asyncio.BufferedProtocol):
             content.discard()
             if content.received_bytes > self._context.limits.linger_bytes:
                 self.abort()
+            elif content.has_used_turn:
+                self._wait_for_turn()
+        elif content.has_used_turn:
+            self._wait_for_turn()
         elif (
             content.queued_bytes > self._context.limits.receive_bytes
             and not self._is_paused
         ):
             self._is_paused = True
             self.transport.pause_reading()
+
+    def _wait_for_turn(self) -> None:
+        """It goes on when the loop has turned for the others."""
+        if not self._is_paused and not self.transport.is_closing():
+            self._is_paused = True
+            self.transport.pause_reading()
+        if not self._is_reading_on:
+            self._is_reading_on = True
+            self._context.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """The next turn: decode what has arrived, or let more of it come."""
+        self._is_reading_on = False
+        content = self._content
+        limits = self._context.limits
+        if self._phase not in (CONTENT, DRAINING) or not content.has_used_turn:
+            return
+        if content.queued_bytes > limits.receive_bytes:
+            return  # until its reader has taken of it
+        content.has_used_turn = False
+        if content.has_undecoded:
+            self._receive_content(b"")
+        is_done = self._phase not in (CONTENT, DRAINING) or content.has_used_turn
+        if not is_done and content.queued_bytes <= limits.receive_bytes:
+            self._is_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     def _finish(self, rest: bytes) -> None:
         """The response is whole: be free for the next, or close."""

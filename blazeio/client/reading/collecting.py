@@ -21,7 +21,7 @@ from blazeio.errors import (
     StatusError,
 )
 from blazeio.protocol.answer import OFF_LOOP_BYTES
-from blazeio.protocol.flow import too_large
+from blazeio.protocol.flow import join_small, too_large
 
 if TYPE_CHECKING:
     from blazeio.client.requests.url import Url
@@ -222,7 +222,7 @@ def decode_whole(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:
             size += len(piece)
             if size > limit:
                 raise too_large(limit)
-            pieces.append(piece)
+            join_small(pieces, piece)
         decoder.finish()
     except RemoteProtocolError as error:
         raise _as_invalid(error) from error

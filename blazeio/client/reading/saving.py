@@ -27,6 +27,7 @@ from blazeio.errors import (
     RequestError,
     ServerDisconnected,
 )
+from blazeio.protocol.flow import join_small
 
 if TYPE_CHECKING:
     from blazeio.client.response import ClientResponse
@@ -179,7 +180,7 @@ class _Download:
         held = 0
         try:
             async for piece in resp.decoded():
-                pieces.append(piece)
+                join_small(pieces, piece)
                 held += len(piece)
                 if held >= WRITE_BYTES:
                     writing, pieces, held = pieces, [], 0

@@ -35,6 +35,7 @@ class Receiving(Endings):
     """
 
     __slots__ = (
+        "_is_reading_on",
         "_owes_continue",
         "_scanned",
         "content",
@@ -59,7 +60,10 @@ class Receiving(Endings):
         _serve: Callable[[Handler], Coroutine[Any, Any, None]]
         _next_request: Callable[[float], None]
 
+    _is_reading_on: bool
+
     def _begin_blank(self) -> None:
+        self._is_reading_on = False
         self._remainder = b""
         self._scanned = 0
         self.method = self.path = self.query = self.tail = ""
@@ -159,6 +163,8 @@ class Receiving(Endings):
             self.patience.excuse_content()
         elif content.error is not None:
             self._content_is_lost()
+        elif content.has_used_turn:
+            self._wait_for_turn()
         elif (
             self.handling.is_running  # else it is dropped below
             and content.queued_bytes > self.context.limits.receive_bytes
@@ -167,6 +173,40 @@ class Receiving(Endings):
             self.intake.pause(self)
         if not self.handling.is_running:
             self._discard_content()
+
+    def _wait_for_turn(self) -> None:
+        """It goes on when the loop has turned for the others."""
+        self.intake.pause(self)
+        if not self._is_reading_on:
+            self._is_reading_on = True
+            base = self.context.base.copy()
+            self.context.loop.call_soon(self._read_on, context=base)
+
+    def _decode_all(self) -> None:
+        """What has arrived, now: the peer will send no more."""
+        while self._phase == CONTENT and self.content.has_undecoded:
+            self._receive_content(b"")
+
+    def _read_on(self) -> None:
+        """The next turn: decode what has arrived, or let more of it come."""
+        self._is_reading_on = False
+        content = self.content
+        is_full = content.queued_bytes > self.context.limits.receive_bytes
+        if self._phase != CONTENT or not content.has_used_turn:
+            return
+        if is_full and self.handling.is_running:
+            self.patience.excuse_content()  # until the handler has taken of it
+            return
+        content.has_used_turn = False
+        if content.has_undecoded:
+            self._receive_content(b"")
+        if self._phase == WHOLE:
+            if self._has_room():
+                self.intake.resume()
+        elif self._phase == CONTENT and not (content.has_used_turn or content.error):
+            is_full = content.queued_bytes > self.context.limits.receive_bytes
+            if not (is_full and self.handling.is_running):
+                self.intake.resume()
 
     def _content_is_lost(self) -> None:
         """What follows cannot be told from a request: it is never read."""
@@ -204,7 +244,10 @@ class Receiving(Endings):
             self._owes_continue = False
             if not self.answer.status:
                 self.transport.write(CONTINUE)
-        self.intake.resume()
+        if self.content.has_used_turn:
+            self._wait_for_turn()
+        else:
+            self.intake.resume()
         if self._phase == CONTENT:
             self.patience.demand_content(self.content)
 
@@ -216,7 +259,11 @@ class Receiving(Endings):
         """
         if is_reset:
             self._disconnected("the client reset the connection")
-        elif self._phase == CONTENT and self.content.error is None:
+        elif (
+            self._phase == CONTENT
+            and self.content.error is None
+            and not self.content.has_undecoded
+        ):
             least_bytes = self.content.due_bytes or 1  # of chunks, the last is due
             if self.intake.unread_bytes() < least_bytes:
                 self._disconnected("the client closed before its content was whole")
