@@ -18,6 +18,7 @@ import click
 from blazeio_supervisor.children.load import make_load
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.escaping import escape_line, escape_lines
+from blazeio_supervisor.files.opening import read
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.options.program import LISTED, find_sources, print_config
@@ -142,8 +143,8 @@ def _hear(channel: socket.socket, timeout_s: float) -> FromForkserver | None:
 
 def _compile(path: str) -> None:
     try:
-        with open(path, "rb") as file:
-            compile(file.read(), path, "exec", dont_inherit=True)
+        # It is the app's, whoever may write it: nothing of it runs.
+        compile(read(path, is_judged=False), path, "exec", dont_inherit=True)
     except OSError as error:
         reason = f"{path}: {error.strerror}"
         raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None

@@ -10,7 +10,6 @@ puts it at the end. A unix socket cannot: another one takes its path.
 """
 
 import errno
-import os
 import select
 import socket
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files.opening import remove
 from blazeio_supervisor.sockets.filters.last_call import begin_handshakes
 from blazeio_supervisor.sockets.listeners import Listeners, UnixListener
 from blazeio_supervisor.sockets.opening import identify_path, open_unix
@@ -113,10 +113,7 @@ def _renew_unix(
         failures.append(f"{listener}: its path is another file by now")
         return
     try:
-        if listener.identity is not None:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass
+        remove(path, listener.identity)
     except OSError as error:
         failures.append(f"{listener}: {error.strerror}")
         return

@@ -11,6 +11,7 @@ from blazeio_supervisor.control.display.sentences import describe_failures
 from blazeio_supervisor.control.display.units import format_bytes
 from blazeio_supervisor.control.doctor.certificate import read_expiry
 from blazeio_supervisor.control.doctor.findings import Finding, hidden, ill, well
+from blazeio_supervisor.files.opening import read
 from blazeio_supervisor.sockets.address import (
     Endpoint,
     TcpAddress,
@@ -133,8 +134,7 @@ def examine_certificates(
 def _examine_certificate(path: str, now: datetime) -> Finding:
     name = "certificate"
     try:
-        with open(path, "rb") as file:
-            ends_at = read_expiry(file.read())
+        ends_at = read_expiry(read(path, is_judged=False))
     except OSError as error:
         return hidden(name, f"{path}: {error.strerror}")
     except ValueError as error:
