@@ -74,9 +74,10 @@ def may_connect(path: Path, uid: int) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("uid", [0, NOBODY], ids=["root", "nobody"])
 @pytest.mark.parametrize(
-    ("umask", "mode"), [((), 0o666), (("--umask=007",), 0o660)], ids=["none", "007"]
+    ("uid", "umask", "mode"),
+    [(0, (), 0o666), (NOBODY, (), 0o666), (NOBODY, ("--umask=007",), 0o660)],
+    ids=["root", "nobody", "nobody 007"],
 )
 def test_each_has_its_mode_whoever_runs_it(
     open_folder: Path, uid: int, umask: tuple[str, ...], mode: int

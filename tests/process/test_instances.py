@@ -118,6 +118,7 @@ def test_two_services_are_never_called_the_same(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_in_containers_each_answers_for_itself(tmp_path: Path) -> None:
     need_namespaces("--fork", "--pid", "--mount-proc")
     with started(tmp_path, 3, is_contained=True) as services:

@@ -5,6 +5,7 @@ it is opened, and nothing else.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,15 @@ def read_template(kind: str) -> list[str]:
     name = f"blazeio@.{kind}"
     folder = _PACKAGED if (_PACKAGED / name).exists() else _IN_REPOSITORY
     lines = (folder / name).read_text().splitlines()
-    return lines[lines.index("[Unit]") :]
+    return [
+        _point_to(folder, line) if line.startswith("#") else line
+        for line in lines[lines.index("[Unit]") :]
+    ]
+
+
+def _point_to(folder: Path, comment: str) -> str:
+    """Name the files of a comment by their paths: they lie beside the template."""
+    return _BESIDE.sub(lambda match: escape_line(str(folder / match[0])), comment)
 
 
 def write_service(command: Command) -> str:
@@ -97,6 +106,8 @@ def write_service(command: Command) -> str:
     for line in read_template("service"):
         key = line.partition("=")[0]
         own = [_name(command, line)]
+        if line.startswith(_LOCAL_COMMENT):
+            key = _LOCAL_COMMENT
         lines += edits[line] if line in edits else edits.get(key, own)
     return _finish(command, lines)
 
@@ -152,10 +163,9 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
     return edits
 
 
+_BESIDE = re.compile(r"README\.md|drop-ins/[\w-]+\.conf")
 _FILTER = "SystemCallFilter=~@privileged @resources"
-_LOCAL_COMMENT = (
-    "# This machine only: clients come by a proxy on it. drop-ins/public.conf opens it."
-)
+_LOCAL_COMMENT = "# This machine only: clients come by a proxy on it. "
 
 
 def _list_streams(bind: Address, folder: str) -> list[str]:

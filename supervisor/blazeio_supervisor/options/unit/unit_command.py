@@ -20,7 +20,7 @@ from blazeio_supervisor.sockets.address import Address, UnixAddress
 
 UNITS = Path("/etc/systemd/system")
 _TYPED = "blazeio.typed"
-_OWN = ("--install", "--yes")
+_OWN = ("--install", "--yes", "--socket")
 _ENVIRONMENT = re.compile(r"BLAZEIO_\w+|WEB_CONCURRENCY|PYTHONPATH|LANG|LC_\w+|TZ")
 _NOT_OF_A_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 INSTALLING = Listing(
@@ -32,6 +32,11 @@ INSTALLING = Listing(
             help=f"Write the units to {UNITS}, after asking; start nothing.",
         ),
         click.Option(["--yes"], is_flag=True, help="Do not ask."),
+        click.Option(
+            ["--socket"],
+            is_flag=True,
+            help="Print the socket unit instead of the service.",
+        ),
     ),
 )
 
@@ -46,21 +51,22 @@ class UnitCommand(SectionedCommand):
 
 
 def run_unit(**words: Any) -> int:
-    """Print a systemd unit, and its socket unit, for this very command.
+    """Print a systemd unit for this very command, or its socket unit (--socket).
 
     With the folder, the virtual environment and the variables of now; hardened,
     but for what the command needs. Its settings are checked, nothing is started.
     """
     settings = find_sources(words).read().make_settings()
     command = describe_command(settings, click.get_current_context().meta[_TYPED])
-    units = {
-        f"{command.name}.service": write_service(command),
-        f"{command.name}.socket": write_socket(command),
-    }
+    if words["install"] and words["socket"]:
+        raise UsageError("--install writes both units: leave out --socket")
+    service, socket = write_service(command), write_socket(command)
     if words["install"]:
+        units = {f"{command.name}.service": service, f"{command.name}.socket": socket}
         return _install(units, command.name, is_sure=words["yes"])
-    for name, text in units.items():
-        click.echo(f"# {UNITS / name}\n{text}")
+    # One, so that it can go into a file; the comment says into which.
+    kind, text = ("socket", socket) if words["socket"] else ("service", service)
+    click.echo(f"# {UNITS / command.name}.{kind}\n{text}", nl=False)
     return ExitCode.OK
 
 

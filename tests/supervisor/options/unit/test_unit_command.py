@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -30,12 +32,33 @@ def list_units(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "units").iterdir())
 
 
-def test_both_units_are_printed_and_nothing_is_written(folder: Path) -> None:
+def test_one_unit_is_printed_and_nothing_is_written(folder: Path) -> None:
     output = run(*WORDS).output
-    assert f"# {folder}/units/shop.service\n" in output
-    assert f"# {folder}/units/shop.socket\n" in output
+    socket = run(*WORDS, "--socket").output
+    assert output.startswith(f"# {folder}/units/shop.service\n")
+    assert socket.startswith(f"# {folder}/units/shop.socket\n")
+    for text, section in ((output, "[Service]"), (socket, "[Socket]")):
+        lines = text.splitlines()
+        assert lines.count("[Unit]") == lines.count(section) == 1
+        assert lines.count("[Install]") == 1
+    assert "[Socket]" not in output
     assert f" {' '.join(WORDS)}\n" in output
     assert f"WorkingDirectory={folder}\n" in output
+    assert list_units(folder) == []
+
+
+def test_the_comments_name_files_that_are_there(folder: Path) -> None:
+    for words in (WORDS, (*WORDS, "--socket")):
+        comments = re.findall("^#.*", run(*words).output, re.MULTILINE)[2:]
+        named = re.findall(r"\S+\.(?:md|conf)\b", "\n".join(comments))
+        assert all(Path(each).exists() for each in named), named
+        assert all(os.path.isabs(each) for each in named), named
+    assert "restart-steps.conf" in run(*WORDS).output
+
+
+def test_who_wants_both_installs_them(folder: Path) -> None:
+    done = run(*WORDS, "--install", "--socket")
+    assert isinstance(done.exception, UsageError)
     assert list_units(folder) == []
 
 
