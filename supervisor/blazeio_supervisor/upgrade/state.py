@@ -94,8 +94,18 @@ def parse_state(octets: bytes) -> State:
     """Read what another image has written.
 
     Raises:
-        StateError: It is of another version, or speaks another protocol.
+        StateError: It is of another version, or speaks another protocol, or is
+            none at all.
     """
+    try:
+        return _decode(octets)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise StateError(
+            f"what the running one has written cannot be read: {error}"
+        ) from None
+
+
+def _decode(octets: bytes) -> State:
     head = msgspec.msgpack.decode(octets, type=_Head)
     ours, theirs = (VERSION, PROTOCOL), (head.version, head.protocol)
     if ours != theirs:

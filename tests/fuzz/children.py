@@ -1,0 +1,370 @@
+"""Random octets from forkservers and workers, to all that the master reads of them.
+
+    python -m tests.fuzz.children --seconds 600
+
+Each input is what they send, cut, spliced and repeated at random by a seed, or
+nothing but noise. Whatever comes: nothing is raised but the documented error, what
+is read lies within its bounds, no descriptor is left, and no input takes much more
+time than its octets.
+"""
+
+import argparse
+import asyncio
+import logging
+import math
+import os
+import random
+import resource
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from blazeio_supervisor.children.forkservers import ForkserverRecord
+from blazeio_supervisor.children.record import WorkerRecord
+from blazeio_supervisor.observe.lines.captured import _Reader
+from blazeio_supervisor.observe.lines.formats import Origin
+from blazeio_supervisor.observe.lines.handler import LineHandler
+from blazeio_supervisor.observe.scoreboard import (
+    LONGEST_BYTES,
+    MOST,
+    ROW_BYTES,
+    Row,
+    RowLedger,
+    make_row_memory,
+)
+from blazeio_supervisor.process.child_channel import ChildChannel, make_child_pair
+from blazeio_supervisor.process.messages import (
+    TEXT_CHARS,
+    TRACEBACK_CHARS,
+    Address,
+    Admit,
+    Failed,
+    Fork,
+    Forked,
+    ForkFailed,
+    FromForkserver,
+    FromWorker,
+    Loaded,
+    Message,
+    MessageError,
+    Ready,
+    Said,
+    Stop,
+    Unsafe,
+    parse_from_forkserver,
+    parse_from_worker,
+    parse_message,
+    serialize_message,
+)
+from blazeio_supervisor.stacks.text import find_subject, trim_stacks
+from blazeio_supervisor.upgrade.state import VERSION, StateError, parse_state
+from tests.support.clock import scaled
+
+LONGEST_BYTES_SENT = 70_000
+SLOWEST_S = 1.0
+"""Of one input; the usual one takes less than a millisecond."""
+
+SEEDS = [
+    serialize_message(message)
+    for message in (
+        Address("127.0.0.1", 8000),
+        Ready(is_tls=True),
+        Said("requests_cut", "two are cut", "Traceback"),
+        Failed(3, "no database", "Traceback"),
+        Loaded("::1", 65535),
+        Unsafe(("a thread", "a loop")),
+        Forked(7, 4711),
+        ForkFailed(7, "no room"),
+        Fork(1, 0),
+        Stop(),
+    )
+]
+_PIECES = (
+    b"", b"\xc0", b"\xc1", b"\x80", b"\x90", b"\xd9\xff", b"\xdb\xff\xff\xff\xff",
+    b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xcf" + b"\xff" * 8,
+    b"\xd3\x80" + bytes(7), b"\xcb\x7f\xf8" + bytes(6), b"\xff", b"\0",
+    b"\xa4type", b"\xa5Ready", b"\x81", b"\x91", b"\xd4\x01\x00", b"\xed\xa0\x80",
+)  # fmt: skip
+
+
+def change(octets: bytes, chance: random.Random, seeds: list[bytes]) -> bytes:
+    """The octets, changed in a few places."""
+    for _ in range(chance.choice((0, 1, 1, 2, 3, 8))):
+        at = chance.randrange(len(octets) + 1)
+        end = min(at + chance.choice((0, 0, 1, 2, 10, 100)), len(octets))
+        match chance.randrange(5):
+            case 0:
+                piece = chance.choice(_PIECES)
+            case 1:
+                piece = octets[at:end] * chance.choice((2, 3, 50, 2000))
+            case 2:
+                piece = chance.randbytes(chance.choice((1, 1, 2, 20)))
+            case 3:
+                piece = chance.choice(seeds)
+            case _:
+                piece = b""
+        octets = (octets[:at] + piece + octets[end:])[:LONGEST_BYTES_SENT]
+    return octets
+
+
+def draw(chance: random.Random) -> bytes:
+    """A message, or what is left of it."""
+    if chance.random() < 0.05:
+        return chance.randbytes(chance.randrange(200))
+    return change(chance.choice(SEEDS), chance, SEEDS)
+
+
+# The decoders
+
+
+def read_messages(octets: bytes, chance: random.Random) -> None:
+    """One message, as of whoever may have sent it."""
+    parsers: tuple[Callable[[bytes], Message], ...]
+    parsers = parse_from_worker, parse_from_forkserver, parse_message
+    for parse in parsers:
+        try:
+            message = parse(octets)
+        except MessageError as error:
+            require_short(str(error))
+            continue
+        assert parse(serialize_message(message)) == message
+        if parse is not parse_message:
+            check_texts(message)
+
+
+def require_short(text: str) -> None:
+    assert len(text) < 1_000
+    assert "\n" not in text
+
+
+def check_texts(message: Message) -> None:
+    for name, value in msgspec.structs.asdict(message).items():
+        if isinstance(value, str):
+            most = TRACEBACK_CHARS if name == "traceback" else TEXT_CHARS
+            assert len(value) <= most
+        elif isinstance(value, int):
+            assert 0 <= value <= 2**53
+
+
+def read_row(octets: bytes, chance: random.Random) -> None:
+    """A row that somebody has written over."""
+    row = Row(make_row_memory())
+    try:
+        _scribble(row, octets, chance)
+        reading, tally, longest = row.read(), row.read_tally(), row.read_longest()
+        numbers = msgspec.structs.astuple(reading)
+        assert all(math.isfinite(each) and 0 <= each <= MOST for each in numbers)
+        assert all(0 <= each <= MOST for each in tally.cells)
+        assert reading.beat_at <= time.monotonic()
+        assert sum(tally.lag.counts) >= 0
+        for status in ("none", "1xx", "2xx", "3xx", "4xx", "5xx"):
+            assert tally.latency(status).count >= 0
+        if longest is not None:
+            assert len(longest.text) <= LONGEST_BYTES
+            assert longest.begun_at <= time.monotonic()
+        assert b"NaN" not in msgspec.json.encode((reading, longest))
+    finally:
+        ledger = RowLedger()
+        ledger.fold(row, 0)
+    assert 0 <= ledger.past[0].requests <= MOST
+
+
+def _scribble(row: Row, octets: bytes, chance: random.Random) -> None:
+    kinds = (math.nan, math.inf, -math.inf, -1.0, 2.0**60, 1e308, 5e-324, 0.0, 7.0)
+    for _ in range(chance.choice((1, 5, 300))):
+        cell = struct.pack("d", chance.choice(kinds))
+        os.pwrite(row.fileno(), cell, 8 * chance.randrange(ROW_BYTES // 8))
+    if chance.random() < 0.5:
+        noise = (octets or b"x") * (ROW_BYTES // max(len(octets), 1) + 1)
+        os.pwrite(row.fileno(), noise[:ROW_BYTES], 0)
+
+
+def read_output(octets: bytes, chance: random.Random) -> None:
+    """What a process prints, cut anywhere: the same lines, whole."""
+    lines: list[str] = []
+
+    class Keeper(LineHandler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            assert len(text) <= 4 * 2 * 16 * 1024
+            lines.append(text)
+
+    own, theirs = socket.socketpair()
+    own.setblocking(False)
+    reader = _Reader(own, Origin(), Keeper())
+    sent = octets + chance.choice((b"", b"\n", b"\n" * 500, b"end"))
+    for at in range(0, len(sent), most := chance.choice((1 + len(sent), 700, 9000))):
+        theirs.sendall(sent[at : at + most])
+        while reader.reads(chance.choice((1, 64, None))) or reader.has_lines:
+            reader.write(chance.choice((1, 64)))
+    theirs.close()
+    while reader.reads(None):
+        pass
+    reader.close()
+    whole = sent.decode("utf-8", "backslashreplace")
+    if len(max(sent.split(b"\n"))) < 16 * 1024 and b"\xed\xa0" not in sent:
+        assert "\n".join(lines).split("\n") == whole.removesuffix("\n").split("\n") or (
+            not lines
+        )
+
+
+def read_stacks(octets: bytes, chance: random.Random) -> None:
+    """What a worker says of where it is."""
+    words = (
+        *("worker=1 pid=", "1: ", "\n", '  File "', " pid=1", "\u2028", "x" * 50),
+        *("/blazeio_supervisor/generation/", 'worker.py", line 1 in _serve'),
+    )
+    text = "".join(chance.choice(words) for _ in range(200))
+    text = (text + octets.decode("utf-8", "replace")) * chance.choice((1, 20))
+    assert len(trim_stacks(text)) <= 16 * 1024
+    assert "\n" not in find_subject(text)
+
+
+def read_state(octets: bytes, chance: random.Random) -> None:
+    """The state of another image."""
+    place = Path(__file__).parents[1] / "supervisor" / "upgrade"
+    recorded = bytes.fromhex((place / f"state-{VERSION}.hex").read_text())
+    for each in (octets, change(recorded, chance, [recorded[:50], *SEEDS])):
+        try:
+            parse_state(each)
+        except StateError as error:
+            require_short(str(error))
+
+
+TARGETS: dict[str, Callable[[bytes, random.Random], None]] = {
+    "messages": read_messages,
+    "row": read_row,
+    "output": read_output,
+    "stacks": read_stacks,
+    "state": read_state,
+}
+
+
+def fuzz(name: str, seconds: float, seed: int) -> int:
+    """Give random inputs to one decoder; how many.
+
+    Raises:
+        AssertionError: One was read wrongly, or took too long; says which.
+    """
+    chance, read = random.Random(f"{name} {seed}"), TARGETS[name]
+    ends_at = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < ends_at or not count:
+        octets = draw(chance)
+        began_at = time.thread_time()
+        try:
+            read(octets, chance)
+        except Exception as error:
+            raise AssertionError(f"{name}, seed {seed}: {octets!r}") from error
+        took_s = time.thread_time() - began_at
+        assert took_s < scaled(SLOWEST_S), (name, took_s, octets)
+        count += 1
+    return count
+
+
+# Whole conversations
+
+
+class Talk:
+    """The master's end of a channel, and a child that says anything."""
+
+    def __init__(self, chance: random.Random) -> None:
+        own, self.end = make_child_pair()
+        self.end.setblocking(False)
+        self.faults: list[str] = []
+        self.heard = 0
+        self.is_worker = chance.random() < 0.5
+        loop = asyncio.get_running_loop()
+        self._record = (
+            WorkerRecord(1, 0, 1, None, None, None)  # type: ignore[arg-type]
+            if self.is_worker
+            else ForkserverRecord(1, 7, None, True, "")  # type: ignore[arg-type]
+        )
+        parse = parse_from_worker if self.is_worker else parse_from_forkserver
+        self.channel: ChildChannel[FromWorker | FromForkserver] = ChildChannel(
+            own,
+            loop,
+            parse=parse,
+            on_message=self._hear,
+            on_fault=self.faults.append,
+            on_end=lambda: None,
+            is_sender=lambda pid: pid == os.getpid(),
+            on_foreign=lambda pid: None,
+        )
+
+    def _hear(self, message: FromWorker | FromForkserver, sender: int) -> None:
+        assert self.channel.is_open
+        assert not self.faults, "it is heard on"
+        self._record.check(message)  # type: ignore[arg-type]
+        self.heard += 1
+        assert self.heard <= 12 or not self.is_worker
+
+    def say(self, chance: random.Random) -> None:
+        octets = draw(chance)
+        fds = [0] * chance.choice((0, 0, 0, 0, 1, 3, 253))
+        try:
+            socket.send_fds(self.end, [octets], fds)
+            if chance.random() < 0.1:
+                self.end.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is full, or closed by the other side
+
+    async def end_it(self, chance: random.Random) -> None:
+        for _ in range(chance.choice((0, 1, 200))):
+            self.channel.send(Admit(), [self.end])
+        if chance.random() < 0.5:
+            await asyncio.sleep(0)
+        if chance.random() < 0.5:
+            self.end.close()
+        self.channel.read_last_words()
+        assert not self.channel.is_open
+        assert len(self.faults) <= 1
+        self.end.close()
+
+
+async def converse(seconds: float, seed: int) -> int:
+    """Talk in whole conversations; how many."""
+    chance = random.Random(f"talks {seed}")
+    before = len(os.listdir("/proc/self/fd"))
+    ends_at = time.monotonic() + seconds
+    count = 0
+    loop = asyncio.get_running_loop()
+    failures: list[object] = []
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    while time.monotonic() < ends_at or not count:
+        talk = Talk(chance)
+        for _ in range(chance.choice((1, 2, 5, 100))):
+            talk.say(chance)
+            if chance.random() < 0.5:
+                await asyncio.sleep(0)
+        await talk.end_it(chance)
+        assert not failures, (seed, count, failures)
+        count += 1
+    gives_up_at = time.monotonic() + scaled(5)
+    while len(os.listdir("/proc/self/fd")) > before:  # closed in a thread
+        assert time.monotonic() < gives_up_at, "descriptors are left"
+        await asyncio.sleep(0.01)
+    return count
+
+
+def main() -> None:
+    """Fuzz each for its share of the time; the first finding ends it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.children")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    share_s = options.seconds / (len(TARGETS) + 1)
+    for name in TARGETS:
+        count = fuzz(name, share_s, options.seed)
+        print(f"{name}: {count} inputs, nothing found (seed {options.seed})")
+    count = asyncio.run(converse(share_s, options.seed))
+    print(f"conversations: {count}, nothing found (seed {options.seed})")
+
+
+if __name__ == "__main__":
+    main()
