@@ -583,7 +583,7 @@ class ClientResponse(Collecting):
         requests, also by a later ``save`` to the same path.
 
         Args:
-            path: Of the file; one that is there is replaced.
+            path: Of the file; one that is there is replaced, through a link as well.
             progress: Called with the octets so far, and how many there will be;
                 None where that is not known.
 
@@ -591,8 +591,9 @@ class ClientResponse(Collecting):
             Its size, octets.
 
         Raises:
-            RequestError: The status is not 200; or it broke off, and could not be
-                gone on with; the kind says why.
+            RequestError: The status is not 200, or it is of a HEAD; or it broke off,
+                and could not be gone on with; the kind says why.
+            LocalProtocolError: The caller's fault: some of it was read before.
             OSError: It cannot be written; BlockingIOError: somebody else saves it.
         """
         return await save_content(self, path, progress)
