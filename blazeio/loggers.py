@@ -15,6 +15,8 @@ from typing import Any
 
 from blazeio.escaping import escape_line, escape_lines
 
+_TRACEBACKS = logging.Formatter()
+
 
 class Lines:
     """A text of several lines, such as a traceback, as an argument of a record."""
@@ -60,10 +62,17 @@ class _LastingLogger(logging.Logger):
         pass  # dictConfig sets it to False, too, where the app names the logger
 
     def makeRecord(self, *given: Any, **named: Any) -> logging.LogRecord:  # noqa: N802 - logging's
-        """For ``logging``: make a record whose arguments are plain text."""
+        """For ``logging``: make a record whose arguments are plain text.
+
+        So is its traceback: formatters of the standard library take the one that a
+        record has by then.
+        """
         record = super().makeRecord(*given, **named)
         if isinstance(record.args, tuple):
             record.args = tuple(map(_make_plain, record.args))
+        if record.exc_info and record.exc_info[0] is not None:
+            text = _TRACEBACKS.formatException(record.exc_info)
+            record.exc_text = escape_lines(text)
         return record
 
 

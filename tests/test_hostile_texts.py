@@ -1,5 +1,6 @@
 """One hostile text through every place where blazeio alone writes texts."""
 
+import io
 import json
 import logging
 
@@ -11,6 +12,7 @@ from blazeio.fetch import command as fetching
 from blazeio.fetch.command import command
 from blazeio.fetch.transfer import Order, fetch
 from blazeio.files.listing import render_listing
+from blazeio.loggers import get_logger
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.lines.values import escape_json, escape_text
 from tests.hostile import HOSTILE, assert_harmless
@@ -104,6 +106,22 @@ async def test_the_loggers(caplog: pytest.LogCaptureFixture) -> None:
     assert_harmless(caplog.messages[-1].encode(), lines=False)
     assert_harmless(said.encode(), lines=False)
     assert "pwned" in said
+
+
+def test_a_traceback_of_the_loggers() -> None:
+    told = io.StringIO()
+    handler = logging.StreamHandler(told)
+    logger = get_logger("blazeio.app")
+    logger.addHandler(handler)
+    try:
+        raise ValueError(HOSTILE.replace("\n", " "))
+    except ValueError:
+        logger.exception("failed")
+    finally:
+        logger.removeHandler(handler)
+    assert_harmless(told.getvalue().encode())
+    assert "Traceback (most recent call last):\n" in told.getvalue()
+    assert "pwned" in told.getvalue()
 
 
 def test_the_access_log() -> None:

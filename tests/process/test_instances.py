@@ -173,6 +173,10 @@ def test_a_stranger_who_takes_every_name_hides_nothing(tmp_path: Path) -> None:
         none = run("status", "--instance", NAME, inside=[])
         assert none.returncode == 6
         assert "no service is called" in none.stderr
+        none = run("stop", "--control", f"@blazeio/0/{NAME}", inside=[])
+        assert none.returncode == 1
+        held = f"@blazeio/0/{NAME} is held by uid 4242, neither uid 0 nor root"
+        assert none.stderr.endswith(f"{held}: not asked\n")
         with started(tmp_path, 1, is_contained=False) as (service,):
             (name,) = re.findall(rf"@blazeio/0/({NAME}\S+)", service.log.read_text())[
                 :1

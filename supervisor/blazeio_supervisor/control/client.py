@@ -23,6 +23,7 @@ from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.sockets.peer import Peer, read_peer
+from blazeio_supervisor.sockets.unix_table import list_listening
 
 ANSWER_TIMEOUT_S = 5.0
 """An answer comes at once, or the master is stopped or starved."""
@@ -182,12 +183,26 @@ class Client(Struct, frozen=True):
     def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
         connection = _UnixConnection(self.place, timeout_s)
         try:
-            connection.connect()
+            try:
+                connection.connect()
+            except TimeoutError:
+                self._check_owner()
+                raise
             self._check(read_peer(connection.sock))
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check_owner(self) -> None:
+        """Say whose name it is, where nobody accepts: not that of a service of ours."""
+        for each in list_listening() if self.place.is_abstract else ():
+            is_ours = each.uid in (None, 0, self.uid)
+            if each.name == self.place.text and not is_ours:
+                raise NotAllowedError(
+                    f"{self.place} is held by uid {each.uid}, neither uid {self.uid} "
+                    "nor root: not asked"
+                )
 
     def _check(self, server: Peer) -> None:
         if not self.place.admits(server, self.uid):
