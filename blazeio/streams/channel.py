@@ -29,6 +29,12 @@ else, to see that the peer has closed."""
 UNREAD_ANSWERS_BYTES = 64 * 1024
 """Most that pings are answered by while the peer does not read; then it is cut."""
 
+HELD_MESSAGES = 4096
+"""Reading pauses while more messages wait, too: an empty one takes memory as well."""
+
+FRAMES_PER_READ = 128
+"""A read with as many frames is the connection's last one of its turn of the loop."""
+
 TAKEN_BYTES = CALL_BYTES // 4
 """A message that waited counts for so many octets of what a task may take before
 the loop turns: so 64 of them are a turn's share."""
@@ -98,6 +104,7 @@ class Channel:
         self._timer: asyncio.TimerHandle | None = None
         self._is_heard = False
         self._is_pinged = False
+        self._is_reading_on = False
 
     def __repr__(self) -> str:
         state = "new" if self._endpoint is None else self._endpoint.state_name
@@ -181,14 +188,34 @@ class Channel:
     def _read_on(self) -> None:
         """Read what is unread, until enough waits to be taken."""
         endpoint = self._opened()
-        while endpoint.has_unread and self._held_bytes <= self._most_bytes:
+        if endpoint.has_unread and not self._is_full:
             for message in endpoint.read_on():
                 self._hold(message)
-        self._flush(endpoint)
+            self._flush(endpoint)
         if endpoint.is_over:
             self._note_end()
-        else:
-            self._pause_if_full()
+            if not self._carrier.intake.is_open:
+                self._carrier.intake.resume()  # what is awaited yet is a FIN
+        elif self._is_full:
+            self._carrier.intake.pause(self._carrier)
+        elif endpoint.has_unread or endpoint.read_count >= FRAMES_PER_READ:
+            endpoint.read_count = 0
+            self._wait_for_turn()
+        elif not self._carrier.intake.is_open:
+            self._carrier.intake.resume()
+
+    def _wait_for_turn(self) -> None:
+        """It goes on when the loop has turned for the others."""
+        if self._carrier.intake.is_open:
+            self._carrier.intake.pause(self._carrier)
+        if not self._is_reading_on:
+            self._is_reading_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_reading_on = False
+        if not self._opened().is_over:
+            self._read_on()
 
     def _hold(self, message: str | bytes) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -197,8 +224,13 @@ class Channel:
             self._messages.append(message)
             self._held_bytes += len(message)
 
+    @property
+    def _is_full(self) -> bool:
+        is_large = self._held_bytes > self._most_bytes
+        return is_large or len(self._messages) > HELD_MESSAGES
+
     def _pause_if_full(self) -> None:
-        if self._held_bytes > self._most_bytes:
+        if self._is_full:
             self._carrier.intake.pause(self._carrier)
 
     def _note_end(self) -> None:
@@ -226,17 +258,14 @@ class Channel:
         # Hot: runs once per message.
         while not self._messages:
             endpoint = self._opened()
-            if endpoint.has_unread:
-                self._read_on()
-                continue
             if endpoint.is_over:
                 self._leave()
                 await self._give_way()
                 raise StopAsyncIteration
             if self._waiter is not None:
                 raise LocalProtocolError("two tasks receive from one WebSocket")
-            if not self._carrier.intake.is_open:
-                self._carrier.intake.resume()
+            if not self._is_reading_on and not self._carrier.intake.is_open:
+                self._wait_for_turn()  # for what is unread, then for more
             waiter: Arrival = self._loop.create_future()
             self._waiter = waiter
             try:

@@ -21,6 +21,10 @@ from blazeio.streams.plain_frames import (
     write_plain_frame,
 )
 
+STEP_BYTES = 64 * 1024
+"""So much is read of a connection in one turn of the loop ..."""
+STEP_FRAMES = 256
+"""... and so many frames, however small: 1 ms of work."""
 INFLATED_STEP_BYTES = 4 * 1024
 """So much of what is compressed is read at once: it may be 1,030 times as much."""
 
@@ -67,12 +71,14 @@ class Endpoint:
     Attributes:
         is_open: Nobody has said that it is over.
         is_over: Nothing more will be received.
+        read_count: Frames that the last ``read_on`` has read.
         subprotocol: Agreed to in the handshake; None: none.
         serialize: Writes a message, str as text, octets as binary; while
             ``is_open``.
     """
 
     __slots__ = (
+        "_at",
         "_bounds",
         "_is_plain",
         "_may_be_plain",
@@ -82,6 +88,7 @@ class Endpoint:
         "_unread",
         "is_open",
         "is_over",
+        "read_count",
         "serialize",
         "subprotocol",
     )
@@ -100,7 +107,9 @@ class Endpoint:
         self.subprotocol = subprotocol
         self._bounds = FrameBounds()
         self._unread = b""
-        self._step_bytes = INFLATED_STEP_BYTES if extensions else None
+        self._at = 0
+        self.read_count = 0
+        self._step_bytes = INFLATED_STEP_BYTES if extensions else STEP_BYTES
         # What a client masks and what is compressed goes the long way.
         self._is_plain = side is Side.SERVER and not extensions
         self._may_be_plain = self._is_plain
@@ -143,6 +152,8 @@ class Endpoint:
                 return message
         if not self.is_over:
             self._may_be_plain = False
+            if self._at:
+                self._unread, self._at = self._unread[self._at :], 0
             self._unread += octets
         return None
 
@@ -151,11 +162,18 @@ class Endpoint:
 
         What there is to answer (a ping, a close, a breach) is in ``take_octets``.
         """
-        octets = self._unread[: self._step_bytes]
-        self._unread = self._unread[len(octets) :]
-        self._bounds.pass_over(octets)
+        unread, start = self._unread, self._at
+        before = self._bounds.frame_count
+        end = self._bounds.pass_over(
+            unread, start, most_bytes=self._step_bytes, most_frames=STEP_FRAMES
+        )
+        self.read_count = self._bounds.frame_count - before
+        if end < len(unread):
+            self._at = end
+        else:
+            self._unread, self._at = b"", 0
         protocol = self._protocol
-        protocol.receive_data(octets)
+        protocol.receive_data(unread[start:end])
         protocol.events_received()  # they are messages already
         self._note_state()
         messages, protocol.messages = protocol.messages, []
@@ -167,7 +185,7 @@ class Endpoint:
         if protocol.close_rcvd is not None or protocol.parser_exc is not None:
             self.is_over = True
         if self.is_over:
-            self._unread = b""
+            self._unread, self._at = b"", 0
         self._may_be_plain = (
             self._is_plain
             and self.is_open

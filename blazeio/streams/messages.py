@@ -7,6 +7,8 @@ import codecs
 
 from websockets.frames import Frame, Opcode
 
+from blazeio.protocol.flow import JOINED_BYTES, join_small
+
 
 class MessageAssembler:
     """Joins the fragments of messages (RFC 6455 section 5.4).
@@ -46,13 +48,17 @@ class MessageAssembler:
 
     def _join(self, octets: bytes, *, is_last: bool) -> str | bytes | None:
         if self._octets is not None:
-            self._octets.append(octets)
+            join_small(self._octets, octets)
             if not is_last:
                 return None
             whole, self._octets = b"".join(self._octets), None
             return whole
         assert self._decoder is not None  # a continuation continues something
-        self._texts.append(self._decoder.decode(octets, is_last))
+        text = self._decoder.decode(octets, is_last)
+        if self._texts and len(self._texts[-1]) + len(text) <= JOINED_BYTES:
+            self._texts[-1] += text
+        else:
+            self._texts.append(text)
         if not is_last:
             return None
         text, self._texts, self._decoder = "".join(self._texts), [], None

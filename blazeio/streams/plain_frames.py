@@ -9,6 +9,7 @@ it must be known where frames begin: ``FrameBounds`` keeps count.
 May import: nothing of blazeio.
 """
 
+import sys
 from typing import Final
 
 from websockets.frames import Opcode
@@ -76,45 +77,78 @@ class FrameBounds:
 
     Attributes:
         is_at_start: The next octet is the first of a frame.
+        frame_count: Heads of frames passed over, ever.
     """
 
-    __slots__ = ("_head", "_missing_bytes")
+    __slots__ = ("_head", "_missing_bytes", "frame_count")
 
     def __init__(self) -> None:
         self._head = b""
         self._missing_bytes = 0
+        self.frame_count = 0
 
     @property
     def is_at_start(self) -> bool:
         """The next octet is the first of a frame."""
         return self._missing_bytes == 0 and not self._head
 
-    def pass_over(self, octets: bytes) -> None:
-        """These octets are read elsewhere."""
-        position = self._missing_bytes
-        if position > len(octets):
-            self._missing_bytes -= len(octets)
-            return
-        octets = self._head + octets[position:]
-        self._head, position = b"", 0
-        while position < len(octets):
-            size = _frame_bytes(octets, position)
-            if size is None:
-                self._head = octets[position:]
+    def pass_over(
+        self,
+        octets: bytes,
+        at: int = 0,
+        *,
+        most_bytes: int = sys.maxsize,
+        most_frames: int = sys.maxsize,
+    ) -> int:
+        """Pass over octets that are read elsewhere.
+
+        Args:
+            octets: What has arrived.
+            at: Offset of the first of them.
+            most_bytes: Of this call.
+            most_frames: Of which the head is read in this call.
+
+        Returns:
+            The offset just after.
+        """
+        stop = min(len(octets), at + most_bytes)
+        last = self.frame_count + most_frames
+        while at < stop:
+            if self._missing_bytes:
+                step = min(self._missing_bytes, stop - at)
+                self._missing_bytes -= step
+                at += step
+            elif self.frame_count >= last:
                 break
-            position += size
-        self._missing_bytes = max(position - len(octets), 0)
+            else:
+                at = self._pass_over_head(octets, at, stop)
+        return at
+
+    def _pass_over_head(self, octets: bytes, at: int, stop: int) -> int:
+        held = self._head
+        head = held + octets[at : min(stop, at + _LONGEST_HEAD_BYTES)]
+        sizes = _frame_bytes(head)
+        if sizes is None:
+            self._head = head
+            return stop
+        head_bytes, payload_bytes = sizes
+        self._head = b""
+        self._missing_bytes = payload_bytes
+        self.frame_count += 1
+        return at + head_bytes - len(held)
 
 
-def _frame_bytes(octets: bytes, start: int) -> int | None:
-    """The size of a frame with its head; None while its head is not whole."""
-    if len(octets) - start < 2:
+_LONGEST_HEAD_BYTES: Final = 14
+
+
+def _frame_bytes(head: bytes) -> tuple[int, int] | None:
+    """The sizes of a frame's head and payload; None while its head is not whole."""
+    if len(head) < 2:
         return None
-    length = octets[start + 1] & 0x7F
-    head = 2 + (4 if octets[start + 1] & _MASKED else 0)
-    if length < _LENGTH_16:
-        return head + length
-    width = 2 if length == _LENGTH_16 else 8
-    if len(octets) - start < 2 + width:
-        return None
-    return head + width + int.from_bytes(octets[start + 2 : start + 2 + width])
+    length = head[1] & 0x7F
+    size = 2 + (4 if head[1] & _MASKED else 0)
+    if length >= _LENGTH_16:
+        width = 2 if length == _LENGTH_16 else 8
+        size += width
+        length = int.from_bytes(head[2 : 2 + width])
+    return (size, length) if len(head) >= size else None
