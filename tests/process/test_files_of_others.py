@@ -98,6 +98,7 @@ def test_root_runs_nothing_of_the_apps_user(
     )
     service = Service(server, premises.folder)
     service.wait_count(1)
+    assert "event=open_to_others" in server.log  # of the PYTHONPATH of root's own
     expected = f"{given} /nowhere found"
     assert service.get("/environment").text == expected
     look = ["blazeio-supervisor", "config", "--control", "c.sock"]

@@ -293,16 +293,27 @@ def is_trusted(uid: int) -> bool:
 
 
 def may_others_write(found: os.stat_result, path: str) -> bool:
-    """Whether somebody else may write a file or folder, by its mode or an ACL."""
+    """Whether somebody else may write a file or folder, by its mode or an ACL.
+
+    Nobody may where it is mounted read-only, as Kubernetes has the folders of its
+    ConfigMaps, whose mode is 0777.
+    """
+    if not found.st_mode & (stat.S_IWOTH | stat.S_IWGRP) or _is_read_only(path):
+        return False
     if found.st_mode & stat.S_IWOTH:
         return True
-    if not found.st_mode & stat.S_IWGRP:
-        return False
     groups = {0}
     if os.geteuid() != 0:
         groups |= {os.getegid(), *os.getgroups()}
     # Where there is an ACL these bits are its mask, and hold for anybody it names.
     return found.st_gid not in groups or _has_acl(path)
+
+
+def _is_read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _has_acl(path: str) -> bool:

@@ -17,6 +17,7 @@ from blazeio_supervisor.options.sources.config_file import NO_FILE
 from blazeio_supervisor.options.sources.configuration import OPTIONS, Sources
 from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
+from blazeio_supervisor.process.isolation import find_open_code
 from blazeio_supervisor.settings import SECTIONS
 from blazeio_supervisor.version import find_version
 
@@ -122,6 +123,8 @@ def serve(**words: Any) -> int:
     configure_logs(in_force.settings.log_terms)
     configure_strays(in_force.settings.log_terms)
     _warn_of_misspelt(sources)
+    if in_force.settings.is_privileged:
+        _warn_of_open_code()
     hold(STOPS | CHANGES)  # until the master has handlers for them
     with pid_written(in_force.settings.pid_file, waits=True) as claim:
         return asyncio.run(run(in_force, log_file, claim))
@@ -137,6 +140,12 @@ def print_config(sources: Sources, *, shows_env: bool) -> int:
     settings = list_settings(sources.read(), shows_env=shows_env)
     click.echo(format_settings(settings), nl=False)
     return 0
+
+
+def _warn_of_open_code() -> None:
+    for reason in find_open_code():
+        text = f"the app's user may come to run code as root: {reason}"
+        note("open_to_others", text, "WARNING")
 
 
 def _warn_of_misspelt(sources: Sources) -> None:

@@ -15,12 +15,14 @@ import json
 import os
 import site
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from blazeio_supervisor.files.trust import why_not_trusted
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CODE_PATHS = ("PYTHONPATH", "PYTHONPYCACHEPREFIX")
 """Variables that say where Python finds code; sources or what was compiled of them."""
 _AT_START = (
@@ -85,6 +87,20 @@ def isolate() -> Isolation:
     if site.ENABLE_USER_SITE and why_not_trusted(site.getusersitepackages()):
         options.append("-s")
     return Isolation(options, environment, hidden)
+
+
+def find_open_code() -> list[str]:
+    """Say what other users may write of what root runs; empty for other users.
+
+    Returns:
+        A line for each place: the interpreter, the packages, and the variables
+        that root does not go by.
+    """
+    places = [sys.executable, os.path.realpath(sys.executable), _PACKAGE]
+    places += [sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")]
+    found = [why_not_trusted(each) for each in dict.fromkeys(places) if each]
+    found += [f"${name} leads to files of others" for name in isolate().hidden]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def keep_trusted(entries: Sequence[str], *, needed: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.files.trust import find_own_fd, why_not_trusted
+from tests.support.namespaces import need_namespaces
 from tests.support.users import acting_as, give, need_root
 
 
@@ -83,4 +84,28 @@ def test_whoever_has_no_number_in_a_namespace_is_outside_of_it(
     )
     if "unshare" in done.stderr:
         pytest.skip(done.stderr)
+    assert done.stdout == "b'text'\n", done.stderr
+
+
+def test_what_is_mounted_read_only_is_nobodys_to_write(open_folder: Path) -> None:
+    """A ConfigMap of Kubernetes: mode 0777, without the sticky bit."""
+    need_root()
+    need_namespaces("--mount")
+    (open_folder / "map").mkdir()
+    (open_folder / "map" / "file").write_text("text")
+    give(open_folder / "map" / "file", 0, 0o666)
+    give(open_folder / "map", 0, 0o777)
+    path = str(open_folder / "map")
+    assert "may be written by everybody" in why_not_trusted(f"{path}/file")
+    code = (
+        "from blazeio_supervisor.files.opening import read;"
+        f"print(read({f'{path}/file'!r}))"
+    )
+    script = 'mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; exec "$2" -c "$3"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-ec", script, "sh", path, sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout == "b'text'\n", done.stderr

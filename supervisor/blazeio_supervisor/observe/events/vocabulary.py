@@ -78,6 +78,7 @@ EVENTS = {
     "no_upgrade": "the running program cannot be kept, so there is no way back",
     "unknown_variable": "a variable of the environment looks like a misspelt setting",
     "variable_too_late": "what is set for the app counts only as a process starts",
+    "open_to_others": "another user may write what root runs, with --user",
     "reaped_stranger": "the child of somebody else has ended with us as its parent",
     "listener_changed": "the app has made a listener block, which is set back",
     "misbehaved": "a worker, or what forks them, did what none does, and is ended",
