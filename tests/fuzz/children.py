@@ -206,7 +206,7 @@ def read_output(octets: bytes, chance: random.Random) -> None:
         pass
     reader.close()
     whole = sent.decode("utf-8", "backslashreplace")
-    if len(max(sent.split(b"\n"))) < 16 * 1024 and b"\xed\xa0" not in sent:
+    if max(map(len, sent.split(b"\n"))) < 16 * 1024 and b"\xed\xa0" not in sent:
         assert "\n".join(lines).split("\n") == whole.removesuffix("\n").split("\n") or (
             not lines
         )

@@ -28,6 +28,8 @@ TEXT_CHARS = 4_000
 """Of each text that a child sends; the rest is cut where it is read."""
 TRACEBACK_CHARS = 16_000
 """Likewise of a traceback."""
+ERROR_CHARS = 300
+"""Of what is wrong with a message."""
 MOST_FINDINGS = 20
 """Likewise of what cannot be forked."""
 
@@ -361,7 +363,9 @@ def _decode(decoder: msgspec.msgpack.Decoder[MessageT], octets: bytes) -> Messag
     try:
         return decoder.decode(octets)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise MessageError(f"it sent no message: {error}") from None
+        # It quotes what was sent.
+        words = "".join(c if c.isprintable() else "?" for c in str(error))
+        raise MessageError(f"it sent no message: {words[:ERROR_CHARS]}") from None
 
 
 def cut_texts(message: MessageT) -> MessageT:

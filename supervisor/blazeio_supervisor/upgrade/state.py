@@ -100,9 +100,8 @@ def parse_state(octets: bytes) -> State:
     try:
         return _decode(octets)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise StateError(
-            f"what the running one has written cannot be read: {error}"
-        ) from None
+        text = f"what the running one has written cannot be read: {error}"
+        raise StateError(text.splitlines()[0]) from None
 
 
 def _decode(octets: bytes) -> State:
