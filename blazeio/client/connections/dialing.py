@@ -8,11 +8,11 @@ turns, the next one is tried when 250 ms have brought no success. TCP by
 import asyncio
 import errno
 import functools
+import inspect
 import os
 import socket
 import ssl
-import sys
-from asyncio.sslproto import _SSLProtocolTransport
+from asyncio.sslproto import SSLProtocol, _SSLProtocolTransport
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -173,13 +173,15 @@ async def _dial_by_tls(
 
 
 def _let_nested_tls_fail(transport: asyncio.Transport) -> None:
-    """Mend TLS within TLS of asyncio in Python 3.11.
+    """Mend TLS within TLS of asyncio in Python 3.11 and early 3.12.
 
     Its outer transport ends with a TypeError where the inner handshake or a record
-    fails (``_abort`` takes no argument there), so that the error would be lost and
-    the connection would stay. 3.12 and uvloop do it right.
+    fails (``_force_close`` gives ``_abort`` an argument that it does not take), so
+    that the error would be lost and the connection would stay. Later ones and
+    uvloop do it right.
     """
-    if sys.version_info < (3, 12) and isinstance(transport, _SSLProtocolTransport):
+    takes_reason = "exc" in inspect.signature(SSLProtocol._abort).parameters
+    if isinstance(transport, _SSLProtocolTransport) and not takes_reason:
         transport.__dict__["_force_close"] = lambda _: transport.abort()
 
 
