@@ -6,7 +6,7 @@ the same code (``BlazeioPayloadUtils``).
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
 from os import PathLike
 from threading import get_ident
 from types import TracebackType
@@ -25,16 +25,13 @@ from blazeio.client.requests.body import (
     Body,
     can_repeat,
     choose_body,
-    measure_body,
 )
 from blazeio.client.requests.head import (
     declares_content,
-    frame_request,
     join_cookies,
     merge_fields,
     read_method,
     serialize_plain_get,
-    serialize_request_head,
 )
 from blazeio.client.requests.multipart import Files
 from blazeio.client.requests.url import Origin, Url, join_base, parse_url
@@ -53,9 +50,9 @@ from blazeio.protocol.payload import NO_HEADERS
 from blazeio.protocol.stages.handover import Successor
 from blazeio.protocol.timing.deadlines import NEVER
 from blazeio.wire.headers import Headers
-from blazeio.wire.outgoing import GIVEN_OUT, OutgoingMessage
+from blazeio.wire.outgoing import GIVEN_OUT
 from blazeio.wire.responses.message import ResponseHead
-from blazeio.wire.serializer import NO_FIELDS, serialize_field
+from blazeio.wire.serializer import NO_FIELDS
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
@@ -72,7 +69,6 @@ _SHOWN = frozenset(
     """.split()  # noqa: SIM905 - a table reads better as text
 )
 """For a caller; the rest is for the connection, the session and its own parts."""
-_FOR_PROXY = frozenset(("proxy-authorization",))
 
 
 class ClientResponse(Collecting):
@@ -239,12 +235,22 @@ class ClientResponse(Collecting):
             RequestError: It came to nothing; the kind says why.
             LocalProtocolError: The caller's fault: HTTP cannot say this.
         """
-        try:
-            await self._ask()
-        except BaseException:
-            await self.close()
-            raise
+        if self._message is None:  # else it was awaited before
+            try:
+                await self._ask()
+            except BaseException:
+                await self.close()
+                self._message = None
+                raise
         return self
+
+    def __await__(self) -> Generator[Any, None, "ClientResponse"]:
+        """Ask as the block does, without one; see there.
+
+        The connection is free again when all of the content was read, or after
+        ``close``.
+        """
+        return self.__aenter__().__await__()
 
     async def __aexit__(
         self,
@@ -436,36 +442,6 @@ class ClientResponse(Collecting):
                 connection.hold_to_total()
             self._sender = self.context.loop.create_task(self._send_body(body))
         return self._head_arrival()
-
-    def _make_message(self, connection: ClientConnection) -> OutgoingMessage:
-        # Hot: runs once per request.
-        body, fields, lines = self._body, self._fields, self._extra_lines
-        if lines and "content-type" in fields.names:
-            lines = b""
-        if self.upgrade is not None:
-            lines += b"Connection: upgrade\r\n"
-            lines += serialize_field("Upgrade", self.upgrade)
-        if self._continued is not None and "expect" not in fields.names:
-            lines += b"Expect: 100-continue\r\n"
-        if self._identity is not None:
-            content = body if isinstance(body, bytes) else b""
-            lines += self._identity.serialize(
-                self.url, self.method, content, fields.names
-            )
-        start = self.url.request_start
-        origin = connection.origin
-        if origin.is_forwarding:
-            start = self.url.absolute_start
-            if "proxy-authorization" not in fields.names:
-                lines += origin.proxy_lines
-        elif origin.proxy is not None:  # through a tunnel: it is not the proxy's
-            fields = fields.without(_FOR_PROXY)
-        head = serialize_request_head(
-            self.method, start, fields, lines, compress=self._compress
-        )
-        is_open = body is None and "transfer-encoding" in fields.names
-        size = None if is_open else measure_body(body)
-        return frame_request(self.method, head, fields, size)
 
     # For the connection
 

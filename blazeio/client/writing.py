@@ -9,6 +9,8 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING
 
 from blazeio.client.connections.connection import ClientConnection
+from blazeio.client.requests.body import measure_body
+from blazeio.client.requests.head import frame_request, serialize_request_head
 from blazeio.errors import (
     AnsweredEarly,
     BlazeioError,
@@ -20,10 +22,16 @@ from blazeio.protocol.flow import ContentStream, WriteGate
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.pieces import closed_at_end
 from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.serializer import serialize_field
 
 if TYPE_CHECKING:
+    from blazeio.client.auth import Identity
     from blazeio.client.context import ClientContext
+    from blazeio.client.requests.url import Url
     from blazeio.client.settings import Timeouts
+    from blazeio.wire.serializer import FieldBlock
+
+_FOR_PROXY = frozenset(("proxy-authorization",))
 
 
 class RequestWriting(BlazeioPayloadUtils):
@@ -52,12 +60,20 @@ class RequestWriting(BlazeioPayloadUtils):
     is_sent: bool
 
     if TYPE_CHECKING:
+        _body: bytes | AsyncIterable[bytes | str] | None
+        _compress: bool
+        _extra_lines: bytes
+        _fields: FieldBlock
+        _identity: Identity | None
         content: ContentStream
         context: ClientContext
         gate: WriteGate
+        method: str
         status_code: int
         timeouts: Timeouts
         transport: asyncio.Transport
+        upgrade: str | None
+        url: Url
 
     async def prepare(self) -> None:
         """Wait for the head of the response; returns at once where it has come.
@@ -70,6 +86,36 @@ class RequestWriting(BlazeioPayloadUtils):
         if not self.status_code:
             self._flush_head()
             await self._head_arrival()
+
+    def _make_message(self, connection: ClientConnection) -> OutgoingMessage:
+        # Hot: runs once per request.
+        body, fields, lines = self._body, self._fields, self._extra_lines
+        if lines and "content-type" in fields.names:
+            lines = b""
+        if self.upgrade is not None:
+            lines += b"Connection: upgrade\r\n"
+            lines += serialize_field("Upgrade", self.upgrade)
+        if self._continued is not None and "expect" not in fields.names:
+            lines += b"Expect: 100-continue\r\n"
+        if self._identity is not None:
+            content = body if isinstance(body, bytes) else b""
+            lines += self._identity.serialize(
+                self.url, self.method, content, fields.names
+            )
+        start = self.url.request_start
+        origin = connection.origin
+        if origin.is_forwarding:
+            start = self.url.absolute_start
+            if "proxy-authorization" not in fields.names:
+                lines += origin.proxy_lines
+        elif origin.proxy is not None:  # through a tunnel: it is not the proxy's
+            fields = fields.without(_FOR_PROXY)
+        head = serialize_request_head(
+            self.method, start, fields, lines, compress=self._compress
+        )
+        is_open = body is None and "transfer-encoding" in fields.names
+        size = None if is_open else measure_body(body)
+        return frame_request(self.method, head, fields, size)
 
     def _begun_message(self) -> OutgoingMessage:
         if self._message is None:

@@ -386,3 +386,32 @@ def test_a_users_types_are_checked(tmp_path: Path) -> None:
         int(each) for each in re.findall(r"program\.py:(\d+): error", checked.stdout)
     }
     assert told == set(wrong), checked.stdout + checked.stderr
+
+
+# A response without its block
+
+
+async def test_a_request_can_be_awaited() -> None:
+    async with RawServer(OK) as server, io.Session() as session:
+        resp = await session.get(server.url)
+        assert (resp.status_code, await resp.text()) == (200, "ok")
+        assert "1 idle" in repr(session)  # all of it was read
+        resp = await session.get(server.url)
+        await resp.close()
+        async with await session.get(server.url) as resp:
+            assert await resp.text() == "ok"
+        assert len(server.requests) == 3
+        with pytest.raises(io.ConnectError):
+            await session.get("http://no-such.invalid/")
+
+
+async def test_a_block_that_is_entered_twice_asks_once() -> None:
+    async with RawServer(OK) as server, io.Session() as session:
+        async with session.get(server.url) as resp, resp:
+            assert await resp.text() == "ok"
+        assert len(server.requests) == 1
+        asked = session.get("http://no-such.invalid/")
+        for _ in range(2):  # what came to nothing is asked again
+            with pytest.raises(io.ConnectError):
+                async with asked:
+                    pass
