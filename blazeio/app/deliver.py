@@ -16,7 +16,13 @@ from blazeio.app.fields import list_fields, merge_fields
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.answer import TEXT
-from blazeio.protocol.pieces import CONTENT, check_pieces, closed_at_end, name_kind
+from blazeio.protocol.pieces import (
+    CONTENT,
+    check_pieces,
+    closed_at_end,
+    iterated,
+    name_kind,
+)
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.streams.event_stream import EventStream
 
@@ -191,11 +197,14 @@ class Deliver:
                 if r.method == "HEAD":
                     return
                 if isinstance(events, AsyncIterable):
-                    async for data in events:
-                        await _send_event(stream, data)
+                    async with iterated(events) as iterator:
+                        async for data in iterator:
+                            await _send_event(stream, data)
                     return
-                for data in events:
-                    await _send_event(stream, data)
+                plain = iter(events)
+                async with closed_at_end(plain):
+                    for data in plain:
+                        await _send_event(stream, data)
 
     @staticmethod
     async def bytes(

@@ -274,7 +274,8 @@ class ClientResponse(Collecting):
             connection.leave(self)
             self._fail_readers(RequestError("the response was closed"))
         if sender is not None and sender is not asyncio.current_task():
-            sender.cancel()
+            if not sender.cancelling():  # a second one would break into its cleanup
+                sender.cancel()
             await asyncio.wait([sender])
 
     async def _ask(self) -> None:
@@ -476,14 +477,19 @@ class ClientResponse(Collecting):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        if self._sender is not None and self.gate.error is not None:
+            self._stop_sending()  # it is answered early
 
     def completed(self) -> None:
         """The response is whole; the connection is another's."""
         self._connection = None
+        if self._sender is not None:
+            self._stop_sending()
 
     def failed(self, error: BlazeioError) -> None:
         """The response will not be whole."""
         self._connection = None
+        self._stop_sending()
         self._fail_readers(error)
 
     # Reading the response

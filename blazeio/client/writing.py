@@ -185,6 +185,14 @@ class RequestWriting(BlazeioPayloadUtils):
         except Exception as error:
             self._fail(error)
 
+    def _stop_sending(self) -> None:
+        """Nobody wants the rest of the request: what makes its content is closed."""
+        sender = self._sender
+        if sender is None or self.is_sent or sender is asyncio.current_task():
+            return
+        if not sender.cancelling():  # a second one would break into its cleanup
+            sender.cancel()
+
     # How it goes on
 
     def _head_arrival(self) -> asyncio.Future[None]:

@@ -20,6 +20,7 @@ from blazeio.protocol.pieces import (
     Pieces,
     check_pieces,
     closed_at_end,
+    iterated,
     name_kind,
 )
 from blazeio.wire.headers import Headers
@@ -408,11 +409,14 @@ class BlazeioPayloadUtils:
                 await self._spend(0)
                 return
             if isinstance(pieces, AsyncIterable):
-                async for piece in pieces:
-                    await self._write_piece(piece)
+                async with iterated(pieces) as iterator:
+                    async for piece in iterator:
+                        await self._write_piece(piece)
                 return
-            for piece in pieces:
-                await self._write_piece(piece)
+            plain = iter(pieces)
+            async with closed_at_end(plain):
+                for piece in plain:
+                    await self._write_piece(piece)
 
     async def _write_piece(self, piece: object) -> None:
         if not isinstance(piece, CONTENT):

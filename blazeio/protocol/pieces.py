@@ -45,6 +45,14 @@ async def closed_at_end(pieces: object) -> AsyncIterator[None]:
             pieces.close()
 
 
+@asynccontextmanager
+async def iterated(pieces: AsyncIterable[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+    """Begin to iterate; close what iterates at the end, as a generator of a class."""
+    iterator = aiter(pieces)
+    async with closed_at_end(iterator):
+        yield iterator
+
+
 def check_pieces(pieces: object) -> None:
     """Demand something that can be iterated over for content.
 

@@ -3,9 +3,9 @@
 May import: blazeio.content, blazeio.errors, blazeio.wire.
 """
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from os import PathLike
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from blazeio.client.requests.multipart import (
 )
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import InvalidArgument, LocalProtocolError
+from blazeio.protocol.pieces import closed_at_end
 from blazeio.wire.serializer import serialize_field
 
 Body = (
@@ -27,10 +28,14 @@ Body = (
     | AsyncIterable[bytes]
     | AsyncIterable[str]
     | AsyncIterable[bytes | str]
+    | Iterator[bytes]
+    | Iterator[str]
+    | Iterator[bytes | str]
     | PathLike[str]
     | BinaryIO
 )
-"""Octets, text (UTF-8), pieces of both as they come, a path or an open file."""
+"""Octets, text (UTF-8), pieces of both as they come, a path or an open file. A
+generator is closed when nobody wants more of it."""
 
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -66,10 +71,25 @@ def choose_body(
     if isinstance(body, bytearray | memoryview):
         return bytes(body), b""
     if isinstance(body, PathLike) or hasattr(body, "read"):
-        return FileBody(body), b""
+        return FileBody(cast("PathLike[str] | BinaryIO", body)), b""
+    if isinstance(body, Iterator):
+        return PiecesBody(body), b""
     kind = type(body).__name__
     message = f"body: expected bytes, str, a file or an async iterable, not {kind}"
     raise InvalidArgument(message)
+
+
+class PiecesBody(AsyncIterable[bytes | str]):
+    """Content that a plain generator makes, or another iterator, once."""
+
+    def __init__(self, pieces: Iterator[bytes | str]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes | str]:
+        """Iterate on the loop; it is closed at the end."""
+        async with closed_at_end(self._pieces):
+            for piece in self._pieces:
+                yield piece
 
 
 def measure_body(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:

@@ -6,7 +6,12 @@ May import: blazeio.content, blazeio.errors.
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Mapping,
+    Sequence,
+)
 from io import TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +20,7 @@ from blazeio.client.threads import finish_in_thread
 from blazeio.content.forms.composing import ComposedForm, FilePart, compose_form
 from blazeio.content.forms.urlencoded import FormInput
 from blazeio.errors import InvalidArgument, LocalProtocolError
-from blazeio.protocol.pieces import closed_at_end
+from blazeio.protocol.pieces import closed_at_end, iterated
 
 READ_BYTES = 64 * 1024
 BOUNDARY_OCTETS = 16
@@ -171,16 +176,19 @@ async def _read(content: File) -> AsyncIterator[bytes]:
     if isinstance(content, bytes):
         yield content
     elif isinstance(content, AsyncIterable):
-        async for octets in content:
-            yield octets
+        async with iterated(content) as pieces:
+            async for octets in pieces:
+                yield octets
     elif isinstance(content, os.PathLike):
-        async for octets in _read_path(Path(content)):
-            yield octets
+        async with iterated(_read_path(Path(content))) as pieces:
+            async for octets in pieces:
+                yield octets
     else:
         start = content.tell() if content.seekable() else None
         try:
-            async for octets in _read_file(content):
-                yield octets
+            async with iterated(_read_file(content)) as pieces:
+                async for octets in pieces:
+                    yield octets
         finally:
             # It may be sent once more, also where only a part of it has been sent.
             if start is not None and not getattr(content, "closed", False):
@@ -191,8 +199,9 @@ async def _read_path(path: Path) -> AsyncIterator[bytes]:
     with contextlib.ExitStack() as stack:
         # Within the thread, since who is cancelled gets nothing of what it returns.
         file = await finish_in_thread(lambda: stack.enter_context(path.open("rb")))
-        async for octets in _read_file(file):
-            yield octets
+        async with iterated(_read_file(file)) as pieces:
+            async for octets in pieces:
+                yield octets
 
 
 async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
