@@ -269,14 +269,11 @@ class ClientResponse(Collecting):
         used again; else it is closed.
         """
         connection, self._connection = self._connection, None
-        sender, self._sender = self._sender, None
         if connection is not None:
             connection.leave(self)
             self._fail_readers(RequestError("the response was closed"))
-        if sender is not None and sender is not asyncio.current_task():
-            if not sender.cancelling():  # a second one would break into its cleanup
-                sender.cancel()
-            await asyncio.wait([sender])
+        if self._sender is not None:
+            await self._end_sender()
 
     async def _ask(self) -> None:
         # Hot: runs once per request.

@@ -51,6 +51,9 @@ class RequestWriting(BlazeioPayloadUtils):
         "is_sent",
     )
 
+    _turns_until_lost = 3
+    """The loss cancels what sends a body, and must not break into its cleanup."""
+
     _connection: ClientConnection | None
     _continued: asyncio.Event | None
     _error: BaseException | None
@@ -192,6 +195,15 @@ class RequestWriting(BlazeioPayloadUtils):
             return
         if not sender.cancelling():  # a second one would break into its cleanup
             sender.cancel()
+
+    async def _end_sender(self) -> None:
+        """Have what sends the content end, and wait for its end."""
+        sender, self._sender = self._sender, None
+        if sender is None or sender is asyncio.current_task():
+            return
+        if not sender.cancelling():
+            sender.cancel()
+        await asyncio.wait([sender])
 
     # How it goes on
 

@@ -62,6 +62,9 @@ class BlazeioPayloadUtils:
 
     __slots__ = ()
 
+    _turns_until_lost = 0
+    """How many turns of the loop an error waits for the loss of the connection."""
+
     if TYPE_CHECKING:
         transport: asyncio.Transport
         content: ContentStream
@@ -263,6 +266,8 @@ class BlazeioPayloadUtils:
         """
         gate = self.gate
         if gate.error is None and not self._has_been_cut():
+            for _ in range(self._turns_until_lost):
+                await asyncio.sleep(0)
             gate.shatter(self._gone())
         elif gate.error is None:
             gate.close()
