@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
+from blazeio_supervisor.children.left_behind import end_left_behind, name_children_of
 from blazeio_supervisor.children.load import describe_loading, make_load
 from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
@@ -360,6 +361,9 @@ class Forkservers:
         record.channel.read_last_words()
         self._ears.blame.forget(record.pid)
         del self._records[record.generation]
+        if status < 0:
+            title = name_children_of("forkserver", 0, record.generation)
+            end_left_behind(self._ears.loop, title)
         if record.is_unsafe and not (record.is_stopped or record.is_accused):
             why = record.reason
             self._start(record.generation, is_preload=False, why=why)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container
 import msgspec
 
 from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
+from blazeio_supervisor.children.left_behind import end_left_behind, name_children_of
 from blazeio_supervisor.children.record import FrozenWorker, Records, WorkerRecord
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn
@@ -319,6 +320,9 @@ class Workers:
         if record.is_killed and not record.is_accused:
             record.note_killed()
         del self.records[worker]
+        if status < 0 or status == UNKNOWN_STATUS:
+            title = name_children_of("worker", record.slot, record.generation)
+            end_left_behind(self._ears.loop, title)
         self._ledger.fold(record.row, record.slot)
         reason = record.reason
         if not (record.is_killed or record.is_accused):

@@ -21,7 +21,11 @@ from typing import Any
 from msgspec import Struct
 
 from blazeio_supervisor.loading.births import MAP, PROCESS, SOCKET, Births, is_machinery
-from blazeio_supervisor.process.descendants import find_tracker, list_descendants
+from blazeio_supervisor.process.descendants import (
+    find_tracker,
+    list_descendants,
+    read_command,
+)
 
 _MOST = 10  # one is enough to know; they are named in a log line
 _TEXT_CHARS = 60
@@ -295,13 +299,7 @@ def _list_maps() -> set[tuple[str, str]]:
 
 
 def _read_command(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            octets = file.read(4 * _TEXT_CHARS)
-    except OSError:
-        return f"pid {pid}"
-    text = octets.replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    return text[:_TEXT_CHARS] or f"pid {pid}"
+    return read_command(pid)[:_TEXT_CHARS] or f"pid {pid}"
 
 
 def _describe_fd(fd: int, link: str, births: Births) -> tuple[str, str]:

@@ -7,26 +7,44 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
+_COMMAND_BYTES = 4096
+
 
 def list_descendants(pid: int) -> list[int]:
     """List the living processes below one; none where there is no /proc."""
     return list(_iterate(pid))
 
 
-def _iterate(pid: int) -> Iterator[int]:
+def list_children(pid: int) -> list[int]:
+    """List the living children of a process; none where there is no /proc."""
+    found: list[int] = []
     try:
         tasks = os.listdir(f"/proc/{pid}/task")
     except OSError:
-        return
+        return found
     for task in tasks:
         try:
             with open(f"/proc/{pid}/task/{task}/children") as file:
-                children = [int(word) for word in file.read().split()]
+                found += [int(word) for word in file.read().split()]
         except OSError:
             continue  # it has just ended, or the kernel does not tell
-        for child in children:
-            yield child
-            yield from _iterate(child)
+    return found
+
+
+def read_command(pid: int) -> str:
+    """Return the command line of a process; "" when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            octets = file.read(_COMMAND_BYTES)
+    except OSError:
+        return ""
+    return octets.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+
+
+def _iterate(pid: int) -> Iterator[int]:
+    for child in list_children(pid):
+        yield child
+        yield from _iterate(child)
 
 
 def end_descendants(span_s: float) -> list[int]:
