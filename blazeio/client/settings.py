@@ -28,7 +28,8 @@ class Timeouts:
             content is sent without it (RFC 9110 section 10.1.1).
         head_s: From the whole request to the head of the response; HeadTimeout.
         read_s: For the next octet of its content; ReadTimeout.
-        total_s: From the call to the last octet; TotalTimeout.
+        total_s: From the call to the last octet, or to the 101 of an upgrade;
+            TotalTimeout.
 
     Raises:
         ConfigurationError: One is not more than 0.

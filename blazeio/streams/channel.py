@@ -12,7 +12,12 @@ import asyncio
 from collections import deque
 from typing import Protocol, Self
 
-from blazeio.errors import ClientDisconnected, LocalProtocolError, PeerGone
+from blazeio.errors import (
+    ClientDisconnected,
+    LocalProtocolError,
+    PeerGone,
+    SessionClosed,
+)
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
 from blazeio.streams.endpoint import Endpoint
 
@@ -92,6 +97,8 @@ class Channel:
 
     gone: type[PeerGone] = ClientDisconnected
     """What is raised once it is closed."""
+    close_timeout_s = CLOSE_TIMEOUT_S
+    """How long the peer has to agree to a close, seconds."""
 
     def __init__(self, ping_every_s: float | None, ping_timeout_s: float) -> None:
         self._ping_every_s = ping_every_s
@@ -101,6 +108,8 @@ class Channel:
         self._held_bytes = 0
         self._unread_answers_bytes = 0
         self._waiter: Arrival | None = None
+        self._close_ends_at: float | None = None
+        self._told_end: PeerGone | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_heard = False
         self._is_pinged = False
@@ -261,6 +270,7 @@ class Channel:
             if endpoint.is_over:
                 self._leave()
                 await self._give_way()
+                self._check_session()
                 raise StopAsyncIteration
             if self._waiter is not None:
                 raise LocalProtocolError("two tasks receive from one WebSocket")
@@ -291,6 +301,12 @@ class Channel:
         self._carrier.gate.spent_bytes = 0
         await asyncio.sleep(0)
 
+    def _check_session(self) -> None:
+        """Raise SessionClosed where we have closed the session of the connection."""
+        error = self._carrier.gate.error
+        if isinstance(error, SessionClosed):
+            raise error
+
     def _keep(self, arrival: Arrival) -> None:
         """Whoever waited was cancelled; what came for it, the next one gets."""
         if not arrival.cancelled() and (message := arrival.result()) is not None:
@@ -305,8 +321,10 @@ class Channel:
         try:
             return await anext(self)
         except StopAsyncIteration:
-            message = f"the WebSocket is closed: {self.close_code}"
-            raise self.gone(message) from None
+            error = self.gone(f"the WebSocket is closed: {self.close_code}")
+            if self._close_ends_at is None:  # not by us
+                self._told_end = error
+            raise error from None
 
     # Sending
 
@@ -330,6 +348,7 @@ class Channel:
         # From here on without a pause: the order of frames is that of messages.
         if not endpoint.is_open or self._transport.is_closing():
             await self._give_way()  # who catches it and goes on holds up nobody
+            self._check_session()
             raise self.gone(f"the WebSocket is closed: {self.close_code}")
         self._transport.write(endpoint.serialize(message))
 
@@ -346,17 +365,24 @@ class Channel:
         endpoint = self._opened()
         if endpoint.is_open:
             endpoint.close(code, reason)
+            self._close_ends_at = self._loop.time() + self.close_timeout_s
             self._flush(endpoint)
         self._unset_timer()
         if self.is_awaited:
             return  # the task that receives sees the peer's answer
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            async with asyncio.timeout_at(self._find_close_end()):
                 async for _ in self:
                     pass
-        except TimeoutError:
+        except (TimeoutError, SessionClosed):
             pass
         self._leave()
+
+    def _find_close_end(self) -> float:
+        """Until when the peer has to agree to a close, whoever has begun it."""
+        if self._close_ends_at is None:
+            return self._loop.time() + self.close_timeout_s
+        return self._close_ends_at
 
     def _leave(self) -> None:
         """It is over, and known to be: the connection goes its way."""

@@ -21,15 +21,14 @@ from websockets.uri import WebSocketURI, parse_uri
 from blazeio.client.requests.url import parse_url, show_url
 from blazeio.client.response import ClientResponse
 from blazeio.client.session import Session
+from blazeio.client.settings import Timeouts
 from blazeio.errors import (
     FieldInput,
     InvalidResponse,
     InvalidUrl,
-    PeerGone,
     ServerDisconnected,
 )
 from blazeio.streams.channel import (
-    CLOSE_TIMEOUT_S,
     MESSAGE_BYTES,
     PING_EVERY_S,
     PING_TIMEOUT_S,
@@ -40,6 +39,8 @@ from blazeio.streams.endpoint import Endpoint
 from blazeio.streams.handshake import WINDOW_BITS
 from blazeio.wire.serializer import list_field_pairs
 
+CLOSE_TIMEOUT_S = 2.0
+"""A server has this long to agree to a close, and to close the connection."""
 HELD_BYTES = 64 * 1024
 """Reading pauses while more than this waits to be taken."""
 
@@ -60,6 +61,10 @@ class ClientWebSocket(Channel):
         compress: Offer permessage-deflate: some 64 KiB of memory.
         ping_every_s: A server silent for so long is pinged; None: never.
         ping_timeout_s: Still silent after so much more: it is gone.
+        close_timeout_s: So long, seconds, the server has to agree to our close, and
+            to close the connection; then it is cut.
+        timeouts: Of the handshake; None: those of the session. ``total_s`` ends
+            with it, however long the WebSocket is in use.
 
     Attributes:
         response: The server's, a 101 within the block; None before.
@@ -84,8 +89,12 @@ class ClientWebSocket(Channel):
         compress: bool = False,
         ping_every_s: float | None = PING_EVERY_S,
         ping_timeout_s: float = PING_TIMEOUT_S,
+        close_timeout_s: float = CLOSE_TIMEOUT_S,
+        timeouts: Timeouts | None = None,
     ) -> None:
         super().__init__(ping_every_s, ping_timeout_s)
+        self.close_timeout_s = close_timeout_s
+        self._timeouts = timeouts
         self.response: ClientResponse | None = None
         self._url, uri = _read_url(url)
         self._session = session
@@ -123,7 +132,10 @@ class ClientWebSocket(Channel):
         wanted = [each for each in fields if each[0].startswith("Sec-WebSocket")]
         given = list_field_pairs(self._headers or ())
         response = session.get(
-            self._url, headers=[*given, *wanted], upgrade="websocket"
+            self._url,
+            headers=[*given, *wanted],
+            upgrade="websocket",
+            timeouts=self._timeouts,
         )
         self.response = response
         await response.__aenter__()
@@ -150,21 +162,36 @@ class ClientWebSocket(Channel):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Close it; an exception of the block goes on, a disconnect does not."""
-        is_failure = error is not None and not isinstance(error, PeerGone)
+        """Close it; an exception of the block goes on.
+
+        But for the end of this WebSocket, by the server, where ``receive`` has told
+        it: that of another connection, of a message that was not sent, and of what
+        was asked for after our own close goes on.
+        """
+        is_failure = error is not None and not self._is_own_end(error)
         code = CloseCode.INTERNAL_ERROR if is_failure else CloseCode.NORMAL_CLOSURE
         try:
             if not isinstance(error, asyncio.CancelledError):
                 await self.close(code)
                 # RFC 6455 section 7.1.1: the server closes first
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                async with asyncio.timeout_at(self._find_close_end()):
                     await self._has_ended.wait()
         except TimeoutError:
             pass
         finally:
+            self._told_end = None  # it holds the frames of the block
             self._unset_timer()
             await self._close_connection()
         return not is_failure
+
+    def _is_own_end(self, error: BaseException) -> bool:
+        """Also within the group of a TaskGroup, where there is nothing else in it."""
+        end = self._told_end
+        if end is None:
+            return False
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(lambda each: each is end)[1] is None
+        return error is end
 
     async def _close_connection(self) -> None:
         if self.response is not None:

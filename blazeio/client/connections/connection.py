@@ -435,7 +435,11 @@ class ClientConnection(asyncio.BufferedProtocol):
     def _begin_tunnel(
         self, exchange: Exchange, head: ResponseHead, rest: bytes
     ) -> None:
-        """HTTP is over on this connection: octets go both ways as they are."""
+        """HTTP is over on this connection: octets go both ways as they are.
+
+        So is the request, and with it the deadline of all.
+        """
+        exchange.total_at = NEVER
         self._is_reusable = False
         self._phase = TUNNEL
         self._phase_ends_at = NEVER
