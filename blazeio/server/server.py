@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import heapq
 import itertools
 import socket
 
@@ -28,6 +29,10 @@ log = get_logger("blazeio.server")
 
 FAREWELLS_S = 2.0
 """Farewells are spread over this long, or all clients would be back at once."""
+
+SILENCE_S = 1.0
+"""At the most connections one gives way that has sent no whole head for so long; and
+one whose TLS handshake is not over."""
 
 FULL_LOG_S = 60.0
 """Being full is logged at most this often."""
@@ -162,7 +167,10 @@ class Server:
         return self.connection_count >= self._most
 
     def _make_room(self) -> int:
-        """How many more connections may be open; at none, idle ones are closed."""
+        """How many more connections may be open; at none, idle ones are closed.
+
+        Where none is idle, those go that have sent no whole head for a while.
+        """
         room = self._most - self.connection_count
         if room > 0 or any(a.pending for a in self._acceptors):
             return max(room, 0)  # the pending may be counted twice, for a moment
@@ -172,9 +180,26 @@ class Server:
                 "%s connections are open, the most: accepting rests", self._most
             )
         idle = (c for c in self.context.connections if c.is_idle)
-        for connection in list(itertools.islice(idle, ACCEPTS_PER_TURN)):
+        closed = list(itertools.islice(idle, ACCEPTS_PER_TURN))
+        for connection in closed:
             connection.close_idle()
+        if not closed:
+            self._close_silent()
         return 0
+
+    def _close_silent(self) -> None:
+        """Close those that have held their places without a request, the oldest."""
+        context = self.context
+        now = context.wheel.now()
+        holders: list[BlazeioServerProtocol | TlsTransport] = [
+            *context.connections,
+            *context.handshakes,
+        ]
+        silent = [(each.silence_s(now), each) for each in holders]
+        silent = [found for found in silent if found[0] >= SILENCE_S]
+        oldest = heapq.nlargest(ACCEPTS_PER_TURN, silent, key=lambda found: found[0])
+        for _, each in oldest:
+            each.close_silent()
 
     def _count_changed(self) -> None:
         if not self.is_full:

@@ -9,6 +9,7 @@ import pytest
 from blazeio.errors import ClientDisconnected
 from blazeio.limits import Limits
 from blazeio.server import listener
+from blazeio.server import server as server_module
 from blazeio.server.listener import bind
 from blazeio.server.server import Server
 from tests.protocol.serving import (
@@ -312,6 +313,29 @@ class TestFull:
             await peer.exchange(GET)
         assert (await served.exchange(GET)).body == b"hello"
         assert await idle[0].read_until_end() == b""
+
+    @pytest.mark.parametrize("octets", [b"", b"GET / HTTP/1.1\r\nHost:"])
+    async def test_silent_ones_make_room(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch, octets: bytes
+    ) -> None:
+        monkeypatch.setattr(listener, "RETRY_S", 0.05)
+        monkeypatch.setattr(server_module, "SILENCE_S", 0.1)
+        served = serve(hello, connections=2)
+        silent = [await served.connect() for _ in range(4)]
+        for peer in silent:
+            await peer.send(octets)
+        assert (await served.exchange(GET)).body == b"hello"
+
+    async def test_who_has_just_come_is_not_taken_for_silent(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listener, "RETRY_S", 0.05)
+        served = serve(hello, connections=1)
+        first, second = await served.connect(), await served.connect()
+        await second.send(GET)
+        await asyncio.sleep(0.1)
+        assert (await first.exchange(GET)).endswith(b"hello")
+        assert (await second.read_response()).body == b"hello"
 
     async def test_one_that_becomes_idle_later_makes_room(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch

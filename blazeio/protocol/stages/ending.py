@@ -109,6 +109,17 @@ class Endings:
         if self.is_idle:
             self._close()
 
+    def silence_s(self, now: float) -> float:
+        """Say for how long there has been no whole head; below 0: one is served."""
+        if self._phase != HEAD or self.handling.is_running:
+            return -1.0
+        head_timeout_s = self.context.limits.head_timeout_s
+        return now - self.patience.phase_ends_at + head_timeout_s
+
+    def close_silent(self) -> None:
+        """Make room for somebody else, as if the time for the head were over."""
+        self.phase_is_over()
+
     def drain(self) -> None:
         """The server drains: an idle connection gets its last stretch."""
         if not self.handling.is_running and self._phase == HEAD:

@@ -228,6 +228,14 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
             app.pause_writing()
         self._decipher()
 
+    def silence_s(self, now: float) -> float:
+        """Say for how long the handshake has not been over."""
+        return now - self.deadline_at + self._terms.handshake_timeout_s
+
+    def close_silent(self) -> None:
+        """Make room for somebody else."""
+        self.abort()
+
     def _log_failure(self, reason: str) -> None:
         peer = self._raw.get_extra_info("peername")
         log.debug("TLS with %s failed: %s", peer, reason)

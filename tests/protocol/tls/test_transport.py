@@ -91,6 +91,18 @@ class TestHandshake:
         assert served.server.connection_count == 1
 
     @pytest.mark.parametrize("octets", [b"", b"\x16\x03\x01\x02\x00\x01"])
+    async def test_that_is_not_begun_makes_room_at_the_most_connections(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch, octets: bytes
+    ) -> None:
+        monkeypatch.setattr("blazeio.server.listener.RETRY_S", 0.05)
+        monkeypatch.setattr("blazeio.server.server.SILENCE_S", 0.1)
+        served = serve(hello, connections=2)
+        for _ in range(4):
+            await (await served.connect_plain()).send(octets)
+        peer = await served.connect()
+        assert (await peer.exchange(GET)).endswith(b"hello")
+
+    @pytest.mark.parametrize("octets", [b"", b"\x16\x03\x01\x02\x00\x01"])
     async def test_that_is_not_finished_is_cut_at_its_deadline(
         self, serve: Serve, caplog: pytest.LogCaptureFixture, octets: bytes
     ) -> None:
