@@ -4,7 +4,7 @@ import asyncio
 
 from msgspec import Struct
 
-from blazeio_supervisor.children.blocked import BlockedReports
+from blazeio_supervisor.children.blocked import StackReports
 from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.listener_modes import ListenerModes
@@ -143,7 +143,7 @@ def hire(
         rules=Rules(in_force, planner, health_checks, upgrades, inbox),
         forkservers=forkservers,
         orders=orders,
-        blocked=BlockedReports(workers.records, orders),
+        stack_reports=StackReports(workers.records, orders, forkservers),
         health_checks=health_checks,
         probes=Probes(orders.connect, inbox.tell),
         slots=slots,

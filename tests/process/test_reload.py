@@ -99,7 +99,10 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
             APP + "\n@web.on_start\nasync def start():\n    await asyncio.sleep(60)\n",
             "not ready within",
         ),
-        (APP + "\n@web.on_start\nasync def start():\n    os._exit(9)\n", "exit code 9"),
+        (
+            APP + "\n@web.on_start\nasync def start():\n    os._exit(9)\n",
+            r"os\._exit\(9\)",
+        ),
     ],
     ids=["import", "on_start", "never ready", "dies"],
 )

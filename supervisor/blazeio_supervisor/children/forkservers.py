@@ -14,6 +14,7 @@ from msgspec import Struct
 from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
 from blazeio_supervisor.children.left_behind import end_left_behind, name_children_of
 from blazeio_supervisor.children.load import describe_loading, make_load
+from blazeio_supervisor.children.record import explain_silence
 from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
@@ -37,14 +38,17 @@ from blazeio_supervisor.process.messages import (
     Forked,
     ForkFailed,
     FromForkserver,
+    Importing,
     Loaded,
     ReopenLogs,
     Stop,
     Unsafe,
     parse_from_forkserver,
 )
+from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.stacks.call import StackCall, Stacks
 
 MOST_FORKS_UNREAD = 4096
 """Orders that wait for a forkserver: it carries out one after the other."""
@@ -59,11 +63,13 @@ class ForkserverRecord(Struct):
     Attributes:
         is_preload: It imports the app; else its workers do.
         loading: Who imports the app, and why, in words.
+        is_importing: It runs code of the app.
         has_loaded: It forks by now.
         has_failed: It said why it ends: then it says no more.
         is_accused: It did what none does, and is about to be ended.
         is_unsafe: Its import cannot be forked; another one takes its place.
         is_stopped: It was told to end.
+        stacks: Asks it where it is, until it has loaded.
     """
 
     generation: int
@@ -77,6 +83,14 @@ class ForkserverRecord(Struct):
     reason: str = ""
     has_failed: bool = False
     is_accused: bool = False
+    stacks: StackCall | None = None
+    is_importing: bool = False
+
+    def close_stacks(self) -> None:
+        """Ask it no more where it is: it has loaded, or is gone."""
+        if self.stacks is not None:
+            self.stacks.close()
+            self.stacks = None
 
     def check(self, message: FromForkserver) -> None:
         """Take note that it has said this, once for all that may be said once.
@@ -86,6 +100,9 @@ class ForkserverRecord(Struct):
         """
         is_over = self.has_failed or self.is_unsafe
         match message:
+            case Importing():
+                is_due = not (is_over or self.has_loaded or self.is_importing)
+                self.is_importing = True
             case Loaded():
                 is_due = not (is_over or self.has_loaded)
             case Unsafe():
@@ -149,19 +166,19 @@ class Forkservers:
         load = make_load(settings, generation, is_preload=is_preload)
         if settings.is_privileged:
             _warn_of_late(settings, generation)
-        ends = [theirs]
-        fds = []
+        asker, answerer = socket.socketpair()
+        ends = [theirs, answerer]
         origin = Origin(generation=generation)
         if self._ears.captured is not None:
             ends.append(self._ears.captured.open(origin))
-            fds = [ends[1].fileno()]
-        send(own, load, fds)
+        send(own, load, [end.fileno() for end in ends[1:]])
         try:
             pid = spawn_forkserver(
                 theirs, settings.environment, is_privileged=settings.is_privileged
             )
         except OSError as error:
             own.close()
+            asker.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
             self._ears.tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
             return
@@ -170,6 +187,9 @@ class Forkservers:
                 end.close()
         origin.pid = pid
         record = self._add(generation, pid, own, is_preload, describe_loading(why))
+        record.stacks = StackCall(
+            asker, self._ears.loop, lambda reason: self._accuse(record, reason)
+        )
         self._watch(record)
 
     def _add(
@@ -223,7 +243,10 @@ class Forkservers:
     @property
     def is_settled(self) -> bool:
         """Whether all can hear us, and no order waits to be sent."""
-        return all(record.channel.is_settled for record in self._records.values())
+        return all(
+            record.channel.is_settled and record.stacks is None
+            for record in self._records.values()
+        )
 
     def freeze(self) -> list[FrozenForkserver]:
         """Name every forkserver, for a process that has the same descriptors."""
@@ -295,6 +318,23 @@ class Forkservers:
             # In the midst of an import it cannot listen, and has no children.
             self._ears.reaper.send_signal(record.pid, signal.SIGTERM)
 
+    def list_booting(self) -> list[tuple[int, int]]:
+        """Return generation and pid of each that has not loaded yet."""
+        records = self._records.values()
+        return [
+            (each.generation, each.pid) for each in records if each.stacks is not None
+        ]
+
+    async def ask_stacks(self, generation: int) -> Stacks:
+        """Have one that boots say where it is, also while it imports."""
+        record = self._records.get(generation)
+        if record is None or record.stacks is None:
+            return Stacks("", False)
+        pid = record.pid
+        return await record.stacks.ask(
+            lambda: self._ears.reaper.send_signal(pid, STACK_SIGNAL)
+        )
+
     def has_preloaded(self, generation: int) -> bool:
         """Whether its workers share one import of the app."""
         record = self._records.get(generation)
@@ -303,6 +343,8 @@ class Forkservers:
     def _hear(self, record: ForkserverRecord, message: FromForkserver) -> None:
         record.check(message)
         match message:
+            case Importing():
+                pass  # it is kept in the record
             case Loaded():
                 self._note_loaded(record, message)
             case Forked(worker, pid):
@@ -322,6 +364,7 @@ class Forkservers:
 
     def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
         record.has_loaded = True
+        record.close_stacks()
         text = f"the app is imported {record.loading}"
         note("loaded", text, generation=record.generation)
 
@@ -359,6 +402,7 @@ class Forkservers:
 
     def _bury(self, record: ForkserverRecord, status: int) -> None:
         record.channel.read_last_words()
+        record.close_stacks()
         self._ears.blame.forget(record.pid)
         del self._records[record.generation]
         if status < 0:
@@ -372,7 +416,11 @@ class Forkservers:
         reason = record.reason
         if not record.is_stopped:
             reason = reason or self._ears.oom_kills.explain(status)
-            if not reason and status == ExitCode.CRASHED and not record.has_loaded:
+            if reason or record.has_loaded:
+                pass
+            elif record.is_importing:
+                status, reason = explain_silence(status, is_importing=True)
+            elif status == ExitCode.CRASHED:
                 reason = _NO_WORD
         # Before it has forked, the planner says it, with what comes next.
         is_loss = record.has_loaded and not record.is_stopped

@@ -4,6 +4,7 @@ import time
 
 from msgspec import Struct
 
+from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.telling.words import count_of
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
@@ -11,9 +12,11 @@ from blazeio_supervisor.observe.memory import Memory
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.child_channel import ChildChannel, ChildFault
 from blazeio_supervisor.process.messages import (
+    CHANNEL_CLOSED,
     Address,
     Failed,
     FromWorker,
+    Importing,
     Ready,
     Said,
 )
@@ -32,6 +35,7 @@ class WorkerRecord(Struct):
         is_serving: It got ready, and was not told to drain.
         reason: The last of what it said about its failure, or what it did.
         sender: Who has spoken on its channel so far, by pid.
+        is_importing: It runs code of the app that no forkserver has run.
         has_address: It said the App's address.
         has_ready: It said that it is ready, once and for all.
         has_failed: It said why it ends: then it says no more.
@@ -39,6 +43,7 @@ class WorkerRecord(Struct):
         is_accused: It did what none does, and is about to be ended.
         memory: As last measured.
         is_killed: By us.
+        is_told_to_end: By us, in any way.
         origin: Of the lines that it prints, where they are captured.
     """
 
@@ -60,6 +65,8 @@ class WorkerRecord(Struct):
     has_failed: bool = False
     said_count: int = 0
     is_accused: bool = False
+    is_importing: bool = False
+    is_told_to_end: bool = False
 
     def check(self, message: FromWorker) -> None:
         """Take note that it has said this, once for all that may be said once.
@@ -70,6 +77,9 @@ class WorkerRecord(Struct):
         match message:
             case _ if self.has_failed:
                 is_due = False
+            case Importing():
+                is_due = not (self.is_importing or self.has_address or self.has_ready)
+                self.is_importing = True
             case Address():
                 is_due = not (self.has_address or self.has_ready)
                 self.has_address = True
@@ -128,6 +138,29 @@ class WorkerRecord(Struct):
             has_failed=self.has_failed,
             said_count=self.said_count,
         )
+
+
+def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
+    """Say why a process that ran code of the app ended before it said a word.
+
+    Args:
+        status: Exit code, or minus the signal's number.
+        is_importing: It ended in the import, and not in an ``on_start`` hook.
+
+    Returns:
+        The exit status that this deserves, and the reason, "" where the status, a
+        signal, says it.
+    """
+    if status < 0:
+        return status, ""
+    when = "while it was imported" if is_importing else "before it was ready"
+    code = ExitCode.NOT_IMPORTABLE if is_importing else ExitCode.APP_FAILED
+    if status == CHANNEL_CLOSED:
+        return code, (
+            f"the app has closed descriptors that it did not open, {when} "
+            "(os.closerange, os.close)"
+        )
+    return code, f"the app ended its own process {when}: os._exit({status})"
 
 
 def _describe_cut(row: Row) -> str:

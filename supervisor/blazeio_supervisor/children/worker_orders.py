@@ -47,6 +47,7 @@ class WorkerOrders:
         record = self._records.get(worker)
         if record is None:
             return
+        record.is_told_to_end = True
         if ending is Ending.DRAIN:  # needs no pid
             record.is_serving = False
             record.channel.send(drain)

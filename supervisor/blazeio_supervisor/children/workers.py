@@ -12,7 +12,12 @@ import msgspec
 
 from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
 from blazeio_supervisor.children.left_behind import end_left_behind, name_children_of
-from blazeio_supervisor.children.record import FrozenWorker, Records, WorkerRecord
+from blazeio_supervisor.children.record import (
+    FrozenWorker,
+    Records,
+    WorkerRecord,
+    explain_silence,
+)
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import (
@@ -327,6 +332,9 @@ class Workers:
         reason = record.reason
         if not (record.is_killed or record.is_accused):
             reason = reason or self._ears.oom_kills.explain(status)
+        if not (reason or record.has_ready or record.is_told_to_end):
+            is_importing = record.is_importing
+            status, reason = explain_silence(status, is_importing=is_importing)
         # Why one that was wanted has failed is said by the planner, with what
         # comes next.
         level = "DEBUG" if status else "INFO"

@@ -15,6 +15,7 @@ import msgspec
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.orders import (
+    ForkserverStack,
     ParkAnswer,
     RecycleAnswer,
     Recycled,
@@ -154,7 +155,9 @@ class Orders:
             for view in sorted(views, key=lambda view: (view.slot, view.worker))
             if view.pid is not None and order.slot in (None, view.slot)
         ]
-        if not asked:
+        forkservers = self._service.forkservers
+        importing = forkservers.list_booting() if order.slot is None else []
+        if not (asked or importing):
             where = "" if order.slot is None else f"slot {order.slot}: "
             raise RefusedError(f"{where}no worker is there")
         ask = self._service.orders.ask_stacks
@@ -170,7 +173,15 @@ class Orders:
             )
             for (view, pid), said in zip(asked, answers, strict=True)
         ]
-        show(r, StackAnswer(stacks))
+        imports = [
+            ForkserverStack(
+                pid=pid,
+                generation=generation,
+                text=(await forkservers.ask_stacks(generation)).text,
+            )
+            for generation, pid in importing
+        ]
+        show(r, StackAnswer(stacks, imports))
 
     async def upgrade(self, r: BlazeioServerProtocol) -> None:
         """Go on with the installed code, or find out whether it could."""

@@ -84,6 +84,22 @@ class AskStack(Struct, frozen=True):
     worker: int
 
 
+class ReportBoot(Struct, frozen=True):
+    """Have it reported that a process boots for long, and where it stands.
+
+    Attributes:
+        generation: Whose code it imports.
+        worker: The worker that boots; None: the forkserver, which imports.
+        boot_s: So long it has booted.
+        timeout_s: So long it may.
+    """
+
+    generation: int
+    worker: int | None
+    boot_s: float
+    timeout_s: float
+
+
 class OpenSlot(Struct, frozen=True):
     """Make the listeners of a slot that never existed before."""
 
@@ -223,6 +239,7 @@ Action = (
     | End
     | DumpStack
     | AskStack
+    | ReportBoot
     | OpenSlot
     | Adopt
     | Release

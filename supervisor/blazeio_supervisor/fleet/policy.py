@@ -21,7 +21,9 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     Attributes:
         boot_timeout_s: From StartForkserver to ForkserverReady, and from Spawn
-            to WorkerReady; then it counts as failed and is ended.
+            to WorkerReady; then it counts as failed and is ended. Who boots for
+            a third of it is reported, with where it stands.
+        boot_stack_s: At the end of that time: for it to say where it stands.
         grace_s: A draining worker has this long, then TERM.
         quick_grace_s: The same in a quick stop.
         drain_delay_s: Between a gentle stop and the first drain: no longer
@@ -82,6 +84,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """
 
     boot_timeout_s: float = 60.0
+    boot_stack_s: float = 0.5
     grace_s: float = 30.0
     quick_grace_s: float = 1.0
     drain_delay_s: float = 0.0

@@ -21,6 +21,7 @@ class WorkerHandle(Struct, eq=False):
         deadline_at: When its present state must have ended; None: no bound.
         kill_at: When its grace period and what is added to it are over; None:
             it was not told to drain.
+        boot_reports: How often it was reported that it boots for long.
         ready_at: When it began to serve.
         chance: Drawn once, 0 to 1: its share of every jitter.
         retire_reason: Why it shall be replaced; "" while it shall not.
@@ -39,6 +40,7 @@ class WorkerHandle(Struct, eq=False):
     retire_reason: str = ""
     pulse: Pulse = field(default_factory=Pulse)
     kill_at: float | None = None
+    boot_reports: int = 0
 
     @property
     def is_wanted(self) -> bool:
@@ -67,6 +69,7 @@ class ForkserverHandle(Struct, eq=False):
     deadline_at: float | None
     state: State = State.BOOTING
     kill_at: float | None = None
+    boot_reports: int = 0
 
     @property
     def is_wanted(self) -> bool:

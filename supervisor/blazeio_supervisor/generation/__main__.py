@@ -36,7 +36,7 @@ from blazeio_supervisor.loading.generators import find_generators, seed_anew
 from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_strays, logs_configured
-from blazeio_supervisor.process.channel import receive, send
+from blazeio_supervisor.process.channel import is_still, name_socket, receive, send
 from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.forkserver import (
@@ -48,8 +48,10 @@ from blazeio_supervisor.process.identity import Identity, take_on
 from blazeio_supervisor.process.isolation import set_variables, unpack_variables
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
+    CHANNEL_CLOSED,
     Failed,
     Fork,
+    Importing,
     Load,
     Loaded,
     Unsafe,
@@ -61,6 +63,7 @@ from blazeio_supervisor.process.spawn import (
     exec_worker,
     read_worker_start,
 )
+from blazeio_supervisor.stacks.dump import StackDump
 
 # An environment under /root is closed to every other user.
 _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
@@ -75,6 +78,7 @@ class Generation(Struct):
         tls: What the operator's certificates make; None: the App's own count.
         printing: Where this process and its workers write.
         own: What is installed in them, and undone in what the app forks.
+        dump: Says where this process is, until it has loaded.
     """
 
     channel: socket.socket
@@ -82,6 +86,7 @@ class Generation(Struct):
     tls: TlsTerms | None
     printing: Printing
     own: OwnInstallations
+    dump: StackDump
     _generators: list[Any] = field(default_factory=list)
 
     def run(self) -> None:
@@ -90,6 +95,8 @@ class Generation(Struct):
         app = None
         if self.load.is_preload and path.module:
             app = self._preload(path)
+        self.dump.end(self.own)
+        if app is not None:
             send(self.channel, Loaded(app.host, app.port, app.tls is not None))
         else:
             send(self.channel, Loaded())
@@ -130,6 +137,8 @@ class Generation(Struct):
 
     def _preload(self, path: AppPath) -> App:
         self.own.undo_in_children(self._let_go)
+        send(self.channel, Importing())
+        name = name_socket(self.channel)
         before = take_snapshot()
         births = Births()
         births.begin()
@@ -144,12 +153,16 @@ class Generation(Struct):
         except LoadError as error:
             if not self.own.is_at_home():  # forked by what was imported
                 end_forked(error.__cause__)
+            if not is_still(self.channel, name):
+                end_now(CHANNEL_CLOSED)
             send(self.channel, Failed(error.code, error.reason, error.frames))
             end_import(EXIT_STEPS_S, error.code)
         finally:
             gc.enable()
         if not self.own.is_at_home():
             end_stray()
+        if not is_still(self.channel, name):
+            end_now(CHANNEL_CLOSED)
         hosting.host.set(None)
         births.end()
         objects = gc.get_objects()
@@ -270,11 +283,14 @@ def main() -> None:
     assert isinstance(load, Load)
     setproctitle(f"blazeio: forkserver gen {load.generation}")
     printing = Printing()
-    for output in fds:
+    for output in fds[1:]:
         printing.capture(output)
     origin = printing.origin
     origin.generation, origin.pid = load.generation, os.getpid()
     configure_strays(load.log, printing.log_fd, origin)
+    asker = socket.socket(fileno=fds[0])
+    dump = StackDump(f"gen={load.generation} pid={os.getpid()}", asker)
+    dump.arm(own)
     try:
         tls = _begin(load, variables, printing)
     except LoadError as error:
@@ -286,7 +302,7 @@ def main() -> None:
     if os.getppid() != load.master_pid:
         end_now(ExitCode.OK)  # it ended before its death was watched for
     sys.argv[:] = [load.app]
-    Generation(channel, load, tls, printing, own).run()
+    Generation(channel, load, tls, printing, own, dump).run()
 
 
 if __name__ == "__main__":

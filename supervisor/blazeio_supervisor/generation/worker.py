@@ -32,7 +32,13 @@ from blazeio_supervisor.loading.importing import (
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
-from blazeio_supervisor.process.channel import receive, send, take_listeners
+from blazeio_supervisor.process.channel import (
+    is_still,
+    name_socket,
+    receive,
+    send,
+    take_listeners,
+)
 from blazeio_supervisor.process.ending import (
     end_forked,
     end_now,
@@ -43,9 +49,11 @@ from blazeio_supervisor.process.ending import (
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
+    CHANNEL_CLOSED,
     Address,
     Failed,
     Fork,
+    Importing,
     Listen,
     Load,
     ReopenLogs,
@@ -98,6 +106,7 @@ class Worker:
         self._row.keep_mapping()
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
+        self._channel_name = name_socket(self._channel)
         self._printing = printing
         first = len(fds) - len(order.terms)
         for output in fds[3:first]:
@@ -160,11 +169,17 @@ class Worker:
     def _fail(self, error: LoadError) -> NoReturn:
         if not self._own.is_at_home():
             end_forked(error.__cause__ or error.__context__)
+        self._require_channel()
         try:
             send(self._channel, Failed(error.code, error.reason, error.frames))
         except OSError:
             pass  # the master is gone; nobody is left to tell
         end_now(error.code)
+
+    def _require_channel(self) -> None:
+        """Write to nobody else if the app has closed our descriptors."""
+        if not is_still(self._channel, self._channel_name):
+            end_now(CHANNEL_CLOSED)
 
     def _load_and_serve(self) -> None:
         if self._path.script:
@@ -173,10 +188,12 @@ class Worker:
             self._serve(self._app or self._load_app())
 
     def _load_app(self) -> App:
+        send(self._channel, Importing())
         return load_app(self._path, is_app, is_factory=self._load.is_factory)
 
     def _run_script(self) -> None:
         hosting.host.set(self._serve)
+        send(self._channel, Importing())
         try:
             run_script(self._path)
         except LoadError:
@@ -203,6 +220,7 @@ class Worker:
         """Serve until the end of this worker. Called by ``web.runner()`` too."""
         if not self._own.is_at_home():
             end_stray()
+        self._require_channel()
         printing = self._printing
         configure_logs(self._load.log, printing.log_fd, printing.origin)
         if not self._order.is_bound:

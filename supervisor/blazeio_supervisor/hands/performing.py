@@ -4,7 +4,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from blazeio_supervisor.children.blocked import BlockedReports
+from blazeio_supervisor.children.blocked import StackReports
 from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.control.reloads import Reloads
@@ -25,6 +25,7 @@ from blazeio_supervisor.fleet.actions import (
     Release,
     ReloadEnded,
     Report,
+    ReportBoot,
     Spawn,
     StartForkserver,
     Stay,
@@ -49,7 +50,7 @@ class Hands(Struct, frozen=True, kw_only=True):
     rules: Rules
     forkservers: Forkservers
     orders: WorkerOrders
-    blocked: BlockedReports
+    stack_reports: StackReports
     health_checks: HealthChecks
     probes: Probes
     slots: Slots
@@ -79,9 +80,11 @@ class Hands(Struct, frozen=True, kw_only=True):
                 drain = self.ending.make_drain(self.planner.policy)
                 self.orders.end(worker, ending, drain)
             case DumpStack(worker, blocked_s):
-                self.blocked.begin(worker, blocked_s)
+                self.stack_reports.begin(worker, blocked_s)
             case AskStack(worker):
                 self.orders.begin_stacks(worker)
+            case ReportBoot():
+                self.stack_reports.begin_boot(action)
             case CheckHealth(worker):
                 self.health_checks.begin(worker)
             case Probe(worker):

@@ -10,15 +10,17 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import click
 
 from blazeio_supervisor.children.load import make_load
+from blazeio_supervisor.children.record import explain_silence
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.escaping import escape_line, escape_lines
 from blazeio_supervisor.files.opening import read
+from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.options.program import LISTED, find_sources, print_config
@@ -33,16 +35,21 @@ from blazeio_supervisor.process.child_channel import (
 from blazeio_supervisor.process.messages import (
     Failed,
     FromForkserver,
+    Importing,
     Loaded,
     MessageError,
     Unsafe,
     parse_from_forkserver,
 )
+from blazeio_supervisor.process.reaper import parse_exit
+from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.opening import AddressInUseError
+from blazeio_supervisor.stacks.call import ANSWER_TIMEOUT_S, END
+from blazeio_supervisor.stacks.text import find_import
 
 _OWN_TITLE = "(blazeio: master ["
 _EPILOG = """
@@ -50,7 +57,7 @@ _EPILOG = """
 Exit codes:
   0 it would start            4 the app cannot be imported
   2 settings are wrong        5 an address cannot be bound
-  3 the app raised
+  3 a factory raised
 \b
 What on_start hooks do is not tried: they may have an effect.
 """
@@ -94,8 +101,8 @@ def import_app(settings: Settings) -> list[Address]:
         _say(f"app        {settings.app.text} can be compiled; it was not run")
         return []
     began_at = time.monotonic()
-    with _load(settings) as channel:
-        said = _hear(channel, settings.boot_timeout_s)
+    with _load(settings) as importer:
+        said = importer.hear(settings.boot_timeout_s)
     took = f"{settings.app.text} imported in {time.monotonic() - began_at:.1f} s"
     match said:
         case Loaded(host, port):
@@ -108,37 +115,88 @@ def import_app(settings: Settings) -> list[Address]:
         case Failed(code, reason, frames):
             click.echo(escape_lines(frames), err=True, nl=False)
             raise CheckFailedError(code, reason)
-    raise CheckFailedError(
-        ExitCode.APP_FAILED, f"not imported within {settings.boot_timeout_s:g} s"
-    )
+    raise AssertionError("the importer says nothing else")
+
+
+class _Importer:
+    """A forkserver that imports the app, and the test of what it says.
+
+    Args:
+        pid: Of it.
+        channel: To it.
+        asker: Where it says where it is.
+    """
+
+    def __init__(self, pid: int, channel: socket.socket, asker: socket.socket) -> None:
+        self._pid = pid
+        self._channel = channel
+        self._asker = asker
+        self._is_importing = False
+
+    def hear(self, timeout_s: float) -> FromForkserver:
+        """Wait for what comes of the import.
+
+        Raises:
+            CheckFailedError: Nothing came of it; says why.
+        """
+        ends_at = time.monotonic() + timeout_s
+        while True:
+            self._channel.settimeout(max(0.01, ends_at - time.monotonic()))
+            try:
+                received = receive_octets(self._channel, MESSAGE_BYTES)
+                said = None if received is None else parse_from_forkserver(received[0])
+            except TimeoutError:
+                raise self._explain_lateness(timeout_s) from None
+            except (ChildFault, MessageError) as error:
+                reason = f"what imports the app misbehaved: {error}"
+                raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
+            match said:
+                case None:
+                    raise self._explain_end()
+                case Importing():
+                    self._is_importing = True
+                case _:
+                    return said
+
+    def _explain_lateness(self, timeout_s: float) -> CheckFailedError:
+        os.kill(self._pid, STACK_SIGNAL)
+        self._asker.settimeout(ANSWER_TIMEOUT_S)
+        octets = b""
+        with suppress(TimeoutError):
+            while END not in octets and (more := self._asker.recv(65536)):
+                octets += more
+        where = find_import(octets.decode("utf-8", "replace"))
+        reason = f"not imported within {timeout_s:g} s (--boot-timeout): {where}"
+        return CheckFailedError(ExitCode.APP_FAILED, reason.removesuffix(": "))
+
+    def _explain_end(self) -> CheckFailedError:
+        ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        status = parse_exit(ended)
+        code, reason = ExitCode.CRASHED, ""
+        if self._is_importing:
+            status, reason = explain_silence(status, is_importing=True)
+            code = ExitCode.NOT_IMPORTABLE
+        return CheckFailedError(code, describe_exit(status, reason))
 
 
 @contextmanager
-def _load(settings: Settings) -> Iterator[socket.socket]:
+def _load(settings: Settings) -> Iterator[_Importer]:
     own, theirs = make_pair()
-    with closing(own):
-        send(own, make_load(settings, 1, is_preload=True))
+    asker, answerer = socket.socketpair()
+    with closing(own), closing(asker):
+        load = make_load(settings, 1, is_preload=True)
+        send(own, load, [answerer.fileno()])
         pid = spawn_forkserver(
             theirs, settings.environment, is_privileged=settings.is_privileged
         )
         theirs.close()
+        answerer.close()
         try:
-            yield own
+            yield _Importer(pid, own, asker)
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-
-
-def _hear(channel: socket.socket, timeout_s: float) -> FromForkserver | None:
-    channel.settimeout(timeout_s)
-    try:
-        received = receive_octets(channel, MESSAGE_BYTES)
-        return None if received is None else parse_from_forkserver(received[0])
-    except TimeoutError:
-        return None
-    except (ChildFault, MessageError) as error:
-        reason = f"what imports the app misbehaved: {error}"
-        raise CheckFailedError(ExitCode.APP_FAILED, reason) from None
 
 
 def _compile(path: str) -> None:

@@ -18,6 +18,7 @@ from blazeio_supervisor.options.sources.configuration import OPTIONS, Sources
 from blazeio_supervisor.options.sources.environment import find_misspelt
 from blazeio_supervisor.options.surroundings import find_surroundings
 from blazeio_supervisor.process.isolation import find_open_code
+from blazeio_supervisor.process.starter import require_proc
 from blazeio_supervisor.settings import SECTIONS
 from blazeio_supervisor.version import find_version
 
@@ -108,6 +109,7 @@ def serve(**words: Any) -> int:
     sources = find_sources(words)
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
+    require_proc()
     in_force = SettingsInForce(sources)
     # Wrong usage is said without loading what serves.
     import asyncio

@@ -266,3 +266,21 @@ def _duplicate(sockets: Sequence[Sendable]) -> list[Sendable]:
             dup.close()
         raise
     return dups
+
+
+def name_socket(sock: socket.socket) -> tuple[int, int]:
+    """Return what tells a socket from any other file; see ``is_still``."""
+    found = os.fstat(sock.fileno())
+    return found.st_dev, found.st_ino
+
+
+def is_still(sock: socket.socket, name: tuple[int, int]) -> bool:
+    """Whether its descriptor is still that socket, and was not closed by others.
+
+    The number of one that was closed may be another file's by now, to which
+    nothing of ours must be written.
+    """
+    try:
+        return name_socket(sock) == name
+    except OSError:
+        return False

@@ -20,10 +20,12 @@ from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 12
+PROTOCOL = 13
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
+CHANNEL_CLOSED = 70
+"""Exit status of a child whose channel was closed by code of the app."""
 TEXT_CHARS = 4_000
 """Of each text that a child sends; the rest is cut where it is read."""
 TRACEBACK_CHARS = 16_000
@@ -85,7 +87,7 @@ class _Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True
 class Load(_Message, frozen=True):
     """The first message: what to import, and how its workers will run.
 
-    Carries where to print, if output is captured.
+    Carries where its stacks go, then where to print if output is captured.
 
     Attributes:
         folder: The working directory, as typed.
@@ -185,6 +187,10 @@ class ForkFailed(_Message, frozen=True):
 
 
 # forkserver or worker -> master
+
+
+class Importing(_Message, frozen=True):
+    """Code of the app runs from now on: whoever ends without a word ended in it."""
 
 
 class Failed(_Message, frozen=True):
@@ -297,8 +303,8 @@ class ReopenLogs(_Message, frozen=True):
     """
 
 
-FromForkserver = Loaded | Unsafe | Forked | ForkFailed | Failed
-FromWorker = Address | Ready | Said | Failed
+FromForkserver = Importing | Loaded | Unsafe | Forked | ForkFailed | Failed
+FromWorker = Importing | Address | Ready | Said | Failed
 FromChild = FromForkserver | FromWorker
 """What the master hears; each is checked for more than its shape by who hears it."""
 

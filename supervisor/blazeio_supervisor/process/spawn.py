@@ -18,7 +18,7 @@ from blazeio_supervisor.process.isolation import (
     pack_variables,
 )
 from blazeio_supervisor.process.messages import PROTOCOL, Fork, Load
-from blazeio_supervisor.process.signals import HELD_BACK
+from blazeio_supervisor.process.signals import HELD_BACK, STACK_SIGNAL
 
 _ENTRY = "blazeio_supervisor.generation"
 WORKER = "worker"
@@ -73,7 +73,7 @@ def spawn_forkserver(
                 *own,
                 *((os.POSIX_SPAWN_DUP2, n, number) for number, n in outputs.items()),
             ],
-            setsigmask=HELD_BACK,
+            setsigmask=(*HELD_BACK, STACK_SIGNAL),  # until it has handlers for them
             # Whoever started the master may ignore some; what is ignored stays so.
             setsigdef=signal.valid_signals() - _NEVER_SET,
         )

@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+from blazeio_supervisor.errors import UsageError
+
 
 def forget_starter() -> None:
     """Have standard descriptors, hear every signal, be told of ended children.
@@ -19,6 +21,20 @@ def forget_starter() -> None:
     open_standard_descriptors()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def require_proc() -> None:
+    """See that the kernel's view of processes is there.
+
+    Raises:
+        UsageError: ``/proc`` is not mounted.
+    """
+    if not os.path.isdir("/proc/self/fd"):
+        raise UsageError(
+            "/proc is not mounted, and blazeio-supervisor reads there whom it serves "
+            "with: mount it (mount -t proc proc /proc; in a container it is there "
+            "unless it was taken away)"
+        )
 
 
 def open_standard_descriptors() -> None:

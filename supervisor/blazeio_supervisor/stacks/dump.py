@@ -1,11 +1,11 @@
 """What a worker says of itself when it is asked by a signal.
 
-The master asks because somebody wants to know, or since the loop is blocked. It
-is answered twice. First by the stacks of all threads, from faulthandler: it
-needs nothing of the interpreter, so it also works while C code holds it. Then, by
-a handler in Python, what that is about. That runs between two bytecodes, or when
-a system call is interrupted; while C code computes it is late, and says so when
-that returns.
+The master asks because somebody wants to know, since the loop is blocked, or since
+an import takes long. It is answered twice. First by the stacks of all threads, from
+faulthandler: it needs nothing of the interpreter, so it also works while C code
+holds it. Then, by a handler in Python, what that is about. That runs between two
+bytecodes, or when a system call is interrupted; while C code computes it is late, and
+says so when that returns.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from typing import Any
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
-from blazeio_supervisor.process.signals import STACK_SIGNAL
+from blazeio_supervisor.process.signals import STACK_SIGNAL, do_nothing
 from blazeio_supervisor.stacks.call import END
 from blazeio_supervisor.stacks.tasks import describe_tasks
 
@@ -51,6 +51,13 @@ class StackDump:
         fd = self._asker.fileno()
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
         own.undo_in_children(self._disarm)
+        own.unblock(STACK_SIGNAL)
+
+    def end(self, own: OwnInstallations) -> None:
+        """Answer no more; the signal, which may still come, does nothing."""
+        faulthandler.unregister(STACK_SIGNAL)
+        own.handle(STACK_SIGNAL, do_nothing, restarts=True)
+        self._asker.close()
 
     def _disarm(self) -> None:
         # It gives back the handler before it, which is ours, too.

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from blazeio_supervisor.children.ears import Ears
+from blazeio_supervisor.children.forkservers import Forkservers
 from blazeio_supervisor.children.worker_orders import WorkerOrders
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.children.workers import Workers
@@ -23,6 +24,7 @@ from blazeio_supervisor.process.messages import (
     FromWorker,
 )
 from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.queues import list_sockets
@@ -40,6 +42,10 @@ class WorkersOfTest(Workers):
     def _hear(self, worker: int, message: FromWorker, sender: int) -> None:
         super()._hear(worker, message, sender)
         self.records[worker].sender = None
+
+
+def _no_settings(generation: int) -> Settings:
+    raise AssertionError(f"nothing is loaded here, generation {generation} neither")
 
 
 class Bench:
@@ -64,6 +70,7 @@ class Bench:
             frames=self.frames,
         )
         self.workers = kind(self.ears, self.ledger, self.listeners)
+        self.forkservers = Forkservers(self.ears, _no_settings, self.workers)
         self.orders = WorkerOrders(self.workers.records, reaper, self.listeners)
         self.readings = WorkerReadings(
             self.workers.records, self.ledger, self.workers.accuse

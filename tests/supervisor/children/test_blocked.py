@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.children.blocked import BlockedReports
+from blazeio_supervisor.children.blocked import StackReports
 from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.stacks.call import END
 from blazeio_supervisor.stacks.text import MOST_CHARS
@@ -28,7 +28,7 @@ async def begin(bench: Bench) -> socket.socket:
     """Report a worker that lives on; gives the end that it would answer by."""
     pid = bench.fork(f"{DEAF} time.sleep(60)")
     await wait_until(lambda: ignores(pid, STACK_SIGNAL), 9)
-    reports = BlockedReports(bench.workers.records, bench.orders)
+    reports = StackReports(bench.workers.records, bench.orders, bench.forkservers)
     reports.begin(1, 1.04)
     await asyncio.sleep(0)  # its task has asked by now
     return bench.askers[0]
@@ -72,7 +72,7 @@ async def test_one_that_says_nothing_is_stopped(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = bench.fork()  # which the signal ends
-    BlockedReports(bench.workers.records, bench.orders).begin(1, 9.0)
+    StackReports(bench.workers.records, bench.orders, bench.forkservers).begin(1, 9.0)
     assert (await bench.wait_exited()).status == -STACK_SIGNAL
     await wait_until(lambda: LOST in caplog.text)
     assert f"{LOST}{pid}: its loop has stood still for 9.0 s" in caplog.text
@@ -80,4 +80,4 @@ async def test_one_that_says_nothing_is_stopped(
 
 
 async def test_one_that_is_gone_is_not_reported(bench: Bench) -> None:
-    BlockedReports(bench.workers.records, bench.orders).begin(9, 1.0)
+    StackReports(bench.workers.records, bench.orders, bench.forkservers).begin(9, 1.0)

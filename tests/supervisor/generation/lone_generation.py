@@ -20,6 +20,7 @@ from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.messages import (
     Fork,
     Forked,
+    Importing,
     Load,
     Loaded,
     LoopName,
@@ -84,6 +85,8 @@ class End:
     def hear(self, kind: type[MessageT]) -> MessageT:
         """The next message, which must be of this kind."""
         received = receive(self._sock)
+        if received is not None and isinstance(received[0], Importing):
+            received = receive(self._sock)  # said before any code of the app runs
         assert received is not None, f"the channel ended before {kind.__name__}"
         message, fds = received
         assert not fds
@@ -176,7 +179,9 @@ class LoneGeneration:
         sys.stdout.flush()
         own, theirs = make_pair()
         self.channel = End(own)
-        send(own, self._load)
+        self._asker, answerer = socket.socketpair()
+        send(own, self._load, [answerer.fileno()])
+        answerer.close()
         self.pid = spawn_forkserver(theirs)
         theirs.close()
         self.forkserver = LoneWorker(self.channel, self.pid, Row(make_row_memory()))
@@ -191,6 +196,7 @@ class LoneGeneration:
         for worker in self.workers:
             worker.clean_up()
         self.forkserver.clean_up()
+        self._asker.close()
         become_subreaper(is_wanted=False)
 
     def fork(

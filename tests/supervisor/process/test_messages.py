@@ -63,6 +63,7 @@ SHAPES = {
     10: "52c9e0a4c2e6325e",
     11: "33ab6a45bffc8e7a",
     12: "f4b59f59da423414",
+    13: "0b136135fa4c36c2",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

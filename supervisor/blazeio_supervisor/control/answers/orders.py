@@ -127,10 +127,25 @@ class WorkerStack(msgspec.Struct, frozen=True, kw_only=True):
     is_whole: bool
 
 
+class ForkserverStack(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process is that imports the app of a generation.
+
+    Attributes:
+        text: The stacks of its threads.
+    """
+
+    lines: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    pid: int
+    generation: int
+    text: str
+
+
 class StackAnswer(msgspec.Struct, frozen=True):
-    """One for each worker that has a pid."""
+    """One for each worker that has a pid, and one for each import under way."""
 
     workers: list[WorkerStack]
+    forkservers: list[ForkserverStack] = []
 
 
 class StopOrder(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from textwrap import indent
 
 from blazeio_supervisor.control.answers.config import ConfigAnswer
 from blazeio_supervisor.control.answers.orders import (
+    ForkserverStack,
     ParkAnswer,
     RecycleAnswer,
     Recycled,
@@ -20,7 +21,7 @@ from blazeio_supervisor.control.answers.status import (
 )
 from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.fleet.telling.words import count_of
-from blazeio_supervisor.stacks.text import fold_own_frames
+from blazeio_supervisor.stacks.text import find_import, fold_own_frames
 
 _STEPS = {
     "importing": "importing the app",
@@ -126,8 +127,19 @@ def format_config(answer: ConfigAnswer) -> str:
 
 
 def format_stacks(answer: StackAnswer) -> str:
-    """Write where each worker is."""
-    return "\n\n".join(map(_format_stack, answer.workers))
+    """Write where each worker is, and what still imports the app."""
+    imports = map(_format_import, answer.forkservers)
+    return "\n\n".join([*map(_format_stack, answer.workers), *imports])
+
+
+def _format_import(forkserver: ForkserverStack) -> str:
+    head = (
+        f"== forkserver, pid {forkserver.pid}, generation {forkserver.generation}, "
+        "importing"
+    )
+    where = find_import(forkserver.text)
+    text = indent(fold_own_frames(forkserver.text.strip()), "  ")
+    return "\n".join([head, where, text] if where else [head, text])
 
 
 def _format_stack(worker: WorkerStack) -> str:

@@ -46,6 +46,7 @@ EVENTS = {
     "needs_restart": "a setting was changed that holds from the next start only",
     # workers
     "worker_forked": "a worker lives, and boots",
+    "boot_slow": "a process has booted for a third of --boot-timeout, or for all of it",
     "worker_ready": "a worker serves",
     "worker_failed": "a worker died, or was late and is ended; says what is next",
     "worker_exited": "a worker is gone",

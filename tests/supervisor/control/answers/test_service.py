@@ -32,6 +32,7 @@ def test_the_table_names_every_order_and_answer() -> None:
         "Progress",
         "Recycled",
         "WorkerStack",
+        "ForkserverStack",
         "SettingAnswer",
     }
 

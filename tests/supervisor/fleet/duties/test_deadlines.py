@@ -4,6 +4,7 @@ from blazeio_supervisor.fleet.actions import (
     AskStack,
     End,
     Ending,
+    ReportBoot,
     Spawn,
     StopForkserver,
 )
@@ -55,7 +56,7 @@ def test_a_respawn_that_never_gets_ready_is_ended_and_tried_again() -> None:
     driver = Driver(slots=2).start()
     spawn = one(Spawn, driver.exit(2, 1))
     driver.fork(spawn.worker)
-    actions = driver.wait(60)
+    actions = driver.wait(60.5)
     assert End(spawn.worker, Ending.TERM) in actions
     assert only(Spawn, driver.wait(0.5))[0].slot == 1
 
@@ -124,5 +125,29 @@ def test_next_deadline_is_never_more_than_a_tick_away() -> None:
 def test_import_of_a_reload_that_never_ends_is_stopped() -> None:
     driver = Driver(slots=1).start()
     driver.reload()
-    assert StopForkserver(2, Ending.TERM) in driver.wait(60)
+    assert StopForkserver(2, Ending.TERM) in driver.wait(60.5)
     assert StopForkserver(2, Ending.KILL) in driver.wait(6)
+
+
+def test_who_boots_for_long_is_reported_twice_and_then_ended() -> None:
+    driver = Driver(slots=2).start()
+    spawn = one(Spawn, driver.exit(2, 1))
+    driver.fork(spawn.worker)
+    assert only(ReportBoot, driver.wait(19)) == []
+    first = one(ReportBoot, driver.wait(2))
+    assert (first.worker, first.timeout_s) == (spawn.worker, 60.0)
+    assert first.boot_s == pytest.approx(20, abs=0.1)
+    assert only(ReportBoot, driver.wait(38)) == []
+    actions = driver.wait(1.2)
+    assert one(ReportBoot, actions).boot_s == pytest.approx(60, abs=0.1)
+    assert only(End, actions) == []  # first it says where it stands
+    assert only(End, driver.wait(0.5)) == [End(spawn.worker, Ending.TERM)]
+
+
+def test_a_forkserver_that_imports_for_long_is_reported_likewise() -> None:
+    driver = Driver(slots=2)
+    driver.tell(StartAsked())
+    first = one(ReportBoot, driver.wait(21))
+    assert (first.generation, first.worker) == (1, None)
+    driver.tell(ForkserverReady(1))
+    assert only(ReportBoot, driver.wait(0.2)) == []

@@ -103,11 +103,11 @@ def failed_canary_hold(driver: Driver) -> list[object]:
 def canary_never_ready(driver: Driver) -> list[object]:
     driver.load(2)
     driver.fork(3)
-    return [*driver.wait(60.1)]
+    return [*driver.wait(60.6)]
 
 
 def import_never_ends(driver: Driver) -> list[object]:
-    return [*driver.wait(60.1)]
+    return [*driver.wait(60.6)]
 
 
 def dead_forkserver_after_import(driver: Driver) -> list[object]:
@@ -121,8 +121,14 @@ def dead_forkserver_after_import(driver: Driver) -> list[object]:
         (failed_import, "exit code 1: SyntaxError: bad"),
         (failed_canary_boot, "exit code 3: on_start raised"),
         (failed_canary_hold, "killed by SIGSEGV"),
-        (canary_never_ready, "not ready within 60 s (--boot-timeout)"),
-        (import_never_ends, "not ready within 60 s (--boot-timeout)"),
+        (
+            canary_never_ready,
+            "not ready within 60 s (--boot-timeout); event=boot_slow says where",
+        ),
+        (
+            import_never_ends,
+            "not ready within 60 s (--boot-timeout); event=boot_slow says where",
+        ),
         (dead_forkserver_after_import, "killed by SIGKILL"),
     ],
 )

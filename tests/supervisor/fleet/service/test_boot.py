@@ -89,7 +89,7 @@ def test_failed_first_boot_ends_the_other_booting_workers_too() -> None:
 
 def test_first_boot_that_takes_too_long_exits_with_3() -> None:
     driver = booting()
-    actions = driver.wait(60.0)
+    actions = driver.wait(60.5)
     assert End(1, Ending.TERM) in actions
     driver.exit(1, -15)
     exit_ = one(Exit, driver.exit_forkserver(1))
@@ -100,13 +100,13 @@ def test_first_boot_that_takes_too_long_exits_with_3() -> None:
 def test_import_that_takes_too_long_exits_with_3() -> None:
     driver = Driver()
     driver.tell(StartAsked())
-    assert StopForkserver(1, Ending.TERM) in driver.wait(60.0)
+    assert StopForkserver(1, Ending.TERM) in driver.wait(60.5)
     assert one(Exit, driver.exit_forkserver(1, -15)).code == 3
 
 
 def test_boot_that_hangs_is_killed_in_the_end() -> None:
     driver = booting()
-    driver.wait(60.0)
+    driver.wait(60.5)
     assert End(1, Ending.KILL) in driver.wait(5.1)
 
 
