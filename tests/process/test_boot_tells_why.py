@@ -81,19 +81,20 @@ def test_an_import_that_hangs_says_where_before_and_at_its_end(
     slow = re.findall("(?m)^.*WARNING event=boot_slow.*$", done.stderr)
     place, module = r"connect \(\S*/models\.py:4\)", r"\S*/models\.py \(line 6\)"
     where = re.compile(f"it is in {place}, importing {module}")
-    # A script is imported by the worker: what forks it may be slow as well.
-    first, last = (line for line in slow if where.search(line))
-    assert re.search(r"not ready after 1\.\d of 3 s \(--boot-timeout\)", first)
-    assert re.search(r"not ready after 3\.\d of 3 s", last)
+    # On a busy machine the first comes while what imports it is imported itself.
+    assert len(slow) >= 2
+    assert re.search(r"not ready after 1\.\d of 3 s \(--boot-timeout\)", slow[0])
+    assert re.search(r"not ready after 3\.\d of 3 s", slow[-1])
+    assert where.search(slow[-1])
     assert "event=boot_failed" in done.stderr
 
 
 def test_check_says_where_an_import_hangs(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(HANGS)
-    command = ["blazeio-supervisor", "check", "app:web", "--boot-timeout", "0.7"]
+    command = ["blazeio-supervisor", "check", "app:web", "--boot-timeout", "2"]
     done = run_to_exit(command, cwd=tmp_path)
     assert done.returncode == 3
-    assert "not imported within 0.7 s (--boot-timeout): it is in" in done.stderr
+    assert "not imported within 2 s (--boot-timeout): it is in" in done.stderr
     assert re.search(r"it is in connect \(\S*app\.py:4\)", done.stderr)
 
 

@@ -141,7 +141,8 @@ def exec_worker(start: WorkerStart) -> NoReturn:
     for fd in (*start.fds, start.log_fd):
         os.set_inheritable(fd, True)
     # Until its handlers are there; they stay blocked over the exec.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*HELD_BACK, signal.SIGTERM))
+    held = (*HELD_BACK, signal.SIGTERM, STACK_SIGNAL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
     words = [sys.executable, *list_own_options(), "-P", "-m", _ENTRY]
     os.execve(
         sys.executable, [*words, WORKER, str(PROTOCOL), str(told)], dict(os.environ)
