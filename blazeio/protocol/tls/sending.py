@@ -36,6 +36,7 @@ class TlsSending(asyncio.Transport):
         "_context",
         "_incoming",
         "_is_paused",
+        "_is_reading_on",
         "_outgoing",
         "_phase",
         "_raw",
@@ -62,6 +63,7 @@ class TlsSending(asyncio.Transport):
         )
         self._phase = HANDSHAKE
         self._is_paused = False
+        self._is_reading_on = False
         self.deadline_at = NEVER
         self.entered_at = NEVER
 
@@ -120,7 +122,8 @@ class TlsSending(asyncio.Transport):
         """Read again; first what had arrived before."""
         if self._is_paused:
             self._is_paused = False
-            self._raw.resume_reading()
+            if not self._is_reading_on:
+                self._raw.resume_reading()
 
     def is_reading(self) -> bool:
         """Whether it reads."""

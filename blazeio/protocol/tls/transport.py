@@ -61,6 +61,11 @@ log = get_logger("blazeio.protocol")
 RECORD_BYTES = SLICE_BYTES + 256
 """The largest enciphered record (RFC 8446 section 5.2)."""
 
+RECORDS_PER_TURN = 256
+"""So many records of a connection are deciphered before the loop turns for the
+others: 0.5 ms of work, where each holds an octet. The rest of a read waits, still
+enciphered, and nothing more is read."""
+
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """OpenSSL's names for a client that speaks HTTP without TLS."""
 
@@ -82,7 +87,9 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
         "_is_writing_paused",
         "_late_bytes",
         "_new_app",
+        "_next_turn",
         "_ready_bytes",
+        "_record_count",
     )
 
     def __init__(
@@ -97,6 +104,8 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
         self._facts: TlsFacts | None = None
         self._late_bytes = 0
         self._ready_bytes = 0
+        self._record_count = 0
+        self._next_turn = b""
         self._has_peer_ended = False
         self._is_mid_record = False
         self._is_writing_paused = False
@@ -125,7 +134,7 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
 
         OpenSSL does not tell how much it has of a record that is not whole.
         """
-        held = self._incoming.pending + self._tls.pending()
+        held = self._incoming.pending + self._tls.pending() + len(self._next_turn)
         return held + RECORD_BYTES if self._is_mid_record else held
 
     # As the protocol of the socket's transport
@@ -143,11 +152,18 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Enciphered octets have arrived; they are copied before we return."""
         # Hot: runs once per read.
-        octets = self._context.ciphertext_view
+        self._receive(self._context.ciphertext_view[:nbytes])
+
+    def _receive(self, octets: memoryview) -> None:
+        nbytes = len(octets)
+        self._record_count = 0
         for start in range(0, nbytes, SLICE_BYTES):
             if self._phase > OPEN or self._has_peer_ended:
                 self._drop(nbytes - start)
                 return
+            if self._record_count >= RECORDS_PER_TURN:
+                self._next_turn = octets[start:].tobytes()
+                break
             self._incoming.write(octets[start : min(start + SLICE_BYTES, nbytes)])
             if self._phase == OPEN:
                 self._decipher()
@@ -155,6 +171,21 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
                 self._shake_hands()
         if self._ready_bytes:
             self._hand_on()
+        if self._record_count >= RECORDS_PER_TURN and not self._raw.is_closing():
+            self._is_reading_on = True
+            self._raw.pause_reading()
+            base = self._context.base.copy()
+            self._context.loop.call_soon(self._read_on, context=base)
+
+    def _read_on(self) -> None:
+        """The next turn: what has arrived, then more."""
+        octets, self._next_turn = self._next_turn, b""
+        self._record_count = 0
+        self._is_reading_on = False
+        if octets and self._phase < LOST:
+            self._receive(memoryview(octets))
+        if not (self._is_reading_on or self._is_paused or self._raw.is_closing()):
+            self._raw.resume_reading()
 
     def eof_received(self) -> bool:
         """The client will send no more."""
@@ -261,6 +292,7 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
                     self._peer_ended()
                     return
                 self._ready_bytes += nbytes
+                self._record_count += 1
         except ssl.SSLWantReadError:
             self._is_mid_record = True  # the rest of it is still to come
         except ssl.SSLError as error:
