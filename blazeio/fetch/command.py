@@ -188,7 +188,9 @@ def _read_text(text: str) -> bytes:
 def _read_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon:
-        raise click.BadParameter(f"{line!r} is not NAME: VALUE", param_hint="--header")
+        # Not what follows its first word: it may be a token.
+        word = line.partition(" ")[0]
+        raise click.BadParameter(f"{word!r} is not NAME: VALUE", param_hint="--header")
     return name, value.strip(" \t")
 
 

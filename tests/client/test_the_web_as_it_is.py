@@ -154,3 +154,15 @@ async def test_json_that_is_nested_too_deeply(content: bytes) -> None:
                 await resp.json(kind)
         with pytest.raises(io.InvalidResponse, match="nested too deeply"):
             await resp.json()
+
+
+async def test_what_a_server_says_does_not_fill_an_error_text() -> None:
+    long = b"x" * 8000
+    head = b"HTTP/1.1 500 " + long + b"\r\nContent-Type: " + long + b"\r\n"
+    head += b"Content-Length: 2\r\n\r\nno"
+    async with RawServer(head) as server, io.Session(server.url) as resp:
+        with pytest.raises(io.StatusError) as refused:
+            resp.raise_for_status()
+        with pytest.raises(io.InvalidResponse) as no_stream:
+            await anext(resp.events())
+    assert max(len(str(refused.value)), len(str(no_stream.value))) < 300

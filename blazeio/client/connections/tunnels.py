@@ -148,7 +148,7 @@ class _Answer:
 
     def _judge(self, head: ResponseHead) -> None:
         if head.status >= 300:
-            answer = f"{head.status} {head.reason}".rstrip()
+            answer = f"{head.status} {head.reason:.100}".rstrip()
             message = f"does not connect to {self._authority}: {answer}"
             raise ProxyError(f"proxy {self._proxy} {message}")
         if self._octets:

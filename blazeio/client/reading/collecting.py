@@ -76,7 +76,7 @@ class Collecting(RequestWriting):
             raise LocalProtocolError("there is no response yet: `await resp.prepare()`")
         if status < 400:
             return self
-        what = f"{status} {self.reason}".rstrip()
+        what = f"{status} {self.reason:.100}".rstrip()
         raise StatusError(f"{self.method} {self.url}: {what}", status, self)
 
     async def read(self, limit: int | None = None) -> bytes:
@@ -201,7 +201,7 @@ class Collecting(RequestWriting):
         try:
             return read_json(octets, type)
         except ValueError as error:
-            raise InvalidResponse(f"{self.url}: {error}") from error
+            raise InvalidResponse(f"{self.url}: {error!s:.300}") from error
 
 
 def decode_whole(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:

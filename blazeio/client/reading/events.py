@@ -147,12 +147,15 @@ def _is_event_stream(resp: "ClientResponse") -> bool:
         return False
     media_type = resp.headers.get("content-type", "").partition(";")[0].strip(" \t")
     if resp.status_code != 200 or media_type.lower() != EVENT_STREAM:
-        what = f"{resp.status_code} {resp.reason}".rstrip()
-        message = f"{resp.url}: no event stream, but {what}, {media_type or 'no type'}"
+        what = f"{resp.status_code} {resp.reason:.100}".rstrip()
+        kind = f"{media_type:.64}" or "no type"
+        message = f"{resp.url}: no event stream, but {what}, {kind}"
         raise InvalidResponse(message)
     coding = resp.content_coding
     if coding is not None and not can_undo(parse_codings(coding)):
-        message = f"{resp.url}: an event stream in a coding that is not known: {coding}"
+        message = (
+            f"{resp.url}: an event stream in a coding that is not known: {coding:.64}"
+        )
         raise ContentDecodingError(message)
     return True
 
