@@ -145,6 +145,13 @@ class Identity:
         self._names = frozenset(cookies or ())
         self._jar = jar
 
+    def copy(self) -> "Identity":
+        """Return another that forgets for itself, with the same jar and digest."""
+        twin = Identity.__new__(Identity)
+        for name in Identity.__slots__:
+            setattr(twin, name, getattr(self, name))
+        return twin
+
     def serialize(
         self, url: Url, method: str, content: bytes, given: frozenset[str]
     ) -> bytes:

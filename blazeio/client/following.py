@@ -15,11 +15,26 @@ from blazeio.client.rules.redirects import FOLLOWED, Redirect, decide_redirect
 from blazeio.errors import InvalidResponse, RedirectError, TooManyRedirects
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
     from blazeio.client.auth import Identity
+    from blazeio.client.requests.url import Url
     from blazeio.client.response import ClientResponse
+    from blazeio.wire.serializer import FieldBlock
 
 MOST_CHALLENGES = 2
 """Of one request: the first, and one that says that its answer came too late."""
+
+
+class Start(Struct, frozen=True):
+    """What was asked before any redirect; attributes as of the response."""
+
+    method: str
+    url: "Url"
+    fields: "FieldBlock"
+    body: "bytes | AsyncIterable[bytes | str] | None"
+    extra_lines: bytes
+    identity: "Identity | None"
 
 
 class Follower(Struct):
@@ -36,6 +51,10 @@ class Follower(Struct):
     identity: "Identity | None" = None
     _followed: int = 0
     _answered: int = 0
+
+    def renewed(self, identity: "Identity | None") -> "Follower":
+        """Return the same for a request that is made anew, with its full count."""
+        return Follower(self.redirects, self.allows_downgrade, identity)
 
     def decide(self, resp: "ClientResponse") -> Redirect | None:
         """Decide what is asked after a response; None: it is the answer.

@@ -16,6 +16,7 @@ from blazeio.client.arguments import check_argument, check_arguments, check_cook
 from blazeio.client.auth import Auth
 from blazeio.client.connections.connection import ClientConnection
 from blazeio.client.connections.exchange import MOST_INTERIMS
+from blazeio.client.following import Start
 from blazeio.client.pool import IDEMPOTENT, may_retry
 from blazeio.client.reading.collecting import Collecting
 from blazeio.client.reading.events import LEAST_RETRY_S, iterate_events
@@ -35,7 +36,7 @@ from blazeio.client.requests.head import (
 )
 from blazeio.client.requests.multipart import Files
 from blazeio.client.requests.url import Origin, Url, join_base, parse_url
-from blazeio.client.rules.redirects import Redirect
+from blazeio.client.rules.redirects import FOLLOWED, Redirect
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import (
@@ -57,18 +58,6 @@ from blazeio.wire.serializer import NO_FIELDS
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
-
-
-_SHOWN = frozenset(
-    """
-    aread ayield buffer_overflow_manager close content_coding content_length cookies
-    current_length decoded ensure_reading eof events handle_chunked headers history
-    interims is_sent json method prepare pull raise_for_status read reason request
-    save status_code take_over text trailers transfer_encoding url write
-    write_chunked writer
-    """.split()  # noqa: SIM905 - a table reads better as text
-)
-"""For a caller; the rest is for the connection, the session and its own parts."""
 
 
 class ClientResponse(Collecting):
@@ -101,6 +90,7 @@ class ClientResponse(Collecting):
         "_follower",
         "_identity",
         "_is_plain",
+        "_start",
         "content",
         "content_length",
         "context",
@@ -216,15 +206,11 @@ class ClientResponse(Collecting):
         self._waiter = None
         self._error = None
         self._decoded = None
+        self._start: Start | None = None
 
     def __repr__(self) -> str:
         status = self.status_code or "no response yet"
         return f"<{type(self).__name__} {self.method} {self.url}: {status}>"
-
-    def __dir__(self) -> list[str]:
-        """Without what is not for a caller: what completion shows."""
-        names = super().__dir__()
-        return sorted(each for each in names if each in _SHOWN or each[0] == "_")
 
     # The block
 
@@ -287,6 +273,15 @@ class ClientResponse(Collecting):
 
     async def _follow(self, redirect: Redirect) -> None:
         """Leave the response, and ask on."""
+        if self._start is None and self.status_code in FOLLOWED:
+            self._start = Start(
+                self.method,
+                self.url,
+                self._fields,
+                self._body,
+                self._extra_lines,
+                self._identity and self._identity.copy(),
+            )
         self.history.append((self.status_code, self.url, self.headers))
         await self.forget()
         self.method = redirect.method
@@ -308,6 +303,25 @@ class ClientResponse(Collecting):
         self.transfer_encoding = None
         if self._continued is not None:
             self._continued = asyncio.Event()
+
+    def start_over(self) -> None:
+        """Make a new request of it, after ``forget``, as if nothing had come yet.
+
+        Of who was asked after redirects only permanent ones are kept: what a server
+        says once does not decide for ever whom we ask. What has come before is
+        dropped, so that it does not grow, nor count against the bounds of one
+        request.
+        """
+        start = self._start
+        permanent = {status for status, _, _ in self.history} <= {301, 308, 401}
+        self.interims, self.history, self._start = [], [], None
+        if start is not None and not permanent:
+            self.method, self.url = start.method, start.url
+            self._fields = start.fields
+            self._body, self._extra_lines = start.body, start.extra_lines
+            self._identity = start.identity
+        if self._follower is not None:
+            self._follower = self._follower.renewed(self._identity)
 
     async def ask_again(self, *fields: tuple[str, str]) -> None:
         """Ask the same once more, after ``forget``.

@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 _Typed = TypeVar("_Typed")
 
 
+_SHOWN = frozenset(
+    """
+    aread ayield buffer_overflow_manager close content_coding content_length cookies
+    current_length decoded ensure_reading eof events handle_chunked headers history
+    interims is_sent json method prepare pull raise_for_status read reason request
+    save status_code take_over text trailers transfer_encoding url write
+    write_chunked writer
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+"""For a caller; the rest is for the connection, the session and its own parts."""
+
+
 class Collecting(RequestWriting):
     """A base of ``ClientResponse``."""
 
@@ -43,6 +55,11 @@ class Collecting(RequestWriting):
         method: str
         reason: str
         url: Url
+
+    def __dir__(self) -> list[str]:
+        """Without what is not for a caller: what completion shows."""
+        names = super().__dir__()
+        return sorted(each for each in names if each in _SHOWN or each[0] == "_")
 
     @property
     def cookies(self) -> dict[str, str]:

@@ -102,6 +102,7 @@ class _Subscription:
         resp = self._resp
         last_event_id = self._parser.last_event_id
         if resp.status_code == 0:
+            resp.start_over()
             await resp.ask_again(*_last_event_field(last_event_id))
         if self._has_begun and _is_transient(resp.status_code):
             field = resp.headers.get("retry-after", "")

@@ -219,3 +219,78 @@ async def test_an_id_that_no_server_would_read_is_not_sent() -> None:
     async with RawServer(answered(large, NO_MORE)) as server:
         await listen(server)
     assert b"Last-Event-ID" not in server.requests[1]
+
+
+# Redirects and what else comes on the way
+
+
+def found(status: int, path: str) -> bytes:
+    location = f"Location: {path}\r\nContent-Length: 0\r\n\r\n"
+    return f"HTTP/1.1 {status} Found\r\n{location}".encode()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "again"),
+    [
+        ([302], "/"),
+        ([307], "/"),
+        ([303], "/"),
+        ([301], "/1"),
+        ([308], "/1"),
+        ([301, 308], "/2"),
+        ([301, 302], "/"),
+    ],
+)
+async def test_a_redirect_that_is_not_permanent_is_asked_for_anew(
+    statuses: list[int], again: str
+) -> None:
+    hops = [found(each, f"/{at}") for at, each in enumerate(statuses, 1)]
+    script = answered(*hops, AGAIN, NO_MORE)
+    async with (
+        RawServer(script) as server,
+        io.Session(
+            server.url, follow_redirects=True, auth=("me", "x"), cookies={"a": "b"}
+        ) as resp,
+    ):
+        events = resp.events(reconnect=True, least_retry_s=0.001)
+        assert [each.data async for each in events] == ["a"]
+    last = server.requests[-1]
+    assert last.startswith(f"GET {again} HTTP/1.1\r\n".encode())
+    assert b"\r\nAuthorization: Basic " in last
+    assert b"\r\nCookie: a=b\r\n" in last
+
+
+async def test_credentials_are_told_again_to_whom_they_are_for() -> None:
+    """A temporary redirect to another origin makes nobody forget them for good."""
+    async with RawServer(answered(AGAIN, NO_MORE)) as other:
+        place = found(307, f"{other.url}/x")
+        async with (
+            RawServer(answered(place, place)) as server,
+            io.Session(server.url, follow_redirects=True, auth=("me", "x")) as resp,
+        ):
+            events = resp.events(reconnect=True, least_retry_s=0.001)
+            assert [each.data async for each in events] == ["a"]
+    assert [b"Authorization" in each for each in server.requests] == [True, True]
+    assert [b"Authorization" in each for each in other.requests] == [False, False]
+
+
+@pytest.mark.slow
+async def test_what_comes_before_each_answer_does_not_add_up() -> None:
+    """Interim responses, redirects and their history, of 20 answers."""
+    hints = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+    async def script(visitor: Visitor) -> None:
+        request = await visitor.read_request()
+        assert request is not None
+        if b" /x " in request:
+            await visitor.send(hints + (AGAIN if visitor.number < 40 else NO_MORE))
+        else:
+            await visitor.send(hints + found(302, "/x"))
+
+    async with (
+        RawServer(script) as server,
+        io.Session(server.url, follow_redirects=True) as resp,
+    ):
+        events = resp.events(reconnect=True, least_retry_s=0.001)
+        assert [each.data async for each in events] == ["a"] * 20
+        assert (len(resp.history), len(resp.interims)) == (1, 2)
