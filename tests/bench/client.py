@@ -4,6 +4,8 @@ nginx runs on core 0, each client in turn on core 1, in a process of its own and
 uvloop. Small: keep-alive GETs of a ``return 200``, so many in flight; the figure is
 CPU time of the client per request. Large: one GET of a file. The rounds of the
 clients take turns, so that a busy machine hits all of them; the median counts.
+
+``--suite closing`` asks a server that closes its connections; see ``closing``.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from tests.bench import closing
 from tests.bench.contestants import NGINX, Contestant, program
 from tests.bench.serving import serving
 
@@ -183,14 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=64_000)
     parser.add_argument("--mib", type=int, default=1024, help="of the download")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", action="append", choices=list(SMALL))
+    parser.add_argument("--only", action="append", choices=list(closing.CLIENTS))
+    parser.add_argument("--suite", default="speed", choices=["speed", "closing"])
     parser.add_argument("--be", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.be is not None:
         name, suite, url, count = options.be
         be_client(name, suite, url, int(count))
+    elif options.suite == "closing":
+        closing.compare(options.only or list(closing.CLIENTS))
     else:
-        names = options.only or list(SMALL)
+        names = [name for name in SMALL if name in (options.only or SMALL)]
         compare(options.requests, options.mib, options.rounds, names)
 
 
