@@ -228,9 +228,9 @@ class Session(Generic[_Entered]):
         return self._shared
 
     def __del__(self) -> None:
-        """Warn of one that nobody has closed: its connections are open."""
+        """Warn of one that nobody has closed, and whose connections are open."""
         context = getattr(self, "_context", None)
-        if context is not None and not context.is_closed:
+        if context is not None and not context.is_closed and context.lender.has_open:
             message = f"{self!r} was not closed: `await session.aclose()`"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 

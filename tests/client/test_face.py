@@ -240,6 +240,8 @@ async def test_one_that_nobody_closes_is_warned_of() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             unused = io.Session()
+            with pytest.raises(InvalidUrl):
+                unused.get("nowhere")
             del unused
 
 

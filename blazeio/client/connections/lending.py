@@ -62,6 +62,11 @@ class Lender:
     def __repr__(self) -> str:
         return repr(self.pool)
 
+    @property
+    def has_open(self) -> bool:
+        """A connection is open, or being opened."""
+        return bool(self._open or self._attempts)
+
     async def wait(
         self, origin: Origin, exchange: "Exchange", *, needs_new: bool = False
     ) -> ClientConnection:

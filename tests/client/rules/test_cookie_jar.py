@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blazeio.client.rules.cookie_jar import (
@@ -354,6 +354,7 @@ def test_a_url_that_names_no_host_has_no_cookies() -> None:
     assert filled("c=1; Path=/").field_for("https://" + NOBODY, NOW) is None
 
 
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.integers(0, 7), st.integers(0, 5), st.sampled_from("ksdf")),
