@@ -177,3 +177,37 @@ def test_what_is_not_over_within_the_grace_period_is_named_and_cut(
     assert "the grace period of 1 s is over, cutting 1 thread that" in line[0]
     assert f"'the late one' at app.py:{place}" in line[0]
     block_until(lambda: not [pid for pid in pids if is_living(pid)], 5)
+
+
+LASTING = (
+    APP
+    + """
+import multiprocessing
+
+def rest():
+    time.sleep(60)
+
+@web.on_start
+def start():
+    web.child = multiprocessing.get_context("fork").Process(target=rest)
+    web.child.start()
+
+@web.add_route
+async def child(r, route="/child"):
+    await io.Deliver.text(r, str(web.child.pid))
+"""
+)
+
+
+def test_a_process_that_does_not_end_is_named_and_killed(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(
+        live_server, tmp_path, "--graceful-timeout", "0.5", code=LASTING, workers=1
+    )
+    pid = int(service.get("/child").body)
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+    (line,) = service.server.wait_for_log(r"event=threads_cut .*")
+    assert f"killing processes of multiprocessing that still run: pid {pid}" in line[0]
+    block_until(lambda: not is_living(pid), 5)

@@ -9,12 +9,77 @@ from collections.abc import Callable
 import psutil
 
 from tests.process.service import Service, serialize_get
-from tests.soak.run import Run, wait_some
+from tests.soak.run import APP, Run, wait_some
 from tests.soak.traffic import Deaths, traffic
 
 WORKERS = 4
 CALM_S = 60.0
 """After the last change, until every slot has one worker again."""
+_EACH = """
+
+@web.add_route
+async def before_middleware(r: R) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, use)
+"""
+POOLING = (
+    """
+import concurrent.futures
+
+@web.on_start
+def begin() -> None:
+    web.pool = concurrent.futures.ProcessPoolExecutor(1)
+
+def use() -> None:
+    assert web.pool.submit(abs, -1).result() == 1
+"""
+    + _EACH
+)
+THREADING = (
+    """
+import queue, threading
+
+WORK = queue.Queue()
+
+def serve() -> None:
+    while (done := WORK.get()) is not None:
+        done.set()
+
+@web.on_start
+def begin() -> None:
+    threading.Thread(target=serve).start()
+
+@web.on_stop
+def end() -> None:
+    WORK.put(None)
+
+def use() -> None:
+    done = threading.Event()
+    WORK.put(done)
+    assert done.wait(10)
+"""
+    + _EACH
+)
+HELPING = (
+    """
+import subprocess, sys, threading
+
+PROGRAM = "import sys\\nfor line in sys.stdin: print(line, end='', flush=True)"
+LOCK = threading.Lock()
+
+@web.on_start
+def begin() -> None:
+    words = [sys.executable, "-c", PROGRAM]
+    web.helper = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+def use() -> None:
+    with LOCK:
+        web.helper.stdin.write("hello\\n")
+        assert web.helper.stdout.readline() == "hello\\n"
+"""
+    + _EACH
+)
+"""Follow the app: each request is served with the help of others."""
 
 
 class Chaos:
@@ -75,10 +140,29 @@ class Chaos:
 
 def cause_chaos(run: Run) -> None:
     """For some minutes; then one good reload must bring calm."""
+    _cause_chaos(run, "")
+
+
+def cause_chaos_with_a_pool(run: Run) -> None:
+    """Likewise, with an executor of processes in each worker."""
+    _cause_chaos(run, POOLING)
+
+
+def cause_chaos_with_threads(run: Run) -> None:
+    """Likewise, with a thread that is no daemon in each worker."""
+    _cause_chaos(run, THREADING)
+
+
+def cause_chaos_with_a_helper(run: Run) -> None:
+    """Likewise, with a helper process of each worker."""
+    _cause_chaos(run, HELPING)
+
+
+def _cause_chaos(run: Run, code: str) -> None:
     seed = random.randrange(10**6)
     deaths = Deaths()
     done: list[str] = []
-    with run.serve(workers=WORKERS) as service:
+    with run.serve(workers=WORKERS, code=APP.read_text() + code) as service:
         with traffic(run, service, deaths):
             chaos = Chaos(service, deaths, seed)
             until = time.monotonic() + run.pick(180.0, 20.0)

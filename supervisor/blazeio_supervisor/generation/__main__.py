@@ -167,6 +167,7 @@ class Generation(Struct):
         births.end()
         objects = gc.get_objects()
         dangers = find_fork_dangers(before, births, objects)
+        births.forget()
         if dangers:
             send(self.channel, Unsafe(dangers, self.load.is_forced))
             if not self.load.is_forced:

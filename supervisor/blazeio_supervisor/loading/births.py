@@ -56,6 +56,12 @@ class Births:
         """Note no more."""
         self._is_on = False
 
+    def forget(self) -> None:
+        """Forget all: a hook lives as long as its process."""
+        self.files.clear()
+        self.threads.clear()
+        self.places.clear()
+
     def find_file(self, path: str) -> str:
         """Return where a file was opened; "" when that is not known."""
         return self.files.get(path, "")

@@ -6,6 +6,7 @@ this very service holds already is no mistake, as it keeps it over a reload.
 """
 
 import os
+import select
 import signal
 import socket
 import time
@@ -51,6 +52,7 @@ from blazeio_supervisor.sockets.opening import AddressInUseError
 from blazeio_supervisor.stacks.call import ANSWER_TIMEOUT_S, END
 from blazeio_supervisor.stacks.text import find_import
 
+_END_S = 2.0  # for the exit steps of the import, and for what it has started
 _OWN_TITLE = "(blazeio: master ["
 _EPILOG = """
 \b
@@ -195,8 +197,19 @@ def _load(settings: Settings) -> Iterator[_Importer]:
         try:
             yield _Importer(pid, own, asker)
         finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            own.close()  # it ends what the import has started, then itself
+            _end(pid)
+
+
+def _end(pid: int) -> None:
+    """Wait for a process, and kill it when that takes too long."""
+    poller = select.poll()
+    pidfd = os.pidfd_open(pid)
+    poller.register(pidfd, select.POLLIN)
+    if not poller.poll(_END_S * 1000):
+        os.kill(pid, signal.SIGKILL)
+    os.close(pidfd)
+    os.waitpid(pid, 0)
 
 
 def _compile(path: str) -> None:

@@ -107,12 +107,17 @@ def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
 
 def kill_processes() -> None:
     """Kill what this process has started by ``multiprocessing`` and not joined."""
-    module = sys.modules.get("multiprocessing.process")
-    for child in list(getattr(module, "_children", ())):
+    for child in list_own_processes():
         try:
             child.kill()
         except Exception:
             pass  # it is gone, or was never started
+
+
+def list_own_processes() -> list[Any]:
+    """List what was started by ``multiprocessing`` and not joined."""
+    module = sys.modules.get("multiprocessing.process")
+    return list(getattr(module, "_children", ()))
 
 
 def flush_output() -> None:
@@ -156,6 +161,10 @@ def _describe_cut(frame: FrameType | None) -> str:
         for thread in threading.enumerate()
         if not thread.daemon and thread is not threading.main_thread()
     ]
+    children = list_own_processes()
+    if not threads and children:
+        pids = ", ".join(str(child.pid) for child in children[:_THREAD_COUNT])
+        return f"killing processes of multiprocessing that still run: pid {pids}"
     if not threads:
         return f"what is registered at atexit is cut, at {_locate(frame)}"
     frames = sys._current_frames()

@@ -69,7 +69,6 @@ ROWS = [
     Row(
         name="os.fork in a handler",
         code=FORK + "async def answer(n):\n    return fork_square(n)\n",
-        is_quick=True,
     ),
     Row(
         name="os.fork in a thread",
@@ -234,11 +233,59 @@ async def answer(n):
         code=HELPER + "begin()\n",
         is_shared=False,
         says=(r"event=fork_unsafe .*app\.py:\d+",),
-        is_quick=True,
     ),
     Row(
         name="a helper process made in on_start",
         code=HELPER + "web.on_start(begin)\n",
+    ),
+    Row(
+        name="a forked process with a loop of its own",
+        code="""
+import multiprocessing
+
+async def run(n, sender):
+    await asyncio.sleep(0.001)
+    sender.send(n * n)
+
+def live(n, sender):
+    asyncio.run(run(n, sender))
+
+def ask(n):
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=live, args=(n, sender))
+    child.start()
+    found = receiver.recv()
+    child.join()
+    assert child.exitcode == 0
+    return found
+
+async def answer(n):
+    return ask(n)
+""",
+    ),
+    Row(
+        name="a forked process with a loop, and plain asyncio",
+        code="""
+import multiprocessing
+
+def live(n, sender):
+    async def run():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        server.close()
+        sender.send(n * n)
+    asyncio.run(run())
+
+def ask(n):
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=live, args=(n, sender))
+    child.start()
+    child.join()
+    return receiver.recv()
+
+async def answer(n):
+    return ask(n) if n % 2 else await in_thread(ask, n)
+""",
+        options=("--loop", "asyncio"),
     ),
     Row(
         name="an asyncio subprocess in each request",
@@ -424,7 +471,6 @@ def keep(n):
 async def answer(n):
     return await in_thread(keep, n)
 """,
-        is_quick=True,
     ),
     Row(
         name="generators seeded at import",
