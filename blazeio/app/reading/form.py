@@ -4,6 +4,7 @@ May import: blazeio.app.reading, blazeio.content, blazeio.errors,
 blazeio.protocol.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from enum import Enum
@@ -29,6 +30,15 @@ from blazeio.errors import Abort, LocalProtocolError
 from blazeio.protocol.server import BlazeioServerProtocol
 
 URLENCODED = "application/x-www-form-urlencoded"
+
+
+PARTS_STEP_BYTES = 8 * 1024
+"""So much of a form is decoded before the loop turns for the others: 2 ms of work,
+where it is small fields with many lines ..."""
+FILE_STEP_BYTES = 64 * 1024
+"""... and so much within a file."""
+OFF_LOOP_BYTES = 64 * 1024
+"""A larger urlencoded form is decoded in a thread."""
 
 
 class _Over(Enum):
@@ -70,6 +80,8 @@ class FormReader:
         "_is_taken",
         "_is_whole",
         "_pieces",
+        "_step_bytes",
+        "_unread",
         "_upload",
         "form",
     )
@@ -79,6 +91,8 @@ class FormReader:
         self._decoder = MultipartDecoder(boundary, r.context.limits)
         self._pieces = Pieces(r)
         self._events: deque[Event] = deque()
+        self._unread = b""
+        self._step_bytes = PARTS_STEP_BYTES
         self._upload: Upload | None = None
         self._has_begun = self._is_over = self._is_whole = False
         self._is_taken = True
@@ -173,13 +187,27 @@ class FormReader:
         while not events:
             if self._is_over:
                 return OVER
-            piece = await self._pieces.next()
-            if piece:
-                events.extend(self._decoder.feed(piece))
+            if self._unread:
+                await asyncio.sleep(0)
+            else:
+                self._unread = await self._pieces.next()
+            if self._unread:
+                self._decode_step()
             else:
                 self._decoder.end()
                 self._is_over = True
         return events.popleft()
+
+    def _decode_step(self) -> None:
+        unread, step = self._unread, self._step_bytes
+        if len(unread) > step:
+            unread, self._unread = unread[:step], unread[step:]
+        else:
+            self._unread = b""
+        found = self._decoder.feed(unread)
+        has_parts = len(found) > 8  # else it is within a file
+        self._step_bytes = PARTS_STEP_BYTES if has_parts else FILE_STEP_BYTES
+        self._events.extend(found)
 
 
 NAMELESS = FileHead("", "", "")
@@ -204,12 +232,18 @@ async def read_urlencoded(r: BlazeioServerProtocol) -> Form:
     Raises:
         Abort: 413, it has more fields than ``Limits.form_field_count``.
     """
-    text = (await r.read()).decode(errors="replace")
+    content = await r.read()
     most = r.context.limits.form_field_count
     try:
-        return Form(parse_urlencoded(text, most).pairs)
+        if len(content) <= OFF_LOOP_BYTES:
+            return Form(_decode_urlencoded(content, most))
+        return Form(await asyncio.to_thread(_decode_urlencoded, content, most))
     except ValueError as error:
         raise Abort(f"The form has more than {most} fields", 413) from error
+
+
+def _decode_urlencoded(content: bytes, most: int) -> list[tuple[str, str]]:
+    return parse_urlencoded(content.decode(errors="replace"), most).pairs
 
 
 def find_uploads(r: BlazeioServerProtocol) -> UploadSource:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlencode
 
 from blazeio.errors import InvalidArgument
+
+UNQUOTED_STEP_CHARS = 64 * 1024
+"""Longer text is decoded in steps of so many characters."""
 
 FormValue = str | bytes | int | float
 _VALUES = (str, bytes, int, float)
@@ -59,10 +62,35 @@ def parse_urlencoded(text: str, field_count: int) -> Params:
     """
     if not text:
         return Params([])
-    pairs = parse_qsl(
-        text, keep_blank_values=True, errors="replace", max_num_fields=field_count
-    )
-    return Params(pairs)
+    if len(text) <= UNQUOTED_STEP_CHARS:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, errors="replace", max_num_fields=field_count
+        )
+        return Params(pairs)
+    if text.count("&") >= field_count:
+        raise ValueError("Max number of fields exceeded")
+    fields = (each.partition("=") for each in text.split("&") if each)
+    return Params([(_unquote(name), _unquote(value)) for name, _, value in fields])
+
+
+def _unquote(text: str) -> str:
+    """Undo the percent-encoding step by step.
+
+    The standard library's makes an object for each escape: 16 MiB of them would
+    take 300 MiB.
+    """
+    text = text.replace("+", " ")
+    if len(text) <= UNQUOTED_STEP_CHARS:
+        return unquote(text, errors="replace")
+    octets = bytearray()
+    at = 0
+    while at < len(text):
+        end = at + UNQUOTED_STEP_CHARS
+        escape = text.find("%", end - 2, end)  # it must not be cut
+        end = escape if escape >= 0 else end
+        octets += unquote_to_bytes(text[at:end])
+        at = end
+    return octets.decode(errors="replace")
 
 
 def iterate_fields(
