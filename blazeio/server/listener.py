@@ -126,12 +126,21 @@ class Acceptor:
         room = self._make_room()
         if room <= 0:
             self._rest_for_a_while()
-        # Whoever shares it may have made it block: accept would then keep the loop
-        # until the next connection comes. 0.3 us, once for all that wait.
-        os.set_blocking(self._sock.fileno(), False)
+        self._unblock()
         for _ in range(min(self._batch, room)):
             if self.is_closed or not self._accept_one():
                 return
+
+    def _unblock(self) -> None:
+        """Set what whoever shares the socket may have taken off.
+
+        In one that blocks, accept would keep the loop until the next connection
+        comes. Costs 0.3 us, once for all that wait.
+        """
+        try:
+            os.set_blocking(self._sock.fileno(), False)
+        except OSError:
+            pass  # a signal's handler has closed it just now
 
     def _accept_one(self) -> bool:
         """Accept one; False when no other can be had now."""
@@ -183,8 +192,7 @@ class Acceptor:
 
     def drain_queue(self) -> None:
         """Accept all that waits now, beyond the batch, until EAGAIN."""
-        if not self.is_closed:
-            os.set_blocking(self._sock.fileno(), False)
+        self._unblock()
         while not self.is_closed and self._accept_one():
             pass
 

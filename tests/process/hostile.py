@@ -40,7 +40,7 @@ def streams():
 def rows():
     """Every memory that is shared with the supervisor."""
     for line in open("/proc/self/maps"):
-        if "blazeio-row" in line and line.split()[1].startswith("rw"):
+        if "blazeio-scoreboard" in line and line.split()[1].startswith("rw"):
             begin, end = (int(part, 16) for part in line.split()[0].split("-"))
             yield begin, end - begin
 

@@ -231,12 +231,5 @@ def test_one_that_refuses_to_end_is_killed_in_time(
         service.require_health(1)
     with service.server.connect() as peer:
         peer.send(serialize_get(f"/deed?{deeds[-1]}"))
-
-        def is_busy() -> bool:
-            return (
-                re.search(r"requests_in_flight{.*} 1.0", service.ask_master())
-                is not None
-            )
-
-        block_until(is_busy, 5)
+        service.server.wait_for_log("event=blocked ")
         service.end()

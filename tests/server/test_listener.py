@@ -237,6 +237,17 @@ class TestAccepting:
         assert await house.names(clients) == [b"a", b"a"]
         original.close()
 
+    async def test_what_others_make_block_blocks_no_loop(self, house: House) -> None:
+        house.accept()
+        house.sock.setblocking(True)  # the mode is that of all who share it
+        assert await house.names(house.queue(1)) == [b"a"]
+        await asyncio.sleep(0)  # in the same turn it looked for a second one
+        house.sock.setblocking(True)
+        acceptor = house.accept()
+        acceptor.drain_queue()
+        acceptor.close()
+        acceptor._accept_some()  # as a signal's handler may close it just before
+
     async def test_draining_takes_the_whole_queue_at_once(self, house: House) -> None:
         clients = house.queue(30)
         acceptor = house.accept(batch=2)

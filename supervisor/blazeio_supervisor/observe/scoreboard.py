@@ -1,6 +1,6 @@
 """What each worker says of itself, in a memory that it shares with the master.
 
-A memfd of one page for each worker's life, sealed: without the seals app code in
+A memfd for each worker's life, sealed: without the seals app code in
 a worker could shrink it, and the master's next read would be a SIGBUS. A worker
 has the descriptor of its own row only, so it can write over nobody else's; the
 master maps all of them. A row is never used again: what a dead worker has left
@@ -36,8 +36,9 @@ from blazeio_supervisor.observe.tally import (
     Tally,
 )
 
-ROW_BYTES = 4096
-"""A page: less is not mapped."""
+ROW_BYTES = 16 * 1024
+"""Of the memory; of it only the first page is used, and what is never used costs
+nothing."""
 LONGEST_BYTES = 256
 """Of the text; a longer one is cut."""
 MOST = 2.0**53
@@ -46,7 +47,8 @@ _MAPPED_ALONE: dict[str, Any] = (
     {"trackfd": False} if sys.version_info >= (3, 13) else {}
 )
 """Before 3.13 a mapping has a descriptor of its own, for as long as it is there."""
-_TEXT_AT = ROW_BYTES - LONGEST_BYTES
+_TEXT_AT = 4096 - LONGEST_BYTES
+_TEXT_END = _TEXT_AT + LONGEST_BYTES
 
 # Cells that say how things are.
 _BEAT_AT = 0
@@ -94,7 +96,7 @@ def make_row_memory() -> int:
     Raises:
         OSError: The system has no room for it.
     """
-    fd = os.memfd_create("blazeio-row", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = os.memfd_create("blazeio-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, ROW_BYTES)
     seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
@@ -163,7 +165,7 @@ class Row:
         self._cells[_LONGEST_SINCE] = 0.0
         if longest is not None:
             octets = longest.text.encode("utf-8", "replace")[:LONGEST_BYTES]
-            self._octets[_TEXT_AT:] = octets.ljust(LONGEST_BYTES, b"\0")
+            self._octets[_TEXT_AT:_TEXT_END] = octets.ljust(LONGEST_BYTES, b"\0")
             self._cells[_LONGEST_SINCE] = longest.begun_at
 
     # The master's side
@@ -194,7 +196,7 @@ class Row:
         since = self._check(since, now)
         if not since:
             return None
-        octets = bytes(self._octets[_TEXT_AT:]).rstrip(b"\0")
+        octets = bytes(self._octets[_TEXT_AT:_TEXT_END]).rstrip(b"\0")
         return LongestRequest(octets.decode("utf-8", "replace"), since)
 
     def _check(self, value: float, most: float = MOST) -> float:

@@ -82,6 +82,8 @@ class TcpGroup(Struct):
         if 1 < len(places) < len(ranks):
             self.is_ordered = False
         for place in places:
+            if place not in ranks:
+                continue  # it was lost before, and could not be made anew yet
             at = ranks.index(place)
             ranks[at] = ranks[-1]
             ranks.pop()

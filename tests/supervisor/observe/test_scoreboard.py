@@ -62,7 +62,7 @@ def test_the_request_in_flight_for_longest_is_named(row: Row) -> None:
 
 
 def test_a_row_has_room_for_all_that_is_counted() -> None:
-    assert 8 * (16 + CELL_COUNT) + LONGEST_BYTES <= ROW_BYTES
+    assert 8 * (16 + CELL_COUNT) <= scoreboard._TEXT_AT
 
 
 def test_each_row_is_a_memory_of_its_own(row: Row) -> None:
@@ -141,7 +141,8 @@ def test_a_beat_cannot_come_from_the_future(row: Row) -> None:
 
 def test_a_text_may_be_of_any_octets(row: Row) -> None:
     row.name_longest(LongestRequest("GET /", 1.0))
-    row._octets[-LONGEST_BYTES:] = bytes(range(255, -1, -1))
+    at = scoreboard._TEXT_AT
+    row._octets[at : at + LONGEST_BYTES] = bytes(range(255, -1, -1))
     longest = row.read_longest()
     assert longest is not None
     assert len(longest.text) <= LONGEST_BYTES
@@ -183,7 +184,7 @@ def test_the_rows_of_the_dead_are_given_back() -> None:
 
 def count_memories() -> tuple[int, int]:
     maps = Path("/proc/self/maps").read_text()
-    return len(os.listdir("/proc/self/fd")), maps.count("blazeio-row")
+    return len(os.listdir("/proc/self/fd")), maps.count("blazeio-scoreboard")
 
 
 def test_the_requests_of_the_dead_are_kept_by_slot() -> None:

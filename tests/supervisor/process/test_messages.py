@@ -64,6 +64,7 @@ SHAPES = {
     11: "33ab6a45bffc8e7a",
     12: "f4b59f59da423414",
     13: "0b136135fa4c36c2",
+    14: "350dfd7a0e34e421",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
