@@ -44,7 +44,7 @@ def test_it_belongs_to_the_service_that_wrote_it(
     after.server.end(5)
     assert not path.exists()
     done = run_to_exit([*command, "broken:web"], cwd=tmp_path)
-    assert done.returncode == 3
+    assert done.returncode == 4
     assert not path.exists()
 
 
