@@ -87,23 +87,37 @@ async def dial(
 
 
 async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
-    def make() -> ClientConnection:
-        return ClientConnection(context, origin)
-
+    connection = ClientConnection(context, origin)
     loop = context.loop
     options = _tls_with_server(context.tls, origin)
     if origin.unix is not None:
-        _, protocol = await loop.create_unix_connection(make, origin.unix, **options)
-        return _as_connection(protocol)
+        await loop.create_unix_connection(lambda: connection, origin.unix, **options)
+        return connection
     if origin.proxy is not None and origin.proxy.is_tls:
         return await _dial_by_tls(context, origin, origin.proxy, options)
     sock = await _reach(context, origin)
     try:
-        _, protocol = await loop.create_connection(make, sock=sock, **options)
+        await loop.create_connection(lambda: connection, sock=sock, **options)
     except BaseException:
-        sock.close()
+        _give_up(loop, sock, connection)
         raise
-    return _as_connection(protocol)
+    return connection
+
+
+def _give_up(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol
+) -> None:
+    """Close a socket of which ``create_connection`` has made no connection.
+
+    Where it has failed late there is a transport, which closes the socket in the next
+    turn of the loop, and not before. Closed by us meanwhile, its number would be that
+    of another socket, from which the transport would take its place in the loop. A
+    transport that has just shaken hands would even wait for a farewell of the server.
+    """
+    transport = getattr(protocol, "transport", None)
+    if transport is not None:
+        transport.abort()
+    loop.call_soon(loop.call_soon, sock.close)
 
 
 def _tls_with_server(tls: ClientTls, origin: Origin) -> dict[str, Any]:
@@ -148,7 +162,7 @@ async def _dial_by_tls(
             server_hostname=certified_name(proxy.host),
         )
     except BaseException as error:
-        sock.close()
+        _give_up(loop, sock, protocol)
         if isinstance(error, ssl.SSLError):
             raise TlsError(f"proxy {proxy}: {_explain(error)}") from error
         raise
@@ -188,11 +202,6 @@ def _let_nested_tls_fail(transport: asyncio.Transport) -> None:
 def certified_name(host: str) -> str:
     """Return a host as certificates name it, and as it is asked for by SNI."""
     return strip_zone(strip_final_dot(host))
-
-
-def _as_connection(protocol: object) -> ClientConnection:
-    assert isinstance(protocol, ClientConnection)  # the factory's
-    return protocol
 
 
 async def _reach(context: "ClientContext", origin: Origin) -> socket.socket:

@@ -59,8 +59,11 @@ class TunnelProtocol(asyncio.Protocol):
         limits: Of the head that the proxy answers with.
 
     Attributes:
+        transport: To the proxy, once TLS is spoken.
         opened: Done when the proxy has connected; else it has a ProxyError.
     """
+
+    transport: asyncio.Transport
 
     def __init__(
         self,
@@ -75,7 +78,8 @@ class TunnelProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS is spoken: order the tunnel."""
-        cast(asyncio.Transport, transport).write(self._order)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._order)
 
     def data_received(self, data: bytes) -> None:
         """Some of the answer has come, or more than that."""
