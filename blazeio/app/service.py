@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from blazeio.errors import ConfigurationError
+from blazeio.escaping import escape_line
 from blazeio.loggers import get_logger
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
@@ -148,7 +149,7 @@ def run_until_signalled(
     try:
         run_through(loop, task)
     except ConfigurationError as error:
-        raise SystemExit(f"blazeio: {error}") from error
+        raise SystemExit(f"blazeio: {escape_line(error)}") from error
     except asyncio.CancelledError:
         if not seen:
             raise

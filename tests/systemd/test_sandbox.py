@@ -95,6 +95,9 @@ def test_what_it_says_is_in_the_journal_with_its_fields(unit: Unit) -> None:
     assert entry["_SYSTEMD_UNIT"] == unit.name
     assert entry["SYSLOG_IDENTIFIER"] == "blazeio-supervisor"
     assert entry["_PID"] == unit.show("MainPID")["MainPID"]
+    # The journal has the time, and takes the priority that stands before a line.
+    assert str(entry["MESSAGE"]).startswith("INFO ")
+    assert entry["PRIORITY"] == "6"
 
 
 def test_systemd_finds_no_fault_in_the_units(unit: Unit, machine: Machine) -> None:
