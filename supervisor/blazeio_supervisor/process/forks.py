@@ -30,6 +30,7 @@ from blazeio_supervisor.process.signals import (
     do_nothing,
     find_python_default,
     has_terminal,
+    leave_terminal,
 )
 
 Handler = Callable[[int, Any], None]
@@ -78,12 +79,13 @@ class OwnInstallations:
         """Do nothing about what is the master's to answer, then unblock it.
 
         The master blocks these before the exec: a ^C between the exec and this
-        line would otherwise kill the child. What a terminal sends to whoever writes
-        to it from the background is ignored: only then is the text written.
+        line would otherwise kill the child. The terminal is left: it would stop who
+        writes to it from the background, and let another user type for its owner.
         """
         for number in HELD_BACK:
             self.handle(number, do_nothing, restarts=True)
-        if has_terminal():
+        leave_terminal()
+        if has_terminal():  # it may not be left: then its text is written at least
             for number in (signal.SIGTTIN, signal.SIGTTOU):
                 signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)

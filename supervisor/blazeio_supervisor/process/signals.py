@@ -9,8 +9,10 @@ ignored stays ignored over an exec, and a program that the app starts could neve
 be interrupted. ``forks.py`` puts the defaults back in what the app forks.
 """
 
+import fcntl
 import os
 import signal
+import termios
 from collections.abc import Iterable
 from typing import Any
 
@@ -99,5 +101,25 @@ def is_in_foreground() -> bool:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:
         return False  # it was hung up
+    finally:
+        os.close(terminal)
+
+
+def leave_terminal() -> None:
+    """Have no terminal that controls this process, nor those that it forks.
+
+    It goes on in its session and its group, and writes to the terminal as before. But
+    job control is no matter of it any more (TTIN, TTOU), and the kernel does not let it
+    put words into what is typed there (TIOCSTI), which the owner of the terminal, root
+    perhaps, would seem to have typed.
+    """
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    except OSError:
+        pass  # a sandbox refuses
     finally:
         os.close(terminal)

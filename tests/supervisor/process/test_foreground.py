@@ -46,3 +46,44 @@ def test_only_the_foreground_of_a_terminal_gets_its_signals(
         os.close(own)
         os.close(theirs)
     assert said.stdout.strip() == (answer or "False"), said.stderr
+
+
+LEAVE = """
+import fcntl, os, sys, termios
+from blazeio_supervisor.process.signals import has_terminal, leave_terminal
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if os.fork() == 0:
+    before = os.getsid(0), os.getpgrp()
+    leave_terminal()
+    if os.geteuid() == 0:
+        os.setresuid(4242, 4242, 4242)
+    try:
+        fcntl.ioctl(0, termios.TIOCSTI, b"x")
+    except PermissionError:
+        print("may not type", end=" ")
+    os.write(0, b"shown")
+    print(has_terminal(), before == (os.getsid(0), os.getpgrp()), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.slow
+def test_who_has_left_a_terminal_writes_to_it_and_cannot_type_there() -> None:
+    own, theirs = os.openpty()
+    try:
+        said = subprocess.run(
+            [sys.executable, "-c", LEAVE],
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            timeout=scaled(10),
+            check=False,
+        )
+        shown = os.read(own, 100)
+    finally:
+        os.close(own)
+        os.close(theirs)
+    assert (said.stdout, said.stderr) == ("may not type False True\n", "")
+    assert shown == b"shown"
