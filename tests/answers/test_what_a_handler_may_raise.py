@@ -366,6 +366,10 @@ async def _hello(r):
     await io.Deliver.text(r, "hi")
 
 @web.add_route
+async def _loop(r):
+    await io.Deliver.text(r, type(asyncio.get_running_loop()).__module__)
+
+@web.add_route
 async def _exit(r):
     sys.exit(0)
 
@@ -419,6 +423,8 @@ def test_the_process_serves_on(
         assert peer.read_response().text == "on"
         peer.send(serialize_request("GET", "/fork"))
         assert peer.read_response().text == "child 7"
+        peer.send(serialize_request("GET", "/loop"))
+        assert peer.read_response().text.startswith(loop)
         peer.send(serialize_request("GET", "/hello"))
         assert peer.read_response().text == "hi"
     assert server.log.count("SystemExit in ") == 6

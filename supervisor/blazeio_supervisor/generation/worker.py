@@ -18,7 +18,13 @@ from setproctitle import setproctitle
 from blazeio.app import hosting
 from blazeio.app.app import App
 from blazeio.protocol.tls.terms import TlsTerms
-from blazeio.server.loop import get_loop, run_through, use_loop
+from blazeio.server.loop import (
+    DEFAULT_LOOP,
+    get_loop,
+    has_loop,
+    run_through,
+    use_loop,
+)
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.escaping import escape_line
 from blazeio_supervisor.generation.serving import Serving
@@ -155,7 +161,6 @@ class Worker:
         set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != self._load.master_pid:
             end_now(ExitCode.OK)  # it died before its death was watched for
-        use_loop(self._load.loop)
         if self._load.cpus:
             cpus = self._load.cpus
             os.sched_setaffinity(0, {cpus[self._order.slot % len(cpus)]})
@@ -226,6 +231,8 @@ class Worker:
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True
+        if self._load.loop != DEFAULT_LOOP and not has_loop():
+            use_loop(self._load.loop)  # the operator's choice, whatever the app says
         loop = get_loop()
         serving = Serving(
             app,

@@ -178,7 +178,8 @@ class Process(Section):
     )
     loop: LoopName = option(
         Choice(("uvloop", "asyncio"), "NAME"),
-        "The event loop: uvloop or asyncio.",
+        "The event loop: uvloop or asyncio. Where it is the default, the app may "
+        "choose another one by io.use_loop.",
         default="uvloop",
     )
 
