@@ -295,12 +295,18 @@ async def test_a_file_is_sent_again_where_a_redirect_wants_it(tmp_path: Path) ->
     path.write_bytes(b"again")
     found = b"HTTP/1.1 307 T\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
     async with RawServer(found) as server:
-        with pytest.raises(io.TooManyRedirects):
-            async with io.Session(
-                server.url, "post", body=path, follow_redirects=True, max_redirects=1
-            ):
-                pass
-    assert [each.rpartition(b"\r\n")[2] for each in server.requests] == [b"again"] * 2
+        with path.open("rb") as file:
+            for body in (path, file):
+                with pytest.raises(io.TooManyRedirects):
+                    async with io.Session(
+                        server.url,
+                        "post",
+                        body=body,
+                        follow_redirects=True,
+                        max_redirects=1,
+                    ):
+                        pass
+    assert [each.rpartition(b"\r\n")[2] for each in server.requests] == [b"again"] * 4
 
 
 async def test_what_is_no_file(tmp_path: Path) -> None:
