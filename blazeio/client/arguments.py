@@ -5,14 +5,16 @@ A wrong type would else be an error far from its cause, or be taken for nothing:
 never shown: they may be secrets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from blazeio.client.requests.head import join_cookies
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
 from blazeio.errors import InvalidArgument
 from blazeio.limits import Limits
+from blazeio.wire.serializer import FieldBlock
 
 _KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "timeouts": ((Timeouts,), "io.Timeouts, as io.Timeouts(total_s=5)"),
@@ -29,6 +31,35 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "method": ((str,), "a str"),
 }
 _NEEDED: Final = frozenset(("method",))
+
+
+_TLS: Final = "tls=io.ClientTls(ca_file=..., certfile=..., is_verified=...)"
+_MEANT: Final = {
+    "allow_redirects": "follow_redirects=True",
+    "cert": _TLS,
+    "connector": "pool=io.PoolLimits(...) or unix=",
+    "content": "body=",
+    "data": "body= for octets, text or a file, form= for names and values",
+    "proxies": "proxy=, or trust_env=True",
+    "query": "params=",
+    "ssl": _TLS,
+    "stream": "nothing: every response can be streamed, by resp.pull()",
+    "timeout": "timeouts=io.Timeouts(total_s=...)",
+    "url": "it as the first argument",
+    "verify": _TLS,
+}
+"""What users of other clients write, and what it is here."""
+
+
+def refuse_unknown(names: Iterable[str]) -> NoReturn:
+    """Refuse arguments that there are not; say what is meant, where that is known.
+
+    Raises:
+        InvalidArgument: The caller's fault.
+    """
+    name = next(iter(names))
+    hint = f": use {_MEANT[name]}" if name in _MEANT else ""
+    raise InvalidArgument(f"unexpected argument {name!r}{hint}")
 
 
 def check_argument(name: str, value: Any) -> None:
@@ -48,18 +79,37 @@ def check_argument(name: str, value: Any) -> None:
     raise InvalidArgument(message)
 
 
-def check_arguments(**given: Any) -> None:
-    """Refuse each that is of a wrong type; see ``check_argument``."""
+def check_arguments(unknown: Iterable[str] = (), /, **given: Any) -> None:
+    """Refuse each that is of a wrong type; see ``check_argument``.
+
+    Args:
+        unknown: Names of arguments that there are not.
+        given: By name.
+    """
+    if unknown:
+        refuse_unknown(unknown)
     for name, value in given.items():
         check_argument(name, value)
 
 
-def check_cookies(cookies: Any) -> None:
-    """Refuse what are no names and values of cookies.
+def settle_cookies(
+    block: FieldBlock, cookies: Mapping[str, str] | None
+) -> tuple[FieldBlock, Mapping[str, str] | None]:
+    """Return the fields of a request, and the cookies that are sent besides.
+
+    None are, where there is a field ``Cookie``: they are in it then.
 
     Raises:
-        InvalidArgument: The caller's fault.
+        LocalProtocolError: The caller's fault: they cannot be cookies.
     """
+    if cookies is not None:
+        _check_cookies(cookies)
+    if "cookie" not in block.names:
+        return block, cookies
+    return join_cookies(block, cookies), None
+
+
+def _check_cookies(cookies: Any) -> None:
     check_argument("cookies", cookies)
     for name, value in cookies.items():
         if not (isinstance(name, str) and isinstance(value, str)):

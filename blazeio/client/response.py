@@ -12,7 +12,11 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from blazeio.client.arguments import check_argument, check_arguments, check_cookies
+from blazeio.client.arguments import (
+    check_argument,
+    check_arguments,
+    settle_cookies,
+)
 from blazeio.client.auth import Auth
 from blazeio.client.connections.connection import ClientConnection
 from blazeio.client.connections.exchange import MOST_INTERIMS
@@ -29,7 +33,6 @@ from blazeio.client.requests.body import (
 )
 from blazeio.client.requests.head import (
     declares_content,
-    join_cookies,
     merge_fields,
     read_method,
     serialize_plain_get,
@@ -136,7 +139,10 @@ class ClientResponse(Collecting):
         timeouts: "Timeouts | None" = None,
         expect_continue: bool = False,
         upgrade: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown or max_redirects is not None or upgrade is not None:
+            check_arguments(unknown, max_redirects=max_redirects, upgrade=upgrade)
         self.context = context
         if method != "GET":
             check_argument("method", method)
@@ -161,13 +167,8 @@ class ClientResponse(Collecting):
             self._fields = NO_FIELDS
         else:
             self._fields = merge_fields(context.fields, headers)
-        if cookies is not None:
-            check_cookies(cookies)
-        if "cookie" in self._fields.names:
-            self._fields = join_cookies(self._fields, cookies)
-            cookies = None
-        if max_redirects is not None or upgrade is not None:
-            check_arguments(max_redirects=max_redirects, upgrade=upgrade)
+        if cookies is not None or "cookie" in self._fields.names:
+            self._fields, cookies = settle_cookies(self._fields, cookies)
         self._compress = context.compress if compress is None else compress
         self._allows_trailing = (
             context.allow_trailing_octets

@@ -8,7 +8,7 @@ import warnings
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
-from blazeio.client.arguments import check_arguments
+from blazeio.client.arguments import check_arguments, refuse_unknown
 from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
 from blazeio.client.options import PoolOptions, RequestOptions, SingleOptions
@@ -28,6 +28,7 @@ from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 
 _Entered = TypeVar("_Entered")
+_OF_REQUEST = frozenset(SingleOptions.__annotations__)
 
 
 class Session(Generic[_Entered]):
@@ -130,6 +131,8 @@ class Session(Generic[_Entered]):
         trust_env: bool = False,
         **of_request: Any,
     ) -> None:
+        if unknown := [name for name in of_request if name not in _OF_REQUEST]:
+            refuse_unknown(unknown)
         if url is None and of_request:
             names = ", ".join(of_request)
             message = f"Session without a URL: {names} is of a request, not of a pool"

@@ -137,3 +137,27 @@ async def test_none_and_what_is_empty_are_nothing() -> None:
         pass
     assert server.requests[0].startswith(b"GET /?b= HTTP/1.1\r\n")
     assert b"Cookie" not in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("timeout", r": use timeouts=io\.Timeouts\(total_s="),
+        ("data", ": use body= for octets, .* form= for names"),
+        ("content", ": use body="),
+        ("verify", r": use tls=io\.ClientTls"),
+        ("allow_redirects", ": use follow_redirects=True"),
+        ("josn", "$"),
+    ],
+)
+async def test_what_is_called_otherwise_here_is_named(name: str, hint: str) -> None:
+    given: dict[str, Any] = {name: SECRET}
+    message = f"unexpected argument '{name}'{hint}"
+    with pytest.raises(TypeError, match=message) as caught:
+        io.Session(**given)
+    assert SECRET not in str(caught.value)
+    with pytest.raises(TypeError, match=message):
+        io.Session("http://127.0.0.1:1/", **given)
+    async with io.Session() as session:
+        with pytest.raises(TypeError, match=message):
+            session.get("http://127.0.0.1:1/", **given)

@@ -203,7 +203,7 @@ def _parse(text: str) -> Url:
             f"URL {show_url(text)!r}: expected http://host/... or https://host/..."
         )
         raise InvalidUrl(message)
-    userinfo, at, place = authority.rpartition("@")
+    userinfo, _, place = authority.rpartition("@")
     try:
         if "\\" in authority:  # to browsers the host ends there
             raise ValueError("a backslash in its authority")
@@ -216,7 +216,7 @@ def _parse(text: str) -> Url:
     if query:
         target += f"?{quote(query, safe=_SAFE)}"
     origin = Origin(scheme, host, _DEFAULT_PORTS[scheme] if port is None else port)
-    return Url(origin, target, _read_userinfo(userinfo) if at else None)
+    return Url(origin, target, _read_userinfo(userinfo) if userinfo else None)
 
 
 def _read_userinfo(userinfo: str) -> str:

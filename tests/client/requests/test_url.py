@@ -73,6 +73,10 @@ def test_a_password_is_shown_nowhere() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_nothing_before_the_at_is_no_credential() -> None:
+    assert parse_url("http://@a/").authorization is None
+
+
 def test_equal_urls_are_parsed_once() -> None:
     assert parse_url("http://kept.example/") is parse_url("http://kept.example/")
 
