@@ -185,6 +185,13 @@ def test_a_certificate_is_not_read_for_whoever_may_exchange_it(
     )
     assert done.returncode == 2
     assert f"TLS certfile {link}: {link} is a symbolic link that nobody" in done.stderr
+    pipe = premises.folder / "pipe"
+    os.mkfifo(pipe)
+    done = run_to_exit(
+        premises.command("--certfile", str(pipe), "--no-config"), cwd=premises.folder
+    )
+    assert done.returncode == 2
+    assert f"TLS certfile {pipe}: {pipe} is a pipe (FIFO)" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])

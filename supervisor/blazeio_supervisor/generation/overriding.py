@@ -19,7 +19,6 @@ from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.files.opening import examine, open_to_append
-from blazeio_supervisor.files.trust import UntrustedError
 from blazeio_supervisor.loading.importing import LoadError
 from blazeio_supervisor.process.messages import Overrides
 
@@ -55,11 +54,11 @@ def _examine(name: str, path: str) -> None:
     if os.geteuid() == 0:
         try:
             examine(path)
-        except UntrustedError as error:
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
+            pass  # TlsSettings has the words for it
+        except OSError as error:
             reason = f"TLS {name} {path}: {error.strerror}"
             raise LoadError(ExitCode.USAGE, reason) from None
-        except OSError:
-            pass  # TlsSettings has the words for it
 
 
 def make_access_log(
