@@ -12,6 +12,7 @@ and every child; signals only note what was asked for.
 """
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -28,6 +29,11 @@ from blazeio_supervisor.loading.watching import watch_files
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.log_file import LogFile
 from blazeio_supervisor.options.in_force import SettingsInForce
+from blazeio_supervisor.process.descendants import (
+    end_processes,
+    list_children,
+    list_orphans,
+)
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.signals import (
     CHANGES,
@@ -63,6 +69,7 @@ async def serve(
     return await Master(hire(in_force, log_file, loop, now), claim).run()
 
 
+_ORPHANS_S = 0.5  # between SIGTERM and SIGKILL
 _POLL_EVERY_S = 0.25  # for a signal that stays blocked
 
 
@@ -82,6 +89,7 @@ class Master:
         # With `stty tostop` a terminal sends it whenever something is logged, unless
         # it is blocked.
         self._polled = {signal.SIGTTOU} if has_terminal() else set()
+        self._known_children: list[int] | None = None
 
     @property
     def _settings(self) -> Settings:
@@ -90,6 +98,8 @@ class Master:
     async def run(self) -> int:
         """Serve until the end; gives the exit code."""
         self._parts.events.attach()
+        # Whoever has started us may have been a shell with others in the background.
+        self._known_children = list_children(os.getpid())
         become_subreaper()
         self._parts.listeners.inherit(take_inherited(self._settings.given_fds))
         self._watch_signals()
@@ -121,6 +131,7 @@ class Master:
     async def _close(self) -> None:
         parts = self._parts
         parts.listeners.shut()
+        self._end_orphans()
         parts.events.detach()
         parts.metrics.close()
         if parts.captured is not None:
@@ -128,6 +139,14 @@ class Master:
         await parts.control.drain()
         parts.control.close()
         await self._crew.telling.end()
+
+    def _end_orphans(self) -> None:
+        """End what the app has left behind in the process group of the service.
+
+        After an upgrade nobody knows whom the starter had begun.
+        """
+        if self._known_children is not None:
+            end_processes(list_orphans(self._known_children), _ORPHANS_S)
 
     # The start
 

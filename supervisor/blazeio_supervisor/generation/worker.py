@@ -45,6 +45,11 @@ from blazeio_supervisor.process.channel import (
     send,
     take_listeners,
 )
+from blazeio_supervisor.process.descendants import (
+    end_processes,
+    find_tracker,
+    list_descendants,
+)
 from blazeio_supervisor.process.ending import (
     end_forked,
     end_now,
@@ -69,6 +74,8 @@ from blazeio_supervisor.sockets.queues import pair
 from blazeio_supervisor.stacks.dump import StackDump
 
 log = logging.getLogger("blazeio.worker")
+
+_IMPORTED_S = 0.5  # between SIGTERM and SIGKILL
 
 
 def is_app(found: object) -> TypeGuard[App]:
@@ -123,6 +130,7 @@ class Worker:
         )
         self._has_served = False
         self._ends_at = float("inf")
+        self._imported: list[int] = []
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])
         asker.settimeout(None)
@@ -139,7 +147,13 @@ class Worker:
             end_forked(None)
         latest = time.monotonic() + self._load.graceful_timeout_s
         run_exit_steps(min(self._ends_at, latest), self._say_cut)
+        self._end_imported()
         end_now(ExitCode.OK)
+
+    def _end_imported(self) -> None:
+        """End the processes that the import has started, if it was this worker's."""
+        left = set(self._imported) & set(list_descendants(os.getpid()))
+        end_processes(left - {find_tracker()}, _IMPORTED_S)
 
     def _say_cut(self, text: str) -> None:
         grace_s = self._load.graceful_timeout_s
@@ -189,8 +203,11 @@ class Worker:
     def _load_and_serve(self) -> None:
         if self._path.script:
             self._run_script()
-        else:
-            self._serve(self._app or self._load_app())
+            return
+        if self._app is None:
+            self._app = self._load_app()
+            self._imported = list_descendants(os.getpid())
+        self._serve(self._app)
 
     def _load_app(self) -> App:
         send(self._channel, Importing())

@@ -60,6 +60,17 @@ def end_descendants(span_s: float) -> list[int]:
         Those that were told to end.
     """
     pids = [pid for pid in list_descendants(os.getpid()) if pid != find_tracker()]
+    end_processes(pids, span_s)
+    return pids
+
+
+def end_processes(pids: Iterable[int], span_s: float) -> None:
+    """End processes: TERM, then KILL.
+
+    Args:
+        pids: Children of this process, or below them.
+        span_s: Between the two, if any of them takes so long.
+    """
     pidfds = {pid: fd for pid in pids if (fd := _open(pid)) is not None}
     _send(pidfds.values(), signal.SIGTERM)
     give_up_at = time.monotonic() + span_s
@@ -75,7 +86,29 @@ def end_descendants(span_s: float) -> list[int]:
     _send(pidfds.values(), signal.SIGKILL)
     for fd in pidfds.values():
         os.close(fd)
-    return pids
+
+
+def list_orphans(known: Iterable[int]) -> list[int]:
+    """List the children of this process in its own process group.
+
+    A daemon has made a session of its own, and is none of them.
+
+    Args:
+        known: Children that were there before.
+    """
+    before, group = set(known), os.getpgid(0)
+    return [
+        pid
+        for pid in list_children(os.getpid())
+        if pid not in before and _find_group(pid) == group
+    ]
+
+
+def _find_group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return -1  # it has just ended
 
 
 def find_tracker() -> int | None:

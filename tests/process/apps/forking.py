@@ -312,6 +312,48 @@ async def answer(n):
 """,
     ),
     Row(
+        name="a process that the import starts and forgets",
+        code="""
+import subprocess
+
+FORGOTTEN = subprocess.Popen(["sleep", "600"])
+
+async def answer(n):
+    return n * n
+""",
+        is_shared=False,
+        says=(r"event=fork_unsafe .*the process 'sleep 600' runs \(app\.py:\d+\)",),
+    ),
+    Row(
+        name="a process that the import forks and forgets",
+        code="""
+if os.fork() == 0:
+    while True:
+        time.sleep(1)
+
+async def answer(n):
+    return n * n
+""",
+        is_shared=False,
+    ),
+    Row(
+        name="processes that on_start and requests start and forget",
+        code="""
+import subprocess
+
+@web.on_start
+def start():
+    subprocess.Popen(["sleep", "600"])
+    if os.fork() == 0:
+        while True:
+            time.sleep(1)
+
+async def answer(n):
+    subprocess.Popen(["sleep", "600"])
+    return n * n
+""",
+    ),
+    Row(
         name="a file that is read since the import",
         code=FILE + "NUMBERS.read(8)\n",
         files={"numbers": NUMBERS},
