@@ -86,6 +86,7 @@ fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.local_users --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.servers --seconds $(SECONDS)
+	@$(BIN)/python -m tests.fuzz.clients --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.children --seconds $(SECONDS)
 
 clean:

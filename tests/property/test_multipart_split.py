@@ -104,3 +104,9 @@ def test_any_name_is_read_back(name: str, cuts: list[int]) -> None:
         return
     body = form(part(f'name="{name}"', "x"))
     assert decode(body, cuts) == [Field(name, "x")]
+
+
+@given(st.integers(0, 200))
+def test_a_bare_line_feed_in_a_head_is_refused_wherever_it_is_cut(cut: int) -> None:
+    for head in ('name="a"\nX: y', 'name="a"; x=y\0z', 'name="a"\r\n\nX: y'):
+        assert str(decode(form(part(head, "x")), [cut])).startswith("400 ")

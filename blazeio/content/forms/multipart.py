@@ -17,6 +17,7 @@ from msgspec import Struct
 from multipart import (
     MultipartError,
     MultipartSegment,
+    ParserError,
     ParserLimitReached,
     PushMultipartParser,
 )
@@ -37,6 +38,7 @@ _BOUNDARY = re.compile(r"[ -~]{0,69}[!-~]")
 # A quote that is never closed reaches to the end: were it passed over, each that
 # follows would be looked for anew, which takes time that grows with the square.
 _QUOTED = re.compile(r'"(?>(?:[^"\\]++|\\.)*)(?:"|\\?\Z)', re.DOTALL)
+_UNREADABLE = re.compile(rb"[\r\n\0]")
 _FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
 
 
@@ -94,6 +96,17 @@ def parse_boundary(content_type: str) -> str:
     return boundary
 
 
+class _Parser(PushMultipartParser):  # type: ignore[misc] # it has no types
+    """The package's, which lets a bare LF pass in a part's head that comes in one
+    piece, and refuses it where the octets are cut behind it: refused here always.
+    """
+
+    def _on_segment_headerline(self, line: bytes) -> None:
+        if _UNREADABLE.search(line):
+            raise ParserError("Invalid line break in segment header")
+        super()._on_segment_headerline(line)
+
+
 class MultipartDecoder:
     """From the octets of one form to its events.
 
@@ -119,7 +132,7 @@ class MultipartDecoder:
     )
 
     def __init__(self, boundary: str, limits: Limits) -> None:
-        self._parser = PushMultipartParser(
+        self._parser = _Parser(
             boundary,
             max_header_size=limits.part_field_bytes,
             max_header_count=limits.part_field_count,
