@@ -81,6 +81,8 @@ class ServerContext:
         handler: Called with ``r`` for each request; its task is the request's.
         pid: Of the process that serves; one that a handler forks has another.
         recorder: Told of each response; None: nobody wants to know.
+        on_begin: Called with each request as its handler's task is made; must not
+            raise.
         raw_handler: Called with ``r`` for each connection, instead: octets as
             they come, no HTTP. None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
@@ -133,6 +135,7 @@ class ServerContext:
         "name_handler",
         "new_task",
         "now",
+        "on_begin",
         "pid",
         "raw_handler",
         "receive_view",
@@ -180,6 +183,7 @@ class ServerContext:
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.recorder: Recorder | None = None
+        self.on_begin: Callable[[BlazeioServerProtocol], None] | None = None
         self.trust: Trust | None = None
         self.heads = HeadTerms()
         self.root_path = ""

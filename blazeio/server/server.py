@@ -5,6 +5,7 @@ import functools
 import heapq
 import itertools
 import socket
+from collections.abc import Callable
 
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
@@ -97,6 +98,10 @@ class Server:
         It is closed with the server.
         """
         self.context.record_responses(recorder)
+
+    def note_requests(self, note: Callable[[BlazeioServerProtocol], None]) -> None:
+        """Have each request noted as it begins; ``note`` must not raise."""
+        self.context.on_begin = note
 
     def _new_protocol(self, header: ProxyHeader | None = None) -> BlazeioServerProtocol:
         return BlazeioServerProtocol(self.context, header)

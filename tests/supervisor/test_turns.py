@@ -173,7 +173,7 @@ async def test_a_row_that_holds_no_number_disturbs_no_turn() -> None:
     theatre = Theatre()
     theatre.bench.prepare()
     for cell in range(16):
-        theatre.bench.rows[0]._cells[cell] = float("nan")
+        theatre.bench.rows[0].cells[cell] = float("nan")
     theatre.turns.begin()
     theatre.inbox.tell(StartAsked(1))
     await theatre.wait_for(StartForkserver)

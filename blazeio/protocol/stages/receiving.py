@@ -126,6 +126,8 @@ class Receiving(Endings):
             self.handling.begin(self._serve(context.handler))
         else:
             self.handling.begin(self._serve(self.handling.choose()))
+        if context.on_begin is not None:
+            context.on_begin(self)  # type: ignore[arg-type]
         if self._remainder and self._phase == CONTENT:
             octets, self._remainder = self._remainder, b""
             self._receive_content(octets)

@@ -5,7 +5,7 @@ import time
 from msgspec import Struct
 
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.telling.words import count_of
+from blazeio_supervisor.escaping import escape_line
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.memory import Memory
@@ -116,7 +116,7 @@ class WorkerRecord(Struct):
     def note_killed(self) -> None:
         """Note that we have killed it, what that has cut, and where it stood."""
         stacks = self.stacks.heard.text
-        cut = find_subject(stacks) or _describe_cut(self.row)
+        cut = find_subject(stacks) or describe_in_flight(self.row)
         text = f"killed, since it had not ended when its time was over: {cut}"
         self.note("worker_killed", text, "WARNING", trim_stacks(stacks))
 
@@ -163,15 +163,29 @@ def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
     return code, f"the app ended its own process {when}: os._exit({status})"
 
 
-def _describe_cut(row: Row) -> str:
-    in_flight, longest = row.read().in_flight, row.read_longest()
-    if longest is None:
-        return f"{count_of(in_flight, 'request')} in flight"
-    span_s = time.monotonic() - longest.begun_at
-    return (
-        f"{count_of(in_flight, 'request')} in flight, the longest {longest.text} "
-        f"(for {span_s:.1f} s)"
-    )
+MOST_NAMED = 4
+"""Requests that are named as in flight."""
+
+
+def describe_in_flight(row: Row) -> str:
+    """Say what a worker was at when it ended, from what it has left in its row.
+
+    The longest one is named twenty times a second, the others as they began; so of
+    requests that ended in the last instants one may be named too.
+    """
+    in_flight = row.read().in_flight
+    if not in_flight:
+        return "no request was in flight"
+    begun, longest = row.read_begun(), row.read_longest()
+    words = [escape_line(each) for each in begun[: min(in_flight, MOST_NAMED)]]
+    if longest is not None:
+        span_s = time.monotonic() - longest.begun_at
+        name = escape_line(longest.text)
+        words = [each for each in words if each != name]
+        words.insert(0, f"{name} (for {span_s:.1f} s)")
+    more = in_flight - len(words)
+    text = f"in flight: {', '.join(words)}"
+    return f"{text} and {more} more" if more > 0 else text
 
 
 Records = dict[int, WorkerRecord]

@@ -16,6 +16,7 @@ from blazeio_supervisor.children.record import (
     FrozenWorker,
     Records,
     WorkerRecord,
+    describe_in_flight,
     explain_silence,
 )
 from blazeio_supervisor.errors import ExitCode
@@ -328,6 +329,7 @@ class Workers:
         if status < 0 or status == UNKNOWN_STATUS:
             title = name_children_of("worker", record.slot, record.generation)
             end_left_behind(self._ears.loop, title)
+        at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot)
         reason = record.reason
         if not (record.is_killed or record.is_accused):
@@ -335,6 +337,8 @@ class Workers:
         if not (reason or record.has_ready or record.is_told_to_end):
             is_importing = record.is_importing
             status, reason = explain_silence(status, is_importing=is_importing)
+        if at_work and not (record.is_told_to_end or record.is_accused):
+            reason = f"{reason}; {at_work}" if reason else at_work
         # Why one that was wanted has failed is said by the planner, with what
         # comes next.
         level = "DEBUG" if status else "INFO"

@@ -17,6 +17,7 @@ from typing import Any
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
+from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.tls.terms import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
@@ -26,7 +27,7 @@ from blazeio_supervisor.generation.entrances import Entrances
 from blazeio_supervisor.generation.overriding import make_access_log, make_server
 from blazeio_supervisor.generation.working_folder import working_in
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
-from blazeio_supervisor.observe.counting import ResponseCounter
+from blazeio_supervisor.observe.counting import RequestNamer, ResponseCounter
 from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
@@ -113,6 +114,7 @@ class Serving:
         self._printing = printing
         self._arrivals: set[asyncio.Task[Any]] = set()
         self._named_longest_at = 0.0
+        self._longest: BlazeioServerProtocol | None = None
         self._hurry_from = float("inf")
         self.ends_at = float("inf")
         self._stays = False
@@ -130,6 +132,7 @@ class Serving:
         self._server = self._make_server(loop)
         self._check_schemes()
         self._server.record_responses(ResponseCounter(self._row))
+        self._server.note_requests(RequestNamer(self._row).note)
         self._dump.watch(self._server, loop)
         self._entrances = Entrances(self._server, self._queues)
         self._channel = LoopChannel(
@@ -258,7 +261,11 @@ class Serving:
         self._row.beat(now, max(0.0, now - due_at))
         if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
             self._named_longest_at = now
-            self._row.name_longest(_find_longest(self._server))
+            self._longest = _find_longest(self._server)
+            self._row.name_longest(_name(self._longest))
+        elif self._longest is not None and not self._longest.handling.is_running:
+            self._longest = None
+            self._row.name_longest(None)
         self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
 
     def _count(self) -> None:
@@ -407,10 +414,13 @@ def _forget_ready(loop: Any) -> None:
         loop._ready.clear()
 
 
-def _find_longest(server: Server) -> LongestRequest | None:
+def _find_longest(server: Server) -> BlazeioServerProtocol | None:
     running = server.running if server.in_flight else []
-    if not running:
+    return running[0] if running else None
+
+
+def _name(r: BlazeioServerProtocol | None) -> LongestRequest | None:
+    if r is None:
         return None
-    r = running[0]
     path = r.tail.partition("?")[0]  # a query may hold secrets
     return LongestRequest(f"{r.method} {path}", r.handling.begun_at)

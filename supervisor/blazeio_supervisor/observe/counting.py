@@ -13,7 +13,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from blazeio.protocol.flow import NO_CONTENT
-from blazeio_supervisor.observe.scoreboard import Row
+from blazeio_supervisor.observe.scoreboard import IN_FLIGHT, Row
 from blazeio_supervisor.observe.tally import (
     LATENCY_EDGES_S,
     REQUEST_BYTES,
@@ -97,3 +97,33 @@ class ResponseCounter:
 
     def close(self) -> None:
         """Nothing is left to count."""
+
+
+class RequestNamer:
+    """Told of each request by the server, as it begins.
+
+    A worker that is killed, or dies of a signal, says no word: what was in flight is
+    known from here.
+
+    Args:
+        row: This worker's.
+    """
+
+    __slots__ = ("_cells", "_count", "_last", "_row")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._cells = row.cells
+        self._count = 0
+        self._last = ""
+
+    def note(self, r: "BlazeioServerProtocol") -> None:
+        """Name a request that begins, unless it is the one that was named last."""
+        # Hot: runs once per request. The target of a head that came before is the
+        # same object: then this costs 0.1 us, else 0.3.
+        self._cells[IN_FLIGHT] = r.context.in_flight
+        target = r.tail
+        if target is not self._last:
+            self._last = target
+            self._count += 1
+            self._row.name_begun(self._count, f"{r.method} {target}")

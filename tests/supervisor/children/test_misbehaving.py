@@ -122,7 +122,7 @@ async def test_a_worker_that_keeps_its_channel_closed_is_ended(
 async def test_a_row_that_holds_what_none_means_ends_its_worker(bench: Bench) -> None:
     bench.fork()
     bench.fork()
-    bench.rows[1]._cells[2] = float("nan")
+    bench.rows[1].cells[2] = float("nan")
     beats = bench.readings.read_beats()
     assert [beat.worker for beat in beats if hasattr(beat, "worker")] == [1, 2]
     bench.readings.read_beats()

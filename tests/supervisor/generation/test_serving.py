@@ -76,6 +76,7 @@ def test_the_board_says_what_the_worker_does(
         peer.exchange(REQUEST)
         peer.send(SLOW)
         wait_in_flight(generation, worker)
+        block_until(lambda: row.read().requests == 2)  # by the next beat
         reading = row.read()
         assert (reading.connections, reading.requests) == (1, 2)
         assert abs(time.monotonic() - reading.beat_at) < scaled(1)

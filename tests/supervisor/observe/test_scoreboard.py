@@ -8,6 +8,8 @@ import pytest
 
 from blazeio_supervisor.observe import scoreboard
 from blazeio_supervisor.observe.scoreboard import (
+    BEGUN_BYTES,
+    BEGUN_COUNT,
     LONGEST_BYTES,
     MOST,
     ROW_BYTES,
@@ -61,8 +63,28 @@ def test_the_request_in_flight_for_longest_is_named(row: Row) -> None:
     assert row.read_longest() is None
 
 
+def test_the_last_requests_that_began_are_named_the_newest_first(row: Row) -> None:
+    assert row.read_begun() == []
+    for number in range(1, 2 * BEGUN_COUNT):
+        row.name_begun(number, f"GET /{number}?secret")
+    last = 2 * BEGUN_COUNT - 1
+    expected = [f"GET /{each}" for each in range(last, last - BEGUN_COUNT, -1)]
+    assert row.read_begun() == expected
+    row.name_begun(last + 1, f"GET /{last}")
+    assert row.read_begun()[0] == f"GET /{last}"
+    assert len(row.read_begun()) == BEGUN_COUNT - 1  # each is named once
+    row.name_begun(last + 2, "GET /" + "é" * BEGUN_BYTES)
+    assert row.read_begun()[0].startswith("GET /éé")
+
+
+def test_names_that_no_worker_wrote_are_read_within_their_bounds(row: Row) -> None:
+    for octets in (b"\xff", b"\0", b"\x7f"):
+        row._octets[:] = octets * ROW_BYTES
+        assert all(len(each) <= BEGUN_BYTES for each in row.read_begun())
+
+
 def test_a_row_has_room_for_all_that_is_counted() -> None:
-    assert 8 * (16 + CELL_COUNT) <= scoreboard._TEXT_AT
+    assert 8 * (16 + CELL_COUNT) <= scoreboard._BEGUN_AT
 
 
 def test_each_row_is_a_memory_of_its_own(row: Row) -> None:
@@ -107,7 +129,7 @@ def test_a_worker_keeps_the_mapping_and_no_descriptor(row: Row) -> None:
 def test_what_no_worker_means_is_read_as_nothing_and_noted(
     row: Row, cell: int, value: float
 ) -> None:
-    row._cells[cell] = value
+    row.cells[cell] = value
     assert row.read() == BLANK
     assert repr(value) in row.fault
 
@@ -128,7 +150,7 @@ def test_a_count_that_cannot_be_counts_as_none(
 @pytest.mark.parametrize("value", [*IMPOSSIBLE, 1e12])
 def test_a_request_cannot_have_begun_then(row: Row, value: float) -> None:
     row.name_longest(LongestRequest("GET /", 1.0))
-    row._cells[scoreboard._LONGEST_SINCE] = value
+    row.cells[scoreboard._LONGEST_SINCE] = value
     assert row.read_longest() is None
     assert row.fault
 

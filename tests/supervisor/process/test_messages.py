@@ -65,6 +65,7 @@ SHAPES = {
     12: "f4b59f59da423414",
     13: "0b136135fa4c36c2",
     14: "350dfd7a0e34e421",
+    15: "24badf002e9651db",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
