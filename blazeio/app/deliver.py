@@ -174,7 +174,7 @@ class Deliver:
             content_type: Of the content.
             compress: As of ``r.prepare``: each piece for itself.
         """
-        async with closed_at_end(pieces):
+        async with closed_at_end(pieces, r):
             if not isinstance(pieces, CONTENT):
                 check_pieces(pieces)
             fields = merge_fields(headers, {"Content-Type": content_type})
@@ -191,13 +191,13 @@ class Deliver:
             r: The request to answer.
             events: The data of each: a str, or what ``json`` takes.
         """
-        async with closed_at_end(events):
+        async with closed_at_end(events, r):
             check_pieces(events)
             async with EventStream(r) as stream:
                 if r.method == "HEAD":
                     return
                 if isinstance(events, AsyncIterable):
-                    async with iterated(events) as iterator:
+                    async with iterated(events, r) as iterator:
                         async for data in iterator:
                             await _send_event(stream, data)
                     return

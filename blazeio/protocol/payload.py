@@ -408,13 +408,13 @@ class BlazeioPayloadUtils:
             await self._give(rest)
 
     async def _write_pieces(self, pieces: Pieces) -> None:
-        async with closed_at_end(pieces):
+        async with closed_at_end(pieces, self):
             check_pieces(pieces)
             if not self._begun_message().has_content:
                 await self._spend(0)
                 return
             if isinstance(pieces, AsyncIterable):
-                async with iterated(pieces) as iterator:
+                async with iterated(pieces, self) as iterator:
                     async for piece in iterator:
                         await self._write_piece(piece)
                 return

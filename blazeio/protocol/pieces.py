@@ -14,9 +14,9 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from inspect import isasyncgenfunction, iscoroutine, isgeneratorfunction
-from typing import Any
+from typing import Any, Protocol
 
 from blazeio.errors import LocalProtocolError
 
@@ -26,13 +26,23 @@ Pieces = AsyncIterable[Any] | Iterable[Any]
 """Each of them Content."""
 
 
+class Cleaning(Protocol):
+    """Who cancels a handler."""
+
+    def cleaning(self) -> AbstractContextManager[None]:
+        """Hold a cancellation back until the block is over."""
+        ...
+
+
 @asynccontextmanager
-async def closed_at_end(pieces: object) -> AsyncIterator[None]:
+async def closed_at_end(pieces: object, owner: object = None) -> AsyncIterator[None]:
     """Close a generator when the block ends, however it ends.
 
     Args:
         pieces: An async iterator with an ``aclose``, or a generator. Anything else,
             as a list or a file, is left as it is: it may be used again.
+        owner: ``r``, where its handler closes it: the loss of the connection does
+            not cancel the handler before it is closed.
     """
     try:
         yield
@@ -40,16 +50,20 @@ async def closed_at_end(pieces: object) -> AsyncIterator[None]:
         close: Callable[[], Awaitable[object]] | None
         close = getattr(pieces, "aclose", None)
         if isinstance(pieces, AsyncIterator) and close is not None:
-            await close()
+            handling: Cleaning | None = getattr(owner, "handling", None)
+            with nullcontext() if handling is None else handling.cleaning():
+                await close()
         elif isinstance(pieces, Generator) or iscoroutine(pieces):
             pieces.close()
 
 
 @asynccontextmanager
-async def iterated(pieces: AsyncIterable[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+async def iterated(
+    pieces: AsyncIterable[Any], owner: object = None
+) -> AsyncIterator[AsyncIterator[Any]]:
     """Begin to iterate; close what iterates at the end, as a generator of a class."""
     iterator = aiter(pieces)
-    async with closed_at_end(iterator):
+    async with closed_at_end(iterator, owner):
         yield iterator
 
 

@@ -151,6 +151,71 @@ async def test_it_is_closed_when_the_handler_is_cancelled_or_the_write_fails(
             await wait_until(lambda: source.closed == 2)
 
 
+async def test_its_cleanup_is_not_broken_into() -> None:
+    """An error tells of a loss that cancels the handler a few turns later."""
+    web = App()
+    steps: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield PIECE
+                await asyncio.sleep(0)
+        finally:
+            for step in range(20):
+                await asyncio.sleep(0.001)
+                steps.append(str(step))
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        try:
+            await write(r, pieces())
+        finally:
+            steps.append("handler")
+
+    async with served(web) as site:
+        for _ in range(5):
+            steps.clear()
+            async with await site.connect() as peer:
+                await peer.send(serialize_request("GET", "/x"))
+                await peer.read_some()
+                peer.reset()
+            await wait_until(lambda: "handler" in steps)
+            assert steps == [*map(str, range(20)), "handler"]
+
+
+async def test_the_loss_comes_while_it_is_closed() -> None:
+    web = App()
+    steps: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"x"
+            yield 5  # type: ignore[misc]
+        finally:
+            steps.append("closing")
+            await wait_until(lambda: steps[-1] == "lost")
+            await asyncio.sleep(0.01)
+            steps.append("closed")
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        try:
+            await write(r, pieces())
+        finally:
+            await asyncio.sleep(0)
+
+    async with served(web) as site:
+        async with await site.connect() as peer:
+            await peer.send(serialize_request("GET", "/x"))
+            await wait_until(lambda: steps == ["closing"])
+            peer.reset()
+        await wait_until(lambda: not site.server.connection_count)
+        steps.append("lost")
+        await wait_until(lambda: site.server.in_flight == 0)
+    assert steps == ["closing", "lost", "closed"]
+
+
 async def test_one_that_nobody_can_send_is_closed() -> None:
     web, source = App(), Source()
     made: list[Any] = []

@@ -313,6 +313,19 @@ async def test_a_forgotten_await_in_a_begun_response_cuts_it(
     assert "EventStream.send was called without await" in record.getMessage()
 
 
+async def test_what_an_app_forgets_beside_a_response_does_not_cut_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def audit(r: R) -> None: ...
+
+    async def handler(r: R) -> None:
+        audit(r)  # type: ignore[unused-coroutine]
+        await r.write(b"all")
+
+    assert (await answer_of(handler)).body == b"all"
+    check_line(caplog, "audit was called without await")
+
+
 async def test_a_forgotten_end_alone_is_told_and_does_no_harm(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

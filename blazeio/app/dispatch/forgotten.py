@@ -62,7 +62,8 @@ class _Watch:
             self._tell_python(coroutine)
             return
         if not _is_bare_end(coroutine):
-            r.handling.note_forgotten()
+            is_ours = _module_of(coroutine).startswith("blazeio.")
+            r.handling.note_forgotten(is_sending=is_ours)
         call = coroutine.__qualname__
         for each in _OF_R:
             call = call.replace(each, "r.")
@@ -86,14 +87,22 @@ def _find_request(
     frame, task = coroutine.cr_frame, find_task()
     if frame is None or task is None:
         return None
-    module: str = frame.f_globals.get("__name__", "")
-    if module.startswith("blazeio.") and frame.f_code.co_name not in _SENDING:
+    if (
+        _module_of(coroutine).startswith("blazeio.")
+        and frame.f_code.co_name not in _SENDING
+    ):
         return None
     for value in frame.f_locals.values():
         r = value if isinstance(value, BlazeioServerProtocol) else _r_of(value)
         if r is not None and r.handling.is_done_by(task):
             return r
     return None
+
+
+def _module_of(coroutine: "Unawaited") -> str:
+    frame = coroutine.cr_frame
+    name: str = "" if frame is None else frame.f_globals.get("__name__", "")
+    return name
 
 
 def _r_of(value: object) -> BlazeioServerProtocol | None:

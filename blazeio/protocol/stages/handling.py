@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from blazeio.protocol.context import Handler, ServerContext
@@ -33,7 +34,10 @@ class Handling:
 
     __slots__ = (
         "_context",
+        "_forgot_sending",
         "_forgotten_in",
+        "_is_cancel_due",
+        "_is_cleaning",
         "_task",
         "begun_at",
         "ended_at",
@@ -46,6 +50,8 @@ class Handling:
         self._context = context
         self._task: asyncio.Task[None] | None = None
         self._forgotten_in: asyncio.Task[Any] | None = None
+        self._forgot_sending = False
+        self._is_cancel_due = self._is_cleaning = False
         self.is_cut = self.is_late = self.is_leaving = False
         self.begun_at = self.ended_at = 0.0
 
@@ -83,14 +89,47 @@ class Handling:
             return not self.is_done_by(find_task())
         return is_of_keyboard(error)
 
-    def note_forgotten(self) -> None:
-        """A part of the answer was not awaited, in the task that runs now."""
+    def note_forgotten(self, *, is_sending: bool) -> None:
+        """What should have answered was not awaited, in the task that runs now.
+
+        Args:
+            is_sending: It was a call of ours that sends; else, one of the app's,
+                which may have been meant for something else.
+        """
+        self._forgot_sending = is_sending or (
+            self.has_forgotten and self._forgot_sending
+        )
         self._forgotten_in = find_task()
 
     @property
     def has_forgotten(self) -> bool:
         """Whether that was so in this very task, which is over now."""
         return self._forgotten_in is not None and self._forgotten_in is find_task()
+
+    @property
+    def has_forgotten_to_send(self) -> bool:
+        """Whether a part of what was to be sent is missing therefore."""
+        return self.has_forgotten and self._forgot_sending
+
+    @contextmanager
+    def cleaning(self) -> Iterator[None]:
+        """Hold one cancellation back until the handler has cleaned up in the block.
+
+        An error may tell the handler of a loss that cancels it a turn later: the
+        cancellation would break into the cleanup that the error has begun. A second
+        one, by a deadline or the end of the service, is not held back.
+        """
+        if self._is_cleaning or not self.is_done_by(find_task()):
+            yield
+            return
+        self._is_cleaning = True
+        try:
+            yield
+        finally:
+            is_due = self._is_cancel_due
+            self._is_cancel_due = self._is_cleaning = False
+            if is_due:
+                self.cancel()
 
     def choose(self) -> Handler:
         """The app's handler; or, at ``Limits.in_flight``, one that turns away."""
@@ -155,6 +194,9 @@ class Handling:
             return
         if not (self.is_late or self.is_leaving):
             self.is_cut = True
+        if self._is_cleaning and not self._is_cancel_due:
+            self._is_cancel_due = True
+            return
         work = task.get_coro()
         is_fresh = (
             inspect.iscoroutine(work)

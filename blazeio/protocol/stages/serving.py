@@ -135,8 +135,11 @@ class Serving(Receiving):
     def _completes(self) -> bool:
         """End a response whose handler did not; False: it could not be."""
         answer, message = self.answer, self.answer.message
-        if self.handling.has_forgotten:  # it was logged as it was noted
-            return self._answer_fault()
+        handling = self.handling
+        if handling.has_forgotten_to_send or (
+            message is None and handling.has_forgotten
+        ):
+            return self._answer_fault()  # it was logged as it was noted
         is_held = message is not None and not message.is_begun
         try:
             if self.gate.is_taken:
