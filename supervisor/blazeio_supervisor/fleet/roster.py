@@ -95,6 +95,8 @@ class Slot(Struct, eq=False):
         successor: Boots while the owner serves, then takes its place.
         adopter: The worker that accepts from the slot's queue for the owner.
         backoff: Of its failures.
+        deaths_serving: How many of its failures in a row were of workers that had
+            got ready.
         failed_at: When the last of them was; None: there is none that counts.
         failure: What it was, in words.
         renewals: Of workers that were over a limit soon after they began.
@@ -109,15 +111,17 @@ class Slot(Struct, eq=False):
     renewals: Backoff = field(default_factory=Backoff)
     failed_at: float | None = None
     failure: str = ""
+    deaths_serving: int = 0
 
-    def fail(self, failure: str, at: float) -> None:
+    def fail(self, failure: str, at: float, *, was_ready: bool) -> None:
         """Remember the last failure; the backoff counts them."""
         self.failed_at, self.failure = at, failure
+        self.deaths_serving += was_ready
 
     def forgive(self) -> None:
         """Forget all failures."""
         self.backoff.reset()
-        self.failed_at, self.failure = None, ""
+        self.failed_at, self.failure, self.deaths_serving = None, "", 0
 
 
 class FrozenSlot(msgspec.Struct, frozen=True):
@@ -136,6 +140,7 @@ class FrozenSlot(msgspec.Struct, frozen=True):
     renewals: Backoff
     failed_at: float | None = None
     failure: str = ""
+    deaths_serving: int = 0
 
 
 class FrozenRoster(msgspec.Struct, frozen=True):
@@ -250,6 +255,7 @@ class Roster:
             slot.renewals,
             slot.failed_at,
             slot.failure,
+            slot.deaths_serving,
         )
 
     def _thaw_slot(self, frozen: FrozenSlot) -> Slot:
@@ -267,4 +273,5 @@ class Roster:
             frozen.renewals,
             frozen.failed_at,
             frozen.failure,
+            frozen.deaths_serving,
         )

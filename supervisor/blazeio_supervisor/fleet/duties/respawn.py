@@ -36,20 +36,34 @@ def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
     slot = turn.roster.slots[handle.slot]
     backoff = slot.backoff
     if handle.is_stable(turn.now, turn.policy.stable_after_s):
-        backoff.reset()
+        slot.forgive()
     backoff.fail(turn.now, turn.policy, turn.rng)
-    slot.fail(words, turn.now)
+    slot.fail(words, turn.now, was_ready=handle.ready_at is not None)
     wait_s = backoff.next_at - turn.now
     when = f"in {wait_s:.2f} s" if wait_s > 0 else "at once"
     text = f"{words}; another one starts {when}"
     turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
     if backoff.failures == turn.policy.crash_loop_deaths:
+        phase, how = _describe_loop(slot)
         text = (
-            f"{backoff.failures} workers in a row have failed, the last one:"
-            f" {failure.reason}; others are tried, with pauses of up to"
-            f" {turn.policy.backoff_most_s:g} s"
+            f"{backoff.failures} workers in a row {how}, the last one: "
+            f"{failure.reason}; others are tried, with pauses of up to "
+            f"{turn.policy.backoff_most_s:g} s"
         )
-        turn.report("crash_loop", text, "ERROR", of=slot)
+        turn.report("crash_loop", text, "ERROR", of=slot, reason=phase)
+
+
+def _describe_loop(slot: Slot) -> tuple[str, str]:
+    """Say when the workers of a slot failed, in one word and in a sentence."""
+    while_serving = slot.deaths_serving
+    at_start = slot.backoff.failures - while_serving
+    if not while_serving:
+        return "boot", "did not get ready"
+    if not at_start:
+        return "serving", "died while they served"
+    return "mixed", (
+        f"have failed, {at_start} before it was ready and {while_serving} while serving"
+    )
 
 
 def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:

@@ -1,4 +1,7 @@
+import pytest
+
 from blazeio_supervisor.fleet.actions import Report, Spawn
+from blazeio_supervisor.fleet.facts import ScaleAsked
 from tests.supervisor.fleet.driver import Driver, events, one, only
 
 
@@ -62,10 +65,33 @@ def test_crash_loop_is_reported_once_with_its_reason() -> None:
     found = [r for r in only(Report, driver.log) if r.event == "crash_loop"]
     assert len(found) == 1
     assert found[0].level == "ERROR"
-    assert (
-        "3 workers in a row have failed, the last one: exit code 1: boom"
-        in found[0].text
-    )
+    assert "3 workers in a row have failed, 2 before it was ready" in found[0].text
+    assert "exit code 1: boom" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("served", "reason", "words"),
+    [
+        ([False, False, False], "boot", "did not get ready"),
+        ([True, True, True], "serving", "died while they served"),
+        ([True, False, True], "mixed", "1 before it was ready and 2 while serving"),
+    ],
+)
+def test_a_crash_loop_tells_deaths_while_serving_from_failed_starts(
+    served: list[bool], reason: str, words: str
+) -> None:
+    driver = Driver(slots=1).start()
+    spawn = one(Spawn, driver.tell(ScaleAsked(2)))
+    for is_serving in served:
+        if is_serving:
+            driver.serve(spawn.worker)
+        else:
+            driver.fork(spawn.worker)
+        actions = driver.exit(spawn.worker, -9) + driver.wait(2)
+        spawn = only(Spawn, actions)[0]
+    (found,) = [r for r in only(Report, driver.log) if r.event == "crash_loop"]
+    assert (found.slot, found.reason) == (1, reason)
+    assert words in found.text
 
 
 def test_the_end_of_a_crash_loop_is_said_once() -> None:
