@@ -72,8 +72,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         was_used: It has served before.
         trusted_until: So long, loop time, a request that can be sent once more does
             not ask whether it is fresh.
-        has_content: Its last request that was more than a plain GET had content: some
-            of it may still wait here when the server has answered.
+        has_content: Some content of its request may wait here when it is answered.
         has_received: An octet of the present response has come.
         deadline_at: For the wheel.
         entered_at: The wheel's own.
@@ -231,14 +230,18 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._end_phase_in(None, exchange.total_at)
 
     def leave(self, exchange: object) -> None:
-        """Nobody wants the rest: read past a little of it, else close."""
-        if self._exchange is not exchange:
+        """Nobody wants the rest: read past a little of it, else close.
+
+        Never where the request is not whole: the next would be taken for its content.
+        """
+        served = self._exchange
+        if served is None or served is not exchange:
             return
         content = self._content
-        limits = self._context.limits
         is_near = content.due_bytes <= MOST_DRAINED_BYTES
+        may_serve = self._is_reusable and served.is_sent and is_near
         self._exchange = None
-        if not (self._phase == CONTENT and self._is_reusable and is_near):
+        if self._phase != CONTENT or not may_serve:
             self.abort()
             return
         self._phase = DRAINING
@@ -248,7 +251,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         elif self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
-        self._end_phase_in(limits.linger_timeout_s, NEVER)
+        self._end_phase_in(self._context.limits.linger_timeout_s, NEVER)
         self._context.lender.linger(self)
 
     def close(self, error: BlazeioError | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -163,4 +164,50 @@ async def test_what_is_answered_before_all_of_it_was_sent_is_not_used_again(
         for _ in range(2):
             async with session.put(server.url, body=bytes(5_000_000)) as resp:
                 await resp.aread()
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("how", ["left", "failed", "by hand", "waits for 100"])
+async def test_the_next_request_never_follows_half_of_another(how: str) -> None:
+    """It would be taken for the rest of its content."""
+    never = asyncio.Event()
+    is_left = asyncio.Event()
+    received: list[bytes] = []
+
+    async def script(visitor: Visitor) -> None:
+        if visitor.number == 0:
+            await visitor.read_head()
+            await visitor.send(CHUNKED + b"\r\n2\r\nhi\r\n")
+            await is_left.wait()
+            await visitor.send(b"0\r\n\r\n")
+            received.append(await visitor.read_until_end())
+        elif await visitor.read_request() is not None:
+            await visitor.send(OK)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"half"
+        if how == "failed":
+            raise ValueError("mine")
+        await never.wait()
+
+    options: dict[str, object] = {"body": pieces()}
+    if how == "by hand":
+        options = {"headers": {"Transfer-Encoding": "chunked"}}
+    elif how == "waits for 100":
+        options["expect_continue"] = True
+        options["timeouts"] = io.Timeouts(continue_s=1000.0)
+    async with RawServer(script) as server, io.Session() as session:
+        try:
+            async with session.post(server.url, **options) as resp:  # type: ignore[arg-type]
+                if how == "by hand":
+                    await resp.write("half")
+                    await resp.prepare()
+                assert await anext(resp.pull()) == b"hi"
+        except ValueError:
+            assert how == "failed"
+        assert repr(session) == "<Session <Pool empty>>"
+        is_left.set()
+        async with session.get(f"{server.url}/next") as resp:
+            assert await resp.aread() == b"ok"
+    assert b"GET /next" not in b"".join(received)
     assert server.connections == 2
