@@ -221,7 +221,11 @@ def test_nothing_of_roots_is_within_reach(besiege: Besiege) -> None:
 
 
 @pytest.mark.parametrize(
-    "deeds", [("nothing_is_read",), ("nan_everywhere", "nothing_is_read")]
+    "deeds",
+    [
+        ("nothing_is_read",),
+        pytest.param(("nan_everywhere", "nothing_is_read"), marks=LONG),
+    ],
 )
 def test_one_that_refuses_to_end_is_killed_in_time(
     besiege: Besiege, deeds: tuple[str, ...]
