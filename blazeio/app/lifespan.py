@@ -11,7 +11,11 @@ from typing import Any
 from blazeio.app.routing.endpoints import describe
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.stages.interruptions import is_cancelled, is_of_keyboard
+from blazeio.protocol.stages.interruptions import (
+    find_task,
+    is_cancelled,
+    is_of_keyboard,
+)
 
 log = get_logger("blazeio.app")
 
@@ -172,4 +176,6 @@ def _ends_task(error: BaseException) -> bool:
     """Whether it is no error of what was called: we were cancelled, or ^C came."""
     if isinstance(error, asyncio.CancelledError):
         return is_cancelled()
-    return isinstance(error, GeneratorExit) or is_of_keyboard(error)
+    if isinstance(error, GeneratorExit):
+        return find_task() is None  # closed with its loop
+    return is_of_keyboard(error)

@@ -309,7 +309,9 @@ async def test_less_than_declared_is_a_500_where_nothing_has_left(
 Hooking = Callable[[App], Callable[[Any], Any]]
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), Strange()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), Strange()]
+)
 async def test_a_start_hook_that_exits_is_a_failed_start_with_its_reason(
     error: BaseException,
 ) -> None:
@@ -324,7 +326,9 @@ async def test_a_start_hook_that_exits_is_a_failed_start_with_its_reason(
             pytest.fail("it began")
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), Strange()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), Strange()]
+)
 async def test_other_hooks_and_tasks_that_exit_are_logged(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
