@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from blazeio.client.connections.deadlines import ExchangeDeadlines
 from blazeio.client.connections.endings import has_ended_properly, tell_what_is_missing
 from blazeio.client.connections.exchange import (
     CLOSED,
@@ -29,15 +30,11 @@ from blazeio.client.requests.url import Origin
 from blazeio.errors import (
     AnsweredEarly,
     BlazeioError,
-    HeadTimeout,
     InvalidResponse,
     LocalProtocolError,
-    ReadTimeout,
     RemoteProtocolError,
     RequestError,
     ServerDisconnected,
-    TotalTimeout,
-    WriteTimeout,
 )
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.sockets.kernel import poll_for_arrivals
@@ -59,7 +56,7 @@ TRUSTED_S = 0.005
 more without a look at it, which takes 3 % as long as a small request as a whole."""
 
 
-class ClientConnection(asyncio.BufferedProtocol):
+class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
     """A connection, for one exchange after the other.
 
     Args:
@@ -90,13 +87,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_is_reusable",
         "_keep_alive_s",
         "_phase",
-        "_phase_ends_at",
         "_poll",
         "_scanned",
         "_successor",
-        "_write_ends_at",
-        "deadline_at",
-        "entered_at",
         "gate",
         "has_content",
         "has_received",
@@ -182,15 +175,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._phase_ends_at = NEVER
         self.has_received = False
 
-    def await_head(self) -> None:
-        """The request is whole: its answer is due."""
-        # Hot: runs once per request.
-        exchange = self._exchange
-        if exchange is None or self._phase != HEAD:
-            return
-        span_s = exchange.timeouts.head_s
-        self._end_phase_in(span_s, exchange.total_at)
-
     def demand_content(self) -> None:
         """Its reader waits: let more of the response come."""
         exchange = self._exchange
@@ -222,12 +206,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.demand_content()
         if self._has_fin:
             successor.eof_received()
-
-    def hold_to_total(self) -> None:
-        """Only the deadline of all counts for now."""
-        exchange = self._exchange
-        if exchange is not None:
-            self._end_phase_in(None, exchange.total_at)
 
     def leave(self, exchange: object) -> None:
         """Nobody wants the rest: read past a little of it, else close.
@@ -333,24 +311,6 @@ class ClientConnection(asyncio.BufferedProtocol):
         """The transport has sent enough."""
         self._write_ends_at = NEVER
         self.gate.open()
-
-    def deadline_passed(self, now: float) -> None:
-        """For the wheel."""
-        exchange = self._exchange
-        if exchange is None:
-            if self._phase_ends_at <= now:
-                self.abort()  # idle for too long, or drained for too long
-        elif exchange.total_at <= now:
-            message = f"the request took longer than {exchange.timeouts.total_s} s"
-            self.abort(TotalTimeout(message))
-        elif self._write_ends_at <= now:
-            message = (
-                f"nothing of the request was read for {exchange.timeouts.write_s} s"
-            )
-            self.abort(WriteTimeout(message))
-        elif self._phase_ends_at <= now:
-            self._answer_is_late(exchange)
-        self._rearm()
 
     # Receiving
 
@@ -567,34 +527,3 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._content.error is error:
             self._content.error = told
         self.abort(told)
-
-    def _answer_is_late(self, exchange: Exchange) -> None:
-        timeouts = exchange.timeouts
-        if self._phase == HEAD:
-            message = f"{self.origin} did not begin to answer for {timeouts.head_s} s"
-            self.abort(HeadTimeout(message))
-        elif self._content.is_awaited:
-            message = f"{self.origin} sent nothing for {timeouts.read_s} s"
-            self.abort(ReadTimeout(message))
-        else:
-            self._phase_ends_at = NEVER  # it is the reader who is slow
-
-    # Deadlines
-
-    def _end_phase_in(self, span_s: float | None, total_at: float) -> None:
-        # Hot: runs once per request, and once per wait for content.
-        wheel = self._context.wheel
-        ends_at = NEVER if span_s is None else wheel.now() + span_s
-        self._phase_ends_at = ends_at
-        if ends_at > total_at:
-            ends_at = total_at
-        if ends_at > self._write_ends_at:
-            ends_at = self._write_ends_at
-        self.deadline_at = ends_at
-        if ends_at < self.entered_at:
-            wheel.set(self, ends_at)
-
-    def _rearm(self) -> None:
-        total_at = NEVER if self._exchange is None else self._exchange.total_at
-        ends_at = min(self._phase_ends_at, self._write_ends_at, total_at)
-        self._context.wheel.set(self, ends_at)
