@@ -124,7 +124,7 @@ class BlazeioServerProtocol(
         self.answer.switch_protocols(field_lines)
         self._phase = RAW
         self.patience.excuse_handler()
-        octets, self._remainder = self._remainder, b""
+        octets = self._take_remainder()
         if successor is None:
             self.content = ContentStream(length=UNTIL_CLOSE)
             receive = self._receive_content
@@ -205,7 +205,7 @@ class BlazeioServerProtocol(
     def _lose(self) -> None:
         self._phase = CLOSED
         self.is_alive = False
-        self._remainder = b""
+        self._remainder = self._behind = b""
         context = self.context
         context.connections.discard(self)
         self.patience.end_all_but_handler()

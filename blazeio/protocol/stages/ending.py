@@ -37,6 +37,8 @@ class Endings:
     """
 
     __slots__ = (
+        "_behind",
+        "_behind_at",
         "_farewell",
         "_has_fin",
         "_linger_bytes",
@@ -52,6 +54,8 @@ class Endings:
     _peer_closed: Happening | None
     _phase: int
     _remainder: bytes
+    _behind: bytes
+    _behind_at: int
     is_alive: bool
 
     if TYPE_CHECKING:
@@ -209,7 +213,7 @@ class Endings:
         limits = self.context.limits
         self._phase = LINGER
         self._linger_bytes = limits.linger_bytes
-        self._remainder = b""
+        self._remainder = self._behind = b""
         self.patience.end_phase_in(limits.linger_timeout_s)
         self.intake.resume()
         self.transport.write_eof()

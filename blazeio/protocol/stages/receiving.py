@@ -22,6 +22,9 @@ from blazeio.wire.parser import parse_head
 if TYPE_CHECKING:
     from blazeio.protocol.context import Handler
 
+WINDOW_BYTES = 16 * 1024
+"""Of octets that wait behind a request, so many are at hand."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -64,6 +67,8 @@ class Receiving(Endings):
 
     def _begin_blank(self) -> None:
         self._is_reading_on = False
+        self._behind = b""
+        self._behind_at = 0
         self._remainder = b""
         self._scanned = 0
         self.method = self.path = self.query = self.tail = ""
@@ -116,8 +121,8 @@ class Receiving(Endings):
             self.patience.phase_ends_at = NEVER
         else:
             self.patience.end_handler_in(limits.handler_timeout_s)
-        if len(octets) > head.end:
-            self._remainder = octets[head.end :]
+        if len(octets) > head.end or self._behind:
+            self._keep(octets[head.end :])
         elif self._remainder:
             self._remainder = b""
         if head.is_chunked or head.content_length:
@@ -129,10 +134,41 @@ class Receiving(Endings):
         if context.on_begin is not None:
             context.on_begin(self)  # type: ignore[arg-type]
         if self._remainder and self._phase == CONTENT:
-            octets, self._remainder = self._remainder, b""
-            self._receive_content(octets)
+            self._receive_content(self._take_remainder())
+
+    def _keep(self, octets: bytes) -> None:
+        """What waits behind this request: a window of it, and the rest apart.
+
+        Each request of many that came in one read would copy all that follows.
+        """
+        if self._behind:
+            if len(octets) < WINDOW_BYTES // 2:
+                octets += self._next_window()
+        elif len(octets) > 2 * WINDOW_BYTES:
+            self._behind, self._behind_at = octets, WINDOW_BYTES
+            octets = octets[:WINDOW_BYTES]
+        self._remainder = octets
+
+    def _next_window(self) -> bytes:
+        start, end = self._behind_at, self._behind_at + WINDOW_BYTES
+        octets = self._behind[start:end]
+        self._behind_at = end
+        if end >= len(self._behind):
+            self._behind, self._behind_at = b"", 0
+        return octets
+
+    def _take_remainder(self) -> bytes:
+        """All that waits; it is another's from now on."""
+        octets = self._remainder + self._behind[self._behind_at :]
+        self._remainder = self._behind = b""
+        self._behind_at = 0
+        return octets
 
     def _await_more_of_head(self, octets: bytes) -> None:
+        if self._behind:
+            self._scanned = max(len(octets) - 3, 0)
+            self._receive_head(octets + self._next_window())
+            return
         if not self._remainder:
             self.patience.end_phase_in(self.context.limits.head_timeout_s)
         self._remainder = octets
@@ -161,7 +197,7 @@ class Receiving(Endings):
         rest = content.feed(octets)
         if content.is_whole:
             self._phase = WHOLE
-            self._remainder = rest
+            self._keep(rest)
             self.patience.excuse_content()
         elif content.error is not None:
             self._content_is_lost()
@@ -227,7 +263,10 @@ class Receiving(Endings):
 
     def _receive_early(self, octets: bytes) -> None:
         """Octets of later requests wait while this one is served."""
-        self._remainder += octets
+        if self._behind:
+            self._behind, self._behind_at = self._behind[self._behind_at :] + octets, 0
+        else:
+            self._remainder += octets
         if not self._has_room():
             self.intake.pause(self)
 
@@ -235,7 +274,8 @@ class Receiving(Endings):
         """Whether more octets of later requests may come."""
         return (
             self._phase == WHOLE
-            and len(self._remainder) <= self.context.limits.pipeline_bytes
+            and len(self._remainder) + len(self._behind) - self._behind_at
+            <= self.context.limits.pipeline_bytes
         )
 
     def resume_content(self) -> None:
