@@ -29,12 +29,18 @@ def _leave_untrusted_paths() -> None:
 if __name__ == "__main__" and os.geteuid() == 0:
     _leave_untrusted_paths()
 
-import click  # noqa: E402
+try:
+    import click
 
-from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS  # noqa: E402
-from blazeio_supervisor.errors import ExitCode, SupervisorError  # noqa: E402
-from blazeio_supervisor.escaping import escape_line  # noqa: E402
-from blazeio_supervisor.process.starter import forget_starter  # noqa: E402
+    from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
+    from blazeio_supervisor.errors import ExitCode, SupervisorError
+    from blazeio_supervisor.escaping import escape_line
+    from blazeio_supervisor.process.starter import forget_starter
+except ImportError as error:
+    sys.exit(
+        f"blazeio-supervisor: its installation is not whole ({error}): install it "
+        "with what it depends on; a zip file cannot hold the compiled ones"
+    )
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import termios
 from pathlib import Path
 
@@ -118,3 +119,43 @@ def test_a_terminal_that_stops_background_jobs_stops_nobody(tmp_path: Path) -> N
         finally:
             process.kill()
     os.close(own)
+
+
+def test_a_wrapper_that_has_found_us_elsewhere_starts_us(tmp_path: Path) -> None:
+    """As a pex does: nothing of ours is where a fresh interpreter looks."""
+    (tmp_path / "app.py").write_text(APP)
+    folders = [each for each in sys.path if each]
+    (tmp_path / "wrapper.py").write_text(
+        f"import sys\nsys.path += {folders!r}\n"
+        "from blazeio_supervisor.__main__ import main\nmain()\n"
+    )
+    command = [sys.executable, "-S", "wrapper.py", "app:web", "--workers", "1"]
+    with subprocess.Popen(
+        [*command, "--bind", "127.0.0.1:0"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "event=ready" not in said and (line := process.stderr.readline()):
+            said += line
+        process.send_signal(signal.SIGTERM)
+        said += process.stderr.read()
+    assert process.returncode == 0, said
+    assert "event=ready" in said
+
+
+def test_an_installation_that_is_not_whole_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise ImportError('no click')\n")
+    (tmp_path / "app.py").write_text(APP)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        "from blazeio_supervisor.__main__ import main"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("blazeio-supervisor: its installation is not whole")
+    assert done.stderr.count("\n") == 1

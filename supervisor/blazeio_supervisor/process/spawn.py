@@ -1,8 +1,12 @@
 """Starting a forkserver: a fresh interpreter, and nothing inherited by chance."""
 
+import contextlib
 import fcntl
+import functools
+import glob
 import os
 import signal
+import site
 import socket
 import stat
 import sys
@@ -20,6 +24,9 @@ from blazeio_supervisor.process.isolation import (
 from blazeio_supervisor.process.messages import PROTOCOL, Fork, Load
 from blazeio_supervisor.process.signals import HELD_BACK, STACK_SIGNAL
 
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_FOLDERS = [os.path.abspath(folder) for folder in sys.path if folder]
+"""Where this process looks for packages; taken before it changes its folder."""
 _ENTRY = "blazeio_supervisor.generation"
 WORKER = "worker"
 """The first argument of a worker that is started by an exec."""
@@ -65,7 +72,7 @@ def spawn_forkserver(
                 sys.executable,
                 *list_own_options(),
                 *options,
-                *("-P", "-m", _ENTRY),
+                *("-P", *find_entry(is_privileged=is_privileged)),
                 *(str(fd), str(PROTOCOL), str(variables_fd)),
             ],
             {name: environ[name] for name in environ.keys() - VARIABLES},
@@ -80,6 +87,37 @@ def spawn_forkserver(
     finally:
         for opened in (variables_fd, *outputs.values()):
             os.close(opened)
+
+
+@functools.cache
+def find_entry(*, is_privileged: bool = False) -> list[str]:
+    """Return the options by which a fresh interpreter finds and runs our program.
+
+    A wrapper (a zipapp, a pex, a script that sets ``sys.path``) has found this
+    package where a fresh interpreter does not look: it is told where.
+    """
+    if _PACKAGES in _list_default_folders(is_privileged):
+        return ["-m", _ENTRY]
+    code = (
+        f"import runpy, sys; sys.path += {_FOLDERS!r}; "
+        f"runpy.run_module({_ENTRY!r}, run_name='__main__', alter_sys=True)"
+    )
+    return ["-c", code]
+
+
+def _list_default_folders(is_privileged: bool) -> list[str]:
+    """List where a fresh interpreter looks for packages."""
+    sites: list[str] = []
+    if not sys.flags.no_site:
+        sites += [*site.getsitepackages(), site.getusersitepackages()]
+    folders = sites[:]
+    if not is_privileged:  # else it starts with another environment
+        folders += os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    for each in sites:
+        for path in glob.glob(os.path.join(glob.escape(each), "*.pth")):
+            with contextlib.suppress(OSError, UnicodeDecodeError), open(path) as file:
+                folders += file.read().splitlines()
+    return [os.path.abspath(folder) for folder in folders if folder]
 
 
 def open_outputs_again() -> dict[int, int]:
@@ -143,7 +181,7 @@ def exec_worker(start: WorkerStart) -> NoReturn:
     # Until its handlers are there; they stay blocked over the exec.
     held = (*HELD_BACK, signal.SIGTERM, STACK_SIGNAL)
     signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    words = [sys.executable, *list_own_options(), "-P", "-m", _ENTRY]
+    words = [sys.executable, *list_own_options(), "-P", *find_entry()]
     os.execve(
         sys.executable, [*words, WORKER, str(PROTOCOL), str(told)], dict(os.environ)
     )
