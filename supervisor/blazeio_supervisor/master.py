@@ -33,6 +33,7 @@ from blazeio_supervisor.process.descendants import (
     end_processes,
     list_children,
     list_orphans,
+    reap,
 )
 from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.signals import (
@@ -146,7 +147,9 @@ class Master:
         After an upgrade nobody knows whom the starter had begun.
         """
         if self._known_children is not None:
-            end_processes(list_orphans(self._known_children), _ORPHANS_S)
+            orphans = list_orphans(self._known_children)
+            end_processes(orphans, _ORPHANS_S)
+            reap(orphans)
 
     # The start
 

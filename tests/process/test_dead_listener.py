@@ -56,7 +56,9 @@ def read_status(service: Service) -> Any:
     return json.loads(run_to_exit([*words, place], timeout_s=30).stdout)
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)]
+)
 def test_a_listener_that_is_shut_down_is_made_anew(
     live_server: LiveServers, tmp_path: Path, loop: str
 ) -> None:

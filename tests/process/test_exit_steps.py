@@ -1,5 +1,6 @@
 """What a process of the app does at its end: its own part, and no other's."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -139,7 +140,9 @@ async def calling(r, route="/calling"):
 )
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)]
+)
 def test_executors_and_pools_of_a_worker_end_with_it_at_once(
     live_server: LiveServers, tmp_path: Path, loop: str
 ) -> None:
@@ -211,3 +214,15 @@ def test_a_process_that_does_not_end_is_named_and_killed(
     (line,) = service.server.wait_for_log(r"event=threads_cut .*")
     assert f"killing processes of multiprocessing that still run: pid {pid}" in line[0]
     block_until(lambda: not is_living(pid), 5)
+
+
+def test_a_pool_that_a_signal_to_the_whole_group_has_hit_does_not_hold_up_the_end(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, code=POOLING, workers=1)
+    pids = [int(word) for word in service.get("/pools").body.split()]
+    began_at = time.monotonic()
+    os.killpg(service.server.pid, signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+    assert time.monotonic() - began_at < scaled(8)  # of a grace period of 30 s
+    block_until(lambda: not [pid for pid in pids if is_living(pid)], 5)

@@ -155,7 +155,9 @@ def is_living(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)]
+)
 def test_a_signal_to_a_forked_child_does_what_python_does(
     live_server: LiveServers, tmp_path: Path, loop: str
 ) -> None:

@@ -87,6 +87,7 @@ class Serving:
     Attributes:
         ends_at: When its grace period is over, monotonic seconds; until it is told
             to drain, never.
+        grace_s: How long that is.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Serving:
         self._longest: BlazeioServerProtocol | None = None
         self._hurry_from = float("inf")
         self.ends_at = float("inf")
+        self.grace_s = load.graceful_timeout_s
         self._stays = False
         self._has_closed = False
 
@@ -325,6 +327,7 @@ class Serving:
 
     async def _end(self, order: Drain) -> None:
         began_at = self._loop.time()
+        self.grace_s = order.grace_s
         self.ends_at = time.monotonic() + order.grace_s
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)

@@ -130,6 +130,7 @@ class Worker:
         )
         self._has_served = False
         self._ends_at = float("inf")
+        self._grace_s = load.graceful_timeout_s
         self._imported: list[int] = []
         name = f"worker={order.worker} slot={order.slot} gen={load.generation}"
         asker = socket.socket(fileno=fds[1])
@@ -156,8 +157,7 @@ class Worker:
         end_processes(left - {find_tracker()}, _IMPORTED_S)
 
     def _say_cut(self, text: str) -> None:
-        grace_s = self._load.graceful_timeout_s
-        line = f"the grace period of {grace_s:g} s is over, {text}"
+        line = f"the grace period of {self._grace_s:g} s is over, {text}"
         try:
             send(self._channel, Said("threads_cut", line))
         except OSError:  # the master is gone
@@ -265,7 +265,7 @@ class Worker:
         )
         try:
             run_through(loop, loop.create_task(serving.run(loop)))
-            self._ends_at = serving.ends_at
+            self._ends_at, self._grace_s = serving.ends_at, serving.grace_s
         except LoadError as error:
             self._fail(error)  # here: a script around us may catch everything
         except BaseException as error:  # our fault, or a fork's end

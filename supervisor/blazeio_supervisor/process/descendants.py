@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 _COMMAND_BYTES = 4096
+_KILLED_S = 0.25  # for one that is killed to be gone
 
 
 def list_descendants(pid: int) -> list[int]:
@@ -72,7 +73,15 @@ def end_processes(pids: Iterable[int], span_s: float) -> None:
         span_s: Between the two, if any of them takes so long.
     """
     pidfds = {pid: fd for pid in pids if (fd := _open(pid)) is not None}
-    _send(pidfds.values(), signal.SIGTERM)
+    for number, wait_s in ((signal.SIGTERM, span_s), (signal.SIGKILL, _KILLED_S)):
+        _send(pidfds.values(), number)
+        _wait_for(pidfds, wait_s)
+    for fd in pidfds.values():
+        os.close(fd)
+
+
+def _wait_for(pidfds: dict[int, int], span_s: float) -> None:
+    """Wait until all have ended; takes out those that have."""
     give_up_at = time.monotonic() + span_s
     while pidfds and (left_s := give_up_at - time.monotonic()) > 0:
         poller = select.poll()
@@ -83,9 +92,15 @@ def end_processes(pids: Iterable[int], span_s: float) -> None:
             if fd in ended:
                 os.close(fd)
                 del pidfds[pid]
-    _send(pidfds.values(), signal.SIGKILL)
-    for fd in pidfds.values():
-        os.close(fd)
+
+
+def reap(pids: Iterable[int]) -> None:
+    """Reap those of these children that have ended."""
+    for pid in pids:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass  # somebody has reaped it already
 
 
 def list_orphans(known: Iterable[int]) -> list[int]:

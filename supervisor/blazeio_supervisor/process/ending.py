@@ -22,6 +22,10 @@ log = logging.getLogger("blazeio.worker")
 
 _LEAST_S = 0.05  # setitimer(0) would mean never
 _THREAD_COUNT = 5
+_LOOK_S = 0.25
+_STUCK_LOOKS = 4
+"""So often in a row nothing but daemons is waited for; then they are killed."""
+_MP_UTIL = os.path.join("multiprocessing", "util.py")
 
 
 def end_now(code: int) -> NoReturn:
@@ -89,20 +93,55 @@ def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
         say: Told in words what is cut by that.
     """
 
-    def cut(number: int, frame: FrameType | None) -> None:
-        say(_describe_cut(frame))
-        kill_processes()
-        end_now(0)
+    stuck = 0
 
-    signal.signal(signal.SIGALRM, cut)
+    def look(number: int, frame: FrameType | None) -> None:
+        nonlocal stuck
+        if time.monotonic() >= until:
+            say(_describe_cut(frame))
+            kill_processes()
+            end_now(0)
+        stuck = stuck + 1 if _waits_for_daemons(frame) else 0
+        if stuck >= _STUCK_LOOKS:
+            kill_processes()
+            logging.shutdown()
+            end_now(0)
+
+    signal.signal(signal.SIGALRM, look)
     span_s = max(until - time.monotonic(), _LEAST_S)
-    signal.setitimer(signal.ITIMER_REAL, span_s, _LEAST_S)
+    signal.setitimer(signal.ITIMER_REAL, min(span_s, _LOOK_S), min(span_s, _LOOK_S))
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _waits_for_daemons(frame: FrameType | None) -> bool:
+    """Whether only the exit step of ``multiprocessing`` is left, and only for daemons.
+
+    It is there to end them, so nothing is lost. And it may wait for ever: a process
+    of a ``Pool`` that was killed by a signal to the whole process group has taken
+    the lock of its queue along, and ``Pool`` waits for that when it ends.
+    """
+    if _list_lasting_threads() or not all(p.daemon for p in list_own_processes()):
+        return False
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "_exit_function" and code.co_filename.endswith(_MP_UTIL):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _list_lasting_threads() -> list[threading.Thread]:
+    """List the threads that are no daemons, but for the main one."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
 
 
 def kill_processes() -> None:
@@ -156,11 +195,7 @@ def _forget_multiprocessing() -> None:
 
 
 def _describe_cut(frame: FrameType | None) -> str:
-    threads = [
-        thread
-        for thread in threading.enumerate()
-        if not thread.daemon and thread is not threading.main_thread()
-    ]
+    threads = _list_lasting_threads()
     children = list_own_processes()
     if not threads and children:
         pids = ", ".join(str(child.pid) for child in children[:_THREAD_COUNT])
