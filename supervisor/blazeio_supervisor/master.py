@@ -9,6 +9,7 @@ and every child; signals only note what was asked for.
     turns         facts to the planner, its actions to the hands
     hands         each action carried out: on children, slots, rules
     ending        how the service ends
+    last_resort   that it does, whatever happens
 """
 
 import asyncio
