@@ -211,3 +211,35 @@ def test_a_forked_child_keeps_no_connection_of_the_worker_open(
         assert waiting.read_until_end() == b""
     os.kill(pid, signal.SIGKILL)
     assert service.server.wait_exit() == 0
+
+
+EXITING = (
+    APP
+    + """
+import sys
+
+def leave():
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+CODES = [leave()]
+
+@web.on_start
+def start():
+    CODES.append(leave())
+
+@web.add_route
+async def codes(r, route="/codes"):
+    await io.Deliver.text(r, str([*CODES, leave()]))
+"""
+)
+
+
+def test_a_child_ends_with_its_own_code_wherever_it_was_forked(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, code=EXITING, workers=1)
+    assert service.get("/codes").body == b"[5, 5, 5]"
+    assert "event=loaded gen=1: the app is imported once" in service.server.log

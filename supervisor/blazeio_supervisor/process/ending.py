@@ -43,8 +43,9 @@ def end_forked(error: BaseException | None) -> NoReturn:
         error: What left the code of the app; None: it came to its end.
     """
     code = 0
-    if isinstance(error, SystemExit):
-        code = _read_exit_code(error)
+    exited = _find_exit(error)
+    if exited is not None:
+        code = _read_exit_code(exited)
     elif error is not None:
         sys.excepthook(type(error), error, error.__traceback__)
         code = 1
@@ -226,6 +227,13 @@ def _locate(frame: FrameType | None) -> str:
         return "an unknown place"
     name = found.f_code.co_filename.removeprefix(os.getcwd() + os.sep)
     return f"{name}:{found.f_lineno}"
+
+
+def _find_exit(error: BaseException | None) -> SystemExit | None:
+    """Find ``sys.exit()`` as the cause of what says where it was called."""
+    while error is not None and not isinstance(error, SystemExit):
+        error = error.__cause__
+    return error
 
 
 def _read_exit_code(error: SystemExit) -> int:
