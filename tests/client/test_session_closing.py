@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -254,7 +255,9 @@ async def test_a_forked_child_does_not_use_the_sockets_of_its_parent() -> None:
     async with RawServer(OK) as server, io.Session() as session:
         await ask(session, server.url)
         reading, writing = os.pipe()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other threads
+            pid = os.fork()
         if pid == 0:  # no loop of ours runs here
             try:
                 coroutine = ask(session, server.url)
