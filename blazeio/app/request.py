@@ -15,6 +15,7 @@ from blazeio.app.reading.form import (
     read_form,
     read_urlencoded,
 )
+from blazeio.app.reading.parameters import convert_params
 from blazeio.app.reading.typed import decode_json
 from blazeio.app.reading.upload import Upload, Uploads
 from blazeio.app.reading.whole import media_type_of
@@ -70,42 +71,78 @@ class Request:
         """
         return decode_json(await find_request(r).read(), type)
 
+    @overload
     @staticmethod
-    async def get_params(r: R | None = None) -> Params:
+    async def get_params(r: R | None = None) -> Params: ...
+    @overload
+    @staticmethod
+    async def get_params(r: R | None = None, *, type: type[T]) -> T: ...
+    @overload
+    @staticmethod
+    async def get_params(r: R | None = None, *, type: Any) -> Any: ...
+    @staticmethod
+    async def get_params(r: R | None = None, *, type: Any = None) -> Any:  # noqa: A002
         """Parse the query string.
 
+        Args:
+            r: The request.
+            type: What is expected: a ``msgspec.Struct``, a dataclass, a TypedDict,
+                ``dict[str, int]``. Its fields are converted from text: ``int``,
+                ``float``, ``bool``, enums, dates, UUIDs, ``None`` from "null"; one
+                that is a list has every value of a repeated parameter. None:
+                nothing is converted.
+
         Returns:
-            A dict of str; of a repeated parameter the last, and all of them by
-            its ``get_all(name)``.
+            A value of that type, validated. Without one a dict of str; of a
+            repeated parameter the last, and all of them by its ``get_all(name)``.
 
         Raises:
-            Abort: 400, there are more than ``Limits.form_field_count``.
+            Abort: 400, there are more than ``Limits.form_field_count``; 422, one is
+                missing or not of its type: the text names the parameter, the wanted
+                type and the value.
         """
-        return _parse_query(find_request(r))
+        params = _parse_query(find_request(r))
+        return params if type is None else convert_params(params, type)
 
+    @overload
     @staticmethod
-    async def body_or_params(r: R | None = None) -> Any:
+    async def body_or_params(r: R | None = None) -> Any: ...
+    @overload
+    @staticmethod
+    async def body_or_params(r: R | None = None, *, type: type[T]) -> T: ...
+    @overload
+    @staticmethod
+    async def body_or_params(r: R | None = None, *, type: Any) -> Any: ...
+    @staticmethod
+    async def body_or_params(r: R | None = None, *, type: Any = None) -> Any:  # noqa: A002
         """Give the content where it is JSON or a urlencoded form, else the query.
 
         The Content-Type decides. Content of any other type, and content
         without one, is left alone: a handler may still stream it, or ask for
         its ``form_data``.
 
+        Args:
+            r: The request.
+            type: What is expected, as of ``get_json`` and ``get_params``.
+
         Returns:
             What ``get_json`` gives, or what ``get_params`` gives.
 
         Raises:
             Abort: 400, the content is not what its type says; 413, it has too
-                many fields.
+                many fields; 422, it is not of the type that is expected.
         """
         r = find_request(r)
+        params: Params | None = None
         if has_content(r):
             media_type = media_type_of(r)
             if media_type == "application/json" or media_type.endswith("+json"):
-                return decode_json(await r.read())
+                return decode_json(await r.read(), type)
             if media_type == URLENCODED:
-                return await read_urlencoded(r)
-        return _parse_query(r)
+                params = await read_urlencoded(r)
+        if params is None:
+            params = _parse_query(r)
+        return params if type is None else convert_params(params, type)
 
     @staticmethod
     async def form_data(r: R | None = None) -> Form:
