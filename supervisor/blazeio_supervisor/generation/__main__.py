@@ -35,7 +35,12 @@ from blazeio_supervisor.loading.fork_safety import (
 from blazeio_supervisor.loading.generators import find_generators, seed_anew
 from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
 from blazeio_supervisor.observe.lines.printing import Printing
-from blazeio_supervisor.observe.logs import configure_strays, logs_configured
+from blazeio_supervisor.observe.logs import (
+    LoggingError,
+    apply_config,
+    configure_strays,
+    logs_configured,
+)
 from blazeio_supervisor.process.channel import is_still, name_socket, receive, send
 from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
@@ -219,7 +224,16 @@ def _begin(
     set_variables(variables)  # only now: they say what is imported
     use_loop(load.loop)  # its module is loaded here, not by each worker from the disk
     enter_folder(load.app_dir)
+    _apply_config(load)
     return tls
+
+
+def _apply_config(load: Load) -> None:
+    """Before the app is imported, but where classes of it can be found."""
+    try:
+        apply_config(load.log)
+    except LoggingError as error:
+        raise LoadError(error.exit_code, str(error)) from error
 
 
 def _enter(folder: str, who: str = "") -> None:
@@ -258,6 +272,7 @@ def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoRe
             tls = read_certificates(load.overrides)
         use_loop(load.loop)
         enter_folder(load.app_dir)
+        _apply_config(load)
     except LoadError as error:
         _fail(socket.socket(fileno=fds[0]), error)
     sys.argv[:] = [load.app]

@@ -1,9 +1,11 @@
 """The operator's log: one line for each fact, to standard error or a file."""
 
 import logging
+import logging.config
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
 from blazeio_supervisor.observe.lines.handler import LineHandler
@@ -29,13 +31,31 @@ def configure_logs(
         origin: Which process this is; None: the master.
     """
     logger = logging.getLogger(ROOT)
-    if logger.handlers or logging.getLogger().handlers:
+    if terms.config is not None or logger.handlers or logging.getLogger().handlers:
         return
     handler = make_handler(terms, fd, origin)
     handler.setLevel(terms.level)  # events below it are kept, though not printed
     logger.addHandler(handler)
     logger.setLevel(terms.level)
     logger.propagate = False
+
+
+def apply_config(terms: LogTerms) -> None:
+    """Configure all of logging as the operator's file says, if there is one.
+
+    Raises:
+        LoggingError: It cannot be so; says why in one line.
+    """
+    if terms.config is None:
+        return
+    try:
+        logging.config.dictConfig(terms.config)
+    except Exception as error:  # of any class that the file names
+        causes = [str(error)]
+        if error.__cause__ is not None:
+            causes.append(str(error.__cause__))
+        line = " ".join(": ".join(causes).split())
+        raise LoggingError(f"--log-config: {line}") from None
 
 
 def configure_strays(
@@ -58,6 +78,8 @@ def make_handler(terms: LogTerms, fd: int, origin: Origin | None) -> LineHandler
 def set_level(level: str) -> None:
     """Print what is at least of this level from now on."""
     logger = logging.getLogger(ROOT)
+    if not logger.handlers:
+        return  # --log-config says it
     logger.setLevel(level)
     for handler in logger.handlers:
         handler.setLevel(level)
@@ -75,6 +97,10 @@ def logs_configured(
         yield
     finally:
         logger.handlers[:], logger.level, logger.propagate = before
+
+
+class LoggingError(UsageError):
+    """What ``--log-config`` asks for cannot be had."""
 
 
 class FramesPrinter:

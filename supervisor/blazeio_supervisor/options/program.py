@@ -115,13 +115,18 @@ def serve(**words: Any) -> int:
     import asyncio
 
     from blazeio_supervisor.master import serve as run
-    from blazeio_supervisor.observe.logs import configure_logs, configure_strays
+    from blazeio_supervisor.observe.logs import (
+        apply_config,
+        configure_logs,
+        configure_strays,
+    )
     from blazeio_supervisor.process.pid_file import pid_written
     from blazeio_supervisor.process.signals import CHANGES, STOPS, hold
 
     os.chdir(in_force.settings.folder)
     path = in_force.settings.log_path
     log_file = None if path is None else open_log_file(path)
+    apply_config(in_force.settings.log_terms)
     configure_logs(in_force.settings.log_terms)
     configure_strays(in_force.settings.log_terms)
     _warn_of_misspelt(sources)

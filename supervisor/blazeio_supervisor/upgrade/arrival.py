@@ -24,7 +24,11 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.master import Master
 from blazeio_supervisor.observe.lines.log_file import resume_log_file
-from blazeio_supervisor.observe.logs import configure_logs, configure_strays
+from blazeio_supervisor.observe.logs import (
+    apply_config,
+    configure_logs,
+    configure_strays,
+)
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.pid_file import pid_removed
 from blazeio_supervisor.upgrade.state import State, StateError, parse_state
@@ -59,6 +63,7 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
         code.
     """
     state = _read(state_fd)
+    apply_config(state.in_force.settings.log_terms)
     configure_logs(state.in_force.settings.log_terms)
     configure_strays(state.in_force.settings.log_terms)
     runner = asyncio.Runner()

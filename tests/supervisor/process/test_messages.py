@@ -66,6 +66,7 @@ SHAPES = {
     13: "0b136135fa4c36c2",
     14: "350dfd7a0e34e421",
     15: "24badf002e9651db",
+    16: "638594a76b93320c",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -5,6 +5,7 @@ May import: the standard library, msgspec.
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -21,12 +22,14 @@ class LogTerms(msgspec.Struct, frozen=True):
         has_color: A person reads it on a terminal.
         is_journal: systemd's journal reads it: it wants priorities, and has the
             time by itself.
+        config: For ``logging.config.dictConfig``, which then says all; None: none.
     """
 
     level: str = "INFO"
     is_json: bool = False
     has_color: bool = False
     is_journal: bool = False
+    config: dict[str, Any] | None = None
 
 
 class StandardError(Struct, frozen=True):

@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import LEVELS
 from blazeio_supervisor.options.kinds.kind import Flag
 from blazeio_supervisor.options.kinds.texts import Choice, Text
+from blazeio_supervisor.options.log_config import LogConfigError, read_log_config
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
 from blazeio_supervisor.options.surroundings import Surroundings
 
@@ -41,6 +42,15 @@ class Logs(Section):
         default_text="standard error",
         change=Change.RESTART,
     )
+    log_config: str | None = option(
+        Text("FILE"),
+        "Configure all of logging by this file, in the master and in the app's "
+        "processes, as logging.config.dictConfig does: .toml, .json, or .yaml where "
+        "PyYAML is installed. The other options of this section then count for "
+        "nothing, except --capture-output.",
+        default=None,
+        change=Change.RESTART,
+    )
     capture_output: bool = option(
         Flag(),
         "Put what the app's processes print into the log, line by line, with the "
@@ -63,12 +73,22 @@ class Logs(Section):
             is_json=self.log_format == "json",
             has_color=self.standard_error.has_color and not is_file,
             is_journal=self.standard_error.is_journal and not is_file,
+            config=self._read_config(),
         )
+
+    def _read_config(self) -> dict[str, Any] | None:
+        if self.log_config is None:
+            return None
+        try:
+            return read_log_config(os.path.join(self.folder, self.log_config))
+        except LogConfigError as error:
+            raise SettingError("log_config", str(error)) from None
 
     def check(self) -> None:
         """Look for the folder of the file."""
         if self.log_file is not None:
             check_log_path(self, "log_file", self.log_file)
+        self._read_config()
 
 
 def check_log_path(around: Surroundings, field: str, given: str) -> None:
