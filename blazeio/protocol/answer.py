@@ -245,7 +245,11 @@ class Answer:
             self.content_bytes = len(body)
             return
         message = self.begin(headers, status, content_type_line if body else b"")
-        if self._head.method == "HEAD" and status not in _NO_CONTENT_LENGTH:
+        if (
+            self._head.method == "HEAD"
+            and status not in _NO_CONTENT_LENGTH
+            and message.content_length is None
+        ):
             message.content_length = len(body)  # what a GET would be told
         self.send(body, is_last=True)
 

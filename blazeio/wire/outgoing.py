@@ -112,9 +112,19 @@ class OutgoingMessage:
 
         Raises:
             LocalProtocolError: As for ``content``; or less was given than the
-                declared length: the connection cannot be kept.
+                declared length. Nothing changed where the head was still held;
+                else the connection cannot be kept.
         """
         self.check(len(octets))
+        if self._framing is Framing.LENGTH and len(octets) < self._due_bytes:
+            if self.is_begun:
+                self.is_ended = True
+                self.is_persistent = False
+            message = (
+                f"the message ended {self._due_bytes - len(octets)} octets short of "
+                f"its declared Content-Length: {self.content_length}"
+            )
+            raise LocalProtocolError(message)
         self.is_ended = True
         if not self.is_begun and self._framing in (Framing.CHUNKED, Framing.CLOSE):
             self._framing = Framing.LENGTH
@@ -124,13 +134,6 @@ class OutgoingMessage:
             out += self._framed(octets)
         if self._framing is Framing.CHUNKED:
             out += LAST_CHUNK
-        if self._framing is Framing.LENGTH and self._due_bytes:
-            self.is_persistent = False
-            message = (
-                f"the message ended {self._due_bytes} octets short of its "
-                f"declared Content-Length: {self.content_length}"
-            )
-            raise LocalProtocolError(message)
         return out
 
     def check(self, size: int) -> None:

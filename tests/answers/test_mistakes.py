@@ -77,6 +77,19 @@ async def fail(*words: Any) -> None:
     raise abort(*words)
 
 
+async def use_unawaited(r: R) -> None:
+    params: Any = Request.get_params(r)
+    await Deliver.text(r, params["limit"])
+
+
+async def keep_on_r(r: Any) -> None:
+    r.user = "x"
+
+
+async def return_abort(r: R) -> Any:
+    return Abort("x", 404)
+
+
 MISTAKES: dict[str, tuple[Handler, str]] = {
     "json without r": (
         lambda r: d.json({"a": 1}),
@@ -157,6 +170,25 @@ MISTAKES: dict[str, tuple[Handler, str]] = {
         lambda r: fail(b"x", 404),
         "is of type bytes, expected a str",
     ),
+    "fewer than declared": (
+        lambda r: d.text(r, "x", headers={"Content-Length": 5}),
+        "ended 4 octets short of its declared Content-Length: 5",
+    ),
+    "more than declared at once": (
+        lambda r: d.json(r, "abc", headers={"Content-Length": 0}),
+        "5 octets more than the declared Content-Length: 0",
+    ),
+    "an attribute": (lambda r: r.pulll(), "'pulll': did you mean r.pull?"),
+    "a value on r": (keep_on_r, "'user': keep what is yours in `r.store`, a dict"),
+    "used without await": (
+        use_unawaited,
+        "is not subscriptable; write `await io.Request.get_params(...)`",
+    ),
+    "sent without await": (
+        lambda r: d.json(r, Request.get_json(r)),
+        "of type coroutine is unsupported; write `await io.Request.get_json(...)`",
+    ),
+    "abort returned": (return_abort, "it returned Abort('x', 404) and answered"),
     "abort with fields": (lambda r: fail("x", 404, "A: b"), "found 'A: b'"),
 }
 
@@ -190,6 +222,17 @@ async def test_a_second_answer_leaves_the_first_whole_and_names_both_places(
     second, _, first_place = line.partition("the first was at")
     assert f"answer_twice ({__file__}:{first + 1})" in second
     assert f"answer_twice ({__file__}:{first})" in first_place
+
+
+async def test_an_abort_behind_the_beginning_of_an_answer_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def abort_late(r: R) -> None:
+        await Deliver.text(r, "all")
+        raise Abort("late", 400)
+
+    assert (await answer_of(abort_late)).text == "all"
+    check_line(caplog, "Abort('late', 400) cannot be sent: a response has already")
 
 
 async def answer_in_a_loop(r: R) -> None:

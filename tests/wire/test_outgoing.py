@@ -112,8 +112,17 @@ def test_more_than_declared_at_the_end_is_refused_and_changes_nothing() -> None:
     assert response.end(b"abc").endswith(b"\r\n\r\nabc")
 
 
+def test_less_than_declared_with_a_held_head_changes_nothing() -> None:
+    response = message(Framing.LENGTH, 3)
+    with pytest.raises(LocalProtocolError, match="1 octets short"):
+        response.end(b"ab")
+    assert not response.is_begun
+    assert response.end(b"abc").endswith(b"\r\n\r\nabc")
+
+
 def test_less_than_declared_costs_the_connection() -> None:
     response = message(Framing.LENGTH, 5)
+    response.begin()
     with pytest.raises(LocalProtocolError) as caught:
         response.end(b"ab")
     assert str(caught.value) == (

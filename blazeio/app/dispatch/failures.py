@@ -131,6 +131,8 @@ def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None
     if inspect.iscoroutine(value):
         call = value.__qualname__
         message = f"it returned {call}(...) without await: write `await {call}(...)`"
+    elif isinstance(value, BaseException):
+        message = f"it returned {value!r:.80} and answered nothing: write `raise`"
     else:
         message = (
             f"it returned {type(value).__name__} and answered nothing, and what is "

@@ -6,11 +6,13 @@ and for what a traceback does not say, as that ``r`` was left out.
 
 import asyncio
 import dis
+import inspect
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from types import CodeType, FrameType, TracebackType
 
-from blazeio.errors import LocalProtocolError
+from blazeio.errors import Abort, LocalProtocolError
 from blazeio.protocol.server import BlazeioServerProtocol
 
 LONGEST_TEXT = 300
@@ -19,6 +21,7 @@ LONGEST_TEXT = 300
 _TAKES_R = re.compile(
     r"((?:Deliver|Prepare|Simpleserve)\.\w+)\(\) missing [0-9]+ required positional"
 )
+_NO_ATTRIBUTE = re.compile(r"'BlazeioServerProtocol' object has no attribute '(\w+)'")
 _FIRST_ARGUMENT = ("Deliver.", "Prepare.", "Request.", "Simpleserve.")
 _ANSWERS = frozenset(
     """
@@ -78,7 +81,16 @@ def explain(error: BaseException) -> str:
         return f"sys.exit({error.code!r}) ends no service: raise io.Abort(text, status)"
     if isinstance(error, asyncio.CancelledError):
         return "what it awaited was cancelled, or it cancelled itself"
+    if isinstance(error, Abort):  # as an answer it is not told
+        return f"{error!r} cannot be sent: a response has already begun"
     text = _first_line(error)
+    if isinstance(error, TypeError | AttributeError) and "coroutine" in text:
+        return f"{text}; {_find_unawaited(error)}"
+    missing = _NO_ATTRIBUTE.match(text)
+    if missing is not None and isinstance(error, AttributeError):
+        near = get_close_matches(missing[1], dir(BlazeioServerProtocol), 1, 0.75)
+        keep = "keep what is yours in `r.store`, a dict"
+        return f"{text}: {f'did you mean r.{near[0]}?' if near else keep}"
     call = _find_call_without_r(error, text)
     if call is not None:
         return f"r is missing: {call} takes it first, write `await io.{call}(r, ...)`"
@@ -110,6 +122,21 @@ def _find_call_without_r(error: BaseException, text: str) -> str | None:
             return call
         return call if given is None and "Request." not in call else None
     return None
+
+
+def _find_unawaited(error: BaseException) -> str:
+    """Say where ``await`` is missing: a coroutine was used as what it would give."""
+    for frame in _frames(error):
+        for value in frame.f_locals.values():
+            if (
+                inspect.iscoroutine(value)
+                and inspect.getcoroutinestate(value) == inspect.CORO_CREATED
+            ):
+                call = value.__qualname__
+                value.close()  # or Python would warn, too
+                prefix = "io." if call.startswith(_FIRST_ARGUMENT) else ""
+                return f"write `await {prefix}{call}(...)`"
+    return "write `await` before the call that made it"
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
