@@ -241,6 +241,8 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
         message: The body, as text.
         status: The status code, 400 to 599 in the usual case.
         headers: Further fields of the response.
+        json: Sent as JSON instead of the text, whatever the client prefers: what
+            msgspec encodes. None: the text is sent.
 
     Raises:
         LocalProtocolError: The text is a number or no text at all, or the status is
@@ -252,12 +254,15 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
         message: str = "Something went wrong",
         status: int = 403,
         headers: FieldInput | None = None,
+        *,
+        json: Any = None,
     ) -> None:
         _check_abort(type(self).__name__, message, status)
         super().__init__(message, status)
         self.message = message
         self.status = status
         self.headers = headers
+        self.json = json
 
 
 def _check_abort(name: str, message: object, status: object) -> None:

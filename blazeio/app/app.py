@@ -6,7 +6,7 @@ May import: every room of blazeio.
 import asyncio
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 from blazeio.app import hosting
@@ -19,8 +19,9 @@ from blazeio.app.routing.endpoints import (
     describe,
     find_endpoints,
 )
+from blazeio.app.routing.error_handlers import ErrorHandler
 from blazeio.app.routing.method_routes import HandlerT, MethodRoutes
-from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.routing.middlewares import Around, Middlewares
 from blazeio.app.routing.patterns import check_root_path, parse_prefix
 from blazeio.app.routing.route import Methods, Scope, make_terms
 from blazeio.app.routing.routes import RouteTable
@@ -44,6 +45,8 @@ log = get_logger("blazeio.app")
 HookT = TypeVar("HookT", bound=Hook)
 BackgroundT = TypeVar("BackgroundT", bound=Background)
 InstanceT = TypeVar("InstanceT")
+AroundT = TypeVar("AroundT", bound=Around)
+ErrorHandlerT = TypeVar("ErrorHandlerT", bound=ErrorHandler)
 
 
 class App:
@@ -61,6 +64,9 @@ class App:
         access_log: A file that gets a line for each response; "-" for standard
             output. None: no log.
         access_log_format: See ``lines.format.compile_format``.
+        headers: Fields of every response, also of errors, files and streams; where
+            a handler gives one of that name, its own counts. Those that the
+            supervisor was told of (``--header``) go before them.
         root_path: What a proxy takes away in front of each path, ``/api``:
             ``r.root_path``, and where redirects of the framework lead.
         strict_slashes: False: where only a slash at the end of the path is
@@ -76,6 +82,7 @@ class App:
         trust: Both lists; None when they are empty.
         access_log: As given; it is opened when the app is served.
         access_log_format: As given.
+        headers: As given, with those of the server itself.
         root_path: As given.
         strict_slashes: As given.
         debug: As given.
@@ -98,6 +105,7 @@ class App:
         proxy_protocol_allow_ips: str | Iterable[str] = "",
         access_log: str | None = None,
         access_log_format: str = "combined",
+        headers: Mapping[str, str] | None = None,
         root_path: str = "",
         strict_slashes: bool = True,
         debug: bool = False,
@@ -116,6 +124,7 @@ class App:
         compile_format(access_log_format, "")  # or it would fail when it is served
         self.access_log = access_log
         self.access_log_format = access_log_format
+        self.headers = HeadTerms(fields=tuple((headers or {}).items()))
         self.root_path = check_root_path(root_path)
         self.strict_slashes = strict_slashes
         self.debug = debug
@@ -209,6 +218,62 @@ class App:
             self._middlewares.add(name, handler)
         else:
             self.routes.add(handler, path, methods, terms)
+
+    def middleware(self, function: AroundT) -> AroundT:
+        """Put a middleware around all that serves a request: ``@web.middleware``.
+
+        ::
+
+            @web.middleware
+            async def timed(r, call_next):
+                begun = time.monotonic()
+                try:
+                    await call_next(r)
+                finally:
+                    log.info("%s took %.3f s", r.path, time.monotonic() - begun)
+
+        It runs for each request, found or not, around ``before_middleware``, the
+        route and the fallbacks; the first one is outermost. What these raise, an
+        ``Abort`` too, comes through ``call_next``, and is answered when it leaves
+        the outermost: ``after_middleware`` sees the status. One that answers by
+        itself does not call ``call_next``.
+
+        Raises:
+            ConfigurationError: It is no ``async def`` that takes ``r`` and
+                ``call_next``, or the app is served by now.
+        """
+        self._middlewares.add_around(function)
+        return function
+
+    def on_error(
+        self, *kinds: type[BaseException] | int
+    ) -> Callable[[ErrorHandlerT], ErrorHandlerT]:
+        """Answer errors of these classes, or of these statuses: ``@web.on_error(404)``.
+
+        The handler, ``async def handler(r, error)``, answers as a route does. The
+        nearest class of an error counts; then its status, which is that of an
+        ``Abort``, 4xx for content that cannot be read, 502 and 504 for another
+        server's failures, and 500 for a bug. ``Exception`` is any bug, and not
+        ``Abort``. What is a bug is logged all the same, unless a handler is for
+        its own class. A handler that raises the error again leaves it to the usual
+        answer. What a handler of a route has answered itself is no error.
+
+        Args:
+            kinds: Classes of exceptions, and statuses from 400 to 599.
+
+        Raises:
+            ConfigurationError: One is neither, two handlers are for the same one,
+                or the app is served by now.
+        """
+        if not kinds:
+            raise ConfigurationError("on_error(): write @web.on_error(404), or a class")
+
+        def decorate(handler: ErrorHandlerT) -> ErrorHandlerT:
+            for kind in kinds:
+                self._middlewares.errors.add(kind, handler)
+            return handler
+
+        return decorate
 
     def mount(self, prefix: str, app: "App") -> None:
         """Serve another app's routes below a path, also those it gets later.
@@ -415,7 +480,7 @@ class App:
             tls=tls or self.read_certificates(),
             find_terms=self.routes.find_terms,
             name_handler=self._name_handler,
-            heads=heads,
+            heads=self.headers if heads is None else heads.over(self.headers),
             root_path=self.root_path if root_path is None else root_path,
         )
 

@@ -33,14 +33,19 @@ def make_named(kind: type[RecordT], given: Mapping[str, object], whose: str) -> 
     return kind(**given)
 
 
-_MIDDLEWARE = "async def before_middleware(r), with @web.add_route"
+_MIDDLEWARE = (
+    "@web.middleware above async def NAME(r, call_next), or @web.add_route above "
+    "async def before_middleware(r)"
+)
 _ELSEWHERE = {
     **dict.fromkeys(
         ("delete", "get", "head", "options", "patch", "post", "put"), "web.route.{}"
     ),
     **dict.fromkeys(("websocket", "ws"), "io.WebSocket(r) in a handler"),
+    **dict.fromkeys(("add_middleware", "before_request", "use"), _MIDDLEWARE),
     **dict.fromkeys(
-        ("add_middleware", "before_request", "middleware", "use"), _MIDDLEWARE
+        ("add_exception_handler", "errorhandler", "exception_handler", "exception"),
+        "@web.on_error(404), or a class of exceptions",
     ),
     **dict.fromkeys(("after_request",), "async def after_middleware(r)"),
     **dict.fromkeys(("include_router", "register_blueprint"), "web.mount(prefix, app)"),

@@ -7,6 +7,7 @@ handler sees.
 
 import asyncio
 import re
+from collections.abc import Container
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from blazeio.errors import (
 )
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.extra_fields import ExtraFields
 from blazeio.protocol.payload import AT_ONCE_BYTES, NO_HEADERS
 from blazeio.wire.framing import Framing, decide_response_framing
 from blazeio.wire.message import RequestHead
@@ -127,7 +129,7 @@ class Answer:
 
     __slots__ = (
         "_context",
-        "_extra_lines",
+        "_extra",
         "_head",
         "_is_plain",
         "_sink",
@@ -148,7 +150,7 @@ class Answer:
         """Be blank, for a request with this head."""
         # Hot: runs once per request.
         self._head = head
-        self._extra_lines = b""
+        self._extra: ExtraFields | None = None
         self.is_persistent = head.is_persistent
         self._is_plain = head.is_plain
         self.is_complete = False
@@ -156,6 +158,10 @@ class Answer:
         self.encoder: Encoder | None = None
         self.content_bytes = 0
         self.status = 0
+
+    def forget_request(self) -> None:
+        """Be blank: what comes is answered, and it is no request."""
+        self.ask(_NO_HEAD)
 
     @property
     def minor(self) -> int:
@@ -195,13 +201,29 @@ class Answer:
         """
         if self.status:
             raise LocalProtocolError(f"a response has already begun: {self.status}")
+        extra = self._write_extra((), 101)
         self.status = 101
         start = serialize_status_line(101)
-        self._sink.write(b"".join((start, lines, self._extra_lines, b"\r\n")))
+        self._sink.write(b"".join((start, lines, extra, b"\r\n")))
 
     def complete(self) -> None:
         """What was begun by other means has ended: nothing of it is missing."""
         self.is_complete = True
+
+    def add_fields(self, what: str) -> ExtraFields:
+        """The fields of the head that was not prepared yet, to add some.
+
+        Args:
+            what: Names it in the error.
+
+        Raises:
+            LocalProtocolError: A response has begun.
+        """
+        if self.status:
+            raise LocalProtocolError(f"{what}: the head has already been prepared")
+        if self._extra is None:
+            self._extra = ExtraFields()
+        return self._extra
 
     def add_field(self, name: str, value: str) -> None:
         """Add a field to the head that was not prepared yet.
@@ -209,9 +231,13 @@ class Answer:
         Raises:
             LocalProtocolError: A response has begun, or the field is malformed.
         """
-        if self.status:
-            raise LocalProtocolError(f"{name}: the head has already been prepared")
-        self._extra_lines += serialize_field(name, value)
+        self.add_fields(name).add(name, value)
+
+    def _write_extra(self, names: Container[str], status: int) -> bytes:
+        extra = self._extra
+        if extra is None:
+            return b""
+        return extra.write(names) + extra.ask_hooks(status)
 
     def send_whole(
         self,
@@ -231,7 +257,7 @@ class Answer:
             self._is_plain
             and self.status == 0
             and headers is None
-            and not self._extra_lines
+            and self._extra is None
             and status != 204  # of _NO_CONTENT_LENGTH; "in" costs 3x
             and status != 304
             and not context.is_draining
@@ -304,6 +330,7 @@ class Answer:
             raise LocalProtocolError(describe_status(status))
         context = self._context
         names = block.names
+        extra = b"" if self._extra is None else self._write_extra(names, status)
         if not ("date" in names or "server" in names or context.heads.fields):
             start = context.head_start(status)
         else:
@@ -325,7 +352,7 @@ class Answer:
         ):
             content_length = None  # RFC 9110 section 8.6: must not be sent
         self.message = OutgoingMessage(
-            b"".join((start, content_type_line, block.lines, self._extra_lines)),
+            b"".join((start, content_type_line, block.lines, extra)),
             framing,
             content_length,
             self.minor,
@@ -367,9 +394,11 @@ class Answer:
 
     def refuse(self, error: ProtocolError) -> None:
         """Send the answer to what never became a request, or took too long."""
-        octets = serialize_error(
-            error.status_hint, self._context.date_line(), str(error)
-        )
+        context = self._context
+        lines = context.date_line() + context.heads.write_lines()
+        if self._extra is not None:
+            lines += self._extra.write()
+        octets = serialize_error(error.status_hint, lines, str(error))
         self.message = None
         self.status = error.status_hint
         self.is_complete = True

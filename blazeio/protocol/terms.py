@@ -8,7 +8,7 @@ May import: blazeio.wire, blazeio.errors.
 """
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
 from blazeio.errors import ConfigurationError, LocalProtocolError
@@ -120,6 +120,12 @@ class HeadTerms:
                 serialize_field(name, value)
             except LocalProtocolError as error:
                 raise ConfigurationError(str(error)) from None
+
+    def over(self, other: "HeadTerms") -> "HeadTerms":
+        """These, and the fields of others whose names these do not have."""
+        names = {name.lower() for name, _ in self.fields}
+        further = [each for each in other.fields if each[0].lower() not in names]
+        return replace(self, fields=(*self.fields, *further))
 
     def write_lines(self, given: Container[str] = ()) -> bytes:
         """Write Server and the fields, but for those that are given.

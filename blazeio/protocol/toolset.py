@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
 from blazeio.protocol.answer import OFF_LOOP_BYTES
+from blazeio.protocol.extra_fields import HeadHook
 from blazeio.protocol.tls.terms import TlsFacts
 from blazeio.protocol.tls.transport import TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
@@ -62,6 +63,39 @@ class ExtraToolset:
         self.answer.add_field(
             "Set-Cookie", serialize_set_cookie(name, value, **attributes)
         )
+
+    def add_header(self, name: str, value: str, *, unless_given: bool = False) -> None:
+        """Add a field to the head that was not sent yet, whatever is answered.
+
+        Also an error of the handler has it, 404, a file or a stream: so a
+        middleware says something of all responses.
+
+        Args:
+            name: Of the field.
+            value: Latin-1, without control characters.
+            unless_given: Only where the response has no field of its name.
+
+        Raises:
+            LocalProtocolError: The head has been prepared, or the field is
+                malformed.
+        """
+        fields = self.answer.add_fields(name)
+        if unless_given:
+            fields.set_default(name, value)
+        else:
+            fields.add(name, value)
+
+    def on_head(self, hook: HeadHook) -> None:
+        """Call a function when the head is composed: it gives further fields.
+
+        Args:
+            hook: Called with the status; gives fields as ``prepare`` takes them, or
+                None. Of this request alone. What it raises fails the answer.
+
+        Raises:
+            LocalProtocolError: The head has been prepared.
+        """
+        self.answer.add_fields("on_head").add_hook(hook)
 
     # Who asks: the peer of the connection, or whoever a trusted proxy told of
 

@@ -278,12 +278,12 @@ def _read_length(lengths: list[bytes]) -> int:
     return int(distinct[0])
 
 
-def serialize_error(status: int, date_line: bytes, message: str = "") -> bytes:
+def serialize_error(status: int, lines: bytes, message: str = "") -> bytes:
     """Return a whole response for an error before any handler; then close.
 
     Args:
         status: Its status code.
-        date_line: The field Date, or nothing.
+        lines: Further fields: Date, Server ...
         message: Text of the content; the reason phrase where it is empty.
     """
     status_line = serialize_status_line(status)
@@ -291,5 +291,5 @@ def serialize_error(status: int, date_line: bytes, message: str = "") -> bytes:
     return (
         b"%b%bContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
-        % (status_line, date_line, len(content), content)
+        % (status_line, lines, len(content), content)
     )

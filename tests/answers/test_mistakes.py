@@ -529,7 +529,7 @@ def test_what_cannot_be_registered_is_told_with_the_way_out(
     [
         ("get", "web.route.get"),
         ("websocket", "io.WebSocket(r)"),
-        ("middleware", "before_middleware"),
+        ("add_middleware", "@web.middleware"),
         ("static", "web.add_static"),
         ("on_startup", "web.on_start"),
         ("listen", "web.runner()"),

@@ -115,7 +115,7 @@ def test_method_routes_are_decorators(web: App) -> None:
 def test_a_plain_function_is_refused(web: App) -> None:
     with pytest.raises(ConfigurationError, match="must be defined with `async def`"):
 
-        @web.add_route
+        @web.add_route  # type: ignore[type-var]
         def _x(r: R) -> None: ...
 
 
@@ -455,7 +455,7 @@ async def test_the_main_handler_takes_connections_before_http(web: App) -> None:
 
 def test_a_main_handler_that_is_no_coroutine_function_is_refused(web: App) -> None:
     with pytest.raises(ConfigurationError, match="async def"):
-        web.main_handler(lambda r: None)
+        web.main_handler(lambda r: None)  # type: ignore[type-var]
 
 
 # Proxies and the access log

@@ -71,14 +71,14 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
         raise error
     meant = find_answer(error)
     if meant is not error and not _is_all_quiet(error):
-        _report(r, error)  # what else is in the group is a bug
+        report(r, error)  # what else is in the group is a bug
     if isinstance(meant, _UPSTREAM):
         what = type(meant).__name__
         log.error("%s %s: %s: %s", r.method, r.tail, what, meant)
     elif not isinstance(meant, _QUIET) or (
         isinstance(meant, Abort) and r.status and not r.answer.is_held()
     ):
-        _report(r, meant)
+        report(r, meant)
     if not r.is_alive or isinstance(meant, ClientDisconnected):
         r.abort()
         return
@@ -105,6 +105,11 @@ def find_answer(error: BaseException) -> BaseException:
         if found is not None and (kind is Abort or _is_all_quiet(error)):
             return found
     return error
+
+
+def list_leaves(error: BaseException) -> list[BaseException]:
+    """List the exceptions of a group; of another one, itself."""
+    return list(_leaves(error))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -141,23 +146,36 @@ def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None
     fail(r, LocalProtocolError(message))
 
 
-def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
+def find_status(error: BaseException) -> int:
+    """The status that an error is answered with."""
     if isinstance(error, RequestTimeout):
-        _send(r, "Gateway Timeout", 504)
-        return
+        return 504
     if isinstance(error, _UPSTREAM):
-        _send(r, "Bad Gateway", 502)
+        return 502
+    if isinstance(error, RemoteProtocolError):
+        return error.status_hint
+    return error.status if isinstance(error, Abort) else 500
+
+
+def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
+    if isinstance(error, _UPSTREAM):
+        status = find_status(error)
+        _send(r, "Gateway Timeout" if status == 504 else "Bad Gateway", status)
         return
     if isinstance(error, RemoteProtocolError):
         _send(r, str(error), error.status_hint, {"Connection": "close"})
         return
     if isinstance(error, Abort):
         try:
-            _send(r, str(error.message), error.status, error.headers)
+            if error.json is None:
+                _send(r, str(error.message), error.status, error.headers)
+            else:
+                content = msgspec.json.encode(error.json)
+                r.reply(content, error.status, JSON, error.headers)
             return
-        except Exception as malformed:  # its status or headers
+        except Exception as malformed:  # its status, headers or JSON
             malformed.__cause__ = error
-            _report(r, malformed.with_traceback(error.__traceback__))
+            report(r, malformed.with_traceback(error.__traceback__))
     _send(r, "Internal Server Error", 500)
 
 
@@ -191,7 +209,8 @@ def _speakable(message: str) -> str:
     return message.encode(errors="replace").decode()  # lone surrogates are no UTF-8
 
 
-def _report(r: BlazeioServerProtocol, error: BaseException) -> None:
+def report(r: BlazeioServerProtocol, error: BaseException) -> None:
+    """Log a bug: what was asked for, the place, and the app's own frames."""
     name = r.context.name_handler(r.method, r.path)
     text = explain(error)
     log.error(

@@ -6,14 +6,13 @@ May import: blazeio.app.routing, blazeio.errors, blazeio.protocol.
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from blazeio.app.routing.middlewares import Middlewares
 from blazeio.app.routing.route import Scope
 from blazeio.app.routing.routes import RouteTable
 from blazeio.errors import Abort
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
 
-Enclose = Callable[[Middlewares, Handler], Handler]
+Enclose = Callable[[Sequence[Scope], Handler], Handler]
 
 _SAFE = "/:@!$&'()*+,;=~"
 """What a path may hold as it is; a browser takes a backslash for a slash."""
@@ -31,7 +30,7 @@ def compose_misses(
         routes: Looked into for each request.
         fallbacks: Those of the app itself.
         strict_slashes: Of the app itself.
-        enclose: Puts the middlewares of a sub-app around a handler.
+        enclose: Puts what the sub-apps of a path want around a handler.
     """
     miss = Miss(routes, fallbacks, strict_slashes)
     below = [
@@ -65,10 +64,7 @@ def _compose_below(
     """The innermost app that has fallbacks runs them."""
     for scope in chain:
         fallbacks = scope.middlewares.fallback or fallbacks
-    handler: Handler = Miss(routes, fallbacks, chain[-1].strict_slashes)
-    for scope in reversed(chain):
-        handler = enclose(scope.middlewares, handler)
-    return handler
+    return enclose(chain, Miss(routes, fallbacks, chain[-1].strict_slashes))
 
 
 class Miss:

@@ -9,6 +9,7 @@ May import: blazeio.app.routing.patterns, blazeio.errors, blazeio.protocol. Pure
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
 from typing import Any
 
 from blazeio.app.routing.patterns import Pattern, parse_pattern
@@ -23,17 +24,23 @@ def describe(function: Callable[..., Any]) -> str:
     target = inspect.unwrap(getattr(function, "func", function))
     name = getattr(target, "__qualname__", None) or repr(target)
     code = getattr(target, "__code__", None)
-    if code is None:
+    if not isinstance(code, CodeType):
         return f"{getattr(target, '__module__', '?')}.{name}"
     return f"{target.__module__}.{name} ({code.co_filename}:{code.co_firstlineno})"
 
 
-def check_handler(function: Callable[..., Any], names: Sequence[str] = ()) -> None:
+def check_handler(
+    function: Callable[..., Any],
+    names: Sequence[str] = (),
+    *,
+    called_with: Sequence[str] = ("r",),
+) -> None:
     """Demand an ``async def`` that can be called with ``r``.
 
     Args:
         function: The handler.
         names: The parameters of its path, which it may take too.
+        called_with: What it is called with, by position.
 
     Raises:
         ConfigurationError: It is not; names it and where it is defined.
@@ -52,25 +59,28 @@ def check_handler(function: Callable[..., Any], names: Sequence[str] = ()) -> No
         else:
             way_out = "must be defined with `async def`"
         raise ConfigurationError(f"{describe(function)} {way_out}")
-    _check_parameters(function, names)
+    _check_parameters(function, names, called_with)
 
 
-def _check_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
+def _check_parameters(
+    function: Callable[..., Any], names: Sequence[str], called_with: Sequence[str]
+) -> None:
     signature = inspect.signature(function)
-    behind_r = [*signature.parameters][1:]
+    behind_r = [*signature.parameters][len(called_with) :]
+    given = ", ".join(called_with)
     taken = {name: None for name in names if name in behind_r}
     try:
-        signature.bind(None, **taken)
+        signature.bind(*[None] * len(called_with), **taken)
     except TypeError as error:
         name = describe(function)
         if not signature.parameters:
             own = getattr(function, "__name__", "handler")
-            message = f"{name} is called with r: write `async def {own}(r)`"
+            message = f"{name} is called with {given}: write `async def {own}({given})`"
         else:
             known = f" and by name {', '.join(names)}" if names else ""
-            message = f"{name} is called with r{known}: {error}"
+            message = f"{name} is called with {given}{known}: {error}"
             missing = [each for each in behind_r if each not in names]
-            if missing and "missing" in str(error):
+            if len(called_with) == 1 and missing and "missing" in str(error):
                 message += f"; a parameter of the path is written {{{missing[0]}}}"
         raise ConfigurationError(message) from error
 

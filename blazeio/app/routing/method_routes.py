@@ -3,7 +3,7 @@
 May import: blazeio.app.routing, blazeio.protocol. Pure.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 from blazeio.app.routing.route import Methods, make_terms
@@ -11,7 +11,7 @@ from blazeio.app.routing.routes import RouteTable
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.terms import TermOptions
 
-HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
 
 
 class MethodRoute:

@@ -255,6 +255,7 @@ class Serving(Receiving):
         if self._phase == HEAD:  # nor is it a part of the request before
             self.method = self.tail = self.path = self.query = ""
             self.handling.pass_over()
+            self.answer.forget_request()
         self.answer.refuse(error)
         self._record()
         self._close_in_stages()

@@ -458,12 +458,12 @@ async def test_a_returned_value_is_no_answer_and_that_is_said(
     for each in outer:
         web.add_route(each)
     if inner is None:
-        web.add_route(give, "/in/x")
+        web.add_route(give, "/in/x")  # type: ignore[type-var]
     else:
         sub = App()
         for each in inner:
             sub.add_route(each)
-        sub.add_route(give, "/x")
+        sub.add_route(give, "/x")  # type: ignore[type-var]
         web.mount("/in", sub)
     async with served(web) as site:
         assert (await site.get("/in/x")).status == 500
@@ -476,7 +476,7 @@ async def test_a_returned_value_is_no_answer_and_that_is_said(
 async def test_what_is_returned_after_the_answer_does_no_harm(
     web: App, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @web.add_route
+    @web.add_route  # type: ignore[type-var]
     async def _x(r: R) -> str:
         await Deliver.text(r, "hi")
         return "it is done"
