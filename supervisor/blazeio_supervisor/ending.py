@@ -25,6 +25,7 @@ class Ending:
         has_begun: The planner was told to start: so it must end the service.
         is_asked: It shall end.
         is_final: No connection may begin any more.
+        is_forced: It ends though there are processes left.
         hold: Has signals wait until the process ends; by default it does nothing.
         on_ask: Called with whether a quick end was asked for, each time.
     """
@@ -38,6 +39,7 @@ class Ending:
         self.has_begun = False
         self.is_asked = False
         self.is_final = False
+        self.is_forced = False
         self.hold: Callable[[Iterable[int]], object] = tuple
         self.on_ask: Callable[[bool], object] = bool
 
@@ -94,6 +96,7 @@ class Ending:
         if not self._over.done():
             text = "processes of the service are left that have not ended: exit code 1"
             note("stopped", text, "ERROR")
+            self.is_forced = True
             self._be_over(ExitCode.CRASHED)
 
     def _be_over(self, code: int) -> None:

@@ -149,7 +149,9 @@ class Master:
         """
         if self._known_children is not None:
             orphans = list_orphans(self._known_children)
-            end_processes(orphans, _ORPHANS_S)
+            # Behind a grace period that was used up there is no time left.
+            is_late = self._crew.ending.is_forced
+            end_processes(orphans, 0.0 if is_late else _ORPHANS_S)
             reap(orphans)
 
     # The start

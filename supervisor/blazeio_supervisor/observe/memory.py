@@ -2,14 +2,20 @@
 
 Workers share most of their pages with the forkserver they were forked from, so
 their resident size says little. The kernel knows better, but has to walk all
-pages of the process for it: about 1 ms for each 100 MB, with its page tables
+pages of the process for it: some ms for each 100 MB, with its page tables
 locked. So it is read in a thread, one worker after the other, and seldom.
+
+Nothing can end that walk, and no process ends before its threads do. So one whose
+page tables are very large is not walked: an app that maps the same pages again and
+again could keep the master from ending for as long as it likes.
 """
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - now, not by the first to_thread
+import contextlib
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -23,7 +29,11 @@ LEAST_PAUSE_S = 0.02
 COST_FACTOR = 50.0
 """After a reading that took t seconds, none for this many times t: 2 %."""
 
-_LINE = re.compile(rb"^(\w+): +(\d+) kB$", re.MULTILINE)
+MOST_TABLE_BYTES = 32 * 1024 * 1024
+"""Of page tables that are walked, which stand for 16 GiB of pages: up to a second.
+Of a larger process the kernel's own counts are taken."""
+
+_LINE = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
 class Memory(Struct, frozen=True):
@@ -44,11 +54,19 @@ class Memory(Struct, frozen=True):
 def read_memory(pid: int) -> Memory | None:
     """Measure a process; None when it is gone, or dying.
 
+    Of one with more than ``MOST_TABLE_BYTES`` of page tables its own memory is all
+    that is no file (RssAnon), also what it still shares since the fork.
+
     Raises:
         OSError: It lives, but cannot be measured: it belongs to another user
             (PermissionError), or the kernel does not offer it.
     """
     try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            counts = _read_sizes(file.read())
+        if counts.get(b"VmPTE", 0) > MOST_TABLE_BYTES:
+            own_bytes, resident_bytes = counts[b"RssAnon"], counts[b"VmRSS"]
+            return Memory(own_bytes, resident_bytes, resident_bytes)
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             octets = file.read()
     except ProcessLookupError:
@@ -60,9 +78,13 @@ def read_memory(pid: int) -> Memory | None:
     return parse_rollup(octets)
 
 
+def _read_sizes(octets: bytes) -> dict[bytes, int]:
+    return {name: int(size) * 1024 for name, size in _LINE.findall(octets)}
+
+
 def parse_rollup(octets: bytes) -> Memory | None:
     """Read what the kernel says; None when that is nothing: it is a zombie."""
-    sizes = {name: int(size) * 1024 for name, size in _LINE.findall(octets)}
+    sizes = _read_sizes(octets)
     if b"Pss" not in sizes:
         return None
     return Memory(
@@ -114,7 +136,7 @@ class MemorySampler:
     async def _sample(self, pids: dict[int, int]) -> bool:
         worker = self._choose(pids)
         try:
-            memory = await asyncio.to_thread(read_memory, pids[worker])
+            memory = await _measure_aside(pids[worker])
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread to be had
             if not self._unknown:
                 self._give_up(worker, pids[worker], error)
@@ -141,3 +163,36 @@ class MemorySampler:
             worker=worker,
             pid=pid,
         )
+
+
+async def _measure_aside(pid: int) -> Memory | None:
+    """Measure in a thread that nobody waits for at the end of the service.
+
+    Raises:
+        OSError: As by ``read_memory``.
+        RuntimeError: There is no thread to be had.
+    """
+    loop = asyncio.get_running_loop()
+    measured: asyncio.Future[Memory | None] = loop.create_future()
+
+    def take(memory: Memory | None, error: OSError | None) -> None:
+        if measured.done():  # nobody waits any more
+            return
+        if error is not None:
+            measured.set_exception(error)
+        else:
+            measured.set_result(memory)
+
+    def measure() -> None:
+        # Signals are for the main thread.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        memory, failure = None, None
+        try:
+            memory = read_memory(pid)
+        except OSError as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(take, memory, failure)
+
+    threading.Thread(target=measure, name="memory", daemon=True).start()
+    return await measured

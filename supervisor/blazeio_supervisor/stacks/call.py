@@ -20,6 +20,9 @@ END = b"\0"
 """Behind the last line of an answer."""
 ANSWER_BYTES = 1024 * 1024
 """The rest of a longer one is dropped."""
+MOST_BYTES = 8 * ANSWER_BYTES
+"""Read since the last question; whoever says more than that is no worker that
+answers, and would keep the master reading for ever."""
 ANSWER_TIMEOUT_S = 1.0
 _PIECE_BYTES = 65536
 
@@ -58,7 +61,8 @@ class StackCall:
         self._on_fault = on_fault
         self._answer: asyncio.Future[None] | None = None
         self._said = bytearray()
-        self._is_over = False
+        self._read_bytes = 0
+        self._is_drained = False
         loop.add_reader(sock.fileno(), self._read)
 
     def fileno(self) -> int:
@@ -88,6 +92,7 @@ class StackCall:
         """
         if self._answer is None:
             self._said.clear()
+            self._read_bytes = 0
             self._answer = self._loop.create_future()
             signal_it()
         return self._answer
@@ -103,7 +108,7 @@ class StackCall:
         if self._answer is not None:
             self._read()  # what came in this turn of the loop
         self._loop.remove_reader(self._sock.fileno())
-        if self._is_over:
+        if self._is_drained:
             self._sock.close()
         else:
             close_aside([self._sock])  # beside what is unread may be descriptors
@@ -114,6 +119,12 @@ class StackCall:
         try:
             received = receive_octets(self._sock, _PIECE_BYTES)
             octets = received[0] if received else b""
+            self._is_drained = not octets
+            self._read_bytes += len(octets)
+            if self._read_bytes > MOST_BYTES:
+                octets = b""
+                text = f"it said more than {MOST_BYTES:,} octets where its stacks go"
+                self._on_fault(text)
         except BlockingIOError:
             return
         except ChildFault as fault:
@@ -121,7 +132,6 @@ class StackCall:
         except OSError:
             pass  # the worker is gone
         if not octets:
-            self._is_over = True
             self._loop.remove_reader(self._sock.fileno())
             self._finish()
         elif self._answer is not None:

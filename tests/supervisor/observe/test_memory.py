@@ -4,6 +4,7 @@ import logging
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,7 @@ from blazeio_supervisor.observe.memory import (
     parse_rollup,
     read_memory,
 )
-from tests.support.clock import wait_until
+from tests.support.clock import scaled, wait_until
 
 MIB = 1024 * 1024
 NOBODY = 65534
@@ -61,6 +62,43 @@ def test_what_a_process_takes_is_measured() -> None:
     assert after is not None
     assert 18 * MIB < after.own_bytes - before.own_bytes < 60 * MIB
     assert after.shared_bytes >= after.own_bytes
+
+
+def test_large_page_tables_are_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_TABLE_BYTES", 0)
+    with mmap.mmap(-1, 20 * MIB, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) as area:
+        area.write(b"x" * (20 * MIB))
+        found = read_memory(os.getpid())
+    assert found is not None
+    assert found.own_bytes <= found.resident_bytes - 20 * MIB
+    assert found.shared_bytes == found.resident_bytes
+
+
+def test_a_reading_that_takes_long_holds_up_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def read_slowly(_: int) -> None:
+        begun.set()
+        end.wait()
+
+    monkeypatch.setattr(memory, "read_memory", read_slowly)
+
+    async def serve() -> None:
+        sampler = MemorySampler(lambda: {1: 1}, lambda *_: None, is_limited=False)
+        run = asyncio.create_task(sampler.run())
+        await wait_until(begun.is_set)
+        run.cancel()
+        await asyncio.wait((run,))
+
+    service = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    service.start()
+    service.join(scaled(5))
+    has_ended = not service.is_alive()
+    end.set()
+    service.join()
+    assert has_ended
 
 
 def test_a_process_that_is_gone_has_none() -> None:

@@ -1,11 +1,19 @@
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from blazeio_supervisor.stacks.call import ANSWER_BYTES, END, StackCall, Stacks
+from blazeio_supervisor.stacks.call import (
+    ANSWER_BYTES,
+    END,
+    MOST_BYTES,
+    StackCall,
+    Stacks,
+)
 from tests.support.clock import wait_until
+from tests.support.lingering import LINGER_S, lingering
 
 
 class Line:
@@ -86,3 +94,36 @@ async def test_what_is_longer_than_its_bound_is_cut(line: Line) -> None:
     await asyncio.to_thread(line.worker.sendall, octets)
     answer = await asking
     assert (len(answer.text), answer.is_whole) == (ANSWER_BYTES, False)
+
+
+async def test_one_that_speaks_without_end_is_accused(line: Line) -> None:
+    piece = bytes(ANSWER_BYTES)
+    for _ in range(MOST_BYTES // ANSWER_BYTES):
+        await asyncio.to_thread(line.worker.sendall, piece)
+    assert line.faults == []
+    await asyncio.to_thread(line.worker.sendall, b"x")
+    await wait_until(lambda: line.faults)
+    assert "its stacks" in line.faults[0]
+
+
+async def test_a_question_renews_what_may_be_said(line: Line) -> None:
+    piece = bytes(ANSWER_BYTES)
+    for _ in range(2 * MOST_BYTES // ANSWER_BYTES):
+        asking = line.ask()
+        await asyncio.to_thread(line.worker.sendall, piece + END)
+        await asking
+    assert line.faults == []
+
+
+async def test_descriptors_behind_a_fault_hold_up_nobody() -> None:
+    """They are of a socket whose close waits for a peer that does not read."""
+    line = Line()
+    with lingering() as sender:
+        for _ in range(2):
+            socket.send_fds(line.worker, [b"x"], [sender.fileno()])
+        sender.close()
+        await wait_until(lambda: line.faults)
+        line.worker.close()
+        began_at = time.monotonic()
+        line.call.close()
+        assert time.monotonic() - began_at < LINGER_S / 2

@@ -29,6 +29,8 @@ LINES_PER_TURN = 64
 """Written of one process in one turn; the next ones wait, and so does the process."""
 LAST_BYTES = 1024 * 1024
 """Taken of each process at the end of the service; some may go on printing."""
+LAST_S = 0.2
+"""For all of that: what is not written by then is lost."""
 MOST_ORPHANS = 64
 """Of the processes that were left behind by workers; those of older ones print into
 the void: each of them holds a descriptor of the master's."""
@@ -114,9 +116,10 @@ class CapturedOutput:
 
     def close(self) -> None:
         """Take what has been printed so far, or a part of it, and no more."""
+        until = self._loop.time() + LAST_S
         for reader in list(self._readers):
             for _ in range(LAST_BYTES // PIECE_BYTES):
-                if not reader.reads(most_lines=None):
+                if self._loop.time() > until or not reader.reads(most_lines=None):
                     break
             self._forget(reader)
 
@@ -158,6 +161,7 @@ class _Reader:
     ) -> None:
         self.sock = sock
         self.is_over = False
+        self._is_drained = False
         self.origin = origin
         self._handler = handler
         self._on_fault = on_fault
@@ -174,6 +178,7 @@ class _Reader:
         try:
             received = receive_octets(self.sock, PIECE_BYTES)
             octets = received[0] if received else b""
+            self._is_drained = not octets
         except BlockingIOError:
             return False
         except ChildFault as fault:
@@ -208,7 +213,7 @@ class _Reader:
         """Log what has no end of line yet."""
         if self.rest:
             self._log(self.rest)
-        if self.is_over:
+        if self._is_drained:
             self.sock.close()
         else:
             close_aside([self.sock])  # beside what is unread may be descriptors

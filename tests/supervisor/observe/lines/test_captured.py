@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from blazeio_supervisor.observe.lines.formats import Origin
 from blazeio_supervisor.observe.lines.handler import LineHandler
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from tests.support.clock import wait_until
+from tests.support.lingering import LINGER_S, lingering
 
 
 class Log:
@@ -177,6 +179,35 @@ async def test_descriptors_in_what_is_printed_are_refused(
     assert "50 descriptors" in faults[0]
     await wait_until(lambda: len(os.listdir("/proc/self/fd")) < before)
     theirs.close()
+
+
+async def test_descriptors_behind_a_fault_hold_up_nobody(
+    captured: CapturedOutput,
+) -> None:
+    faults: list[str] = []
+    theirs = captured.open(Origin(), faults.append)
+    with lingering() as sender:
+        for _ in range(2):
+            socket.send_fds(theirs, [b"hello\n"], [sender.fileno()])
+        sender.close()
+        began_at = time.monotonic()
+        await wait_until(lambda: faults)
+        theirs.close()
+        captured.close()
+        assert time.monotonic() - began_at < LINGER_S / 2
+
+
+async def test_the_end_takes_what_many_have_printed_for_a_moment_only(
+    captured: CapturedOutput, written: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAST_S", 0.0)
+    ends = [captured.open(Origin(slot=slot)) for slot in range(3)]
+    for end in ends:
+        end.sendall(b"one\n" * PIECE_BYTES)
+    captured.close()
+    assert len(written.texts) <= PIECE_BYTES // len(b"one\n") + 1
+    for end in ends:
+        end.close()
 
 
 async def test_of_what_workers_leave_behind_only_some_is_read(
