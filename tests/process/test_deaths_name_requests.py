@@ -55,14 +55,12 @@ def test_what_runs_for_long_is_named_with_its_time_and_what_is_over_is_not(
     service: Service,
 ) -> None:
     assert service.get("/echo").status == 200
-    with service.server.connect() as first, service.server.connect() as second:
-        first.send(serialize_get("/slow?60"))
-        second.send(serialize_get("/block"))
-        second.read_response()
-        second.send(serialize_get("/slow?60"))
+    with service.server.connect() as peer:
+        peer.send(serialize_get("/slow?60"))
+        service.get("/slow?1.3")  # by then the longest one is named
         (pid,) = service.pids()
         os.kill(pid, signal.SIGKILL)
-        first.read_until_end()
+        peer.read_until_end()
     (line,) = find_failures(service, 1)
     assert re.search(r"killed by SIGKILL: in flight: GET /slow \(for \d\.\d s\)", line)
     assert "/echo" not in line

@@ -182,7 +182,7 @@ def start_leaving(
 def test_who_leaves_is_not_ready_and_serves_until_the_delay_is_over(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    service = start_leaving(live_server, tmp_path, 1.5, "--control", "c.sock")
+    service = start_leaving(live_server, tmp_path, 3, "--control", "c.sock")
     with StrictClients(service.server.host, service.server.port) as clients:
         status = read_status(service)
         assert (status["is_ready"], status["is_leaving"]) == (False, True)

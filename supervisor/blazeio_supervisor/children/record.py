@@ -173,10 +173,12 @@ def describe_in_flight(row: Row) -> str:
     The longest one is named twenty times a second, the others as they began; so of
     requests that ended in the last instants one may be named too.
     """
-    in_flight = row.read().in_flight
+    reading = row.read()
+    in_flight = reading.in_flight
     if not in_flight:
         return "no request was in flight"
-    begun, longest = row.read_begun(), row.read_longest()
+    begun = row.read_begun(reading.requests - in_flight)
+    longest = row.read_longest()
     words = [escape_line(each) for each in begun[: min(in_flight, MOST_NAMED)]]
     if longest is not None:
         span_s = time.monotonic() - longest.begun_at

@@ -109,12 +109,11 @@ class RequestNamer:
         row: This worker's.
     """
 
-    __slots__ = ("_cells", "_count", "_last", "_row")
+    __slots__ = ("_cells", "_last", "_row")
 
     def __init__(self, row: Row) -> None:
         self._row = row
         self._cells = row.cells
-        self._count = 0
         self._last = ""
 
     def note(self, r: "BlazeioServerProtocol") -> None:
@@ -125,5 +124,4 @@ class RequestNamer:
         target = r.tail
         if target is not self._last:
             self._last = target
-            self._count += 1
-            self._row.name_begun(self._count, f"{r.method} {target}")
+            self._row.name_begun(r.context.request_count, f"{r.method} {target}")

@@ -181,7 +181,7 @@ class Row:
         """Say which request begins.
 
         Args:
-            number: Of the naming, from 1 on.
+            number: Of requests that have begun with it, from 1 on.
             text: Method and target.
         """
         # Hot: runs once per request whose target differs from the one before. One
@@ -191,15 +191,22 @@ class Row:
 
     # The master's side
 
-    def read_begun(self) -> list[str]:
-        """Look at the last requests that began, the newest first, each named once."""
+    def read_begun(self, after: int = 0) -> list[str]:
+        """Look at the last requests that began, the newest first, each named once.
+
+        Args:
+            after: Leave out those that began before so many others; but not the
+                newest, which stands for all that came later to the same target.
+        """
         named: dict[float, str] = {}
         for at in range(_BEGUN_AT, _TEXT_AT, BEGUN_BYTES):
             number, octets = _BEGUN.unpack_from(self._memory, at)
             if self._check(number):
                 text = octets.rstrip(b"\0").decode("utf-8", "replace")
                 named[number] = text.partition("?")[0]  # a query may hold secrets
-        return list(dict.fromkeys(named[each] for each in sorted(named, reverse=True)))
+        numbers = sorted(named, reverse=True)
+        numbers = numbers[:1] + [each for each in numbers[1:] if each > after]
+        return list(dict.fromkeys(named[each] for each in numbers))
 
     def read(self) -> Reading:
         """Look at it."""

@@ -77,6 +77,13 @@ def test_the_last_requests_that_began_are_named_the_newest_first(row: Row) -> No
     assert row.read_begun()[0].startswith("GET /éé")
 
 
+def test_of_those_that_began_earlier_only_the_newest_is_named(row: Row) -> None:
+    for number in (1, 7, 8):
+        row.name_begun(number, f"GET /{number}")
+    assert row.read_begun(after=6) == ["GET /8", "GET /7"]
+    assert row.read_begun(after=100) == ["GET /8"]
+
+
 def test_names_that_no_worker_wrote_are_read_within_their_bounds(row: Row) -> None:
     for octets in (b"\xff", b"\0", b"\x7f"):
         row._octets[:] = octets * ROW_BYTES
