@@ -3,16 +3,16 @@
 May import: blazeio.errors, blazeio.files, blazeio.protocol.
 """
 
-import logging
 import os
 
 from blazeio.errors import Abort, FieldInput
 from blazeio.files.containment import open_any
 from blazeio.files.delivery import CHUNK_BYTES, deliver_file
 from blazeio.files.siblings import open_variant
+from blazeio.loggers import get_logger
 from blazeio.protocol.server import BlazeioServerProtocol
 
-log = logging.getLogger("blazeio.files")
+log = get_logger("blazeio.files")
 
 
 class Simpleserve:

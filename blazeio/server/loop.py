@@ -6,16 +6,16 @@ forks must do so before it has a loop.
 
 import asyncio
 import inspect
-import logging
 import os
 import sys
 from types import ModuleType
 from typing import Literal, TypeVar
 
 from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
 from blazeio.protocol.stages.interruptions import is_of_keyboard
 
-log = logging.getLogger("blazeio.server")
+log = get_logger("blazeio.server")
 
 Result = TypeVar("Result")
 
@@ -70,24 +70,36 @@ def get_loop() -> asyncio.AbstractEventLoop:
     return _process_loop[0]
 
 
+_STOPPED = "Event loop stopped before Future completed."
+"""What asyncio and uvloop say when ``stop()`` was called."""
+
+
 def run_through(
     loop: asyncio.AbstractEventLoop, work: asyncio.Future[Result]
 ) -> Result:
-    """Run a loop until this task or future of it is done, whatever other tasks raise.
+    """Run a loop until this task or future of it is done, whatever other tasks do.
 
     A task that ends with ``SystemExit`` or ``KeyboardInterrupt``, as by
     ``sys.exit()`` in one that a handler began, makes asyncio leave the loop, with
     everything that it serves. The error belongs to who awaits that task, or to
-    asyncio's log; the loop is entered again.
+    asyncio's log; the loop is entered again. So it is after a ``loop.stop()`` of
+    the app. And a task given here is not one of ``asyncio.all_tasks()``: an app
+    that cancels all of them, as many do when they get a signal, cancels its own.
 
     Raises:
         BaseException: What it was done with; the ^C of who runs the loop without
             signal handlers of ours; or the end of a process that was forked here.
     """
     pid = os.getpid()
+    if isinstance(work, asyncio.Task):
+        asyncio.tasks._unregister_task(work)  # documented in "Extending asyncio"
     while True:
         try:
             return loop.run_until_complete(work)
+        except RuntimeError as error:
+            if work.done() or os.getpid() != pid or str(error) != _STOPPED:
+                raise
+            log.error("the app has stopped the event loop (loop.stop()): it goes on")
         except (SystemExit, KeyboardInterrupt) as error:
             if work.done() or is_of_keyboard(error) or os.getpid() != pid:
                 raise

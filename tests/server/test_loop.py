@@ -125,3 +125,41 @@ def test_a_choice_after_the_loop_was_made_is_refused() -> None:
         asyncio.set_event_loop(None)
 
     aside(script)
+
+
+@pytest.mark.parametrize("name", ["uvloop", "asyncio"])
+def test_an_app_that_stops_the_loop_or_cancels_all_tasks_is_served_on(
+    name: loops.LoopName, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def live() -> str:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            loop.stop()
+            await asyncio.sleep(0)
+            for task in asyncio.all_tasks():
+                task.cancel()
+            await asyncio.sleep(0)
+        return "lived on"
+
+    def script() -> None:
+        loops.use_loop(name)
+        loop = loops.new_loop()
+        try:
+            assert loops.run_through(loop, loop.create_task(live())) == "lived on"
+        finally:
+            loop.close()
+
+    aside(script)
+    stopped = [each for each in caplog.messages if "loop.stop()" in each]
+    assert len(stopped) == 2
+
+
+def test_a_loop_that_was_closed_is_an_error_still() -> None:
+    def script() -> None:
+        loop = loops.new_loop()
+        work = loop.create_future()
+        loop.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            loops.run_through(loop, work)
+
+    aside(script)

@@ -6,13 +6,13 @@ interpreter tells ``warnings`` of each coroutine that nobody awaited, as it is f
 that is where it is noted here, so that a request pays nothing for it.
 """
 
-import logging
 import sys
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from blazeio.app.dispatch.mistakes import name_place
+from blazeio.loggers import get_logger
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.stages.interruptions import find_task
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Unawaited = CoroutineType[Any, Any, Any]
 
-log = logging.getLogger("blazeio.app")
+log = get_logger("blazeio.app")
 
 _HOOK = "_warn_unawaited_coroutine"
 """CPython looks this up in ``warnings``; elsewhere its own warning is all there is."""

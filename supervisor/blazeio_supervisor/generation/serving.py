@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import threading
-import time
+from time import monotonic  # an app may put another clock into ``time``
 from typing import Any
 
 from blazeio.app.app import App
@@ -145,7 +145,7 @@ class Serving:
         if not await self._boots():
             return
         self._own.handle(signal.SIGTERM, self._on_term)
-        self._beat(time.monotonic())
+        self._beat(monotonic())
         if not self._order.is_canary:
             self._entrances.open()
         self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
@@ -258,7 +258,7 @@ class Serving:
     # What the master sees
 
     def _beat(self, due_at: float) -> None:
-        now = time.monotonic()
+        now = monotonic()
         self._count()
         self._row.beat(now, max(0.0, now - due_at))
         if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
@@ -328,7 +328,7 @@ class Serving:
     async def _end(self, order: Drain) -> None:
         began_at = self._loop.time()
         self.grace_s = order.grace_s
-        self.ends_at = time.monotonic() + order.grace_s
+        self.ends_at = monotonic() + order.grace_s
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)
         self._hurry_from = began_at + _HURRY_AFTER_S
@@ -366,7 +366,7 @@ class Serving:
         await asyncio.wait((over,), timeout=max(self._left_s(), 0.0))
 
     def _left_s(self) -> float:
-        return self.ends_at - time.monotonic()
+        return self.ends_at - monotonic()
 
     def _say(self, said: Said) -> None:
         """Tell the master; when it is gone, the log."""

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-import time
+from time import monotonic  # an app may put another clock into ``time``
 from typing import NoReturn, TypeGuard
 
 from setproctitle import setproctitle
@@ -146,7 +146,7 @@ class Worker:
             self._fail(error)
         if not self._own.is_at_home():  # a script has forked, or what it imports
             end_forked(None)
-        latest = time.monotonic() + self._load.graceful_timeout_s
+        latest = monotonic() + self._load.graceful_timeout_s
         run_exit_steps(min(self._ends_at, latest), self._say_cut)
         self._end_imported()
         end_now(ExitCode.OK)

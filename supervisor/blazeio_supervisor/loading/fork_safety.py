@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import warnings
+from time import monotonic
 from typing import Any
 
 from msgspec import Struct
@@ -239,9 +240,9 @@ def _find_native_threads() -> list[str]:
         os.waitpid(pid, 0)
     except ChildProcessError:
         pass  # the app ignores SIGCHLD, or reaps every child
-    give_up_at = time.monotonic() + _SETTLE_S
+    give_up_at = monotonic() + _SETTLE_S
     while names := _list_native_threads():
-        if time.monotonic() > give_up_at:
+        if monotonic() > give_up_at:
             return [f"{len(names)} native thread(s) are running ({_join(names)})"]
         time.sleep(0.01)
     return []

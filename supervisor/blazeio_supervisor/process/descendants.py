@@ -4,8 +4,8 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Iterable, Iterator
+from time import monotonic  # an app may put another clock into ``time``
 
 _COMMAND_BYTES = 4096
 _KILLED_S = 0.25  # for one that is killed to be gone
@@ -82,8 +82,8 @@ def end_processes(pids: Iterable[int], span_s: float) -> None:
 
 def _wait_for(pidfds: dict[int, int], span_s: float) -> None:
     """Wait until all have ended; takes out those that have."""
-    give_up_at = time.monotonic() + span_s
-    while pidfds and (left_s := give_up_at - time.monotonic()) > 0:
+    give_up_at = monotonic() + span_s
+    while pidfds and (left_s := give_up_at - monotonic()) > 0:
         poller = select.poll()
         for fd in pidfds.values():
             poller.register(fd, select.POLLIN)

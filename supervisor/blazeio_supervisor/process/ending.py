@@ -12,9 +12,9 @@ import os
 import signal
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
+from time import monotonic  # an app may put another clock into ``time``
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -98,7 +98,7 @@ def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
 
     def look(number: int, frame: FrameType | None) -> None:
         nonlocal stuck
-        if time.monotonic() >= until:
+        if monotonic() >= until:
             say(_describe_cut(frame))
             kill_processes()
             end_now(0)
@@ -109,7 +109,7 @@ def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
             end_now(0)
 
     signal.signal(signal.SIGALRM, look)
-    span_s = max(until - time.monotonic(), _LEAST_S)
+    span_s = max(until - monotonic(), _LEAST_S)
     signal.setitimer(signal.ITIMER_REAL, min(span_s, _LOOK_S), min(span_s, _LOOK_S))
     try:
         threading._shutdown()  # type: ignore[attr-defined]

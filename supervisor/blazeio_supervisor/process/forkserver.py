@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, NoReturn
 
 from msgspec import Struct, field
@@ -190,10 +191,10 @@ class Forkserver(Struct):
 
     def _end_orphans(self) -> NoReturn:
         """Wait for the workers to end by themselves, then kill the rest."""
-        give_up_at = time.monotonic() + self.load.graceful_timeout_s
+        give_up_at = monotonic() + self.load.graceful_timeout_s
         self.channel.close()
-        while self._workers and time.monotonic() < give_up_at:
-            self._wait_for_workers(max(0.0, give_up_at - time.monotonic()))
+        while self._workers and monotonic() < give_up_at:
+            self._wait_for_workers(max(0.0, give_up_at - monotonic()))
         for pidfd in self._workers.values():
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -227,7 +228,7 @@ def end_import(span_s: float, code: int = 0) -> NoReturn:
         end_descendants(span_s)
         end_now(code)
 
-    run_exit_steps(time.monotonic() + span_s, end)
+    run_exit_steps(monotonic() + span_s, end)
     end()
 
 

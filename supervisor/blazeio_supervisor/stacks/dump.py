@@ -44,6 +44,7 @@ class StackDump:
         self._asker = asker
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._own_task: asyncio.Task[Any] | None = None
 
     def arm(self, own: OwnInstallations) -> None:
         """Handle the signal from now on, in this process only."""
@@ -66,8 +67,9 @@ class StackDump:
         neutralise(self._asker.fileno())
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the requests of this server too."""
+        """Name the requests of this server too, and the task that runs now."""
         self._server, self._loop = server, loop
+        self._own_task = asyncio.current_task(loop)  # not one of all_tasks()
 
     def _answer(self, *_: Any) -> None:
         try:
@@ -92,7 +94,10 @@ class StackDump:
             if (task := r.handling.task) is not None
         }
         current = asyncio.current_task(self._loop)
-        return describe_tasks(asyncio.all_tasks(self._loop), current, names)
+        tasks = asyncio.all_tasks(self._loop)
+        if self._own_task is not None:
+            tasks.add(self._own_task)
+        return describe_tasks(tasks, current, names)
 
     def _describe(self) -> str:
         server, loop = self._server, self._loop

@@ -38,6 +38,10 @@ class Row:
         prefix: Words before the command: who starts it.
         files: Others beside the app, by name.
         env: Of the service.
+        asks: Other paths that are asked after the first load, with the status of each.
+        last: A path that is asked just before the stop, and never answers.
+        may_say: Of what no log should have, what this one may.
+        failures: How many workers it loses by itself.
         is_quick: It runs by default; the others are marked ``long``.
     """
 
@@ -52,4 +56,8 @@ class Row:
     prefix: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    asks: tuple[tuple[str, int], ...] = ()
+    last: str = ""
+    may_say: tuple[str, ...] = ()
+    failures: int = 0
     is_quick: bool = False

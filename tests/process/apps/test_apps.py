@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.process.apps.ending import ROWS as ENDING
 from tests.process.apps.forking import ROWS as FORKING
 from tests.process.apps.life import live_through
 from tests.process.apps.row import Row
+from tests.process.apps.starting import ROWS as STARTING
 from tests.support.live import LiveServers
 
 pytestmark = pytest.mark.slow
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.slow
 def list_rows() -> list[object]:
     return [
         pytest.param(row, id=row.name, marks=[] if row.is_quick else pytest.mark.long)
-        for row in FORKING
+        for row in (*FORKING, *STARTING, *ENDING)
     ]
 
 

@@ -226,3 +226,11 @@ class TestClock:
         monkeypatch.setattr(loop, "time", lambda: 1.0)
         assert find_clock(loop)() == 1.0
         loop.close()
+
+    async def test_that_was_put_in_place_of_the_monotonic_one_is_none_of_uvloop(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As freezegun does."""
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+        assert find_clock(loop) == loop.time
