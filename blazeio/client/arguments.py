@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any, Final, NoReturn
 
+from blazeio.client.pool import MOST_RETRIES
 from blazeio.client.requests.head import join_cookies
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
@@ -42,6 +43,7 @@ _MEANT: Final = {
     "data": "body= for octets, text or a file, form= for names and values",
     "proxies": "proxy=, or trust_env=True",
     "query": "params=",
+    "retry": "retries=0 or retries=1",
     "ssl": _TLS,
     "stream": "nothing: every response can be streamed, by resp.pull()",
     "timeout": "timeouts=io.Timeouts(total_s=...)",
@@ -90,6 +92,21 @@ def check_arguments(unknown: Iterable[str] = (), /, **given: Any) -> None:
         refuse_unknown(unknown)
     for name, value in given.items():
         check_argument(name, value)
+
+
+def check_retries(retries: Any) -> int:
+    """Return how often a request is repeated.
+
+    Raises:
+        InvalidArgument: The caller's fault: it is neither 0 nor 1.
+    """
+    if isinstance(retries, int) and 0 <= retries <= MOST_RETRIES:
+        return retries
+    told = f"{retries}" if isinstance(retries, int) else type(retries).__name__
+    message = (
+        f"retries: expected 0 or {MOST_RETRIES}, not {told}: a retry is not retried"
+    )
+    raise InvalidArgument(message)
 
 
 def settle_cookies(

@@ -94,6 +94,7 @@ class ClientContext:
         "max_redirects",
         "pool_limits",
         "proxies",
+        "retries",
         "thread",
         "timeouts",
         "tls",
@@ -124,6 +125,7 @@ class ClientContext:
         auth: Auth | None,
         follow_redirects: bool,
         max_redirects: int,
+        retries: int,
         allow_downgrade: bool,
         base_url: str | None,
     ) -> None:
@@ -141,6 +143,7 @@ class ClientContext:
         self.auth = auth
         self.follow_redirects = follow_redirects
         self.max_redirects = max_redirects
+        self.retries = retries
         self.allow_downgrade = allow_downgrade
         self.base_url = base_url
         self.is_closed = False

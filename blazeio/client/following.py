@@ -17,9 +17,9 @@ from blazeio.errors import InvalidResponse, RedirectError, TooManyRedirects
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
 
+    from blazeio.client.asking import Asking
     from blazeio.client.auth import Identity
     from blazeio.client.requests.url import Url
-    from blazeio.client.response import ClientResponse
     from blazeio.wire.serializer import FieldBlock
 
 MOST_CHALLENGES = 2
@@ -56,7 +56,7 @@ class Follower(Struct):
         """Return the same for a request that is made anew, with its full count."""
         return Follower(self.redirects, self.allows_downgrade, identity)
 
-    def decide(self, resp: "ClientResponse") -> Redirect | None:
+    def decide(self, resp: "Asking") -> Redirect | None:
         """Decide what is asked after a response; None: it is the answer.
 
         Raises:
@@ -86,7 +86,7 @@ class Follower(Struct):
                 raise TooManyRedirects(message)
         return redirect
 
-    def _answer_challenge(self, resp: "ClientResponse") -> Redirect | None:
+    def _answer_challenge(self, resp: "Asking") -> Redirect | None:
         """Ask the same again, where its challenge can be answered."""
         self._answered += 1
         # Asked each time: it is gone once another origin is asked.

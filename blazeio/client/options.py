@@ -44,6 +44,7 @@ class RequestOptions(_Both, _OneRequest, total=False):
     allow_trailing_octets: bool | None
     follow_redirects: bool | None
     max_redirects: int | None
+    retries: int | None
 
 
 class PoolOptions(_Both, total=False):
@@ -54,6 +55,7 @@ class PoolOptions(_Both, total=False):
     cookie_jar: CookieJar | None
     follow_redirects: bool
     max_redirects: int
+    retries: int
     allow_downgrade: bool
     limits: Limits | None
     pool: PoolLimits | None

@@ -29,27 +29,30 @@ from blazeio.client.settings import PoolLimits
 _Origin = TypeVar("_Origin", bound=Hashable)
 _Connection = TypeVar("_Connection", bound=Hashable)
 
-# RFC 9110 section 9.2.2.
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+# RFC 9110 sections 9.2.1 and 9.2.2.
+SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+IDEMPOTENT = SAFE | {"PUT", "DELETE"}
+MOST_RETRIES = 1
+"""Of one request. Section 9.2.2 of the same: an automatic retry that has failed is
+not retried."""
 
 
-def may_retry(
-    method: str, *, was_reused: bool, has_received: bool, can_repeat: bool
-) -> bool:
-    """Whether a request that failed with its connection is sent once more.
+def may_retry(method: str, status: int, *, was_reused: bool, can_repeat: bool) -> bool:
+    """Whether a request is sent once more, whose connection brought no answer.
 
-    RFC 9112 section 9.3.1: a server may close an idle connection while a
-    request is on its way. Only where nothing tells that the request was seen,
-    and where being seen twice does no harm. Once: an automatic retry that failed
-    is not retried (the same section), and so it is sent on a new connection.
+    Only where being seen twice does no harm: the server may have done it, and
+    closed before the head of its response was whole (RFC 9110 section 9.2.2). A
+    408 on a kept connection says no more than that this was idle for too long
+    (section 15.5.9); on a new one it is an answer.
 
     Args:
         method: Of the request.
+        status: Of its response; 0: the head was not whole.
         was_reused: The connection had served a request before.
-        has_received: An octet of an answer has come.
-        can_repeat: Its content is still there to be sent again.
+        can_repeat: The content of the request is still there to be sent again.
     """
-    return was_reused and not has_received and can_repeat and method in IDEMPOTENT
+    is_unanswered = not status or (status == 408 and was_reused)
+    return is_unanswered and can_repeat and method in IDEMPOTENT
 
 
 class Ticket(Struct, Generic[_Origin], eq=False):

@@ -8,10 +8,11 @@ import warnings
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
-from blazeio.client.arguments import check_arguments, refuse_unknown
+from blazeio.client.arguments import check_arguments, check_retries, refuse_unknown
 from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
 from blazeio.client.options import PoolOptions, RequestOptions, SingleOptions
+from blazeio.client.pool import MOST_RETRIES
 from blazeio.client.requests.url import Url, parse_url, show_url
 from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import CookieJar
@@ -74,6 +75,8 @@ class Session(Generic[_Entered]):
         follow_redirects: Go on to where a response redirects to, as browsers do;
             ``resp.history`` has what came before. A request may say otherwise.
         max_redirects: How many of them; then TooManyRedirects.
+        retries: 1: what may be repeated is asked once more where the server closes
+            before its response is whole; 0: it never is. A request may say otherwise.
         allow_downgrade: Follow them from https to http, too.
         timeouts: See ``Timeouts``; a request of a pool may have its own.
         limits: Of heads, content and buffers; see ``Limits``.
@@ -120,6 +123,7 @@ class Session(Generic[_Entered]):
         cookie_jar: CookieJar | None = None,
         follow_redirects: bool = False,
         max_redirects: int = MOST_REDIRECTS,
+        retries: int = MOST_RETRIES,
         allow_downgrade: bool = False,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
@@ -167,6 +171,7 @@ class Session(Generic[_Entered]):
             auth=auth,
             follow_redirects=follow_redirects,
             max_redirects=max_redirects,
+            retries=check_retries(retries),
             allow_downgrade=allow_downgrade,
             base_url=None if base_url is None else _check_base(base_url),
         )
@@ -264,7 +269,7 @@ class Session(Generic[_Entered]):
             url: ``http://`` or ``https://``.
             options: ``headers``, ``body``, ``json``, ``form``, ``files``, ``params``,
                 ``compress``, ``allow_trailing_octets``, ``auth``, ``cookies``,
-                ``follow_redirects``, ``max_redirects``, ``timeouts``,
+                ``follow_redirects``, ``max_redirects``, ``retries``, ``timeouts``,
                 ``expect_continue``, ``upgrade``; see ``Session``.
 
         Raises:

@@ -5,9 +5,9 @@
 300 requests queue on pools of 1, 10 and 100 connections, by this client, by aiohttp's
 and by httpx's. The server, in a process of its own, promises to keep each connection
 and closes it all the same. What counts is how many requests fail: of GETs, which may be
-repeated, none should, but for those that were given the half of a response; a POST on
-its way when the connection closes may have been done, so that nobody repeats it. The
-last line is of POSTs after all idle connections of the pool were closed.
+repeated, none should, also where the half of a response has come; a POST on its way
+when the connection closes may have been done, so that nobody repeats it. The last line
+is of POSTs after all idle connections of the pool were closed.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from blazeio.client import following
+from blazeio.client import following, pool
 from blazeio.client.connections import connection, exchange
 from blazeio.client.reading import events
 from blazeio.client.rules import cookie_jar, digest, hosts, redirects, set_cookie
@@ -22,6 +22,7 @@ MODULES = (
     exchange,
     following,
     hosts,
+    pool,
     redirects,
     set_cookie,
 )

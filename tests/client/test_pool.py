@@ -1,6 +1,7 @@
 """The pool by tables, and by random histories of one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -310,12 +311,18 @@ def test_after_it_is_shut_nothing_is_opened() -> None:
     assert repr(world.pool) == "<Pool empty>"
 
 
-RETRIED = {"was_reused": True, "has_received": False, "can_repeat": True}
+REPEATABLE: dict[str, Any] = {"status": 0, "was_reused": True, "can_repeat": True}
 
 
 @pytest.mark.parametrize("method", sorted(IDEMPOTENT))
-def test_an_idempotent_request_is_sent_once_more(method: str) -> None:
-    assert may_retry(method, **RETRIED)
+@pytest.mark.parametrize("was_reused", [False, True])
+def test_an_idempotent_request_is_sent_once_more(method: str, was_reused: bool) -> None:
+    assert may_retry(method, **{**REPEATABLE, "was_reused": was_reused})
+
+
+@pytest.mark.parametrize("method", sorted(IDEMPOTENT))
+def test_a_408_on_a_kept_connection_is_no_answer(method: str) -> None:
+    assert may_retry(method, **{**REPEATABLE, "status": 408})
 
 
 @pytest.mark.parametrize(
@@ -324,15 +331,19 @@ def test_an_idempotent_request_is_sent_once_more(method: str) -> None:
         ("POST", {}),
         ("PATCH", {}),
         ("get", {}),
-        ("GET", {"was_reused": False}),
-        ("GET", {"has_received": True}),
+        ("CONNECT", {}),
+        ("GET", {"status": 408, "was_reused": False}),
+        ("POST", {"status": 408}),
+        ("GET", {"status": 200}),
+        ("GET", {"status": 503}),
         ("PUT", {"can_repeat": False}),
+        ("PUT", {"status": 408, "can_repeat": False}),
     ],
 )
-def test_what_could_have_been_seen_is_not_sent_again(
-    method: str, changed: dict[str, bool]
+def test_what_could_do_harm_or_is_answered_is_not_sent_again(
+    method: str, changed: dict[str, Any]
 ) -> None:
-    assert not may_retry(method, **{**RETRIED, **changed})
+    assert not may_retry(method, **{**REPEATABLE, **changed})
 
 
 class Histories(RuleBasedStateMachine):

@@ -6,10 +6,12 @@ Keeps what it has decoded; the rest of a response is in ``client.response``.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from blazeio.client.asking import Asking
+from blazeio.client.pool import SAFE
 from blazeio.client.rules.set_cookie import parse_set_cookie
-from blazeio.client.writing import RequestWriting
 from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.forms.charsets import find_charset
 from blazeio.content.forms.parameters import parse_parameters
@@ -18,7 +20,11 @@ from blazeio.errors import (
     InvalidResponse,
     LocalProtocolError,
     RemoteProtocolError,
+    RequestError,
+    ServerDisconnected,
+    SessionClosed,
     StatusError,
+    TotalTimeout,
 )
 from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.flow import join_small, too_large
@@ -42,13 +48,12 @@ _SHOWN = frozenset(
 """For a caller; the rest is for the connection, the session and its own parts."""
 
 
-class Collecting(RequestWriting):
+class Collecting(Asking):
     """A base of ``ClientResponse``."""
 
-    __slots__ = ("_allows_trailing", "_decoded")
+    __slots__ = ("_allows_trailing",)
 
     _allows_trailing: bool
-    _decoded: bytes | None
 
     if TYPE_CHECKING:
         headers: Headers
@@ -108,10 +113,81 @@ class Collecting(RequestWriting):
         """
         if not self.status_code:
             await self._end_request()
+        content = self.content
+        is_untouched = content.received_bytes == content.queued_bytes
         try:
             return await super().read(limit)
+        except ServerDisconnected as error:
+            if not is_untouched or not self._may_start_over:
+                raise
+            return await self._read_again(error, limit)
         except RemoteProtocolError as error:
             raise _as_invalid(error) from error
+
+    @property
+    def _may_start_over(self) -> bool:
+        """It can be asked once more, where the content has broken off."""
+        return (
+            self._retries > 0
+            and not self._has_retried
+            and not self._is_left
+            and self.method in SAFE
+            and self.can_repeat
+            and self.upgrade is None
+        )
+
+    async def _read_again(self, first: ServerDisconnected, limit: int | None) -> bytes:
+        """Collect the content of the same, asked once more.
+
+        Another response does it, and this one becomes that in the end: as long as
+        it is not whole, nothing is changed.
+
+        Args:
+            first: How the content has broken off.
+            limit: See ``read``.
+
+        Raises:
+            ServerDisconnected: The first error; its cause is how the second
+                attempt has failed.
+            SessionClosed: Meanwhile.
+            TotalTimeout: All of it took too long.
+        """
+        self._has_retried = True
+        await self._end_sender()
+        again = self._again = copy(self)
+        again.interims = []
+        try:
+            await again.forget()
+            await again._ask_anew()
+            self._check_same(again)
+            octets = await again.read(limit)
+        except (SessionClosed, TotalTimeout) as second:
+            raise second from first
+        except RequestError as second:
+            raise first from second
+        finally:
+            self._again = None
+            await again.close()
+        self.reason, self.headers = again.reason, again.headers
+        self.content_length = again.content_length
+        self.transfer_encoding = again.transfer_encoding
+        self.content = again.content
+        self.interims += again.interims
+        return octets
+
+    def _check_same(self, again: Self) -> None:
+        """Demand a response with the same representation.
+
+        Raises:
+            InvalidResponse: It is another one.
+        """
+        if again.status_code != self.status_code:
+            message = f"asked once more, the server said {again.status_code}"
+            raise InvalidResponse(f"{self.url}: {message}")
+        for name in ("etag", "last-modified"):
+            if name in self.headers and self.headers[name] != again.headers.get(name):
+                message = f"asked once more, the server had another {name}"
+                raise InvalidResponse(f"{self.url}: {message}")
 
     @property
     def content_coding(self) -> str | None:
