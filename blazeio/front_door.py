@@ -4,10 +4,12 @@
 """
 
 from blazeio.app.app import App
+from blazeio.app.cors import Cors
 from blazeio.app.deliver import Deliver, Prepare
 from blazeio.app.reading.form import Form
 from blazeio.app.reading.upload import Upload
 from blazeio.app.request import Request
+from blazeio.app.security_headers import security_headers
 from blazeio.client.auth import DigestAuth
 from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import Cookie, CookieJar
@@ -58,6 +60,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ContentDecodingError",
     "Cookie",
     "CookieJar",
+    "Cors",
     "DecompressionBombError",
     "Deliver",
     "DigestAuth",
@@ -86,5 +89,6 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "TooManyRedirects",
     "Upload",
     "WebSocket",
+    "security_headers",
     "use_loop",
 ]

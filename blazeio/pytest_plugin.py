@@ -12,6 +12,7 @@ May import: blazeio.app, blazeio.testing.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,11 @@ from blazeio.testing import TestServer
 
 
 @pytest.fixture
-def serve_app() -> Iterator[Callable[[App], TestServer]]:
+def serve_app() -> Iterator[Callable[[App[Any]], TestServer]]:
     """``server = serve_app(web)``: serve an app from a thread until the test ends."""
     with ExitStack() as servers:
 
-        def serve(app: App) -> TestServer:
+        def serve(app: App[Any]) -> TestServer:
             return servers.enter_context(TestServer(app))
 
         yield serve

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from types import TracebackType
+from typing import Any
 
 from blazeio.app.app import App
 from blazeio.server.listener import bind
@@ -45,7 +46,7 @@ class TestServer:
     server: Server
 
     def __init__(
-        self, app: App, *, host: str = "127.0.0.1", grace_s: float = GRACE_S
+        self, app: App[Any], *, host: str = "127.0.0.1", grace_s: float = GRACE_S
     ) -> None:
         self.app = app
         self.host = host

@@ -7,11 +7,21 @@ import asyncio
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
+from types import SimpleNamespace
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NoReturn,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from blazeio.app import hosting
 from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
-from blazeio.app.lifespan import Background, Hook, Lifespan
+from blazeio.app.hooks import Hooks
 from blazeio.app.named import describe_missing, make_named
 from blazeio.app.routing.endpoints import (
     MIDDLEWARE_NAMES,
@@ -19,12 +29,11 @@ from blazeio.app.routing.endpoints import (
     describe,
     find_endpoints,
 )
-from blazeio.app.routing.error_handlers import ErrorHandler
 from blazeio.app.routing.method_routes import HandlerT, MethodRoutes
-from blazeio.app.routing.middlewares import Around, Middlewares
 from blazeio.app.routing.patterns import check_root_path, parse_prefix
 from blazeio.app.routing.route import Methods, Scope, make_terms
 from blazeio.app.routing.routes import RouteTable
+from blazeio.app.routing.urls import make_url
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
@@ -42,14 +51,18 @@ from blazeio.server.tls import TlsSettings, make_tls_terms
 
 log = get_logger("blazeio.app")
 
-HookT = TypeVar("HookT", bound=Hook)
-BackgroundT = TypeVar("BackgroundT", bound=Background)
 InstanceT = TypeVar("InstanceT")
-AroundT = TypeVar("AroundT", bound=Around)
-ErrorHandlerT = TypeVar("ErrorHandlerT", bound=ErrorHandler)
 
 
-class App:
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    StateT = DefaultTypeVar("StateT", default=SimpleNamespace)
+else:
+    StateT = TypeVar("StateT")
+
+
+class App(Hooks, Generic[StateT]):
     """Routes, middlewares and hooks, and a way to serve them.
 
     Args:
@@ -69,6 +82,9 @@ class App:
             supervisor was told of (``--header``) go before them.
         root_path: What a proxy takes away in front of each path, ``/api``:
             ``r.root_path``, and where redirects of the framework lead.
+        state: What belongs to the app as a whole, a pool of connections, say. A
+            class of one's own tells a type checker what it has: ``App(state=State())``.
+            None: a SimpleNamespace.
         strict_slashes: False: where only a slash at the end of the path is
             wrong, redirect (308) instead of answering 404.
         debug: Show the traceback of a bug to the client. Never where others
@@ -84,6 +100,8 @@ class App:
         access_log_format: As given.
         headers: As given, with those of the server itself.
         root_path: As given.
+        state: As given. Each worker has its own: what is opened in ``on_start`` is
+            opened in each.
         strict_slashes: As given.
         debug: As given.
         limits: Every bound of the request path.
@@ -107,6 +125,7 @@ class App:
         access_log_format: str = "combined",
         headers: Mapping[str, str] | None = None,
         root_path: str = "",
+        state: StateT | None = None,
         strict_slashes: bool = True,
         debug: bool = False,
         **limits: Unpack[LimitOptions],
@@ -126,15 +145,17 @@ class App:
         self.access_log_format = access_log_format
         self.headers = HeadTerms(fields=tuple((headers or {}).items()))
         self.root_path = check_root_path(root_path)
+        self.state = cast(StateT, SimpleNamespace() if state is None else state)
         self.strict_slashes = strict_slashes
         self.debug = debug
         self.limits = make_named(Limits, limits, "App(...) has no limit named")
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
-        self._middlewares = Middlewares()
-        self._lifespan = Lifespan()
+        Hooks.__init__(self)
         self._dispatch: Dispatch | None = None
         self._raw_handler: Handler | None = None
+        self._outer: App[Any] | None = None
+        self._served_below = self.root_path
         self._service: Service | None = None
 
     def __repr__(self) -> str:
@@ -155,6 +176,7 @@ class App:
         path: str | None = None,
         *,
         methods: Methods = None,
+        name: str | None = None,
         **terms: Unpack[TermOptions],
     ) -> HandlerT: ...
     @overload
@@ -163,6 +185,7 @@ class App:
         target: str | None = None,
         *,
         methods: Methods = None,
+        name: str | None = None,
         **terms: Unpack[TermOptions],
     ) -> Callable[[HandlerT], HandlerT]: ...
     def add_route(
@@ -171,6 +194,7 @@ class App:
         path: str | None = None,
         *,
         methods: Methods = None,
+        name: str | None = None,
         **terms: Unpack[TermOptions],
     ) -> Any:
         """Add a route, or a middleware by its name.
@@ -185,6 +209,7 @@ class App:
                 arguments of their names. None: the default of the handler's parameter
                 ``route``, else its name: ``_api_ip`` is ``/api/ip``.
             methods: Those it serves (GET serves HEAD too); None: all of them.
+            name: What ``url_for`` calls it; None: the name of the handler.
             terms: The fields of ``RouteTerms``, by name: ``content_bytes=``,
                 ``handler_timeout_s=``, ``on_disconnect="finish"``.
 
@@ -194,14 +219,14 @@ class App:
         """
         own = make_terms(terms)
         if callable(target):
-            self._add(target, path, methods, own)
+            self._add(target, path, methods, own, name)
             return target
         if path is not None:
             shown = f"add_route({target!r:.80}, {path!r:.80})"
             raise ConfigurationError(f"{shown}: the handler comes first, then its path")
 
         def decorate(handler: HandlerT) -> HandlerT:
-            self._add(handler, target, methods, own)
+            self._add(handler, target, methods, own, name)
             return handler
 
         return decorate
@@ -212,70 +237,15 @@ class App:
         path: str | None,
         methods: Methods,
         terms: RouteTerms = USUAL,
+        name: str | None = None,
     ) -> None:
-        name = getattr(handler, "__name__", "")
-        if path is None and name in MIDDLEWARE_NAMES:
-            self._middlewares.add(name, handler)
+        kind = getattr(handler, "__name__", "")
+        if path is None and kind in MIDDLEWARE_NAMES:
+            self._middlewares.add(kind, handler)
         else:
-            self.routes.add(handler, path, methods, terms)
+            self.routes.add(handler, path, methods, terms, name)
 
-    def middleware(self, function: AroundT) -> AroundT:
-        """Put a middleware around all that serves a request: ``@web.middleware``.
-
-        ::
-
-            @web.middleware
-            async def timed(r, call_next):
-                begun = time.monotonic()
-                try:
-                    await call_next(r)
-                finally:
-                    log.info("%s took %.3f s", r.path, time.monotonic() - begun)
-
-        It runs for each request, found or not, around ``before_middleware``, the
-        route and the fallbacks; the first one is outermost. What these raise, an
-        ``Abort`` too, comes through ``call_next``, and is answered when it leaves
-        the outermost: ``after_middleware`` sees the status. One that answers by
-        itself does not call ``call_next``.
-
-        Raises:
-            ConfigurationError: It is no ``async def`` that takes ``r`` and
-                ``call_next``, or the app is served by now.
-        """
-        self._middlewares.add_around(function)
-        return function
-
-    def on_error(
-        self, *kinds: type[BaseException] | int
-    ) -> Callable[[ErrorHandlerT], ErrorHandlerT]:
-        """Answer errors of these classes, or of these statuses: ``@web.on_error(404)``.
-
-        The handler, ``async def handler(r, error)``, answers as a route does. The
-        nearest class of an error counts; then its status, which is that of an
-        ``Abort``, 4xx for content that cannot be read, 502 and 504 for another
-        server's failures, and 500 for a bug. ``Exception`` is any bug, and not
-        ``Abort``. What is a bug is logged all the same, unless a handler is for
-        its own class. A handler that raises the error again leaves it to the usual
-        answer. What a handler of a route has answered itself is no error.
-
-        Args:
-            kinds: Classes of exceptions, and statuses from 400 to 599.
-
-        Raises:
-            ConfigurationError: One is neither, two handlers are for the same one,
-                or the app is served by now.
-        """
-        if not kinds:
-            raise ConfigurationError("on_error(): write @web.on_error(404), or a class")
-
-        def decorate(handler: ErrorHandlerT) -> ErrorHandlerT:
-            for kind in kinds:
-                self._middlewares.errors.add(kind, handler)
-            return handler
-
-        return decorate
-
-    def mount(self, prefix: str, app: "App") -> None:
+    def mount(self, prefix: str, app: "App[Any]", *, name: str = "") -> None:
         """Serve another app's routes below a path, also those it gets later.
 
         A request there passes the middlewares of this app, then those of the
@@ -286,6 +256,8 @@ class App:
             prefix: ``/api``: its route ``/users`` is ``/api/users`` then. It
                 may have parameters.
             app: The other one.
+            name: Before the names of its routes: with "api", ``url_for("api.users")``
+                leads to the one that the other app calls "users".
 
         Raises:
             ConfigurationError: Two routes collide, the prefix ends with a
@@ -297,14 +269,18 @@ class App:
         if self._dispatch is not None:
             message = f"mount {prefix!r}: the app is served by now, it is too late"
             raise ConfigurationError(message)
-        scope = Scope(parse_prefix(prefix), app._middlewares, app.strict_slashes)
+        prefix_ = parse_prefix(prefix)
+        scope = Scope(prefix_, app._middlewares, app.strict_slashes, name)
         self.routes.mount(scope, app.routes)
+        app._outer = self
         self._lifespan.include(app._lifespan)
 
     def add_static(
         self,
         prefix: str,
         folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
         **options: Unpack[StaticOptions],
     ) -> StaticServer:
         """Serve the files below a folder.
@@ -314,6 +290,7 @@ class App:
         Args:
             prefix: ``/assets``: its file ``a/b.css`` is ``/assets/a/b.css`` then.
             folder: Where the files are.
+            name: For ``url_for``, whose parameter is ``path``; None: "static".
             options: Those of ``StaticServer``, by name: ``index=``, ``listing=``,
                 ``chunk_size=``, ``headers=``.
 
@@ -329,10 +306,35 @@ class App:
         async def serve_folder(r: BlazeioServerProtocol) -> None:
             await static.serve(r, "")
 
-        self.routes.add(serve_file, prefix + "/{path:path}", "GET")
+        serve_file.__name__ = "static"
+        self.routes.add(serve_file, prefix + "/{path:path}", "GET", name=name)
         if prefix:
             self.routes.add(serve_folder, prefix, "GET")
         return static
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """Make the path of a route: ``web.url_for("user", id=7)`` is ``/users/7``.
+
+        In a handler it is ``r.url_for``. Values are percent-encoded; what is in front
+        of it (``root_path``, the prefixes of apps it is mounted in) is added.
+
+        Args:
+            name: As given to ``add_route``; else the name of the handler.
+            params: A value for each parameter of the path; what is none of them is
+                the query.
+
+        Raises:
+            LocalProtocolError: There is no such route, or several; a parameter is
+                missing or not of its kind. The caller's fault.
+        """
+        outermost: App[Any] = self
+        while outermost._outer is not None:
+            outermost = outermost._outer
+        pattern = self.routes.find_named(name)
+        return outermost._served_below + make_url(name, pattern, params)
+
+    def _make_url(self, name: str, params: Mapping[str, Any]) -> str:
+        return make_url(name, self.routes.find_named(name), params)
 
     def main_handler(self, handler: HandlerT) -> HandlerT:
         """Have a coroutine function take each connection, before any HTTP.
@@ -379,46 +381,6 @@ class App:
         for _, method in find_endpoints(instance):
             self._add(method, None, None)
         return instance
-
-    def on_start(self, hook: HookT) -> HookT:
-        """Call a function, async or not, before the first request is accepted.
-
-        Under a supervisor: in each worker, after the fork, before READY.
-        """
-        self._lifespan.start_hooks.append(hook)
-        return hook
-
-    def on_drain(self, hook: HookT) -> HookT:
-        """Call a function, async or not, when the server begins to drain.
-
-        From then on each answer is the last of its connection, and nothing waits
-        for the hook: it may tell streams to end (see ``r.draining`` too).
-        """
-        self._lifespan.drain_hooks.append(hook)
-        return hook
-
-    def on_stop(self, hook: HookT) -> HookT:
-        """Call a function, async or not, after the last request was answered.
-
-        The hooks run in the reverse order; what one raises is logged, and the
-        others run.
-        """
-        self._lifespan.stop_hooks.append(hook)
-        return hook
-
-    def add_task(self, function: BackgroundT) -> BackgroundT:
-        """Run a coroutine function in the background, as long as the app is served.
-
-        It begins after the ``on_start`` hooks (under a supervisor: in each
-        worker, after the fork) and is cancelled before the ``on_stop`` hooks,
-        with 2 seconds to clean up. What it raises is logged and ends it alone.
-        Added while the app is served, it begins at once.
-
-        Raises:
-            ConfigurationError: It is no ``async def`` without arguments.
-        """
-        self._lifespan.add_task(function)
-        return function
 
     # Serving
 
@@ -470,6 +432,8 @@ class App:
             access_log = AccessLog(
                 self.access_log, loop, format_text=self.access_log_format
             )
+        if root_path is not None:
+            self._served_below = root_path
         return Server(
             self.dispatch,
             limits or self.limits,
@@ -480,6 +444,7 @@ class App:
             tls=tls or self.read_certificates(),
             find_terms=self.routes.find_terms,
             name_handler=self._name_handler,
+            make_url=self._make_url,
             heads=self.headers if heads is None else heads.over(self.headers),
             root_path=self.root_path if root_path is None else root_path,
         )

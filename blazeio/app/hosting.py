@@ -9,10 +9,10 @@ May import: nothing of blazeio at run time.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blazeio.app.app import App
 
-host: ContextVar["Callable[[App], None] | None"] = ContextVar("host", default=None)
+host: ContextVar["Callable[[App[Any]], None] | None"] = ContextVar("host", default=None)
 """Called by ``App.runner`` instead of serving by itself; returns at the end."""

@@ -17,8 +17,10 @@ from blazeio.protocol.stages.happening import Happening
 from blazeio.protocol.terms import (
     FindTerms,
     HeadTerms,
+    MakeUrl,
     NameHandler,
     find_usual,
+    make_no_url,
     name_nobody,
 )
 from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
@@ -101,6 +103,7 @@ class ServerContext:
         find_terms: Gives the terms of a route.
         name_handler: Names who handles a method and path, and where that is
             defined, for the log.
+        make_url: From the name of a route and parameters to its path.
         draining: The same, for who wants to sleep until then.
         farewells_from: When streams without an end are ended, loop time.
         heads: What each response says.
@@ -132,6 +135,7 @@ class ServerContext:
         "is_draining",
         "limits",
         "loop",
+        "make_url",
         "name_handler",
         "new_task",
         "now",
@@ -189,6 +193,7 @@ class ServerContext:
         self.root_path = ""
         self.find_terms: FindTerms = find_usual
         self.name_handler: NameHandler = name_nobody
+        self.make_url: MakeUrl = make_no_url
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
         self._second = 0

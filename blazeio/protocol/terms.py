@@ -7,9 +7,9 @@ of heads are written once a second.
 May import: blazeio.wire, blazeio.errors.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.wire.serializer import serialize_field
@@ -89,6 +89,19 @@ NameHandler = Callable[[str, str], str]
 def name_nobody(method: str, path: str) -> str:
     """Name the handler of a server that has no routes."""
     return "the handler"
+
+
+MakeUrl = Callable[[str, Mapping[str, Any]], str]
+"""From the name of a route and parameters to its path, without ``root_path``."""
+
+
+def make_no_url(name: str, params: Mapping[str, Any]) -> str:
+    """Say that a server has no routes.
+
+    Raises:
+        LocalProtocolError: Always.
+    """
+    raise LocalProtocolError(f"url_for({name!r}): there are no routes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,20 @@ class ExtraToolset:
         """What a proxy took away in front of ``path``; a link begins with it."""
         return self.context.root_path
 
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """Make the path of a route: ``r.url_for("user", id=7)`` is ``/users/7``.
+
+        Args:
+            name: As given to ``add_route``; else the name of the handler.
+            params: A value for each parameter of the path; what is none of them is
+                the query.
+
+        Raises:
+            LocalProtocolError: There is no such route, or several; a parameter is
+                missing or not of its kind. The caller's fault.
+        """
+        return self.root_path + self.context.make_url(name, params)
+
     @property
     def is_secure(self) -> bool:
         """Whether the client asked over TLS: us, or a trusted proxy."""

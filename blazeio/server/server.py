@@ -14,8 +14,10 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import (
     FindTerms,
     HeadTerms,
+    MakeUrl,
     NameHandler,
     find_usual,
+    make_no_url,
     name_nobody,
 )
 from blazeio.protocol.tls.terms import TlsTerms
@@ -55,6 +57,7 @@ class Server:
         tls: Speak TLS on these terms, where ``accept_from`` says no others.
         find_terms: Gives what holds for single routes.
         name_handler: Names who handles a method and path, for the log.
+        make_url: From the name of a route and parameters to its path.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Server:
         tls: TlsTerms | None = None,
         find_terms: FindTerms = find_usual,
         name_handler: NameHandler = name_nobody,
+        make_url: MakeUrl = make_no_url,
         heads: HeadTerms | None = None,
         root_path: str = "",
     ) -> None:
@@ -77,6 +81,7 @@ class Server:
         self.context.trust = trust
         self.context.find_terms = find_terms
         self.context.name_handler = name_handler
+        self.context.make_url = make_url
         self.context.heads = heads or HeadTerms()
         self.context.root_path = root_path
         if access_log is not None:

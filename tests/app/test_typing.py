@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 APP = """
 import msgspec
 import blazeio as io
+from blazeio.testing import TestServer
 
 R = io.BlazeioServerProtocol
 web = io.App("127.0.0.1", 8000)
@@ -41,6 +42,16 @@ async def lost(r: R, error: Exception) -> None:
 
 @web.on_start
 async def start() -> None: ...
+
+
+class State:
+    count = 0
+
+
+stateful = io.App(state=State())
+reveal_type(stateful.state.count)
+with TestServer(stateful) as server:
+    pass
 
 """
 
@@ -100,6 +111,7 @@ MISTAKES = [
     ("io.App(port='8000')", "[arg-type]"),
     ("io.App(content_byte=1)", "[call-arg]"),
     ("io.Abort(404)", "[arg-type]"),
+    ("stateful.state.other", "[attr-defined]"),
     ("web.get('/x')", "[attr-defined]"),
 ]
 

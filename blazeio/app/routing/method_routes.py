@@ -32,13 +32,24 @@ class MethodRoute:
     def __call__(self, target: HandlerT) -> HandlerT: ...
     @overload
     def __call__(
-        self, target: str | None = None, **terms: Unpack[TermOptions]
+        self,
+        target: str | None = None,
+        *,
+        name: str | None = None,
+        **terms: Unpack[TermOptions],
     ) -> Callable[[HandlerT], HandlerT]: ...
-    def __call__(self, target: Any = None, **terms: Unpack[TermOptions]) -> Any:
+    def __call__(
+        self,
+        target: Any = None,
+        *,
+        name: str | None = None,
+        **terms: Unpack[TermOptions],
+    ) -> Any:
         """Put on a function, or called with the path that it shall serve.
 
         Args:
             target: The path; None: the function says it.
+            name: For ``url_for``; None: that of the function.
             terms: The fields of ``RouteTerms``, by name.
 
         Raises:
@@ -50,7 +61,7 @@ class MethodRoute:
         own = make_terms(terms)
 
         def decorate(handler: HandlerT) -> HandlerT:
-            self._table.add(handler, target, self._methods, own)
+            self._table.add(handler, target, self._methods, own, name)
             return handler
 
         return decorate

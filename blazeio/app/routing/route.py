@@ -30,11 +30,13 @@ class Scope(Struct, frozen=True):
         prefix: Without a slash at its end.
         middlewares: Those of the sub-app.
         strict_slashes: As the sub-app has it.
+        name: Before the names of its routes, with a dot; "" for nothing.
     """
 
     prefix: Pattern
     middlewares: Middlewares
     strict_slashes: bool = True
+    name: str = ""
 
     def under(self, outer: "Scope") -> "Scope":
         """The same, where the app it is mounted in is mounted itself."""
@@ -51,6 +53,8 @@ class Route(Struct, eq=False):
         serve: The same, called with ``r`` alone.
         terms: What holds for it alone.
         scopes: The sub-apps it comes from, the outermost first.
+        name: What ``url_for`` calls it; that of the handler if none was given.
+        is_named: One was given.
     """
 
     pattern: Pattern
@@ -59,6 +63,8 @@ class Route(Struct, eq=False):
     serve: Handler
     terms: RouteTerms = USUAL
     scopes: tuple[Scope, ...] = ()
+    name: str = ""
+    is_named: bool = False
 
     def under(self, scope: Scope) -> "Route":
         """The same route, where the app it is in is mounted.
@@ -72,6 +78,7 @@ class Route(Struct, eq=False):
             pattern=pattern,
             serve=bind(self.handler, pattern, self.terms),
             scopes=(scope, *(each.under(scope) for each in self.scopes)),
+            name=f"{scope.name}.{self.name}" if scope.name else self.name,
         )
 
 

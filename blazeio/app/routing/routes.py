@@ -5,6 +5,7 @@ Trailing slashes are exact: ``/api/ip`` and ``/api/ip/`` are two routes.
 May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
 """
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from blazeio.app.routing.route import (
     pick,
 )
 from blazeio.app.routing.tree import Found, PatternTree
-from blazeio.errors import ConfigurationError
+from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.protocol.context import Handler
 from blazeio.protocol.terms import USUAL, RouteTerms
 
@@ -54,6 +55,7 @@ class RouteTable:
         "_enclose",
         "_exact",
         "_has_terms",
+        "_named",
         "_outer",
         "_routes",
         "_tree",
@@ -69,6 +71,7 @@ class RouteTable:
         self._exact: dict[str, ByMethod] = {}
         self._tree = PatternTree()
         self._routes: list[Route] = []
+        self._named: dict[str, list[Route]] = {}
         self._has_terms = False
         self._outer: list[tuple[RouteTable, Scope]] = []
         self._enclose: Enclose | None = None
@@ -79,6 +82,7 @@ class RouteTable:
         path: str | None,
         methods: Methods,
         terms: RouteTerms = USUAL,
+        name: str | None = None,
     ) -> None:
         """Add a route.
 
@@ -88,15 +92,27 @@ class RouteTable:
             path: None: the handler says it (see ``decide_path``).
             methods: Those it serves; GET serves HEAD too. None: all.
             terms: What holds for it alone.
+            name: For ``url_for``; None: that of the handler.
 
         Raises:
             ConfigurationError: It is no handler, has no path, or another route
-                serves a method of this path.
+                serves a method of this path, or was given this name.
         """
         pattern = decide_path(handler, path)
         serve = bind(handler, pattern, terms)
         names = check_methods(methods, pattern.text)
-        self._take(Route(pattern, names, handler, serve, terms))
+        called = name or getattr(handler, "__name__", None) or type(handler).__name__
+        self._take(
+            Route(
+                pattern,
+                names,
+                handler,
+                serve,
+                terms,
+                name=called,
+                is_named=name is not None,
+            )
+        )
 
     def mount(self, scope: Scope, inner: "RouteTable") -> None:
         """Have the routes of another table, also those it gets later.
@@ -149,6 +165,33 @@ class RouteTable:
         found = self.match(method, path)
         return "no route" if found is None else describe(found[0].handler)
 
+    def find_named(self, name: str) -> Pattern:
+        """Find the path of a route by its name, as it is in the outermost app.
+
+        Raises:
+            LocalProtocolError: There is none, or there are several. The caller's
+                fault.
+        """
+        routes = self._named.get(name, [])
+        routes = [each for each in routes if each.is_named] or routes
+        if not routes:
+            near = difflib.get_close_matches(name, self._named, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise LocalProtocolError(f"url_for({name!r}): no route has this name{hint}")
+        if len({each.pattern.text for each in routes}) > 1:
+            paths = " and ".join(repr(each.pattern.text) for each in routes[:2])
+            way_out = "give each a name of its own: add_route(..., name='...')"
+            message = f"url_for({name!r}): {paths} are called so; {way_out}"
+            raise LocalProtocolError(message)
+        pattern, table = routes[0].pattern, self
+        while table._outer:
+            if len(table._outer) > 1:
+                message = f"url_for({name!r}): the app is mounted twice; use r.url_for"
+                raise LocalProtocolError(message)
+            table, scope = table._outer[0]
+            pattern = pattern.under(scope.prefix)
+        return pattern
+
     def methods_of(self, path: str) -> list[str]:
         """The methods that a path serves, sorted, for the Allow field.
 
@@ -190,6 +233,9 @@ class RouteTable:
     def _take(self, route: Route) -> None:
         routes = self._place_of(route.pattern)
         _check_collisions(routes, route)
+        namesakes = self._named.setdefault(route.name, [])
+        _check_name(namesakes, route)
+        namesakes.append(route)
         for method in route.methods:
             routes[method] = route
         self._routes.append(route)
@@ -250,6 +296,16 @@ def _with_own(methods: set[str]) -> list[str]:
     """And those that are answered without a route of their own."""
     own = {"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"}
     return sorted(methods | own)
+
+
+def _check_name(namesakes: list[Route], route: Route) -> None:
+    for first in namesakes:
+        if route.is_named and first.is_named and first.pattern != route.pattern:
+            message = (
+                f"route {route.pattern.text!r}: {route.name!r} is the name of "
+                f"{first.pattern.text!r}, too"
+            )
+            raise ConfigurationError(message)
 
 
 def _check_collisions(routes: ByMethod, route: Route) -> None:
