@@ -10,6 +10,8 @@ from blazeio.app.reading.form import Form
 from blazeio.app.reading.upload import Upload
 from blazeio.app.request import Request
 from blazeio.app.security_headers import security_headers
+from blazeio.app.sessions import CookieSessions
+from blazeio.app.templates import Templates
 from blazeio.client.auth import DigestAuth
 from blazeio.client.response import ClientResponse
 from blazeio.client.rules.cookie_jar import Cookie, CookieJar
@@ -60,6 +62,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "ContentDecodingError",
     "Cookie",
     "CookieJar",
+    "CookieSessions",
     "Cors",
     "DecompressionBombError",
     "Deliver",
@@ -84,6 +87,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Simpleserve",
     "StaticServer",
     "StatusError",
+    "Templates",
     "Timeouts",
     "TlsSettings",
     "TooManyRedirects",

@@ -1,0 +1,224 @@
+"""``CookieSessions``: what is known of a user, in a signed cookie of theirs.
+
+The extra ``sessions`` brings itsdangerous, which signs.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from blazeio.app.routing.middlewares import CallNext
+from blazeio.content.cookies import SameSite, find_cookie, serialize_set_cookie
+from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
+from blazeio.protocol.server import BlazeioServerProtocol
+
+MAX_AGE_S = 14 * 24 * 3600
+"""How long a session lasts after its last renewal."""
+
+COOKIE_BYTES = 4096
+"""Of name and value; browsers drop what is larger without a word (RFC 6265
+section 6.1)."""
+
+SECRET_CHARACTERS = 16
+"""A secret that is shorter can be tried out."""
+
+
+class _Open:
+    """The session of one request.
+
+    Attributes:
+        values: What is in it now.
+        text: The same as JSON, as it was read.
+        signed_at: When the cookie was written, Unix time; 0: there is none.
+    """
+
+    __slots__ = ("signed_at", "text", "values")
+
+    def __init__(self, values: dict[str, Any], text: str, signed_at: float) -> None:
+        self.values = values
+        self.text = text
+        self.signed_at = signed_at
+
+
+class _Slot:
+    """Where the session of a request is, once somebody has asked for it."""
+
+    __slots__ = ("opened",)
+
+    def __init__(self) -> None:
+        self.opened: _Open | None = None
+
+
+class CookieSessions:
+    """A middleware, and the sessions of the requests it is around.
+
+    ::
+
+        sessions = io.CookieSessions(os.environ["SESSION_SECRET"])
+        web.middleware(sessions)
+
+        async def login(r):
+            sessions.of(r)["user"] = name
+
+    The values are signed, not secret: who has the cookie can read them, and cannot
+    change them. Nothing is kept on the server: a cookie that was copied is good until
+    it is too old. What was changed is sent with the head of the response, so it is
+    changed before that.
+
+    Args:
+        secrets: One, or several: the first one signs, and what any of them has signed
+            is read, so that a new one can be put in front of an old one. At least
+            16 characters each, of chance: ``secrets.token_urlsafe()``.
+        cookie: Its name.
+        max_age_s: How long a session lasts, seconds; one in use is renewed at half
+            of it.
+        path: Where the browser sends it.
+        domain: Also sent to the hosts below this one; None: this host only.
+        secure: It is sent over HTTPS alone; browsers take http://localhost for that,
+            other clients do not.
+        same_site: ``Lax``: not sent where another site posts to this one.
+
+    Raises:
+        ConfigurationError: A secret is too short, there is none, the cookie cannot be
+            written, or itsdangerous is not installed.
+    """
+
+    def __init__(
+        self,
+        secrets: str | Sequence[str],
+        *,
+        cookie: str = "session",
+        max_age_s: int = MAX_AGE_S,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = True,
+        same_site: SameSite = "Lax",
+    ) -> None:
+        try:
+            import itsdangerous
+        except ImportError:
+            message = (
+                "CookieSessions needs itsdangerous: pip install 'blazeio[sessions]'"
+            )
+            raise ConfigurationError(message) from None
+        listed = [secrets] if isinstance(secrets, str) else [*secrets]
+        _check_secrets(listed)
+        if not isinstance(max_age_s, int) or max_age_s <= 0:
+            message = f"CookieSessions(max_age_s={max_age_s!r:.80}): expected seconds"
+            raise ConfigurationError(message)
+        self._signer = itsdangerous.TimestampSigner(
+            listed[::-1],  # itsdangerous signs by the last one
+            salt=f"blazeio.session.{cookie}",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+        self._bad = itsdangerous.BadSignature
+        self._encode = itsdangerous.base64_encode
+        self._decode = itsdangerous.base64_decode
+        self._cookie = cookie
+        self._max_age_s = max_age_s
+        self._attributes: dict[str, Any] = {
+            "path": path,
+            "domain": domain,
+            "secure": secure,
+            "same_site": same_site,
+        }
+        self._open: dict[BlazeioServerProtocol, _Slot] = {}
+        try:
+            self._write("", 0)
+        except LocalProtocolError as error:
+            raise ConfigurationError(f"CookieSessions: {error}") from None
+
+    async def __call__(self, r: BlazeioServerProtocol, call_next: CallNext) -> None:
+        """Have ``of`` know the request; send what was changed."""
+        slot = self._open[r] = _Slot()
+        r.on_head(lambda status: self._fields(slot))  # also of an error outside
+        try:
+            await call_next(r)
+        finally:
+            del self._open[r]
+
+    def of(self, r: BlazeioServerProtocol) -> dict[str, Any]:
+        """The values of the user who asks; to be changed in place.
+
+        They are what JSON knows. It is empty without a cookie, and where the cookie
+        is too old or not signed by us. ``clear()`` ends the session: the cookie is
+        deleted.
+
+        Raises:
+            LocalProtocolError: The middleware is not around this request. The
+                caller's fault.
+        """
+        slot = self._open.get(r)
+        if slot is None:
+            message = "sessions.of(r): add the sessions first, web.middleware(sessions)"
+            raise LocalProtocolError(message)
+        if slot.opened is None:
+            slot.opened = self._read(r)
+        return slot.opened.values
+
+    def _read(self, r: BlazeioServerProtocol) -> _Open:
+        value = find_cookie(r.headers.get("cookie", ""), self._cookie)
+        if not value or len(value) > COOKIE_BYTES:
+            return _Open({}, "{}", 0)
+        try:
+            signed, at = self._signer.unsign(
+                value, max_age=self._max_age_s, return_timestamp=True
+            )
+            text = self._decode(signed).decode()
+            values = json.loads(text)
+        except (self._bad, ValueError, RecursionError):
+            return _Open({}, "{}", 1)  # a cookie that is no good is deleted
+        if not isinstance(values, dict):
+            return _Open({}, "{}", 1)
+        return _Open(values, text, at.timestamp())
+
+    def _fields(self, slot: "_Slot") -> FieldInput | None:
+        found = slot.opened
+        if found is None:
+            return None  # nobody asked for it
+        text = _dump(found.values)
+        is_old = time.time() - found.signed_at > self._max_age_s / 2
+        fields = [("Vary", "Cookie")]  # it was asked for: the answer may depend on it
+        if not found.values:
+            if found.signed_at:
+                fields.append(("Set-Cookie", self._write("", 0)))
+        elif text != found.text or is_old:
+            value = self._signer.sign(self._encode(text.encode())).decode()
+            fields.append(("Set-Cookie", self._write(value, self._max_age_s)))
+        return fields
+
+    def _write(self, value: str, max_age_s: int) -> str:
+        size = len(self._cookie) + len(value)
+        if size > COOKIE_BYTES:
+            message = (
+                f"the session is {size} octets as a cookie, browsers take "
+                f"{COOKIE_BYTES}: keep an id in it, and the rest in a database"
+            )
+            raise LocalProtocolError(message)
+        return serialize_set_cookie(
+            self._cookie, value, max_age=max_age_s, **self._attributes
+        )
+
+
+def _dump(values: dict[str, Any]) -> str:
+    try:
+        return json.dumps(values, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        message = f"the session holds what is no JSON: {error}"
+        raise LocalProtocolError(message) from error
+
+
+def _check_secrets(secrets: Sequence[object]) -> None:
+    if not secrets:
+        _refuse_secrets("there is no secret")
+    for each in secrets:
+        if not isinstance(each, str) or len(each) < SECRET_CHARACTERS:
+            _refuse_secrets(f"a secret has less than {SECRET_CHARACTERS} characters")
+
+
+def _refuse_secrets(why: str) -> NoReturn:
+    way_out = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+    raise ConfigurationError(f"CookieSessions: {why}; {way_out}")
