@@ -8,7 +8,8 @@ paths of unix sockets. See ``trust`` for who is believed.
 read               what it holds decides something: it and all folders above it
                    must be ours or root's, and nobody else may write them
 append             nothing is believed: the file must be ours or root's and have
-                   one name; the folder may be another user's
+                   one name; the folder may be another user's, unless somebody
+                   else's code is to open it (``examine_to_append``)
 replace, remove    an entry of the folder alone is made or taken away; what it
                    led to before is not touched
 =================  ==========================================================
@@ -129,6 +130,30 @@ def open_to_append(path: str, mode: int, *, may_be_pipe: bool = False) -> int:
                 raise
             return fd
     raise OSError(errno.EAGAIN, "others make and remove it all the time")
+
+
+def examine_to_append(path: str) -> None:
+    """Refuse a log that somebody else's code is to open, by its name.
+
+    Whose the file is does not matter, since nothing in it is believed. But nobody
+    else may put another one in its place, be it a link.
+
+    Raises:
+        UntrustedError: Somebody may; says who.
+        OSError: It is no regular file, or its folder is not there.
+    """
+    with walked(path) as place:
+        if place.own_fd is not None:
+            return
+        if place.weakness is not None:
+            raise place.weakness
+        if place.found is None:
+            if place.is_shared:
+                raise UntrustedError(place.path, "could be made by anybody")
+            return
+        _check_kind(place, _APPEND)
+        if place.is_shared:
+            _judge_log(place)
 
 
 def replace(path: str, octets: bytes, mode: int) -> FileIdentity:

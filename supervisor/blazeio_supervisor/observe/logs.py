@@ -2,10 +2,13 @@
 
 import logging
 import logging.config
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files.opening import examine_to_append
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
 from blazeio_supervisor.observe.lines.handler import LineHandler
@@ -49,6 +52,8 @@ def apply_config(terms: LogTerms) -> None:
     if terms.config is None:
         return
     try:
+        if os.geteuid() == 0:
+            _examine_files(terms.config)
         logging.config.dictConfig(terms.config)
     except Exception as error:  # of any class that the file names
         causes = [str(error)]
@@ -56,6 +61,23 @@ def apply_config(terms: LogTerms) -> None:
             causes.append(str(error.__cause__))
         line = " ".join(": ".join(causes).split())
         raise LoggingError(f"--log-config: {line}") from None
+
+
+def _examine_files(config: Mapping[str, Any]) -> None:
+    """See that handlers as root open no file that another user leads them to.
+
+    They open it by its name, and follow links: now, and when they rotate.
+
+    Raises:
+        OSError: Such a file; says which.
+    """
+    for name, handler in dict(config.get("handlers") or {}).items():
+        filename = handler.get("filename")
+        if isinstance(filename, str):
+            try:
+                examine_to_append(filename)
+            except OSError as error:
+                raise OSError(f"handler {name!r}: {error.strerror}") from None
 
 
 def configure_strays(

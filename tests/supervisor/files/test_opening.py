@@ -10,6 +10,7 @@ import pytest
 from blazeio_supervisor.files.opening import (
     READ_BYTES,
     examine,
+    examine_to_append,
     identify,
     open_to_append,
     read,
@@ -270,3 +271,34 @@ def test_only_what_is_still_the_same_is_removed(folder: Path) -> None:
     assert not path.exists()
     assert not remove(str(path), first)
     assert not remove("/no/such/folder/file", first)
+
+
+@pytest.mark.parametrize("owner", [0, NOBODY])
+def test_a_log_that_nobody_else_may_exchange_may_be_anybodys(
+    folder: Path, owner: int
+) -> None:
+    give(folder / "file", owner)
+    examine_to_append(str(folder / "file"))
+    examine_to_append(str(folder / "none yet"))
+    examine_to_append("/dev/stderr")
+
+
+@pytest.mark.parametrize(
+    "name", ["file", "none yet", "link", "pipe"], ids=lambda each: each.split()[0]
+)
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_log_that_others_may_exchange_is_opened_by_nobody_else(
+    folder: Path, name: str, mode: int
+) -> None:
+    target = folder / "target"
+    target.write_text("root's")
+    logs = folder / "logs"
+    logs.mkdir()
+    give(logs)
+    with acting_as():
+        (logs / "file").write_text("")
+        (logs / "link").symlink_to(target)
+        os.mkfifo(logs / "pipe")
+    give(logs, NOBODY if mode == 0o755 else 0, mode)
+    with pytest.raises(OSError, match=r"nobody|anybody|pipe"):
+        examine_to_append(str(logs / name))

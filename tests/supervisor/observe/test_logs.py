@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +9,13 @@ from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.observe.logs import (
     FRAMES_KEPT_CHARS,
     FramesPrinter,
+    LoggingError,
+    apply_config,
     configure_logs,
     logs_configured,
     set_level,
 )
+from tests.support.users import acting_as, give, need_root
 
 
 @contextmanager
@@ -27,6 +31,28 @@ def bare_logger() -> Iterator[logging.Logger]:
         yield ours
     finally:
         root.handlers[:], ours.handlers[:], ours.level, ours.propagate = kept
+
+
+def test_a_handler_of_root_opens_no_file_that_others_lead_it_to(
+    open_folder: Path,
+) -> None:
+    need_root()
+    target, logs = open_folder / "target", open_folder / "logs"
+    target.write_text("root's")
+    logs.mkdir()
+    give(logs)
+    with acting_as():
+        (logs / "log").symlink_to(target)
+    handler = {"class": "logging.FileHandler", "filename": str(logs / "log")}
+    config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"own": handler},
+        "root": {"handlers": ["own"]},
+    }
+    with bare_logger(), pytest.raises(LoggingError, match=r"'own': .*nobody"):
+        apply_config(LogTerms(config=config))
+    assert target.read_text() == "root's"
 
 
 def test_what_is_below_the_level_is_not_printed(

@@ -47,7 +47,8 @@ class Logs(Section):
         "Configure all of logging by this file, in the master and in the app's "
         "processes, as logging.config.dictConfig does: .toml, .json, or .yaml where "
         "PyYAML is installed. The other options of this section then count for "
-        "nothing, except --capture-output.",
+        "nothing, except --capture-output. As root, its handlers write no file in a "
+        "folder that others may write.",
         default=None,
         change=Change.RESTART,
     )
