@@ -199,12 +199,12 @@ class Deliver:
                 if isinstance(events, AsyncIterable):
                     async with iterated(events, r) as iterator:
                         async for data in iterator:
-                            await _send_event(stream, data)
+                            await stream.send(data)
                     return
                 plain = iter(events)
                 async with closed_at_end(plain):
                     for data in plain:
-                        await _send_event(stream, data)
+                        await stream.send(data)
 
     @staticmethod
     async def bytes(
@@ -263,8 +263,3 @@ def _octets(content: object) -> Octets:
     if iscoroutine(content):
         content.close()  # or Python would warn, too
     raise LocalProtocolError(f"the content is {name_kind(content)}")
-
-
-async def _send_event(stream: EventStream, data: Any) -> None:
-    is_text = isinstance(data, str)
-    await stream.send(data if is_text else _encode(data).decode())

@@ -63,6 +63,7 @@ class Templates:
         self,
         r: BlazeioServerProtocol,
         name: str,
+        /,
         *,
         status: int = 200,
         headers: FieldInput | None = None,

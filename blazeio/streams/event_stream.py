@@ -5,7 +5,9 @@ May import: blazeio.errors, blazeio.protocol.
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import msgspec
 
 from blazeio.errors import LocalProtocolError, is_disconnect
 from blazeio.protocol.server import BlazeioServerProtocol
@@ -111,20 +113,22 @@ class EventStream:
         return is_lost and is_disconnect(error)
 
     async def send(
-        self, data: str, *, event: str | None = None, event_id: str | None = None
+        self, data: Any, *, event: str | None = None, event_id: str | None = None
     ) -> None:
         """Send one event.
 
         Args:
-            data: Its lines.
+            data: Its lines as a str; any other value is sent as JSON.
             event: Its type; None: ``message``.
             event_id: Said again as ``last_event_id`` when the client comes back.
 
         Raises:
             ClientDisconnected: The client is gone.
             LocalProtocolError: The type or the id holds a line end.
+            TypeError: A part of the value is none that msgspec encodes.
         """
-        await self.r.write(serialize_event(data, event=event, event_id=event_id))
+        text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
+        await self.r.write(serialize_event(text, event=event, event_id=event_id))
 
     async def comment(self, text: str = "") -> None:
         """Send what the client ignores."""

@@ -39,6 +39,19 @@ def test_what_would_end_its_line_is_refused(given: dict[str, str]) -> None:
         serialize_event("x", **given)
 
 
+async def test_what_is_no_text_is_sent_as_json() -> None:
+    web = App()
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        async with EventStream(r) as events:
+            await events.send({"a": [1]}, event="own")
+
+    async with served(web) as site:
+        answer = await site.get("/x")
+    assert answer.text == 'event: own\ndata: {"a":[1]}\n\n'
+
+
 async def test_a_stream_has_its_head_and_events() -> None:
     web = App()
 

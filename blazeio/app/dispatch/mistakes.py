@@ -47,13 +47,15 @@ def locate(error: BaseException, otherwise: str) -> str:
         error: As a handler has let it out.
         otherwise: Where no code of the user has a part in it.
     """
-    traceback = error.__traceback__
+    traceback, found = error.__traceback__, None
     while traceback is not None:
         frame = traceback.tb_frame
-        if not _is_ours(frame, "blazeio."):
-            return _name(frame.f_code, frame.f_globals, traceback.tb_lineno)
+        if found is None and not _is_ours(frame, "blazeio."):
+            found = _name(frame.f_code, frame.f_globals, traceback.tb_lineno)
+        elif frame.f_code.co_name == "call_next" and _is_ours(frame, "blazeio."):
+            found = None  # that was a middleware, and what it is around has failed
         traceback = traceback.tb_next
-    return otherwise
+    return found or otherwise
 
 
 def name_place(frame: FrameType | None) -> str | None:

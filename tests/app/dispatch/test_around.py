@@ -123,6 +123,32 @@ async def test_one_that_forgets_to_await_is_told(
     assert "without await" in caplog.text
 
 
+async def test_a_bug_is_where_it_happened_not_in_what_is_around(
+    web: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    web.middleware(wrap)
+
+    @web.middleware
+    async def fails(r: R, call_next: Next) -> None:
+        await call_next(r)
+        raise ValueError
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        raise KeyError
+
+    @web.add_route
+    async def _y(r: R) -> None:
+        await r.prepare()
+
+    async with served(web) as site:
+        await site.get("/x")
+        await site.get("/y")
+    told = [each.getMessage() for each in caplog.records if each.levelno >= 40]
+    assert "._x (" in told[0]
+    assert ".fails (" in told[1]
+
+
 async def test_of_a_sub_app_it_is_around_what_is_below(web: App) -> None:
     sub, seen = App(), []
 
