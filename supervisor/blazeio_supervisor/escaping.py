@@ -64,7 +64,7 @@ def encode_json(value: Any) -> bytes:
         octets = msgspec.json.encode(value)
     except UnicodeEncodeError:
         told = msgspec.to_builtins(value)
-        octets = msgspec.json.encode(_map_texts(told, _escape_surrogates))
+        octets = msgspec.json.encode(escape_surrogates(told))
     if octets.isascii() and b"\x7f" not in octets:
         return octets
     return escape_json(octets.decode()).encode()
@@ -83,7 +83,7 @@ def escape_answer(answer: ValueT) -> ValueT:
 
     The fields that hold several lines keep them.
     """
-    return _map_texts(answer, escape_line)  # type: ignore[no-any-return]
+    return map_texts(answer, escape_line)  # type: ignore[no-any-return]
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -104,20 +104,26 @@ def _escape_for_json(match: re.Match[str]) -> str:
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
 
 
-def _escape_surrogates(text: str) -> str:
+def escape_surrogates(value: ValueT) -> ValueT:
+    """Give a value whose texts are Unicode: lone surrogates become their escapes."""
+    return map_texts(value, _escape_each)  # type: ignore[no-any-return]
+
+
+def _escape_each(text: str) -> str:
     return _SURROGATE.sub(_escape, text)
 
 
-def _map_texts(value: Any, escape: Callable[[str], str]) -> Any:
+def map_texts(value: Any, escape: Callable[[str], str]) -> Any:
+    """Give a value with each text in it, keys too, as a function writes it."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
         return {
-            _map_texts(key, escape): _map_texts(each, escape)
+            map_texts(key, escape): map_texts(each, escape)
             for key, each in value.items()
         }
     if isinstance(value, list | tuple):
-        return type(value)([_map_texts(each, escape) for each in value])
+        return type(value)([map_texts(each, escape) for each in value])
     if isinstance(value, msgspec.Struct):
         return _map_fields(value, escape)
     return value
@@ -129,5 +135,5 @@ def _map_fields(struct: msgspec.Struct, escape: Callable[[str], str]) -> msgspec
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         by = escape_lines if name in several and escape is escape_line else escape
-        changes[name] = _map_texts(value, by)
+        changes[name] = map_texts(value, by)
     return msgspec.structs.replace(struct, **changes)

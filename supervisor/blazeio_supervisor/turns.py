@@ -9,8 +9,14 @@ from blazeio_supervisor.children.listener_modes import ListenerModes
 from blazeio_supervisor.children.strangers import Strangers
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.actions import Action, Spawn
-from blazeio_supervisor.fleet.facts import Fact, StopAsked, Tick, WorkerExited
+from blazeio_supervisor.fleet.actions import Action, Spawn, StartForkserver
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    ForkserverExited,
+    StopAsked,
+    Tick,
+    WorkerExited,
+)
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.hands.attendance import Attendance
 from blazeio_supervisor.observe.events.noting import note
@@ -190,6 +196,10 @@ class Turns:
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
                 self._inbox.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
+            elif isinstance(action, StartForkserver):
+                reason = f"{type(error).__name__}: {error}"
+                exited = ForkserverExited(action.generation, ExitCode.CRASHED, reason)
+                self._inbox.tell(exited)
 
     def _note_fault(self, event: str, text: str) -> None:
         """Note each, and print one in ``QUIET_S``: a turn comes 20 times a second."""

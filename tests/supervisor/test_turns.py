@@ -11,6 +11,7 @@ from blazeio_supervisor.fleet.actions import (
     StartForkserver,
 )
 from blazeio_supervisor.fleet.facts import (
+    ForkserverExited,
     ForkserverReady,
     ScaleAsked,
     StartAsked,
@@ -51,10 +52,13 @@ async def test_facts_of_one_moment_are_taken_together() -> None:
 class Theatre:
     """Turns of a planner, whose actions are written down, or fail."""
 
-    def __init__(self, fault: Exception | None = None) -> None:
+    def __init__(
+        self, fault: Exception | None = None, fails_at: type[Action] = Spawn
+    ) -> None:
         bench = Bench()
         self.bench = bench
         self.fault = fault
+        self.fails_at = fails_at
         self.actions: list[Action] = []
         self.inbox = Inbox(asyncio.get_running_loop())
         self.planner = Planner(Policy(), 1)
@@ -69,7 +73,7 @@ class Theatre:
 
     def _perform(self, action: Action) -> None:
         self.actions.append(action)
-        if self.fault is not None and isinstance(action, Spawn):
+        if self.fault is not None and isinstance(action, self.fails_at):
             raise self.fault
 
     async def wait_for(self, kind: type[Action]) -> None:
@@ -101,6 +105,18 @@ async def test_a_spawn_that_fails_is_the_end_of_its_worker(
     await theatre.wait_for(Spawn)
     assert theatre.inbox.take() == [WorkerExited(1, 1, "OSError: no room")]
     assert "event=action_failed a fault of the supervisor, at Spawn" in caplog.text
+    await theatre.close()
+
+
+async def test_a_forkserver_that_cannot_be_started_has_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    theatre = Theatre(OSError("no room"), StartForkserver)
+    theatre.turns.begin()
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    assert theatre.inbox.take() == [ForkserverExited(1, 1, "OSError: no room")]
+    assert "event=action_failed a fault of the supervisor" in caplog.text
     await theatre.close()
 
 

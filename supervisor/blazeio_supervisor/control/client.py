@@ -22,6 +22,7 @@ from msgspec import Struct
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.escaping import encode_json
 from blazeio_supervisor.sockets.peer import Peer, read_peer
 from blazeio_supervisor.sockets.unix_table import list_listening
 
@@ -169,7 +170,7 @@ class Client(Struct, frozen=True):
         order: msgspec.Struct | None,
         timeout_s: float | None,
     ) -> Iterator[http.client.HTTPResponse]:
-        content = None if order is None else msgspec.json.encode(order)
+        content = None if order is None else encode_json(order)
         with self._explained(), closing(self._connect(timeout_s)) as connection:
             try:
                 connection.request(method, path, content)

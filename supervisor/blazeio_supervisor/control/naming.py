@@ -92,7 +92,7 @@ class Naming:
         self._claim_alias(wanted)
 
     def _claim_alias(self, wanted: str) -> None:
-        known = f"{self.home.pid_namespace} {self.home.root}".encode()
+        known = os.fsencode(f"{self.home.pid_namespace} {self.home.root}")
         word = f"{wanted}/{zlib.crc32(known):08x}"
         try:
             self._sockets.append(_bind(_place(self._uid, word)))

@@ -10,13 +10,16 @@ things are the same in every protocol, or that could not be said: the arguments
 of a forkserver (more may follow them), and the message ``Failed``.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from blazeio_supervisor.escaping import escape_surrogates
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.process.identity import Identity
+from blazeio_supervisor.process.packing import pack, unpack
 from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
@@ -324,15 +327,18 @@ Message = (
     | ReopenLogs
 )
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Message)
 _forkserver_decoder = msgspec.msgpack.Decoder(FromForkserver)
 _worker_decoder = msgspec.msgpack.Decoder(FromWorker)
 
 
 def serialize_message(message: Message) -> bytes:
-    """Give the octets of one datagram."""
-    return _encoder.encode(message)
+    """Give the octets of one datagram.
+
+    What a child tells is written to be read by people; the master's texts are paths.
+    """
+    if isinstance(message, FromChild):
+        message = escape_surrogates(message)
+    return pack(message)
 
 
 def parse_message(octets: bytes) -> Message:
@@ -341,7 +347,7 @@ def parse_message(octets: bytes) -> Message:
     Raises:
         MessageError: It is no message of ours.
     """
-    return _decode(_decoder, octets)
+    return _decode(_unpack_any, octets)
 
 
 def parse_from_forkserver(octets: bytes) -> FromForkserver:
@@ -350,7 +356,7 @@ def parse_from_forkserver(octets: bytes) -> FromForkserver:
     Raises:
         MessageError: It is nothing that a forkserver says.
     """
-    return cut_texts(_decode(_forkserver_decoder, octets))
+    return cut_texts(_decode(_forkserver_decoder.decode, octets))
 
 
 def parse_from_worker(octets: bytes) -> FromWorker:
@@ -359,15 +365,19 @@ def parse_from_worker(octets: bytes) -> FromWorker:
     Raises:
         MessageError: It is nothing that a worker says.
     """
-    return cut_texts(_decode(_worker_decoder, octets))
+    return cut_texts(_decode(_worker_decoder.decode, octets))
 
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[MessageT], octets: bytes) -> MessageT:
+def _unpack_any(octets: bytes) -> Message:
+    return unpack(octets, Message)  # type: ignore[arg-type]  # a union is a kind
+
+
+def _decode(decode: Callable[[bytes], MessageT], octets: bytes) -> MessageT:
     try:
-        return decoder.decode(octets)
+        return decode(octets)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         # It quotes what was sent.
         words = "".join(c if c.isprintable() else "?" for c in str(error))

@@ -22,6 +22,7 @@ from blazeio_supervisor.process.isolation import (
     pack_variables,
 )
 from blazeio_supervisor.process.messages import PROTOCOL, Fork, Load
+from blazeio_supervisor.process.packing import pack, unpack
 from blazeio_supervisor.process.signals import HELD_BACK, STACK_SIGNAL
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -175,7 +176,7 @@ def exec_worker(start: WorkerStart) -> NoReturn:
     Its own ``sitecustomize`` runs, so the threads that this starts live in it.
     """
     told = os.memfd_create("blazeio-worker", 0)
-    os.write(told, msgspec.msgpack.encode(start))
+    os.write(told, pack(start))
     for fd in (*start.fds, start.log_fd):
         os.set_inheritable(fd, True)
     # Until its handlers are there; they stay blocked over the exec.
@@ -191,7 +192,7 @@ def read_worker_start(told: int) -> WorkerStart:
     """Read what ``exec_worker`` has left; nobody inherits the descriptors further."""
     with open(told, "rb") as file:
         file.seek(0)
-        start = msgspec.msgpack.decode(file.read(), type=WorkerStart)
+        start = unpack(file.read(), WorkerStart)
     for fd in (*start.fds, start.log_fd):
         os.set_inheritable(fd, fd <= 2)
     return start

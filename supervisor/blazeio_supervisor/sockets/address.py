@@ -1,5 +1,6 @@
 """The addresses that ``--bind`` takes, as values."""
 
+import os
 import socket
 
 import msgspec
@@ -84,7 +85,7 @@ def _parse_unix(text: str) -> UnixAddress:
     path = text.removeprefix(UNIX_PREFIX)
     if not path:
         raise ValueError("no path: write `unix:/run/app.sock`")
-    if len(path.encode()) > 107:
+    if len(os.fsencode(path)) > 107:
         raise ValueError("the path is longer than the kernel's 107 octets")
     return UnixAddress(path)
 

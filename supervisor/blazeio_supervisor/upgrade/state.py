@@ -20,6 +20,7 @@ from blazeio_supervisor.observe.lines.captured import FrozenReader
 from blazeio_supervisor.observe.metrics.server import FrozenMetrics
 from blazeio_supervisor.options.in_force import FrozenSettings
 from blazeio_supervisor.process.messages import PROTOCOL
+from blazeio_supervisor.process.packing import pack, unpack
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import FrozenListeners
 from blazeio_supervisor.upgrade.handover import Handover
@@ -87,7 +88,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 def serialize_state(state: State) -> bytes:
     """Give the octets that the next image reads."""
-    return msgspec.msgpack.encode(state)
+    return pack(state)
 
 
 def parse_state(octets: bytes) -> State:
@@ -105,7 +106,7 @@ def parse_state(octets: bytes) -> State:
 
 
 def _decode(octets: bytes) -> State:
-    head = msgspec.msgpack.decode(octets, type=_Head)
+    head = unpack(octets, _Head)
     ours, theirs = (VERSION, PROTOCOL), (head.version, head.protocol)
     if ours != theirs:
         raise StateError(
@@ -113,4 +114,4 @@ def _decode(octets: bytes) -> State:
             f"the running one ({head.program}) has state {head.version} and protocol "
             f"{head.protocol}: restart the service to use it"
         )
-    return msgspec.msgpack.decode(octets, type=State)
+    return unpack(octets, State)
