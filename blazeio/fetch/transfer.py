@@ -81,12 +81,13 @@ async def fetch(order: Order) -> ExitCode:
     ):
         if order.shows_head:
             _show_head(resp)
-        if order.output is None or resp.status_code >= 400:
+        is_refused = resp.status_code >= 400
+        if order.output is None or is_refused:
             await _write_out(resp)
         else:
             with shown_progress(order.output.name, is_quiet=order.is_quiet) as report:
                 await resp.save(order.output, progress=report)
-        if resp.status_code < 400:
+        if not is_refused:  # of a saved file the last status may be 416: it is whole
             return ExitCode.OK
         line = f"blazeio: {resp.status_code} {resp.reason}".rstrip()
         click.echo(escape_line(line), err=True)

@@ -321,10 +321,14 @@ class Channel:
         try:
             return await anext(self)
         except StopAsyncIteration:
-            error = self.gone(f"the WebSocket is closed: {self.close_code}")
+            error = self._closed()
             if self._close_ends_at is None:  # not by us
                 self._told_end = error
             raise error from None
+
+    def _closed(self) -> PeerGone:
+        code = self.close_code
+        return self.gone(f"the WebSocket is closed: {code or 'by this side'}")
 
     # Sending
 
@@ -349,7 +353,7 @@ class Channel:
         if not endpoint.is_open or self._transport.is_closing():
             await self._give_way()  # who catches it and goes on holds up nobody
             self._check_session()
-            raise self.gone(f"the WebSocket is closed: {self.close_code}")
+            raise self._closed()
         self._transport.write(endpoint.serialize(message))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:

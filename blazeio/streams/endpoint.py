@@ -121,12 +121,18 @@ class Endpoint:
     @property
     def close_code(self) -> int | None:
         """Why it is over; 1006 where no close was said; None before."""
-        return self._protocol.close_code
+        received = self._protocol.close_rcvd
+        if received is not None:  # what carries it may still be open
+            return received.code
+        return 1006 if self.is_over else self._protocol.close_code
 
     @property
     def close_reason(self) -> str | None:
         """In the words of who closed it; None before."""
-        return self._protocol.close_reason
+        received = self._protocol.close_rcvd
+        if received is not None:
+            return received.reason
+        return "" if self.is_over else self._protocol.close_reason
 
     @property
     def state_name(self) -> str:

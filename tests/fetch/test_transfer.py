@@ -89,6 +89,27 @@ async def test_content_that_is_not_whole_is_not_saved(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+async def test_a_file_that_a_416_tells_to_be_whole_is_a_success(
+    tmp_path: Path,
+) -> None:
+    async def script(visitor: Visitor) -> None:
+        if b"\r\nRange: bytes=3-" in (await visitor.read_request() or b""):
+            await visitor.send(
+                b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */3\r\n"
+                b"Content-Length: 0\r\n\r\n"
+            )
+        else:
+            await visitor.send(
+                b'HTTP/1.1 200 OK\r\nETag: "a"\r\nTransfer-Encoding: chunked\r\n\r\n'
+                b"3\r\nok\n\r\n"
+            )
+
+    path = tmp_path / "file"
+    async with RawServer(script) as server:
+        assert await run(server.url, "-o", str(path)) is ExitCode.OK
+    assert path.read_bytes() == b"ok\n"
+
+
 async def test_octets_are_kept_from_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     async with RawServer(OK.replace(b"ok\n", b"\0\1\2")) as server:

@@ -1,6 +1,7 @@
 """How a client's WebSocket ends: whose error it is, and how long it takes."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.utils import accept_key
 
 import blazeio as io
 from blazeio.errors import (
@@ -73,6 +75,63 @@ async def test_a_message_that_was_not_sent_is_an_error(ending: Any) -> None:
     async with peer(ending) as url:
         with pytest.raises(ServerDisconnected, match="is closed: "):
             await use(url)
+
+
+async def agree(visitor: Visitor) -> bytes:
+    """What agrees to the handshake that comes next."""
+    found = re.search(rb"\r\nSec-WebSocket-Key: (\S+)", await visitor.read_head())
+    assert found is not None
+    accept = accept_key(found[1].decode())
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    ).encode()
+
+
+CLOSE_OF_SERVER = b"\x88\x05\x03\xe8bye"
+MALFORMED = b"\xf1\x01x"
+
+
+@pytest.mark.parametrize(
+    ("frames", "code", "reason"),
+    [(CLOSE_OF_SERVER, 1000, "bye"), (MALFORMED, 1006, "")],
+)
+async def test_why_is_known_before_the_connection_is_closed(
+    frames: bytes, code: int, reason: str
+) -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.send(await agree(visitor) + frames)
+        await visitor.read_until_end()
+
+    async with (
+        RawServer(script) as server,
+        io.ClientWebSocket(
+            server.url.replace("http", "ws"), close_timeout_s=SHORT_S
+        ) as ws,
+    ):
+        async for _ in ws:
+            pass
+        assert (ws.close_code, ws.close_reason) == (code, reason)
+        with pytest.raises(ServerDisconnected, match=f"is closed: {code}"):
+            await ws.send("an order")
+
+
+async def test_what_is_sent_while_we_close_is_an_error() -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.send(await agree(visitor))
+        await visitor.read_until_end()
+
+    async with (
+        RawServer(script) as server,
+        io.ClientWebSocket(
+            server.url.replace("http", "ws"), close_timeout_s=SHORT_S
+        ) as ws,
+    ):
+        closing = asyncio.create_task(ws.close())
+        await asyncio.sleep(0)
+        with pytest.raises(ServerDisconnected, match="is closed: by this side"):
+            await ws.send("an order")
+        await closing
 
 
 async def test_what_is_awaited_after_our_own_close_is_an_error() -> None:
