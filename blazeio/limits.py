@@ -11,6 +11,10 @@ from blazeio.errors import ConfigurationError
 KIB = 1024
 MIB = 1024 * KIB
 
+READ_PAST_BYTES = 1 * MIB
+"""Content that no handler wants is read past up to this, so that the connection can
+go on; beyond, it is closed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -61,7 +65,9 @@ class Limits:
         linger_timeout_s: How long, and ``linger_bytes`` how much, is read on
             after an early close so that the peer sees the answer (RFC 9112
             section 9.6).
-        linger_bytes: See ``linger_timeout_s``.
+        linger_bytes: See ``linger_timeout_s``. Who sends a file while we refuse it
+            mostly looks for an answer when all of it was sent; a reset before that
+            destroys the answer.
 
     Raises:
         ConfigurationError: A bound is negative, or zero where that cannot be.
@@ -92,7 +98,7 @@ class Limits:
     handler_timeout_s: float | None = None
     half_close_grace_s: float = 1.0
     linger_timeout_s: float = 2.0
-    linger_bytes: int = 1 * MIB
+    linger_bytes: int = 64 * MIB
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -11,6 +11,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import Side
 
 from blazeio.errors import is_disconnect
+from blazeio.limits import READ_PAST_BYTES
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.streams.channel import (
     MESSAGE_BYTES,
@@ -75,7 +76,7 @@ class WebSocket(Channel):
             Abort: It is no good handshake; the client is answered so.
             ClientDisconnected: The client went away before its content was whole.
             RemoteProtocolError: Its content is malformed (400), or larger than
-                ``Limits.linger_bytes`` (413).
+                ``READ_PAST_BYTES`` (413).
         """
         agreement = accept_handshake(
             self.r,
@@ -90,7 +91,7 @@ class WebSocket(Channel):
             subprotocol=agreement.subprotocol,
         )
         if not self.r.content.is_whole:
-            await self.r.read(limit=self.r.context.limits.linger_bytes)
+            await self.r.read(limit=READ_PAST_BYTES)
         self.begin(endpoint, self.r, self.r.context.limits.receive_bytes)
         self.r.take_over(agreement.field_lines, self)
         self.r.on_farewell(self._bid_farewell)

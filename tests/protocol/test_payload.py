@@ -231,7 +231,7 @@ class TestWriting:
 
         assert (await connect(handler).ask(GET)).body == b"abc"
 
-    async def test_less_than_declared_at_eof_raises_and_cuts(
+    async def test_less_than_declared_at_eof_raises_and_is_a_500(
         self, serve: Serve, diary: Diary, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def handler(r: R) -> None:
@@ -239,6 +239,22 @@ class TestWriting:
             await r.write(b"a")  # so the head has left
             try:
                 await r.eof()
+            except LocalProtocolError as error:
+                diary.note(str(error)[:30])
+
+        peer = await serve(handler).connect()
+        await peer.send(GET)
+        assert (await peer.read_response()).status == 500
+        assert diary.entries == ["the message ended 2 octets sho"]
+
+    async def test_less_than_declared_at_eof_raises_and_cuts(
+        self, serve: Serve, diary: Diary, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Length": 4})
+            await r.write(b"b")
+            try:
+                await r.eof(b"a")
             except LocalProtocolError as error:
                 diary.note(str(error)[:30])
 

@@ -224,6 +224,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             return
         self._phase = DRAINING
         self._content = content.split_off(RequestError("the response was closed"))
+        self._content.received_bytes = 0
         if self._content.has_used_turn:
             self._wait_for_turn()
         elif self._is_paused:
@@ -421,7 +422,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._refuse(content.error)
         elif self._phase == DRAINING:
             content.discard()
-            if content.received_bytes > self._context.limits.linger_bytes:
+            if content.received_bytes > MOST_DRAINED_BYTES:
                 self.abort()
             elif content.has_used_turn:
                 self._wait_for_turn()

@@ -8,6 +8,7 @@ from blazeio.errors import (
     LocalProtocolError,
     ProtocolError,
 )
+from blazeio.limits import READ_PAST_BYTES
 from blazeio.loggers import get_logger
 from blazeio.protocol.answer import TEXT
 from blazeio.protocol.context import Handler
@@ -181,7 +182,8 @@ class Serving(Receiving):
             return
         limits = self.context.limits
         self.patience.end_phase_in(limits.linger_timeout_s)
-        self._linger_bytes = self.content.received_bytes + limits.linger_bytes
+        most_bytes = min(limits.linger_bytes, READ_PAST_BYTES)
+        self._linger_bytes = self.content.received_bytes + most_bytes
         self.content.discard()
         self.intake.resume()
 
@@ -237,7 +239,8 @@ class Serving(Receiving):
         self.answer.send_whole(body, status, content_type_line, headers)
 
     def _is_far_from_whole(self) -> bool:
-        return self.content.due_bytes > self.context.limits.linger_bytes
+        due_bytes = self.content.due_bytes
+        return due_bytes > min(self.context.limits.linger_bytes, READ_PAST_BYTES)
 
     def begin_response(
         self, headers: FieldInput | None, status: int, *, compress: bool = False

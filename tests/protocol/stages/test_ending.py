@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from blazeio.errors import RemoteProtocolError
+from blazeio.limits import MIB
 from tests.protocol.serving import (
     GET,
     Connect,
@@ -99,6 +100,13 @@ class TestClosingInStages:
         await peer.read_until_end()
         await peer.send(b"x" * 2000)
         await wait_until(lambda: not served.server.connection_count)
+
+    async def test_who_looks_for_the_answer_last_sees_it(self, serve: Serve) -> None:
+        peer = await serve(hello).connect()
+        content = b"x" * (8 * MIB)
+        await peer.send(request("POST", "/", f"Content-Length: {len(content)}"))
+        await peer.send(content)
+        assert (await peer.read_response()).body == b"hello"
 
     async def test_it_ends_with_the_fin_of_the_client(self, serve: Serve) -> None:
         served = serve(hello)
