@@ -130,8 +130,7 @@ class App(Hooks, Generic[StateT]):
         debug: bool = False,
         **limits: Unpack[LimitOptions],
     ) -> None:
-        if not 0 <= port <= 65535:
-            raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
+        _check_place(host, port, tls)
         self.host = host
         self.port = port
         self.tls = tls
@@ -263,6 +262,11 @@ class App(Hooks, Generic[StateT]):
             ConfigurationError: Two routes collide, the prefix ends with a
                 slash, the other app has a main handler, or it is too late.
         """
+        if not isinstance(app, App):
+            message = (
+                f"mount({prefix!r}, {app!r}): the prefix comes first, then the app"
+            )
+            raise ConfigurationError(message)
         if app._raw_handler is not None:
             message = f"mount {prefix!r}: {app!r} has a main handler and no routes"
             raise ConfigurationError(message)
@@ -541,3 +545,22 @@ class App(Hooks, Generic[StateT]):
     def _ask_to_stop(self) -> None:
         if self._service is not None:
             self._service.ask_to_stop()
+
+
+def _check_place(host: object, port: object, tls: object) -> None:
+    """Check the first arguments of an App, whose order differs elsewhere.
+
+    Raises:
+        ConfigurationError: One is of another type, or the port cannot be.
+    """
+    if not isinstance(host, str):
+        raise ConfigurationError(f"App({host!r}): the host comes first: App('', 8000)")
+    name, colon, digits = host.rpartition(":")
+    if colon and ":" not in name and digits.isdigit():
+        way_out = f"write App({name!r}, {int(digits)})"
+        raise ConfigurationError(f"host {host!r}: the port is an argument: {way_out}")
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
+    if tls is not None and not isinstance(tls, TlsSettings):
+        way_out = "expected io.TlsSettings(certfile=..., keyfile=...)"
+        raise ConfigurationError(f"tls {tls!r:.80}: {way_out}")

@@ -472,6 +472,11 @@ def is_plain(r: R) -> None: ...
 
 
 w: Any = App()
+make: Any = App
+
+
+class Methods:
+    async def a(self, r: R) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -513,6 +518,18 @@ w: Any = App()
         (lambda: w.add_route(takes_r, ["/a"]), "a list, expected a path"),
         (lambda: w.route("/a"), "web.route('/a'): write @web.route.get('/path')"),
         (lambda: w.mount("/<x>", App()), "write {x} instead of <x>"),
+        (lambda: w.mount(App(), "/a"), "the prefix comes first, then the app"),
+        (lambda: w.mount("/a", None), "the prefix comes first, then the app"),
+        (lambda: w.route.get("/[x]")(takes_r), "write {x} instead of [x]"),
+        (lambda: w.route.get("/[...x]")(takes_r), "write {x:path} instead of [...x]"),
+        (lambda: w.route.get("/{*x}")(takes_r), "write {x:path} instead of {*x}"),
+        (lambda: w.route.get("/{x...}")(takes_r), "write {x:path} instead of {x..."),
+        (lambda: w.route.get("/a")(Methods.a), "a method: give that of an object"),
+        (lambda: make(8000), "the host comes first: App('', 8000)"),
+        (lambda: make("0.0.0.0:80"), "write App('0.0.0.0', 80)"),
+        (lambda: make("", "80"), "port '80': expected 0 to 65535"),
+        (lambda: make("", 70000), "port 70000: expected 0 to 65535"),
+        (lambda: make("", 1, tls="a.pem"), "expected io.TlsSettings(certfile="),
     ],
 )
 def test_what_cannot_be_registered_is_told_with_the_way_out(

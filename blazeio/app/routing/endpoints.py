@@ -80,7 +80,9 @@ def _check_parameters(
             known = f" and by name {', '.join(names)}" if names else ""
             message = f"{name} is called with {given}{known}: {error}"
             missing = [each for each in behind_r if each not in names]
-            if len(called_with) == 1 and missing and "missing" in str(error):
+            if next(iter(signature.parameters)) == "self" and missing == ["r"]:
+                message += "; it is a method: give that of an object"
+            elif len(called_with) == 1 and missing and "missing" in str(error):
                 message += f"; a parameter of the path is written {{{missing[0]}}}"
         raise ConfigurationError(message) from error
 

@@ -103,8 +103,8 @@ def _rank(part: str | Parameter) -> int:
 
 
 def _read_segment(part: str, text: str) -> str | Parameter:
+    _refuse_foreign(part, text)
     if "{" not in part and "}" not in part:
-        _refuse_foreign(part, text)
         return part
     name, _, kind = part[1:-1].partition(":")
     if part[:1] != "{" or part[-1:] != "}" or not name.isidentifier():
@@ -124,11 +124,16 @@ def _read_segment(part: str, text: str) -> str | Parameter:
     return Parameter(name, converter)
 
 
-# What other frameworks write: Flask, then Express and Rails, then many.
+# What other frameworks write: Flask, then Express and Rails, then many; Next.js; axum
+# and ASP.NET, Go.
 _FOREIGN = (
     (re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>"), None),
     (re.compile(r":(?P<name>\w+)(?P<kind>)\??"), None),
     (re.compile(r"\*+(?P<name>\w*)(?P<kind>)"), "path"),
+    (re.compile(r"\[(?P<name>\w+)(?P<kind>)\]"), None),
+    (re.compile(r"\[\.\.\.(?P<name>\w+)(?P<kind>)\]"), "path"),
+    (re.compile(r"\{\*+(?P<name>\w*)(?P<kind>)\}"), "path"),
+    (re.compile(r"\{(?P<name>\w+)\.\.\.(?P<kind>)\}"), "path"),
 )
 _KINDS = {"string": "str", "integer": "int", "number": "float", "any": "str"}
 
