@@ -41,7 +41,9 @@ from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
 from blazeio.files.static_server import StaticServer
 from blazeio.limits import Limits
+from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.toolset import ExtraToolset
 from blazeio.server.loop import use_loop
 from blazeio.server.tls import TlsSettings
 from blazeio.streams.client_websocket import ClientWebSocket
@@ -52,6 +54,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Abort",
     "App",
     "BlazeioError",
+    "BlazeioPayloadUtils",
     "BlazeioServerProtocol",
     "ClientDisconnected",
     "ClientResponse",
@@ -68,6 +71,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Deliver",
     "DigestAuth",
     "EventStream",
+    "ExtraToolset",
     "Form",
     "IN_MEMORY_STATIC_CACHE",
     "InvalidResponse",

@@ -50,7 +50,7 @@ async def ask(r):
     asked = {"prompt": question.prompt, "stream": True}
     # the client goes: this handler is cancelled, and so is the request of the model
     async with web.state.session.post(MODEL_URL, json=asked) as resp:
-        await resp.raise_for_status()
+        resp.raise_for_status()
         async with io.EventStream(r) as stream:
             async for event in resp.events():
                 if event.data == "[DONE]":

@@ -56,6 +56,7 @@ class Deliver:
         data: Any,
         status: int = 200,
         headers: FieldInput | None = None,
+        indent: int | None = None,
     ) -> None:
         """Send data as JSON.
 
@@ -65,13 +66,17 @@ class Deliver:
                 Structs, datetimes, UUIDs, enums, decimals.
             status: 200 to 599.
             headers: Further header fields.
+            indent: Spaces for each level, for who reads it; None: no white space.
 
         Raises:
             TypeError: A part of ``data`` is none of these; nothing was sent.
         """
         if r.transport.is_closing():
             await r.give_way()
-        r.reply(_encode(data), status, JSON, headers)
+        body = _encode(data)
+        if indent is not None:
+            body = msgspec.json.format(body, indent=indent)
+        r.reply(body, status, JSON, headers)
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 
@@ -81,8 +86,11 @@ class Deliver:
         text: str | Octets,
         status: int = 200,
         headers: FieldInput | None = None,
+        content_type: str | None = None,
     ) -> None:
-        """Send plain text; str is UTF-8."""
+        """Send text; str is UTF-8. It is ``text/plain`` unless another type is said."""
+        if content_type is not None:
+            headers = merge_fields(headers, {"Content-Type": content_type})
         body = text.encode() if isinstance(text, str) else _octets(text)
         if r.transport.is_closing():
             await r.give_way()

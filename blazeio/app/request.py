@@ -19,6 +19,7 @@ from blazeio.app.reading.parameters import convert_params
 from blazeio.app.reading.typed import decode_json
 from blazeio.app.reading.upload import Upload, Uploads
 from blazeio.app.reading.whole import media_type_of
+from blazeio.compat import awaitable, is_awaited
 from blazeio.content.cookies import find_cookie
 from blazeio.content.forms.urlencoded import Params, parse_urlencoded
 from blazeio.errors import Abort
@@ -196,10 +197,12 @@ class Request:
     def get_cookie(r: R | None = None, name: str = "") -> str | None:
         """Give the value of a cookie as the client sent it; None without it.
 
-        Not a coroutine. Of two with one name it is the first, which is the one
+        Not a coroutine, but ``await`` is understood, since it was one in the
+        original package. Of two with one name it is the first, which is the one
         with the longer path (RFC 6265 section 5.4).
         """
-        return find_cookie(find_request(r).headers.get("cookie", ""), name)
+        value = find_cookie(find_request(r).headers.get("cookie", ""), name)
+        return awaitable(value) if is_awaited(1) else value  # type: ignore[return-value]
 
 
 def _parse_query(r: R) -> Params:

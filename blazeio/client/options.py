@@ -47,9 +47,9 @@ class RequestOptions(_Both, _OneRequest, total=False):
     retries: int | None
 
 
-class PoolOptions(_Both, total=False):
-    """Of a session without a URL."""
-
+class _PoolFurther(TypedDict, total=False):
+    auth: Auth | None
+    timeouts: Timeouts | None
     compress: bool
     allow_trailing_octets: bool
     cookie_jar: CookieJar | None
@@ -66,5 +66,15 @@ class PoolOptions(_Both, total=False):
     trust_env: bool
 
 
+class PoolOptions(_PoolFurther, total=False):
+    """Of a session without a URL."""
+
+    headers: FieldInput | Headers | None
+
+
 class SingleOptions(PoolOptions, _OneRequest, total=False):
     """Of a session with a URL: both, since it is its only request."""
+
+
+class SingleFurther(_PoolFurther, _OneRequest, total=False):
+    """The same without ``headers``, which may be given by position."""

@@ -245,6 +245,10 @@ class ClientResponse(Collecting):
         async for piece in self._arriving():
             yield piece
 
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the content as ``pull`` does."""
+        return self.pull()
+
     def events(
         self,
         *,

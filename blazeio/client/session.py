@@ -10,8 +10,14 @@ from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
 from blazeio.client.arguments import check_arguments, check_retries, refuse_unknown
 from blazeio.client.auth import Auth, check_auth
+from blazeio.client.class_verbs import SessionType
 from blazeio.client.context import ClientContext
-from blazeio.client.options import PoolOptions, RequestOptions, SingleOptions
+from blazeio.client.options import (
+    PoolOptions,
+    RequestOptions,
+    SingleFurther,
+    SingleOptions,
+)
 from blazeio.client.pool import MOST_RETRIES
 from blazeio.client.requests.url import Url, parse_url, show_url
 from blazeio.client.response import ClientResponse
@@ -32,7 +38,7 @@ _Entered = TypeVar("_Entered")
 _OF_REQUEST = frozenset(SingleOptions.__annotations__)
 
 
-class Session(Generic[_Entered]):
+class Session(Generic[_Entered], metaclass=SessionType):
     """Requests to servers, and the connections they share.
 
     With a URL it is one request on a connection of its own::
@@ -103,7 +109,8 @@ class Session(Generic[_Entered]):
         self: "Session[ClientResponse]",
         url: str | Url,
         method: str = "get",
-        **options: Unpack[SingleOptions],
+        headers: FieldInput | Headers | None = None,
+        **options: Unpack[SingleFurther],
     ) -> None: ...
     @overload
     def __init__(
@@ -115,8 +122,8 @@ class Session(Generic[_Entered]):
         self,
         url: str | Url | None = None,
         method: str = "get",
-        *,
         headers: FieldInput | Headers | None = None,
+        *,
         compress: bool = False,
         allow_trailing_octets: bool = False,
         auth: Auth | None = None,
@@ -256,6 +263,26 @@ class Session(Generic[_Entered]):
             self._shared.is_closed = True
         elif not context.is_closed:
             await context.close()
+
+    @classmethod
+    async def fetch(
+        cls,
+        url: str | Url,
+        method: str = "get",
+        headers: FieldInput | Headers | None = None,
+        **options: Unpack[SingleFurther],
+    ) -> Any:
+        """Ask once, and give the content: ``await io.Session.fetch(url)``.
+
+        Returns:
+            What ``resp.data()`` gives: the value of JSON, else text.
+
+        Raises:
+            RequestError: It came to nothing; the kind says why.
+            LocalProtocolError: The caller's fault: HTTP cannot say this.
+        """
+        async with Session(url, method, headers, **options) as resp:
+            return await resp.data()
 
     # Requests of a pool
 

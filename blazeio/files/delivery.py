@@ -150,12 +150,8 @@ async def deliver_file(
         if len(content) == found.size_bytes:
             await send_whole(r, content, serialize_lines(found))
             return
-    pairs = read_pairs(headers)
-    for name, value in pairs:
-        if name == "content-type":
-            found = replace(found, media_type=str(value))
-    selection = select_for(r, found)
-    await r.prepare(merge_fields(selection, pairs), selection.status)
+    selection, status, fields = select_file(r, found, headers)
+    await r.prepare(fields, status)
     if r.method == "HEAD":
         return
     file = opened.file.fileno()
@@ -166,6 +162,18 @@ async def deliver_file(
             return  # it has shrunk: the response ends short and is cut
     if selection.ending:
         await r.write(selection.ending)
+
+
+def select_file(
+    r: BlazeioServerProtocol, found: Representation, headers: FieldInput | None
+) -> tuple[Selection, int, FieldInput]:
+    """Decide what of a file answers a request, with which status and fields."""
+    pairs = read_pairs(headers)
+    for name, value in pairs:
+        if name == "content-type":
+            found = replace(found, media_type=str(value))
+    selection = select_for(r, found)
+    return selection, selection.status, merge_fields(selection, pairs)
 
 
 def read_pairs(headers: FieldInput | None) -> list[tuple[str, Any]]:

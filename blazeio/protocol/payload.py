@@ -445,6 +445,17 @@ class BlazeioPayloadUtils:
             raise LocalProtocolError("write_chunked: the message is not chunked")
         await self.write(data)
 
+    async def write_chunked_eof(self, data: Content | None = None) -> None:
+        """End a chunked message, after ``data``; the same as ``eof`` there.
+
+        Raises:
+            LocalProtocolError: The framing of the message is not chunked.
+            PeerGone: The peer is gone.
+        """
+        if not self._begun_message().takes_chunks:
+            raise LocalProtocolError("write_chunked_eof: the message is not chunked")
+        await self.eof(data)
+
     async def eof(self, data: Content | None = None) -> None:
         """End the message, after ``data``; the caller may go on working.
 

@@ -39,10 +39,10 @@ _Typed = TypeVar("_Typed")
 _SHOWN = frozenset(
     """
     aread ayield buffer_overflow_manager close content_coding content_length cookies
-    current_length decoded ensure_reading eof events handle_chunked headers history
+    current_length data decoded ensure_reading eof events handle_chunked headers history
     interims is_sent json method prepare pull raise_for_status read reason request
     save status_code take_over text trailers transfer_encoding url write
-    write_chunked writer
+    write_chunked write_chunked_eof writer
     """.split()  # noqa: SIM905 - a table reads better as text
 )
 """For a caller; the rest is for the connection, the session and its own parts."""
@@ -267,6 +267,18 @@ class Collecting(Asking):
         except ValueError:
             return "utf-8"
         return find_charset(parameters.get("charset", "")) or "utf-8"
+
+    async def data(self) -> Any:
+        """Collect the content: JSON as a value, by its Content-Type, else text.
+
+        Raises:
+            RequestError: As of ``json`` and ``text``.
+        """
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip()
+        media_type = media_type.lower()
+        if media_type == "application/json" or media_type.endswith("+json"):
+            return await self.json()
+        return await self.text()
 
     @overload
     async def json(self, *, limit: int | None = None) -> Any: ...
