@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.context import TASK_NAME, Handler, ServerContext
 from blazeio.protocol.stages.interruptions import (
     find_task,
     is_cancelled,
@@ -150,7 +150,10 @@ class Handling:
         # Whoever calls, the task before or the transport, has a context of its own.
         base = context.base.copy()
         if loop.get_task_factory() is None:
-            self._task = context.new_task(work, context=base)  # as loop.create_task
+            # As loop.create_task; with a functools.partial for what is the same each
+            # time it costs 0.06 us more, and without a name, which is then made up
+            # from a counter, 0.15.
+            self._task = asyncio.Task(work, loop=loop, name=TASK_NAME, context=base)
         else:  # not every factory takes a context
             self._task = base.run(loop.create_task, work)
 
