@@ -167,15 +167,15 @@ def test_reloads_leak_neither_descriptors_nor_processes_nor_threads(
     service.wait_count(2)
     block_until(lambda: len(service.server.children()) == 3)
     master = psutil.Process(service.server.pid)
-    block_until(lambda: master.num_threads() == 2)  # one that measures memory
-    before = master.num_fds(), master.num_threads()
+    before = master.num_fds()
     for generation in range(3, 8):
         service.reload(generation)
     service.wait_count(2)
     block_until(lambda: len(service.server.children()) == 3)
     # Not at once, and perhaps less: a file may be open that is being read.
-    block_until(lambda: master.num_fds() <= before[0])
-    assert master.num_threads() == before[1]
+    block_until(lambda: master.num_fds() <= before)
+    # One measures memory, one may just be closing what a dead worker has left.
+    block_until(lambda: master.num_threads() <= 2)
     (worker, *_) = service.server.children("blazeio: worker")
     assert worker.num_fds() < 24, os.listdir(f"/proc/{worker.pid}/fd")
 

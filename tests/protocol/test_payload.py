@@ -236,9 +236,8 @@ class TestWriting:
     ) -> None:
         async def handler(r: R) -> None:
             await r.prepare({"Content-Length": 3})
-            await r.write(b"a")  # so the head has left
             try:
-                await r.eof()
+                await r.eof(b"a")
             except LocalProtocolError as error:
                 diary.note(str(error)[:30])
 
