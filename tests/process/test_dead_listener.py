@@ -39,6 +39,11 @@ async def close(r, route="/close"):
         with open(os.devnull) as null:
             os.dup2(null.fileno(), fd)
     await io.Deliver.text(r, "closed")
+
+@web.add_route
+async def release(r, route="/release"):
+    os.close(max(fd for fd, _ in find_listeners()))
+    await io.Deliver.text(r, "released")
 """
 )
 
@@ -96,3 +101,25 @@ def test_a_worker_that_accepts_nothing_gets_its_listener_again(
     assert ask(service, "/close") == b"closed"
     assert service.get("/").body == str(service.pids()[0]).encode()
     assert "event=worker_deaf" in service.server.log
+
+
+@pytest.mark.parametrize(
+    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)]
+)
+def test_one_that_still_accepts_nothing_is_replaced(
+    live_server: LiveServers, tmp_path: Path, loop: str
+) -> None:
+    """It closes the descriptor: its number may be that of the next connection."""
+    options = "--loop", loop
+    service = start_service(live_server, tmp_path, *options, code=HOSTILE, workers=1)
+    (old,) = service.pids()
+    assert ask(service, "/release") == b"released"
+
+    def is_replaced() -> bool:
+        return ask(service, "/") not in (b"", str(old).encode())
+
+    block_until(is_replaced, 30)
+    for _ in range(5):
+        assert service.get("/").body == str(service.pids()[0]).encode()
+    assert "so it is replaced" in service.server.log
+    assert "Traceback" not in service.server.log

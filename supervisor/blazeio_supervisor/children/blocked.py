@@ -39,6 +39,11 @@ class StackReports:
         """Likewise of one that boots for long."""
         self._run(self._report_boot(report))
 
+    def cancel(self) -> None:
+        """Report nothing more: the service has ended."""
+        for task in self._open:
+            task.cancel()
+
     def _run(self, report: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(report)
         self._open.add(task)
@@ -65,7 +70,9 @@ class StackReports:
     async def _report_blocked(self, record: WorkerRecord, blocked_s: float) -> None:
         said = await self._orders.ask_stacks(record.worker)
         subject = find_subject(said.text)
-        if not said.text:
+        if not record.channel.is_open:
+            subject = "its channel is closed, by the app, or by an exec"
+        elif not said.text:
             subject = "it says nothing: it is stopped"
         elif not subject:
             subject = "C code computes in it"

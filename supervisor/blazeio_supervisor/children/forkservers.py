@@ -328,8 +328,8 @@ class Forkservers:
     async def ask_stacks(self, generation: int) -> Stacks:
         """Have one that boots say where it is, also while it imports."""
         record = self._records.get(generation)
-        if record is None or record.stacks is None:
-            return Stacks("", False)
+        if record is None or record.stacks is None or not record.channel.is_open:
+            return Stacks("", False)  # another program has taken its place, perhaps
         pid = record.pid
         return await record.stacks.ask(
             lambda: self._ears.reaper.send_signal(pid, STACK_SIGNAL)

@@ -107,8 +107,8 @@ class WorkerOrders:
     async def ask_stacks(self, worker: int) -> Stacks:
         """Have a worker say where it is; works while it is blocked, too."""
         record = self._records.get(worker)
-        if record is None or record.pid is None:
-            return Stacks("", False)
+        if record is None or record.pid is None or not record.channel.is_open:
+            return Stacks("", False)  # another program has taken its place, perhaps
         pid = record.pid
         return await record.stacks.ask(
             lambda: self._reaper.send_signal(pid, STACK_SIGNAL)

@@ -225,7 +225,7 @@ class Serving:
                 self._entrances.adopt(slot, pair(sockets, terms))
                 return
             case Listen(terms) if not self._drain_order.done():
-                self._entrances.replace(pair(sockets, terms))
+                self._replace_listeners(pair(sockets, terms))
                 return
             case Serve():
                 self._serve(sockets)
@@ -238,6 +238,12 @@ class Serving:
                 log.warning("an unknown order from the master is ignored: %r", message)
         for sock in sockets:
             sock.close()
+
+    def _replace_listeners(self, queues: list[Queue]) -> None:
+        try:
+            self._entrances.replace(queues)
+        except OSError as error:  # of a descriptor that the app has closed, or reused
+            log.error("cannot accept from its listener again: %s", error.strerror)
 
     def _stay(self) -> None:
         self._stays = True

@@ -2,15 +2,17 @@
 
 Two things are looked for: a listener that was shut down, and one that is well
 but that its worker has stopped accepting from. The first is made anew; then, for
-both, the worker gets the listener again.
+both, the worker gets the listener again. Where that does not help, as in one whose
+descriptors the app closes, another worker takes its place.
 """
 
 import time
 from collections.abc import Callable
 
+from blazeio_supervisor.children.record import WorkerRecord
 from blazeio_supervisor.children.worker_readings import WorkerReadings
 from blazeio_supervisor.children.workers import Workers
-from blazeio_supervisor.fleet.facts import ListenersDead
+from blazeio_supervisor.fleet.facts import ListenersDead, RecycleAsked
 from blazeio_supervisor.hands.slots import Slots
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.sockets.filters.steering import Steerer
@@ -47,7 +49,7 @@ class Attendance:
         slots: Slots,
         steerer: Steerer,
         is_ending: Callable[[], bool],
-        tell: Callable[[ListenersDead], None],
+        tell: Callable[[ListenersDead | RecycleAsked], None],
     ) -> None:
         self._listeners = listeners
         self._workers = workers
@@ -59,6 +61,7 @@ class Attendance:
         self._next_at = 0.0
         self._failures: list[str] = []
         self._standing: dict[int, tuple[float, int]] = {}
+        self._deaf: set[int] = set()
 
     def look(self, now: float) -> None:
         """Look, once it is time again; ``now`` is monotonic."""
@@ -120,15 +123,24 @@ class Attendance:
             self._standing[record.worker] = since, requests
             if now - since >= STUCK_S:
                 del self._standing[record.worker]
-                record.note(
-                    "worker_deaf",
-                    f"it has accepted nothing for {now - since:.1f} s, though "
-                    "connections wait and its loop runs: it gets its listener again",
-                    "ERROR",
-                )
-                self._workers.hand_listeners({record.slot})
+                self._wake(record, now - since)
         self._standing = {
             worker: stands
             for worker, stands in self._standing.items()
             if worker in self._workers.records
         }
+        self._deaf &= self._workers.records.keys()
+
+    def _wake(self, record: WorkerRecord, span_s: float) -> None:
+        text = (
+            f"it has accepted nothing for {span_s:.1f} s, though connections wait and "
+            "its loop runs: "
+        )
+        if record.worker in self._deaf:
+            text += "its listener was given again in vain, so it is replaced"
+            record.note("worker_deaf", text, "ERROR")
+            self._tell(RecycleAsked(record.slot, "event=worker_deaf"))
+        else:
+            self._deaf.add(record.worker)
+            record.note("worker_deaf", f"{text}it gets its listener again", "ERROR")
+            self._workers.hand_listeners({record.slot})

@@ -108,6 +108,7 @@ class Hands(Struct, frozen=True, kw_only=True):
             case Notify():
                 self.telling.tell(action)
             case Exit(code, reason):
+                self.stack_reports.cancel()
                 self.ending.end(code, reason)
             case _:
                 assert_never(action)
