@@ -92,6 +92,8 @@ def check_arguments(unknown: Iterable[str] = (), /, **given: Any) -> None:
         refuse_unknown(unknown)
     for name, value in given.items():
         check_argument(name, value)
+    if "\0" in str(given.get("unix") or "")[1:]:  # the kernel would not read on
+        raise InvalidArgument("unix: the path of a socket cannot hold a NUL")
 
 
 def check_retries(retries: Any) -> int:

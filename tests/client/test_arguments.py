@@ -72,6 +72,7 @@ OF_A_SESSION: list[tuple[dict[str, Any], str]] = [
     ({"cookie_jar": True}, "cookie_jar: expected io.CookieJar"),
     ({"proxy": Odd()}, "proxy: expected a str"),
     ({"unix": 5}, "unix: expected the path of a socket"),
+    ({"unix": "/a\0b"}, "unix: the path of a socket cannot hold a NUL"),
 ]
 OF_BOTH = [
     each

@@ -4,8 +4,10 @@ May import: blazeio.content, blazeio.errors.
 """
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -138,9 +140,13 @@ def _make_part(name: str, given: FileInput) -> FilePart[File]:
     except OSError as error:
         message = f"file {name!r}: {error.strerror}: {error.filename}"
         raise LocalProtocolError(message) from error
+    except ValueError as error:  # it is closed, or its name holds a NUL
+        raise LocalProtocolError(f"file {name!r}: {error}") from error
     except TypeError:
         kind = type(content).__name__
         message = f"file {name!r}: expected bytes, a path or an open file, not {kind}"
+        if isinstance(content, TextIOBase):
+            message = f'file {name!r}: it is open for text: open it with mode "rb"'
         raise InvalidArgument(message) from None
     return FilePart(name, filename, content, size, content_type)
 
@@ -159,10 +165,10 @@ def _measure(content: Any) -> int | None:
     if isinstance(content, bytes):
         return len(content)
     if isinstance(content, os.PathLike):
-        return os.stat(content).st_size
+        return _measure_path(content)
     if isinstance(content, AsyncIterable):
         return None
-    if not hasattr(content, "read"):
+    if not hasattr(content, "read") or isinstance(content, TextIOBase):
         raise TypeError
     if not content.seekable():
         return None
@@ -170,6 +176,14 @@ def _measure(content: Any) -> int | None:
     end = content.seek(0, os.SEEK_END)
     content.seek(start)
     return int(end) - int(start)
+
+
+def _measure_path(path: os.PathLike[str]) -> int | None:
+    """Its octets; None for a pipe or a device, whose size says nothing."""
+    told = os.stat(path)
+    if stat.S_ISDIR(told.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return told.st_size if stat.S_ISREG(told.st_mode) else None
 
 
 async def _read(content: File) -> AsyncIterator[bytes]:

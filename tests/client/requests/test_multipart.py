@@ -1,11 +1,13 @@
+import asyncio
 import io
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blazeio.client.requests.multipart import FormBody, make_form_body
+from blazeio.client.requests.multipart import FileBody, FormBody, make_form_body
 from blazeio.content.forms.multipart import (
     Event,
     Field,
@@ -20,7 +22,7 @@ from tests.content.forms.bodies import joined
 OCTETS = bytes(range(256)) * 1000
 
 
-async def read(body: FormBody) -> bytes:
+async def read(body: FormBody | FileBody) -> bytes:
     return b"".join([piece async for piece in body])
 
 
@@ -35,6 +37,12 @@ async def events(body: FormBody) -> list[Event]:
 def path(tmp_path: Path) -> Path:
     file = tmp_path / "data.bin"
     file.write_bytes(OCTETS)
+    return file
+
+
+def closed_file() -> io.BytesIO:
+    file = io.BytesIO()
+    file.close()
     return file
 
 
@@ -89,6 +97,10 @@ async def test_a_stream_has_no_size_and_is_sent_once() -> None:
         (5, "file 'f': expected bytes, a path or an open file, not int"),
         ("text", "not str"),
         (("n", 5), "not int"),
+        (Path("/"), "file 'f': Is a directory: /"),
+        (Path("a\0b"), "file 'f': embedded null byte"),
+        (closed_file(), "file 'f': I/O operation on closed file"),
+        (io.StringIO("text"), "file 'f': it is open for text: open it with mode"),
     ],
 )
 def test_what_is_no_file_is_the_callers_fault(file: Any, message: str) -> None:
@@ -97,10 +109,19 @@ def test_what_is_no_file_is_the_callers_fault(file: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-async def test_a_file_that_is_open_for_text_is_the_callers_fault(path: Path) -> None:
-    body = make_form_body({}, {"f": io.StringIO("text")})  # type: ignore[dict-item]
-    with pytest.raises(LocalProtocolError, match="open for text"):
-        await read(body)
+async def test_what_cannot_be_measured_is_sent_in_chunks(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content in (make_form_body({}, {"f": pipe}), FileBody(pipe)):
+        assert (content.size_bytes, content.can_repeat) == (None, False)
+    body = FileBody(pipe)
+    writing = asyncio.to_thread(pipe.write_bytes, b"octets")
+    assert (await asyncio.gather(read(body), writing))[0] == b"octets"
+
+
+def test_a_folder_as_the_content_is_the_callers_fault() -> None:
+    with pytest.raises(LocalProtocolError, match="Is a directory"):
+        FileBody(Path("/"))
 
 
 def test_each_form_has_a_boundary_of_its_own() -> None:
