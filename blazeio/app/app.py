@@ -78,8 +78,8 @@ class App(Hooks, Generic[StateT]):
             output. None: no log.
         access_log_format: See ``lines.format.compile_format``.
         headers: Fields of every response, also of errors, files and streams; where
-            a handler gives one of that name, its own counts. Those that the
-            supervisor was told of (``--header``) go before them.
+            a handler gives one of that name, its own counts; these count before
+            those that the supervisor was told of (``--header``).
         root_path: What a proxy takes away in front of each path, ``/api``:
             ``r.root_path``, and where redirects of the framework lead.
         state: What belongs to the app as a whole, a pool of connections, say. A
@@ -449,7 +449,7 @@ class App(Hooks, Generic[StateT]):
             find_terms=self.routes.find_terms,
             name_handler=self._name_handler,
             make_url=self._make_url,
-            heads=self.headers if heads is None else heads.over(self.headers),
+            heads=self.headers if heads is None else heads.under(self.headers),
             root_path=self.root_path if root_path is None else root_path,
         )
 

@@ -134,11 +134,11 @@ class HeadTerms:
             except LocalProtocolError as error:
                 raise ConfigurationError(str(error)) from None
 
-    def over(self, other: "HeadTerms") -> "HeadTerms":
-        """These, and the fields of others whose names these do not have."""
-        names = {name.lower() for name, _ in self.fields}
-        further = [each for each in other.fields if each[0].lower() not in names]
-        return replace(self, fields=(*self.fields, *further))
+    def under(self, other: "HeadTerms") -> "HeadTerms":
+        """The same with the fields of others, which count where both have one."""
+        names = {name.lower() for name, _ in other.fields}
+        further = [each for each in self.fields if each[0].lower() not in names]
+        return replace(self, fields=(*other.fields, *further))
 
     def write_lines(self, given: Container[str] = ()) -> bytes:
         """Write Server and the fields, but for those that are given.

@@ -1,5 +1,6 @@
 """Fields of all responses: of the app, of a middleware, of a hook."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from blazeio.app.deliver import Deliver
 from blazeio.errors import Abort, ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import HeadTerms
+from tests.support.clock import scaled
 from tests.support.served import Site, serialize_request, served
 
 R = BlazeioServerProtocol
@@ -113,6 +115,30 @@ async def test_also_what_never_was_a_request(tmp_path: Path) -> None:
         assert not answer.field_all("x-of")
 
 
+@pytest.mark.slow
+async def test_also_what_took_too_long_and_what_is_turned_away() -> None:
+    web = App(headers={"X-Mine": "1"}, in_flight=1)
+    began = asyncio.Event()
+
+    @web.add_route
+    async def before_middleware(r: R) -> None:
+        r.add_header("X-Too", "2")
+
+    @web.route.get("/slow", handler_timeout_s=scaled(0.5))
+    async def slow(r: R) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(serialize_request("GET", "/slow"))
+        await began.wait()
+        away = await site.get("/slow")
+        assert (away.status, away.field("x-mine")) == (503, "1")
+        late = await peer.read_response()
+        assert (late.status, late.field("x-mine")) == (503, "1")
+        assert late.field("x-too") == "2"
+
+
 async def test_a_middleware_adds_fields_to_every_response(tmp_path: Path) -> None:
     web = fill(App(), tmp_path)
 
@@ -195,10 +221,11 @@ async def test_an_abort_may_be_json() -> None:
         assert (await site.get("/y")).status == 500
 
 
-def test_the_servers_fields_go_before_the_apps() -> None:
-    over = HeadTerms(fields=(("X-A", "server"),), has_date=False)
-    both = over.over(HeadTerms(fields=(("x-a", "app"), ("X-B", "app"))))
-    assert both == HeadTerms(fields=(("X-A", "server"), ("X-B", "app")), has_date=False)
+def test_the_apps_fields_count_before_the_servers() -> None:
+    server = HeadTerms(fields=(("X-A", "server"), ("X-C", "server")), has_date=False)
+    both = server.under(HeadTerms(fields=(("x-a", "app"), ("X-B", "app"))))
+    fields = (("x-a", "app"), ("X-B", "app"), ("X-C", "server"))
+    assert both == HeadTerms(fields=fields, has_date=False)
 
 
 @pytest.mark.parametrize(

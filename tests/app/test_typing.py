@@ -101,6 +101,12 @@ MISTAKES = [
         "[type-var]",
     ),
     (
+        "from blazeio.app.routing.middlewares import CallNext\n"
+        "@web.middleware\n"
+        "async def NAME(r: R, call_next: CallNext) -> None:\n    call_next(r)",
+        "[unused-coroutine]",
+    ),
+    (
         "@web.on_error(404)\ndef NAME(r: R, error: Exception) -> None: ...",
         "[type-var]",
     ),

@@ -142,6 +142,8 @@ def _put_around(around: Around, inner: Handler) -> Handler:
         if left is not None:
             refuse_returned(r, left, throw)
 
+    call_next.__qualname__ = "call_next"  # as it is told where nobody awaits it
+
     async def serve(r: BlazeioServerProtocol) -> Any:
         return await around(r, call_next)
 

@@ -28,8 +28,8 @@ _HOOK = "_warn_unawaited_coroutine"
 
 _SENDING = frozenset(
     """
-    bytes comment eof file handler html json no_content prepare redirect send serve
-    sse stream text write write_chunked writer
+    bytes call_next comment eof file handler html json no_content prepare redirect
+    send serve sse stream text write write_chunked writer
     """.split()  # noqa: SIM905 - a table reads better as text
 )
 """Our coroutines that send something; what those that read give is missed anyway."""

@@ -3,7 +3,7 @@
 May import: blazeio.app.routing.endpoints, blazeio.errors, blazeio.protocol. Pure.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from blazeio.app.routing.endpoints import check_handler, describe
@@ -12,7 +12,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
 from blazeio.protocol.server import BlazeioServerProtocol
 
-CallNext = Callable[[BlazeioServerProtocol], Awaitable[None]]
+CallNext = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
 """What a middleware around calls, once, to have the request served."""
 Around = Callable[[BlazeioServerProtocol, CallNext], Awaitable[Any]]
 

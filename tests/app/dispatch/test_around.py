@@ -149,6 +149,23 @@ async def test_a_bug_is_where_it_happened_not_in_what_is_around(
     assert ".fails (" in told[1]
 
 
+async def test_one_that_calls_and_does_not_wait_is_told(
+    web: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    @web.middleware
+    async def forgets(r: R, call_next: Next) -> None:
+        call_next(r)
+
+    @web.add_route
+    async def _x(r: R) -> None:
+        await Deliver.text(r, "hi")
+
+    async with served(web) as site:
+        assert (await site.get("/x")).status == 500
+    assert "call_next was called without await in" in caplog.text
+    assert "`await call_next(...)`" in caplog.text
+
+
 async def test_of_a_sub_app_it_is_around_what_is_below(web: App) -> None:
     sub, seen = App(), []
 
