@@ -339,6 +339,11 @@ class ContentStream:
         self.queued_bytes -= len(piece)
         return piece
 
+    def put_back(self, pieces: list[bytes]) -> None:
+        """Let pieces wait again that were taken: whoever did has failed."""
+        self._pieces.extendleft(reversed(pieces))
+        self.queued_bytes += sum(map(len, pieces))
+
     def take_whole(self, limit: int) -> bytes | None:
         """All of it, where it has arrived and nobody has taken it over.
 

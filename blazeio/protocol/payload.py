@@ -177,6 +177,8 @@ class BlazeioPayloadUtils:
     async def read(self, limit: int | None = None) -> bytes:
         """Collect the whole content; asked again, give the same.
 
+        Where it fails or is cancelled nothing is lost: what had arrived waits.
+
         Args:
             limit: Most octets; default ``Limits.collected_bytes``.
 
@@ -197,11 +199,16 @@ class BlazeioPayloadUtils:
             raise too_large(limit)  # before a client that waits for 100 sends it
         pieces: list[bytes] = []
         size = 0
-        async for piece in self.pull():
-            size += len(piece)
-            if size > limit:
-                raise too_large(limit)
-            join_small(pieces, piece)
+        try:
+            async for piece in self.pull():
+                size += len(piece)
+                join_small(pieces, piece)
+                if size > limit:
+                    raise too_large(limit)
+        except BaseException:
+            if content.reader is None:
+                content.put_back(pieces)
+            raise
         content.collected = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return content.collected
 

@@ -16,7 +16,7 @@ from tests.protocol.serving import (
     post,
     request,
 )
-from tests.support.clock import scaled
+from tests.support.clock import scaled, wait_until
 
 CHUNKED = request("POST", "/", "Transfer-Encoding: chunked")
 Reader = Callable[[R], AsyncIterator[bytes]]
@@ -54,6 +54,29 @@ class TestReading:
             r.reply(b"%d" % len([piece async for piece in reader(r)]))
 
         assert (await connect(handler).ask(GET)).body == b"0"
+
+    async def test_nothing_is_lost_where_reading_is_given_up(
+        self, connect: Connect
+    ) -> None:
+        """By a timeout, or since there is more than the limit."""
+
+        async def handler(r: R) -> None:
+            for limit in (None, 3):
+                reading = asyncio.create_task(r.read(limit))
+                await wait_until(lambda: r.content.is_awaited)
+                if limit is None:
+                    reading.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await reading
+                else:
+                    wire.peer.feed(chunks(b"cd"))
+                    with pytest.raises(RemoteProtocolError, match="larger than the 3"):
+                        await reading
+            r.reply(await r.read())
+
+        wire = connect(handler)
+        wire.peer.feed(CHUNKED + chunks(b"ab").removesuffix(b"0\r\n\r\n"))
+        assert (await wire.answered())[0].body == b"abcd"
 
     async def test_handle_chunked_gives_decoded_content(self, connect: Connect) -> None:
         async def handler(r: R) -> None:

@@ -1,5 +1,6 @@
 """Content that is collected: decoded, as text, as JSON, within its bound."""
 
+import asyncio
 import gzip
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ import pytest
 
 import blazeio as io
 from blazeio.errors import ContentDecodingError
-from tests.client.scripts import OK, answer, reply
+from tests.client.scripts import CHUNKED, OK, answer, reply
+from tests.support.clock import wait_until
 from tests.support.raw_server import RawServer, Visitor
 
 
@@ -98,3 +100,68 @@ async def test_content_that_ends_before_its_coding_is_an_error() -> None:
     async with RawServer(octets) as server, io.Session(server.url) as resp:
         with pytest.raises(ContentDecodingError, match="ends before"):
             _ = [each async for each in resp.decoded()]
+
+
+HEADS = [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", CHUNKED + b"\r\n"]
+
+
+def as_sent(head: bytes, content: bytes) -> bytes:
+    is_chunked = head.startswith(CHUNKED)
+    return b"%x\r\n%s\r\n" % (len(content), content) if is_chunked else content
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("how", ["aread", "pull"])
+async def test_nothing_is_lost_where_collecting_is_cancelled(
+    head: bytes, how: str
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(head + as_sent(head, b"ab"))
+        await go_on.wait()
+        await visitor.send(as_sent(head, b"cd"))
+        if head.startswith(CHUNKED):
+            await visitor.send(b"0\r\n\r\n")
+
+    async with (
+        RawServer(script) as server,
+        io.Session() as session,
+        session.get(server.url) as resp,
+    ):
+        for _ in range(2):
+            reading = asyncio.create_task(resp.aread())
+            await wait_until(lambda: resp.current_length == 2)
+            await wait_until(lambda: resp.content.is_awaited)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+        go_on.set()
+        if how == "aread":
+            assert await resp.aread() == b"abcd"
+        else:
+            assert b"".join([piece async for piece in resp.pull()]) == b"abcd"
+
+
+async def test_nothing_is_lost_where_there_is_more_than_the_limit() -> None:
+    go_on = asyncio.Event()
+
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(CHUNKED + b"\r\n2\r\nab\r\n")
+        await go_on.wait()
+        await visitor.send(b"2\r\ncd\r\n0\r\n\r\n")
+
+    async with (
+        RawServer(script) as server,
+        io.Session() as session,
+        session.get(server.url) as resp,
+    ):
+        reading = asyncio.create_task(resp.aread(3))
+        await wait_until(lambda: resp.current_length == 2)
+        await wait_until(lambda: resp.content.is_awaited)
+        go_on.set()
+        with pytest.raises(io.InvalidResponse, match="larger than the 3 octets"):
+            await reading
+        assert await resp.aread() == b"abcd"
