@@ -104,6 +104,11 @@ class Visitor:
         """Send FIN, after what was sent; may be repeated."""
         self._writer.close()
 
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed, after ``close`` or ``reset``."""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await self._writer.wait_closed()
+
     def reset(self) -> None:
         """Send RST."""
         reset_on_close(self._writer.get_extra_info("socket"))

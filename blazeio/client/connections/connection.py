@@ -154,10 +154,12 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         """
         if self._phase != IDLE or self.transport.is_closing():
             return False
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False  # TLS has lost it, and tells us in the next turn
         poll = self._poll
         if poll is None:  # kept: to make one takes as long as to ask it
-            fd = self.transport.get_extra_info("socket").fileno()
-            poll = self._poll = poll_for_arrivals(fd)
+            poll = self._poll = poll_for_arrivals(sock.fileno())
         return not poll(0)
 
     def begin(self, exchange: Exchange) -> None:

@@ -11,6 +11,7 @@ import pytest
 import blazeio as io
 from blazeio.errors import ConfigurationError, ConnectError, ProxyError, TlsError
 from tests.client.scripts import OK, reply
+from tests.support.clock import within
 from tests.support.raw_server import RawServer, Script, Visitor
 from tests.support.tls_peer import Certificates
 
@@ -321,3 +322,91 @@ async def test_a_server_that_is_not_trusted_behind_a_proxy_that_is(
         with pytest.raises(TlsError, match=r"^https://localhost:.* not to be trusted"):
             async with session.get(server.url):
                 pass
+
+
+# A tunnel that is used again
+
+
+class Tunnels:
+    """A proxy that opens tunnels, and can end those that it has opened.
+
+    Attributes:
+        visitors: Of each tunnel.
+    """
+
+    def __init__(self) -> None:
+        self.visitors: list[Visitor] = []
+
+    async def serve(self, visitor: Visitor) -> None:
+        self.visitors.append(visitor)
+        await connecting()(visitor)
+
+    async def end(self, how: str) -> None:
+        """End all of them; the loop has hardly a chance to tell the client."""
+        for visitor in self.visitors:
+            getattr(visitor, how)()
+            if how != "cut_off":  # a transport closes its socket some turns later
+                await visitor.wait_closed()
+                await asyncio.sleep(0)
+        self.visitors.clear()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("how", ["close", "reset", "cut_off"])
+async def test_a_tunnel_that_has_ended_serves_nobody(
+    certificates: Certificates, how: str, is_tls: bool, method: str
+) -> None:
+    """A POST is never sent into it; there is one of its own for what comes next."""
+    context = certificates.server_context("localhost")
+    tunnels = Tunnels()
+    async with (
+        RawServer(OK, context, "localhost") as server,
+        RawServer(tunnels.serve, context if is_tls else None, "localhost") as proxy,
+        io.Session(proxy=proxy.url, tls=trusting(certificates)) as session,
+    ):
+        for _ in range(3):
+            async with session.request(method, server.url) as resp:
+                assert await resp.text() == "ok"
+            assert repr(session).count("1 idle") == 1
+            await tunnels.end(how)
+    assert (proxy.connections, len(proxy.requests)) == (3, 3)
+    # A GET may be repeated, and so it trusts its connection for some milliseconds.
+    assert len(server.requests) == 3 or method == "GET"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_so_does_one_whose_server_has_ended(
+    certificates: Certificates, is_tls: bool, method: str
+) -> None:
+    """The alert of the server comes through the tunnel, which itself is open."""
+    context = certificates.server_context("localhost")
+    is_relayed = asyncio.Event()
+    visitors: list[Visitor] = []
+
+    async def script(visitor: Visitor) -> None:
+        visitors.append(visitor)
+        while await visitor.read_request() is not None:
+            await visitor.send(OK)
+
+    async def relay_and_tell(visitor: Visitor) -> None:
+        request = await visitor.read_request()
+        assert request is not None
+        await visitor.send(ESTABLISHED)
+        await relay(visitor, "127.0.0.1", server.port)
+        is_relayed.set()
+        await visitor.read_until_end()
+
+    async with (
+        RawServer(script, context, "localhost") as server,
+        RawServer(relay_and_tell, context if is_tls else None, "localhost") as proxy,
+        io.Session(proxy=proxy.url, tls=trusting(certificates)) as session,
+    ):
+        for number in range(2):
+            async with session.request(method, server.url) as resp:
+                assert await resp.text() == "ok"
+            visitors[number].close()
+            await within(is_relayed.wait(), 10)
+            is_relayed.clear()
+    assert (proxy.connections, len(server.requests)) == (2, 2)
