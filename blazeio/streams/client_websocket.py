@@ -164,6 +164,9 @@ class ClientWebSocket(Channel):
     ) -> bool:
         """Close it; an exception of the block goes on.
 
+        Also one that is cancelled says so to the server: for the time of
+        ``close_timeout_s`` it waits that this arrives.
+
         But for the end of this WebSocket, by the server, where ``receive`` has told
         it: that of another connection, of a message that was not sent, and of what
         was asked for after our own close goes on.
@@ -171,11 +174,10 @@ class ClientWebSocket(Channel):
         is_failure = error is not None and not self._is_own_end(error)
         code = CloseCode.INTERNAL_ERROR if is_failure else CloseCode.NORMAL_CLOSURE
         try:
-            if not isinstance(error, asyncio.CancelledError):
-                await self.close(code)
-                # RFC 6455 section 7.1.1: the server closes first
-                async with asyncio.timeout_at(self._find_close_end()):
-                    await self._has_ended.wait()
+            await self.close(code)
+            # RFC 6455 section 7.1.1: the server closes first
+            async with asyncio.timeout_at(self._find_close_end()):
+                await self._has_ended.wait()
         except TimeoutError:
             pass
         finally:

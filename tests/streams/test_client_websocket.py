@@ -1,6 +1,7 @@
 """Against the server of ``websockets``, and against ours."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
+from websockets.utils import accept_key
 
 from blazeio.app.app import App
 from blazeio.client.session import Session
@@ -25,8 +27,8 @@ from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
 from blazeio.streams.client_websocket import ClientWebSocket
 from blazeio.streams.websocket import WebSocket
-from tests.support.clock import scaled, wait_until
-from tests.support.raw_server import RawServer
+from tests.support.clock import scaled, wait_until, within
+from tests.support.raw_server import RawServer, Visitor
 from tests.support.served import served
 from tests.support.tls_peer import Certificates
 
@@ -169,6 +171,80 @@ async def test_an_exception_of_the_block_goes_on_and_closes_with_1011() -> None:
             async with ClientWebSocket(url):
                 raise ValueError("mine")
         await wait_until(lambda: codes == [1011])
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("by", ["task", "timeout"])
+async def test_a_cancelled_block_tells_the_server_too(
+    tmp_path: Path, by: str, is_tls: bool
+) -> None:
+    codes: list[int | None] = []
+
+    async def listen(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+        codes.append(ws.close_code)
+
+    certificates = Certificates(tmp_path)
+    tls = ClientTls(ca_file=certificates.ca_file)
+    context = certificates.server_context("localhost") if is_tls else None
+
+    async def wait_for_ever(url: str, session: Session[Any]) -> None:
+        span_s = 0.01 if by == "timeout" else None
+        async with ClientWebSocket(url, session=session) as ws:
+            is_there.set()
+            async with asyncio.timeout(span_s):
+                await ws.receive()
+
+    is_there = asyncio.Event()
+    async with foreign(listen, ssl=context) as url, Session(tls=tls) as session:
+        if is_tls:
+            url = url.replace("ws://127.0.0.1", "wss://localhost")
+        task = asyncio.create_task(wait_for_ever(url, session))
+        await is_there.wait()
+        if by == "task":
+            task.cancel()
+        kind = TimeoutError if by == "timeout" else asyncio.CancelledError
+        with pytest.raises(kind):
+            await task
+        await wait_until(lambda: codes == [1011])
+
+
+@pytest.mark.parametrize("is_cancelled_twice", [False, True])
+async def test_a_cancelled_block_waits_for_no_server_for_ever(
+    is_cancelled_twice: bool,
+) -> None:
+    is_told, is_cut = asyncio.Event(), asyncio.Event()
+
+    async def script(visitor: Visitor) -> None:
+        key = re.search(rb"Sec-WebSocket-Key: (.*?)\r\n", await visitor.read_head())
+        assert key is not None
+        agreed = accept_key(key[1].decode())
+        lines = ("HTTP/1.1 101 x", "Upgrade: websocket", "Connection: upgrade")
+        head = "\r\n".join((*lines, f"Sec-WebSocket-Accept: {agreed}", "", ""))
+        await visitor.send(head.encode())
+        assert (await visitor.read_some())[0] == 0x88
+        is_told.set()
+        await visitor.read_until_end()
+        is_cut.set()
+
+    async def wait_for_ever() -> None:
+        close_s = 1000.0 if is_cancelled_twice else 0.1
+        url = server.url.replace("http", "ws")
+        async with ClientWebSocket(url, close_timeout_s=close_s) as ws:
+            is_there.set()
+            await ws.receive()
+
+    is_there = asyncio.Event()
+    async with RawServer(script) as server:
+        task = asyncio.create_task(wait_for_ever())
+        await is_there.wait()
+        task.cancel()
+        await is_told.wait()
+        if is_cancelled_twice:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await within(task, 10)
+        await within(is_cut.wait(), 10)
 
 
 async def test_no_websocket_is_told_with_its_status() -> None:
