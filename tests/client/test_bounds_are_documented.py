@@ -6,7 +6,7 @@ import pytest
 
 from blazeio.client import following, pool
 from blazeio.client.connections import connection, exchange
-from blazeio.client.reading import events
+from blazeio.client.reading import events, saving
 from blazeio.client.rules import cookie_jar, digest, hosts, redirects, set_cookie
 from blazeio.content import cookies, decoders, event_stream
 from tests.support.tree import REPOSITORY
@@ -24,6 +24,7 @@ MODULES = (
     hosts,
     pool,
     redirects,
+    saving,
     set_cookie,
 )
 SECTION = (

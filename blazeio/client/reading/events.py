@@ -34,7 +34,7 @@ MOST_RETRY_S = 3600.0
 subscription that never comes back is none."""
 MOST_DOUBLINGS = 10
 TRANSIENT = frozenset((408, 425, 429))
-"""Statuses of a reconnect that another attempt may not see; and all from 500 on."""
+"""Statuses that another attempt may not see; and all from 500 on."""
 
 
 def decide_delay_s(
@@ -104,7 +104,7 @@ class _Subscription:
         if resp.status_code == 0:
             resp.start_over()
             await resp.ask_again(*_last_event_field(last_event_id))
-        if self._has_begun and _is_transient(resp.status_code):
+        if self._has_begun and is_transient(resp.status_code):
             field = resp.headers.get("retry-after", "")
             self._retry_after_s = parse_retry_after(field, time.time()) or 0.0
             return
@@ -134,7 +134,8 @@ class _Subscription:
         self._failures += 1
 
 
-def _is_transient(status: int) -> bool:
+def is_transient(status: int) -> bool:
+    """Whether another attempt may not see it."""
     return status >= 500 or status in TRANSIENT
 
 

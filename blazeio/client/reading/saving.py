@@ -11,10 +11,12 @@ one with less than was asked for (section 15.3.7); then it is asked again.
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from blazeio.client.reading.events import is_transient
 from blazeio.client.reading.part_file import (
     Destination,
     Device,
@@ -28,6 +30,7 @@ from blazeio.client.rules.content_range import (
     read_unsatisfied_range,
 )
 from blazeio.client.threads import finish_in_thread
+from blazeio.content.dates import parse_retry_after
 from blazeio.content.selection.validators import is_etag, is_strongly_equal
 from blazeio.errors import (
     ConnectError,
@@ -51,6 +54,9 @@ MOST_FAILURES: Final = 4
 one's error is told."""
 PAUSE_S: Final = 0.5
 """Before the next attempt; twice as long after each that brought nothing."""
+MOST_RETRY_AFTER_S: Final = 60.0
+"""A server that wants the rest to be asked for later than this is not waited for: the
+part stays, for a later ``save``."""
 WRITE_BYTES: Final = 1024 * 1024
 """Octets that are collected for one write, which is the work of a thread: a disk
 that is busy holds up nobody else."""
@@ -110,6 +116,8 @@ class _Download:
         self._place = place
         self._progress = progress
         self._range: ContentRange | None = None
+        self._refusal: InvalidResponse | None = None
+        self._retry_after_s = 0.0
         self._is_whole = False
         self._learn()
 
@@ -130,6 +138,10 @@ class _Download:
                 await self._receive()
             except _TRANSIENT as raised:
                 error = raised
+            except InvalidResponse as raised:
+                if raised is not self._refusal:
+                    raise
+                error = raised
             if self._is_whole:
                 break
             if self._file.size_bytes > most:
@@ -142,7 +154,8 @@ class _Download:
                 raise InvalidResponse(f"{self._resp.url}: the rest does not come")
             await self._resp.forget()
             if error is not None:
-                await self._resp.context.pause(PAUSE_S * 2**failures)
+                pause_s = max(PAUSE_S * 2**failures, self._retry_after_s)
+                await self._resp.context.pause(pause_s)
             await self._ask_for_the_rest()
         await finish_in_thread(self._file.place)
         return self._file.size_bytes
@@ -166,6 +179,7 @@ class _Download:
         """Ask for what follows; where the server has changed it, for all of it."""
         resp = self._resp
         assert self._etag is not None  # else it is not asked for again
+        self._refusal, self._retry_after_s = None, 0.0
         try:
             await resp.ask_again(
                 ("Range", f"bytes={self._file.size_bytes}-"),
@@ -182,8 +196,25 @@ class _Download:
         elif resp.status_code == 200:
             self._begin_anew()
         else:
-            what = f"{resp.status_code} {resp.reason}".rstrip()
-            raise InvalidResponse(f"{resp.url}: {what} to a request for the rest")
+            self._note_refusal()
+
+    def _note_refusal(self) -> None:
+        """Another attempt may not see it, after as long as the server wants.
+
+        Raises:
+            InvalidResponse: It would, or it is to be too late.
+        """
+        resp = self._resp
+        what = f"{resp.status_code} {resp.reason:.100}".rstrip()
+        refusal = InvalidResponse(f"{resp.url}: {what} to a request for the rest")
+        field = resp.headers.get("retry-after", "")
+        self._retry_after_s = parse_retry_after(field, time.time()) or 0.0
+        if (
+            not is_transient(resp.status_code)
+            or self._retry_after_s > MOST_RETRY_AFTER_S
+        ):
+            raise refusal
+        self._refusal = refusal
 
     def _is_all_there(self) -> bool:
         """RFC 9110 section 15.5.17: the rest of it has no octet."""
@@ -229,10 +260,12 @@ class _Download:
         """Take what this response brings; what has arrived is kept if it breaks off.
 
         Raises:
-            InvalidResponse: It is another number of octets than was told; what is
-                there is as it was before.
+            InvalidResponse: It is another number of octets than was told, or it is
+                a refusal; what is there is as it was before.
         """
         resp, part = self._resp, self._range
+        if self._refusal is not None:
+            raise self._refusal
         if not resp.status_code:
             raise ServerDisconnected(f"{resp.url} could not be asked again")
         before = self._file.size_bytes

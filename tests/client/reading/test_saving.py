@@ -164,6 +164,85 @@ async def test_attempts_that_bring_nothing_come_to_an_end(tmp_path: Path) -> Non
     assert len(server.requests) == 1 + saving.MOST_FAILURES
 
 
+def refusals_first(count: int, status: str, *fields: str) -> Callable[[int], bytes]:
+    """Refuse so many requests for the rest, then answer."""
+    asked_for: list[int] = []
+
+    def then(start: int) -> bytes:
+        asked_for.append(start)
+        if len(asked_for) > count:
+            return part(start)
+        lines = [f"HTTP/1.1 {status}", "Content-Length: 5", *fields, "", "later"]
+        return "\r\n".join(lines).encode()
+
+    return then
+
+
+@pytest.mark.parametrize(
+    "status", ["408 x", "425 x", "429 Too Many Requests", "500 x", "503 x", "799 x"]
+)
+@pytest.mark.parametrize("field", ["X: y", "Retry-After: 0", "Retry-After: soon"])
+async def test_a_refusal_for_now_is_an_attempt(
+    tmp_path: Path, status: str, field: str
+) -> None:
+    then = refusals_first(saving.MOST_FAILURES - 1, status, field)
+    async with (
+        RawServer(breaks_off(whole(), then)) as server,
+        io.Session(server.url) as resp,
+    ):
+        assert await resp.save(tmp_path / "file") == len(CONTENT)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert len(server.requests) == 1 + saving.MOST_FAILURES
+
+
+async def test_refusals_come_to_an_end_and_the_part_stays(tmp_path: Path) -> None:
+    then = refusals_first(saving.MOST_FAILURES, "503 Busy")
+    async with RawServer(breaks_off(whole(), then)) as server:
+        with pytest.raises(io.InvalidResponse, match="503 Busy to a request for the r"):
+            async with io.Session(server.url) as resp:
+                await resp.save(tmp_path / "file")
+        assert len(server.requests) == 1 + saving.MOST_FAILURES
+        (left,) = tmp_path.iterdir()
+        assert (left.suffix, left.stat().st_size) == (".part", 5000)
+        async with io.Session(server.url) as resp:
+            assert await resp.save(tmp_path / "file") == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "field"),
+    [
+        ("503 Busy", "Retry-After: 61"),
+        ("429 No", "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"),
+        ("403 Forbidden", "Retry-After: 0"),
+        ("404 Not Found", "X: y"),
+        ("302 Found", "Location: /x"),
+    ],
+)
+async def test_what_is_final_or_wants_to_be_asked_much_later_is_an_error(
+    tmp_path: Path, status: str, field: str
+) -> None:
+    then = refusals_first(1, status, field)
+    async with RawServer(breaks_off(whole(), then)) as server:
+        with pytest.raises(io.InvalidResponse, match="to a request for the rest"):
+            async with io.Session(server.url) as resp:
+                await resp.save(tmp_path / "file")
+        assert len(server.requests) == 2
+        (left,) = tmp_path.iterdir()
+        assert left.suffix == ".part"
+
+
+@pytest.mark.slow
+async def test_it_is_not_asked_again_before_the_server_wants(tmp_path: Path) -> None:
+    then = refusals_first(1, "503 Busy", "Retry-After: 1")
+    began_at = asyncio.get_running_loop().time()
+    async with (
+        RawServer(breaks_off(whole(), then)) as server,
+        io.Session(server.url) as resp,
+    ):
+        await resp.save(tmp_path / "file")
+    assert asyncio.get_running_loop().time() - began_at >= 1.0
+
+
 async def test_what_is_no_content_of_it_is_not_saved(tmp_path: Path) -> None:
     octets = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nsorr"
     async with RawServer(octets) as server:
