@@ -58,7 +58,7 @@ def test_a_first_start_that_fails_is_reported_and_tried_until_it_is_mended(
     unit = add(machine, "broken", 8003, BROKEN, "workers = 1")
     done = unit.systemctl("start", may_fail=True)
     assert done.returncode == 1
-    assert unit.show("ExecMainStatus") == {"ExecMainStatus": "3"}
+    assert unit.show("ExecMainStatus") == {"ExecMainStatus": "4"}
     block_until(lambda: unit.show("NRestarts")["NRestarts"] != "0", 20)
     unit.write_code(APP)
     unit.wait_for("active/running", timeout_s=30)
