@@ -119,9 +119,26 @@ async def send_whole(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> 
     """
     if r.transport.is_closing():
         await r.give_way()
-    r.reply(content, 200, lines)
+    reply_with_lines(r, content, lines)
     if not r.gate.is_open:
         await r.buffer_overflow_manager()
+
+
+def reply_with_lines(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> None:
+    """Reply with serialized fields; where the app has such fields, these count.
+
+    Raises:
+        ClientDisconnected: The peer is gone.
+        LocalProtocolError: A response has begun.
+    """
+    if not r.answer.says_more:
+        r.reply(content, 200, lines)
+        return
+    fields = []
+    for line in lines.decode("latin-1").split("\r\n")[:-1]:
+        name, _, value = line.partition(": ")
+        fields.append((name, value))
+    r.reply(content, 200, b"", fields)
 
 
 async def deliver_file(

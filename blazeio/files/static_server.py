@@ -11,7 +11,13 @@ from urllib.parse import quote
 
 from blazeio.errors import Abort, ConfigurationError, FieldInput
 from blazeio.files.containment import list_names, open_file
-from blazeio.files.delivery import CHUNK_BYTES, NOSNIFF, deliver_file, demand_read
+from blazeio.files.delivery import (
+    CHUNK_BYTES,
+    NOSNIFF,
+    deliver_file,
+    demand_read,
+    reply_with_lines,
+)
 from blazeio.files.listing import render_listing
 from blazeio.files.siblings import open_variant
 from blazeio.protocol.server import BlazeioServerProtocol
@@ -131,7 +137,7 @@ class StaticServer:
             location = quote(r.root_path + r.path + "/") + query
             r.reply(b"", 308, b"", [("Location", location), NOSNIFF])
         else:
-            r.reply(render_listing(r.path, names), 200, HTML)
+            reply_with_lines(r, render_listing(r.path, names), HTML)
 
     def _has_index(self, folder: str) -> bool:
         opened = self._open(folder + self._index)

@@ -164,6 +164,11 @@ class Answer:
         self.ask(_NO_HEAD)
 
     @property
+    def says_more(self) -> bool:
+        """Whether fields of the app, or of a middleware, stand in the head, too."""
+        return self._extra is not None or bool(self._context.heads.fields)
+
+    @property
     def minor(self) -> int:
         """The HTTP/1.x version of the request."""
         return self._head.minor

@@ -7,7 +7,9 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
+from blazeio.app.security_headers import security_headers
 from blazeio.errors import Abort, ConfigurationError, FieldInput, LocalProtocolError
+from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.terms import HeadTerms
 from tests.support.clock import scaled
@@ -97,6 +99,40 @@ async def test_the_app_has_fields_for_every_response(tmp_path: Path) -> None:
         conditional = {"If-None-Match": etag}
         answer = await site.ask("GET", "/static/a.txt", headers=conditional)
         assert (answer.status, answer.field("x-mine")) == (304, "1")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("by_middleware", [False, True])
+async def test_no_field_is_said_twice(tmp_path: Path, by_middleware: bool) -> None:
+    fields = {**security_headers(), "Cache-Control": "no-store", "X-Own": "app"}
+    web = fill(App(headers=None if by_middleware else fields), tmp_path)
+    web.add_static("/listed", tmp_path, listing=True)
+    (tmp_path / "large.txt").write_bytes(b"x" * 200_000)
+    cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=str(tmp_path))
+
+    @web.add_route
+    async def handle_all_middleware(r: R) -> None:
+        await cache.handler(r)
+
+    @web.add_route
+    async def before_middleware(r: R) -> None:
+        for name, value in fields.items() if by_middleware else ():
+            r.add_header(name, value, unless_given=True)
+
+    more = [
+        ("GET", "/listed/", 200),
+        ("GET", "/listed", 308),
+        ("GET", "/static/large.txt", 200),
+        ("GET", "/a.txt", 200),
+        ("GET", "/large.txt", 200),
+    ]
+    async with served(web) as site:
+        for method, target, status in [*EVERY, *more]:
+            answer = await site.ask(method, target)
+            names = [name for name, _ in answer.fields]
+            assert answer.status == status, target
+            assert len(set(names)) == len(names), (target, names)
+            assert fields.keys() <= {name.title() for name in names}, target
 
 
 async def test_also_what_never_was_a_request(tmp_path: Path) -> None:
