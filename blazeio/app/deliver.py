@@ -76,7 +76,11 @@ class Deliver:
         body = _encode(data)
         if indent is not None:
             body = msgspec.json.format(body, indent=indent)
-        r.reply(body, status, JSON, headers)
+        try:
+            r.reply(body, status, JSON, headers)
+        except LocalProtocolError:
+            await r.count_refusal()
+            raise
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 
@@ -94,7 +98,11 @@ class Deliver:
         body = text.encode() if isinstance(text, str) else _octets(text)
         if r.transport.is_closing():
             await r.give_way()
-        r.reply(body, status, TEXT, headers)
+        try:
+            r.reply(body, status, TEXT, headers)
+        except LocalProtocolError:
+            await r.count_refusal()
+            raise
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 
@@ -109,7 +117,11 @@ class Deliver:
         body = html.encode() if isinstance(html, str) else _octets(html)
         if r.transport.is_closing():
             await r.give_way()
-        r.reply(body, status, HTML, headers)
+        try:
+            r.reply(body, status, HTML, headers)
+        except LocalProtocolError:
+            await r.count_refusal()
+            raise
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 
@@ -137,7 +149,11 @@ class Deliver:
         location = ("Location", quote(path, safe=_URI_CHARACTERS))
         if r.transport.is_closing():
             await r.give_way()
-        r.reply(b"", status, b"", [location, *list_fields(headers)])
+        try:
+            r.reply(b"", status, b"", [location, *list_fields(headers)])
+        except LocalProtocolError:
+            await r.count_refusal()
+            raise
 
     @staticmethod
     async def file(
@@ -155,7 +171,11 @@ class Deliver:
         """Say that all went well, with 204 and no content."""
         if r.transport.is_closing():
             await r.give_way()
-        r.reply(b"", 204, b"", headers)
+        try:
+            r.reply(b"", 204, b"", headers)
+        except LocalProtocolError:
+            await r.count_refusal()
+            raise
 
     @staticmethod
     async def stream(
@@ -227,7 +247,11 @@ class Deliver:
         fields = merge_fields(headers, {"Content-Type": content_type})
         if r.transport.is_closing():
             await r.give_way()
-        r.reply(_octets(data), status, b"", fields)
+        try:
+            r.reply(_octets(data), status, b"", fields)
+        except LocalProtocolError:
+            await r.count_refusal()
+            raise
         if not r.gate.is_open:
             await r.buffer_overflow_manager()
 

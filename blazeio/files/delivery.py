@@ -19,7 +19,7 @@ from blazeio.content.selection.selection import (
     select,
 )
 from blazeio.content.selection.validators import Validators, make_etag
-from blazeio.errors import Abort, FieldInput
+from blazeio.errors import Abort, FieldInput, LocalProtocolError
 from blazeio.files.containment import OpenedFile
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.sockets.pages import read_pages
@@ -119,7 +119,11 @@ async def send_whole(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> 
     """
     if r.transport.is_closing():
         await r.give_way()
-    reply_with_lines(r, content, lines)
+    try:
+        reply_with_lines(r, content, lines)
+    except LocalProtocolError:
+        await r.count_refusal()
+        raise
     if not r.gate.is_open:
         await r.buffer_overflow_manager()
 

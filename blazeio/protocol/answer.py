@@ -435,6 +435,7 @@ class Answering:
         is_alive: bool
         transport: asyncio.Transport
         begin_response: Callable[..., None]
+        count_refusal: Callable[[], Awaitable[None]]
         _give_way: Callable[[], Awaitable[None]]
         _raise_gone: Callable[[], Awaitable[NoReturn]]
 
@@ -473,7 +474,11 @@ class Answering:
         """
         if self.transport.is_closing():
             await self._raise_gone()
-        self.begin_response(headers, status, compress=compress)
+        try:
+            self.begin_response(headers, status, compress=compress)
+        except LocalProtocolError:
+            await self.count_refusal()
+            raise
 
     def _begun_message(self) -> OutgoingMessage:
         """The response's message; one with the default head, if none was prepared."""

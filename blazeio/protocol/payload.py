@@ -193,6 +193,8 @@ class BlazeioPayloadUtils:
             await self._take_turn()  # who asks again and again never waits
         arrived = content.take_whole(limit)
         if arrived is not None:
+            if not arrived:  # of no content, the same again is not known
+                await self._take_turn()
             return arrived
         due_bytes = 0 if content.ends_by_close else content.due_bytes
         if content.queued_bytes + due_bytes > limit:
@@ -246,6 +248,16 @@ class BlazeioPayloadUtils:
         if gate.spent_bytes >= TURN_BYTES:
             gate.spent_bytes = 0
             await asyncio.sleep(0)
+
+    async def count_refusal(self) -> None:
+        """Count a call that was a mistake, as one that gives or takes octets.
+
+        A handler that catches the error and tries again keeps the loop from nobody.
+        """
+        if getattr(self, "gate", None) is None:
+            await asyncio.sleep(0)  # of a client, without a connection
+        else:
+            await self._take_turn()
 
     async def _give_way(self) -> None:
         """Let the loop turn for the others; then see whether the peer is there.
@@ -345,35 +357,39 @@ class BlazeioPayloadUtils:
                 message has ended, or this is no content. Nothing of ``data`` was
                 sent.
         """
-        if not isinstance(data, CONTENT):
-            await self._write_pieces(data)
-            return
-        octets = data.encode() if isinstance(data, str) else bytes(data)
-        message = self._begun_message()
-        size = len(octets)
-        gate = self.gate
-        gate.spent_bytes += size + CALL_BYTES
-        if self.transport.is_closing():
-            await self._raise_gone()
-        if (
-            size <= AT_ONCE_BYTES
-            and gate.is_open
-            and not gate.is_taken
-            and gate.error is None
-            and (
-                size * LEAST_CUT <= self.context.limits.high_water_bytes
-                or size <= self._room()
-            )
-        ):
-            await self._give(octets)
-        else:
-            if gate.is_taken:
-                await gate.take_turn()
-            gate.is_taken = True
-            try:
-                await self._write_in_turn(message, octets)
-            finally:
-                gate.end_turn()
+        try:
+            if not isinstance(data, CONTENT):
+                await self._write_pieces(data)
+                return
+            octets = data.encode() if isinstance(data, str) else bytes(data)
+            message = self._begun_message()
+            gate = self.gate
+            size = len(octets)
+            gate.spent_bytes += size + CALL_BYTES
+            if self.transport.is_closing():
+                await self._raise_gone()
+            if (
+                size <= AT_ONCE_BYTES
+                and gate.is_open
+                and not gate.is_taken
+                and gate.error is None
+                and (
+                    size * LEAST_CUT <= self.context.limits.high_water_bytes
+                    or size <= self._room()
+                )
+            ):
+                await self._give(octets)
+            else:
+                if gate.is_taken:
+                    await gate.take_turn()
+                gate.is_taken = True
+                try:
+                    await self._write_in_turn(message, octets)
+                finally:
+                    gate.end_turn()
+        except LocalProtocolError:
+            await self.count_refusal()
+            raise
         # Not before: writes leave in the order in which they were called.
         if gate.spent_bytes >= TURN_BYTES:
             await self._give_way()
@@ -448,8 +464,12 @@ class BlazeioPayloadUtils:
             LocalProtocolError: The framing of the message is not chunked.
             PeerGone: The peer is gone.
         """
-        if not self._begun_message().takes_chunks:
-            raise LocalProtocolError("write_chunked: the message is not chunked")
+        try:
+            if not self._begun_message().takes_chunks:
+                raise LocalProtocolError("write_chunked: the message is not chunked")
+        except LocalProtocolError:
+            await self.count_refusal()
+            raise
         await self.write(data)
 
     async def write_chunked_eof(self, data: Content | None = None) -> None:
@@ -472,27 +492,31 @@ class BlazeioPayloadUtils:
                 Content-Length. The connection is aborted. Or the message has
                 ended, or this is no content.
         """
-        if data is None:
-            data = b""
-        elif not isinstance(data, CONTENT):
-            raise LocalProtocolError(f"eof: the content is {name_kind(data)}")
-        octets = data.encode() if isinstance(data, str) else bytes(data)
-        message = self._begun_message()
-        is_length_known = message.is_begun or not message.takes_chunks
-        if is_length_known and len(octets) > self.context.limits.high_water_bytes:
-            await self.write(octets)  # cut; else one write, for its Content-Length
-            octets = b""
-        gate = self.gate
-        if self.transport.is_closing():
-            await self._raise_gone()
-        if gate.is_open and not gate.is_taken and len(octets) <= AT_ONCE_BYTES:
-            await self._overflow()
-            await self._give(octets, is_last=True)
-            return
-        await gate.take_turn()
         try:
-            await self._overflow()
-            message.check(len(octets))
-            await self._give(octets, is_last=True)
-        finally:
-            gate.end_turn()
+            if data is None:
+                data = b""
+            elif not isinstance(data, CONTENT):
+                raise LocalProtocolError(f"eof: the content is {name_kind(data)}")
+            octets = data.encode() if isinstance(data, str) else bytes(data)
+            message = self._begun_message()
+            is_length_known = message.is_begun or not message.takes_chunks
+            if is_length_known and len(octets) > self.context.limits.high_water_bytes:
+                await self.write(octets)  # cut; else one write, for its Content-Length
+                octets = b""
+            gate = self.gate
+            if self.transport.is_closing():
+                await self._raise_gone()
+            if gate.is_open and not gate.is_taken and len(octets) <= AT_ONCE_BYTES:
+                await self._overflow()
+                await self._give(octets, is_last=True)
+                return
+            await gate.take_turn()
+            try:
+                await self._overflow()
+                message.check(len(octets))
+                await self._give(octets, is_last=True)
+            finally:
+                gate.end_turn()
+        except LocalProtocolError:
+            await self.count_refusal()
+            raise

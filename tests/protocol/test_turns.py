@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from blazeio.app.deliver import Deliver
-from blazeio.errors import ClientDisconnected
+from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES
 from blazeio.protocol.terms import RouteTerms
@@ -143,6 +143,43 @@ async def test_the_loop_turns_for_who_reads_again_and_again(
 
     wire = connect(handler)
     await wire.ask(post(b"abc"))
+    assert counts[0] >= CALLS // A_SHARE - 1
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_the_loop_turns_for_who_reads_again_what_is_nothing(
+    connect: Connect, name: str
+) -> None:
+    counts: list[int] = []
+
+    async def handler(r: R) -> None:
+        counts.append(await many(READS[name], r))
+        r.reply(b"")
+
+    wire = connect(handler)
+    await wire.ask(GET)
+    assert counts[0] >= CALLS // A_SHARE - 1
+
+
+@pytest.mark.parametrize("name", [*ANSWERS, "write", "write pieces", "write_chunked"])
+async def test_the_loop_turns_for_who_repeats_a_mistake(
+    connect: Connect, name: str
+) -> None:
+    """There has been an answer already; the handler catches that and tries again."""
+    call = {**WRITES, **ANSWERS}[name]
+    counts: list[int] = []
+
+    async def refused(r: R) -> None:
+        with pytest.raises(LocalProtocolError):
+            await call(r)
+
+    async def handler(r: R) -> None:
+        r.reply(b"")
+        counts.append(await many(refused, r))
+
+    wire = connect(handler)
+    wire.peer.feed(GET)
+    await wait_until(lambda: counts)
     assert counts[0] >= CALLS // A_SHARE - 1
 
 
