@@ -142,6 +142,7 @@ async def test_the_class_asks_for_a_head(site: Site) -> None:
     ask: Any = io.Session.head
     async with ask(url(site, "/echo")) as resp:
         assert resp.status_code == 200
+        assert await resp.data() is None
 
 
 async def test_fetch_gives_json_or_text(site: Site) -> None:

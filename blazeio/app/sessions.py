@@ -12,7 +12,10 @@ from typing import Any, NoReturn
 from blazeio.app.routing.middlewares import CallNext
 from blazeio.content.cookies import SameSite, find_cookie, serialize_set_cookie
 from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
+from blazeio.loggers import get_logger
 from blazeio.protocol.server import BlazeioServerProtocol
+
+log = get_logger("blazeio.app")
 
 MAX_AGE_S = 14 * 24 * 3600
 """How long a session lasts after its last renewal."""
@@ -31,24 +34,26 @@ class _Open:
     Attributes:
         values: What is in it now.
         text: The same as JSON, as it was read.
+        told: As it was when the head was composed; before that as it was read.
         signed_at: When the cookie was written, Unix time; 0: there is none.
     """
 
-    __slots__ = ("signed_at", "text", "values")
+    __slots__ = ("signed_at", "text", "told", "values")
 
     def __init__(self, values: dict[str, Any], text: str, signed_at: float) -> None:
         self.values = values
-        self.text = text
+        self.text = self.told = text
         self.signed_at = signed_at
 
 
 class _Slot:
     """Where the session of a request is, once somebody has asked for it."""
 
-    __slots__ = ("opened",)
+    __slots__ = ("is_told", "opened")
 
     def __init__(self) -> None:
         self.opened: _Open | None = None
+        self.is_told = False  # the head has left, and the session with it
 
 
 class CookieSessions:
@@ -137,6 +142,7 @@ class CookieSessions:
         r.on_head(lambda status: self._fields(slot))  # also of an error outside
         try:
             await call_next(r)
+            _warn_of_what_is_lost(r, slot)
         finally:
             del self._open[r]
 
@@ -177,9 +183,10 @@ class CookieSessions:
 
     def _fields(self, slot: "_Slot") -> FieldInput | None:
         found = slot.opened
+        slot.is_told = True
         if found is None:
             return None  # nobody asked for it
-        text = _dump(found.values)
+        text = found.told = _dump(found.values)
         is_old = time.time() - found.signed_at > self._max_age_s / 2
         fields = [("Vary", "Cookie")]  # it was asked for: the answer may depend on it
         if not found.values:
@@ -201,6 +208,19 @@ class CookieSessions:
         return serialize_set_cookie(
             self._cookie, value, max_age=max_age_s, **self._attributes
         )
+
+
+def _warn_of_what_is_lost(r: BlazeioServerProtocol, slot: _Slot) -> None:
+    found = slot.opened
+    if not slot.is_told or found is None:
+        return
+    try:
+        is_lost = _dump(found.values) != found.told
+    except LocalProtocolError:
+        is_lost = True
+    if is_lost:
+        why = "the session was changed after the head of the response, and is lost"
+        log.warning("%s %s: %s: change it before", r.method, r.tail, why)
 
 
 def _dump(values: dict[str, Any]) -> str:

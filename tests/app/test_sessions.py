@@ -11,7 +11,7 @@ from blazeio.app.sessions import CookieSessions
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.protocol.server import BlazeioServerProtocol
 from tests.support.response import Response
-from tests.support.served import served
+from tests.support.served import serialize_request, served
 
 R = BlazeioServerProtocol
 OLD, NEW = "old-secret-of-chance", "new-secret-of-chance"
@@ -122,6 +122,10 @@ async def test_an_error_has_the_session_too() -> None:
     assert answer.status == 409
     answer = await ask(sessions, "/show", cookie_of(answer))
     assert answer.text == '{"value":"aborted"}'
+    kept = cookie_of(await ask(sessions, "/set/a"))
+    answer = await ask(sessions, "/abort", kept)
+    answer = await ask(sessions, "/show", cookie_of(answer))
+    assert answer.text == '{"value":"aborted"}'
 
 
 async def test_a_new_secret_signs_and_an_old_one_is_read() -> None:
@@ -172,6 +176,46 @@ async def test_what_no_cookie_can_hold_is_a_500(
 ) -> None:
     assert (await ask(CookieSessions(NEW), target)).status == 500
     assert "the session" in caplog.text
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_is_changed_too_late_is_told(
+    streamed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    sessions = CookieSessions(NEW)
+    web = app_with(sessions)
+
+    @web.add_route
+    async def _late(r: R) -> None:
+        if streamed:
+            sessions.of(r)["value"] = "in time"
+            await r.write(b"part")
+            sessions.of(r)["value"] = "too late"
+        else:
+            await Deliver.text(r, "sent")
+            sessions.of(r)["value"] = "too late"
+
+    async with served(web) as site:
+        kept = cookie_of(await site.get("/set/a"))
+        for path in ("/show", "/nested", "/clear", "/aside"):
+            await site.ask("GET", path, headers={"Cookie": kept})
+            await site.get(path)
+        assert not caplog.records
+        assert (await site.get("/late")).status == 200
+    assert "GET /late: the session was changed after the head" in caplog.text
+
+
+async def test_two_requests_of_one_connection_are_two_sessions() -> None:
+    sessions = CookieSessions(NEW)
+    async with served(app_with(sessions)) as site, await site.connect() as peer:
+        kept = cookie_of(await site.get("/set/a"))
+        cookie = {"Cookie": kept}
+        await peer.send(
+            serialize_request("GET", "/show", headers=cookie)
+            + serialize_request("GET", "/show")
+        )
+        assert (await peer.read_response()).text == '{"value":"a"}'
+        assert (await peer.read_response()).text == "{}"
 
 
 async def test_without_the_middleware_it_says_so(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("mypy")  # of the group "check"
 pytestmark = pytest.mark.slow
 
 APP = """

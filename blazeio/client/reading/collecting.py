@@ -271,13 +271,15 @@ class Collecting(Asking):
     async def data(self) -> Any:
         """Collect the content: JSON as a value, by its Content-Type, else text.
 
+        JSON without any content, as of a HEAD, is None.
+
         Raises:
             RequestError: As of ``json`` and ``text``.
         """
         media_type = self.headers.get("content-type", "").partition(";")[0].strip()
         media_type = media_type.lower()
         if media_type == "application/json" or media_type.endswith("+json"):
-            return await self.json()
+            return await self.json() if await self.aread() else None
         return await self.text()
 
     @overload
