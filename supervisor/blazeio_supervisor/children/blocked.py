@@ -68,9 +68,10 @@ class StackReports:
             note("boot_slow", text, "WARNING", generation=generation, traceback=stacks)
 
     async def _report_blocked(self, record: WorkerRecord, blocked_s: float) -> None:
+        is_open = record.channel.is_open
         said = await self._orders.ask_stacks(record.worker)
         subject = find_subject(said.text)
-        if not record.channel.is_open:
+        if not is_open:
             subject = "its channel is closed, by the app, or by an exec"
         elif not said.text:
             subject = "it says nothing: it is stopped"
