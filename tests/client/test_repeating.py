@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 import blazeio as io
-from blazeio.errors import InvalidArgument, SessionClosed, TotalTimeout
-from tests.client.scripts import ANNOUNCED, CHUNKED, OK, reply
-from tests.support.clock import wait_until, within
+from blazeio.errors import InvalidArgument
+from tests.client.scripts import ANNOUNCED, CHUNKED, OK, ask, breaking_off, reply
 from tests.support.raw_server import RawServer, Script, Visitor
 from tests.support.tls_peer import NAME, Certificates
 
@@ -42,36 +41,6 @@ WHOLE = {
 }
 ENDINGS = ("close", "reset", "cut_off")
 """FIN, RST, and a FIN that over TLS is not the server's."""
-
-
-def breaking_off(
-    *octets: bytes, ending: str = "close", kept: bool = False, after: bytes = OK
-) -> Script:
-    """Break off each request at these octets, then answer as is to be.
-
-    Args:
-        octets: Of the first response, the second ...
-        ending: How the connection ends then.
-        kept: The first connection has answered a request before.
-        after: Each further one.
-    """
-    left = list(octets)
-
-    async def script(visitor: Visitor) -> None:
-        if kept and visitor.number == 0:
-            await visitor.read_request()
-            await visitor.send(OK)
-        while await visitor.read_request() is not None:
-            if not left:
-                await visitor.send(after)
-                continue
-            await visitor.send(left.pop(0))
-            getattr(visitor, ending)()
-            if ending != "close":
-                await visitor.read_until_end()
-            return
-
-    return script
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +163,7 @@ COLLECT: dict[str, Collect] = {
     "read": lambda resp: resp.read(),
     "text": lambda resp: resp.text(),
     "json": lambda resp: resp.json(),
+    "data": lambda resp: resp.data(),
 }
 
 
@@ -243,6 +213,26 @@ async def test_the_response_is_the_second_one_then() -> None:
         assert resp.content_length is None
         assert resp.transfer_encoding == "chunked"
         assert resp.headers["second"] == "yes"
+
+
+async def test_data_is_what_the_second_response_says_it_is() -> None:
+    script = breaking_off(reply(JSON)[:-1], after=reply(JSON, "Content-Type: a/b+json"))
+    async with RawServer(script) as server, io.Session(server.url) as resp:
+        assert await resp.data() == {"a": "b" * 1000}
+
+
+@pytest.mark.parametrize("kind", ["forwarding", "unix"])
+@pytest.mark.parametrize("octets", [OK[:20], OK[:-1]])
+async def test_the_way_is_the_same_the_second_time(
+    tmp_path: Path, kind: str, octets: bytes
+) -> None:
+    script = breaking_off(octets)
+    path = str(tmp_path / "socket") if kind == "unix" else None
+    async with RawServer(script, path=path) as server:
+        way: dict[str, Any] = {"unix": path} if path else {"proxy": server.url}
+        async with io.Session(**way) as session:
+            assert await ask(session, "http://a.example/x", retries=1) == "ok"
+    assert server.requests[0] == server.requests[1]
 
 
 async def test_it_can_be_saved_then(tmp_path: Path) -> None:
@@ -462,125 +452,5 @@ async def test_what_breaks_http_is_not_asked_again() -> None:
         session.get(server.url) as resp,
     ):
         with pytest.raises(io.InvalidResponse):
-            await resp.aread()
-    assert len(server.requests) == 1
-
-
-# While it is asked again
-
-
-class Silent:
-    """Breaks its first response off; what comes then is not answered."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-        self.is_asked_again = asyncio.Event()
-        self.is_left = asyncio.Event()
-
-    async def serve(self, visitor: Visitor) -> None:
-        await visitor.read_request()
-        if visitor.number == 0:
-            await visitor.send(self._octets)
-            return
-        self.is_asked_again.set()
-        await visitor.read_until_end()
-        self.is_left.set()
-
-
-async def ask(session: "io.Session[io.Session[Any]]", url: str, **options: Any) -> str:
-    async with session.get(url, **options) as resp:
-        return await resp.text()
-
-
-@pytest.mark.parametrize("octets", [OK[:20], OK[:-1]])
-async def test_all_of_it_has_one_deadline(octets: bytes) -> None:
-    silent = Silent(octets)
-    timeouts = io.Timeouts(total_s=0.2)
-    async with RawServer(silent.serve) as server, io.Session() as session:
-        with pytest.raises(TotalTimeout):
-            await within(ask(session, server.url, timeouts=timeouts), 10)
-        await within(silent.is_left.wait(), 10)
-
-
-@pytest.mark.parametrize("octets", [OK[:20], OK[:-1]])
-async def test_a_session_that_is_closed_ends_it_at_once(octets: bytes) -> None:
-    silent = Silent(octets)
-    async with RawServer(silent.serve) as server:
-        session = io.Session()
-        asking = asyncio.create_task(ask(session, server.url))
-        await within(silent.is_asked_again.wait(), 10)
-        await session.aclose()
-        with pytest.raises(SessionClosed):
-            await within(asking, 10)
-        await within(silent.is_left.wait(), 10)
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("octets", [OK[:20], OK[:-1]])
-async def test_a_cancelled_one_is_cancelled(octets: bytes) -> None:
-    silent = Silent(octets)
-    async with RawServer(silent.serve) as server, io.Session() as session:
-        asking = asyncio.create_task(ask(session, server.url))
-        await within(silent.is_asked_again.wait(), 10)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        await within(silent.is_left.wait(), 10)
-        assert repr(session) == "<Session <Pool empty>>"
-
-
-async def test_a_response_that_is_closed_meanwhile_ends_it() -> None:
-    silent = Silent(OK[:-1])
-    async with RawServer(silent.serve) as server, io.Session() as session:
-        resp = await session.get(server.url)
-        reading = asyncio.create_task(resp.aread())
-        await within(silent.is_asked_again.wait(), 10)
-        await resp.close()
-        with pytest.raises(io.ServerDisconnected):
-            await within(reading, 10)
-        await within(silent.is_left.wait(), 10)
-
-
-async def test_one_that_is_closed_while_it_waits_for_a_connection_sends_nothing() -> (
-    None
-):
-    """The only connection is another's, until after the close."""
-    go_on = asyncio.Event()
-
-    async def script(visitor: Visitor) -> None:
-        request = await visitor.read_request()
-        assert request is not None
-        await visitor.send(OK[:-1])
-        if b" /slow " in request:
-            await go_on.wait()
-            await visitor.send(OK[-1:])
-            await visitor.read_until_end()
-
-    pool = io.PoolLimits(connections=1)
-    async with RawServer(script) as server, io.Session(pool=pool) as session:
-        resp = await session.get(server.url)
-        await wait_until(lambda: resp.content.error is not None)
-        slow = await session.get(server.url + "/slow")
-        reading = asyncio.create_task(resp.aread())
-        await wait_until(lambda: "1 waiting" in repr(session))
-        await resp.close()
-        go_on.set()
-        assert await slow.text() == "ok"
-        with pytest.raises(io.ServerDisconnected):
-            await within(reading, 10)
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("has_left", ["block", "close"])
-async def test_nothing_is_asked_for_who_has_left(has_left: str) -> None:
-    async with RawServer(breaking_off(OK[:-1])) as server, io.Session() as session:
-        resp = session.get(server.url)
-        async with resp:
-            await wait_until(lambda: resp.content.error is not None)
-            if has_left == "close":
-                await resp.close()
-                with pytest.raises(io.ServerDisconnected):
-                    await resp.aread()
-        with pytest.raises(io.ServerDisconnected):
             await resp.aread()
     assert len(server.requests) == 1

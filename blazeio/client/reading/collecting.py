@@ -276,6 +276,7 @@ class Collecting(Asking):
         Raises:
             RequestError: As of ``json`` and ``text``.
         """
+        await self.aread()  # before its headers, which may be those of another then
         media_type = self.headers.get("content-type", "").partition(";")[0].strip()
         media_type = media_type.lower()
         if media_type == "application/json" or media_type.endswith("+json"):
