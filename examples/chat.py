@@ -60,7 +60,10 @@ async def join(r, room):
                 await say(room, guest.name, text)
         finally:
             rooms[room].discard(ws)
-            await say(room, guest.name, "has left")
+            if rooms[room]:
+                await say(room, guest.name, "has left")
+            else:
+                del rooms[room]
 
 
 async def say(room, name, text):

@@ -1,5 +1,6 @@
 """News by long polling: an answer comes when there is some, or 204 after a while.
 
+The news are in the memory of one process: run it alone, or with --workers 1.
 python examples/long_polling.py
 curl localhost:8000/news?after=0 &
 curl localhost:8000/news -d 'it rains'

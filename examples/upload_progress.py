@@ -17,7 +17,7 @@ web.state.received = {}  # octets so far, by name
 
 
 def place_of(name):
-    if not name.strip(".") or name.endswith(".part"):
+    if not name.isprintable() or not name.strip(".") or name.endswith(".part"):
         raise io.Abort("No such name, please", 400)
     return FOLDER / name  # a {name} has no slash in it
 

@@ -104,8 +104,9 @@ async def test_upload_with_progress(
         assert await sending == 201
         async with session.get("/files/a") as resp:
             assert await resp.aread() == b"x" * 1000 + b"y" * 1000
-        async with session.put("/files/..", body=b"") as resp:
-            assert resp.status_code in (400, 404, 405)
+        for name in ("%2E%2E", "a.part", "%00"):
+            async with session.put(f"/files/{name}", body=b"") as resp:
+                assert resp.status_code in (400, 404)
     assert [each.name for each in (tmp_path / "files").iterdir()] == ["a"]
 
 
@@ -125,8 +126,8 @@ async def test_a_page_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_chat() -> None:
-    web = load("chat").web
-    async with TestServer(web) as server:
+    module = load("chat")
+    async with TestServer(module.web) as server:
         url = server.url.replace("http", "ws") + "/rooms/lobby?name="
         async with ClientWebSocket(url + "ada") as ada:
             assert json.loads(await ada.receive()) == {
@@ -138,6 +139,7 @@ async def test_a_chat() -> None:
                 await bob.send("hello")
                 assert json.loads(await ada.receive())["text"] == "hello"
             assert json.loads(await ada.receive())["text"] == "has left"
+        await wait_until(lambda: not module.rooms)
         async with Session(f"{server.url}/rooms/lobby") as resp:
             assert resp.status_code == 422
 
@@ -170,6 +172,7 @@ async def test_a_proxy_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert resp.status_code == 502
 
 
+@pytest.mark.slow  # what the relay leaves is read past for 2 s, to be used again
 async def test_a_relay_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     model, ended = App(), asyncio.Event()
     seen: dict[str, Any] = {}
@@ -204,7 +207,8 @@ async def test_a_relay_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
             assert seen["asked"] == {"prompt": "Why?", "stream": True}
             ended.clear()
             asked = {"prompt": "for ever"}
-            async with session.post("/ask", json=asked, headers=headers) as resp:
+            url = f"{server.url}/ask"
+            async with Session(url, "post", headers, json=asked) as resp:
                 async for _ in resp.events():
                     break
             async with asyncio.timeout(scaled(10)):
