@@ -160,9 +160,20 @@ class ClientContext:
         self.lender = Lender(self)
 
     async def close(self) -> None:
-        """Close all connections; who waits for something gets SessionClosed."""
+        """Close all connections; who waits for something gets SessionClosed.
+
+        Where its loop is closed, they went with it.
+
+        Raises:
+            LocalProtocolError: The caller's fault: another loop is running.
+        """
+        is_here = get_ident() == self.thread and self.loop.is_running()
+        if not is_here and not self.loop.is_closed():
+            self.refuse()
         self.is_closed = True
         self.thread = -1
+        if not is_here:
+            return
         if self._closing is not None:
             self._closing.set()
         await self.lender.close()

@@ -71,7 +71,7 @@ class ClientResponse(Collecting):
         total_at: When all of it must be over, loop time.
     """
 
-    __slots__ = ("_compress", "context", "timeouts", "upgrade")
+    __slots__ = ("__weakref__", "_compress", "context", "timeouts", "upgrade")
 
     context: "ClientContext"
 
@@ -196,7 +196,13 @@ class ClientResponse(Collecting):
         The connection is free again when all of the content was read, or after
         ``close``.
         """
-        return self.__aenter__().__await__()
+        return self._wait().__await__()
+
+    async def _wait(self) -> "ClientResponse":
+        await self.__aenter__()
+        if self.status_code and self._connection is not None:
+            self._connection.watch(self, repr(self))
+        return self
 
     async def __aexit__(
         self,

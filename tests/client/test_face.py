@@ -222,7 +222,9 @@ def test_a_session_stays_with_its_loop() -> None:
     asyncio.run(first())
     with pytest.raises(LocalProtocolError, match="another event loop"):
         asyncio.run(ask("http://127.0.0.1:1/"))
-    session._shared.is_closed = True  # its loop is gone: nothing can be closed
+    asyncio.run(session.aclose())  # its loop is gone: so are its connections
+    with pytest.raises(SessionClosed):
+        asyncio.run(ask("http://127.0.0.1:1/"))
 
 
 async def test_one_that_nobody_closes_is_warned_of() -> None:

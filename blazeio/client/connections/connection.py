@@ -25,6 +25,7 @@ from blazeio.client.connections.exchange import (
     PHASES,
     TUNNEL,
     Exchange,
+    Watched,
 )
 from blazeio.client.requests.url import Origin
 from blazeio.errors import (
@@ -209,13 +210,34 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         if self._has_fin:
             successor.eof_received()
 
+    def watch(self, exchange: Exchange, name: str) -> None:
+        """Leave it when its caller drops it, too.
+
+        Args:
+            exchange: Which it serves, and whose response has begun.
+            name: Of the exchange, for the warning.
+        """
+        if self._exchange is exchange:
+            self._exchange = Watched(exchange, name, self._note_dropped)
+
+    def _note_dropped(self, watched: Watched) -> bool:
+        """Within the collector, in whichever thread; whether it was still served."""
+        if self._exchange is not watched:
+            return False
+        if not self._context.loop.is_closed():
+            self._context.loop.call_soon_threadsafe(self.leave, watched)
+        return True
+
     def leave(self, exchange: object) -> None:
         """Nobody wants the rest: read past a little of it, else close.
 
         Never where the request is not whole: the next would be taken for its content.
         """
         served = self._exchange
-        if served is None or served is not exchange:
+        is_theirs = served is exchange or (
+            isinstance(served, Watched) and served.stands_for(exchange)
+        )
+        if served is None or not is_theirs:
             return
         content = self._content
         is_near = content.due_bytes <= MOST_DRAINED_BYTES
