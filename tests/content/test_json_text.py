@@ -1,10 +1,11 @@
 import codecs
+import gc
 from typing import Any
 
 import msgspec
 import pytest
 
-from blazeio.content.json_text import read_json
+from blazeio.content.json_text import LARGE_BYTES, decode_undisturbed, read_json
 
 TEXT = '{"a": ["\xfc"]}'
 VALUE = {"a": ["\xfc"]}
@@ -65,3 +66,41 @@ def test_depth_is_an_error_for_types_too() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         read_json(b'{"child":' * 100_000, Node)
     assert read_json(b'{"child":{}}', Node) == Node(Node())
+
+
+LARGE = b"[" + b"[]," * LARGE_BYTES + b"1]"
+
+
+def test_nothing_is_collected_in_the_midst_of_something_large() -> None:
+    began: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        began.append(phase)
+
+    def decode(octets: bytes) -> int:
+        value = msgspec.json.decode(octets)
+        return len(began) if value else 0
+
+    gc.callbacks.append(note)
+    try:
+        assert decode(LARGE) > 0
+        began.clear()
+        assert decode_undisturbed(decode, LARGE) == 0
+    finally:
+        gc.callbacks.remove(note)
+    assert gc.isenabled()
+
+
+def test_it_is_collected_again_after_something_that_is_no_json() -> None:
+    with pytest.raises(ValueError, match="malformed"):
+        read_json(LARGE + b"x")
+    assert gc.isenabled()
+
+
+def test_who_collects_by_hand_goes_on_so() -> None:
+    gc.disable()
+    try:
+        read_json(LARGE)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -1,6 +1,6 @@
 """JSON as values, and as values of a type.
 
-May import: blazeio.errors.
+May import: blazeio.content, blazeio.errors.
 """
 
 from functools import lru_cache
@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from blazeio.content.json_text import decode_undisturbed
 from blazeio.errors import Abort
 
 _TYPE_COUNT = 512
@@ -36,7 +37,7 @@ def decode_json(content: bytes, expected: Any = None) -> Any:
     """
     decode = _decode if expected is None else _decoder_of(expected).decode
     try:
-        return decode(content)
+        return decode_undisturbed(decode, content)
     except msgspec.ValidationError as error:
         message = f"The content is not what is expected here: {error}"
         raise Abort(message, 422) from error
