@@ -59,8 +59,10 @@ class ChunkDecoder:
     Args:
         limits: ``chunk_extension_bytes`` and ``trailer_bytes``, both for the
             whole message, and ``field_count``.
-        unfolds: A trailer field over several lines (obs-fold) is read, as a user
-            agent must (RFC 9112 section 5.2); else it is refused.
+        unfolds: As a user agent: a trailer field over several lines (obs-fold) is
+            read, as it must be (RFC 9112 section 5.2), and a size that is padded with
+            blanks, as old servers write it and every browser reads it; else both are
+            refused.
 
     Attributes:
         is_complete: The last octet of the message was consumed.
@@ -187,6 +189,8 @@ class ChunkDecoder:
                 if _PARTIAL_CHUNK_LINE.match(self._held) is None:
                     raise RemoteProtocolError(f"bad chunk size {quote(self._held, 20)}")
                 return at
+            if self._unfolds and len(line) <= _SIZE_DIGITS:
+                line = line.rstrip(b" \t")
             match = CHUNK_LINE.fullmatch(line)
             if match is None:
                 raise RemoteProtocolError(f"malformed chunk line {quote(line)}")

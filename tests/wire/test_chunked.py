@@ -45,6 +45,20 @@ def test_any_cut_gives_the_same_content(size: int) -> None:
     assert rest == b"next"
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_a_padded_size_is_read_by_user_agents_alone(size: int) -> None:
+    octets = b"2      \r\nhe\r\n3 \t\r\nllo\r\n0   \r\n\r\n"
+    decoder = ChunkDecoder(LIMITS, unfolds=True)
+    content: list[bytes] = []
+    for piece in cut(octets, size):
+        assert decoder.decode(piece, 0, content) == len(piece)
+    assert b"".join(content) == b"hello"
+    assert decoder.is_complete
+    assert refusal_of(octets)[0] == 400
+    with pytest.raises(RemoteProtocolError):
+        ChunkDecoder(LIMITS, unfolds=True).decode(b"2%b\r\n" % (b" " * 99), 0, [])
+
+
 def test_it_begins_where_it_is_told_and_ends_where_the_message_does() -> None:
     decoder = ChunkDecoder(LIMITS)
     content: list[bytes] = []
