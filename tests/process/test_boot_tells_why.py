@@ -44,7 +44,10 @@ SILENT_ENDS = [
 ]
 
 
-@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+@pytest.mark.parametrize(
+    "preload",
+    ["--preload", pytest.param("--no-preload", marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize(("code", "status", "reason"), SILENT_ENDS)
 def test_an_import_that_ends_without_a_word_is_told_as_what_it_is(
     tmp_path: Path, code: str, status: int, reason: str, preload: str
@@ -59,6 +62,7 @@ def test_an_import_that_ends_without_a_word_is_told_as_what_it_is(
     assert "is its installation whole" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("code", "status", "reason"), SILENT_ENDS)
 def test_check_gives_the_same_reason(
     tmp_path: Path, code: str, status: int, reason: str

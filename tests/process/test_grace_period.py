@@ -68,7 +68,13 @@ def occupy(service: Service, name: str) -> BlockingPeer:
     return peer
 
 
-@pytest.mark.parametrize("name", NEVER_ENDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("spin", "masked") else pytest.mark.long)
+        for name in NEVER_ENDS
+    ],
+)
 def test_a_stop_is_over_when_it_says(
     live_server: LiveServers, tmp_path: Path, name: str
 ) -> None:

@@ -174,8 +174,8 @@ def besiege(live_server: LiveServers, open_folder: Path) -> Iterator[Besiege]:
     ("kind", "options"),
     [
         ("memory", ()),
-        ("messages", ()),
-        ("descriptors", ()),
+        pytest.param("messages", (), marks=LONG),
+        pytest.param("descriptors", (), marks=LONG),
         pytest.param("floods", (), marks=LONG),
         pytest.param("others", (), marks=LONG),
         pytest.param("descriptors", ("--capture-output",), marks=LONG),

@@ -156,6 +156,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.long
 def test_a_stranger_who_takes_every_name_hides_nothing(tmp_path: Path) -> None:
     need_namespaces("--mount")
     with subprocess.Popen(

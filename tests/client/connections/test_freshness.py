@@ -29,7 +29,7 @@ async def many_at_once(url: str, session: "io.Session[io.Session[object]]") -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("is_tls", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("ending", ["close", "reset", "cut_off"])
 async def test_not_one_post_goes_to_idle_ones_that_were_closed(
     tmp_path: Path, ending: str, is_tls: bool

@@ -64,7 +64,6 @@ ROWS = [
             )
         ),
         may_say=("Traceback",),
-        is_quick=True,
     ),
     Row(
         name="hooks that end otherwise",
@@ -124,7 +123,6 @@ async def answer(n):
         last="/spin",
         options=GRACE,
         may_say=("event=worker_killed", "event=blocked"),
-        is_quick=True,
     ),
     Row(
         name="a deaf loop at the stop",

@@ -135,7 +135,6 @@ def start():
         code=EXECUTOR + "EXECUTOR = concurrent.futures.ProcessPoolExecutor(1)\n",
         is_shared=False,
         says=(r"event=fork_unsafe .*a ProcessPoolExecutor was made \(app\.EXECUTOR\)",),
-        is_quick=True,
     ),
     Row(
         name="a script whose executor of processes forks at once",

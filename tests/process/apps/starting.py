@@ -126,7 +126,6 @@ logging.setLogRecordFactory(no_record)
     Row(
         name="handlers of all signals at import",
         code=HANDLERS + "handle()\n" + SQUARE,
-        is_quick=True,
     ),
     Row(
         name="handlers of all signals in on_start",

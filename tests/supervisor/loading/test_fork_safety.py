@@ -25,6 +25,9 @@ from blazeio_supervisor.loading.fork_safety import (
     take_snapshot,
 )
 
+# Each looks through all objects of a process that has all tests loaded.
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 
 @contextmanager
 def running_thread(name: str) -> Iterator[None]:
