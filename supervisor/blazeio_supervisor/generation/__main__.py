@@ -29,7 +29,9 @@ from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
 from blazeio_supervisor.loading.births import Births
 from blazeio_supervisor.loading.fork_safety import (
     find_fork_dangers,
+    find_unread_files,
     is_pristine,
+    open_anew,
     take_snapshot,
 )
 from blazeio_supervisor.loading.generators import find_generators, seed_anew
@@ -93,6 +95,7 @@ class Generation(Struct):
     own: OwnInstallations
     dump: StackDump
     _generators: list[Any] = field(default_factory=list)
+    _unread: list[tuple[int, str]] = field(default_factory=list)
 
     def run(self) -> None:
         """Import, answer, then fork on request until the end."""
@@ -119,6 +122,7 @@ class Generation(Struct):
             if execs:
                 exec_worker(WorkerStart(self.load, order, fds, self.printing.log_fd))
             seed_anew(self._generators)
+            open_anew(self._unread)
             worker = self.load, order, path, app, self.tls, fds
             Worker(*worker, self.printing, self.own).run()
 
@@ -178,6 +182,7 @@ class Generation(Struct):
             if not self.load.is_forced:
                 end_import(EXIT_STEPS_S)
         self._generators = find_generators(objects)
+        self._unread = find_unread_files(before)
         return app
 
 

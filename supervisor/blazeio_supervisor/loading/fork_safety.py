@@ -8,6 +8,7 @@ process answers whoever reads first.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -32,6 +33,7 @@ _MOST = 10  # one is enough to know; they are named in a log line
 _TEXT_CHARS = 60
 _OF_A_LOOP = ("a socket", "a pipe", "an eventpoll", "an io_uring", "an eventfd")
 _HARMLESS = ("pidfd",)
+_TERMINALS = ("/dev/pts/", "/dev/ptmx", "/dev/pty")
 _SETTLE_S = 0.25  # a thread that has ended leaves /proc a little later
 _SHARED_TYPES = (
     ("concurrent.futures.process", "ProcessPoolExecutor"),
@@ -316,6 +318,8 @@ def _describe_fd(fd: int, link: str, births: Births) -> tuple[str, str]:
         mode = os.fstat(fd).st_mode
         if stat.S_ISFIFO(mode):
             return f"the fifo {link}", births.find_file(link)
+        if stat.S_ISCHR(mode) and link.startswith(_TERMINALS):
+            return f"the terminal {link}", ""
         if stat.S_ISREG(mode) and _shares_position(fd):
             return f"the file {_shorten(link)}", births.find_file(link)
     except OSError:
@@ -327,17 +331,69 @@ def _shares_position(fd: int) -> bool:
     """Whether it matters that all workers have one position in a file.
 
     It does not where what is written is appended, where nothing was read yet of
-    what can only be read, and in a file that is there to be locked.
+    what can only be read, which ``open_anew`` sees to, and in a file that is there
+    to be locked.
     """
+    told = _read_fdinfo(fd)
+    flags = int(told["flags"], 8)
+    if flags & os.O_APPEND and flags & os.O_ACCMODE == os.O_WRONLY:
+        return False
+    is_to_be_locked = "lock" in told and told["pos"] == "0"
+    return not (is_to_be_locked or _is_unread(fd, told))
+
+
+def _is_unread(fd: int, told: dict[str, str]) -> bool:
+    """Whether a file is at its beginning, can only be read, and be opened again."""
+    is_read_only = int(told["flags"], 8) & os.O_ACCMODE == os.O_RDONLY
+    if told["pos"] != "0" or not is_read_only or "lock" in told:
+        return False
+    try:
+        os.close(_open_again(fd))
+    except OSError:
+        return False
+    return True
+
+
+def _open_again(fd: int) -> int:
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read_fdinfo(fd: int) -> dict[str, str]:
     with open(f"/proc/self/fdinfo/{fd}") as file:
         fields = [line.split(":", 1) for line in file]
-    told = {name: text.strip() for name, text in fields}
-    flags, position = int(told["flags"], 8), int(told["pos"])
-    access = flags & os.O_ACCMODE
-    if flags & os.O_APPEND and access == os.O_WRONLY:
-        return False
-    is_unread = access == os.O_RDONLY or "lock" in told
-    return not (position == 0 and is_unread)
+    return {name: text.strip() for name, text in fields}
+
+
+def find_unread_files(before: Snapshot) -> list[tuple[int, str]]:
+    """Find the files that ``open_anew`` gives a position of their own.
+
+    Args:
+        before: Taken before the app was imported.
+
+    Returns:
+        The descriptor and the path of each.
+    """
+    found = []
+    for fd, link in sorted(_list_fds() - before.fds):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+            if is_file and _is_unread(fd, _read_fdinfo(fd)):
+                found.append((fd, link))
+    return found
+
+
+def open_anew(files: list[tuple[int, str]]) -> None:
+    """Open files again, each under its own number, in a process that was forked.
+
+    A fork shares the position: the ``seek`` of one worker would move that of all.
+    """
+    for fd, link in files:
+        with contextlib.suppress(OSError):  # it is closed, or may not be read any more
+            if os.readlink(f"/proc/self/fd/{fd}") != link:
+                continue
+            again = _open_again(fd)
+            os.dup2(again, fd, os.get_inheritable(fd))
+            os.close(again)
 
 
 def _shorten(path: str) -> str:

@@ -1,5 +1,6 @@
 """Apps that change their process as it is started and as they are imported."""
 
+from tests.process.apps.forking import FILE, NUMBERS
 from tests.process.apps.row import Row
 
 SQUARE = """
@@ -81,6 +82,31 @@ ROWS = [
         env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:replace"},
     ),
     # What the import does.
+    Row(
+        name="a file that is opened at import, and read by handlers",
+        code=FILE,
+        files={"numbers": NUMBERS},
+    ),
+    Row(
+        name="a terminal that is opened at import",
+        code="""
+import pty, tty
+
+OWN, THEIRS = pty.openpty()
+tty.setraw(THEIRS)
+LOCK = threading.Lock()
+
+def pass_through(n):
+    with LOCK:
+        os.write(OWN, f"{n * n:8}".encode())
+        return int(os.read(THEIRS, 8))
+
+async def answer(n):
+    return await in_thread(pass_through, n)
+""",
+        is_shared=False,
+        says=(r"event=fork_unsafe .*the terminal /dev/pt",),
+    ),
     Row(
         name="chdir at import, and a log file beside",
         code=OWN_LOG

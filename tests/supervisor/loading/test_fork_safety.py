@@ -22,6 +22,8 @@ from blazeio_supervisor.loading.births import Births
 from blazeio_supervisor.loading.fork_safety import (
     Snapshot,
     find_fork_dangers,
+    find_unread_files,
+    open_anew,
     take_snapshot,
 )
 
@@ -155,6 +157,24 @@ def test_a_file_whose_position_does_not_matter_is_safe(tmp_path: Path) -> None:
     with open(path, "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert not new_dangers(before, known)
+
+
+def test_a_file_that_was_not_read_yet_gets_a_position_of_its_own(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"some octets")
+    before = take_snapshot()
+    with open(path, "rb", buffering=0) as file, open(path, "rb") as read:
+        read.read(3)
+        unread = find_unread_files(before)
+        assert unread == [(file.fileno(), str(path))]
+        shared = os.dup(file.fileno())
+        open_anew(unread)
+        assert not os.get_inheritable(file.fileno())
+        os.lseek(shared, 5, os.SEEK_SET)
+        assert file.read() == b"some octets"
+        os.close(shared)
 
 
 def test_a_pipe_a_fifo_and_a_child_are_told(tmp_path: Path) -> None:
