@@ -139,7 +139,7 @@ class Attendance:
         if record.worker in self._deaf:
             text += "its listener was given again in vain, so it is replaced"
             record.note("worker_deaf", text, "ERROR")
-            self._tell(RecycleAsked(record.slot, "event=worker_deaf"))
+            self._tell(RecycleAsked(record.slot, "the supervisor, since it is deaf"))
         else:
             self._deaf.add(record.worker)
             record.note("worker_deaf", f"{text}it gets its listener again", "ERROR")
