@@ -31,7 +31,7 @@ _NOT_IN_A_VARIABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NOT_IN_A_PROGRAM = re.compile(r"[\x00-\x1f\x7f\\\"']")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", '"': '\\"'}
-_ESCAPED = re.compile(r'[\x01-\x1f\x7f\\"]')
+_ESCAPED = re.compile(r'[\x01-\x1f\x7f\\"]|[^\x00-\x7f]')
 
 
 def quote_command(program: str, words: Iterable[str]) -> str:
@@ -41,7 +41,7 @@ def quote_command(program: str, words: Iterable[str]) -> str:
         UsageError: systemd starts no program of such a path, or a word is none.
     """
     _check(program, _NOT_IN_A_PROGRAM, "quotes, backslashes and control characters")
-    return " ".join([quote(program), *map(_quote_argument, words)])
+    return " ".join([quote(_check_path(program)), *map(_quote_argument, words)])
 
 
 def quote_words(words: Iterable[str]) -> str:
@@ -109,7 +109,14 @@ def quote(word: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    return _SHORT.get(match[0]) or f"\\x{ord(match[0]):02x}"
+    """Escape what has a meaning for systemd, or shows a reader something else."""
+    character, code = match[0], ord(match[0])
+    if code < 0x80:
+        return _SHORT.get(character) or f"\\x{code:02x}"
+    if escape_line(character) == character:
+        return character
+    # systemd's \x85 is an octet; by \u it writes the character in UTF-8.
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _double_percent(text: str) -> str:
@@ -119,6 +126,9 @@ def _double_percent(text: str) -> str:
 def _check_path(path: str) -> str:
     _check(path, _CONTROLS, "line ends or other control characters in a path")
     _check(path, _SURROGATES, "octets that are no UTF-8")
+    if escape_line(path) != path:
+        what = "characters in a path that cannot be seen, or turn its order round"
+        raise UsageError(f"'{escape_line(path)}': a unit takes no {what}")
     return path
 
 

@@ -27,6 +27,9 @@ from blazeio_supervisor.options.unit.quoting import (
         ("a\rb\x1b\tc\x7f", '"a\\rb\\x1b\\tc\\x7f"'),
         (";", '";"'),
         ("%i", '"%%i"'),
+        ("\xe9", '"\xe9"'),
+        ("a\u202eb\x85", '"a\\u202eb\\u0085"'),
+        ("a\U000e0001", '"a\\U000e0001"'),
     ],
 )
 def test_a_word_is_one_word_again_when_systemd_reads_it(
@@ -88,3 +91,13 @@ def test_what_else_systemd_takes_not_is_refused() -> None:
     for word in ("\udcff", "\0"):
         with pytest.raises(UsageError, match="a unit takes no"):
             quote_words([word])
+
+
+@pytest.mark.parametrize("character", ["\u202e", "\x9b", "\u2028", "\u200b"])
+def test_a_path_shows_what_it_is(character: str) -> None:
+    path = f"/a{character}b"
+    for write in (write_folder, write_address, lambda each: quote_paths([each])):
+        with pytest.raises(UsageError, match="cannot be seen"):
+            write(path)
+    with pytest.raises(UsageError, match="cannot be seen"):
+        quote_command(path, [])
