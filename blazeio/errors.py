@@ -59,9 +59,9 @@ handler raises it to answer at once.
 May import: nothing of blazeio.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 FieldInput = (
     Mapping[str, "str | bytes | int | list[str | bytes | int]"]
@@ -249,6 +249,9 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
             none of a final response.
     """
 
+    when_unraised: ClassVar["Callable[[Abort], None] | None"] = None
+    """Told of each that is thrown away and was never raised; set by an app."""
+
     def __init__(
         self,
         message: str = "Something went wrong",
@@ -263,6 +266,13 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
         self.status = status
         self.headers = headers
         self.json = json
+
+    def __del__(self) -> None:
+        """Tell of one that was never raised: ``raise`` was forgotten."""
+        if self.__traceback__ is None and hasattr(self, "json"):  # it was made whole
+            note = type(self).when_unraised
+            if note is not None:
+                note(self)
 
 
 def _check_abort(name: str, message: object, status: object) -> None:

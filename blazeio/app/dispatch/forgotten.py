@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from blazeio.app.dispatch.mistakes import name_place
+from blazeio.errors import Abort
 from blazeio.loggers import get_logger
 from blazeio.protocol.server import BlazeioServerProtocol
 from blazeio.protocol.stages.interruptions import find_task
@@ -43,6 +44,35 @@ def watch_for_forgotten_awaits() -> None:
     if tell_python is None or isinstance(tell_python, _Watch):
         return
     setattr(warnings, _HOOK, _Watch(tell_python))
+    Abort.when_unraised = note_unraised
+
+
+def note_unraised(abort: Abort) -> None:
+    """Note an ``Abort`` that was made in a handler, and thrown away.
+
+    Within its ``__del__``, where the line that made it still runs.
+    """
+    task, frame = find_task(), sys._getframe(1)
+    while task is not None and frame is not None:
+        for r in frame.f_locals.values():
+            if isinstance(r, BlazeioServerProtocol) and r.handling.is_done_by(task):
+                _tell_unraised(r, abort)
+                return
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _tell_unraised(r: BlazeioServerProtocol, abort: Abort) -> None:
+    place = name_place(sys._getframe(1))
+    if place is None:  # its handler is over: what it has returned is told there
+        return
+    r.handling.note_forgotten(is_sending=False)
+    log.error(
+        "%s %s: %r was made and not raised in %s, so it did nothing: write `raise`",
+        r.method,
+        r.tail,
+        abort,
+        place,
+    )
 
 
 class _Watch:
