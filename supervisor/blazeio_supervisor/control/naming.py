@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from blazeio_supervisor.control.places import NAME_CHARS, PREFIX, Place
+from blazeio_supervisor.process.child_channel import refuse_descriptors
 from blazeio_supervisor.sockets.peer import read_peer
 from blazeio_supervisor.sockets.unix_table import list_listening
 
@@ -159,6 +160,7 @@ def _bind(place: Place) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        refuse_descriptors(sock)
         sock.bind(place.address)
     except OSError:
         sock.close()

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.process.child_channel import refuse_descriptors
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 
 _STORED = "blazeio_"
@@ -71,6 +72,7 @@ def _take(fd: int, name: str) -> InheritedSocket:
         raise UsageError(f"{said} is no listening stream socket")
     # Once, here, for all who share it: systemd hands it over blocking.
     sock.setblocking(False)
+    refuse_descriptors(sock)
     return InheritedSocket(sock, _find_place(sock, said), name, _is_ours(name))
 
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files.opening import identify, remove
 from blazeio_supervisor.files.trust import Place, walked
+from blazeio_supervisor.process.child_channel import refuse_descriptors
 from blazeio_supervisor.process.kernel import files_made_as
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 from blazeio_supervisor.sockets.holder import describe_holder, find_holders
@@ -116,6 +117,9 @@ def open_unix(
 def _bind_unix(path: str, mode: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
+    # Every connection inherits it. To drop what a client sends along may wait for
+    # as long as that client likes (SO_LINGER), with the loop.
+    refuse_descriptors(sock)
     before = os.umask(0o777 & ~mode)
     try:
         sock.bind(path)
