@@ -9,10 +9,19 @@ from blazeio.loggers import get_logger
 
 @pytest.fixture
 def root_kept() -> Iterator[None]:
+    """What dictConfig changes is given back, for the other tests of this process."""
     root = logging.getLogger()
     kept = root.handlers[:], root.level
+    loggers = [
+        each
+        for each in logging.root.manager.loggerDict.values()
+        if isinstance(each, logging.Logger)
+    ]
+    were_disabled = [each.disabled for each in loggers]
     yield
     root.handlers[:], root.level = kept
+    for logger, was_disabled in zip(loggers, were_disabled, strict=True):
+        logger.disabled = was_disabled
 
 
 @pytest.mark.usefixtures("root_kept")

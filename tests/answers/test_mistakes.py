@@ -179,7 +179,7 @@ MISTAKES: dict[str, tuple[Handler, str]] = {
         "5 octets more than the declared Content-Length: 0",
     ),
     "an attribute": (lambda r: r.pulll(), "'pulll': did you mean r.pull?"),
-    "a value on r": (keep_on_r, "'user': keep what is yours in `r.store`, a dict"),
+    "a value on r": (keep_on_r, ": keep what is yours in `r.store`, a dict"),
     "used without await": (
         use_unawaited,
         "is not subscriptable; write `await io.Request.get_params(...)`",

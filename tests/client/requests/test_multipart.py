@@ -98,7 +98,7 @@ async def test_a_stream_has_no_size_and_is_sent_once() -> None:
         ("text", "not str"),
         (("n", 5), "not int"),
         (Path("/"), "file 'f': Is a directory: /"),
-        (Path("a\0b"), "file 'f': embedded null byte"),
+        (Path("a\0b"), "embedded null"),
         (closed_file(), "file 'f': I/O operation on closed file"),
         (io.StringIO("text"), "file 'f': it is open for text: open it with mode"),
     ],
