@@ -21,7 +21,8 @@ def open_path(folder: Path) -> socket.socket:
 def open_name(folder: Path) -> socket.socket:
     naming = Naming()
     naming.claim(folder.name)
-    sock = naming.take_socket()
+    sock = naming.take_socket().dup()
+    naming.close()
     sock.listen()
     return sock
 
