@@ -8,6 +8,7 @@ their share.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import errno
 import os
@@ -51,6 +52,10 @@ def bind(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         message = f"cannot bind {host}:{port}: {error.strerror or error}"
         raise ConfigurationError(message) from error
     return sock
+
+
+_SO_PASSRIGHTS = 83
+"""Whether a unix socket takes descriptors; Python has no name for it."""
 
 
 class Acceptor:
@@ -100,6 +105,10 @@ class Acceptor:
         self._batch = batch
         self._tasks: dict[asyncio.Task[None], socket.socket] = {}
         self._is_tcp = sock.family != socket.AF_UNIX
+        if not self._is_tcp:
+            # Linux 6.16: to drop a client's descriptor may hold up the loop.
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         self._alarm: asyncio.TimerHandle | None = None
         self._is_resting = True
         self.is_closed = False
