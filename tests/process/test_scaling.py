@@ -48,5 +48,7 @@ def test_the_last_worker_is_never_taken_away(
 ) -> None:
     service = start_service(live_server, tmp_path, workers=1)
     service.server.signal(signal.SIGTTOU)
+    # Of two that wait, the kernel delivers TTIN first.
+    service.server.wait_for_log("event=scale_limited ")
     service.server.signal(signal.SIGTTIN)
     service.wait_count(2)
