@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from blazeio_supervisor.children.record import Records
 from blazeio_supervisor.fleet.actions import Ending
 from blazeio_supervisor.process.channel import Sendable
-from blazeio_supervisor.process.child_channel import refuse_descriptors
+from blazeio_supervisor.process.kernel import refuse_descriptors
 from blazeio_supervisor.process.messages import (
     Admit,
     Adopt,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from blazeio_supervisor.control.places import NAME_CHARS, PREFIX, Place
-from blazeio_supervisor.process.child_channel import refuse_descriptors
+from blazeio_supervisor.process.kernel import refuse_descriptors
 from blazeio_supervisor.sockets.peer import read_peer
 from blazeio_supervisor.sockets.unix_table import list_listening
 

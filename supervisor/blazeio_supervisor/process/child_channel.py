@@ -17,7 +17,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 from blazeio_supervisor.process.channel import LoopChannel, Sendable, make_pair
@@ -34,7 +33,6 @@ MOST_LAST_WORDS = 128
 FOREIGN_PAUSE_S = 1.0
 """After a turn full of messages by others than the child, nothing is read."""
 
-_SO_PASSRIGHTS = 83
 _FD_COUNT = 253  # SCM_MAX_FD of the kernel
 _FD = array.array("i").itemsize
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -56,15 +54,6 @@ def make_child_pair() -> tuple[socket.socket, socket.socket]:
     own, theirs = make_pair()
     own.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     return own, theirs
-
-
-def refuse_descriptors(sock: socket.socket) -> None:
-    """Have the kernel let nobody send descriptors to a socket (Linux 6.16).
-
-    For what others read; ``receive_octets`` refuses them itself.
-    """
-    with suppress(OSError):  # an older kernel: who reads drops them
-        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
 def receive_octets(sock: socket.socket, most: int) -> tuple[bytes, int | None] | None:

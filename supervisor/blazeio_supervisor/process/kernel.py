@@ -2,14 +2,16 @@
 
 import ctypes
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 _UNCHANGED = -1
+_SO_PASSRIGHTS = 83
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -65,3 +67,12 @@ def files_made_as(uid: int, gid: int) -> Iterator[None]:
         _libc.setfsuid(before[0])
         _libc.setfsgid(before[1])
         become_dumpable()  # a change of user takes that away
+
+
+def refuse_descriptors(sock: socket.socket) -> None:
+    """Have the kernel let nobody send descriptors to a socket (Linux 6.16).
+
+    For what others read; ``receive_octets`` refuses them itself.
+    """
+    with suppress(OSError):  # an older kernel: who reads drops them
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)

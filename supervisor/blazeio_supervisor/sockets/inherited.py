@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.process.child_channel import refuse_descriptors
+from blazeio_supervisor.process.kernel import refuse_descriptors
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 
 _STORED = "blazeio_"

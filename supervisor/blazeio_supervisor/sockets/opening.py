@@ -17,8 +17,7 @@ from contextlib import ExitStack, contextmanager
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files.opening import identify, remove
 from blazeio_supervisor.files.trust import Place, walked
-from blazeio_supervisor.process.child_channel import refuse_descriptors
-from blazeio_supervisor.process.kernel import files_made_as
+from blazeio_supervisor.process.kernel import files_made_as, refuse_descriptors
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
 from blazeio_supervisor.sockets.holder import describe_holder, find_holders
 from blazeio_supervisor.sockets.peer import read_peer
