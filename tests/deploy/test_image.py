@@ -23,6 +23,7 @@ from tests.support.namespaces import (
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_the_image_serves_and_ends_as_asked(
     live_server: LiveServers, open_folder: Path
 ) -> None:

@@ -227,6 +227,7 @@ def proxy_port(live_server: LiveServers) -> int:
     return live_server.start(["python", str(EXAMPLE), upstream, "0"]).port
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_corpus_finds_it_as_right_as_the_server_behind(proxy_port: int) -> None:
     run = [sys.executable, str(CONFORMANCE / "corpus" / "run.py"), "127.0.0.1"]

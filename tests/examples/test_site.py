@@ -142,6 +142,7 @@ def test_the_middleware_reads_json_before_the_route(server: LiveServer) -> None:
         assert peer.read_response().status == 400
 
 
+@pytest.mark.long
 def test_it_ends_by_a_signal(server: LiveServer) -> None:
     server.signal(signal.SIGTERM)
     assert server.wait_exit() == 0

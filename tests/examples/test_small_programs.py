@@ -172,6 +172,7 @@ async def test_a_proxy_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert resp.status_code == 502
 
 
+@pytest.mark.long
 @pytest.mark.slow  # what the relay leaves is read past for 2 s, to be used again
 async def test_a_relay_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     model, ended = App(), asyncio.Event()

@@ -31,6 +31,7 @@ def ask(peer: BlockingPeer, target: str, **fields: str) -> Response:
     return peer.read_response()
 
 
+@pytest.mark.long
 def test_the_site_can_be_walked_through(server: LiveServer) -> None:
     with server.connect() as peer:
         start = ask(peer, "/")

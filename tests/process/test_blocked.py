@@ -72,6 +72,7 @@ def test_whoever_is_free_takes_from_a_shared_queue(
     assert answered < {str(pid).encode() for pid in service.pids()}
 
 
+@pytest.mark.long
 def test_a_worker_that_stays_blocked_is_replaced(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ LADDER = (
 BEAT_S = 0.05  # the last one may have been this long before
 
 
+@pytest.mark.long
 def test_a_blocked_worker_climbs_the_ladder_step_by_step(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

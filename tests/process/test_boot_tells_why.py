@@ -73,6 +73,7 @@ def test_check_gives_the_same_reason(
     assert done.returncode in (status, 4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("app", ["app:web", "app.py"])
 def test_an_import_that_hangs_says_where_before_and_at_its_end(
     tmp_path: Path, app: str
@@ -93,6 +94,7 @@ def test_an_import_that_hangs_says_where_before_and_at_its_end(
     assert "event=boot_failed" in done.stderr
 
 
+@pytest.mark.long
 def test_check_says_where_an_import_hangs(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(HANGS)
     command = ["blazeio-supervisor", "check", "app:web", "--boot-timeout", "2"]

@@ -100,6 +100,7 @@ def test_nothing_needs_a_path_that_can_be_written(
     assert "ERROR" not in server.log
 
 
+@pytest.mark.long
 def test_a_user_without_an_entry_or_a_home_needs_none_on_a_read_only_disk(
     live_server: LiveServers, open_folder: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_reload_waits_for_the_new_code(service: Service) -> None:
     block_until(lambda: {service.get().body for _ in range(8)} == {b"new code"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("code", "reason", "output"),
     [
@@ -166,6 +167,7 @@ def test_stack_shows_the_line_that_blocks_a_worker(
     assert run(service, "stop", "--quick").returncode == 0
 
 
+@pytest.mark.long
 def test_stop_returns_when_the_master_is_gone(service: Service) -> None:
     with service.server.connect() as peer:
         peer.send(b"GET /slow?2 HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -91,6 +91,7 @@ def test_of_kills_under_load_only_what_was_in_flight_is_lost(
     assert len(clients.failures) <= 3 * 48 / 2, clients.failures
 
 
+@pytest.mark.long
 def test_a_worker_that_keeps_dying_does_not_end_the_service(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

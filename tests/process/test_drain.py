@@ -179,6 +179,7 @@ def start_leaving(
     return service
 
 
+@pytest.mark.long
 def test_who_leaves_is_not_ready_and_serves_until_the_delay_is_over(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_the_traceback_is_the_apps_own_and_printed_once(tmp_path: Path) -> None:
     assert done.stderr.count('  File "') == 1
 
 
+@pytest.mark.long
 def test_a_taken_port_is_refused_with_the_pid_of_who_has_it(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_port_that_becomes_free_is_taken(
     assert service.server.port == port
 
 
+@pytest.mark.long
 def test_a_living_unix_socket_is_refused_and_a_stale_one_replaced(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def premises(open_folder: Path) -> Premises:
     return Premises(open_folder)
 
 
+@pytest.mark.long
 def test_root_runs_nothing_of_the_apps_user(
     live_server: LiveServers, premises: Premises
 ) -> None:

@@ -202,6 +202,7 @@ def test_there_are_enough_of_them() -> None:
     assert sum(len(deeds) for deeds in DEEDS.values()) >= 20
 
 
+@pytest.mark.long
 def test_it_is_told_who_misbehaved_and_why(besiege: Besiege) -> None:
     service = besiege()
     pid = int(service.get().body)
@@ -220,6 +221,7 @@ def test_nothing_of_roots_is_within_reach(besiege: Besiege) -> None:
     service.end()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "deeds",
     [

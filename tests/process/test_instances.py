@@ -99,6 +99,7 @@ def started(folder: Path, count: int, *, is_contained: bool) -> Iterator[list[St
         yield found
 
 
+@pytest.mark.long
 def test_two_services_are_never_called_the_same(tmp_path: Path) -> None:
     with started(tmp_path, 2, is_contained=False) as (first, second):
         listed = run("status", inside=[])

@@ -52,6 +52,7 @@ def test_a_service_lives_in_a_folder_of_any_name(
     assert (odd_folder / files[0]).read_text()
 
 
+@pytest.mark.long
 def test_a_service_in_such_a_folder_is_upgraded(
     live_server: LiveServers, odd_folder: Path
 ) -> None:

@@ -82,6 +82,7 @@ def is_living(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_killed_forkserver_is_survived_even_by_a_worker_that_dies_meanwhile(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

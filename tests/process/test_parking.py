@@ -42,6 +42,7 @@ def test_a_reload_wakes_it_with_new_code(parked: Service) -> None:
     assert parked.get().status == 200
 
 
+@pytest.mark.long
 def test_what_is_in_flight_is_finished_first(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from tests.support.live import LiveServers, run_to_exit
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_it_belongs_to_the_service_that_wrote_it(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def describe(path: Path) -> tuple[int, int, int]:
     return found.st_uid, found.st_gid, found.st_mode & 0o777
 
 
+@pytest.mark.long
 def test_workers_of_another_user_notice_that_the_master_is_gone(
     live_server: LiveServers, open_folder: Path
 ) -> None:

@@ -56,6 +56,7 @@ def run(folder: Path, ends: tuple[int, int], **environ: str) -> Iterator[Reader]
             os.close(own)
 
 
+@pytest.mark.long
 def test_on_a_terminal_it_is_coloured(tmp_path: Path) -> None:
     with run(tmp_path, os.openpty()) as reader:
         assert "\x1b[1mevent=listening\x1b[0m" in reader.log

@@ -37,6 +37,7 @@ def wait_for_respawn(service: Service) -> None:
     service.wait_everybody_answers()
 
 
+@pytest.mark.long
 def test_only_a_package_of_the_same_protocol_takes_over(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

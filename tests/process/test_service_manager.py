@@ -98,6 +98,7 @@ def test_a_first_boot_that_fails_says_why_before_it_ends(
     assert "READY=1" not in manager.lines
 
 
+@pytest.mark.long
 def test_an_address_that_is_taken_is_told_with_the_kernels_number(
     tmp_path: Path, manager: ListeningManager
 ) -> None:
@@ -115,6 +116,7 @@ def test_an_address_that_is_taken_is_told_with_the_kernels_number(
     assert manager.value("ERRNO") == "98"
 
 
+@pytest.mark.long
 def test_an_idle_service_is_alive_and_a_blocked_one_is_not(
     live_server: LiveServers, tmp_path: Path, manager: ListeningManager
 ) -> None:

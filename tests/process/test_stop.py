@@ -127,6 +127,7 @@ def test_an_idle_service_ends_at_once(service: Service) -> None:
     assert time.monotonic() - began_at < scaled(1)
 
 
+@pytest.mark.long
 def test_what_outlasts_the_grace_period_is_cut(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_worker_that_stays_stopped_is_replaced_and_nobody_else(
     )
 
 
+@pytest.mark.long
 def test_a_stopped_master_blames_nobody_afterwards(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def test_more_fields_than_allowed_are_refused_whatever_the_size() -> None:
         parse_urlencoded("a&" * UNQUOTED_STEP_CHARS, 10)
 
 
+@pytest.mark.long
 def test_escapes_take_little_more_memory_than_their_text() -> None:
     text = "a=" + "%41" * 1_000_000
     tracemalloc.start()

@@ -58,6 +58,7 @@ async def test_who_does_not_read_its_orders_is_in_the_way(
     assert outcome.reason == "a process does not read its orders: try again"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_failed_exec_leaves_everything_as_it_was(
     office: Office, monkeypatch: pytest.MonkeyPatch
