@@ -198,8 +198,10 @@ class ClientContext:
         """Sleep, before something is asked for once more.
 
         Raises:
-            SessionClosed: Meanwhile.
+            SessionClosed: Meanwhile, or before.
         """
+        if self.is_closed:
+            raise self.closed_error()
         if self._closing is None:
             self._closing = asyncio.Event()
         try:

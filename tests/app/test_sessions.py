@@ -143,7 +143,8 @@ async def test_what_is_not_ours_is_empty_and_deleted() -> None:
     good = cookie_of(await ask(sessions, "/set/a"))
     other = cookie_of(await ask(CookieSessions(NEW, cookie="other"), "/set/a"))
     for bad in (
-        good[:-1] + ("A" if good[-1] != "A" else "B"),
+        # Not the last character: some of its bits mean nothing.
+        good[:-4] + ("A" if good[-4] != "A" else "B") + good[-3:],
         "session=e30",
         "session=" + "x" * 5000,
         "session=..",

@@ -184,6 +184,16 @@ async def test_who_pauses_before_the_next_attempt_is_told_at_once(
     assert len(server.requests) == 1
 
 
+async def test_who_is_about_to_pause_is_told_at_once() -> None:
+    octets = b"HTTP/1.1 204 No Content\r\n\r\n"
+    async with RawServer(answer(octets)) as server, io.Session() as session:
+        async with session.get(server.url) as resp:
+            pass
+        await session.close()
+        with pytest.raises(SessionClosed):
+            await within(resp.context.pause(1000), 5)
+
+
 async def test_who_waits_to_come_back_to_events_is_told_at_once() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     seen: list[str] = []

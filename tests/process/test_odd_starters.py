@@ -117,6 +117,8 @@ def test_a_terminal_that_stops_background_jobs_stops_nobody(tmp_path: Path) -> N
             os.kill(pid, signal.SIGTERM)
             block_until(lambda: says("code 0"), 10, said)
         finally:
+            with contextlib.suppress(ProcessLookupError, NameError):
+                os.kill(pid, signal.SIGKILL)  # where something above has failed
             process.kill()
     os.close(own)
 
