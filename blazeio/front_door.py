@@ -42,7 +42,7 @@ from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
 from blazeio.files.static_server import StaticServer
 from blazeio.limits import Limits
 from blazeio.protocol.payload import BlazeioPayloadUtils
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.server.loop import use_loop
 from blazeio.server.tls import TlsSettings

@@ -13,7 +13,7 @@ from blazeio.fetch.command import command
 from blazeio.fetch.transfer import Order, fetch
 from blazeio.files.listing import render_listing
 from blazeio.loggers import get_logger
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.lines.values import escape_json, escape_text
 from tests.hostile import HOSTILE, assert_harmless
 from tests.support.raw_server import RawServer

@@ -5,7 +5,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.testing import TestServer
 
 Serve = Callable[[App], TestServer]

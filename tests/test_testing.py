@@ -7,7 +7,7 @@ import pytest
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.testing import TestServer
 from tests.support.clock import wait_until, within
 from tests.support.peer import RawPeer

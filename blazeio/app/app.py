@@ -40,9 +40,9 @@ from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import USUAL, HeadTerms, RouteTerms, TermOptions
-from blazeio.protocol.tls.terms import TlsTerms
+from blazeio.protocol.options import USUAL, HeadTerms, RouteTerms, TermOptions
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.tls_terms import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.lines.format import compile_format

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from blazeio.app.routing.middlewares import CallNext
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/?#\s*,A-Z]+")
 

@@ -15,7 +15,6 @@ import msgspec
 from blazeio.app.fields import list_fields, merge_fields
 from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
-from blazeio.protocol.answer import TEXT
 from blazeio.protocol.pieces import (
     CONTENT,
     check_pieces,
@@ -23,7 +22,8 @@ from blazeio.protocol.pieces import (
     iterated,
     name_kind,
 )
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.response_writer import TEXT
 from blazeio.streams.event_stream import EventStream
 
 R = BlazeioServerProtocol

@@ -23,7 +23,7 @@ from blazeio.compat import awaitable, is_awaited
 from blazeio.content.cookies import find_cookie
 from blazeio.content.forms.urlencoded import Params, parse_urlencoded
 from blazeio.errors import Abort
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 T = TypeVar("T")
 R = BlazeioServerProtocol

@@ -13,7 +13,7 @@ from blazeio.app.routing.middlewares import CallNext
 from blazeio.content.cookies import SameSite, find_cookie, serialize_set_cookie
 from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.loggers import get_logger
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 log = get_logger("blazeio.app")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.app.deliver import HTML, Deliver
 from blazeio.errors import ConfigurationError, FieldInput
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 if TYPE_CHECKING:
     pass

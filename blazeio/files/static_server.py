@@ -20,7 +20,7 @@ from blazeio.files.delivery import (
 )
 from blazeio.files.listing import render_listing
 from blazeio.files.siblings import open_variant
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 HTML = b"Content-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
 

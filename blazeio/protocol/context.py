@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
-from blazeio.protocol.sockets.hangup import HangupWatcher
-from blazeio.protocol.sockets.writability import WritabilityWatcher
-from blazeio.protocol.stages.happening import Happening
-from blazeio.protocol.terms import (
+from blazeio.protocol.deadlines import NEVER, DeadlineWheel
+from blazeio.protocol.latch import Happening
+from blazeio.protocol.options import (
     FindTerms,
     HeadTerms,
     MakeUrl,
@@ -22,13 +21,14 @@ from blazeio.protocol.terms import (
     make_no_url,
     name_nobody,
 )
-from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
+from blazeio.protocol.readiness import HangupWatcher
 from blazeio.protocol.trust import Trust
+from blazeio.protocol.writability import WritabilityWatcher
 from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
-    from blazeio.protocol.tls.transport import TlsTransport
+    from blazeio.protocol.request import BlazeioServerProtocol
+    from blazeio.protocol.tls_transport import TlsTransport
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """One buffer per loop, lent to whichever connection is read from. With 64 KiB

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
-from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.extra_fields import HeadHook
-from blazeio.protocol.tls.terms import TlsFacts
-from blazeio.protocol.tls.transport import TlsTransport
+from blazeio.protocol.response_writer import OFF_LOOP_BYTES
+from blazeio.protocol.tls_terms import TlsFacts
+from blazeio.protocol.tls_transport import TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
 from blazeio.wire.fields.directives import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:
-    from blazeio.protocol.answer import Answer
     from blazeio.protocol.context import ServerContext
+    from blazeio.protocol.response_writer import Answer
     from blazeio.protocol.trust import Origin
     from blazeio.wire.headers import Headers
 

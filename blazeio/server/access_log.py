@@ -26,7 +26,7 @@ from blazeio.server.lines.destination import Destination, OpenFile
 from blazeio.server.lines.format import compile_format
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
 
 log = get_logger("blazeio.server")
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler, Recorder, ServerContext
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import (
+from blazeio.protocol.options import (
     FindTerms,
     HeadTerms,
     MakeUrl,
@@ -20,8 +19,9 @@ from blazeio.protocol.terms import (
     make_no_url,
     name_nobody,
 )
-from blazeio.protocol.tls.terms import TlsTerms
-from blazeio.protocol.tls.transport import TlsTransport
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls_transport import TlsTransport
 from blazeio.protocol.trust import Trust
 from blazeio.server.capacity import most_connections
 from blazeio.server.greeting import Greeter

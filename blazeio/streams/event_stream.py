@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from blazeio.errors import LocalProtocolError, is_disconnect
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 KEEP_ALIVE_EVERY_S = 15.0
 """Proxies close what is silent; many after 30 or 60 seconds."""

@@ -12,7 +12,7 @@ from websockets.protocol import Side
 
 from blazeio.errors import is_disconnect
 from blazeio.limits import READ_PAST_BYTES
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.channel import (
     MESSAGE_BYTES,
     PING_EVERY_S,

@@ -9,7 +9,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until
 from tests.support.served import serialize_request, served
 

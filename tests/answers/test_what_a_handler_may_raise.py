@@ -17,7 +17,7 @@ from blazeio.errors import (
     ConnectError,
     RemoteProtocolError,
 )
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until
 from tests.support.live import LiveServers
 from tests.support.served import serialize_request, served

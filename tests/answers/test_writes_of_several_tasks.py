@@ -9,7 +9,7 @@ import brotlicffi
 import pytest
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until
 from tests.support.response import Response
 from tests.support.served import serialize_request, served

@@ -10,7 +10,7 @@ from blazeio.app.deliver import Deliver
 from blazeio.app.request import Request
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.trust import make_trust
 from tests.support.clock import wait_until, within
 from tests.support.peer import RawPeer

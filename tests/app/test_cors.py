@@ -11,7 +11,7 @@ from blazeio.app.cors import Cors
 from blazeio.app.deliver import Deliver
 from blazeio.app.security_headers import HSTS_S, security_headers
 from blazeio.errors import Abort, ConfigurationError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response
 from tests.support.served import served
 

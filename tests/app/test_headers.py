@@ -10,8 +10,8 @@ from blazeio.app.deliver import Deliver
 from blazeio.app.security_headers import security_headers
 from blazeio.errors import Abort, ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import HeadTerms
+from blazeio.protocol.options import HeadTerms
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import scaled
 from tests.support.served import Site, serialize_request, served
 

@@ -9,7 +9,7 @@ from blazeio.app.app import App
 from blazeio.app.cors import Cors
 from blazeio.app.deliver import Deliver
 from blazeio.app.sessions import CookieSessions
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
 from blazeio.testing import TestServer
 from tests.support.clock import scaled

@@ -7,7 +7,7 @@ import pytest
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.request import Request
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response
 from tests.support.served import served
 

@@ -11,7 +11,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.service import Service
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import RawPeer

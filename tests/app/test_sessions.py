@@ -9,7 +9,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.sessions import CookieSessions
 from blazeio.errors import Abort, ConfigurationError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response
 from tests.support.served import serialize_request, served
 

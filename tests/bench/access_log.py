@@ -18,7 +18,7 @@ import uvloop
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import Recorder, ServerContext
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.access_log import AccessLog
 from tests.support.transport import FakeTransport
 

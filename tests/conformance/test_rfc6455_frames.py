@@ -13,7 +13,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.websocket import WebSocket
 from tests.streams.test_handshake import GOOD
 from tests.support.peer import RawPeer

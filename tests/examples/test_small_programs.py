@@ -14,7 +14,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.client.session import Session
 from blazeio.errors import Abort
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.client_websocket import ClientWebSocket
 from blazeio.streams.event_stream import EventStream
 from blazeio.testing import TestServer

@@ -9,7 +9,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.served import served
 
 FIELD = "x-content-type-options"

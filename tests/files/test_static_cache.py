@@ -10,7 +10,7 @@ from blazeio.app.app import App
 from blazeio.content.selection.validators import make_etag
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.files.conftest import PAGE
 from tests.support.clock import wait_until
 from tests.support.response import Response

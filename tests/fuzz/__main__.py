@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["blazeio", "h11"]):
     from blazeio.errors import RemoteProtocolError
     from blazeio.limits import Limits
     from blazeio.protocol.context import ServerContext
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
     from tests.property.test_wire_peers import (
         KNOWN,
         Seen,

@@ -30,7 +30,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.endpoint import STEP_FRAMES, Endpoint
 from blazeio.streams.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder

@@ -10,7 +10,7 @@ import pytest
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.terms import SERVER_NAME
+from blazeio.protocol.options import SERVER_NAME
 from tests.protocol.serving import hello
 from tests.support.live import run_to_exit
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from blazeio.errors import ClientDisconnected
-from blazeio.protocol.terms import RouteTerms
+from blazeio.protocol.options import RouteTerms
 from tests.protocol.serving import (
     GET,
     Connect,

@@ -10,7 +10,7 @@ import brotlicffi
 import pytest
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError
-from blazeio.protocol.answer import OFF_LOOP_BYTES
+from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 from blazeio.wire.headers import Headers
 from tests.protocol.serving import GET, Connect, Diary, R, Serve, forever, request
 from tests.support.clock import wait_until

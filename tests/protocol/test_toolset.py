@@ -10,7 +10,7 @@ import brotlicffi
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.protocol.answer import OFF_LOOP_BYTES
+from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 from tests.protocol.serving import GET, Connect, R, Serve
 
 CODINGS: list[tuple[str, Any]] = [

@@ -23,7 +23,7 @@ from blazeio.errors import (
     LocalProtocolError,
     ServerDisconnected,
 )
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
 from blazeio.streams.client_websocket import ClientWebSocket
 from blazeio.streams.websocket import WebSocket

@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.errors import LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.event_stream import EventStream, serialize_event
 from tests.support.clock import scaled, wait_until
 from tests.support.served import served

@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.websocket import WebSocket
 from tests.support.served import served
 

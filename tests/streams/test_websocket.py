@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
 from blazeio.errors import ClientDisconnected
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
 from blazeio.streams.websocket import WebSocket
 from tests.protocol.serving import Diary

@@ -27,7 +27,7 @@ from blazeio.app.routing.middlewares import Around, Middlewares
 from blazeio.app.routing.route import Scope
 from blazeio.app.routing.routes import RouteTable
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 Dispatch = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
 Choose = Callable[[BlazeioServerProtocol], Handler]

@@ -14,8 +14,8 @@ import msgspec
 from blazeio.app.deliver import HTML, JSON
 from blazeio.app.dispatch.accept import choose_media_type
 from blazeio.escaping import escape_lines
-from blazeio.protocol.answer import TEXT
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.response_writer import TEXT
 
 TYPES = {"text/plain": TEXT, "application/json": JSON, "text/html": HTML}
 HEADERS = {

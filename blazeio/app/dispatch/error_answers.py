@@ -14,7 +14,7 @@ from blazeio.app.dispatch.failures import (
 )
 from blazeio.app.routing.error_handlers import ErrorHandler, ErrorHandlers
 from blazeio.errors import Abort, ClientDisconnected, RemoteProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 
 async def answer_by_handlers(

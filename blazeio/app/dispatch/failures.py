@@ -26,8 +26,8 @@ from blazeio.errors import (
     StatusError,
 )
 from blazeio.loggers import get_logger
-from blazeio.protocol.answer import TEXT
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.response_writer import TEXT
 
 log = get_logger("blazeio.app")
 

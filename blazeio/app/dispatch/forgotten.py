@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from blazeio.app.dispatch.mistakes import name_place
 from blazeio.errors import Abort
 from blazeio.loggers import get_logger
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.stages.interruptions import find_task
+from blazeio.protocol.interruptions import find_task
+from blazeio.protocol.request import BlazeioServerProtocol
 
 if TYPE_CHECKING:
     from types import CoroutineType

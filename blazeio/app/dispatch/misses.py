@@ -10,7 +10,7 @@ from blazeio.app.routing.route import Scope
 from blazeio.app.routing.routes import RouteTable
 from blazeio.errors import Abort
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 Enclose = Callable[[Sequence[Scope], Handler], Handler]
 

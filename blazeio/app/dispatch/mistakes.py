@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from types import CodeType, FrameType, TracebackType
 
 from blazeio.errors import Abort, LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 LONGEST_TEXT = 300
 """Characters of an error's own text on the line; the traceback has all of it."""
@@ -60,7 +60,7 @@ def locate(error: BaseException, otherwise: str) -> str:
 
 def name_place(frame: FrameType | None) -> str | None:
     """Name the function of the user that runs now, up to where ours called it."""
-    while frame is not None and not _is_ours(frame, "blazeio.protocol.stages."):
+    while frame is not None and not _is_ours(frame, "blazeio.protocol.serving"):
         if not _is_ours(frame, "blazeio."):
             return _name(frame.f_code, frame.f_globals, frame.f_lineno)
         frame = frame.f_back

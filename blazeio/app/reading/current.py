@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from blazeio.errors import LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 Known = tuple[BlazeioServerProtocol, asyncio.Task[Any]]
 """A request, and the task that handles it: ``r`` serves the next one, too."""

@@ -27,7 +27,7 @@ from blazeio.content.forms.multipart import (
 )
 from blazeio.content.forms.urlencoded import Params, parse_urlencoded
 from blazeio.errors import Abort, LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 URLENCODED = "application/x-www-form-urlencoded"
 

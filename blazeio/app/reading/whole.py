@@ -8,7 +8,7 @@ from blazeio.app.reading.upload import Upload
 from blazeio.content.forms.multipart import FileHead
 from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import Abort, LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 
 class Pieces:

@@ -12,7 +12,7 @@ from blazeio.app.routing.endpoints import check_handler, describe
 from blazeio.app.routing.patterns import Parameter, Pattern
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 _BY_KEYWORD = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,

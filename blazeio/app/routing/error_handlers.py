@@ -11,7 +11,7 @@ from blazeio.errors import (
     RemoteProtocolError,
     RequestError,
 )
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 ErrorHandler = Callable[[BlazeioServerProtocol, Any], Awaitable[Any]]
 

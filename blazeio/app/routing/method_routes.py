@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 from blazeio.app.routing.route import Methods, make_terms
 from blazeio.app.routing.routes import RouteTable
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import TermOptions
+from blazeio.protocol.options import TermOptions
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
 

@@ -10,7 +10,7 @@ from blazeio.app.routing.endpoints import check_handler, describe
 from blazeio.app.routing.error_handlers import ErrorHandlers
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 
 CallNext = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
 """What a middleware around calls, once, to have the request served."""

@@ -15,8 +15,8 @@ from blazeio.app.routing.middlewares import Middlewares
 from blazeio.app.routing.patterns import Pattern
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.terms import USUAL, RouteTerms
+from blazeio.protocol.options import USUAL, RouteTerms
+from blazeio.protocol.request import BlazeioServerProtocol
 
 Methods = Iterable[str] | str | None
 

@@ -24,7 +24,7 @@ from blazeio.app.routing.route import (
 from blazeio.app.routing.tree import Found, PatternTree
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.terms import USUAL, RouteTerms
+from blazeio.protocol.options import USUAL, RouteTerms
 
 Enclose = Callable[[Route], Handler]
 """Puts what its sub-apps want around a route."""

@@ -26,8 +26,8 @@ from blazeio.errors import (
     StatusError,
     TotalTimeout,
 )
-from blazeio.protocol.answer import OFF_LOOP_BYTES
 from blazeio.protocol.flow import join_small, too_large
+from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 
 if TYPE_CHECKING:
     from blazeio.client.requests.url import Url

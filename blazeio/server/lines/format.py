@@ -29,7 +29,7 @@ from blazeio.server.lines.values import (
 from blazeio.wire.grammar import TOKEN
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
 
 FOREIGN, OWN, NUMBER = "foreign", "own", "number"
 

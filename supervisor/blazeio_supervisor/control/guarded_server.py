@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.sockets.peer import read_peer

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.orders import (
     ForkserverStack,

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.guarded_server import GuardedServer, StrangerError

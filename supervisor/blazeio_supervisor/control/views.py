@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from blazeio.app.request import Request
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.events import (
     EventAnswer,

@@ -10,8 +10,8 @@ from dataclasses import replace
 from blazeio.app.app import App
 from blazeio.content.allow_list import parse_allow_list
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import HeadTerms
-from blazeio.protocol.tls.terms import TlsTerms
+from blazeio.protocol.options import HeadTerms
+from blazeio.protocol.tls_terms import TlsTerms
 from blazeio.protocol.trust import Trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.lines.destination import STANDARD_OUTPUT

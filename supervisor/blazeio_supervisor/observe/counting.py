@@ -22,7 +22,7 @@ from blazeio_supervisor.observe.tally import (
 )
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
 
 _USUAL_S = LATENCY_EDGES_S[1]
 """Most spans fall into the first bucket: to compare costs 5 ns, to search 60."""

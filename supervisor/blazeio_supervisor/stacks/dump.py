@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.signals import STACK_SIGNAL, do_nothing

@@ -12,7 +12,7 @@ from blazeio.errors import (
     RemoteProtocolError,
 )
 from blazeio.protocol.context import Handler
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import scaled, wait_until
 from tests.support.served import serialize_request, served
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response
 from tests.support.served import served
 

@@ -14,7 +14,7 @@ from blazeio.errors import (
     ConnectError,
     RequestTimeout,
 )
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.served import served
 
 R = BlazeioServerProtocol

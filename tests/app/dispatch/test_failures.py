@@ -18,7 +18,7 @@ from blazeio.errors import (
     ServerDisconnected,
     StatusError,
 )
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
 from tests.support.served import serialize_request, served
 

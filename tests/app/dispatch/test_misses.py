@@ -6,7 +6,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.errors import Abort
 from blazeio.files.static_server import StaticServer
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.served import served
 
 R = BlazeioServerProtocol

@@ -5,7 +5,7 @@ from typing import Any
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.content.forms.bodies import BOUNDARY
 from tests.support.response import Response
 from tests.support.served import served

@@ -6,7 +6,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.reading.current import find_request
 from blazeio.errors import LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import answer_of
 from tests.support.served import serialize_request, served
 

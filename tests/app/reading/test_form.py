@@ -6,7 +6,7 @@ import pytest
 from blazeio.app.reading.form import read_form
 from blazeio.app.request import Request
 from blazeio.errors import Abort
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import MULTIPART, URLENCODED, answer_of, app_of
 from tests.content.forms.bodies import form, part
 from tests.support.served import serialize_request, served

@@ -13,7 +13,7 @@ from blazeio.app.reading.parameters import convert_params
 from blazeio.app.request import Request
 from blazeio.content.forms.urlencoded import parse_urlencoded
 from blazeio.errors import Abort
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import URLENCODED, answer_of
 
 

@@ -7,7 +7,7 @@ from blazeio.app.reading.whole import NoFile
 from blazeio.app.request import Request
 from blazeio.content.forms.multipart import FileHead
 from blazeio.errors import LocalProtocolError
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import MULTIPART, answer_of
 from tests.content.forms.bodies import form, part
 

@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.app.reading.whole import media_type_of
 from blazeio.app.request import Request
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import answer_of
 
 R = BlazeioServerProtocol

@@ -14,7 +14,7 @@ from blazeio.app.routing.route import (
     pick,
 )
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import USUAL, RouteTerms
+from blazeio.protocol.options import USUAL, RouteTerms
 
 
 async def handler(r: Any) -> None: ...

@@ -7,7 +7,7 @@ from blazeio.app.routing.patterns import parse_prefix
 from blazeio.app.routing.route import Scope
 from blazeio.app.routing.routes import RouteTable
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import RouteTerms
+from blazeio.protocol.options import RouteTerms
 
 
 async def one(r: Any) -> None: ...

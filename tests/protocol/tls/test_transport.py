@@ -16,7 +16,7 @@ from blazeio.protocol.context import (
     CIPHERTEXT_BUFFER_BYTES,
     RECEIVE_BUFFER_BYTES,
 )
-from blazeio.protocol.tls.transport import RECORD_BYTES
+from blazeio.protocol.tls_transport import RECORD_BYTES
 from tests.protocol.serving import (
     GET,
     Diary,
@@ -27,7 +27,7 @@ from tests.protocol.serving import (
     post,
     request,
 )
-from tests.protocol.stages.test_ending import (  # noqa: F401 - likewise
+from tests.protocol.test_closing import (  # noqa: F401 - likewise
     TestClosingInStages,
     TestProgress,
     TestRefusedHeads,

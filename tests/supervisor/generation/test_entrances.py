@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.generation.entrances import Entrances
 from blazeio_supervisor.sockets.queues import Queue, QueueTerms

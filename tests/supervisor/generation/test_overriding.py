@@ -9,7 +9,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.content.allow_list import parse_allow_list
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.listener import bind
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode

@@ -5,7 +5,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.observe.counting import ResponseCounter
 from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
 from blazeio_supervisor.observe.tally import LATENCY_EDGES_S, STATUS_CLASSES, Tally

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from blazeio.app.app import App
-from blazeio.protocol.server import BlazeioServerProtocol
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import show
 from blazeio_supervisor.control.answers.service import ErrorAnswer
 from blazeio_supervisor.control.guarded_server import (

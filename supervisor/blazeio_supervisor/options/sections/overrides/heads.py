@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import HeadTerms
+from blazeio.protocol.options import HeadTerms
 from blazeio_supervisor.options.kinds.kind import Flag, Many
 from blazeio_supervisor.options.kinds.texts import Parsed
 from blazeio_supervisor.options.option import Section, option

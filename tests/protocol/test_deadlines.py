@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from blazeio.protocol.timing.deadlines import NEVER, TICK_S, DeadlineWheel, find_clock
+from blazeio.protocol.deadlines import NEVER, TICK_S, DeadlineWheel, find_clock
 from tests.support.clock import scaled, wait_until
 
 

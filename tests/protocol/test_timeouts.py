@@ -8,10 +8,10 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.flow import ContentStream
-from blazeio.protocol.sockets.intake import Intake
-from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
-from blazeio.protocol.timing.patience import Patience
+from blazeio.protocol.intake import Intake
+from blazeio.protocol.timeouts import Patience
 from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport

@@ -13,11 +13,11 @@ import os
 from typing import TYPE_CHECKING
 
 from blazeio.errors import ClientDisconnected
-from blazeio.protocol.sockets.pages import bring_into_cache, read_pages
-from blazeio.protocol.tls.transport import TlsTransport
+from blazeio.protocol.pages import bring_into_cache, read_pages
+from blazeio.protocol.tls_transport import TlsTransport
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
 
 STEP_BYTES = 512 * 1024
 """Most octets of one sendfile: so long others wait, about 0.1 ms."""

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from blazeio.protocol.context import TASK_NAME, Handler, ServerContext
-from blazeio.protocol.stages.interruptions import (
+from blazeio.protocol.interruptions import (
     find_task,
     is_cancelled,
     is_of_keyboard,
 )
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
 
 RETRY_AFTER_S = 1
 """What an overloaded server asks a client to wait."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from blazeio.protocol.sockets import kernel
+from blazeio.protocol import kernel
 from tests.support.clock import block_until
 
 Pair = tuple[socket.socket, socket.socket]

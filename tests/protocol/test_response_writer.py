@@ -6,8 +6,8 @@ import pytest
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.answer import TEXT, Answer
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.response_writer import TEXT, Answer
 from blazeio.wire.message import RequestHead
 from blazeio.wire.parser import parse_head
 from tests.protocol.serving import hello

@@ -19,14 +19,15 @@ import asyncio
 from typing import cast
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError
-from blazeio.protocol.answer import Answer, Answering
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import UNTIL_CLOSE, ContentStream, WriteGate
+from blazeio.protocol.handler_task import Handling
+from blazeio.protocol.handover import Handover, Successor
+from blazeio.protocol.intake import Intake
 from blazeio.protocol.payload import BlazeioPayloadUtils
-from blazeio.protocol.sockets.intake import Intake
-from blazeio.protocol.stages.handling import Handling
-from blazeio.protocol.stages.handover import Handover, Successor
-from blazeio.protocol.stages.phases import (
+from blazeio.protocol.response_writer import Answer, Answering
+from blazeio.protocol.serving import Serving
+from blazeio.protocol.states import (
     CLOSED,
     CONTENT,
     HEAD,
@@ -35,8 +36,7 @@ from blazeio.protocol.stages.phases import (
     RAW,
     WHOLE,
 )
-from blazeio.protocol.stages.serving import Serving
-from blazeio.protocol.timing.patience import Patience
+from blazeio.protocol.timeouts import Patience
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.protocol.trust import Origin
 from blazeio.wire.proxy_protocol import ProxyHeader

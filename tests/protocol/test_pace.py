@@ -2,7 +2,7 @@
 
 import pytest
 
-from blazeio.protocol.timing.pace import Pace
+from blazeio.protocol.pace import Pace
 
 
 def new_pace() -> Pace:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from blazeio.errors import ProtocolError, RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
-from blazeio.protocol.stages.happening import Happening
-from blazeio.protocol.stages.phases import CLOSED, HEAD, LINGER
+from blazeio.protocol.latch import Happening
+from blazeio.protocol.states import CLOSED, HEAD, LINGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blazeio.protocol.answer import Answer
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.flow import ContentStream
-    from blazeio.protocol.sockets.intake import Intake
-    from blazeio.protocol.stages.handling import Handling
-    from blazeio.protocol.timing.patience import Patience
+    from blazeio.protocol.handler_task import Handling
+    from blazeio.protocol.intake import Intake
+    from blazeio.protocol.response_writer import Answer
+    from blazeio.protocol.timeouts import Patience
 
 log = get_logger("blazeio.protocol")
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from blazeio.protocol.stages.happening import Happening
+from blazeio.protocol.latch import Happening
 from tests.support.clock import wait_until
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.stages.handling import Handling, turn_away
+from blazeio.protocol.handler_task import Handling, turn_away
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.timing.deadlines import NEVER
-from blazeio.protocol.tls.terms import ServerSideTls, TlsTerms
+from blazeio.protocol.deadlines import NEVER
+from blazeio.protocol.tls_terms import ServerSideTls, TlsTerms
 
 HANDSHAKE, OPEN, CLOSING, FAILED, LOST = range(5)
 NAMES = ("HANDSHAKE", "OPEN", "CLOSING", "FAILED", "LOST")

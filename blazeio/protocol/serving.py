@@ -10,19 +10,19 @@ from blazeio.errors import (
 )
 from blazeio.limits import READ_PAST_BYTES
 from blazeio.loggers import get_logger
-from blazeio.protocol.answer import TEXT
 from blazeio.protocol.context import Handler
+from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT
+from blazeio.protocol.http1 import NO_PARAMS, Receiving
 from blazeio.protocol.payload import NO_HEADERS
-from blazeio.protocol.stages.phases import CONTENT, HEAD, RAW
-from blazeio.protocol.stages.receiving import NO_PARAMS, Receiving
-from blazeio.protocol.timing.deadlines import NEVER
+from blazeio.protocol.response_writer import TEXT
+from blazeio.protocol.states import CONTENT, HEAD, RAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blazeio.protocol.flow import WriteGate
-    from blazeio.protocol.stages.handover import Successor
+    from blazeio.protocol.handover import Successor
 
 log = get_logger("blazeio.protocol")
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from blazeio.protocol.sockets import kernel
-from blazeio.protocol.sockets.hangup import HangupWatcher, Watched
-from blazeio.protocol.tls.transport import TlsTransport
+from blazeio.protocol import kernel
+from blazeio.protocol.readiness import HangupWatcher, Watched
+from blazeio.protocol.tls_transport import TlsTransport
 
 
 class Shared(Protocol):

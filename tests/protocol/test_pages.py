@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio.protocol.sockets.pages import bring_into_cache, is_cached, read_pages
+from blazeio.protocol.pages import bring_into_cache, is_cached, read_pages
 
 
 @pytest.fixture

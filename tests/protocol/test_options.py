@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.terms import (
+from blazeio.protocol.options import (
     USUAL,
     HeadTerms,
     RouteTerms,

@@ -13,10 +13,10 @@ The wheel looks at the earliest of them.
 from typing import Protocol
 
 from blazeio.limits import Limits
+from blazeio.protocol.deadlines import NEVER, DeadlineWheel
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
-from blazeio.protocol.sockets.intake import Intake
-from blazeio.protocol.timing.deadlines import NEVER, DeadlineWheel
-from blazeio.protocol.timing.pace import Pace
+from blazeio.protocol.intake import Intake
+from blazeio.protocol.pace import Pace
 
 
 class Owner(Protocol):

@@ -1,8 +1,8 @@
 import asyncio
 
 from blazeio.limits import Limits
-from blazeio.protocol.server import BlazeioServerProtocol
-from blazeio.protocol.stages.handover import Handover
+from blazeio.protocol.handover import Handover
+from blazeio.protocol.request import BlazeioServerProtocol
 from tests.protocol.serving import GET, Diary, Wire
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport

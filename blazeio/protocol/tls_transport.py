@@ -40,8 +40,8 @@ from typing import TYPE_CHECKING, cast
 
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.stages.handover import Handover
-from blazeio.protocol.tls.sending import (
+from blazeio.protocol.handover import Handover
+from blazeio.protocol.tls_sending import (
     CLOSING,
     HANDSHAKE,
     LOST,
@@ -50,11 +50,11 @@ from blazeio.protocol.tls.sending import (
     SLICE_BYTES,
     TlsSending,
 )
-from blazeio.protocol.tls.terms import TlsFacts, TlsTerms
+from blazeio.protocol.tls_terms import TlsFacts, TlsTerms
 from blazeio.wire.serializer import serialize_error
 
 if TYPE_CHECKING:
-    from blazeio.protocol.server import BlazeioServerProtocol
+    from blazeio.protocol.request import BlazeioServerProtocol
 
 log = get_logger("blazeio.protocol")
 

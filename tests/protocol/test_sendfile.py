@@ -8,7 +8,7 @@ import pytest
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.sockets.sendfile import WHOLE_BYTES, send_file
+from blazeio.protocol.sendfile import WHOLE_BYTES, send_file
 from tests.protocol.serving import Diary, R, Serve, Served, request
 from tests.protocol.tls_serving import TlsServed
 from tests.support.clock import scaled, wait_until

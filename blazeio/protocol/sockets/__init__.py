@@ -1,1 +1,0 @@
-"""What of a connection only its socket knows: hang-ups, queues, pausing."""

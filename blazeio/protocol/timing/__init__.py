@@ -1,1 +1,0 @@
-"""How long a connection is waited for."""

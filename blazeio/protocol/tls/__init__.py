@@ -1,1 +1,0 @@
-"""TLS of one connection, on the server's side."""
