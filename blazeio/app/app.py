@@ -42,7 +42,7 @@ from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import USUAL, HeadTerms, RouteTerms, TermOptions
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.lines.format import compile_format

@@ -11,7 +11,7 @@ from typing import Any
 from blazeio.app.routing.endpoints import describe
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.interruptions import (
+from blazeio.protocol.handler_task import (
     find_task,
     is_cancelled,
     is_of_keyboard,

@@ -15,7 +15,7 @@ from typing import Any
 from blazeio.errors import ConfigurationError
 from blazeio.escaping import escape_line
 from blazeio.loggers import get_logger
-from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
 from blazeio.server.loop import get_loop, run_through

@@ -24,8 +24,8 @@ from blazeio.errors import (
     RequestError,
     ServerDisconnected,
 )
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
+from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.headers import Headers
 from blazeio.wire.outgoing import GIVEN_OUT
 from blazeio.wire.responses.message import ResponseHead

@@ -21,7 +21,7 @@ from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
 from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
-from blazeio.protocol.deadlines import DeadlineWheel
+from blazeio.protocol.timeouts import DeadlineWheel
 from blazeio.wire.headers import Headers
 
 

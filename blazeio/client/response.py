@@ -37,10 +37,10 @@ from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
 from blazeio.errors import (
     FieldInput,
 )
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT
 from blazeio.protocol.handover import Successor
 from blazeio.protocol.payload import NO_HEADERS
+from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.headers import Headers
 from blazeio.wire.serializer import NO_FIELDS
 

@@ -21,9 +21,8 @@ from blazeio.content.selection.selection import (
 from blazeio.content.selection.validators import Validators, make_etag
 from blazeio.errors import Abort, FieldInput, LocalProtocolError
 from blazeio.files.containment import OpenedFile
-from blazeio.protocol.pages import read_pages
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.sendfile import WHOLE_BYTES, send_file
+from blazeio.protocol.sendfile import WHOLE_BYTES, read_pages, send_file
 from blazeio.wire.serializer import list_field_pairs, serialize_fields
 
 CHUNK_BYTES = 64 * 1024

@@ -14,8 +14,8 @@ from blazeio.files.containment import OpenedFile, open_any
 from blazeio.files.delivery import CHUNK_BYTES, deliver_file, select_file
 from blazeio.files.siblings import open_variant
 from blazeio.loggers import get_logger
-from blazeio.protocol.pages import read_pages
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.sendfile import read_pages
 
 log = get_logger("blazeio.files")
 

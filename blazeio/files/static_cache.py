@@ -34,8 +34,8 @@ from blazeio.files.delivery import (
 from blazeio.files.memory import FileMemory, KnownFile, Variant
 from blazeio.files.siblings import SUFFIXES, choose, open_variant
 from blazeio.loggers import get_logger
-from blazeio.protocol.pages import read_pages
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.sendfile import read_pages
 
 log = get_logger("blazeio.files")
 

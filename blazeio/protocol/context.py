@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
-from blazeio.protocol.deadlines import NEVER, DeadlineWheel
-from blazeio.protocol.latch import Happening
+from blazeio.protocol.flow import Happening
 from blazeio.protocol.options import (
     FindTerms,
     HeadTerms,
@@ -21,14 +20,14 @@ from blazeio.protocol.options import (
     make_no_url,
     name_nobody,
 )
-from blazeio.protocol.readiness import HangupWatcher
+from blazeio.protocol.readiness import HangupWatcher, WritabilityWatcher
+from blazeio.protocol.timeouts import NEVER, DeadlineWheel
 from blazeio.protocol.trust import Trust
-from blazeio.protocol.writability import WritabilityWatcher
 from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol
-    from blazeio.protocol.tls_transport import TlsTransport
+    from blazeio.protocol.tls import TlsTransport
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """One buffer per loop, lent to whichever connection is read from. With 64 KiB

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from blazeio.errors import ProtocolError, RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
-from blazeio.protocol.latch import Happening
+from blazeio.protocol.flow import Happening
 from blazeio.protocol.states import CLOSED, HEAD, LINGER
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.flow import ContentStream
     from blazeio.protocol.handler_task import Handling
-    from blazeio.protocol.intake import Intake
+    from blazeio.protocol.readiness import Intake
     from blazeio.protocol.response_writer import Answer
     from blazeio.protocol.timeouts import Patience
 

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.ending import Endings
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
 from blazeio.protocol.payload import NO_HEADERS
 from blazeio.protocol.states import CONTENT, HEAD, LINGER, RAW, WHOLE
+from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
 from blazeio.wire.message import RequestHead

@@ -16,16 +16,29 @@ the same object, so a background task must not keep it.
 """
 
 import asyncio
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NoReturn, cast
 
-from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.content.encoders import Encoder
+from blazeio.errors import (
+    BlazeioError,
+    ClientDisconnected,
+    FieldInput,
+    LocalProtocolError,
+)
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.handler_task import Handling
 from blazeio.protocol.handover import Handover, Successor
-from blazeio.protocol.intake import Intake
 from blazeio.protocol.payload import BlazeioPayloadUtils
-from blazeio.protocol.response_writer import Answer, Answering
+from blazeio.protocol.readiness import Intake
+from blazeio.protocol.response_writer import (
+    DEFAULT_HEAD,
+    EVENT_STREAM,
+    EVENTS_HEAD,
+    OFF_LOOP_BYTES,
+    Answer,
+)
 from blazeio.protocol.serving import Serving
 from blazeio.protocol.states import (
     CLOSED,
@@ -39,7 +52,137 @@ from blazeio.protocol.states import (
 from blazeio.protocol.timeouts import Patience
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.protocol.trust import Origin
+from blazeio.wire.headers import Headers
+from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
+
+
+class Answering:
+    """Preparing and writing a response; what ``BlazeioPayloadUtils`` leaves open.
+
+    A base of the protocol, stateless.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        answer: Answer
+        gate: WriteGate
+        headers: Headers
+        is_alive: bool
+        transport: asyncio.Transport
+        begin_response: Callable[..., None]
+        count_refusal: Callable[[], Awaitable[None]]
+        _give_way: Callable[[], Awaitable[None]]
+        _raise_gone: Callable[[], Awaitable[NoReturn]]
+
+    @property
+    def status(self) -> int:
+        """Of the response; 0 until it has begun."""
+        return self.answer.status
+
+    async def prepare(
+        self,
+        headers: FieldInput | None = None,
+        status: int = 200,
+        *,
+        compress: bool = False,
+    ) -> None:
+        """Set the head of the response; it leaves with the first content.
+
+        If no content follows in the same turn of the loop, it leaves alone.
+        Hop-by-hop fields are dropped: the framing is ours. Without a
+        Content-Length the content is chunked (HTTP/1.1) or ends with the
+        connection (HTTP/1.0).
+
+        Args:
+            headers: Mapping or pairs; values str, bytes or int; a list repeats
+                the field.
+            status: 200 to 599.
+            compress: Encode what is written, each write for itself, in the
+                content coding that Accept-Encoding likes best; adds Vary, and
+                weakens an ETag. Nothing is encoded with Content-Encoding,
+                Content-Range, a digest or ``no-transform`` among the headers.
+
+        Raises:
+            ClientDisconnected: The client is gone.
+            LocalProtocolError: A response has begun, or a field is malformed.
+                Nothing was sent.
+        """
+        if self.transport.is_closing():
+            await self._raise_gone()
+        try:
+            self.begin_response(headers, status, compress=compress)
+        except LocalProtocolError:
+            await self.count_refusal()
+            raise
+
+    def _begun_message(self) -> OutgoingMessage:
+        """The response's message; one with the default head, if none was prepared."""
+        if self.answer.message is None:
+            accept = self.headers.get("accept", "")
+            head = EVENTS_HEAD if EVENT_STREAM in accept else DEFAULT_HEAD
+            self.begin_response(head, 200)
+        message = self.answer.message
+        assert message is not None  # begin_response made it, or raised
+        return message
+
+    def _flush_head(self) -> None:
+        message = self.answer.message
+        if message is not None:
+            self.answer.flush_head(message)
+
+    async def give_way(self) -> None:
+        """Let the loop turn for the others; then see whether the client is there.
+
+        For a handler that works long without a pause.
+
+        Raises:
+            ClientDisconnected: The client is gone.
+        """
+        await self._give_way()
+
+    def _has_been_cut(self) -> bool:
+        return not self.is_alive
+
+    def _gone(self) -> BlazeioError:
+        return ClientDisconnected("the connection is closed")
+
+    async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
+        # Hot: runs once per write.
+        encoder = self.answer.encoder
+        interrupted = None
+        if encoder is not None and octets:
+            if len(octets) <= OFF_LOOP_BYTES:
+                octets = encoder.encode(bytes(octets))
+            else:
+                octets, interrupted = await _encode_in_thread(encoder, bytes(octets))
+        if not self.is_alive:
+            if interrupted is None:
+                await self._raise_gone()
+            raise interrupted or ClientDisconnected("the client went away")
+        self.answer.send(octets, is_last=is_last)
+        if interrupted is not None:
+            raise interrupted
+
+
+async def _encode_in_thread(
+    encoder: Encoder, octets: bytes
+) -> tuple[bytes, asyncio.CancelledError | None]:
+    """Encode; also when cancelled, since the stream then has the octets in it.
+
+    Returns:
+        What was encoded, and the cancellation to go on with.
+    """
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(None, encoder.encode, octets)
+    interrupted = None
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as error:
+            interrupted = error
+    return work.result(), interrupted
 
 
 class BlazeioServerProtocol(

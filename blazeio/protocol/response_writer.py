@@ -1,22 +1,18 @@
 """The response of one request: composed, framed and given to the transport.
 
 ``r`` has one ``Answer`` for its whole life; ``ask`` makes it blank for each
-request. It knows the transport and never sleeps. ``Answering`` is what of it a
-handler sees.
+request. It knows the transport and never sleeps.
 """
 
-import asyncio
 import re
-from collections.abc import Container
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
 from blazeio.content.codings import choose_coding
 from blazeio.content.encoders import AVAILABLE, Encoder, open_encoder
 from blazeio.errors import (
-    BlazeioError,
-    ClientDisconnected,
     FieldInput,
     LocalProtocolError,
     ProtocolError,
@@ -25,7 +21,6 @@ from blazeio.errors import (
 )
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.extra_fields import ExtraFields
 from blazeio.protocol.payload import AT_ONCE_BYTES, NO_HEADERS
 from blazeio.wire.framing import Framing, decide_response_framing
 from blazeio.wire.message import RequestHead
@@ -39,10 +34,75 @@ from blazeio.wire.serializer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from blazeio.protocol.flow import WriteGate
-    from blazeio.wire.headers import Headers
+
+HeadHook = Callable[[int], FieldInput | None]
+"""From the status of a response to further fields of it."""
+
+
+class ExtraFields:
+    """The fields that were added to the answer of one request.
+
+    They hold for whatever is answered at last, also for an error.
+    """
+
+    __slots__ = ("_added", "_defaults", "_hooks")
+
+    def __init__(self) -> None:
+        self._added = b""
+        self._defaults: dict[str, bytes] = {}
+        self._hooks: list[HeadHook] = []
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field beside others of its name.
+
+        Raises:
+            LocalProtocolError: It is malformed. The caller's fault.
+        """
+        self._added += serialize_field(name, value)
+
+    def set_default(self, name: str, value: str) -> None:
+        """Add a field for a response that has none of its name.
+
+        Raises:
+            LocalProtocolError: It is malformed. The caller's fault.
+        """
+        line = serialize_field(name, value)
+        self._defaults[name.lower()] = line
+
+    def add_hook(self, hook: HeadHook) -> None:
+        """Ask for further fields when the head of a response is composed."""
+        self._hooks.append(hook)
+
+    def write(self, names: Container[str] = ()) -> bytes:
+        """The lines that are known.
+
+        Args:
+            names: What the response has of its own, in small letters.
+        """
+        defaults = [line for name, line in self._defaults.items() if name not in names]
+        return b"".join((*defaults, self._added))
+
+    def ask_hooks(self, status: int) -> bytes:
+        """The lines that the hooks want.
+
+        Args:
+            status: Of the response.
+
+        Raises:
+            Exception: What a hook has raised; it is not asked again, or the answer
+                to this error would fail as well.
+        """
+        lines = b""
+        for hook in self._hooks.copy():
+            try:
+                lines += serialize_fields(hook(status)).lines
+            except BaseException:
+                self._hooks.remove(hook)
+                raise
+        return lines
+
 
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
@@ -418,131 +478,3 @@ class Answer:
             and not self._sink.is_closing()
         ):
             self._sink.write(message.begin())
-
-
-class Answering:
-    """Preparing and writing a response; what ``BlazeioPayloadUtils`` leaves open.
-
-    A base of the protocol, stateless.
-    """
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        answer: Answer
-        gate: WriteGate
-        headers: Headers
-        is_alive: bool
-        transport: asyncio.Transport
-        begin_response: Callable[..., None]
-        count_refusal: Callable[[], Awaitable[None]]
-        _give_way: Callable[[], Awaitable[None]]
-        _raise_gone: Callable[[], Awaitable[NoReturn]]
-
-    @property
-    def status(self) -> int:
-        """Of the response; 0 until it has begun."""
-        return self.answer.status
-
-    async def prepare(
-        self,
-        headers: FieldInput | None = None,
-        status: int = 200,
-        *,
-        compress: bool = False,
-    ) -> None:
-        """Set the head of the response; it leaves with the first content.
-
-        If no content follows in the same turn of the loop, it leaves alone.
-        Hop-by-hop fields are dropped: the framing is ours. Without a
-        Content-Length the content is chunked (HTTP/1.1) or ends with the
-        connection (HTTP/1.0).
-
-        Args:
-            headers: Mapping or pairs; values str, bytes or int; a list repeats
-                the field.
-            status: 200 to 599.
-            compress: Encode what is written, each write for itself, in the
-                content coding that Accept-Encoding likes best; adds Vary, and
-                weakens an ETag. Nothing is encoded with Content-Encoding,
-                Content-Range, a digest or ``no-transform`` among the headers.
-
-        Raises:
-            ClientDisconnected: The client is gone.
-            LocalProtocolError: A response has begun, or a field is malformed.
-                Nothing was sent.
-        """
-        if self.transport.is_closing():
-            await self._raise_gone()
-        try:
-            self.begin_response(headers, status, compress=compress)
-        except LocalProtocolError:
-            await self.count_refusal()
-            raise
-
-    def _begun_message(self) -> OutgoingMessage:
-        """The response's message; one with the default head, if none was prepared."""
-        if self.answer.message is None:
-            accept = self.headers.get("accept", "")
-            head = EVENTS_HEAD if EVENT_STREAM in accept else DEFAULT_HEAD
-            self.begin_response(head, 200)
-        message = self.answer.message
-        assert message is not None  # begin_response made it, or raised
-        return message
-
-    def _flush_head(self) -> None:
-        message = self.answer.message
-        if message is not None:
-            self.answer.flush_head(message)
-
-    async def give_way(self) -> None:
-        """Let the loop turn for the others; then see whether the client is there.
-
-        For a handler that works long without a pause.
-
-        Raises:
-            ClientDisconnected: The client is gone.
-        """
-        await self._give_way()
-
-    def _has_been_cut(self) -> bool:
-        return not self.is_alive
-
-    def _gone(self) -> BlazeioError:
-        return ClientDisconnected("the connection is closed")
-
-    async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
-        # Hot: runs once per write.
-        encoder = self.answer.encoder
-        interrupted = None
-        if encoder is not None and octets:
-            if len(octets) <= OFF_LOOP_BYTES:
-                octets = encoder.encode(bytes(octets))
-            else:
-                octets, interrupted = await _encode_in_thread(encoder, bytes(octets))
-        if not self.is_alive:
-            if interrupted is None:
-                await self._raise_gone()
-            raise interrupted or ClientDisconnected("the client went away")
-        self.answer.send(octets, is_last=is_last)
-        if interrupted is not None:
-            raise interrupted
-
-
-async def _encode_in_thread(
-    encoder: Encoder, octets: bytes
-) -> tuple[bytes, asyncio.CancelledError | None]:
-    """Encode; also when cancelled, since the stream then has the octets in it.
-
-    Returns:
-        What was encoded, and the cancellation to go on with.
-    """
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(None, encoder.encode, octets)
-    interrupted = None
-    while not work.done():
-        try:
-            await asyncio.wait((work,))
-        except asyncio.CancelledError as error:
-            interrupted = error
-    return work.result(), interrupted

@@ -11,12 +11,12 @@ from blazeio.errors import (
 from blazeio.limits import READ_PAST_BYTES
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT
 from blazeio.protocol.http1 import NO_PARAMS, Receiving
 from blazeio.protocol.payload import NO_HEADERS
 from blazeio.protocol.response_writer import TEXT
 from blazeio.protocol.states import CONTENT, HEAD, RAW
+from blazeio.protocol.timeouts import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
-from blazeio.protocol.extra_fields import HeadHook
-from blazeio.protocol.response_writer import OFF_LOOP_BYTES
-from blazeio.protocol.tls_terms import TlsFacts
-from blazeio.protocol.tls_transport import TlsTransport
+from blazeio.protocol.response_writer import OFF_LOOP_BYTES, HeadHook
+from blazeio.protocol.tls import TlsFacts, TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
 from blazeio.wire.fields.directives import split_list
 from blazeio.wire.proxy_protocol import Endpoint

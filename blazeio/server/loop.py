@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.interruptions import is_of_keyboard
+from blazeio.protocol.handler_task import is_of_keyboard
 
 log = get_logger("blazeio.server")
 

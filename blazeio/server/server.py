@@ -20,8 +20,7 @@ from blazeio.protocol.options import (
     name_nobody,
 )
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tls_terms import TlsTerms
-from blazeio.protocol.tls_transport import TlsTransport
+from blazeio.protocol.tls import TlsTerms, TlsTransport
 from blazeio.protocol.trust import Trust
 from blazeio.server.capacity import most_connections
 from blazeio.server.greeting import Greeter

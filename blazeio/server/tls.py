@@ -15,7 +15,7 @@ from math import inf
 from typing import Literal
 
 from blazeio.loggers import get_logger
-from blazeio.protocol.tls_terms import ServerSideTls, TlsTerms
+from blazeio.protocol.tls import ServerSideTls, TlsTerms
 from blazeio.server.key_files import Path, load_pair, mistake, read_password, read_text
 
 log = get_logger("blazeio.server")

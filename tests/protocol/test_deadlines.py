@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from blazeio.protocol.deadlines import NEVER, TICK_S, DeadlineWheel, find_clock
+from blazeio.protocol.timeouts import NEVER, TICK_S, DeadlineWheel, find_clock
 from tests.support.clock import scaled, wait_until
 
 

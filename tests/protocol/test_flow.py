@@ -6,9 +6,9 @@ import pytest
 
 from blazeio.errors import ClientDisconnected, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
+from blazeio.protocol.flow import NO_CONTENT, ContentStream, Happening, WriteGate
 from blazeio.wire.chunked import ChunkDecoder
-from tests.support.clock import within
+from tests.support.clock import wait_until, within
 
 LIMITS = Limits()
 
@@ -243,3 +243,46 @@ def test_no_content_never_changes() -> None:
     NO_CONTENT.discard()
     assert NO_CONTENT.error is None
     assert NO_CONTENT.is_whole
+
+
+async def test_what_has_come_is_true_and_awaited_at_once() -> None:
+    draining = Happening()
+    assert not draining
+    draining.come()
+    assert draining
+    await draining
+
+
+async def test_what_has_come_before_it_was_asked_for_counts() -> None:
+    await Happening(has_come=True)
+
+
+async def test_all_sleepers_wake() -> None:
+    draining = Happening()
+
+    async def sleep() -> None:
+        await draining
+
+    sleepers = [asyncio.ensure_future(sleep()) for _ in range(3)]
+    await asyncio.sleep(0)
+    draining.come()
+    await asyncio.gather(*sleepers)
+
+
+async def test_a_sleeper_that_is_cancelled_is_forgotten() -> None:
+    draining = Happening()
+
+    async def sleep() -> None:
+        await draining
+
+    sleeper = asyncio.ensure_future(sleep())
+    await asyncio.sleep(0)
+    sleeper.cancel()
+    await wait_until(sleeper.done)
+    draining.come()
+    assert sleeper.cancelled()
+
+
+def test_it_says_whether_it_has_come() -> None:
+    assert "to come" in repr(Happening())
+    assert "to come" not in repr(Happening(has_come=True))

@@ -8,7 +8,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.intake import Intake
+from blazeio.protocol.readiness import Intake
 from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport

@@ -14,7 +14,7 @@ import pytest
 
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
-from blazeio.protocol.tls_terms import ServerSideTls
+from blazeio.protocol.tls import ServerSideTls
 from blazeio.server.tls import (
     TlsSettings,
     find_by_name,

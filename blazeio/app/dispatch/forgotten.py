@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from blazeio.app.dispatch.mistakes import name_place
 from blazeio.errors import Abort
 from blazeio.loggers import get_logger
-from blazeio.protocol.interruptions import find_task
+from blazeio.protocol.handler_task import find_task
 from blazeio.protocol.request import BlazeioServerProtocol
 
 if TYPE_CHECKING:

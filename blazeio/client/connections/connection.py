@@ -37,10 +37,10 @@ from blazeio.errors import (
     RequestError,
     ServerDisconnected,
 )
-from blazeio.protocol.deadlines import NEVER
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.handover import Handover, Successor
-from blazeio.protocol.kernel import poll_for_arrivals
+from blazeio.protocol.readiness import poll_for_arrivals
+from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import Framing, find_response_framing
 from blazeio.wire.responses.message import ResponseHead

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.client.connections.exchange import HEAD, Exchange
 from blazeio.errors import HeadTimeout, ReadTimeout, TotalTimeout, WriteTimeout
-from blazeio.protocol.deadlines import NEVER
+from blazeio.protocol.timeouts import NEVER
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext

@@ -19,7 +19,7 @@ from blazeio.errors import (
     PoolTimeout,
     TotalTimeout,
 )
-from blazeio.protocol.deadlines import NEVER
+from blazeio.protocol.timeouts import NEVER
 
 if TYPE_CHECKING:
     from blazeio.client.connections.exchange import Exchange

@@ -19,7 +19,7 @@ from setproctitle import setproctitle
 from blazeio.app import hosting
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.loop import use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.generation.overriding import read_certificates

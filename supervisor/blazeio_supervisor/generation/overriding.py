@@ -11,7 +11,7 @@ from blazeio.app.app import App
 from blazeio.content.allow_list import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.options import HeadTerms
-from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.lines.destination import STANDARD_OUTPUT

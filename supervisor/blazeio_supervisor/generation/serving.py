@@ -18,7 +18,7 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode

@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from blazeio.app import hosting
 from blazeio.app.app import App
-from blazeio.protocol.tls_terms import TlsTerms
+from blazeio.protocol.tls import TlsTerms
 from blazeio.server.loop import (
     DEFAULT_LOOP,
     get_loop,

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from blazeio.errors import ClientDisconnected
-from blazeio.protocol.tls_transport import TlsTransport
+from blazeio.protocol.tls import TlsTransport
 from tests.protocol.serving import (
     GET,
     R,

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from blazeio.protocol.tls_transport import RECORDS_PER_TURN
+from blazeio.protocol.tls import RECORDS_PER_TURN
 from tests.protocol.serving import GET, R, post, request
 from tests.protocol.tls_serving import Serve
 from tests.support.tls_peer import TlsPeer

@@ -16,7 +16,7 @@ from blazeio.protocol.context import (
     CIPHERTEXT_BUFFER_BYTES,
     RECEIVE_BUFFER_BYTES,
 )
-from blazeio.protocol.tls_transport import RECORD_BYTES
+from blazeio.protocol.tls import RECORD_BYTES
 from tests.protocol.serving import (
     GET,
     Diary,

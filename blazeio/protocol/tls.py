@@ -34,27 +34,73 @@ May import: asyncio, ssl and what the room may.
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.handover import Handover
-from blazeio.protocol.tls_sending import (
-    CLOSING,
-    HANDSHAKE,
-    LOST,
-    NAMES,
-    OPEN,
-    SLICE_BYTES,
-    TlsSending,
-)
-from blazeio.protocol.tls_terms import TlsFacts, TlsTerms
+from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.serializer import serialize_error
 
 if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol
+
+
+class TlsTerms(Struct, frozen=True):
+    """What a listener needs to speak TLS; made before a fork, used after.
+
+    Attributes:
+        context: Certificates, ciphers and ticket keys; its
+            ``sslobject_class`` is ``ServerSideTls``.
+        handshake_timeout_s: From the accept to the end of the handshake.
+        shutdown_timeout_s: In a close in stages, how long the client's end is
+            awaited after ours.
+    """
+
+    context: ssl.SSLContext
+    handshake_timeout_s: float
+    shutdown_timeout_s: float
+
+
+class TlsFacts(Struct, frozen=True):
+    """What was agreed with a client; ``r.tls``.
+
+    Attributes:
+        version: "TLSv1.2" or "TLSv1.3".
+        cipher: OpenSSL's name of the cipher suite.
+        server_name: The name that the client asked for (SNI), in lower case;
+            None if it named none.
+        peer_certificate: Of the client, verified, as ``ssl.getpeercert`` gives
+            it, not to be changed; None if it sent none.
+    """
+
+    version: str
+    cipher: str
+    server_name: str | None
+    peer_certificate: Mapping[str, Any] | None
+
+
+class ServerSideTls(ssl.SSLObject):
+    """One connection's TLS; remembers the name that was asked for."""
+
+    server_name: str | None = None
+
+
+HANDSHAKE, OPEN, CLOSING, FAILED, LOST = range(5)
+NAMES = ("HANDSHAKE", "OPEN", "CLOSING", "FAILED", "LOST")
+
+SLICE_BYTES = 16 * 1024
+"""OpenSSL's memory buffers keep their largest size as long as they live: what
+passes through them is cut, or one large message would cost its connection as
+much memory for ever. It is also the largest record (RFC 8446 section 5.1)."""
+
+
+NO_EXTRA: dict[str, Any] = {}
+
 
 log = get_logger("blazeio.protocol")
 
@@ -70,27 +116,44 @@ PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """OpenSSL's names for a client that speaks HTTP without TLS."""
 
 
-class TlsTransport(TlsSending, asyncio.BufferedProtocol):
+class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """TLS of one connection, on the server's side.
 
     Args:
         context: Shared by the connections of the loop.
         terms: Of the listener.
         new_app: Makes the connection's protocol, when the handshake is done.
+
+    Attributes:
+        deadline_at: Of the handshake, and of a close; for the wheel.
+        entered_at: The wheel's own.
     """
 
     __slots__ = (
         "_app",
+        "_context",
         "_facts",
         "_has_peer_ended",
+        "_incoming",
         "_is_mid_record",
+        "_is_paused",
+        "_is_reading_on",
         "_is_writing_paused",
         "_late_bytes",
         "_new_app",
         "_next_turn",
+        "_outgoing",
+        "_phase",
+        "_raw",
         "_ready_bytes",
         "_record_count",
+        "_terms",
+        "_tls",
+        "deadline_at",
+        "entered_at",
     )
+
+    _raw: asyncio.Transport
 
     def __init__(
         self,
@@ -98,17 +161,25 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
         terms: TlsTerms,
         new_app: "Callable[[], BlazeioServerProtocol]",
     ) -> None:
-        super().__init__(context, terms)
+        super().__init__(NO_EXTRA)
+        self._context = context
+        self._terms = terms
         self._new_app = new_app
         self._app: BlazeioServerProtocol | Handover | None = None
         self._facts: TlsFacts | None = None
-        self._late_bytes = 0
-        self._ready_bytes = 0
-        self._record_count = 0
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = cast(
+            ServerSideTls,
+            terms.context.wrap_bio(self._incoming, self._outgoing, server_side=True),
+        )
+        self._phase = HANDSHAKE
+        self._is_paused = self._is_reading_on = self._is_writing_paused = False
+        self._has_peer_ended = self._is_mid_record = False
+        self._late_bytes = self._ready_bytes = self._record_count = 0
         self._next_turn = b""
-        self._has_peer_ended = False
-        self._is_mid_record = False
-        self._is_writing_paused = False
+        self.deadline_at = NEVER
+        self.entered_at = NEVER
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {NAMES[self._phase]}>"
@@ -128,14 +199,116 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
             )
         return self._facts
 
-    @property
-    def held_bytes(self) -> int:
+    def _count_held_bytes(self) -> int:
         """Octets that have arrived and were not handed on: at the most these.
 
         OpenSSL does not tell how much it has of a record that is not whole.
         """
         held = self._incoming.pending + self._tls.pending() + len(self._next_turn)
         return held + RECORD_BYTES if self._is_mid_record else held
+
+    # As the transport of the connection
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Of the socket's transport; and ``ssl_object``."""
+        if name == "ssl_object":
+            return self._tls
+        if name == "held_bytes":
+            return self._count_held_bytes()
+        return self._raw.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        """Whether the app can still write."""
+        return self._phase != OPEN or self._raw.is_closing()
+
+    def close(self) -> None:
+        """Send what was written, the closure alert and FIN; then it is over."""
+        if self._phase in (OPEN, CLOSING):
+            self._say_goodbye()
+            self._context.wheel.forget(self)
+            self._raw.close()
+
+    def can_write_eof(self) -> bool:
+        """Yes, though it reads no more then."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send what was written, the closure alert and FIN.
+
+        What the client still sends is dropped, undeciphered, until its end;
+        it is neither handed on nor told.
+        """
+        if self._phase == OPEN:
+            self._say_goodbye()
+            self._end(CLOSING)
+
+    def _say_goodbye(self) -> None:
+        if self._phase == OPEN:
+            self._phase = CLOSING
+            try:
+                self._tls.unwrap()
+            except ssl.SSLError:
+                pass  # it waits for theirs, or met data instead; ours is made
+            self._flush()
+
+    def abort(self) -> None:
+        """End at once; the client sees no closure alert."""
+        self._phase = FAILED
+        self._raw.abort()
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again; first what had arrived before."""
+        if self._is_paused:
+            self._is_paused = False
+            if not self._is_reading_on:
+                self._raw.resume_reading()
+
+    def is_reading(self) -> bool:
+        """Whether it reads."""
+        return not self._is_paused and self._raw.is_reading()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encipher and send, or keep until it can be sent."""
+        # Hot: runs once per response.
+        if self._phase != OPEN or not data:
+            return
+        if len(data) <= SLICE_BYTES:
+            self._tls.write(data)
+            self._raw.write(self._outgoing.read())
+            return
+        view = memoryview(data).cast("B")
+        records = []
+        for start in range(0, len(view), SLICE_BYTES):
+            self._tls.write(view[start : start + SLICE_BYTES])
+            records.append(self._outgoing.read())
+        # not writelines: asyncio's of 3.12.1 never pauses whoever writes
+        self._raw.write(b"".join(records))
+
+    def writelines(
+        self, list_of_data: Iterable[bytes | bytearray | memoryview]
+    ) -> None:
+        """Write them, one after the other."""
+        self.write(b"".join(list_of_data))
+
+    def get_write_buffer_size(self) -> int:
+        """Octets that wait here for the kernel, enciphered."""
+        return self._raw.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Low and high watermark."""
+        return self._raw.get_write_buffer_limits()
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        """Set the watermarks, in octets."""
+        self._raw.set_write_buffer_limits(high, low)
 
     # As the protocol of the socket's transport
 
@@ -333,3 +506,28 @@ class TlsTransport(TlsSending, asyncio.BufferedProtocol):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Tell another of what comes from now on."""
         self._app = cast("BlazeioServerProtocol | Handover", protocol)
+
+    # Ending
+
+    def _fail(self) -> None:
+        """TLS was broken: send its alert, then end."""
+        self._flush()
+        self._end(FAILED)
+
+    def _end(self, phase: int) -> None:
+        """End our side; drop what comes until the end of theirs, for a while."""
+        self._phase = phase
+        if self._raw.is_closing():
+            return  # cut by then
+        self._raw.write_eof()
+        self._raw.resume_reading()  # where it was paused
+        self._end_in(self._terms.shutdown_timeout_s)
+
+    def _end_in(self, span_s: float) -> None:
+        wheel = self._context.wheel
+        wheel.set(self, wheel.now() + span_s)
+
+    def _flush(self) -> None:
+        octets = self._outgoing.read()
+        if octets:
+            self._raw.write(octets)

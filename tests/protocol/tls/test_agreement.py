@@ -1,4 +1,4 @@
-"""terms.py: what was agreed with a client, and what is demanded of it."""
+"""What was agreed with a client, and what is demanded of it."""
 
 import ssl
 
