@@ -403,7 +403,8 @@ class BlazeioPayloadUtils:
             while True:
                 room = self._room()
                 given_bytes = message.content_bytes
-                await self._give(octets if room >= len(octets) else rest[:room])
+                is_uncut = room >= len(octets) == len(rest)
+                await self._give(octets if is_uncut else rest[:room])
                 rest = rest[room:]
                 if not rest:
                     return

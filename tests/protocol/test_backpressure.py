@@ -152,6 +152,29 @@ class TestSending:
         assert r.transport.get_write_buffer_size() <= 50_000 * 5 / 4
         peer.reset()
 
+    @pytest.mark.parametrize("size", [60, 100])
+    @pytest.mark.parametrize("is_declared", [True, False])
+    async def test_the_rest_of_a_cut_write_follows_whatever_room_there_is_then(
+        self, connect: Connect, size: int, is_declared: bool
+    ) -> None:
+        pieces = [bytes([number]) * size for number in range(6)]
+
+        async def handler(r: R) -> None:
+            await r.prepare({"Content-Length": 6 * size} if is_declared else None)
+            for piece in pieces:
+                await r.write(piece)
+
+        wire = connect(handler, high_water_bytes=100)
+        wire.peer.is_stalled = True
+        wire.peer.feed(GET)
+        while wire.context.in_flight:
+            await asyncio.sleep(0)
+            if not wire.r.gate.is_open:
+                wire.peer.drain()
+        wire.peer.drain()
+        response = parse_response(bytes(wire.written))
+        assert response.body == b"".join(pieces)
+
     async def test_sleepers_wake_when_the_client_reads(self, connect: Connect) -> None:
         async def handler(r: R) -> None:
             await r.prepare({"Content-Length": 60})
