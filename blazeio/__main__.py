@@ -1,7 +1,4 @@
-"""``python -m blazeio URL`` fetches it; ``--help`` says what else it can do.
-
-May import: blazeio.fetch.
-"""
+"""``python -m blazeio URL`` fetches it; ``--help`` says what else it can do."""
 
 from blazeio.fetch.command import main
 

@@ -55,8 +55,6 @@
 
 ``Abort`` is control flow, not an error, and not below ``BlazeioError``: a
 handler raises it to answer at once.
-
-May import: nothing of blazeio.
 """
 
 from collections.abc import Callable, Iterable, Mapping

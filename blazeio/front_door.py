@@ -4,12 +4,10 @@
 """
 
 from blazeio.app.app import App
-from blazeio.app.cors import Cors
+from blazeio.app.cors import Cors, security_headers
 from blazeio.app.deliver import Deliver, Prepare
-from blazeio.app.reading.form import Form
-from blazeio.app.reading.upload import Upload
+from blazeio.app.reading.form import Form, Upload
 from blazeio.app.request import Request
-from blazeio.app.security_headers import security_headers
 from blazeio.app.sessions import CookieSessions
 from blazeio.app.templates import Templates
 from blazeio.client.auth import DigestAuth

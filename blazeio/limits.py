@@ -1,7 +1,4 @@
-"""Every bound of the request path, as named fields with their units.
-
-May import: nothing of blazeio.
-"""
+"""Every bound of the request path, as named fields with their units."""
 
 from dataclasses import dataclass, fields
 from typing import TypedDict

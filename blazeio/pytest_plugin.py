@@ -6,8 +6,6 @@ It is used where it is asked for, by a line of the top ``conftest.py``::
 
 No entry point installs it: pytest would then import blazeio in each run of each
 project beside it, before coverage is measured, and rewrite every assert in it.
-
-May import: blazeio.app, blazeio.testing.
 """
 
 from collections.abc import Callable, Iterator

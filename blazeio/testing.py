@@ -1,7 +1,4 @@
-"""``TestServer``: an app on a real socket, for the tests of whoever wrote it.
-
-May import: every room of blazeio.
-"""
+"""``TestServer``: an app on a real socket, for the tests of whoever wrote it."""
 
 import asyncio
 import threading

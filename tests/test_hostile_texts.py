@@ -9,12 +9,11 @@ import pytest
 from blazeio.app.app import App
 from blazeio.errors import ConnectError
 from blazeio.fetch import command as fetching
-from blazeio.fetch.command import command
-from blazeio.fetch.transfer import Order, fetch
-from blazeio.files.listing import render_listing
+from blazeio.fetch.command import Order, command, fetch
+from blazeio.files.static_server import render_listing
 from blazeio.loggers import get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.server.lines.values import escape_json, escape_text
+from blazeio.server.lines.format import escape_json, escape_text
 from tests.hostile import HOSTILE, assert_harmless
 from tests.support.raw_server import RawServer
 from tests.support.served import served

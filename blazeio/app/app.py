@@ -1,7 +1,4 @@
-"""``App``: what it is made of, and how it is served when nobody else serves it.
-
-May import: every room of blazeio.
-"""
+"""``App``: what it is made of, and how it is served when nobody else serves it."""
 
 import asyncio
 import inspect
@@ -21,19 +18,22 @@ from typing import (
 
 from blazeio.app import hosting
 from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
-from blazeio.app.hooks import Hooks
-from blazeio.app.named import describe_missing, make_named
+from blazeio.app.lifespan import Hooks
 from blazeio.app.routing.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
     describe,
     find_endpoints,
 )
-from blazeio.app.routing.method_routes import HandlerT, MethodRoutes
-from blazeio.app.routing.patterns import check_root_path, parse_prefix
-from blazeio.app.routing.route import Methods, Scope, make_terms
-from blazeio.app.routing.routes import RouteTable
-from blazeio.app.routing.urls import make_url
+from blazeio.app.routing.patterns import check_root_path, make_url, parse_prefix
+from blazeio.app.routing.route import (
+    Methods,
+    Scope,
+    describe_missing,
+    make_named,
+    make_terms,
+)
+from blazeio.app.routing.routes import HandlerT, MethodRoutes, RouteTable
 from blazeio.app.service import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer

@@ -3,8 +3,6 @@
 An app that is run as a script ends in ``web.runner()``. Alone it serves
 itself; under a supervisor the worker that runs the script has set ``host``
 before, and serves the app from the listener it was given.
-
-May import: nothing of blazeio at run time.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Serving one app in this process alone: listen, serve, drain, signals.
-
-May import: blazeio.server, blazeio.protocol, blazeio.limits, blazeio.errors.
-"""
+"""Serving one app in this process alone: listen, serve, drain, signals."""
 
 import asyncio
 import os
@@ -13,12 +10,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from blazeio.errors import ConfigurationError
-from blazeio.escaping import escape_line
-from blazeio.loggers import get_logger
+from blazeio.loggers import escape_line, get_logger
 from blazeio.protocol.tls import TlsTerms
-from blazeio.server.capacity import raise_descriptor_limit
 from blazeio.server.listener import bind
-from blazeio.server.loop import get_loop, run_through
+from blazeio.server.loop import get_loop, raise_descriptor_limit, run_through
 from blazeio.server.server import Server
 
 log = get_logger("blazeio.app")

@@ -1,17 +1,13 @@
-"""Who asks: the credentials and cookies of a request.
-
-May import: blazeio.client.requests, blazeio.client.rules, blazeio.content,
-blazeio.wire.
-"""
+"""Who asks: the credentials and cookies of a request."""
 
 import secrets
 import time
 from collections.abc import Iterable, Mapping
 
 from blazeio.client.requests.url import Origin, Url
-from blazeio.client.rules.basic import basic_credentials
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.digest import DigestChallenge, choose_digest
+from blazeio.client.rules.proxies import basic_credentials
 from blazeio.content.cookies import serialize_cookie
 from blazeio.errors import InvalidArgument
 from blazeio.wire.serializer import serialize_field

@@ -1,7 +1,4 @@
-"""What all requests of one session share.
-
-May import: the room but session and response.
-"""
+"""What all requests of one session share."""
 
 import asyncio
 import os
@@ -11,9 +8,9 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import NoReturn
 
+from blazeio.client.asking import Follower
 from blazeio.client.auth import Auth, Identity
 from blazeio.client.connections.lending import Lender
-from blazeio.client.following import Follower
 from blazeio.client.requests.url import Origin, Url
 from blazeio.client.rules.cookie_jar import CookieJar
 from blazeio.client.rules.proxies import ProxyRules

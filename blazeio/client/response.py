@@ -18,19 +18,18 @@ from blazeio.client.arguments import (
     settle_cookies,
 )
 from blazeio.client.auth import Auth
-from blazeio.client.reading.collecting import Collecting
-from blazeio.client.reading.events import LEAST_RETRY_S, iterate_events
+from blazeio.client.reading.collecting import LEAST_RETRY_S, Collecting, iterate_events
 from blazeio.client.reading.saving import Progress, save_content
-from blazeio.client.requests.body import (
-    NO_BODY,
-    Body,
-    choose_body,
-)
 from blazeio.client.requests.head import (
     merge_fields,
     read_method,
 )
-from blazeio.client.requests.multipart import Files
+from blazeio.client.requests.multipart import (
+    NO_BODY,
+    Body,
+    Files,
+    choose_body,
+)
 from blazeio.client.requests.url import Url, join_base, parse_url
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded

@@ -1,23 +1,22 @@
-"""``Session``: the front of the client.
-
-May import: the whole room.
-"""
+"""``Session``: the front of the client."""
 
 import os
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
-from blazeio.client.arguments import check_arguments, check_retries, refuse_unknown
-from blazeio.client.auth import Auth, check_auth
-from blazeio.client.class_verbs import SessionType
-from blazeio.client.context import ClientContext
-from blazeio.client.options import (
+from blazeio.client.arguments import (
     PoolOptions,
     RequestOptions,
     SingleFurther,
     SingleOptions,
+    check_arguments,
+    check_retries,
+    refuse_unknown,
 )
+from blazeio.client.auth import Auth, check_auth
+from blazeio.client.context import ClientContext
 from blazeio.client.pool import MOST_RETRIES
 from blazeio.client.requests.url import Url, parse_url, show_url
 from blazeio.client.response import ClientResponse
@@ -33,6 +32,36 @@ from blazeio.errors import (
 )
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
+
+# ``io.Session.get(url)``: a verb asked of the class is a session with one request.
+#
+# A property of the metaclass goes before the method of the same name where the class is
+# asked, and is not seen where a session is: that costs the latter nothing.
+
+
+def _verb(method: str) -> property:
+    def make(session: Any) -> Callable[..., Any]:
+        def ask(url: Any, headers: Any = None, **options: Any) -> Any:
+            """Make a session with this one request, to be entered."""
+            return session(url, method, headers, **options)
+
+        ask.__name__ = ask.__qualname__ = method
+        return ask
+
+    return property(make)
+
+
+class SessionType(type):
+    """The type of ``Session``: its verbs, asked of the class."""
+
+    get = _verb("get")
+    head = _verb("head")
+    post = _verb("post")
+    put = _verb("put")
+    patch = _verb("patch")
+    delete = _verb("delete")
+    options = _verb("options")
+
 
 _Entered = TypeVar("_Entered")
 _OF_REQUEST = frozenset(SingleOptions.__annotations__)

@@ -1,14 +1,11 @@
-"""What can be set of a session: frozen, checked when it is made.
-
-May import: blazeio.errors.
-"""
+"""What can be set of a session: frozen, checked when it is made."""
 
 from dataclasses import dataclass, field, fields
 from math import inf
 from pathlib import Path
 from typing import Literal
 
-from blazeio.client.rules.hosts import read_host
+from blazeio.client.rules.proxies import read_host
 from blazeio.errors import ConfigurationError
 
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING
 
 from blazeio.client.connections.connection import ClientConnection
-from blazeio.client.requests.body import measure_body
 from blazeio.client.requests.head import frame_request, serialize_request_head
+from blazeio.client.requests.multipart import measure_body
 from blazeio.errors import (
     AnsweredEarly,
     BlazeioError,
@@ -21,7 +21,7 @@ from blazeio.errors import (
 from blazeio.protocol.flow import ContentStream, WriteGate
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.pieces import closed_at_end
-from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.serializer import serialize_field
 
 if TYPE_CHECKING:

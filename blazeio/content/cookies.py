@@ -3,8 +3,6 @@
 What a browser would drop without a word (a cookie that is too large, a
 ``__Host-`` cookie with a domain, ``SameSite=None`` without ``Secure``) is an
 error here, where the one who can mend it sees it.
-
-May import: blazeio.errors. Pure: no clock.
 """
 
 import re

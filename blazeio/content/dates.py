@@ -2,8 +2,6 @@
 
 Only the preferred form of RFC 9110 section 5.6.7 is written; all three forms
 are read, as the RFC demands of a recipient.
-
-May import: blazeio.errors. Pure: no clock.
 """
 
 import re

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 import brotlicffi
 
-from blazeio.content.encoders import find_zstd
+from blazeio.content.codings import find_zstd
 from blazeio.errors import ContentDecodingError, DecompressionBombError
 from blazeio.wire.grammar import quote
 

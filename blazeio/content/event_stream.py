@@ -5,8 +5,6 @@ CRLF, and an event is given out with the line end that completes it, though a LF
 may still follow its CR. An event that the stream's end cuts off is dropped, as
 the standard wants: its sender sends it again to whoever comes back with
 ``last_event_id``.
-
-May import: blazeio.errors. Pure.
 """
 
 import re

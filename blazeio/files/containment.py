@@ -2,8 +2,6 @@
 
 The file is opened first and judged then, by what was opened: no symbolic link
 can be moved between the check and the use.
-
-May import: blazeio.errors.
 """
 
 import errno

@@ -1,8 +1,4 @@
-"""An opened file as the answer to a request.
-
-May import: blazeio.content, blazeio.errors, blazeio.files.containment,
-blazeio.protocol.
-"""
+"""An opened file as the answer to a request."""
 
 import secrets
 import time
@@ -16,9 +12,10 @@ from blazeio.content.selection.selection import (
     CONDITIONS,
     Representation,
     Selection,
+    Validators,
+    make_etag,
     select,
 )
-from blazeio.content.selection.validators import Validators, make_etag
 from blazeio.errors import Abort, FieldInput, LocalProtocolError
 from blazeio.files.containment import OpenedFile
 from blazeio.protocol.request import BlazeioServerProtocol

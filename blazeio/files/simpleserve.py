@@ -1,7 +1,4 @@
-"""``Simpleserve``: one file of the app's choice as the answer.
-
-May import: blazeio.errors, blazeio.files, blazeio.protocol.
-"""
+"""``Simpleserve``: one file of the app's choice as the answer."""
 
 import os
 from collections.abc import AsyncIterator
@@ -12,7 +9,7 @@ from blazeio.content.selection.selection import Representation, Selection
 from blazeio.errors import Abort, FieldInput
 from blazeio.files.containment import OpenedFile, open_any
 from blazeio.files.delivery import CHUNK_BYTES, deliver_file, select_file
-from blazeio.files.siblings import open_variant
+from blazeio.files.static_cache import open_variant
 from blazeio.loggers import get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.sendfile import read_pages

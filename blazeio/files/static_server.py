@@ -1,11 +1,10 @@
-"""``StaticServer``: a folder at a prefix.
-
-May import: blazeio.content, blazeio.errors, blazeio.files, blazeio.protocol.
-"""
+"""``StaticServer``: a folder at a prefix."""
 
 import asyncio
 import os
+from collections.abc import Sequence
 from functools import partial
+from html import escape
 from typing import TypedDict
 from urllib.parse import quote
 
@@ -18,9 +17,31 @@ from blazeio.files.delivery import (
     demand_read,
     reply_with_lines,
 )
-from blazeio.files.listing import render_listing
-from blazeio.files.siblings import open_variant
+from blazeio.files.static_cache import open_variant
+from blazeio.loggers import escape_line
 from blazeio.protocol.request import BlazeioServerProtocol
+
+# A folder as an HTML page.
+
+
+def render_listing(path: str, names: Sequence[str]) -> bytes:
+    """Render the page.
+
+    Args:
+        path: As the client asked for it.
+        names: What is in the folder; links lead to them.
+    """
+    title = escape(escape_line(path))
+    # "./": a name such as "javascript:x" is no scheme then
+    items = "".join(
+        f'<li><a href="./{quote(os.fsencode(name))}">{escape(escape_line(name))}</a>\n'
+        for name in names
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f"<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n{items}</ul>\n</html>\n"
+    ).encode()
+
 
 HTML = b"Content-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
 

@@ -23,8 +23,8 @@ from blazeio.protocol.pieces import (
     iterated,
     name_kind,
 )
+from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
-from blazeio.wire.outgoing import OutgoingMessage
 
 NO_HEADERS = Headers([])
 

@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from blazeio.content.encoders import Encoder
+from blazeio.content.codings import Encoder
 from blazeio.errors import (
     BlazeioError,
     ClientDisconnected,
@@ -52,8 +52,8 @@ from blazeio.protocol.states import (
 from blazeio.protocol.timeouts import Patience
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.protocol.trust import Origin
+from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
-from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from blazeio.content.codings import choose_coding
-from blazeio.content.encoders import AVAILABLE, Encoder, open_encoder
+from blazeio.content.codings import AVAILABLE, Encoder, choose_coding, open_encoder
 from blazeio.errors import (
     FieldInput,
     LocalProtocolError,
@@ -22,9 +21,8 @@ from blazeio.errors import (
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.payload import AT_ONCE_BYTES, NO_HEADERS
-from blazeio.wire.framing import Framing, decide_response_framing
-from blazeio.wire.message import RequestHead
-from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.framing import Framing, OutgoingMessage, decide_response_framing
+from blazeio.wire.parser import RequestHead
 from blazeio.wire.serializer import (
     FieldBlock,
     serialize_error,

@@ -12,8 +12,13 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from blazeio.content.allow_list import NOBODY, AllowList, parse_allow_list
-from blazeio.content.forwarded import Client, resolve_client
+from blazeio.content.forwarded import (
+    NOBODY,
+    AllowList,
+    Client,
+    parse_allow_list,
+    resolve_client,
+)
 from blazeio.wire.headers import Headers
 from blazeio.wire.proxy_protocol import Endpoint, ProxyHeader
 from blazeio.wire.target import parse_target

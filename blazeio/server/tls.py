@@ -5,20 +5,276 @@ line that names the setting, the file and what to do. The contexts are plain
 values: build them before privileges are dropped and before a fork, and every
 child serves with the same keys, those of the session tickets among them. To
 renew certificates, build again.
-
-May import: blazeio.protocol, blazeio.errors.
 """
 
+import os
+import re
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import inf
 from typing import Literal
 
+from msgspec import Struct
+
+from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.tls import ServerSideTls, TlsTerms
-from blazeio.server.key_files import Path, load_pair, mistake, read_password, read_text
+
+# What a certificate says of itself: for which names, from when, until when.
+#
+# The standard library tells this of a peer's verified certificate only. So the
+# few fields that a server needs of its own are read here: X.509 (RFC 5280
+# section 4.1) in DER, where every value is a tag, a length and its content. The
+# file is the operator's, not a stranger's; what is malformed is a ValueError.
+
+
+# Base64 holds no "-": so each beginning is looked behind only up to the next line
+# of dashes, however many there are.
+_BLOCK = re.compile(
+    r"-----BEGIN CERTIFICATE-----\s[^-]*+(?<=\s)-----END CERTIFICATE-----"
+)
+
+_SEQUENCE, _OCTET_STRING, _OBJECT_ID = 0x30, 0x04, 0x06
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+_VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82  # context-specific
+_SUBJECT_ALT_NAME = bytes((0x55, 0x1D, 0x11))  # 2.5.29.17
+
+
+class Certificate(Struct, frozen=True):
+    """One certificate.
+
+    Attributes:
+        names: The DNS names it is for, lower case; a first label of "*" stands
+            for any one label. The common name is none of them (RFC 9525
+            section 2).
+        begins_at: First moment of its validity.
+        ends_at: Last moment of its validity.
+    """
+
+    names: tuple[str, ...]
+    begins_at: datetime
+    ends_at: datetime
+
+
+def read_certificate(pem: str) -> Certificate | None:
+    """Read the first certificate in the text of a PEM file.
+
+    Returns:
+        None where there is none.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    block = _BLOCK.search(pem)
+    if block is None:
+        return None
+    try:
+        return _read_der(ssl.PEM_cert_to_DER_cert(block.group()))
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ValueError("it is cut off or damaged") from error
+
+
+def _read_der(der: bytes) -> Certificate:
+    whole = _content(_values(der)[0], _SEQUENCE)
+    fields = _values(_content(_values(whole)[0], _SEQUENCE))
+    if fields[0][0] == _VERSION:
+        del fields[0]
+    # serialNumber, signature, issuer, validity, subject, the key, then optional
+    begins, ends = _values(_content(fields[3], _SEQUENCE))
+    names: tuple[str, ...] = ()
+    for tag, content in fields[6:]:
+        if tag == _EXTENSIONS:
+            names = tuple(_read_names(content))
+    return Certificate(names, _read_time(*begins), _read_time(*ends))
+
+
+def _read_names(extensions: bytes) -> Iterator[str]:
+    """Section 4.2.1.6: the subject's alternative names."""
+    for extension in _values(_content(_values(extensions)[0], _SEQUENCE)):
+        parts = _values(_content(extension, _SEQUENCE))
+        if parts[0] != (_OBJECT_ID, _SUBJECT_ALT_NAME):
+            continue
+        (names,) = _values(_content(parts[-1], _OCTET_STRING))
+        for tag, name in _values(_content(names, _SEQUENCE)):
+            if tag == _DNS_NAME:
+                yield name.decode("ascii").lower()
+
+
+def _read_time(tag: int, content: bytes) -> datetime:
+    """Section 4.1.2.5: two digits of a year are those from 1950 to 2049."""
+    text = content.decode("ascii")
+    if tag == _UTC_TIME:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    elif tag != _GENERALIZED_TIME:
+        raise ValueError(f"a time with the tag {tag:#x}")
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _content(value: tuple[int, bytes], tag: int) -> bytes:
+    if value[0] != tag:
+        raise ValueError(f"a value with the tag {value[0]:#x}, expected {tag:#x}")
+    return value[1]
+
+
+def _values(der: bytes) -> list[tuple[int, bytes]]:
+    """Tag and content of each value (X.690 section 8.1); tags are one octet."""
+    values = []
+    start = 0
+    while start < len(der):
+        tag, length = der[start], der[start + 1]
+        start += 2
+        if length >= 0x80:
+            octets = length & 0x7F
+            length = int.from_bytes(der[start : start + octets], "big")
+            start += octets
+        if start + length > len(der):
+            raise ValueError("a value is longer than what holds it")
+        values.append((tag, der[start : start + length]))
+        start += length
+    return values
+
+
+# A certificate and its key from their files; what is wrong with them in one line.
+#
+# OpenSSL's own errors name neither the file nor what to do, and for a password
+# it would ask on the terminal; so each file is looked at before OpenSSL is.
+
 
 log = get_logger("blazeio.server")
+
+Path = str | os.PathLike[str]
+
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+_PASSWORD_BYTES = 1024  # OpenSSL's most
+
+
+def mistake(setting: str, value: object, message: str) -> ConfigurationError:
+    """The error of a user: which setting, what it is, what to do."""
+    return ConfigurationError(f"TLS {setting} {value}: {message}")
+
+
+def load_pair(
+    context: ssl.SSLContext, certfile: Path, keyfile: Path | None, password: str | None
+) -> Certificate:
+    """Load a certificate and its key into a context.
+
+    Args:
+        context: Of a server.
+        certfile: The certificate, followed by its intermediates.
+        keyfile: None: the key is in ``certfile``.
+        password: Used where the key is encrypted.
+
+    Raises:
+        ConfigurationError: They cannot be used; says which and why.
+    """
+    certificate = _read_certfile(certfile)
+    keyfile = certfile if keyfile is None else keyfile
+    key = read_text("keyfile", keyfile)
+    is_encrypted = "ENCRYPTED" in key
+    if "PRIVATE KEY-----" not in key:
+        message = "holds no PEM private key; name the file that does as keyfile"
+        raise mistake("keyfile", keyfile, message)
+    if is_encrypted and password is None:
+        message = "is encrypted; name a file with its password, keyfile_password_file"
+        raise mistake("keyfile", keyfile, message)
+    try:
+        # A password is always given, or OpenSSL may ask for it on the terminal.
+        context.load_cert_chain(certfile, keyfile, password or "")
+    except ssl.SSLError as error:
+        raise _explain(error, certfile, keyfile, is_encrypted=is_encrypted) from error
+    return certificate
+
+
+def read_password(path: Path | None) -> str | None:
+    """The password of the encrypted keys: the first line of a file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or holds none.
+    """
+    if path is None:
+        return None
+    password, _, _ = read_text("keyfile_password_file", path).partition("\n")
+    password = password.removesuffix("\r")
+    if not 0 < len(password.encode()) <= _PASSWORD_BYTES:
+        message = f"its first line must be the password, 1 to {_PASSWORD_BYTES} octets"
+        raise mistake("keyfile_password_file", path, message)
+    return password
+
+
+def read_text(setting: str, path: Path) -> str:
+    """All of a file that a setting names.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError as error:
+        raise mistake(setting, path, _why_unread(error)) from error
+
+
+def _why_unread(error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return "no such file"
+        case IsADirectoryError():
+            return "is a directory; name the file in it"
+        case PermissionError():
+            return f"user {os.geteuid()} may not read it"
+    return error.strerror or str(error)
+
+
+def _read_certfile(path: Path) -> Certificate:
+    text = read_text("certfile", path)
+    try:
+        certificate = read_certificate(text)
+    except ValueError as error:
+        message = f"its first certificate cannot be read: {error}"
+        raise mistake("certfile", path, message) from error
+    if certificate is None:
+        has_key = "PRIVATE KEY-----" in text
+        hint = "is it the keyfile?" if has_key else "`openssl x509` makes PEM of others"
+        raise mistake("certfile", path, f"holds no PEM certificate; {hint}")
+    now = datetime.now(UTC)
+    if now > certificate.ends_at:
+        date = certificate.ends_at.date()
+        log.warning("TLS certfile %s: it expired on %s; renew it", path, date)
+    elif now < certificate.begins_at:
+        date = certificate.begins_at.date()
+        log.warning("TLS certfile %s: it is not valid before %s", path, date)
+    return certificate
+
+
+def _explain(
+    error: ssl.SSLError, certfile: Path, keyfile: Path, *, is_encrypted: bool
+) -> ConfigurationError:
+    reason = (error.reason or str(error)).lower().replace("_", " ")
+    if error.reason in _MISMATCHES:
+        message = f"is not the key of the first certificate in {certfile}, where"
+        return mistake("keyfile", keyfile, f"{message} the server's own must come")
+    if reason.endswith(("too small", "too weak")):
+        message = f"OpenSSL refuses it ({reason}); have a stronger one issued"
+        return mistake("certfile", certfile, message)
+    if not _can_be_parsed(certfile):
+        message = f"a certificate in it is damaged ({reason})"
+        return mistake("certfile", certfile, message)
+    if is_encrypted:
+        message = f"the password does not open it ({reason})"
+    else:
+        message = f"the key in it is damaged ({reason})"
+    return mistake("keyfile", keyfile, message)
+
+
+def _can_be_parsed(certfile: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certfile)
+    except ssl.SSLError:
+        return False
+    return True
+
 
 ClientCert = Literal["none", "optional", "required"]
 

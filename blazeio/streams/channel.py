@@ -4,8 +4,6 @@ What an ``Endpoint`` reads and writes the connection carries, with its flow
 control. Frames are read as they arrive: a ping is answered, and a close agreed
 to, however busy the handler is. Messages wait for it, up to a bound; then
 reading pauses.
-
-May import: blazeio.errors, blazeio.protocol, and its siblings.
 """
 
 import asyncio

@@ -1,7 +1,4 @@
-"""``ClientWebSocket``: messages both ways with a server (RFC 6455).
-
-May import: blazeio.client, blazeio.errors, blazeio.wire, and its siblings.
-"""
+"""``ClientWebSocket``: messages both ways with a server (RFC 6455)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,7 +33,7 @@ from blazeio.streams.channel import (
     Channel,
 )
 from blazeio.streams.endpoint import Endpoint
-from blazeio.streams.handshake import WINDOW_BITS
+from blazeio.streams.websocket import WINDOW_BITS
 from blazeio.wire.serializer import list_field_pairs
 
 CLOSE_TIMEOUT_S = 2.0

@@ -1,7 +1,4 @@
-"""``EventStream``: server-sent events (WHATWG HTML, section 9.2).
-
-May import: blazeio.errors, blazeio.protocol.
-"""
+"""``EventStream``: server-sent events (WHATWG HTML, section 9.2)."""
 
 import asyncio
 from types import TracebackType

@@ -3,9 +3,6 @@
 Theory of operation: the decoder takes octets in any cut. Content is appended
 to the caller's list as slices, each octet copied once at most; only an
 unfinished line is held between calls, and its length is bounded.
-
-May import: blazeio.errors, blazeio.limits, blazeio.wire.fields, grammar,
-headers.
 """
 
 import re
@@ -15,9 +12,8 @@ from typing import Final
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields.line import parse_field_line
 from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, quote
-from blazeio.wire.headers import Headers
+from blazeio.wire.headers import Headers, parse_field_line
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _SIZE_DIGITS: Final = 16

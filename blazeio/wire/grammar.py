@@ -7,8 +7,6 @@ than linear time. A possessive *group*, ``(?:..)*+``, is never written: before
 chunk line. Patterns
 on octets are for what is read line by line; patterns on ``str`` are for
 values that were already decoded.
-
-May import: nothing of blazeio.
 """
 
 import re

@@ -8,8 +8,6 @@ The text of reference is HAProxy's ``proxy-protocol.txt`` (2020/03/05); its
 sections are cited below. What it leaves open is refused here, with two
 exceptions, both said where they are made: the datagram transports of version 2
 and addresses of IPv4 written as IPv6.
-
-May import: blazeio.errors, blazeio.wire.grammar.
 """
 
 import re

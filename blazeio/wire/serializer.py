@@ -3,8 +3,6 @@
 Nothing of a caller reaches the wire unchecked: a CR, LF or NUL in a name or
 value, which would let user input write fields or a second response, raises
 before an octet is made (RFC 9110 section 5.5).
-
-May import: blazeio.errors, blazeio.wire.grammar, headers, fields.memo.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,9 +12,8 @@ from typing import Final, NoReturn
 from msgspec import Struct
 
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
-from blazeio.wire.fields.memo import Memo
 from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
-from blazeio.wire.headers import Headers
+from blazeio.wire.headers import Headers, Memo
 
 # RFC 9110 section 7.6.1: connection-specific fields are the protocol's own.
 _DROPPED: Final = frozenset(

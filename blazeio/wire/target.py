@@ -1,7 +1,4 @@
-"""Request targets: the four forms of RFC 9112 section 3.2, and Host.
-
-May import: blazeio.errors, blazeio.wire.grammar.
-"""
+"""Request targets: the four forms of RFC 9112 section 3.2, and Host."""
 
 from typing import NamedTuple
 from urllib.parse import unquote

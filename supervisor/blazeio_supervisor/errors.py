@@ -2,8 +2,6 @@
 
 The codes are part of the contract with systemd units and scripts: a unit may
 say ``RestartPreventExitStatus=2 4`` because neither is mended by waiting.
-
-May import: nothing of ours.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ controls). Each becomes its escape, ``\x1b``, ``\u202e``, where the text is
 written: into an event, a line of the log, a terminal, JSON, a label. An escape
 is plain text, so that to escape twice changes nothing.
 
-``blazeio.escaping`` has the same table, for who uses blazeio alone. Pure.
+``blazeio.loggers`` has the same table, for who uses blazeio alone. Pure.
 """
 
 import re

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.app.fields import list_fields, merge_fields, names_field
+from blazeio.app.deliver import list_fields, merge_fields, names_field
 from blazeio.errors import FieldInput
 
 

@@ -19,9 +19,8 @@ import httptools
 
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields.directives import kept_directives
-from blazeio.wire.fields.line import kept_lines
-from blazeio.wire.fields.section import kept_sections
+from blazeio.wire.fields.section import kept_directives, kept_sections
+from blazeio.wire.headers import kept_lines
 from blazeio.wire.parser import parse_head
 
 LIMITS = Limits()

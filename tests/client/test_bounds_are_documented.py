@@ -4,28 +4,27 @@ import re
 
 import pytest
 
-from blazeio.client import following, pool
+from blazeio.client import asking, pool
 from blazeio.client.connections import connection, exchange
-from blazeio.client.reading import events, saving
-from blazeio.client.rules import cookie_jar, digest, hosts, redirects, set_cookie
+from blazeio.client.reading import collecting, saving
+from blazeio.client.rules import cookie_jar, digest, proxies, redirects
 from blazeio.content import cookies, decoders, event_stream
 from tests.support.tree import REPOSITORY
 
 MODULES = (
+    asking,
+    digest,
+    collecting,
     connection,
     cookie_jar,
     cookies,
     decoders,
-    digest,
     event_stream,
-    events,
     exchange,
-    following,
-    hosts,
     pool,
     redirects,
     saving,
-    set_cookie,
+    proxies,
 )
 SECTION = (
     (REPOSITORY / "docs" / "limits.md")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.allow_list import AllowList, parse_allow_list, read_address
+from blazeio.content.forwarded import AllowList, parse_allow_list, read_address
 from blazeio.errors import ConfigurationError
 
 

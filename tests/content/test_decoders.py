@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.codings import br, gzip
+from blazeio.content.codings import AVAILABLE, br, encode_once, gzip, open_encoder
 from blazeio.content.decoders import (
     ACCEPTED,
     BYTES_OF_MEMBER,
@@ -19,7 +19,6 @@ from blazeio.content.decoders import (
     ContentDecoder,
     parse_codings,
 )
-from blazeio.content.encoders import AVAILABLE, encode_once, open_encoder
 from blazeio.errors import ContentDecodingError, DecompressionBombError
 
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import brotlicffi
 import pytest
 
-from blazeio.content.encoders import AVAILABLE, encode_once, open_encoder
+from blazeio.content.codings import AVAILABLE, encode_once, open_encoder
 
 
 def gzip_reader() -> Callable[[bytes], bytes]:

@@ -4,8 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.allow_list import parse_allow_list
-from blazeio.content.forwarded import MOST_HOPS, Client, resolve_client
+from blazeio.content.forwarded import (
+    MOST_HOPS,
+    Client,
+    parse_allow_list,
+    resolve_client,
+)
 from blazeio.wire.headers import Headers
 
 PEER = Client("10.0.0.1", 40000, "http", "inner.test")

@@ -1,4 +1,4 @@
-from blazeio.files.listing import render_listing
+from blazeio.files.static_server import render_listing
 
 
 def test_names_are_links_relative_to_the_folder() -> None:

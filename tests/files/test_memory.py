@@ -1,9 +1,8 @@
 from pathlib import Path
 
-from blazeio.content.selection.selection import Representation
-from blazeio.content.selection.validators import Validators
+from blazeio.content.selection.selection import Representation, Validators
 from blazeio.files.containment import identify
-from blazeio.files.memory import ENTRY_BYTES, FileMemory, KnownFile, Variant
+from blazeio.files.static_cache import ENTRY_BYTES, FileMemory, KnownFile, Variant
 
 
 def variant(size: int) -> Variant:

@@ -22,10 +22,9 @@ from typing import Any, cast
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.protocol import Side
 
-from blazeio.content.allow_list import parse_allow_list
 from blazeio.content.forms.multipart import FileHead, MultipartDecoder, parse_boundary
 from blazeio.content.forms.urlencoded import parse_urlencoded
-from blazeio.content.forwarded import Client, resolve_client
+from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
@@ -34,9 +33,8 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.streams.endpoint import STEP_FRAMES, Endpoint
 from blazeio.streams.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields.line import kept_lines
 from blazeio.wire.fields.section import kept_sections
-from blazeio.wire.headers import Headers
+from blazeio.wire.headers import Headers, kept_lines
 from blazeio.wire.parser import kept_heads, parse_head
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
 from tests.support.transport import FakeTransport

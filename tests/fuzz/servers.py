@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import blazeio as io
-from blazeio.client.connections.tunnels import _Answer
+from blazeio.client.connections.dialing import _Answer
 from blazeio.client.requests.url import parse_url
 from blazeio.client.rules.cookie_jar import MOST_SENT_BYTES, CookieJar
 from blazeio.client.rules.digest import choose_digest, explain_refusal
-from blazeio.client.rules.hosts import read_host
-from blazeio.client.rules.proxies import Proxy, parse_proxy, read_proxy_rules
+from blazeio.client.rules.proxies import Proxy, parse_proxy, read_host, read_proxy_rules
 from blazeio.client.rules.redirects import resolve_location
-from blazeio.content.codings import br
+from blazeio.content.codings import br, encode_once
 from blazeio.content.dates import parse_retry_after
 from blazeio.content.decoders import (
     FREE_BYTES,
@@ -38,7 +37,6 @@ from blazeio.content.decoders import (
     ContentDecoder,
     parse_codings,
 )
-from blazeio.content.encoders import encode_once
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.content.json_text import read_json
 from blazeio.errors import (

@@ -10,30 +10,34 @@ from collections.abc import Callable
 
 import pytest
 
-from blazeio.app.dispatch.accept import choose_media_type
 from blazeio.app.routing.patterns import parse_pattern
-from blazeio.app.routing.tree import PatternTree
+from blazeio.app.routing.routes import PatternTree
 from blazeio.client.requests.url import parse_url
-from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.rules.cookie_jar import (
+    CookieJar,
+    parse_cookie_date,
+    parse_set_cookie,
+)
 from blazeio.client.rules.digest import choose_digest
 from blazeio.client.rules.proxies import parse_proxy
 from blazeio.client.rules.redirects import resolve_location
-from blazeio.client.rules.set_cookie import parse_cookie_date, parse_set_cookie
-from blazeio.content.allow_list import parse_allow_list
 from blazeio.content.codings import choose_coding
 from blazeio.content.cookies import find_cookie, serialize_set_cookie
 from blazeio.content.dates import parse_http_date
 from blazeio.content.decoders import ContentDecoder, parse_codings
 from blazeio.content.event_stream import EventStreamParser
-from blazeio.content.forms.charsets import find_charset
-from blazeio.content.forms.filenames import decode_extended, make_safe
-from blazeio.content.forms.multipart import MultipartDecoder, parse_boundary
-from blazeio.content.forms.parameters import parse_parameters
+from blazeio.content.forms.multipart import (
+    MultipartDecoder,
+    decode_extended,
+    find_charset,
+    make_safe,
+    parse_boundary,
+    parse_parameters,
+)
 from blazeio.content.forms.urlencoded import parse_urlencoded
-from blazeio.content.forwarded import Client, resolve_client
-from blazeio.content.media_types import guess_media_type
-from blazeio.content.selection.ranges import decide_ranges
-from blazeio.content.selection.validators import parse_etags
+from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
+from blazeio.content.media_types import choose_media_type, guess_media_type
+from blazeio.content.selection.selection import decide_ranges, parse_etags
 from blazeio.files.containment import open_file
 from blazeio.limits import Limits
 from blazeio.streams.event_stream import serialize_event

@@ -5,8 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.app.routing.converters import REST
-from blazeio.app.routing.patterns import Parameter, Pattern, parse_pattern
+from blazeio.app.routing.patterns import REST, Parameter, Pattern, parse_pattern
 from blazeio.app.routing.routes import RouteTable
 from blazeio.errors import ConfigurationError
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.content.allow_list import parse_allow_list
-from blazeio.content.forwarded import Client
+from blazeio.content.forwarded import Client, parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.trust import (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio.server.capacity import (
+from blazeio.server.loop import (
     RESERVED_DESCRIPTORS,
     most_connections,
     raise_descriptor_limit,

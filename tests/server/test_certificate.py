@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from blazeio.server.certificate import Certificate, read_certificate
+from blazeio.server.tls import Certificate, read_certificate
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 NOT_AFTER = datetime(2055, 1, 2, 3, 4, 5, tzinfo=UTC)

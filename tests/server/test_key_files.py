@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from blazeio.errors import ConfigurationError
-from blazeio.server.key_files import load_pair, read_password
+from blazeio.server.tls import load_pair, read_password
 from tests.support.tls_peer import Certificates
 
 NOW = datetime.now(UTC)

@@ -1,7 +1,7 @@
 import pytest
 from websockets.frames import Frame, Opcode
 
-from blazeio.streams.messages import MessageAssembler
+from blazeio.streams.endpoint import MessageAssembler
 
 SNOWMAN = "☃".encode()
 

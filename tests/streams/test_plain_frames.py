@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from blazeio.streams.plain_frames import (
+from blazeio.streams.endpoint import (
     FrameBounds,
     read_plain_frame,
     write_plain_frame,

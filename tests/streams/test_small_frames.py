@@ -11,9 +11,7 @@ from websockets.frames import Frame, Opcode
 import blazeio as io
 from blazeio.protocol.flow import JOINED_BYTES
 from blazeio.streams.channel import HELD_MESSAGES
-from blazeio.streams.endpoint import STEP_FRAMES
-from blazeio.streams.messages import MessageAssembler
-from blazeio.streams.plain_frames import FrameBounds
+from blazeio.streams.endpoint import STEP_FRAMES, FrameBounds, MessageAssembler
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
 from tests.support.served import served

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-import blazeio.escaping
+import blazeio.loggers
 from blazeio_supervisor import __main__ as program
 from blazeio_supervisor import escaping
 from blazeio_supervisor.control.answers.config import ConfigAnswer, SettingAnswer
@@ -322,10 +322,8 @@ def test_an_escape_is_plain_text() -> None:
 
 def test_both_packages_have_the_same_table() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
-    assert blazeio.escaping.escape_line(everything) == escaping.escape_line(everything)
-    assert blazeio.escaping.escape_lines(everything) == escaping.escape_lines(
-        everything
-    )
+    assert blazeio.loggers.escape_line(everything) == escaping.escape_line(everything)
+    assert blazeio.loggers.escape_lines(everything) == escaping.escape_lines(everything)
 
 
 def test_an_event_that_was_noted_is_escaped_by_then(event: EventAnswer) -> None:

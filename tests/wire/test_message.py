@@ -1,8 +1,7 @@
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.wire.message import RequestHead
-from blazeio.wire.parser import parse_head
+from blazeio.wire.parser import RequestHead, parse_head
 
 
 def read() -> RequestHead:

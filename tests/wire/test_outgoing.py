@@ -3,8 +3,7 @@
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.wire.framing import Framing
-from blazeio.wire.outgoing import OutgoingMessage
+from blazeio.wire.framing import Framing, OutgoingMessage
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 

@@ -7,13 +7,26 @@ and for what a traceback does not say, as that ``r`` was left out.
 import asyncio
 import dis
 import inspect
+import linecache
 import re
-from collections.abc import Iterator
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from html import escape as escape_html
 from types import CodeType, FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from blazeio.app.deliver import HTML, JSON
+from blazeio.content.media_types import choose_media_type
 from blazeio.errors import Abort, LocalProtocolError
+from blazeio.loggers import escape_lines, get_logger
+from blazeio.protocol.handler_task import find_task
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.response_writer import TEXT
 
 LONGEST_TEXT = 300
 """Characters of an error's own text on the line; the traceback has all of it."""
@@ -180,3 +193,259 @@ def _lines_that_answer(code: CodeType, before: int) -> set[int]:
         if each.argval in _ANSWERS and each.opname in ("LOAD_ATTR", "LOAD_METHOD"):
             found.add(line)
     return {line for line in found if line is not None and line != here}
+
+
+# An ``await`` that was forgotten: ``io.Deliver.json(r, data)`` on a line of its own.
+#
+# The coroutine is made and thrown away, so that the request is answered by nobody.
+# Python would warn, once for each place, and the client would get an empty 204. The
+# interpreter tells ``warnings`` of each coroutine that nobody awaited, as it is freed;
+# that is where it is noted here, so that a request pays nothing for it.
+
+
+if TYPE_CHECKING:
+    from types import CoroutineType
+
+    Unawaited = CoroutineType[Any, Any, Any]
+
+log = get_logger("blazeio.app")
+
+_HOOK = "_warn_unawaited_coroutine"
+"""CPython looks this up in ``warnings``; elsewhere its own warning is all there is."""
+
+_SENDING = frozenset(
+    """
+    bytes call_next comment eof file handler html json no_content prepare redirect
+    send serve sse stream text write write_chunked writer
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+"""Our coroutines that send something; what those that read give is missed anyway."""
+
+_OF_R = ("BlazeioPayloadUtils.", "ExtraToolset.", "Answering.", "Serving.")
+
+
+def watch_for_forgotten_awaits() -> None:
+    """Have them noted in this process, from now on; asked again, do nothing."""
+    tell_python = getattr(warnings, _HOOK, None)
+    if tell_python is None or isinstance(tell_python, _Watch):
+        return
+    setattr(warnings, _HOOK, _Watch(tell_python))
+    Abort.when_unraised = note_unraised
+
+
+def note_unraised(abort: Abort) -> None:
+    """Note an ``Abort`` that was made in a handler, and thrown away.
+
+    Within its ``__del__``, where the line that made it still runs.
+    """
+    task, frame = find_task(), sys._getframe(1)
+    while task is not None and frame is not None:
+        for r in frame.f_locals.values():
+            if isinstance(r, BlazeioServerProtocol) and r.handling.is_done_by(task):
+                _tell_unraised(r, abort)
+                return
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _tell_unraised(r: BlazeioServerProtocol, abort: Abort) -> None:
+    place = name_place(sys._getframe(1))
+    if place is None:  # its handler is over: what it has returned is told there
+        return
+    r.handling.note_forgotten(is_sending=False)
+    log.error(
+        "%s %s: %r was made and not raised in %s, so it did nothing: write `raise`",
+        r.method,
+        r.tail,
+        abort,
+        place,
+    )
+
+
+class _Watch:
+    """Stands where the interpreter tells of coroutines that nobody awaited.
+
+    Args:
+        tell_python: Warns as before.
+    """
+
+    def __init__(self, tell_python: "Callable[[Unawaited], None]") -> None:
+        self._tell_python = tell_python
+
+    def __call__(self, coroutine: "Unawaited") -> None:
+        """Note it, where it should have answered a request; else warn."""
+        r = _find_request(coroutine)
+        if r is None:
+            self._tell_python(coroutine)
+            return
+        if not _is_bare_end(coroutine):
+            is_ours = _module_of(coroutine).startswith("blazeio.")
+            r.handling.note_forgotten(is_sending=is_ours)
+        call = coroutine.__qualname__
+        for each in _OF_R:
+            call = call.replace(each, "r.")
+        call = f"io.{call}" if call.startswith(("Deliver.", "Prepare.")) else call
+        place = name_place(sys._getframe(1))
+        log.error(
+            "%s %s: %s was called without await in %s, so it did nothing: write "
+            "`await %s(...)`",
+            r.method,
+            r.tail,
+            call,
+            place or r.context.name_handler(r.method, r.path),
+            call,
+        )
+
+
+def _find_request(
+    coroutine: "Unawaited",
+) -> BlazeioServerProtocol | None:
+    """The request that it should have answered, in whose handler it was made."""
+    frame, task = coroutine.cr_frame, find_task()
+    if frame is None or task is None:
+        return None
+    if (
+        _module_of(coroutine).startswith("blazeio.")
+        and frame.f_code.co_name not in _SENDING
+    ):
+        return None
+    for value in frame.f_locals.values():
+        r = value if isinstance(value, BlazeioServerProtocol) else _r_of(value)
+        if r is not None and r.handling.is_done_by(task):
+            return r
+    return None
+
+
+def _module_of(coroutine: "Unawaited") -> str:
+    frame = coroutine.cr_frame
+    name: str = "" if frame is None else frame.f_globals.get("__name__", "")
+    return name
+
+
+def _r_of(value: object) -> BlazeioServerProtocol | None:
+    """Of an ``EventStream`` or a ``WebSocket``, whose ``send`` was not awaited."""
+    if not type(value).__module__.startswith("blazeio."):
+        return None
+    r = getattr(value, "r", None)
+    return r if isinstance(r, BlazeioServerProtocol) else None
+
+
+def _is_bare_end(coroutine: "Unawaited") -> bool:
+    """Whether it is ``r.eof()``, which comes by itself when the handler is over."""
+    frame = coroutine.cr_frame
+    if frame is None or frame.f_code.co_name != "eof":
+        return False
+    return not frame.f_locals.get("data")
+
+
+# The traceback of a bug as an answer, for whoever develops: ``App(debug=True)``.
+
+
+TYPES = {"text/plain": TEXT, "application/json": JSON, "text/html": HTML}
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+LINES_AROUND = 3
+SECRET = ("authorization", "cookie", "proxy-authorization")
+"""Header fields whose values are not shown."""
+
+STYLE = """
+body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }
+h1 { font-size: 1.4em; white-space: pre-wrap } h2 { font-size: 1.1em }
+pre { background: #f4f4f4; overflow-x: auto; padding: .6em }
+mark { background: #ffd7d7; display: inline-block; min-width: 100% }
+th { text-align: left; padding-right: 1em; vertical-align: top } .at { color: #555 }
+"""
+
+
+def serve_traceback(
+    r: BlazeioServerProtocol, error: BaseException, frames: TracebackType | None
+) -> None:
+    """Answer 500 with the traceback: a page, JSON or text, by Accept.
+
+    Args:
+        r: The request.
+        error: What the handler let out.
+        frames: The part of its traceback to show.
+    """
+    told = traceback.TracebackException(type(error), error, frames, compact=True)
+    media_type = choose_media_type(r.headers.get("accept"), tuple(TYPES))
+    if media_type == "text/html":
+        text = "".join(_page(r, told))
+    elif media_type == "application/json":
+        lines = escape_lines("".join(told.format()))
+        text = msgspec.json.encode({"error": _title(told), "traceback": lines}).decode()
+    else:
+        text = escape_lines("".join(told.format()))  # a terminal shows it, perhaps
+    r.reply(text.encode(), 500, TYPES[media_type], {**HEADERS, "Vary": "Accept"})
+
+
+def escape(text: str) -> str:
+    """Write a text for HTML, with what cannot be seen in it."""
+    return escape_html(escape_lines(text))
+
+
+def _title(told: traceback.TracebackException) -> str:
+    return escape_lines("".join(told.format_exception_only()).strip())
+
+
+def _page(
+    r: BlazeioServerProtocol, told: traceback.TracebackException
+) -> Iterator[str]:
+    title = escape(_title(told))
+    yield f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>"
+    yield f"<style>{STYLE}</style>\n<h1>{title}</h1>\n"
+    yield f"<p><code>{escape(f'{r.method} {r.tail}')}</code></p>\n"
+    yield from _told(told)
+    yield "<h2>Request</h2>\n<table>\n"
+    for name, value in r.headers.items():
+        shown = "(not shown)" if name.lower() in SECRET else value
+        yield f"<tr><th>{escape(name)}<td><code>{escape(shown)}</code>\n"
+    yield "</table>\n<p>Shown because of <code>App(debug=True)</code>.</p>\n</html>\n"
+
+
+def _told(told: traceback.TracebackException) -> Iterator[str]:
+    for each, why in _chain(told):
+        if why:
+            yield f"<h2>{why} {escape(_title(each))}</h2>\n"
+        for frame in each.stack:
+            yield _frame(frame)
+        for one in each.exceptions or ():  # of a group, such as a TaskGroup raises
+            yield f"<h2>In it {escape(_title(one))}</h2>\n<blockquote>"
+            yield from _told(one)
+            yield "</blockquote>\n"
+
+
+def _chain(
+    told: traceback.TracebackException,
+) -> Iterator[tuple[traceback.TracebackException, str]]:
+    """The exception, then those it came of, each with how."""
+    following: traceback.TracebackException | None = told
+    why = ""
+    while following is not None:
+        yield following, why
+        if following.__cause__ is not None:
+            following, why = following.__cause__, "Caused by"
+        elif following.__suppress_context__:
+            return
+        else:
+            following, why = following.__context__, "While handling"
+
+
+def _frame(frame: traceback.FrameSummary) -> str:
+    place = f"{frame.filename}:{frame.lineno}"
+    lines = "\n".join(_lines_around(frame.filename, frame.lineno or 0))
+    return (
+        f"<p><b>{escape(frame.name)}</b> <span class=at>{escape(place)}</span></p>\n"
+        f"<pre>{lines}</pre>\n"
+    )
+
+
+def _lines_around(path: str, number: int) -> Iterator[str]:
+    first = max(1, number - LINES_AROUND)
+    for at in range(first, number + LINES_AROUND + 1):
+        line = linecache.getline(path, at)
+        if line:
+            shown = escape(f"{at:5}  {line.rstrip()}")
+            yield f"<mark>{shown}</mark>" if at == number else shown

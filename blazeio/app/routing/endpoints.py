@@ -3,8 +3,6 @@
 The rules are the seed's: a method whose name starts with ``_`` (not ``__``) is
 an endpoint, and every ``_`` of its name becomes ``/``. A parameter
 ``route="/path"`` overrides the name; a path given by the caller overrides both.
-
-May import: blazeio.app.routing.patterns, blazeio.errors, blazeio.protocol. Pure.
 """
 
 import inspect

@@ -1,16 +1,74 @@
-"""Paths as they are declared: literal segments and ``{name:kind}``.
-
-May import: blazeio.app.routing.converters, blazeio.errors. Pure.
-"""
+"""Paths as they are declared: literal segments and ``{name:kind}``."""
 
 import difflib
 import re
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
 
 from msgspec import Struct
 
-from blazeio.app.routing.converters import CONVERTERS, REST, Converter
-from blazeio.errors import ConfigurationError
+from blazeio.content.forms.urlencoded import serialize_urlencoded
+from blazeio.errors import ConfigurationError, LocalProtocolError
+
+# What a path parameter may be, and the value a handler gets for it.
+
+
+_DIGITS = re.compile(r"[0-9]{1,300}")
+_DECIMAL = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
+_UUID = re.compile(r"(?i:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
+
+
+class Converter(Struct, frozen=True, eq=False):
+    """One kind of path parameter.
+
+    Attributes:
+        name: As it stands behind the colon of ``{id:int}``.
+        rank: Where several kinds accept a segment, the lowest goes first.
+        python_type: Of the values.
+        convert: From a segment to its value; None: it is none.
+    """
+
+    name: str
+    rank: int
+    python_type: type
+    convert: Callable[[str], Any]
+
+
+def _to_int(segment: str) -> int | None:
+    # Without a sign: a handler that counts from the end of a list for
+    # /items/-1 would be a surprise. 300 digits fit a float; int() refuses 4,300.
+    return int(segment) if _DIGITS.fullmatch(segment) else None
+
+
+def _to_float(segment: str) -> float | None:
+    # With one, for coordinates; without exponents, "nan" and "inf".
+    return float(segment) if _DECIMAL.fullmatch(segment) else None
+
+
+def _to_uuid(segment: str) -> uuid.UUID | None:
+    return uuid.UUID(segment) if _UUID.fullmatch(segment) else None
+
+
+def _to_str(segment: str) -> str | None:
+    return segment or None
+
+
+REST = Converter("path", 4, str, str)
+"""All that follows, with its slashes; it may be empty."""
+
+CONVERTERS = {
+    each.name: each
+    for each in (
+        Converter("int", 0, int, _to_int),
+        Converter("uuid", 1, uuid.UUID, _to_uuid),
+        Converter("float", 2, float, _to_float),
+        Converter("str", 3, str, _to_str),
+        REST,
+    )
+}
+"""By name, the most particular first."""
 
 
 class Parameter(Struct, frozen=True):
@@ -183,3 +241,54 @@ def check_root_path(text: str) -> str:
         message = f"root_path {text!r}: expected a path such as '/api'"
         raise ConfigurationError(message)
     return text
+
+
+# Paths of routes, made from their names and the values of their parameters. Pure.
+
+
+_SAFE = "@!$&'()*+,;=:~"
+"""What a segment may hold as it is (RFC 3986 section 3.3)."""
+
+_DOTS = (".", "..")
+
+
+def make_url(name: str, pattern: Pattern, params: Mapping[str, Any]) -> str:
+    """Make the path of a route, and a query of the parameters that it has not.
+
+    Args:
+        name: Of the route, for the error.
+        pattern: Its path.
+        params: A value for each of its parameters; further ones are the query,
+            where a list repeats one and None leaves it out.
+
+    Raises:
+        LocalProtocolError: One is missing, or its kind does not take the value. The
+            caller's fault.
+    """
+    missing = [each for each in pattern.names if each not in params]
+    if missing:
+        reason = f"{pattern.text!r} needs {', '.join(missing)}"
+        raise LocalProtocolError(f"url_for({name!r}): {reason}")
+    path = "".join(f"/{_write(part, name, params)}" for part in pattern.segments)
+    query = {
+        key: value
+        for key, value in params.items()
+        if key not in pattern.names and value is not None
+    }
+    return f"{path}?{serialize_urlencoded(query, 'url_for')}" if query else path
+
+
+def _write(part: str | Parameter, name: str, params: Mapping[str, Any]) -> str:
+    if isinstance(part, str):
+        return quote(part, _SAFE)
+    text = str(params[part.name])
+    segments = text.split("/") if part.converter is REST else [text]
+    if (
+        part.converter.convert(text) is None
+        or any(each in _DOTS for each in segments)  # clients resolve them
+        or (part.converter is not REST and "/" in text)  # %2F is a slash
+    ):
+        wanted = f"{{{part.name}:{part.converter.name}}}"
+        message = f"url_for({name!r}): {part.name}={text!r:.80} is no {wanted}"
+        raise LocalProtocolError(message)
+    return "/".join(quote(each, _SAFE) for each in segments)

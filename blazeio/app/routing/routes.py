@@ -1,16 +1,14 @@
 """The route table: exact paths by hashing, those with parameters by segment.
 
 Trailing slashes are exact: ``/api/ip`` and ``/api/ip/`` are two routes.
-
-May import: blazeio.app.routing, blazeio.errors, blazeio.protocol. Pure.
 """
 
 import difflib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 from blazeio.app.routing.endpoints import decide_path, describe
-from blazeio.app.routing.patterns import Pattern
+from blazeio.app.routing.patterns import REST, Converter, Parameter, Pattern
 from blazeio.app.routing.route import (
     ANY,
     ByMethod,
@@ -19,12 +17,104 @@ from blazeio.app.routing.route import (
     Scope,
     bind,
     check_methods,
+    make_terms,
     pick,
 )
-from blazeio.app.routing.tree import Found, PatternTree
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.options import USUAL, RouteTerms
+from blazeio.protocol.options import USUAL, RouteTerms, TermOptions
+
+# Routes with parameters, found by segment: the more particular one first.
+#
+# At each segment a literal goes before a parameter, and a parameter of a
+# narrower kind before one of a wider: int, uuid, float, str, path. So the order
+# in which routes were added means nothing. A search visits each node at most
+# once, and no node is deeper than the longest route: what a client sends cannot
+# make it long.
+
+
+Found = list[tuple[ByMethod, tuple[Any, ...]]]
+
+
+class Node:
+    """What may stand behind a part of a path.
+
+    Attributes:
+        literals: Where a segment leads that is written so.
+        parameters: Where one leads that is a value; the narrowest kind first.
+        here: Routes that end here.
+        rest: Routes that take all that follows.
+    """
+
+    __slots__ = ("here", "literals", "parameters", "rest")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, Node] = {}
+        self.parameters: list[tuple[Converter, Node]] = []
+        self.here: ByMethod = {}
+        self.rest: ByMethod = {}
+
+
+class PatternTree:
+    """Routes by the shape of their paths: the names of parameters tell none apart."""
+
+    __slots__ = ("_root", "is_empty")
+
+    def __init__(self) -> None:
+        self._root = Node()
+        self.is_empty = True
+
+    def place_of(self, pattern: Pattern) -> ByMethod:
+        """The routes of this shape, to look into and to add to."""
+        self.is_empty = False
+        node = self._root
+        for part in pattern.segments:
+            if isinstance(part, str):
+                node = node.literals.setdefault(part, Node())
+            elif part.converter is REST:
+                return node.rest
+            else:
+                node = _step(node, part)
+        return node.here
+
+    def search(self, path: str) -> Found:
+        """Give what has this path, with the values, the most particular first."""
+        found: Found = []
+        if not self.is_empty:
+            _walk(self._root, path.split("/"), 1, (), found)
+        return found
+
+
+def _step(node: Node, part: Parameter) -> Node:
+    for converter, child in node.parameters:
+        if converter is part.converter:
+            return child
+    child = Node()
+    node.parameters.append((part.converter, child))
+    node.parameters.sort(key=lambda each: each[0].rank)
+    return child
+
+
+def _walk(
+    node: Node, segments: list[str], at: int, values: tuple[Any, ...], found: Found
+) -> None:
+    # Hot: once per segment of a path with parameters. Into a list, since a
+    # generator of generators costs twice as much.
+    if at == len(segments):
+        if node.here:
+            found.append((node.here, values))
+        return
+    segment = segments[at]
+    literal = node.literals.get(segment)
+    if literal is not None:
+        _walk(literal, segments, at + 1, values, found)
+    for converter, child in node.parameters:
+        value = converter.convert(segment)
+        if value is not None:
+            _walk(child, segments, at + 1, (*values, value), found)
+    if node.rest:
+        found.append((node.rest, (*values, "/".join(segments[at:]))))
+
 
 Enclose = Callable[[Route], Handler]
 """Puts what its sub-apps want around a route."""
@@ -319,3 +409,100 @@ def _check_collisions(routes: ByMethod, route: Route) -> None:
                     f"{describe(first.handler)} ({other} {first.pattern.text!r})"
                 )
                 raise ConfigurationError(message)
+
+
+# ``web.route.get("/path")`` and its siblings: decorators that name a method.
+
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
+
+
+class MethodRoute:
+    """One decorator of ``MethodRoutes``.
+
+    Args:
+        table: Gets the routes.
+        methods: Those that its routes serve.
+    """
+
+    __slots__ = ("_methods", "_table")
+
+    def __init__(self, table: RouteTable, methods: Methods) -> None:
+        self._table = table
+        self._methods = methods
+
+    @overload
+    def __call__(self, target: HandlerT) -> HandlerT: ...
+    @overload
+    def __call__(
+        self,
+        target: str | None = None,
+        *,
+        name: str | None = None,
+        **terms: Unpack[TermOptions],
+    ) -> Callable[[HandlerT], HandlerT]: ...
+    def __call__(
+        self,
+        target: Any = None,
+        *,
+        name: str | None = None,
+        **terms: Unpack[TermOptions],
+    ) -> Any:
+        """Put on a function, or called with the path that it shall serve.
+
+        Args:
+            target: The path; None: the function says it.
+            name: For ``url_for``; None: that of the function.
+            terms: The fields of ``RouteTerms``, by name.
+
+        Raises:
+            ConfigurationError: See ``RouteTable.add``.
+        """
+        if callable(target):
+            self._table.add(target, None, self._methods)
+            return target
+        own = make_terms(terms)
+
+        def decorate(handler: HandlerT) -> HandlerT:
+            self._table.add(handler, target, self._methods, own, name)
+            return handler
+
+        return decorate
+
+
+class MethodRoutes:
+    """``web.route.get("/path")`` and its siblings.
+
+    Args:
+        table: Gets the routes.
+
+    Attributes:
+        get: Serves HEAD too.
+        post: See ``MethodRoute``; so the others.
+    """
+
+    __slots__ = ("delete", "get", "head", "options", "patch", "post", "put")
+
+    def __init__(self, table: RouteTable) -> None:
+        self.get = MethodRoute(table, "GET")
+        self.head = MethodRoute(table, "HEAD")
+        self.post = MethodRoute(table, "POST")
+        self.put = MethodRoute(table, "PUT")
+        self.patch = MethodRoute(table, "PATCH")
+        self.delete = MethodRoute(table, "DELETE")
+        self.options = MethodRoute(table, "OPTIONS")
+
+    if not TYPE_CHECKING:  # or a type checker would let it pass
+
+        def __call__(self, *words: object, **options: object) -> NoReturn:
+            """Say how it is written: in other frameworks it is called like this.
+
+            Raises:
+                ConfigurationError: Always.
+            """
+            shown = ", ".join(f"{word!r:.80}" for word in words)
+            message = (
+                f"web.route({shown}): write @web.route.get('/path'), or "
+                "@web.add_route('/path', methods=[...])"
+            )
+            raise ConfigurationError(message)

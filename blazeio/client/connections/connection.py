@@ -14,8 +14,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from blazeio.client.connections.deadlines import ExchangeDeadlines
-from blazeio.client.connections.endings import has_ended_properly, tell_what_is_missing
 from blazeio.client.connections.exchange import (
     CLOSED,
     CONTENT,
@@ -25,7 +23,10 @@ from blazeio.client.connections.exchange import (
     PHASES,
     TUNNEL,
     Exchange,
+    ExchangeDeadlines,
     Watched,
+    has_ended_properly,
+    tell_what_is_missing,
 )
 from blazeio.client.requests.url import Origin
 from blazeio.errors import (
@@ -43,8 +44,7 @@ from blazeio.protocol.readiness import poll_for_arrivals
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import Framing, find_response_framing
-from blazeio.wire.responses.message import ResponseHead
-from blazeio.wire.responses.parser import parse_response_head
+from blazeio.wire.responses.parser import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext

@@ -5,12 +5,17 @@ before, also to others who may write into the same directory: it is taken only w
 is a file of ours with this one name.
 """
 
+import asyncio
 import errno
 import fcntl
 import os
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeVar, TypeVarTuple
+
+from msgspec import Struct
 
 MOST_LINKS = 40
 """Symbolic links that are followed one after the other, as in the kernel."""
@@ -228,3 +233,80 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
+
+
+# Content-Range of a response: RFC 9110 section 14.4. Pure.
+
+
+_PART: Final = re.compile(
+    r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE
+)
+_UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,18})", re.IGNORECASE)
+
+
+class ContentRange(Struct, frozen=True):
+    """Which octets of a representation the content of a 206 is.
+
+    Attributes:
+        first: Offset of the first octet.
+        last: Offset of the last octet; not less.
+        total: Octets of the whole representation; None: the server does not know.
+    """
+
+    first: int
+    last: int
+    total: int | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Octets of the part."""
+        return self.last - self.first + 1
+
+
+def read_content_range(field: str) -> ContentRange | None:
+    """Read the field of a 206; None where it is malformed or of another unit."""
+    found = _PART.fullmatch(field)
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2])
+    total = None if found[3] == "*" else int(found[3])
+    if last < first or (total is not None and last >= total):
+        return None
+    return ContentRange(first, last, total)
+
+
+def read_unsatisfied_range(field: str) -> int | None:
+    """Read the field of a 416: octets of the whole representation; None: not said."""
+    found = _UNSATISFIED.fullmatch(field)
+    return None if found is None else int(found[1])
+
+
+# Blocking work in a thread, finished before anybody goes on who is cancelled.
+#
+# ``asyncio.to_thread`` leaves the thread alone with its work when its caller is
+# cancelled: it would read on from a file that is sent once more meanwhile, or write to
+# a descriptor whose number is another file's by then.
+
+
+_Result = TypeVar("_Result")
+_Args = TypeVarTuple("_Args")
+
+
+async def finish_in_thread(
+    function: Callable[[*_Args], _Result], *args: *_Args
+) -> _Result:
+    """Call it in a thread; return what it returns, raise what it raises.
+
+    A caller who is cancelled is cancelled when the call is over, and only then.
+    """
+    work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    is_cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        work.exception()  # it is nobody's business any more
+        raise asyncio.CancelledError
+    return work.result()

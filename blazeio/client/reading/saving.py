@@ -16,22 +16,20 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from blazeio.client.reading.events import is_transient
+from blazeio.client.reading.collecting import is_transient
 from blazeio.client.reading.part_file import (
+    ContentRange,
     Destination,
     Device,
     PartFile,
     find_place,
+    finish_in_thread,
     is_device,
-)
-from blazeio.client.rules.content_range import (
-    ContentRange,
     read_content_range,
     read_unsatisfied_range,
 )
-from blazeio.client.threads import finish_in_thread
 from blazeio.content.dates import parse_retry_after
-from blazeio.content.selection.validators import is_etag, is_strongly_equal
+from blazeio.content.selection.selection import is_etag, is_strongly_equal
 from blazeio.errors import (
     ConnectError,
     HeadTimeout,

@@ -1,7 +1,4 @@
-"""The head of a request: what its caller gave and what goes without saying.
-
-May import: blazeio.content, blazeio.errors, blazeio.wire.
-"""
+"""The head of a request: what its caller gave and what goes without saying."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,10 +6,9 @@ from typing import Any, Final
 from blazeio.content.cookies import serialize_cookie
 from blazeio.content.decoders import ACCEPTED
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
-from blazeio.wire.framing import Framing
+from blazeio.wire.framing import Framing, OutgoingMessage
 from blazeio.wire.grammar import TOKEN, quote
 from blazeio.wire.headers import Headers
-from blazeio.wire.outgoing import OutgoingMessage
 from blazeio.wire.serializer import (
     FieldBlock,
     list_field_pairs,

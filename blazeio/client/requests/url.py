@@ -1,17 +1,18 @@
-"""URLs of http and https, taken apart once and kept.
-
-May import: blazeio.client.rules, blazeio.errors, blazeio.wire.
-"""
+"""URLs of http and https, taken apart once and kept."""
 
 import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from blazeio.client.rules.basic import basic_credentials
-from blazeio.client.rules.hosts import bracketed, read_place, strip_zone
-from blazeio.client.rules.proxies import Proxy
+from blazeio.client.rules.proxies import (
+    Proxy,
+    basic_credentials,
+    bracketed,
+    read_place,
+    strip_zone,
+)
 from blazeio.errors import InvalidUrl
-from blazeio.wire.fields.memo import Memo
+from blazeio.wire.headers import Memo
 from blazeio.wire.serializer import serialize_field
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

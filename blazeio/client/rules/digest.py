@@ -2,8 +2,6 @@
 
 Better than Basic where there is no TLS, and asked for by devices that speak none;
 else TLS with Basic or a token is the better choice.
-
-May import: blazeio.wire.grammar. Pure: random octets are given.
 """
 
 import hashlib

@@ -3,8 +3,6 @@
 RFC 9110 section 15.4, where it leaves a choice as browsers do it (Fetch, "HTTP-
 redirect fetch"): 301 and 302 make a GET of a POST, 303 of all but HEAD, 307 and
 308 change nothing. Credentials stay with the origin that they were given for.
-
-May import: blazeio.errors, blazeio.wire.grammar. Pure.
 """
 
 from typing import Final
@@ -13,7 +11,7 @@ from urllib.parse import quote as percent_encode
 
 from msgspec import Struct
 
-from blazeio.client.rules.hosts import bracketed, read_place
+from blazeio.client.rules.proxies import bracketed, read_place
 from blazeio.errors import RedirectError
 from blazeio.wire.grammar import quote
 

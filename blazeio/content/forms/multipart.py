@@ -6,12 +6,12 @@ line end behind it: by RFC 2046 section 5.1.1 none occurs in the content, and
 two readers could see the end of a part in two places. A preamble, which mail
 has, is skipped before the parser sees it: whether the package (2.0) takes
 something in it for the beginning depends on how the octets were cut.
-
-May import: blazeio.content.forms, blazeio.errors, blazeio.limits,
-blazeio.wire.grammar. Pure.
 """
 
+import codecs
 import re
+import unicodedata
+from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 from multipart import (
@@ -22,12 +22,139 @@ from multipart import (
     PushMultipartParser,
 )
 
-from blazeio.content.forms.charsets import find_charset
-from blazeio.content.forms.filenames import decode_extended, make_safe
-from blazeio.content.forms.parameters import parse_parameters
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.grammar import quote
+from blazeio.wire.grammar import TCHAR, quote
+
+# Charsets that content may name.
+
+
+# Those that browsers know (the Encoding standard), under Python's names too. An
+# allow-list, since some of Python's take time that grows with the square.
+_CHARSET = re.compile(
+    r"utf-?8|(us-)?ascii|utf-?16([bl]e)?|iso-?8859-?\d\d?|latin-?1|windows-?125\d|"
+    r"cp125\d|koi8-?[ru]|gbk|gb2312|gb18030|big5|shift[-_]?jis|euc-?jp|euc-?kr|"
+    r"iso-?2022-?jp",
+    re.IGNORECASE,
+)
+
+
+def find_charset(label: str) -> str | None:
+    """Python's name of a charset; None where it is not known, or not to be used.
+
+    Args:
+        label: As it was sent, in any case.
+    """
+    if not _CHARSET.fullmatch(label):
+        return None
+    try:
+        return codecs.lookup(label).name
+    except LookupError:  # iso-8859-99
+        return None
+
+
+# Names that clients give their files: as they sent them, and made safe.
+
+
+LONGEST_BYTES = 255
+"""NAME_MAX of Linux's file systems."""
+NAMELESS = "upload"
+
+# RFC 8187 section 3.2.1: ext-value = charset "'" [ language ] "'" value-chars
+_EXTENDED = re.compile(
+    r"(utf-8|iso-8859-1)'[^']*'([!#$&+\-.^_`|~0-9A-Za-z%]*)", re.IGNORECASE
+)
+# Controls, and what separates or means something to some file system.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u2028\u2029]')
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
+
+
+def decode_extended(text: str) -> str | None:
+    """Decode a ``filename*``; None when it is malformed.
+
+    RFC 7578 section 4.2 forbids it in forms, but some clients send it where a
+    name is not ASCII.
+    """
+    found = _EXTENDED.fullmatch(text)
+    if found is None:
+        return None
+    return unquote_to_bytes(found[2]).decode(found[1], errors="replace")
+
+
+def make_safe(filename: str) -> str:
+    """Make a name that is one path component, and harmless as one.
+
+    No separators, drives, controls or leading dots; not a reserved name of
+    Windows; NFC; at most ``LONGEST_BYTES`` octets as UTF-8, the ending kept. It
+    may still be the name of a file that is there already.
+
+    Returns:
+        ``NAMELESS`` where nothing else is left.
+    """
+    name = unicodedata.normalize("NFC", filename).replace("\\", "/")
+    name = _UNSAFE.sub("_", name.rpartition("/")[2])
+    name = "".join(c for c in name if unicodedata.category(c) not in ("Cf", "Cs"))
+    name = name.lstrip(". ").rstrip(". ")
+    if _RESERVED.match(name):
+        name = f"_{name}"
+    return _shortened(name) or NAMELESS
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= LONGEST_BYTES:
+        return name
+    stem, dot, ending = name.rpartition(".")
+    suffix = f"{dot}{ending}".encode()
+    if not stem or len(suffix) > LONGEST_BYTES // 2:
+        stem, suffix = name, b""
+    kept = stem.encode()[: LONGEST_BYTES - len(suffix)]
+    return kept.decode(errors="ignore").rstrip(". ") + suffix.decode()
+
+
+# A value with parameters: ``multipart/form-data; boundary="x"``.
+#
+# RFC 9110 section 5.6.6.
+
+
+# Without quotes more is taken than a token: mail libraries write
+# boundary=----=_Part_1, and nothing else could be meant.
+_PARAMETER = re.compile(
+    rf"[ \t]*+;[ \t]*+(?>(?:([{TCHAR}]++)="
+    r'(?:"((?>(?:[^"\\]|\\.)*))"|([^;"\\ \t]++)))?)'
+)
+_QUOTED_PAIR = re.compile(r"\\(.)")
+
+
+def parse_parameters(text: str) -> tuple[str, dict[str, str]]:
+    """Split a field's value from its parameters.
+
+    Returns:
+        The value in lower case, and the parameters by their lower-case names.
+
+    Raises:
+        ValueError: It is malformed, or names a parameter twice: two readers of
+            it could see two things.
+    """
+    value, _, _ = text.partition(";")
+    position = len(value)
+    end = len(text.rstrip(" \t"))
+    parameters: dict[str, str] = {}
+    while position < end:
+        found = _PARAMETER.match(text, position)
+        if found is None:
+            raise ValueError("the parameters are malformed")
+        position = found.end()
+        name, quoted, plain = found.groups()
+        if name is None:
+            continue  # RFC 9110 lets a semicolon stand for nothing
+        if name.lower() in parameters:
+            raise ValueError("a parameter is there twice")
+        is_plain = quoted is None
+        parameters[name.lower()] = (
+            plain if is_plain else _QUOTED_PAIR.sub(r"\1", quoted)
+        )
+    return value.strip(" \t").lower(), parameters
+
 
 MULTIPART = "multipart/form-data"
 

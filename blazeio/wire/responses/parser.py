@@ -10,21 +10,121 @@ over several lines (obs-fold), whose line ends are blanks to a user agent by RFC
 
 A head that is not whole is still judged, so that a server that does not speak
 HTTP is named at its first octets and not at a deadline.
-
-May import: blazeio.errors, blazeio.limits, blazeio.wire.*.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, NoReturn
+
+from msgspec import Struct
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields.memo import Memo
-from blazeio.wire.fields.section import LONGEST_KEPT_BYTES, read_field_lines
+from blazeio.wire.fields.section import (
+    LONGEST_KEPT_BYTES,
+    DecidingPairs,
+    decide_persistence,
+    group_values,
+    read_field_lines,
+    read_framing,
+    split_list,
+)
 from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
-from blazeio.wire.headers import Headers
-from blazeio.wire.responses.directives import decide_response
-from blazeio.wire.responses.message import ResponseHead
+from blazeio.wire.headers import Headers, Memo
+
+# The head of one response, as values.
+
+
+class ResponseHead(Struct, frozen=True, eq=False, gc=False):
+    """A validated response head.
+
+    Made by ``parser.parse_response_head``. One object may serve many equal
+    responses: it cannot be changed.
+
+    Attributes:
+        status: 100 to 999; what is from 600 on is to be treated as 500.
+        reason: As sent, latin-1; often empty.
+        minor: 0 or 1 of HTTP/1.x; higher ones are taken for 1.
+        headers: All fields, in order.
+        content_length: In octets; None where none was sent.
+        is_chunked: The content is framed by the chunked transfer coding.
+        is_persistent: The server lets the connection be used again (RFC 9112
+            section 9.3).
+        upgrade: Value of Upgrade; None in HTTP/1.0 and without ``Connection:
+            upgrade``.
+        keep_alive_s: How long the server says to keep the connection when it
+            is idle; None where it does not say.
+        size: Octets of the head, with the empty line.
+        limits: Those that it was found to be within.
+    """
+
+    status: int
+    reason: str
+    minor: int
+    headers: Headers
+    content_length: int | None
+    is_chunked: bool
+    is_persistent: bool
+    upgrade: str | None
+    keep_alive_s: int | None
+    size: int
+    limits: Limits
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead HTTP/1.{self.minor} {self.status} {self.reason}>"
+
+
+# What the fields of a response decide: framing, persistence, upgrade.
+
+
+# RFC 2068 section 19.7.1.1, in use everywhere: Keep-Alive: timeout=5, max=100
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(r"timeout[ \t]*=[ \t]*([0-9]{1,6})")
+
+
+class ResponseDirectives(Struct, frozen=True):
+    """Attributes as in ``ResponseHead``."""
+
+    content_length: int | None
+    is_chunked: bool
+    is_persistent: bool
+    upgrade: str | None
+    keep_alive_s: int | None
+
+
+def decide_response(pairs: DecidingPairs, minor: int) -> ResponseDirectives:
+    """Decide what follows from the fields of a response.
+
+    As strict as for a request: a repeated Content-Length, or one beside
+    Transfer-Encoding, is how a response is split where two of its recipients
+    differ (RFC 9112 sections 6.3 and 11.1).
+
+    Args:
+        pairs: Names and values of the fields of ``DECIDING_NAMES``, in order.
+        minor: Of HTTP/1.x.
+
+    Raises:
+        RemoteProtocolError: The peer's fault.
+    """
+    values_of = group_values(pairs).get
+    length, is_chunked = read_framing(values_of, minor)
+    options = split_list(values_of("connection", ()))
+    may_upgrade = minor > 0 and "upgrade" in options
+    return ResponseDirectives(
+        content_length=length,
+        is_chunked=is_chunked,
+        is_persistent=decide_persistence(options, minor),
+        upgrade=(may_upgrade and ", ".join(values_of("upgrade", ()))) or None,
+        keep_alive_s=_read_keep_alive(values_of("keep-alive", ())),
+    )
+
+
+def _read_keep_alive(values: Sequence[str]) -> int | None:
+    for parameter in split_list(values):
+        match = _KEEP_ALIVE_TIMEOUT.fullmatch(parameter)
+        if match is not None:
+            return int(match[1])
+    return None
+
 
 # RFC 9112 section 4: HTTP-version SP status-code SP [ reason-phrase ]
 _STATUS_LINE: Final = re.compile(

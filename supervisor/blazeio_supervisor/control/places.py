@@ -5,8 +5,6 @@ mode 0600; elsewhere a name of the abstract namespace, which leaves no file
 behind and works on a read-only disk. Such a name holds the uid and the name of
 the instance (``control/naming.py``). Anybody may take any abstract name: only what
 the kernel says of its owner is believed.
-
-May import: the standard library; a verb must answer at once.
 """
 
 import glob

@@ -1,7 +1,4 @@
-"""When to try again: at once, then after growing waits with jitter.
-
-May import: the policy.
-"""
+"""When to try again: at once, then after growing waits with jitter."""
 
 from random import Random
 

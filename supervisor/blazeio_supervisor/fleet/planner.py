@@ -4,8 +4,6 @@ One call of ``plan`` is one turn: the facts are folded into the roster, then
 each duty looks at the roster and does its part, always in the same order.
 Duties are level-triggered (they compare what is with what is wanted, not what
 just changed), so a late, lost or doubled message costs time, never the plan.
-
-May import: only this room.
 """
 
 from collections.abc import Sequence

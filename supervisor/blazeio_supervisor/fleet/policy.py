@@ -1,7 +1,4 @@
-"""Every timeout, threshold and switch of the planner, as named fields.
-
-May import: nothing.
-"""
+"""Every timeout, threshold and switch of the planner, as named fields."""
 
 from typing import Literal
 

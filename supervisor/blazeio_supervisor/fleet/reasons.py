@@ -1,8 +1,6 @@
 """An exit status in words.
 
 The signal module belongs to the shell, so the names stand here.
-
-May import: nothing.
 """
 
 _SIGNALS = {

@@ -1,7 +1,4 @@
-"""Who exists: workers, slots, forkservers. Bookkeeping only, no decisions.
-
-May import: the words of the fleet (states, backoff, pulse).
-"""
+"""Who exists: workers, slots, forkservers. Bookkeeping only, no decisions."""
 
 from collections.abc import Iterator
 

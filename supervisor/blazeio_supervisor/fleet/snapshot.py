@@ -1,7 +1,4 @@
-"""What ``status`` shows: frozen views of the roster, taken on request.
-
-May import: the words of the fleet, the roster, the rollout's phase.
-"""
+"""What ``status`` shows: frozen views of the roster, taken on request."""
 
 from msgspec import Struct
 

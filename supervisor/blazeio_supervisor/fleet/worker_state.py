@@ -8,8 +8,6 @@ live by the same table: they boot (import) and serve (fork).
 The table is total: each event in each state has its entry, even when the
 answer is to ignore it, because messages come late and twice. No ``End`` can be
 sent twice, since each one leads to a state that does not send it.
-
-May import: the actions.
 """
 
 from enum import StrEnum

@@ -1,20 +1,16 @@
-"""An App, served as the operator wants it: the command line wins over it.
-
-May import: blazeio; of ours, what the forkserver and its workers share.
-"""
+"""An App, served as the operator wants it: the command line wins over it."""
 
 import asyncio
 import os
 from dataclasses import replace
 
 from blazeio.app.app import App
-from blazeio.content.allow_list import parse_allow_list
+from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.options import HeadTerms
 from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust
-from blazeio.server.access_log import AccessLog
-from blazeio.server.lines.destination import STANDARD_OUTPUT
+from blazeio.server.access_log import STANDARD_OUTPUT, AccessLog
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 from blazeio_supervisor.errors import ExitCode

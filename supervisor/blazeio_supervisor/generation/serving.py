@@ -19,7 +19,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsTerms
-from blazeio.server.capacity import raise_descriptor_limit
+from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.telling.words import count_of

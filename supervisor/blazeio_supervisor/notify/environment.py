@@ -2,8 +2,6 @@
 
 ``$WATCHDOG_PID`` and ``$LISTEN_PID`` name whom it was said to: whoever has only
 inherited the variables must not take them for its own.
-
-May import: the standard library.
 """
 
 from collections.abc import Mapping

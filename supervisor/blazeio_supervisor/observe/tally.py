@@ -6,8 +6,6 @@ that way it costs a tenth less, and whole numbers are exact up to 2**53.
 
 A response is one more in one cell, by its status class and its span at once:
 the number of requests is the sum of their histogram, and can never differ.
-
-May import: nothing of ours.
 """
 
 from msgspec import Struct

@@ -25,8 +25,6 @@ the generators need, and since three notations (words, variables, TOML) are read
 by one reader for each kind, msgspec's conversion would have nothing to do. A
 section is only ever a part of ``Settings``, which has the methods that compare and
 show it: made for each section too they would cost every start 12 ms.
-
-May import: the kinds.
 """
 
 from collections.abc import Iterator

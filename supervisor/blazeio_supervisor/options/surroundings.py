@@ -1,7 +1,4 @@
-"""What the program finds around it when it is started.
-
-May import: the errors; a verb must answer at once.
-"""
+"""What the program finds around it when it is started."""
 
 import os
 from dataclasses import dataclass, field

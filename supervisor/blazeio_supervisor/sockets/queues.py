@@ -2,8 +2,6 @@
 
 Of a listening TCP socket ``tcpi_unacked`` is the length of its queue, and
 ``tcpi_sacked`` the most that it holds. For unix sockets there is no such count.
-
-May import: msgspec.
 """
 
 import socket

@@ -11,8 +11,6 @@ packages on the disk are broken. Its one argument is an ``Orders`` as JSON.
                   '--- deadline, exception '--> exec of the old image, from memory
 
 A rehearsal goes the same way as a child, and says how it went instead of running.
-
-May import: the standard library, and only by names that this file binds.
 """
 
 import json

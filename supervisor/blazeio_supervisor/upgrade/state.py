@@ -4,8 +4,6 @@ Descriptors are named by their numbers, which an exec keeps; whatever the kernel
 knows (queues, the order of a group, its steering, unread messages) goes with
 them. Beside its own version the state has that of the protocol which the living
 workers speak: an image that speaks another cannot take over.
-
-May import: what the parts are frozen to.
 """
 
 import msgspec

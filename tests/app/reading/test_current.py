@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.reading.current import find_request
+from blazeio.app.request import find_request
 from blazeio.errors import LocalProtocolError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import answer_of

@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.reading.upload import Upload
-from blazeio.app.reading.whole import NoFile
+from blazeio.app.reading.form import NoFile, Upload
 from blazeio.app.request import Request
 from blazeio.content.forms.multipart import FileHead
 from blazeio.errors import LocalProtocolError

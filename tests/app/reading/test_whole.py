@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.reading.whole import media_type_of
+from blazeio.app.reading.form import media_type_of
 from blazeio.app.request import Request
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.reading.asking import answer_of

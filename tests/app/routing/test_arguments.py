@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.routing.arguments import bind_arguments
 from blazeio.app.routing.patterns import parse_pattern
+from blazeio.app.routing.route import bind_arguments
 from blazeio.errors import ConfigurationError
 
 PATTERN = parse_pattern("/{name}/{number:int}")

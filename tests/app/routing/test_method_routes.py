@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.routing.method_routes import MethodRoutes
-from blazeio.app.routing.routes import RouteTable
+from blazeio.app.routing.routes import MethodRoutes, RouteTable
 
 
 async def one(r: Any) -> None: ...

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.cors import Middlewares
 from blazeio.errors import ConfigurationError
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from blazeio.app.routing.converters import CONVERTERS
 from blazeio.app.routing.patterns import (
+    CONVERTERS,
     Parameter,
     check_root_path,
     parse_pattern,

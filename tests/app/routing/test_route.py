@@ -2,13 +2,13 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.routing.arguments import bind_arguments
-from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.cors import Middlewares
 from blazeio.app.routing.patterns import parse_pattern, parse_prefix
 from blazeio.app.routing.route import (
     ANY,
     Route,
     Scope,
+    bind_arguments,
     check_methods,
     make_terms,
     pick,

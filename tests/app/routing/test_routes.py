@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.routing.middlewares import Middlewares
+from blazeio.app.cors import Middlewares
 from blazeio.app.routing.patterns import parse_prefix
 from blazeio.app.routing.route import Scope
 from blazeio.app.routing.routes import RouteTable

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.routing.patterns import parse_pattern
-from blazeio.app.routing.tree import PatternTree
+from blazeio.app.routing.routes import PatternTree
 
 SHAPES = [
     "/a/{x}/c",

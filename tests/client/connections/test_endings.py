@@ -1,7 +1,11 @@
 import pytest
 
-from blazeio.client.connections.endings import tell_what_is_missing
-from blazeio.client.connections.exchange import CONTENT, HEAD, IDLE
+from blazeio.client.connections.exchange import (
+    CONTENT,
+    HEAD,
+    IDLE,
+    tell_what_is_missing,
+)
 from blazeio.limits import Limits
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream
 from blazeio.wire.chunked import ChunkDecoder

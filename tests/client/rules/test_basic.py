@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.rules.basic import basic_credentials
+from blazeio.client.rules.proxies import basic_credentials
 from blazeio.errors import LocalProtocolError
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.rules.content_range import (
+from blazeio.client.reading.part_file import (
     ContentRange,
     read_content_range,
     read_unsatisfied_range,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.client.rules.hosts import (
+from blazeio.client.rules.proxies import (
     LONGEST_NAME_OCTETS,
     bracketed,
     read_host,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.client.rules.set_cookie import (
+from blazeio.client.rules.cookie_jar import (
     MOST_AGE_S,
     SetCookie,
     parse_cookie_date,

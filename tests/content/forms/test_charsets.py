@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.content.forms.charsets import find_charset
+from blazeio.content.forms.multipart import find_charset
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.forms.composing import ComposedForm, FilePart, compose_form
 from blazeio.content.forms.multipart import (
     Event,
     Field,
@@ -10,7 +9,12 @@ from blazeio.content.forms.multipart import (
     MultipartDecoder,
     parse_boundary,
 )
-from blazeio.content.forms.urlencoded import FormValue
+from blazeio.content.forms.urlencoded import (
+    ComposedForm,
+    FilePart,
+    FormValue,
+    compose_form,
+)
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.forms.filenames import (
+from blazeio.content.forms.multipart import (
     LONGEST_BYTES,
     NAMELESS,
     decode_extended,

@@ -1,11 +1,11 @@
 import pytest
 
-from blazeio.content.selection.preconditions import (
+from blazeio.content.selection.selection import (
+    Validators,
     Verdict,
     evaluate,
     holds_for_range,
 )
-from blazeio.content.selection.validators import Validators
 
 OLD, DATE, NEW = (
     "Sun, 06 Nov 1994 08:49:36 GMT",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.selection.ranges import (
+from blazeio.content.selection.selection import (
     MOST_RANGES,
     ByteRange,
     RangeNotSatisfiableError,

@@ -1,8 +1,12 @@
 import pytest
 
-from blazeio.content.selection.ranges import ByteRange
-from blazeio.content.selection.selection import Representation, Selection, select
-from blazeio.content.selection.validators import Validators
+from blazeio.content.selection.selection import (
+    ByteRange,
+    Representation,
+    Selection,
+    Validators,
+    select,
+)
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 FOUND = Representation("text/css", 100, Validators('"a"', 784111777))

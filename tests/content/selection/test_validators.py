@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.content.selection.validators import (
+from blazeio.content.selection.selection import (
     Validators,
     is_etag,
     is_strongly_equal,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.server.lines.destination import PIPE_BUF_BYTES, Destination
+from blazeio.server.access_log import PIPE_BUF_BYTES, Destination
 
 LINE = b"x" * 99 + b"\n"
 
@@ -263,7 +263,7 @@ def test_a_file_as_standard_output_is_shared(
 
 def test_closing_it_leaves_standard_output_open() -> None:
     code = (
-        "from blazeio.server.lines.destination import Destination as D\n"
+        "from blazeio.server.access_log import Destination as D\n"
         "d = D('-'); d.write(b'1\\n'); d.close(); print(2)"
     )
     done = subprocess.run(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from blazeio.content.allow_list import parse_allow_list
+from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.trust import Trust

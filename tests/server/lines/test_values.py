@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.server.lines.values import (
+from blazeio.server.lines.format import (
     VALUE_CHARS,
     Escaped,
     escape_json,

@@ -7,7 +7,7 @@ import trustme
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.content.allow_list import parse_allow_list
+from blazeio.content.forwarded import parse_allow_list
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.listener import bind

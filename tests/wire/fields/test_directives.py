@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.fields.directives import (
+from blazeio.wire.fields.section import (
     DecidingPairs,
     Directives,
     kept_directives,

@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.fields.line import kept_lines, parse_field_line, read_field_line
+from blazeio.wire.headers import kept_lines, parse_field_line, read_field_line
 
 
 def is_kept(line: bytes) -> bool:

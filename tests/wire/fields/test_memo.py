@@ -1,4 +1,4 @@
-from blazeio.wire.fields.memo import Memo
+from blazeio.wire.headers import Memo
 
 
 def look_up(memo: Memo[str, int], key: str) -> int | None:

@@ -2,8 +2,8 @@ import pytest
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields.line import kept_lines
 from blazeio.wire.fields.section import kept_sections, read_header_section
+from blazeio.wire.headers import kept_lines
 
 LIMITS = Limits()
 

@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.responses.directives import decide_response
+from blazeio.wire.responses.parser import decide_response
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.wire.responses.message import ResponseHead
-from blazeio.wire.responses.parser import parse_response_head
+from blazeio.wire.responses.parser import ResponseHead, parse_response_head
 
 
 def read() -> ResponseHead:

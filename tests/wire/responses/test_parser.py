@@ -4,8 +4,11 @@ import pytest
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.responses.message import ResponseHead
-from blazeio.wire.responses.parser import kept_response_heads, parse_response_head
+from blazeio.wire.responses.parser import (
+    ResponseHead,
+    kept_response_heads,
+    parse_response_head,
+)
 
 LIMITS = Limits()
 

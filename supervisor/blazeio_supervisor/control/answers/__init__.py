@@ -28,6 +28,4 @@ POST   /stop       StopOrder      ``StopAnswer``, at once
 
 An order that cannot be carried out is answered by an ``ErrorAnswer``: 400, a
 number is out of bounds; 403, of another user; 409, the service is stopping.
-
-May import: msgspec.
 """

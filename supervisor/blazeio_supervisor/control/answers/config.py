@@ -1,7 +1,4 @@
-"""The settings in force.
-
-May import: msgspec.
-"""
+"""The settings in force."""
 
 from typing import Any, ClassVar
 

@@ -1,7 +1,4 @@
-"""What has happened: the events that are kept, and those that come.
-
-May import: msgspec.
-"""
+"""What has happened: the events that are kept, and those that come."""
 
 from typing import Annotated, Any
 

@@ -1,7 +1,4 @@
-"""Each order, and how it is answered.
-
-May import: msgspec.
-"""
+"""Each order, and how it is answered."""
 
 from typing import ClassVar
 

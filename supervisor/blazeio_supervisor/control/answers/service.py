@@ -1,7 +1,4 @@
-"""Who answers, or refuses; and the number of the schema.
-
-May import: msgspec.
-"""
+"""Who answers, or refuses; and the number of the schema."""
 
 import msgspec
 

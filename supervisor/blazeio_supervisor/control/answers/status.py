@@ -1,7 +1,4 @@
-"""The whole service at one moment, as ``status`` and ``top`` show it.
-
-May import: msgspec.
-"""
+"""The whole service at one moment, as ``status`` and ``top`` show it."""
 
 from typing import Literal
 

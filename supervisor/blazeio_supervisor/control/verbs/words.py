@@ -1,7 +1,4 @@
-"""The verbs by name, one line each; known before anything of them is loaded.
-
-May import: nothing of ours.
-"""
+"""The verbs by name, one line each; known before anything of them is loaded."""
 
 PROGRAM = "blazeio-supervisor"
 

@@ -7,8 +7,6 @@
 With a health check it may not accept from its slot before it was found
 healthy. In probation it serves beside the old worker for ``canary_hold_s``, so
 that code which dies soon after it was ready costs no old worker.
-
-May import: the words of the fleet, the lives, the turn.
 """
 
 from enum import StrEnum

@@ -1,7 +1,4 @@
-"""Escalate whoever outlived the deadline of its state.
-
-May import: the words of the fleet, the lives, the turn.
-"""
+"""Escalate whoever outlived the deadline of its state."""
 
 from blazeio_supervisor.fleet.actions import ReportBoot
 from blazeio_supervisor.fleet.roster import ForkserverHandle, WorkerHandle

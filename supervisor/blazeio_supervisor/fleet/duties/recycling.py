@@ -1,8 +1,6 @@
 """Which workers shall be replaced though they serve well.
 
 Only marks them; the replacement lane replaces first and retires then.
-
-May import: the words of the fleet, the roster, the turn.
 """
 
 from blazeio_supervisor.fleet.facts import RecycleAsked

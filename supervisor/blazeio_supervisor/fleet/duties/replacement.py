@@ -3,8 +3,6 @@
 Reload, rollback and recycling all go through here, so together they never
 have more than one worker beyond the wanted count that boots or serves. The
 next slot does not wait for the old worker's drain.
-
-May import: the words of the fleet, the lives, the turn.
 """
 
 from blazeio_supervisor.fleet.turns.lives import spawn, step_worker

@@ -1,7 +1,4 @@
-"""Every slot that wants a worker gets one: at once, then after backoff.
-
-May import: the words of the fleet, the lives, the turn.
-"""
+"""Every slot that wants a worker gets one: at once, then after backoff."""
 
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.turns.lives import spawn

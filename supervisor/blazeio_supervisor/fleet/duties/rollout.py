@@ -16,8 +16,6 @@ reload.
 
 A forkserver that dies unasked is replaced by the same path, without tickets:
 new code is never spread without a canary.
-
-May import: the words of the fleet, the lives, the canary, the turn.
 """
 
 import msgspec

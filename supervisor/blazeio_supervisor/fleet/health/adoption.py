@@ -4,8 +4,6 @@ A slot whose owner does not accept (dead, booting, parked, blocked, full, or
 draining without a successor) is adopted by the least loaded healthy sibling.
 An adopter is kept while it is fit, so that slots do not wander; when it is not,
 the next one adopts before it releases.
-
-May import: the words of the fleet, the roster, the turn.
 """
 
 from blazeio_supervisor.fleet.actions import Adopt, Release

@@ -6,8 +6,6 @@ when more than half of two or more serving workers are late at once, it is the
 machine, and nobody new is avoided, covered for or ended. That excuse ends at
 ``machine_timeout_s``, or an app whose workers all block on the same thing
 would hang for ever; and a single worker has no siblings to excuse it.
-
-May import: the words of the fleet, the lives, the turn.
 """
 
 import msgspec

@@ -1,7 +1,4 @@
-"""What one worker's beats say, and what was concluded from them.
-
-May import: the facts.
-"""
+"""What one worker's beats say, and what was concluded from them."""
 
 from msgspec import Struct
 

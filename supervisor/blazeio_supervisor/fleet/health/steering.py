@@ -4,8 +4,6 @@ A slot whose owner does not serve, is late or full gets none, at once. Among
 the others, by ``steering``, weights follow the load: a step of ten every
 ``steer_every_s``, between half and one and a half of the even share, so that a
 burst is not chased and nobody starves; or all have the same.
-
-May import: the words of the fleet, the roster, the turn.
 """
 
 from collections.abc import Mapping

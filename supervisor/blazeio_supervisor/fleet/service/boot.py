@@ -4,8 +4,6 @@ A service that never began has nothing to protect, and whoever started it
 (systemd, a person) must see the reason and the exit code at once. Only while an
 app is developed (``is_development``) its failures are no end: the next reload boots
 anew.
-
-May import: the words of the fleet, the lives, the rollout, the turn.
 """
 
 from blazeio_supervisor.fleet.actions import ReloadEnded

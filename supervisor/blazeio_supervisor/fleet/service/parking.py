@@ -6,8 +6,6 @@ stays too: then workers are there at once.
 
 A reload is a transaction, so parking waits for its end; one that is asked for
 later resumes first.
-
-May import: the words of the fleet, the lives, the turn.
 """
 
 from blazeio_supervisor.fleet.facts import ParkAsked, ReloadAsked, ResumeAsked

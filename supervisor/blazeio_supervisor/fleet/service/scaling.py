@@ -7,8 +7,6 @@ while one of them boots, it serves on.
 
 Scaling does not wait for a reload: what is spawned has the generation that is
 wanted at that moment, and the rollout replaces it like any other slot.
-
-May import: the words of the fleet, the lives, the turn.
 """
 
 from blazeio_supervisor.fleet.actions import OpenSlot

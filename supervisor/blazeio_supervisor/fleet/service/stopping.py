@@ -6,8 +6,6 @@ With ``drain_delay_s`` it leaves first: it says that it is not ready, and serves
 on until the balancers before it have noticed. A second word ends that at once.
 A quick stop shortens the grace period; a second quick one kills at once.
 Adoptions stay as they are: whoever adopted a queue empties it too.
-
-May import: the words of the fleet, the lives, the turn.
 """
 
 from blazeio_supervisor.fleet.actions import Exit, LastCall, Stay

@@ -1,8 +1,6 @@
 """The stages of a service, its status line, more time while something is long.
 
 Level-triggered like every duty: what was told last is compared with what is.
-
-May import: the words of the fleet, the duties whose state is told, the turn.
 """
 
 import msgspec

@@ -3,8 +3,6 @@
 A master that turns its loop proves nothing to a client. So the watchdog is fed
 only after a worker has begun a request since the last time; where nobody asks,
 the master asks, and an answer is as good.
-
-May import: the words of the fleet, the turn.
 """
 
 from msgspec import Struct

@@ -1,7 +1,4 @@
-"""How many requests the whole fleet serves, from what its rows say.
-
-May import: the facts, the turn.
-"""
+"""How many requests the whole fleet serves, from what its rows say."""
 
 from msgspec import Struct, field
 

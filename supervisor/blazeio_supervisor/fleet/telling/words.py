@@ -1,7 +1,4 @@
-"""Words that many sentences for the operator have in common.
-
-May import: nothing.
-"""
+"""Words that many sentences for the operator have in common."""
 
 
 def count_of(count: int, noun: str) -> str:

@@ -6,8 +6,6 @@ time: it runs with the clock, but of a turn that came later than it was asked
 for, the surplus is not counted. The first late turn is also *void*: what the
 workers have said meanwhile may still lie unread, so nobody is judged by it.
 Only the first, or a master that is always late would never end anybody.
-
-May import: nothing.
 """
 
 import msgspec

@@ -2,8 +2,6 @@
 
 Facts about the unknown are ignored, since messages come late and twice; but a
 fork that was given up on and is answered after all is ended.
-
-May import: the words of the fleet, the roster, the turn, the lives.
 """
 
 from blazeio_supervisor.fleet.facts import (

@@ -3,8 +3,6 @@
 Every change of a state goes through here, so that what belongs to it (the
 order sent, the deadline, the place in the slot, the failure noted) cannot be
 forgotten.
-
-May import: the words of the fleet, the roster, the turn.
 """
 
 from blazeio_supervisor.fleet.actions import (

@@ -1,7 +1,4 @@
-"""What one call of ``plan`` carries from duty to duty.
-
-May import: the words of the fleet, the roster, the policy.
-"""
+"""What one call of ``plan`` carries from duty to duty."""
 
 from random import Random
 

@@ -2,8 +2,6 @@
 
 A name means the same for ever: alerts and scripts are written on it. The table
 in ``docs/events.md`` is this one.
-
-May import: nothing.
 """
 
 EVENTS = {

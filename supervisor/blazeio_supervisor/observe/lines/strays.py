@@ -6,8 +6,6 @@ process. None of that knows of our log, so it would be text among JSON.
 
 An app's own configuration counts: ``logging`` comes here only when no handler was
 found, and each hook may be replaced.
-
-May import: the standard library.
 """
 
 import logging

@@ -1,7 +1,4 @@
-"""How the log is written, the same in all our processes.
-
-May import: the standard library, msgspec.
-"""
+"""How the log is written, the same in all our processes."""
 
 import os
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from blazeio.errors import ConfigurationError
-from blazeio.server.lines.destination import STANDARD_OUTPUT
+from blazeio.server.access_log import STANDARD_OUTPUT
 from blazeio.server.lines.format import compile_format
 from blazeio_supervisor.options.kinds.texts import Parsed, Text
 from blazeio_supervisor.options.option import Section, option
