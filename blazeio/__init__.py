@@ -3,7 +3,7 @@
 ``import blazeio as io`` is the front door; all of it is imported from below.
 Importing starts nothing: ``io.loop`` is made when it is first used.
 
-The first name that is used brings all of them (``blazeio.front_door``), so that
+The first name that is used brings all of them (``blazeio.api``), so that
 no handler pays for an import in the middle of a request, and what a forkserver
 shares with its workers is imported before the fork. Who uses no name of it, and
 only a module below, does not pay for the rest: the supervisor's master needs
@@ -16,8 +16,8 @@ import typing
 if typing.TYPE_CHECKING:
     import asyncio
 
-    from blazeio.front_door import *  # noqa: F403 - what it lists
-    from blazeio.front_door import __all__ as __all__
+    from blazeio.api import *  # noqa: F403 - what it lists
+    from blazeio.api import __all__ as __all__
 
     loop: asyncio.AbstractEventLoop
 else:
@@ -37,6 +37,6 @@ else:
         return sorted(globals())
 
     def _load() -> None:
-        front_door = importlib.import_module("blazeio.front_door")
+        front_door = importlib.import_module("blazeio.api")
         for name in ("__all__", *front_door.__all__):
             globals()[name] = getattr(front_door, name)

@@ -1,6 +1,6 @@
 """``python -m blazeio URL`` fetches it; ``--help`` says what else it can do."""
 
-from blazeio.fetch.command import main
+from blazeio.fetch import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from blazeio.app.app import App
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.loop import new_loop, run_through
 from blazeio.server.server import Server
 

@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
+from blazeio import fetch as fetching
 from blazeio.app.app import App
 from blazeio.errors import ConnectError
-from blazeio.fetch import command as fetching
-from blazeio.fetch.command import Order, command, fetch
+from blazeio.fetch import Order, command, fetch
 from blazeio.files.static_server import render_listing
 from blazeio.loggers import get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.server.lines.format import escape_json, escape_text
+from blazeio.server.log_format import escape_json, escape_text
 from tests.hostile import HOSTILE, assert_harmless
 from tests.support.raw_server import RawServer
 from tests.support.served import served

@@ -17,24 +17,24 @@ from typing import (
 )
 
 from blazeio.app import hosting
-from blazeio.app.dispatch.compose import Dispatch, compose_dispatch
-from blazeio.app.lifespan import Hooks
-from blazeio.app.routing.endpoints import (
+from blazeio.app.dispatch import Dispatch, compose_dispatch
+from blazeio.app.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
     describe,
     find_endpoints,
 )
-from blazeio.app.routing.patterns import check_root_path, make_url, parse_prefix
-from blazeio.app.routing.route import (
+from blazeio.app.lifespan import Hooks
+from blazeio.app.patterns import check_root_path, make_url, parse_prefix
+from blazeio.app.route import (
     Methods,
     Scope,
     describe_missing,
     make_named,
     make_terms,
 )
-from blazeio.app.routing.routes import HandlerT, MethodRoutes, RouteTable
-from blazeio.app.service import Service, run_until_signalled
+from blazeio.app.router import HandlerT, MethodRoutes, RouteTable
+from blazeio.app.runner import Service, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
@@ -45,7 +45,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsTerms
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
-from blazeio.server.lines.format import compile_format
+from blazeio.server.log_format import compile_format
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 

@@ -19,7 +19,7 @@ from blazeio.protocol.pieces import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.response_writer import TEXT
-from blazeio.streams.event_stream import EventStream
+from blazeio.websocket.event_stream import EventStream
 from blazeio.wire.serializer import list_field_pairs
 
 # Header fields as a caller writes them, and the usual ones beside them. Pure.

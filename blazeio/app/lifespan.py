@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from blazeio.app.cors import Around, ErrorHandler, Middlewares
-from blazeio.app.routing.endpoints import describe
+from blazeio.app.endpoints import describe
+from blazeio.app.middleware import Around, ErrorHandler, Middlewares
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.handler_task import find_task, is_cancelled, is_of_keyboard

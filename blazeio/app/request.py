@@ -5,7 +5,7 @@ import inspect
 from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 
-from blazeio.app.reading.form import (
+from blazeio.app.forms import (
     URLENCODED,
     Form,
     Upload,
@@ -16,10 +16,10 @@ from blazeio.app.reading.form import (
     read_form,
     read_urlencoded,
 )
-from blazeio.app.reading.parameters import convert_params, decode_json
+from blazeio.app.parameters import convert_params, decode_json
 from blazeio.compat import awaitable, is_awaited
 from blazeio.content.cookies import find_cookie
-from blazeio.content.forms.urlencoded import Params, parse_urlencoded
+from blazeio.content.forms import Params, parse_urlencoded
 from blazeio.errors import Abort, LocalProtocolError
 from blazeio.protocol.request import BlazeioServerProtocol
 

@@ -10,12 +10,12 @@ from os import PathLike
 from typing import Any, Final, NoReturn, TypedDict
 
 from blazeio.client.auth import Auth
+from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import MOST_RETRIES
-from blazeio.client.requests.head import join_cookies
-from blazeio.client.requests.multipart import Body, Files
-from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.request_body import Body, Files
+from blazeio.client.request_head import join_cookies
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
-from blazeio.content.forms.urlencoded import FormInput
+from blazeio.content.forms import FormInput
 from blazeio.errors import FieldInput, InvalidArgument
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers

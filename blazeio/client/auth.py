@@ -4,10 +4,10 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 
-from blazeio.client.requests.url import Origin, Url
-from blazeio.client.rules.cookie_jar import CookieJar
-from blazeio.client.rules.digest import DigestChallenge, choose_digest
-from blazeio.client.rules.proxies import basic_credentials
+from blazeio.client.cookies import CookieJar
+from blazeio.client.digest import DigestChallenge, choose_digest
+from blazeio.client.proxy import basic_credentials
+from blazeio.client.url import Origin, Url
 from blazeio.content.cookies import serialize_cookie
 from blazeio.errors import InvalidArgument
 from blazeio.wire.serializer import serialize_field

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import NoReturn
 
-from blazeio.client.asking import Follower
+from blazeio.client.attempts import Follower
 from blazeio.client.auth import Auth, Identity
-from blazeio.client.connections.lending import Lender
-from blazeio.client.requests.url import Origin, Url
-from blazeio.client.rules.cookie_jar import CookieJar
-from blazeio.client.rules.proxies import ProxyRules
+from blazeio.client.connection_pool import Lender
+from blazeio.client.cookies import CookieJar
+from blazeio.client.proxy import ProxyRules
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.client.url import Origin, Url
 from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap

@@ -18,21 +18,21 @@ from blazeio.client.arguments import (
     settle_cookies,
 )
 from blazeio.client.auth import Auth
-from blazeio.client.reading.collecting import LEAST_RETRY_S, Collecting, iterate_events
-from blazeio.client.reading.saving import Progress, save_content
-from blazeio.client.requests.head import (
-    merge_fields,
-    read_method,
-)
-from blazeio.client.requests.multipart import (
+from blazeio.client.download import Progress, save_content
+from blazeio.client.request_body import (
     NO_BODY,
     Body,
     Files,
     choose_body,
 )
-from blazeio.client.requests.url import Url, join_base, parse_url
+from blazeio.client.request_head import (
+    merge_fields,
+    read_method,
+)
+from blazeio.client.response_content import LEAST_RETRY_S, Collecting, iterate_events
+from blazeio.client.url import Url, join_base, parse_url
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
-from blazeio.content.forms.urlencoded import FormInput, serialize_urlencoded
+from blazeio.content.forms import FormInput, serialize_urlencoded
 from blazeio.errors import (
     FieldInput,
 )

@@ -17,13 +17,13 @@ from blazeio.client.arguments import (
 )
 from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
+from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import MOST_RETRIES
-from blazeio.client.requests.url import Url, parse_url, show_url
+from blazeio.client.proxy import ProxyRules, parse_proxy, read_proxy_rules
+from blazeio.client.redirects import MOST_REDIRECTS
 from blazeio.client.response import ClientResponse
-from blazeio.client.rules.cookie_jar import CookieJar
-from blazeio.client.rules.proxies import ProxyRules, parse_proxy, read_proxy_rules
-from blazeio.client.rules.redirects import MOST_REDIRECTS
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.client.url import Url, parse_url, show_url
 from blazeio.errors import (
     ConfigurationError,
     FieldInput,

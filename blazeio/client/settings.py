@@ -5,7 +5,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from blazeio.client.rules.proxies import read_host
+from blazeio.client.proxy import read_host
 from blazeio.errors import ConfigurationError
 
 

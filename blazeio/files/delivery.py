@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from blazeio.content.media_types import guess_media_type
-from blazeio.content.selection.selection import (
+from blazeio.content.representation import (
     CONDITIONS,
     Representation,
     Selection,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from blazeio.content.selection.selection import Representation, Selection
+from blazeio.content.representation import Representation, Selection
 from blazeio.errors import Abort, FieldInput
 from blazeio.files.containment import OpenedFile, open_any
 from blazeio.files.delivery import CHUNK_BYTES, deliver_file, select_file

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from blazeio.content.codings import AVAILABLE, choose_coding, encode_once
 from blazeio.content.media_types import guess_media_type, is_compressible
-from blazeio.content.selection.selection import Representation, Validators, make_etag
+from blazeio.content.representation import Representation, Validators, make_etag
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.files.containment import (
     Identity,

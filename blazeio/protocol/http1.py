@@ -16,7 +16,7 @@ from blazeio.protocol.states import CONTENT, HEAD, LINGER, RAW, WHOLE
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
-from blazeio.wire.parser import RequestHead, parse_head
+from blazeio.wire.request import RequestHead, parse_head
 
 if TYPE_CHECKING:
     from blazeio.protocol.context import Handler

@@ -22,7 +22,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.payload import AT_ONCE_BYTES, NO_HEADERS
 from blazeio.wire.framing import Framing, OutgoingMessage, decide_response_framing
-from blazeio.wire.parser import RequestHead
+from blazeio.wire.request import RequestHead
 from blazeio.wire.serializer import (
     FieldBlock,
     serialize_error,

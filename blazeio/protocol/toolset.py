@@ -8,7 +8,7 @@ from blazeio.content.cookies import serialize_set_cookie
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES, HeadHook
 from blazeio.protocol.tls import TlsFacts, TlsTransport
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
-from blazeio.wire.fields.section import split_list
+from blazeio.wire.fields import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.server.lines.format import compile_format
+from blazeio.server.log_format import compile_format
 
 if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol

@@ -22,7 +22,7 @@ from blazeio.protocol.options import (
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsTerms, TlsTransport
 from blazeio.protocol.trust import Trust
-from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor, Greeter
+from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, Greeter
 from blazeio.server.loop import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader
 

@@ -17,7 +17,7 @@ from blazeio.app.request import Request
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.streams.event_stream import EventStream
+from blazeio.websocket.event_stream import EventStream
 from tests.support.response import Response
 from tests.support.served import serialize_request, served
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.cors import HSTS_S, Cors, security_headers
 from blazeio.app.deliver import Deliver
+from blazeio.app.middleware import HSTS_S, Cors, security_headers
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response

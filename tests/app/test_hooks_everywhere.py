@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.cors import Cors
 from blazeio.app.deliver import Deliver
+from blazeio.app.middleware import Cors
 from blazeio.app.sessions import CookieSessions
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings

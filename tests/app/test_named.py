@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from blazeio.app.routing.route import make_named
+from blazeio.app.route import make_named
 from blazeio.errors import ConfigurationError
 
 

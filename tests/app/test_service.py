@@ -9,7 +9,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.service import Service
+from blazeio.app.runner import Service
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until, within

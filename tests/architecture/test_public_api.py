@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 import blazeio
-from blazeio import front_door
+from blazeio import api
 from tests.support.tree import REPOSITORY
 
 PUBLIC: list[str] = list(blazeio.__all__)
@@ -34,7 +34,7 @@ def test_each_public_object_has_a_docstring(name: str) -> None:
 def test_nothing_public_is_left_out_of_all() -> None:
     public = {
         name
-        for module in (blazeio, front_door)
+        for module in (blazeio, api)
         for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }

@@ -19,9 +19,9 @@ import httptools
 
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields.section import kept_directives, kept_sections
+from blazeio.wire.fields import kept_directives, kept_sections
 from blazeio.wire.headers import kept_lines
-from blazeio.wire.parser import parse_head
+from blazeio.wire.request import parse_head
 
 LIMITS = Limits()
 ONE_FIELD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n\r\n"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import blazeio as io
-from blazeio.client.requests.url import parse_url
+from blazeio.client.url import parse_url
 from blazeio.errors import InvalidArgument, InvalidUrl, LocalProtocolError
 from tests.client.scripts import OK
 from tests.support.raw_server import RawServer

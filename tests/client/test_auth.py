@@ -1,8 +1,8 @@
 import pytest
 
 from blazeio.client.auth import DigestAuth, Identity
-from blazeio.client.requests.url import parse_url
-from blazeio.client.rules.cookie_jar import CookieJar
+from blazeio.client.cookies import CookieJar
+from blazeio.client.url import parse_url
 from blazeio.errors import LocalProtocolError
 
 URL = parse_url("http://h/x")

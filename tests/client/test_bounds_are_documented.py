@@ -4,27 +4,35 @@ import re
 
 import pytest
 
-from blazeio.client import asking, pool
-from blazeio.client.connections import connection, exchange
-from blazeio.client.reading import collecting, saving
-from blazeio.client.rules import cookie_jar, digest, proxies, redirects
+from blazeio.client import (
+    attempts,
+    connection,
+    digest,
+    download,
+    exchange,
+    pool,
+    proxy,
+    redirects,
+    response_content,
+)
+from blazeio.client import cookies as client_cookies
 from blazeio.content import cookies, decoders, event_stream
 from tests.support.tree import REPOSITORY
 
 MODULES = (
-    asking,
-    digest,
-    collecting,
+    attempts,
+    client_cookies,
     connection,
-    cookie_jar,
     cookies,
     decoders,
+    digest,
+    download,
     event_stream,
     exchange,
     pool,
+    proxy,
     redirects,
-    saving,
-    proxies,
+    response_content,
 )
 SECTION = (
     (REPOSITORY / "docs" / "limits.md")

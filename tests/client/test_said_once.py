@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import blazeio as io
-from tests.client.connections.test_tunnels import relay
 from tests.client.scripts import OK, reply
+from tests.client.test_tunnels import relay
 from tests.support.raw_server import RawServer, Visitor
 from tests.support.tls_peer import NAME, Certificates
 

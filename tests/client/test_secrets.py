@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import blazeio as io
-from blazeio.client.requests.url import parse_url, show_url
+from blazeio.client.url import parse_url, show_url
 from blazeio.errors import InvalidUrl
-from tests.client.connections.test_dialing import dead_port
 from tests.client.scripts import OK
+from tests.client.test_dialing import dead_port
 from tests.support.raw_server import RawServer, Visitor
 
 NAME, PASSWORD = "nobody-knows-me", "se-cret"

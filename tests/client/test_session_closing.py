@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import blazeio as io
-from blazeio.client.reading import saving
+from blazeio.client import download
 from blazeio.errors import LocalProtocolError, SessionClosed
 from tests.client.scripts import CHUNKED, OK, answer
 from tests.support.clock import wait_until, within
@@ -167,7 +167,7 @@ async def test_no_retry_is_sent_any_more() -> None:
 async def test_who_pauses_before_the_next_attempt_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saving, "PAUSE_S", 1000.0)
+    monkeypatch.setattr(download, "PAUSE_S", 1000.0)
     octets = b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 10\r\n\r\nsome'
     async with RawServer(answer(octets)) as server, io.Session() as session:
 

@@ -14,11 +14,11 @@ from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.streams.websocket import WebSocket
-from tests.streams.test_handshake import GOOD
+from blazeio.websocket.websocket import WebSocket
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 from tests.support.served import served
+from tests.websocket.test_handshake import GOOD
 
 TEXT, BINARY, CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 PING, PONG, CLOSE = Opcode.PING, Opcode.PONG, Opcode.CLOSE

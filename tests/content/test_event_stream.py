@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.errors import RemoteProtocolError
-from blazeio.streams.event_stream import serialize_event
+from blazeio.websocket.event_stream import serialize_event
 
 Event = ServerSentEvent
 

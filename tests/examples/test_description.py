@@ -18,8 +18,8 @@ import pytest
 import blazeio as io
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.toolset import ExtraToolset
-from tests.app.reading.asking import MULTIPART, URLENCODED
-from tests.content.forms.bodies import form, part
+from tests.app.asking import MULTIPART, URLENCODED
+from tests.content.bodies import form, part
 from tests.support.clock import wait_until
 from tests.support.served import serialize_request, served
 

@@ -15,9 +15,9 @@ from blazeio.app.deliver import Deliver
 from blazeio.client.session import Session
 from blazeio.errors import Abort
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.streams.client_websocket import ClientWebSocket
-from blazeio.streams.event_stream import EventStream
 from blazeio.testing import TestServer
+from blazeio.websocket.client_websocket import ClientWebSocket
+from blazeio.websocket.event_stream import EventStream
 from tests.support.clock import scaled, wait_until
 from tests.support.tree import REPOSITORY
 

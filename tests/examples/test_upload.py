@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.conformance.range_peers import find_nginx
-from tests.content.forms.bodies import BOUNDARY, form, part
+from tests.content.bodies import BOUNDARY, form, part
 from tests.examples.nginx_front import nginx_before
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers

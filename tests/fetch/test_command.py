@@ -7,7 +7,7 @@ import pytest
 
 from blazeio.client.auth import DigestAuth
 from blazeio.errors import ConfigurationError
-from blazeio.fetch.command import Order, command
+from blazeio.fetch import Order, command
 
 URL = "http://a.example/"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio import errors
-from blazeio.fetch.command import ExitCode, choose_exit_code
+from blazeio.fetch import ExitCode, choose_exit_code
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blazeio.fetch.command import shown_progress
+from blazeio.fetch import shown_progress
 
 
 class Terminal(io.StringIO):

@@ -5,7 +5,7 @@ import click
 import pytest
 
 from blazeio.errors import InvalidResponse, RequestError
-from blazeio.fetch.command import ExitCode, Order, command, fetch
+from blazeio.fetch import ExitCode, Order, command, fetch
 from tests.support.raw_server import RawServer, Visitor
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from blazeio.content.selection.selection import Representation, Validators
+from blazeio.content.representation import Representation, Validators
 from blazeio.files.containment import identify
 from blazeio.files.static_cache import ENTRY_BYTES, FileMemory, KnownFile, Variant
 

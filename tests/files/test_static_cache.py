@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
-from blazeio.content.selection.selection import make_etag
+from blazeio.content.representation import make_etag
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
 from blazeio.protocol.request import BlazeioServerProtocol

@@ -22,21 +22,21 @@ from typing import Any, cast
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.protocol import Side
 
-from blazeio.content.forms.multipart import FileHead, MultipartDecoder, parse_boundary
-from blazeio.content.forms.urlencoded import parse_urlencoded
+from blazeio.content.forms import parse_urlencoded
 from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
+from blazeio.content.multipart import FileHead, MultipartDecoder, parse_boundary
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.streams.endpoint import STEP_FRAMES, Endpoint
-from blazeio.streams.websocket import WebSocket
+from blazeio.websocket.frames import STEP_FRAMES, Endpoint
+from blazeio.websocket.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields.section import kept_sections
+from blazeio.wire.fields import kept_sections
 from blazeio.wire.headers import Headers, kept_lines
-from blazeio.wire.parser import kept_heads, parse_head
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
+from blazeio.wire.request import kept_heads, parse_head
 from tests.support.transport import FakeTransport
 
 LIMITS = Limits(part_field_bytes=500, form_field_count=40, collected_bytes=20_000)

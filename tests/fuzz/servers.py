@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import blazeio as io
-from blazeio.client.connections.dialing import _Answer
-from blazeio.client.requests.url import parse_url
-from blazeio.client.rules.cookie_jar import MOST_SENT_BYTES, CookieJar
-from blazeio.client.rules.digest import choose_digest, explain_refusal
-from blazeio.client.rules.proxies import Proxy, parse_proxy, read_host, read_proxy_rules
-from blazeio.client.rules.redirects import resolve_location
+from blazeio.client.connect import _Answer
+from blazeio.client.cookies import MOST_SENT_BYTES, CookieJar
+from blazeio.client.digest import choose_digest, explain_refusal
+from blazeio.client.proxy import Proxy, parse_proxy, read_host, read_proxy_rules
+from blazeio.client.redirects import resolve_location
+from blazeio.client.url import parse_url
 from blazeio.content.codings import br, encode_once
 from blazeio.content.dates import parse_retry_after
 from blazeio.content.decoders import (
@@ -50,7 +50,7 @@ from blazeio.errors import (
 )
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.responses.parser import kept_response_heads, parse_response_head
+from blazeio.wire.response import kept_response_heads, parse_response_head
 from blazeio.wire.serializer import serialize_field
 from tests.support.clock import scaled
 

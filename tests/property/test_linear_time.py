@@ -10,23 +10,26 @@ from collections.abc import Callable
 
 import pytest
 
-from blazeio.app.routing.patterns import parse_pattern
-from blazeio.app.routing.routes import PatternTree
-from blazeio.client.requests.url import parse_url
-from blazeio.client.rules.cookie_jar import (
+from blazeio.app.patterns import parse_pattern
+from blazeio.app.router import PatternTree
+from blazeio.client.cookies import (
     CookieJar,
     parse_cookie_date,
     parse_set_cookie,
 )
-from blazeio.client.rules.digest import choose_digest
-from blazeio.client.rules.proxies import parse_proxy
-from blazeio.client.rules.redirects import resolve_location
+from blazeio.client.digest import choose_digest
+from blazeio.client.proxy import parse_proxy
+from blazeio.client.redirects import resolve_location
+from blazeio.client.url import parse_url
 from blazeio.content.codings import choose_coding
 from blazeio.content.cookies import find_cookie, serialize_set_cookie
 from blazeio.content.dates import parse_http_date
 from blazeio.content.decoders import ContentDecoder, parse_codings
 from blazeio.content.event_stream import EventStreamParser
-from blazeio.content.forms.multipart import (
+from blazeio.content.forms import parse_urlencoded
+from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
+from blazeio.content.media_types import choose_media_type, guess_media_type
+from blazeio.content.multipart import (
     MultipartDecoder,
     decode_extended,
     find_charset,
@@ -34,18 +37,15 @@ from blazeio.content.forms.multipart import (
     parse_boundary,
     parse_parameters,
 )
-from blazeio.content.forms.urlencoded import parse_urlencoded
-from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
-from blazeio.content.media_types import choose_media_type, guess_media_type
-from blazeio.content.selection.selection import decide_ranges, parse_etags
+from blazeio.content.representation import decide_ranges, parse_etags
 from blazeio.files.containment import open_file
 from blazeio.limits import Limits
-from blazeio.streams.event_stream import serialize_event
+from blazeio.websocket.event_stream import serialize_event
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
-from blazeio.wire.parser import parse_head
 from blazeio.wire.proxy_protocol import parse_proxy_header
-from blazeio.wire.responses.parser import parse_response_head
+from blazeio.wire.request import parse_head
+from blazeio.wire.response import parse_response_head
 from blazeio.wire.serializer import serialize_field
 from tests.support.pumping import find_attack
 

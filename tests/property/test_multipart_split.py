@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.forms.multipart import (
+from blazeio.content.multipart import (
     Event,
     Field,
     FileHead,
@@ -13,7 +13,7 @@ from blazeio.content.forms.multipart import (
 )
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from tests.content.forms.bodies import BOUNDARY, form, joined, part
+from tests.content.bodies import BOUNDARY, form, joined, part
 
 LIMITS = Limits(part_field_count=4)
 NASTY = [b"\r\n", b"--", b"\r", b"\n", b"-", b"\r\n--", b"b0undar", b"\x00", b"x" * 300]

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.app.routing.patterns import REST, Parameter, Pattern, parse_pattern
-from blazeio.app.routing.routes import RouteTable
+from blazeio.app.patterns import REST, Parameter, Pattern, parse_pattern
+from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
 
 PARTS = ("a", "7", "", "{%s}", "{%s:int}", "{%s:float}", "{%s:path}")

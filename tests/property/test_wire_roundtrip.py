@@ -10,7 +10,7 @@ from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import LAST_CHUNK, ChunkDecoder, serialize_chunk
 from blazeio.wire.headers import Headers, parse_field_line
-from blazeio.wire.parser import parse_head
+from blazeio.wire.request import parse_head
 from blazeio.wire.serializer import serialize_field, serialize_fields
 from blazeio.wire.target import is_host
 from tests.property.wire_octets import (

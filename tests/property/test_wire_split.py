@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blazeio.wire.parser import parse_head
+from blazeio.wire.request import parse_head
 from tests.property.wire_octets import in_pieces, nearly_good, requests, streams
 from tests.wire.feeding import LIMITS, cut, read_messages
 

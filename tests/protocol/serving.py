@@ -16,7 +16,7 @@ import uvloop
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer, open_socket

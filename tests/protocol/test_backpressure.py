@@ -173,6 +173,7 @@ class TestSending:
                 wire.peer.drain()
         wire.peer.drain()
         response = parse_response(bytes(wire.written))
+        assert response
         assert response.body == b"".join(pieces)
 
     async def test_sleepers_wake_when_the_client_reads(self, connect: Connect) -> None:

@@ -8,7 +8,7 @@ from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.response_writer import TEXT, Answer
-from blazeio.wire.parser import RequestHead, parse_head
+from blazeio.wire.request import RequestHead, parse_head
 from tests.protocol.serving import hello
 from tests.support.response import Response, parse_response, parse_responses
 

@@ -15,7 +15,7 @@ from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES
 from blazeio.protocol.options import RouteTerms
-from blazeio.streams.event_stream import EventStream
+from blazeio.websocket.event_stream import EventStream
 from tests.protocol.serving import GET, Connect, R, Serve, Served, post, request
 from tests.support.clock import wait_until
 

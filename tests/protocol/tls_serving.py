@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 from tests.protocol.serving import GET, Served

@@ -12,7 +12,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.trust import make_trust
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_terms
 from tests.protocol.serving import GET, R, Served, request

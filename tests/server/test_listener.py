@@ -12,8 +12,8 @@ from typing import cast
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.server import listener as listener_module
-from blazeio.server.listener import Acceptor, bind
+from blazeio.server import acceptor as listener_module
+from blazeio.server.acceptor import Acceptor, bind
 from tests.protocol.serving import GET, Serve, bind_unix, hello
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer, reset_on_close

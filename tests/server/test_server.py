@@ -8,9 +8,9 @@ import pytest
 
 from blazeio.errors import ClientDisconnected
 from blazeio.limits import Limits
-from blazeio.server import listener
+from blazeio.server import acceptor
 from blazeio.server import server as server_module
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from tests.protocol.serving import (
     GET,
@@ -318,7 +318,7 @@ class TestFull:
     async def test_silent_ones_make_room(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch, octets: bytes
     ) -> None:
-        monkeypatch.setattr(listener, "RETRY_S", 0.05)
+        monkeypatch.setattr(acceptor, "RETRY_S", 0.05)
         monkeypatch.setattr(server_module, "SILENCE_S", 0.1)
         served = serve(hello, connections=2)
         silent = [await served.connect() for _ in range(4)]
@@ -329,7 +329,7 @@ class TestFull:
     async def test_who_has_just_come_is_not_taken_for_silent(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(listener, "RETRY_S", 0.05)
+        monkeypatch.setattr(acceptor, "RETRY_S", 0.05)
         served = serve(hello, connections=1)
         first, second = await served.connect(), await served.connect()
         await second.send(GET)
@@ -340,7 +340,7 @@ class TestFull:
     async def test_one_that_becomes_idle_later_makes_room(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(listener, "RETRY_S", 0.05)
+        monkeypatch.setattr(acceptor, "RETRY_S", 0.05)
         door = Door()
         served = serve(door.handle, connections=1)
         busy = await served.connect()

@@ -300,7 +300,7 @@ FORK = """
 import asyncio, os, socket, ssl, sys
 from blazeio.limits import Limits
 from blazeio.server.server import Server
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.tls import TlsSettings, make_tls_terms
 
 certfile, ca_file, version = sys.argv[1:]

@@ -14,7 +14,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
-from blazeio.wire.parser import RequestHead, parse_head
+from blazeio.wire.request import RequestHead, parse_head
 
 LIMITS = Limits()
 

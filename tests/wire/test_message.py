@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.wire.parser import RequestHead, parse_head
+from blazeio.wire.request import RequestHead, parse_head
 
 
 def read() -> RequestHead:

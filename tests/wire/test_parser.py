@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.errors import ConfigurationError, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.parser import kept_heads, parse_head
+from blazeio.wire.request import kept_heads, parse_head
 from tests.wire.feeding import cut, read_every_way, read_messages
 
 LIMITS = Limits()

@@ -11,7 +11,7 @@ import socket
 from msgspec import Struct
 
 from blazeio.loggers import get_logger
-from blazeio.server.listener import ACCEPTS_PER_TURN, Acceptor
+from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
 from blazeio_supervisor.sockets.filters.last_call import HANDSHAKE_S, stop_handshakes
 from blazeio_supervisor.sockets.queues import Queue

@@ -13,7 +13,7 @@ import uvloop
 
 from blazeio.limits import Limits
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_ssl_context, make_tls_terms
 

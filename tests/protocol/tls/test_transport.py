@@ -94,7 +94,7 @@ class TestHandshake:
     async def test_that_is_not_begun_makes_room_at_the_most_connections(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch, octets: bytes
     ) -> None:
-        monkeypatch.setattr("blazeio.server.listener.RETRY_S", 0.05)
+        monkeypatch.setattr("blazeio.server.acceptor.RETRY_S", 0.05)
         monkeypatch.setattr("blazeio.server.server.SILENCE_S", 0.1)
         served = serve(hello, connections=2)
         for _ in range(4):

@@ -10,7 +10,7 @@ from blazeio.app.deliver import Deliver
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.server.listener import bind
+from blazeio.server.acceptor import bind
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.generation.overriding import (

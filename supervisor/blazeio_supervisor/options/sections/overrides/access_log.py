@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from blazeio.errors import ConfigurationError
 from blazeio.server.access_log import STANDARD_OUTPUT
-from blazeio.server.lines.format import compile_format
+from blazeio.server.log_format import compile_format
 from blazeio_supervisor.options.kinds.texts import Parsed, Text
 from blazeio_supervisor.options.option import Section, option
 from blazeio_supervisor.options.sections.logs import check_log_path

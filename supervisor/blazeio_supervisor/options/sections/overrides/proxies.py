@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from blazeio.app.routing.patterns import check_root_path
+from blazeio.app.patterns import check_root_path
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio_supervisor.options.kinds.texts import Parsed

@@ -1,0 +1,100 @@
+"""Every name of ``import blazeio as io``; ``blazeio`` loads it at the first use.
+
+``io.loop`` is the one that is not here: looking at it makes it.
+"""
+
+from blazeio.app.app import App
+from blazeio.app.deliver import Deliver, Prepare
+from blazeio.app.forms import Form, Upload
+from blazeio.app.middleware import Cors, security_headers
+from blazeio.app.request import Request
+from blazeio.app.sessions import CookieSessions
+from blazeio.app.templates import Templates
+from blazeio.client.auth import DigestAuth
+from blazeio.client.cookies import Cookie, CookieJar
+from blazeio.client.response import ClientResponse
+from blazeio.client.session import Session
+from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.content.event_stream import ServerSentEvent
+from blazeio.errors import (
+    Abort,
+    BlazeioError,
+    ClientDisconnected,
+    ConfigurationError,
+    ConnectError,
+    ContentDecodingError,
+    DecompressionBombError,
+    InvalidResponse,
+    LocalProtocolError,
+    ProtocolError,
+    RedirectError,
+    RemoteProtocolError,
+    RequestError,
+    RequestTimeout,
+    ServerDisconnected,
+    StatusError,
+    TooManyRedirects,
+)
+from blazeio.files.simpleserve import Simpleserve
+from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
+from blazeio.files.static_server import StaticServer
+from blazeio.limits import Limits
+from blazeio.protocol.payload import BlazeioPayloadUtils
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.toolset import ExtraToolset
+from blazeio.server.loop import use_loop
+from blazeio.server.tls import TlsSettings
+from blazeio.websocket.client_websocket import ClientWebSocket
+from blazeio.websocket.event_stream import EventStream
+from blazeio.websocket.websocket import WebSocket
+
+__all__ = [  # noqa: RUF022 - in the plain order of the alphabet
+    "Abort",
+    "App",
+    "BlazeioError",
+    "BlazeioPayloadUtils",
+    "BlazeioServerProtocol",
+    "ClientDisconnected",
+    "ClientResponse",
+    "ClientTls",
+    "ClientWebSocket",
+    "ConfigurationError",
+    "ConnectError",
+    "ContentDecodingError",
+    "Cookie",
+    "CookieJar",
+    "CookieSessions",
+    "Cors",
+    "DecompressionBombError",
+    "Deliver",
+    "DigestAuth",
+    "EventStream",
+    "ExtraToolset",
+    "Form",
+    "IN_MEMORY_STATIC_CACHE",
+    "InvalidResponse",
+    "Limits",
+    "LocalProtocolError",
+    "PoolLimits",
+    "Prepare",
+    "ProtocolError",
+    "RedirectError",
+    "RemoteProtocolError",
+    "Request",
+    "RequestError",
+    "RequestTimeout",
+    "ServerDisconnected",
+    "ServerSentEvent",
+    "Session",
+    "Simpleserve",
+    "StaticServer",
+    "StatusError",
+    "Templates",
+    "Timeouts",
+    "TlsSettings",
+    "TooManyRedirects",
+    "Upload",
+    "WebSocket",
+    "security_headers",
+    "use_loop",
+]

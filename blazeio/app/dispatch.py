@@ -1,0 +1,360 @@
+"""From ``r`` to its handler, and from whatever that raises to an answer.
+
+One coroutine serves a request: the middlewares before, then the route's handler
+(or the fallbacks, or 404), the middlewares after; around all but the last are those
+that call what is next. Those of a sub-app run within
+those of the app it is mounted in. Which of these exist is decided once, when
+the app starts: what is not there costs nothing.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from blazeio.app.debug import watch_for_forgotten_awaits
+from blazeio.app.failures import (
+    Fail,
+    answer_by_handlers,
+    answer_error,
+    answer_error_with_traceback,
+    refuse_returned,
+    throw,
+)
+from blazeio.app.middleware import Around, ErrorHandlers, Middlewares
+from blazeio.app.route import Scope
+from blazeio.app.router import RouteTable
+from blazeio.errors import Abort
+from blazeio.protocol.context import Handler
+from blazeio.protocol.request import BlazeioServerProtocol
+
+# What serves a request that no exact route has: parameters, 405, 404 and others.
+
+
+Enclose = Callable[[Sequence[Scope], Handler], Handler]
+
+_SAFE = "/:@!$&'()*+,;=~"
+"""What a path may hold as it is; a browser takes a backslash for a slash."""
+
+
+def compose_misses(
+    routes: RouteTable,
+    fallbacks: Sequence[Handler],
+    strict_slashes: bool,
+    enclose: Enclose,
+) -> Callable[[BlazeioServerProtocol], Handler]:
+    """Compose what chooses a handler where no exact route was found.
+
+    Args:
+        routes: Looked into for each request.
+        fallbacks: Those of the app itself.
+        strict_slashes: Of the app itself.
+        enclose: Puts what the sub-apps of a path want around a handler.
+    """
+    miss = Miss(routes, fallbacks, strict_slashes)
+    below = [
+        (chain[-1], _compose_below(chain, routes, fallbacks, enclose))
+        for chain in routes.scopes
+    ]
+    # a sub-app within another one is asked first
+    below.sort(key=lambda each: len(each[0].prefix.segments), reverse=True)
+
+    def choose(r: BlazeioServerProtocol) -> Handler:
+        found = routes.match(r.method, r.path)
+        if found is not None:
+            route, r.path_params = found
+            return route.serve
+        if below:
+            segments = r.path.split("/")[1:]
+            for scope, serve in below:
+                if scope.prefix.covers(segments):
+                    return serve
+        return miss
+
+    return choose
+
+
+def _compose_below(
+    chain: Sequence[Scope],
+    routes: RouteTable,
+    fallbacks: Sequence[Handler],
+    enclose: Enclose,
+) -> Handler:
+    """The innermost app that has fallbacks runs them."""
+    for scope in chain:
+        fallbacks = scope.middlewares.fallback or fallbacks
+    return enclose(chain, Miss(routes, fallbacks, chain[-1].strict_slashes))
+
+
+class Miss:
+    """A handler: answers where there is no route.
+
+    Args:
+        routes: Asked for other methods, and other slashes.
+        fallbacks: Run in turn until one has answered.
+        strict_slashes: False: redirect to the path with the other slash.
+    """
+
+    __slots__ = ("_fallbacks", "_redirects", "_routes")
+
+    def __init__(
+        self, routes: RouteTable, fallbacks: Sequence[Handler], strict_slashes: bool
+    ) -> None:
+        self._routes = routes
+        self._fallbacks = tuple(fallbacks)
+        self._redirects = not strict_slashes
+
+    async def __call__(self, r: BlazeioServerProtocol) -> None:
+        """Say which methods there are, redirect, fall back; else 404."""
+        if r.path == "*":  # OPTIONS of the server itself, RFC 9110 section 9.3.7
+            self._tell_methods(r, self._routes.methods_of_all())
+        elif methods := self._routes.methods_of(r.path):
+            self._answer_other_method(r, methods)
+        elif self._redirects and (path := self._other_slash(r)):
+            place = _with_query(quote(r.root_path + path, _SAFE), r)
+            r.reply(b"", 308, b"", {"Location": place})
+        elif self._fallbacks:
+            await self._fall_back(r)
+        else:
+            raise Abort("Not Found", 404)
+
+    def _answer_other_method(
+        self, r: BlazeioServerProtocol, methods: list[str]
+    ) -> None:
+        if r.method == "OPTIONS":
+            self._tell_methods(r, methods)
+        else:
+            raise Abort("Method Not Allowed", 405, {"Allow": ", ".join(methods)})
+
+    def _tell_methods(self, r: BlazeioServerProtocol, methods: list[str]) -> None:
+        r.reply(b"", 204, b"", {"Allow": ", ".join(methods)})
+
+    def _other_slash(self, r: BlazeioServerProtocol) -> str | None:
+        path = r.path[:-1] if r.path.endswith("/") else f"{r.path}/"
+        # "//host" would lead to another site; CONNECT has no path
+        if (
+            path.startswith("//")
+            or not r.path
+            or self._routes.match(r.method, path) is None
+        ):
+            return None
+        return path
+
+    async def _fall_back(self, r: BlazeioServerProtocol) -> None:
+        for each in self._fallbacks:
+            await each(r)
+            if r.status:
+                return
+
+
+def _with_query(path: str, r: BlazeioServerProtocol) -> str:
+    return f"{path}?{r.query}" if r.query else path
+
+
+Dispatch = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
+Choose = Callable[[BlazeioServerProtocol], Handler]
+
+
+def compose_dispatch(
+    routes: RouteTable,
+    middlewares: Middlewares,
+    *,
+    strict_slashes: bool = True,
+    debug: bool = False,
+) -> Dispatch:
+    """Compose the coroutine function that serves each request of an app.
+
+    Args:
+        routes: Looked into for each request: later routes are found too.
+        middlewares: Looked into once, now; so are those of sub-apps.
+        strict_slashes: False: a path that only lacks a slash at its end, or has
+            one too many, is redirected.
+        debug: Show what is a bug to the client.
+    """
+    fail = answer_error_with_traceback if debug else answer_error
+    watch_for_forgotten_awaits()
+    middlewares.seal()
+    for chain in routes.scopes:
+        chain[-1].middlewares.seal()
+
+    def enclose(scopes: Sequence[Scope], handler: Handler) -> Handler:
+        """Put around a handler what the sub-apps want, the innermost first."""
+        within = [middlewares, *(each.middlewares for each in scopes)]
+        while len(within) > 1:
+            errors = [each.errors for each in reversed(within) if each.errors]
+            handler = _enclose(within.pop(), handler, fail, errors)
+        return handler
+
+    routes.seal(lambda route: enclose(route.scopes, route.serve))
+    choose_other = compose_misses(routes, middlewares.fallback, strict_slashes, enclose)
+    if middlewares.around or middlewares.errors:
+        dispatch = _compose_all(routes, choose_other, middlewares, fail)
+    elif not middlewares.before:
+        dispatch = _compose_plain(routes, choose_other, fail)
+    else:
+        before = _compose_chain(middlewares.before)
+        dispatch = _compose_with_before(routes, choose_other, before, fail)
+    return _compose_with_after(dispatch, middlewares.after, fail)
+
+
+# Hot: one of these runs once per request. Finding the handler is RouteTable.find
+# by hand: the call would cost more than the two lookups.
+
+
+def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Dispatch:
+    by_method, any_method = routes.by_method, routes.any_method
+
+    async def dispatch(r: BlazeioServerProtocol) -> None:
+        try:
+            handler = by_method.get(r.method, any_method).get(r.path)
+            left = await (handler or choose_other(r))(r)
+            if left is not None:
+                refuse_returned(r, left, fail)
+        except BaseException as error:
+            fail(r, error)
+
+    return dispatch
+
+
+def _compose_with_before(
+    routes: RouteTable, choose_other: Choose, before: Handler, fail: Fail
+) -> Dispatch:
+    by_method, any_method = routes.by_method, routes.any_method
+
+    async def dispatch(r: BlazeioServerProtocol) -> None:
+        try:
+            await before(r)
+            if r.answer.is_complete:
+                return  # it has answered: nothing is left to do
+            handler = by_method.get(r.method, any_method).get(r.path)
+            left = await (handler or choose_other(r))(r)
+            if left is not None:
+                refuse_returned(r, left, fail)
+        except BaseException as error:
+            fail(r, error)
+
+    return dispatch
+
+
+def _compose_all(
+    routes: RouteTable, choose_other: Choose, middlewares: Middlewares, fail: Fail
+) -> Dispatch:
+    """Where middlewares are around, or the app answers errors itself."""
+    by_method, any_method = routes.by_method, routes.any_method
+
+    async def serve(r: BlazeioServerProtocol) -> Any:
+        handler = by_method.get(r.method, any_method).get(r.path)
+        return await (handler or choose_other(r))(r)
+
+    handler = _compose_around(middlewares, serve)
+    errors = [middlewares.errors] if middlewares.errors else []
+    return _answer_errors(handler, fail, errors)
+
+
+def _compose_around(middlewares: Middlewares, handler: Handler) -> Handler:
+    handler = _compose_chain([*middlewares.before, handler])
+    for each in reversed(middlewares.around):
+        handler = _put_around(each, handler)
+    return handler
+
+
+def _put_around(around: Around, inner: Handler) -> Handler:
+    async def call_next(r: BlazeioServerProtocol) -> None:
+        left = await inner(r)
+        if left is not None:
+            refuse_returned(r, left, throw)
+
+    call_next.__qualname__ = "call_next"  # as it is told where nobody awaits it
+
+    async def serve(r: BlazeioServerProtocol) -> Any:
+        return await around(r, call_next)
+
+    return serve
+
+
+def _compose_with_after(
+    dispatch: Dispatch, after: Sequence[Handler], fail: Fail
+) -> Dispatch:
+    for each in after:  # the first one innermost: so it runs first
+        dispatch = _put_after(dispatch, each, fail)
+    return dispatch
+
+
+def _put_after(inner: Dispatch, after: Handler, fail: Fail) -> Dispatch:
+    async def dispatch(r: BlazeioServerProtocol) -> None:
+        try:
+            await inner(r)
+        finally:  # a disconnect cancels: what was opened before is closed here
+            try:
+                await after(r)
+            except BaseException as error:
+                fail(r, error)
+
+    return dispatch
+
+
+def _compose_chain(handlers: Sequence[Handler]) -> Handler:
+    """One after the other, until one has answered."""
+    if len(handlers) == 1:
+        return handlers[0]
+    chain = tuple(handlers)
+
+    async def serve(r: BlazeioServerProtocol) -> Any:
+        for each in chain:
+            left = await each(r)
+            if r.answer.is_complete:
+                return None
+        return left  # of the last one, which is the handler
+
+    return serve
+
+
+# Around the routes of a sub-app
+
+
+def _enclose(
+    middlewares: Middlewares,
+    handler: Handler,
+    fail: Fail,
+    errors: Sequence[ErrorHandlers],
+) -> Handler:
+    handler = _compose_around(middlewares, handler)
+    if not middlewares.after and not middlewares.errors:
+        return handler
+    answered = _answer_errors(handler, fail, errors)
+    return _compose_with_after(answered, middlewares.after, fail)
+
+
+def _answer_errors(
+    handler: Handler, fail: Fail, errors: Sequence[ErrorHandlers]
+) -> Dispatch:
+    """Those that run after see the status of an error: it is answered here.
+
+    Args:
+        handler: What may raise.
+        fail: Gives the usual answer.
+        errors: Asked before, the innermost first.
+    """
+
+    async def serve(r: BlazeioServerProtocol) -> None:
+        try:
+            left = await handler(r)
+            if left is not None:
+                refuse_returned(r, left, fail)
+        except BaseException as error:
+            fail(r, error)
+
+    async def serve_with_handlers(r: BlazeioServerProtocol) -> None:
+        caught = None
+        try:
+            left = await handler(r)
+            if left is not None:
+                refuse_returned(r, left, throw)
+        except BaseException as error:
+            caught = error
+        if caught is not None:  # outside: what a handler raises is no consequence
+            try:
+                await answer_by_handlers(r, caught, errors, fail)
+            finally:
+                del caught  # its traceback has this frame, which has it
+
+    return serve_with_handlers if errors else serve

@@ -1,0 +1,332 @@
+"""``Cors``: a middleware that lets pages of other origins read what is answered."""
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from blazeio.app.endpoints import check_handler, describe
+from blazeio.errors import (
+    Abort,
+    ClientDisconnected,
+    ConfigurationError,
+    RemoteProtocolError,
+    RequestError,
+)
+from blazeio.protocol.context import Handler
+from blazeio.protocol.request import BlazeioServerProtocol
+
+# What an app does about an exception instead of the usual answer. Pure.
+
+
+ErrorHandler = Callable[[BlazeioServerProtocol, Any], Awaitable[Any]]
+
+ANY_BUG = (Exception, BaseException)
+"""Who handles these handles what nobody has foreseen: it is a bug all the same."""
+
+_OWN = (Abort, RemoteProtocolError, RequestError, *ANY_BUG)
+"""The status of an error is more particular than these classes, and less than
+those that an app derives from them."""
+
+_ANSWERED = (Abort, RemoteProtocolError)
+"""They have an answer, and are no bugs: who handles Exception does not mean them."""
+
+
+class ErrorHandlers:
+    """Those of one app, by the class of the error or by the status of its answer."""
+
+    __slots__ = ("_by_status", "_by_type", "_is_sealed")
+
+    def __init__(self) -> None:
+        self._by_type: dict[type[BaseException], ErrorHandler] = {}
+        self._by_status: dict[int, ErrorHandler] = {}
+        self._is_sealed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._by_type or self._by_status)
+
+    def add(self, what: type[BaseException] | int, handler: ErrorHandler) -> None:
+        """Add one.
+
+        Raises:
+            ConfigurationError: It is no handler, ``what`` is neither an exception
+                nor a status of an error, there is one for it, or it is too late.
+        """
+        check_handler(handler, called_with=("r", "error"))
+        if self._is_sealed:
+            message = f"{describe(handler)}: the app is served by now, it is too late"
+            raise ConfigurationError(message)
+        if isinstance(what, type) and issubclass(what, BaseException):
+            if issubclass(what, ClientDisconnected):
+                reason = "nobody is left to be answered; after_middleware cleans up"
+                raise ConfigurationError(f"on_error({what.__name__}): {reason}")
+            first = self._by_type.setdefault(what, handler)
+            name = what.__name__
+        elif isinstance(what, int) and 400 <= what <= 599:
+            first = self._by_status.setdefault(what, handler)
+            name = str(what)
+        else:
+            reason = "expected a class of exceptions, or a status, 400 to 599"
+            raise ConfigurationError(f"on_error({what!r:.80}): {reason}")
+        if first is not handler:
+            message = (
+                f"on_error({name}): {describe(handler)} collides with {describe(first)}"
+            )
+            raise ConfigurationError(message)
+
+    def seal(self) -> None:
+        """No more can be added: whether there are any has been looked at."""
+        self._is_sealed = True
+
+    def find(
+        self, error: BaseException, status: int
+    ) -> tuple[ErrorHandler, bool] | None:
+        """Find who handles an error: the nearest of its classes, or its status.
+
+        Args:
+            error: What was raised.
+            status: What it would be answered with.
+
+        Returns:
+            The handler, and whether it is for this kind of error alone, so that it
+            is no bug; None: there is none.
+        """
+        for kind in type(error).__mro__:
+            if kind in ANY_BUG and isinstance(error, _ANSWERED):
+                break
+            if kind in _OWN and status in self._by_status:
+                return self._by_status[status], False
+            if kind in self._by_type:
+                return self._by_type[kind], kind not in ANY_BUG
+        found = self._by_status.get(status)
+        return None if found is None else (found, False)
+
+
+# The middlewares of an app, of each kind as many as it likes.
+
+
+CallNext = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
+"""What a middleware around calls, once, to have the request served."""
+Around = Callable[[BlazeioServerProtocol, CallNext], Awaitable[Any]]
+
+
+class Middlewares:
+    """Those that an app has, each kind in the order it was added.
+
+    Attributes:
+        before: Run before every route, found or not.
+        fallback: Run where no route is, instead of 404, until one has answered.
+        after: Run when all is over, also after an error or a disconnect.
+        around: Run around the others and the route, the first one outermost.
+        errors: Answer what they raise.
+    """
+
+    __slots__ = ("_is_sealed", "after", "around", "before", "errors", "fallback")
+
+    def __init__(self) -> None:
+        self.before: list[Handler] = []
+        self.fallback: list[Handler] = []
+        self.after: list[Handler] = []
+        self.around: list[Around] = []
+        self.errors = ErrorHandlers()
+        self._is_sealed = False
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """Add one, by the name of its kind.
+
+        Raises:
+            ConfigurationError: It is no handler, or the app is served by now.
+        """
+        check_handler(function)
+        self._check_time(function)
+        kind = {
+            "before_middleware": self.before,
+            "handle_all_middleware": self.fallback,
+            "after_middleware": self.after,
+        }[name]
+        kind.append(function)
+
+    def add_around(self, function: Callable[..., Any]) -> None:
+        """Add one that calls what comes after it.
+
+        Raises:
+            ConfigurationError: It is none, or the app is served by now.
+        """
+        check_handler(function, called_with=("r", "call_next"))
+        self._check_time(function)
+        self.around.append(function)
+
+    def _check_time(self, function: Callable[..., Any]) -> None:
+        if self._is_sealed:
+            message = f"{describe(function)}: the app is served by now, it is too late"
+            raise ConfigurationError(message)
+
+    def seal(self) -> None:
+        """No more can be added: they have been composed."""
+        self._is_sealed = True
+        self.errors.seal()
+
+
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/?#\s*,A-Z]+")
+
+MAX_AGE_S = 600
+"""How long a browser need not ask again; Chromium takes 7,200 s at most."""
+
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
+
+
+class Cors:
+    """A middleware for the CORS protocol (WHATWG Fetch, section 3.3).
+
+    ``web.middleware(io.Cors("https://app.example.com"))``: all responses say who may
+    read them, also errors and files; preflights are answered here, before any
+    route and any ``before_middleware``.
+
+    Args:
+        origins: ``https://host`` or ``https://host:port``, one or several; ``*`` for
+            all of them.
+        methods: Those that a page may use.
+        headers: Fields that a page may send; None: those that it asks for.
+        expose: Fields of responses that a page may read, beside the simple ones.
+        credentials: Whether a page may send cookies; not with ``*``, since every
+            page on the web would act as the user then.
+        max_age_s: How long a browser may keep the answer to a preflight, seconds.
+
+    Raises:
+        ConfigurationError: One of them cannot be.
+    """
+
+    def __init__(
+        self,
+        origins: str | Iterable[str],
+        *,
+        methods: Iterable[str] = METHODS,
+        headers: Iterable[str] | None = None,
+        expose: Iterable[str] = (),
+        credentials: bool = False,
+        max_age_s: int = MAX_AGE_S,
+    ) -> None:
+        origins = (origins,) if isinstance(origins, str) else tuple(origins)
+        self._is_open = origins == ("*",)
+        self._origins = frozenset(origins)
+        if not self._is_open:
+            _check_origins(origins)
+        if credentials and (self._is_open or "null" in origins):
+            reason = "with credentials, name each origin: https://app.example.com"
+            raise ConfigurationError(f"Cors({', '.join(origins)}): {reason}")
+        if isinstance(methods, str) or isinstance(headers, str):
+            reason = "expected a list of names, found a text"
+            raise ConfigurationError(f"Cors(methods=, headers=): {reason}")
+        self._methods = ", ".join(dict.fromkeys(each.upper() for each in methods))
+        self._headers = None if headers is None else ", ".join(headers)
+        self._expose = ", ".join([expose] if isinstance(expose, str) else expose)
+        self._credentials = credentials
+        self._max_age_s = str(int(max_age_s))
+
+    async def __call__(self, r: BlazeioServerProtocol, call_next: CallNext) -> None:
+        """Say who may read the answer; answer preflights."""
+        origin = r.headers.get("origin")
+        if not self._is_open:
+            r.add_header("Vary", "Origin")  # also for who sends none: caches
+        is_allowed = origin is not None and (self._is_open or origin in self._origins)
+        if is_allowed:
+            assert origin is not None  # so mypy knows
+            self._allow(r, origin)
+        if (
+            r.method == "OPTIONS"
+            and origin is not None
+            and "access-control-request-method" in r.headers
+        ):
+            self._answer_preflight(r, is_allowed=is_allowed)
+            return
+        if is_allowed and self._expose:
+            _say(r, "Access-Control-Expose-Headers", self._expose)
+        await call_next(r)
+
+    def _allow(self, r: BlazeioServerProtocol, origin: str) -> None:
+        _say(r, "Access-Control-Allow-Origin", "*" if self._is_open else origin)
+        if self._credentials:
+            _say(r, "Access-Control-Allow-Credentials", "true")
+
+    def _answer_preflight(self, r: BlazeioServerProtocol, *, is_allowed: bool) -> None:
+        if not is_allowed:
+            r.reply(b"this origin is not allowed", 403)
+            return
+        r.add_header("Access-Control-Allow-Methods", self._methods)
+        headers = self._headers
+        if headers is None:
+            headers = r.headers.get("access-control-request-headers", "")
+            r.add_header("Vary", "Access-Control-Request-Headers")
+        if headers:
+            r.add_header("Access-Control-Allow-Headers", headers)
+        r.add_header("Access-Control-Max-Age", self._max_age_s)
+        r.reply(b"", 204, b"")
+
+
+def _say(r: BlazeioServerProtocol, name: str, value: str) -> None:
+    """Add a field; where a handler passes on that of another server, its own counts.
+
+    Two fields of these names are none to a browser.
+    """
+    r.add_header(name, value, unless_given=True)
+
+
+def _check_origins(origins: Iterable[str]) -> None:
+    origins = tuple(origins)
+    if not origins:
+        raise ConfigurationError("Cors(): no origin; '*' allows all of them")
+    for each in origins:
+        if not isinstance(each, str) or _ORIGIN.fullmatch(each) is None:
+            reason = "expected https://host or https://host:port, in small letters"
+            raise ConfigurationError(f"Cors({each!r:.80}): {reason}")
+
+
+# ``security_headers``: fields by which browsers protect the users of an app.
+
+
+HSTS_S = 365 * 24 * 3600
+"""What browsers want for their preload lists, at least."""
+
+
+def security_headers(
+    *,
+    content_security_policy: str | None = None,
+    hsts_s: int | None = None,
+    frame_options: str | None = "DENY",
+    referrer_policy: str | None = "strict-origin-when-cross-origin",
+    opener_policy: str | None = "same-origin",
+    permissions_policy: str | None = None,
+) -> dict[str, str]:
+    """Make fields for ``App(headers=io.security_headers())``.
+
+    X-Content-Type-Options is always among them. A handler's own field counts more.
+
+    Args:
+        content_security_policy: What a page may load and run, ``default-src 'self'``;
+            None: nothing is said.
+        hsts_s: For so long browsers come back over HTTPS alone, seconds; ``HSTS_S``
+            is a year. None: nothing is said. It cannot be taken back before.
+        frame_options: ``DENY`` or ``SAMEORIGIN``: who may show a page in a frame.
+        referrer_policy: What other sites are told of where a user comes from.
+        opener_policy: Whether pages of other origins keep a hold of our window.
+        permissions_policy: Which features pages may use, ``camera=()``.
+
+    Raises:
+        ConfigurationError: One of them cannot be.
+    """
+    if frame_options not in (None, "DENY", "SAMEORIGIN"):
+        reason = "expected 'DENY', 'SAMEORIGIN' or None"
+        raise ConfigurationError(f"frame_options={frame_options!r:.80}: {reason}")
+    if hsts_s is not None and (not isinstance(hsts_s, int) or hsts_s < 0):
+        raise ConfigurationError(f"hsts_s={hsts_s!r:.80}: expected seconds")
+    fields = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": frame_options,
+        "Referrer-Policy": referrer_policy,
+        "Cross-Origin-Opener-Policy": opener_policy,
+        "Permissions-Policy": permissions_policy,
+        "Content-Security-Policy": content_security_policy,
+        "Strict-Transport-Security": (
+            None if hsts_s is None else f"max-age={hsts_s}; includeSubDomains"
+        ),
+    }
+    return {name: value for name, value in fields.items() if value is not None}

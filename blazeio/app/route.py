@@ -1,0 +1,277 @@
+"""One route, as it was declared, and which of a path's serves a method."""
+
+import difflib
+import inspect
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blazeio.app.endpoints import check_handler, describe
+from blazeio.app.middleware import Middlewares
+from blazeio.app.patterns import Parameter, Pattern
+from blazeio.errors import ConfigurationError
+from blazeio.protocol.context import Handler
+from blazeio.protocol.options import USUAL, RouteTerms
+from blazeio.protocol.request import BlazeioServerProtocol
+
+# Path parameters as keyword arguments of the handlers that take them.
+
+
+_BY_KEYWORD = (
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
+_PLAIN_TYPES = (int, float, str, uuid.UUID)
+
+
+def bind_arguments(function: Callable[..., Any], pattern: Pattern) -> Handler:
+    """Make of a handler one that is called with ``r`` alone.
+
+    Args:
+        function: Those of its parameters behind ``r`` that are named like one
+            of the path get its value.
+        pattern: Its path.
+
+    Returns:
+        The handler itself, where it takes none.
+
+    Raises:
+        ConfigurationError: It is no handler, takes what its path has not, or
+            says another type than the path does.
+    """
+    check_handler(function, pattern.names)
+    if not pattern.names:
+        return function
+    taken = _names_taken(function, pattern)
+    if not taken:
+        return function
+    if len(taken) == len(pattern.names):
+
+        def call_with_all(r: BlazeioServerProtocol) -> Any:
+            return function(r, **r.path_params)
+
+        return call_with_all
+
+    def call_with_some(r: BlazeioServerProtocol) -> Any:
+        values = r.path_params
+        return function(r, **{name: values[name] for name in taken})
+
+    return call_with_some
+
+
+def _names_taken(function: Callable[..., Any], pattern: Pattern) -> list[str]:
+    after_r = list(inspect.signature(function).parameters.values())[1:]
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in after_r):
+        return list(pattern.names)
+    taken = {each.name: each for each in after_r if each.kind in _BY_KEYWORD}
+    for part in pattern.segments:
+        if isinstance(part, Parameter) and part.name in taken:
+            _check_type(taken[part.name], part, function, pattern)
+    return [name for name in pattern.names if name in taken]
+
+
+def _check_type(
+    declared: inspect.Parameter,
+    part: Parameter,
+    function: Callable[..., Any],
+    pattern: Pattern,
+) -> None:
+    # Annotations may be text: from __future__ import annotations.
+    said = declared.annotation
+    for each in _PLAIN_TYPES:
+        if said in (each, each.__name__) and each is not part.converter.python_type:
+            kind = each.__name__.lower()
+            message = (
+                f"route {pattern.text!r}: {describe(function)} takes "
+                f"{part.name}: {each.__name__}, write {{{part.name}:{kind}}}"
+            )
+            raise ConfigurationError(message)
+
+
+# Records whose fields are given by name, at the front door. Pure.
+
+
+RecordT = TypeVar("RecordT")
+
+
+def make_named(kind: type[RecordT], given: Mapping[str, object], whose: str) -> RecordT:
+    """Make a record of what was given by name; what was not has its default.
+
+    Args:
+        kind: A dataclass.
+        given: Its fields.
+        whose: Names it to who gave them, ``App(...) has no limit named``.
+
+    Raises:
+        ConfigurationError: There is no such field, or it cannot be.
+    """
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            raise ConfigurationError(f"{whose} {name!r}; {hint}")
+    return kind(**given)
+
+
+_MIDDLEWARE = (
+    "@web.middleware above async def NAME(r, call_next), or @web.add_route above "
+    "async def before_middleware(r)"
+)
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("delete", "get", "head", "options", "patch", "post", "put"), "web.route.{}"
+    ),
+    **dict.fromkeys(("websocket", "ws"), "io.WebSocket(r) in a handler"),
+    **dict.fromkeys(("add_middleware", "before_request", "use"), _MIDDLEWARE),
+    **dict.fromkeys(
+        ("add_exception_handler", "errorhandler", "exception_handler", "exception"),
+        "@web.on_error(404), or a class of exceptions",
+    ),
+    **dict.fromkeys(("after_request",), "async def after_middleware(r)"),
+    **dict.fromkeys(("include_router", "register_blueprint"), "web.mount(prefix, app)"),
+    **dict.fromkeys(("static", "mount_static"), "web.add_static(prefix, folder)"),
+    **dict.fromkeys(("listen", "run_app", "serve", "start"), "web.runner()"),
+    **dict.fromkeys(("add_api_route", "add_url_rule"), "web.add_route(handler, path)"),
+    **dict.fromkeys(("on_event", "on_startup", "startup"), "web.on_start"),
+    **dict.fromkeys(("on_cleanup", "on_shutdown", "shutdown"), "web.on_stop"),
+}
+"""What other frameworks have, and what it is called here."""
+
+
+def describe_missing(kind: str, name: str) -> str:
+    """Say that there is no such attribute, and what it is called here.
+
+    Args:
+        kind: Of the object.
+        name: What it has not.
+    """
+    ours = _ELSEWHERE.get(name)
+    hint = "" if ours is None else f"; write {ours.format(name)}"
+    return f"{kind!r} object has no attribute {name!r}{hint}"
+
+
+Methods = Iterable[str] | str | None
+
+ANY = "any method"
+
+
+class Scope(Struct, frozen=True):
+    """A sub-app where it is mounted: what holds for all that is below a prefix.
+
+    Attributes:
+        prefix: Without a slash at its end.
+        middlewares: Those of the sub-app.
+        strict_slashes: As the sub-app has it.
+        name: Before the names of its routes, with a dot; "" for nothing.
+    """
+
+    prefix: Pattern
+    middlewares: Middlewares
+    strict_slashes: bool = True
+    name: str = ""
+
+    def under(self, outer: "Scope") -> "Scope":
+        """The same, where the app it is mounted in is mounted itself."""
+        return replace(self, prefix=self.prefix.under(outer.prefix))
+
+
+class Route(Struct, eq=False):
+    """What serves some methods of a path.
+
+    Attributes:
+        pattern: The path.
+        methods: Those it serves; ``ANY`` alone for all.
+        handler: As it was declared.
+        serve: The same, called with ``r`` alone.
+        terms: What holds for it alone.
+        scopes: The sub-apps it comes from, the outermost first.
+        name: What ``url_for`` calls it; that of the handler if none was given.
+        is_named: One was given.
+    """
+
+    pattern: Pattern
+    methods: tuple[str, ...]
+    handler: Callable[..., Any]
+    serve: Handler
+    terms: RouteTerms = USUAL
+    scopes: tuple[Scope, ...] = ()
+    name: str = ""
+    is_named: bool = False
+
+    def under(self, scope: Scope) -> "Route":
+        """The same route, where the app it is in is mounted.
+
+        Raises:
+            ConfigurationError: The handler takes what its path has not.
+        """
+        pattern = self.pattern.under(scope.prefix)
+        return replace(
+            self,
+            pattern=pattern,
+            serve=bind(self.handler, pattern, self.terms),
+            scopes=(scope, *(each.under(scope) for each in self.scopes)),
+            name=f"{scope.name}.{self.name}" if scope.name else self.name,
+        )
+
+
+def bind(function: Callable[..., Any], pattern: Pattern, terms: RouteTerms) -> Handler:
+    """Make of a handler one that is called with ``r`` alone, and held to its terms.
+
+    Raises:
+        ConfigurationError: See ``bind_arguments``.
+    """
+    handler = bind_arguments(function, pattern)
+    span_s = terms.handler_timeout_s
+    if span_s is None:
+        return handler
+
+    async def serve(r: BlazeioServerProtocol) -> Any:
+        r.patience.end_handler_in(span_s)
+        return await handler(r)
+
+    return serve
+
+
+ByMethod = dict[str, Route]
+"""The routes of one path, by method or ``ANY``."""
+
+
+def pick(routes: ByMethod, method: str) -> Route | None:
+    """Pick the route that serves a method; GET serves HEAD (RFC 9110 9.3.2)."""
+    route = routes.get(method)
+    if route is None and method == "HEAD":
+        route = routes.get("GET")
+    return routes.get(ANY) if route is None else route
+
+
+def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
+    """The names of methods, each once, in capitals.
+
+    Raises:
+        ConfigurationError: There is none, or one is no name.
+    """
+    if methods is None:
+        return (ANY,)
+    if isinstance(methods, str):
+        methods = (methods,)
+    names = tuple(dict.fromkeys(method.upper() for method in methods))
+    if not names or not all(name.isascii() and name.isalpha() for name in names):
+        message = f"route {path!r}: {list(names)} are no methods"
+        raise ConfigurationError(message)
+    return names
+
+
+def make_terms(given: Mapping[str, object]) -> RouteTerms:
+    """The terms of a route, by name.
+
+    Raises:
+        ConfigurationError: There is no such term, or it cannot be.
+    """
+    if not given:
+        return USUAL
+    return make_named(RouteTerms, given, "a route has no term named")

@@ -1,0 +1,508 @@
+"""The route table: exact paths by hashing, those with parameters by segment.
+
+Trailing slashes are exact: ``/api/ip`` and ``/api/ip/`` are two routes.
+"""
+
+import difflib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
+
+from blazeio.app.endpoints import decide_path, describe
+from blazeio.app.patterns import REST, Converter, Parameter, Pattern
+from blazeio.app.route import (
+    ANY,
+    ByMethod,
+    Methods,
+    Route,
+    Scope,
+    bind,
+    check_methods,
+    make_terms,
+    pick,
+)
+from blazeio.errors import ConfigurationError, LocalProtocolError
+from blazeio.protocol.context import Handler
+from blazeio.protocol.options import USUAL, RouteTerms, TermOptions
+
+# Routes with parameters, found by segment: the more particular one first.
+#
+# At each segment a literal goes before a parameter, and a parameter of a
+# narrower kind before one of a wider: int, uuid, float, str, path. So the order
+# in which routes were added means nothing. A search visits each node at most
+# once, and no node is deeper than the longest route: what a client sends cannot
+# make it long.
+
+
+Found = list[tuple[ByMethod, tuple[Any, ...]]]
+
+
+class Node:
+    """What may stand behind a part of a path.
+
+    Attributes:
+        literals: Where a segment leads that is written so.
+        parameters: Where one leads that is a value; the narrowest kind first.
+        here: Routes that end here.
+        rest: Routes that take all that follows.
+    """
+
+    __slots__ = ("here", "literals", "parameters", "rest")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, Node] = {}
+        self.parameters: list[tuple[Converter, Node]] = []
+        self.here: ByMethod = {}
+        self.rest: ByMethod = {}
+
+
+class PatternTree:
+    """Routes by the shape of their paths: the names of parameters tell none apart."""
+
+    __slots__ = ("_root", "is_empty")
+
+    def __init__(self) -> None:
+        self._root = Node()
+        self.is_empty = True
+
+    def place_of(self, pattern: Pattern) -> ByMethod:
+        """The routes of this shape, to look into and to add to."""
+        self.is_empty = False
+        node = self._root
+        for part in pattern.segments:
+            if isinstance(part, str):
+                node = node.literals.setdefault(part, Node())
+            elif part.converter is REST:
+                return node.rest
+            else:
+                node = _step(node, part)
+        return node.here
+
+    def search(self, path: str) -> Found:
+        """Give what has this path, with the values, the most particular first."""
+        found: Found = []
+        if not self.is_empty:
+            _walk(self._root, path.split("/"), 1, (), found)
+        return found
+
+
+def _step(node: Node, part: Parameter) -> Node:
+    for converter, child in node.parameters:
+        if converter is part.converter:
+            return child
+    child = Node()
+    node.parameters.append((part.converter, child))
+    node.parameters.sort(key=lambda each: each[0].rank)
+    return child
+
+
+def _walk(
+    node: Node, segments: list[str], at: int, values: tuple[Any, ...], found: Found
+) -> None:
+    # Hot: once per segment of a path with parameters. Into a list, since a
+    # generator of generators costs twice as much.
+    if at == len(segments):
+        if node.here:
+            found.append((node.here, values))
+        return
+    segment = segments[at]
+    literal = node.literals.get(segment)
+    if literal is not None:
+        _walk(literal, segments, at + 1, values, found)
+    for converter, child in node.parameters:
+        value = converter.convert(segment)
+        if value is not None:
+            _walk(child, segments, at + 1, (*values, value), found)
+    if node.rest:
+        found.append((node.rest, (*values, "/".join(segments[at:]))))
+
+
+Enclose = Callable[[Route], Handler]
+"""Puts what its sub-apps want around a route."""
+
+
+USUAL_METHODS = {"DELETE", "GET", "PATCH", "POST", "PUT"}
+"""Told of a server with routes for any method, which are countless."""
+
+Match = tuple[Route, dict[str, Any]]
+"""A route, and the values of the path for its parameters."""
+
+
+class RouteTable:
+    """Which handler serves which method and path.
+
+    Attributes:
+        by_method: Exact path to handler for each method that some exact route
+            names; the routes without methods are in each of them.
+        any_method: Exact path to handler for all other methods.
+        scopes: Where sub-apps are mounted: of each the way to it, from the
+            outermost on.
+    """
+
+    # Two dicts of paths, so that the hot path is two lookups and no branch: see
+    # blazeio/app/dispatch.py. Both are changed in place: a dispatch
+    # holds them.
+    __slots__ = (
+        "_enclose",
+        "_exact",
+        "_has_terms",
+        "_named",
+        "_outer",
+        "_routes",
+        "_tree",
+        "any_method",
+        "by_method",
+        "scopes",
+    )
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, dict[str, Handler]] = {}
+        self.any_method: dict[str, Handler] = {}
+        self.scopes: list[tuple[Scope, ...]] = []
+        self._exact: dict[str, ByMethod] = {}
+        self._tree = PatternTree()
+        self._routes: list[Route] = []
+        self._named: dict[str, list[Route]] = {}
+        self._has_terms = False
+        self._outer: list[tuple[RouteTable, Scope]] = []
+        self._enclose: Enclose | None = None
+
+    def add(
+        self,
+        handler: Callable[..., Any],
+        path: str | None,
+        methods: Methods,
+        terms: RouteTerms = USUAL,
+        name: str | None = None,
+    ) -> None:
+        """Add a route.
+
+        Args:
+            handler: An ``async def`` that takes ``r``, and may take the path's
+                parameters by their names.
+            path: None: the handler says it (see ``decide_path``).
+            methods: Those it serves; GET serves HEAD too. None: all.
+            terms: What holds for it alone.
+            name: For ``url_for``; None: that of the handler.
+
+        Raises:
+            ConfigurationError: It is no handler, has no path, or another route
+                serves a method of this path, or was given this name.
+        """
+        pattern = decide_path(handler, path)
+        serve = bind(handler, pattern, terms)
+        names = check_methods(methods, pattern.text)
+        called = name or getattr(handler, "__name__", None) or type(handler).__name__
+        self._take(
+            Route(
+                pattern,
+                names,
+                handler,
+                serve,
+                terms,
+                name=called,
+                is_named=name is not None,
+            )
+        )
+
+    def mount(self, scope: Scope, inner: "RouteTable") -> None:
+        """Have the routes of another table, also those it gets later.
+
+        Raises:
+            ConfigurationError: A route of it collides with one that is here, or
+                it is this table, or has this table in it.
+        """
+        if inner is self or inner in self._tables_around():
+            raise ConfigurationError(f"mount {scope.prefix.text!r}: within itself")
+        self._take_scope((scope,))
+        for chain in inner.scopes:
+            self._take_scope((scope, *(each.under(scope) for each in chain)))
+        for route in inner._routes:
+            self._take(route.under(scope))
+        inner._outer.append((self, scope))
+
+    def seal(self, enclose: Enclose) -> None:
+        """Put around each route of a sub-app what that has; now and from now on."""
+        self._enclose = enclose
+        for route in self._routes:
+            self._install(route)
+
+    def find(self, method: str, path: str) -> Handler | None:
+        """Find the handler of a request; None when there is none."""
+        found = self.match(method, path)
+        return None if found is None else found[0].serve
+
+    def match(self, method: str, path: str) -> Match | None:
+        """Find the route of a request, exact ones first; None: there is none."""
+        if path in self._exact:
+            route = pick(self._exact[path], method)
+            if route is not None:
+                return route, {}
+        for routes, values in self._search(path):
+            route = pick(routes, method)
+            if route is not None:
+                return route, dict(zip(route.pattern.names, values, strict=True))
+        return None
+
+    def find_terms(self, method: str, path: str) -> RouteTerms:
+        """Find what holds for the route of a request alone."""
+        if not self._has_terms:
+            return USUAL
+        found = self.match(method, path)
+        return USUAL if found is None else found[0].terms
+
+    def name_handler(self, method: str, path: str) -> str:
+        """Name the handler of a request, and where it is defined, for the log."""
+        found = self.match(method, path)
+        return "no route" if found is None else describe(found[0].handler)
+
+    def find_named(self, name: str) -> Pattern:
+        """Find the path of a route by its name, as it is in the outermost app.
+
+        Raises:
+            LocalProtocolError: There is none, or there are several. The caller's
+                fault.
+        """
+        routes = self._named.get(name, [])
+        routes = [each for each in routes if each.is_named] or routes
+        if not routes:
+            near = difflib.get_close_matches(name, self._named, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise LocalProtocolError(f"url_for({name!r}): no route has this name{hint}")
+        if len({each.pattern.text for each in routes}) > 1:
+            paths = " and ".join(repr(each.pattern.text) for each in routes[:2])
+            way_out = "give each a name of its own: add_route(..., name='...')"
+            message = f"url_for({name!r}): {paths} are called so; {way_out}"
+            raise LocalProtocolError(message)
+        pattern, table = routes[0].pattern, self
+        while table._outer:
+            if len(table._outer) > 1:
+                message = f"url_for({name!r}): the app is mounted twice; use r.url_for"
+                raise LocalProtocolError(message)
+            table, scope = table._outer[0]
+            pattern = pattern.under(scope.prefix)
+        return pattern
+
+    def methods_of(self, path: str) -> list[str]:
+        """The methods that a path serves, sorted, for the Allow field.
+
+        Empty where no route has the path, or where one serves every method.
+        """
+        methods = set(self._exact.get(path, ()))
+        for routes, _ in self._search(path):
+            methods.update(routes)
+        return [] if not methods or ANY in methods else _with_own(methods)
+
+    def methods_of_all(self) -> list[str]:
+        """The methods that some route serves, sorted; of any, the usual ones."""
+        served = {method for route in self._routes for method in route.methods}
+        if ANY in served:
+            served = served - {ANY} | USUAL_METHODS
+        return _with_own(served)
+
+    def __repr__(self) -> str:
+        return f"<RouteTable {len(self)} paths>"
+
+    def __len__(self) -> int:
+        return len({route.pattern.text for route in self._routes})
+
+    def _search(self, path: str) -> Found:
+        """Those with parameters; a prefix goes before what is wider than it.
+
+        So ``/{rest:path}`` of the outer app takes nothing from a mounted one.
+        """
+        found = self._tree.search(path)
+        if not found or not self.scopes:
+            return found
+        segments = path.split("/")[1:]
+        for chain in self.scopes:
+            prefix = chain[-1].prefix
+            if prefix.covers(segments):
+                found = [each for each in found if not _is_wider(each[0], prefix)]
+        return found
+
+    def _take(self, route: Route) -> None:
+        routes = self._place_of(route.pattern)
+        _check_collisions(routes, route)
+        namesakes = self._named.setdefault(route.name, [])
+        _check_name(namesakes, route)
+        namesakes.append(route)
+        for method in route.methods:
+            routes[method] = route
+        self._routes.append(route)
+        self._has_terms = self._has_terms or route.terms is not USUAL
+        self._install(route)
+        for table, scope in self._outer:
+            table._take(route.under(scope))
+
+    def _take_scope(self, chain: tuple[Scope, ...]) -> None:
+        self.scopes.append(chain)
+        for table, outer in self._outer:
+            table._take_scope((outer, *(each.under(outer) for each in chain)))
+
+    def _tables_around(self) -> list["RouteTable"]:
+        around = [table for table, _ in self._outer]
+        return around + [each for table in around for each in table._tables_around()]
+
+    def _place_of(self, pattern: Pattern) -> ByMethod:
+        if pattern.names:
+            return self._tree.place_of(pattern)
+        return self._exact.setdefault(pattern.text, {})
+
+    # The dicts of the hot path
+
+    def _install(self, route: Route) -> None:
+        if self._enclose is not None and route.scopes:
+            route.serve = self._enclose(route)
+        if route.pattern.names:
+            return
+        for method in route.methods:
+            if method == ANY:
+                self._install_for_any(route.pattern.text, route.serve)
+            else:
+                self._install_for(method, route.pattern.text, route.serve)
+
+    def _install_for_any(self, path: str, handler: Handler) -> None:
+        self.any_method[path] = handler
+        for table in self.by_method.values():
+            table[path] = handler
+
+    def _install_for(self, method: str, path: str, handler: Handler) -> None:
+        self._table_of(method)[path] = handler
+        if method == "GET" and "HEAD" not in self._exact[path]:
+            self._table_of("HEAD")[path] = handler  # RFC 9110 section 9.3.2
+
+    def _table_of(self, method: str) -> dict[str, Handler]:
+        if method not in self.by_method:
+            self.by_method[method] = dict(self.any_method)
+        return self.by_method[method]
+
+
+def _is_wider(routes: ByMethod, prefix: Pattern) -> bool:
+    ranks = next(iter(routes.values())).pattern.ranks  # of one shape, all of them
+    return ranks[: len(prefix.ranks)] > prefix.ranks
+
+
+def _with_own(methods: set[str]) -> list[str]:
+    """And those that are answered without a route of their own."""
+    own = {"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"}
+    return sorted(methods | own)
+
+
+def _check_name(namesakes: list[Route], route: Route) -> None:
+    for first in namesakes:
+        if route.is_named and first.is_named and first.pattern != route.pattern:
+            message = (
+                f"route {route.pattern.text!r}: {route.name!r} is the name of "
+                f"{first.pattern.text!r}, too"
+            )
+            raise ConfigurationError(message)
+
+
+def _check_collisions(routes: ByMethod, route: Route) -> None:
+    for name in route.methods:
+        for other in [name, ANY] if name != ANY else list(routes):
+            if other in routes:
+                first = routes[other]
+                message = (
+                    f"route {route.pattern.text!r} ({name}): "
+                    f"{describe(route.handler)} collides with "
+                    f"{describe(first.handler)} ({other} {first.pattern.text!r})"
+                )
+                raise ConfigurationError(message)
+
+
+# ``web.route.get("/path")`` and its siblings: decorators that name a method.
+
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
+
+
+class MethodRoute:
+    """One decorator of ``MethodRoutes``.
+
+    Args:
+        table: Gets the routes.
+        methods: Those that its routes serve.
+    """
+
+    __slots__ = ("_methods", "_table")
+
+    def __init__(self, table: RouteTable, methods: Methods) -> None:
+        self._table = table
+        self._methods = methods
+
+    @overload
+    def __call__(self, target: HandlerT) -> HandlerT: ...
+    @overload
+    def __call__(
+        self,
+        target: str | None = None,
+        *,
+        name: str | None = None,
+        **terms: Unpack[TermOptions],
+    ) -> Callable[[HandlerT], HandlerT]: ...
+    def __call__(
+        self,
+        target: Any = None,
+        *,
+        name: str | None = None,
+        **terms: Unpack[TermOptions],
+    ) -> Any:
+        """Put on a function, or called with the path that it shall serve.
+
+        Args:
+            target: The path; None: the function says it.
+            name: For ``url_for``; None: that of the function.
+            terms: The fields of ``RouteTerms``, by name.
+
+        Raises:
+            ConfigurationError: See ``RouteTable.add``.
+        """
+        if callable(target):
+            self._table.add(target, None, self._methods)
+            return target
+        own = make_terms(terms)
+
+        def decorate(handler: HandlerT) -> HandlerT:
+            self._table.add(handler, target, self._methods, own, name)
+            return handler
+
+        return decorate
+
+
+class MethodRoutes:
+    """``web.route.get("/path")`` and its siblings.
+
+    Args:
+        table: Gets the routes.
+
+    Attributes:
+        get: Serves HEAD too.
+        post: See ``MethodRoute``; so the others.
+    """
+
+    __slots__ = ("delete", "get", "head", "options", "patch", "post", "put")
+
+    def __init__(self, table: RouteTable) -> None:
+        self.get = MethodRoute(table, "GET")
+        self.head = MethodRoute(table, "HEAD")
+        self.post = MethodRoute(table, "POST")
+        self.put = MethodRoute(table, "PUT")
+        self.patch = MethodRoute(table, "PATCH")
+        self.delete = MethodRoute(table, "DELETE")
+        self.options = MethodRoute(table, "OPTIONS")
+
+    if not TYPE_CHECKING:  # or a type checker would let it pass
+
+        def __call__(self, *words: object, **options: object) -> NoReturn:
+            """Say how it is written: in other frameworks it is called like this.
+
+            Raises:
+                ConfigurationError: Always.
+            """
+            shown = ", ".join(f"{word!r:.80}" for word in words)
+            message = (
+                f"web.route({shown}): write @web.route.get('/path'), or "
+                "@web.add_route('/path', methods=[...])"
+            )
+            raise ConfigurationError(message)

@@ -1,1 +1,0 @@
-"""Which handler serves a request: paths, parameters, methods, sub-apps. Pure."""

@@ -1,0 +1,192 @@
+"""Serving one app in this process alone: listen, serve, drain, signals."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from blazeio.errors import ConfigurationError
+from blazeio.loggers import escape_line, get_logger
+from blazeio.protocol.tls import TlsTerms
+from blazeio.server.acceptor import bind
+from blazeio.server.loop import get_loop, raise_descriptor_limit, run_through
+from blazeio.server.server import Server
+
+log = get_logger("blazeio.app")
+
+DRAIN_IDLE_S = 2.0
+"""A kept-alive connection may have its next request under way for this long."""
+GRACE_S = 30.0
+"""What is in flight may take this long to be answered."""
+ABORT_S = 1.0
+"""A cancelled handler may clean up for this long."""
+
+
+class Service:
+    """One address, served until asked to stop. Made within a running loop.
+
+    Args:
+        host: An address or a name.
+        port: 0 takes one that is free.
+        tls: How HTTPS is spoken; None: plain HTTP.
+        grace_s: What is in flight when asked to stop is cut after this.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: TlsTerms | None = None,
+        *,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._grace_s = grace_s
+        self._stop = asyncio.Event()
+        self._over = asyncio.Event()
+        self._tls = tls
+        self._listener = bind(host, port)
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as bound; ``[host]:port`` for IPv6."""
+        host, port = self._listener.getsockname()[:2]
+        is_v6 = self._listener.family == socket.AF_INET6
+        return f"[{host}]:{port}" if is_v6 else f"{host}:{port}"
+
+    async def serve(
+        self,
+        make_server: Callable[[asyncio.AbstractEventLoop], Server],
+        drain_hooks: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Accept and serve; after ``ask_to_stop`` answer what is in flight.
+
+        Cancelled, it cuts every connection and returns at once.
+        """
+        loop = asyncio.get_running_loop()
+        raise_descriptor_limit()
+        server = make_server(loop)
+        try:
+            server.accept_from(self._listener)
+            scheme = "http" if self._tls is None else "https"
+            sys.stderr.write(
+                f"blazeio: serving on {scheme}://{self.address} (pid {os.getpid()}, "
+                f"{type(loop).__module__.partition('.')[0]})\n"
+            )
+            await self._stop.wait()
+            hooks = loop.create_task(drain_hooks())
+            await self._drain(server)
+            hooks.cancel()
+        finally:
+            server.close()
+
+    async def _drain(self, server: Server) -> None:
+        server.stop_accepting(take_queue=True)
+        self._listener.close()  # else clients would queue up, for nobody
+        server.start_draining(DRAIN_IDLE_S)
+        if await server.drained_within(self._grace_s):
+            return
+        log.warning("%d requests were cut: too late to answer", server.in_flight)
+        server.cancel()
+        await server.drained_within(ABORT_S)
+
+    def ask_to_stop(self) -> None:
+        """Let ``serve`` end; before it began, it will end at once."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Give the address back; ``wait_closed`` returns."""
+        self._listener.close()
+        self._over.set()
+
+    async def wait_closed(self) -> None:
+        """Return when all is over."""
+        await self._over.wait()
+
+
+def run_until_signalled(
+    run: Callable[[], Coroutine[Any, Any, None]],
+    ask_to_stop: Callable[[], None],
+) -> None:
+    """Run a coroutine on the loop of this process until INT or TERM.
+
+    The first signal asks it to stop, the next one cancels it.
+
+    Args:
+        run: What to run.
+        ask_to_stop: Makes ``run`` return soon.
+
+    Raises:
+        ConfigurationError: A loop runs already: ``run`` can be awaited there.
+        SystemExit: It was cancelled (128 plus the signal's number), or could
+            not bind (1, with a message).
+    """
+    _require_no_loop()
+    loop = get_loop()
+    task = loop.create_task(run())
+    seen: list[signal.Signals] = []
+
+    def note(number: signal.Signals) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            sys.stderr.write(
+                "blazeio: stopping once all is answered; a second signal: at once\n"
+            )
+            ask_to_stop()
+        else:
+            task.cancel()
+
+    pid = os.getpid()
+    _watch_signals(loop, note)
+    try:
+        run_through(loop, task)
+    except ConfigurationError as error:
+        raise SystemExit(f"blazeio: {escape_line(error)}") from error
+    except asyncio.CancelledError:
+        if not seen:
+            raise
+        raise SystemExit(128 + seen[0]) from None
+    finally:
+        if os.getpid() == pid:  # a forked process has our epoll instance too
+            _unwatch_signals(loop)
+            _finish(loop)
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    message = "runner() runs an event loop, and one runs here: await run() instead"
+    raise ConfigurationError(message)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _watch_signals(
+    loop: asyncio.AbstractEventLoop, note: Callable[[signal.Signals], None]
+) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, note, number)
+
+
+def _unwatch_signals(loop: asyncio.AbstractEventLoop) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    """End what else runs on the loop; it stays open for who made it."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        run_through(loop, asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())

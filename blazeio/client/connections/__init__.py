@@ -1,1 +1,0 @@
-"""Connections to servers: how they are made, lent and read."""

@@ -1,0 +1,543 @@
+"""Cookies that servers have set, and who gets them back: RFC 6265bis.
+
+What a user agent without pages can know of it: domain and host-only cookies,
+paths, expiry, ``Secure`` (and that nobody overwrites one in the clear),
+``HttpOnly``, the prefixes ``__Secure-`` and ``__Host-``. SameSite is kept and
+means nothing here, since there is no site that a request comes from.
+
+**Public suffixes.** A server of ``a.example.com`` may set a cookie for all of
+``example.com``, but one of ``shop.co.uk`` none for all of ``co.uk``. Which is
+which only the Public Suffix List knows, a list that changes every week: none is
+built in. Without one, names of a single label (``com``, ``localhost``), the usual
+second levels of countries (``co.uk``, ``com.au``) and addresses are taken for
+suffixes, so that a cookie for one of them stays with the host that set it. Whoever
+speaks to hosts that may want to harm one another gives the jar a list:
+``CookieJar(publicsuffixlist.PublicSuffixList().is_public)``.
+
+**Hosts** are compared in the one form of ``rules.hosts``, without a final dot:
+``www.example.com.`` is ``www.example.com``, and ``com.`` is a suffix as ``com`` is.
+A ``Domain`` with a final dot counts only where the host has one, too; browsers and
+curl ignore it.
+
+The time is told.
+"""
+
+import heapq
+import re
+from collections.abc import Callable, Container, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+
+from blazeio.client.proxy import read_host, strip_final_dot
+from blazeio.content.cookies import LONGEST_PAIR_BYTES
+from blazeio.content.forwarded import read_address
+
+# A Set-Cookie field as a user agent reads it: RFC 6265bis section 5.6.
+#
+# Lenient where the RFC says so, attribute by attribute: of what a browser would
+# understand nothing is lost, and of what it would drop nothing is kept.
+
+
+LONGEST_ATTRIBUTE_BYTES: Final = 1024
+"""A longer value of an attribute is as if it were not there."""
+MOST_AGE_S: Final = 400 * 24 * 3600
+"""Section 5.5: no cookie lives longer without being set again."""
+
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_MAX_AGE: Final = re.compile(r"-?[0-9]+")
+
+# Section 5.1.1: dates have been written in too many ways for one form of them.
+_DELIMITERS: Final = re.compile(r"[\x09\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
+_TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
+_DAY: Final = re.compile(r"([0-9]{1,2})(?![0-9])")
+_YEAR: Final = re.compile(r"([0-9]{2,4})(?![0-9])")
+_MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
+
+
+class SetCookie(Struct, frozen=True):
+    """What one field says; the attributes as they were understood.
+
+    Attributes:
+        name: May be "", as browsers have it.
+        value: As sent, quotes and all.
+        domain: Lower case, without a leading dot; "" for the host only.
+        path: Begins with "/"; "" for the default.
+        max_age_s: Seconds to live, 0 or less: delete. Wins over ``expires_at``.
+        expires_at: Unix time.
+        is_secure: For TLS only.
+        is_http_only: Not for scripts.
+        same_site: Lower case, as sent; a client that shows no pages has no use
+            for it.
+    """
+
+    name: str
+    value: str
+    domain: str = ""
+    path: str = ""
+    max_age_s: int | None = None
+    expires_at: float | None = None
+    is_secure: bool = False
+    is_http_only: bool = False
+    same_site: str = ""
+
+    def expiry(self, now: float) -> float | None:
+        """When it is over, in Unix time; None: with the session.
+
+        Args:
+            now: Unix time.
+        """
+        latest = now + MOST_AGE_S
+        if self.max_age_s is not None:
+            return min(now + self.max_age_s, latest) if self.max_age_s > 0 else 0.0
+        return None if self.expires_at is None else min(self.expires_at, latest)
+
+
+def parse_set_cookie(field: str) -> SetCookie | None:
+    """Read the value of one Set-Cookie field.
+
+    Returns:
+        None where a user agent ignores it: controls, neither name nor value, or
+        more than ``LONGEST_PAIR_BYTES``.
+    """
+    if _CONTROLS.search(field):
+        return None
+    pair, _, rest = field.partition(";")
+    name, equals, value = pair.partition("=")
+    if not equals:
+        name, value = "", pair
+    name, value = name.strip(" \t"), value.strip(" \t")
+    if not 0 < len(name) + len(value) <= LONGEST_PAIR_BYTES:
+        return None
+    attributes = _parse_attributes(rest)
+    max_age = attributes.get("max-age", "")
+    path = attributes.get("path", "")
+    return SetCookie(
+        name,
+        value,
+        _read_domain_attribute(attributes.get("domain", "")),
+        path if path.startswith("/") else "",
+        # Nine digits are 31 years already, and no integer is too large.
+        int(max_age[:10]) if _MAX_AGE.fullmatch(max_age) else None,
+        parse_cookie_date(attributes.get("expires", "")),
+        "secure" in attributes,
+        "httponly" in attributes,
+        attributes.get("samesite", "").lower(),
+    )
+
+
+def _read_domain_attribute(text: str) -> str:
+    """Without its leading dot; what is not ASCII is UTF-8, if it is anything."""
+    try:
+        text = text.encode("latin-1").decode()
+    except UnicodeError:
+        pass  # no host will be read of it
+    return text.removeprefix(".").lower()
+
+
+def _parse_attributes(text: str) -> dict[str, str]:
+    """The last of each name counts, if its value is one that counts at all."""
+    attributes: dict[str, str] = {}
+    for each in text.split(";"):
+        name, _, value = each.partition("=")
+        name, value = name.strip(" \t").lower(), value.strip(" \t")
+        if len(value) > LONGEST_ATTRIBUTE_BYTES:
+            continue
+        if name == "max-age" and not _MAX_AGE.fullmatch(value):
+            continue
+        if name == "expires" and parse_cookie_date(value) is None:
+            continue
+        attributes[name] = value
+    return attributes
+
+
+def parse_cookie_date(text: str) -> float | None:
+    """Read a date, by the algorithm of RFC 6265bis section 5.1.1.
+
+    Returns:
+        Unix time; None where it is no date.
+    """
+    clock: tuple[int, ...] | None = None
+    day = month = year = None
+    for token in _DELIMITERS.split(text):
+        if clock is None and (match := _TIME.match(token)):
+            clock = tuple(map(int, match.groups()))
+        elif day is None and (match := _DAY.match(token)):
+            day = int(match[1])
+        elif month is None and _month_of(token):
+            month = _month_of(token)
+        elif year is None and (match := _YEAR.match(token)):
+            year = int(match[1])
+    if clock is None or day is None or month is None or year is None:
+        return None
+    if year < 100:
+        year += 1900 if year >= 70 else 2000
+    if year < 1601:
+        return None
+    try:
+        hour, minute, second = clock
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return moment.timestamp()
+
+
+def _month_of(token: str) -> int:
+    """1 to 12 by the first three letters; 0 where they are none."""
+    place = _MONTHS.find(token[:3].lower())
+    return place // 3 + 1 if len(token) >= 3 and place % 3 == 0 else 0
+
+
+MOST_COOKIES: Final = 3000
+"""Section 6.1: at least so many in all ..."""
+MOST_COOKIES_OF_DOMAIN: Final = 50
+"""... and so many of one domain. The least used go first."""
+MOST_SENT_COOKIES: Final = 150
+MOST_SENT_BYTES: Final = 8190
+"""Of one request: what a server has set must not make our requests so large that
+others refuse them. Both as in curl; what does not fit is left out, the first come
+first."""
+
+# Second levels below which countries register names.
+_SECOND_LEVELS: Final = frozenset(
+    """
+    ac com co edu ed gob go gouv gov gv id info ltd mil muni nom net ne org or plc
+    sch web
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+
+
+class Cookie(Struct, frozen=True):
+    """A cookie in a jar.
+
+    Attributes:
+        name: May be "".
+        value: As the server sent it.
+        domain: Lower case.
+        path: Begins with "/".
+        is_host_only: For ``domain`` itself; else for the hosts below it too.
+        is_secure: For TLS only.
+        is_http_only: Not for scripts.
+        same_site: As sent, lower case; "" where it was not.
+        expires_at: Unix time; None: with the jar.
+    """
+
+    name: str
+    value: str
+    domain: str
+    path: str = "/"
+    is_host_only: bool = True
+    is_secure: bool = False
+    is_http_only: bool = False
+    same_site: str = ""
+    expires_at: float | None = None
+
+    def has_expired(self, now: float) -> bool:
+        """Whether it is over at ``now``, Unix time."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+class _Entry:
+    """A cookie, when it was made and when it was last of use, as ordinals."""
+
+    __slots__ = ("cookie", "is_kept", "made", "used")
+
+    def __init__(self, cookie: Cookie, made: int) -> None:
+        self.cookie = cookie
+        self.made = self.used = made
+        self.is_kept = True
+
+
+_Key = tuple[str, str, bool]
+"""Path, name and whether it is host-only: with the domain it is the identity."""
+
+
+def is_usual_suffix(domain: str) -> bool:
+    """Tell the public suffixes that are known without a list.
+
+    Single labels, and a usual second level below the two letters of a country.
+    """
+    *leading, last = domain.split(".")
+    if not leading:
+        return True
+    return len(leading) == 1 and len(last) == 2 and leading[0] in _SECOND_LEVELS
+
+
+class CookieJar:
+    """The cookies of one user.
+
+    Args:
+        is_public_suffix: Tells of a domain, in lower-case A-labels and without a
+            final dot, whether anybody can have a name right below it; see the
+            module.
+    """
+
+    __slots__ = ("_count", "_domains", "_is_public_suffix", "_ordinal", "_queue")
+
+    def __init__(
+        self, is_public_suffix: Callable[[str], bool] = is_usual_suffix
+    ) -> None:
+        self._is_public_suffix = is_public_suffix
+        self._domains: dict[str, dict[_Key, _Entry]] = {}
+        self._ordinal = self._count = 0
+        # Those of the least use first, as far as it was known when they came;
+        # empty until the jar is full for the first time.
+        self._queue: list[tuple[bool, int, int, _Entry]] = []
+
+    def store(self, url: str, fields: Iterable[str], now: float) -> None:
+        """Take the Set-Cookie fields of a response, section 5.7.
+
+        What a user agent ignores is ignored: a cookie for a foreign domain, a
+        ``Secure`` one that came in the clear, and so on.
+
+        Args:
+            url: Of the request.
+            fields: The values, as they came.
+            now: Unix time.
+        """
+        for field in fields:
+            said = parse_set_cookie(field)
+            if said is not None:
+                cookie = self._accept(url, said, now)
+                if cookie is not None:
+                    self.add(cookie, now)
+
+    def add(self, cookie: Cookie, now: float) -> None:
+        """Add a cookie, or replace the one of the same name and place.
+
+        One that has expired is thereby deleted.
+        """
+        self._ordinal += 1
+        key = (cookie.path, cookie.name, cookie.is_host_only)
+        entries = self._domains.setdefault(cookie.domain, {})
+        old = entries.pop(key, None)
+        if old is not None:
+            old.is_kept = False
+            self._count -= 1
+        if not cookie.has_expired(now):
+            entry = _Entry(cookie, self._ordinal)
+            if old is not None:
+                entry.made = old.made
+            entries[key] = entry
+            self._count += 1
+            if self._queue:
+                heapq.heappush(self._queue, _place_of(entry))
+            if len(entries) > MOST_COOKIES_OF_DOMAIN:
+                self._evict(entries, now)
+        if not entries:
+            del self._domains[cookie.domain]
+        if self._count > MOST_COOKIES:
+            self._evict_of_all(now)
+
+    def field_for(
+        self, url: str, now: float, *, apart_from: Container[str] = ()
+    ) -> str | None:
+        """Write the Cookie field of a request, section 5.8.
+
+        Longer paths come first, then what was set earlier; no more than
+        ``MOST_SENT_COOKIES`` and ``MOST_SENT_BYTES``.
+
+        Args:
+            url: Of the request.
+            now: Unix time.
+            apart_from: Names that are left out.
+
+        Returns:
+            None where there is no cookie for it.
+        """
+        if not self._domains:
+            return None
+        self._ordinal += 1
+        entries = self._matching(url, now)
+        entries.sort(key=lambda each: (-len(each.cookie.path), each.made))
+        pairs: list[str] = []
+        size = 0
+        for each in entries:
+            name, value = each.cookie.name, each.cookie.value
+            pair = f"{name}={value}" if name else value
+            if name in apart_from or size + len(pair) > MOST_SENT_BYTES:
+                continue
+            size += len(pair) + len("; ")
+            each.used = self._ordinal
+            pairs.append(pair)
+            if len(pairs) == MOST_SENT_COOKIES:
+                break
+        return "; ".join(pairs) or None
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._domains.clear()
+        self._queue.clear()
+        self._count = 0
+
+    def __iter__(self) -> Iterator[Cookie]:
+        """All cookies, expired ones too, in the order in which they were set."""
+        entries = [e for each in self._domains.values() for e in each.values()]
+        entries.sort(key=lambda each: each.made)
+        return (each.cookie for each in entries)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _accept(self, url: str, said: SetCookie, now: float) -> Cookie | None:
+        """What is stored of a field; None where it is ignored."""
+        parts, host = _read_url(url)
+        domain = _read_domain(said.domain, parts)
+        if not host or domain is None:
+            return None
+        if domain and self._is_public_suffix(domain):
+            if domain != host:
+                return None
+            domain = ""
+        if domain and not _domain_matches(host, domain):
+            return None
+        cookie = Cookie(
+            said.name,
+            said.value,
+            domain or host,
+            said.path or _default_path(parts.path),
+            # An address has nobody below it.
+            not domain or read_address(host) is not None,
+            said.is_secure,
+            said.is_http_only,
+            said.same_site,
+            said.expiry(now),
+        )
+        is_enciphered = parts.scheme in ("https", "wss")
+        if not is_enciphered and (cookie.is_secure or self._is_guarded(cookie, host)):
+            return None
+        has_attribute = bool(said.domain)
+        return cookie if _keeps_prefix(cookie, has_attribute, said.path) else None
+
+    def _is_guarded(self, cookie: Cookie, host: str) -> bool:
+        """Whether a Secure cookie would be hidden by one set in the clear."""
+        return any(
+            known.cookie.is_secure
+            and known.cookie.name == cookie.name
+            and _path_matches(cookie.path, known.cookie.path)
+            for domain in _lineage(host)
+            for known in self._domains.get(domain, {}).values()
+        )
+
+    def _matching(self, url: str, now: float) -> list[_Entry]:
+        parts, host = _read_url(url)
+        path = parts.path or "/"
+        is_enciphered = parts.scheme in ("https", "wss")
+        return [
+            entry
+            for domain in _lineage(host)
+            for entry in self._domains.get(domain, {}).values()
+            if (domain == host or not entry.cookie.is_host_only)
+            and (is_enciphered or not entry.cookie.is_secure)
+            and _path_matches(path, entry.cookie.path)
+            and not entry.cookie.has_expired(now)
+        ]
+
+    def _evict(self, entries: dict[_Key, _Entry], now: float) -> None:
+        """Make room in one domain: what has expired, else the least of use."""
+        doomed = [key for key, e in entries.items() if e.cookie.has_expired(now)]
+        if not doomed:
+            doomed = [min(entries, key=lambda k: _worth(entries[k]))]
+        for key in doomed:
+            entries.pop(key).is_kept = False
+        self._count -= len(doomed)
+
+    def _evict_of_all(self, now: float) -> None:
+        """Make room in the jar: where the least of use is.
+
+        A server may set a hundred cookies by one response of 3 KiB, so this must
+        not look at all of them each time: 5 us, not 500.
+        """
+        queue = self._queue
+        if not queue or len(queue) > 4 * MOST_COOKIES:
+            everyone = (e for each in self._domains.values() for e in each.values())
+            queue[:] = map(_place_of, everyone)
+            heapq.heapify(queue)
+        while True:
+            least = queue[0][-1]
+            if not least.is_kept:
+                heapq.heappop(queue)
+            elif (place := _place_of(least)) != queue[0]:
+                heapq.heapreplace(queue, place)  # it was of use since then
+            else:
+                break
+        name = least.cookie.domain
+        self._evict(self._domains[name], now)
+        if not self._domains[name]:
+            del self._domains[name]
+
+
+def _worth(entry: _Entry) -> tuple[bool, int]:
+    """Section 5.7: those that are not secure go before the others."""
+    return entry.cookie.is_secure, entry.used
+
+
+def _read_url(url: str) -> tuple[SplitResult, str]:
+    """Take a URL apart; with its host as it is compared, "" where it has none."""
+    parts = urlsplit(url)
+    try:
+        return parts, strip_final_dot(read_host(parts.hostname or ""))
+    except ValueError:
+        return parts, ""
+
+
+def _read_domain(said: str, parts: SplitResult) -> str | None:
+    """Read the attribute ``Domain``; None where a user agent ignores the cookie.
+
+    Args:
+        said: "" where it was not.
+        parts: Of the URL of the request.
+    """
+    if not said:
+        return ""
+    if said.endswith(".") and not (parts.hostname or "").endswith("."):
+        return None
+    try:
+        return strip_final_dot(read_host(said))
+    except ValueError:
+        return None
+
+
+def _place_of(entry: _Entry) -> tuple[bool, int, int, _Entry]:
+    """Where it is among those that would be evicted; no two are equal."""
+    return (*_worth(entry), id(entry), entry)
+
+
+def _lineage(host: str) -> list[str]:
+    """The host, and each domain that it is below."""
+    if read_address(host) is not None:
+        return [host]
+    labels = host.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
+
+
+def _domain_matches(host: str, domain: str) -> bool:
+    """Section 5.1.3."""
+    if host == domain:
+        return True
+    return host.endswith(f".{domain}") and read_address(host) is None
+
+
+def _path_matches(path: str, of_cookie: str) -> bool:
+    """Section 5.1.4."""
+    return path == of_cookie or (
+        path.startswith(of_cookie)
+        and (of_cookie.endswith("/") or path[len(of_cookie)] == "/")
+    )
+
+
+def _default_path(path: str) -> str:
+    """Section 5.1.4: up to, and without, the last slash."""
+    return path.rpartition("/")[0] or "/"
+
+
+def _keeps_prefix(cookie: Cookie, has_domain: bool, path: str) -> bool:
+    """Section 5.7, items 20 to 22: what the name promises is so."""
+    name = (cookie.name or cookie.value).lower()
+    if not name.startswith(("__secure-", "__host-")):
+        return True
+    if not cookie.name or not cookie.is_secure:
+        return False
+    return name.startswith("__secure-") or (not has_domain and path == "/")

@@ -1,0 +1,341 @@
+"""Content into a file: ``resp.save(path)``.
+
+It is written beside the file, under a name that tells of which representation it
+is a part, and moved into its place when it is whole: nobody ever sees half of it.
+A part that was left behind, by a connection that broke or a process that ended,
+is gone on with by range requests (RFC 9110 section 14), as long as the server
+still has the same: a strong entity tag tells, and only that. A server may answer
+one with less than was asked for (section 15.3.7); then it is asked again.
+"""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from blazeio.client.part_file import (
+    ContentRange,
+    Destination,
+    Device,
+    PartFile,
+    find_place,
+    finish_in_thread,
+    is_device,
+    read_content_range,
+    read_unsatisfied_range,
+)
+from blazeio.client.response_content import is_transient
+from blazeio.content.dates import parse_retry_after
+from blazeio.content.representation import is_etag, is_strongly_equal
+from blazeio.errors import (
+    ConnectError,
+    HeadTimeout,
+    InvalidResponse,
+    LocalProtocolError,
+    ReadTimeout,
+    RequestError,
+    ServerDisconnected,
+)
+from blazeio.protocol.flow import join_small
+
+if TYPE_CHECKING:
+    from blazeio.client.response import ClientResponse
+
+Progress = Callable[[int, int | None], None]
+"""Told the octets that are there so far, and how many there will be, if known."""
+
+MOST_FAILURES: Final = 4
+"""Attempts in a row that bring no octet that was not there before; then the last
+one's error is told."""
+PAUSE_S: Final = 0.5
+"""Before the next attempt; twice as long after each that brought nothing."""
+MOST_RETRY_AFTER_S: Final = 60.0
+"""A server that wants the rest to be asked for later than this is not waited for: the
+part stays, for a later ``save``."""
+WRITE_BYTES: Final = 1024 * 1024
+"""Octets that are collected for one write, which is the work of a thread: a disk
+that is busy holds up nobody else."""
+
+_TRANSIENT: Final = (ConnectError, HeadTimeout, ReadTimeout, ServerDisconnected)
+"""Errors that another attempt may not see."""
+
+
+async def save_content(
+    resp: "ClientResponse", path: str | os.PathLike[str], progress: Progress | None
+) -> int:
+    """See ``ClientResponse.save``."""
+    if not resp.status_code:
+        await resp.prepare()
+    if resp.status_code != 200:
+        what = f"{resp.status_code} {resp.reason}".rstrip()
+        raise RequestError(f"{resp.url}: {what}: nothing was saved")
+    if resp.method == "HEAD":
+        message = "a response to HEAD has no content: nothing was saved"
+        raise RequestError(f"{resp.url}: {message}")
+    content = resp.content
+    if content.collected is None and content.received_bytes > content.queued_bytes:
+        message = "save: the content, or some of it, was read before"
+        raise LocalProtocolError(message)
+    place = Path(path)
+    if is_device(place):
+        download = _Download(resp, await asyncio.to_thread(Device, place), progress)
+    else:
+        place = find_place(place)
+        mark = _mark(resp)
+        download = _Download(resp, PartFile(place, mark), progress, place)
+    try:
+        return await download.run()
+    finally:
+        download.close()
+
+
+class _Download:
+    """One file on its way.
+
+    Args:
+        resp: A response with status 200.
+        file: Where its content goes.
+        progress: Is told.
+        place: Where the whole file is to be; None: it goes to a device.
+    """
+
+    def __init__(
+        self,
+        resp: "ClientResponse",
+        file: Destination,
+        progress: Progress | None,
+        place: Path | None = None,
+    ) -> None:
+        self._resp = resp
+        self._file = file
+        self._place = place
+        self._progress = progress
+        self._range: ContentRange | None = None
+        self._refusal: InvalidResponse | None = None
+        self._retry_after_s = 0.0
+        self._is_whole = False
+        self._learn()
+
+    def _learn(self) -> None:
+        """What a 200 says of the representation."""
+        self._range = None
+        self._total = None if _is_encoded(self._resp) else self._resp.content_length
+        self._etag = None if self._place is None else _strong_etag(self._resp)
+
+    async def run(self) -> int:
+        """Get all of it; return its size."""
+        await self._go_on_with_what_is_there()
+        most = self._file.size_bytes
+        failures = 0
+        while not self._is_whole:
+            error: RequestError | None = None
+            try:
+                await self._receive()
+            except _TRANSIENT as raised:
+                error = raised
+            except InvalidResponse as raised:
+                if raised is not self._refusal:
+                    raise
+                error = raised
+            if self._is_whole:
+                break
+            if self._file.size_bytes > most:
+                most, failures = self._file.size_bytes, 0
+            else:
+                failures += 1
+            if error is not None and (self._etag is None or failures >= MOST_FAILURES):
+                raise error
+            if failures >= MOST_FAILURES:
+                raise InvalidResponse(f"{self._resp.url}: the rest does not come")
+            await self._resp.forget()
+            if error is not None:
+                pause_s = max(PAUSE_S * 2**failures, self._retry_after_s)
+                await self._resp.context.pause(pause_s)
+            await self._ask_for_the_rest()
+        await finish_in_thread(self._file.place)
+        return self._file.size_bytes
+
+    async def _go_on_with_what_is_there(self) -> None:
+        """A part of the same that an earlier attempt has left behind."""
+        found, total = self._file.size_bytes, self._total
+        if not found:
+            return
+        if self._etag is None or (total is not None and found > total):
+            self._file.truncate(0)
+            return
+        await self._resp.forget()
+        if found == total:
+            self._is_whole = True
+            self._tell()
+        else:
+            await self._ask_for_the_rest()
+
+    async def _ask_for_the_rest(self) -> None:
+        """Ask for what follows; where the server has changed it, for all of it."""
+        resp = self._resp
+        assert self._etag is not None  # else it is not asked for again
+        self._refusal, self._retry_after_s = None, 0.0
+        try:
+            await resp.ask_again(
+                ("Range", f"bytes={self._file.size_bytes}-"),
+                ("If-Range", self._etag),
+                ("Accept-Encoding", "identity"),
+            )
+        except _TRANSIENT:
+            return  # ``_receive`` finds nothing, and counts it
+        if resp.status_code == 206:
+            self._range = self._check_part()
+            self._total = self._range.total if self._total is None else self._total
+        elif resp.status_code == 416 and self._is_all_there():
+            self._is_whole = True
+        elif resp.status_code == 200:
+            self._begin_anew()
+        else:
+            self._note_refusal()
+
+    def _note_refusal(self) -> None:
+        """Another attempt may not see it, after as long as the server wants.
+
+        Raises:
+            InvalidResponse: It would, or it is to be too late.
+        """
+        resp = self._resp
+        what = f"{resp.status_code} {resp.reason:.100}".rstrip()
+        refusal = InvalidResponse(f"{resp.url}: {what} to a request for the rest")
+        field = resp.headers.get("retry-after", "")
+        self._retry_after_s = parse_retry_after(field, time.time()) or 0.0
+        if (
+            not is_transient(resp.status_code)
+            or self._retry_after_s > MOST_RETRY_AFTER_S
+        ):
+            raise refusal
+        self._refusal = refusal
+
+    def _is_all_there(self) -> bool:
+        """RFC 9110 section 15.5.17: the rest of it has no octet."""
+        field = self._resp.headers.get("content-range", "")
+        size = self._file.size_bytes
+        return read_unsatisfied_range(field) == size and self._total in (None, size)
+
+    def _check_part(self) -> ContentRange:
+        """RFC 9110 section 15.3.7.3: of the same, and from where we are.
+
+        Raises:
+            InvalidResponse: It is something else.
+        """
+        resp = self._resp
+        etag = resp.headers.get("etag", self._etag)
+        part = read_content_range(resp.headers.get("content-range", ""))
+        if (
+            part is None
+            or part.first != self._file.size_bytes
+            or (self._total is not None and part.total not in (None, self._total))
+            or (self._total is not None and part.last >= self._total)
+            or resp.content_length not in (None, part.size_bytes)
+            or _is_encoded(resp)
+            or not is_strongly_equal(etag or "", self._etag or "")
+        ):
+            message = "206 with another part than was asked for"
+            raise InvalidResponse(f"{resp.url}: {message}")
+        return part
+
+    def _begin_anew(self) -> None:
+        """The server has another representation, or gives no parts."""
+        self._learn()
+        assert self._place is not None  # else it is not asked for again
+        mark = _mark(self._resp)
+        if mark != self._file.mark:
+            other = PartFile(self._place, mark)
+            self._file.is_kept = False
+            self._file.close()
+            self._file = other
+        self._file.truncate(0)
+
+    async def _receive(self) -> None:
+        """Take what this response brings; what has arrived is kept if it breaks off.
+
+        Raises:
+            InvalidResponse: It is another number of octets than was told, or it is
+                a refusal; what is there is as it was before.
+        """
+        resp, part = self._resp, self._range
+        if self._refusal is not None:
+            raise self._refusal
+        if not resp.status_code:
+            raise ServerDisconnected(f"{resp.url} could not be asked again")
+        before = self._file.size_bytes
+        due = self._total if part is None else before + part.size_bytes
+        pieces: list[bytes] = []
+        held = 0
+        try:
+            async for piece in self._pieces():
+                join_small(pieces, piece)
+                held += len(piece)
+                if due is not None and self._file.size_bytes + held > due:
+                    pieces.clear()
+                    self._disagree(before)
+                if held >= WRITE_BYTES:
+                    writing, pieces, held = b"".join(pieces), [], 0
+                    await finish_in_thread(self._file.write, writing)
+                    self._tell()
+        except BaseException:
+            if pieces and self._place is not None:
+                self._file.write(b"".join(pieces))
+                self._tell()
+            raise
+        if pieces:
+            await finish_in_thread(self._file.write, b"".join(pieces))
+            self._tell()
+        if due is not None and self._file.size_bytes != due:
+            self._disagree(before)
+        self._is_whole = part is None or self._file.size_bytes == self._total
+
+    def _disagree(self, size_bytes: int) -> None:
+        self._file.truncate(size_bytes)
+        message = "its content is not as long as its head says"
+        raise InvalidResponse(f"{self._resp.url}: {message}")
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        resp = self._resp
+        if resp.content.collected is not None:  # by ``aread``, or a hook
+            yield await resp.aread()
+            return
+        async for piece in resp.decoded():
+            yield piece
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._file.size_bytes, self._total)
+
+    def close(self) -> None:
+        """Leave a part only where it can be gone on with."""
+        self._file.is_kept = self._etag is not None and self._file.size_bytes > 0
+        self._file.close()
+
+
+def _is_encoded(resp: "ClientResponse") -> bool:
+    coding = resp.headers.get("content-encoding", "")
+    return coding.strip(" \t").lower() not in ("", "identity")
+
+
+def _mark(resp: "ClientResponse") -> str:
+    """Sixteen digits that say what a part is a part of."""
+    total = None if _is_encoded(resp) else resp.content_length
+    told = f"{resp.url}\n{_strong_etag(resp)}\n{total}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _strong_etag(resp: "ClientResponse") -> str | None:
+    """What tells a part of the same from a part of another; None: nothing does."""
+    etag = resp.headers.get("etag", "")
+    is_strong = is_etag(etag) and not etag.startswith("W/")
+    can_have_part = (
+        resp.method == "GET"
+        and resp.can_repeat
+        and not _is_encoded(resp)
+        and resp.headers.get("accept-ranges", "bytes").lower() != "none"
+    )
+    return etag if is_strong and can_have_part else None

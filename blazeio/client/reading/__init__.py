@@ -1,1 +1,0 @@
-"""What a response gives: its whole content, its events, a file."""

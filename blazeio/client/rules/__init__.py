@@ -1,1 +1,0 @@
-"""What a user agent decides: redirects, cookies, proxies. Pure: no I/O, no clock."""

@@ -1,0 +1,257 @@
+"""Query strings and urlencoded forms as values."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlencode
+
+from msgspec import Struct
+
+from blazeio.content.media_types import guess_media_type
+from blazeio.content.multipart import MULTIPART
+from blazeio.errors import InvalidArgument, LocalProtocolError
+from blazeio.wire.grammar import FIELD_VALUE
+
+UNQUOTED_STEP_CHARS = 64 * 1024
+"""Longer text is decoded in steps of so many characters."""
+
+FormValue = str | bytes | int | float
+_VALUES = (str, bytes, int, float)
+FormInput = (
+    Mapping[str, "FormValue | Sequence[FormValue]"]
+    | Iterable[tuple[str, "FormValue | Sequence[FormValue]"]]
+)
+"""The fields of a form as a caller writes them; a sequence repeats the field."""
+
+
+class Params(dict[str, str]):
+    """The fields of a form or query string, by name.
+
+    Of a repeated field this is the last value, as in most frameworks: a client
+    that repeats one cannot turn a str into a list under a handler's hands.
+    ``get_all`` gives every value.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        super().__init__(pairs)
+        self._pairs = pairs
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All fields in their order, repeated ones kept; a copy."""
+        return self._pairs.copy()
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of a field, in order; [] when there is none."""
+        return [value for key, value in self._pairs if key == name]
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field behind the others."""
+        self._pairs.append((name, value))
+        self[name] = value
+
+
+def parse_urlencoded(text: str, field_count: int) -> Params:
+    """Parse ``a=1&b=2``, as HTML forms and query strings write it.
+
+    Fields without a value are kept as ""; octets that are not UTF-8 become
+    U+FFFD.
+
+    Args:
+        text: Without a leading "?".
+        field_count: Most fields.
+
+    Raises:
+        ValueError: There are more. The peer's fault.
+    """
+    if not text:
+        return Params([])
+    if len(text) <= UNQUOTED_STEP_CHARS:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, errors="replace", max_num_fields=field_count
+        )
+        return Params(pairs)
+    if text.count("&") >= field_count:
+        raise ValueError("Max number of fields exceeded")
+    fields = (each.partition("=") for each in text.split("&") if each)
+    return Params([(_unquote(name), _unquote(value)) for name, _, value in fields])
+
+
+def _unquote(text: str) -> str:
+    """Undo the percent-encoding step by step.
+
+    The standard library's makes an object for each escape: 16 MiB of them would
+    take 300 MiB.
+    """
+    text = text.replace("+", " ")
+    if len(text) <= UNQUOTED_STEP_CHARS:
+        return unquote(text, errors="replace")
+    octets = bytearray()
+    at = 0
+    while at < len(text):
+        end = at + UNQUOTED_STEP_CHARS
+        escape = text.find("%", end - 2, end)  # it must not be cut
+        end = escape if escape >= 0 else end
+        octets += unquote_to_bytes(text[at:end])
+        at = end
+    return octets.decode(errors="replace")
+
+
+def iterate_fields(
+    form: FormInput, what: str = "form"
+) -> Iterator[tuple[str, FormValue]]:
+    """Iterate over the fields, each with one value, in order.
+
+    Args:
+        form: As a caller has written them.
+        what: How the caller calls them.
+
+    Raises:
+        InvalidArgument: They are no names and values, or a value is none; says
+            which.
+    """
+    # A dict at once: 1 us less.
+    pairs = form.items() if isinstance(form, dict) else _iterate_pairs(form, what)
+    for name, value in pairs:
+        if isinstance(value, _VALUES):
+            yield name, value
+            continue
+        if value is None:
+            message = "is None: leave it out, or give an empty str"
+            raise InvalidArgument(f"{what}: the value of {name!r} {message}")
+        several = isinstance(value, Sequence)
+        for each in value if several else (value,):
+            if not isinstance(each, _VALUES):
+                kind = type(each).__name__
+                message = f"expected str, bytes, int, float or a list, not {kind}"
+                raise InvalidArgument(f"{what}: the value of {name!r}: {message}")
+            yield name, each
+
+
+def _iterate_pairs(form: FormInput, what: str) -> Iterator[tuple[str, Any]]:
+    pairs = form.items() if isinstance(form, Mapping) else form
+    if isinstance(pairs, str | bytes | bytearray) or not isinstance(pairs, Iterable):
+        message = f"{what}: expected a dict or pairs, not {type(form).__name__}"
+        raise InvalidArgument(message)
+    for pair in pairs:
+        if isinstance(pair, str | bytes) or not isinstance(pair, Sequence):
+            message = f"{what}: expected pairs of name and value, not "
+            raise InvalidArgument(message + type(pair).__name__)
+        if len(pair) != 2 or not isinstance(pair[0], _VALUES):
+            message = f"{what}: expected pairs of name and value"
+            raise InvalidArgument(message)
+        name: Any = pair[0]
+        yield name, pair[1]
+
+
+def serialize_urlencoded(form: FormInput, what: str = "form") -> str:
+    """Write ``a=1&b=2``, for a query string or as content; str is UTF-8.
+
+    Raises:
+        InvalidArgument: As ``iterate_fields``; or text that UTF-8 cannot say.
+    """
+    try:
+        return urlencode(list(iterate_fields(form, what)))
+    except UnicodeEncodeError:
+        message = f"{what}: text that UTF-8 cannot say (a lone surrogate)"
+        raise InvalidArgument(message) from None
+
+
+# multipart/form-data (RFC 7578) written: the counterpart of ``multipart``.
+#
+# Only the octets around the files are made here. Their content may be anything:
+# who sends it puts it between them, so that no file need be in memory.
+
+
+Content = TypeVar("Content")
+
+_DISPOSITION: Final = 'Content-Disposition: form-data; name="'
+
+
+class FilePart(Struct, Generic[Content], frozen=True):
+    """A file of a form.
+
+    Attributes:
+        name: Of the field.
+        filename: What the server is told.
+        content: Whatever the sender knows how to read.
+        size_bytes: Of the content; None where it is not known.
+        content_type: None: by the filename.
+    """
+
+    name: str
+    filename: str
+    content: Content
+    size_bytes: int | None = None
+    content_type: str | None = None
+
+
+class ComposedForm(Struct, Generic[Content], frozen=True):
+    """A form, framed.
+
+    Attributes:
+        content_type: For the field.
+        files: The octets before each file, and the file.
+        ending: The octets after the last one.
+    """
+
+    content_type: str
+    files: list[tuple[bytes, FilePart[Content]]]
+    ending: bytes
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of all of it; None where the size of a file is not known."""
+        size = len(self.ending)
+        for before, file in self.files:
+            if file.size_bytes is None:
+                return None
+            size += len(before) + file.size_bytes
+        return size
+
+
+def compose_form(
+    fields: FormInput, files: Iterable[FilePart[Content]], boundary: str
+) -> ComposedForm[Content]:
+    """Frame a form: its fields first, so that a server knows them before a file.
+
+    Args:
+        fields: Text; str is UTF-8, as browsers send it.
+        files: In their order.
+        boundary: Random, so that no content can hold it by design; of the
+            characters that need no quotes.
+
+    Raises:
+        LocalProtocolError: A media type holds a line end. The caller's fault.
+    """
+    delimiter = f"--{boundary}\r\n"
+    octets: list[bytes] = []
+    for name, value in iterate_fields(fields):
+        content = value if isinstance(value, bytes) else str(value).encode()
+        head = f'{delimiter}{_DISPOSITION}{_escape(name)}"\r\n\r\n'
+        octets += [head.encode(), content, b"\r\n"]
+    framed = []
+    for file in files:
+        head = (
+            f'{delimiter}{_DISPOSITION}{_escape(file.name)}"; '
+            f'filename="{_escape(file.filename)}"\r\n'
+            f"Content-Type: {_checked_type(file)}\r\n\r\n"
+        )
+        framed.append((b"".join([*octets, head.encode()]), file))
+        octets = [b"\r\n"]
+    ending = b"".join([*octets, f"--{boundary}--\r\n".encode()])
+    return ComposedForm(f"{MULTIPART}; boundary={boundary}", framed, ending)
+
+
+def _checked_type(file: FilePart[Content]) -> str:
+    media_type = file.content_type or guess_media_type(file.filename)
+    if not FIELD_VALUE.fullmatch(media_type):
+        message = f"file {file.name!r}: {media_type!r} is no media type"
+        raise LocalProtocolError(message)
+    return media_type
+
+
+def _escape(text: str) -> str:
+    """As browsers do (WHATWG HTML, "multipart form data"), where RFC 7578 is vague."""
+    return text.replace("\n", "%0A").replace("\r", "%0D").replace('"', "%22")

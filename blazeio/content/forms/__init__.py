@@ -1,1 +1,0 @@
-"""Forms as values: urlencoded, multipart, and the names that clients give files."""

@@ -1,1 +1,0 @@
-"""Which part of a representation answers a request, if any. Pure."""

@@ -1,0 +1,398 @@
+"""The command line of ``python -m blazeio``: options in, a request out."""
+
+import asyncio
+import codecs
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from blazeio.client.auth import Auth, DigestAuth
+from blazeio.client.cookies import CookieJar
+from blazeio.client.response import ClientResponse
+from blazeio.client.session import Session
+from blazeio.client.settings import ClientTls, Timeouts
+from blazeio.errors import (
+    BlazeioError,
+    ConfigurationError,
+    ConnectError,
+    InvalidUrl,
+    LocalProtocolError,
+    RequestTimeout,
+)
+from blazeio.loggers import escape_line, escape_lines
+
+# A bar that shows how far a file is, on a terminal.
+#
+# Rich is imported when there is one: it takes 0.1 s.
+
+
+Report = Callable[[int, int | None], None]
+"""Called with the octets that are there, and how many there will be, if known."""
+
+
+@contextmanager
+def shown_progress(name: str, *, is_quiet: bool) -> Iterator[Report | None]:
+    """Show a bar on standard error until the block ends.
+
+    Args:
+        name: Of the file.
+        is_quiet: Show nothing, as where standard error is no terminal.
+    """
+    if is_quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(escape_line(name), total=None)
+
+        def report(done_bytes: int, whole_bytes: int | None) -> None:
+            bar.update(task, completed=done_bytes, total=whole_bytes)
+
+        yield report
+
+
+# How a fetch ends, for scripts.
+
+
+class ExitCode(IntEnum):
+    """The exit codes of ``python -m blazeio``."""
+
+    OK = 0
+    REFUSED = 1
+    """The server answered 4xx or 5xx; what it said was given out."""
+    USAGE = 2
+    """An option or the URL is wrong."""
+    NO_CONNECTION = 3
+    """No address, nobody there, not to be trusted."""
+    TOO_LATE = 4
+    """It took too long."""
+    BROKEN = 5
+    """The response was malformed, or broke off."""
+    NO_FILE = 6
+    """A file cannot be read or written."""
+    INTERRUPTED = 130
+    """By ^C."""
+
+
+_KINDS: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (InvalidUrl, ExitCode.USAGE),
+    (ConfigurationError, ExitCode.USAGE),
+    (LocalProtocolError, ExitCode.USAGE),
+    (RequestTimeout, ExitCode.TOO_LATE),
+    (ConnectError, ExitCode.NO_CONNECTION),
+    (BlazeioError, ExitCode.BROKEN),
+    (OSError, ExitCode.NO_FILE),
+)
+
+
+def choose_exit_code(error: Exception) -> ExitCode:
+    """Say how a fetch ends that failed with this error of ours, or of a file."""
+    return next(code for kind, code in _KINDS if isinstance(error, kind))
+
+
+# One request, and where its response goes.
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What is to be fetched, and how.
+
+    Attributes:
+        url: Absolute.
+        method: Of the request.
+        headers: Of it.
+        content: The arguments of ``Session.request`` that are its content.
+        auth: Who asks.
+        output: Saved there; None: to standard output.
+        shows_head: The head of the response too.
+        is_quiet: Without a progress bar.
+        follows: Redirects are followed.
+        proxy: Goes between; None: as the environment says.
+        unix: Path of a socket that is connected to.
+        tls: How https is spoken.
+        timeouts: How long it is waited for.
+    """
+
+    url: str
+    method: str
+    headers: list[tuple[str, str]]
+    content: dict[str, Any]
+    auth: Auth | None
+    output: Path | None
+    shows_head: bool
+    is_quiet: bool
+    follows: bool
+    proxy: str | None
+    unix: str | None
+    tls: ClientTls
+    timeouts: Timeouts
+
+
+async def fetch(order: Order) -> ExitCode:
+    """Do it.
+
+    Raises:
+        RequestError: It came to nothing; the kind says why.
+        LocalProtocolError: HTTP cannot say this.
+        OSError: A file cannot be read or written.
+    """
+    pool: Session[Session[Any]] = Session(
+        auth=order.auth,
+        cookie_jar=CookieJar(),
+        follow_redirects=order.follows,
+        timeouts=order.timeouts,
+        tls=order.tls,
+        unix=order.unix,
+        proxy=order.proxy,
+        trust_env=True,
+    )
+    async with (
+        pool as session,
+        session.request(
+            order.method, order.url, headers=order.headers, **order.content
+        ) as resp,
+    ):
+        if order.shows_head:
+            _show_head(resp)
+        is_refused = resp.status_code >= 400
+        if order.output is None or is_refused:
+            await _write_out(resp)
+        else:
+            with shown_progress(order.output.name, is_quiet=order.is_quiet) as report:
+                await resp.save(order.output, progress=report)
+        if not is_refused:  # of a saved file the last status may be 416: it is whole
+            return ExitCode.OK
+        line = f"blazeio: {resp.status_code} {resp.reason}".rstrip()
+        click.echo(escape_line(line), err=True)
+        return ExitCode.REFUSED
+
+
+def _show_head(resp: ClientResponse) -> None:
+    lines = [f"{resp.status_code} {resp.reason}".rstrip()]
+    lines += [f"{name}: {value}" for name, value in resp.headers.pairs]
+    if sys.stdout.isatty():
+        _write("".join(f"{escape_line(line)}\n" for line in [*lines, ""]).encode())
+    else:
+        _write("".join(f"{line}\n" for line in [*lines, ""]).encode("latin-1"))
+
+
+async def _write_out(resp: ClientResponse) -> None:
+    """Write the content: as it is, but to a terminal, which might obey it."""
+    is_terminal = sys.stdout.isatty()
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    async for octets in resp.decoded():
+        if not is_terminal:
+            _write(octets)
+            continue
+        if b"\0" in octets:
+            message = "the content is no text: save it by --output FILE"
+            raise click.UsageError(message)
+        text = decoder.decode(octets).replace("\r\n", "\n")
+        _write(escape_lines(text).encode())
+    if is_terminal:
+        _write(escape_lines(decoder.decode(b"", final=True)).encode())
+
+
+def _write(octets: bytes) -> None:
+    sys.stdout.buffer.write(octets)
+    sys.stdout.buffer.flush()
+
+
+PROGRAM = "python -m blazeio"
+
+
+def main() -> None:
+    """Run the program; every failure is one line."""
+    try:
+        order = command.main(prog_name=PROGRAM, standalone_mode=False)
+        code = ExitCode.OK
+        if isinstance(order, Order):
+            code = asyncio.run(fetch(order))
+    except click.ClickException as error:
+        _say(f"{error.format_message()} (see {PROGRAM} --help)")
+        code = ExitCode.USAGE
+    except BrokenPipeError:
+        # Whoever read our output has enough of it. Python would say so once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.NO_FILE
+    except (BlazeioError, OSError) as error:
+        _say(_told(error))
+        code = choose_exit_code(error)
+    except (KeyboardInterrupt, click.Abort):
+        code = ExitCode.INTERRUPTED
+    sys.exit(code)
+
+
+def _told(error: BlazeioError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _say(line: str) -> None:
+    click.echo(escape_line(f"blazeio: {line}"), err=True)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("url")
+@click.option(
+    "-X",
+    "--request",
+    "method",
+    metavar="METHOD",
+    help="Default: GET; POST where there is content.",
+)
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A field of the request; may be repeated.",
+)
+@click.option(
+    "-d",
+    "--data",
+    metavar="TEXT|@FILE|@-",
+    help="The content; @- is standard input.",
+)
+@click.option("--json", metavar="TEXT|@FILE|@-", help="The same, as JSON.")
+@click.option(
+    "-F",
+    "--form",
+    "forms",
+    multiple=True,
+    metavar="NAME=VALUE|NAME=@FILE",
+    help="A field or a file of a form; may be repeated.",
+)
+@click.option("-u", "--user", metavar="NAME:PASSWORD", help="Who asks.")
+@click.option("--digest", is_flag=True, help="Say so by Digest, not by Basic.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save to a file; what is there of it is not fetched again.",
+)
+@click.option("-i", "--include", is_flag=True, help="Show the head of the response.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.option("--no-redirects", is_flag=True, help="Do not follow redirects.")
+@click.option(
+    "-x",
+    "--proxy",
+    metavar="URL",
+    help="Go through it; default: as http_proxy, HTTPS_PROXY and NO_PROXY say.",
+)
+@click.option("--unix-socket", metavar="PATH", help="Connect to it, not to the host.")
+@click.option("--cacert", metavar="FILE", help="Who may issue its certificate.")
+@click.option("--cert", metavar="FILE", help="A certificate of ours, with its key.")
+@click.option("-k", "--insecure", is_flag=True, help="Take any certificate.")
+@click.option(
+    "-m",
+    "--max-time",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="For all of it together.",
+)
+def command(url: str, **given: Any) -> Order:
+    """Fetch URL, and write what the server answers to standard output.
+
+    \b
+    Exit codes:
+      0  done
+      1  the server answered 4xx or 5xx
+      2  an option or the URL is wrong
+      3  no connection: no address, nobody there, not to be trusted
+      4  it took too long
+      5  the response was malformed, or broke off
+      6  a file cannot be read or written
+    """
+    content = _read_content(given)
+    headers = [_read_header(each) for each in given["headers"]]
+    names = {name.lower() for name, _ in headers}
+    if given["json"] is not None and "content-type" not in names:
+        headers.append(("Content-Type", "application/json"))
+    return Order(
+        url=url if "://" in url else f"http://{url}",
+        method=given["method"] or ("POST" if content else "GET"),
+        headers=headers,
+        content=content,
+        auth=_read_user(given["user"], is_digest=given["digest"]),
+        output=given["output"],
+        shows_head=given["include"],
+        is_quiet=given["quiet"],
+        follows=not given["no_redirects"],
+        proxy=given["proxy"],
+        unix=given["unix_socket"],
+        tls=ClientTls(
+            ca_file=given["cacert"],
+            certfile=given["cert"],
+            is_verified=not given["insecure"],
+        ),
+        timeouts=Timeouts(total_s=given["max_time"]),
+    )
+
+
+def _read_content(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a request that are its content."""
+    named = [
+        name for name in ("data", "json", "forms") if given[name] not in (None, ())
+    ]
+    if len(named) > 1:
+        raise click.UsageError(
+            "--data, --json and --form: only one of them can be sent"
+        )
+    for name in ("data", "json"):
+        if given[name] is not None:
+            return {"body": _read_text(given[name])}
+    fields: list[tuple[str, str]] = []
+    files: list[tuple[str, Path]] = []
+    for each in given["forms"]:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{each!r} is not NAME=VALUE", param_hint="--form")
+        if value.startswith("@"):
+            files.append((name, Path(value[1:])))
+        else:
+            fields.append((name, value))
+    if not given["forms"]:
+        return {}
+    return {"form": fields, "files": files} if files else {"form": fields}
+
+
+def _read_text(text: str) -> bytes:
+    if text == "@-":
+        return sys.stdin.buffer.read()
+    return Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+
+
+def _read_header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        # Not what follows its first word: it may be a token.
+        word = line.partition(" ")[0]
+        raise click.BadParameter(f"{word!r} is not NAME: VALUE", param_hint="--header")
+    return name, value.strip(" \t")
+
+
+def _read_user(user: str | None, *, is_digest: bool) -> Auth | None:
+    if user is None:
+        return None
+    name, colon, password = user.partition(":")
+    if not colon:
+        password = click.prompt("Password", hide_input=True, err=True)
+    return DigestAuth(name, password) if is_digest else (name, password)

@@ -1,1 +1,0 @@
-"""``python -m blazeio URL``: one request from the command line."""

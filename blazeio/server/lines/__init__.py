@@ -1,1 +1,0 @@
-"""The lines of the access log: what they say, and where they go."""

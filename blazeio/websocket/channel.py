@@ -1,0 +1,433 @@
+"""``Channel``: messages both ways over a connection, at either end of it.
+
+What an ``Endpoint`` reads and writes the connection carries, with its flow
+control. Frames are read as they arrive: a ping is answered, and a close agreed
+to, however busy the handler is. Messages wait for it, up to a bound; then
+reading pauses.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol, Self
+
+from blazeio.errors import (
+    ClientDisconnected,
+    LocalProtocolError,
+    PeerGone,
+    SessionClosed,
+)
+from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
+from blazeio.websocket.frames import Endpoint
+
+MESSAGE_BYTES = 1024 * 1024
+"""Largest message accepted; larger: the connection is closed with 1009."""
+PING_EVERY_S = 20.0
+"""A peer that was silent for this long is pinged ..."""
+PING_TIMEOUT_S = 20.0
+"""... and is gone if it is still silent after this."""
+CLOSE_TIMEOUT_S = 5.0
+"""The peer has this long to agree to a close; and a handler that does something
+else, to see that the peer has closed."""
+
+UNREAD_ANSWERS_BYTES = 64 * 1024
+"""Most that pings are answered by while the peer does not read; then it is cut."""
+
+HELD_MESSAGES = 4096
+"""Reading pauses while more messages wait, too: an empty one takes memory as well."""
+
+FRAMES_PER_READ = 128
+"""A read with as many frames is the connection's last one of its turn of the loop."""
+
+TAKEN_BYTES = CALL_BYTES // 4
+"""A message that waited counts for so many octets of what a task may take before
+the loop turns: so 64 of them are a turn's share."""
+
+Arrival = asyncio.Future[str | bytes | None]
+"""Of a message, or of the end of all."""
+
+
+class Reading(Protocol):
+    """Whether the connection's transport reads."""
+
+    is_open: bool
+
+    def pause(self, connection: "Carrier") -> None:
+        """Read no more."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+
+class Carrier(Protocol):
+    """The connection: ``r``, or a client's."""
+
+    transport: asyncio.Transport
+    gate: WriteGate
+
+    @property
+    def intake(self) -> Reading:
+        """Whether it reads."""
+        ...
+
+    def abort(self) -> None:
+        """End it at once."""
+        ...
+
+    def hung_up(self, *, is_reset: bool) -> None:
+        """FIN or RST was seen while reading is paused."""
+        ...
+
+
+class Channel:
+    """Messages, from the handshake to the close.
+
+    Args:
+        ping_every_s: A peer silent for so long is pinged; None: never.
+        ping_timeout_s: Still silent after so much more: it is gone.
+
+    Attributes:
+        subprotocol: Agreed with the peer; None: none.
+        close_code: Why it is closed; 1006 where no close was said, None before.
+        close_reason: In the words of who closed it.
+    """
+
+    gone: type[PeerGone] = ClientDisconnected
+    """What is raised once it is closed."""
+    close_timeout_s = CLOSE_TIMEOUT_S
+    """How long the peer has to agree to a close, seconds."""
+
+    def __init__(self, ping_every_s: float | None, ping_timeout_s: float) -> None:
+        self._ping_every_s = ping_every_s
+        self._ping_timeout_s = ping_timeout_s
+        self._endpoint: Endpoint | None = None
+        self._messages: deque[str | bytes] = deque()
+        self._held_bytes = 0
+        self._unread_answers_bytes = 0
+        self._waiter: Arrival | None = None
+        self._close_ends_at: float | None = None
+        self._told_end: PeerGone | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_heard = False
+        self._is_pinged = False
+        self._is_reading_on = False
+
+    def __repr__(self) -> str:
+        state = "new" if self._endpoint is None else self._endpoint.state_name
+        return f"<{type(self).__name__} {state}>"
+
+    def begin(self, endpoint: Endpoint, carrier: Carrier, most_bytes: int) -> None:
+        """The handshake is done.
+
+        Args:
+            endpoint: Ours.
+            carrier: The connection.
+            most_bytes: Reading pauses while more than this waits to be taken.
+        """
+        self._endpoint = endpoint
+        self._carrier = carrier
+        self._transport = carrier.transport
+        self._most_bytes = most_bytes
+        self._loop = asyncio.get_running_loop()
+        if self._ping_every_s is not None:
+            self._set_timer(self._ping_every_s)
+
+    def _opened(self) -> Endpoint:
+        if self._endpoint is None:
+            name = type(self).__name__
+            raise LocalProtocolError(f"use it as `async with {name}(...) as ws`")
+        return self._endpoint
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Agreed with the peer; None: none."""
+        return None if self._endpoint is None else self._endpoint.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """Why it is closed; 1006 where no close was said; None while it is open."""
+        return None if self._endpoint is None else self._endpoint.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """In the words of who closed it; None while it is open."""
+        return None if self._endpoint is None else self._endpoint.close_reason
+
+    @property
+    def _is_over(self) -> bool:
+        """It was closed, by either side."""
+        return self._endpoint is not None and not self._endpoint.is_open
+
+    # From the connection
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody sleeps until a message comes."""
+        return self._waiter is not None
+
+    def data_received(self, octets: bytes) -> None:
+        """These have arrived."""
+        # Hot: runs once per read.
+        endpoint, waiter = self._endpoint, self._waiter
+        assert endpoint is not None  # it has begun
+        self._is_heard = True
+        message = endpoint.receive(octets)
+        if message is None:
+            self._read_on()
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(message)
+        else:
+            self._hold(message)
+            self._pause_if_full()
+
+    def eof_received(self) -> None:
+        """The peer will send no more."""
+        self._opened().end()
+        self._note_end()
+
+    def connection_lost(self) -> None:
+        """The connection is over."""
+        self._opened().end()
+        self._unset_timer()
+        self._wake()
+
+    def _read_on(self) -> None:
+        """Read what is unread, until enough waits to be taken."""
+        endpoint = self._opened()
+        if endpoint.has_unread and not self._is_full:
+            for message in endpoint.read_on():
+                self._hold(message)
+            self._flush(endpoint)
+        if endpoint.is_over:
+            self._note_end()
+            if not self._carrier.intake.is_open:
+                self._carrier.intake.resume()  # what is awaited yet is a FIN
+        elif self._is_full:
+            self._carrier.intake.pause(self._carrier)
+        elif endpoint.has_unread or endpoint.read_count >= FRAMES_PER_READ:
+            endpoint.read_count = 0
+            self._wait_for_turn()
+        elif not self._carrier.intake.is_open:
+            self._carrier.intake.resume()
+
+    def _wait_for_turn(self) -> None:
+        """It goes on when the loop has turned for the others."""
+        if self._carrier.intake.is_open:
+            self._carrier.intake.pause(self._carrier)
+        if not self._is_reading_on:
+            self._is_reading_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_reading_on = False
+        if not self._opened().is_over:
+            self._read_on()
+
+    def _hold(self, message: str | bytes) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(message)
+        else:
+            self._messages.append(message)
+            self._held_bytes += len(message)
+
+    @property
+    def _is_full(self) -> bool:
+        is_large = self._held_bytes > self._most_bytes
+        return is_large or len(self._messages) > HELD_MESSAGES
+
+    def _pause_if_full(self) -> None:
+        if self._is_full:
+            self._carrier.intake.pause(self._carrier)
+
+    def _note_end(self) -> None:
+        """Nothing more will come; who receives sees it, others have a little time."""
+        self._unset_timer()
+        self._wake()
+        if not self.is_awaited:
+            self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._carrier.abort)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # Receiving
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """Give the next message: text is str, binary is bytes.
+
+        Raises:
+            StopAsyncIteration: It is closed; ``close_code`` says why.
+        """
+        # Hot: runs once per message.
+        while not self._messages:
+            endpoint = self._opened()
+            if endpoint.is_over:
+                self._leave()
+                await self._give_way()
+                self._check_session()
+                raise StopAsyncIteration
+            if self._waiter is not None:
+                raise LocalProtocolError("two tasks receive from one WebSocket")
+            if not self._is_reading_on and not self._carrier.intake.is_open:
+                self._wait_for_turn()  # for what is unread, then for more
+            waiter: Arrival = self._loop.create_future()
+            self._waiter = waiter
+            try:
+                message = await waiter
+            except asyncio.CancelledError:
+                self._keep(waiter)
+                raise
+            finally:
+                self._waiter = None
+            if message is not None:
+                return message
+        gate = self._carrier.gate
+        gate.spent_bytes += TAKEN_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            await self._give_way()
+        message = self._messages.popleft()
+        if not self._messages:
+            self._held_bytes = 0
+        return message
+
+    async def _give_way(self) -> None:
+        """Let the loop turn for the others."""
+        self._carrier.gate.spent_bytes = 0
+        await asyncio.sleep(0)
+
+    def _check_session(self) -> None:
+        """Raise SessionClosed where we have closed the session of the connection."""
+        error = self._carrier.gate.error
+        if isinstance(error, SessionClosed):
+            raise error
+
+    def _keep(self, arrival: Arrival) -> None:
+        """Whoever waited was cancelled; what came for it, the next one gets."""
+        if not arrival.cancelled() and (message := arrival.result()) is not None:
+            self._messages.appendleft(message)
+
+    async def receive(self) -> str | bytes:
+        """Give the next message: text is str, binary is bytes.
+
+        Raises:
+            PeerGone: It is closed; ``close_code`` says why.
+        """
+        try:
+            return await anext(self)
+        except StopAsyncIteration:
+            error = self._closed()
+            if self._close_ends_at is None:  # not by us
+                self._told_end = error
+            raise error from None
+
+    def _closed(self) -> PeerGone:
+        code = self.close_code
+        return self.gone(f"the WebSocket is closed: {code or 'by this side'}")
+
+    # Sending
+
+    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+        """Send a message: str as text, octets as binary.
+
+        Sleeps while the peer does not read what was sent before.
+
+        Raises:
+            PeerGone: It is closed, or the peer is gone: ClientDisconnected on
+                the server's side, ServerDisconnected on the client's.
+        """
+        # Hot: runs once per message.
+        endpoint = self._endpoint or self._opened()
+        gate = self._carrier.gate
+        gate.spent_bytes += len(message) + CALL_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            await self._give_way()
+        if not gate.is_open:
+            await gate.passed()
+        # From here on without a pause: the order of frames is that of messages.
+        if not endpoint.is_open or self._transport.is_closing():
+            await self._give_way()  # who catches it and goes on holds up nobody
+            self._check_session()
+            raise self._closed()
+        self._transport.write(endpoint.serialize(message))
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say that it is over, and wait until the peer agrees; only once.
+
+        Args:
+            code: RFC 6455 section 7.4; 3000 to 4999 are an app's own.
+            reason: For the peer, at most 123 octets of UTF-8.
+
+        Raises:
+            LocalProtocolError: No such code may be sent, or the reason is longer.
+        """
+        endpoint = self._opened()
+        if endpoint.is_open:
+            endpoint.close(code, reason)
+            self._close_ends_at = self._loop.time() + self.close_timeout_s
+            self._flush(endpoint)
+        self._unset_timer()
+        if self.is_awaited:
+            return  # the task that receives sees the peer's answer
+        try:
+            async with asyncio.timeout_at(self._find_close_end()):
+                async for _ in self:
+                    pass
+        except (TimeoutError, SessionClosed):
+            pass
+        self._leave()
+
+    def _find_close_end(self) -> float:
+        """Until when the peer has to agree to a close, whoever has begun it."""
+        if self._close_ends_at is None:
+            return self._loop.time() + self.close_timeout_s
+        return self._close_ends_at
+
+    def _leave(self) -> None:
+        """It is over, and known to be: the connection goes its way."""
+        self._unset_timer()
+        self._opened().end()
+
+    def _flush(self, endpoint: Endpoint) -> None:
+        octets = endpoint.take_octets()
+        if not octets or self._transport.is_closing():
+            return
+        if self._carrier.gate.is_open:
+            self._unread_answers_bytes = 0
+        else:  # who only reads slowly does not ask again and again
+            self._unread_answers_bytes += len(octets)
+        if self._unread_answers_bytes > UNREAD_ANSWERS_BYTES:
+            self._carrier.abort()
+        else:
+            self._transport.write(octets)
+
+    # Silence
+
+    def _set_timer(self, span_s: float) -> None:
+        self._timer = self._loop.call_later(span_s, self._note_silence)
+
+    def _unset_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _note_silence(self) -> None:
+        """What is looked at is what has arrived: the handler may be slow."""
+        endpoint, carrier = self._opened(), self._carrier
+        if not endpoint.is_open or self._transport.is_closing():
+            return
+        is_silent = not self._is_heard and carrier.intake.is_open
+        self._is_heard = False
+        if not is_silent:
+            self._is_pinged = False
+            self._set_timer(self._ping_every_s or PING_EVERY_S)
+        elif self._is_pinged:
+            carrier.abort()
+        else:
+            self._is_pinged = True
+            endpoint.ping()
+            self._flush(endpoint)
+            self._set_timer(self._ping_timeout_s)

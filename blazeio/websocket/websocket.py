@@ -1,0 +1,238 @@
+"""``WebSocket``: messages both ways with a client (RFC 6455)."""
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self, cast
+
+from msgspec import Struct
+from websockets.datastructures import Headers
+from websockets.extensions.base import Extension
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import CloseCode
+from websockets.http11 import Request, Response
+from websockets.protocol import Side
+from websockets.server import ServerProtocol
+from websockets.typing import Origin, Subprotocol
+
+from blazeio.errors import Abort, is_disconnect
+from blazeio.limits import READ_PAST_BYTES
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.websocket.channel import (
+    MESSAGE_BYTES,
+    PING_EVERY_S,
+    PING_TIMEOUT_S,
+    Channel,
+)
+from blazeio.websocket.frames import Endpoint
+
+# The opening handshake of a WebSocket (RFC 6455 section 4.2).
+
+
+VERSION = "13"
+
+WINDOW_BITS = 12
+"""4 KiB to look back into, and as much of the client's: with zlib's memory level
+5 some 64 KiB a connection; messages of a few KiB gain nothing from more."""
+
+
+class Agreement(Struct, frozen=True):
+    """What a handshake has come to.
+
+    Attributes:
+        field_lines: Of the 101 that says so.
+        extensions: How frames are coded.
+        subprotocol: Of the messages; None: none.
+    """
+
+    field_lines: bytes
+    extensions: Sequence[Extension]
+    subprotocol: str | None
+
+
+def accept_handshake(
+    r: BlazeioServerProtocol,
+    *,
+    origins: Sequence[str | None] | None = None,
+    subprotocols: Sequence[str] = (),
+    compress: bool = False,
+) -> Agreement:
+    """Check a request that wants to be a WebSocket.
+
+    Args:
+        r: The request.
+        origins: Those that a browser may come from, as in its Origin field;
+            None among them: whoever sends none. None: all.
+        subprotocols: Known here, the best first; the client's choice of them
+            is the protocol's ``subprotocol``.
+        compress: Agree to permessage-deflate (RFC 7692).
+
+    Raises:
+        Abort: It is no good handshake: 400, 403, 405, 426 or 505.
+    """
+    judge = ServerProtocol(
+        origins=cast("Sequence[Origin | None] | None", origins),
+        subprotocols=[Subprotocol(each) for each in subprotocols],
+        select_subprotocol=_select_subprotocol,
+        extensions=[_deflate()] if compress else None,
+    )
+    _check_version(r)
+    response = judge.accept(_as_request(r))
+    if response.status_code != 101:
+        _refuse(r, response)
+    return Agreement(
+        _field_lines(response.headers.raw_items()), judge.extensions, judge.subprotocol
+    )
+
+
+def _select_subprotocol(
+    judge: ServerProtocol, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """RFC 6455 section 4.2.2: where none is common, none is spoken."""
+    known = judge.available_subprotocols or ()
+    return next((each for each in known if each in offered), None)
+
+
+def _deflate() -> ServerPerMessageDeflateFactory:
+    return ServerPerMessageDeflateFactory(
+        server_max_window_bits=WINDOW_BITS,
+        client_max_window_bits=WINDOW_BITS,
+        compress_settings={"memLevel": 5},
+    )
+
+
+def _as_request(r: BlazeioServerProtocol) -> Request:
+    headers = Headers()
+    for name, value in r.headers.pairs:
+        headers[name] = value
+    return Request(r.tail, headers, r.method, f"HTTP/1.{r.answer.minor}")
+
+
+def _check_version(r: BlazeioServerProtocol) -> None:
+    """RFC 6455 section 4.4: a client of another version is told of ours."""
+    version = r.headers.get("sec-websocket-version")
+    if version is not None and version != VERSION:
+        _offer_upgrade(r)
+        message = f"WebSocket version {version} is not spoken here"
+        raise Abort(message, 426, {"Sec-WebSocket-Version": VERSION})
+
+
+def _refuse(r: BlazeioServerProtocol, response: Response) -> None:
+    status = int(response.status_code)
+    headers = {}
+    if status == 426:  # RFC 9110 section 15.5.22
+        _offer_upgrade(r)
+        headers["Sec-WebSocket-Version"] = VERSION
+    if "Allow" in response.headers:
+        headers["Allow"] = response.headers["Allow"]
+    message = bytes(response.body or b"").decode().split("\n")[0]
+    raise Abort(message, status, headers)
+
+
+def _offer_upgrade(r: BlazeioServerProtocol) -> None:
+    r.answer.add_field("Connection", "Upgrade")
+    r.answer.add_field("Upgrade", "websocket")
+
+
+def _field_lines(fields: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"{name}: {value}\r\n" for name, value in fields]
+    return "".join(lines).encode("latin-1")
+
+
+class WebSocket(Channel):
+    """A connection whose client speaks WebSocket, from ``async with`` to its end.
+
+    ``async with io.WebSocket(r) as ws: async for message in ws: ...``
+
+    The loop ends when the client closes, or goes away. Leaving the block closes
+    with 1000, or 1011 after an exception; when the server drains, with 1012, so
+    that the client comes back to whoever serves then.
+
+    Args:
+        r: The request, nothing answered yet.
+        subprotocols: Those spoken here, the best first.
+        origins: Those that a browser may come from (its Origin field), against
+            hijacking; None among them: whoever sends none. None: all.
+        message_bytes: Largest message accepted, octets.
+        compress: Agree to permessage-deflate: some 64 KiB of memory each.
+        ping_every_s: A client silent for so long is pinged; None: never.
+        ping_timeout_s: Still silent after so much more: it is gone.
+
+    Attributes:
+        r: The request that it began with.
+        subprotocol: Agreed with the client; None: none.
+        close_code: Why it is closed; 1006 where no close was said, None before.
+        close_reason: In the words of who closed it.
+    """
+
+    def __init__(
+        self,
+        r: BlazeioServerProtocol,
+        *,
+        subprotocols: Sequence[str] = (),
+        origins: Sequence[str | None] | None = None,
+        message_bytes: int = MESSAGE_BYTES,
+        compress: bool = False,
+        ping_every_s: float | None = PING_EVERY_S,
+        ping_timeout_s: float = PING_TIMEOUT_S,
+    ) -> None:
+        super().__init__(ping_every_s, ping_timeout_s)
+        self.r = r
+        self._subprotocols = subprotocols
+        self._origins = origins
+        self._message_bytes = message_bytes
+        self._compress = compress
+
+    async def __aenter__(self) -> Self:
+        """Shake hands.
+
+        Content that it has declared is read past: a client should send none.
+
+        Raises:
+            Abort: It is no good handshake; the client is answered so.
+            ClientDisconnected: The client went away before its content was whole.
+            RemoteProtocolError: Its content is malformed (400), or larger than
+                ``READ_PAST_BYTES`` (413).
+        """
+        agreement = accept_handshake(
+            self.r,
+            origins=self._origins,
+            subprotocols=self._subprotocols,
+            compress=self._compress,
+        )
+        endpoint = Endpoint(
+            Side.SERVER,
+            message_bytes=self._message_bytes,
+            extensions=agreement.extensions,
+            subprotocol=agreement.subprotocol,
+        )
+        if not self.r.content.is_whole:
+            await self.r.read(limit=READ_PAST_BYTES)
+        self.begin(endpoint, self.r, self.r.context.limits.receive_bytes)
+        self.r.take_over(agreement.field_lines, self)
+        self.r.on_farewell(self._bid_farewell)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Close it; an exception of the block goes on, a disconnect does not."""
+        if error is not None and self.r.handling.is_ended_by(error):
+            self._unset_timer()
+            return False  # cut; or the farewell follows
+        # That of another connection, of which this one relays, is a failure here.
+        is_lost = self._is_over or not self.r.is_alive or self._transport.is_closing()
+        is_over = is_lost and is_disconnect(error)
+        is_failure = error is not None and not is_over
+        code = CloseCode.INTERNAL_ERROR if is_failure else CloseCode.NORMAL_CLOSURE
+        await self.close(code)
+        return not is_failure
+
+    async def _bid_farewell(self, r: BlazeioServerProtocol) -> None:
+        await self.close(CloseCode.SERVICE_RESTART, "the server restarts")
+
+    def _leave(self) -> None:
+        super()._leave()
+        self.r.answer.complete()

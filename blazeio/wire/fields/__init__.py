@@ -1,1 +1,0 @@
-"""Field lines, the header section they make, and what is kept of both."""

@@ -1,0 +1,149 @@
+"""How messages wait, and for whom; the rest is in ``test_websocket``."""
+
+import asyncio
+from typing import cast
+
+import pytest
+from websockets.frames import Opcode
+from websockets.protocol import Side
+
+from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.protocol.flow import WriteGate
+from blazeio.websocket.channel import UNREAD_ANSWERS_BYTES, Carrier, Channel
+from blazeio.websocket.frames import Endpoint
+from tests.support.transport import FakeTransport
+from tests.websocket.test_endpoint import HELLO, masked
+
+MOST_BYTES = 10
+
+
+class Intake:
+    """Whether the transport reads, and no more."""
+
+    def __init__(self, transport: FakeTransport) -> None:
+        self._transport = transport
+        self.is_open = True
+
+    def pause(self, connection: object) -> None:
+        self.is_open = False
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        self.is_open = True
+        self._transport.resume_reading()
+
+
+class Line(asyncio.Protocol):
+    """A carrier of a channel, on a fake transport."""
+
+    def __init__(self) -> None:
+        self.transport = FakeTransport(self)
+        self.intake = Intake(self.transport)
+        self.gate = WriteGate()
+        self.channel = Channel(ping_every_s=None, ping_timeout_s=1)
+        end = Endpoint(Side.SERVER, message_bytes=1000)
+        self.channel.begin(end, cast(Carrier, self), MOST_BYTES)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        pass
+
+    def pause_writing(self) -> None:
+        pass
+
+    def data_received(self, data: bytes) -> None:
+        self.channel.data_received(data)
+
+    def hung_up(self, *, is_reset: bool) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+
+@pytest.fixture
+async def line() -> Line:
+    return Line()
+
+
+async def receiving(channel: Channel) -> asyncio.Task[str | bytes]:
+    task = asyncio.create_task(channel.receive())
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_ping_is_answered_while_nobody_receives(line: Line) -> None:
+    line.transport.feed(masked(Opcode.PING, b"a"))
+    assert line.transport.written == b"\x8a\x01a"
+
+
+async def test_messages_wait_in_their_order(line: Line) -> None:
+    waiting = await receiving(line.channel)
+    for text in (b"1", b"2", b"3"):
+        line.transport.feed(masked(Opcode.TEXT, text))
+    assert [await waiting, await line.channel.receive()] == ["1", "2"]
+    assert await line.channel.receive() == "3"
+
+
+async def test_reading_pauses_while_too_much_waits(line: Line) -> None:
+    for _ in range(5):
+        line.transport.feed(HELLO)
+    assert len(line.transport.undelivered) == 2 * len(HELLO)
+    assert [await line.channel.receive() for _ in range(5)] == ["hello"] * 5
+    assert line.transport.is_reading()
+
+
+async def test_a_message_survives_that_its_receiver_is_cancelled(line: Line) -> None:
+    waiting = await receiving(line.channel)
+    line.transport.feed(HELLO)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await line.channel.receive() == "hello"
+
+
+async def test_two_tasks_cannot_receive_at_once(line: Line) -> None:
+    waiting = await receiving(line.channel)
+    with pytest.raises(LocalProtocolError, match="two tasks receive"):
+        await line.channel.receive()
+    line.transport.feed(HELLO)
+    assert await waiting == "hello"
+
+
+async def test_what_has_arrived_can_be_taken_after_the_end(line: Line) -> None:
+    line.transport.feed(HELLO)
+    line.channel.connection_lost()
+    assert await line.channel.receive() == "hello"
+    with pytest.raises(ClientDisconnected, match="closed: 1006"):
+        await line.channel.receive()
+
+
+async def test_a_writer_sleeps_at_the_gate(line: Line) -> None:
+    line.gate.close()
+    sending = asyncio.create_task(line.channel.send("a"))
+    await asyncio.sleep(0)
+    assert not line.transport.written
+    line.gate.open()
+    await sending
+    assert line.transport.written == b"\x81\x01a"
+
+
+async def test_who_pings_and_does_not_read_is_cut(line: Line) -> None:
+    pings = masked(Opcode.PING, b"x" * 100) * 100
+    for _ in range(10):
+        line.transport.feed(pings)  # as long as it is read, any number
+    line.transport.is_stalled = True
+    line.gate.close()
+    for _ in range(5):
+        line.transport.feed(pings)
+    assert not line.transport.was_aborted
+    for _ in range(5):
+        line.transport.feed(pings)
+    assert line.transport.was_aborted
+    assert line.transport.get_write_buffer_size() < 2 * UNREAD_ANSWERS_BYTES
+
+
+async def test_before_the_handshake_it_says_how_it_is_used() -> None:
+    channel = Channel(ping_every_s=None, ping_timeout_s=1)
+    with pytest.raises(LocalProtocolError, match="use it as `async with"):
+        await channel.send("a")
+    assert repr(channel) == "<Channel new>"
