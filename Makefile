@@ -12,7 +12,7 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd check format docs bench simulate soak fuzz ranges autobahn clean
+.PHONY: help run test test-long test-browser test-systemd check format docs bench bench-all simulate soak fuzz ranges autobahn clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -24,6 +24,7 @@ help:
 	@echo "make format        put the code into its format"
 	@echo "make docs          write docs/settings.md    (from the options)"
 	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
+	@echo "make bench-all     every case beside its peers, and its bar"
 	@echo "make simulate      random histories of the fleet"
 	@echo "make soak          long runs under load      (ARGS='--short --only kills')"
 	@echo "make ranges        10,000 range requests, beside nginx"
@@ -62,6 +63,9 @@ docs: $(VENV)/.stamp-run
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-all: $(VENV)/.stamp-bench
+	@$(BIN)/python -m tests.bench.table $(ARGS)
 
 simulate: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.simulation.simulate $(ARGS)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from tests.bench.bulk_client import WrongCountError
 from tests.bench.contestants import BULK_CONTESTANTS, CONTESTANTS, Contestant
+from tests.bench.interpreter import read_interpreter
 from tests.bench.load import run_wrk
 from tests.bench.report import Result, format_table, format_throughput
 from tests.bench.serving import DidNotServeError, fetch, serving
@@ -30,6 +31,7 @@ MIB = 1024 * 1024
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_options(arguments)
+    say(str(read_interpreter()))
     if options.suite == "throughput":
         compare_throughput(options)
     else:

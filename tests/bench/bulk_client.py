@@ -3,6 +3,8 @@
 import socket
 import time
 
+from tests.bench.serving import connect
+
 CHUNK_BYTES = 64 * 1024
 STEP_BYTES = 1024 * 1024
 TIMEOUT_S = 120.0
@@ -36,9 +38,9 @@ def download(port: int, size: int) -> float:
     return fetch_whole(port, f"/send?{size}", size)
 
 
-def fetch_whole(port: int, target: str, size: int) -> float:
+def fetch_whole(port: int, target: str, size: int, *, is_tls: bool = False) -> float:
     """GET what is so large; seconds."""
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
+    with connect(port, TIMEOUT_S, is_tls=is_tls) as sock:
         sock.sendall(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
         began_at = time.perf_counter()
         head = b""
@@ -48,7 +50,8 @@ def fetch_whole(port: int, target: str, size: int) -> float:
         buffer = bytearray(STEP_BYTES)
         while received < size:
             # dropped in the kernel: it is the server that is measured
-            count = sock.recv_into(buffer, STEP_BYTES, socket.MSG_TRUNC)
+            flags = 0 if is_tls else socket.MSG_TRUNC
+            count = sock.recv_into(buffer, STEP_BYTES, flags)
             if not count:
                 raise WrongCountError(f"it ended after {received} of {size} octets")
             received += count

@@ -39,11 +39,13 @@ class Contestant:
         name: As ``--only`` takes it.
         needs: A program on the path, or a module that can be imported.
         command: Of the port and of a folder for files of its own.
+        is_tls: Whether it speaks TLS.
     """
 
     name: str
     needs: str
     command: Command
+    is_tls: bool = False
 
     def is_installed(self) -> bool:
         """Whether what it needs is there."""

@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
 
@@ -27,15 +29,33 @@ class Load:
 
 
 def run_wrk(
-    port: int, *, core: int, connections: int, duration_s: float, path: str = "/"
+    port: int,
+    *,
+    core: int,
+    connections: int,
+    duration_s: float,
+    path: str = "/",
+    fields: Sequence[str] = (),
+    script: Path | None = None,
 ) -> Load:
     """Load ``http://127.0.0.1:port`` and wait until it is over.
+
+    Args:
+        port: Of the server.
+        core: That wrk runs on.
+        connections: How many.
+        duration_s: How long; wrk takes whole seconds.
+        path: What is asked for.
+        fields: Further header fields, as ``Name: value``.
+        script: A program in Lua that makes the requests.
 
     Raises:
         subprocess.CalledProcessError: wrk failed.
     """
     command = ["taskset", "--cpu-list", str(core), "wrk", "--latency", "--threads=1"]
     how = [f"--connections={connections}", f"--duration={max(1, round(duration_s))}s"]
+    how += [f"--header={each}" for each in fields]
+    how += [f"--script={script}"] if script is not None else []
     done = subprocess.run(
         [*command, *how, f"http://127.0.0.1:{port}{path}"],
         capture_output=True,

@@ -1,0 +1,111 @@
+"""``make bench-all``: each case of the table beside its peers, and its bar.
+
+The servers of a case take turns, round after round; a ratio is the median of those
+of the rounds, with the least and the most of them. Nothing here fails a build.
+
+    python -m tests.bench.table --only hello --only cookie --rounds 7
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tests.bench.case_servers import SERVERS
+from tests.bench.cases import CASES, Case
+from tests.bench.interpreter import read_interpreter
+from tests.bench.measures import SERVER_CORE, bind_span
+from tests.bench.pairs import Samples, pair, take_rounds
+from tests.bench.serving import DidNotServeError, serving
+
+Line = dict[str, object]
+HEAD = (
+    f"{'case':18} {'unit':6} {'ours':>8} {'ratio [spread]':>32} {'bar':>5} met? others"
+)
+
+
+def measure_case(case: Case, rounds: int, span_s: float) -> Samples:
+    """Start its servers, and measure them in turns; one that cannot run is left out.
+
+    Raises:
+        DidNotServeError: Ours did not come up, or the one it is compared with.
+    """
+    with contextlib.ExitStack() as stack:
+        takers = {}
+        for name in case.servers:
+            server = SERVERS[name]
+            try:
+                if not server.is_installed():
+                    raise DidNotServeError(f"{server.needs} is not installed")
+                served = stack.enter_context(serving(server, SERVER_CORE))
+            except DidNotServeError as error:
+                if name in (case.ours, case.base):
+                    raise
+                print(f"{case.name}: without {name}: {error}", file=sys.stderr)
+            else:
+                takers[name] = bind_span(case.measure, served, span_s)
+        return take_rounds(takers, rounds)
+
+
+def judge(case: Case, samples: Samples) -> Line:
+    """One line of the table, as values."""
+    ours = samples[case.ours]
+    figure = statistics.median(ours)
+    line: Line = {"case": case.name, "unit": case.unit, "ours": figure, "bar": case.bar}
+    if not case.base:
+        line |= {"ratio": f"[{min(ours):.2f}-{max(ours):.2f}]"}
+        return line | {"is_met": figure <= case.bar, "others": {}}
+    ratio = pair(ours, samples[case.base])
+    others = {
+        name: str(pair(samples[name], samples[case.base]))
+        for name in case.peers
+        if name in samples
+    }
+    line |= {"ratio": f"{ratio} {case.base}", "is_met": ratio.median <= case.bar}
+    return line | {"others": others, "base": statistics.median(samples[case.base])}
+
+
+def format_line(line: Line) -> str:
+    """One line of the table, for people."""
+    others = line["others"]
+    assert isinstance(others, dict)
+    beside = ", ".join(f"{name} {ratio}" for name, ratio in others.items())
+    verdict = "yes" if line["is_met"] else "no"
+    return (
+        f"{line['case']:18} {line['unit']:6} {line['ours']:8.2f} {line['ratio']:>32}"
+        f" {line['bar']:5.2f} {verdict:4} {beside}"
+    )
+
+
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    names = [each.name for each in CASES]
+    parser = argparse.ArgumentParser("python -m tests.bench.table", description=__doc__)
+    parser.add_argument("--only", action="append", choices=names, help="repeatable")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a round")
+    parser.add_argument("--json", action="store_true", help="a line of JSON each")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the cases that are asked for; print each as it is known."""
+    options = parse_options(arguments)
+    interpreter = read_interpreter()
+    print(interpreter.to_json() if options.json else f"{interpreter}\n{HEAD}")
+    for case in CASES:
+        if options.only and case.name not in options.only:
+            continue
+        try:
+            line = judge(case, measure_case(case, options.rounds, options.seconds))
+        except (DidNotServeError, subprocess.CalledProcessError, OSError) as error:
+            print(f"{case.name:18} was not measured: {error}", flush=True)
+            continue
+        print(json.dumps(line) if options.json else format_line(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What a request costs does not grow with what it has nothing to do with.
+
+By instructions, since a clock says something else on each machine.
+"""
+
+import shutil
+
+import pytest
+
+from tests.bench.instructions import count_instructions
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not shutil.which("valgrind"), reason="there is no valgrind"),
+]
+
+
+@pytest.mark.parametrize("kind", ["routes", "patterns"])
+def test_a_thousand_routes_cost_a_request_what_ten_do(kind: str) -> None:
+    counts = count_instructions([f"10 {kind}", f"1000 {kind}"])
+    assert counts[f"1000 {kind}"] < 1.03 * counts[f"10 {kind}"]
+
+
+def test_each_of_many_fields_costs_what_each_of_a_few_does() -> None:
+    counts = count_instructions(["1 fields", "10 fields", "50 fields"])
+    few = (counts["10 fields"] - counts["1 fields"]) / 9
+    many = (counts["50 fields"] - counts["10 fields"]) / 40
+    assert many < 1.1 * few
