@@ -156,6 +156,7 @@ class App(Hooks, Generic[StateT]):
         self._outer: App[Any] | None = None
         self._served_below = self.root_path
         self._service: Service | None = None
+        self._new_protocol: type[BlazeioServerProtocol] = BlazeioServerProtocol
 
     def __repr__(self) -> str:
         return f"<App {self.host}:{self.port} {len(self.routes)} paths>"
@@ -451,6 +452,7 @@ class App(Hooks, Generic[StateT]):
             make_url=self._make_url,
             heads=self.headers if heads is None else heads.under(self.headers),
             root_path=self.root_path if root_path is None else root_path,
+            new_protocol=self._new_protocol,
         )
 
     def _name_handler(self, method: str, path: str) -> str:

@@ -92,6 +92,8 @@ class ServerContext:
         connections: Every open connection, over TLS once its handshake is done.
         handshakes: Those whose TLS handshake is not done.
         detached: Those lost while their handler runs on.
+        background: Tasks of handlers that run on after their responses, of apps of
+            other interfaces.
         base: The contextvars that every request, and every call of the transport,
             starts from; see ``apart``.
         in_flight: Requests begun and not yet over.
@@ -115,6 +117,7 @@ class ServerContext:
     __slots__ = (
         "_second",
         "_starts",
+        "background",
         "base",
         "ciphertext_view",
         "connections",
@@ -172,6 +175,7 @@ class ServerContext:
         self.handshakes: set[TlsTransport] = set()
         self.detached: set[BlazeioServerProtocol] = set()
         self.base = contextvars.copy_context()
+        self.background: set[asyncio.Task[Any]] = set()
         self.in_flight = 0
         self.request_count = 0
         self.is_draining = False
@@ -201,6 +205,23 @@ class ServerContext:
         twice, and so that nothing of one call is seen by the next.
         """
         self.base.copy().run(work, *arguments)
+
+    def begin_background(self, task: asyncio.Task[Any]) -> Callable[[], None]:
+        """Count a handler that runs on after its response, until its end is told.
+
+        Returns:
+            To be called at its end.
+        """
+        self.background.add(task)
+        self.in_flight += 1
+
+        def end() -> None:
+            self.background.discard(task)
+            self.in_flight -= 1
+            if self.when_changed is not None:
+                self.when_changed()
+
+        return end
 
     def record_responses(self, recorder: Recorder) -> None:
         """Tell one more of each response; before the first connection."""

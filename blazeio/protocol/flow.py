@@ -383,6 +383,11 @@ class ContentStream:
             finally:
                 self._waiter = None
 
+    def tell(self, waiter: asyncio.Future[None]) -> None:
+        """Complete a future at the next change, where no other one waits for it."""
+        if self._waiter is None or self._waiter.done():
+            self._waiter = waiter
+
     def _wake(self) -> None:
         if self._waiter is not None:
             _wake(self._waiter)
@@ -451,6 +456,15 @@ class Happening:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def tell(self, waiter: asyncio.Future[None]) -> None:
+        """Complete a future when it comes."""
+        self._waiters.append(waiter)
+
+    def forget(self, waiter: asyncio.Future[None]) -> None:
+        """Tell it no longer."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
     def __await__(self) -> Generator[object, None, None]:
         if self._has_come:
             return
@@ -459,5 +473,4 @@ class Happening:
         try:
             yield from waiter
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self.forget(waiter)

@@ -335,10 +335,16 @@ class BlazeioServerProtocol(
         elif self._phase == CONTENT:
             self._disconnected("the client closed before its content was whole")
         elif self.status and not self.answer.is_complete:
+            if self._stays_for_answer():
+                return True
             self._disconnected("the client closed while the response was streamed")
         elif not self.answer.is_complete:
             self.patience.end_phase_within(self.context.limits.half_close_grace_s)
         return True  # the transport stays open: we close it ourselves
+
+    def _stays_for_answer(self) -> bool:
+        """Whether a response in its midst is gone on with after the peer's FIN."""
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over, by either side."""

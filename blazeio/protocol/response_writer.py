@@ -342,6 +342,15 @@ class Answer:
             message.content_length = len(body)  # what a GET would be told
         self.send(body, is_last=True)
 
+    def takes_lines(self, status: int) -> bool:
+        """Whether ``send_whole`` writes field lines and content as they are given."""
+        return (
+            self._is_plain
+            and self._extra is None
+            and status not in _NO_CONTENT_LENGTH
+            and not self._context.is_draining
+        )
+
     def begin_encoded(
         self, headers: FieldInput | None, status: int, accept_encoding: str | None
     ) -> OutgoingMessage:
@@ -363,7 +372,7 @@ class Answer:
             block = replace(block, lines=weak, content_length=None)
             if status not in _NO_CONTENT:
                 lines += serialize_field("Content-Encoding", coding)
-        message = self._begin(replace(block, lines=block.lines + lines), status)
+        message = self.begin_block(replace(block, lines=block.lines + lines), status)
         if coding is not None and message.has_content:
             self.encoder = open_encoder(coding)
         return message
@@ -382,11 +391,12 @@ class Answer:
             LocalProtocolError: A response has begun, or the status or a field
                 is malformed.
         """
-        return self._begin(serialize_fields(headers), status, content_type_line)
+        return self.begin_block(serialize_fields(headers), status, content_type_line)
 
-    def _begin(
+    def begin_block(
         self, block: FieldBlock, status: int, content_type_line: bytes = b""
     ) -> OutgoingMessage:
+        """The same as ``begin``, with fields that were checked and written before."""
         if self.status:
             raise LocalProtocolError(f"a response has already begun: {self.status}")
         if not is_final_status(status):
@@ -448,6 +458,17 @@ class Answer:
     def _finish_encoding(self, octets: bytes) -> bytes:
         encoder, self.encoder = self.encoder, None
         return octets if encoder is None else octets + encoder.finish()
+
+    def end_with_trailers(self, lines: bytes) -> None:
+        """End the message; its trailer section goes with it where it is chunked.
+
+        Raises:
+            LocalProtocolError: See ``OutgoingMessage``.
+        """
+        message = self.message
+        assert message is not None  # begin came before
+        self._sink.write(message.end(trailers=lines))
+        self.is_complete = True
 
     def count_beside(self, size: int) -> None:
         """Octets of content have gone to the socket past the sink."""

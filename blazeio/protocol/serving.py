@@ -232,11 +232,16 @@ class Serving(Receiving):
         """
         if not self.is_alive:
             raise ClientDisconnected("the client went away")
+        if self._phase == CONTENT:
+            self.note_early_answer()
+        self.answer.send_whole(body, status, content_type_line, headers)
+
+    def note_early_answer(self) -> None:
+        """Give the connection up where content is due that will not be read past."""
         if self._phase == CONTENT and (
             self._owes_continue or self._is_far_from_whole()
         ):
-            self.answer.give_up_connection()  # the rest will not be read past
-        self.answer.send_whole(body, status, content_type_line, headers)
+            self.answer.give_up_connection()
 
     def _is_far_from_whole(self) -> bool:
         due_bytes = self.content.due_bytes

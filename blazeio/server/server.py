@@ -56,6 +56,7 @@ class Server:
         find_terms: Gives what holds for single routes.
         name_handler: Names who handles a method and path, for the log.
         make_url: From the name of a route and parameters to its path.
+        new_protocol: The class of each connection.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class Server:
         make_url: MakeUrl = make_no_url,
         heads: HeadTerms | None = None,
         root_path: str = "",
+        new_protocol: type[BlazeioServerProtocol] = BlazeioServerProtocol,
     ) -> None:
+        self._protocol = new_protocol
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
@@ -107,7 +110,7 @@ class Server:
         self.context.on_begin = note
 
     def _new_protocol(self, header: ProxyHeader | None = None) -> BlazeioServerProtocol:
-        return BlazeioServerProtocol(self.context, header)
+        return self._protocol(self.context, header)
 
     def accept_from(
         self,
@@ -317,6 +320,8 @@ class Server:
         context = self.context
         for connection in [*context.connections, *context.detached]:
             connection.cancel()
+        for task in list(context.background):
+            task.cancel()
         for handshake in list(context.handshakes):
             handshake.abort()
         if self._greeter is not None:

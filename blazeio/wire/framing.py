@@ -229,8 +229,13 @@ class OutgoingMessage:
         self.content_bytes += size
         self._due_bytes -= size
 
-    def end(self, octets: bytes = b"") -> bytes:
+    def end(self, octets: bytes = b"", trailers: bytes = b"") -> bytes:
         """The last content, and the end of the message.
+
+        Args:
+            octets: The content.
+            trailers: Field lines of the trailer section (RFC 9112 section 7.1.2);
+                they are left out where the content is not chunked.
 
         Raises:
             LocalProtocolError: As for ``content``; or less was given than the
@@ -255,7 +260,7 @@ class OutgoingMessage:
         if octets:
             out += self._framed(octets)
         if self._framing is Framing.CHUNKED:
-            out += LAST_CHUNK
+            out += b"0\r\n%b\r\n" % trailers if trailers else LAST_CHUNK
         return out
 
     def check(self, size: int) -> None:

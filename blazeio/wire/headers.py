@@ -28,11 +28,16 @@ class Headers(Mapping[str, str]):
 
     Args:
         pairs: Lower-case names and latin-1 values.
+
+    Attributes:
+        octets: The same as octets, for gateways; absent until ``keep_octets``. Who
+            gives it out gives a copy.
     """
 
-    __slots__ = ("_index", "_pairs")
+    __slots__ = ("_index", "_pairs", "octets")
 
     _index: Mapping[str, str] | None
+    octets: list[tuple[bytes, bytes]]
     _pairs: tuple[tuple[str, str], ...]
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -49,6 +54,14 @@ class Headers(Mapping[str, str]):
     def pairs(self) -> list[tuple[str, str]]:
         """All fields in their order, repeated ones kept; a copy."""
         return list(self._pairs)
+
+    def iter_pairs(self) -> Iterator[tuple[str, str]]:
+        """Iterate over all fields in their order, repeated ones kept."""
+        return iter(self._pairs)
+
+    def keep_octets(self, octets: list[tuple[bytes, bytes]]) -> None:
+        """Keep the fields as octets beside the text, for who asks next."""
+        _set_octets(self, octets)
 
     def _build_index(self) -> Mapping[str, str]:
         # The usual case, no field is repeated: 5x faster (7 fields: 0.33 us).
@@ -118,6 +131,7 @@ class Headers(Mapping[str, str]):
 # The descriptors of its own slots: the one way to fill them, 45 ns each.
 _set_pairs: Any = Headers.__dict__["_pairs"].__set__
 _set_index: Any = Headers.__dict__["_index"].__set__
+_set_octets: Any = Headers.__dict__["octets"].__set__
 
 
 # A bounded memo that a stranger can neither grow nor make useless.
@@ -178,7 +192,7 @@ class Memo(Generic[_Key, _Value]):
 #
 # A peer repeats its fields in each message, so a line is validated once and
 # kept. What is kept must never be one client's secret: only lines of names in
-# ``_SHARED_NAMES`` are, whose values are by their nature the same for many
+# ``SHARED_NAMES`` are, whose values are by their nature the same for many
 # messages. Authorization, Cookie, Referer, X-Api-Key, Sec-WebSocket-Protocol
 # (browsers can send a token in nothing else) or any name not listed here is read
 # anew each time.
@@ -200,7 +214,7 @@ DECIDING_NAMES: Final = frozenset(
 Field = tuple[tuple[str, str], bool]
 """Lower-case name and value of a line, and whether it decides something."""
 
-_SHARED_NAMES: Final = frozenset(
+SHARED_NAMES: Final = frozenset(
     """
     accept accept-charset accept-encoding accept-language accept-ranges
     access-control-allow-origin access-control-request-headers
@@ -246,7 +260,7 @@ def read_field_line(line: bytes) -> Field:
     if decides and name == "host" and value and not is_host(value):
         raise RemoteProtocolError(f"malformed Host: {quote(value)}")
     field = pair, decides
-    if name in _SHARED_NAMES and len(line) <= _LONGEST_KEPT_BYTES:
+    if name in SHARED_NAMES and len(line) <= _LONGEST_KEPT_BYTES:
         kept_lines.keep(line, field)
     return field
 

@@ -16,7 +16,7 @@ from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
 from blazeio.wire.headers import Headers, Memo
 
 # RFC 9110 section 7.6.1: connection-specific fields are the protocol's own.
-_DROPPED: Final = frozenset(
+CONNECTION_SPECIFIC: Final = frozenset(
     (
         "connection",
         "keep-alive",
@@ -220,7 +220,7 @@ def _serialize_pairs(
             lengths.append(content)
         elif lowered == "connection":
             options += content.lower().split(b",")
-        elif lowered not in _DROPPED:
+        elif lowered not in CONNECTION_SPECIFIC:
             lines.append(b"%b: %b\r\n" % (octets, content))
     block = FieldBlock(
         b"".join(lines),

@@ -1,0 +1,89 @@
+"""``ForeignApp``: an app of another interface, served as an ``App`` is.
+
+Whoever serves an ``App`` serves it as well: ``runner``, a supervisor, a test server.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from blazeio.app.app import App
+from blazeio.app.dispatch.compose import Dispatch
+from blazeio.errors import ConfigurationError
+from blazeio.gateways.asgi import AsgiGateway
+from blazeio.gateways.connection import GatewayProtocol
+from blazeio.gateways.interfaces import Interface
+from blazeio.gateways.lifespan import Lifespan, LifespanMode
+from blazeio.protocol.options import RouteTerms
+from blazeio.protocol.request import BlazeioServerProtocol
+
+THREADS = 4
+"""How many requests of a WSGI app run at once, unless it is said otherwise."""
+
+_TERMS = RouteTerms(on_disconnect="finish")
+
+
+def _find_terms(method: str, path: str) -> RouteTerms:
+    return _TERMS
+
+
+class ForeignApp(App[Any]):
+    """An ASGI or WSGI app with what it is served with.
+
+    Args:
+        app: The ASGI or WSGI app.
+        interface: Which of the two.
+        name: How it is called in the log.
+        lifespan: Whether an ASGI app has to have a lifespan.
+        threads: How many requests of a WSGI app run at once.
+        sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
+        options: Those of ``App``.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        interface: Interface,
+        name: str,
+        *,
+        lifespan: LifespanMode = LifespanMode.AUTO,
+        threads: int = THREADS,
+        sends_paths: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._new_protocol = GatewayProtocol
+        self._name = name
+        self._threads = threads
+        if interface is Interface.ASGI:
+            own = Lifespan(app, lifespan)
+            self.on_start(own.start)
+            self.on_stop(own.stop)
+            self._gateway = AsgiGateway(
+                app, name, state=own.state, sends_paths=sends_paths
+            )
+        else:
+            raise ConfigurationError(f"{name}: {interface} is no foreign interface")
+
+    def __repr__(self) -> str:
+        return f"<ForeignApp {self._name}>"
+
+    @property
+    def dispatch(self) -> Dispatch:
+        """The coroutine function that serves each request."""
+        return self._serve
+
+    async def _serve(self, r: BlazeioServerProtocol) -> Any:
+        return await self._gateway.serve(r)
+
+    def make_server(self, loop: asyncio.AbstractEventLoop, **options: Any) -> Any:
+        """A server of this app; arguments as of ``App``."""
+        root_path = options.get("root_path")
+        self._gateway.root_path = self.root_path if root_path is None else root_path
+        server = super().make_server(loop, **options)
+        server.context.find_terms = _find_terms
+        server.context.name_handler = self._name_handler
+        return server
+
+    def _name_handler(self, method: str, path: str) -> str:
+        return self._name

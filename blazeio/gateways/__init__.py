@@ -1,0 +1,1 @@
+"""Gateways: apps of other interfaces (ASGI 3, WSGI), served as handlers."""

@@ -1,0 +1,90 @@
+"""``GatewayProtocol``: a connection whose handlers are apps of other interfaces.
+
+What is different from a handler of ours: a disconnect is told and cancels nothing,
+and work that goes on after the response holds up neither the next request nor the
+close. Who serves only handlers of ours has the plain protocol, and pays for nothing
+here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from blazeio.protocol.context import Handler
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.trust import find_scheme
+
+DETACHED: Final = object()
+"""What a handler returns that was detached: the connection is no longer its own."""
+
+
+class GatewayProtocol(BlazeioServerProtocol):
+    """One connection, also for what runs on after its response.
+
+    Attributes:
+        peer: The client's address and port; None where the transport has none.
+        local: Ours; or the path of a unix socket, and None.
+        own_scheme: What the connection is for.
+    """
+
+    __slots__ = ("local", "own_scheme", "peer")
+
+    peer: tuple[str, int] | None
+    local: tuple[str, int | None] | None
+    own_scheme: str
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self.peer = _find_peer(transport)
+        self.local = _find_local(transport)
+        self.own_scheme = find_scheme(transport)
+        super().connection_made(transport)
+
+    async def _serve(self, handler: Handler) -> None:
+        """Run the handler; the whole of one request's task."""
+        try:
+            left: Any = await handler(self)
+        except BaseException as error:
+            await self._fail(error)
+        else:
+            if left is not DETACHED:
+                self._finish()
+
+    def detach(self) -> Callable[[], None] | None:
+        """Turn to what comes next; the handler, which has answered, runs on.
+
+        It is counted until it calls what is returned, and returns ``DETACHED``; it
+        must not touch the connection any more.
+
+        Returns:
+            None where no handler runs.
+        """
+        task = self.handling.task
+        if task is None:
+            return None
+        end = self.context.begin_background(task)
+        self._finish()
+        return end
+
+    def cancel(self) -> None:
+        """Cancel the handler, if one runs, and cut the connection."""
+        self.handling.cancel()
+        self.abort()
+
+    def _stays_for_answer(self) -> bool:
+        """After a FIN in mid-response: the app was told, what it sends is delivered."""
+        return True
+
+
+def _find_peer(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+    name = transport.get_extra_info("peername")
+    return (name[0], name[1]) if isinstance(name, tuple) else None
+
+
+def _find_local(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
+    name = transport.get_extra_info("sockname")
+    if isinstance(name, tuple):
+        return name[0], name[1]
+    if isinstance(name, bytes):  # an abstract one
+        return "@" + name[1:].decode(errors="replace"), None
+    return (name, None) if name else None

@@ -1,0 +1,407 @@
+"""One HTTP request of an ASGI app: its ``receive`` and its ``send``.
+
+An ``HttpExchange`` belongs to one request; the connection below it goes on to the
+next while the app may still run (a background task). So it touches the connection
+only until the response is complete.
+
+Of the head nothing leaves before the first piece of the body: an app that fails in
+between can still be answered 500.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+
+from blazeio.errors import (
+    BlazeioError,
+    ClientDisconnected,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from blazeio.gateways.connection import GatewayProtocol
+from blazeio.gateways.faults import ClientLost
+from blazeio.gateways.messages import (
+    BODY,
+    HTTP_EXPECTED,
+    HTTP_MESSAGES,
+    OVER,
+    START,
+    TRAILERS,
+    FilePart,
+    ResponseStart,
+    check_order,
+    read_body,
+    read_file_part,
+    read_path,
+    read_start,
+    read_trailers,
+    write_early_hint,
+)
+from blazeio.protocol.flow import (
+    CALL_BYTES,
+    NO_CONTENT,
+    TURN_BYTES,
+    ContentStream,
+    WriteGate,
+)
+from blazeio.protocol.sendfile import read_pages, send_file
+
+if TYPE_CHECKING:
+    from blazeio.gateways.asgi import AsgiGateway
+
+Message = MutableMapping[str, Any]
+
+FILE_CHUNK_BYTES: Final = 64 * 1024
+"""So much of a file is read at once, where it cannot go by sendfile(2)."""
+
+_NO_CONTENT_LENGTH: Final = (204, 304)
+"""RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
+
+
+class HttpExchange:
+    """A request and its response, as an ASGI app sees them.
+
+    Args:
+        r: The connection, whose request this is.
+        gateway: Who serves it.
+
+    Attributes:
+        state: What the response waits for, of ``messages``.
+        has_begun: Something of the response was given to the transport.
+        is_over: The response is complete, or another was sent in its place: the
+            connection is touched no more.
+        has_returned: The app has ended.
+        end_background: To be called at the end of an app that runs on after its
+            response; None while it does not.
+    """
+
+    __slots__ = (
+        "_content",
+        "_gateway",
+        "_is_body_given",
+        "_is_lost",
+        "_r",
+        "_start",
+        "_trailers",
+        "_waiters",
+        "end_background",
+        "has_begun",
+        "has_returned",
+        "is_over",
+        "state",
+    )
+
+    def __init__(self, r: GatewayProtocol, gateway: "AsgiGateway") -> None:
+        self._r = r
+        self._gateway = gateway
+        self._content: ContentStream = r.content
+        self._start: ResponseStart | None = None
+        self._trailers: bytes | None = None
+        self._is_body_given = False
+        self._is_lost = False
+        self._waiters: list[asyncio.Future[None]] | None = None
+        self.end_background: Callable[[], None] | None = None
+        self.state = START
+        self.has_begun = False
+        self.is_over = False
+        self.has_returned = False
+
+    # Receiving
+
+    async def receive(self) -> Message:
+        """Give the next piece of the body; then, when it comes, the disconnect."""
+        # Hot: runs once per request of most apps.
+        content = self._content
+        if not self._is_body_given and not self.is_over:
+            if content is NO_CONTENT:
+                self._is_body_given = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            piece = await self._next_piece(content)
+            if piece is not None:
+                is_last = content.is_whole and not content.has_pieces
+                self._is_body_given = is_last
+                return {"type": "http.request", "body": piece, "more_body": not is_last}
+        await self._disconnected()
+        return {"type": "http.disconnect"}
+
+    async def _next_piece(self, content: ContentStream) -> bytes | None:
+        """Wait for a piece; None where none will come."""
+        while not (self.is_over or self._is_body_given):
+            piece = content.take()
+            if piece is not None:
+                return piece
+            if content.is_whole:
+                return b""
+            if content.error is not None:
+                self._give_up(content.error)
+                return None
+            self._r.resume_content()
+            waiter = self._new_waiter()
+            content.tell(waiter)
+            try:
+                await waiter
+            finally:
+                self._wake()  # all look again, or what they wait for were not told
+        return None
+
+    def _give_up(self, error: BlazeioError) -> None:
+        """The body will never be whole: the client is answered, if it is there."""
+        if not self._is_lost:
+            self._is_lost = True
+            if isinstance(error, RemoteProtocolError) and not self.has_begun:
+                self._answer_instead(str(error), error.status_hint)
+
+    async def _disconnected(self) -> None:
+        """Return when the client has gone, or the response is complete."""
+        r = self._r
+        while not self.is_over and not self._is_lost and r.is_alive:
+            peer_closed = r.peer_closed
+            if peer_closed:
+                return
+            waiter = self._new_waiter()
+            peer_closed.tell(waiter)
+            try:
+                await waiter
+            finally:
+                peer_closed.forget(waiter)
+                if self._waiters is not None and waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    def _new_waiter(self) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = self._gateway.loop.create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        return waiter
+
+    def _wake(self) -> None:
+        """Have all that wait in ``receive`` look again."""
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Sending
+
+    async def send(self, message: Message) -> None:
+        """Take the next message of the response.
+
+        Raises:
+            ClientLost: The client is gone.
+            LocalProtocolError: The message is malformed, or may not come now.
+        """
+        # Hot: runs twice per request, or once per piece of a stream.
+        r = self._r
+        if self._is_lost or (not self.is_over and r.transport.is_closing()):
+            await asyncio.sleep(0)  # who catches it and goes on holds up nobody
+            raise ClientLost("the client is gone")
+        kind = check_order(message, HTTP_EXPECTED[self.state], HTTP_MESSAGES)
+        if kind == "http.response.start":
+            self._start = read_start(message)
+            self.state = BODY
+            return
+        gate = r.gate
+        if kind == "http.response.body":
+            self._write(read_body(message), is_last=not message.get("more_body"))
+        else:
+            await self._send_other(kind, message)
+        gate.spent_bytes += CALL_BYTES
+        if gate.spent_bytes >= TURN_BYTES:
+            gate.spent_bytes = 0
+            await asyncio.sleep(0)
+        if not gate.is_open:
+            await self._pass(gate)
+
+    async def _pass(self, gate: WriteGate) -> None:
+        """Sleep while the transport holds too much."""
+        try:
+            await gate.passed()
+        except BlazeioError as error:
+            if not self.is_over:
+                raise ClientLost("the client is gone") from error
+
+    def _write(self, body: bytes, *, is_last: bool) -> None:
+        """Give a piece of the body to the transport, after the head if it is held."""
+        start = self._start
+        waits = is_last and self._trailers is not None  # for the trailers
+        if start is None:
+            self._r.answer.send(body, is_last=is_last and not waits)
+        elif is_last and self._is_plain(start, len(body)):
+            self._r.reply(body, start.status, start.fields.lines)
+        else:
+            waits = is_last and start.has_trailers
+            self._begin(start, body, is_last=is_last and not waits)
+        if waits:
+            self.state = TRAILERS
+        elif is_last:
+            self._end()
+
+    def _is_plain(self, start: ResponseStart, size: int) -> bool:
+        """Whether the answer is one write of lines and octets, as most are."""
+        fields = start.fields
+        length = fields.content_length
+        return (
+            fields.is_usual
+            and (length is None or length == size)
+            and not fields.wants_close
+            and not start.has_trailers
+            and self._r.answer.takes_lines(start.status)
+        )
+
+    def _begin(self, start: ResponseStart, body: bytes, *, is_last: bool) -> None:
+        """Send the head and the first piece, by the rules for unusual answers."""
+        r = self._r
+        answer = r.answer
+        r.note_early_answer()
+        message = answer.begin_block(start.fields.to_block(), start.status)
+        is_silent = r.method == "HEAD" and start.status not in _NO_CONTENT_LENGTH
+        if is_silent and is_last and body and message.content_length is None:
+            message.content_length = len(body)  # what a GET would be told
+        try:
+            if body or is_last:
+                answer.send(body, is_last=is_last)
+            answer.flush_head(message)
+        finally:
+            if not message.is_begun:
+                answer.take_back()
+        self._start = None
+        self._trailers = b"" if start.has_trailers else None
+        self.has_begun = True
+
+    def _end(self) -> None:
+        """The last octet was given to the transport."""
+        self.state = OVER
+        self.has_begun = self.is_over = True
+        if self._waiters is not None:
+            self._wake()
+        self._gateway.note_answered(self)
+
+    # Extensions
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        """Take a message of an extension."""
+        if kind == "http.response.early_hint":
+            self._send_early_hint(write_early_hint(message))
+        elif kind == "http.response.trailers":
+            lines = read_trailers(message)
+            self._send_trailers(lines, is_last=not message.get("more_trailers"))
+        elif kind == "http.response.pathsend":
+            await self._send_path(read_path(message))
+        else:
+            part = read_file_part(message)
+            await self._send_file_part(part, is_last=not message.get("more_body"))
+
+    def _send_early_hint(self, lines: bytes) -> None:
+        """RFC 8297; not to HTTP/1.0, which knows no 103."""
+        if self._r.answer.minor:
+            self._r.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
+
+    def _send_trailers(self, lines: bytes, *, is_last: bool) -> None:
+        self._trailers = (self._trailers or b"") + lines
+        if is_last:
+            wants = self._gateway.takes_trailers(self._r)
+            self._r.answer.end_with_trailers(self._trailers if wants else b"")
+            self._end()
+
+    async def _send_path(self, path: str) -> None:
+        file = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            await self._send_file_part(FilePart(file, 0, None), is_last=True)
+        finally:
+            os.close(file)
+
+    async def _send_file_part(self, part: FilePart, *, is_last: bool) -> None:
+        """Send a part of a file; by sendfile(2) where the framing leaves it whole."""
+        first, size = _find_part(part)
+        if self._start is not None:
+            self._begin(self._start, b"", is_last=False)
+        r = self._r
+        message = r.answer.message
+        assert message is not None  # the head was sent
+        if message.has_content and size:
+            message.check(size)
+            try:
+                is_whole = await self._copy(part.file, first, size)
+            except ClientDisconnected as error:
+                raise ClientLost("the client is gone") from error
+            if not is_whole:
+                reason = "zerocopysend: the file ends before the count of octets"
+                raise LocalProtocolError(reason)
+        if part.offset is None:
+            os.lseek(part.file, first + size, os.SEEK_SET)
+        if is_last:
+            self._write(b"", is_last=True)
+
+    async def _copy(self, file: int, first: int, size: int) -> bool:
+        """Send octets of a file; False where it ends before."""
+        r = self._r
+        message = r.answer.message
+        if message is not None and not message.takes_chunks:
+            return await send_file(r, file, first, size, FILE_CHUNK_BYTES)
+        end = first + size
+        while first < end:
+            step = min(FILE_CHUNK_BYTES, end - first)
+            octets = await read_pages(file, first, step)
+            if not octets:
+                return False
+            first += len(octets)
+            await r.write(octets)
+        return True
+
+    # The end of the app
+
+    def finish(self) -> None:
+        """The app has returned."""
+        self.has_returned = True
+        if self.is_over or self._is_lost:
+            return
+        if not self._r.is_alive:
+            return
+        self._gateway.log_unfinished(self._r, has_begun=self.has_begun)
+        self._answer_instead()
+
+    def fail(self, error: BaseException) -> None:
+        """The app has raised; it was logged."""
+        self.has_returned = True
+        if not self.is_over and not self._is_lost and self._r.is_alive:
+            self._answer_instead()
+
+    def _answer_instead(
+        self, text: str = "Internal Server Error", status: int = 500
+    ) -> None:
+        """Answer in the place of the app, or cut what it has begun."""
+        r = self._r
+        if self.has_begun:
+            r.abort()
+        elif status == 500:
+            r.reply(text.encode(), status)
+        else:
+            headers = {"Connection": "close"}
+            r.reply(text.encode(errors="replace"), status, headers=headers)
+        self.is_over = True
+        self.state = OVER
+        self._wake()
+        self._gateway.note_answered(self)
+
+    def detach(self) -> None:
+        """The response is complete and the app runs on: let the connection go on."""
+        if not self.has_returned:
+            self.end_background = self._r.detach()
+
+
+def _find_part(part: FilePart) -> tuple[int, int]:
+    """The offset of the first octet of a part, and its size.
+
+    Raises:
+        LocalProtocolError: It is no regular file.
+    """
+    status = os.fstat(part.file)
+    if not stat.S_ISREG(status.st_mode):
+        raise LocalProtocolError("a file that is sent has to be a regular file")
+    first = part.offset
+    if first is None:
+        first = os.lseek(part.file, 0, os.SEEK_CUR)
+    rest = max(status.st_size - first, 0)
+    return first, rest if part.count is None else min(part.count, rest)

@@ -1,0 +1,283 @@
+"""What an ASGI app may send, and when: its messages, checked. Pure.
+
+Each connection is in one state, and each state expects some messages. Anything else
+is an error of the app, raised from its ``send`` before an octet is written; the state
+stays as it is.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from blazeio.errors import LocalProtocolError, describe_status, is_final_status
+from blazeio.gateways.fields import NO_FIELDS, ResponseFields, write_fields
+
+Message = Mapping[str, Any]
+
+START, BODY, TRAILERS, OVER = range(4)
+"""An HTTP response waits for its start, for (more of) its body, for its trailers, for
+nothing."""
+
+CONNECTING, DENYING, OPEN, CLOSED = range(4)
+"""A WebSocket was not answered yet, is answered by an HTTP response, is open, is
+closed."""
+
+HTTP_MESSAGES: Final = (
+    "http.response.start",
+    "http.response.body",
+    "http.response.zerocopysend",
+    "http.response.pathsend",
+    "http.response.trailers",
+    "http.response.early_hint",
+)
+
+HTTP_EXPECTED: Final = {
+    START: ("http.response.start", "http.response.early_hint"),
+    BODY: (
+        "http.response.body",
+        "http.response.zerocopysend",
+        "http.response.pathsend",
+    ),
+    TRAILERS: ("http.response.trailers",),
+    OVER: (),
+}
+
+WEBSOCKET_MESSAGES: Final = (
+    "websocket.accept",
+    "websocket.send",
+    "websocket.close",
+    "websocket.http.response.start",
+    "websocket.http.response.body",
+)
+
+WEBSOCKET_EXPECTED: Final = {
+    CONNECTING: (
+        "websocket.accept",
+        "websocket.close",
+        "websocket.http.response.start",
+    ),
+    DENYING: ("websocket.http.response.body",),
+    OPEN: ("websocket.send", "websocket.close"),
+    CLOSED: (),
+}
+
+
+def check_order(
+    message: Message, expected: tuple[str, ...], known: tuple[str, ...]
+) -> str:
+    """Return the type of a message that may be sent now.
+
+    Args:
+        message: As the app has sent it.
+        expected: The types that may come now.
+        known: All types of the protocol.
+
+    Raises:
+        LocalProtocolError: It may not, or there is no such type.
+    """
+    try:
+        kind = message["type"]
+    except (KeyError, TypeError, IndexError):
+        raise LocalProtocolError(
+            f"send({message!r:.80}): a message is a dict with a type"
+        ) from None
+    if kind in expected:
+        return str(kind)
+    if kind not in known:
+        raise LocalProtocolError(f"send: there is no message {kind!r:.80}")
+    if not expected:
+        raise LocalProtocolError(f"send: {kind} after the end")
+    raise LocalProtocolError(f"send: {kind} where {' or '.join(expected)} is expected")
+
+
+class ResponseStart(Struct, frozen=True, gc=False):
+    """The start of a response.
+
+    Attributes:
+        status: 200 to 599.
+        fields: Checked and written.
+        has_trailers: Trailers follow the body.
+    """
+
+    status: int
+    fields: ResponseFields
+    has_trailers: bool
+
+
+def read_start(message: Message) -> ResponseStart:
+    """Read ``http.response.start``, or that of a WebSocket's denial.
+
+    Raises:
+        LocalProtocolError: The status or a field is malformed.
+    """
+    # Hot: runs once per response.
+    status = message.get("status")
+    if not is_final_status(status):
+        raise LocalProtocolError(f"{message['type']}: {describe_status(status)}")
+    headers = message.get("headers")
+    fields = NO_FIELDS if not headers else write_fields(headers)
+    return ResponseStart(int(status or 0), fields, bool(message.get("trailers")))
+
+
+def read_body(message: Message) -> bytes:
+    """Return the octets of ``http.response.body``.
+
+    Raises:
+        LocalProtocolError: They are none.
+    """
+    body = message.get("body", b"")
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, bytearray | memoryview):
+        return bytes(body)
+    raise LocalProtocolError(
+        f"{message['type']}: the body is a {type(body).__name__}, not bytes"
+    )
+
+
+class FilePart(Struct, frozen=True, gc=False):
+    """A part of an open file that is to be sent.
+
+    Attributes:
+        file: Its descriptor.
+        offset: Of the first octet; None: where the descriptor stands.
+        count: How many octets; None: to the end of the file.
+    """
+
+    file: int
+    offset: int | None
+    count: int | None
+
+
+def read_file_part(message: Message) -> FilePart:
+    """Read ``http.response.zerocopysend``.
+
+    Raises:
+        LocalProtocolError: It names no file with a descriptor, or no part of it.
+    """
+    file = message.get("file")
+    try:
+        descriptor = file if isinstance(file, int) else file.fileno()  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        raise LocalProtocolError(
+            f"{message['type']}: {file!r:.80} has no file descriptor"
+        ) from None
+    part = FilePart(int(descriptor), message.get("offset"), message.get("count"))
+    for each in (part.offset, part.count):
+        if each is not None and not (isinstance(each, int) and each >= 0):
+            raise LocalProtocolError(
+                f"{message['type']}: {each!r:.80} is no offset or count"
+            )
+    return part
+
+
+def read_path(message: Message) -> str:
+    """Return the path of ``http.response.pathsend``.
+
+    Raises:
+        LocalProtocolError: It is not absolute.
+    """
+    path = message.get("path")
+    if isinstance(path, str) and path.startswith("/") and "\0" not in path:
+        return path
+    raise LocalProtocolError(f"{message['type']}: {path!r:.80} is no absolute path")
+
+
+def write_early_hint(message: Message) -> bytes:
+    """Write the field lines of a 103 (RFC 8297) from ``http.response.early_hint``.
+
+    Raises:
+        LocalProtocolError: A link is malformed.
+    """
+    links = message.get("links", ())
+    if not isinstance(links, Iterable) or isinstance(links, str | bytes):
+        raise LocalProtocolError(
+            f"{message['type']}: links are {links!r:.80}, expected a list of bytes"
+        )
+    return write_fields((b"Link", link) for link in links).lines
+
+
+def read_trailers(message: Message) -> bytes:
+    """Write the field lines of ``http.response.trailers``.
+
+    Raises:
+        LocalProtocolError: One is malformed.
+    """
+    return write_fields(message.get("headers", ())).lines
+
+
+class Acceptance(Struct, frozen=True, gc=False):
+    """What a WebSocket is accepted with.
+
+    Attributes:
+        subprotocol: None: none.
+        lines: Further fields of the 101.
+    """
+
+    subprotocol: str | None
+    lines: bytes
+
+
+def read_acceptance(message: Message) -> Acceptance:
+    """Read ``websocket.accept``.
+
+    Raises:
+        LocalProtocolError: A field or the subprotocol is malformed.
+    """
+    subprotocol = message.get("subprotocol")
+    if subprotocol is not None and not isinstance(subprotocol, str):
+        raise LocalProtocolError(
+            f"websocket.accept: the subprotocol is {subprotocol!r:.80}, no str"
+        )
+    return Acceptance(subprotocol, write_fields(message.get("headers") or ()).lines)
+
+
+def read_data(message: Message) -> str | bytes:
+    """Return the text or the octets of ``websocket.send``.
+
+    Raises:
+        LocalProtocolError: It has neither, or both.
+    """
+    # Hot: runs once per message.
+    text, octets = message.get("text"), message.get("bytes")
+    if octets is None and isinstance(text, str):
+        return text
+    if text is None and isinstance(octets, bytes):
+        return octets
+    if text is None and isinstance(octets, bytearray | memoryview):
+        return bytes(octets)
+    raise LocalProtocolError(
+        "websocket.send: expected text, a str, or bytes, and not both"
+    )
+
+
+def is_close_code(code: int) -> bool:
+    """Whether a close frame may carry it (RFC 6455 section 7.4)."""
+    if code in (1004, 1005, 1006):
+        return False
+    return 1000 <= code <= 1014 or 3000 <= code <= 4999
+
+
+CLOSE_REASON_BYTES: Final = 123
+"""RFC 6455 section 5.5: a control frame carries 125 octets, two are the code."""
+
+
+def read_close(message: Message) -> tuple[int, str]:
+    """Return code and reason of ``websocket.close``.
+
+    Raises:
+        LocalProtocolError: No such code may be sent (RFC 6455 section 7.4), or the
+            reason is too long.
+    """
+    code = message.get("code")
+    code = 1000 if code is None else code
+    reason = message.get("reason") or ""
+    if not (isinstance(code, int) and is_close_code(code)):
+        raise LocalProtocolError(
+            f"websocket.close: {code!r:.80} is no code that may be sent"
+        )
+    if not isinstance(reason, str) or len(reason.encode()) > CLOSE_REASON_BYTES:
+        limit = f"at most {CLOSE_REASON_BYTES} octets"
+        raise LocalProtocolError(f"websocket.close: the reason is no text of {limit}")
+    return int(code), reason

@@ -1,0 +1,137 @@
+"""From a request to what an ASGI app is told of it: the scope. Pure.
+
+ASGI 3.0, HTTP & WebSocket message format 2.5. Each request has a scope of its own,
+with its own ``asgi``, ``headers``, ``state`` and ``extensions``: apps change all of
+them, and what one request changes must not show in the next.
+"""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from blazeio.gateways.fields import encode_fields
+from blazeio.wire.headers import Headers
+
+Scope = dict[str, Any]
+
+ASGI_VERSION: Final = "3.0"
+SPEC_VERSION: Final = "2.5"
+"""From 2.4 on a server raises OSError from ``send`` when the client is lost, and
+frameworks stream without a second task that waits for the disconnect."""
+
+_WEBSOCKET_SCHEMES: Final = {"http": "ws", "https": "wss"}
+
+
+class RequestFacts(Struct, frozen=True, gc=False):
+    """What a request and its connection say.
+
+    Attributes:
+        method: As sent.
+        path: Percent-decoded, without the query.
+        target: As sent.
+        query: As sent, without its "?".
+        http_version: ``1.0``, ``1.1`` or ``2``.
+        scheme: ``http`` or ``https``, as the client has asked.
+        headers: All fields.
+        client: Address and port; None where it is not known.
+        server: Address and port, or a path and None; None where it is not known.
+    """
+
+    method: str
+    path: str
+    target: str
+    query: str
+    http_version: str
+    scheme: str
+    headers: Headers
+    client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+
+
+def make_http_scope(
+    facts: RequestFacts,
+    root_path: str,
+    state: dict[str, Any],
+    extensions: dict[str, Any],
+) -> Scope:
+    """Return the scope of an HTTP request.
+
+    Args:
+        facts: Of the request.
+        root_path: What a proxy took away in front of the path, ``/api``, or what the
+            app is mounted below; "" for nothing.
+        state: What the app's lifespan has left; copied, not deeply.
+        extensions: What is announced; the caller's own, given to the scope.
+    """
+    # Hot: runs once per request.
+    path = facts.path
+    raw_path = _find_raw_path(facts.target, path)
+    if root_path and not _is_below(path, root_path):
+        path = root_path + path
+        raw_path = quote(root_path, safe=_UNQUOTED).encode("ascii") + raw_path
+    return {
+        "type": "http",
+        "asgi": {"version": ASGI_VERSION, "spec_version": SPEC_VERSION},
+        "http_version": facts.http_version,
+        "method": facts.method,
+        "scheme": facts.scheme,
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": facts.query.encode("ascii"),
+        "root_path": root_path,
+        "headers": encode_fields(facts.headers),
+        "client": facts.client,
+        "server": facts.server,
+        "state": state.copy(),
+        "extensions": extensions,
+    }
+
+
+def make_websocket_scope(
+    facts: RequestFacts,
+    root_path: str,
+    state: dict[str, Any],
+    extensions: dict[str, Any],
+) -> Scope:
+    """Return the scope of a WebSocket connection; arguments as of HTTP."""
+    scope = make_http_scope(facts, root_path, state, extensions)
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = _WEBSOCKET_SCHEMES[facts.scheme]
+    scope["subprotocols"] = list_subprotocols(facts.headers)
+    return scope
+
+
+def make_lifespan_scope(state: dict[str, Any]) -> Scope:
+    """Return the scope of the app's lifespan; ``state`` is what it fills."""
+    versions = {"version": ASGI_VERSION, "spec_version": "2.0"}
+    return {"type": "lifespan", "asgi": versions, "state": state}
+
+
+def list_subprotocols(headers: Headers) -> list[str]:
+    """List what a client would speak over a WebSocket, the best first.
+
+    RFC 6455 section 11.3.4: the field may be sent several times.
+    """
+    values = headers.get_all("sec-websocket-protocol")
+    words = [word.strip(" \t") for value in values for word in value.split(",")]
+    return [word for word in words if word]
+
+
+# RFC 3986 section 3.3: what a path holds as it is.
+_UNQUOTED: Final = "/!$&'()*+,;=:@-._~"
+
+
+def _find_raw_path(target: str, path: str) -> bytes:
+    """The path of a target as it was sent, without the query."""
+    if "?" in target:
+        target = target.partition("?")[0]
+    if target[:1] != "/" and path[:1] == "/":  # absolute-form
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return target.encode("ascii")
+
+
+def _is_below(path: str, root_path: str) -> bool:
+    """Whether a request came with the prefix that a proxy usually takes away."""
+    return path.startswith(root_path) and path[len(root_path) :][:1] in ("", "/")

@@ -1,0 +1,98 @@
+from typing import Any
+
+import pytest
+
+from blazeio.errors import LocalProtocolError
+from blazeio.gateways import fields
+from blazeio.gateways.fields import encode_fields, write_fields
+from blazeio.wire.headers import Headers
+
+
+def test_fields_of_a_request_are_octets_in_their_order() -> None:
+    headers = Headers([("accept", "*/*"), ("x", "\xe9"), ("accept", "text/html")])
+    assert encode_fields(headers) == [
+        (b"accept", b"*/*"),
+        (b"x", b"\xe9"),
+        (b"accept", b"text/html"),
+    ]
+
+
+def test_each_request_has_a_list_of_its_own() -> None:
+    headers = Headers([("accept", "*/*")])
+    first = encode_fields(headers)
+    first.append((b"x-added", b"by a middleware"))
+    assert encode_fields(headers) == [(b"accept", b"*/*")]
+
+
+def test_a_secret_is_not_kept_beyond_its_headers() -> None:
+    encode_fields(Headers([("cookie", "session=1"), ("authorization", "Bearer 1")]))
+    kept = fields._kept_pairs
+    assert not [name for name, _ in kept.recent if name in ("cookie", "authorization")]
+
+
+def test_fields_of_a_response_are_written_as_the_app_has_them() -> None:
+    written = write_fields([[b"X-One", b"1"], (b"set-cookie", b"a"), (b"x-ONE", b"2")])
+    assert written.lines == b"X-One: 1\r\nset-cookie: a\r\nx-ONE: 2\r\n"
+    assert written.content_length is None
+    assert written.is_usual
+
+
+def test_no_fields_are_no_lines() -> None:
+    assert write_fields(()).lines == b""
+
+
+def test_any_iterable_of_pairs_will_do() -> None:
+    pairs = (iter(pair) for pair in [(b"a", b"1"), (b"b", b"2")])
+    assert write_fields(pairs).lines == b"a: 1\r\nb: 2\r\n"
+
+
+def test_connection_specific_fields_are_the_servers_own() -> None:
+    written = write_fields(
+        [
+            (b"Transfer-Encoding", b"chunked"),
+            (b"Keep-Alive", b"timeout=5"),
+            (b"Connection", b"x, Close"),
+            (b"Upgrade", b"h2c"),
+            (b"Content-Length", b" 5 "),
+            (b"a", b"1"),
+        ]
+    )
+    assert written.lines == b"a: 1\r\n"
+    assert written.wants_close
+    assert written.content_length == 5
+
+
+@pytest.mark.parametrize("name", [b"Date", b"server", b"SERVER"])
+def test_what_the_server_says_as_well_is_told(name: bytes) -> None:
+    written = write_fields([(name, b"x"), (b"a", b"1")])
+    assert not written.is_usual
+    assert written.to_block().names == {name.decode().lower(), "a"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ([(b"a", b"1\r\nb: 2")], "field 'a' holds a control"),
+        ([(b"a", b"1\nb: 2")], "field 'a' holds a control"),
+        ([(b"a", b"1\x00")], "field 'a' holds a control"),
+        ([(b"ok", b"1"), (b"a", b"1\x7f")], "field 'a' holds a control"),
+        ([(b"a b", b"1")], "'a b' is no token"),
+        ([(b"a:", b"1")], "is no token"),
+        ([(b"", b"1")], "is no token"),
+        ([(b"a\r\nb", b"1")], "is no token"),
+        ([("a", b"1")], "is a str, not bytes"),
+        ([(b"a", "1")], "no pairs of bytes"),
+        ([(b"a", None)], "no pairs of bytes"),
+        ([(b"date", "1")], "no pairs of bytes"),
+        ([(b"content-length", 3)], "no pairs of bytes"),
+        ([(b"a",)], "no pairs of bytes"),
+        ([b"a"], "no pairs of bytes"),
+        (7, "no pairs of bytes"),
+        ([(b"content-length", b"-1")], "is no number"),
+        ([(b"content-length", b"1"), (b"Content-Length", b"2")], "differing"),
+    ],
+)
+def test_malformed_fields_are_refused(pairs: Any, words: str) -> None:
+    with pytest.raises(LocalProtocolError, match=words) as caught:
+        write_fields(pairs)
+    assert "b: 2" not in str(caught.value)
