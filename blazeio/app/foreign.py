@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blazeio.app.app import App
-from blazeio.app.dispatch.compose import Dispatch
+from blazeio.app.dispatch import Dispatch
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.asgi import AsgiGateway
 from blazeio.gateways.connection import GatewayProtocol
