@@ -40,14 +40,19 @@ from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
-from blazeio.protocol.options import USUAL, HeadTerms, RouteTerms, TermOptions
+from blazeio.protocol.options import (
+    DEFAULT_OPTIONS,
+    HeaderConfig,
+    RouteOptions,
+    RouteOptionValues,
+)
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls import TlsConfig
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.log_format import compile_format
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_tls_terms
+from blazeio.server.tls import TlsSettings, make_tls_config
 
 log = get_logger("blazeio.app")
 
@@ -134,7 +139,7 @@ class App(Hooks, Generic[StateT]):
         self.host = host
         self.port = port
         self.tls = tls
-        self._tls_terms: TlsTerms | None = None
+        self._tls_terms: TlsConfig | None = None
         self.trust = make_trust(
             forwarded_allow_ips=forwarded_allow_ips,
             proxy_protocol_allow_ips=proxy_protocol_allow_ips,
@@ -142,7 +147,7 @@ class App(Hooks, Generic[StateT]):
         compile_format(access_log_format, "")  # or it would fail when it is served
         self.access_log = access_log
         self.access_log_format = access_log_format
-        self.headers = HeadTerms(fields=tuple((headers or {}).items()))
+        self.headers = HeaderConfig(fields=tuple((headers or {}).items()))
         self.root_path = check_root_path(root_path)
         self.state = cast(StateT, SimpleNamespace() if state is None else state)
         self.strict_slashes = strict_slashes
@@ -177,7 +182,7 @@ class App(Hooks, Generic[StateT]):
         *,
         methods: Methods = None,
         name: str | None = None,
-        **terms: Unpack[TermOptions],
+        **terms: Unpack[RouteOptionValues],
     ) -> HandlerT: ...
     @overload
     def add_route(
@@ -186,7 +191,7 @@ class App(Hooks, Generic[StateT]):
         *,
         methods: Methods = None,
         name: str | None = None,
-        **terms: Unpack[TermOptions],
+        **terms: Unpack[RouteOptionValues],
     ) -> Callable[[HandlerT], HandlerT]: ...
     def add_route(
         self,
@@ -195,7 +200,7 @@ class App(Hooks, Generic[StateT]):
         *,
         methods: Methods = None,
         name: str | None = None,
-        **terms: Unpack[TermOptions],
+        **terms: Unpack[RouteOptionValues],
     ) -> Any:
         """Add a route, or a middleware by its name.
 
@@ -210,7 +215,7 @@ class App(Hooks, Generic[StateT]):
                 ``route``, else its name: ``_api_ip`` is ``/api/ip``.
             methods: Those it serves (GET serves HEAD too); None: all of them.
             name: What ``url_for`` calls it; None: the name of the handler.
-            terms: The fields of ``RouteTerms``, by name: ``content_bytes=``,
+            terms: The fields of ``RouteOptions``, by name: ``content_bytes=``,
                 ``handler_timeout_s=``, ``on_disconnect="finish"``.
 
         Raises:
@@ -236,7 +241,7 @@ class App(Hooks, Generic[StateT]):
         handler: Callable[..., Any],
         path: str | None,
         methods: Methods,
-        terms: RouteTerms = USUAL,
+        terms: RouteOptions = DEFAULT_OPTIONS,
         name: str | None = None,
     ) -> None:
         kind = getattr(handler, "__name__", "")
@@ -414,8 +419,8 @@ class App(Hooks, Generic[StateT]):
         limits: Limits | None = None,
         trust: Trust | None = None,
         access_log: AccessLog | None = None,
-        tls: TlsTerms | None = None,
-        heads: HeadTerms | None = None,
+        tls: TlsConfig | None = None,
+        heads: HeaderConfig | None = None,
         root_path: str | None = None,
     ) -> Server:
         """A server of this app, for whoever has sockets to accept from.
@@ -447,7 +452,7 @@ class App(Hooks, Generic[StateT]):
             trust=trust or self.trust,
             access_log=access_log,
             tls=tls or self.read_certificates(),
-            find_terms=self.routes.find_terms,
+            find_options=self.routes.find_options,
             name_handler=self._name_handler,
             make_url=self._make_url,
             heads=self.headers if heads is None else heads.under(self.headers),
@@ -460,7 +465,7 @@ class App(Hooks, Generic[StateT]):
             return describe(self._raw_handler)
         return self.routes.name_handler(method, path)
 
-    def read_certificates(self) -> TlsTerms | None:
+    def read_certificates(self) -> TlsConfig | None:
         """Read the files of ``tls``; once, and before a fork if there is one.
 
         Whoever forks afterwards shares one set of ticket keys with its
@@ -470,7 +475,7 @@ class App(Hooks, Generic[StateT]):
             ConfigurationError: A file cannot be used; says which and why.
         """
         if self._tls_terms is None and self.tls is not None:
-            self._tls_terms = make_tls_terms(self.tls)
+            self._tls_terms = make_tls_config(self.tls)
         return self._tls_terms
 
     async def serve_route(self, r: BlazeioServerProtocol) -> None:

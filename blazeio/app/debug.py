@@ -241,7 +241,7 @@ def note_unraised(abort: Abort) -> None:
     task, frame = find_task(), sys._getframe(1)
     while task is not None and frame is not None:
         for r in frame.f_locals.values():
-            if isinstance(r, BlazeioServerProtocol) and r.handling.is_done_by(task):
+            if isinstance(r, BlazeioServerProtocol) and r.handling.runs_in(task):
                 _tell_unraised(r, abort)
                 return
         frame = frame.f_back  # type: ignore[assignment]
@@ -310,7 +310,7 @@ def _find_request(
         return None
     for value in frame.f_locals.values():
         r = value if isinstance(value, BlazeioServerProtocol) else _r_of(value)
-        if r is not None and r.handling.is_done_by(task):
+        if r is not None and r.handling.runs_in(task):
             return r
     return None
 

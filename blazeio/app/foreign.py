@@ -14,16 +14,16 @@ from blazeio.gateways.asgi import AsgiGateway
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.interfaces import Interface
 from blazeio.gateways.lifespan import Lifespan, LifespanMode
-from blazeio.protocol.options import RouteTerms
+from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
 
 THREADS = 4
 """How many requests of a WSGI app run at once, unless it is said otherwise."""
 
-_TERMS = RouteTerms(on_disconnect="finish")
+_TERMS = RouteOptions(on_disconnect="finish")
 
 
-def _find_terms(method: str, path: str) -> RouteTerms:
+def _find_terms(method: str, path: str) -> RouteOptions:
     return _TERMS
 
 
@@ -81,7 +81,7 @@ class ForeignApp(App[Any]):
         root_path = options.get("root_path")
         self._gateway.root_path = self.root_path if root_path is None else root_path
         server = super().make_server(loop, **options)
-        server.context.find_terms = _find_terms
+        server.context.find_options = _find_terms
         server.context.name_handler = self._name_handler
         return server
 

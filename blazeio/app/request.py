@@ -48,7 +48,7 @@ def find_request(r: BlazeioServerProtocol | None = None) -> BlazeioServerProtoco
     if r is not None:
         return r
     known = _ask_task() or _known.get()
-    if known is None or not known[0].handling.is_done_by(known[1]):
+    if known is None or not known[0].handling.runs_in(known[1]):
         raise LocalProtocolError("no request is being handled here: pass r")
     return known[0]
 
@@ -61,7 +61,7 @@ def _ask_task() -> Known | None:
     found = inspect.getcoroutinelocals(work).get("self")
     if not isinstance(found, BlazeioServerProtocol):
         return None
-    if not found.handling.is_done_by(task):
+    if not found.handling.runs_in(task):
         return None
     _known.set((found, task))
     return found, task

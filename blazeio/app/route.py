@@ -15,7 +15,7 @@ from blazeio.app.middleware import Middlewares
 from blazeio.app.patterns import Parameter, Pattern
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.options import USUAL, RouteTerms
+from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
 
 # Path parameters as keyword arguments of the handlers that take them.
@@ -198,7 +198,7 @@ class Route(Struct, eq=False):
     methods: tuple[str, ...]
     handler: Callable[..., Any]
     serve: Handler
-    terms: RouteTerms = USUAL
+    terms: RouteOptions = DEFAULT_OPTIONS
     scopes: tuple[Scope, ...] = ()
     name: str = ""
     is_named: bool = False
@@ -219,7 +219,9 @@ class Route(Struct, eq=False):
         )
 
 
-def bind(function: Callable[..., Any], pattern: Pattern, terms: RouteTerms) -> Handler:
+def bind(
+    function: Callable[..., Any], pattern: Pattern, terms: RouteOptions
+) -> Handler:
     """Make of a handler one that is called with ``r`` alone, and held to its terms.
 
     Raises:
@@ -266,12 +268,12 @@ def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
     return names
 
 
-def make_terms(given: Mapping[str, object]) -> RouteTerms:
+def make_terms(given: Mapping[str, object]) -> RouteOptions:
     """The terms of a route, by name.
 
     Raises:
         ConfigurationError: There is no such term, or it cannot be.
     """
     if not given:
-        return USUAL
-    return make_named(RouteTerms, given, "a route has no term named")
+        return DEFAULT_OPTIONS
+    return make_named(RouteOptions, given, "a route has no term named")

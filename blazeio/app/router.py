@@ -22,7 +22,7 @@ from blazeio.app.route import (
 )
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.protocol.context import Handler
-from blazeio.protocol.options import USUAL, RouteTerms, TermOptions
+from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions, RouteOptionValues
 
 # Routes with parameters, found by segment: the more particular one first.
 #
@@ -171,7 +171,7 @@ class RouteTable:
         handler: Callable[..., Any],
         path: str | None,
         methods: Methods,
-        terms: RouteTerms = USUAL,
+        terms: RouteOptions = DEFAULT_OPTIONS,
         name: str | None = None,
     ) -> None:
         """Add a route.
@@ -243,12 +243,12 @@ class RouteTable:
                 return route, dict(zip(route.pattern.names, values, strict=True))
         return None
 
-    def find_terms(self, method: str, path: str) -> RouteTerms:
+    def find_options(self, method: str, path: str) -> RouteOptions:
         """Find what holds for the route of a request alone."""
         if not self._has_terms:
-            return USUAL
+            return DEFAULT_OPTIONS
         found = self.match(method, path)
-        return USUAL if found is None else found[0].terms
+        return DEFAULT_OPTIONS if found is None else found[0].terms
 
     def name_handler(self, method: str, path: str) -> str:
         """Name the handler of a request, and where it is defined, for the log."""
@@ -329,7 +329,7 @@ class RouteTable:
         for method in route.methods:
             routes[method] = route
         self._routes.append(route)
-        self._has_terms = self._has_terms or route.terms is not USUAL
+        self._has_terms = self._has_terms or route.terms is not DEFAULT_OPTIONS
         self._install(route)
         for table, scope in self._outer:
             table._take(route.under(scope))
@@ -439,21 +439,21 @@ class MethodRoute:
         target: str | None = None,
         *,
         name: str | None = None,
-        **terms: Unpack[TermOptions],
+        **terms: Unpack[RouteOptionValues],
     ) -> Callable[[HandlerT], HandlerT]: ...
     def __call__(
         self,
         target: Any = None,
         *,
         name: str | None = None,
-        **terms: Unpack[TermOptions],
+        **terms: Unpack[RouteOptionValues],
     ) -> Any:
         """Put on a function, or called with the path that it shall serve.
 
         Args:
             target: The path; None: the function says it.
             name: For ``url_for``; None: that of the function.
-            terms: The fields of ``RouteTerms``, by name.
+            terms: The fields of ``RouteOptions``, by name.
 
         Raises:
             ConfigurationError: See ``RouteTable.add``.

@@ -11,7 +11,7 @@ from typing import Any
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import escape_line, get_logger
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls import TlsConfig
 from blazeio.server.acceptor import bind
 from blazeio.server.loop import get_loop, raise_descriptor_limit, run_through
 from blazeio.server.server import Server
@@ -40,7 +40,7 @@ class Service:
         self,
         host: str,
         port: int,
-        tls: TlsTerms | None = None,
+        tls: TlsConfig | None = None,
         *,
         grace_s: float = GRACE_S,
     ) -> None:

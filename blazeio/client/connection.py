@@ -178,7 +178,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._phase_ends_at = NEVER
         self.has_received = False
 
-    def demand_content(self) -> None:
+    def start_content(self) -> None:
         """Its reader waits: let more of the response come."""
         exchange = self._exchange
         if exchange is None:
@@ -206,7 +206,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.transport.set_protocol(Handover(self, successor.data_received))
         while (octets := self._content.take()) is not None:
             successor.data_received(octets)
-        self.demand_content()
+        self.start_content()
         if self._has_fin:
             successor.eof_received()
 
@@ -395,7 +395,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._phase_ends_at = NEVER
         if not exchange.is_sent and (head.status >= 300 or not head.is_persistent):
             message = f"{head.status} came before the request was whole: read it"
-            self.gate.shatter(AnsweredEarly(message))
+            self.gate.fail(AnsweredEarly(message))
             self._is_reusable = False
         if rest and content is not NO_CONTENT:
             rest = content.feed(rest)
@@ -495,7 +495,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         if exchange is not None:
             if not exchange.is_sent:
                 self._is_reusable = False
-                self.gate.shatter(AnsweredEarly("the whole response came before"))
+                self.gate.fail(AnsweredEarly("the whole response came before"))
             exchange.completed()
         if (
             rest
@@ -541,7 +541,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._phase_ends_at = self._write_ends_at = NEVER
         if error is None:
             error = ServerDisconnected("the connection was closed")
-        self.gate.shatter(error)
+        self.gate.fail(error)
         if exchange is not None:
             exchange.failed(error)
 

@@ -224,7 +224,7 @@ class ClientResponse(Collecting):
         """A reader waits."""
         connection = self._connection
         if connection is not None:
-            connection.demand_content()
+            connection.start_content()
 
     def take_over(self, successor: Successor) -> None:
         """After a 101: its octets go to another as they come, not to ``pull``.

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
-from blazeio.protocol.flow import Happening
+from blazeio.protocol.flow import Latch
 from blazeio.protocol.options import (
-    FindTerms,
-    HeadTerms,
+    FindOptions,
+    HeaderConfig,
     MakeUrl,
     NameHandler,
-    find_usual,
+    find_default_options,
     make_no_url,
-    name_nobody,
+    name_no_handler,
 )
 from blazeio.protocol.readiness import HangupWatcher, WritabilityWatcher
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
@@ -95,16 +95,16 @@ class ServerContext:
         background: Tasks of handlers that run on after their responses, of apps of
             other interfaces.
         base: The contextvars that every request, and every call of the transport,
-            starts from; see ``apart``.
+            starts from; see ``run_outside``.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Answers say ``Connection: close``.
-        find_terms: Gives the terms of a route.
+        find_options: Gives the terms of a route.
         name_handler: Names who handles a method and path, and where that is
             defined, for the log.
         make_url: From the name of a route and parameters to its path.
         draining: The same, for who wants to sleep until then.
-        farewells_from: When streams without an end are ended, loop time.
+        shutdown_hooks_from: When streams without an end are ended, loop time.
         heads: What each response says.
         root_path: What a proxy has taken away in front of each path.
         trust: Who is believed about the client; None: nobody.
@@ -123,8 +123,7 @@ class ServerContext:
         "connections",
         "detached",
         "draining",
-        "farewells_from",
-        "find_terms",
+        "find_options",
         "handler",
         "handshakes",
         "hangups",
@@ -145,6 +144,7 @@ class ServerContext:
         "recorder",
         "request_count",
         "root_path",
+        "shutdown_hooks_from",
         "trust",
         "wheel",
         "when_changed",
@@ -179,24 +179,24 @@ class ServerContext:
         self.in_flight = 0
         self.request_count = 0
         self.is_draining = False
-        self.draining = Happening()
-        self.farewells_from = NEVER
+        self.draining = Latch()
+        self.shutdown_hooks_from = NEVER
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.recorder: Recorder | None = None
         self.on_begin: Callable[[BlazeioServerProtocol], None] | None = None
         self.trust: Trust | None = None
-        self.heads = HeadTerms()
+        self.heads = HeaderConfig()
         self.root_path = ""
-        self.find_terms: FindTerms = find_usual
-        self.name_handler: NameHandler = name_nobody
+        self.find_options: FindOptions = find_default_options
+        self.name_handler: NameHandler = name_no_handler
         self.make_url: MakeUrl = make_no_url
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
         self._second = 0
         self._starts: dict[int, bytes] = {}
 
-    def apart(self, work: Callable[..., None], *arguments: object) -> None:
+    def run_outside(self, work: Callable[..., None], *arguments: object) -> None:
         """Call something that must not see, or keep, what a handler has set.
 
         What registers with the event loop takes the caller's contextvars along:
@@ -275,8 +275,10 @@ class ServerContext:
             idle_s: How long an idle connection is still kept.
         """
         self.is_draining = True
-        self.draining.come()
-        self.farewells_from = min(self.farewells_from, self.loop.time() + idle_s)
+        self.draining.set()
+        self.shutdown_hooks_from = min(
+            self.shutdown_hooks_from, self.loop.time() + idle_s
+        )
         self.idle_timeout_s = min(idle_s, self.idle_timeout_s)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from blazeio.errors import ProtocolError, RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler
-from blazeio.protocol.flow import Happening
+from blazeio.protocol.flow import Latch
 from blazeio.protocol.states import CLOSED, HEAD, LINGER
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.flow import ContentStream
-    from blazeio.protocol.handler_task import Handling
-    from blazeio.protocol.readiness import Intake
-    from blazeio.protocol.response_writer import Answer
-    from blazeio.protocol.timeouts import Patience
+    from blazeio.protocol.handler_task import HandlerTask
+    from blazeio.protocol.readiness import ReadControl
+    from blazeio.protocol.response_writer import ResponseWriter
+    from blazeio.protocol.timeouts import ConnectionTimeouts
 
 log = get_logger("blazeio.protocol")
 
@@ -51,7 +51,7 @@ class Endings:
     _farewell: Handler | None
     _has_fin: bool
     _linger_bytes: int
-    _peer_closed: Happening | None
+    _peer_closed: Latch | None
     _phase: int
     _remainder: bytes
     _behind: bytes
@@ -59,13 +59,13 @@ class Endings:
     is_alive: bool
 
     if TYPE_CHECKING:
-        answer: Answer
+        answer: ResponseWriter
         content: ContentStream
         context: ServerContext
-        handling: Handling
-        intake: Intake
+        handling: HandlerTask
+        read_control: ReadControl
         method: str
-        patience: Patience
+        patience: ConnectionTimeouts
         transport: asyncio.Transport
         _refuse: Callable[[ProtocolError], None]
         _content_is_lost: Callable[[], None]
@@ -73,24 +73,24 @@ class Endings:
     # Seen by handlers
 
     @property
-    def peer_closed(self) -> Happening:
+    def peer_closed(self) -> Latch:
         """The peer sent FIN: it will send no more, but may read.
 
         True once it has; ``await r.peer_closed`` sleeps until then.
         """
         if self._peer_closed is None:
-            self._peer_closed = Happening(has_come=self._has_fin)
+            self._peer_closed = Latch(is_set=self._has_fin)
         return self._peer_closed
 
     @property
-    def draining(self) -> Happening:
+    def draining(self) -> Latch:
         """The server drains: this answer will be the last of its connection.
 
         True once it does; ``await r.draining`` sleeps until then.
         """
         return self.context.draining
 
-    def on_farewell(self, hook: Handler) -> None:
+    def on_shutdown(self, hook: Handler) -> None:
         """Leave word for the end of the service: for a response without an end.
 
         When the server drains, and idle connections are closed by now, the
@@ -98,8 +98,8 @@ class Endings:
         write, then the response is ended properly. It holds for this request.
         """
         self._farewell = hook
-        if self.context.loop.time() >= self.context.farewells_from:
-            self.context.loop.call_soon(self.say_farewell)
+        if self.context.loop.time() >= self.context.shutdown_hooks_from:
+            self.context.loop.call_soon(self.run_shutdown_hook)
 
     # Asked for by the server
 
@@ -130,7 +130,7 @@ class Endings:
             self.patience.end_phase_within(self.context.idle_timeout_s)
 
     @property
-    def has_farewell(self) -> bool:
+    def has_shutdown_hook(self) -> bool:
         """A handler that still streams has left word for the end."""
         return (
             self._farewell is not None
@@ -139,9 +139,9 @@ class Endings:
             and not self.answer.is_complete
         )
 
-    def say_farewell(self) -> None:
-        """End the handler; what it left with ``on_farewell`` has the last word."""
-        if self.has_farewell and not self.handling.is_leaving:
+    def run_shutdown_hook(self) -> None:
+        """End the handler; what it left with ``on_shutdown`` has the last word."""
+        if self.has_shutdown_hook and not self.handling.is_shutting_down:
             self.handling.leave()
 
     def cancel(self) -> None:
@@ -153,22 +153,22 @@ class Endings:
     # Called for by a deadline
 
     def reader_is_slow(self) -> None:
-        """For ``Patience``: the peer does not read what it asked for."""
+        """For ``ConnectionTimeouts``: the peer does not read what it asked for."""
         self._disconnected("the client does not read what it asked for")
 
     def content_is_slow(self) -> None:
-        """For ``Patience``: the handler sees it, as 408."""
+        """For ``ConnectionTimeouts``: the handler sees it, as 408."""
         self.content.fail(RemoteProtocolError("the content came too slowly", 408))
         self._content_is_lost()
         if not self.handling.is_running:
             self._close_in_stages()
 
     def handler_is_late(self) -> None:
-        """For ``Patience``: also where the answer is complete, or the peer gone."""
+        """Cancel it, also where its answer is complete, or the peer gone."""
         self.handling.time_out()
 
     def phase_is_over(self) -> None:
-        """For ``Patience``: what was waited for did not come."""
+        """For ``ConnectionTimeouts``: what was waited for did not come."""
         if self._phase == HEAD and self._remainder:
             self._refuse(RemoteProtocolError("the request head took too long", 408))
         elif not self.handling.is_running:
@@ -185,8 +185,8 @@ class Endings:
         """
         if self.is_alive:
             self.is_alive = False
-            self.intake.resume()
-            self.intake.reset_at_close()
+            self.read_control.resume()
+            self.read_control.reset_at_close()
             self.transport.abort()
 
     def _disconnected(self, reason: str) -> None:
@@ -201,7 +201,9 @@ class Endings:
     def _close_after_answer(self) -> None:
         """Close; in stages unless the client asked for it and is silent."""
         is_theirs = not self.answer.is_persistent
-        if self._has_fin or (is_theirs and not self._remainder and self.intake.is_open):
+        if self._has_fin or (
+            is_theirs and not self._remainder and self.read_control.is_open
+        ):
             self._close()
         else:
             self._close_in_stages()
@@ -215,7 +217,7 @@ class Endings:
         self._linger_bytes = limits.linger_bytes
         self._remainder = self._behind = b""
         self.patience.end_phase_in(limits.linger_timeout_s)
-        self.intake.resume()
+        self.read_control.resume()
         self.transport.write_eof()
 
     def _receive_late(self, nbytes: int) -> None:
@@ -225,7 +227,7 @@ class Endings:
             self._close()
 
     def _close(self) -> None:
-        self.intake.resume()
+        self.read_control.resume()
         if self.transport.get_write_buffer_size():
-            self.patience.demand_reading()  # or a stalled reader would keep it for ever
+            self.patience.start_reading()  # or a stalled reader would keep it for ever
         self.transport.close()

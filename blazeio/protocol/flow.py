@@ -96,7 +96,7 @@ class WriteGate:
         for waiter in waiters or ():
             _wake(waiter)
 
-    def shatter(self, error: BlazeioError) -> None:
+    def fail(self, error: BlazeioError) -> None:
         """Nothing can be written any more: sleepers and comers get ``error``."""
         if self.error is None:
             self.error = error
@@ -429,17 +429,17 @@ def too_large(bound: int) -> RemoteProtocolError:
     return RemoteProtocolError(message, 413)
 
 
-class Happening:
+class Latch:
     """``if r.draining: ...`` looks; ``await r.draining`` sleeps until it comes.
 
     Args:
-        has_come: It is there already.
+        is_set: It is there already.
     """
 
     __slots__ = ("_has_come", "_waiters")
 
-    def __init__(self, *, has_come: bool = False) -> None:
-        self._has_come = has_come
+    def __init__(self, *, is_set: bool = False) -> None:
+        self._has_come = is_set
         self._waiters: list[asyncio.Future[None]] = []
 
     def __bool__(self) -> bool:
@@ -448,7 +448,7 @@ class Happening:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'come' if self._has_come else 'to come'}>"
 
-    def come(self) -> None:
+    def set(self) -> None:
         """It is there: all sleepers go on."""
         self._has_come = True
         waiters, self._waiters = self._waiters, []

@@ -65,13 +65,13 @@ RETRY_AFTER_S = 1
 """What an overloaded server asks a client to wait."""
 
 
-class Handling:
+class HandlerTask:
     """At most one task at a time; counted from its beginning to its end.
 
     Attributes:
         begun_at: When the last one began, monotonic seconds.
         ended_at: When the last one ended, likewise.
-        is_leaving: It was cancelled for a farewell; until ``end``.
+        is_shutting_down: It was cancelled for a farewell; until ``end``.
         is_late: It was cancelled since it took too long; until ``end``.
         is_cut: It was cancelled with its connection, which is over for good.
     """
@@ -87,7 +87,7 @@ class Handling:
         "ended_at",
         "is_cut",
         "is_late",
-        "is_leaving",
+        "is_shutting_down",
     )
 
     def __init__(self, context: ServerContext) -> None:
@@ -96,7 +96,7 @@ class Handling:
         self._forgotten_in: asyncio.Task[Any] | None = None
         self._forgot_sending = False
         self._is_cancel_due = self._is_cleaning = False
-        self.is_cut = self.is_late = self.is_leaving = False
+        self.is_cut = self.is_late = self.is_shutting_down = False
         self.begun_at = self.ended_at = 0.0
 
     @property
@@ -109,7 +109,7 @@ class Handling:
         """That of the handler that is at work."""
         return self._task
 
-    def is_done_by(self, task: asyncio.Task[Any] | None) -> bool:
+    def runs_in(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether this is the task of the handler that is at work."""
         return task is not None and self._task is task
 
@@ -127,10 +127,10 @@ class Handling:
         if self.is_forked:
             return isinstance(error, SystemExit | KeyboardInterrupt)
         if isinstance(error, asyncio.CancelledError):
-            was_told = self.is_cut or self.is_late or self.is_leaving
+            was_told = self.is_cut or self.is_late or self.is_shutting_down
             return was_told and is_cancelled()
         if isinstance(error, GeneratorExit):
-            return not self.is_done_by(find_task())
+            return not self.runs_in(find_task())
         return is_of_keyboard(error)
 
     def note_forgotten(self, *, is_sending: bool) -> None:
@@ -163,7 +163,7 @@ class Handling:
         cancellation would break into the cleanup that the error has begun. A second
         one, by a deadline or the end of the service, is not held back.
         """
-        if self._is_cleaning or not self.is_done_by(find_task()):
+        if self._is_cleaning or not self.runs_in(find_task()):
             yield
             return
         self._is_cleaning = True
@@ -210,8 +210,8 @@ class Handling:
         context.in_flight -= 1
         if context.when_changed is not None:
             context.when_changed()
-        if self.is_late or self.is_leaving:
-            self.is_late = self.is_leaving = False
+        if self.is_late or self.is_shutting_down:
+            self.is_late = self.is_shutting_down = False
 
     def pass_over(self) -> None:
         """What has arrived is no request: nothing runs, and it takes no time."""
@@ -226,7 +226,7 @@ class Handling:
     def leave(self) -> None:
         """Cancel it, for a farewell to be said in its task."""
         if self._task is not None:
-            self.is_leaving = True
+            self.is_shutting_down = True
             self.cancel()
 
     def stay(self) -> None:
@@ -239,7 +239,7 @@ class Handling:
         task = self._task
         if task is None:
             return
-        if not (self.is_late or self.is_leaving):
+        if not (self.is_late or self.is_shutting_down):
             self.is_cut = True
         if self._is_cleaning and not self._is_cancel_due:
             self._is_cancel_due = True

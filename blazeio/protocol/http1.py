@@ -136,7 +136,7 @@ class Receiving(Endings):
             self._receive_content(self._take_remainder())
 
     def _keep(self, octets: bytes) -> None:
-        """What waits behind this request: a window of it, and the rest apart.
+        """What waits behind this request: a window of it, and the rest run_outside.
 
         Each request of many that came in one read would copy all that follows.
         """
@@ -175,7 +175,7 @@ class Receiving(Endings):
 
     def _begin_content(self, head: RequestHead) -> None:
         limits = self.context.limits
-        bound = self.context.find_terms(self.method, self.path).content_bytes
+        bound = self.context.find_options(self.method, self.path).content_bytes
         if bound is None:
             bound = limits.content_bytes
         self._phase = CONTENT
@@ -188,7 +188,7 @@ class Receiving(Endings):
         if self.content.error is not None:
             self.answer.give_up_connection()
         elif not self._owes_continue:
-            self.patience.demand_content(self.content)
+            self.patience.start_content(self.content)
 
     def _receive_content(self, octets: bytes) -> None:
         content = self.content
@@ -197,7 +197,7 @@ class Receiving(Endings):
         if content.is_whole:
             self._phase = WHOLE
             self._keep(rest)
-            self.patience.excuse_content()
+            self.patience.stop_content()
         elif content.error is not None:
             self._content_is_lost()
         elif content.has_used_turn:
@@ -206,14 +206,14 @@ class Receiving(Endings):
             self.handling.is_running  # else it is dropped below
             and content.queued_bytes > self.context.limits.receive_bytes
         ):
-            self.patience.excuse_content()  # it is the handler that is slow
-            self.intake.pause(self)
+            self.patience.stop_content()  # it is the handler that is slow
+            self.read_control.pause(self)
         if not self.handling.is_running:
             self._discard_content()
 
     def _wait_for_turn(self) -> None:
         """It goes on when the loop has turned for the others."""
-        self.intake.pause(self)
+        self.read_control.pause(self)
         if not self._is_reading_on:
             self._is_reading_on = True
             base = self.context.base.copy()
@@ -232,24 +232,24 @@ class Receiving(Endings):
         if self._phase != CONTENT or not content.has_used_turn:
             return
         if is_full and self.handling.is_running:
-            self.patience.excuse_content()  # until the handler has taken of it
+            self.patience.stop_content()  # until the handler has taken of it
             return
         content.has_used_turn = False
         if content.has_undecoded:
             self._receive_content(b"")
         if self._phase == WHOLE:
             if self._has_room():
-                self.intake.resume()
+                self.read_control.resume()
         elif self._phase == CONTENT and not (content.has_used_turn or content.error):
             is_full = content.queued_bytes > self.context.limits.receive_bytes
             if not (is_full and self.handling.is_running):
-                self.intake.resume()
+                self.read_control.resume()
 
     def _content_is_lost(self) -> None:
         """What follows cannot be told from a request: it is never read."""
         self.answer.give_up_connection()
-        self.patience.excuse_content()
-        self.intake.pause(self)
+        self.patience.stop_content()
+        self.read_control.pause(self)
 
     def _discard_content(self) -> None:
         """The response is over; content that is still due is read past."""
@@ -267,7 +267,7 @@ class Receiving(Endings):
         else:
             self._remainder += octets
         if not self._has_room():
-            self.intake.pause(self)
+            self.read_control.pause(self)
 
     def _has_room(self) -> bool:
         """Whether more octets of later requests may come."""
@@ -288,11 +288,11 @@ class Receiving(Endings):
         if self.content.has_used_turn:
             self._wait_for_turn()
         else:
-            self.intake.resume()
+            self.read_control.resume()
         if self._phase == CONTENT:
-            self.patience.demand_content(self.content)
+            self.patience.start_content(self.content)
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         """The side epoll saw FIN or RST while reading is paused.
 
         After a FIN the rest of the content may already be in the kernel, for
@@ -306,5 +306,5 @@ class Receiving(Endings):
             and not self.content.has_undecoded
         ):
             least_bytes = self.content.due_bytes or 1  # of chunks, the last is due
-            if self.intake.unread_bytes() < least_bytes:
+            if self.read_control.unread_bytes() < least_bytes:
                 self._disconnected("the client closed before its content was whole")

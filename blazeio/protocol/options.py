@@ -27,7 +27,7 @@ OnDisconnect = Literal["cancel", "finish"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteTerms:
+class RouteOptions:
     """The terms of one route.
 
     Attributes:
@@ -63,7 +63,7 @@ class RouteTerms:
             raise ConfigurationError(message)
 
 
-class TermOptions(TypedDict, total=False):
+class RouteOptionValues(TypedDict, total=False):
     """The same by name, for type checkers and editors."""
 
     content_bytes: int | None
@@ -71,22 +71,22 @@ class TermOptions(TypedDict, total=False):
     on_disconnect: OnDisconnect
 
 
-USUAL = RouteTerms()
+DEFAULT_OPTIONS = RouteOptions()
 
-FindTerms = Callable[[str, str], RouteTerms]
-"""From method and path to the terms of their route; USUAL where there are none."""
+FindOptions = Callable[[str, str], RouteOptions]
+"""From method and path to the options of their route; else DEFAULT_OPTIONS."""
 
 
-def find_usual(method: str, path: str) -> RouteTerms:
+def find_default_options(method: str, path: str) -> RouteOptions:
     """Give the terms of a server that has no routes."""
-    return USUAL
+    return DEFAULT_OPTIONS
 
 
 NameHandler = Callable[[str, str], str]
 """From method and path to the name of the handler, and where it is defined."""
 
 
-def name_nobody(method: str, path: str) -> str:
+def name_no_handler(method: str, path: str) -> str:
     """Name the handler of a server that has no routes."""
     return "the handler"
 
@@ -105,7 +105,7 @@ def make_no_url(name: str, params: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadTerms:
+class HeaderConfig:
     """What each response says beside its own fields.
 
     Attributes:
@@ -134,7 +134,7 @@ class HeadTerms:
             except LocalProtocolError as error:
                 raise ConfigurationError(str(error)) from None
 
-    def under(self, other: "HeadTerms") -> "HeadTerms":
+    def under(self, other: "HeaderConfig") -> "HeaderConfig":
         """The same with the fields of others, which count where both have one."""
         names = {name.lower() for name, _ in other.fields}
         further = [each for each in self.fields if each[0].lower() not in names]

@@ -287,7 +287,7 @@ class BlazeioPayloadUtils:
         if gate.error is None and not self._has_been_cut():
             for _ in range(self._turns_until_lost):
                 await asyncio.sleep(0)
-            gate.shatter(self._gone())
+            gate.fail(self._gone())
         elif gate.error is None:
             gate.close()
             await gate.passed()

@@ -55,7 +55,7 @@ def _ask(fd: int, what: int) -> int:
 class Watched(Protocol):
     """What the watcher needs of a connection."""
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         """The peer sent FIN, or RST."""
         ...
 
@@ -76,7 +76,7 @@ class HangupWatcher:
         return [] if self._epoll is None else [self._epoll.fileno()]
 
     def watch(self, fd: int, connection: Watched) -> None:
-        """Call ``connection.hung_up`` at the peer's FIN, and at its RST."""
+        """Call ``connection.on_hangup`` at the peer's FIN, and at its RST."""
         if self._epoll is None:
             self._epoll = select.epoll()
             # not in the context of the handler that happens to be the first
@@ -102,10 +102,10 @@ class HangupWatcher:
                 continue  # forgotten by a connection served just before
             if events & (select.EPOLLERR | select.EPOLLHUP):
                 self.forget(fd)
-                connection.hung_up(is_reset=True)
+                connection.on_hangup(is_reset=True)
             else:
                 self._epoll.modify(fd, 0)  # FIN was told; go on watching for RST
-                connection.hung_up(is_reset=False)
+                connection.on_hangup(is_reset=False)
 
     def close(self) -> None:
         """Give the epoll back."""
@@ -179,12 +179,12 @@ class Shared(Protocol):
 
     hangups: HangupWatcher
 
-    def apart(self, work: Callable[..., None], *arguments: object) -> None:
+    def run_outside(self, work: Callable[..., None], *arguments: object) -> None:
         """Call it without the contextvars of the running handler."""
         ...
 
 
-class Intake:
+class ReadControl:
     """Whether the transport reads; while it does not, the hang-up is watched.
 
     Attributes:
@@ -214,7 +214,7 @@ class Intake:
             if not self._transport.is_closing():
                 # within a handler's task: asyncio's transport would read on in
                 # its context
-                self._shared.apart(self._transport.resume_reading)
+                self._shared.run_outside(self._transport.resume_reading)
 
     def close(self) -> None:
         """The connection is over: watch no longer."""

@@ -28,16 +28,16 @@ from blazeio.errors import (
 )
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import UNTIL_CLOSE, ContentStream, WriteGate
-from blazeio.protocol.handler_task import Handling
+from blazeio.protocol.handler_task import HandlerTask
 from blazeio.protocol.handover import Handover, Successor
 from blazeio.protocol.payload import BlazeioPayloadUtils
-from blazeio.protocol.readiness import Intake
+from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.response_writer import (
     DEFAULT_HEAD,
     EVENT_STREAM,
     EVENTS_HEAD,
     OFF_LOOP_BYTES,
-    Answer,
+    ResponseWriter,
 )
 from blazeio.protocol.serving import Serving
 from blazeio.protocol.states import (
@@ -49,7 +49,7 @@ from blazeio.protocol.states import (
     RAW,
     WHOLE,
 )
-from blazeio.protocol.timeouts import Patience
+from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.protocol.trust import Origin
 from blazeio.wire.framing import OutgoingMessage
@@ -66,7 +66,7 @@ class Answering:
     __slots__ = ()
 
     if TYPE_CHECKING:
-        answer: Answer
+        answer: ResponseWriter
         gate: WriteGate
         headers: Headers
         is_alive: bool
@@ -214,9 +214,9 @@ class BlazeioServerProtocol(
         "context",
         "gate",
         "handling",
-        "intake",
         "origin",
         "patience",
+        "read_control",
         "transport",
     )
 
@@ -236,7 +236,7 @@ class BlazeioServerProtocol(
         self._farewell = None
         self._successor = None
         self._phase = HEAD
-        self.handling = Handling(context)
+        self.handling = HandlerTask(context)
         self._begin_blank()
 
     def __repr__(self) -> str:
@@ -294,10 +294,12 @@ class BlazeioServerProtocol(
         transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
         self.transport = transport
         self.is_alive = True
-        self.answer = Answer(self.context, transport)
-        self.intake = Intake(transport, self.context)
+        self.answer = ResponseWriter(self.context, transport)
+        self.read_control = ReadControl(transport, self.context)
         limits = self.context.limits
-        self.patience = Patience(self, self.intake, limits, self.context.wheel)
+        self.patience = ConnectionTimeouts(
+            self, self.read_control, limits, self.context.wheel
+        )
         transport.set_write_buffer_limits(high=limits.high_water_bytes)
         if self.origin is not None:
             self.origin.connect(transport)
@@ -327,7 +329,7 @@ class BlazeioServerProtocol(
         self._has_fin = True
         self._decode_all()
         if self._peer_closed is not None:
-            self._peer_closed.come()
+            self._peer_closed.set()
         if self._phase == LINGER or not self.handling.is_running:
             self._close()
         elif self._phase == RAW:
@@ -349,7 +351,7 @@ class BlazeioServerProtocol(
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over, by either side."""
         # asyncio calls from the context of whoever has written last
-        self.context.apart(self._lose)
+        self.context.run_outside(self._lose)
 
     def _lose(self) -> None:
         self._phase = CLOSED
@@ -358,13 +360,13 @@ class BlazeioServerProtocol(
         context = self.context
         context.connections.discard(self)
         self.patience.end_all_but_handler()
-        self.intake.close()
-        self.gate.shatter(ClientDisconnected("the client went away"))
+        self.read_control.close()
+        self.gate.fail(ClientDisconnected("the client went away"))
         self.content.fail(ClientDisconnected("the client went away"))
         if self._successor is not None:
             self._successor.connection_lost()
         if self._peer_closed is not None:
-            self._peer_closed.come()
+            self._peer_closed.set()
         if self.handling.is_running:
             context.detached.add(self)
             if not (self.answer.is_complete or self._finishes_alone()):
@@ -376,16 +378,16 @@ class BlazeioServerProtocol(
         reader = self._successor or self.content
         if self.status == 101 and reader.is_awaited:
             return True  # what it waits for tells it
-        terms = self.context.find_terms(self.method, self.path)
+        terms = self.context.find_options(self.method, self.path)
         return terms.on_disconnect == "finish"
 
     def pause_writing(self) -> None:
         """The transport holds more than the high watermark."""
         self.gate.close()
-        self.patience.demand_reading()
+        self.patience.start_reading()
 
     def resume_writing(self) -> None:
         """The transport has sent enough."""
         self.gate.open()
         if not self.transport.is_closing():
-            self.patience.excuse_reading()
+            self.patience.stop_reading()

@@ -1,6 +1,6 @@
 """The response of one request: composed, framed and given to the transport.
 
-``r`` has one ``Answer`` for its whole life; ``ask`` makes it blank for each
+``r`` has one ``ResponseWriter`` for its whole life; ``ask`` makes it blank for each
 request. It knows the transport and never sleeps.
 """
 
@@ -173,7 +173,7 @@ class Sink(Protocol):
         ...
 
 
-class Answer:
+class ResponseWriter:
     """What is said to one request.
 
     Attributes:

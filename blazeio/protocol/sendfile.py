@@ -143,6 +143,6 @@ async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> 
 
 async def _writable(r: "BlazeioServerProtocol", sock: int) -> None:
     """Sleep while the kernel's buffer is full; the peer has to read meanwhile."""
-    r.patience.demand_reading()
+    r.patience.start_reading()
     await r.context.writability.writable(sock)
-    r.patience.excuse_reading()
+    r.patience.stop_reading()

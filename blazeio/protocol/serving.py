@@ -55,7 +55,7 @@ class Serving(Receiving):
         handling = self.handling
         if handling.is_forked and handling.is_ended_by(error):
             raise error  # the connection is not this process's to cut
-        if handling.is_leaving and self.has_farewell:
+        if handling.is_shutting_down and self.has_shutdown_hook:
             await self._bid_farewell()
             return
         is_late = handling.is_late
@@ -87,7 +87,7 @@ class Serving(Receiving):
     async def _bid_farewell(self) -> None:
         hook, self._farewell = self._farewell, None
         self.handling.stay()
-        assert hook is not None  # has_farewell
+        assert hook is not None  # has_shutdown_hook
         await self._serve(hook)
 
     def _end_handling(self) -> None:
@@ -185,7 +185,7 @@ class Serving(Receiving):
         most_bytes = min(limits.linger_bytes, READ_PAST_BYTES)
         self._linger_bytes = self.content.received_bytes + most_bytes
         self.content.discard()
-        self.intake.resume()
+        self.read_control.resume()
 
     def _next_request(self, now: float) -> None:
         # Hot: runs once per request; back to the blank record it starts from.
@@ -203,11 +203,13 @@ class Serving(Receiving):
         if octets:
             self._remainder = b""
             # we are in the task of the request before: its contextvars end here
-            self.context.apart(self._receive_head, octets)
+            self.context.run_outside(self._receive_head, octets)
         if self._has_fin:
             self.eof_received()  # once more: what it means depends on the request
-        elif not self.intake.is_open and (self._phase == HEAD or self._has_room()):
-            self.intake.resume()
+        elif not self.read_control.is_open and (
+            self._phase == HEAD or self._has_room()
+        ):
+            self.read_control.resume()
 
     # Answering
 

@@ -5,7 +5,7 @@
 * The handler's: it holds until the handler is over, whatever becomes of its
   answer and of the connection.
 * Content that is due must keep arriving, octets that we wrote must keep being
-  read: each a ``Pace``, there only while it is demanded.
+  read: each a ``MinRate``, there only while it is demanded.
 
 The wheel looks at the earliest of them.
 """
@@ -22,7 +22,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
 
 if TYPE_CHECKING:
-    from blazeio.protocol.readiness import Intake
+    from blazeio.protocol.readiness import ReadControl
 
 TICK_S = 0.05
 """Deadlines are kept to this precision, never early."""
@@ -152,7 +152,7 @@ class DeadlineWheel:
         self._due.clear()
 
 
-class Pace:
+class MinRate:
     """At least ``least_bytes`` must move in each window.
 
     Pure: the caller says what time it is and how much has moved so far, on any
@@ -208,7 +208,7 @@ class Owner(Protocol):
         ...
 
 
-class Patience:
+class ConnectionTimeouts:
     """The deadlines of one connection.
 
     Attributes:
@@ -221,10 +221,10 @@ class Patience:
     __slots__ = (
         "_content",
         "_incoming",
-        "_intake",
         "_limits",
         "_outgoing",
         "_owner",
+        "_read_control",
         "_wheel",
         "deadline_at",
         "entered_at",
@@ -233,15 +233,19 @@ class Patience:
     )
 
     def __init__(
-        self, owner: Owner, intake: "Intake", limits: Limits, wheel: DeadlineWheel
+        self,
+        owner: Owner,
+        read_control: "ReadControl",
+        limits: Limits,
+        wheel: DeadlineWheel,
     ) -> None:
         self._owner = owner
-        self._intake = intake
+        self._read_control = read_control
         self._content = NO_CONTENT
         self._limits = limits
         self._wheel = wheel
-        self._incoming: Pace | None = None
-        self._outgoing: Pace | None = None
+        self._incoming: MinRate | None = None
+        self._outgoing: MinRate | None = None
         self.phase_ends_at = NEVER
         self.handler_ends_at = NEVER
         self.deadline_at = NEVER
@@ -282,25 +286,25 @@ class Patience:
         self.handler_ends_at = NEVER
         self._rearm()
 
-    def demand_content(self, content: ContentStream) -> None:
+    def start_content(self, content: ContentStream) -> None:
         """This content is due from now on; goes on if it was before."""
         if self._incoming is None:
             self._content = content
             self._incoming = self._new_pace(content.received_bytes)
             self._rearm()
 
-    def excuse_content(self) -> None:
+    def stop_content(self) -> None:
         """No content is due: it is whole, or we do not read it."""
         self._incoming = None
         self._content = NO_CONTENT
 
-    def demand_reading(self) -> None:
+    def start_reading(self) -> None:
         """The peer has to read what we wrote; goes on if it had to before."""
         if self._outgoing is None:
-            self._outgoing = self._new_pace(-self._intake.unsent_bytes())
+            self._outgoing = self._new_pace(-self._read_control.unsent_bytes())
             self._rearm()
 
-    def excuse_reading(self) -> None:
+    def stop_reading(self) -> None:
         """The transport has sent enough."""
         self._outgoing = None
 
@@ -316,14 +320,14 @@ class Patience:
         """Called by the wheel."""
         owner = self._owner
         if self._outgoing and not self._outgoing.keeps_up(
-            now, -self._intake.unsent_bytes()
+            now, -self._read_control.unsent_bytes()
         ):
             owner.reader_is_slow()
             return
         if self._incoming and not self._incoming.keeps_up(
             now, self._content.received_bytes
         ):
-            self.excuse_content()
+            self.stop_content()
             owner.content_is_slow()
         if self.handler_ends_at <= now:
             self.handler_ends_at = NEVER
@@ -333,9 +337,9 @@ class Patience:
             owner.phase_is_over()
         self._rearm()
 
-    def _new_pace(self, moved_bytes: int) -> Pace:
+    def _new_pace(self, moved_bytes: int) -> MinRate:
         limits = self._limits
-        return Pace(
+        return MinRate(
             limits.progress_window_s,
             limits.progress_bytes_per_s,
             self._wheel.now(),

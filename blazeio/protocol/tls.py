@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol
 
 
-class TlsTerms(Struct, frozen=True):
+class TlsConfig(Struct, frozen=True):
     """What a listener needs to speak TLS; made before a fork, used after.
 
     Attributes:
@@ -158,7 +158,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def __init__(
         self,
         context: ServerContext,
-        terms: TlsTerms,
+        terms: TlsConfig,
         new_app: "Callable[[], BlazeioServerProtocol]",
     ) -> None:
         super().__init__(NO_EXTRA)

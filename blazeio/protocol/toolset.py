@@ -13,7 +13,7 @@ from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:
     from blazeio.protocol.context import ServerContext
-    from blazeio.protocol.response_writer import Answer
+    from blazeio.protocol.response_writer import ResponseWriter
     from blazeio.protocol.trust import Origin
     from blazeio.wire.headers import Headers
 
@@ -26,7 +26,7 @@ class ExtraToolset:
     if TYPE_CHECKING:
         transport: asyncio.Transport
 
-        answer: Answer
+        answer: ResponseWriter
         origin: Origin | None
         context: ServerContext
         headers: Headers

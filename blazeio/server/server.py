@@ -11,16 +11,16 @@ from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.options import (
-    FindTerms,
-    HeadTerms,
+    FindOptions,
+    HeaderConfig,
     MakeUrl,
     NameHandler,
-    find_usual,
+    find_default_options,
     make_no_url,
-    name_nobody,
+    name_no_handler,
 )
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tls import TlsTerms, TlsTransport
+from blazeio.protocol.tls import TlsConfig, TlsTransport
 from blazeio.protocol.trust import Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, Greeter
 from blazeio.server.loop import most_connections
@@ -28,7 +28,7 @@ from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = get_logger("blazeio.server")
 
-FAREWELLS_S = 2.0
+SHUTDOWN_HOOKS_S = 2.0
 """Farewells are spread over this long, or all clients would be back at once."""
 
 SILENCE_S = 1.0
@@ -53,7 +53,7 @@ class Server:
         heads: What each response says.
         root_path: What a proxy takes away in front of each path.
         tls: Speak TLS on these terms, where ``accept_from`` says no others.
-        find_terms: Gives what holds for single routes.
+        find_options: Gives what holds for single routes.
         name_handler: Names who handles a method and path, for the log.
         make_url: From the name of a route and parameters to its path.
         new_protocol: The class of each connection.
@@ -68,11 +68,11 @@ class Server:
         *,
         trust: Trust | None = None,
         access_log: Recorder | None = None,
-        tls: TlsTerms | None = None,
-        find_terms: FindTerms = find_usual,
-        name_handler: NameHandler = name_nobody,
+        tls: TlsConfig | None = None,
+        find_options: FindOptions = find_default_options,
+        name_handler: NameHandler = name_no_handler,
         make_url: MakeUrl = make_no_url,
-        heads: HeadTerms | None = None,
+        heads: HeaderConfig | None = None,
         root_path: str = "",
         new_protocol: type[BlazeioServerProtocol] = BlazeioServerProtocol,
     ) -> None:
@@ -80,10 +80,10 @@ class Server:
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
-        self.context.find_terms = find_terms
+        self.context.find_options = find_options
         self.context.name_handler = name_handler
         self.context.make_url = make_url
-        self.context.heads = heads or HeadTerms()
+        self.context.heads = heads or HeaderConfig()
         self.context.root_path = root_path
         if access_log is not None:
             self.context.know_clients()  # each line names one
@@ -117,7 +117,7 @@ class Server:
         sock: socket.socket,
         *,
         batch: int = ACCEPTS_PER_TURN,
-        tls: TlsTerms | None = None,
+        tls: TlsConfig | None = None,
         is_plain: bool = False,
     ) -> Acceptor:
         """Accept from a listening socket, through an own dup of it.
@@ -286,17 +286,17 @@ class Server:
         an end get their farewell.
         """
         self.context.start_draining(idle_s)
-        self._loop.call_later(idle_s, self._say_farewells)
+        self._loop.call_later(idle_s, self._run_shutdown_hooks)
         for connection in list(self.context.connections):
             connection.drain()
         if self._greeter is not None:
             self._greeter.hasten(idle_s)
 
-    def _say_farewells(self) -> None:
-        streams = [each for each in self.context.connections if each.has_farewell]
+    def _run_shutdown_hooks(self) -> None:
+        streams = [each for each in self.context.connections if each.has_shutdown_hook]
         for place, stream in enumerate(streams):
-            delay_s = FAREWELLS_S * place / len(streams)
-            self._loop.call_later(delay_s, stream.say_farewell)
+            delay_s = SHUTDOWN_HOOKS_S * place / len(streams)
+            self._loop.call_later(delay_s, stream.run_shutdown_hook)
 
     async def drained(self) -> None:
         """Return when no connection is open and no handler runs."""

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.tls import ServerSideTls, TlsTerms
+from blazeio.protocol.tls import ServerSideTls, TlsConfig
 
 # What a certificate says of itself: for which names, from when, until when.
 #
@@ -344,13 +344,13 @@ class TlsSettings:
                 raise mistake(name, value, "expected more than 0")
 
 
-def make_tls_terms(settings: TlsSettings) -> TlsTerms:
+def make_tls_config(settings: TlsSettings) -> TlsConfig:
     """Make what ``Server.accept_from(..., tls=)`` takes.
 
     Raises:
         ConfigurationError: See ``make_ssl_context``.
     """
-    return TlsTerms(
+    return TlsConfig(
         context=make_ssl_context(settings),
         handshake_timeout_s=settings.handshake_timeout_s,
         shutdown_timeout_s=settings.shutdown_timeout_s,

@@ -67,7 +67,7 @@ class Carrier(Protocol):
     gate: WriteGate
 
     @property
-    def intake(self) -> Reading:
+    def read_control(self) -> Reading:
         """Whether it reads."""
         ...
 
@@ -75,7 +75,7 @@ class Carrier(Protocol):
         """End it at once."""
         ...
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         """FIN or RST was seen while reading is paused."""
         ...
 
@@ -201,20 +201,20 @@ class Channel:
             self._flush(endpoint)
         if endpoint.is_over:
             self._note_end()
-            if not self._carrier.intake.is_open:
-                self._carrier.intake.resume()  # what is awaited yet is a FIN
+            if not self._carrier.read_control.is_open:
+                self._carrier.read_control.resume()  # what is awaited yet is a FIN
         elif self._is_full:
-            self._carrier.intake.pause(self._carrier)
+            self._carrier.read_control.pause(self._carrier)
         elif endpoint.has_unread or endpoint.read_count >= FRAMES_PER_READ:
             endpoint.read_count = 0
             self._wait_for_turn()
-        elif not self._carrier.intake.is_open:
-            self._carrier.intake.resume()
+        elif not self._carrier.read_control.is_open:
+            self._carrier.read_control.resume()
 
     def _wait_for_turn(self) -> None:
         """It goes on when the loop has turned for the others."""
-        if self._carrier.intake.is_open:
-            self._carrier.intake.pause(self._carrier)
+        if self._carrier.read_control.is_open:
+            self._carrier.read_control.pause(self._carrier)
         if not self._is_reading_on:
             self._is_reading_on = True
             self._loop.call_soon(self._go_on)
@@ -238,7 +238,7 @@ class Channel:
 
     def _pause_if_full(self) -> None:
         if self._is_full:
-            self._carrier.intake.pause(self._carrier)
+            self._carrier.read_control.pause(self._carrier)
 
     def _note_end(self) -> None:
         """Nothing more will come; who receives sees it, others have a little time."""
@@ -272,7 +272,7 @@ class Channel:
                 raise StopAsyncIteration
             if self._waiter is not None:
                 raise LocalProtocolError("two tasks receive from one WebSocket")
-            if not self._is_reading_on and not self._carrier.intake.is_open:
+            if not self._is_reading_on and not self._carrier.read_control.is_open:
                 self._wait_for_turn()  # for what is unread, then for more
             waiter: Arrival = self._loop.create_future()
             self._waiter = waiter
@@ -419,7 +419,7 @@ class Channel:
         endpoint, carrier = self._opened(), self._carrier
         if not endpoint.is_open or self._transport.is_closing():
             return
-        is_silent = not self._is_heard and carrier.intake.is_open
+        is_silent = not self._is_heard and carrier.read_control.is_open
         self._is_heard = False
         if not is_silent:
             self._is_pinged = False

@@ -241,7 +241,7 @@ class _Line:
         self.is_open = True
 
     @property
-    def intake(self) -> "_Line":
+    def read_control(self) -> "_Line":
         return self
 
     def pause(self, connection: Carrier) -> None:
@@ -257,7 +257,7 @@ class _Line:
     def abort(self) -> None:
         self.transport.abort()
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         """Nobody watches it while it does not read."""
 
 

@@ -93,7 +93,7 @@ class EventStream:
         self.r.patience.excuse_handler()  # a stream without an end is never late
         if self._retry_ms is not None:
             await self.r.write(f"retry: {self._retry_ms}\n\n")
-        self.r.on_farewell(_end_well)
+        self.r.on_shutdown(_end_well)
         self._set_timer()
         return self
 

@@ -209,7 +209,7 @@ class WebSocket(Channel):
             await self.r.read(limit=READ_PAST_BYTES)
         self.begin(endpoint, self.r, self.r.context.limits.receive_bytes)
         self.r.take_over(agreement.field_lines, self)
-        self.r.on_farewell(self._bid_farewell)
+        self.r.on_shutdown(self._bid_farewell)
         return self
 
     async def __aexit__(

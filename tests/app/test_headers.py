@@ -10,7 +10,7 @@ from blazeio.app.deliver import Deliver
 from blazeio.app.middleware import security_headers
 from blazeio.errors import Abort, ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
-from blazeio.protocol.options import HeadTerms
+from blazeio.protocol.options import HeaderConfig
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import scaled
 from tests.support.served import Site, serialize_request, served
@@ -258,10 +258,10 @@ async def test_an_abort_may_be_json() -> None:
 
 
 def test_the_apps_fields_count_before_the_servers() -> None:
-    server = HeadTerms(fields=(("X-A", "server"), ("X-C", "server")), has_date=False)
-    both = server.under(HeadTerms(fields=(("x-a", "app"), ("X-B", "app"))))
+    server = HeaderConfig(fields=(("X-A", "server"), ("X-C", "server")), has_date=False)
+    both = server.under(HeaderConfig(fields=(("x-a", "app"), ("X-B", "app"))))
     fields = (("x-a", "app"), ("X-B", "app"), ("X-C", "server"))
-    assert both == HeadTerms(fields=fields, has_date=False)
+    assert both == HeaderConfig(fields=fields, has_date=False)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_a_decorator_without_path_takes_that_of_the_handler(table: RouteTable) -
 
 def test_terms_are_written_at_the_decorator(table: RouteTable) -> None:
     MethodRoutes(table).post("/decorated", on_disconnect="finish")(one)
-    assert table.find_terms("POST", "/decorated").on_disconnect == "finish"
+    assert table.find_options("POST", "/decorated").on_disconnect == "finish"
 
 
 def test_a_path_may_have_parameters(table: RouteTable) -> None:

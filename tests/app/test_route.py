@@ -14,7 +14,7 @@ from blazeio.app.route import (
     pick,
 )
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.options import USUAL, RouteTerms
+from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions
 
 
 async def handler(r: Any) -> None: ...
@@ -42,7 +42,7 @@ def test_methods_are_in_capitals_and_once() -> None:
 
 def test_a_route_under_a_scope_is_below_its_prefix_with_all_else() -> None:
     route = make_route("/x/{a}", "GET")
-    route.terms = RouteTerms(content_bytes=1)
+    route.terms = RouteOptions(content_bytes=1)
     inner = Scope(parse_prefix("/inner"), Middlewares())
     outer = Scope(parse_prefix("/outer"), Middlewares())
     below = route.under(inner).under(outer)
@@ -52,8 +52,8 @@ def test_a_route_under_a_scope_is_below_its_prefix_with_all_else() -> None:
 
 
 def test_terms_that_do_not_exist_are_named() -> None:
-    assert make_terms({}) is USUAL
-    assert make_terms({"content_bytes": 3}) == RouteTerms(content_bytes=3)
+    assert make_terms({}) is DEFAULT_OPTIONS
+    assert make_terms({"content_bytes": 3}) == RouteOptions(content_bytes=3)
     message = "a route has no term named 'size'; known: content_bytes, "
     with pytest.raises(ConfigurationError, match=message):
         make_terms({"size": 3})

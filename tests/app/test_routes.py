@@ -7,7 +7,7 @@ from blazeio.app.patterns import parse_prefix
 from blazeio.app.route import Scope
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.options import RouteTerms
+from blazeio.protocol.options import RouteOptions
 
 
 async def one(r: Any) -> None: ...
@@ -146,9 +146,9 @@ class TestTerms:
 
     @pytest.fixture
     def table(self, table: RouteTable) -> RouteTable:
-        table.add(one, "/all", None, RouteTerms(content_bytes=1))
-        table.add(one, "/some", "GET", RouteTerms(content_bytes=2))
-        table.add(one, "/some", "POST", RouteTerms(content_bytes=3))
+        table.add(one, "/all", None, RouteOptions(content_bytes=1))
+        table.add(one, "/some", "GET", RouteOptions(content_bytes=2))
+        table.add(one, "/some", "POST", RouteOptions(content_bytes=3))
         table.add(one, "/some", "PUT")
         table.add(one, "/plain", None)
         return table
@@ -170,19 +170,19 @@ class TestTerms:
     def test_are_found_by_method_and_path(
         self, table: RouteTable, method: str, path: str, size: int | None
     ) -> None:
-        assert table.find_terms(method, path).content_bytes == size
+        assert table.find_options(method, path).content_bytes == size
 
     def test_hold_for_parameters_too(self, table: RouteTable) -> None:
-        table.add(one, "/users/{id:int}", "PUT", RouteTerms(content_bytes=4))
-        table.add(one, "/files/{rest:path}", None, RouteTerms(content_bytes=5))
-        assert table.find_terms("PUT", "/users/7").content_bytes == 4
-        assert table.find_terms("PUT", "/users/x").content_bytes is None
-        assert table.find_terms("PUT", "/files/a/b").content_bytes == 5
+        table.add(one, "/users/{id:int}", "PUT", RouteOptions(content_bytes=4))
+        table.add(one, "/files/{rest:path}", None, RouteOptions(content_bytes=5))
+        assert table.find_options("PUT", "/users/7").content_bytes == 4
+        assert table.find_options("PUT", "/users/x").content_bytes is None
+        assert table.find_options("PUT", "/files/a/b").content_bytes == 5
 
     def test_hold_where_the_table_is_mounted(self, table: RouteTable) -> None:
         outer = RouteTable()
         outer.mount(scope("/api"), table)
-        assert outer.find_terms("POST", "/api/some").content_bytes == 3
+        assert outer.find_options("POST", "/api/some").content_bytes == 3
 
 
 # Parameters

@@ -57,7 +57,7 @@ async def tick(r, route="/endless"):
         await r.write(b"goodbye")
 
     await r.prepare({"Content-Type": "text/plain"})
-    r.on_farewell(part)
+    r.on_shutdown(part)
     say("ticks")
     while True:
         await r.write(b"tick ")

@@ -27,7 +27,7 @@ BODY = bytes(range(256)) * 8000  # 2 MB
 
 
 def is_paused(served: Served) -> bool:
-    return any(not r.intake.is_open for r in served.connections)
+    return any(not r.read_control.is_open for r in served.connections)
 
 
 def is_stalled(served: Served) -> bool:

@@ -162,7 +162,9 @@ class TestUnreadContent:
         served = serve(handler, receive_bytes=1000)
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(post(b"x" * 600_000) + GET))
-        await wait_until(lambda: any(not r.intake.is_open for r in served.connections))
+        await wait_until(
+            lambda: any(not r.read_control.is_open for r in served.connections)
+        )
         may_answer.set()
         await peer.read_response()
         assert (await peer.read_response()).body == b"hello"
@@ -286,7 +288,9 @@ class TestTooLargeContent:
         served = serve(handler, content_bytes=10)
         peer = await served.connect()
         await peer.send(request("POST", "/", "Content-Length: 11") + b"x" * 5)
-        await wait_until(lambda: any(not r.intake.is_open for r in served.connections))
+        await wait_until(
+            lambda: any(not r.read_control.is_open for r in served.connections)
+        )
         peer.half_close()
         await asyncio.sleep(scaled(0.02))
         may_answer.set()

@@ -196,7 +196,9 @@ class TestRawHandler:
         served = serve(hello, raw_handler=raw, receive_bytes=1000)
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(b"x" * 10_000_000))
-        await wait_until(lambda: any(not r.intake.is_open for r in served.connections))
+        await wait_until(
+            lambda: any(not r.read_control.is_open for r in served.connections)
+        )
         (r,) = served.connections
         assert r.content.queued_bytes < 300 * 1024
         may_read.set()

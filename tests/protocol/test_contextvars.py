@@ -52,7 +52,7 @@ class Witness:
         r.reply(b"")
 
     async def handle_upload(self, r: R) -> None:
-        await wait_until(lambda: not r.intake.is_open)  # until it was paused
+        await wait_until(lambda: not r.read_control.is_open)  # until it was paused
         r.reply(b"%d" % len(await r.read()))
 
     async def handle_download(self, r: R) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from blazeio.errors import ClientDisconnected
-from blazeio.protocol.options import RouteTerms
+from blazeio.protocol.options import RouteOptions
 from tests.protocol.serving import (
     GET,
     Connect,
@@ -35,7 +35,7 @@ async def pull_all(r: R) -> None:
 
 
 def is_paused(served: Served) -> bool:
-    return any(not r.intake.is_open for r in served.connections)
+    return any(not r.read_control.is_open for r in served.connections)
 
 
 class TestReset:
@@ -165,7 +165,7 @@ class TestFin:
         await peer.send(b"x" * 10_000)
         peer.half_close()
         (r,) = served.connections
-        await wait_until(lambda: r.intake.unread_bytes() >= r.content.due_bytes)
+        await wait_until(lambda: r.read_control.unread_bytes() >= r.content.due_bytes)
         await asyncio.sleep(scaled(0.05))
         may_pull.set()
         assert (await peer.read_response()).body == b"got all"
@@ -458,8 +458,8 @@ async def test_a_route_that_finishes_alone_is_not_cancelled(
             await r.write(b"to nobody")
 
     served = serve(diary.watching(handler))
-    terms = RouteTerms(on_disconnect="finish")
-    served.server.context.find_terms = lambda method, path: terms
+    terms = RouteOptions(on_disconnect="finish")
+    served.server.context.find_options = lambda method, path: terms
     peer = await served.connect()
     await peer.send(GET)
     await diary.has("begin")

@@ -6,7 +6,7 @@ import pytest
 
 from blazeio.errors import ClientDisconnected, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.flow import NO_CONTENT, ContentStream, Happening, WriteGate
+from blazeio.protocol.flow import NO_CONTENT, ContentStream, Latch, WriteGate
 from blazeio.wire.chunked import ChunkDecoder
 from tests.support.clock import wait_until, within
 
@@ -62,7 +62,7 @@ class TestWriteGate:
         gate.close()
         task = asyncio.create_task(gate.passed())
         await asyncio.sleep(0)
-        gate.shatter(ClientDisconnected("the peer went away"))
+        gate.fail(ClientDisconnected("the peer went away"))
         with pytest.raises(ClientDisconnected, match="the peer went away"):
             await within(task)
         with pytest.raises(ClientDisconnected):
@@ -246,31 +246,31 @@ def test_no_content_never_changes() -> None:
 
 
 async def test_what_has_come_is_true_and_awaited_at_once() -> None:
-    draining = Happening()
+    draining = Latch()
     assert not draining
-    draining.come()
+    draining.set()
     assert draining
     await draining
 
 
 async def test_what_has_come_before_it_was_asked_for_counts() -> None:
-    await Happening(has_come=True)
+    await Latch(is_set=True)
 
 
 async def test_all_sleepers_wake() -> None:
-    draining = Happening()
+    draining = Latch()
 
     async def sleep() -> None:
         await draining
 
     sleepers = [asyncio.ensure_future(sleep()) for _ in range(3)]
     await asyncio.sleep(0)
-    draining.come()
+    draining.set()
     await asyncio.gather(*sleepers)
 
 
 async def test_a_sleeper_that_is_cancelled_is_forgotten() -> None:
-    draining = Happening()
+    draining = Latch()
 
     async def sleep() -> None:
         await draining
@@ -279,10 +279,10 @@ async def test_a_sleeper_that_is_cancelled_is_forgotten() -> None:
     await asyncio.sleep(0)
     sleeper.cancel()
     await wait_until(sleeper.done)
-    draining.come()
+    draining.set()
     assert sleeper.cancelled()
 
 
 def test_it_says_whether_it_has_come() -> None:
-    assert "to come" in repr(Happening())
-    assert "to come" not in repr(Happening(has_come=True))
+    assert "to come" in repr(Latch())
+    assert "to come" not in repr(Latch(is_set=True))

@@ -6,7 +6,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.handler_task import Handling, turn_away
+from blazeio.protocol.handler_task import HandlerTask, turn_away
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until
 
@@ -21,7 +21,7 @@ class Kept:
     def __init__(self, **limits: int) -> None:
         loop = asyncio.get_running_loop()
         self.context = ServerContext(hello, Limits(**limits), loop)
-        self.handling = Handling(self.context)
+        self.handling = HandlerTask(self.context)
         self.is_begun = False
         self.was: list[str] = []
 
@@ -32,7 +32,7 @@ class Kept:
         except asyncio.CancelledError:
             self.was.append("cancelled")
             self.was += ["late"] * self.handling.is_late
-            self.was += ["leaving"] * self.handling.is_leaving
+            self.was += ["leaving"] * self.handling.is_shutting_down
         finally:
             self.handling.end()
 
@@ -71,7 +71,7 @@ async def test_one_that_leaves_can_tell_and_stay(kept: Kept) -> None:
     await wait_until(lambda: kept.is_begun)
     kept.handling.leave()
     await wait_until(lambda: kept.was == ["cancelled", "leaving"])
-    assert not kept.handling.is_leaving  # it is over
+    assert not kept.handling.is_shutting_down  # it is over
 
 
 async def test_the_tasks_of_an_app_may_come_from_its_own_factory(kept: Kept) -> None:
@@ -90,14 +90,14 @@ async def test_the_tasks_of_an_app_may_come_from_its_own_factory(kept: Kept) -> 
 
 
 async def test_it_knows_its_task_and_since_when_it_runs(kept: Kept) -> None:
-    assert not kept.handling.is_done_by(None)
+    assert not kept.handling.runs_in(None)
     before = time.monotonic()
     kept.handling.begin(kept.work())
     assert before <= kept.handling.begun_at <= time.monotonic()
     await wait_until(lambda: kept.is_begun)
     (task,) = asyncio.all_tasks() - {asyncio.current_task()}
-    assert kept.handling.is_done_by(task)
-    assert not kept.handling.is_done_by(asyncio.current_task())
+    assert kept.handling.runs_in(task)
+    assert not kept.handling.runs_in(asyncio.current_task())
     kept.handling.cancel()
     await wait_until(lambda: kept.was)
 

@@ -15,7 +15,7 @@ class Paused:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         self.told.append("reset" if is_reset else "fin")
 
 
@@ -104,8 +104,8 @@ async def test_one_may_be_forgotten_by_another_that_is_told() -> None:
     with Ends() as first, Ends() as second:
 
         class Selfish(Paused):
-            def hung_up(self, *, is_reset: bool) -> None:
-                super().hung_up(is_reset=is_reset)
+            def on_hangup(self, *, is_reset: bool) -> None:
+                super().on_hangup(is_reset=is_reset)
                 for fd in (first.fd, second.fd):
                     watcher.forget(fd)
 

@@ -5,17 +5,20 @@ import pytest
 
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.options import (
-    USUAL,
-    HeadTerms,
-    RouteTerms,
-    TermOptions,
-    find_usual,
+    DEFAULT_OPTIONS,
+    HeaderConfig,
+    RouteOptions,
+    RouteOptionValues,
+    find_default_options,
 )
 
 
 def test_a_server_without_routes_has_the_usual_terms() -> None:
-    assert find_usual("GET", "/") is USUAL
-    assert (USUAL.content_bytes, USUAL.on_disconnect) == (None, "cancel")
+    assert find_default_options("GET", "/") is DEFAULT_OPTIONS
+    assert (DEFAULT_OPTIONS.content_bytes, DEFAULT_OPTIONS.on_disconnect) == (
+        None,
+        "cancel",
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,30 +33,30 @@ def test_a_server_without_routes_has_the_usual_terms() -> None:
 )
 def test_what_cannot_be_is_named(terms: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        RouteTerms(**terms)
+        RouteOptions(**terms)
 
 
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 
 def test_by_default_the_server_names_itself() -> None:
-    assert HeadTerms().write_lines() == b"Server: blazeio\r\n"
-    assert HeadTerms(has_server=False).write_lines() == b""
+    assert HeaderConfig().write_lines() == b"Server: blazeio\r\n"
+    assert HeaderConfig(has_server=False).write_lines() == b""
 
 
 def test_fields_are_said_by_each_response() -> None:
-    lines = HeadTerms(has_server=False, fields=(NOSNIFF,)).write_lines()
+    lines = HeaderConfig(has_server=False, fields=(NOSNIFF,)).write_lines()
     assert lines == b"X-Content-Type-Options: nosniff\r\n"
 
 
 def test_what_a_handler_gives_counts_instead() -> None:
-    terms = HeadTerms(fields=(NOSNIFF, ("X-A", "1")))
+    terms = HeaderConfig(fields=(NOSNIFF, ("X-A", "1")))
     given = ("x-content-type-options", "server")
     assert terms.write_lines(given) == b"X-A: 1\r\n"
 
 
 def test_another_name_of_the_server_is_said_once() -> None:
-    assert HeadTerms(fields=(("server", "x"),)).write_lines() == b"server: x\r\n"
+    assert HeaderConfig(fields=(("server", "x"),)).write_lines() == b"server: x\r\n"
 
 
 @pytest.mark.parametrize(
@@ -62,9 +65,9 @@ def test_another_name_of_the_server_is_said_once() -> None:
 )
 def test_what_cannot_be_set_for_all_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError):
-        HeadTerms(fields=((name, value),))
+        HeaderConfig(fields=((name, value),))
 
 
 def test_terms_by_name_have_the_types_of_their_fields() -> None:
-    typed = {each.name: each.type for each in dataclasses.fields(RouteTerms)}
-    assert TermOptions.__annotations__ == typed
+    typed = {each.name: each.type for each in dataclasses.fields(RouteOptions)}
+    assert RouteOptionValues.__annotations__ == typed

@@ -8,24 +8,24 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.readiness import Intake
+from blazeio.protocol.readiness import ReadControl
 from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 
 
 class Side:
-    """An intake, its transport, the peer's end and what it was told."""
+    """An read_control, its transport, the peer's end and what it was told."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.transport = FakeTransport(asyncio.Protocol(), extra={"socket": self.ours})
         context = ServerContext(hello, Limits(), asyncio.get_running_loop())
         self.watcher = context.hangups
-        self.intake = Intake(self.transport, context)
+        self.read_control = ReadControl(self.transport, context)
         self.told: list[bool] = []
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         self.told.append(is_reset)
 
     def close(self) -> None:
@@ -42,17 +42,17 @@ async def side() -> AsyncIterator[Side]:
 
 
 async def test_pausing_stops_reading_and_watches_for_the_end(side: Side) -> None:
-    side.intake.pause(side)
-    assert not side.intake.is_open
+    side.read_control.pause(side)
+    assert not side.read_control.is_open
     assert not side.transport.is_reading()
     side.theirs.shutdown(socket.SHUT_WR)
     await wait_until(lambda: side.told == [False])
 
 
 async def test_resuming_reads_and_watches_no_longer(side: Side) -> None:
-    side.intake.pause(side)
-    side.intake.resume()
-    assert side.intake.is_open
+    side.read_control.pause(side)
+    side.read_control.resume()
+    assert side.read_control.is_open
     assert side.transport.is_reading()
     side.theirs.shutdown(socket.SHUT_WR)
     for _ in range(5):
@@ -61,39 +61,39 @@ async def test_resuming_reads_and_watches_no_longer(side: Side) -> None:
 
 
 async def test_both_may_be_repeated(side: Side) -> None:
-    side.intake.resume()
-    side.intake.pause(side)
-    side.intake.pause(side)
-    side.intake.resume()
-    side.intake.resume()
+    side.read_control.resume()
+    side.read_control.pause(side)
+    side.read_control.pause(side)
+    side.read_control.resume()
+    side.read_control.resume()
     assert side.transport.is_reading()
 
 
 async def test_a_closing_transport_is_neither_paused_nor_resumed(side: Side) -> None:
-    side.intake.pause(side)
+    side.read_control.pause(side)
     side.transport.close()
-    side.intake.resume()
-    assert side.intake.is_open
-    side.intake.pause(side)
-    assert side.intake.is_open
+    side.read_control.resume()
+    assert side.read_control.is_open
+    side.read_control.pause(side)
+    assert side.read_control.is_open
 
 
 async def test_a_lost_connection_is_watched_no_longer(side: Side) -> None:
-    side.intake.pause(side)
+    side.read_control.pause(side)
     side.ours.close()  # the transport no longer knows its descriptor
-    side.intake.close()
-    side.intake.close()
-    assert side.intake.is_open
+    side.read_control.close()
+    side.read_control.close()
+    assert side.read_control.is_open
 
 
 async def test_unread_octets_are_those_in_the_kernel(side: Side) -> None:
     side.theirs.sendall(b"abc")
-    assert side.intake.unread_bytes() == 3
+    assert side.read_control.unread_bytes() == 3
 
 
 async def test_unsent_octets_are_those_here_and_in_the_kernel(side: Side) -> None:
     side.transport.is_stalled = True
     side.transport.write(b"x" * 100)
-    assert side.intake.unsent_bytes() == 100
+    assert side.read_control.unsent_bytes() == 100
     side.ours.sendall(b"y" * 50)
-    assert side.intake.unsent_bytes() > 100
+    assert side.read_control.unsent_bytes() > 100

@@ -81,7 +81,9 @@ class TestPipelining:
         served = serve(handler, pipeline_bytes=1000)
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(GET * 400_000))
-        await wait_until(lambda: any(not r.intake.is_open for r in served.connections))
+        await wait_until(
+            lambda: any(not r.read_control.is_open for r in served.connections)
+        )
         (r,) = served.connections
         assert len(r._remainder) < 300 * 1024  # the bound, and one read
         may_go_on.set()

@@ -7,7 +7,7 @@ import pytest
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.response_writer import TEXT, Answer
+from blazeio.protocol.response_writer import TEXT, ResponseWriter
 from blazeio.wire.request import RequestHead, parse_head
 from tests.protocol.serving import hello
 from tests.support.response import Response, parse_response, parse_responses
@@ -42,7 +42,7 @@ class Asked:
         loop = asyncio.get_running_loop()
         self.context = ServerContext(hello, Limits(), loop)
         self.sink = Record()
-        self.answer = Answer(self.context, self.sink)
+        self.answer = ResponseWriter(self.context, self.sink)
         self.answer.ask(a_head(method, minor, persists))
         self.method = method
 

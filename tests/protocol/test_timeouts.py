@@ -9,8 +9,8 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
-from blazeio.protocol.readiness import Intake
-from blazeio.protocol.timeouts import NEVER, DeadlineWheel, Pace, Patience
+from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts, DeadlineWheel, MinRate
 from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
@@ -29,8 +29,10 @@ class Connection:
         loop = asyncio.get_running_loop()
         self.wheel = DeadlineWheel(loop)
         self.wheel.now = lambda: self.now
-        self.intake = Intake(self.transport, ServerContext(hello, limits, loop))
-        self.patience = Patience(self, self.intake, limits, self.wheel)
+        self.read_control = ReadControl(
+            self.transport, ServerContext(hello, limits, loop)
+        )
+        self.patience = ConnectionTimeouts(self, self.read_control, limits, self.wheel)
         self.acts: list[str] = []
 
     def phase_is_over(self) -> None:
@@ -94,7 +96,7 @@ class TestPhase:
         assert connection.patience.deadline_at == NEVER
 
     async def test_it_is_kept_beside_a_demand(self, connection: Connection) -> None:
-        connection.patience.demand_content(ContentStream(length=9))
+        connection.patience.start_content(ContentStream(length=9))
         connection.patience.end_phase_in(3)
         assert connection.look_after(3) == ["phase"]
         assert connection.look_after(WINDOW_S - 3) == ["content"]
@@ -105,7 +107,7 @@ class TestContent:
         self, connection: Connection
     ) -> None:
         content = ContentStream(length=10_000)
-        connection.patience.demand_content(content)
+        connection.patience.start_content(content)
         for _ in range(5):
             content.feed(b"x" * 100)
             assert connection.look_after(WINDOW_S) == []
@@ -114,7 +116,7 @@ class TestContent:
         self, connection: Connection
     ) -> None:
         content = ContentStream(length=10_000)
-        connection.patience.demand_content(content)
+        connection.patience.start_content(content)
         content.feed(b"x" * 99)
         assert connection.look_after(WINDOW_S) == ["content"]
         assert connection.look_after(WINDOW_S) == []
@@ -123,18 +125,18 @@ class TestContent:
         self, connection: Connection
     ) -> None:
         content = ContentStream(length=10_000)
-        connection.patience.demand_content(content)
+        connection.patience.start_content(content)
         assert connection.look_after(WINDOW_S - 1) == []
-        connection.patience.demand_content(content)
+        connection.patience.start_content(content)
         assert connection.look_after(1) == ["content"]
 
     async def test_excused_begins_anew(self, connection: Connection) -> None:
         content = ContentStream(length=10_000)
-        connection.patience.demand_content(content)
+        connection.patience.start_content(content)
         connection.look_after(WINDOW_S - 1)
-        connection.patience.excuse_content()
+        connection.patience.stop_content()
         assert connection.look_after(100) == []
-        connection.patience.demand_content(content)
+        connection.patience.start_content(content)
         assert connection.look_after(WINDOW_S - 1) == []
         assert connection.look_after(1) == ["content"]
 
@@ -145,7 +147,7 @@ class TestReader:
     ) -> None:
         connection.transport.is_stalled = True
         connection.transport.write(b"x" * 5000)
-        connection.patience.demand_reading()
+        connection.patience.start_reading()
         for _ in range(5):
             connection.transport.drain(100)
             assert connection.look_after(WINDOW_S) == []
@@ -153,22 +155,22 @@ class TestReader:
     async def test_that_reads_too_slowly_is_told(self, connection: Connection) -> None:
         connection.transport.is_stalled = True
         connection.transport.write(b"x" * 5000)
-        connection.patience.demand_reading()
-        connection.patience.demand_reading()
+        connection.patience.start_reading()
+        connection.patience.start_reading()
         connection.transport.drain(99)
         assert connection.look_after(WINDOW_S) == ["reader"]
 
     async def test_excused_is_waited_for(self, connection: Connection) -> None:
         connection.transport.is_stalled = True
         connection.transport.write(b"x" * 5000)
-        connection.patience.demand_reading()
-        connection.patience.excuse_reading()
+        connection.patience.start_reading()
+        connection.patience.stop_reading()
         assert connection.look_after(100) == []
 
 
 async def test_the_end_lifts_everything(connection: Connection) -> None:
-    connection.patience.demand_content(ContentStream(length=9))
-    connection.patience.demand_reading()
+    connection.patience.start_content(ContentStream(length=9))
+    connection.patience.start_reading()
     connection.patience.end_phase_in(1)
     connection.patience.end_all_but_handler()
     assert connection.look_after(100) == []
@@ -206,15 +208,15 @@ async def test_the_wheel_looks_at_the_earliest() -> None:
     connection = Connection(limits)
     connection.wheel.now = asyncio.get_running_loop().time
     connection.patience.end_phase_in(3600)
-    connection.patience.demand_content(ContentStream(length=9))
+    connection.patience.start_content(ContentStream(length=9))
     await wait_until(lambda: connection.acts == ["content"])
     connection.patience.end_all_but_handler()
     connection.close()
 
 
-def new_pace() -> Pace:
+def new_pace() -> MinRate:
     """At least 100 octets in each 10 seconds, from 1000 on."""
-    return Pace(window_s=10, bytes_per_s=10, now=1000, moved_bytes=500)
+    return MinRate(window_s=10, bytes_per_s=10, now=1000, moved_bytes=500)
 
 
 def test_nothing_is_judged_within_a_window() -> None:
@@ -242,11 +244,11 @@ def test_a_late_look_begins_the_next_window_at_its_own_time() -> None:
 
 
 def test_what_moves_may_count_down_from_below_zero() -> None:
-    pace = Pace(window_s=1, bytes_per_s=10, now=0, moved_bytes=-1000)
+    pace = MinRate(window_s=1, bytes_per_s=10, now=0, moved_bytes=-1000)
     assert pace.keeps_up(1, -990)
     assert not pace.keeps_up(2, -985)
 
 
 def test_a_rate_of_zero_is_always_kept() -> None:
-    pace = Pace(window_s=1, bytes_per_s=0, now=0, moved_bytes=0)
+    pace = MinRate(window_s=1, bytes_per_s=0, now=0, moved_bytes=0)
     assert pace.keeps_up(1, 0)

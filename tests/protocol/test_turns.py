@@ -14,7 +14,7 @@ from blazeio.app.deliver import Deliver
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.files.simpleserve import Simpleserve
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES
-from blazeio.protocol.options import RouteTerms
+from blazeio.protocol.options import RouteOptions
 from blazeio.websocket.event_stream import EventStream
 from tests.protocol.serving import GET, Connect, R, Serve, Served, post, request
 from tests.support.clock import wait_until
@@ -205,12 +205,12 @@ class TestGone:
     ) -> None:
         call = {**WRITES, **ANSWERS}[name]
         seen: list[tuple[int, int]] = []
-        has_come = asyncio.Event()
+        is_set = asyncio.Event()
 
         async def handler(r: R) -> None:
             if name in WRITES:
                 await r.prepare()
-            has_come.set()
+            is_set.set()
             await wait_until(lambda: r.transport.is_closing(), 10)
             count = 0
             async with Turns() as turns:
@@ -225,7 +225,7 @@ class TestGone:
         finish_in_any_case(served)
         peer = await served.connect()
         await peer.send(request("GET", "/"))
-        await has_come.wait()
+        await is_set.wait()
         peer.reset()
         await wait_until(lambda: seen, 10)
         errors, turns = seen[0]
@@ -292,5 +292,5 @@ class TestGone:
 
 def finish_in_any_case(served: Served) -> None:
     """A client that leaves cancels no handler."""
-    terms = RouteTerms(on_disconnect="finish")
-    served.server.context.find_terms = lambda method, path: terms
+    terms = RouteOptions(on_disconnect="finish")
+    served.server.context.find_options = lambda method, path: terms

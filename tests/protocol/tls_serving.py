@@ -9,7 +9,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_tls_terms
+from blazeio.server.tls import TlsSettings, make_tls_config
 from tests.protocol.serving import GET, Served
 from tests.support.peer import RawPeer
 from tests.support.tls_peer import NAME, Certificates, TlsPeer
@@ -43,7 +43,7 @@ class TlsServed(Served):
         sock = bind("127.0.0.1", 0)
         loop = asyncio.get_running_loop()
         server = Server(handler, limits, loop, raw_handler)
-        server.accept_from(sock, tls=make_tls_terms(tls))
+        server.accept_from(sock, tls=make_tls_config(tls))
         served = cls(server, sock)
         served.certificates = certificates
         return served

@@ -14,7 +14,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.trust import make_trust
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_tls_terms
+from blazeio.server.tls import TlsSettings, make_tls_config
 from tests.protocol.serving import GET, R, Served, request
 from tests.protocol.tls_serving import TlsServed
 from tests.support.clock import scaled, wait_until, within
@@ -245,7 +245,7 @@ async def test_the_header_stands_before_tls(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     sock = bind("127.0.0.1", 0)
     server = Server(tell, Limits(), loop, trust=trust)
-    server.accept_from(sock, tls=make_tls_terms(settings))
+    server.accept_from(sock, tls=make_tls_config(settings))
     served = TlsServed(server, sock)
     served.certificates = certificates
     try:

@@ -364,7 +364,7 @@ class TestFarewell:
 
         await r.prepare()
         await r.write(b"hello ")
-        r.on_farewell(farewell)
+        r.on_shutdown(farewell)
         await forever(r)
 
     async def test_is_said_and_the_response_ends_whole(
@@ -398,7 +398,7 @@ class TestFarewell:
             async def farewell(r: R) -> None:
                 await r.write(b"never")
 
-            r.on_farewell(farewell)
+            r.on_shutdown(farewell)
             await r.prepare()
             await r.eof()
             await r.draining
@@ -415,7 +415,7 @@ class TestFarewell:
             async def farewell(r: R) -> None:
                 raise ClientDisconnected("as a write would say")
 
-            r.on_farewell(farewell)
+            r.on_shutdown(farewell)
             await r.prepare()
             await r.write(b"hello")
             await forever(r)

@@ -19,7 +19,7 @@ from blazeio.server.tls import (
     TlsSettings,
     find_by_name,
     make_ssl_context,
-    make_tls_terms,
+    make_tls_config,
 )
 from tests.protocol.serving import GET, R, Served, hello
 from tests.support.clock import within
@@ -69,7 +69,7 @@ async def serve(certificates: Certificates) -> AsyncIterator[Serve]:
 
     def start(settings: TlsSettings | None = None, **more: Any) -> Meeting:
         more.setdefault("certfile", certificates.issue(NAME))
-        terms = make_tls_terms(settings or TlsSettings(**more))
+        terms = make_tls_config(settings or TlsSettings(**more))
         served = Served.start(hello, Limits())
         served.server.stop_accepting()
         served.server.accept_from(served.sock, tls=terms)
@@ -170,7 +170,7 @@ class TestSettings:
             handshake_timeout_s=3,
             shutdown_timeout_s=4,
         )
-        terms = make_tls_terms(settings)
+        terms = make_tls_config(settings)
         assert (terms.handshake_timeout_s, terms.shutdown_timeout_s) == (3, 4)
 
 
@@ -301,10 +301,10 @@ import asyncio, os, socket, ssl, sys
 from blazeio.limits import Limits
 from blazeio.server.server import Server
 from blazeio.server.acceptor import bind
-from blazeio.server.tls import TlsSettings, make_tls_terms
+from blazeio.server.tls import TlsSettings, make_tls_config
 
 certfile, ca_file, version = sys.argv[1:]
-terms = make_tls_terms(TlsSettings(certfile=certfile))
+terms = make_tls_config(TlsSettings(certfile=certfile))
 listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
 
 async def work(number):

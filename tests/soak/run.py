@@ -171,13 +171,13 @@ class LogTail:
         """The next line that holds one of these words; those before are gone."""
         found: list[str] = []
 
-        def has_come() -> bool:
+        def is_set() -> bool:
             found.extend(
                 line for line in self.lines() if any(each in line for each in words)
             )
             return bool(found)
 
-        block_until(has_come, timeout_s, f"one of {words} in the log")
+        block_until(is_set, timeout_s, f"one of {words} in the log")
         return found[0]
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from tests.websocket.test_endpoint import HELLO, masked
 MOST_BYTES = 10
 
 
-class Intake:
+class ReadControl:
     """Whether the transport reads, and no more."""
 
     def __init__(self, transport: FakeTransport) -> None:
@@ -38,7 +38,7 @@ class Line(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport = FakeTransport(self)
-        self.intake = Intake(self.transport)
+        self.read_control = ReadControl(self.transport)
         self.gate = WriteGate()
         self.channel = Channel(ping_every_s=None, ping_timeout_s=1)
         end = Endpoint(Side.SERVER, message_bytes=1000)
@@ -53,7 +53,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.channel.data_received(data)
 
-    def hung_up(self, *, is_reset: bool) -> None:
+    def on_hangup(self, *, is_reset: bool) -> None:
         pass
 
     def abort(self) -> None:

@@ -19,7 +19,7 @@ from setproctitle import setproctitle
 from blazeio.app import hosting
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import use_loop
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.generation.overriding import read_certificates
@@ -90,7 +90,7 @@ class Generation(Struct):
 
     channel: socket.socket
     load: Load
-    tls: TlsTerms | None
+    tls: TlsConfig | None
     printing: Printing
     own: OwnInstallations
     dump: StackDump
@@ -214,7 +214,7 @@ def _logging(load: Load, printing: Printing) -> AbstractContextManager[None]:
 
 def _begin(
     load: Load, variables: dict[str, str], printing: Printing
-) -> TlsTerms | None:
+) -> TlsConfig | None:
     """Be who, and where, the app's processes are, before any code of theirs runs.
 
     Returns what the operator's certificates make: only root may read some keys.

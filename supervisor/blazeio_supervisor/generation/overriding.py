@@ -7,12 +7,12 @@ from dataclasses import replace
 from blazeio.app.app import App
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.options import HeadTerms
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.options import HeaderConfig
+from blazeio.protocol.tls import TlsConfig
 from blazeio.protocol.trust import Trust
 from blazeio.server.access_log import STANDARD_OUTPUT, AccessLog
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_tls_terms
+from blazeio.server.tls import TlsSettings, make_tls_config
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.files.opening import examine, open_to_append
 from blazeio_supervisor.loading.importing import LoadError
@@ -21,7 +21,7 @@ from blazeio_supervisor.process.messages import Overrides
 _CERTIFICATES = {"certfile", "keyfile", "keyfile_password_file", "client_ca"}
 
 
-def read_certificates(overrides: Overrides) -> TlsTerms | None:
+def read_certificates(overrides: Overrides) -> TlsConfig | None:
     """Read the files that the operator named; None when there are none.
 
     Needs no App, so that it can come before its import, while this process may
@@ -41,7 +41,7 @@ def read_certificates(overrides: Overrides) -> TlsTerms | None:
     for path in (each for pair in pairs for each in pair if each):
         _examine("certfile", path)
     try:
-        return make_tls_terms(TlsSettings(**given, other_certificates=pairs))
+        return make_tls_config(TlsSettings(**given, other_certificates=pairs))
     except ConfigurationError as error:
         raise LoadError(ExitCode.USAGE, str(error)) from error
 
@@ -95,7 +95,7 @@ def make_server(
     overrides: Overrides,
     loop: asyncio.AbstractEventLoop,
     *,
-    tls: TlsTerms | None,
+    tls: TlsConfig | None,
     access_log: AccessLog | None,
 ) -> Server:
     """Make the server of one worker.
@@ -120,7 +120,7 @@ def make_server(
         trust=_make_trust(app.trust or Trust(), overrides),
         access_log=access_log,
         tls=tls,
-        heads=HeadTerms(
+        heads=HeaderConfig(
             has_date=overrides.has_date_header,
             has_server=overrides.has_server_header,
             fields=overrides.headers,

@@ -18,7 +18,7 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
@@ -93,7 +93,7 @@ class Serving:
     def __init__(
         self,
         app: App,
-        tls: TlsTerms | None,
+        tls: TlsConfig | None,
         load: Load,
         order: Fork,
         row: Row,

@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from blazeio.app import hosting
 from blazeio.app.app import App
-from blazeio.protocol.tls import TlsTerms
+from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import (
     DEFAULT_LOOP,
     get_loop,
@@ -104,7 +104,7 @@ class Worker:
         order: Fork,
         path: AppPath,
         app: App | None,
-        tls: TlsTerms | None,
+        tls: TlsConfig | None,
         fds: list[int],
         printing: Printing,
         own: OwnInstallations,

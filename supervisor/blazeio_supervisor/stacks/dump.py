@@ -105,8 +105,8 @@ class StackDump:
             return "it is starting"
         task = asyncio.current_task(loop)
         requests = server.running
-        blocking = [r for r in requests if r.handling.is_done_by(task)]
-        others = [r for r in requests if not r.handling.is_done_by(task)]
+        blocking = [r for r in requests if r.handling.runs_in(task)]
+        others = [r for r in requests if not r.handling.runs_in(task)]
         return f"{_describe_task(task, blocking)}; {_describe_others(others)}"
 
 

@@ -15,7 +15,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_ssl_context, make_tls_terms
+from blazeio.server.tls import TlsSettings, make_ssl_context, make_tls_config
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 LIMITS = Limits(keep_alive_timeout_s=600)
@@ -32,7 +32,7 @@ async def serve(layer: str, settings: TlsSettings) -> None:
     server = Server(answer, LIMITS, loop)
     listener = bind("127.0.0.1", 0)
     if layer == "blazeio":
-        server.accept_from(listener, tls=make_tls_terms(settings))
+        server.accept_from(listener, tls=make_tls_config(settings))
     else:
         accept_with_tls_of_the_loop(loop, server, listener, make_ssl_context(settings))
     print(listener.getsockname()[1], flush=True)

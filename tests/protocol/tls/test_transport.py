@@ -237,7 +237,9 @@ class TestOctets:
         served = serve(handler, receive_bytes=10_000)
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(post(b"x" * 20_000_000)))
-        await wait_until(lambda: any(not r.intake.is_open for r in served.connections))
+        await wait_until(
+            lambda: any(not r.read_control.is_open for r in served.connections)
+        )
         (r,) = served.connections
         assert not sending.done()
         assert r.content.queued_bytes < 100_000
@@ -261,7 +263,9 @@ class TestOctets:
         served = serve(diary.watching(forever), receive_bytes=1000)
         peer = await served.connect()
         await peer.send(request("POST", "/", "Content-Length: 200000") + b"x" * 5000)
-        await wait_until(lambda: any(not r.intake.is_open for r in served.connections))
+        await wait_until(
+            lambda: any(not r.read_control.is_open for r in served.connections)
+        )
         peer.half_close()
         await diary.has("begin", "CancelledError")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from blazeio.errors import ConfigurationError
-from blazeio.protocol.options import HeadTerms
+from blazeio.protocol.options import HeaderConfig
 from blazeio_supervisor.options.kinds.kind import Flag, Many
 from blazeio_supervisor.options.kinds.texts import Parsed
 from blazeio_supervisor.options.option import Section, option
@@ -21,7 +21,7 @@ def read_field(text: str) -> Field:
     if not colon:
         raise ValueError("expected NAME: VALUE")
     try:
-        HeadTerms(fields=((name, value.strip()),))
+        HeaderConfig(fields=((name, value.strip()),))
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
     return name, value.strip()
