@@ -91,6 +91,7 @@ fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz.local_users --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.servers --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.clients --seconds $(SECONDS)
+	@$(BIN)/python -m tests.fuzz.http2 --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.children --seconds $(SECONDS)
 
 clean:

@@ -65,6 +65,20 @@ class Limits:
         linger_bytes: See ``linger_timeout_s``. Who sends a file while we refuse it
             mostly looks for an answer when all of it was sent; a reset before that
             destroys the answer.
+        streams: Most requests at once on a connection of HTTP/2, until their
+            handlers are over; more: RST_STREAM (REFUSED_STREAM).
+        stream_resets: How many streams in a row its client may reset, or make us
+            reset; more: the connection ends (ENHANCE_YOUR_CALM). Each answered
+            request earns one back, and each second ...
+        stream_resets_per_s: ... that many.
+        control_frames: Likewise, frames that carry nothing: PING, SETTINGS, empty
+            DATA ... Each request and each DATA frame earns one back, each second ...
+        control_frames_per_s: ... that many.
+        continuations: Most CONTINUATION frames of a header block; more: the
+            connection ends.
+        header_table_bytes: Largest dynamic table of its client's compression.
+        connection_receive_bytes: What its client may send at once on all streams;
+            on one of them ``receive_bytes``.
 
     Raises:
         ConfigurationError: A bound is negative, or zero where that cannot be.
@@ -96,6 +110,14 @@ class Limits:
     half_close_grace_s: float = 1.0
     linger_timeout_s: float = 2.0
     linger_bytes: int = 64 * MIB
+    streams: int = 100
+    stream_resets: int = 200
+    stream_resets_per_s: float = 20.0
+    control_frames: int = 1000
+    control_frames_per_s: float = 50.0
+    continuations: int = 16
+    header_table_bytes: int = 4 * KIB
+    connection_receive_bytes: int = 1 * MIB
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -120,6 +142,8 @@ LEAST = {
     "connections": 1,
     "in_flight": 1,
     "progress_window_s": 0.01,
+    "streams": 1,
+    "connection_receive_bytes": 64 * KIB,
 }
 """With less, nothing could ever be served, read or written; 0 for the others."""
 
@@ -153,3 +177,11 @@ class LimitOptions(TypedDict, total=False):
     half_close_grace_s: float
     linger_timeout_s: float
     linger_bytes: int
+    streams: int
+    stream_resets: int
+    stream_resets_per_s: float
+    control_frames: int
+    control_frames_per_s: float
+    continuations: int
+    header_table_bytes: int
+    connection_receive_bytes: int

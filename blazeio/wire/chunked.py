@@ -27,8 +27,8 @@ _NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n")
 # trailers; section 6.5.2: nor may we merge them into the head. They are dropped
 # (section 6.5: trailers can be ignored); those of the framing, which somebody
 # behind or before us might believe, are refused.
-_REFUSED_TRAILERS: Final = frozenset(("content-length", "transfer-encoding"))
-_DROPPED_TRAILERS: Final = frozenset(
+REFUSED_TRAILERS: Final = frozenset(("content-length", "transfer-encoding"))
+DROPPED_TRAILERS: Final = frozenset(
     """
     accept accept-charset accept-encoding accept-language age authorization
     cache-control connection content-encoding content-language content-location
@@ -220,7 +220,7 @@ class ChunkDecoder:
             return
         self._end_folded()
         pair = parse_field_line(line)
-        if pair[0] in _REFUSED_TRAILERS:
+        if pair[0] in REFUSED_TRAILERS:
             message = f"field {quote(pair[0])} in the trailer section"
             raise RemoteProtocolError(message)
         self._folded = pair
@@ -234,7 +234,7 @@ class ChunkDecoder:
 
     def _keep_trailer(self, pair: tuple[str, str]) -> None:
         name = pair[0]
-        if name not in _DROPPED_TRAILERS:
+        if name not in DROPPED_TRAILERS:
             self._trailer_pairs.append(pair)
         if len(self._trailer_pairs) > self._limits.field_count:
             raise RemoteProtocolError("too many trailer fields", 431)

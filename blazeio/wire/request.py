@@ -90,7 +90,7 @@ _METHOD_BYTES: Final = 32
 # ignored. Some clients send one CRLF after a POST; four are beyond any habit.
 _EMPTY_LINES: Final = 4
 # Methods that need no check of their own: tokens, and origin-form is theirs.
-_USUAL_METHODS: Final = frozenset(
+USUAL_METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
 # Heads by their octets, of HTTP/1.1 requests whose header section is kept, so
@@ -191,15 +191,20 @@ def _parse_request_line(line: bytes, limits: Limits) -> tuple[str, str, int]:
         message = f"malformed request line {quote(line)}"
         raise RemoteProtocolError(message) from None
     minor = 1 if version == "HTTP/1.1" else _parse_minor(version)
-    if method not in _USUAL_METHODS:
-        _check_method(method)
+    if method not in USUAL_METHODS:
+        check_method(method)
     # isprintable of ASCII: 0x20 to 0x7E, and the split left no 0x20.
     if not target.isprintable() or "#" in target or len(target) > limits.target_bytes:
         _refuse_target(target, limits)
     return method, target, minor
 
 
-def _check_method(method: str) -> None:
+def check_method(method: str) -> None:
+    """Refuse a method that is no token (400), or longer than any of use (501).
+
+    Raises:
+        RemoteProtocolError: The peer's fault.
+    """
     if TOKEN.fullmatch(method) is None:
         raise RemoteProtocolError(f"malformed method {quote(method)}")
     if len(method) > _METHOD_BYTES:
@@ -283,7 +288,7 @@ def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
         return
     method_end = start + _METHOD_BYTES + 1
     if _PARTIAL_METHOD.match(octets, start, method_end) is None:
-        _check_method(str(octets[start:method_end], "latin-1"))
+        check_method(str(octets[start:method_end], "latin-1"))
     target_start = octets.find(b" ", start) + 1
     if not target_start:
         return

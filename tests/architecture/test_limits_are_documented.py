@@ -42,7 +42,13 @@ def test_the_table_has_each_limit_with_its_unit_default_and_option() -> None:
     assert [(name, default, option) for name, _, default, option, _ in told] == [
         (f"`{name}`", format_default(name), options[name]) for name in FIELDS
     ]
-    units = {"_bytes": "octets", "_per_s": "octets a second", "_s": "seconds"}
+    units = {
+        "_bytes": "octets",
+        "_bytes_per_s": "octets a second",
+        "_resets_per_s": "streams a second",
+        "_frames_per_s": "frames a second",
+        "_s": "seconds",
+    }
     for name, unit, _, _, consequence in told:
         ending = next((e for e in units if name.strip("`").endswith(e)), None)
         assert unit == (units[ending] if ending else unit)

@@ -11,6 +11,10 @@ CLASSES = {"Limits", "Policy", *(section.__name__ for section in SECTIONS)}
 UNITS = ("_s", "_bytes", "_count")
 WITHOUT_UNIT = {
     "Limits.connections": "counts what it names",
+    "Limits.continuations": "counts the frames that it names",
+    "Limits.control_frames": "counts what it names",
+    "Limits.stream_resets": "counts what it names",
+    "Limits.streams": "counts what it names, as SETTINGS_MAX_CONCURRENT_STREAMS",
     "Limits.in_flight": "a count of requests, so called by every room",
     "Policy.backoff_jitter": "a share of a span",
     "Policy.crash_loop_deaths": "counts what it names",

@@ -136,6 +136,38 @@ class WorkerLimits(Section):
         "Kept of an answer that its client does not read; then the handler waits.",
     )
 
+    max_streams: Bound = bound(
+        "streams",
+        "Requests at once on a connection of HTTP/2; more: REFUSED_STREAM.",
+    )
+    max_stream_resets: Bound = bound(
+        "stream_resets",
+        "Streams in a row that a client resets, or makes the server reset; more: the "
+        "connection ends (ENHANCE_YOUR_CALM).",
+    )
+    stream_resets_per_s: Bound = bound(
+        "stream_resets_per_s", "What a second earns back of --max-stream-resets."
+    )
+    max_control_frames: Bound = bound(
+        "control_frames",
+        "Frames in a row that carry nothing, as PING; more: the connection ends "
+        "(ENHANCE_YOUR_CALM).",
+    )
+    control_frames_per_s: Bound = bound(
+        "control_frames_per_s", "What a second earns back of --max-control-frames."
+    )
+    max_continuations: Bound = bound(
+        "continuations",
+        "CONTINUATION frames of a header block; more: the connection ends.",
+    )
+    header_table_bytes: Bound = bound(
+        "header_table_bytes", "The dynamic table of a client's header compression."
+    )
+    connection_receive_bytes: Bound = bound(
+        "connection_receive_bytes",
+        "What a client of HTTP/2 may send at once on all streams of a connection.",
+    )
+
     @property
     def bounds(self) -> dict[str, Any]:
         """The fields of ``Limits`` that were given."""

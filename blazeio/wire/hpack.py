@@ -1,0 +1,340 @@
+"""Header compression, RFC 7541: header blocks in, fields out; and literals out.
+
+``HeaderDecoder`` holds the dynamic table of one connection. ``version`` counts
+the changes of that table: as long as it stays, the same block means the same
+fields, so that whoever keeps what blocks meant knows when that is over.
+
+We encode without a dynamic table of our own (see ``http2_response``), so a block
+of ours means the same on each connection. Here is what one field becomes.
+"""
+
+from typing import Final
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError
+from blazeio.wire.huffman import decode_huffman
+
+Pair = tuple[str, str]
+
+_NAMES_AND_VALUES: Final = """
+    :authority | :method GET | :method POST | :path / | :path /index.html
+    | :scheme http | :scheme https | :status 200 | :status 204 | :status 206
+    | :status 304 | :status 400 | :status 404 | :status 500 | accept-charset
+    | accept-encoding gzip, deflate | accept-language | accept-ranges | accept
+    | access-control-allow-origin | age | allow | authorization | cache-control
+    | content-disposition | content-encoding | content-language | content-length
+    | content-location | content-range | content-type | cookie | date | etag | expect
+    | expires | from | host | if-match | if-modified-since | if-none-match | if-range
+    | if-unmodified-since | last-modified | link | location | max-forwards
+    | proxy-authenticate | proxy-authorization | range | referer | refresh
+    | retry-after | server | set-cookie | strict-transport-security
+    | transfer-encoding | user-agent | vary | via | www-authenticate
+"""
+
+
+def _read_static_table() -> list[Pair]:
+    fields = " ".join(_NAMES_AND_VALUES.split()).split(" | ")
+    parts = [field.partition(" ") for field in fields]
+    return [(name, value) for name, _, value in parts]
+
+
+STATIC_TABLE: Final = _read_static_table()
+"""RFC 7541 appendix A; its first entry has the index 1."""
+_STATIC_COUNT: Final = len(STATIC_TABLE)
+_INDEXED: Final[list[Pair]] = [("", ""), *STATIC_TABLE]
+
+FIELD_OVERHEAD_BYTES: Final = 32
+"""What a field counts for beside its octets (RFC 7541 section 4.1)."""
+MOST_DECODED: Final = 4
+"""A head that is too large is decoded up to this many times what is allowed, so
+that the table stays right and the request alone is refused."""
+DEFAULT_TABLE_BYTES: Final = 4096
+_MOST_SHIFT: Final = 21
+"""Integers have at most four octets after the prefix: 2**28. Nothing is larger."""
+
+
+def _refuse(message: str) -> Http2ConnectionError:
+    return Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, message)
+
+
+def read_integer(block: bytes, at: int, value: int) -> tuple[int, int]:
+    """Read the octets after a prefix of ones (RFC 7541 section 5.1).
+
+    Args:
+        block: A header block.
+        at: Where they begin.
+        value: Of the prefix.
+
+    Returns:
+        The integer, and where it ends.
+
+    Raises:
+        Http2ConnectionError: It has more octets than any number that we could use.
+        IndexError: The block ends within it.
+    """
+    shift = 0
+    while True:
+        octet = block[at]
+        at += 1
+        value += (octet & 0x7F) << shift
+        if octet < 0x80:
+            return value, at
+        shift += 7
+        if shift > _MOST_SHIFT:
+            raise _refuse("an integer of more than 28 bits")
+
+
+def read_string(block: bytes, at: int) -> tuple[str, int]:
+    """Read a string literal (RFC 7541 section 5.2); and tell where it ends.
+
+    Raises:
+        Http2ConnectionError: It is cut, or its Huffman code is broken.
+        IndexError: The block ends within its length.
+    """
+    first = block[at]
+    at += 1
+    length = first & 0x7F
+    if length == 0x7F:
+        length, at = read_integer(block, at, length)
+    end = at + length
+    if end > len(block):
+        raise _refuse("the header block ends within a string")
+    octets = block[at:end]
+    if first < 0x80:
+        return str(octets, "latin-1"), end
+    try:
+        return decode_huffman(octets), end
+    except ValueError as error:
+        raise _refuse(f"a Huffman-encoded string holds {error}") from None
+
+
+_PSEUDO_COUNT: Final = 5
+"""Of a request: method, scheme, authority, path; and protocol (RFC 8441)."""
+
+
+class HeaderDecoder:
+    """The peer's encoder, followed.
+
+    Args:
+        most_bytes: Of decoded fields in one head, each with 32 octets added.
+        table_bytes: What SETTINGS_HEADER_TABLE_SIZE offers.
+
+    Attributes:
+        version: Counts the changes of the dynamic table.
+        must_resize: A size update has to begin the next block.
+    """
+
+    __slots__ = (
+        "_entries",
+        "_limit_bytes",
+        "_most_bytes",
+        "_offered_bytes",
+        "_size_bytes",
+        "_table_bytes",
+        "must_resize",
+        "version",
+    )
+
+    def __init__(self, most_bytes: int, table_bytes: int = DEFAULT_TABLE_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._offered_bytes = table_bytes
+        self._limit_bytes = max(table_bytes, DEFAULT_TABLE_BYTES)
+        self._table_bytes = DEFAULT_TABLE_BYTES
+        self._entries: list[Pair] = []  # the newest is the last
+        self._size_bytes = 0
+        self.must_resize = False
+        self.version = 0
+
+    def accept_settings(self) -> None:
+        """Our SETTINGS were acknowledged: the peer keeps to the table we offer.
+
+        RFC 7541 section 4.2: where its table is larger, it has to say so.
+        """
+        self._limit_bytes = self._offered_bytes
+        self.must_resize = self._table_bytes > self._limit_bytes
+
+    def decode_front(self, block: bytes) -> tuple[list[Pair], int]:
+        """Decode the pseudo-header fields in front that do not change the table.
+
+        Returns:
+            Them, and where the first other field begins.
+
+        Raises:
+            Http2ConnectionError: The block is broken.
+        """
+        # Hot: runs for each head that is not kept whole.
+        pairs: list[Pair] = []
+        at, end = 0, len(block)
+        if self.must_resize:
+            return pairs, at
+        try:
+            while at < end and len(pairs) < _PSEUDO_COUNT:
+                first = block[at]
+                index = first & 0x7F if first >= 0x80 else first & 0x0F
+                if 0x20 <= first < 0x80 or not index or index in (0x0F, 0x7F):
+                    break
+                pair = _INDEXED[index] if index <= _STATIC_COUNT else self._find(index)
+                if pair[0][:1] != ":":
+                    break
+                at += 1
+                if first < 0x20:
+                    value, at = read_string(block, at)
+                    pair = pair[0], value
+                pairs.append(pair)
+        except IndexError:
+            raise _refuse("the header block ends within a field") from None
+        return pairs, at
+
+    def decode(self, block: bytes, at: int = 0) -> list[Pair]:
+        """Decode a header block, from an offset on.
+
+        Raises:
+            Http2ConnectionError: The block is broken, or stands for far more than a
+                head may hold. The connection cannot go on.
+            RemoteProtocolError: It holds more than a head may; 431. The table is as
+                it should be.
+        """
+        if self.must_resize and (not block or block[0] & 0xE0 != 0x20):
+            raise _refuse("the dynamic table was not reduced as SETTINGS asked")
+        pairs: list[Pair] = []
+        size, end = 0, len(block)
+        try:
+            if not at:
+                at = self._resize(block)
+            while at < end:
+                pair, at = self._read_field(block, at)
+                size += len(pair[0]) + len(pair[1]) + FIELD_OVERHEAD_BYTES
+                if size <= self._most_bytes:
+                    pairs.append(pair)
+                elif size > MOST_DECODED * self._most_bytes:
+                    message = f"a head of more than {size} octets"
+                    raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, message)
+        except IndexError:
+            raise _refuse("the header block ends within a field") from None
+        if size > self._most_bytes:
+            message = f"head larger than {self._most_bytes} octets"
+            raise RemoteProtocolError(message, 431)
+        return pairs
+
+    def _read_field(self, block: bytes, at: int) -> tuple[Pair, int]:
+        """RFC 7541 section 6.1: an indexed field; else a literal."""
+        first = block[at]
+        if first < 0x80:
+            return self._read_literal(block, at)
+        index = first & 0x7F
+        at += 1
+        if index == 0x7F:
+            index, at = read_integer(block, at, index)
+        return self._find(index), at
+
+    def _find(self, index: int) -> Pair:
+        if 0 < index <= _STATIC_COUNT:
+            return _INDEXED[index]
+        back = index - _STATIC_COUNT
+        if not 0 < back <= len(self._entries):
+            raise _refuse(f"index {index} is in no table")
+        return self._entries[-back]
+
+    def _read_literal(self, block: bytes, at: int) -> tuple[Pair, int]:
+        """RFC 7541 section 6.2: with incremental indexing, without, or never."""
+        first = block[at]
+        if first & 0xE0 == 0x20:
+            raise _refuse("a size update after a field")
+        at += 1
+        prefix = 0x3F if first >= 0x40 else 0x0F
+        index = first & prefix
+        if index == prefix:
+            index, at = read_integer(block, at, index)
+        if index:
+            name = self._find(index)[0]
+        else:
+            name, at = read_string(block, at)
+        value, at = read_string(block, at)
+        pair = name, value
+        if first >= 0x40:
+            self._insert(pair)
+        return pair, at
+
+    def _insert(self, pair: Pair) -> None:
+        """RFC 7541 section 4.4: one larger than the table empties it."""
+        self.version += 1
+        self._size_bytes += len(pair[0]) + len(pair[1]) + FIELD_OVERHEAD_BYTES
+        self._entries.append(pair)
+        if self._size_bytes > self._table_bytes:
+            self._evict()
+
+    def _evict(self) -> None:
+        count = 0
+        while self._size_bytes > self._table_bytes:
+            name, value = self._entries[count]
+            self._size_bytes -= len(name) + len(value) + FIELD_OVERHEAD_BYTES
+            count += 1
+        del self._entries[:count]
+
+    def _resize(self, block: bytes) -> int:
+        """RFC 7541 section 6.3: size updates, where the block begins with some.
+
+        Returns:
+            Where its fields begin.
+        """
+        at = 0
+        while block[at : at + 1] and block[at] & 0xE0 == 0x20:
+            size = block[at] & 0x1F
+            at += 1
+            if size == 0x1F:
+                size, at = read_integer(block, at, size)
+            if size > self._limit_bytes:
+                message = f"a table of {size} octets, {self._limit_bytes} are offered"
+                raise _refuse(message)
+            self.must_resize = False
+            self.version += 1
+            self._table_bytes = size
+            self._evict()
+        return at
+
+
+_static_indexes: Final = {pair: at for at, pair in enumerate(_INDEXED) if at}
+_name_indexes: Final[dict[str, int]] = {}
+for _index, (_name, _) in enumerate(STATIC_TABLE, 1):
+    _name_indexes.setdefault(_name, _index)
+
+NEVER_INDEXED: Final = frozenset(
+    ("authorization", "cookie", "proxy-authorization", "set-cookie")
+)
+"""RFC 7541 section 7.1.3: nor may a proxy between us and the client."""
+
+
+def serialize_integer(value: int, prefix: int, pattern: int) -> bytes:
+    """RFC 7541 section 5.1.
+
+    Args:
+        value: What to write.
+        prefix: The largest number that fits into the prefix, e.g. 0x7F.
+        pattern: The bits before the prefix.
+    """
+    if value < prefix:
+        return bytes((pattern | value,))
+    octets = bytearray((pattern | prefix,))
+    value -= prefix
+    while value >= 0x80:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    octets.append(value)
+    return bytes(octets)
+
+
+def encode_field(name: str, value: bytes) -> bytes:
+    """Encode one field without a dynamic table; its octets are not compressed.
+
+    Args:
+        name: In lower case.
+        value: Its octets.
+    """
+    index = _static_indexes.get((name, str(value, "latin-1")), 0)
+    if index:
+        return serialize_integer(index, 0x7F, 0x80)
+    index = _name_indexes.get(name, 0)
+    start = serialize_integer(index, 0x0F, 0x10 if name in NEVER_INDEXED else 0)
+    if not index:
+        start += serialize_integer(len(name), 0x7F, 0) + name.encode("ascii")
+    return start + serialize_integer(len(value), 0x7F, 0) + value

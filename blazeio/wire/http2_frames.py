@@ -1,0 +1,232 @@
+"""The frames of RFC 9113 as octets, its error codes, and what breaks its rules.
+
+Reading is done by ``http2_connection``, since what a frame may be depends on
+the state of its stream.
+"""
+
+from enum import IntEnum
+from struct import Struct
+from typing import Final
+
+from blazeio.errors import RemoteProtocolError
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""RFC 9113 section 3.4: what a client sends first. No HTTP/1 request begins so."""
+
+HEADER_BYTES: Final = 9
+"""RFC 9113 section 4.1: length, type, flags and stream of each frame."""
+# The 24 bits of the length are read as 16 and 8.
+FRAME_HEADER: Final = Struct(">HBBBL")
+
+LEAST_FRAME_BYTES: Final = 16_384
+"""SETTINGS_MAX_FRAME_SIZE where nothing else was said; nobody may refuse it."""
+MOST_FRAME_BYTES: Final = 2**24 - 1
+MOST_WINDOW_BYTES: Final = 2**31 - 1
+MOST_STREAM_ID: Final = 2**31 - 1
+DEFAULT_WINDOW_BYTES: Final = 65_535
+"""RFC 9113 section 6.9.2: of a connection, and of streams before SETTINGS."""
+
+
+# RFC 9113 section 6.
+DATA: Final = 0
+HEADERS: Final = 1
+PRIORITY: Final = 2
+RST_STREAM: Final = 3
+SETTINGS: Final = 4
+PUSH_PROMISE: Final = 5
+PING: Final = 6
+GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
+CONTINUATION: Final = 9
+
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+PRIORITY_FLAG: Final = 0x20
+
+
+class ErrorCode(IntEnum):
+    """RFC 9113 section 7."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    SETTINGS_TIMEOUT = 4
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    CONNECT_ERROR = 10
+    ENHANCE_YOUR_CALM = 11
+    INADEQUATE_SECURITY = 12
+    HTTP_1_1_REQUIRED = 13
+
+
+class Setting(IntEnum):
+    """RFC 9113 section 6.5.2, and RFC 8441 section 3."""
+
+    HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+    MAX_HEADER_LIST_SIZE = 6
+    ENABLE_CONNECT_PROTOCOL = 8
+
+
+class Http2ConnectionError(RemoteProtocolError):
+    """A connection error (RFC 9113 section 5.4.1): GOAWAY, then the end.
+
+    Args:
+        code: What GOAWAY says.
+        message: What was wrong.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Http2StreamError(RemoteProtocolError):
+    """A stream error (RFC 9113 section 5.4.2): RST_STREAM; the others go on.
+
+    Args:
+        code: What RST_STREAM says.
+        message: What was wrong.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def serialize_frame_header(
+    length: int, frame_type: int, flags: int, stream_id: int
+) -> bytes:
+    """Return the nine octets in front of a payload of ``length`` octets."""
+    return FRAME_HEADER.pack(length >> 8, length & 0xFF, frame_type, flags, stream_id)
+
+
+def serialize_frame(
+    frame_type: int, flags: int, stream_id: int, payload: bytes
+) -> bytes:
+    """Return a whole frame."""
+    return serialize_frame_header(len(payload), frame_type, flags, stream_id) + payload
+
+
+def serialize_head(
+    stream_id: int, block: bytes, most_bytes: int, *, is_last: bool
+) -> bytes:
+    """Return HEADERS, and CONTINUATION where the block does not fit in one frame.
+
+    Args:
+        stream_id: Of the stream.
+        block: The whole header block.
+        most_bytes: The peer's SETTINGS_MAX_FRAME_SIZE.
+        is_last: Nothing follows: END_STREAM.
+    """
+    flags = END_STREAM if is_last else 0
+    if len(block) <= most_bytes:
+        return serialize_frame(HEADERS, flags | END_HEADERS, stream_id, block)
+    parts = [block[at : at + most_bytes] for at in range(0, len(block), most_bytes)]
+    frames = [serialize_frame(HEADERS, flags, stream_id, parts[0])]
+    frames += [
+        serialize_frame(CONTINUATION, 0, stream_id, part) for part in parts[1:-1]
+    ]
+    last = serialize_frame(CONTINUATION, END_HEADERS, stream_id, parts[-1])
+    return b"".join([*frames, last])
+
+
+def serialize_settings(settings: dict[Setting, int]) -> bytes:
+    """Return a SETTINGS frame."""
+    payload = b"".join(
+        int(name).to_bytes(2, "big") + value.to_bytes(4, "big")
+        for name, value in settings.items()
+    )
+    return serialize_frame(SETTINGS, 0, 0, payload)
+
+
+SETTINGS_ACK: Final = serialize_frame(SETTINGS, ACK, 0, b"")
+
+
+def serialize_reset(stream_id: int, code: ErrorCode) -> bytes:
+    """Return RST_STREAM."""
+    payload = code.to_bytes(4, "big")
+    return serialize_frame(RST_STREAM, 0, stream_id, payload)
+
+
+def serialize_window_update(stream_id: int, size: int) -> bytes:
+    """Return WINDOW_UPDATE; of the connection where the stream is 0."""
+    payload = size.to_bytes(4, "big")
+    return serialize_frame(WINDOW_UPDATE, 0, stream_id, payload)
+
+
+def serialize_ping(payload: bytes, *, is_ack: bool = False) -> bytes:
+    """Return PING; its payload has eight octets."""
+    return serialize_frame(PING, ACK if is_ack else 0, 0, payload)
+
+
+def serialize_goaway(last_id: int, code: ErrorCode, reason: str = "") -> bytes:
+    """Return GOAWAY.
+
+    Args:
+        last_id: The last stream that is, or was, served.
+        code: Why.
+        reason: For the log of who runs the client.
+    """
+    payload = last_id.to_bytes(4, "big") + code.to_bytes(4, "big")
+    payload += reason.encode("ascii", "backslashreplace")[: LEAST_FRAME_BYTES // 2]
+    return serialize_frame(GOAWAY, 0, 0, payload)
+
+
+def parse_settings(payload: bytes) -> list[tuple[int, int]]:
+    """Read the pairs of a SETTINGS frame; unknown ones too.
+
+    Raises:
+        Http2ConnectionError: It has no multiple of six octets, or a value that its
+            setting cannot have.
+    """
+    if len(payload) % 6:
+        message = f"SETTINGS of {len(payload)} octets"
+        raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
+    settings = []
+    for at in range(0, len(payload), 6):
+        name = int.from_bytes(payload[at : at + 2], "big")
+        value = int.from_bytes(payload[at + 2 : at + 6], "big")
+        _check_setting(name, value)
+        settings.append((name, value))
+    return settings
+
+
+def _check_setting(name: int, value: int) -> None:
+    """RFC 9113 section 6.5.2, RFC 8441 section 3."""
+    code = ErrorCode.PROTOCOL_ERROR
+    if name == Setting.INITIAL_WINDOW_SIZE:
+        is_wrong, code = value > MOST_WINDOW_BYTES, ErrorCode.FLOW_CONTROL_ERROR
+    elif name == Setting.MAX_FRAME_SIZE:
+        is_wrong = not LEAST_FRAME_BYTES <= value <= MOST_FRAME_BYTES
+    else:
+        is_switch = name in (Setting.ENABLE_PUSH, Setting.ENABLE_CONNECT_PROTOCOL)
+        is_wrong = is_switch and value > 1
+    if is_wrong:
+        raise Http2ConnectionError(code, f"{Setting(name).name} cannot be {value}")
+
+
+def strip_padding(payload: bytes) -> bytes:
+    """Return the payload of a padded DATA or HEADERS frame without its padding.
+
+    Raises:
+        Http2ConnectionError: The padding is not shorter than the payload (RFC 9113
+            section 6.1), or there is no length of it.
+    """
+    if not payload:
+        message = "a padded frame without the length of its padding"
+        raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
+    end = len(payload) - payload[0]
+    if end < 1:
+        message = f"padding of {payload[0]} octets in a payload of {len(payload)}"
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
+    return payload[1:end]

@@ -1,0 +1,372 @@
+"""Request heads of HTTP/2: header blocks in, a validated ``RequestHead`` out.
+
+What follows from a head is the same as in HTTP/1.1, so it is the same value; only
+how it is written differs (RFC 9113 section 8). A head that breaks those rules is
+malformed: a stream error. One that they allow but that we do not serve (too
+large, no host, an unknown expectation) is refused with a status, as in HTTP/1.1.
+
+Theory of operation: a client mostly sends what it has sent before. As long as
+the dynamic table of its connection does not change, the same octets mean the same
+head. So whole blocks are kept; and since ``:path`` differs from request to
+request while clients do not index it, the pseudo-header fields in front are
+read one by one and *the rest* of the block is looked up. Both memos belong to one
+connection: what they hold may be secret, and means nothing elsewhere.
+"""
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from blazeio.errors import RemoteProtocolError
+from blazeio.limits import Limits
+from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
+from blazeio.wire.framing import parse_content_length
+from blazeio.wire.grammar import FIELD_VALUE, TCHAR, quote
+from blazeio.wire.headers import Headers, Memo
+from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
+from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
+from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
+from blazeio.wire.target import decode_path, is_host
+
+_KEPT_HEADS: Final = 16
+_KEPT_SECTIONS: Final = 8
+_LONGEST_KEPT_BYTES: Final = 1024
+
+# RFC 9113 section 8.2.1: names are in lower case.
+_NAME: Final = re.compile(rf"[{TCHAR.replace('A-Z', '')}]++")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
+_kept_names: Final[Memo[str, bool]] = Memo(512)
+_LONGEST_NAME_BYTES: Final = 64
+
+_PSEUDO: Final = frozenset((":method", ":scheme", ":authority", ":path", ":protocol"))
+# RFC 9113 section 8.2.2.
+_OF_CONNECTIONS: Final = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
+)
+WEBSOCKET: Final = "websocket"
+_HANDSHAKE: Final = (("connection", "Upgrade"), ("upgrade", WEBSOCKET))
+"""What a WebSocket's request has in HTTP/1.1; there, it is a GET."""
+
+
+class _Section(Struct, frozen=True, eq=False, gc=False):
+    """All of a head but the pseudo-header fields in front.
+
+    Attributes:
+        pseudo: Further ones.
+        headers: All fields, ``host`` first.
+        host: Of ``:authority`` or Host; None where there is neither.
+        content_length: As declared.
+        expects_continue: The peer waits for a 100.
+        size: In octets, as RFC 9113 section 10.5.1 counts.
+    """
+
+    pseudo: list[Pair]
+    headers: Headers
+    host: str | None
+    content_length: int | None
+    expects_continue: bool
+    size: int
+
+
+def _malformed(message: str) -> Http2StreamError:
+    return Http2StreamError(ErrorCode.PROTOCOL_ERROR, f"malformed request: {message}")
+
+
+class HeadReader:
+    """Reads the header blocks of one connection, in their order.
+
+    Args:
+        limits: ``head_bytes``, ``field_count``, ``field_bytes``, ``target_bytes``,
+            ``trailer_bytes``, ``header_table_bytes``.
+
+    Attributes:
+        decoder: With the dynamic table.
+    """
+
+    __slots__ = ("_heads", "_limits", "_sections", "decoder")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.decoder = HeaderDecoder(limits.head_bytes, limits.header_table_bytes)
+        self._heads: Memo[bytes, RequestHead] = Memo(_KEPT_HEADS)
+        self._sections: Memo[tuple[str | None, bytes], _Section] = Memo(_KEPT_SECTIONS)
+
+    def accept_settings(self) -> None:
+        """Our SETTINGS were acknowledged."""
+        self.decoder.accept_settings()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what blocks meant: they mean something else, or memory is short."""
+        self._heads.clear()
+        self._sections.clear()
+
+    def read(self, block: bytes) -> RequestHead:
+        """Read the head of a request.
+
+        Raises:
+            Http2ConnectionError: Its compression is broken.
+            Http2StreamError: It is malformed.
+            RemoteProtocolError: It is refused with a status.
+        """
+        # Hot: runs once per request.
+        kept = self._heads.recent.get(block)
+        if kept is not None:
+            return kept
+        kept = self._heads.recall(block)
+        if kept is not None:
+            return kept
+        version = self.decoder.version
+        front, at = self.decoder.decode_front(block)
+        pseudo = dict(front)
+        rest = block[at:]
+        authority = pseudo.get(":authority")
+        section = self._sections.recent.get((authority, rest))
+        if section is None:
+            section = self._read_section(block, at, authority)
+        head = self._make_head(front, pseudo, section)
+        if len(block) <= _LONGEST_KEPT_BYTES and self.decoder.version == version:
+            self._heads.keep(block, head)
+        return head
+
+    def read_trailers(self, block: bytes) -> Headers | None:
+        """Read a trailer section; None where nothing of it is of use.
+
+        Raises:
+            Http2ConnectionError: Its compression is broken.
+            Http2StreamError: It is malformed, or larger than ``trailer_bytes``.
+        """
+        limits = self._limits
+        try:
+            pairs = self._decode(block, 0)
+        except Http2ConnectionError:
+            raise
+        except RemoteProtocolError as error:
+            raise Http2StreamError(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
+        if _size_of(pairs) > limits.trailer_bytes or len(pairs) > limits.field_count:
+            message = f"trailers larger than {limits.trailer_bytes} octets"
+            raise Http2StreamError(ErrorCode.ENHANCE_YOUR_CALM, message)
+        for name, value in pairs:
+            _check_field(name, value)
+            if name in REFUSED_TRAILERS:
+                raise _malformed(f"field {quote(name)} in the trailer section")
+        kept = [pair for pair in pairs if pair[0] not in DROPPED_TRAILERS]
+        return Headers(kept) if kept else None
+
+    def _decode(self, block: bytes, at: int) -> list[Pair]:
+        """Decode the rest of a block; forget what others meant if the table changes."""
+        version = self.decoder.version
+        try:
+            return self.decoder.decode(block, at)
+        finally:
+            if self.decoder.version != version:
+                self.forget()
+
+    def _read_section(self, block: bytes, at: int, authority: str | None) -> _Section:
+        key = authority, block[at:]
+        section = self._sections.recall(key)
+        if section is not None:
+            return section
+        version = self.decoder.version
+        pairs = self._decode(block, at)
+        section = read_section(pairs, authority, self._limits)
+        if self.decoder.version == version and len(block) <= _LONGEST_KEPT_BYTES:
+            self._sections.keep(key, section)
+        return section
+
+    def _make_head(
+        self, front: list[Pair], pseudo: dict[str, str], section: _Section
+    ) -> RequestHead:
+        count = len(front)
+        if section.pseudo:
+            count += len(section.pseudo)
+            pseudo.update(section.pseudo)
+        if len(pseudo) != count:
+            raise _malformed("a pseudo-header field is there twice")
+        if section.size + _size_of(front) > self._limits.head_bytes:
+            message = f"head larger than {self._limits.head_bytes} octets"
+            raise RemoteProtocolError(message, 431)
+        method = pseudo.get(":method", "")
+        headers, upgrade = section.headers, None
+        if method == "CONNECT":
+            if ":protocol" not in pseudo:
+                return _make_connect(pseudo, section, self._limits)
+            method, upgrade = "GET", _read_protocol(pseudo)
+            headers = Headers((*headers.pairs, *_HANDSHAKE))
+        elif ":protocol" in pseudo:
+            raise _malformed(":protocol without CONNECT")
+        target = pseudo.get(":path", "")
+        _check_request(method, pseudo.get(":scheme", ""), target, self._limits)
+        if not section.host:
+            raise RemoteProtocolError("neither :authority nor Host")
+        path, _, query = target.partition("?")
+        return RequestHead(  # by position, as in ``parser``
+            method,
+            target,
+            decode_path(path) if "%" in path else path,
+            query,
+            1,
+            headers,
+            section.host,
+            section.content_length,
+            False,
+            method != "HEAD",
+            True,
+            section.expects_continue,
+            upgrade,
+            0,
+            self._limits,
+        )
+
+
+def read_section(pairs: list[Pair], authority: str | None, limits: Limits) -> _Section:
+    """Validate the fields of a head, and decide what follows from them.
+
+    Args:
+        pairs: All but the pseudo-header fields in front.
+        authority: Where ``:authority`` was in front.
+        limits: ``field_count``, ``field_bytes``.
+
+    Raises:
+        Http2StreamError: They are malformed.
+        RemoteProtocolError: They are refused with a status.
+    """
+    pseudo, fields, host = _sort_fields(pairs, limits)
+    for name, value in pseudo:
+        if name == ":authority":
+            authority = value
+    if authority is not None:
+        if not is_host(authority):  # userinfo neither: section 8.3.1
+            raise _malformed(f":authority is {quote(authority)}")
+        if host is not None and host != authority:
+            message = f"Host {quote(host)} beside :authority {quote(authority)}"
+            raise RemoteProtocolError(message)
+        host = authority
+    elif host and not is_host(host):
+        raise RemoteProtocolError(f"malformed Host: {quote(host)}")
+    if host is not None:
+        fields.insert(0, ("host", host))
+    return _Section(
+        pseudo=pseudo,
+        headers=Headers(fields),
+        host=host,
+        content_length=parse_content_length(
+            [value for name, value in fields if name == "content-length"]
+        ),
+        expects_continue=_asks_to_continue(fields),
+        size=_size_of(pairs),
+    )
+
+
+def _sort_fields(
+    pairs: list[Pair], limits: Limits
+) -> tuple[list[Pair], list[Pair], str | None]:
+    """Pseudo-header fields; the others, Cookie joined; and the value of Host."""
+    count = 0
+    while count < len(pairs) and pairs[count][0][:1] == ":":
+        if pairs[count][0] not in _PSEUDO:
+            raise _malformed(f"pseudo-header field {quote(pairs[count][0])}")
+        count += 1
+    fields: list[Pair] = []
+    cookies: list[str] = []
+    hosts: list[str] = []
+    for pair in pairs[count:]:
+        name, value = pair
+        _check_field(name, value)
+        if len(name) + len(value) > limits.field_bytes:
+            message = f"field line of {len(name) + len(value)} octets"
+            raise RemoteProtocolError(message, 431)
+        if name == "cookie":
+            cookies.append(value)
+        elif name == "host":
+            hosts.append(value)
+        else:
+            fields.append(pair)
+    if len(fields) > limits.field_count:
+        message = f"{len(fields)} fields, at most {limits.field_count} are read"
+        raise RemoteProtocolError(message, 431)
+    if cookies:  # RFC 9113 section 8.2.3
+        fields.append(("cookie", "; ".join(cookies)))
+    if len(hosts) > 1:
+        raise _malformed("more than one Host")
+    return pairs[:count], fields, hosts[0] if hosts else None
+
+
+def _check_field(name: str, value: str) -> None:
+    """RFC 9113 section 8.2: names, values, and fields of a connection."""
+    if not (_kept_names.recent.get(name) or _kept_names.recall(name)):
+        _check_name(name)
+    # As in ``fields.line``: the pattern is left with HTAB and obs-text.
+    is_plain = value.isascii() and value.isprintable()
+    if not (is_plain or FIELD_VALUE.fullmatch(value)):
+        raise _malformed(f"control octet in the value of field {quote(name)}")
+    if value != value.strip(" \t"):
+        raise _malformed(f"whitespace around the value of field {quote(name)}")
+    if name == "te" and value.lower() != "trailers":
+        raise _malformed(f"te is {quote(value)}")
+
+
+def _check_name(name: str) -> None:
+    if name[:1] == ":":
+        raise _malformed(f"pseudo-header field {quote(name)} after a field")
+    if _NAME.fullmatch(name) is None:
+        raise _malformed(f"field name {quote(name)}")
+    if name in _OF_CONNECTIONS:
+        raise _malformed(f"connection-specific field {name}")
+    if len(name) <= _LONGEST_NAME_BYTES:
+        _kept_names.keep(name, True)
+
+
+def _asks_to_continue(fields: list[Pair]) -> bool:
+    """RFC 9110 section 10.1.1: 417 for what is not 100-continue."""
+    values = [value.lower() for name, value in fields if name == "expect"]
+    for value in values:
+        if value != "100-continue":
+            raise RemoteProtocolError(f"unknown expectation {quote(value)}", 417)
+    return bool(values)
+
+
+def _check_request(method: str, scheme: str, target: str, limits: Limits) -> None:
+    """RFC 9113 section 8.3.1: what each request has, and how it looks."""
+    if not (method and scheme and target):
+        raise _malformed("it needs :method, :scheme and :path, and none of them empty")
+    if method not in USUAL_METHODS:
+        check_method(method)
+    if scheme not in ("https", "http") and _SCHEME.fullmatch(scheme) is None:
+        raise _malformed(f":scheme is {quote(scheme)}")
+    if len(target) > limits.target_bytes:
+        message = f"target longer than {limits.target_bytes} octets"
+        raise RemoteProtocolError(message, 414)
+    if not (target[0] == "/" or (target == "*" and method == "OPTIONS")) or not (
+        target.isascii() and target.isprintable() and " " not in target
+    ):
+        raise _malformed(f":path is {quote(target)}")
+    if "#" in target:
+        raise _malformed(f"a fragment in :path {quote(target)}")
+
+
+def _read_protocol(pseudo: dict[str, str]) -> str:
+    """RFC 8441: which protocol an extended CONNECT asks for."""
+    protocol = pseudo[":protocol"].lower()
+    if protocol != WEBSOCKET:
+        raise RemoteProtocolError(f"unknown protocol {quote(protocol)}", 501)
+    return protocol
+
+
+def _make_connect(
+    pseudo: dict[str, str], section: _Section, limits: Limits
+) -> RequestHead:
+    """RFC 9113 section 8.5: CONNECT has nothing but an authority."""
+    authority = pseudo.get(":authority", "")
+    if len(pseudo) != 2 or not authority or not authority[-1].isdigit():
+        raise _malformed("CONNECT has :authority with a port, no :scheme and no :path")
+    return RequestHead(
+        *("CONNECT", authority, "", "", 1, section.headers, section.host),
+        *(section.content_length, False, True, True, section.expects_continue),
+        *(None, 0, limits),
+    )
+
+
+def _size_of(pairs: list[Pair]) -> int:
+    return sum(len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in pairs)

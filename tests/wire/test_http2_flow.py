@@ -1,0 +1,269 @@
+"""Windows, in both directions, and who sends when: RFC 9113 sections 5.2 and 6.9."""
+
+from blazeio.limits import Limits
+from blazeio.wire.http2_frames import ErrorCode
+from tests.support.http2 import (
+    DATA,
+    END_STREAM,
+    FLOW_CONTROL_ERROR,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    POST,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS_ACK,
+    WINDOW_UPDATE,
+    Frame,
+    data,
+    frame,
+    headers,
+    reset,
+    settings,
+    window_update,
+)
+from tests.wire.http2_talk import Talk, kinds
+
+KIB = 1024
+LARGE = bytes(range(256)) * 1024  # 256 KiB
+
+
+def sizes(frames: list[Frame], stream_id: int = 1) -> list[int]:
+    return [
+        len(each.payload)
+        for each in frames
+        if each.kind == DATA and each.stream_id == stream_id
+    ]
+
+
+def credits_of(frames: list[Frame]) -> list[tuple[int, int]]:
+    return [
+        (each.stream_id, int.from_bytes(each.payload, "big"))
+        for each in frames
+        if each.kind == WINDOW_UPDATE
+    ]
+
+
+# What we send
+
+
+def test_exactly_what_the_window_of_the_stream_allows_is_sent() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 10)), answer=b"0123456789abcde")
+    frames = talk.exchange(headers(1))
+    assert sizes(frames) == [10]
+    frames += talk.exchange(window_update(1, 2), window_update(1, 3))
+    assert sizes(frames) == [10, 2, 3]
+    assert talk.content_sent(1, frames) == b"0123456789abcde"
+    assert [each.flags & END_STREAM for each in frames[-2:]] == [0, 1]
+
+
+def test_a_window_of_0_holds_content_but_no_head_and_no_end() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 0)))
+    assert kinds(talk.exchange(headers(1))) == [(HEADERS, 1)]
+    talk.answer = b""
+    (head,) = talk.exchange(headers(3))
+    assert head.flags & END_STREAM
+    talk.answer = None
+    talk.exchange(headers(5))
+    stream = talk.requests[5].stream
+    talk.wire.send(stream, b"", is_last=True)
+    (end,) = talk.take()
+    assert (end.kind, end.payload, end.flags) == (DATA, b"", END_STREAM)
+
+
+def test_the_window_of_the_connection_is_shared() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 2**20)), answer=LARGE)
+    frames = talk.exchange(headers(1), headers(3))
+    assert sum(sizes(frames)) + sum(sizes(frames, 3)) == 65_535
+    frames += talk.exchange(window_update(0, 2**20))
+    assert talk.content_sent(1, frames) == LARGE
+    assert talk.content_sent(3, frames) == LARGE
+
+
+def test_a_change_of_the_settings_may_make_a_window_negative() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 100)), answer=bytes(300))
+    assert sizes(talk.exchange(headers(1))) == [100]
+    assert sizes(talk.exchange(settings((4, 40)))) == []
+    assert sizes(talk.exchange(window_update(1, 60))) == []
+    assert sizes(talk.exchange(window_update(1, 1))) == [1]
+    assert sizes(talk.exchange(settings((4, 50)))) == [10]
+    assert sizes(talk.exchange(settings((4, 10_000)))) == [189]
+
+
+def test_streams_take_turns() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 2**20)), answer=LARGE)
+    talk.wire.pause()
+    talk.exchange(window_update(0, 2**22), headers(1), headers(3))
+    talk.answer = b"small"
+    talk.exchange(headers(5))
+    talk.wire.resume()
+    order = [each.stream_id for each in talk.take() if each.kind == DATA]
+    assert order[:6] == [1, 3, 5, 1, 3, 1]
+
+
+def test_no_frame_is_larger_than_the_peer_takes() -> None:
+    opening = PREFACE + settings((4, 2**20), (5, 20_000))
+    talk = Talk(opening=opening, answer=LARGE)
+    frames = talk.exchange(window_update(0, 2**20), headers(1))
+    assert max(sizes(frames)) == 20_000
+    talk = Talk(opening=PREFACE + settings((4, 2**20), (5, 2**20)), answer=LARGE)
+    frames = talk.exchange(window_update(0, 2**20), headers(1))
+    assert max(sizes(frames)) == 64 * KIB
+
+
+def test_a_head_that_is_larger_than_a_frame_is_continued() -> None:
+    talk = Talk(answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.send_head(stream, b"x" * 40_000, is_last=True)
+    parts = talk.take()
+    assert [len(each.payload) for each in parts] == [16_384, 16_384, 7_232]
+    assert [each.flags for each in parts] == [END_STREAM, 0, 4]
+
+
+def test_content_waits_while_the_transport_is_full() -> None:
+    talk = Talk(answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.pause()
+    talk.wire.send(stream, b"abc")
+    assert talk.take() == []
+    assert stream.is_blocked
+    talk.wire.resume()
+    assert sizes(talk.take()) == [3]
+    assert talk.unblocked == [1]
+
+
+def test_a_stream_is_blocked_above_the_high_water_mark() -> None:
+    talk = Talk(
+        Limits(high_water_bytes=1000),
+        answer=None,
+        opening=PREFACE + settings((4, 0)),
+    )
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.send(stream, bytes(1000))
+    assert not stream.is_blocked
+    talk.wire.send(stream, bytes(1))
+    assert stream.is_blocked
+    talk.exchange(window_update(1, 1))
+    assert talk.unblocked == [1]
+    assert not stream.is_blocked
+
+
+def test_what_waits_is_dropped_with_its_stream() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 0)))
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    assert stream.waiting_bytes == 5
+    talk.exchange(reset(1))
+    assert stream.waiting is None
+    assert talk.exchange(settings((4, 100)))[0].kind != DATA
+    talk.exchange(headers(3, POST, ends=False))
+    other = talk.requests[3].stream
+    talk.wire.pause()
+    talk.wire.send(other, b"abc")
+    talk.wire.reset(other, ErrorCode.CANCEL)
+    talk.wire.resume()
+    assert kinds(talk.take()) == [(RST_STREAM, 3)]
+
+
+def test_trailers_follow_what_waits() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 2)), answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.send(stream, b"abc")
+    talk.wire.send_trailers(stream, b"\x88")
+    assert kinds(talk.take()) == [(DATA, 1)]
+    last = talk.exchange(window_update(1, 10))
+    assert [(each.kind, each.flags) for each in last] == [(DATA, 0), (HEADERS, 5)]
+
+
+def test_trailers_without_content() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 0)), answer=None)
+    talk.exchange(headers(1))
+    talk.wire.send_trailers(talk.requests[1].stream, b"\x88")
+    (end,) = talk.take()
+    assert (end.kind, end.flags) == (HEADERS, 5)
+
+
+# What we receive
+
+
+def test_our_windows_are_announced() -> None:
+    limits = Limits(receive_bytes=100_000, connection_receive_bytes=200_000)
+    talk = Talk(limits)
+    assert (4).to_bytes(2, "big") + (100_000).to_bytes(4, "big") in (
+        talk.opened[0].payload
+    )
+    assert credits_of(talk.opened) == [(0, 200_000 - 65_535)]
+
+
+def test_the_stream_is_credited_as_its_user_takes() -> None:
+    talk = Talk()
+    talk.exchange(headers(1, POST, ends=False))
+    frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 8)
+    assert (1, 128 * KIB) in credits_of(frames)
+
+
+def test_a_paused_stream_is_not_credited_but_the_connection_is() -> None:
+    talk = Talk(is_pausing=True)
+    talk.exchange(headers(1, POST, ends=False))
+    stream = talk.requests[1].stream
+    frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 16)
+    assert {each for each, _ in credits_of(frames)} == set()
+    talk.exchange(headers(3, POST, ends=False))
+    frames = talk.exchange(*[data(3, bytes(16 * KIB))] * 16)
+    assert {each for each, _ in credits_of(frames)} == {0}
+    talk.wire.credit(stream)
+    assert credits_of(talk.take()) == [(1, 256 * KIB)]
+
+
+def test_more_than_the_window_of_a_stream() -> None:
+    talk = Talk(is_pausing=True)
+    talk.exchange(headers(1, POST, ends=False), *[data(1, bytes(16 * KIB))] * 16)
+    frames = talk.exchange(data(1, b"x"), headers(3))
+    assert (frames[0].kind, frames[0].code) == (RST_STREAM, FLOW_CONTROL_ERROR)
+    assert talk.failure is None
+
+
+def test_more_than_the_window_of_the_connection() -> None:
+    limits = Limits(receive_bytes=2**20, connection_receive_bytes=64 * KIB)
+    talk = Talk(limits)
+    talk.wire._owed_bytes = -(2**20)  # as if nothing were credited
+    talk.exchange(headers(1, POST, ends=False))
+    frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 5)
+    assert (frames[-1].kind, frames[-1].code) == (GOAWAY, FLOW_CONTROL_ERROR)
+
+
+def test_the_first_window_holds_until_the_settings_are_acknowledged() -> None:
+    small = Limits(receive_bytes=1000)
+    talk = Talk(small, is_pausing=True, opening=PREFACE + settings())
+    talk.exchange(headers(1, POST, ends=False), data(1, bytes(2000)))
+    assert talk.requests[1].reset_for is None
+    talk.exchange(SETTINGS_ACK, headers(3, POST, ends=False), data(3, bytes(1001)))
+    assert talk.requests[3].reset_for == "more DATA than the window of the stream"
+
+
+def test_padding_is_credited() -> None:
+    talk = Talk()
+    padded = frame(DATA, PADDED, 1, b"\xff" + b"x" + bytes(255))
+    talk.exchange(headers(1, POST, ends=False))
+    frames = talk.exchange(*[padded] * 3000)
+    total = 3000 * 257
+    got = sum(size for each, size in credits_of(frames) if each == 1)
+    assert total - 128 * KIB < got <= total
+    assert talk.requests[1].content == b"x" * 3000
+
+
+def test_data_for_what_is_over_is_credited_to_the_connection() -> None:
+    talk = Talk()
+    talk.exchange(headers(1, POST, ends=False))
+    talk.wire.reset(talk.requests[1].stream, ErrorCode.NO_ERROR)
+    late = talk.exchange(*[data(1, bytes(16 * KIB))] * 16)
+    assert talk.failure is None
+    talk.exchange(headers(3, POST, ends=False))
+    frames = late + talk.exchange(*[data(3, bytes(16 * KIB))] * 16)
+    assert sum(size for each, size in credits_of(frames) if each == 0) == 512 * KIB
+    frames = talk.exchange(data(1, b"x"))
+    assert frames[-1].code == FLOW_CONTROL_ERROR
