@@ -20,7 +20,7 @@ import blazeio.loggers
 from blazeio_supervisor import __main__ as program
 from blazeio_supervisor import escaping
 from blazeio_supervisor.control.answers.config import ConfigAnswer, SettingAnswer
-from blazeio_supervisor.control.answers.events import EventAnswer, EventsAnswer
+from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.control.answers.orders import (
     ReloadAnswer,
     StackAnswer,
@@ -48,6 +48,7 @@ from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.notify.sending import clean
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.events.ring import EventRing
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
 from blazeio_supervisor.observe.lines.handler import LineHandler
 from blazeio_supervisor.observe.lines.strays import catch_strays
@@ -93,7 +94,7 @@ STACK = WorkerStack(
 
 
 @pytest.fixture
-def event() -> EventAnswer:
+def event() -> EventRecord:
     """As it is kept once it was noted."""
     ring = EventRing()
     ring.attach()
@@ -118,7 +119,7 @@ def raised() -> Any:
         return sys.exc_info()
 
 
-def make_records(event: EventAnswer) -> list[logging.LogRecord]:
+def make_records(event: EventRecord) -> list[logging.LogRecord]:
     def make(name: str, **more: Any) -> logging.LogRecord:
         record = logging.LogRecord(name, 40, "", 0, HOSTILE, None, None)
         vars(record).update(more)
@@ -136,7 +137,7 @@ def make_records(event: EventAnswer) -> list[logging.LogRecord]:
 @pytest.mark.parametrize("is_json", [False, True], ids=["text", "json"])
 @pytest.mark.parametrize("is_journal", [False, True], ids=["file", "journal"])
 def test_the_log(
-    tmp_path: Path, event: EventAnswer, is_json: bool, is_journal: bool
+    tmp_path: Path, event: EventRecord, is_json: bool, is_journal: bool
 ) -> None:
     terms = LogTerms(is_json=is_json, is_journal=is_journal)
     with (tmp_path / "log").open("wb") as file:
@@ -154,7 +155,7 @@ def test_the_log(
         assert sum("forged" in json.dumps(each) for each in read) >= 10
 
 
-def test_a_traceback_keeps_its_lines(event: EventAnswer) -> None:
+def test_a_traceback_keeps_its_lines(event: EventRecord) -> None:
     text = make_formatter(LogTerms()).format(make_records(event)[1])
     _, *rest = text.split("\n")
     assert "  | Traceback (most recent call last):" in rest
@@ -179,12 +180,12 @@ def test_what_nobody_has_a_logger_for(
 
 
 def test_the_verbs_that_look(
-    event: EventAnswer, capfdbinary: pytest.CaptureFixture[bytes]
+    event: EventRecord, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     setting = SettingAnswer(key="k", value=HOSTILE, origin=HOSTILE)
     text = f"k = 1  # {HOSTILE}"
     finding = ill("x", HOSTILE, HOSTILE, HOSTILE)
-    raw = EventAnswer(at_s=0, event="x", level="INFO", text=HOSTILE, traceback=HOSTILE)
+    raw = EventRecord(at_s=0, event="x", level="INFO", text=HOSTILE, traceback=HOSTILE)
     shown: list[tuple[msgspec.Struct, Any]] = [
         (STATUS, format_status),
         (EventsAnswer(events=[event, raw]), format_events),
@@ -326,7 +327,7 @@ def test_both_packages_have_the_same_table() -> None:
     assert blazeio.loggers.escape_lines(everything) == escaping.escape_lines(everything)
 
 
-def test_an_event_that_was_noted_is_escaped_by_then(event: EventAnswer) -> None:
+def test_an_event_that_was_noted_is_escaped_by_then(event: EventRecord) -> None:
     assert_harmless(event.text.encode(), lines=False)
     assert_harmless(event.reason.encode(), lines=False)
     assert_harmless(str(event.fields).encode(), lines=False)

@@ -10,11 +10,7 @@ import msgspec
 from blazeio.app.request import Request
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.control.answering import Lasting, RefusedError, show
-from blazeio_supervisor.control.answers.events import (
-    EventAnswer,
-    EventsAnswer,
-    EventsQuery,
-)
+from blazeio_supervisor.control.answers.events import EventsAnswer, EventsQuery
 from blazeio_supervisor.control.status import (
     Service,
     describe_config,
@@ -23,6 +19,7 @@ from blazeio_supervisor.control.status import (
     describe_upgrade,
 )
 from blazeio_supervisor.escaping import encode_json
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.metrics.exposition import CONTENT_TYPE, Exposition
 
 _LINES = {"Content-Type": "application/x-ndjson"}
@@ -94,5 +91,5 @@ async def _read_query(r: BlazeioServerProtocol) -> EventsQuery:
         raise RefusedError(f"the query cannot be read: {error}", 400) from None
 
 
-async def _write_lines(r: BlazeioServerProtocol, events: list[EventAnswer]) -> None:
+async def _write_lines(r: BlazeioServerProtocol, events: list[EventRecord]) -> None:
     await r.write(b"".join(encode_json(each) + b"\n" for each in events))

@@ -20,7 +20,6 @@ from blazeio_supervisor.escaping import escape_surrogates
 from blazeio_supervisor.observe.lines.terms import LogTerms
 from blazeio_supervisor.process.identity import Identity
 from blazeio_supervisor.process.packing import pack, unpack
-from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.version import find_version
 
 PROTOCOL = 16
@@ -44,6 +43,21 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Host = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 LoopName = Literal["uvloop", "asyncio"]
+
+
+class ListenerInfo(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker must know of a listener.
+
+    Attributes:
+        is_shared: Workers of other slots accept from it too.
+        is_lent: It outlives the service: systemd keeps it. Nobody shuts it, and
+            what waits in it at the end waits for the next start.
+        scheme: What is spoken there; "": https where there is a certificate.
+    """
+
+    is_shared: bool = False
+    is_lent: bool = False
+    scheme: str = ""
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +154,7 @@ class Fork(_Message, frozen=True):
     slot: int
     is_canary: bool = False
     is_bound: bool = True
-    terms: tuple[QueueTerms, ...] = ()
+    terms: tuple[ListenerInfo, ...] = ()
 
 
 class Stop(_Message, frozen=True):
@@ -255,7 +269,7 @@ class Listen(_Message, frozen=True):
     The answer to ``Address``; and sent again when listeners were made anew.
     """
 
-    terms: tuple[QueueTerms, ...] = ()
+    terms: tuple[ListenerInfo, ...] = ()
 
 
 class Serve(_Message, frozen=True):
@@ -290,7 +304,7 @@ class Adopt(_Message, frozen=True):
     """Accept from this slot's queue too. Carries its listeners."""
 
     slot: int
-    terms: tuple[QueueTerms, ...] = ()
+    terms: tuple[ListenerInfo, ...] = ()
 
 
 class Release(_Message, frozen=True):

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files.opening import remove
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.process.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Address, Endpoint, UnixAddress, resolve
 from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
 from blazeio_supervisor.sockets.inherited import (
@@ -29,12 +30,7 @@ from blazeio_supervisor.sockets.opening import (
     identify_path,
     open_unix,
 )
-from blazeio_supervisor.sockets.queues import (
-    AcceptQueue,
-    Queue,
-    QueueTerms,
-    read_queues,
-)
+from blazeio_supervisor.sockets.queues import AcceptQueue, Queue, read_queues
 from blazeio_supervisor.sockets.tcp_group import (
     FrozenGroup,
     TcpGroup,
@@ -192,7 +188,7 @@ class Listeners(Struct):
     def all_of(self, slot: int) -> list[Queue]:
         """Give what a worker of this slot accepts from, shared ones too."""
         unix = [
-            Queue(each.sock, QueueTerms(True, each.is_lent, each.scheme))
+            Queue(each.sock, ListenerInfo(True, each.is_lent, each.scheme))
             for each in self.unix
         ]
         return self.own_of(slot) + unix

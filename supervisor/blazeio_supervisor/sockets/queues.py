@@ -8,36 +8,24 @@ import socket
 import struct
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import Struct, field
+
+from blazeio_supervisor.process.messages import ListenerInfo
 
 _COUNTS = struct.Struct("=24xII")  # tcpi_unacked, tcpi_sacked of struct tcp_info
 _STATE_LISTEN = 10
-
-
-class QueueTerms(msgspec.Struct, frozen=True, array_like=True):
-    """What a worker must know of a listener.
-
-    Attributes:
-        is_shared: Workers of other slots accept from it too.
-        is_lent: It outlives the service: systemd keeps it. Nobody shuts it, and
-            what waits in it at the end waits for the next start.
-        scheme: What is spoken there; "": https where there is a certificate.
-    """
-
-    is_shared: bool = False
-    is_lent: bool = False
-    scheme: str = ""
 
 
 class Queue(Struct, frozen=True):
     """A listener, with its terms."""
 
     sock: socket.socket
-    terms: QueueTerms = field(default_factory=QueueTerms)
+    terms: ListenerInfo = field(default_factory=ListenerInfo)
 
 
-def pair(sockets: Sequence[socket.socket], terms: Sequence[QueueTerms]) -> list[Queue]:
+def pair(
+    sockets: Sequence[socket.socket], terms: Sequence[ListenerInfo]
+) -> list[Queue]:
     """Put together what came beside each other in a message."""
     return [Queue(sock, its) for sock, its in zip(sockets, terms, strict=True)]
 
@@ -47,7 +35,7 @@ def list_sockets(queues: Sequence[Queue]) -> list[socket.socket]:
     return [queue.sock for queue in queues]
 
 
-def list_terms(queues: Sequence[Queue]) -> tuple[QueueTerms, ...]:
+def list_terms(queues: Sequence[Queue]) -> tuple[ListenerInfo, ...]:
     """The same: what goes as octets."""
     return tuple(queue.terms for queue in queues)
 

@@ -11,11 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.process.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Endpoint
 from blazeio_supervisor.sockets.filters.draw import draw_evenly
 from blazeio_supervisor.sockets.filters.order import sort_by_order
 from blazeio_supervisor.sockets.opening import BACKLOG, open_first, open_sibling
-from blazeio_supervisor.sockets.queues import Queue, QueueTerms
+from blazeio_supervisor.sockets.queues import Queue
 
 
 class FrozenGroup(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ class TcpGroup(Struct):
         """Give what this slot accepts from."""
         count = len(self.sockets)
         at = slot % count
-        terms = QueueTerms(
+        terms = ListenerInfo(
             is_shared=count < slot_count,
             is_lent=at < self.kept_count,
             scheme=self.scheme,

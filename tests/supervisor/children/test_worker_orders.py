@@ -8,12 +8,13 @@ from blazeio_supervisor.fleet.actions import Ending
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.messages import (
     Adopt,
+    ListenerInfo,
     Ready,
     Release,
     ReopenLogs,
     Serve,
 )
-from blazeio_supervisor.sockets.queues import QueueTerms, list_sockets
+from blazeio_supervisor.sockets.queues import list_sockets
 from tests.supervisor.children.bench import DRAIN, Bench
 from tests.support.clock import wait_until
 
@@ -70,7 +71,7 @@ async def test_an_adopter_gets_the_queue_of_the_other_slot(bench: Bench) -> None
     received = receive(bench.ends[0])
     assert received is not None
     message, fds = received
-    assert message == Adopt(1, (QueueTerms(),))
+    assert message == Adopt(1, (ListenerInfo(),))
     (wanted,) = list_sockets(bench.listeners.own_of(1))
     assert [os.readlink(f"/proc/self/fd/{fd}") for fd in fds] == [
         os.readlink(f"/proc/self/fd/{wanted.fileno()}")

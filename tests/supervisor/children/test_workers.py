@@ -17,9 +17,9 @@ from blazeio_supervisor.process.messages import (
     Address,
     Failed,
     Listen,
+    ListenerInfo,
     Ready,
 )
-from blazeio_supervisor.sockets.queues import QueueTerms
 from tests.supervisor.children.bench import DRAIN, Bench
 from tests.support.clock import wait_until
 
@@ -94,7 +94,7 @@ async def test_a_script_that_says_its_address_gets_its_listeners(
     received = receive(bench.ends[0])
     assert received is not None
     message, fds = received
-    assert message == Listen((QueueTerms(),))
+    assert message == Listen((ListenerInfo(),))
     assert len(fds) == 1
     os.close(fds[0])
     assert bench.addresses == [("127.0.0.1", 8000)]

@@ -3,11 +3,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.events import (
-    EventAnswer,
-    EventsAnswer,
-)
+from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from tests.supervisor.control.room import Room
 from tests.support.clock import wait_until
 from tests.support.served import serialize_request
@@ -55,5 +53,5 @@ async def test_who_follows_reads_lines_until_the_service_ends(room: Room) -> Non
         room.events.detach()
         await room.server.drain()
         lines = (await peer.read_response()).body.splitlines()
-    found = [msgspec.json.decode(line, type=EventAnswer) for line in lines]
+    found = [msgspec.json.decode(line, type=EventRecord) for line in lines]
     assert [each.text for each in found] == ["c", "d"]

@@ -21,6 +21,7 @@ from blazeio_supervisor.process.messages import (
     Fork,
     Forked,
     Importing,
+    ListenerInfo,
     Load,
     Loaded,
     LoopName,
@@ -30,7 +31,6 @@ from blazeio_supervisor.process.messages import (
 )
 from blazeio_supervisor.process.reaper import parse_exit
 from blazeio_supervisor.process.spawn import spawn_forkserver
-from blazeio_supervisor.sockets.queues import QueueTerms
 from tests.support.clock import block_until, scaled
 
 WAIT_S = 10.0
@@ -208,7 +208,7 @@ class LoneGeneration:
         own, theirs = make_pair()
         asker, answerer = socket.socketpair()
         row = Row(make_row_memory())
-        terms = (QueueTerms(),) * len(listeners)
+        terms = (ListenerInfo(),) * len(listeners)
         number = len(self.workers) + 1
         order = Fork(number, 0, is_canary, bool(listeners), terms)
         self.channel.send(order, [theirs, answerer, row, *listeners])

@@ -9,7 +9,8 @@ from blazeio.app.app import App
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.generation.entrances import Entrances
-from blazeio_supervisor.sockets.queues import Queue, QueueTerms
+from blazeio_supervisor.process.messages import ListenerInfo
+from blazeio_supervisor.sockets.queues import Queue
 from tests.supervisor.generation.lone_generation import make_listener
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
@@ -88,7 +89,7 @@ async def test_from_a_shared_queue_one_is_taken_at_a_time(
         for _ in range(5):
             client = stack.enter_context(socket.socket(listener.family))
             client.connect(listener.getsockname())
-        terms = QueueTerms(is_shared=is_shared)
+        terms = ListenerInfo(is_shared=is_shared)
         entrances = Entrances(server, [Queue(listener, terms)])
         entrances.open()
         for _ in range(3):
@@ -149,7 +150,7 @@ async def test_all_is_taken_at_once_when_there_is_no_time(house: House) -> None:
 
 
 async def test_what_is_lent_is_neither_emptied_nor_shut(house: House) -> None:
-    lent = QueueTerms(is_lent=True)
+    lent = ListenerInfo(is_lent=True)
     entrances = Entrances(house.server, [Queue(house.own.dup(), lent)])
     entrances.open()
     assert await is_served(house.own)

@@ -11,6 +11,7 @@ from blazeio_supervisor.process.messages import (
     Adopt,
     Drain,
     Failed,
+    ListenerInfo,
     Overrides,
     Ready,
     Release,
@@ -18,7 +19,6 @@ from blazeio_supervisor.process.messages import (
     Said,
     Serve,
 )
-from blazeio_supervisor.sockets.queues import QueueTerms
 from tests.supervisor.generation.lone_generation import (
     HELLO,
     LoneGeneration,
@@ -225,7 +225,7 @@ def test_an_adopted_queue_is_served_until_it_is_released(
 ) -> None:
     worker = generation.fork_ready([listener])
     with make_listener() as other:
-        worker.channel.send(Adopt(1, (QueueTerms(),)), [other])
+        worker.channel.send(Adopt(1, (ListenerInfo(),)), [other])
         with connect(other) as peer:
             assert str(worker.pid).encode() in peer.exchange(REQUEST)
         worker.channel.send(Release(1))
@@ -244,7 +244,7 @@ def test_an_adopter_empties_that_queue_too_at_the_end(
 ) -> None:
     worker = generation.fork_ready([listener])
     with make_listener() as other:
-        worker.channel.send(Adopt(1, (QueueTerms(),)), [other])
+        worker.channel.send(Adopt(1, (ListenerInfo(),)), [other])
         worker.channel.send(Drain(5.0, is_final=True))
         assert worker.wait_exit() == 0
         with pytest.raises(ConnectionRefusedError), connect(other):

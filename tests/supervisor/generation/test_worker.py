@@ -10,10 +10,10 @@ from blazeio_supervisor.process.messages import (
     Address,
     Failed,
     Listen,
+    ListenerInfo,
     Ready,
     ReopenLogs,
 )
-from blazeio_supervisor.sockets.queues import QueueTerms
 from tests.supervisor.generation.lone_generation import (
     HELLO,
     LoneGeneration,
@@ -83,7 +83,7 @@ def test_without_a_listener_it_says_the_address_and_waits(
     ):
         worker = generation.fork([])
         assert worker.channel.hear(Address) == Address("127.0.0.1", 8000)
-        worker.channel.send(Listen((QueueTerms(),)), [listener])
+        worker.channel.send(Listen((ListenerInfo(),)), [listener])
         worker.channel.hear(Ready)
         assert str(worker.pid).encode() in ask(listener)
 
@@ -95,7 +95,7 @@ def test_told_to_reopen_its_logs_before_there_are_any_it_goes_on_waiting(
         worker = generation.fork([])
         worker.channel.hear(Address)
         worker.channel.send(ReopenLogs())
-        worker.channel.send(Listen((QueueTerms(),)), [listener])
+        worker.channel.send(Listen((ListenerInfo(),)), [listener])
         worker.channel.hear(Ready)
         assert str(worker.pid).encode() in ask(listener)
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.process.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Endpoint
 from blazeio_supervisor.sockets.opening import open_first
-from blazeio_supervisor.sockets.queues import QueueTerms
 from blazeio_supervisor.sockets.tcp_group import (
     TcpGroup,
     inherit_group,
@@ -28,13 +28,13 @@ def group() -> Iterator[TcpGroup]:
 def test_each_slot_has_its_own(group: TcpGroup) -> None:
     queues = [group.queue_of(slot, 3) for slot in range(3)]
     assert [queue.sock for queue in queues] == group.sockets
-    assert {queue.terms for queue in queues} == {QueueTerms()}
+    assert {queue.terms for queue in queues} == {ListenerInfo()}
 
 
 def test_slots_beyond_the_sockets_share_them(group: TcpGroup) -> None:
     queues = [group.queue_of(slot, 5) for slot in range(5)]
     assert [group.sockets.index(queue.sock) for queue in queues] == [0, 1, 2, 0, 1]
-    assert {queue.terms for queue in queues} == {QueueTerms(is_shared=True)}
+    assert {queue.terms for queue in queues} == {ListenerInfo(is_shared=True)}
 
 
 def test_what_is_kept_is_lent_and_what_is_added_is_our_own(group: TcpGroup) -> None:
@@ -64,7 +64,7 @@ def test_sockets_of_another_user_are_shared() -> None:
         group = inherit_group(ANY, [sock], is_fixed=False)
         with pytest.raises(BindError):
             group.grow(3)
-        assert group.queue_of(2, 3).terms == QueueTerms(is_shared=True, is_lent=True)
+        assert group.queue_of(2, 3).terms == ListenerInfo(is_shared=True, is_lent=True)
 
 
 def test_a_frozen_group_is_the_same_when_it_is_thawed(group: TcpGroup) -> None:

@@ -11,7 +11,7 @@ GET    /service                   ``ServiceAnswer``
 GET    /status                    ``StatusAnswer``
 GET    /config                    ``ConfigAnswer``
 GET    /events     (query)        ``EventsAnswer``; with ``follow`` one
-                   EventsQuery    ``EventAnswer`` line for each, until the end
+                   EventsQuery    ``EventRecord`` line for each, until the end
 GET    /metrics                   text for Prometheus
 POST   /reload     ReloadOrder    ``Progress`` lines while it waits, then one
                                   ``ReloadAnswer`` line

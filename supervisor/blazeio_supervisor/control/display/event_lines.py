@@ -2,11 +2,9 @@
 
 import time
 
-from blazeio_supervisor.control.answers.events import (
-    EventAnswer,
-    EventsAnswer,
-)
+from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.escaping import continue_lines, escape_line
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.formats import format_identity
 
 
@@ -15,7 +13,7 @@ def format_events(answer: EventsAnswer) -> str:
     return "\n".join(map(format_event_line, answer.events))
 
 
-def format_event_line(event: EventAnswer) -> str:
+def format_event_line(event: EventRecord) -> str:
     """Write one with its date and local time; a traceback below it."""
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
     identity = format_identity(event)

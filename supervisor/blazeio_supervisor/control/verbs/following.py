@@ -6,10 +6,7 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from blazeio_supervisor.control.answers.events import (
-    EventAnswer,
-    EventsAnswer,
-)
+from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.control.client import (
     BrokenOffError,
     Client,
@@ -22,9 +19,10 @@ from blazeio_supervisor.control.display.event_lines import (
 from blazeio_supervisor.control.verbs.declaring import Target, show, verb
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.telling.words import count_of
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 _LAST_COUNT = 100
-_EVENTS = msgspec.json.Decoder(EventAnswer)
+_EVENTS = msgspec.json.Decoder(EventRecord)
 _AGAIN_S = 0.05
 _GONE = "the service is gone, without a last word: was it killed?"
 
@@ -62,7 +60,7 @@ def events(target: Target, is_json: bool, follow: bool, last: int) -> int:
     return ExitCode.OK
 
 
-def _follow(client: Client, last: int) -> Iterator[EventAnswer]:
+def _follow(client: Client, last: int) -> Iterator[EventRecord]:
     """Give the last events, then each as it happens, none twice.
 
     Raises:

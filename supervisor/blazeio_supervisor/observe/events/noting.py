@@ -8,8 +8,8 @@ import logging
 import time
 from typing import Any
 
-from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.escaping import escape_answer
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.formats import format_event
 
 TEXT_CHARS = 8_000
@@ -25,7 +25,7 @@ class Line:
 
     __slots__ = ("_event",)
 
-    def __init__(self, event: EventAnswer) -> None:
+    def __init__(self, event: EventRecord) -> None:
         self._event = event
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ def note(
         return
     # Here, and not by each reader: what is kept and counted has been escaped.
     noted = escape_answer(
-        EventAnswer(
+        EventRecord(
             at_s=time.time(),
             event=event,
             level=level,

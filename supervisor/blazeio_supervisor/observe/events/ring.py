@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import EVENT_LOG
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 EVENTS_KEPT_COUNT = 10_000
 """Older ones are forgotten,"""
@@ -27,7 +27,7 @@ class FrozenRing(msgspec.Struct, frozen=True):
     """
 
     seq: int
-    events: list[EventAnswer]
+    events: list[EventRecord]
     counts: list[tuple[str, str, int]]
 
 
@@ -41,7 +41,7 @@ class EventRing(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self._events: deque[EventAnswer] = deque()
+        self._events: deque[EventRecord] = deque()
         self._kept_bytes = 0
         self.seq = 0
         self._waiting: list[asyncio.Future[None]] = []
@@ -70,13 +70,13 @@ class EventRing(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """For ``logging``: keep the event of a record."""
         event = getattr(record, "event", None)
-        if isinstance(event, EventAnswer):
+        if isinstance(event, EventRecord):
             self.seq += 1
             self._keep(msgspec.structs.replace(event, seq=self.seq))
             self.counts[event.event, event.reason] += 1
             self._wake()
 
-    def _keep(self, event: EventAnswer) -> None:
+    def _keep(self, event: EventRecord) -> None:
         self._events.append(event)
         self._kept_bytes += measure(event)
         while len(self._events) > 1 and (
@@ -85,12 +85,12 @@ class EventRing(logging.Handler):
         ):
             self._kept_bytes -= measure(self._events.popleft())
 
-    def list_after(self, seq: int, most: int | None = None) -> list[EventAnswer]:
+    def list_after(self, seq: int, most: int | None = None) -> list[EventRecord]:
         """Give what came after an event, the last ones if there are more."""
         found = [event for event in self._events if event.seq > seq]
         return found if most is None else found[max(len(found) - most, 0) :]
 
-    async def follow(self, seq: int) -> AsyncIterator[list[EventAnswer]]:
+    async def follow(self, seq: int) -> AsyncIterator[list[EventRecord]]:
         """Give what comes after an event, as it comes, until ``detach``.
 
         Who is slower than the ring turns misses some: their numbers are missing.
@@ -127,7 +127,7 @@ class EventRing(logging.Handler):
                 waiter.set_result(None)
 
 
-def measure(event: EventAnswer) -> int:
+def measure(event: EventRecord) -> int:
     """Estimate how many octets of memory an event takes, whatever is in it."""
     texts = (event.event, event.text, event.reason, event.traceback)
     size = _EVENT_BYTES + sum(map(sys.getsizeof, texts))

@@ -4,6 +4,42 @@ A name means the same for ever: alerts and scripts are written on it. The table
 in ``docs/events.md`` is this one.
 """
 
+from typing import Any
+
+import msgspec
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that has happened; what does not apply is left out.
+
+    Attributes:
+        seq: Counts up from 1. Numbers that are missing were forgotten: only the
+            last 10,000 are kept, fewer of long ones.
+        at_s: Since 1970, UTC.
+        event: A word of ``docs/events.md``.
+        level: DEBUG, INFO, WARNING or ERROR.
+        text: For a person.
+        worker: Serial number of a worker's life.
+        pid: Of the process that it is about.
+        reason: Why, as one of few words.
+        traceback: Of what was raised.
+        fields: Further figures.
+    """
+
+    seq: int = 0
+    at_s: float
+    event: str
+    level: str
+    text: str
+    worker: int | None = None
+    slot: int | None = None
+    generation: int | None = None
+    pid: int | None = None
+    reason: str = ""
+    traceback: str = ""
+    fields: dict[str, Any] = {}
+
+
 EVENTS = {
     # the service
     "listening": "all addresses are open, and it is known what is spoken there",

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.escaping import (
     continue_lines,
     encode_json,
     escape_line,
     escape_lines,
 )
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.terms import LogTerms
 
 _COLORS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
@@ -103,7 +103,7 @@ class TextFormatter(logging.Formatter):
                 f"{head} {identity} | {escape_lines(line)}" for line in lines
             )
         event = getattr(record, "event", None)
-        if isinstance(event, EventAnswer):
+        if isinstance(event, EventRecord):
             name = self._paint(f"event={escape_line(event.event)}", _BOLD)
             return f"{head} {name} {_format_rest(event)}"
         text, _, rest = record.getMessage().partition("\n")
@@ -137,7 +137,7 @@ class JsonFormatter(logging.Formatter):
             lines = _split_printed(record.getMessage())
             return "\n".join(self._write(record, line, origin) for line in lines)
         event = getattr(record, "event", None)
-        if isinstance(event, EventAnswer):
+        if isinstance(event, EventRecord):
             return self._write(record, event.text, event, _list_rest(event))
         rest = {}
         if record.exc_info:
@@ -166,18 +166,18 @@ class JsonFormatter(logging.Formatter):
         return encode_json(line | (rest or {})).decode()
 
 
-def _list_rest(event: EventAnswer) -> dict[str, Any]:
+def _list_rest(event: EventRecord) -> dict[str, Any]:
     """What is not in every line: the name first, the further figures last."""
     rest = {"event": event.event, "reason": event.reason, "traceback": event.traceback}
     return {name: value for name, value in rest.items() if value} | event.fields
 
 
-def format_event(event: EventAnswer) -> str:
+def format_event(event: EventRecord) -> str:
     """Write it as it stands in the log: ``event=ready slot=0: serving``."""
     return f"event={escape_line(event.event)} {_format_rest(event)}"
 
 
-def _format_rest(event: EventAnswer) -> str:
+def _format_rest(event: EventRecord) -> str:
     identity = format_identity(event)
     line = f"{f'{identity}: ' if identity else ''}{escape_line(event.text)}"
     if not event.traceback:

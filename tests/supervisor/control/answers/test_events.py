@@ -1,11 +1,12 @@
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.events import EventAnswer, EventsQuery
+from blazeio_supervisor.control.answers.events import EventsQuery
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 
 def test_what_does_not_apply_is_left_out() -> None:
-    event = EventAnswer(at_s=1.0, event="ready", level="INFO", text="it is up")
+    event = EventRecord(at_s=1.0, event="ready", level="INFO", text="it is up")
     octets = b'{"at_s":1.0,"event":"ready","level":"INFO","text":"it is up"}'
     assert msgspec.json.encode(event) == octets
 

@@ -1,16 +1,14 @@
 import re
 
-from blazeio_supervisor.control.answers.events import (
-    EventAnswer,
-    EventsAnswer,
-)
+from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.control.display.event_lines import format_events
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 
 def test_each_event_is_a_line_with_local_time_level_and_identity() -> None:
     events = [
-        EventAnswer(at_s=1.25, event="ready", level="INFO", text="it serves", slot=0),
-        EventAnswer(
+        EventRecord(at_s=1.25, event="ready", level="INFO", text="it serves", slot=0),
+        EventRecord(
             at_s=2, event="app_raised", level="ERROR", text="so", traceback="T\n  E\n"
         ),
     ]

@@ -5,13 +5,11 @@ import msgspec
 import pytest
 from click.testing import Result
 
-from blazeio_supervisor.control.answers.events import (
-    EventAnswer,
-    EventsAnswer,
-)
+from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.control.client import NotRunningError
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from tests.supervisor.control.small_servers import answer, answered
 from tests.supervisor.control.verbs.room import VerbRoom, invoke
 from tests.support.clock import wait_until
@@ -44,7 +42,7 @@ async def test_events_are_followed_to_the_end_of_the_service(room: VerbRoom) -> 
     await room.server.drain()
     done = await run
     lines = done.stdout.splitlines()
-    found = [msgspec.json.decode(line, type=EventAnswer) for line in lines]
+    found = [msgspec.json.decode(line, type=EventRecord) for line in lines]
     assert [each.text for each in found] == ["a", "b"]
     assert done.return_value == 0
 
@@ -53,8 +51,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def make_event(seq: int) -> EventAnswer:
-    return EventAnswer(seq=seq, at_s=0.0, event="scaled", level="INFO", text=str(seq))
+def make_event(seq: int) -> EventRecord:
+    return EventRecord(seq=seq, at_s=0.0, event="scaled", level="INFO", text=str(seq))
 
 
 def write_past(*seqs: int) -> bytes:

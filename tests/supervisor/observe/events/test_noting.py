@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.formats import format_event
 
 
@@ -11,21 +11,21 @@ from blazeio_supervisor.observe.lines.formats import format_event
     ("event", "line"),
     [
         (
-            EventAnswer(at_s=0, event="ready", level="INFO", text="it serves"),
+            EventRecord(at_s=0, event="ready", level="INFO", text="it serves"),
             "event=ready it serves",
         ),
         (
-            EventAnswer(at_s=0, event="x", level="INFO", text="t", slot=0, pid=7),
+            EventRecord(at_s=0, event="x", level="INFO", text="t", slot=0, pid=7),
             "event=x slot=0 pid=7: t",
         ),
         (
-            EventAnswer(at_s=0, event="x", level="INFO", text="t", traceback="T\nE\n"),
+            EventRecord(at_s=0, event="x", level="INFO", text="t", traceback="T\nE\n"),
             "event=x t\n  | T\n  | E",
         ),
     ],
 )
 def test_an_event_is_a_line_and_its_traceback_follows(
-    event: EventAnswer, line: str
+    event: EventRecord, line: str
 ) -> None:
     assert format_event(event) == line
 
@@ -37,7 +37,7 @@ def test_what_is_noted_is_one_record_that_carries_the_event(
     (record,) = caplog.records
     assert (record.levelno, record.name) == (logging.WARNING, "blazeio.master")
     assert record.getMessage() == "event=scaled slot=1: from 2 to 4"
-    event: EventAnswer = record.event  # type: ignore[attr-defined]
+    event: EventRecord = record.event  # type: ignore[attr-defined]
     assert (event.slot, event.reason, event.fields) == (1, "asked", {"count": 4})
     assert event.at_s == pytest.approx(record.created, abs=1)
 

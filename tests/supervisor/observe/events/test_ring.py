@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.events import EventAnswer
 from blazeio_supervisor.observe.events.noting import (
     EVENT_LOG,
     TEXT_CHARS,
@@ -19,6 +18,7 @@ from blazeio_supervisor.observe.events.ring import (
     EventRing,
     FrozenRing,
 )
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from tests.support.clock import wait_until, within
 
 
@@ -30,7 +30,7 @@ def ring() -> Iterator[EventRing]:
     made.detach()
 
 
-def names(events: list[EventAnswer]) -> list[str]:
+def names(events: list[EventRecord]) -> list[str]:
     return [event.event for event in events]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blazeio_supervisor.control.answers.events import EventAnswer
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.formats import (
     Origin,
     format_identity,
@@ -14,7 +14,7 @@ from blazeio_supervisor.observe.lines.formats import (
 )
 from blazeio_supervisor.observe.lines.terms import LogTerms
 
-EVENT = EventAnswer(
+EVENT = EventRecord(
     at_s=0,
     event="worker_failed",
     level="WARNING",
@@ -55,7 +55,7 @@ def test_for_the_journal_there_is_no_time() -> None:
 
 
 def test_on_a_terminal_the_level_and_the_event_are_painted() -> None:
-    event = EventAnswer(at_s=0, event="x", level="ERROR", text="y")
+    event = EventRecord(at_s=0, event="x", level="ERROR", text="y")
     record = make_record("", "ERROR", event=event)
     line = write(record, has_color=True, is_journal=True)
     assert line == "\x1b[31mERROR  \x1b[0m \x1b[1mevent=x\x1b[0m y"
