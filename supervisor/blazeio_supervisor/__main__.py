@@ -32,10 +32,10 @@ if __name__ == "__main__" and os.geteuid() == 0:
 try:
     import click
 
-    from blazeio_supervisor.control.verbs.words import PROGRAM, VERBS
     from blazeio_supervisor.errors import ExitCode, SupervisorError
-    from blazeio_supervisor.escaping import escape_line
-    from blazeio_supervisor.process.starter import forget_starter
+    from blazeio_supervisor.loading.app_path import PROGRAM, VERBS
+    from blazeio_supervisor.observe.lines.formats import escape_line
+    from blazeio_supervisor.process.isolation import forget_starter
 except ImportError as error:
     sys.exit(
         f"blazeio-supervisor: its installation is not whole ({error}): install it "
@@ -73,7 +73,7 @@ def _choose_command() -> click.Command:
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
     if sys.argv[1:2] and sys.argv[1] in VERBS:
-        from blazeio_supervisor.control.verbs.program import verbs
+        from blazeio_supervisor.control.verbs.declaring import verbs
 
         return verbs
     from blazeio_supervisor.options.program import command

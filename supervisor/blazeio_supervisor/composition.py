@@ -4,48 +4,36 @@ import asyncio
 
 from msgspec import Struct
 
-from blazeio_supervisor.children.blocked import StackReports
-from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
-from blazeio_supervisor.children.listener_modes import ListenerModes
-from blazeio_supervisor.children.strangers import Strangers
-from blazeio_supervisor.children.worker_orders import WorkerOrders
-from blazeio_supervisor.children.worker_readings import WorkerReadings
-from blazeio_supervisor.children.workers import Workers
-from blazeio_supervisor.control.reloads import Reloads
+from blazeio_supervisor.children.record import WorkerOrders
+from blazeio_supervisor.children.workers import Strangers, WorkerReadings, Workers
+from blazeio_supervisor.control.reloads import Reloads, Rules
 from blazeio_supervisor.control.server import ControlServer
 from blazeio_supervisor.control.status import Service
-from blazeio_supervisor.ending import Ending
+from blazeio_supervisor.ending import Ending, LastResort
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.hands.attendance import Attendance
-from blazeio_supervisor.hands.performing import Hands
-from blazeio_supervisor.hands.rules import Rules
-from blazeio_supervisor.hands.slots import Slots
-from blazeio_supervisor.last_resort import LastResort
-from blazeio_supervisor.notify.probes import Probes
-from blazeio_supervisor.notify.storing import Store
-from blazeio_supervisor.notify.telling import Telling
-from blazeio_supervisor.observe.banner import Banner
-from blazeio_supervisor.observe.events.ring import EventRing
-from blazeio_supervisor.observe.health_path import HealthChecks
-from blazeio_supervisor.observe.lines.captured import CapturedOutput
-from blazeio_supervisor.observe.lines.log_file import LogFile
-from blazeio_supervisor.observe.lines.reopening import Reopening
+from blazeio_supervisor.hands.attendance import (
+    Attendance,
+    Binding,
+    ListenerModes,
+    Slots,
+)
+from blazeio_supervisor.hands.performing import Hands, StackReports
+from blazeio_supervisor.notify.sending import Store, Telling
+from blazeio_supervisor.observe.events.ring import Banner, EventRing
+from blazeio_supervisor.observe.health_path import HealthChecks, Probes
+from blazeio_supervisor.observe.lines.captured import CapturedOutput, LogFile, Reopening
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.memory import MemorySampler
-from blazeio_supervisor.observe.metrics.exposition import Exposition
-from blazeio_supervisor.observe.metrics.server import MetricsServer
+from blazeio_supervisor.observe.metrics.families import Exposition, MetricsServer
 from blazeio_supervisor.observe.scoreboard import RowLedger
 from blazeio_supervisor.options.in_force import SettingsInForce
-from blazeio_supervisor.process.reaper import Reaper
-from blazeio_supervisor.sockets.binding import Binding
-from blazeio_supervisor.sockets.filters.steering import Steerer
-from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.process.reaper import Ears, Reaper
+from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 from blazeio_supervisor.turns import Inbox, Turns
-from blazeio_supervisor.upgrade.departure import Upgrades
-from blazeio_supervisor.upgrade.handover import Handover
+from blazeio_supervisor.upgrade.departure import Handover, Upgrades
 from blazeio_supervisor.upgrade.image import KeptImage
-from blazeio_supervisor.upgrade.parts import Parts
+from blazeio_supervisor.upgrade.state import Parts
 
 
 class Crew(Struct, frozen=True, kw_only=True):

@@ -22,21 +22,21 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from blazeio_supervisor.composition import Crew, hire
+from blazeio_supervisor.control.reloads import name_master
 from blazeio_supervisor.errors import BindError, UsageError
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.facts import ParkAsked, ScaleAsked, StartAsked
-from blazeio_supervisor.hands.rules import name_master
 from blazeio_supervisor.loading.watching import watch_files
 from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.observe.lines.log_file import LogFile
+from blazeio_supervisor.observe.lines.captured import LogFile
 from blazeio_supervisor.options.in_force import SettingsInForce
 from blazeio_supervisor.process.descendants import (
+    become_subreaper,
     end_processes,
     list_children,
     list_orphans,
     reap,
 )
-from blazeio_supervisor.process.kernel import become_subreaper
 from blazeio_supervisor.process.signals import (
     CHANGES,
     STOPS,
@@ -46,7 +46,7 @@ from blazeio_supervisor.process.signals import (
     release,
 )
 from blazeio_supervisor.settings import Settings
-from blazeio_supervisor.sockets.inherited import take_inherited
+from blazeio_supervisor.sockets.opening import take_inherited
 from blazeio_supervisor.upgrade.state import State
 
 

@@ -13,18 +13,23 @@ from functools import cached_property
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.options.option import Option, Section, list_options
 from blazeio_supervisor.options.sections.addresses import Addresses
-from blazeio_supervisor.options.sections.development import HASTE_S, Development
-from blazeio_supervisor.options.sections.logs import Logs
-from blazeio_supervisor.options.sections.metrics import Metrics
-from blazeio_supervisor.options.sections.overrides.access_log import AccessLog
-from blazeio_supervisor.options.sections.overrides.heads import Heads
-from blazeio_supervisor.options.sections.overrides.limits import WorkerLimits
-from blazeio_supervisor.options.sections.overrides.proxies import Proxies
-from blazeio_supervisor.options.sections.overrides.tls import Tls
-from blazeio_supervisor.options.sections.privileges import Privileges
-from blazeio_supervisor.options.sections.process import WORKER_LIMIT, Process
-from blazeio_supervisor.options.sections.renewal import Renewal, choose_jitter
-from blazeio_supervisor.options.sections.times import Times
+from blazeio_supervisor.options.sections.logs import AccessLog, Logs, Metrics
+from blazeio_supervisor.options.sections.overrides.limits import (
+    Heads,
+    Proxies,
+    Tls,
+    WorkerLimits,
+)
+from blazeio_supervisor.options.sections.process import (
+    HASTE_S,
+    WORKER_LIMIT,
+    Development,
+    Privileges,
+    Process,
+    Renewal,
+    Times,
+    choose_jitter,
+)
 from blazeio_supervisor.process.messages import Overrides
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.opening import UNIX_MODE

@@ -5,9 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from blazeio_supervisor.children.listener_modes import ListenerModes
-from blazeio_supervisor.children.strangers import Strangers
-from blazeio_supervisor.children.worker_readings import WorkerReadings
+from blazeio_supervisor.children.workers import Strangers, WorkerReadings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Action, Spawn, StartForkserver
 from blazeio_supervisor.fleet.facts import (
@@ -18,7 +16,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
 )
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.hands.attendance import Attendance
+from blazeio_supervisor.hands.attendance import Attendance, ListenerModes
 from blazeio_supervisor.observe.events.noting import note
 
 Perform = Callable[[Action], None]

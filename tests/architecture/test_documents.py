@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import blazeio as io
-from blazeio_supervisor.control.verbs.program import MODULES, verbs
+from blazeio_supervisor.control.verbs.declaring import MODULES, verbs
 from blazeio_supervisor.options.program import command
 from tests.support.tree import REPOSITORY
 

@@ -26,8 +26,8 @@ import msgspec
 from blazeio_supervisor.children.forkservers import ForkserverRecord
 from blazeio_supervisor.children.record import WorkerRecord
 from blazeio_supervisor.observe.lines.captured import _Reader
-from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.observe.lines.handler import LineHandler
+from blazeio_supervisor.observe.lines.formats import Origin, find_subject, trim_stacks
+from blazeio_supervisor.observe.logs import LineHandler
 from blazeio_supervisor.observe.scoreboard import (
     LONGEST_BYTES,
     MOST,
@@ -36,7 +36,7 @@ from blazeio_supervisor.observe.scoreboard import (
     RowLedger,
     make_row_memory,
 )
-from blazeio_supervisor.process.child_channel import ChildChannel, make_child_pair
+from blazeio_supervisor.process.channel import ChildChannel, make_child_pair
 from blazeio_supervisor.process.messages import (
     TEXT_CHARS,
     TRACEBACK_CHARS,
@@ -60,7 +60,6 @@ from blazeio_supervisor.process.messages import (
     parse_message,
     serialize_message,
 )
-from blazeio_supervisor.stacks.text import find_subject, trim_stacks
 from blazeio_supervisor.upgrade.state import VERSION, StateError, parse_state
 from tests.support.clock import scaled
 

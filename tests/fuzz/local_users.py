@@ -17,8 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from blazeio_supervisor.observe.metrics.exposition import Exposition
-from blazeio_supervisor.observe.metrics.server import MetricsServer
+from blazeio_supervisor.observe.metrics.families import Exposition, MetricsServer
 from blazeio_supervisor.sockets.address import UnixAddress
 from tests.supervisor.control.room import Room
 from tests.support.clock import wait_until

@@ -8,7 +8,7 @@ from blazeio_supervisor.ending import Ending
 from blazeio_supervisor.errors import BindError, ExitCode
 from blazeio_supervisor.fleet.facts import StopAsked
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.notify.sending import Telling
 from blazeio_supervisor.process.messages import Drain
 from blazeio_supervisor.turns import Inbox
 from tests.support.clock import within

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from blazeio_supervisor.ending import LEAVE_S, SLACK_S, LastResort
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.last_resort import LEAVE_S, SLACK_S, LastResort
 from blazeio_supervisor.process.reaper import Reaper
 from tests.support.clock import wait_until
 

@@ -12,10 +12,10 @@ import pytest
 
 from blazeio_supervisor.composition import hire
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.hands import attendance
 from blazeio_supervisor.master import Master
 from blazeio_supervisor.options.in_force import SettingsInForce
-from blazeio_supervisor.process.kernel import become_subreaper
-from blazeio_supervisor.sockets import binding
+from blazeio_supervisor.process.descendants import become_subreaper
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from tests.supervisor.generation.lone_generation import HELLO
 from tests.supervisor.typed import look_for_sources
@@ -87,7 +87,7 @@ async def test_a_kernel_that_does_not_steer_is_one_line_and_no_error(
     def refuse(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr("blazeio_supervisor.sockets.filters.steering.steer", refuse)
+    monkeypatch.setattr("blazeio_supervisor.sockets.listeners.steer", refuse)
     caplog.set_level("INFO", "blazeio")
     master = make_master(tmp_path, TcpAddress("127.0.0.1", 0), workers=2)
     run = asyncio.create_task(master.run())
@@ -128,7 +128,7 @@ async def test_an_address_that_is_taken_ends_it_with_5(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(binding, "RETRY_FOR_S", 0.0)
+    monkeypatch.setattr(attendance, "RETRY_FOR_S", 0.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -142,7 +142,7 @@ async def test_an_address_that_is_taken_ends_it_with_5(
 async def test_an_app_whose_own_address_is_taken_ends_it_with_5(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binding, "RETRY_FOR_S", 0.0)
+    monkeypatch.setattr(attendance, "RETRY_FOR_S", 0.0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

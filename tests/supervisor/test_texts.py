@@ -18,29 +18,27 @@ from rich.console import Console
 
 import blazeio.loggers
 from blazeio_supervisor import __main__ as program
-from blazeio_supervisor import escaping
-from blazeio_supervisor.control.answers.config import ConfigAnswer, SettingAnswer
-from blazeio_supervisor.control.answers.events import EventsAnswer
 from blazeio_supervisor.control.answers.orders import (
+    ConfigAnswer,
+    EventsAnswer,
     ReloadAnswer,
+    ServiceAnswer,
+    SettingAnswer,
     StackAnswer,
     UpgradeAnswer,
     WorkerStack,
 )
-from blazeio_supervisor.control.answers.service import ServiceAnswer
-from blazeio_supervisor.control.display.event_lines import (
-    format_event_line,
-    format_events,
-)
+from blazeio_supervisor.control.client import find_client
 from blazeio_supervisor.control.display.sentences import (
     format_config,
+    format_event_line,
+    format_events,
     format_reload,
     format_stacks,
     format_upgrade,
 )
 from blazeio_supervisor.control.display.status_table import format_status
 from blazeio_supervisor.control.doctor.findings import Report, format_report, ill
-from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.places import Place, Search
 from blazeio_supervisor.control.top.session import Session, _paint
 from blazeio_supervisor.control.verbs.declaring import ProgressLine, show
@@ -49,12 +47,11 @@ from blazeio_supervisor.notify.sending import clean
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.events.vocabulary import EventRecord
-from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
-from blazeio_supervisor.observe.lines.handler import LineHandler
-from blazeio_supervisor.observe.lines.strays import catch_strays
-from blazeio_supervisor.observe.lines.terms import LogTerms
-from blazeio_supervisor.observe.metrics.exposition import Exposition
-from blazeio_supervisor.options.print_config import write_toml
+from blazeio_supervisor.observe.lines import formats
+from blazeio_supervisor.observe.lines.formats import LogTerms, Origin, make_formatter
+from blazeio_supervisor.observe.logs import LineHandler, catch_strays
+from blazeio_supervisor.observe.metrics.families import Exposition
+from blazeio_supervisor.options.sources.config_file import write_toml
 from tests.hostile import HOSTILE, assert_harmless
 from tests.supervisor.control.display.test_status_table import (
     make_slot,
@@ -244,7 +241,7 @@ async def test_the_metrics_are_still_read(room: VerbRoom) -> None:
 
 def test_top(tmp_path: Path) -> None:
     place = Place(str(tmp_path / "c.sock"))
-    content = msgspec.json.encode(escaping.escape_answer(STATUS))
+    content = msgspec.json.encode(formats.escape_answer(STATUS))
     hostile = content.replace(b"pwned", rb"\u001b]0;pwned\u0007\n\u009b")
     with served(place, answer(hostile)) as client:
         session = Session(client, 1.0)
@@ -262,7 +259,7 @@ def test_what_is_found_and_what_is_not(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     service = ServiceAnswer(pid=1, name=HOSTILE, app=HOSTILE, addresses=[HOSTILE])
-    octets = answer(escaping.encode_json(service))
+    octets = answer(formats.encode_json(service))
     places = [Place(str(tmp_path / name)) for name in ("a", "b")]
     uid = os.geteuid()
 
@@ -309,22 +306,22 @@ def test_a_setting_as_toml_is_the_same_when_it_is_read() -> None:
 
 def test_json_is_the_same_when_it_is_read() -> None:
     text = HOSTILE.replace("\udcff", "").replace("\ud800", "")
-    octets = escaping.encode_json({"a": [text]})
+    octets = formats.encode_json({"a": [text]})
     assert_harmless(octets, lines=False)
     assert json.loads(octets) == {"a": [text]}
 
 
 def test_an_escape_is_plain_text() -> None:
-    once = escaping.escape_line(HOSTILE)
+    once = formats.escape_line(HOSTILE)
     assert_harmless(once.encode(), lines=False)
-    assert escaping.escape_line(once) == once
-    assert escaping.escape_line("grüße, 世界 🎉 \\x1b") == "grüße, 世界 🎉 \\x1b"
+    assert formats.escape_line(once) == once
+    assert formats.escape_line("grüße, 世界 🎉 \\x1b") == "grüße, 世界 🎉 \\x1b"
 
 
 def test_both_packages_have_the_same_table() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
-    assert blazeio.loggers.escape_line(everything) == escaping.escape_line(everything)
-    assert blazeio.loggers.escape_lines(everything) == escaping.escape_lines(everything)
+    assert blazeio.loggers.escape_line(everything) == formats.escape_line(everything)
+    assert blazeio.loggers.escape_lines(everything) == formats.escape_lines(everything)
 
 
 def test_an_event_that_was_noted_is_escaped_by_then(event: EventRecord) -> None:

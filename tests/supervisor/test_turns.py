@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from blazeio_supervisor.children.strangers import Strangers
+from blazeio_supervisor.children.workers import Strangers
 from blazeio_supervisor.fleet.actions import (
     Action,
     Exit,

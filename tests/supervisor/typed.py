@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from blazeio_supervisor.notify.environment import Surroundings
 from blazeio_supervisor.options.program import command
-from blazeio_supervisor.options.sources.configuration import Configuration, Sources
-from blazeio_supervisor.options.surroundings import Surroundings
+from blazeio_supervisor.options.sources.config_file import Configuration, Sources
 from blazeio_supervisor.settings import Settings
 
 NOWHERE = Path(__file__).parent

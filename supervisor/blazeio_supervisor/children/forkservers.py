@@ -3,6 +3,7 @@
 Decides nothing: what happens becomes a fact for the planner.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -11,9 +12,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
-from blazeio_supervisor.children.left_behind import end_left_behind, name_children_of
-from blazeio_supervisor.children.load import describe_loading, make_load
 from blazeio_supervisor.children.record import explain_silence
 from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
@@ -26,12 +24,15 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.process.channel import Sendable, send
-from blazeio_supervisor.process.child_channel import (
+from blazeio_supervisor.process.channel import (
     ChildChannel,
     ChildFault,
+    Sendable,
     make_child_pair,
+    send,
 )
+from blazeio_supervisor.process.descendants import end_left_behind, name_children_of
+from blazeio_supervisor.process.forkserver import spawn_forkserver
 from blazeio_supervisor.process.isolation import list_too_late
 from blazeio_supervisor.process.messages import (
     Failed,
@@ -39,16 +40,52 @@ from blazeio_supervisor.process.messages import (
     ForkFailed,
     FromForkserver,
     Importing,
+    Load,
     Loaded,
     ReopenLogs,
     Stop,
     Unsafe,
     parse_from_forkserver,
 )
+from blazeio_supervisor.process.reaper import CLOSED_ITS_CHANNEL, Ears
 from blazeio_supervisor.process.signals import STACK_SIGNAL
-from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.stacks.call import StackCall, Stacks
+
+# What a forkserver is told to load, and that in words.
+
+
+def describe_loading(why_not_once: str) -> str:
+    """Say who imports the app, and why not the forkserver if it does not."""
+    if not why_not_once:
+        return "once for all workers"
+    return (
+        f"by each worker ({why_not_once}): one that is replaced runs the code that is "
+        "on the disk by then"
+    )
+
+
+def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
+    """Say what a forkserver is to load."""
+    return Load(
+        generation=generation,
+        app=settings.app.text,
+        folder=settings.folder,
+        app_dir=settings.import_folder,
+        is_preload=is_preload,
+        loop=settings.loop,
+        graceful_timeout_s=settings.graceful_timeout_s,
+        drain_idle_s=settings.drain_s,
+        log=settings.log_terms,
+        master_pid=os.getpid(),
+        overrides=settings.overrides,
+        identity=settings.identity,
+        umask=settings.umask,
+        is_factory=settings.factory,
+        cpus=settings.cpu_affinity,
+        is_forced=settings.preload is True,
+    )
+
 
 MOST_FORKS_UNREAD = 4096
 """Orders that wait for a forkserver: it carries out one after the other."""

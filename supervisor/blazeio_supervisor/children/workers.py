@@ -10,8 +10,6 @@ from collections.abc import Callable, Container
 
 import msgspec
 
-from blazeio_supervisor.children.ears import CLOSED_ITS_CHANNEL, Ears
-from blazeio_supervisor.children.left_behind import end_left_behind, name_children_of
 from blazeio_supervisor.children.record import (
     FrozenWorker,
     Records,
@@ -22,16 +20,37 @@ from blazeio_supervisor.children.record import (
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import (
+    Beat,
+    Fact,
     WorkerExited,
     WorkerForked,
     WorkerMisbehaved,
     WorkerReady,
 )
 from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.observe.scoreboard import FrozenLedger, Row, RowLedger
-from blazeio_supervisor.process.channel import Descriptor, Sendable
-from blazeio_supervisor.process.child_channel import ChildFault, make_child_pair
+from blazeio_supervisor.observe.memory import Memory, OomKills
+from blazeio_supervisor.observe.scoreboard import (
+    FrozenLedger,
+    Histogram,
+    LongestRequest,
+    Reading,
+    Row,
+    RowLedger,
+    Tally,
+)
+from blazeio_supervisor.process.channel import (
+    ChildFault,
+    Descriptor,
+    Sendable,
+    make_child_pair,
+)
+from blazeio_supervisor.process.descendants import (
+    NotOurChildError,
+    end_left_behind,
+    name_children_of,
+)
 from blazeio_supervisor.process.messages import (
     Address,
     Failed,
@@ -42,10 +61,15 @@ from blazeio_supervisor.process.messages import (
     Said,
     parse_from_worker,
 )
-from blazeio_supervisor.process.parentage import NotOurChildError
-from blazeio_supervisor.process.reaper import UNKNOWN_STATUS
+from blazeio_supervisor.process.reaper import (
+    CLOSED_ITS_CHANNEL,
+    MOST_STRANGERS,
+    UNKNOWN_STATUS,
+    Ears,
+    Reaper,
+)
+from blazeio_supervisor.sockets.filters.draw import list_sockets, list_terms
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.queues import list_sockets, list_terms
 from blazeio_supervisor.stacks.call import StackCall
 
 
@@ -346,3 +370,127 @@ class Workers:
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level
         )
         self._ears.tell(WorkerExited(worker, status, reason))
+
+
+# Dead children that are nobody's: what an app has left behind.
+#
+# The master is the subreaper of everything below it; see ``process/reaper.py``.
+
+
+EVERY_S = 1.0
+MOST_NAMED = 8
+"""Of those that were reaped at once; the others are only counted."""
+
+
+class Strangers:
+    """Reaps them now and then.
+
+    Args:
+        reaper: Knows which are ours.
+        workers: Say whether one may be ours that nobody knows yet.
+        oom_kills: Count kills of strangers too; kept fresh on the way.
+    """
+
+    def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:
+        self._reaper = reaper
+        self._workers = workers
+        self._oom_kills = oom_kills
+        self._next_at = 0.0
+
+    def reap(self, now: float) -> None:
+        """Reap those that are there, once it is time again; ``now`` is monotonic."""
+        if now < self._next_at or self._workers.is_forking:
+            return
+        self._next_at = now + EVERY_S
+        self._oom_kills.refresh(now)
+        pids = self._reaper.reap_strangers()
+        if len(pids) == MOST_STRANGERS:
+            self._next_at = now  # there are more
+        if pids:
+            some = " ".join(map(str, pids[:MOST_NAMED]))
+            more = f" and {len(pids) - MOST_NAMED} more" if pids[MOST_NAMED:] else ""
+            text = f"no process of ours: pid {some}{more}"
+            note("reaped_stranger", text, "DEBUG")
+
+
+# What can be seen of the workers without asking them: rows, memory, pids.
+
+
+class WorkerReadings:
+    """Reads them; of a worker that is gone there is nothing.
+
+    Args:
+        records: Of the workers.
+        ledger: Knows what the dead ones have counted.
+        accuse: Takes the number of a worker whose row holds what none means, and
+            what that is; whoever looks gets what is left of it.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        ledger: RowLedger,
+        accuse: Callable[[int, str], None],
+    ) -> None:
+        self._records = records
+        self._ledger = ledger
+        self._accuse = accuse
+
+    def read_beats(self) -> list[Fact]:
+        """Look at every row, also at one that was never written to."""
+        beats: list[Fact] = []
+        for record in list(self._records.values()):
+            reading, memory = record.row.read(), record.memory
+            if record.row.fault:
+                self._accuse(record.worker, record.row.fault)
+            beats.append(
+                Beat(
+                    record.worker,
+                    at=reading.beat_at,
+                    lag_s=reading.lag_s,
+                    in_flight=reading.in_flight,
+                    connections=reading.connections,
+                    is_full=reading.is_full,
+                    memory_bytes=None if memory is None else memory.own_bytes,
+                    requests=reading.requests,
+                )
+            )
+        return beats
+
+    def read_row(self, worker: int) -> Reading | None:
+        """Look at one worker's row."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read()
+
+    def read_lags(self, worker: int) -> Histogram | None:
+        """Look at how late one worker's loop has run."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read_tally().lag
+
+    def read_longest(self, worker: int) -> LongestRequest | None:
+        """Look at its oldest request in flight; None also when there is none."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read_longest()
+
+    def read_tallies(self) -> dict[int, Tally]:
+        """Give what the workers of each slot have counted, dead ones too."""
+        tallies = dict(self._ledger.past)
+        for record in self._records.values():
+            past = tallies.get(record.slot, Tally())
+            tallies[record.slot] = past + record.row.read_tally()
+        return tallies
+
+    def list_pids(self) -> dict[int, int]:
+        """Give the pid of each that has one, by serial number."""
+        return {r.worker: r.pid for r in self._records.values() if r.pid is not None}
+
+    def note_memory(self, worker: int, memory: Memory) -> None:
+        """Keep what was measured."""
+        record = self._records.get(worker)
+        if record is not None:
+            record.memory = memory
+
+    def recall_memory(self, worker: int) -> Memory | None:
+        """Give what was last measured of a worker; None also before that."""
+        record = self._records.get(worker)
+        return None if record is None else record.memory

@@ -10,23 +10,91 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from blazeio.app.app import App
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.control.answers.service import ErrorAnswer
-from blazeio_supervisor.sockets.peer import read_peer
-from blazeio_supervisor.sockets.shares import (
-    NoPlaceError,
-    Occupant,
-    Shares,
-    find_victim,
-)
+from blazeio_supervisor.control.answers.orders import ErrorAnswer
+from blazeio_supervisor.control.places import read_peer
+from blazeio_supervisor.observe.lines.formats import encode_json
+
+# Who gets a place at a small server: a bound in all, and a share for each peer.
+#
+# A place is held by a request that is being answered. A connection without one is
+# silent, whether nothing, half a head or a former request came by it; it keeps its
+# place until somebody else needs one. So silence, however much of it, keeps
+# nobody out. Pure.
+
+
+class Shares(Struct, frozen=True):
+    """The bounds.
+
+    Attributes:
+        count: Connections in all.
+        peer_count: Connections of one peer.
+    """
+
+    count: int
+    peer_count: int
+
+
+class Occupant(Struct, frozen=True):
+    """A connection that is open.
+
+    Attributes:
+        peer: Whose it is: a user id, or an address.
+        is_silent: No request of it is being answered.
+    """
+
+    peer: Hashable
+    is_silent: bool
+
+
+class NoPlaceError(Exception):
+    """Every place that the newcomer could have is held by a request."""
+
+
+def find_victim(
+    shares: Shares, occupants: Sequence[Occupant], peer: Hashable
+) -> int | None:
+    """Find the connection that gives way to a new one.
+
+    At its own share a peer displaces its own oldest silent connection; at the
+    bound in all, that of the peer that has the most.
+
+    Args:
+        shares: The bounds.
+        occupants: The open connections, the oldest first.
+        peer: Whose the new one is.
+
+    Returns:
+        The index of an occupant; None: there is room.
+
+    Raises:
+        NoPlaceError: None of those that could give way is silent.
+    """
+    counts = Counter(each.peer for each in occupants)
+    if counts[peer] >= shares.peer_count:
+        candidates = [peer]
+    elif len(occupants) >= shares.count:
+        candidates = [each for each, _ in counts.most_common()]
+    else:
+        return None
+    for candidate in candidates:
+        for index, occupant in enumerate(occupants):
+            if occupant.is_silent and occupant.peer == candidate:
+                return index
+    raise NoPlaceError
+
 
 ACCEPTS_PER_TURN = 8
 """A flood of connections costs the master some 0.2 ms in each turn."""
@@ -205,3 +273,66 @@ def _refuse(connection: socket.socket, status: HTTPStatus, reason: str) -> None:
             connection.send(head.encode() + content)
         except OSError:
             pass  # its peer is gone
+
+
+# How the control socket answers: JSON, a refusal, or an answer that lasts.
+#
+# Who follows the events, or waits for the end of something, holds a connection for as
+# long as it likes, so there is a bound for those: the other verbs are always answered.
+
+
+_JSON = {"Content-Type": "application/json"}
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+LASTING_COUNT = 24
+"""How many may be under way at once."""
+
+
+def show(
+    r: BlazeioServerProtocol,
+    answer: Struct,
+    status: int = HTTPStatus.OK,
+    fields: Mapping[str, str] = _NO_FIELDS,
+) -> None:
+    """Send an answer; the strings in it, whoever said them, are all JSON."""
+    r.reply(encode_json(answer), status, headers={**_JSON, **fields})
+
+
+class RefusedError(Exception):
+    """An order is not carried out.
+
+    Args:
+        reason: One line for whoever gave it.
+        status: 400 when the order is wrong in itself, 503 when there are too many
+            of its kind, else 409.
+    """
+
+    def __init__(self, reason: str, status: int = 409) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Lasting:
+    """Those that are under way."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def answer(self) -> Iterator[None]:
+        """Count one while it lasts.
+
+        Raises:
+            RefusedError: There are too many.
+        """
+        if self._count >= LASTING_COUNT:
+            text = (
+                f"{LASTING_COUNT} are following events or waiting for the end of an "
+                "order: end one of them"
+            )
+            raise RefusedError(text, 503)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1

@@ -16,10 +16,14 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from blazeio_supervisor.control.places import NAME_CHARS, PREFIX, Place
-from blazeio_supervisor.process.kernel import refuse_descriptors
-from blazeio_supervisor.sockets.peer import read_peer
-from blazeio_supervisor.sockets.unix_table import list_listening
+from blazeio_supervisor.control.places import (
+    NAME_CHARS,
+    PREFIX,
+    Place,
+    list_listening,
+    read_peer,
+)
+from blazeio_supervisor.process.descendants import refuse_descriptors
 
 _NUMBERED_COUNT = 99
 """So many names of a kind; one more is told apart by its pid and a random word, so

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio_supervisor.control.answering import Lasting, RefusedError, show
 from blazeio_supervisor.control.answers.orders import (
     ForkserverStack,
     ParkAnswer,
+    Progress,
     RecycleAnswer,
     Recycled,
     RecycleOrder,
@@ -32,14 +32,14 @@ from blazeio_supervisor.control.answers.orders import (
     UpgradeOrder,
     WorkerStack,
 )
-from blazeio_supervisor.control.answers.status import Progress
+from blazeio_supervisor.control.guarded_server import Lasting, RefusedError, show
+from blazeio_supervisor.control.places import Peer, read_peer
 from blazeio_supervisor.control.reloads import Outcome
 from blazeio_supervisor.control.status import (
     Service,
     describe_progress,
     describe_upgrade,
 )
-from blazeio_supervisor.escaping import encode_json
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,
     RecycleAsked,
@@ -47,8 +47,8 @@ from blazeio_supervisor.fleet.facts import (
     ScaleAsked,
 )
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot
+from blazeio_supervisor.observe.lines.formats import encode_json
 from blazeio_supervisor.options.sections.process import WORKER_LIMIT
-from blazeio_supervisor.sockets.peer import Peer, read_peer
 
 PROGRESS_EVERY_S = 0.1
 ORDER_TIMEOUT_S = 5.0

@@ -2,8 +2,7 @@
 
 from msgspec import Struct
 
-from blazeio_supervisor.fleet.duties.canary import Phase
-from blazeio_supervisor.fleet.duties.rollout import Rollout
+from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 
 

@@ -22,21 +22,24 @@ from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import use_loop
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.generation.overriding import read_certificates
+from blazeio_supervisor.generation.overriding import read_certificates, working_in
 from blazeio_supervisor.generation.worker import Worker, is_app
-from blazeio_supervisor.generation.working_folder import working_in
 from blazeio_supervisor.loading.app_path import AppPath, parse_app_path
-from blazeio_supervisor.loading.births import Births
 from blazeio_supervisor.loading.fork_safety import (
     find_fork_dangers,
+    find_generators,
     find_unread_files,
     is_pristine,
     open_anew,
+    seed_anew,
     take_snapshot,
 )
-from blazeio_supervisor.loading.generators import find_generators, seed_anew
-from blazeio_supervisor.loading.importing import LoadError, enter_folder, load_app
-from blazeio_supervisor.observe.lines.printing import Printing
+from blazeio_supervisor.loading.importing import (
+    Births,
+    LoadError,
+    enter_folder,
+    load_app,
+)
 from blazeio_supervisor.observe.logs import (
     LoggingError,
     apply_config,
@@ -44,16 +47,20 @@ from blazeio_supervisor.observe.logs import (
     logs_configured,
 )
 from blazeio_supervisor.process.channel import is_still, name_socket, receive, send
-from blazeio_supervisor.process.ending import end_forked, end_now, end_stray
+from blazeio_supervisor.process.descendants import set_parent_death_signal
+from blazeio_supervisor.process.ending import Printing, end_forked, end_now, end_stray
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
 from blazeio_supervisor.process.forkserver import (
     EXIT_STEPS_S,
+    WORKER,
     Forkserver,
+    WorkerStart,
     end_import,
+    exec_worker,
+    read_worker_start,
 )
 from blazeio_supervisor.process.identity import Identity, take_on
 from blazeio_supervisor.process.isolation import set_variables, unpack_variables
-from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
     CHANNEL_CLOSED,
     Failed,
@@ -63,12 +70,6 @@ from blazeio_supervisor.process.messages import (
     Loaded,
     Unsafe,
     describe_skew,
-)
-from blazeio_supervisor.process.spawn import (
-    WORKER,
-    WorkerStart,
-    exec_worker,
-    read_worker_start,
 )
 from blazeio_supervisor.stacks.dump import StackDump
 

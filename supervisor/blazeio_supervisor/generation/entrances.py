@@ -13,8 +13,7 @@ from msgspec import Struct
 from blazeio.loggers import get_logger
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
-from blazeio_supervisor.sockets.filters.last_call import HANDSHAKE_S, stop_handshakes
-from blazeio_supervisor.sockets.queues import Queue
+from blazeio_supervisor.sockets.filters.draw import HANDSHAKE_S, Queue, stop_handshakes
 
 log = get_logger("blazeio.worker")
 

@@ -22,16 +22,19 @@ from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.telling.words import count_of
+from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.generation.entrances import Entrances
-from blazeio_supervisor.generation.overriding import make_access_log, make_server
-from blazeio_supervisor.generation.working_folder import working_in
+from blazeio_supervisor.generation.overriding import (
+    RequestNamer,
+    ResponseCounter,
+    make_access_log,
+    make_server,
+    working_in,
+)
 from blazeio_supervisor.loading.importing import LoadError, describe_failure
-from blazeio_supervisor.observe.counting import RequestNamer, ResponseCounter
-from blazeio_supervisor.observe.lines.printing import Printing
 from blazeio_supervisor.observe.scoreboard import LongestRequest, Row
 from blazeio_supervisor.process.channel import LoopChannel, take_listeners
-from blazeio_supervisor.process.ending import end_forked, end_stray
+from blazeio_supervisor.process.ending import Printing, end_forked, end_stray
 from blazeio_supervisor.process.forks import (
     OwnInstallations,
     neutralise,
@@ -52,7 +55,7 @@ from blazeio_supervisor.process.messages import (
     Serve,
     Stay,
 )
-from blazeio_supervisor.sockets.queues import Queue, pair
+from blazeio_supervisor.sockets.filters.draw import Queue, pair
 from blazeio_supervisor.stacks.dump import StackDump
 
 log = get_logger("blazeio.worker")

@@ -26,7 +26,6 @@ from blazeio.server.loop import (
     use_loop,
 )
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.escaping import escape_line
 from blazeio_supervisor.generation.serving import Serving
 from blazeio_supervisor.loading.app_path import AppPath
 from blazeio_supervisor.loading.importing import (
@@ -35,7 +34,7 @@ from blazeio_supervisor.loading.importing import (
     load_app,
     run_script,
 )
-from blazeio_supervisor.observe.lines.printing import Printing
+from blazeio_supervisor.observe.lines.formats import escape_line
 from blazeio_supervisor.observe.logs import configure_logs
 from blazeio_supervisor.observe.scoreboard import Row
 from blazeio_supervisor.process.channel import (
@@ -49,8 +48,10 @@ from blazeio_supervisor.process.descendants import (
     end_processes,
     find_tracker,
     list_descendants,
+    set_parent_death_signal,
 )
 from blazeio_supervisor.process.ending import (
+    Printing,
     end_forked,
     end_now,
     end_stray,
@@ -58,7 +59,6 @@ from blazeio_supervisor.process.ending import (
     run_exit_steps,
 )
 from blazeio_supervisor.process.forks import OwnInstallations, neutralise
-from blazeio_supervisor.process.kernel import set_parent_death_signal
 from blazeio_supervisor.process.messages import (
     CHANNEL_CLOSED,
     Address,
@@ -70,7 +70,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
     Said,
 )
-from blazeio_supervisor.sockets.queues import pair
+from blazeio_supervisor.sockets.filters.draw import pair
 from blazeio_supervisor.stacks.dump import StackDump
 
 log = logging.getLogger("blazeio.worker")

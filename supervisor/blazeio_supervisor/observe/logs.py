@@ -3,17 +3,162 @@
 import logging
 import logging.config
 import os
+import select
+import sys
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, TextIO
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files.opening import examine_to_append
 from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
-from blazeio_supervisor.observe.lines.handler import LineHandler
-from blazeio_supervisor.observe.lines.strays import catch_strays
-from blazeio_supervisor.observe.lines.terms import STDERR, LogTerms
+from blazeio_supervisor.observe.lines.formats import (
+    STDERR,
+    LogTerms,
+    Origin,
+    make_formatter,
+)
+
+# Writes each record to a descriptor by one write, whole lines whoever writes too.
+#
+# The kernel appends one write after another to a file opened with O_APPEND, and
+# to a pipe as long as it is no more than 4,096 octets.
+
+
+UNREAD_S = 0.2
+"""A line that nobody reads for so long is lost, where the log does not block."""
+
+_PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+
+
+class LineHandler(logging.Handler):
+    """Writes to a descriptor by its number: another file may take its place.
+
+    Args:
+        fd: Of the log.
+        is_journal: Each line begins with its priority, ``<3>``: the journal takes
+            it, and would else give the level of the stream to all.
+    """
+
+    def __init__(self, fd: int = STDERR, *, is_journal: bool = False) -> None:
+        super().__init__()
+        self._fd = fd
+        self._is_journal = is_journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """For ``logging``: write a record."""
+        try:
+            text = self.format(record)
+            if self._is_journal:
+                priority = f"<{_PRIORITIES.get(record.levelname, 6)}>"
+                text = priority + text.replace("\n", f"\n{priority}")
+            write_all(self._fd, f"{text}\n".encode("utf-8", "backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
+def write_all(fd: int, octets: bytes) -> None:
+    """Write, by one call where the kernel takes it whole.
+
+    What cannot be written is lost: there is nobody left to tell.
+    """
+    try:
+        while octets:
+            try:
+                octets = octets[os.write(fd, octets) :]
+            except BlockingIOError:
+                # O_NONBLOCK is set by whoever shares the pipe or terminal.
+                if not _wait_writable(fd):
+                    return
+    except OSError:
+        pass  # a full disk, a reader that left
+
+
+def _wait_writable(fd: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    return bool(poller.poll(UNREAD_S * 1000))
+
+
+# What nobody has a logger for becomes records of the log, too.
+#
+# asyncio logs what it finds ("Task exception was never retrieved"), Python warns,
+# names exceptions that it cannot raise, and prints one that ends a thread or the
+# process. None of that knows of our log, so it would be text among JSON.
+#
+# An app's own configuration counts: ``logging`` comes here only when no handler was
+# found, and each hook may be replaced.
+
+
+NAME = "python"
+"""The logger of what Python itself says, in each record."""
+_WARNINGS = "py.warnings"  # as logging.captureWarnings has it
+
+
+def catch_strays(handler: logging.Handler) -> None:
+    """Give the handler what would be printed to standard error.
+
+    Once in a process and those that it forks: what the app has put in the place
+    of a hook since then stays there.
+    """
+    logging.lastResort = handler
+    strays = _Strays(handler)
+    warnings.showwarning = strays.show_warning
+    sys.excepthook = strays.note_end
+    sys.unraisablehook = strays.note_unraisable
+    threading.excepthook = strays.note_end_of_thread
+
+
+class _Strays:
+    def __init__(self, handler: logging.Handler) -> None:
+        self._handler = handler
+
+    def show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = f"{filename}:{lineno}: {category.__name__}: {message}"
+        if file is None:
+            self._log(_WARNINGS, logging.WARNING, text)
+        else:
+            file.write(f"{text}\n")
+
+    def note_end(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+    ) -> None:
+        self._log(NAME, logging.ERROR, "an exception ends the process", error)
+
+    def note_unraisable(self, found: Any) -> None:
+        what = found.err_msg or "Exception ignored in"
+        text = what if found.object is None else f"{what}: {found.object!r}"
+        self._log(NAME, logging.ERROR, text, found.exc_value)
+
+    def note_end_of_thread(self, found: Any) -> None:
+        if found.exc_type is SystemExit:
+            return  # as Python has it: that is how a thread is left
+        name = "?" if found.thread is None else found.thread.name
+        text = f"an exception ends the thread {name!r}"
+        self._log(NAME, logging.ERROR, text, found.exc_value)
+
+    def _log(
+        self, name: str, level: int, text: str, error: BaseException | None = None
+    ) -> None:
+        if level < self._handler.level:
+            return
+        trace = None if error is None else (type(error), error, error.__traceback__)
+        self._handler.handle(logging.LogRecord(name, level, "", 0, text, None, trace))
+
 
 ROOT = "blazeio"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -16,23 +16,33 @@ from typing import Any
 
 import click
 
-from blazeio_supervisor.children.load import make_load
+from blazeio_supervisor.children.forkservers import make_load
 from blazeio_supervisor.children.record import explain_silence
 from blazeio_supervisor.errors import ExitCode, SupervisorError
-from blazeio_supervisor.escaping import escape_line, escape_lines
 from blazeio_supervisor.files.opening import read
 from blazeio_supervisor.fleet.reasons import describe_exit
-from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.observe.lines.formats import (
+    LogTerms,
+    escape_line,
+    escape_lines,
+    find_import,
+)
 from blazeio_supervisor.observe.logs import configure_logs
-from blazeio_supervisor.options.program import LISTED, find_sources, print_config
-from blazeio_supervisor.options.sectioned_command import SectionedCommand
-from blazeio_supervisor.options.sources.configuration import Configuration
-from blazeio_supervisor.process.channel import make_pair, send
-from blazeio_supervisor.process.child_channel import (
+from blazeio_supervisor.options.program import (
+    LISTED,
+    SectionedCommand,
+    find_sources,
+    print_config,
+)
+from blazeio_supervisor.options.sources.config_file import Configuration
+from blazeio_supervisor.process.channel import (
     MESSAGE_BYTES,
     ChildFault,
+    make_pair,
     receive_octets,
+    send,
 )
+from blazeio_supervisor.process.forkserver import spawn_forkserver
 from blazeio_supervisor.process.messages import (
     Failed,
     FromForkserver,
@@ -44,13 +54,11 @@ from blazeio_supervisor.process.messages import (
 )
 from blazeio_supervisor.process.reaper import parse_exit
 from blazeio_supervisor.process.signals import STACK_SIGNAL
-from blazeio_supervisor.process.spawn import spawn_forkserver
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.opening import AddressInUseError
 from blazeio_supervisor.stacks.call import ANSWER_TIMEOUT_S, END
-from blazeio_supervisor.stacks.text import find_import
 
 _END_S = 2.0  # for the exit steps of the import, and for what it has started
 _OWN_TITLE = "(blazeio: master ["

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from blazeio_supervisor.options.kinds.kind import Flag, Many
 from blazeio_supervisor.options.option import Change, Option
-from blazeio_supervisor.options.sources.configuration import OPTIONS
+from blazeio_supervisor.options.sources.config_file import OPTIONS
 from blazeio_supervisor.settings import SECTIONS
 
 _INTRODUCTION = """\

@@ -12,15 +12,16 @@ from typing import Any, Self
 
 import msgspec
 
+from blazeio_supervisor.notify.environment import Surroundings
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.options.option import Change
-from blazeio_supervisor.options.sources.configuration import (
+from blazeio_supervisor.options.sources.config_file import (
     OPTIONS,
     Configuration,
+    Given,
     Sources,
+    choose,
 )
-from blazeio_supervisor.options.sources.given import Given, choose
-from blazeio_supervisor.options.surroundings import Surroundings
 from blazeio_supervisor.settings import Settings
 
 

@@ -32,8 +32,8 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from blazeio_supervisor.notify.environment import Surroundings
 from blazeio_supervisor.options.kinds.kind import Flag, Kind
-from blazeio_supervisor.options.surroundings import Surroundings
 
 PREFIX = "BLAZEIO_"
 _METADATA = "option"

@@ -1,11 +1,16 @@
 """Ending what a process of ours has started, and what that has started."""
 
+import asyncio
+import ctypes
+import errno
 import os
 import select
 import signal
+import socket
 import sys
 from collections.abc import Iterable, Iterator
-from time import monotonic  # an app may put another clock into ``time``
+from contextlib import contextmanager, suppress
+from time import monotonic
 
 _COMMAND_BYTES = 4096
 _KILLED_S = 0.25  # for one that is killed to be gone
@@ -145,3 +150,200 @@ def _send(pidfds: Iterable[int], number: int) -> None:
             signal.pidfd_send_signal(fd, number)
         except (ProcessLookupError, PermissionError):
             pass  # it ended in this instant, or has become another user
+
+
+# Ending what a killed process of ours has left behind.
+#
+# A worker that ends by itself joins the processes of its pools. One that is killed
+# cannot: they would wait for their next task for ever, with all the memory of the
+# app. What it has forked and what has run no other program since has a title that
+# says whose child it is; as an orphan it becomes the master's child. Those that
+# ``multiprocessing`` has spawned show that by their arguments. A daemon, which has a
+# session of its own, is left alone.
+
+
+KILL_AFTER_S = 1.0
+"""Between SIGTERM and SIGKILL."""
+_SPAWNED = ("multiprocessing.spawn import ", "multiprocessing.forkserver import ")
+
+
+def name_children_of(kind: str, number: int, generation: int) -> str:
+    """Return what the titles of the children of a process begin with."""
+    if kind == "forkserver":
+        return f"blazeio: child of forkserver gen {generation}"
+    return f"blazeio: child of {kind} {number} gen {generation} "
+
+
+def end_left_behind(loop: asyncio.AbstractEventLoop, title: str) -> None:
+    """End the orphans whose title begins like this, and what they leave behind.
+
+    Args:
+        loop: The master's.
+        title: Of ``name_children_of``.
+    """
+    _send_to_children_of(title, signal.SIGTERM)
+    loop.call_later(KILL_AFTER_S, _send_to_children_of, title, signal.SIGKILL)
+
+
+def _send_to_children_of(title: str, number: signal.Signals) -> None:
+    own_group = os.getpgid(0)
+    for pid in list_children(os.getpid()):
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue  # it has just ended
+        try:
+            command = read_command(pid)
+            is_spawned = any(word in command for word in _SPAWNED)
+            if (is_spawned or command.startswith(title)) and os.getpgid(
+                pid
+            ) == own_group:
+                signal.pidfd_send_signal(pidfd, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # it ended in this instant, or is another user by now
+        finally:
+            os.close(pidfd)
+
+
+# The few system calls that Python's ``os`` does not offer.
+
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+
+_UNCHANGED = -1
+_SO_PASSRIGHTS = 83
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, argument: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def become_subreaper(is_wanted: bool = True) -> None:
+    """Make orphans below this process its own children."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(is_wanted))
+
+
+def become_dumpable() -> None:
+    """Let the own user look into this process again, after a change of user."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
+def set_parent_death_signal(signal_number: int) -> None:
+    """Ask for a signal when the parent dies; 0 asks for none.
+
+    The kernel means the parent of this moment: set it after any re-parenting,
+    then look whether that parent still lives.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+@contextmanager
+def files_made_as(uid: int, gid: int) -> Iterator[None]:
+    """Have the kernel judge this thread's file accesses as another user's.
+
+    Root's own rights to files (to read, write and own any) are gone meanwhile, and
+    what is made belongs to that user. Only for root. Clears the parent death signal.
+
+    Args:
+        uid: Of the user.
+        gid: Of its group; the supplementary groups stay ours.
+
+    Raises:
+        PermissionError: The kernel does not let us.
+    """
+    before = _libc.setfsuid(_UNCHANGED), _libc.setfsgid(_UNCHANGED)
+    try:
+        _libc.setfsgid(gid)
+        _libc.setfsuid(uid)
+        # Neither call tells that it has failed.
+        if (_libc.setfsuid(_UNCHANGED), _libc.setfsgid(_UNCHANGED)) != (uid, gid):
+            raise PermissionError(0, f"cannot make files as uid {uid}, gid {gid}")
+        yield
+    finally:
+        _libc.setfsuid(before[0])
+        _libc.setfsgid(before[1])
+        become_dumpable()  # a change of user takes that away
+
+
+def refuse_descriptors(sock: socket.socket) -> None:
+    """Have the kernel let nobody send descriptors to a socket (Linux 6.16).
+
+    For what others read; ``receive_octets`` refuses them itself.
+    """
+    with suppress(OSError):  # an older kernel: who reads drops them
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+
+
+# Whose child a process is, and whose it runs as, as the kernel says.
+
+
+MOST_ANCESTORS = 16
+_PPID = 1  # behind the name, which may hold anything
+
+
+class NotOurChildError(ProcessLookupError):
+    """A pid that was told is not that of a child of ours that may be watched."""
+
+    def __init__(self, pid: int, why: str) -> None:
+        super().__init__(errno.ESRCH, f"pid {pid} {why}")
+
+
+def open_child(pid: int, uid: int | None = None) -> int:
+    """Open a child of this process by its pid; gives its pidfd.
+
+    Pids are told by processes that run foreign code, perhaps as another user: a
+    root that believed any would signal whomever they name. A child that nobody
+    has reaped keeps its pid, so what is found here stays true.
+
+    Args:
+        pid: As told.
+        uid: Whom it must run as, in every respect; None: that does not matter.
+
+    Raises:
+        NotOurChildError: There is no such child.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (OSError, OverflowError):
+        raise NotOurChildError(pid, "is no process") from None
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if uid is not None and _read_uids(pid) != {uid}:
+            raise NotOurChildError(pid, f"does not run as uid {uid}")
+    except ChildProcessError:
+        os.close(pidfd)
+        raise NotOurChildError(pid, "is no child of this process") from None
+    except NotOurChildError:
+        os.close(pidfd)
+        raise
+    return pidfd
+
+
+def _read_uids(pid: int) -> set[int]:
+    """Read the real, effective, saved and file system uid."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return set()
+    found = [line.split()[1:] for line in lines if line.startswith(b"Uid:")]
+    return {int(each) for each in found[0]} if found else set()
+
+
+def iterate_ancestors(pid: int) -> Iterator[int]:
+    """Give a process, its parent, and so on, up to this process or a dead one."""
+    for _ in range(MOST_ANCESTORS):
+        if pid <= 1 or pid == os.getpid():
+            return
+        yield pid
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[_PPID])
+        except OSError:
+            return

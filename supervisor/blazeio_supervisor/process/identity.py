@@ -10,7 +10,7 @@ import pwd
 
 import msgspec
 
-from blazeio_supervisor.process.kernel import become_dumpable
+from blazeio_supervisor.process.descendants import become_dumpable
 
 _NO_HOME = "/"  # as container engines give a user without an entry
 _ID_LIMIT = 2**32 - 1  # this one means "unchanged" to the kernel

@@ -9,11 +9,22 @@ stay a zombie for the life of the service.
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
+from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from blazeio_supervisor.process.parentage import NotOurChildError, open_child
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.observe.lines.captured import CapturedOutput
+from blazeio_supervisor.observe.logs import FramesPrinter
+from blazeio_supervisor.observe.memory import OomKills, watch_own_group
+from blazeio_supervisor.process.channel import MOST_UNREAD, ChildChannel, FromChildT
+from blazeio_supervisor.process.descendants import (
+    NotOurChildError,
+    iterate_ancestors,
+    open_child,
+)
 
 Exited = Callable[[int], None]
 
@@ -129,3 +140,123 @@ class Reaper:
                 os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
                 strangers.append(info.si_pid)
         return strangers
+
+
+# Who is answerable for what a process below the master does.
+
+
+Accuse = Callable[[str], None]
+"""Takes what a child of ours did."""
+
+
+class Blame:
+    """Finds the child of ours that a process is, or descends from."""
+
+    def __init__(self) -> None:
+        self._accuse: dict[int, Accuse] = {}
+
+    def know(self, pid: int, accuse: Accuse) -> None:
+        """Call this for what the child of this pid does from now on."""
+        self._accuse[pid] = accuse
+
+    def forget(self, pid: int | None) -> None:
+        """That child is gone."""
+        if pid is not None:
+            self._accuse.pop(pid, None)
+
+    def accuse(self, pid: int, reason: str) -> None:
+        """Accuse whoever this process belongs to; of a stranger: nobody.
+
+        One that has lost its parent belongs to nobody any more: what it can do
+        must do no harm.
+        """
+        for each in iterate_ancestors(pid):
+            if each in self._accuse:
+                self._accuse[each](reason)
+                return
+
+
+# What a child of the master is heard by, whether forkserver or worker.
+
+
+CLOSED_S = 10.0
+"""A child ends soon after its channel has; one that does not is ended."""
+CLOSED_ITS_CHANNEL = f"it lives on {CLOSED_S:g} s after it has closed its channel"
+SPOKE_FOR_ANOTHER = "it wrote to a channel that is not its own, or a child of it did"
+
+NeedAddress = Callable[[str, int, Callable[[], None]], None]
+"""Called with the App's own host and port; calls back once that is bound."""
+
+
+class NoteScheme(Protocol):
+    """Called with what the app of a generation speaks, once it is known."""
+
+    def __call__(self, generation: int, *, is_tls: bool) -> None:
+        """Take the word of a forkserver or worker."""
+
+
+class Ears(Struct, frozen=True, kw_only=True):
+    """All of it.
+
+    Attributes:
+        loop: The master's.
+        reaper: Watches its end.
+        tell: Takes what has become of it, as a fact for the planner.
+        need_address: Binds the address that its app says.
+        note_scheme: Learns whether its app speaks TLS.
+        frames: Prints what its app raised.
+        captured: Reads what it prints; None: nobody does.
+        oom_kills: Tell a kill by the kernel from any other.
+        blame: Finds whose a process is that speaks in the name of another.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    reaper: Reaper
+    tell: Callable[[Fact], None]
+    need_address: NeedAddress
+    note_scheme: NoteScheme
+    frames: FramesPrinter
+    captured: CapturedOutput | None = None
+    oom_kills: OomKills = field(default_factory=watch_own_group)
+    blame: Blame = field(default_factory=Blame)
+
+    def listen(
+        self,
+        own: socket.socket,
+        parse: Callable[[bytes], FromChildT],
+        hear: Callable[[FromChildT, int], None],
+        accuse: Accuse,
+        accuse_closed: Callable[[], None],
+        find_pid: Callable[[], int | None],
+        most_unread: int = MOST_UNREAD,
+    ) -> ChildChannel[FromChildT]:
+        """Hear what a child says.
+
+        Args:
+            own: The master's end.
+            parse: Reads one message.
+            hear: Takes it, with the pid that has sent it.
+            accuse: Takes what the child did that none does, once.
+            accuse_closed: Called ``CLOSED_S`` after it has closed its end.
+            find_pid: Gives its pid; None while that is not known.
+            most_unread: Orders that may wait for it.
+        """
+
+        def is_sender(pid: int) -> bool:
+            return find_pid() in (None, pid)
+
+        def note_end() -> None:
+            # Its exit says more, and is about to be told.
+            self.loop.call_later(CLOSED_S, accuse_closed)
+
+        return ChildChannel(
+            own,
+            self.loop,
+            parse=parse,
+            on_message=hear,
+            on_fault=accuse,
+            on_end=note_end,
+            is_sender=is_sender,
+            on_foreign=lambda pid: self.blame.accuse(pid, SPOKE_FOR_ANOTHER),
+            most_unread=most_unread,
+        )

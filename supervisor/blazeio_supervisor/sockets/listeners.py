@@ -18,19 +18,23 @@ from blazeio_supervisor.files.opening import remove
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.process.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Address, Endpoint, UnixAddress, resolve
-from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
-from blazeio_supervisor.sockets.inherited import (
-    InheritedSocket,
-    Place,
-    name_for_store,
+from blazeio_supervisor.sockets.filters.draw import (
+    AcceptQueue,
+    Queue,
+    draw_evenly,
+    read_queues,
+    steer,
+    stop_handshakes,
 )
 from blazeio_supervisor.sockets.opening import (
     BACKLOG,
     UNIX_MODE,
+    InheritedSocket,
+    ListenAddress,
     identify_path,
+    name_for_store,
     open_unix,
 )
-from blazeio_supervisor.sockets.queues import AcceptQueue, Queue, read_queues
 from blazeio_supervisor.sockets.tcp_group import (
     FrozenGroup,
     TcpGroup,
@@ -106,7 +110,7 @@ class Listeners(Struct):
     backlog: int = BACKLOG
     groups: list[TcpGroup] = field(default_factory=list)
     unix: list[UnixListener] = field(default_factory=list)
-    stored: dict[Place, list[socket.socket]] = field(default_factory=dict)
+    stored: dict[ListenAddress, list[socket.socket]] = field(default_factory=dict)
 
     @property
     def is_bound(self) -> bool:
@@ -144,7 +148,7 @@ class Listeners(Struct):
 
     def inherit(self, sockets: Iterable[InheritedSocket]) -> None:
         """Take over what we were started with; what we stored waits for ``open``."""
-        given: dict[Place, list[socket.socket]] = {}
+        given: dict[ListenAddress, list[socket.socket]] = {}
         for each in sockets:
             found = self.stored if each.is_stored else given
             found.setdefault(each.place, []).append(each.sock)
@@ -351,7 +355,7 @@ class Listeners(Struct):
                 listener.scheme = wanted.scheme
 
     def _take_over(
-        self, place: Place, sockets: list[socket.socket], *, is_fixed: bool
+        self, place: ListenAddress, sockets: list[socket.socket], *, is_fixed: bool
     ) -> None:
         if isinstance(place, UnixAddress):
             identity = identify_path(place.path)
@@ -374,3 +378,69 @@ def _shut(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # a worker did it already, with its last accept
+
+
+# Steers the groups of the service by the weights of its slots.
+#
+# The kernel's index of a socket is its slot's here: slots are opened in order, and
+# none is ever closed while we run; of those that we did not open, the order is
+# found (``filters/order.py``).
+
+
+class Steerer:
+    """Steers every group of the service, as long as the kernel takes it.
+
+    Args:
+        listeners: Whose groups.
+
+    Attributes:
+        is_active: The kernel has taken the last weights.
+    """
+
+    def __init__(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+        self._is_refused = False
+        self._weights: tuple[int, ...] = ()
+        self.is_active = False
+
+    def freeze(self) -> tuple[bool, bool]:
+        """Say whether the kernel steers, and whether it has refused to."""
+        return self.is_active, self._is_refused
+
+    def thaw(self, frozen: tuple[bool, bool]) -> None:
+        """Go on from there; the program itself is in the kernel."""
+        self.is_active, self._is_refused = frozen
+
+    def apply(self, weights: tuple[int, ...]) -> None:
+        """Steer by these weights; a kernel that refuses is not asked again."""
+        self._weights = weights
+        groups = [
+            group
+            for group in self._listeners.groups
+            if group.is_ordered and len(group.sockets) > 1
+        ]
+        if self._is_refused or len(weights) < 2 or not groups:
+            return
+        try:
+            for group in groups:
+                shares = fold(weights, len(group.sockets))
+                by_number = [shares[place] for place in group.list_ranks()]
+                steer(group.sockets, by_number)
+            self.is_active = True
+        except OSError as error:
+            self._is_refused = True
+            self.is_active = False
+            text = f"the kernel shares out connections evenly: {error.strerror}"
+            note("not_steered", text)
+
+    def apply_again(self) -> None:
+        """Steer as before, after the kernel numbers some sockets anew."""
+        for group in self._listeners.groups:
+            if not group.is_ordered:
+                draw_evenly(group.sockets[0])
+        self.apply(self._weights)
+
+
+def fold(weights: tuple[int, ...], count: int) -> list[int]:
+    """Give each of so many sockets the weights of all slots that share it."""
+    return [sum(weights[at::count]) for at in range(count)]

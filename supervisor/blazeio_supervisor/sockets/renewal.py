@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files.opening import remove
-from blazeio_supervisor.sockets.filters.last_call import begin_handshakes
+from blazeio_supervisor.sockets.filters.draw import begin_handshakes
 from blazeio_supervisor.sockets.listeners import Listeners, UnixListener
 from blazeio_supervisor.sockets.opening import identify_path, open_unix
 from blazeio_supervisor.sockets.tcp_group import TcpGroup

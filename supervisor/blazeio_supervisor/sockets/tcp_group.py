@@ -13,10 +13,8 @@ from msgspec import Struct
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.process.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Endpoint
-from blazeio_supervisor.sockets.filters.draw import draw_evenly
-from blazeio_supervisor.sockets.filters.order import sort_by_order
+from blazeio_supervisor.sockets.filters.draw import Queue, draw_evenly, sort_by_order
 from blazeio_supervisor.sockets.opening import BACKLOG, open_first, open_sibling
-from blazeio_supervisor.sockets.queues import Queue
 
 
 class FrozenGroup(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from blazeio_supervisor.process.child_channel import (
+from blazeio_supervisor.process.channel import (
     ChildFault,
     close_aside,
     receive_octets,

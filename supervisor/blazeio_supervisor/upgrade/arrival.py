@@ -23,7 +23,7 @@ from blazeio_supervisor.fleet.actions import (
     StopForkserver,
 )
 from blazeio_supervisor.master import Master
-from blazeio_supervisor.observe.lines.log_file import resume_log_file
+from blazeio_supervisor.observe.lines.captured import resume_log_file
 from blazeio_supervisor.observe.logs import (
     apply_config,
     configure_logs,

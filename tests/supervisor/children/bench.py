@@ -6,11 +6,9 @@ import socket
 import sys
 from collections.abc import Callable
 
-from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
-from blazeio_supervisor.children.worker_orders import WorkerOrders
-from blazeio_supervisor.children.worker_readings import WorkerReadings
-from blazeio_supervisor.children.workers import Workers
+from blazeio_supervisor.children.record import WorkerOrders
+from blazeio_supervisor.children.workers import WorkerReadings, Workers
 from blazeio_supervisor.fleet.actions import Ending, Spawn
 from blazeio_supervisor.fleet.facts import (
     Fact,
@@ -23,11 +21,11 @@ from blazeio_supervisor.process.messages import (
     Fork,
     FromWorker,
 )
-from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.reaper import Ears, Reaper
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.filters.draw import list_sockets
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.queues import list_sockets
 from tests.support.clock import wait_until
 
 DRAIN = Drain(5.0)

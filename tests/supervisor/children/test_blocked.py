@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.children.blocked import StackReports
+from blazeio_supervisor.hands.performing import StackReports
+from blazeio_supervisor.observe.lines.formats import MOST_CHARS
 from blazeio_supervisor.process.signals import STACK_SIGNAL
 from blazeio_supervisor.stacks.call import END
-from blazeio_supervisor.stacks.text import MOST_CHARS
 from tests.supervisor.children.bench import Bench
 from tests.support.clock import wait_until
 

@@ -1,12 +1,10 @@
 import asyncio
 import os
 
-from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.process.channel import send
-from blazeio_supervisor.process.child_channel import make_child_pair
+from blazeio_supervisor.process.channel import make_child_pair, send
 from blazeio_supervisor.process.messages import Message, Ready, parse_from_worker
-from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.reaper import Ears, Reaper
 from tests.support.clock import wait_until
 
 

@@ -8,9 +8,8 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
-from blazeio_supervisor.children.worker_orders import WorkerOrders
+from blazeio_supervisor.children.record import WorkerOrders
 from blazeio_supervisor.children.workers import Workers
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Ending, Spawn
@@ -24,11 +23,11 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.observe.logs import FramesPrinter
-from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
+from blazeio_supervisor.observe.memory import OOM_REASON, OomKills
 from blazeio_supervisor.observe.scoreboard import RowLedger
-from blazeio_supervisor.process.kernel import become_subreaper
+from blazeio_supervisor.process.descendants import become_subreaper
 from blazeio_supervisor.process.messages import Drain
-from blazeio_supervisor.process.reaper import Reaper
+from blazeio_supervisor.process.reaper import Ears, Reaper
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from blazeio_supervisor.children.listener_modes import QUIET_LOOKS, ListenerModes
+from blazeio_supervisor.hands.attendance import QUIET_LOOKS, ListenerModes
 from tests.supervisor.children.bench import Bench
 
 

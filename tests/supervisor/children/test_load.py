@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from blazeio_supervisor.children.load import describe_loading, make_load
+from blazeio_supervisor.children.forkservers import describe_loading, make_load
 from blazeio_supervisor.loading.app_path import parse_app_path
 from blazeio_supervisor.settings import Settings
 

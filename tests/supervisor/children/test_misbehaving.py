@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from blazeio_supervisor.children.blame import Blame
 from blazeio_supervisor.children.forkservers import ForkserverRecord
 from blazeio_supervisor.children.record import MOST_SAID
 from blazeio_supervisor.children.workers import Workers
@@ -18,8 +17,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from blazeio_supervisor.process.channel import receive, send
-from blazeio_supervisor.process.child_channel import ChildFault
+from blazeio_supervisor.process.channel import ChildFault, receive, send
 from blazeio_supervisor.process.messages import (
     Address,
     Failed,
@@ -32,6 +30,7 @@ from blazeio_supervisor.process.messages import (
     Said,
     Unsafe,
 )
+from blazeio_supervisor.process.reaper import Blame
 from tests.supervisor.children.bench import Bench
 from tests.support.clock import wait_until
 
@@ -111,7 +110,7 @@ async def test_junk_in_the_channel_of_one_that_died_does_not_stop_its_burial(
 async def test_a_worker_that_keeps_its_channel_closed_is_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blazeio_supervisor.children.ears.CLOSED_S", 0.1)
+    monkeypatch.setattr("blazeio_supervisor.process.reaper.CLOSED_S", 0.1)
     bench.fork()
     send(bench.ends[0], Ready())
     bench.ends[0].shutdown(socket.SHUT_WR)

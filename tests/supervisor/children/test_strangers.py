@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.children.strangers import EVERY_S, Strangers
+from blazeio_supervisor.children.workers import EVERY_S, Strangers
 from tests.supervisor.children.bench import Bench
 from tests.support.clock import wait_until
 

@@ -14,7 +14,7 @@ from blazeio_supervisor.process.messages import (
     ReopenLogs,
     Serve,
 )
-from blazeio_supervisor.sockets.queues import list_sockets
+from blazeio_supervisor.sockets.filters.draw import list_sockets
 from tests.supervisor.children.bench import DRAIN, Bench
 from tests.support.clock import wait_until
 

@@ -11,7 +11,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
-from blazeio_supervisor.observe.oom_kills import OOM_REASON, OomKills
+from blazeio_supervisor.observe.memory import OOM_REASON, OomKills
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.messages import (
     Address,

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from blazeio_supervisor.children.ears import Ears
 from blazeio_supervisor.children.forkservers import Forkservers
-from blazeio_supervisor.children.worker_orders import WorkerOrders
-from blazeio_supervisor.children.worker_readings import WorkerReadings
-from blazeio_supervisor.children.workers import Workers
+from blazeio_supervisor.children.record import WorkerOrders
+from blazeio_supervisor.children.workers import WorkerReadings, Workers
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.control.reloads import Reloads
 from blazeio_supervisor.control.status import Service
@@ -20,9 +18,8 @@ from blazeio_supervisor.observe.events.ring import EventRing
 from blazeio_supervisor.observe.logs import FramesPrinter
 from blazeio_supervisor.observe.scoreboard import RowLedger
 from blazeio_supervisor.options.in_force import SettingsInForce
-from blazeio_supervisor.process.reaper import Reaper
-from blazeio_supervisor.sockets.filters.steering import Steerer
-from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.process.reaper import Ears, Reaper
+from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 from blazeio_supervisor.upgrade.departure import Upgrades
 from tests.supervisor.fleet.driver import Driver
 from tests.supervisor.typed import look_for_sources

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from blazeio_supervisor.control.answers.service import ErrorAnswer
+from blazeio_supervisor.control.answers.orders import ErrorAnswer
 from blazeio_supervisor.control.server import ControlServer
-from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.observe.metrics.families import Exposition
 from tests.supervisor.control.desk import Desk
 from tests.support.peer import RawPeer
 from tests.support.response import Response

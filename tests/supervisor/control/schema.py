@@ -9,20 +9,20 @@ from typing import Any
 
 import msgspec
 
-from blazeio_supervisor.control.answers import config, events, orders, service, status
+from blazeio_supervisor.control.answers import orders as control_api
 from blazeio_supervisor.control.doctor.findings import Report
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 
 def list_structs() -> list[type[msgspec.Struct]]:
     """Every order, answer and part of one."""
     return [
         value
-        for part in (service, status, config, events, orders)
-        for value in vars(part).values()
+        for value in vars(control_api).values()
         if inspect.isclass(value)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == part.__name__
-    ]
+        and value.__module__ == control_api.__name__
+    ] + [EventRecord]
 
 
 def make_schema() -> dict[str, Any]:
@@ -30,7 +30,7 @@ def make_schema() -> dict[str, Any]:
     kinds = [*list_structs(), Report]
     _, definitions = msgspec.json.schema_components(kinds)
     return {
-        "title": f"The control socket of blazeio-supervisor, schema {service.SCHEMA}",
+        "title": f"The control socket of blazeio-supervisor, schema {orders.SCHEMA}",
         "$defs": json.loads(
             json.dumps(_clean(definitions)).replace("#/components/schemas/", "#/$defs/")
         ),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from blazeio_supervisor.control.answers.service import ServiceAnswer
+from blazeio_supervisor.control.answers.orders import ServiceAnswer
 from blazeio_supervisor.control.client import Client
 from blazeio_supervisor.control.places import Place
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.service import ServiceAnswer
-from blazeio_supervisor.control.client import NotRunningError
-from blazeio_supervisor.control.finding import find_client
+from blazeio_supervisor.control.answers.orders import ServiceAnswer
+from blazeio_supervisor.control.client import NotRunningError, find_client
 from blazeio_supervisor.control.places import Place, Search
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.control.small_servers import (

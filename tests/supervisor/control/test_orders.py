@@ -7,6 +7,7 @@ import pytest
 
 from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
+    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
@@ -14,7 +15,6 @@ from blazeio_supervisor.control.answers.orders import (
     StackAnswer,
     StopAnswer,
 )
-from blazeio_supervisor.control.answers.status import Progress
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,

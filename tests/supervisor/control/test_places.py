@@ -6,15 +6,16 @@ import pytest
 
 from blazeio_supervisor.control import places
 from blazeio_supervisor.control.places import (
+    Listening,
+    Peer,
     Place,
     choose_places,
     is_name,
     name_after,
     parse_place,
+    read_table,
     search,
 )
-from blazeio_supervisor.sockets.peer import Peer
-from blazeio_supervisor.sockets.unix_table import Listening, read_table
 
 HEADER = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 

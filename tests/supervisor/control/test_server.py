@@ -10,18 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answering import LASTING_COUNT
-from blazeio_supervisor.control.answers.service import ServiceAnswer
-from blazeio_supervisor.control.answers.status import StatusAnswer
+from blazeio_supervisor.control.answers.orders import ServiceAnswer, StatusAnswer
+from blazeio_supervisor.control.guarded_server import LASTING_COUNT
 from blazeio_supervisor.control.server import (
     CONNECTION_COUNT,
     USER_CONNECTION_COUNT,
     ControlServer,
 )
-from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.notify.environment import Surroundings
+from blazeio_supervisor.observe.metrics.families import Exposition
 from blazeio_supervisor.options.in_force import SettingsInForce
-from blazeio_supervisor.options.sources.configuration import Sources
-from blazeio_supervisor.options.surroundings import Surroundings
+from blazeio_supervisor.options.sources.config_file import Sources
 from tests.supervisor.control.desk import Desk
 from tests.supervisor.control.room import Room
 from tests.support.clock import wait_until, within

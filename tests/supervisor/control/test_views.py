@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.events import EventsAnswer
+from blazeio_supervisor.control.answers.orders import EventsAnswer
 from blazeio_supervisor.observe.events.noting import note
 from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from tests.supervisor.control.room import Room

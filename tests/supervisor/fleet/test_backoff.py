@@ -2,8 +2,7 @@ from random import Random
 
 import pytest
 
-from blazeio_supervisor.fleet.backoff import Backoff
-from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.policy import Backoff, Policy
 
 STEADY = Policy(backoff_jitter=0.0)
 

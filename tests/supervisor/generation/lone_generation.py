@@ -13,10 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.observe.lines.formats import LogTerms
 from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
 from blazeio_supervisor.process.channel import make_pair, receive, send
-from blazeio_supervisor.process.kernel import become_subreaper
+from blazeio_supervisor.process.descendants import become_subreaper
+from blazeio_supervisor.process.forkserver import spawn_forkserver
 from blazeio_supervisor.process.messages import (
     Fork,
     Forked,
@@ -30,7 +31,6 @@ from blazeio_supervisor.process.messages import (
     Ready,
 )
 from blazeio_supervisor.process.reaper import parse_exit
-from blazeio_supervisor.process.spawn import spawn_forkserver
 from tests.support.clock import block_until, scaled
 
 WAIT_S = 10.0

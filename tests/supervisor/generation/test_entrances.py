@@ -10,7 +10,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.generation.entrances import Entrances
 from blazeio_supervisor.process.messages import ListenerInfo
-from blazeio_supervisor.sockets.queues import Queue
+from blazeio_supervisor.sockets.filters.draw import Queue
 from tests.supervisor.generation.lone_generation import make_listener
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer

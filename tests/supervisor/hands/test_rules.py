@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from blazeio_supervisor.control import reloads as module
+from blazeio_supervisor.control.reloads import Rules
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ScaleAsked
-from blazeio_supervisor.hands import rules as module
-from blazeio_supervisor.hands.rules import Rules
 from blazeio_supervisor.observe.health_path import HealthChecks
 from blazeio_supervisor.turns import Inbox
 from tests.supervisor.control.desk import Desk

@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from blazeio_supervisor.hands.slots import Slots
-from blazeio_supervisor.notify.storing import Store
-from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.hands.attendance import Slots
+from blazeio_supervisor.notify.sending import Store, Telling
 from blazeio_supervisor.process.channel import receive, send
 from blazeio_supervisor.process.messages import Adopt, Ready, Release
-from blazeio_supervisor.sockets.filters.steering import Steerer
+from blazeio_supervisor.sockets.listeners import Steerer
 from tests.supervisor.children.bench import Bench
 from tests.support.clock import wait_until
 

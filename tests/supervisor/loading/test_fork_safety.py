@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from blazeio_supervisor.loading.births import Births
 from blazeio_supervisor.loading.fork_safety import (
     Snapshot,
     find_fork_dangers,
@@ -26,6 +25,7 @@ from blazeio_supervisor.loading.fork_safety import (
     open_anew,
     take_snapshot,
 )
+from blazeio_supervisor.loading.importing import Births
 
 # Each looks through all objects of a process that has all tests loaded.
 pytestmark = [pytest.mark.slow, pytest.mark.long]

@@ -2,7 +2,7 @@ import gc
 import random
 from typing import Any
 
-from blazeio_supervisor.loading.generators import find_generators, seed_anew
+from blazeio_supervisor.loading.fork_safety import find_generators, seed_anew
 
 
 class Own(random.Random):

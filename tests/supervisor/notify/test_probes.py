@@ -3,7 +3,7 @@ import socket
 
 from blazeio.app.app import App
 from blazeio_supervisor.fleet.facts import Answered, Fact
-from blazeio_supervisor.notify.probes import Probes
+from blazeio_supervisor.observe.health_path import Probes
 from tests.support.clock import wait_until
 
 WORKER = 7

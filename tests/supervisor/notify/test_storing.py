@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.notify.storing import Store
-from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.notify.sending import Store, Telling
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from tests.support.service_manager import ListeningManager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.fleet.actions import Notify, Stage
-from blazeio_supervisor.notify.telling import Telling
+from blazeio_supervisor.notify.sending import Telling
 from tests.support.clock import wait_until
 from tests.support.service_manager import ListeningManager
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from blazeio_supervisor.loading.app_path import parse_app_path
-from blazeio_supervisor.observe.banner import Banner
+from blazeio_supervisor.observe.events.ring import Banner
 from blazeio_supervisor.settings import Settings
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners

@@ -6,9 +6,14 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio_supervisor.observe.counting import ResponseCounter
-from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
-from blazeio_supervisor.observe.tally import LATENCY_EDGES_S, STATUS_CLASSES, Tally
+from blazeio_supervisor.generation.overriding import ResponseCounter
+from blazeio_supervisor.observe.scoreboard import (
+    LATENCY_EDGES_S,
+    STATUS_CLASSES,
+    Row,
+    Tally,
+    make_row_memory,
+)
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport

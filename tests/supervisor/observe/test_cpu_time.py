@@ -1,6 +1,6 @@
 import os
 
-from blazeio_supervisor.observe.cpu_time import read_cpu_s
+from blazeio_supervisor.control.status import read_cpu_s
 from tests.support.clock import block_until
 
 

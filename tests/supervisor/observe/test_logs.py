@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.observe.lines.formats import LogTerms
 from blazeio_supervisor.observe.logs import (
     FRAMES_KEPT_CHARS,
     FramesPrinter,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.observe.oom_kills import (
+from blazeio_supervisor.observe.memory import (
     FORGET_AFTER_S,
     OOM_REASON,
     OomKills,

@@ -10,6 +10,8 @@ from blazeio_supervisor.observe import scoreboard
 from blazeio_supervisor.observe.scoreboard import (
     BEGUN_BYTES,
     BEGUN_COUNT,
+    CELL_COUNT,
+    LAG_EDGES_S,
     LONGEST_BYTES,
     MOST,
     ROW_BYTES,
@@ -17,9 +19,9 @@ from blazeio_supervisor.observe.scoreboard import (
     Reading,
     Row,
     RowLedger,
+    Tally,
     make_row_memory,
 )
-from blazeio_supervisor.observe.tally import CELL_COUNT, LAG_EDGES_S, Tally
 
 BLANK = Reading(0.0, 0.0, 0, 0, 0, False)
 IMPOSSIBLE = (math.nan, math.inf, -math.inf, -1.0, -5e-324, 2 * MOST, 1e308)

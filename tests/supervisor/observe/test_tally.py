@@ -1,4 +1,4 @@
-from blazeio_supervisor.observe.tally import (
+from blazeio_supervisor.observe.scoreboard import (
     CELL_COUNT,
     LAG,
     LATENCY_EDGES_S,

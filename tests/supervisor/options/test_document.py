@@ -1,5 +1,5 @@
 from blazeio_supervisor.options.document import iterate_lines
-from blazeio_supervisor.options.sources.configuration import OPTIONS
+from blazeio_supervisor.options.sources.config_file import OPTIONS
 from tests.support.tree import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "settings.md"

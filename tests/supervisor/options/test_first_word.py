@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio_supervisor.errors import ExitCode, UsageError
-from blazeio_supervisor.options.first_word import read_app
+from blazeio_supervisor.loading.app_path import read_app
 from tests.supervisor.typed import configure
 
 

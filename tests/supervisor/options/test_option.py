@@ -3,9 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from blazeio_supervisor.options.kinds.kind import Flag
-from blazeio_supervisor.options.kinds.numbers import Count, Seconds
-from blazeio_supervisor.options.kinds.texts import Text
+from blazeio_supervisor.options.kinds.kind import Count, Flag, Seconds, Text
 from blazeio_supervisor.options.option import Option, Section, list_options, option
 from blazeio_supervisor.settings import Settings, list_all_options
 

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.print_config import (
+from blazeio_supervisor.options.sources.config_file import (
+    OPTIONS,
     format_settings,
     list_settings,
     write_toml,
 )
-from blazeio_supervisor.options.sources.configuration import OPTIONS
 from tests.supervisor.typed import configure
 
 

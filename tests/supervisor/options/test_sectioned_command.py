@@ -1,7 +1,7 @@
 import click
 from click.testing import CliRunner
 
-from blazeio_supervisor.options.sectioned_command import Listing, SectionedCommand
+from blazeio_supervisor.options.program import Listing, SectionedCommand
 
 COMMAND = SectionedCommand(
     usages=("[OPTIONS] APP", "VERB"),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.surroundings import (
+from blazeio_supervisor.notify.environment import (
     find_folder,
     find_runtime_directory,
     find_surroundings,

@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.process import child_channel
-from blazeio_supervisor.process.channel import receive, send
-from blazeio_supervisor.process.child_channel import (
+from blazeio_supervisor.process import channel
+from blazeio_supervisor.process.channel import (
     MESSAGE_BYTES,
     MESSAGES_PER_TURN,
     MOST_LAST_WORDS,
@@ -22,7 +21,9 @@ from blazeio_supervisor.process.child_channel import (
     ChildChannel,
     ChildFault,
     make_child_pair,
+    receive,
     receive_octets,
+    send,
 )
 from blazeio_supervisor.process.messages import (
     Admit,
@@ -248,7 +249,7 @@ async def test_what_others_say_in_its_name_is_dropped_and_is_not_its_fault(
 async def test_a_flood_in_its_name_has_to_wait(
     hearing: Hearing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_channel, "FOREIGN_PAUSE_S", 0.2)
+    monkeypatch.setattr(channel, "FOREIGN_PAUSE_S", 0.2)
     say_by_another(hearing.end, b"junk", MESSAGES_PER_TURN + 3)
     send(hearing.end, Ready())
     began_at = time.monotonic()

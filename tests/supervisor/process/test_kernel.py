@@ -7,7 +7,7 @@ from tests.support.clock import block_until
 
 ORPHAN = """
 import os, sys
-from blazeio_supervisor.process.kernel import become_subreaper
+from blazeio_supervisor.process.descendants import become_subreaper
 become_subreaper()
 middle = os.fork()
 if middle == 0:
@@ -22,7 +22,7 @@ print(pid != middle, flush=True)
 """
 BEREAVED = """
 import os, signal, sys
-from blazeio_supervisor.process.kernel import set_parent_death_signal
+from blazeio_supervisor.process.descendants import set_parent_death_signal
 pid = os.fork()
 if pid == 0:
     set_parent_death_signal(signal.SIGTERM)
@@ -62,8 +62,8 @@ def is_living(pid: int) -> bool:
 
 def test_no_signal_is_asked_for_by_zero() -> None:
     code = (
-        "from blazeio_supervisor.process.kernel import set_parent_death_signal as s\n"
-        "s(15); s(0)"
+        "from blazeio_supervisor.process import kernel\n"
+        "kernel.set_parent_death_signal(15); kernel.set_parent_death_signal(0)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
     assert os.getpid() > 0

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies
 
-from blazeio_supervisor.process.packing import pack, unpack
+from blazeio_supervisor.process.messages import pack, unpack
 
 
 class Value(msgspec.Struct, frozen=True, tag=True):

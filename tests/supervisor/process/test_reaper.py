@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from blazeio_supervisor.process.parentage import NotOurChildError
+from blazeio_supervisor.process.descendants import NotOurChildError
 from blazeio_supervisor.process.reaper import UNKNOWN_STATUS, Reaper
 from tests.support.clock import block_until, wait_until
 

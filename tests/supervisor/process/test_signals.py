@@ -19,7 +19,7 @@ print("alive", signal.pthread_sigmask(signal.SIG_BLOCK, []))
 """
 FORGETTING = """
 import signal
-from blazeio_supervisor.process.starter import forget_starter
+from blazeio_supervisor.process.isolation import forget_starter
 forget_starter()
 print(signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL)
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []))

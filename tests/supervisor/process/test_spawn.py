@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.process.channel import make_pair
-from blazeio_supervisor.process.spawn import open_again, spawn_forkserver
+from blazeio_supervisor.process.forkserver import open_again, spawn_forkserver
 from tests.support.clock import block_until
 from tests.support.descriptors import list_open
 
@@ -67,7 +67,7 @@ def test_a_log_file_is_opened_anew_for_it(tmp_path: Path) -> None:
     code = (
         "import fcntl, os, socket\n"
         "from blazeio_supervisor.process.channel import make_pair\n"
-        "from blazeio_supervisor.process.spawn import spawn_forkserver\n"
+        "from blazeio_supervisor.process.forkserver import spawn_forkserver\n"
         "own, theirs = make_pair()\n"
         "pid = spawn_forkserver(theirs)\n"
         "for number in (1, 2):\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.sockets import binding
+from blazeio_supervisor.hands import attendance
+from blazeio_supervisor.hands.attendance import Binding
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.binding import Binding
 from blazeio_supervisor.sockets.listeners import Listeners
 from tests.support.clock import wait_until
 
@@ -98,7 +98,7 @@ async def test_an_address_that_becomes_free_in_time_is_taken(
 async def test_an_address_that_stays_taken_is_given_up(
     events: Events, taken: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binding, "RETRY_FOR_S", 0.1)
+    monkeypatch.setattr(attendance, "RETRY_FOR_S", 0.1)
     events.need("127.0.0.1", taken.getsockname()[1])
     await wait_until(lambda: events.errors)
     assert "is in use by pid" in str(events.errors[0])
@@ -109,7 +109,7 @@ async def test_an_address_that_stays_taken_is_given_up(
 async def test_a_living_stranger_at_a_path_is_asked_once(
     events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binding, "RETRY_FOR_S", 0.4)
+    monkeypatch.setattr(attendance, "RETRY_FOR_S", 0.4)
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.bind(path)

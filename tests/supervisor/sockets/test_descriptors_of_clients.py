@@ -8,8 +8,7 @@ import pytest
 
 from blazeio_supervisor.control.naming import Naming
 from blazeio_supervisor.sockets.address import UnixAddress
-from blazeio_supervisor.sockets.inherited import take_inherited
-from blazeio_supervisor.sockets.opening import open_unix
+from blazeio_supervisor.sockets.opening import open_unix, take_inherited
 
 _SO_PASSRIGHTS = 83
 

@@ -7,15 +7,15 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import Endpoint, TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.inherited import (
+from blazeio_supervisor.sockets.filters.draw import read_queue
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.opening import (
     InheritedSocket,
-    Place,
+    ListenAddress,
     name_for_store,
+    open_first,
     take_inherited,
 )
-from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.opening import open_first
-from blazeio_supervisor.sockets.queues import read_queue
 from tests.support.clock import block_until
 
 TCP = TcpAddress("127.0.0.1", 0)
@@ -234,7 +234,7 @@ def test_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
 def inherit(earlier: Listeners) -> list[InheritedSocket]:
     """What a manager would hand to the next start, having kept everything."""
     list(earlier.lend(99))
-    kept: list[tuple[socket.socket, Place]] = [
+    kept: list[tuple[socket.socket, ListenAddress]] = [
         *((sock, group.endpoint) for group in earlier.groups for sock in group.sockets),
         *((listener.sock, listener.address) for listener in earlier.unix),
     ]

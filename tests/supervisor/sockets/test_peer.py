@@ -1,7 +1,7 @@
 import os
 import socket
 
-from blazeio_supervisor.sockets.peer import Peer, read_peer
+from blazeio_supervisor.control.places import Peer, read_peer
 
 
 def test_the_kernel_tells_who_connected() -> None:

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from blazeio_supervisor.process.messages import ListenerInfo
-from blazeio_supervisor.sockets.queues import (
+from blazeio_supervisor.sockets.filters.draw import (
     AcceptQueue,
     Queue,
     list_sockets,

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.filters.draw import pick_always
-from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
+from blazeio_supervisor.sockets.filters.draw import (
+    pick_always,
+    read_queue,
+    stop_handshakes,
+)
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.queues import read_queue
 from blazeio_supervisor.sockets.renewal import find_dead, renew
 
 BACKLOG = 16

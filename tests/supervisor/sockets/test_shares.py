@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.sockets.shares import (
+from blazeio_supervisor.control.guarded_server import (
     NoPlaceError,
     Occupant,
     Shares,

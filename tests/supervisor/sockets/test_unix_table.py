@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.sockets import unix_table
-from blazeio_supervisor.sockets.unix_table import Listening, list_listening
+from blazeio_supervisor.control import places
+from blazeio_supervisor.control.places import Listening, list_listening
 
 
 def test_names_are_listed_with_their_owner() -> None:
@@ -23,7 +23,7 @@ def test_where_the_kernel_may_not_be_asked_its_table_is_read(
     def refuse() -> list[Listening]:
         raise PermissionError
 
-    monkeypatch.setattr(unix_table, "_ask_kernel", refuse)
+    monkeypatch.setattr(places, "_ask_kernel", refuse)
     name = f"blazeio-test/{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"\0{name}")

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from blazeio_supervisor.stacks.tasks import (
+from blazeio_supervisor.stacks.dump import (
     FRAME_COUNT,
     NAME_COUNT,
     STACK_COUNT,

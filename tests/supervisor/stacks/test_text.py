@@ -1,4 +1,4 @@
-from blazeio_supervisor.stacks.text import find_subject, fold_own_frames
+from blazeio_supervisor.observe.lines.formats import find_subject, fold_own_frames
 
 SAID = """\
 Current thread 0x1 (most recent call first):

@@ -4,14 +4,12 @@ import asyncio
 from pathlib import Path
 
 from blazeio_supervisor.control.server import ControlServer
-from blazeio_supervisor.observe.metrics.exposition import Exposition
-from blazeio_supervisor.observe.metrics.server import MetricsServer
+from blazeio_supervisor.hands.attendance import Binding
+from blazeio_supervisor.observe.metrics.families import Exposition, MetricsServer
 from blazeio_supervisor.sockets.address import TcpAddress
-from blazeio_supervisor.sockets.binding import Binding
-from blazeio_supervisor.upgrade.handover import Handover
+from blazeio_supervisor.upgrade.departure import Handover
 from blazeio_supervisor.upgrade.image import KeptImage
-from blazeio_supervisor.upgrade.parts import Parts
-from blazeio_supervisor.upgrade.state import State
+from blazeio_supervisor.upgrade.state import Parts, State
 from tests.supervisor.control.desk import Desk
 
 NO_IMAGE = KeptImage(

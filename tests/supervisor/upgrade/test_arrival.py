@@ -7,9 +7,8 @@ import pytest
 from blazeio_supervisor.fleet.actions import Adopt, End, Ending, Spawn, Steer
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.upgrade.arrival import require_calm
-from blazeio_supervisor.upgrade.image import KeptImage, seal
-from blazeio_supervisor.upgrade.launch import Launch
-from blazeio_supervisor.upgrade.rehearsal import rehearse
+from blazeio_supervisor.upgrade.departure import rehearse
+from blazeio_supervisor.upgrade.image import KeptImage, Launch, seal
 from blazeio_supervisor.upgrade.state import serialize_state
 from blazeio_supervisor.version import find_version
 from tests.supervisor.upgrade.bench import Bench

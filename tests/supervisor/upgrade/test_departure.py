@@ -9,8 +9,7 @@ import pytest_asyncio
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.process.reaper import Reaper
 from blazeio_supervisor.upgrade import departure
-from blazeio_supervisor.upgrade.departure import Upgrades
-from blazeio_supervisor.upgrade.handover import Outcome
+from blazeio_supervisor.upgrade.departure import Outcome, Upgrades
 from tests.supervisor.upgrade.bench import Bench
 from tests.support.clock import scaled, wait_until
 

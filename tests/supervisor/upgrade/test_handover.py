@@ -1,6 +1,6 @@
 import msgspec
 
-from blazeio_supervisor.upgrade.handover import Handover, Outcome
+from blazeio_supervisor.upgrade.departure import Handover, Outcome
 
 
 def test_before_the_first_upgrade_none_is_under_way() -> None:

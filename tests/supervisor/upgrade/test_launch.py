@@ -3,8 +3,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.upgrade.image import KeptImage
-from blazeio_supervisor.upgrade.launch import Launch
+from blazeio_supervisor.upgrade.image import KeptImage, Launch
 
 IMAGE = KeptImage(
     archive_fd=7,

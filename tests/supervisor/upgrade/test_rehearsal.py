@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from blazeio_supervisor.process.reaper import Reaper
-from blazeio_supervisor.upgrade.launch import Launch
-from blazeio_supervisor.upgrade.rehearsal import RehearsalError, rehearse
+from blazeio_supervisor.upgrade.departure import RehearsalError, rehearse
+from blazeio_supervisor.upgrade.image import Launch
 from tests.support.clock import scaled, wait_until
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ async def test_what_nobody_foresaw_comes_with_its_traceback() -> None:
 
 
 async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blazeio_supervisor.upgrade.rehearsal._SLACK_S", 0.05)
+    monkeypatch.setattr("blazeio_supervisor.upgrade.departure._SLACK_S", 0.05)
     with pytest.raises(RehearsalError, match=r"did not begin within .* and hung"):
         await run("import time; time.sleep(60)", timeout_s=0.05)
 

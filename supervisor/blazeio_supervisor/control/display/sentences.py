@@ -1,27 +1,93 @@
 """How an order went, in one line."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from textwrap import indent
+from typing import Generic, TypeVar
 
-from blazeio_supervisor.control.answers.config import ConfigAnswer
+from msgspec import Struct
+
 from blazeio_supervisor.control.answers.orders import (
+    ConfigAnswer,
+    EventsAnswer,
     ForkserverStack,
     ParkAnswer,
+    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
+    SlotAnswer,
     StackAnswer,
     UpgradeAnswer,
     WorkerStack,
 )
-from blazeio_supervisor.control.answers.status import (
-    Progress,
-    SlotAnswer,
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
+from blazeio_supervisor.observe.lines.formats import (
+    continue_lines,
+    escape_line,
+    find_import,
+    fold_own_frames,
+    format_identity,
 )
-from blazeio_supervisor.control.display.units import format_span
-from blazeio_supervisor.fleet.telling.words import count_of
-from blazeio_supervisor.stacks.text import find_import, fold_own_frames
+
+# Numbers as a person reads them.
+
+
+_KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
+
+
+def format_span(seconds: float) -> str:
+    """Write a span with its two largest units: ``2 h 3 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours // 24} d {hours % 24} h" if hours >= 24 else _hours(minutes)
+
+
+def _hours(minutes: int) -> str:
+    return f"{minutes // 60} h {minutes % 60} m"
+
+
+def format_bytes(count: int | None) -> str:
+    """Write a size with three digits; None: a dash."""
+    if count is None:
+        return "-"
+    if count < _MIB:
+        return f"{count / _KIB:.0f} KiB"
+    if count < _GIB:
+        return f"{count / _MIB:.1f} MiB"
+    return f"{count / _GIB:.2f} GiB"
+
+
+def format_count(count: float) -> str:
+    """Write a count in at most six characters: ``99999``, ``120k``, ``3.1M``."""
+    if count < 100_000:
+        return f"{count:.0f}"
+    if count < 1_000_000:
+        return f"{count / 1000:.0f}k"
+    if count < 1_000_000_000:
+        return f"{count / 1e6:.1f}M"
+    return f"{count / 1e9:.1f}G"
+
+
+def format_rate(rate: float) -> str:
+    """Write events a second: with a decimal below ten."""
+    return f"{rate:.1f}" if 0 < rate < 10 else format_count(rate)
+
+
+def format_ms(seconds: float) -> str:
+    """Write a short span: ``0.4 ms``, ``120 ms``, ``2.0 s``."""
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
+
 
 _STEPS = {
     "importing": "importing the app",
@@ -170,3 +236,97 @@ def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
     if is_check:
         return f"blazeio {answer.version} could take over ({span})"
     return f"upgraded: blazeio {answer.version} has taken over ({span})"
+
+
+# Tables that fit a terminal: the least important columns go first. Pure.
+
+
+RowT = TypeVar("RowT")
+_WIDE = 100
+"""From this width on there are two spaces between columns, below only one."""
+_NOTE_CHARS = 18  # "adopted by slot 12"; what is longer may be cut
+"""A note is not cut below this before a column goes."""
+
+
+class Column(Struct, Generic[RowT], frozen=True):
+    """One column.
+
+    Attributes:
+        head: Above it.
+        write: Gives the cell of a row.
+        rank: The higher, the earlier it goes; 0 never does.
+        is_text: To the left; numbers stand to the right.
+    """
+
+    head: str
+    write: Callable[[RowT], str]
+    rank: int = 0
+    is_text: bool = False
+
+
+def fit_table(
+    columns: Sequence[Column[RowT]],
+    rows: Sequence[RowT],
+    note: Callable[[RowT], str],
+    width: int,
+) -> list[str]:
+    """Write a table, its heads first, one line for each row.
+
+    Args:
+        columns: In their order.
+        rows: May be none.
+        note: What stands behind a row; it is cut where the line ends.
+        width: Of the terminal.
+    """
+    notes = [note(row) for row in rows]
+    wanted = min(max(map(len, notes), default=0), _NOTE_CHARS)
+    gap = "  " if width >= _WIDE else " "
+    kept = list(columns)
+    while True:
+        cells = [[column.write(row) for column in kept] for row in rows]
+        sizes = [
+            max(len(column.head), *(len(line[at]) for line in cells), 0)
+            for at, column in enumerate(kept)
+        ]
+        used = sum(sizes) + len(gap) * (len(kept) - 1)
+        last = max(kept, key=lambda column: column.rank)
+        if used + (len(gap) + wanted if wanted else 0) <= width or not last.rank:
+            break
+        kept.remove(last)
+    heads = [column.head for column in kept]
+    lines = [heads, *cells]
+    texts = [_join(line, kept, sizes, gap) for line in lines]
+    return [
+        (f"{text}{gap}{words}" if words else text).rstrip()[:width]
+        for text, words in zip(texts, ["", *notes], strict=True)
+    ]
+
+
+def _join(
+    cells: Sequence[str],
+    columns: Sequence[Column[RowT]],
+    sizes: Sequence[int],
+    gap: str,
+) -> str:
+    return gap.join(
+        cell.ljust(size) if column.is_text else cell.rjust(size)
+        for cell, column, size in zip(cells, columns, sizes, strict=True)
+    )
+
+
+# Events as a person reads them.
+
+
+def format_events(answer: EventsAnswer) -> str:
+    """Write each, the oldest first."""
+    return "\n".join(map(format_event_line, answer.events))
+
+
+def format_event_line(event: EventRecord) -> str:
+    """Write one with its date and local time; a traceback below it."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
+    identity = format_identity(event)
+    what = f"{event.event} {identity}".rstrip()
+    text = escape_line(event.text)
+    line = f"{at}.{int(event.at_s % 1 * 1000):03d} {event.level:7} {what}: {text}"
+    return f"{line}\n{continue_lines(event.traceback)}" if event.traceback else line

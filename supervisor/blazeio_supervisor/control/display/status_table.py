@@ -4,20 +4,19 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from blazeio_supervisor.control.answers.status import (
+from blazeio_supervisor.control.answers.orders import (
     SlotAnswer,
     StatusAnswer,
     WorkerAnswer,
 )
-from blazeio_supervisor.control.display.columns import Column, fit_table
 from blazeio_supervisor.control.display.sentences import (
+    Column,
     describe_failures,
-    format_progress,
-)
-from blazeio_supervisor.control.display.units import (
+    fit_table,
     format_bytes,
     format_count,
     format_ms,
+    format_progress,
     format_span,
 )
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from blazeio_supervisor.control.answers.service import SCHEMA
+from blazeio_supervisor.control.answers.orders import SCHEMA
 
 Verdict = Literal["ok", "warn", "unknown"]
 _WORDS: dict[Verdict, str] = {"ok": "OK", "warn": "WARN", "unknown": "?"}

@@ -7,26 +7,39 @@ answer; 2 wrong usage; 6 there is no service.
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.control.client import ANSWER_TIMEOUT_S, Client
-from blazeio_supervisor.control.finding import find_client
+from blazeio_supervisor.control.answers.orders import (
+    SlotAnswer,
+    StatusAnswer,
+    WorkerAnswer,
+)
+from blazeio_supervisor.control.client import (
+    ANSWER_TIMEOUT_S,
+    Client,
+    NotRunningError,
+    find_client,
+)
+from blazeio_supervisor.control.display.sentences import format_bar
 from blazeio_supervisor.control.places import parse_place, search
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-from blazeio_supervisor.escaping import (
+from blazeio_supervisor.loading.app_path import VERBS
+from blazeio_supervisor.notify.environment import find_runtime_directory
+from blazeio_supervisor.observe.lines.formats import (
     encode_json,
     escape_answer,
     escape_line,
     escape_lines,
 )
-from blazeio_supervisor.options.surroundings import find_runtime_directory
 
 _SLOT = re.compile(r"\d{1,6}", re.ASCII)
 _WHOLE_LINE = "\r\x1b[2K"
@@ -179,3 +192,189 @@ def interruptible(what_goes_on: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise InterruptedVerbError(f"no longer waited for: {what_goes_on}") from None
+
+
+# How far what was ordered is, by the service's status: pure.
+
+
+FAILURES_COUNT = 3
+"""A slot that fails so often in a row is no longer waited for."""
+_WANTED = frozenset({"spawning", "booting", "standby", "serving"})
+
+
+Failures = Mapping[int, int]
+"""By slot: how many workers in a row had failed when it was ordered."""
+
+
+class Extent(Struct, frozen=True):
+    """How much is done.
+
+    Attributes:
+        fault: Why the rest is not waited for; "" while nothing is wrong.
+    """
+
+    done: int
+    total: int
+    fault: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """All is done."""
+        return self.done >= self.total
+
+
+def count_failures(status: StatusAnswer) -> Failures:
+    """Count those that no order has to answer for."""
+    return {slot.slot: slot.failures for slot in status.slots}
+
+
+def measure_scaling(status: StatusAnswer, count: int, known: Failures) -> Extent:
+    """Every wanted slot has a worker that serves, and no other has one."""
+    serving = [each for each in _owners(status).values() if each.state == "serving"]
+    ours = {slot.slot for slot in status.slots if not slot.is_parked}
+    if len(ours) != count:
+        return Extent(0, count, f"meanwhile {len(ours)} are wanted")
+    done = sum(each.slot in ours for each in serving)
+    if done == count:
+        done -= sum(w.slot not in ours and w.state in _WANTED for w in status.workers)
+    return Extent(max(done, 0), count, _find_fault(status, known))
+
+
+def measure_recycling(
+    status: StatusAnswer, pids: Mapping[int, int | None], known: Failures
+) -> Extent:
+    """Every slot has another worker than that, and it serves."""
+    owners = _owners(status)
+    done = 0
+    for slot, pid in pids.items():
+        owner = owners.get(slot)
+        if owner is not None and owner.pid != pid:
+            done += owner.state == "serving"
+    return Extent(done, len(pids), _find_fault(status, known))
+
+
+def measure_parking(status: StatusAnswer, at_first: int) -> Extent:
+    """It is parked, and no worker is left."""
+    if not status.is_parked:  # one more than none: it is not done
+        at_first = max(at_first, 1)
+        fault = "" if status.will_park else "meanwhile it was resumed"
+        return Extent(0, at_first, fault)
+    return Extent(max(at_first - len(status.workers), 0), at_first)
+
+
+def measure_resuming(status: StatusAnswer, known: Failures) -> Extent:
+    """Every wanted slot has a worker that serves."""
+    slots = [slot for slot in status.slots if not slot.is_parked]
+    if status.is_parked:
+        return Extent(0, len(slots))
+    return measure_scaling(status, len(slots), known)
+
+
+def _owners(status: StatusAnswer) -> dict[int, WorkerAnswer]:
+    return {each.slot: each for each in status.workers if each.role == "owner"}
+
+
+def _find_fault(status: StatusAnswer, known: Failures) -> str:
+    if status.is_parked:
+        return "the service is parked"
+    for slot in status.slots:
+        is_new = slot.failures > known.get(slot.slot, 0)
+        if is_new and slot.failures >= FAILURES_COUNT:
+            return _describe_failures(slot)
+    return ""
+
+
+def _describe_failures(slot: SlotAnswer) -> str:
+    return (
+        f"slot {slot.slot}: {slot.failures} workers in a row failed; the service's "
+        "log says why, and it tries on"
+    )
+
+
+# Waiting for what was ordered, by looking at the service's status.
+
+
+LOOK_EVERY_S = 0.1
+
+
+def wait_for(
+    client: Client, what: str, measure: Callable[[StatusAnswer], Extent]
+) -> float:
+    """Wait until it is done; a terminal shows how far it is.
+
+    Args:
+        client: Asks the service.
+        what: What was ordered, as the subject of a sentence: ``the reload``.
+        measure: Says how far that is.
+
+    Returns:
+        How long it took, seconds.
+
+    Raises:
+        SupervisorError: It came to nothing, or is not waited for any more.
+    """
+    line, began_at = ProgressLine(), time.monotonic()
+    try:
+        with interruptible(f"{what} goes on"):
+            while True:
+                extent = measure(_look(client, what))
+                if extent.is_over:
+                    return time.monotonic() - began_at
+                if extent.fault:
+                    raise SupervisorError(f"{what} is not done: {extent.fault}")
+                line.write(f"{what}: {format_bar(extent.done, extent.total)}")
+                time.sleep(LOOK_EVERY_S)
+    finally:
+        line.clear()
+
+
+def _look(client: Client, what: str) -> StatusAnswer:
+    try:
+        return client.ask("GET", "/status", StatusAnswer)
+    except NotRunningError as error:
+        raise SupervisorError(f"the service ended before {what} was over") from error
+
+
+# All verbs as one command; each is loaded when it is called.
+
+
+MODULES = {
+    "status": ".looking",
+    "top": ".looking",
+    "stack": ".looking",
+    "events": ".following",
+    "metrics": ".looking",
+    "config": ".looking",
+    "doctor": ".diagnosing",
+    "reload": ".ordering",
+    "scale": ".ordering",
+    "recycle": ".ordering",
+    "park": ".ordering",
+    "resume": ".ordering",
+    "upgrade": ".ordering",
+    "reopen-logs": ".ordering",
+    "stop": ".ordering",
+    "unit": "...options.unit.unit_command",
+    "check": "...options.checking",
+}
+"""In which module, as seen from here, each verb is a function of its name."""
+
+
+class Verbs(click.Group):
+    """What is done to a running service."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List them as the help does."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one."""
+        if cmd_name not in MODULES:
+            return None
+        module = import_module(MODULES[cmd_name], __package__)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+verbs = Verbs("verbs")
+"""``blazeio-supervisor VERB``."""

@@ -1,21 +1,38 @@
 """The verbs that look."""
 
+import os
 import shutil
 import sys
+import time
+from collections.abc import Iterator
 
 import click
+import msgspec
 
-from blazeio_supervisor.control.answers.config import ConfigAnswer
 from blazeio_supervisor.control.answers.orders import (
+    ConfigAnswer,
+    EventsAnswer,
     StackAnswer,
     StackOrder,
+    StatusAnswer,
 )
-from blazeio_supervisor.control.answers.status import StatusAnswer
-from blazeio_supervisor.control.display.sentences import format_config, format_stacks
+from blazeio_supervisor.control.client import BrokenOffError, Client, NotRunningError
+from blazeio_supervisor.control.display.sentences import (
+    format_config,
+    format_event_line,
+    format_events,
+    format_stacks,
+)
 from blazeio_supervisor.control.display.status_table import format_status
+from blazeio_supervisor.control.doctor.findings import Finding, Report, format_report
+from blazeio_supervisor.control.doctor.machine import examine_bounds, examine_machine
+from blazeio_supervisor.control.doctor.service import examine_service, read_endpoint
 from blazeio_supervisor.control.verbs.declaring import Target, read_slots, show, verb
 from blazeio_supervisor.errors import ExitCode, UsageError
-from blazeio_supervisor.escaping import escape_lines
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.observe.events.vocabulary import EventRecord
+from blazeio_supervisor.observe.lines.formats import escape_lines
+from blazeio_supervisor.sockets.opening import BACKLOG
 
 WHOLE_WIDTH = 10_000
 """Columns where no terminal sets a bound: nothing is left out or cut."""
@@ -113,3 +130,144 @@ def metrics(target: Target) -> int:
     """
     click.echo(escape_lines(target.find().read("/metrics")), nl=False)
     return ExitCode.OK
+
+
+# The verb that shows what has happened, and happens.
+
+
+_LAST_COUNT = 100
+_EVENTS = msgspec.json.Decoder(EventRecord)
+_AGAIN_S = 0.05
+_GONE = "the service is gone, without a last word: was it killed?"
+
+
+@verb(
+    click.option("--follow", "-f", is_flag=True, help="Then show each as it happens."),
+    click.option(
+        "--last",
+        "-n",
+        type=click.IntRange(0),
+        default=_LAST_COUNT,
+        metavar="N",
+        help=f"So many of the past.  [default: {_LAST_COUNT}]",
+    ),
+)
+def events(target: Target, is_json: bool, follow: bool, last: int) -> int:
+    """Show what has happened: starts, reloads, deaths, blocked loops.
+
+    Also what the log does not print at its level. The service remembers the last
+    10,000; docs/events.md lists them all. With --follow and --json each is a line.
+
+    --follow goes on over an upgrade. It ends with the service: 0 when that has
+    stopped, 6 when it is gone without a word.
+    """
+    client = target.find()
+    if not follow:
+        path = f"/events?last={last}"
+        return show(client.ask("GET", path, EventsAnswer), is_json, format_events)
+    try:
+        for event in _follow(client, last):
+            show(event, is_json, format_event_line)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    click.echo("the service has ended", err=True)
+    return ExitCode.OK
+
+
+def _follow(client: Client, last: int) -> Iterator[EventRecord]:
+    """Give the last events, then each as it happens, none twice.
+
+    Raises:
+        NotRunningError: The service is gone without a word.
+        SupervisorError: As by ``Client.follow``.
+    """
+    pid = client.read_server().pid
+    # One at least: its number is where to go on.
+    past = client.ask("GET", f"/events?last={max(last, 1)}", EventsAnswer).events
+    yield from past[len(past) - min(last, len(past)) :]
+    seq = past[-1].seq if past else 0
+    while True:
+        try:
+            for event in client.follow(f"/events?after={seq}&follow=true", _EVENTS):
+                _say_missing(event.seq - seq - 1)
+                seq = event.seq
+                yield event
+        except BrokenOffError:
+            time.sleep(_AGAIN_S)  # an upgrade, or its end
+        else:
+            return
+        if not _is_still(client, pid):
+            raise NotRunningError(_GONE)
+
+
+def _is_still(client: Client, pid: int) -> bool:
+    """Whether that master is still there; another one counts anew."""
+    try:
+        return client.read_server().pid == pid
+    except NotRunningError:
+        return False
+
+
+def _say_missing(count: int) -> None:
+    if count > 0:
+        text = f"{count_of(count, 'event')} missing here: too many came at once"
+        click.echo(text, err=True)
+
+
+# The verb that looks for what could be better.
+
+
+_LOOP = "uvloop"
+
+
+@verb()
+def doctor(target: Target, is_json: bool) -> int:
+    """Look at the machine, and at the service if one runs: what could be better.
+
+    Each finding says what follows from it and how to mend it. Exit code 1: there
+    is something to mend. What cannot be seen from here is not counted.
+    """
+    report = _examine(target)
+    width = shutil.get_terminal_size().columns
+    show(report, is_json, lambda given: format_report(given, width))
+    return ExitCode.OK if report.is_well else ExitCode.CRASHED
+
+
+def _examine(target: Target) -> Report:
+    try:
+        client = target.find()
+    except NotRunningError:
+        if target.is_said:
+            raise
+        return Report(pid=None, findings=_examine_machine_alone())
+    return _examine_all(client)
+
+
+def _examine_machine_alone() -> list[Finding]:
+    return [
+        *examine_machine(BACKLOG, (), _LOOP),
+        *examine_bounds(os.getpid(), 1, None),
+    ]
+
+
+def _examine_all(client: Client) -> Report:
+    status = client.ask("GET", "/status", StatusAnswer)
+    config = client.ask("GET", "/config", ConfigAnswer)
+    settings = {each.key: each.value for each in config.settings}
+    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
+    pids = [each.pid for each in status.workers if each.pid is not None]
+    wanted = sum(not slot.is_parked for slot in status.slots)
+    ports = [endpoint.port for endpoint in endpoints]
+    loop = str(settings.get("loop") or _LOOP)
+    return Report(
+        pid=status.pid,
+        findings=[
+            *examine_service(status, config),
+            *examine_machine(int(settings.get("backlog") or BACKLOG), ports, loop),
+            *examine_bounds(
+                pids[0] if pids else status.pid,
+                wanted,
+                settings.get("max_connections"),
+            ),
+        ],
+    )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.control.answers.orders import (
     ParkAnswer,
+    Progress,
     RecycleAnswer,
     RecycleOrder,
     ReloadAnswer,
@@ -16,14 +17,11 @@ from blazeio_supervisor.control.answers.orders import (
     ReopenLogsAnswer,
     ScaleAnswer,
     ScaleOrder,
+    StatusAnswer,
     StopAnswer,
     StopOrder,
     UpgradeAnswer,
     UpgradeOrder,
-)
-from blazeio_supervisor.control.answers.status import (
-    Progress,
-    StatusAnswer,
 )
 from blazeio_supervisor.control.client import (
     BrokenOffError,
@@ -36,30 +34,28 @@ from blazeio_supervisor.control.display.sentences import (
     format_recycle,
     format_reload,
     format_scale,
+    format_span,
     format_step,
     format_upgrade,
 )
-from blazeio_supervisor.control.display.units import format_span
 from blazeio_supervisor.control.verbs.declaring import (
+    Failures,
     ProgressLine,
     Target,
-    interruptible,
-    read_slots,
-    show,
-    verb,
-)
-from blazeio_supervisor.control.verbs.extents import (
-    Failures,
     count_failures,
+    interruptible,
     measure_parking,
     measure_recycling,
     measure_resuming,
     measure_scaling,
+    read_slots,
+    show,
+    verb,
+    wait_for,
 )
-from blazeio_supervisor.control.verbs.waiting import wait_for
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-from blazeio_supervisor.escaping import escape_lines
-from blazeio_supervisor.fleet.telling.words import count_of
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.observe.lines.formats import escape_lines
 
 _FAILED = ExitCode.CRASHED
 _COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)

@@ -10,7 +10,7 @@ Adoptions stay as they are: whoever adopted a queue empties it too.
 
 from blazeio_supervisor.fleet.actions import Exit, LastCall, Stay
 from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
-from blazeio_supervisor.fleet.telling.words import asked_for, count_of
+from blazeio_supervisor.fleet.reasons import asked_for, count_of
 from blazeio_supervisor.fleet.turns.lives import step_forkserver, step_worker
 from blazeio_supervisor.fleet.turns.turn import Turn
 from blazeio_supervisor.fleet.worker_state import Event, State

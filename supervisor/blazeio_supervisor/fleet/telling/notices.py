@@ -4,16 +4,113 @@ Level-triggered like every duty: what was told last is compared with what is.
 """
 
 import msgspec
+from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.actions import Notify, Stage
-from blazeio_supervisor.fleet.duties.canary import Phase
-from blazeio_supervisor.fleet.duties.rollout import Rollout
+from blazeio_supervisor.fleet.actions import Notify, Probe, Stage
+from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.facts import Answered, Beat
 from blazeio_supervisor.fleet.service.boot import Boot
-from blazeio_supervisor.fleet.service.parking import Parking
+from blazeio_supervisor.fleet.service.scaling import Parking
 from blazeio_supervisor.fleet.service.stopping import Stopping
-from blazeio_supervisor.fleet.telling.proof import Proof
-from blazeio_supervisor.fleet.telling.throughput import Throughput
 from blazeio_supervisor.fleet.turns.turn import Turn
+
+# Proof of service: what a watchdog is fed with, and nothing else.
+#
+# A master that turns its loop proves nothing to a client. So the watchdog is fed
+# only after a worker has begun a request since the last time; where nobody asks,
+# the master asks, and an answer is as good.
+
+
+SHARE = 4
+"""Fed, or asked, so many times in the time that the watchdog grants."""
+
+
+class Proof(Struct):
+    """Decides when the watchdog is fed, once the service is ready.
+
+    Attributes:
+        is_shown: Somebody has served since it was last fed.
+        fed_at: Steady time; None before the first turn of a ready service.
+        probed_at: When the workers were last asked.
+    """
+
+    is_shown: bool = False
+    fed_at: float | None = None
+    probed_at: float = 0.0
+
+    def is_due(self, turn: Turn, fresh: int, *, is_excused: bool) -> bool:
+        """Whether to feed it now; has the workers asked where nobody else does.
+
+        Args:
+            turn: The present one.
+            fresh: Requests that were begun since the last turn.
+            is_excused: Nobody is to serve now.
+        """
+        watchdog_s = turn.policy.watchdog_s
+        if watchdog_s is None:
+            return False
+        if self.fed_at is None:
+            self.fed_at = self.probed_at = turn.now  # systemd counts from READY
+        is_shown = is_excused or fresh > 0 or _has_answered(turn)
+        self.is_shown = self.is_shown or is_shown
+        since = self.fed_at if self.is_shown else max(self.fed_at, self.probed_at)
+        if not turn.has_come(since + watchdog_s / SHARE):
+            return False
+        if self.is_shown:
+            self.is_shown, self.fed_at = False, turn.now
+            return True
+        self.probed_at = turn.now
+        for handle in turn.roster.serving():
+            turn.act(Probe(handle.worker))
+        return False
+
+
+def _has_answered(turn: Turn) -> bool:
+    serving = {handle.worker for handle in turn.roster.serving()}
+    return any(isinstance(f, Answered) and f.worker in serving for f in turn.facts)
+
+
+# How many requests the whole fleet serves, from what its rows say.
+
+
+RATE_OVER_S = 5.0
+
+
+class Throughput(Struct):
+    """Counts requests over all lives of workers.
+
+    Attributes:
+        rate: Requests a second, over the last whole ``RATE_OVER_S``.
+        counted: What each living worker had begun, by its serial number.
+        fresh: Requests since ``began_at``, steady time.
+    """
+
+    rate: float = 0.0
+    counted: dict[int, int] = field(default_factory=dict)
+    fresh: int = 0
+    began_at: float | None = None
+
+    def take(self, turn: Turn) -> int:
+        """Read the beats of this turn; give how many requests are new."""
+        fresh = 0
+        for fact in turn.facts:
+            if isinstance(fact, Beat):
+                fresh += max(0, fact.requests - self.counted.get(fact.worker, 0))
+                self.counted[fact.worker] = fact.requests
+        for worker in self.counted.keys() - turn.roster.workers.keys():
+            del self.counted[worker]
+        self._measure(turn.now, fresh)
+        return fresh
+
+    def _measure(self, now: float, fresh: int) -> None:
+        self.fresh += fresh
+        if self.began_at is None:
+            self.began_at = now
+        span_s = now - self.began_at
+        if span_s >= RATE_OVER_S:
+            self.rate = self.fresh / span_s
+            self.fresh, self.began_at = 0, now
+
 
 EXTEND_S = 20.0
 """So much more time is asked for, again and again, while something is long."""

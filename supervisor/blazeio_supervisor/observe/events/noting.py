@@ -8,9 +8,8 @@ import logging
 import time
 from typing import Any
 
-from blazeio_supervisor.escaping import escape_answer
 from blazeio_supervisor.observe.events.vocabulary import EventRecord
-from blazeio_supervisor.observe.lines.formats import format_event
+from blazeio_supervisor.observe.lines.formats import escape_answer, format_event
 
 TEXT_CHARS = 8_000
 """Of the text of one event; the rest is cut."""

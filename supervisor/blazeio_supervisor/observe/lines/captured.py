@@ -7,19 +7,31 @@ process waits for.
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from blazeio_supervisor.observe.lines.formats import Origin, make_formatter
-from blazeio_supervisor.observe.lines.handler import LineHandler
-from blazeio_supervisor.observe.lines.terms import LogTerms
-from blazeio_supervisor.process.child_channel import (
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files.opening import open_to_append
+from blazeio_supervisor.observe.events.noting import note
+from blazeio_supervisor.observe.lines.formats import (
+    STDERR,
+    LogTerms,
+    Origin,
+    make_formatter,
+)
+from blazeio_supervisor.observe.logs import LineHandler
+from blazeio_supervisor.process.channel import (
     ChildFault,
+    Descriptor,
+    Sendable,
     close_aside,
     receive_octets,
 )
+from blazeio_supervisor.process.forkserver import open_again
 
 LINE_BYTES = 16 * 1024
 """A longer line is cut into several."""
@@ -234,3 +246,115 @@ def _find_nth(octets: bytes, count: int) -> int:
             break
         end = following
     return end
+
+
+# ``--log-file``: it takes the place of standard error, here and in all children.
+#
+# Every process of the service, also of another user, gets a descriptor of what is
+# opened here: no link leads it elsewhere, see ``files/opening.py``.
+
+
+_MODE = 0o640
+
+
+class LogFile:
+    """The file of the log.
+
+    Args:
+        path: Absolute; it is appended to.
+        fd: Of the open file, owned by this object.
+    """
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+
+    def open_again(self) -> Descriptor:
+        """Give it to a process that shall write there, too.
+
+        Opened anew, so that nothing but the file is shared, unless it cannot be.
+        """
+        try:
+            return Descriptor(open_again(self._fd))
+        except OSError:
+            return Descriptor(os.dup(self._fd))
+
+    def close(self) -> None:
+        """Give it back; what has taken its place stays there."""
+        os.close(self._fd)
+
+    def take_place(self) -> None:
+        """Have what goes to standard error go there."""
+        os.dup2(self._fd, STDERR, inheritable=True)
+
+    def reopen(self) -> str:
+        """Write to a new file of the same name, since the old one was renamed.
+
+        Returns:
+            Why that cannot be, and the old one is written on; "" when it can.
+        """
+        try:
+            fd = open_to_append(self._path, _MODE)
+        except OSError as error:
+            return f"{self._path}: {error.strerror}; going on with the old one"
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self.take_place()
+        return ""
+
+
+def open_log_file(path: str) -> LogFile:
+    """Open it, and have it take the place of standard error.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
+    try:
+        log_file = LogFile(path, open_to_append(path, _MODE))
+    except OSError as error:
+        text = f"--log-file {path}: cannot open it: {error.strerror}"
+        raise UsageError(text) from error
+    log_file.take_place()
+    return log_file
+
+
+def resume_log_file(path: str) -> LogFile:
+    """Go on with one that has taken that place before, whatever its name is now."""
+    return LogFile(path, os.dup(STDERR))
+
+
+# Writing to new log files, since the old ones were renamed.
+
+
+class Writers(Protocol):
+    """Other processes that write logs."""
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Have them do it too; ``files``: the new one of the log, if that is a file."""
+
+
+class Reopening:
+    """Does it, here and everywhere.
+
+    Args:
+        log_file: Of the master; None: it writes to standard error.
+        writers: All others.
+    """
+
+    def __init__(self, log_file: LogFile | None, *writers: Writers) -> None:
+        self._log_file = log_file
+        self._writers = writers
+
+    def reopen(self) -> str:
+        """Do it now; say why the log itself is not in a new file, or ""."""
+        failure = self._log_file.reopen() if self._log_file else ""
+        if failure:
+            note("logs_reopened", failure, "ERROR")
+        else:
+            note("logs_reopened", "the log and every access log are opened anew")
+        files = [self._log_file.open_again()] if self._log_file else []
+        for writers in self._writers:
+            writers.reopen_logs(files)
+        for file in files:
+            file.close()
+        return failure

@@ -5,8 +5,12 @@ for its type and then read as the text that it is written as; so a value that
 is refused in one place is refused in all.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import UNSET
@@ -184,3 +188,302 @@ def write_native(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+# Sizes in octets, as they are typed: ``512M``, ``64K``, ``1048576``.
+
+
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+_SIZE = re.compile(r"(\d{1,15})([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Read ``512M``, ``2G``, ``1048576``: octets, units of 1024.
+
+    Raises:
+        ValueError: It is none; says what one looks like.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text}: expected a size such as 512M or 2G")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def format_size(octets: int) -> str:
+    """Write it as briefly as it can be read again."""
+    fitting = [unit for unit in _UNITS if octets and octets % _UNITS[unit] == 0]
+    unit = fitting[-1] if fitting else ""
+    return f"{octets // _UNITS[unit]}{unit}"
+
+
+# Numbers: each with its unit and its bounds, and what is said outside of them.
+
+
+DAY_S = 86_400.0
+NONE: Mapping[str, Any] = {"none": None}
+"""The word for what may be lifted."""
+
+
+@dataclass(frozen=True)
+class Number(Kind[Any]):
+    """A number within bounds, or a word.
+
+    Attributes:
+        least: Inclusive, as is ``most``.
+        words: Instead of a number, with what they mean.
+        told: What is expected, where the bounds say too little.
+    """
+
+    least: float = 0
+    most: float = inf
+    words: Mapping[str, Any] = field(default_factory=dict)
+    told: str = ""
+
+    metavar = "N"
+    natives: ClassVar[tuple[type, ...]] = (int, float)
+    unit = "a number"
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]
+        """Completes "expected ..."."""
+        if self.told:
+            return self.told
+        words = "".join(f", or {word}" for word in self.words)
+        if self.most == inf:
+            return f"{self.unit}, {self.write(self.least)} or more{words}"
+        return (
+            f"{self.unit}, {self.write(self.least)} to {self.write(self.most)}{words}"
+        )
+
+    def read(self, text: str) -> Any:
+        """Read a word or a number."""
+        if text in self.words:
+            return self.words[text]
+        try:
+            value = self._parse(text)
+        except ValueError:
+            value = -inf
+        if not self.least <= value <= self.most:
+            raise ValueError(f"expected {self.expected}")
+        return value
+
+    def write(self, value: Any) -> Plain | None:
+        """Give it as briefly as it can be, or its word."""
+        if isinstance(value, int | float):
+            return int(value) if value == int(value) else value
+        return super().write(value)
+
+    def _parse(self, text: str) -> float:
+        value = float(text)
+        return value if isfinite(value) else -inf
+
+
+class Count(Number):
+    """A whole number."""
+
+    natives = (int,)
+    unit = "a whole number"
+
+    def _parse(self, text: str) -> float:
+        return int(text)
+
+
+@dataclass(frozen=True)
+class Seconds(Number):
+    """A span; its field ends in ``_s``, its key does not."""
+
+    most: float = DAY_S
+
+    metavar = "S"
+    unit = "seconds"
+
+    def strip_unit(self, field: str) -> str:
+        """``drain_idle_s`` is ``drain_idle``."""
+        return field.removesuffix("_s")
+
+
+class Size(Number):
+    """Octets, with a letter or without."""
+
+    metavar = "SIZE"
+    natives = (int, str)
+    unit = "a size such as 64K or 16M"
+
+    def write(self, value: Any) -> Plain | None:
+        """Give it with a letter, or its word."""
+        return format_size(value) if isinstance(value, int) else super().write(value)
+
+    def _parse(self, text: str) -> float:
+        return parse_size(text)
+
+
+class Mode(Kind[int | None]):
+    """Permissions, in octal digits."""
+
+    metavar = "MODE"
+    expected = 'octal digits, 000 to 777 (in a TOML file as a string, "027")'
+
+    def read(self, text: str) -> int:
+        """Read octal digits."""
+        try:
+            mode = int(text, 8)
+        except ValueError:
+            mode = -1
+        if not 0 <= mode <= 0o777:
+            raise ValueError("expected octal digits, 000 to 777")
+        return mode
+
+    def write(self, value: int | None) -> str | None:
+        """Give three digits."""
+        return None if value is None else f"{value:03o}"
+
+
+# Texts: free, one of a few words, or what a parser of another room reads.
+
+
+@dataclass(frozen=True)
+class Text(Kind[Any]):
+    """Any text, kept as it is.
+
+    Attributes:
+        metavar: Stands for it in ``--help``.
+    """
+
+    metavar: str = "TEXT"
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]
+        """Completes "expected ..."."""
+        return "a string"
+
+    def read(self, text: str) -> str:
+        """Give it."""
+        return text
+
+
+@dataclass(frozen=True)
+class Choice(Kind[Any]):
+    """One of a few words; typed and written in small letters, or as one likes.
+
+    Attributes:
+        choices: All of them, as they are kept.
+        metavar: Stands for it in ``--help``.
+    """
+
+    choices: tuple[str, ...]
+    metavar: str
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]
+        """All of them."""
+        *most, last = map(str.lower, self.choices)
+        return f"{', '.join(most)} or {last}"
+
+    def read(self, text: str) -> str:
+        """Give the word that is meant."""
+        for choice in self.choices:
+            if choice.lower() == text.lower():
+                return choice
+        raise ValueError(f"expected {self.expected}")
+
+    def write(self, value: str | None) -> str | None:
+        """Give the word."""
+        return None if value is None else value.lower()
+
+
+@dataclass(frozen=True)
+class Parsed(Kind[Any]):
+    """What a parser reads: an address, a path of a request.
+
+    Attributes:
+        parse: Raises ``ValueError`` with what is wrong, and what to write.
+        metavar: Stands for it in ``--help``.
+        format: Writes it as it is typed.
+    """
+
+    parse: Callable[[str], Any]
+    metavar: str
+    format: Callable[[Any], str] = str
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]
+        """Completes "expected ..." where a TOML value is no text."""
+        return "a string"
+
+    def read(self, text: str) -> Any:
+        """Have it read."""
+        return self.parse(text)
+
+    def write(self, value: Any) -> Plain | None:
+        """Give what can be read again."""
+        return None if value is None else self.format(value)
+
+
+# How many CPUs this process may really use, and a list of some.
+
+
+_CPUS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def count_cpus(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+    """Count the cores allowed by affinity and by cgroup v2 quota; at least 1.
+
+    A container with a quota of two cores on a machine of 64 still sees 64 in
+    its affinity, and 64 workers there only throttle each other.
+
+    Args:
+        cgroups: Where cgroup v2 is mounted.
+        own: The file that says which group this process is in.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    for folder in list_groups(cgroups, own):
+        quota = _read_quota(folder / "cpu.max")
+        if quota is not None:
+            allowed = min(allowed, quota)
+    return max(1, allowed)
+
+
+def list_groups(cgroups: Path, own: Path) -> list[Path]:
+    """Give the own group and all above it: each may set a quota."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        if line.startswith("0::/"):
+            group = cgroups / line.removeprefix("0::/")
+            return [group, *(p for p in group.parents if p.is_relative_to(cgroups))]
+    return []
+
+
+def _read_quota(path: Path) -> int | None:
+    try:
+        quota, period = path.read_text().split()[:2]
+    except (OSError, ValueError):
+        return None
+    if quota == "max":
+        return None
+    return max(1, -(-int(quota) // int(period)))  # rounded up: 1.5 cores are two
+
+
+def read_cpus(text: str) -> tuple[int, ...]:
+    """Read ``0-3,8``, or ``auto``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text == "auto":
+        return tuple(sorted(os.sched_getaffinity(0)))
+    cpus: list[int] = []
+    for part in text.split(","):
+        match = _CPUS.fullmatch(part.strip())
+        if match is None:
+            raise ValueError("expected numbers and ranges such as 0-3,8, or auto")
+        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(cpus)
+
+
+def format_cpus(cpus: Iterable[int]) -> str:
+    """Write them one by one."""
+    return ",".join(map(str, cpus))

@@ -9,9 +9,14 @@ import msgspec
 
 from blazeio_supervisor.control.places import Place, parse_place
 from blazeio_supervisor.fleet.policy import SteeringMode
-from blazeio_supervisor.options.kinds.kind import Flag, Many
-from blazeio_supervisor.options.kinds.numbers import Count, Mode
-from blazeio_supervisor.options.kinds.texts import Choice, Parsed
+from blazeio_supervisor.options.kinds.kind import (
+    Choice,
+    Count,
+    Flag,
+    Many,
+    Mode,
+    Parsed,
+)
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
 from blazeio_supervisor.process.identity import find_identity
 from blazeio_supervisor.sockets.address import (

@@ -1,16 +1,82 @@
 """What the supervisor says of itself, and where."""
 
+import json
 import os
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio.errors import ConfigurationError
+from blazeio.server.access_log import STANDARD_OUTPUT
+from blazeio.server.log_format import compile_format
+from blazeio_supervisor.files.opening import read
+from blazeio_supervisor.notify.environment import Surroundings
+from blazeio_supervisor.observe.lines.formats import LogTerms
 from blazeio_supervisor.observe.logs import LEVELS
-from blazeio_supervisor.options.kinds.kind import Flag
-from blazeio_supervisor.options.kinds.texts import Choice, Text
-from blazeio_supervisor.options.log_config import LogConfigError, read_log_config
+from blazeio_supervisor.options.kinds.kind import Choice, Flag, Parsed, Text
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
-from blazeio_supervisor.options.surroundings import Surroundings
+from blazeio_supervisor.sockets.address import Address, format_address, parse_address
+
+# ``--log-config FILE``: all of logging, as ``logging.config.dictConfig`` reads it.
+#
+# For whoever wants other formats, handlers or destinations than ours: the file then
+# says all of it, for the master and for the app's processes, before the app is
+# imported. The events of a service are kept and counted whatever it says.
+
+
+class LogConfigError(ValueError):
+    """The file cannot be read, or holds something else; says why in one line."""
+
+
+def read_log_config(path: str) -> dict[str, Any]:
+    """Read the file.
+
+    Args:
+        path: Ends in ``.toml``, ``.json``, ``.yaml`` or ``.yml``.
+
+    Returns:
+        For ``dictConfig``; ``version`` is 1 and ``disable_existing_loggers`` false
+        where it does not say otherwise.
+
+    Raises:
+        LogConfigError: It cannot be read.
+    """
+    parse = _PARSERS.get(os.path.splitext(path)[1].lower())
+    if parse is None:
+        raise LogConfigError(f"{path}: expected a name in {', '.join(_PARSERS)}")
+    try:
+        found = parse(read(path).decode())
+    except OSError as error:
+        raise LogConfigError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        line = str(error).partition("\n")[0]
+        raise LogConfigError(f"{path} cannot be read: {line}") from None
+    if not isinstance(found, dict):
+        raise LogConfigError(f"{path}: expected a table of settings")
+    return {"version": 1, "disable_existing_loggers": False, **found}
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError(
+            "YAML needs PyYAML (pip install pyyaml); TOML and JSON need nothing"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    ".toml": tomllib.loads,
+    ".json": json.loads,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
+}
+
 
 LogFormat = Literal["text", "json"]
 
@@ -108,3 +174,65 @@ def check_log_path(around: Surroundings, field: str, given: str) -> None:
         raise SettingError(field, "expected a file")
     if not os.path.isdir(os.path.dirname(path)):
         raise SettingError(field, f"there is no folder {os.path.dirname(path)}")
+
+
+# The access log of all workers.
+
+
+def read_format(text: str) -> str:
+    """Read ``--access-log-format``.
+
+    Raises:
+        ValueError: It cannot be read; says where.
+    """
+    try:
+        compile_format(text, "")
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class AccessLog(Section):
+    """One file for all workers."""
+
+    title = "Access log"
+
+    access_log: str | None = option(
+        Text("PATH"),
+        "Append a line for each response to this file, - for standard output. Rename "
+        "it, then send USR1 to the master: it is opened anew.",
+        default=None,
+        default_text="the App's own, else none",
+    )
+    access_log_format: str | None = option(
+        Parsed(read_format, "FORMAT"),
+        "combined, json, json:ATOM,... or text with {atoms}; see docs/access-log.md.",
+        default=None,
+        default_text="the App's own, else combined",
+    )
+
+    def check(self) -> None:
+        """Look for the folder of the file."""
+        if self.access_log is None or self.access_log == STANDARD_OUTPUT:
+            return
+        check_log_path(self, "access_log", self.access_log)
+
+
+# Where the service is looked at from outside.
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Metrics(Section):
+    """Metrics and probes, on an address of their own."""
+
+    title = "Metrics"
+
+    metrics_bind: Address | None = option(
+        Parsed(parse_address, "ADDRESS", format_address),
+        "Answer /metrics (for Prometheus), /livez and /readyz here: host:port, :port "
+        "or unix:/path. For whoever reaches it, so keep it to yourself.",
+        default=None,
+        default_text="nowhere",
+        change=Change.RESTART,
+    )

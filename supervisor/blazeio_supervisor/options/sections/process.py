@@ -1,5 +1,6 @@
 """What is run, by how many workers, and how they run."""
 
+import importlib.util
 import os
 import re
 from dataclasses import dataclass
@@ -8,14 +9,29 @@ from typing import get_args
 
 from blazeio_supervisor.control.places import NAME_CHARS, is_name, name_after
 from blazeio_supervisor.files.opening import read
-from blazeio_supervisor.fleet.policy import Readiness
-from blazeio_supervisor.loading.app_path import AppPath
-from blazeio_supervisor.options.first_word import read_app
-from blazeio_supervisor.options.kinds.cpus import count_cpus, format_cpus, read_cpus
-from blazeio_supervisor.options.kinds.kind import Flag, Pairs
-from blazeio_supervisor.options.kinds.numbers import Count
-from blazeio_supervisor.options.kinds.texts import Choice, Parsed, Text
+from blazeio_supervisor.fleet.policy import Policy, Readiness
+from blazeio_supervisor.loading.app_path import AppPath, read_app
+from blazeio_supervisor.options.kinds.kind import (
+    Choice,
+    Count,
+    Flag,
+    Many,
+    Mode,
+    Pairs,
+    Parsed,
+    Seconds,
+    Size,
+    Text,
+    count_cpus,
+    format_cpus,
+    read_cpus,
+)
 from blazeio_supervisor.options.option import Change, Section, SettingError, option
+from blazeio_supervisor.process.identity import (
+    Identity,
+    NoSuchIdentityError,
+    find_identity,
+)
 from blazeio_supervisor.process.messages import LoopName
 
 WORKER_LIMIT = 256
@@ -222,3 +238,276 @@ class Process(Section):
             may_use = format_cpus(sorted(os.sched_getaffinity(0)))
             reason = f"this process may not use {format_cpus(strange)}, but {may_use}"
             raise SettingError("cpu_affinity", reason)
+
+
+# Who runs the app, and what it leaves others to see.
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Privileges(Section):
+    """The user of the app's processes, and the modes of what it makes."""
+
+    title = "Privileges"
+
+    user: str = option(
+        Text("USER"),
+        "A master that runs as root imports and runs the app as this user (a name or "
+        "number), with all its groups; unix sockets are the user's.",
+        default="",
+        default_text="the master's own",
+    )
+    group: str = option(
+        Text("GROUP"),
+        "The group that goes with --user (a name or number).",
+        default="",
+        default_text="the user's own",
+    )
+    umask: int | None = option(
+        Mode(),
+        "Octal; taken from the mode of unix sockets and of files that the app makes: "
+        "007 admits user and group only.",
+        default=None,
+        default_text="sockets are open to everybody, files as the master's umask says",
+    )
+
+    @cached_property
+    def identity(self) -> Identity | None:
+        """Who the app's processes run as; None: as the master.
+
+        Raises:
+            SettingError: They are not there, or this process may not become them.
+        """
+        if not self.user:
+            if self.group:
+                raise SettingError("group", "give --user too")
+            return None
+        try:
+            identity = find_identity(self.user, self.group)
+        except NoSuchIdentityError as error:
+            raise SettingError(error.of, str(error)) from None
+        if os.geteuid() == 0:
+            return identity
+        if (identity.uid, identity.gid) == (os.geteuid(), os.getegid()):
+            return None
+        raise SettingError(
+            "user",
+            f"only root may run the app as another user (this is uid {os.geteuid()}): "
+            f"start as root, or as {self.user} without --user",
+        )
+
+    def check(self) -> None:
+        """See that it can be had."""
+        _ = self.identity
+
+
+# How long the supervisor waits.
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Times(Section):
+    """Spans of the supervisor; those of the request path are limits."""
+
+    title = "Time (seconds)"
+
+    graceful_timeout_s: float = option(
+        Seconds(0.1),
+        "A worker that is told to end has this long to answer what is in flight and "
+        "to run its on_stop hooks; then it is killed.",
+        default=30.0,
+    )
+    boot_timeout_s: float = option(
+        Seconds(0.1),
+        "Import and on_start hooks must be done by then.",
+        default=60.0,
+    )
+    timeout_s: float = option(
+        Seconds(1),
+        "A worker whose event loop is blocked for this long prints its stacks and is "
+        "replaced.",
+        default=30.0,
+    )
+    canary_hold_s: float = option(
+        Seconds(),
+        "At a reload the first new worker must serve this long before an old one is "
+        "touched (if it dies, nothing has happened), and the last one before the way "
+        "back to the old code is given up.",
+        default=2.0,
+    )
+    rollout_timeout_s: float = option(
+        Seconds(1),
+        "A reload must have put a new worker into every slot by then; else all goes "
+        "back to the old code.",
+        default=600.0,
+    )
+    upgrade_timeout_s: float = option(
+        Seconds(0.1),
+        "In an upgrade (USR2) the new code of the supervisor must have begun by then, "
+        "in the rehearsal and again in earnest; else the old code goes on.",
+        default=10.0,
+    )
+    drain_idle_s: float = option(
+        Seconds(),
+        "A worker that ends keeps an idle connection for this long, since its client "
+        "may be just sending.",
+        default=2.0,
+    )
+    drain_delay_s: float = option(
+        Seconds(),
+        "After TERM, QUIT or `stop` the service says that it is not ready, and serves "
+        "on for this long before it drains, so that a load balancer can look "
+        "elsewhere. A second one, or INT, ends the wait. Workers that got TERM too "
+        "are replaced meanwhile (systemd: set KillMode=mixed).",
+        default=0.0,
+    )
+
+    def check(self) -> None:
+        """See that a reload can end."""
+        if self.rollout_timeout_s <= self.canary_hold_s:
+            raise SettingError(
+                "rollout_timeout_s",
+                "no reload could end, since --canary-hold alone takes "
+                f"{self.canary_hold_s:g} s",
+            )
+
+
+# When workers are replaced: what new code must show, how long one worker lives.
+
+
+JITTER_SHARE = 0.1
+MIB = 1024 * 1024
+
+_PATH = re.compile(r"/[!-~]*")
+
+
+def read_health_path(text: str) -> str:
+    """Read ``--health-path``; "" is none.
+
+    Raises:
+        ValueError: It is no path of a request.
+    """
+    if text and (_PATH.fullmatch(text) is None or "#" in text):
+        raise ValueError("expected a path such as /health, percent-encoded")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Renewal(Section):
+    """The health of new code, and the recycling of workers that serve well."""
+
+    title = "Renewal"
+
+    health_path: str = option(
+        Parsed(read_health_path, "PATH"),
+        "At a reload, GET this from the first new worker before it accepts any "
+        "connection. Anything but a 2xx, and no answer within --health-timeout, "
+        "fails the reload; the old workers go on.",
+        default="",
+        default_text="not asked",
+    )
+    health_timeout_s: float = option(
+        Seconds(0.1),
+        "See --health-path.",
+        default=Policy().health_timeout_s,
+    )
+    max_requests: int | None = option(
+        Count(1),
+        "Replace a worker after so many requests; the new one is ready before the old "
+        "one drains, one worker at a time. Likewise below.",
+        default=None,
+        default_text="never",
+    )
+    max_requests_jitter: int | None = option(
+        Count(),
+        "Plus up to so many, drawn for each worker, or all would be replaced in a row.",
+        default=None,
+        default_text="a tenth of --max-requests",
+    )
+    max_lifetime_s: float | None = option(
+        Seconds(1, float("inf")),
+        "Replace a worker after so many seconds.",
+        default=None,
+        default_text="never",
+    )
+    max_lifetime_jitter_s: float | None = option(
+        Seconds(0, float("inf")),
+        "Plus up to so many seconds.",
+        default=None,
+        default_text="a tenth of --max-lifetime",
+    )
+    max_memory_bytes: int | None = option(
+        Size(MIB),
+        "Replace a worker that has more memory of its own, 512M or 2G (1024-based). "
+        "What it shares with the others, as it was forked, does not count. Measured "
+        "every few seconds.",
+        default=None,
+        default_text="never",
+        key="max_memory",
+    )
+
+    def check(self) -> None:
+        """A jitter must have something to vary."""
+        if self.max_requests is None and self.max_requests_jitter is not None:
+            raise SettingError(
+                "max_requests_jitter", "has no effect without --max-requests"
+            )
+        if self.max_lifetime_s is None and self.max_lifetime_jitter_s is not None:
+            raise SettingError(
+                "max_lifetime_jitter_s", "has no effect without --max-lifetime"
+            )
+
+
+def choose_jitter(given: float | None, limit: float | None) -> float:
+    """Give the jitter of a limit: a tenth of it, where none was said."""
+    return (limit or 0) * JITTER_SHARE if given is None else given
+
+
+# What helps while an app is written.
+
+
+HASTE_S = 0.1
+"""With ``--reload`` nothing is held or kept for longer than this."""
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Development(Section):
+    """New code at each change of a file."""
+
+    title = "Development"
+
+    reload: bool = option(
+        Flag(),
+        "Load the code anew whenever a file of it changes, worker by worker; code that "
+        "fails prints its traceback, and the old code goes on; at the start, the next "
+        "change is waited for. --canary-hold and "
+        f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
+        "'blazeio[dev]'.",
+        default=False,
+        change=Change.RESTART,
+    )
+    reload_dirs: tuple[str, ...] = option(
+        Many(Text("DIR"), "\n"),
+        "Watch this folder and all below it. May be given several times.",
+        default=(),
+        default_text="--app-dir, or the folder of the script",
+        change=Change.RESTART,
+        key="reload_dir",
+    )
+    reload_includes: tuple[str, ...] = option(
+        Many(Text("PATTERN"), "\n"),
+        "Watch files of such names too: '*.html'. May be given several times.",
+        default=(),
+        default_text="*.py, blazeio.toml and pyproject.toml",
+        change=Change.RESTART,
+        key="reload_include",
+    )
+
+    def check(self) -> None:
+        """Look for what is needed."""
+        if not self.reload:
+            return
+        if importlib.util.find_spec("watchfiles") is None:
+            reason = "it needs watchfiles, which is not installed"
+            raise SettingError("reload", f"{reason}: pip install 'blazeio[dev]'")
+        for given in self.reload_dirs:
+            if not os.path.isdir(os.path.join(self.folder, given)):
+                raise SettingError("reload_dirs", f"{given} is no folder")

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.config import SettingAnswer
+from blazeio_supervisor.control.answers.orders import SettingAnswer
 
 
 @pytest.mark.parametrize("value", [None, 4, 1.5, "a", ["a", "b"], True])

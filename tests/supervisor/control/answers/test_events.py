@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.answers.events import EventsQuery
+from blazeio_supervisor.control.answers.orders import EventsQuery
 from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 

@@ -1,7 +1,6 @@
 import msgspec
 
-from blazeio_supervisor.control.answers.orders import ReloadAnswer, StopAnswer
-from blazeio_supervisor.control.answers.status import Progress
+from blazeio_supervisor.control.answers.orders import Progress, ReloadAnswer, StopAnswer
 
 
 def test_the_two_kinds_of_line_of_a_reload_are_told_apart() -> None:

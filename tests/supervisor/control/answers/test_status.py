@@ -1,6 +1,6 @@
 import msgspec
 
-from blazeio_supervisor.control.answers.status import SlotAnswer
+from blazeio_supervisor.control.answers.orders import SlotAnswer
 
 
 def test_a_slot_of_an_earlier_version_can_be_read() -> None:

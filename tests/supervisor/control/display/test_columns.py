@@ -1,4 +1,4 @@
-from blazeio_supervisor.control.display.columns import Column, fit_table
+from blazeio_supervisor.control.display.sentences import Column, fit_table
 
 COLUMNS: tuple[Column[int], ...] = (
     Column("n", str),

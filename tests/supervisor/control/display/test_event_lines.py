@@ -1,7 +1,7 @@
 import re
 
-from blazeio_supervisor.control.answers.events import EventsAnswer
-from blazeio_supervisor.control.display.event_lines import format_events
+from blazeio_supervisor.control.answers.orders import EventsAnswer
+from blazeio_supervisor.control.display.sentences import format_events
 from blazeio_supervisor.observe.events.vocabulary import EventRecord
 
 

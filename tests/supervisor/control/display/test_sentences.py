@@ -1,8 +1,9 @@
 import pytest
 
-from blazeio_supervisor.control.answers.config import ConfigAnswer
 from blazeio_supervisor.control.answers.orders import (
+    ConfigAnswer,
     ParkAnswer,
+    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
@@ -11,7 +12,6 @@ from blazeio_supervisor.control.answers.orders import (
     UpgradeAnswer,
     WorkerStack,
 )
-from blazeio_supervisor.control.answers.status import Progress
 from blazeio_supervisor.control.display.sentences import (
     describe_failures,
     format_bar,

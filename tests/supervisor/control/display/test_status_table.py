@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.control.answers.status import (
+from blazeio_supervisor.control.answers.orders import (
     Progress,
     SlotAnswer,
     StatusAnswer,

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.control.display.units import (
+from blazeio_supervisor.control.display.sentences import (
     format_bytes,
     format_count,
     format_ms,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.control.doctor.bounds import (
+from blazeio_supervisor.control.doctor.machine import (
     examine_bounds,
     examine_files,
     examine_memory,

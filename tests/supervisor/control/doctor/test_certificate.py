@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 import trustme
 
-from blazeio_supervisor.control.doctor.certificate import read_expiry
+from blazeio_supervisor.control.doctor.service import read_expiry
 
 END = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from blazeio_supervisor.control.answers.config import (
+from blazeio_supervisor.control.answers.orders import (
     ConfigAnswer,
     SettingAnswer,
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.control.top.keyboard import (
+from blazeio_supervisor.control.top.session import (
     DOWN,
     ESCAPE,
     UP,

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from blazeio_supervisor.control.answers.status import StatusAnswer
-from blazeio_supervisor.control.top.rates import (
+from blazeio_supervisor.control.answers.orders import StatusAnswer
+from blazeio_supervisor.control.top.screen import (
     Rates,
     WorkerRates,
     find_percentile,

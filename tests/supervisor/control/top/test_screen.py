@@ -1,9 +1,8 @@
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.control.answers.status import Progress
-from blazeio_supervisor.control.top.rates import Rates, WorkerRates
-from blazeio_supervisor.control.top.screen import View, draw
+from blazeio_supervisor.control.answers.orders import Progress
+from blazeio_supervisor.control.top.screen import Rates, View, WorkerRates, draw
 from tests.supervisor.control.display.test_status_table import (
     MIB,
     make_slot,

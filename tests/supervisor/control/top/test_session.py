@@ -3,8 +3,7 @@ import asyncio
 import pytest
 
 from blazeio_supervisor.control.client import Client
-from blazeio_supervisor.control.top.keyboard import DOWN, UP
-from blazeio_supervisor.control.top.session import GONE, Session
+from blazeio_supervisor.control.top.session import DOWN, GONE, UP, Session
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,

@@ -4,7 +4,7 @@ import asyncio
 
 from click.testing import CliRunner, Result
 
-from blazeio_supervisor.control.verbs.program import verbs
+from blazeio_supervisor.control.verbs.declaring import verbs
 from tests.supervisor.control.room import Room
 
 

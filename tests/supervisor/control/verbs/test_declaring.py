@@ -1,8 +1,8 @@
 import click
 import pytest
 
-from blazeio_supervisor.control.verbs.words import VERBS
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.loading.app_path import VERBS
 from tests.supervisor.control.verbs.room import invoke
 
 

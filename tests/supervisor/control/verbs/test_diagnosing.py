@@ -1,9 +1,8 @@
 import msgspec
 import pytest
 
-from blazeio_supervisor.control.client import NotRunningError
+from blazeio_supervisor.control.client import NotRunningError, find_client
 from blazeio_supervisor.control.doctor.findings import Report
-from blazeio_supervisor.control.finding import find_client
 from blazeio_supervisor.control.verbs import declaring
 from tests.supervisor.control.verbs.room import VerbRoom, invoke
 

@@ -1,5 +1,5 @@
-from blazeio_supervisor.control.answers.status import StatusAnswer
-from blazeio_supervisor.control.verbs.extents import (
+from blazeio_supervisor.control.answers.orders import StatusAnswer
+from blazeio_supervisor.control.verbs.declaring import (
     Extent,
     count_failures,
     measure_parking,

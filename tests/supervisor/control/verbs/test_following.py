@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from click.testing import Result
 
-from blazeio_supervisor.control.answers.events import EventsAnswer
+from blazeio_supervisor.control.answers.orders import EventsAnswer
 from blazeio_supervisor.control.client import NotRunningError
 from blazeio_supervisor.control.places import Place
 from blazeio_supervisor.observe.events.noting import note

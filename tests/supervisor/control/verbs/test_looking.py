@@ -1,7 +1,6 @@
 import msgspec
 
-from blazeio_supervisor.control.answers.config import ConfigAnswer
-from blazeio_supervisor.control.answers.status import StatusAnswer
+from blazeio_supervisor.control.answers.orders import ConfigAnswer, StatusAnswer
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.control.verbs.room import VerbRoom
 

@@ -2,9 +2,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from blazeio_supervisor.control.verbs import program
-from blazeio_supervisor.control.verbs.program import MODULES, verbs
-from blazeio_supervisor.control.verbs.words import VERBS
+from blazeio_supervisor.control.verbs import declaring
+from blazeio_supervisor.control.verbs.declaring import MODULES, verbs
+from blazeio_supervisor.loading.app_path import VERBS
 from blazeio_supervisor.options.program import command
 from tests.support.live import run_to_exit
 
@@ -26,7 +26,7 @@ def test_each_is_loaded_by_its_name() -> None:
 
 @pytest.mark.slow
 def test_a_verb_imports_neither_the_framework_nor_what_is_slow_to_load() -> None:
-    room = program.__name__.rpartition(".")[0]
+    room = declaring.__name__.rpartition(".")[0]
     # What has an APP reads its settings.
     names = {*MODULES.values()} - {MODULES["check"], MODULES["unit"]}
     loads = f"for each in {names}: importlib.import_module(each, {room!r})"

@@ -2,10 +2,9 @@ import asyncio
 
 import pytest
 
-from blazeio_supervisor.control.answers.status import StatusAnswer
+from blazeio_supervisor.control.answers.orders import StatusAnswer
 from blazeio_supervisor.control.client import Client
-from blazeio_supervisor.control.verbs.extents import Extent
-from blazeio_supervisor.control.verbs.waiting import wait_for
+from blazeio_supervisor.control.verbs.declaring import Extent, wait_for
 from blazeio_supervisor.errors import SupervisorError
 from tests.supervisor.control.small_servers import UID
 from tests.supervisor.control.verbs.room import VerbRoom

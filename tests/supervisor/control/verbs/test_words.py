@@ -1,4 +1,4 @@
-from blazeio_supervisor.control.verbs.words import VERBS
+from blazeio_supervisor.loading.app_path import VERBS
 
 
 def test_each_line_fits_beside_its_verb() -> None:

@@ -1,5 +1,5 @@
 from blazeio_supervisor.fleet.facts import Beat
-from blazeio_supervisor.fleet.health.pulse import Pulse
+from blazeio_supervisor.fleet.roster import Pulse
 
 FRESH_S = 0.1
 

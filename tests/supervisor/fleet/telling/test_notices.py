@@ -10,8 +10,11 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     WorkerExited,
 )
-from blazeio_supervisor.fleet.telling.notices import EXTEND_EVERY_S, EXTEND_S
-from blazeio_supervisor.fleet.telling.throughput import RATE_OVER_S
+from blazeio_supervisor.fleet.telling.notices import (
+    EXTEND_EVERY_S,
+    EXTEND_S,
+    RATE_OVER_S,
+)
 from tests.supervisor.fleet.driver import Driver
 
 

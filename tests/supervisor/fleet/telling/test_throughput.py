@@ -3,7 +3,7 @@ from random import Random
 from blazeio_supervisor.fleet.facts import Beat, Fact
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
-from blazeio_supervisor.fleet.telling.throughput import RATE_OVER_S, Throughput
+from blazeio_supervisor.fleet.telling.notices import RATE_OVER_S, Throughput
 from blazeio_supervisor.fleet.turns.turn import Turn
 
 

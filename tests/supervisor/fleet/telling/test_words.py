@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.fleet.telling.words import asked_for, count_of
+from blazeio_supervisor.fleet.reasons import asked_for, count_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from blazeio_supervisor.fleet.turns.clock import SteadyClock
+from blazeio_supervisor.fleet.turns.turn import SteadyClock
 
 
 def clock_at(now: float, *, next_in: float = 1.0) -> SteadyClock:

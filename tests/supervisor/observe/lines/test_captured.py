@@ -18,9 +18,8 @@ from blazeio_supervisor.observe.lines.captured import (
     CapturedOutput,
     FrozenReader,
 )
-from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.observe.lines.handler import LineHandler
-from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.observe.lines.formats import LogTerms, Origin
+from blazeio_supervisor.observe.logs import LineHandler
 from tests.support.clock import wait_until
 from tests.support.lingering import LINGER_S, lingering
 

@@ -8,11 +8,11 @@ import pytest
 
 from blazeio_supervisor.observe.events.vocabulary import EventRecord
 from blazeio_supervisor.observe.lines.formats import (
+    LogTerms,
     Origin,
     format_identity,
     make_formatter,
 )
-from blazeio_supervisor.observe.lines.terms import LogTerms
 
 EVENT = EventRecord(
     at_s=0,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.observe.lines import handler
-from blazeio_supervisor.observe.lines.handler import LineHandler, write_all
+from blazeio_supervisor.observe import logs
+from blazeio_supervisor.observe.logs import LineHandler, write_all
 
 
 def make_record(text: str, level: int = logging.INFO) -> logging.LogRecord:
@@ -68,7 +68,7 @@ def test_a_pipe_that_somebody_made_non_blocking_is_waited_for() -> None:
 
 
 def test_where_nobody_reads_the_rest_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "UNREAD_S", 0.01)
+    monkeypatch.setattr(logs, "UNREAD_S", 0.01)
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     write_all(sender, b"x" * 1_000_000)

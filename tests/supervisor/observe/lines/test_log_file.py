@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.observe.lines import log_file as module
-from blazeio_supervisor.observe.lines.log_file import open_log_file, resume_log_file
+from blazeio_supervisor.observe.lines import captured as module
+from blazeio_supervisor.observe.lines.captured import open_log_file, resume_log_file
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROLOGUE = """
 import os, sys
-from blazeio_supervisor.observe.lines.printing import Printing
+from blazeio_supervisor.process.ending import Printing
 printing = Printing()
 """
 

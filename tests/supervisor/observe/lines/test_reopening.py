@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.observe.lines import log_file as module
-from blazeio_supervisor.observe.lines.log_file import LogFile, open_log_file
-from blazeio_supervisor.observe.lines.reopening import Reopening
+from blazeio_supervisor.observe.lines import captured as module
+from blazeio_supervisor.observe.lines.captured import LogFile, Reopening, open_log_file
 from blazeio_supervisor.process.channel import Sendable
 
 

@@ -10,7 +10,7 @@ import pytest
 PROLOGUE = """
 import asyncio, gc, logging, sys, threading, warnings
 from blazeio_supervisor.observe.lines.formats import Origin
-from blazeio_supervisor.observe.lines.terms import LogTerms
+from blazeio_supervisor.observe.lines.formats import LogTerms
 from blazeio_supervisor.observe.logs import configure_strays
 configure_strays(LogTerms(level="INFO", is_json=True), 2, Origin(worker=3))
 

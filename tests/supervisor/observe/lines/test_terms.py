@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.observe.lines import terms
-from blazeio_supervisor.observe.lines.terms import (
+from blazeio_supervisor.observe.lines import formats
+from blazeio_supervisor.observe.lines.formats import (
     StandardError,
     look_at_standard_error,
 )
@@ -14,7 +14,7 @@ from blazeio_supervisor.observe.lines.terms import (
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Standard error is one."""
     controller, device = os.openpty()
-    monkeypatch.setattr(terms, "STDERR", device)
+    monkeypatch.setattr(formats, "STDERR", device)
     yield device
     os.close(controller)
     os.close(device)
@@ -40,7 +40,7 @@ def test_the_journal_is_known_by_device_and_inode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with open("/dev/null") as file:
-        monkeypatch.setattr(terms, "STDERR", file.fileno())
+        monkeypatch.setattr(formats, "STDERR", file.fileno())
         found = os.fstat(file.fileno())
         stream = f"{found.st_dev}:{found.st_ino}"
         ours = look_at_standard_error({"JOURNAL_STREAM": stream})
@@ -49,5 +49,5 @@ def test_the_journal_is_known_by_device_and_inode(
 
 
 def test_one_that_is_closed_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terms, "STDERR", 10**6)
+    monkeypatch.setattr(formats, "STDERR", 10**6)
     assert look_at_standard_error({}) == StandardError()

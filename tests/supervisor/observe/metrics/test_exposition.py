@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from blazeio_supervisor.observe.metrics import exposition as module
-from blazeio_supervisor.observe.metrics.exposition import Exposition
+from blazeio_supervisor.observe.metrics import families as module
+from blazeio_supervisor.observe.metrics.families import Exposition
 from tests.supervisor.control.desk import Desk
 
 

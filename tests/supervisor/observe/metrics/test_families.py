@@ -7,8 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.observe.memory import Memory
-from blazeio_supervisor.observe.metrics.exposition import Exposition
-from blazeio_supervisor.observe.tally import (
+from blazeio_supervisor.observe.metrics.families import Exposition
+from blazeio_supervisor.observe.scoreboard import (
     REQUEST_BYTES,
     RESPONSE_BYTES,
     first_cell,

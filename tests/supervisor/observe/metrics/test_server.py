@@ -10,10 +10,10 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.fleet.facts import StopAsked
-from blazeio_supervisor.observe.metrics.exposition import Exposition
-from blazeio_supervisor.observe.metrics.server import (
+from blazeio_supervisor.observe.metrics.families import (
     CONNECTION_COUNT,
     PEER_METRICS_COUNT,
+    Exposition,
     Health,
     MetricsServer,
 )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.options.kinds.cpus import count_cpus
+from blazeio_supervisor.options.kinds.kind import count_cpus
 
 AFFINITY = len(os.sched_getaffinity(0))
 

@@ -2,9 +2,15 @@ from datetime import date
 
 import pytest
 
-from blazeio_supervisor.options.kinds.kind import Flag, Many, Pairs, name_type
-from blazeio_supervisor.options.kinds.numbers import Count
-from blazeio_supervisor.options.kinds.texts import Parsed, Text
+from blazeio_supervisor.options.kinds.kind import (
+    Count,
+    Flag,
+    Many,
+    Pairs,
+    Parsed,
+    Text,
+    name_type,
+)
 
 
 @pytest.mark.parametrize("text", ["1", "true", "Yes", "ON"])

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.options.kinds.numbers import (
+from blazeio_supervisor.options.kinds.kind import (
     NONE,
     Count,
     Mode,

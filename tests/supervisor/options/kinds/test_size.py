@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.options.kinds.size import format_size, parse_size
+from blazeio_supervisor.options.kinds.kind import format_size, parse_size
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import pytest
 
-from blazeio_supervisor.options.kinds.kind import Kind
-from blazeio_supervisor.options.kinds.texts import Choice, Parsed, Text
+from blazeio_supervisor.options.kinds.kind import Choice, Kind, Parsed, Text
 
 
 def test_a_text_is_kept_as_it_is() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.kinds.cpus import count_cpus
+from blazeio_supervisor.options.kinds.kind import count_cpus
 from tests.supervisor.typed import configure, read_settings
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.sources.environment import find_misspelt
+from blazeio_supervisor.options.sources.config_file import find_misspelt
 from blazeio_supervisor.settings import list_all_options
 from tests.supervisor.typed import configure
 

@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.sources.given import Given, choose, read_given
+from blazeio_supervisor.options.sources.config_file import Given, choose, read_given
 from blazeio_supervisor.settings import list_all_options
 
 OPTIONS = tuple(list_all_options())

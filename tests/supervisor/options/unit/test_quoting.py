@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.unit.quoting import (
+from blazeio_supervisor.options.unit.files import (
     quote_command,
     quote_paths,
     quote_variable,

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.options.unit import unit_command
-from blazeio_supervisor.options.unit.unit_command import unit
+from blazeio_supervisor.options.unit import files
+from blazeio_supervisor.options.unit.files import unit
 from tests.supervisor.generation.lone_generation import HELLO
 
 WORDS = ("hello:web", "--workers", "3", "--bind", "127.0.0.1:8000", "--name", "shop")
@@ -17,7 +17,7 @@ WORDS = ("hello:web", "--workers", "3", "--bind", "127.0.0.1:8000", "--name", "s
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Only what a unit would see is refused below /tmp, and this is there.
     monkeypatch.setattr("blazeio_supervisor.options.unit.files._TEMPORARY", ())
-    monkeypatch.setattr(unit_command, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(files, "UNITS", tmp_path / "units")
     (tmp_path / "units").mkdir()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.py").write_text(HELLO)

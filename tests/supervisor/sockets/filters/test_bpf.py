@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from blazeio_supervisor.sockets.filters.bpf import attach
+from blazeio_supervisor.sockets.filters.draw import attach
 
 SO_ATTACH_FILTER = 26
 KEEP_NOTHING = (0x06, 0, 0, 0)

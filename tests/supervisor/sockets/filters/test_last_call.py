@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.sockets.filters.last_call import stop_handshakes
+from blazeio_supervisor.sockets.filters.draw import stop_handshakes
 from tests.support.clock import block_until, scaled
 
 

@@ -5,8 +5,7 @@ from random import Random
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpAddress
-from blazeio_supervisor.sockets.filters.draw import pick_always, steer
-from blazeio_supervisor.sockets.filters.order import sort_by_order
+from blazeio_supervisor.sockets.filters.draw import pick_always, sort_by_order, steer
 from blazeio_supervisor.sockets.listeners import Listeners
 
 
@@ -61,7 +60,7 @@ def test_a_hole_is_filled_by_the_last_one(group: list[socket.socket]) -> None:
 
 
 def test_a_full_queue_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blazeio_supervisor.sockets.filters.order._CONNECT_S", 0.1)
+    monkeypatch.setattr("blazeio_supervisor.sockets.filters.draw._CONNECT_S", 0.1)
     first, second = socket.socket(), socket.socket()
     clients = []
     for sock in (first, second):

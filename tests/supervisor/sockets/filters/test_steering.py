@@ -1,6 +1,5 @@
 from blazeio_supervisor.sockets.address import TcpAddress
-from blazeio_supervisor.sockets.filters.steering import Steerer, fold
-from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.listeners import Listeners, Steerer, fold
 from tests.supervisor.sockets.filters.test_draw import count_connections
 
 

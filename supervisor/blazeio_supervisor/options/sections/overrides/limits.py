@@ -1,15 +1,38 @@
 """The bounds of each worker: one option for each field of ``Limits``."""
 
+import re
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from blazeio.app.patterns import check_root_path
+from blazeio.content.forwarded import parse_allow_list
+from blazeio.errors import ConfigurationError
 from blazeio.limits import LEAST, Limits
-from blazeio_supervisor.options.kinds.numbers import NONE, Count, Number, Seconds, Size
-from blazeio_supervisor.options.option import Section, list_options, option
+from blazeio.protocol.options import HeaderConfig
+from blazeio.server.tls import TlsSettings
+from blazeio_supervisor.options.kinds.kind import (
+    NONE,
+    Choice,
+    Count,
+    Flag,
+    Many,
+    Number,
+    Parsed,
+    Seconds,
+    Size,
+    Text,
+)
+from blazeio_supervisor.options.option import (
+    Section,
+    SettingError,
+    list_options,
+    option,
+)
 
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
+_LIMITS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
 
 Bound = float | None | UnsetType
 """UNSET: as the App says; None: no bound."""
@@ -18,7 +41,7 @@ Bound = float | None | UnsetType
 def choose_kind(of: str) -> Number:
     """Choose how a field of ``Limits`` is written, by its unit."""
     least = LEAST.get(of, 0)
-    words = NONE if _DEFAULTS[of] is None else {}
+    words = NONE if _LIMITS[of] is None else {}
     if of.endswith("_bytes"):
         return Size(least, words=words)
     if of.endswith("_per_s"):
@@ -30,7 +53,7 @@ def choose_kind(of: str) -> Number:
 
 def format_default(of: str) -> str:
     """Write the default of a field of ``Limits`` as it is typed."""
-    return choose_kind(of).write_text(_DEFAULTS[of])
+    return choose_kind(of).write_text(_LIMITS[of])
 
 
 def bound(of: str, text: str) -> Any:
@@ -176,3 +199,246 @@ class WorkerLimits(Section):
             for each in list_options(WorkerLimits)
             if (value := getattr(self, each.field)) is not UNSET
         }
+
+
+# What stands in the head of every response.
+
+
+Field = tuple[str, str]
+
+
+def read_field(text: str) -> Field:
+    """Read ``--header``.
+
+    Raises:
+        ValueError: It is no field, or one that each response has of its own.
+    """
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ValueError("expected NAME: VALUE")
+    try:
+        HeaderConfig(fields=((name, value.strip()),))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return name, value.strip()
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Heads(Section):
+    """Fields of every response."""
+
+    title = "Response heads"
+
+    headers: tuple[Field, ...] = option(
+        Many(Parsed(read_field, "'NAME: VALUE'", ": ".join), "\n"),
+        "A field of every response; where the app gives one of that name, its own "
+        "counts. May be given several times.",
+        default=(),
+        default_text="none",
+        key="header",
+    )
+    server_header: bool = option(
+        Flag(), "Do not say Server: blazeio in each response.", default=True
+    )
+    date_header: bool = option(
+        Flag(),
+        "Do not say Date in each response, though RFC 9110 wants it of every server "
+        "with a clock: whoever is in front does it.",
+        default=True,
+    )
+
+
+# Whose word is taken for who the client is.
+
+
+_TRUSTED_WORDS = "addresses, networks, * (everybody) or unix, separated by commas"
+
+
+def read_allow_list(text: str) -> str:
+    """Check a list of peers.
+
+    Raises:
+        ValueError: A word of it cannot be read.
+    """
+    try:
+        parse_allow_list(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def read_root_path(text: str) -> str:
+    """Check ``--root-path``.
+
+    Raises:
+        ValueError: It is no path.
+    """
+    try:
+        return check_root_path(text)
+    except ConfigurationError:
+        raise ValueError("expected a path such as /api, no / at its end") from None
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Proxies(Section):
+    """Who is in front of the service."""
+
+    title = "Proxies"
+
+    forwarded_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
+        f"is: {_TRUSTED_WORDS}.",
+        default=None,
+        default_text="the App's own, else nobody",
+    )
+    proxy_protocol_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Balancers that begin each connection with a header of the PROXY protocol (1 "
+        "or 2); they must, or are refused.",
+        default=None,
+        default_text="the App's own, else nobody",
+    )
+    root_path: str | None = option(
+        Parsed(read_root_path, "PATH"),
+        "What the proxy takes away in front of each path, such as /api: r.root_path, "
+        "and where the framework's own redirects lead.",
+        default=None,
+        default_text="the App's own, else nothing",
+    )
+
+
+# HTTPS: certificates, keys, and who must show one.
+
+
+CertificatePair = tuple[str, str | None]
+_TLS_DEFAULTS = {field.name: field.default for field in fields(TlsSettings)}
+
+
+def read_pair(text: str) -> CertificatePair:
+    """Read ``PEM`` or ``PEM,KEY``."""
+    certfile, _, keyfile = text.partition(",")
+    return certfile, keyfile or None
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Tls(Section):
+    """What a service that speaks TLS needs; each is of a field of ``TlsSettings``."""
+
+    title = "TLS"
+
+    certfile: str | None = option(
+        Text("PEM"),
+        "Speak HTTPS with this certificate, followed by its intermediates. Then the "
+        "options of this section count, and nothing of the App's own tls. Read before "
+        "privileges are dropped, and again at each reload.",
+        default=None,
+        default_text="the App's own, else plain HTTP",
+        of="certfile",
+    )
+    keyfile: str | None = option(
+        Text("PEM"),
+        "Its private key.",
+        default=None,
+        default_text="it is in --certfile",
+        of="keyfile",
+    )
+    keyfile_password_file: str | None = option(
+        Text("PATH"),
+        "The first line of this file is the password of encrypted keys.",
+        default=None,
+        default_text="none",
+        of="keyfile_password_file",
+    )
+    other_certificates: tuple[CertificatePair, ...] = option(
+        Many(Parsed(read_pair, "PEM[,KEY]", lambda pair: ",".join(filter(None, pair)))),
+        "For clients that ask for another name (SNI), with its key when that is in "
+        "another file. May be given several times.",
+        default=(),
+        default_text="none",
+        of="other_certificates",
+        key="other_certificate",
+    )
+    ca_certs: str | None = option(
+        Text("PEM"),
+        "Who issues the certificates of clients; goes with --client-cert.",
+        default=None,
+        default_text="none",
+        of="client_ca",
+    )
+    client_cert: str | None = option(
+        Choice(("none", "optional", "required"), "MODE"),
+        "Whether clients are asked for a certificate: none, optional (one that is "
+        "sent must be valid) or required.",
+        default=None,
+        default_text="none",
+        of="client_cert",
+    )
+    tls_min: str | None = option(
+        Choice(("1.2", "1.3"), "VERSION"),
+        "The least version: 1.2 or 1.3.",
+        default=None,
+        default_text="1.2",
+        of="tls_min",
+    )
+    ciphers: str | None = option(
+        Text("LIST"),
+        "OpenSSL's cipher list for TLS 1.2.",
+        default=None,
+        default_text="Python's",
+        of="ciphers",
+    )
+    tls_handshake_timeout_s: float | None = option(
+        Seconds(0.1),
+        "From the accept to the end of the handshake.",
+        default=None,
+        default_text=f"{_TLS_DEFAULTS['handshake_timeout_s']:g}",
+        of="handshake_timeout_s",
+    )
+    tls_shutdown_timeout_s: float | None = option(
+        Seconds(0.1),
+        "How long the client's end is awaited after ours.",
+        default=None,
+        default_text=f"{_TLS_DEFAULTS['shutdown_timeout_s']:g}",
+        of="shutdown_timeout_s",
+    )
+
+    @cached_property
+    def tls(self) -> dict[str, Any] | None:
+        """The fields of ``TlsSettings`` that were given; None: the App's own count.
+
+        Raises:
+            SettingError: A value cannot be, or has no effect. The files are read later.
+        """
+        given = {
+            each.of: value for each in _OPTIONS if (value := getattr(self, each.field))
+        }
+        if not given:
+            return None
+        if not self.certfile:
+            raise SettingError(
+                _BY_OF[next(iter(given))].field, "has no effect without --certfile"
+            )
+        try:
+            TlsSettings(**given)
+        except ConfigurationError as error:
+            raise _name_options(str(error)) from None
+        return given
+
+    def check(self) -> None:
+        """See that all of them go together."""
+        _ = self.tls
+
+
+_OPTIONS = tuple(list_options(Tls))
+_BY_OF = {option.of: option for option in _OPTIONS}
+_SETTING_NAMES = re.compile(rf"(?<![\w./-])({'|'.join(_BY_OF)})(?![\w./-])")
+_LINE = re.compile(r"TLS (\w+) (.*?): (.*)", re.DOTALL)
+
+
+def _name_options(line: str) -> SettingError:
+    """Say the options where the library says its settings."""
+    match = _LINE.fullmatch(line)
+    assert match is not None  # so says ``key_files.mistake``
+    reason = _SETTING_NAMES.sub(lambda word: _BY_OF[word[0]].flag, match[3])
+    return SettingError(_BY_OF[match[1]].field, reason)

@@ -5,7 +5,7 @@ import pytest
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.options.option import list_options
-from blazeio_supervisor.options.sections.overrides.tls import Tls
+from blazeio_supervisor.options.sections.overrides.limits import Tls
 from tests.supervisor.typed import read_settings
 
 BY_SETTING = {option.of: option for option in list_options(Tls)}
