@@ -59,7 +59,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.stamp-run
-	$(BIN)/python -m blazeio_supervisor.options.document > docs/settings.md
+	$(BIN)/python -m blazeio_supervisor.cli.docs > docs/settings.md
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -21,7 +21,7 @@ def _leave_untrusted_paths() -> None:
     sys.path[:] = [
         each for each in given if each == _PACKAGES or each.startswith(prefixes)
     ]
-    from blazeio_supervisor.process.isolation import keep_trusted
+    from blazeio_supervisor.isolation import keep_trusted
 
     sys.path[:] = keep_trusted(given, needed=sys.path)
 
@@ -32,10 +32,10 @@ if __name__ == "__main__" and os.geteuid() == 0:
 try:
     import click
 
+    from blazeio_supervisor.config.app_path import PROGRAM, VERBS
     from blazeio_supervisor.errors import ExitCode, SupervisorError
-    from blazeio_supervisor.loading.app_path import PROGRAM, VERBS
-    from blazeio_supervisor.observe.lines.formats import escape_line
-    from blazeio_supervisor.process.isolation import forget_starter
+    from blazeio_supervisor.isolation import forget_starter
+    from blazeio_supervisor.log.formats import escape_line
 except ImportError as error:
     sys.exit(
         f"blazeio-supervisor: its installation is not whole ({error}): install it "
@@ -73,10 +73,10 @@ def _choose_command() -> click.Command:
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
     if sys.argv[1:2] and sys.argv[1] in VERBS:
-        from blazeio_supervisor.control.verbs.declaring import verbs
+        from blazeio_supervisor.cli.verbs import verbs
 
         return verbs
-    from blazeio_supervisor.options.program import command
+    from blazeio_supervisor.cli.serve import command
 
     return command
 

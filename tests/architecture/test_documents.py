@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import blazeio as io
-from blazeio_supervisor.control.verbs.declaring import MODULES, verbs
-from blazeio_supervisor.options.program import command
+from blazeio_supervisor.cli.serve import command
+from blazeio_supervisor.cli.verbs import MODULES, verbs
 from tests.support.tree import REPOSITORY
 
 DOCUMENTS = sorted(

@@ -7,11 +7,11 @@ import re
 import pytest
 
 from blazeio.limits import Limits
-from blazeio_supervisor.options.option import list_options
-from blazeio_supervisor.options.sections.overrides.limits import (
+from blazeio_supervisor.config.http import (
     WorkerLimits,
     format_default,
 )
+from blazeio_supervisor.config.option import list_options
 from tests.support.tree import REPOSITORY
 
 FIELDS = [each.name for each in dataclasses.fields(Limits)]

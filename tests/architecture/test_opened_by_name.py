@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tests.support.tree import PACKAGES, REPOSITORY, Module, iterate_modules
 
-ROOM = "blazeio_supervisor.files"
+ROOMS = ("blazeio_supervisor.files", "blazeio_supervisor.trust")
 OF_OS = {
     "open",
     "chmod",
@@ -41,38 +41,32 @@ KERNEL = "the kernel's own files, in which nobody makes links"
 OWN = "its own code, by the path from which it was imported"
 KIND = "the text of a setting, and no file"
 ALLOWED = {
-    "control.doctor.bounds": KERNEL,
-    "control.doctor.machine": KERNEL,
-    "control.places": "looks for names in /run; a verb believes the peer, not the file",
-    "control.verbs.diagnosing": "shutil asks the terminal for its width",
-    "control.verbs.looking": "shutil asks the terminal for its width",
-    "generation.working_folder": "the working directory, which it stands in",
-    "loading.fork_safety": KERNEL,
-    "observe.cpu_time": KERNEL,
-    "observe.memory": KERNEL,
-    "observe.oom_kills": KERNEL,
-    "options.kinds.cpus": KERNEL,
-    "options.kinds.kind": KIND,
-    "options.option": KIND,
-    "options.sections.overrides.limits": KIND,
-    "options.unit.files": "the templates that are installed with it",
-    "process.descendants": KERNEL,
-    "process.parentage": KERNEL,
-    "process.pid_file": KERNEL,
-    "process.signals": "/dev/tty, the terminal that controls it",
-    "process.spawn": "descriptors of its own, once more",
-    "process.starter": "/dev/null, and descriptors of its own",
-    "sockets.holder": KERNEL,
-    "sockets.opening": "O_PATH of what was just made, and in a folder that it holds",
-    "sockets.unix_table": KERNEL,
-    "upgrade.image": OWN,
+    "cli.doctor.machine": KERNEL,
+    "ipc.socket_paths": "names in /run: a verb believes the peer, not the file",
+    "cli.queries": "shutil asks the terminal for its width",
+    "worker.overrides": "the working directory, which it stands in",
+    "worker.fork_safety": KERNEL,
+    "master.status": KERNEL,
+    "master.memory": KERNEL,
+    "config.types": "the kernel's own files, and the text of a setting",
+    "config.option": KIND,
+    "config.http": KIND,
+    "cli.unit": "the templates that are installed with it",
+    "ipc.processes": KERNEL,
+    "master.pid_file": KERNEL,
+    "ipc.signals": "/dev/tty, the terminal that controls it",
+    "worker.forkserver": "descriptors of its own, once more",
+    "isolation": "/dev/null, and descriptors of its own",
+    "sockets.port_owner": KERNEL,
+    "sockets.bind": "O_PATH of what was just made, and in a folder that it holds",
+    "master.upgrade.image": OWN,
 }
 
 
 def iterate_supervisor() -> Iterator[Module]:
     root = REPOSITORY / PACKAGES["blazeio_supervisor"]
     for module in iterate_modules():
-        if module.path.is_relative_to(root) and not module.name.startswith(ROOM):
+        if module.path.is_relative_to(root) and not module.name.startswith(ROOMS):
             yield module
 
 

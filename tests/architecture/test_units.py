@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from blazeio_supervisor.settings import SECTIONS
+from blazeio_supervisor.config.settings import SECTIONS
 from tests.support.tree import Module, iterate_modules
 
 CLASSES = {"Limits", "Policy", *(section.__name__ for section in SECTIONS)}

@@ -8,8 +8,8 @@ and with a counter in turns; the difference of the best rounds is the cost.
 
 import uvloop
 
-from blazeio_supervisor.generation.overriding import ResponseCounter
-from blazeio_supervisor.observe.scoreboard import Row, make_row_memory
+from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
+from blazeio_supervisor.worker.overrides import ResponseCounter
 from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 
 

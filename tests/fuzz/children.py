@@ -23,21 +23,8 @@ from pathlib import Path
 
 import msgspec
 
-from blazeio_supervisor.children.forkservers import ForkserverRecord
-from blazeio_supervisor.children.record import WorkerRecord
-from blazeio_supervisor.observe.lines.captured import _Reader
-from blazeio_supervisor.observe.lines.formats import Origin, find_subject, trim_stacks
-from blazeio_supervisor.observe.logs import LineHandler
-from blazeio_supervisor.observe.scoreboard import (
-    LONGEST_BYTES,
-    MOST,
-    ROW_BYTES,
-    Row,
-    RowLedger,
-    make_row_memory,
-)
-from blazeio_supervisor.process.channel import ChildChannel, make_child_pair
-from blazeio_supervisor.process.messages import (
+from blazeio_supervisor.ipc.channel import ChildChannel, make_child_pair
+from blazeio_supervisor.ipc.messages import (
     TEXT_CHARS,
     TRACEBACK_CHARS,
     Address,
@@ -60,7 +47,20 @@ from blazeio_supervisor.process.messages import (
     parse_message,
     serialize_message,
 )
-from blazeio_supervisor.upgrade.state import VERSION, StateError, parse_state
+from blazeio_supervisor.ipc.scoreboard import (
+    LONGEST_BYTES,
+    MOST,
+    ROW_BYTES,
+    Row,
+    RowLedger,
+    make_row_memory,
+)
+from blazeio_supervisor.log.formats import Origin, find_subject, trim_stacks
+from blazeio_supervisor.log.setup import LineHandler
+from blazeio_supervisor.master.forkservers import ForkserverRecord
+from blazeio_supervisor.master.output import _Reader
+from blazeio_supervisor.master.upgrade.state import VERSION, StateError, parse_state
+from blazeio_supervisor.master.worker_record import WorkerRecord
 from tests.support.clock import scaled
 
 LONGEST_BYTES_SENT = 70_000
@@ -215,7 +215,7 @@ def read_stacks(octets: bytes, chance: random.Random) -> None:
     """What a worker says of where it is."""
     words = (
         *("worker=1 pid=", "1: ", "\n", '  File "', " pid=1", "\u2028", "x" * 50),
-        *("/blazeio_supervisor/generation/", 'worker.py", line 1 in _serve'),
+        *("/blazeio_supervisor/worker/", 'worker.py", line 1 in _serve'),
     )
     text = "".join(chance.choice(words) for _ in range(200))
     text = (text + octets.decode("utf-8", "replace")) * chance.choice((1, 20))
@@ -225,7 +225,7 @@ def read_stacks(octets: bytes, chance: random.Random) -> None:
 
 def read_state(octets: bytes, chance: random.Random) -> None:
     """The state of another image."""
-    place = Path(__file__).parents[1] / "supervisor" / "upgrade"
+    place = Path(__file__).parents[1] / "supervisor" / "master"
     recorded = bytes.fromhex((place / f"state-{VERSION}.hex").read_text())
     for each in (octets, change(recorded, chance, [recorded[:50], *SEEDS])):
         try:

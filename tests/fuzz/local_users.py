@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from blazeio_supervisor.observe.metrics.families import Exposition, MetricsServer
+from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.sockets.address import UnixAddress
-from tests.supervisor.control.room import Room
+from tests.supervisor.cli.room import Room
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
 from tests.support.response import parse_responses

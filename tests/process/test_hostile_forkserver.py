@@ -19,9 +19,9 @@ GRACE_S = 1.0
 TAKEN_OVER = """
 import os, socket, sys, time
 import msgspec
-import blazeio_supervisor.generation.__main__ as generation
-from blazeio_supervisor.process import forkserver
-from blazeio_supervisor.process.messages import Forked, ForkFailed, Loaded, Unsafe
+import blazeio_supervisor.worker.__main__ as generation
+from blazeio_supervisor.worker import forkserver
+from blazeio_supervisor.ipc.messages import Forked, ForkFailed, Loaded, Unsafe
 
 VICTIM = int(os.environ["VICTIM"])
 send = forkserver.send

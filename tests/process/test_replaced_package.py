@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.process.messages import PROTOCOL
+from blazeio_supervisor.ipc.messages import PROTOCOL
 from tests.process.installation import Installation
 from tests.process.service import Service, start_service
 from tests.support.clock import block_until
@@ -46,7 +46,7 @@ def test_only_a_package_of_the_same_protocol_takes_over(
         live_server, tmp_path, "--control", "c.sock", env=installed.env
     )
     before = service.workers()
-    file = "process/messages.py"
+    file = "ipc/messages.py"
 
     installed.change(file, f"PROTOCOL = {PROTOCOL}", "PROTOCOL = 99")
     done = reload_and_wait(service)

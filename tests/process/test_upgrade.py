@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.upgrade.state import VERSION
+from blazeio_supervisor.master.upgrade.state import VERSION
 from tests.process.installation import IN_EARNEST, Installation
 from tests.process.service import APP, Service, start_service
 from tests.process.strict_clients import StrictClients
@@ -150,7 +150,7 @@ def test_what_the_rehearsal_sees_changes_nothing(
     installed.append("master.py", "raise ImportError('half installed')\n")
     assert "cannot take over: ImportError: half installed" in refuse(service)
     installed.mend()
-    installed.change("upgrade/state.py", f"VERSION = {VERSION}", "VERSION = 99")
+    installed.change("master/upgrade/state.py", f"VERSION = {VERSION}", "VERSION = 99")
     reason = refuse(service)
     assert "knows state 99 and protocol" in reason
     assert reason.count("\n") == 1

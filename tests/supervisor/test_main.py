@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.__main__ import main
-from tests.supervisor.generation.lone_generation import HELLO
+from tests.supervisor.worker.lone_generation import HELLO
 from tests.support.live import run_to_exit
 
 PROGRAM = "blazeio-supervisor"
@@ -197,7 +197,7 @@ def test_an_interrupt_is_no_traceback(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", [PROGRAM, "status"])
-    monkeypatch.setattr("blazeio_supervisor.control.verbs.declaring.search", interrupt)
+    monkeypatch.setattr("blazeio_supervisor.cli.verbs.search", interrupt)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130

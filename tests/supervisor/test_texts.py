@@ -18,7 +18,22 @@ from rich.console import Console
 
 import blazeio.loggers
 from blazeio_supervisor import __main__ as program
-from blazeio_supervisor.control.answers.orders import (
+from blazeio_supervisor.cli.client import find_client
+from blazeio_supervisor.cli.doctor.findings import Report, format_report, ill
+from blazeio_supervisor.cli.output import (
+    format_config,
+    format_event_line,
+    format_events,
+    format_reload,
+    format_stacks,
+    format_upgrade,
+)
+from blazeio_supervisor.cli.status_table import format_status
+from blazeio_supervisor.cli.top.session import Session, _paint
+from blazeio_supervisor.cli.verbs import ProgressLine, show
+from blazeio_supervisor.config.sources import write_toml
+from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
     EventsAnswer,
     ReloadAnswer,
@@ -28,42 +43,27 @@ from blazeio_supervisor.control.answers.orders import (
     UpgradeAnswer,
     WorkerStack,
 )
-from blazeio_supervisor.control.client import find_client
-from blazeio_supervisor.control.display.sentences import (
-    format_config,
-    format_event_line,
-    format_events,
-    format_reload,
-    format_stacks,
-    format_upgrade,
-)
-from blazeio_supervisor.control.display.status_table import format_status
-from blazeio_supervisor.control.doctor.findings import Report, format_report, ill
-from blazeio_supervisor.control.places import Place, Search
-from blazeio_supervisor.control.top.session import Session, _paint
-from blazeio_supervisor.control.verbs.declaring import ProgressLine, show
-from blazeio_supervisor.errors import SupervisorError
-from blazeio_supervisor.notify.sending import clean
-from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.observe.events.ring import EventRing
-from blazeio_supervisor.observe.events.vocabulary import EventRecord
-from blazeio_supervisor.observe.lines import formats
-from blazeio_supervisor.observe.lines.formats import LogTerms, Origin, make_formatter
-from blazeio_supervisor.observe.logs import LineHandler, catch_strays
-from blazeio_supervisor.observe.metrics.families import Exposition
-from blazeio_supervisor.options.sources.config_file import write_toml
+from blazeio_supervisor.ipc.socket_paths import Place, Search
+from blazeio_supervisor.log import formats
+from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import LogTerms, Origin, make_formatter
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import LineHandler, catch_strays
+from blazeio_supervisor.master.events import EventRing
+from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.master.systemd import clean
 from tests.hostile import HOSTILE, assert_harmless
-from tests.supervisor.control.display.test_status_table import (
+from tests.supervisor.cli.small_servers import answer, served
+from tests.supervisor.cli.test_status_table import (
     make_slot,
     make_status,
     make_worker,
 )
-from tests.supervisor.control.small_servers import answer, served
-from tests.supervisor.control.verbs.room import VerbRoom
+from tests.supervisor.cli.verbs_room import VerbRoom
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[VerbRoom]:
+async def verb_room(tmp_path: Path) -> AsyncIterator[VerbRoom]:
     made = VerbRoom(tmp_path)
     yield made
     made.server.close()
@@ -217,24 +217,24 @@ def test_the_verbs_that_look(
     assert b"\x1b" not in capfdbinary.readouterr().out
 
 
-async def test_the_verbs_ask_a_service(room: VerbRoom) -> None:
-    room.events.attach()
+async def test_the_verbs_ask_a_service(verb_room: VerbRoom) -> None:
+    verb_room.events.attach()
     note("worker_failed", HOSTILE, "ERROR", reason=HOSTILE, traceback=HOSTILE)
     try:
         for words in (("events",), ("events", "--json"), ("metrics",), ("status",)):
-            said = await room.run(*words)
+            said = await verb_room.run(*words)
             assert said.exit_code in (0, None), said.exception
             assert_harmless(said.stdout_bytes)
             assert "pwned" in said.output or words == ("status",)
     finally:
-        room.events.detach()
+        verb_room.events.detach()
 
 
-async def test_the_metrics_are_still_read(room: VerbRoom) -> None:
-    room.events.attach()
+async def test_the_metrics_are_still_read(verb_room: VerbRoom) -> None:
+    verb_room.events.attach()
     note("worker_exited", "x", reason=HOSTILE)
-    room.events.detach()
-    octets = Exposition(room.service).write()
+    verb_room.events.detach()
+    octets = Exposition(verb_room.service).write()
     assert_harmless(octets)
     assert list(text_string_to_metric_families(octets.decode()))
 

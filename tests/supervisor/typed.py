@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from blazeio_supervisor.notify.environment import Surroundings
-from blazeio_supervisor.options.program import command
-from blazeio_supervisor.options.sources.config_file import Configuration, Sources
-from blazeio_supervisor.settings import Settings
+from blazeio_supervisor.cli.serve import command
+from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.config.sources import Configuration, Sources
 
 NOWHERE = Path(__file__).parent
 """A folder without a settings file."""

@@ -12,26 +12,26 @@ from random import Random
 import msgspec
 
 from blazeio_supervisor.fleet.actions import Action
-from blazeio_supervisor.fleet.duties.recycling import (
+from blazeio_supervisor.fleet.boot import Boot, exit_of
+from blazeio_supervisor.fleet.context import FrozenClock, SteadyClock, Turn
+from blazeio_supervisor.fleet.facts import Fact, ListenersDead
+from blazeio_supervisor.fleet.health import FrozenLadder, Ladder, cover
+from blazeio_supervisor.fleet.notices import FrozenNotices, Notices
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.replace import (
     mark_for_recycling,
     note_failures,
     replace_next,
     respawn,
     swap_in_successors,
 )
-from blazeio_supervisor.fleet.duties.rollout import FrozenRollout, Phase, Rollout
-from blazeio_supervisor.fleet.facts import Fact, ListenersDead
-from blazeio_supervisor.fleet.health.ladder import FrozenLadder, Ladder, cover
-from blazeio_supervisor.fleet.health.steering import FrozenSteering, Steering
-from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.rollout import FrozenRollout, Phase, Rollout
 from blazeio_supervisor.fleet.roster import FrozenRoster, Roster
-from blazeio_supervisor.fleet.service.boot import Boot, exit_of
-from blazeio_supervisor.fleet.service.scaling import Parking, scale
-from blazeio_supervisor.fleet.service.stopping import Stopping
+from blazeio_supervisor.fleet.scale import Parking, scale
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
-from blazeio_supervisor.fleet.telling.notices import FrozenNotices, Notices
-from blazeio_supervisor.fleet.turns.lives import escalate, fold, wake_for_deadlines
-from blazeio_supervisor.fleet.turns.turn import FrozenClock, SteadyClock, Turn
+from blazeio_supervisor.fleet.steer import FrozenSteering, Steering
+from blazeio_supervisor.fleet.stop import Stopping
+from blazeio_supervisor.fleet.transitions import escalate, fold, wake_for_deadlines
 
 
 class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):

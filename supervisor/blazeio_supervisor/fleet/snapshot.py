@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from blazeio_supervisor.fleet.duties.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.rollout import Phase, Rollout
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 
 

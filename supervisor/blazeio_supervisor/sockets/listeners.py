@@ -14,19 +14,11 @@ import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.files.opening import remove
-from blazeio_supervisor.observe.events.noting import note
-from blazeio_supervisor.process.messages import ListenerInfo
+from blazeio_supervisor.files import remove
+from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.log.note import note
 from blazeio_supervisor.sockets.address import Address, Endpoint, UnixAddress, resolve
-from blazeio_supervisor.sockets.filters.draw import (
-    AcceptQueue,
-    Queue,
-    draw_evenly,
-    read_queues,
-    steer,
-    stop_handshakes,
-)
-from blazeio_supervisor.sockets.opening import (
+from blazeio_supervisor.sockets.bind import (
     BACKLOG,
     UNIX_MODE,
     InheritedSocket,
@@ -34,6 +26,14 @@ from blazeio_supervisor.sockets.opening import (
     identify_path,
     name_for_store,
     open_unix,
+)
+from blazeio_supervisor.sockets.reuseport import (
+    AcceptQueue,
+    Queue,
+    draw_evenly,
+    read_queues,
+    steer,
+    stop_handshakes,
 )
 from blazeio_supervisor.sockets.tcp_group import (
     FrozenGroup,

@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.process.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Endpoint
-from blazeio_supervisor.sockets.filters.draw import Queue, draw_evenly, sort_by_order
-from blazeio_supervisor.sockets.opening import BACKLOG, open_first, open_sibling
+from blazeio_supervisor.sockets.bind import BACKLOG, open_first, open_sibling
+from blazeio_supervisor.sockets.reuseport import Queue, draw_evenly, sort_by_order
 
 
 class FrozenGroup(msgspec.Struct, frozen=True):

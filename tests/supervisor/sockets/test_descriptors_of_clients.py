@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.control.naming import Naming
+from blazeio_supervisor.master.service_name import Naming
 from blazeio_supervisor.sockets.address import UnixAddress
-from blazeio_supervisor.sockets.opening import open_unix, take_inherited
+from blazeio_supervisor.sockets.bind import open_unix, take_inherited
 
 _SO_PASSRIGHTS = 83
 

@@ -10,8 +10,8 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import UnixAddress
+from blazeio_supervisor.sockets.bind import open_unix
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.opening import open_unix
 from tests.support.users import NOBODY, give, need_root
 
 

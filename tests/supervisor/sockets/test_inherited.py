@@ -6,7 +6,7 @@ import pytest
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
-from blazeio_supervisor.sockets.opening import name_for_store, take_inherited
+from blazeio_supervisor.sockets.bind import name_for_store, take_inherited
 
 
 def open_fd(*, family: int = socket.AF_INET, address: object = ("127.0.0.1", 0)) -> int:

@@ -7,15 +7,15 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.sockets.address import Endpoint, TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.filters.draw import read_queue
-from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.opening import (
+from blazeio_supervisor.sockets.bind import (
     InheritedSocket,
     ListenAddress,
     name_for_store,
     open_first,
     take_inherited,
 )
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import read_queue
 from tests.support.clock import block_until
 
 TCP = TcpAddress("127.0.0.1", 0)

@@ -7,7 +7,7 @@ import pytest
 
 from blazeio_supervisor.errors import BindError, ExitCode
 from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
-from blazeio_supervisor.sockets.opening import (
+from blazeio_supervisor.sockets.bind import (
     AddressInUseError,
     identify_path,
     open_first,

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from blazeio_supervisor.process.messages import ListenerInfo
-from blazeio_supervisor.sockets.filters.draw import (
+from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.sockets.reuseport import (
     AcceptQueue,
     Queue,
     list_sockets,

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.filters.draw import (
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.repair import find_dead, renew
+from blazeio_supervisor.sockets.reuseport import (
     pick_always,
     read_queue,
     stop_handshakes,
 )
-from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.renewal import find_dead, renew
 
 BACKLOG = 16
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.process.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import Endpoint
-from blazeio_supervisor.sockets.opening import open_first
+from blazeio_supervisor.sockets.bind import open_first
 from blazeio_supervisor.sockets.tcp_group import (
     TcpGroup,
     inherit_group,

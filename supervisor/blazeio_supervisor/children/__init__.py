@@ -1,1 +1,0 @@
-"""The master's side of its children: the forkservers and the workers."""

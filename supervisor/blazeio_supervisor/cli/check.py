@@ -1,0 +1,271 @@
+"""``check APP``: would it start? Settings, import and addresses; nothing is served.
+
+The app is imported where the service would import it: in a forkserver of its own,
+as its user, in its environment. Addresses are opened and closed again; one that
+this very service holds already is no mistake, as it keeps it over a reload.
+"""
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import click
+
+from blazeio_supervisor.cli.serve import (
+    LISTED,
+    SectionedCommand,
+    find_sources,
+    print_config,
+)
+from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.config.sources import Configuration
+from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.files import read
+from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.ipc.channel import (
+    MESSAGE_BYTES,
+    ChildFault,
+    make_pair,
+    receive_octets,
+    send,
+)
+from blazeio_supervisor.ipc.messages import (
+    Failed,
+    FromForkserver,
+    Importing,
+    Loaded,
+    MessageError,
+    Unsafe,
+    parse_from_forkserver,
+)
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL
+from blazeio_supervisor.ipc.stacks import ANSWER_TIMEOUT_S, END
+from blazeio_supervisor.log.formats import (
+    LogTerms,
+    escape_line,
+    escape_lines,
+    find_import,
+)
+from blazeio_supervisor.log.setup import configure_logs
+from blazeio_supervisor.master.children import parse_exit
+from blazeio_supervisor.master.forkservers import make_load
+from blazeio_supervisor.master.worker_record import explain_silence
+from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
+from blazeio_supervisor.sockets.bind import AddressInUseError
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.worker.forkserver import spawn_forkserver
+
+_END_S = 2.0  # for the exit steps of the import, and for what it has started
+_OWN_TITLE = "(blazeio: master ["
+_EPILOG = """
+\b
+Exit codes:
+  0 it would start            4 the app cannot be imported
+  2 settings are wrong        5 an address cannot be bound
+  3 a factory raised
+\b
+What on_start hooks do is not tried: they may have an effect.
+"""
+
+
+class CheckFailedError(SupervisorError):
+    """It would not start."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = ExitCode(code)
+
+
+def run_check(**words: Any) -> int:
+    """Tell whether APP would start: its settings, its import, its addresses.
+
+    The options are those of the service, and are read in the same places.
+    """
+    sources = find_sources(words)
+    if words["print_config"]:
+        return print_config(sources, shows_env=words["show_env"])
+    configuration = sources.read()
+    settings = configuration.make_settings()
+    os.chdir(settings.folder)
+    configure_logs(LogTerms(level="WARNING"))
+    _say(f"settings   well{_name_file(configuration)}")
+    own = import_app(settings)
+    for address in settings.binds or own:
+        _say(f"address    {try_address(settings, address)}")
+    return ExitCode.OK
+
+
+def import_app(settings: Settings) -> list[Address]:
+    """Have the app imported; gives its own address, if it has one by then.
+
+    Raises:
+        CheckFailedError: It raised, or is not there; its traceback is printed.
+    """
+    if settings.app.script:
+        _compile(settings.app.script)
+        _say(f"app        {settings.app.text} can be compiled; it was not run")
+        return []
+    began_at = time.monotonic()
+    with _load(settings) as importer:
+        said = importer.hear(settings.boot_timeout_s)
+    took = f"{settings.app.text} imported in {time.monotonic() - began_at:.1f} s"
+    match said:
+        case Loaded(host, port):
+            _say(f"app        {took}")
+            return [] if host is None else [TcpAddress(host, port)]
+        case Unsafe(findings):
+            why = ", ".join(findings)
+            _say(f"app        {took}, by each worker anew, since {why}")
+            return []
+        case Failed(code, reason, frames):
+            click.echo(escape_lines(frames), err=True, nl=False)
+            raise CheckFailedError(code, reason)
+    raise AssertionError("the importer says nothing else")
+
+
+class _Importer:
+    """A forkserver that imports the app, and the test of what it says.
+
+    Args:
+        pid: Of it.
+        channel: To it.
+        asker: Where it says where it is.
+    """
+
+    def __init__(self, pid: int, channel: socket.socket, asker: socket.socket) -> None:
+        self._pid = pid
+        self._channel = channel
+        self._asker = asker
+        self._is_importing = False
+
+    def hear(self, timeout_s: float) -> FromForkserver:
+        """Wait for what comes of the import.
+
+        Raises:
+            CheckFailedError: Nothing came of it; says why.
+        """
+        ends_at = time.monotonic() + timeout_s
+        while True:
+            self._channel.settimeout(max(0.01, ends_at - time.monotonic()))
+            try:
+                received = receive_octets(self._channel, MESSAGE_BYTES)
+                said = None if received is None else parse_from_forkserver(received[0])
+            except TimeoutError:
+                raise self._explain_lateness(timeout_s) from None
+            except (ChildFault, MessageError) as error:
+                reason = f"what imports the app misbehaved: {error}"
+                raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
+            match said:
+                case None:
+                    raise self._explain_end()
+                case Importing():
+                    self._is_importing = True
+                case _:
+                    return said
+
+    def _explain_lateness(self, timeout_s: float) -> CheckFailedError:
+        os.kill(self._pid, STACK_SIGNAL)
+        self._asker.settimeout(ANSWER_TIMEOUT_S)
+        octets = b""
+        with suppress(TimeoutError):
+            while END not in octets and (more := self._asker.recv(65536)):
+                octets += more
+        where = find_import(octets.decode("utf-8", "replace"))
+        reason = f"not imported within {timeout_s:g} s (--boot-timeout): {where}"
+        return CheckFailedError(ExitCode.APP_FAILED, reason.removesuffix(": "))
+
+    def _explain_end(self) -> CheckFailedError:
+        ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        status = parse_exit(ended)
+        code, reason = ExitCode.CRASHED, ""
+        if self._is_importing:
+            status, reason = explain_silence(status, is_importing=True)
+            code = ExitCode.NOT_IMPORTABLE
+        return CheckFailedError(code, describe_exit(status, reason))
+
+
+@contextmanager
+def _load(settings: Settings) -> Iterator[_Importer]:
+    own, theirs = make_pair()
+    asker, answerer = socket.socketpair()
+    with closing(own), closing(asker):
+        load = make_load(settings, 1, is_preload=True)
+        send(own, load, [answerer.fileno()])
+        pid = spawn_forkserver(
+            theirs, settings.environment, is_privileged=settings.is_privileged
+        )
+        theirs.close()
+        answerer.close()
+        try:
+            yield _Importer(pid, own, asker)
+        finally:
+            own.close()  # it ends what the import has started, then itself
+            _end(pid)
+
+
+def _end(pid: int) -> None:
+    """Wait for a process, and kill it when that takes too long."""
+    poller = select.poll()
+    pidfd = os.pidfd_open(pid)
+    poller.register(pidfd, select.POLLIN)
+    if not poller.poll(_END_S * 1000):
+        os.kill(pid, signal.SIGKILL)
+    os.close(pidfd)
+    os.waitpid(pid, 0)
+
+
+def _compile(path: str) -> None:
+    try:
+        # It is the app's, whoever may write it: nothing of it runs.
+        compile(read(path, is_judged=False), path, "exec", dont_inherit=True)
+    except OSError as error:
+        reason = f"{path}: {error.strerror}"
+        raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
+    except (SyntaxError, ValueError) as error:
+        reason = f"{path} cannot be compiled: {error}"
+        raise CheckFailedError(ExitCode.NOT_IMPORTABLE, reason) from None
+
+
+def try_address(settings: Settings, address: Address) -> str:
+    """Open an address, and close it again; gives a line on it.
+
+    Raises:
+        BindError: It cannot be had.
+    """
+    listeners = Listeners(
+        1, unix_mode=settings.unix_mode, unix_owner=settings.unix_owner
+    )
+    text = format_address(address)
+    try:
+        listeners.open(address)
+    except AddressInUseError as error:
+        if _OWN_TITLE not in str(error):
+            raise
+        return f"{text} is open by now: {error}"
+    listeners.shut()
+    return f"{text} can be opened"
+
+
+def _say(line: str) -> None:
+    click.echo(escape_line(line))
+
+
+def _name_file(configuration: Configuration) -> str:
+    return f" ({configuration.path})" if configuration.path else ""
+
+
+check = SectionedCommand(
+    name="check",
+    sections=LISTED,
+    params=[click.Argument(["app"], required=False)],
+    callback=run_check,
+    help=run_check.__doc__,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)

@@ -1,0 +1,521 @@
+"""The verbs' side: asks a service, and waits for its end.
+
+``http.client`` is enough, and is imported in 20 ms; a verb imports neither the
+app nor blazeio.
+"""
+
+import errno
+import http.client
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.ipc.control_api import ErrorAnswer, ServiceAnswer
+from blazeio_supervisor.ipc.socket_paths import (
+    Peer,
+    Place,
+    Search,
+    list_listening,
+    read_peer,
+)
+from blazeio_supervisor.log.formats import encode_json
+from blazeio_supervisor.master.service_name import Home, find_home
+
+ANSWER_TIMEOUT_S = 5.0
+"""An answer comes at once, or the master is stopped or starved."""
+_GONE_POLL_S = 0.1
+_PIECE_BYTES = 65536
+_TIMEVAL = struct.Struct("@ll")
+_NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
+
+AnswerT = TypeVar("AnswerT")
+
+
+class NotRunningError(SupervisorError):
+    """No service was found; the line says where it was looked for."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class NotAnsweringError(SupervisorError):
+    """Something is there, but it does not answer, or must not be believed."""
+
+
+class BrokenOffError(NotAnsweringError):
+    """The connection ended in the midst of an answer.
+
+    Either the service is gone, or an upgrade's exec has cut it: then whoever asks
+    again is answered.
+    """
+
+
+class NotAllowedError(NotAnsweringError):
+    """It is another user's: it may not be asked, or must not be believed."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, place: Place, timeout_s: float | None) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._place = place
+
+    def connect(self) -> None:
+        """Connect; where the queue is full, wait for a place in it.
+
+        A socket with a timeout of Python's does not block, so that the kernel would
+        refuse it at once (EAGAIN); the timeout of the kernel's own waits in turn.
+        """
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        timeout_s = self.timeout or ANSWER_TIMEOUT_S
+        span = _TIMEVAL.pack(int(timeout_s), int(timeout_s % 1 * 1e6))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
+        try:
+            self.sock.connect(self._place.address)
+        except BlockingIOError:
+            raise TimeoutError from None
+        self.sock.settimeout(self.timeout)
+
+
+class Client(Struct, frozen=True):
+    """Asks the service at one place; each question on its own connection.
+
+    Attributes:
+        uid: Who asks.
+        timeout_s: For each answer; None: it takes its time.
+    """
+
+    place: Place
+    uid: int
+    timeout_s: float | None = ANSWER_TIMEOUT_S
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[AnswerT],
+        order: msgspec.Struct | None = None,
+    ) -> AnswerT:
+        """Ask, and read the whole answer; a question is asked twice if it must.
+
+        Raises:
+            NotRunningError: Nobody listens there.
+            NotAnsweringError: No answer in time, or not from whom it should be.
+            UsageError: The order cannot be carried out as it is.
+            SupervisorError: It was refused.
+        """
+
+        def ask_once() -> AnswerT:
+            with self._asked(method, path, order, self.timeout_s) as response:
+                return msgspec.json.decode(response.read(), type=kind)
+
+        return _ask_again(ask_once) if method == "GET" else ask_once()
+
+    def read(self, path: str) -> str:
+        """Ask for a text, and read the whole of it.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+
+        def read_once() -> str:
+            with self._asked("GET", path, None, self.timeout_s) as response:
+                return response.read().decode()
+
+        return _ask_again(read_once)
+
+    def follow(
+        self,
+        path: str,
+        decoder: msgspec.json.Decoder[AnswerT],
+        order: msgspec.Struct | None = None,
+    ) -> Iterator[AnswerT]:
+        """Ask, or order, and read the answer line by line, however long it takes.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+        method = "GET" if order is None else "POST"
+        with self._asked(method, path, order, None) as response:
+            for line in _iterate_lines(response):
+                yield decoder.decode(line)
+
+    def read_server(self) -> Peer:
+        """Tell who listens there.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+        with self._explained(), closing(self._connect(self.timeout_s)) as connection:
+            return read_peer(connection.sock)
+
+    def has_listener(self) -> bool:
+        """Whether anybody is there."""
+        try:
+            self._connect(self.timeout_s).close()
+        except NotRunningError:
+            return False
+        except OSError as error:
+            return error.errno not in _NOBODY
+        return True
+
+    @contextmanager
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        order: msgspec.Struct | None,
+        timeout_s: float | None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        content = None if order is None else encode_json(order)
+        with self._explained(), closing(self._connect(timeout_s)) as connection:
+            try:
+                connection.request(method, path, content)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # who is refused is answered before the request is read
+            with connection.getresponse() as response:
+                if response.status != HTTPStatus.OK:
+                    raise self._explain_refusal(response)
+                yield response
+
+    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self.place, timeout_s)
+        try:
+            try:
+                connection.connect()
+            except TimeoutError:
+                self._check_owner()
+                raise
+            self._check(read_peer(connection.sock))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_owner(self) -> None:
+        """Say whose name it is, where nobody accepts: not that of a service of ours."""
+        for each in list_listening() if self.place.is_abstract else ():
+            is_ours = each.uid in (None, 0, self.uid)
+            if each.name == self.place.text and not is_ours:
+                raise NotAllowedError(
+                    f"{self.place} is held by uid {each.uid}, neither uid {self.uid} "
+                    "nor root: not asked"
+                )
+
+    def _check(self, server: Peer) -> None:
+        if not self.place.admits(server, self.uid):
+            raise NotAllowedError(
+                f"{self.place} is served by uid {server.uid} (pid {server.pid}), "
+                f"neither uid {self.uid} nor root: not asked"
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what goes wrong with the connection into a line."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise NotAnsweringError(
+                f"{self.place} does not answer within "
+                f"{self.timeout_s or ANSWER_TIMEOUT_S:g} s: its "
+                "process is stopped, or the machine is overloaded"
+            ) from error
+        except PermissionError as error:
+            reason = f"{self.place}: {error.strerror}: uid {self.uid} may not ask it"
+            raise NotAllowedError(reason) from error
+        except OSError as error:
+            if error.errno in _NOBODY:
+                raise NotRunningError(
+                    f"no service is running on {self.place}"
+                ) from None
+            if isinstance(error, ConnectionError):
+                raise self._explain_break(error) from error
+            raise NotAnsweringError(f"{self.place}: {error.strerror}") from error
+        except msgspec.ValidationError as error:
+            raise NotAnsweringError(
+                f"{self.place} is served by another version of this program, use that "
+                f"one or restart the service: its answer is not as expected: {error}"
+            ) from error
+        except (http.client.HTTPException, msgspec.MsgspecError) as error:
+            raise self._explain_break(error) from error
+
+    def _explain_break(self, error: Exception) -> BrokenOffError:
+        what = f"{type(error).__name__}: {error}"
+        return BrokenOffError(f"{self.place} broke off its answer: {what}")
+
+    def _explain_refusal(self, response: http.client.HTTPResponse) -> SupervisorError:
+        try:
+            reason = msgspec.json.decode(response.read(), type=ErrorAnswer).error
+        except msgspec.MsgspecError:
+            status = f"{response.status} {response.reason}"
+            reason = f"{self.place} does not know this verb ({status}): another version"
+        if response.status == HTTPStatus.BAD_REQUEST:
+            return UsageError(reason)
+        return SupervisorError(reason)
+
+
+def _ask_again(ask_once: Callable[[], AnswerT]) -> AnswerT:
+    """Ask a question, and once more when an upgrade has cut the answer."""
+    try:
+        return ask_once()
+    except BrokenOffError:
+        return ask_once()
+
+
+def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Give each line; by its own, ``http.client`` takes a break for the end."""
+    rest = b""
+    while octets := response.read1(_PIECE_BYTES):
+        *lines, rest = (rest + octets).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+@contextmanager
+def watched_end(client: Client) -> Iterator["End"]:
+    """Watch a master from now on, for its end.
+
+    Raises:
+        SupervisorError: As by ``Client.ask``.
+    """
+    pid = client.read_server().pid
+    try:
+        pidfd = os.pidfd_open(pid) if pid else None
+    except OSError:
+        pidfd = None  # gone this moment, or a sandbox that refuses
+    try:
+        yield End(client, pidfd)
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+class End(Struct, frozen=True):
+    """The end of one master. From inside another pid namespace: its silence."""
+
+    client: Client
+    pidfd: int | None
+
+    def wait(self) -> None:
+        """Return when it is gone, however long that takes."""
+        if self.pidfd is not None:
+            select.select([self.pidfd], [], [])
+            return
+        while self.client.has_listener():
+            time.sleep(_GONE_POLL_S)
+
+
+# Finding the one service that is meant, among those that run.
+#
+# Abstract names are shared by all containers of one network namespace, so a verb may
+# see services of other containers. It is never for one of these unless somebody says
+# so: by its pid, or by its place.
+
+
+_NAMED_COUNT = 5
+"""So many places of others are named in a line."""
+
+
+class _Found(Struct, frozen=True):
+    """One that listens.
+
+    Attributes:
+        pid: Of its master, as it is seen from here.
+        service: What it says of itself; None: it does not answer.
+        fault: Why it does not.
+        is_here: It is not of another container.
+    """
+
+    client: Client
+    pid: int
+    service: ServiceAnswer | None = None
+    fault: str = ""
+    is_here: bool = True
+
+    def is_called(self, word: str) -> bool:
+        """Whether this is its name; also as its own container knows it."""
+        service = self.service
+        return service is not None and word in (service.name, service.alias)
+
+    def has_pid(self, word: str) -> bool:
+        """Whether this is the pid of its master."""
+        return self.service is not None and word == str(self.pid)
+
+
+class _Census(Struct, frozen=True):
+    """Who is where.
+
+    Attributes:
+        here: Those of this container.
+        elsewhere: Those of other containers whose processes are seen from here.
+        hidden: Those of other containers whose processes are not.
+        others: Those of other users.
+    """
+
+    here: list[_Found] = field(default_factory=list)
+    elsewhere: list[_Found] = field(default_factory=list)
+    hidden: list[Place] = field(default_factory=list)
+    others: list[Place] = field(default_factory=list)
+
+
+def find_client(found: Search, uid: int, instance: str | None = None) -> Client:
+    """Find the one service that a verb is for.
+
+    Args:
+        found: Where to look.
+        uid: Who asks.
+        instance: Its name, or the pid of its master; None: the only one of this
+            container.
+
+    Raises:
+        NotRunningError: There is none.
+        UsageError: There are several, or those of other containers alone; they
+            are listed.
+        SupervisorError: As by ``Client.ask``.
+    """
+    if len(found.looked_at) == 1 and instance is None:
+        client = Client(found.places[0], uid)
+        client.read_server()
+        return client
+    census = _ask_all(found, uid)
+    if instance is not None:
+        return _choose(_find_called(census, instance), census).client
+    if not census.here and not census.elsewhere:
+        raise NotRunningError(_describe_search(found.looked_at, census))
+    return _choose(census.here, census).client
+
+
+def _choose(living: Sequence[_Found], census: _Census) -> _Found:
+    if len(living) == 1:
+        return living[0]
+    raise _list_choice([*living, *(each for each in census.elsewhere)])
+
+
+def _find_called(census: _Census, word: str) -> list[_Found]:
+    """Find those that have a name, or a pid; another container's by its pid alone.
+
+    Raises:
+        NotRunningError: None has it.
+    """
+    named = [each for each in census.here if each.service and each.service.name == word]
+    called = named or [each for each in census.here if each.is_called(word)]
+    everybody = [*census.here, *census.elsewhere]
+    living = called or [each for each in everybody if each.has_pid(word)]
+    if not living:
+        raise NotRunningError(_describe_absence(word, census))
+    return living
+
+
+def _ask_all(found: Search, uid: int) -> _Census:
+    census, home = _Census(others=list(found.others)), find_home()
+    for place in found.places:
+        client = Client(place, uid)
+        try:
+            pid = client.read_server().pid
+        except NotRunningError:
+            continue  # left behind by one that was killed
+        except NotAllowedError:
+            census.others.append(place)
+            continue
+        except SupervisorError as error:
+            census.here.append(_Found(client, 0, fault=str(error)))
+            continue
+        if not pid:  # it has none in our namespace
+            census.hidden.append(place)
+            continue
+        try:
+            service = client.ask("GET", "/service", ServiceAnswer)
+        except NotRunningError:
+            continue
+        except SupervisorError as error:
+            census.here.append(_Found(client, pid, fault=str(error)))
+        else:
+            _enter(census, _Found(client, pid, service), home)
+    return census
+
+
+def _enter(census: _Census, found: _Found, home: Home) -> None:
+    service = found.service
+    assert service is not None
+    if home.is_same(Home(service.pid_namespace, service.root)):
+        own_pid = _Found(found.client, service.pid, service)
+        census.here.append(own_pid)
+    else:
+        elsewhere = _Found(found.client, found.pid, service, is_here=False)
+        census.elsewhere.append(elsewhere)
+
+
+def _list_choice(living: Sequence[_Found]) -> UsageError:
+    names = [_wanted(each.service) for each in living if each.service]
+    rows = [_describe(each, names) for each in living]
+    width = max(len(choice) for choice, _ in rows)
+    lines = [f"  {choice.ljust(width)}  {what}" for choice, what in rows]
+    are = "service is" if len(living) == 1 else "services are"
+    where = "" if any(each.is_here for each in living) else " in other containers"
+    head = f"{len(living)} {are} running{where}, say which by one of:"
+    return UsageError(head, lines)
+
+
+def _describe(found: _Found, names: Sequence[str]) -> tuple[str, str]:
+    """Give the option that means this one alone, and what it is."""
+    service = found.service
+    if service is None:
+        return f"--control {found.client.place}", found.fault
+    is_named = found.is_here and names.count(_wanted(service)) == 1
+    word = service.name if is_named else found.pid
+    where = " ".join(service.addresses) or "not bound yet"
+    notes = [
+        f", called {service.name}" if word != service.name != service.app else "",
+        "" if found.is_here else ", of another container",
+    ]
+    return f"--instance {word}", f"pid {found.pid}  {service.app}  {where}" + "".join(
+        notes
+    )
+
+
+def _wanted(service: ServiceAnswer) -> str:
+    return service.wanted or service.name
+
+
+def _describe_absence(instance: str, census: _Census) -> str:
+    known = [each for each in (*census.here, *census.elsewhere) if each.service]
+    names = [
+        f"{each.service.name} (pid {each.pid}"
+        f"{'' if each.is_here else ', of another container'})"
+        for each in known
+        if each.service
+    ]
+    running = f"there are {', '.join(names)}" if names else "there is none at all"
+    faults = [each.fault for each in census.here if not each.service]
+    text = f"no service is called {instance!r}: {running}"
+    return "; ".join([text, *faults, *_describe_hidden(census)])
+
+
+def _describe_search(looked_at: Sequence[str], census: _Census) -> str:
+    parts = [f"no service is running: looked at {', '.join(looked_at)}"]
+    parts += _describe_hidden(census)
+    if census.others:
+        names = _join(census.others)
+        parts.append(f"of other users, who would have to ask: {names}")
+    return "; ".join(parts)
+
+
+def _describe_hidden(census: _Census) -> list[str]:
+    if not census.hidden:
+        return []
+    return [f"of other containers, by --control alone: {_join(census.hidden)}"]
+
+
+def _join(places: Sequence[Place]) -> str:
+    names = ", ".join(map(str, places[:_NAMED_COUNT]))
+    more = len(places) - _NAMED_COUNT
+    return f"{names} and {more} more" if more > 0 else names

@@ -1,0 +1,339 @@
+"""The machine: what the kernel says under /proc/sys and /sys, and Python itself."""
+
+import os
+import platform
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from blazeio_supervisor.cli.doctor.findings import Finding, hidden, ill, well
+from blazeio_supervisor.cli.output import format_bytes
+from blazeio_supervisor.config.types import list_groups
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.sockets.reuseport import pick_always
+
+SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
+LEAST_PORTS = 10_000
+
+
+def examine_machine(
+    backlog: int, ports: Sequence[int], loop: str, root: Path = Path("/")
+) -> Iterator[Finding]:
+    """Look at all of it.
+
+    Args:
+        backlog: What the service asks for.
+        ports: Where it listens.
+        loop: Which event loop it wants.
+        root: Where /proc and /sys are.
+    """
+    yield examine_backlog(root, backlog)
+    yield examine_syncookies(root)
+    yield examine_migration(root)
+    yield examine_ports(root, ports)
+    yield examine_steering()
+    yield examine_huge_pages(root)
+    yield examine_clock(root)
+    yield examine_python(loop)
+
+
+def examine_backlog(root: Path, backlog: int) -> Finding:
+    """A queue is never longer than the kernel's bound, whatever is asked for."""
+    name, where = "listen backlog", "net.core.somaxconn"
+    text = _read(root, where)
+    if text is None:
+        return hidden(name, where)
+    if int(text) >= backlog:
+        return well(name, f"{backlog} for each slot, {where} is {text}")
+    return ill(
+        name,
+        f"{backlog} asked for, but {where} is {text}",
+        "In a burst, more connections than that are turned away while they wait to "
+        "be accepted.",
+        f"sysctl -w {where}={backlog}, or a --backlog of {text}",
+    )
+
+
+def examine_syncookies(root: Path) -> Finding:
+    """Without them a flood of SYNs keeps everybody else out."""
+    name, where = "SYN cookies", "net.ipv4.tcp_syncookies"
+    text = _read(root, where)
+    if text is None:
+        return hidden(name, where)
+    if text != "0":
+        return well(name, "on")
+    return ill(
+        name,
+        "off",
+        "A flood of half-open connections fills the queue, and nobody gets in.",
+        f"sysctl -w {where}=1",
+    )
+
+
+def examine_migration(root: Path) -> Finding:
+    """Only of use when somebody else closes a socket: told, never wrong."""
+    name, where = "tcp_migrate_req", "net.ipv4.tcp_migrate_req"
+    text = _read(root, where)
+    if text is None:
+        return hidden(name, f"{where}, since Linux 5.14")
+    state = "on" if text != "0" else "off"
+    return well(name, f"{state}; not needed: the master keeps every queue")
+
+
+def examine_ports(root: Path, ports: Sequence[int]) -> Finding:
+    """The kernel gives these out to clients of this machine, the app's own too."""
+    name, where = "ephemeral ports", "net.ipv4.ip_local_port_range"
+    text = _read(root, where)
+    if text is None:
+        return hidden(name, where)
+    first, last = map(int, text.split())
+    inside = [port for port in ports if first <= port <= last]
+    if inside:
+        port = inside[0]
+        return ill(
+            name,
+            f"{first} to {last}, and the service listens on {port}",
+            "An outgoing connection may have that port when the service starts: then "
+            "it cannot be bound.",
+            f"sysctl -w net.ipv4.ip_local_reserved_ports={port}, or another port",
+        )
+    if last - first < LEAST_PORTS:
+        return ill(
+            name,
+            f"{first} to {last}",
+            "An app that calls other services, or a proxy on this machine, runs out "
+            "of ports for each address that it calls.",
+            f'sysctl -w {where}="10240 60999"',
+        )
+    return well(name, f"{first} to {last}")
+
+
+def examine_steering() -> Finding:
+    """Try it on sockets of our own."""
+    name = "steering (BPF)"
+    with socket.socket() as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(("127.0.0.1", 0))
+            sock.listen(1)
+            pick_always(sock, 0)
+        except OSError as error:
+            return ill(
+                name,
+                f"refused: {error.strerror}",
+                "New connections also go to workers that are blocked or busy; what "
+                "waits there is still taken by a sibling.",
+                "allow setsockopt(SO_ATTACH_REUSEPORT_CBPF) in the sandbox; some "
+                "kernels want CAP_NET_ADMIN",
+            )
+    return well(name, "allowed")
+
+
+def examine_huge_pages(root: Path) -> Finding:
+    """Workers share their pages until one writes; a huge page is 512 of them."""
+    name, where = "huge pages", "sys/kernel/mm/transparent_hugepage/enabled"
+    text = _read_file(root / where)
+    if text is None:
+        return hidden(name, f"/{where}")
+    chosen = text.partition("[")[2].partition("]")[0] or text
+    if chosen != "always":
+        return well(name, chosen)
+    return ill(
+        name,
+        chosen,
+        "A worker that writes one octet to memory that it shares since the fork gets "
+        "a copy of 2 MiB: several workers together take more memory.",
+        f"echo madvise > /{where}",
+    )
+
+
+def examine_clock(root: Path) -> Finding:
+    """The time is read several times for each request."""
+    name = "clock source"
+    where = "sys/devices/system/clocksource/clocksource0/current_clocksource"
+    text = _read_file(root / where)
+    if text is None:
+        return hidden(name, f"/{where}")
+    if text not in SLOW_CLOCKS:
+        return well(name, text)
+    return ill(
+        name,
+        text,
+        "Reading the time is a system call here, about a microsecond each.",
+        f"on a machine with a stable TSC: echo tsc > /{where}",
+    )
+
+
+def examine_python(loop: str) -> Finding:
+    """Which interpreter and which loop; debug modes cost several times as much."""
+    name = "Python and loop"
+    seen = f"{platform.python_implementation()} {platform.python_version()}, {loop}"
+    debug = [each for each in ("PYTHONDEVMODE", "PYTHONASYNCIODEBUG") if _is_set(each)]
+    if debug:
+        return ill(
+            name,
+            f"{seen}, {' and '.join(debug)} set",
+            "The event loop checks everything that it does: several times slower.",
+            "unset it",
+        )
+    if loop == "uvloop" and find_spec("uvloop") is None:
+        return ill(
+            name,
+            f"{seen}, which is not installed",
+            "Workers cannot start with a loop that is not there.",
+            "pip install uvloop, or --loop asyncio",
+        )
+    if loop == "asyncio":
+        return ill(
+            name,
+            seen,
+            "A request takes about half as much time again as on uvloop.",
+            "--loop uvloop, unless the app needs the other one",
+        )
+    return well(name, seen)
+
+
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable))
+
+
+def _read(root: Path, key: str) -> str | None:
+    return _read_file(root / "proc/sys" / key.replace(".", "/"))
+
+
+def _read_file(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+# What a process may use: descriptors, and the bounds of its control group.
+
+
+USUAL_CONNECTIONS = 1000
+"""What a worker should be able to hold when no bound of its own is set."""
+RESERVED = 64
+_MOST_MEMORY = 0.9
+_MOST_THROTTLED = 0.05
+_LIMIT = re.compile(r"^Max open files +(\d+) +(\d+)", re.MULTILINE)
+
+
+def examine_bounds(
+    pid: int, workers: int, connections: int | None, root: Path = Path("/")
+) -> Iterator[Finding]:
+    """Look at all of them.
+
+    Args:
+        pid: A worker's, or of any process that has the same.
+        workers: How many there are.
+        connections: The most that each may hold; None: no bound is set.
+        root: Where /proc and /sys are.
+    """
+    proc = root / "proc" / str(pid)
+    yield examine_files(proc, connections)
+    own, mount = proc / "cgroup", root / "sys/fs/cgroup"
+    if _read_bound(own) is None or not mount.is_dir():
+        yield hidden("control group", f"/proc/{pid}/cgroup")
+        return
+    groups = list_groups(mount, own)
+    yield examine_quota(groups, workers)
+    yield examine_memory(groups)
+
+
+def examine_files(proc: Path, connections: int | None) -> Finding:
+    """Each connection is a descriptor; a worker raises its soft limit itself."""
+    name = "open files"
+    match = _LIMIT.search(_read_bound(proc / "limits") or "")
+    if match is None:
+        return hidden(name, str(proc / "limits"))
+    hard = int(match[2])
+    wanted = (connections or USUAL_CONNECTIONS) + RESERVED
+    if hard >= wanted:
+        return well(name, f"{hard} for each worker")
+    what = f"--max-connections {connections}" if connections else "a busy worker"
+    return ill(
+        name,
+        f"{hard} for each worker, {what} needs {wanted}",
+        "A worker accepts no more connections than that; the others wait in its queue.",
+        "LimitNOFILE=65536 in the unit, --ulimit nofile=65536 for a container, or "
+        "ulimit -Hn in the shell that starts it",
+    )
+
+
+def examine_quota(groups: list[Path], workers: int) -> Finding:
+    """More workers than cores only take turns."""
+    name = "processor quota"
+    quotas = [quota for group in groups if (quota := _read_quota(group)) is not None]
+    throttled = max(map(_read_throttled, groups), default=0.0)
+    if not quotas:
+        return well(name, "none")
+    cores = min(quotas)
+    seen = f"{cores:g} cores for {count_of(workers, 'worker')}"
+    if workers > max(cores, 1):
+        return ill(
+            name,
+            seen,
+            "Once the quota is used up all of them stand still until the next period "
+            "of 0.1 s: that is seen as loop lag and as slow requests.",
+            f"--workers auto, or a quota of {workers} cores",
+        )
+    if throttled > _MOST_THROTTLED:
+        return ill(
+            name,
+            f"{seen}; throttled in {throttled:.0%} of all periods",
+            "In those every worker stood still for a part of 0.1 s.",
+            "a larger quota, or less work",
+        )
+    return well(name, seen)
+
+
+def examine_memory(groups: list[Path]) -> Finding:
+    """Near the bound the kernel first slows everybody down, then kills one."""
+    name = "memory bound"
+    found = [
+        (used / most, used, most)
+        for group in groups
+        if (most := _read_number(group / "memory.max")) is not None
+        and (used := _read_number(group / "memory.current")) is not None
+    ]
+    if not found:
+        return well(name, "none")
+    share, used, most = max(found)
+    seen = f"{format_bytes(used)} of {format_bytes(most)} in use"
+    if share < _MOST_MEMORY:
+        return well(name, seen)
+    return ill(
+        name,
+        seen,
+        "Soon the kernel kills a worker (part of what is in use may be file cache, "
+        "which it gives back first).",
+        "--max-memory, which replaces a worker in time; fewer workers; or a larger "
+        "bound",
+    )
+
+
+def _read_quota(group: Path) -> float | None:
+    words = (_read_bound(group / "cpu.max") or "max").split()
+    return None if words[0] == "max" else int(words[0]) / int(words[1])
+
+
+def _read_throttled(group: Path) -> float:
+    text = _read_bound(group / "cpu.stat") or ""
+    counts = dict(line.split() for line in text.splitlines() if line.startswith("nr_"))
+    periods = int(counts.get("nr_periods", 0))
+    return int(counts.get("nr_throttled", 0)) / periods if periods else 0.0
+
+
+def _read_number(path: Path) -> int | None:
+    text = _read_bound(path)
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _read_bound(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,252 @@
+"""A running service: what its own master says, and what the kernel says of it."""
+
+import base64
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from blazeio_supervisor.cli.doctor.findings import Finding, hidden, ill, well
+from blazeio_supervisor.cli.output import describe_failures, format_bytes
+from blazeio_supervisor.files import read
+from blazeio_supervisor.ipc.control_api import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.sockets.address import (
+    Endpoint,
+    TcpAddress,
+    parse_address,
+    resolve,
+)
+from blazeio_supervisor.sockets.port_owner import count_listeners, find_holders
+
+# When a certificate ends: read from its file (RFC 5280 section 4.1).
+#
+# ``ssl`` tells that only of a peer's certificate that it has verified.
+
+
+# Base64 holds no "-"; ".*?" would look from each beginning to the end of the file.
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*+)-----END CERTIFICATE-----")
+_SEQUENCE, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x17, 0x18
+_VERSION = 0xA0
+
+
+def read_expiry(octets: bytes) -> datetime:
+    """Give the end of the first certificate of a PEM file: the server's own.
+
+    Raises:
+        ValueError: There is none.
+    """
+    match = _PEM.search(octets)
+    if match is None:
+        raise ValueError("no certificate in it")
+    try:
+        return _find_end(base64.b64decode(match[1]))
+    except (IndexError, ValueError) as error:
+        raise ValueError("its certificate cannot be read") from error
+
+
+def _find_end(der: bytes) -> datetime:
+    certificate = _open(der, 0)
+    fields = _open(der, certificate)
+    if der[fields] == _VERSION:
+        fields = _skip(der, fields)
+    for _ in range(3):  # serial number, signature, issuer
+        fields = _skip(der, fields)
+    not_before = _open(der, fields)
+    return _read_time(der, _skip(der, not_before))
+
+
+def _read_length(der: bytes, at: int) -> tuple[int, int]:
+    """Give the begin of the content and its length."""
+    length = der[at + 1]
+    if length < 0x80:
+        return at + 2, length
+    count = length & 0x7F
+    begin = at + 2 + count
+    return begin, int.from_bytes(der[at + 2 : begin])
+
+
+def _open(der: bytes, at: int) -> int:
+    if der[at] != _SEQUENCE:
+        raise ValueError("no sequence")
+    return _read_length(der, at)[0]
+
+
+def _skip(der: bytes, at: int) -> int:
+    begin, length = _read_length(der, at)
+    return begin + length
+
+
+def _read_time(der: bytes, at: int) -> datetime:
+    begin, length = _read_length(der, at)
+    text = der[begin : begin + length].decode("ascii")
+    if der[at] == _GENERALIZED_TIME:
+        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    if der[at] != _UTC_TIME:
+        raise ValueError("no time")
+    # Two digits of a year: 50 and above are of the last century.
+    century = "19" if text[:2] >= "50" else "20"
+    found = datetime.strptime(century + text, "%Y%m%d%H%M%SZ")
+    return found.replace(tzinfo=UTC)
+
+
+RENEW_BEFORE = timedelta(days=14)
+HANDSHAKE_TIMEOUT_S = 2.0
+_SCHEMES = ("http://", "https://")
+
+
+def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Finding]:
+    """Look at all of it."""
+    settings = {each.key: each.value for each in config.settings}
+    yield examine_workers(status)
+    yield describe_memory(status)
+    yield examine_settings(config)
+    yield examine_group(status)
+    now = datetime.now(UTC)
+    yield from examine_certificates(settings, now)
+    for endpoint in list_tls_endpoints(status)[:1]:  # all have the same
+        yield examine_served_certificate(endpoint, now)
+
+
+def describe_memory(status: StatusAnswer) -> Finding:
+    """Say how much memory the workers have, as ``status`` and ``top`` measure it."""
+    name = "worker memory"
+    known = [
+        (worker.own_bytes, worker.slot)
+        for worker in status.workers
+        if worker.own_bytes is not None
+    ]
+    if not known:
+        return hidden(name, "it was not measured yet")
+    largest, slot = max(known)
+    total = sum(size for size, _ in known)
+    seen = (
+        f"{format_bytes(total)} of their own (USS), the most in slot {slot}: "
+        f"{format_bytes(largest)}"
+    )
+    return well(name, seen)
+
+
+def examine_workers(status: StatusAnswer) -> Finding:
+    """Whether every slot has a worker that serves."""
+    name = "workers"
+    wanted = [slot for slot in status.slots if not slot.is_parked]
+    failing = [slot for slot in wanted if slot.is_failing]
+    late = [worker for worker in status.workers if worker.is_late]
+    if failing:
+        slot = failing[0]
+        return ill(
+            name,
+            f"slot {slot.slot} {describe_failures(slot)}",
+            "Another worker did not mend it; siblings take its queue meanwhile.",
+            "the service's log says why",
+        )
+    if late:
+        worker = late[0]
+        return ill(
+            name,
+            f"slot {worker.slot} is blocked for {worker.silent_s:.1f} s",
+            "Something in the app does not give the event loop back.",
+            f"`stack {worker.slot}` shows the line",
+        )
+    if status.is_parked:
+        return well(name, "parked: nobody serves until `resume` or a reload")
+    serving = sum(w.state == "serving" and w.role == "owner" for w in status.workers)
+    once = [f"; slot {s.slot} {describe_failures(s)}" for s in wanted if s.failures]
+    return well(name, f"{serving} of {len(wanted)} serve{''.join(once[:1])}")
+
+
+def examine_settings(config: ConfigAnswer) -> Finding:
+    """Whether what is written is in force."""
+    name = "settings"
+    if not config.needs_restart:
+        return well(name, "in force as they are written")
+    return ill(
+        name,
+        f"changed since the start: {', '.join(config.needs_restart)}",
+        "A reload does not take these over.",
+        "restart the service",
+    )
+
+
+def examine_group(status: StatusAnswer) -> Finding:
+    """Another process in the same SO_REUSEPORT group takes its part for itself."""
+    name = "listening alone"
+    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
+    if not endpoints:
+        return well(name, "no TCP address")
+    for endpoint in endpoints:
+        count = count_listeners(endpoint)
+        if count is None:
+            return hidden(name, "/proc/net/tcp")
+        if count > len(status.slots):
+            holders = [h for h in find_holders(endpoint) if h.pid != status.pid]
+            who = ", ".join(map(str, holders)) or "another process"
+            return ill(
+                name,
+                f"port {endpoint.port} is also served by {who}",
+                "The kernel gives it a part of the connections.",
+                "stop it, or give one of them another port",
+            )
+    return well(name, "nobody else has its ports")
+
+
+def examine_certificates(
+    settings: Mapping[str, Any], now: datetime
+) -> Iterator[Finding]:
+    """When those of the command line or of the settings' file end."""
+    others = settings.get("other_certificate") or []
+    pairs = [settings.get("certfile"), *others]
+    for path in (str(pair).partition(",")[0] for pair in pairs if pair):
+        yield _examine_certificate(path, now)
+
+
+def _examine_certificate(path: str, now: datetime) -> Finding:
+    name = "certificate"
+    try:
+        ends_at = read_expiry(read(path, is_judged=False))
+    except OSError as error:
+        return hidden(name, f"{path}: {error.strerror}")
+    except ValueError as error:
+        return ill(name, f"{path}: {error}", "A reload would fail.", "put it right")
+    return _judge_end(name, path, ends_at, now)
+
+
+def examine_served_certificate(endpoint: Endpoint, now: datetime) -> Finding:
+    """What clients see: an App's own certificate, or one that was read long ago."""
+    name = "served certificate"
+    where = (endpoint.host, endpoint.port)
+    try:
+        pem = ssl.get_server_certificate(where, timeout=HANDSHAKE_TIMEOUT_S)
+        ends_at = read_expiry(pem.encode())
+    except (OSError, ValueError) as error:
+        return hidden(name, f"{endpoint.write_url('https')}: {error}")
+    return _judge_end(name, endpoint.write_url("https"), ends_at, now)
+
+
+def list_tls_endpoints(status: StatusAnswer) -> list[Endpoint]:
+    """Give the addresses where TLS is spoken."""
+    texts = [each for each in status.addresses if each.startswith("https://")]
+    return [each for each in map(read_endpoint, texts) if each]
+
+
+def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Finding:
+    if ends_at - now > RENEW_BEFORE:
+        days = (ends_at - now).days
+        return well(name, f"{what} ends on {ends_at:%Y-%m-%d}, in {days} days")
+    is_over = ends_at <= now
+    return ill(
+        name,
+        f"{what} {'ended' if is_over else 'ends'} on {ends_at:%Y-%m-%d %H:%M} UTC",
+        "Clients refuse it." if is_over else "Soon clients refuse it.",
+        "renew it, then `reload`, which reads it anew",
+    )
+
+
+def read_endpoint(address: str) -> Endpoint | None:
+    """Read an address as ``status`` shows it; None: it is a unix socket."""
+    for scheme in _SCHEMES:
+        if address.startswith(scheme):
+            parsed = parse_address(address.removeprefix(scheme))
+            return resolve(parsed)[0] if isinstance(parsed, TcpAddress) else None
+    return None

@@ -1,0 +1,244 @@
+"""What serves an app, as a command: its help, and what runs it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from blazeio_supervisor.config.app_path import PROGRAM, VERBS
+from blazeio_supervisor.config.environment import find_surroundings
+from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.settings import SECTIONS
+from blazeio_supervisor.config.sources import (
+    NO_FILE,
+    OPTIONS,
+    Sources,
+    find_misspelt,
+    format_settings,
+    list_settings,
+    make_click_option,
+)
+from blazeio_supervisor.isolation import find_open_code, require_proc
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.output import open_log_file
+from blazeio_supervisor.version import find_version
+
+# Options in sections: a list of forty is not read by who is in a hurry.
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Options that are listed together.
+
+    Attributes:
+        title: Stands above them in ``--help``.
+        options: In the order in which they are listed.
+    """
+
+    title: str
+    options: tuple[click.Option, ...]
+
+
+class SectionedCommand(click.Command):
+    """A command whose ``--help`` shows its options by section.
+
+    Args:
+        sections: All options of its own; what click adds comes last.
+        usages: The ways to call it, without its name; empty: as click has it.
+        settings: See ``click.Command``.
+    """
+
+    def __init__(
+        self,
+        *,
+        sections: tuple[Listing, ...],
+        usages: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
+        options = [option for section in sections for option in section.options]
+        params = [*settings.pop("params", []), *options]
+        super().__init__(params=params, **settings)
+        self._sections = sections
+        self._usages = usages
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each way on a line."""
+        if not self._usages:
+            super().format_usage(ctx, formatter)
+            return
+        first, *others = self._usages
+        formatter.write_usage(ctx.command_path, first)
+        for usage in others:
+            formatter.write_usage(ctx.command_path, usage, prefix=" " * 7)
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the options by section."""
+        listed = {id(o) for section in self._sections for o in section.options}
+        others = [
+            param
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option) and id(param) not in listed
+        ]
+        for title, params in [
+            *((section.title, section.options) for section in self._sections),
+            ("Help", others),
+        ]:
+            records = [param.get_help_record(ctx) for param in params]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record])
+
+
+_VERBS = "\n".join(f"  {verb:11}  {what}" for verb, what in VERBS.items())
+_HELP = f"""Serve APP with supervised workers.
+
+Or, by a VERB, look at a service that runs, or order something of it.
+
+\b
+  {PROGRAM} app:web --bind :8000 --workers 4
+  {PROGRAM} top                       in another terminal
+  {PROGRAM} reload --wait             after a change of the code
+
+APP is module:attribute (an App, or a function that makes one) or a script that
+ends in .py and calls web.runner().
+
+\b
+Verbs (their options: {PROGRAM} VERB --help):
+{_VERBS}
+
+Every option of APP may be said in three places: here as --some-name, in the
+environment as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
+environment (WEB_CONCURRENCY stands for BLAZEIO_WORKERS), then the file.
+"""
+_EPILOG = """
+\b
+Signals (to the master; `status` names its pid, and the log's event=listening):
+  TERM, QUIT  drain: answer what is in flight, then exit 0
+  INT (^C)    stop within a second; twice: at once
+  HUP         reload code, settings, certificates, without losing a request
+  USR1        open the log and the access logs anew, after they were renamed
+  USR2        go on with the installed code of the supervisor itself, same pid
+  TTIN, TTOU  one worker more, one worker less
+  WINCH       park: nobody serves, connections wait; HUP ends it
+\b
+Exit codes:
+  0 stopped as asked          4 the app cannot be imported
+  1 a fault of ours           5 an address cannot be bound
+  2 wrong usage               6 a verb found no service
+  3 the app failed to start   (a verb: 1 means tried, and failed)
+"""
+CONFIG = Listing(
+    "Settings",
+    (
+        click.Option(
+            ["--config"],
+            metavar="FILE",
+            help="Take the settings from this TOML file, or from [tool.blazeio] of a "
+            "pyproject.toml; read again at each reload.  [default: blazeio.toml, else "
+            "pyproject.toml, in the working directory]",
+        ),
+        click.Option(
+            [NO_FILE],
+            is_flag=True,
+            help="Take them from no file, whatever lies in the working directory.",
+        ),
+        click.Option(
+            ["--print-config"],
+            is_flag=True,
+            help="Print every setting, as a TOML file, with where it comes from; "
+            "start nothing.",
+        ),
+        click.Option(
+            ["--show-env"],
+            is_flag=True,
+            help="With --print-config: the values of --env too, which may be secrets.",
+        ),
+    ),
+)
+LISTED = (
+    CONFIG,
+    *(
+        Listing(
+            section.title,
+            tuple(
+                make_click_option(option)
+                for option in OPTIONS
+                if option.section == section.title and not option.is_argument
+            ),
+        )
+        for section in SECTIONS
+    ),
+)
+
+
+def serve(**words: Any) -> int:
+    """Serve APP until the end; gives the exit code."""
+    sources = find_sources(words)
+    if words["print_config"]:
+        return print_config(sources, shows_env=words["show_env"])
+    require_proc()
+    in_force = SettingsInForce(sources)
+    # Wrong usage is said without loading what serves.
+    import asyncio
+
+    from blazeio_supervisor.ipc.signals import CHANGES, STOPS, hold
+    from blazeio_supervisor.log.setup import (
+        apply_config,
+        configure_logs,
+        configure_strays,
+    )
+    from blazeio_supervisor.master.master import serve as run
+    from blazeio_supervisor.master.pid_file import pid_written
+
+    os.chdir(in_force.settings.folder)
+    path = in_force.settings.log_path
+    log_file = None if path is None else open_log_file(path)
+    apply_config(in_force.settings.log_terms)
+    configure_logs(in_force.settings.log_terms)
+    configure_strays(in_force.settings.log_terms)
+    _warn_of_misspelt(sources)
+    if in_force.settings.is_privileged:
+        _warn_of_open_code()
+    hold(STOPS | CHANGES)  # until the master has handlers for them
+    with pid_written(in_force.settings.pid_file, waits=True) as claim:
+        return asyncio.run(run(in_force, log_file, claim))
+
+
+def find_sources(words: Mapping[str, Any]) -> Sources:
+    """Give the sources of a command line, here and now."""
+    return Sources(words, dict(os.environ), find_surroundings())
+
+
+def print_config(sources: Sources, *, shows_env: bool) -> int:
+    """Print all settings with their origins."""
+    settings = list_settings(sources.read(), shows_env=shows_env)
+    click.echo(format_settings(settings), nl=False)
+    return 0
+
+
+def _warn_of_open_code() -> None:
+    for reason in find_open_code():
+        text = f"the app's user may come to run code as root: {reason}"
+        note("open_to_others", text, "WARNING")
+
+
+def _warn_of_misspelt(sources: Sources) -> None:
+    for name, meant in find_misspelt(OPTIONS, sources.environ).items():
+        text = f"{name} is no setting, and without effect: did you mean {meant}?"
+        note("unknown_variable", text, "WARNING")
+
+
+command = SectionedCommand(
+    name=PROGRAM,
+    sections=LISTED,
+    params=[click.Argument(["app"], required=False)],
+    callback=serve,
+    help=_HELP,
+    usages=("[OPTIONS] APP", "VERB [OPTIONS]"),
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)
+click.version_option(find_version(), prog_name=PROGRAM)(command)

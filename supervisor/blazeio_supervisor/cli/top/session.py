@@ -1,0 +1,323 @@
+"""``top`` at work: looks, draws, takes keys, gives orders."""
+
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from blazeio_supervisor.cli.client import Client, NotRunningError
+from blazeio_supervisor.cli.output import (
+    format_park,
+    format_recycle,
+    format_reload,
+    format_scale,
+    format_stacks,
+)
+from blazeio_supervisor.cli.top.screen import (
+    FAINT,
+    Styled,
+    View,
+    draw,
+    measure_rates,
+)
+from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.ipc.control_api import (
+    ParkAnswer,
+    RecycleAnswer,
+    RecycleOrder,
+    ReloadAnswer,
+    ReloadOrder,
+    ScaleAnswer,
+    ScaleOrder,
+    StackAnswer,
+    StackOrder,
+    StatusAnswer,
+)
+from blazeio_supervisor.log.formats import escape_answer, escape_line
+
+# Keys of a terminal, one by one; the terminal is as before in the end.
+#
+# ``watch`` also wakes for a signal: a window that was resized, a TERM.
+
+
+UP, DOWN, ESCAPE = "up", "down", "escape"
+_SEQUENCES = {
+    b"\x1b[A": UP,
+    b"\x1bOA": UP,
+    b"\x1b[B": DOWN,
+    b"\x1bOB": DOWN,
+    b"\x1b": ESCAPE,
+}
+_MOST_BYTES = 64
+
+
+def read_keys(octets: bytes) -> list[str]:
+    """Read what was typed: a character each, or the name of a key."""
+    if octets.startswith(b"\x1b"):
+        name = _SEQUENCES.get(octets)
+        return [name] if name else []  # some other key that sends a sequence
+    return list(octets.decode("utf-8", "ignore"))
+
+
+class Keyboard:
+    """A terminal's keys. Made by ``watched_keyboard``.
+
+    Args:
+        fd: Of the terminal.
+        waker: Becomes readable when a signal has come.
+    """
+
+    def __init__(self, fd: int, waker: int) -> None:
+        self._fd = fd
+        self._waker = waker
+
+    def wait(self, timeout_s: float) -> list[str]:
+        """Wait for keys; none when the time is over or a signal has come."""
+        ready, _, _ = select.select([self._fd, self._waker], [], [], timeout_s)
+        if self._waker in ready:
+            os.read(self._waker, _MOST_BYTES)
+        if self._fd not in ready:
+            return []
+        octets = os.read(self._fd, _MOST_BYTES)
+        if not octets:
+            raise KeyboardInterrupt  # the terminal is gone
+        return read_keys(octets)
+
+
+@contextmanager
+def watched_keyboard(fd: int) -> Iterator[Keyboard]:
+    """Take keys without their echo, without waiting for a whole line.
+
+    TERM and HUP are told as ``KeyboardInterrupt``, like ^C, so that the terminal
+    is put right by whoever has changed it; ^Z is ignored.
+    """
+    before = termios.tcgetattr(fd)
+    waker, wake = os.pipe()
+    os.set_blocking(wake, False)
+    handlers = {
+        signal.SIGWINCH: signal.signal(signal.SIGWINCH, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, _interrupt),
+        signal.SIGTSTP: signal.signal(signal.SIGTSTP, signal.SIG_IGN),
+    }
+    earlier_wake = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    try:
+        tty.setcbreak(fd)
+        yield Keyboard(fd, waker)
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        signal.set_wakeup_fd(earlier_wake)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(waker)
+        os.close(wake)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+AnswerT = TypeVar("AnswerT")
+GONE = "the service is gone; waiting for it to come back (q quits)"
+
+
+class _Order(Struct, frozen=True):
+    """What a key orders, once it is confirmed."""
+
+    question: str
+    give: Callable[[Client], str]
+
+
+class Session:
+    """One ``top``.
+
+    Args:
+        client: Asks the service.
+        interval_s: Between two looks.
+    """
+
+    def __init__(self, client: Client, interval_s: float) -> None:
+        self._client = client
+        self._interval_s = interval_s
+        self._view = View()
+        self._pending: _Order | None = None
+        self._pages: list[str] = []  # of stacks: lines that cover the table
+        self._page_at = 0
+        self._is_over = False
+        self._has_fault = False  # of the last look; what was said is that
+
+    def run(self) -> None:
+        """Show until somebody quits; the terminal is as before in the end."""
+        console = Console()
+        with (
+            watched_keyboard(sys.stdin.fileno()) as keyboard,
+            Live(console=console, screen=True, auto_refresh=False) as live,
+        ):
+            try:
+                self._show(console, live, keyboard)
+            except KeyboardInterrupt:
+                pass  # the way out, like q
+
+    def _show(self, console: Console, live: Live, keyboard: Keyboard) -> None:
+        look_at = time.monotonic()
+        while not self._is_over:
+            if time.monotonic() >= look_at:
+                self.look()
+                look_at = time.monotonic() + self._interval_s
+            width, height = console.size
+            live.update(_paint(self.draw(width, height)), refresh=True)
+            for key in keyboard.wait(max(look_at - time.monotonic(), 0.0)):
+                self.press(key)
+
+    def look(self) -> None:
+        """Look at the service once."""
+        try:
+            status = self._client.ask("GET", "/status", StatusAnswer)
+        except NotRunningError:
+            self._note_fault(GONE, is_gone=True)
+        except SupervisorError as error:
+            self._note_fault(str(error), is_gone=False)
+        else:
+            self._take(escape_answer(status))
+
+    def _note_fault(self, text: str, *, is_gone: bool) -> None:
+        self._say(text, is_bad=True)
+        self._view = replace(self._view, is_gone=is_gone)
+        self._has_fault = True
+
+    def _take(self, status: StatusAnswer) -> None:
+        if self._has_fault:
+            self._has_fault = False
+            self._say("")
+        view = self._view
+        self._view = replace(
+            view,
+            status=status,
+            rates=measure_rates(view.status, status),
+            slot=min(view.slot, len(status.slots) - 1),
+            is_gone=False,
+        )
+
+    def draw(self, width: int, height: int) -> list[Styled]:
+        """Give the lines of the screen."""
+        if self._pages:
+            page = [
+                Styled(line[at : at + width])
+                for line in self._pages[self._page_at :]
+                for at in range(0, max(len(line), 1), width)
+            ]
+            foot = Styled("up/down scroll; any other key goes back"[:width], FAINT)
+            return [*page[: height - 1], foot]
+        return draw(self._view, width, height)
+
+    def press(self, key: str) -> None:
+        """Do what a key is for."""
+        if self._pages:
+            self._turn_pages(key)
+        elif self._pending is not None:
+            pending, self._pending = self._pending, None
+            if key in ("y", "Y", "\n"):
+                self._give(pending)
+            else:
+                self._say("")
+        elif key in ("q", "Q", ESCAPE):
+            self._is_over = True
+        elif key in (UP, DOWN, "j", "k"):
+            self._choose(1 if key in (DOWN, "j") else -1)
+        elif key == "s":
+            self._dump()
+        else:
+            self._ask_first(key)
+
+    def _choose(self, step: int) -> None:
+        status = self._view.status
+        if status is not None:
+            slot = min(max(self._view.slot + step, 0), len(status.slots) - 1)
+            self._view = replace(self._view, slot=slot)
+
+    def _turn_pages(self, key: str) -> None:
+        if key in (UP, DOWN, "j", "k"):
+            at = self._page_at + (1 if key in (DOWN, "j") else -1)
+            self._page_at = min(max(at, 0), len(self._pages) - 1)
+        else:
+            self._pages = []
+
+    def _ask_first(self, key: str) -> None:
+        order = _find_order(key, self._view.slot)
+        if order is not None:
+            self._pending = order
+            self._say(f"{order.question}? y: yes, any other key: no")
+
+    def _give(self, order: _Order) -> None:
+        try:
+            self._say(order.give(self._client))
+        except SupervisorError as error:
+            self._say(str(error), is_bad=True)
+
+    def _dump(self) -> None:
+        order = StackOrder(self._view.slot)
+        try:
+            answer = self._client.ask("POST", "/stack", StackAnswer, order)
+        except SupervisorError as error:
+            self._say(str(error), is_bad=True)
+        else:
+            self._pages, self._page_at = (
+                format_stacks(escape_answer(answer)).split("\n"),
+                0,
+            )
+
+    def _say(self, text: str, *, is_bad: bool = False) -> None:
+        line = escape_line(text.replace("\n", "; "))
+        self._view = replace(self._view, said=line, is_bad=is_bad)
+
+
+def _find_order(key: str, slot: int) -> _Order | None:
+    def ask(
+        path: str,
+        kind: type[AnswerT],
+        write: Callable[[AnswerT], str],
+        order: msgspec.Struct | None = None,
+    ) -> Callable[[Client], str]:
+        return lambda client: write(
+            escape_answer(client.ask("POST", path, kind, order))
+        )
+
+    reload = ask("/reload", ReloadAnswer, format_reload, ReloadOrder())
+    more, less = (
+        ask("/scale", ScaleAnswer, format_scale, ScaleOrder(change=change))
+        for change in (1, -1)
+    )
+    recycle = ask("/recycle", RecycleAnswer, format_recycle, RecycleOrder(slot))
+    orders = {
+        "r": _Order("reload the code", reload),
+        "+": _Order("one worker more", more),
+        "-": _Order("one worker less", less),
+        "c": _Order(f"replace the worker of slot {slot}", recycle),
+        "p": _Order(
+            "park: nobody serves, connections wait",
+            ask("/park", ParkAnswer, format_park),
+        ),
+        "w": _Order("serve again", ask("/resume", ParkAnswer, format_park)),
+    }
+    return orders.get("+" if key == "=" else key)
+
+
+def _paint(lines: list[Styled]) -> Text:
+    painted = Text(no_wrap=True, overflow="crop", end="")
+    for at, line in enumerate(lines):
+        painted.append("\n" if at else "")
+        painted.append(line.text, line.style)
+    return painted

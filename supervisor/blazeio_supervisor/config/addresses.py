@@ -1,0 +1,137 @@
+"""Where the service listens, and which worker a connection goes to."""
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import get_args
+
+import msgspec
+
+from blazeio_supervisor.config.option import Change, Section, SettingError, option
+from blazeio_supervisor.config.types import (
+    Choice,
+    Count,
+    Flag,
+    Many,
+    Mode,
+    Parsed,
+)
+from blazeio_supervisor.fleet.policy import SteeringMode
+from blazeio_supervisor.ipc.identity import find_identity
+from blazeio_supervisor.ipc.socket_paths import Place, parse_place
+from blazeio_supervisor.sockets.address import (
+    Address,
+    TcpAddress,
+    format_address,
+    parse_address,
+)
+from blazeio_supervisor.sockets.bind import BACKLOG
+
+
+def read_owner(text: str) -> tuple[int, int]:
+    """Read ``--uds-owner``: user and group as numbers.
+
+    Raises:
+        ValueError: They are not there.
+    """
+    user, _, group = text.partition(":")
+    identity = find_identity(user, group)
+    return identity.uid, identity.gid
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Addresses(Section):
+    """Listening sockets, the socket of the verbs, and steering."""
+
+    title = "Addresses"
+
+    binds: tuple[Address, ...] = option(
+        Many(Parsed(parse_address, "ADDRESS", format_address)),
+        "Where to listen: host:port, [v6]:port, :port (everywhere) or unix:/path; "
+        "https:// or http:// in front says what is spoken there, else it is https "
+        "where there is a certificate. May be given several times. Port 0 picks a "
+        "free one and prints it.",
+        default=(),
+        default_text="the App's own host and port",
+        change=Change.RESTART,
+        key="bind",
+    )
+    fds: tuple[int, ...] = option(
+        Many(Count()),
+        "A listening socket that is open under this number in the process that is "
+        "started: a socket of systemd, or of another supervisor. May be given several "
+        "times; goes with --bind or stands alone.",
+        default=(),
+        default_text="none",
+        change=Change.RESTART,
+        key="fd",
+    )
+    backlog: int = option(
+        Count(1, 65535),
+        "Connections that wait in each queue, before they are accepted; the kernel "
+        "cuts it at net.core.somaxconn.",
+        default=BACKLOG,
+        change=Change.RESTART,
+    )
+    uds_mode: int | None = option(
+        Mode(),
+        "The mode of unix sockets, octal: 660 admits user and group.",
+        default=None,
+        default_text="666, without what --umask takes away",
+        change=Change.RESTART,
+    )
+    uds_owner: tuple[int, int] | None = option(
+        Parsed(read_owner, "USER[:GROUP]", lambda ids: f"{ids[0]}:{ids[1]}"),
+        "Who owns unix sockets, by names or numbers.",
+        default=None,
+        default_text="--user and --group, else the master's own",
+        change=Change.RESTART,
+    )
+    no_control: bool = option(
+        Flag(),
+        "Make no control socket: no verb reaches this service.",
+        default=False,
+        change=Change.RESTART,
+    )
+    control: Place | None = option(
+        Parsed(parse_place, "PATH"),
+        "Where the verbs (status, reload ...) reach this service: a unix socket with "
+        "mode 0600, or @name in the abstract namespace.",
+        default=None,
+        default_text="control.sock in $RUNTIME_DIRECTORY, else an abstract name with "
+        "uid and pid",
+        change=Change.RESTART,
+    )
+    steering: SteeringMode = option(
+        Choice(get_args(SteeringMode), "MODE"),
+        "Which worker a new TCP connection goes to. load: one that serves, the less "
+        "busy the likelier; even: any that serves; off: no program in the kernel, "
+        "which picks by a hash, a blocked worker too: a sibling then takes the "
+        "connection over after a moment.",
+        default="load",
+        change=Change.RESTART,
+    )
+
+    def check(self) -> None:
+        """No address twice; free ports may be asked for as often as one likes."""
+        seen = set[Address]()
+        for bind in self.binds:
+            place = msgspec.structs.replace(bind, scheme="")
+            is_free = isinstance(bind, TcpAddress) and bind.port == 0
+            if place in seen and not is_free:
+                raise SettingError("binds", f"{format_address(place)} is given twice")
+            seen.add(place)
+        for fd in self.fds:
+            _check_socket(fd)
+        if self.no_control and self.control is not None:
+            raise SettingError("no_control", f"and --control {self.control}: which?")
+
+
+def _check_socket(fd: int) -> None:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        reason = f"descriptor {fd} is not open in this process"
+        raise SettingError("fds", reason) from None
+    if not stat.S_ISSOCK(mode):
+        raise SettingError("fds", f"descriptor {fd} is no socket")

@@ -1,0 +1,165 @@
+"""What a service manager (systemd) has said in the environment.
+
+``$WATCHDOG_PID`` and ``$LISTEN_PID`` name whom it was said to: whoever has only
+inherited the variables must not take them for its own.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.log.formats import (
+    StandardError,
+    look_at_standard_error,
+)
+
+VARIABLES = frozenset(
+    {
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "FDSTORE",
+    }
+)
+"""The master's: no child of it gets them."""
+
+FIRST_FD = 3
+
+
+class GivenFd(Struct, frozen=True):
+    """A descriptor that we were started with.
+
+    Attributes:
+        name: As the unit says (``FileDescriptorName=``), or we, when we stored
+            it; "" when unknown.
+    """
+
+    fd: int
+    name: str = ""
+
+
+class ServiceManager(Struct, frozen=True):
+    """Who has started us, if that is a service manager.
+
+    Attributes:
+        address: Where it listens for notifications, as ``connect`` takes it; None:
+            it does not.
+        watchdog_s: It wants a sign of life within this; None: never.
+        store_count: So many descriptors it keeps for the next start.
+        given: What it has opened for us, or kept.
+    """
+
+    address: str | None = None
+    watchdog_s: float | None = None
+    store_count: int = 0
+    given: tuple[GivenFd, ...] = ()
+
+
+def read_manager(environ: Mapping[str, str], pid: int) -> ServiceManager:
+    """Read the environment; what makes no sense there is not said.
+
+    Args:
+        environ: Of this process.
+        pid: Of this process.
+    """
+    watchdog_s = None
+    if environ.get("WATCHDOG_PID", str(pid)) == str(pid):
+        watchdog_s = _read_count(environ, "WATCHDOG_USEC") / 1e6 or None
+    address = parse_manager(environ.get("NOTIFY_SOCKET", ""))
+    return ServiceManager(
+        address=address,
+        watchdog_s=watchdog_s if address else None,
+        store_count=_read_count(environ, "FDSTORE") if address else 0,
+        given=_read_given(environ) if environ.get("LISTEN_PID") == str(pid) else (),
+    )
+
+
+def parse_manager(text: str) -> str | None:
+    """Read ``$NOTIFY_SOCKET``: a path or ``@abstract``; None for what we cannot speak.
+
+    Other schemes (``vsock:``) are of virtual machines, which have their own
+    manager inside.
+    """
+    if text.startswith("/"):
+        return text
+    return f"\0{text[1:]}" if text.startswith("@") and len(text) > 1 else None
+
+
+def _read_given(environ: Mapping[str, str]) -> tuple[GivenFd, ...]:
+    count = _read_count(environ, "LISTEN_FDS")
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    names += [""] * (count - len(names))
+    return tuple(GivenFd(FIRST_FD + at, names[at]) for at in range(count))
+
+
+def _read_count(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+# What the program finds around it when it is started.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Where a service was started.
+
+    Attributes:
+        folder: The working directory, as typed: a symbolic link in it is followed
+            anew at each reload.
+        runtime_directory: Where a unit may make its sockets; "" when there is none.
+        manager: Who has started it.
+        standard_error: What it is.
+    """
+
+    folder: str
+    runtime_directory: str = ""
+    manager: ServiceManager = field(default_factory=ServiceManager)
+    standard_error: StandardError = field(default_factory=StandardError)
+
+
+def find_surroundings() -> Surroundings:
+    """Look around.
+
+    Raises:
+        UsageError: The working directory is gone.
+    """
+    return Surroundings(
+        folder=find_folder(),
+        runtime_directory=find_runtime_directory(),
+        manager=read_manager(os.environ, os.getpid()),
+        standard_error=look_at_standard_error(os.environ),
+    )
+
+
+def find_folder() -> str:
+    """Give the working directory as it was typed.
+
+    The shell's ``$PWD`` still names the link ``/srv/app/current`` where
+    ``getcwd`` only knows the release that it pointed to.
+
+    Raises:
+        UsageError: Neither exists.
+    """
+    typed = os.environ.get("PWD", "")
+    try:
+        if typed and os.path.samefile(typed, "."):
+            return typed
+    except OSError:
+        pass  # an old $PWD that exists no more
+    try:
+        return os.getcwd()
+    except OSError:
+        raise UsageError("the working directory does not exist any more") from None
+
+
+def find_runtime_directory() -> str:
+    """Give the directory that systemd made for the unit, the first of several."""
+    return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]

@@ -1,0 +1,444 @@
+"""The bounds of each worker: one option for each field of ``Limits``."""
+
+import re
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from blazeio.app.patterns import check_root_path
+from blazeio.content.forwarded import parse_allow_list
+from blazeio.errors import ConfigurationError
+from blazeio.limits import LEAST, Limits
+from blazeio.protocol.options import HeaderConfig
+from blazeio.server.tls import TlsSettings
+from blazeio_supervisor.config.option import (
+    Section,
+    SettingError,
+    list_options,
+    option,
+)
+from blazeio_supervisor.config.types import (
+    NONE,
+    Choice,
+    Count,
+    Flag,
+    Many,
+    Number,
+    Parsed,
+    Seconds,
+    Size,
+    Text,
+)
+
+_LIMITS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
+
+Bound = float | None | UnsetType
+"""UNSET: as the App says; None: no bound."""
+
+
+def choose_kind(of: str) -> Number:
+    """Choose how a field of ``Limits`` is written, by its unit."""
+    least = LEAST.get(of, 0)
+    words = NONE if _LIMITS[of] is None else {}
+    if of.endswith("_bytes"):
+        return Size(least, words=words)
+    if of.endswith("_per_s"):
+        return Number(least, words=words)
+    if of.endswith("_s"):
+        return Seconds(least, words=words)
+    return Count(least, words=words)
+
+
+def format_default(of: str) -> str:
+    """Write the default of a field of ``Limits`` as it is typed."""
+    return choose_kind(of).write_text(_LIMITS[of])
+
+
+def bound(of: str, text: str) -> Any:
+    """Declare the option of a field of ``Limits``.
+
+    Args:
+        of: The field.
+        text: What is bounded, and what happens then.
+    """
+    default_text = format_default(of)
+    return option(
+        choose_kind(of), text, default=UNSET, default_text=default_text, of=of
+    )
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class WorkerLimits(Section):
+    """Every bound of the request path."""
+
+    title = "Limits of each worker (default: the App's, else as listed; SIZE: 64K, 1M)"
+
+    max_in_flight: Bound = bound(
+        "in_flight",
+        "Requests that a worker serves at once; more are answered 503 with "
+        "Retry-After.",
+    )
+    max_connections: Bound = bound(
+        "connections",
+        "Open connections of a worker; at it, accepting rests and idle ones are "
+        "closed. none: what the limit of descriptors leaves.",
+    )
+    handler_timeout_s: Bound = bound(
+        "handler_timeout_s",
+        "A handler that takes longer is cancelled, and 503 is answered.",
+    )
+    head_timeout_s: Bound = bound(
+        "head_timeout_s",
+        "From the first octet of a request to its whole head; then 408.",
+    )
+    keep_alive_timeout_s: Bound = bound(
+        "keep_alive_timeout_s", "How long an idle connection is kept."
+    )
+    progress_bytes_per_s: Bound = bound(
+        "progress_bytes_per_s",
+        "A client that sends or reads slower than this, over --progress-window, is "
+        "cut off.",
+    )
+    progress_window_s: Bound = bound("progress_window_s", "See --progress-bytes-per-s.")
+    half_close_grace_s: Bound = bound(
+        "half_close_grace_s",
+        "A client that has sent its last octet, and gets no answer by then, is taken "
+        "to be gone: its handler is cancelled.",
+    )
+    linger_timeout_s: Bound = bound(
+        "linger_timeout_s",
+        "After an answer that comes before all content was read, the rest is read "
+        "and dropped for so long, that the client sees the answer.",
+    )
+    max_linger_bytes: Bound = bound("linger_bytes", "Likewise, for so many octets.")
+    max_content_bytes: Bound = bound(
+        "content_bytes", "Content of one request, streamed or not; more: 413."
+    )
+    max_collected_bytes: Bound = bound(
+        "collected_bytes",
+        "Content of one request that is collected in memory (JSON, forms, read); "
+        "more: 413.",
+    )
+    max_form_fields: Bound = bound(
+        "form_field_count",
+        "Fields of a form or query string; more: 413, or 400 for a query string.",
+    )
+    max_form_files: Bound = bound("form_file_count", "Files of a form; more: 413.")
+    max_form_field_bytes: Bound = bound(
+        "form_field_bytes",
+        "One field of a multipart form that is no file; larger: 413.",
+    )
+    max_part_field_count: Bound = bound(
+        "part_field_count",
+        "Lines before each field or file of a multipart form; more: 413.",
+    )
+    max_part_field_bytes: Bound = bound(
+        "part_field_bytes",
+        "One of those lines, with the file's name; longer: 413.",
+    )
+    max_target_bytes: Bound = bound("target_bytes", "A request target; longer: 414.")
+    max_head_bytes: Bound = bound("head_bytes", "A whole head; larger: 431.")
+    max_field_bytes: Bound = bound("field_bytes", "One line of a head; longer: 431.")
+    max_field_count: Bound = bound("field_count", "Lines in a head; more: 431.")
+    max_chunk_extension_bytes: Bound = bound(
+        "chunk_extension_bytes", "Chunk extensions of one request; more: 400."
+    )
+    max_trailer_bytes: Bound = bound("trailer_bytes", "A trailer section; larger: 431.")
+    pipeline_bytes: Bound = bound(
+        "pipeline_bytes",
+        "Kept of requests that wait behind the one being served; then reading rests.",
+    )
+    receive_bytes: Bound = bound(
+        "receive_bytes",
+        "Content kept for a handler that does not read it; then reading rests.",
+    )
+    high_water_bytes: Bound = bound(
+        "high_water_bytes",
+        "Kept of an answer that its client does not read; then the handler waits.",
+    )
+
+    max_streams: Bound = bound(
+        "streams",
+        "Requests at once on a connection of HTTP/2; more: REFUSED_STREAM.",
+    )
+    max_stream_resets: Bound = bound(
+        "stream_resets",
+        "Streams in a row that a client resets, or makes the server reset; more: the "
+        "connection ends (ENHANCE_YOUR_CALM).",
+    )
+    stream_resets_per_s: Bound = bound(
+        "stream_resets_per_s", "What a second earns back of --max-stream-resets."
+    )
+    max_control_frames: Bound = bound(
+        "control_frames",
+        "Frames in a row that carry nothing, as PING; more: the connection ends "
+        "(ENHANCE_YOUR_CALM).",
+    )
+    control_frames_per_s: Bound = bound(
+        "control_frames_per_s", "What a second earns back of --max-control-frames."
+    )
+    max_continuations: Bound = bound(
+        "continuations",
+        "CONTINUATION frames of a header block; more: the connection ends.",
+    )
+    header_table_bytes: Bound = bound(
+        "header_table_bytes", "The dynamic table of a client's header compression."
+    )
+    connection_receive_bytes: Bound = bound(
+        "connection_receive_bytes",
+        "What a client of HTTP/2 may send at once on all streams of a connection.",
+    )
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The fields of ``Limits`` that were given."""
+        return {
+            each.of: value
+            for each in list_options(WorkerLimits)
+            if (value := getattr(self, each.field)) is not UNSET
+        }
+
+
+# What stands in the head of every response.
+
+
+Field = tuple[str, str]
+
+
+def read_field(text: str) -> Field:
+    """Read ``--header``.
+
+    Raises:
+        ValueError: It is no field, or one that each response has of its own.
+    """
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ValueError("expected NAME: VALUE")
+    try:
+        HeaderConfig(fields=((name, value.strip()),))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return name, value.strip()
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Heads(Section):
+    """Fields of every response."""
+
+    title = "Response heads"
+
+    headers: tuple[Field, ...] = option(
+        Many(Parsed(read_field, "'NAME: VALUE'", ": ".join), "\n"),
+        "A field of every response; where the app gives one of that name, its own "
+        "counts. May be given several times.",
+        default=(),
+        default_text="none",
+        key="header",
+    )
+    server_header: bool = option(
+        Flag(), "Do not say Server: blazeio in each response.", default=True
+    )
+    date_header: bool = option(
+        Flag(),
+        "Do not say Date in each response, though RFC 9110 wants it of every server "
+        "with a clock: whoever is in front does it.",
+        default=True,
+    )
+
+
+# Whose word is taken for who the client is.
+
+
+_TRUSTED_WORDS = "addresses, networks, * (everybody) or unix, separated by commas"
+
+
+def read_allow_list(text: str) -> str:
+    """Check a list of peers.
+
+    Raises:
+        ValueError: A word of it cannot be read.
+    """
+    try:
+        parse_allow_list(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def read_root_path(text: str) -> str:
+    """Check ``--root-path``.
+
+    Raises:
+        ValueError: It is no path.
+    """
+    try:
+        return check_root_path(text)
+    except ConfigurationError:
+        raise ValueError("expected a path such as /api, no / at its end") from None
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Proxies(Section):
+    """Who is in front of the service."""
+
+    title = "Proxies"
+
+    forwarded_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
+        f"is: {_TRUSTED_WORDS}.",
+        default=None,
+        default_text="the App's own, else nobody",
+    )
+    proxy_protocol_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Balancers that begin each connection with a header of the PROXY protocol (1 "
+        "or 2); they must, or are refused.",
+        default=None,
+        default_text="the App's own, else nobody",
+    )
+    root_path: str | None = option(
+        Parsed(read_root_path, "PATH"),
+        "What the proxy takes away in front of each path, such as /api: r.root_path, "
+        "and where the framework's own redirects lead.",
+        default=None,
+        default_text="the App's own, else nothing",
+    )
+
+
+# HTTPS: certificates, keys, and who must show one.
+
+
+CertificatePair = tuple[str, str | None]
+_TLS_DEFAULTS = {field.name: field.default for field in fields(TlsSettings)}
+
+
+def read_pair(text: str) -> CertificatePair:
+    """Read ``PEM`` or ``PEM,KEY``."""
+    certfile, _, keyfile = text.partition(",")
+    return certfile, keyfile or None
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Tls(Section):
+    """What a service that speaks TLS needs; each is of a field of ``TlsSettings``."""
+
+    title = "TLS"
+
+    certfile: str | None = option(
+        Text("PEM"),
+        "Speak HTTPS with this certificate, followed by its intermediates. Then the "
+        "options of this section count, and nothing of the App's own tls. Read before "
+        "privileges are dropped, and again at each reload.",
+        default=None,
+        default_text="the App's own, else plain HTTP",
+        of="certfile",
+    )
+    keyfile: str | None = option(
+        Text("PEM"),
+        "Its private key.",
+        default=None,
+        default_text="it is in --certfile",
+        of="keyfile",
+    )
+    keyfile_password_file: str | None = option(
+        Text("PATH"),
+        "The first line of this file is the password of encrypted keys.",
+        default=None,
+        default_text="none",
+        of="keyfile_password_file",
+    )
+    other_certificates: tuple[CertificatePair, ...] = option(
+        Many(Parsed(read_pair, "PEM[,KEY]", lambda pair: ",".join(filter(None, pair)))),
+        "For clients that ask for another name (SNI), with its key when that is in "
+        "another file. May be given several times.",
+        default=(),
+        default_text="none",
+        of="other_certificates",
+        key="other_certificate",
+    )
+    ca_certs: str | None = option(
+        Text("PEM"),
+        "Who issues the certificates of clients; goes with --client-cert.",
+        default=None,
+        default_text="none",
+        of="client_ca",
+    )
+    client_cert: str | None = option(
+        Choice(("none", "optional", "required"), "MODE"),
+        "Whether clients are asked for a certificate: none, optional (one that is "
+        "sent must be valid) or required.",
+        default=None,
+        default_text="none",
+        of="client_cert",
+    )
+    tls_min: str | None = option(
+        Choice(("1.2", "1.3"), "VERSION"),
+        "The least version: 1.2 or 1.3.",
+        default=None,
+        default_text="1.2",
+        of="tls_min",
+    )
+    ciphers: str | None = option(
+        Text("LIST"),
+        "OpenSSL's cipher list for TLS 1.2.",
+        default=None,
+        default_text="Python's",
+        of="ciphers",
+    )
+    tls_handshake_timeout_s: float | None = option(
+        Seconds(0.1),
+        "From the accept to the end of the handshake.",
+        default=None,
+        default_text=f"{_TLS_DEFAULTS['handshake_timeout_s']:g}",
+        of="handshake_timeout_s",
+    )
+    tls_shutdown_timeout_s: float | None = option(
+        Seconds(0.1),
+        "How long the client's end is awaited after ours.",
+        default=None,
+        default_text=f"{_TLS_DEFAULTS['shutdown_timeout_s']:g}",
+        of="shutdown_timeout_s",
+    )
+
+    @cached_property
+    def tls(self) -> dict[str, Any] | None:
+        """The fields of ``TlsSettings`` that were given; None: the App's own count.
+
+        Raises:
+            SettingError: A value cannot be, or has no effect. The files are read later.
+        """
+        given = {
+            each.of: value for each in _OPTIONS if (value := getattr(self, each.field))
+        }
+        if not given:
+            return None
+        if not self.certfile:
+            raise SettingError(
+                _BY_OF[next(iter(given))].field, "has no effect without --certfile"
+            )
+        try:
+            TlsSettings(**given)
+        except ConfigurationError as error:
+            raise _name_options(str(error)) from None
+        return given
+
+    def check(self) -> None:
+        """See that all of them go together."""
+        _ = self.tls
+
+
+_OPTIONS = tuple(list_options(Tls))
+_BY_OF = {option.of: option for option in _OPTIONS}
+_SETTING_NAMES = re.compile(rf"(?<![\w./-])({'|'.join(_BY_OF)})(?![\w./-])")
+_LINE = re.compile(r"TLS (\w+) (.*?): (.*)", re.DOTALL)
+
+
+def _name_options(line: str) -> SettingError:
+    """Say the options where the library says its settings."""
+    match = _LINE.fullmatch(line)
+    assert match is not None  # so says ``key_files.mistake``
+    reason = _SETTING_NAMES.sub(lambda word: _BY_OF[word[0]].flag, match[3])
+    return SettingError(_BY_OF[match[1]].field, reason)

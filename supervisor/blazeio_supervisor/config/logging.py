@@ -1,0 +1,238 @@
+"""What the supervisor says of itself, and where."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from blazeio.errors import ConfigurationError
+from blazeio.server.access_log import STANDARD_OUTPUT
+from blazeio.server.log_format import compile_format
+from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.option import Change, Section, SettingError, option
+from blazeio_supervisor.config.types import Choice, Flag, Parsed, Text
+from blazeio_supervisor.files import read
+from blazeio_supervisor.log.formats import LogTerms
+from blazeio_supervisor.log.setup import LEVELS
+from blazeio_supervisor.sockets.address import Address, format_address, parse_address
+
+# ``--log-config FILE``: all of logging, as ``logging.config.dictConfig`` reads it.
+#
+# For whoever wants other formats, handlers or destinations than ours: the file then
+# says all of it, for the master and for the app's processes, before the app is
+# imported. The events of a service are kept and counted whatever it says.
+
+
+class LogConfigError(ValueError):
+    """The file cannot be read, or holds something else; says why in one line."""
+
+
+def read_log_config(path: str) -> dict[str, Any]:
+    """Read the file.
+
+    Args:
+        path: Ends in ``.toml``, ``.json``, ``.yaml`` or ``.yml``.
+
+    Returns:
+        For ``dictConfig``; ``version`` is 1 and ``disable_existing_loggers`` false
+        where it does not say otherwise.
+
+    Raises:
+        LogConfigError: It cannot be read.
+    """
+    parse = _PARSERS.get(os.path.splitext(path)[1].lower())
+    if parse is None:
+        raise LogConfigError(f"{path}: expected a name in {', '.join(_PARSERS)}")
+    try:
+        found = parse(read(path).decode())
+    except OSError as error:
+        raise LogConfigError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        line = str(error).partition("\n")[0]
+        raise LogConfigError(f"{path} cannot be read: {line}") from None
+    if not isinstance(found, dict):
+        raise LogConfigError(f"{path}: expected a table of settings")
+    return {"version": 1, "disable_existing_loggers": False, **found}
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError(
+            "YAML needs PyYAML (pip install pyyaml); TOML and JSON need nothing"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    ".toml": tomllib.loads,
+    ".json": json.loads,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
+}
+
+
+LogFormat = Literal["text", "json"]
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Logs(Section):
+    """The supervisor's own log; the app's ``logging`` is its own matter."""
+
+    title = "Log"
+
+    log_level: str = option(
+        Choice(LEVELS, "LEVEL"),
+        "Of the supervisor's own log, on standard error: debug, info, warning or "
+        "error.",
+        default="INFO",
+    )
+    log_format: LogFormat = option(
+        Choice(get_args(LogFormat), "FORMAT"),
+        "text: a line for people, in colour on a terminal; json: an object on each "
+        "line.",
+        default="text",
+        change=Change.RESTART,
+    )
+    log_file: str | None = option(
+        Text("PATH"),
+        "Append the log to this file. Rename it, then send USR1 to the master: it is "
+        "opened anew.",
+        default=None,
+        default_text="standard error",
+        change=Change.RESTART,
+    )
+    log_config: str | None = option(
+        Text("FILE"),
+        "Configure all of logging by this file, in the master and in the app's "
+        "processes, as logging.config.dictConfig does: .toml, .json, or .yaml where "
+        "PyYAML is installed. The other options of this section then count for "
+        "nothing, except --capture-output. As root, its handlers write no file in a "
+        "folder that others may write.",
+        default=None,
+        change=Change.RESTART,
+    )
+    capture_output: bool = option(
+        Flag(),
+        "Put what the app's processes print into the log, line by line, with the "
+        "worker's name; else it goes where the supervisor's own output goes.",
+        default=False,
+        change=Change.RESTART,
+    )
+
+    @property
+    def log_path(self) -> str | None:
+        """Where the log goes, from the root on; None: to standard error."""
+        return self.log_file and os.path.join(self.folder, self.log_file)
+
+    @property
+    def log_terms(self) -> LogTerms:
+        """How the log is written, by all our processes."""
+        is_file = self.log_file is not None
+        return LogTerms(
+            level=self.log_level,
+            is_json=self.log_format == "json",
+            has_color=self.standard_error.has_color and not is_file,
+            is_journal=self.standard_error.is_journal and not is_file,
+            config=self._read_config(),
+        )
+
+    def _read_config(self) -> dict[str, Any] | None:
+        if self.log_config is None:
+            return None
+        try:
+            return read_log_config(os.path.join(self.folder, self.log_config))
+        except LogConfigError as error:
+            raise SettingError("log_config", str(error)) from None
+
+    def check(self) -> None:
+        """Look for the folder of the file."""
+        if self.log_file is not None:
+            check_log_path(self, "log_file", self.log_file)
+        self._read_config()
+
+
+def check_log_path(around: Surroundings, field: str, given: str) -> None:
+    """See that a file could be appended to.
+
+    Args:
+        around: A relative path starts from its folder.
+        field: Of ``Settings``.
+        given: The path.
+
+    Raises:
+        SettingError: It is a folder, or in none.
+    """
+    path = os.path.join(around.folder, given)
+    if not given or os.path.isdir(path):
+        raise SettingError(field, "expected a file")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise SettingError(field, f"there is no folder {os.path.dirname(path)}")
+
+
+# The access log of all workers.
+
+
+def read_format(text: str) -> str:
+    """Read ``--access-log-format``.
+
+    Raises:
+        ValueError: It cannot be read; says where.
+    """
+    try:
+        compile_format(text, "")
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class AccessLog(Section):
+    """One file for all workers."""
+
+    title = "Access log"
+
+    access_log: str | None = option(
+        Text("PATH"),
+        "Append a line for each response to this file, - for standard output. Rename "
+        "it, then send USR1 to the master: it is opened anew.",
+        default=None,
+        default_text="the App's own, else none",
+    )
+    access_log_format: str | None = option(
+        Parsed(read_format, "FORMAT"),
+        "combined, json, json:ATOM,... or text with {atoms}; see docs/access-log.md.",
+        default=None,
+        default_text="the App's own, else combined",
+    )
+
+    def check(self) -> None:
+        """Look for the folder of the file."""
+        if self.access_log is None or self.access_log == STANDARD_OUTPUT:
+            return
+        check_log_path(self, "access_log", self.access_log)
+
+
+# Where the service is looked at from outside.
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Metrics(Section):
+    """Metrics and probes, on an address of their own."""
+
+    title = "Metrics"
+
+    metrics_bind: Address | None = option(
+        Parsed(parse_address, "ADDRESS", format_address),
+        "Answer /metrics (for Prometheus), /livez and /readyz here: host:port, :port "
+        "or unix:/path. For whoever reaches it, so keep it to yourself.",
+        default=None,
+        default_text="nowhere",
+        change=Change.RESTART,
+    )

@@ -1,0 +1,513 @@
+"""What is run, by how many workers, and how they run."""
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+from blazeio_supervisor.config.app_path import AppPath, read_app
+from blazeio_supervisor.config.option import Change, Section, SettingError, option
+from blazeio_supervisor.config.types import (
+    Choice,
+    Count,
+    Flag,
+    Many,
+    Mode,
+    Pairs,
+    Parsed,
+    Seconds,
+    Size,
+    Text,
+    count_cpus,
+    format_cpus,
+    read_cpus,
+)
+from blazeio_supervisor.files import read
+from blazeio_supervisor.fleet.policy import Policy, Readiness
+from blazeio_supervisor.ipc.identity import (
+    Identity,
+    NoSuchIdentityError,
+    find_identity,
+)
+from blazeio_supervisor.ipc.messages import LoopName
+from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
+
+WORKER_LIMIT = 256
+NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+class WorkerCount(Count):
+    """``auto`` is one worker for each usable core, counted at each start."""
+
+    def read(self, text: str) -> int:
+        """Read a number, or count the cores."""
+        if text == "auto":
+            return min(count_cpus(), WORKER_LIMIT)
+        return int(super().read(text))
+
+
+def read_variable(text: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or NAME.fullmatch(name) is None or "\0" in value:
+        raise ValueError("expected NAME=VALUE")
+    return name, value
+
+
+def read_env_file(path: str) -> dict[str, str]:
+    """Read a file of ``NAME=VALUE`` lines.
+
+    Raises:
+        ValueError: It cannot be read, another user may write it, or a line is
+            none; says which.
+    """
+    try:
+        lines = read(path).decode().splitlines()
+    except OSError as error:
+        raise ValueError(str(error.strerror)) from None
+    except UnicodeDecodeError:
+        raise ValueError("this is no text in UTF-8") from None
+    variables = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if line and not line.startswith("#"):
+            try:
+                name, value = read_variable(line.removeprefix("export "))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            variables[name] = value[1:-1] if is_quoted else value
+    return variables
+
+
+def read_name(text: str) -> str:
+    """Read ``--name``.
+
+    Raises:
+        ValueError: It cannot be one.
+    """
+    if not is_name(text):
+        raise ValueError(f"expected up to {NAME_CHARS} letters, digits and _.:@+-")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Process(Section):
+    """The app, and the processes that serve it."""
+
+    title = "Process"
+
+    app: AppPath = option(
+        Parsed(read_app, "APP", lambda path: path.text),
+        "What to serve: module:attribute (an App, or a function that makes one), or "
+        "a script that ends in .py and calls web.runner().",
+    )
+    workers: int = option(
+        WorkerCount(
+            1,
+            WORKER_LIMIT,
+            words={"auto": None},
+            told=f"1 to {WORKER_LIMIT}, or auto (one per usable core)",
+        ),
+        "Worker processes, one core each; auto: as many as this process may use (CPU "
+        "affinity and container quota).",
+        initial="auto",
+    )
+    name: str = option(
+        Parsed(read_name, "NAME"),
+        "What the verbs call this instance.",
+        default="",
+        default_text="the app's name",
+        change=Change.RESTART,
+    )
+    factory: bool = option(
+        Flag(),
+        "APP must be a function that makes the App; else it may be one.",
+        default=False,
+    )
+    chdir: str = option(
+        Text("DIR"),
+        "Run there; relative paths of all other options start there, too, but those "
+        "of --config and --control.",
+        default="",
+        default_text="where it is started",
+    )
+    app_dir: str = option(
+        Text("DIR"),
+        "Import the app from here.",
+        default="",
+        default_text="the working directory",
+    )
+    preload: bool | None = option(
+        Flag(),
+        "Import the app in each worker, not once for all: it takes more memory, but "
+        "what cannot be forked works, and a worker that is replaced runs the code on "
+        "the disk. With --preload all are forked from one import, whatever it has left "
+        "open; without either, if that is safe.",
+        default=None,
+        default_text="once for all, if the import can be forked",
+    )
+    env: tuple[tuple[str, str], ...] = option(
+        Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
+        "Set this in the environment of the app's processes, before the import; with "
+        "--user only once they are that user. May be given several times; wins over "
+        "--env-file. In a TOML file a table.",
+        default=(),
+        default_text="that of the supervisor",
+        is_secret=True,
+    )
+    env_file: str = option(
+        Text("PATH"),
+        "The same from a file: NAME=VALUE lines, # begins a comment, quotes around a "
+        "value are taken off. Read again at each reload. It sets nothing of the "
+        "supervisor itself.",
+        default="",
+        default_text="none",
+    )
+    pid_file: str = option(
+        Text("PATH"),
+        "Write the master's pid there once the addresses are open; removed at the "
+        "end. One that belongs to a service that runs is left to it, and the start "
+        "fails; what was left behind is replaced.",
+        default="",
+        default_text="none",
+        change=Change.RESTART,
+    )
+    cpu_affinity: tuple[int, ...] = option(
+        Parsed(read_cpus, "CPUS", format_cpus),
+        "Bind each worker to one CPU of these, in the order of the slots: 0-3,8, or "
+        "auto for all that may be used.",
+        default=(),
+        default_text="the kernel chooses",
+    )
+    ready: Readiness = option(
+        Choice(get_args(Readiness), "WHEN"),
+        "When a service manager (systemd) is told that the service has started: with "
+        "the first worker that serves, or when all do.",
+        default="first",
+        change=Change.RESTART,
+    )
+    loop: LoopName = option(
+        Choice(("uvloop", "asyncio"), "NAME"),
+        "The event loop: uvloop or asyncio. Where it is the default, the app may "
+        "choose another one by io.use_loop.",
+        default="uvloop",
+    )
+
+    @property
+    def instance(self) -> str:
+        """The name by which this service is told from others."""
+        return self.name or name_after(self.app.text)
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """What is set in the environment of the app's processes.
+
+        Raises:
+            SettingError: The file cannot be read.
+        """
+        if not self.env_file:
+            return dict(self.env)
+        path = os.path.join(self.folder, self.env_file)
+        try:
+            return {**read_env_file(path), **dict(self.env)}
+        except ValueError as error:
+            raise SettingError("env_file", str(error)) from None
+
+    @property
+    def import_folder(self) -> str:
+        """What is put in front of the import path."""
+        return os.path.join(self.folder, self.app_dir)
+
+    def check(self) -> None:
+        """Look for the folders, the file, the CPUs."""
+        if not os.path.isdir(self.folder):
+            raise SettingError("chdir", "no such folder")
+        if not os.path.isdir(self.import_folder):
+            raise SettingError("app_dir", "no such folder")
+        if self.factory and self.app.script:
+            raise SettingError("factory", f"{self.app.text} is a script, and has none")
+        _ = self.variables
+        strange = set(self.cpu_affinity) - os.sched_getaffinity(0)
+        if strange:
+            may_use = format_cpus(sorted(os.sched_getaffinity(0)))
+            reason = f"this process may not use {format_cpus(strange)}, but {may_use}"
+            raise SettingError("cpu_affinity", reason)
+
+
+# Who runs the app, and what it leaves others to see.
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Privileges(Section):
+    """The user of the app's processes, and the modes of what it makes."""
+
+    title = "Privileges"
+
+    user: str = option(
+        Text("USER"),
+        "A master that runs as root imports and runs the app as this user (a name or "
+        "number), with all its groups; unix sockets are the user's.",
+        default="",
+        default_text="the master's own",
+    )
+    group: str = option(
+        Text("GROUP"),
+        "The group that goes with --user (a name or number).",
+        default="",
+        default_text="the user's own",
+    )
+    umask: int | None = option(
+        Mode(),
+        "Octal; taken from the mode of unix sockets and of files that the app makes: "
+        "007 admits user and group only.",
+        default=None,
+        default_text="sockets are open to everybody, files as the master's umask says",
+    )
+
+    @cached_property
+    def identity(self) -> Identity | None:
+        """Who the app's processes run as; None: as the master.
+
+        Raises:
+            SettingError: They are not there, or this process may not become them.
+        """
+        if not self.user:
+            if self.group:
+                raise SettingError("group", "give --user too")
+            return None
+        try:
+            identity = find_identity(self.user, self.group)
+        except NoSuchIdentityError as error:
+            raise SettingError(error.of, str(error)) from None
+        if os.geteuid() == 0:
+            return identity
+        if (identity.uid, identity.gid) == (os.geteuid(), os.getegid()):
+            return None
+        raise SettingError(
+            "user",
+            f"only root may run the app as another user (this is uid {os.geteuid()}): "
+            f"start as root, or as {self.user} without --user",
+        )
+
+    def check(self) -> None:
+        """See that it can be had."""
+        _ = self.identity
+
+
+# How long the supervisor waits.
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Times(Section):
+    """Spans of the supervisor; those of the request path are limits."""
+
+    title = "Time (seconds)"
+
+    graceful_timeout_s: float = option(
+        Seconds(0.1),
+        "A worker that is told to end has this long to answer what is in flight and "
+        "to run its on_stop hooks; then it is killed.",
+        default=30.0,
+    )
+    boot_timeout_s: float = option(
+        Seconds(0.1),
+        "Import and on_start hooks must be done by then.",
+        default=60.0,
+    )
+    timeout_s: float = option(
+        Seconds(1),
+        "A worker whose event loop is blocked for this long prints its stacks and is "
+        "replaced.",
+        default=30.0,
+    )
+    canary_hold_s: float = option(
+        Seconds(),
+        "At a reload the first new worker must serve this long before an old one is "
+        "touched (if it dies, nothing has happened), and the last one before the way "
+        "back to the old code is given up.",
+        default=2.0,
+    )
+    rollout_timeout_s: float = option(
+        Seconds(1),
+        "A reload must have put a new worker into every slot by then; else all goes "
+        "back to the old code.",
+        default=600.0,
+    )
+    upgrade_timeout_s: float = option(
+        Seconds(0.1),
+        "In an upgrade (USR2) the new code of the supervisor must have begun by then, "
+        "in the rehearsal and again in earnest; else the old code goes on.",
+        default=10.0,
+    )
+    drain_idle_s: float = option(
+        Seconds(),
+        "A worker that ends keeps an idle connection for this long, since its client "
+        "may be just sending.",
+        default=2.0,
+    )
+    drain_delay_s: float = option(
+        Seconds(),
+        "After TERM, QUIT or `stop` the service says that it is not ready, and serves "
+        "on for this long before it drains, so that a load balancer can look "
+        "elsewhere. A second one, or INT, ends the wait. Workers that got TERM too "
+        "are replaced meanwhile (systemd: set KillMode=mixed).",
+        default=0.0,
+    )
+
+    def check(self) -> None:
+        """See that a reload can end."""
+        if self.rollout_timeout_s <= self.canary_hold_s:
+            raise SettingError(
+                "rollout_timeout_s",
+                "no reload could end, since --canary-hold alone takes "
+                f"{self.canary_hold_s:g} s",
+            )
+
+
+# When workers are replaced: what new code must show, how long one worker lives.
+
+
+JITTER_SHARE = 0.1
+MIB = 1024 * 1024
+
+_PATH = re.compile(r"/[!-~]*")
+
+
+def read_health_path(text: str) -> str:
+    """Read ``--health-path``; "" is none.
+
+    Raises:
+        ValueError: It is no path of a request.
+    """
+    if text and (_PATH.fullmatch(text) is None or "#" in text):
+        raise ValueError("expected a path such as /health, percent-encoded")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Renewal(Section):
+    """The health of new code, and the recycling of workers that serve well."""
+
+    title = "Renewal"
+
+    health_path: str = option(
+        Parsed(read_health_path, "PATH"),
+        "At a reload, GET this from the first new worker before it accepts any "
+        "connection. Anything but a 2xx, and no answer within --health-timeout, "
+        "fails the reload; the old workers go on.",
+        default="",
+        default_text="not asked",
+    )
+    health_timeout_s: float = option(
+        Seconds(0.1),
+        "See --health-path.",
+        default=Policy().health_timeout_s,
+    )
+    max_requests: int | None = option(
+        Count(1),
+        "Replace a worker after so many requests; the new one is ready before the old "
+        "one drains, one worker at a time. Likewise below.",
+        default=None,
+        default_text="never",
+    )
+    max_requests_jitter: int | None = option(
+        Count(),
+        "Plus up to so many, drawn for each worker, or all would be replaced in a row.",
+        default=None,
+        default_text="a tenth of --max-requests",
+    )
+    max_lifetime_s: float | None = option(
+        Seconds(1, float("inf")),
+        "Replace a worker after so many seconds.",
+        default=None,
+        default_text="never",
+    )
+    max_lifetime_jitter_s: float | None = option(
+        Seconds(0, float("inf")),
+        "Plus up to so many seconds.",
+        default=None,
+        default_text="a tenth of --max-lifetime",
+    )
+    max_memory_bytes: int | None = option(
+        Size(MIB),
+        "Replace a worker that has more memory of its own, 512M or 2G (1024-based). "
+        "What it shares with the others, as it was forked, does not count. Measured "
+        "every few seconds.",
+        default=None,
+        default_text="never",
+        key="max_memory",
+    )
+
+    def check(self) -> None:
+        """A jitter must have something to vary."""
+        if self.max_requests is None and self.max_requests_jitter is not None:
+            raise SettingError(
+                "max_requests_jitter", "has no effect without --max-requests"
+            )
+        if self.max_lifetime_s is None and self.max_lifetime_jitter_s is not None:
+            raise SettingError(
+                "max_lifetime_jitter_s", "has no effect without --max-lifetime"
+            )
+
+
+def choose_jitter(given: float | None, limit: float | None) -> float:
+    """Give the jitter of a limit: a tenth of it, where none was said."""
+    return (limit or 0) * JITTER_SHARE if given is None else given
+
+
+# What helps while an app is written.
+
+
+HASTE_S = 0.1
+"""With ``--reload`` nothing is held or kept for longer than this."""
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Development(Section):
+    """New code at each change of a file."""
+
+    title = "Development"
+
+    reload: bool = option(
+        Flag(),
+        "Load the code anew whenever a file of it changes, worker by worker; code that "
+        "fails prints its traceback, and the old code goes on; at the start, the next "
+        "change is waited for. --canary-hold and "
+        f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
+        "'blazeio[dev]'.",
+        default=False,
+        change=Change.RESTART,
+    )
+    reload_dirs: tuple[str, ...] = option(
+        Many(Text("DIR"), "\n"),
+        "Watch this folder and all below it. May be given several times.",
+        default=(),
+        default_text="--app-dir, or the folder of the script",
+        change=Change.RESTART,
+        key="reload_dir",
+    )
+    reload_includes: tuple[str, ...] = option(
+        Many(Text("PATTERN"), "\n"),
+        "Watch files of such names too: '*.html'. May be given several times.",
+        default=(),
+        default_text="*.py, blazeio.toml and pyproject.toml",
+        change=Change.RESTART,
+        key="reload_include",
+    )
+
+    def check(self) -> None:
+        """Look for what is needed."""
+        if not self.reload:
+            return
+        if importlib.util.find_spec("watchfiles") is None:
+            reason = "it needs watchfiles, which is not installed"
+            raise SettingError("reload", f"{reason}: pip install 'blazeio[dev]'")
+        for given in self.reload_dirs:
+            if not os.path.isdir(os.path.join(self.folder, given)):
+                raise SettingError("reload_dirs", f"{given} is no folder")

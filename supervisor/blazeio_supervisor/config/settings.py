@@ -1,0 +1,184 @@
+"""What the operator asked for: read once, checked, never changed.
+
+Each option is a field of one of the sections that ``Settings`` is made of; see
+``config/option.py``. Here is what several of them make together.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from blazeio_supervisor.config.addresses import Addresses
+from blazeio_supervisor.config.http import (
+    Heads,
+    Proxies,
+    Tls,
+    WorkerLimits,
+)
+from blazeio_supervisor.config.logging import AccessLog, Logs, Metrics
+from blazeio_supervisor.config.option import Option, Section, list_options
+from blazeio_supervisor.config.processes import (
+    HASTE_S,
+    WORKER_LIMIT,
+    Development,
+    Privileges,
+    Process,
+    Renewal,
+    Times,
+    choose_jitter,
+)
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.ipc.messages import Overrides
+from blazeio_supervisor.sockets.address import UnixAddress
+from blazeio_supervisor.sockets.bind import UNIX_MODE
+
+SECTIONS: tuple[type[Section], ...] = (
+    Process,
+    Addresses,
+    Tls,
+    Proxies,
+    Heads,
+    Logs,
+    AccessLog,
+    Metrics,
+    Times,
+    Renewal,
+    WorkerLimits,
+    Privileges,
+    Development,
+)
+"""In the order in which ``--help`` lists them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    Process,
+    Addresses,
+    Tls,
+    Proxies,
+    Heads,
+    Logs,
+    AccessLog,
+    Metrics,
+    Times,
+    Renewal,
+    WorkerLimits,
+    Privileges,
+    Development,
+):
+    """One service. Spans are seconds, sizes octets."""
+
+    def check(self) -> None:
+        """Look at what only shows in several fields together.
+
+        Raises:
+            SettingError: Something cannot be; names the field.
+        """
+        for section in SECTIONS:
+            section.check(self)
+
+    @cached_property
+    def overrides(self) -> Overrides:
+        """What wins over the App's own settings."""
+        return Overrides(
+            tls=self.tls,
+            limits=self.bounds,
+            forwarded_allow_ips=self.forwarded_allow_ips,
+            proxy_protocol_allow_ips=self.proxy_protocol_allow_ips,
+            root_path=self.root_path,
+            headers=self.headers,
+            has_server_header=self.server_header,
+            has_date_header=self.date_header,
+            access_log=self.access_log,
+            access_log_format=self.access_log_format,
+        )
+
+    @property
+    def given_fds(self) -> list[tuple[int, str]]:
+        """The listening sockets that we were started with, each with its name."""
+        names = dict.fromkeys(self.fds, "")
+        names |= {given.fd: given.name for given in self.manager.given}
+        return list(names.items())
+
+    @property
+    def unix_mode(self) -> int:
+        """The mode of unix sockets."""
+        if self.uds_mode is not None:
+            return self.uds_mode
+        return UNIX_MODE & ~(self.umask or 0)
+
+    @property
+    def unix_owner(self) -> tuple[int, int] | None:
+        """User and group of unix sockets; None: the master's."""
+        if self.uds_owner is not None or self.identity is None:
+            return self.uds_owner
+        return self.identity.uid, self.identity.gid
+
+    @property
+    def drain_s(self) -> float:
+        """How long a draining worker keeps an idle connection."""
+        return self._hasten(self.drain_idle_s)
+
+    def _hasten(self, span_s: float) -> float:
+        return min(span_s, HASTE_S) if self.reload else span_s
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the app's processes have in theirs, beside the master's own."""
+        if not self.reload:
+            return self.variables
+        # A compiled file is known by its second and size: two changes within one
+        # second would load the first one twice.
+        return {"PYTHONDONTWRITEBYTECODE": "1", **self.variables}
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether the app's processes begin as somebody who may do more than it."""
+        return self.identity is not None and self.identity.uid != os.geteuid()
+
+    @property
+    def watched_folders(self) -> list[str]:
+        """What ``--reload`` watches."""
+        own = os.path.dirname(self.app.script) if self.app.script else self.app_dir
+        return [os.path.join(self.folder, each) for each in self.reload_dirs or (own,)]
+
+    def make_policy(self) -> Policy:
+        """Give the planner its share."""
+        jitter = choose_jitter(self.max_requests_jitter, self.max_requests)
+        return Policy(
+            boot_timeout_s=self.boot_timeout_s,
+            grace_s=self.graceful_timeout_s,
+            drain_delay_s=self.drain_delay_s,
+            steering=self.steering,
+            timeout_s=self.timeout_s,
+            canary_hold_s=self._hasten(self.canary_hold_s),
+            hold_s=self._hasten(self.canary_hold_s),
+            is_development=self.reload,
+            rollout_timeout_s=self.rollout_timeout_s,
+            has_health_check=bool(self.health_path),
+            health_timeout_s=self.health_timeout_s,
+            max_requests=self.max_requests,
+            max_requests_jitter=round(jitter),
+            max_lifetime_s=self.max_lifetime_s,
+            max_lifetime_jitter_s=choose_jitter(
+                self.max_lifetime_jitter_s, self.max_lifetime_s
+            ),
+            max_memory_bytes=self.max_memory_bytes,
+            worker_limit=WORKER_LIMIT,
+            ready=self.ready,
+            watchdog_s=self.manager.watchdog_s,
+            is_shared_listener=bool(self.binds)
+            and all(isinstance(bind, UnixAddress) for bind in self.binds),
+        )
+
+    def make_rng(self) -> random.Random:
+        """Give the planner its jitter: another one on each machine."""
+        return random.Random()
+
+
+def list_all_options() -> Iterator[Option]:
+    """Give every option, in the order of ``--help``."""
+    for section in SECTIONS:
+        yield from list_options(section)

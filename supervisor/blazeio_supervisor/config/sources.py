@@ -1,0 +1,498 @@
+"""What a TOML file says: ``--config``, else blazeio.toml, else pyproject.toml.
+
+Keys are the names of the options, with underscores; there are no tables, but
+``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` there is no file. One
+that another user may write is refused, see ``trust.py``.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from blazeio_supervisor.config.app_path import PROGRAM
+from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.option import PREFIX, Option, SettingError
+from blazeio_supervisor.config.settings import Settings, list_all_options
+from blazeio_supervisor.config.types import Flag, Many, Plain
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files import read
+from blazeio_supervisor.ipc.control_api import SettingAnswer
+from blazeio_supervisor.log.formats import encode_json, escape_line
+
+# What was given for each option, by whom, and how that is named to a person.
+
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The value of one option.
+
+    Attributes:
+        value: As ``Settings`` has it.
+        written: As it was given; None: nobody did.
+        origin: A flag, a variable, a file's path, or ``default``.
+        label: How a message names both: ``--workers 0``, ``BLAZEIO_WORKERS=0``; "":
+            the message does it by itself.
+    """
+
+    value: Any
+    written: Plain | None
+    origin: str
+    label: str
+
+    @property
+    def is_default(self) -> bool:
+        """Nobody said anything."""
+        return self.origin == DEFAULT
+
+
+Source = Mapping[str, Given]
+"""What one place gave, by the field of ``Settings``."""
+
+
+def read_given(
+    read: Callable[[Any], Any], written: Any, origin: str, label: str
+) -> Given:
+    """Read one value.
+
+    Raises:
+        UsageError: It cannot be; the line names where it was given.
+    """
+    try:
+        return Given(read(written), written, origin, label)
+    except ValueError as error:
+        where = f"{label}: " if label else ""
+        raise UsageError(f"{where}{error}") from None
+
+
+def read_default(option: Option) -> Given | None:
+    """Give the value when nobody says any; None: somebody must."""
+    if option.initial:
+        value = option.kind.read(option.initial)
+        return Given(value, option.initial, DEFAULT, option.flag)
+    if option.has_default:
+        written = option.kind.write(option.default)
+        return Given(option.default, written, DEFAULT, option.flag)
+    return None
+
+
+def choose(options: Iterable[Option], sources: Iterable[Source]) -> dict[str, Given]:
+    """Take each option from the first source that has it, else its default."""
+    chosen: dict[str, Given] = {}
+    ranked = [*sources]
+    for option in options:
+        said = (source[option.field] for source in ranked if option.field in source)
+        found = next(said, None) or read_default(option)
+        if found is not None:
+            chosen[option.field] = found
+    return chosen
+
+
+OWN_FILE = "blazeio.toml"
+PROJECT_FILE = "pyproject.toml"
+NO_FILE = "--no-config"
+
+
+def find_config_file(folder: str, named: str) -> str:
+    """Find the file that counts; "": there is none.
+
+    Args:
+        folder: Where the service was started.
+        named: By ``--config``; it must be there.
+
+    Raises:
+        UsageError: It is not, or cannot be read.
+    """
+    if named:
+        path = os.path.join(folder, named)  # also after the master went elsewhere
+        if not os.path.exists(path):
+            raise UsageError(f"--config {named}: no such file")
+        return path
+    own = os.path.join(folder, OWN_FILE)
+    if os.path.lexists(own):
+        return own
+    project = os.path.join(folder, PROJECT_FILE)
+    return project if os.path.isfile(project) and _names_us(project) else ""
+
+
+def _names_us(project: str) -> bool:
+    """Whether a project that nobody has named has settings for us.
+
+    One that cannot be read may have: to go on without them would be to serve with
+    other bounds, users or addresses than were written down.
+    """
+    try:
+        # Whose it is matters only where it is for us: most projects say nothing.
+        return "blazeio" in _read_tools(project, is_judged=False)
+    except UsageError as error:
+        raise UsageError(f"{error}; mend it, or start with {NO_FILE}") from None
+
+
+def read_config_file(options: Iterable[Option], path: str) -> dict[str, Given]:
+    """Read every key of a file, by field.
+
+    Args:
+        path: Of the file; "": nothing is said.
+
+    Raises:
+        UsageError: The file, a key or a value cannot be.
+    """
+    if not path:
+        return {}
+    by_key = {option.key: option for option in options}
+    given = {}
+    for key, value in _read_table(path).items():
+        option = by_key.get(key)
+        if option is None:
+            raise UsageError(f"{path}: unknown key {key!r}{_suggest(key, by_key)}")
+        shown = "" if option.is_secret else f" = {_write(value)}"
+        label = f"{path}: {key}{shown}"
+        given[option.field] = read_given(option.kind.read_native, value, path, label)
+    return given
+
+
+def _read_table(path: str) -> Mapping[str, Any]:
+    if os.path.basename(path) != PROJECT_FILE:
+        return _parse(path)
+    table = _read_tools(path).get("blazeio")
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: there is no table [tool.blazeio]")
+    return table
+
+
+def _read_tools(project: str, *, is_judged: bool = True) -> Mapping[str, Any]:
+    tools = _parse(project, is_judged=is_judged).get("tool")
+    return tools if isinstance(tools, dict) else {}
+
+
+def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read(path, is_judged=is_judged).decode())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: this is no TOML: {error}") from None
+
+
+def _suggest(key: str, known: Iterable[str]) -> str:
+    plain = key.replace("-", "_")
+    near = [plain] if plain in known else difflib.get_close_matches(plain, known, 1)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return ": every option of --help is one, with _ for -; there are no others"
+
+
+def _write(value: Any) -> str:
+    """Write a TOML value on one line; a table only hinted at."""
+    if isinstance(value, dict):
+        return "{...}"
+    try:
+        return msgspec.json.encode(value).decode()
+    except TypeError:
+        return str(value)
+
+
+# What was typed: the options as click knows them, and what it found.
+
+
+OptionT = TypeVar("OptionT", bound=click.Option)
+
+
+class Switch(click.Option):
+    """One that has two spellings, of which help lists the one that changes anything.
+
+    Attributes:
+        listed: That one.
+    """
+
+    listed = ""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Give spelling and text."""
+        record = super().get_help_record(ctx)
+        return record and (self.listed, record[1])
+
+
+def make_click_option(option: Option) -> click.Option:
+    """Declare an option to click, which only splits words: reading is ours."""
+    if not isinstance(option.kind, Flag):
+        return _make(click.Option, option)
+    switch = _make(Switch, option)
+    switch.listed = option.listed_flag
+    return switch
+
+
+def _make(kind: type[OptionT], option: Option) -> OptionT:
+    return kind(
+        option.spellings,
+        default=None,
+        type=bool if isinstance(option.kind, Flag) else str,
+        is_flag=isinstance(option.kind, Flag) or None,
+        multiple=isinstance(option.kind, Many),
+        metavar=option.kind.metavar or None,
+        help=_explain(option),
+    )
+
+
+def _explain(option: Option) -> str:
+    default = option.shown_default
+    return f"{option.help}  [default: {default}]" if default else option.help
+
+
+def read_command_line(
+    options: Iterable[Option], words: Mapping[str, Any]
+) -> dict[str, Given]:
+    """Read what click found, by field; what was not typed is None or empty.
+
+    Raises:
+        UsageError: A value cannot be.
+    """
+    given = {}
+    for option in options:
+        typed = words.get(option.field)
+        if typed is None or typed == ():
+            continue
+        given[option.field] = _read(option, typed)
+    return given
+
+
+def _read(option: Option, typed: Any) -> Given:
+    if isinstance(option.kind, Flag):
+        flag = option.flag if typed else f"--no-{option.flag[2:]}"
+        return Given(typed, typed, flag, flag)
+    if isinstance(option.kind, Many):
+        parts = [_read_one(option, text) for text in typed]
+        value = tuple(value for part in parts for value in part.value)
+        label = " ".join(part.label for part in parts)
+        return Given(value, list(typed), option.flag, label)
+    return _read_one(option, typed)
+
+
+def _read_one(option: Option, text: str) -> Given:
+    label = "" if option.is_argument else f"{option.flag} {text or repr(text)}"
+    return read_given(option.kind.read, text, option.flag, label)
+
+
+# What the environment says: ``BLAZEIO_`` and the option's name, for each.
+
+
+OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY"}
+"""What platforms set; ours win over them."""
+_NEARNESS = 0.8
+
+
+def read_environment(
+    options: Iterable[Option], environ: Mapping[str, str]
+) -> dict[str, Given]:
+    """Read every variable that is set and not empty, by field.
+
+    Raises:
+        UsageError: A value cannot be.
+    """
+    given = {}
+    for option in options:
+        for variable in (option.variable, OTHER_VARIABLES.get(option.field, "")):
+            text = environ.get(variable, "")
+            if text and option.field not in given:
+                label = variable if option.is_secret else f"{variable}={text}"
+                read = option.kind.read_variable
+                given[option.field] = read_given(read, text, variable, label)
+    return given
+
+
+def find_misspelt(
+    options: Iterable[Option], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Find variables that are nearly ours, with what was probably meant.
+
+    Those that are far from any are left alone: a container platform names
+    variables after its services, and one may be called blazeio.
+    """
+    ours = [option.variable for option in options]
+    strangers = [name for name in environ if name.startswith(PREFIX)]
+    found = {}
+    for name in sorted(set(strangers) - set(ours)):
+        near = difflib.get_close_matches(name, ours, 1, _NEARNESS)
+        if near:
+            found[name] = near[0]
+    return found
+
+
+# All sources together: command line > environment > file > defaults.
+
+
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+OPTIONS = tuple(list_all_options())
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Every setting with its origin.
+
+    Attributes:
+        given: By the field of ``Settings``; one that must be said may be missing.
+        path: Of the file that was read; "": there is none.
+        surroundings: Where the service was started.
+    """
+
+    given: Mapping[str, Given]
+    path: str
+    surroundings: Surroundings
+
+    def make_settings(self) -> Settings:
+        """Check what only shows in several settings together.
+
+        Raises:
+            UsageError: Something is missing, or cannot be.
+        """
+        if "app" not in self.given:
+            raise UsageError(
+                f"APP is missing: write `{PROGRAM} module:attribute`, or app in a file"
+                " (--help has examples)"
+            )
+        values = {field: each.value for field, each in self.given.items()}
+        started, chdir = self.surroundings.folder, values["chdir"]
+        settings = Settings(
+            folder=os.path.join(started, chdir) if chdir else started,
+            runtime_directory=self.surroundings.runtime_directory,
+            manager=self.surroundings.manager,
+            standard_error=self.surroundings.standard_error,
+            **values,
+        )
+        try:
+            settings.check()
+        except SettingError as mistake:
+            label = self.given[mistake.field].label
+            raise UsageError(f"{label}: {mistake.reason}") from None
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the settings of one service come from; may be read again.
+
+    Attributes:
+        words: What click found on the command line.
+        environ: The environment, as it was at the start.
+        surroundings: Where the service was started.
+    """
+
+    words: Mapping[str, Any]
+    environ: Mapping[str, str]
+    surroundings: Surroundings
+
+    def read(self) -> Configuration:
+        """Read them; of the file, what it says now.
+
+        Raises:
+            UsageError: A value cannot be read; the line names where it is.
+        """
+        path = self._find_file()
+        ranked = (
+            read_command_line(OPTIONS, self.words),
+            read_environment(OPTIONS, self.environ),
+            read_config_file(OPTIONS, path),
+        )
+        return Configuration(choose(OPTIONS, ranked), path, self.surroundings)
+
+    def _find_file(self) -> str:
+        typed = self.words.get("config")
+        if self.words.get("no_config"):
+            if typed:
+                raise UsageError(f"--config and {NO_FILE}: one of them")
+            return ""
+        named = typed or self.environ.get(CONFIG_VARIABLE, "")
+        return find_config_file(self.surroundings.folder, named)
+
+
+# ``--print-config``: every setting in force as TOML, and where it came from.
+
+
+_COLUMN = 40
+_SHOWN_BY = "--show-env shows the values"
+
+
+def list_settings(
+    configuration: Configuration, *, shows_env: bool = True
+) -> list[SettingAnswer]:
+    """Return every setting, in the order of ``--help``.
+
+    Args:
+        configuration: Where they are from.
+        shows_env: With the values of variables; else with their names alone.
+    """
+    settings = [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
+    if shows_env:
+        return settings
+    secret = {option.key for option in OPTIONS if option.is_secret}
+    return [_hide(each) if each.key in secret else each for each in settings]
+
+
+def _hide(setting: SettingAnswer) -> SettingAnswer:
+    """Leave the names of ``NAME=VALUE`` texts, and none of the values."""
+    if not setting.value:
+        return setting
+    names = [f"{text.partition('=')[0]}=..." for text in setting.value]
+    return replace(setting, value=names, is_hidden=True)
+
+
+def _describe(option: Option, given: Given | None) -> SettingAnswer:
+    if given is None:
+        return SettingAnswer(
+            key=option.key, value=None, origin=DEFAULT, meaning="it must be said"
+        )
+    if given.is_default and option.default_text:
+        meaning = option.default_text
+        return SettingAnswer(
+            key=option.key, value=None, origin=DEFAULT, meaning=meaning
+        )
+    is_word = given.written in list(option.kind.words)  # auto, and not what it means
+    value = given.written if is_word else option.kind.write(given.value)
+    return SettingAnswer(key=option.key, value=value, origin=given.origin)
+
+
+def format_settings(settings: Iterable[SettingAnswer]) -> str:
+    """Write a TOML file that sets the same, with each origin as a comment."""
+    titles = {option.key: option.section for option in OPTIONS}
+    return "\n".join(_iterate_lines(settings, titles)) + "\n"
+
+
+def _iterate_lines(
+    settings: Iterable[SettingAnswer], titles: dict[str, str]
+) -> Iterator[str]:
+    last = ""
+    for setting in settings:
+        title = titles[setting.key].partition(" (")[0]
+        if title != last:
+            yield from [""] * bool(last)
+            yield f"# {title}"
+            last = title
+        yield _format_line(setting)
+
+
+def _format_line(setting: SettingAnswer) -> str:
+    if setting.value is None:
+        meaning = escape_line(setting.meaning)
+        return f"{f'# {setting.key} =':{_COLUMN}}  # default: {meaning}"
+    line = f"{setting.key} = {write_toml(setting.value)}"
+    origin = escape_line(setting.origin)
+    if setting.is_hidden:  # it would set dots
+        return f"{f'# {line}':{_COLUMN}}  # {origin}; {_SHOWN_BY}"
+    return f"{line:{_COLUMN}}  # {origin}"
+
+
+def write_toml(value: Plain) -> str:
+    """Write a value as TOML has it: strings and lists are those of JSON."""
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    octets = msgspec.json.format(encode_json(value), indent=0)
+    return octets.decode()

@@ -1,1 +1,0 @@
-"""Asking and ordering a running service: its control socket and the verbs."""

@@ -1,1 +1,0 @@
-"""What the verbs show to a person, from answers to text."""

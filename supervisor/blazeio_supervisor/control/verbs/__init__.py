@@ -1,1 +1,0 @@
-"""The verbs: one command each, one clear line of outcome."""

@@ -1,1 +1,0 @@
-"""Files that a process opens by name, and whom their names belong to."""

@@ -1,1 +1,0 @@
-"""Who is blocked, who covers for it, and where new connections go."""

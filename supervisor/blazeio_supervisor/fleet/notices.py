@@ -1,0 +1,258 @@
+"""The stages of a service, its status line, more time while something is long.
+
+Level-triggered like every duty: what was told last is compared with what is.
+"""
+
+import msgspec
+from msgspec import Struct, field
+
+from blazeio_supervisor.fleet.actions import Notify, Probe, Stage
+from blazeio_supervisor.fleet.boot import Boot
+from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.facts import Answered, Beat
+from blazeio_supervisor.fleet.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.scale import Parking
+from blazeio_supervisor.fleet.stop import Stopping
+
+# Proof of service: what a watchdog is fed with, and nothing else.
+#
+# A master that turns its loop proves nothing to a client. So the watchdog is fed
+# only after a worker has begun a request since the last time; where nobody asks,
+# the master asks, and an answer is as good.
+
+
+SHARE = 4
+"""Fed, or asked, so many times in the time that the watchdog grants."""
+
+
+class Proof(Struct):
+    """Decides when the watchdog is fed, once the service is ready.
+
+    Attributes:
+        is_shown: Somebody has served since it was last fed.
+        fed_at: Steady time; None before the first turn of a ready service.
+        probed_at: When the workers were last asked.
+    """
+
+    is_shown: bool = False
+    fed_at: float | None = None
+    probed_at: float = 0.0
+
+    def is_due(self, turn: Turn, fresh: int, *, is_excused: bool) -> bool:
+        """Whether to feed it now; has the workers asked where nobody else does.
+
+        Args:
+            turn: The present one.
+            fresh: Requests that were begun since the last turn.
+            is_excused: Nobody is to serve now.
+        """
+        watchdog_s = turn.policy.watchdog_s
+        if watchdog_s is None:
+            return False
+        if self.fed_at is None:
+            self.fed_at = self.probed_at = turn.now  # systemd counts from READY
+        is_shown = is_excused or fresh > 0 or _has_answered(turn)
+        self.is_shown = self.is_shown or is_shown
+        since = self.fed_at if self.is_shown else max(self.fed_at, self.probed_at)
+        if not turn.has_come(since + watchdog_s / SHARE):
+            return False
+        if self.is_shown:
+            self.is_shown, self.fed_at = False, turn.now
+            return True
+        self.probed_at = turn.now
+        for handle in turn.roster.serving():
+            turn.act(Probe(handle.worker))
+        return False
+
+
+def _has_answered(turn: Turn) -> bool:
+    serving = {handle.worker for handle in turn.roster.serving()}
+    return any(isinstance(f, Answered) and f.worker in serving for f in turn.facts)
+
+
+# How many requests the whole fleet serves, from what its rows say.
+
+
+RATE_OVER_S = 5.0
+
+
+class Throughput(Struct):
+    """Counts requests over all lives of workers.
+
+    Attributes:
+        rate: Requests a second, over the last whole ``RATE_OVER_S``.
+        counted: What each living worker had begun, by its serial number.
+        fresh: Requests since ``began_at``, steady time.
+    """
+
+    rate: float = 0.0
+    counted: dict[int, int] = field(default_factory=dict)
+    fresh: int = 0
+    began_at: float | None = None
+
+    def take(self, turn: Turn) -> int:
+        """Read the beats of this turn; give how many requests are new."""
+        fresh = 0
+        for fact in turn.facts:
+            if isinstance(fact, Beat):
+                fresh += max(0, fact.requests - self.counted.get(fact.worker, 0))
+                self.counted[fact.worker] = fact.requests
+        for worker in self.counted.keys() - turn.roster.workers.keys():
+            del self.counted[worker]
+        self._measure(turn.now, fresh)
+        return fresh
+
+    def _measure(self, now: float, fresh: int) -> None:
+        self.fresh += fresh
+        if self.began_at is None:
+            self.began_at = now
+        span_s = now - self.began_at
+        if span_s >= RATE_OVER_S:
+            self.rate = self.fresh / span_s
+            self.fresh, self.began_at = 0, now
+
+
+EXTEND_S = 20.0
+"""So much more time is asked for, again and again, while something is long."""
+EXTEND_EVERY_S = 5.0
+
+
+class FrozenNotices(msgspec.Struct, frozen=True):
+    """What was told, as the next image of the master takes it over."""
+
+    stage: Stage
+    status: str
+    began_at: float | None
+    extended_at: float | None
+    throughput: Throughput
+    proof: Proof
+
+
+class Notices:
+    """Remembers what was told.
+
+    Args:
+        boot: Whether the service has begun.
+        rollout: Which code is spread.
+        parking: Whether nobody serves, on purpose.
+        stopping: Whether it ends.
+    """
+
+    def __init__(
+        self, boot: Boot, rollout: Rollout, parking: Parking, stopping: Stopping
+    ) -> None:
+        self._boot = boot
+        self._rollout = rollout
+        self._parking = parking
+        self._stopping = stopping
+        self._throughput = Throughput()
+        self._proof = Proof()
+        self._stage = Stage.BOOTING
+        self._status = ""
+        self._began_at: float | None = None
+        self._extended_at: float | None = None
+
+    def run(self, turn: Turn) -> None:
+        """Tell what has changed; nothing before the service is asked to start."""
+        fresh = self._throughput.take(turn)
+        is_begun = self._boot.is_asked or self._stopping.is_active
+        if not is_begun or self._stopping.is_over:
+            return
+        if self._began_at is None:
+            self._began_at = turn.now
+        stage = self._find_stage(turn)
+        status = self._describe(turn, stage)
+        is_served = stage in (Stage.READY, Stage.RELOADING)
+        notice = Notify(
+            stage=None if stage is self._stage else stage,
+            status=None if status == self._status else status,
+            is_alive=is_served and self._is_alive(turn, fresh),
+            extend_s=self._extend(turn, stage),
+        )
+        self._stage, self._status = stage, status
+        if notice != Notify():
+            turn.act(notice)
+
+    def freeze(self) -> FrozenNotices:
+        """Give all that it knows."""
+        return FrozenNotices(
+            self._stage,
+            self._status,
+            self._began_at,
+            self._extended_at,
+            self._throughput,
+            self._proof,
+        )
+
+    def thaw(self, frozen: FrozenNotices) -> None:
+        """Go on from there."""
+        self._stage, self._status = frozen.stage, frozen.status
+        self._began_at, self._extended_at = frozen.began_at, frozen.extended_at
+        self._throughput, self._proof = frozen.throughput, frozen.proof
+
+    def _is_alive(self, turn: Turn, fresh: int) -> bool:
+        """Whether to feed the watchdog; a parked service need not serve."""
+        return self._proof.is_due(turn, fresh, is_excused=self._parking.is_active)
+
+    def _find_stage(self, turn: Turn) -> Stage:
+        if self._stopping.is_active or self._stopping.is_leaving:
+            return Stage.STOPPING
+        if self._stage is Stage.BOOTING and not self._is_ready(turn):
+            return Stage.BOOTING
+        if self._rollout.phase is not Phase.IDLE and self._stage is not Stage.BOOTING:
+            return Stage.RELOADING
+        return Stage.READY
+
+    def _is_ready(self, turn: Turn) -> bool:
+        if turn.policy.ready == "all":
+            owners = [slot.owner for slot in turn.roster.active()]
+            return all(owner is not None and owner.is_serving for owner in owners)
+        return self._boot.has_served
+
+    def _extend(self, turn: Turn, stage: Stage) -> float | None:
+        """Ask for time, as long as our own deadlines bound it."""
+        if stage is Stage.READY:
+            self._extended_at = None
+            return None
+        if stage is Stage.BOOTING and self._is_boot_overdue(turn):
+            return None
+        asked_at = self._extended_at
+        if asked_at is not None and not turn.has_come(asked_at + EXTEND_EVERY_S):
+            return None
+        self._extended_at = turn.now
+        turn.wake(turn.now + EXTEND_EVERY_S)
+        return EXTEND_S
+
+    def _is_boot_overdue(self, turn: Turn) -> bool:
+        """A slot that never gets ready must not hold up ``--ready all`` for ever."""
+        assert self._began_at is not None
+        # One span for the import, one for the hooks of the workers.
+        return turn.now >= self._began_at + 2 * turn.policy.boot_timeout_s
+
+    # The status line
+
+    def _describe(self, turn: Turn, stage: Stage) -> str:
+        if stage is Stage.STOPPING:
+            return self._describe_end(turn)
+        roster, rollout = turn.roster, self._rollout
+        serving = sum(1 for _ in roster.serving())
+        wanted = sum(1 for _ in roster.active())
+        text = f"{serving}/{wanted} workers, gen {roster.generation}"
+        if stage is Stage.BOOTING:
+            return f"starting: {text}"
+        if self._parking.is_active:
+            return f"parked: {text}; connections wait"
+        text = f"{text}, {self._throughput.rate:,.0f} requests/s"
+        if rollout.phase is not Phase.IDLE:
+            step = str(rollout.phase).replace("_", " ")
+            return f"{text}; reload to gen {rollout.target}: {step}"
+        if rollout.failure:
+            return f"{text}; the last reload failed: {rollout.failure}"
+        return text
+
+    def _describe_end(self, turn: Turn) -> str:
+        if self._stopping.is_leaving:
+            return "leaving: still serving, until balancers have noticed"
+        left = turn.roster.workers.values()
+        in_flight = sum(handle.pulse.in_flight for handle in left)
+        return f"draining: workers left {len(left)}, requests in flight {in_flight}"

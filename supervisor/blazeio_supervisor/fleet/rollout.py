@@ -1,0 +1,408 @@
+"""Reload as a transaction: all slots on the new code, or all on the old.
+
+::
+
+    IDLE -> IMPORTING -> CANARY, CHECKING, PROBATION -> ROLLING -> HOLDING -> IDLE
+                |                    |                     |          |
+                '---------+----------'                     '----+-----'
+                          v                                     v
+              nothing old was touched:                    ROLLING_BACK
+              end what is new, IDLE                          -> IDLE
+
+The old forkserver lives until every new worker has held for ``hold_s`` after
+the last slot was replaced: it is the way back. Whoever asks again before the
+canary is ready supersedes; later it waits, and all who wait share the next
+reload.
+
+A forkserver that dies unasked is replaced by the same path, without tickets:
+new code is never spread without a canary.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from blazeio_supervisor.fleet.actions import SUPERSEDED, CheckHealth, ReloadEnded
+from blazeio_supervisor.fleet.context import Failure, Turn
+from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
+from blazeio_supervisor.fleet.policy import Backoff
+from blazeio_supervisor.fleet.reasons import asked_for
+from blazeio_supervisor.fleet.roster import WorkerHandle
+from blazeio_supervisor.fleet.transitions import (
+    admit,
+    spawn,
+    start_forkserver,
+    step_forkserver,
+    step_worker,
+)
+from blazeio_supervisor.fleet.worker_state import Event, State
+
+# The trial of a new generation: one worker, beside the old one of slot 0.
+#
+# ::
+#
+#     CANARY (boots) -> [CHECKING (its health path)] -> PROBATION (serves)
+#
+# With a health check it may not accept from its slot before it was found
+# healthy. In probation it serves beside the old worker for ``canary_hold_s``, so
+# that code which dies soon after it was ready costs no old worker.
+
+
+class Phase(StrEnum):
+    """Where a reload is."""
+
+    IDLE = "idle"
+    IMPORTING = "importing"
+    CANARY = "canary"
+    CHECKING = "checking"
+    PROBATION = "probation"
+    ROLLING = "rolling"
+    HOLDING = "holding"
+    ROLLING_BACK = "rolling_back"
+
+
+class Canary:
+    """One trial, begun by its making.
+
+    Attributes:
+        phase: CANARY, CHECKING or PROBATION.
+        has_passed: The code may be spread.
+        reason: Why it failed; "" while it did not. That the canary died or
+            was late is a ``Failure`` of the turn, not told here.
+    """
+
+    def __init__(self, turn: Turn, generation: int) -> None:
+        self.phase = Phase.CANARY
+        self.has_passed = False
+        self.reason = ""
+        is_gated = turn.policy.has_health_check
+        slot = turn.roster.slots[0]
+        self._handle = spawn(turn, slot, generation, is_canary=is_gated)
+        self._until = 0.0
+
+    def run(self, turn: Turn) -> None:
+        """Go on as far as the facts allow."""
+        if self.phase is Phase.CANARY:
+            self._await_readiness(turn)
+        elif self.phase is Phase.CHECKING:
+            self._await_health(turn)
+        if self.phase is Phase.PROBATION and not self.reason:
+            # When nothing else serves, nothing is at stake: no hold.
+            is_alone = next(turn.roster.serving(), None) is None
+            self.has_passed = is_alone or turn.has_come(self._until)
+
+    def discard(self, turn: Turn) -> None:
+        """End the canary."""
+        step_worker(turn, self._handle, Event.DRAIN)
+
+    def promote(self, turn: Turn) -> None:
+        """Let it own slot 0; the old worker drains."""
+        slot = turn.roster.slots[0]
+        old, slot.owner = slot.owner, self._handle
+        if old is not None:
+            step_worker(turn, old, Event.DRAIN)
+
+    def _await_readiness(self, turn: Turn) -> None:
+        if self._handle.state is State.STANDBY:
+            turn.act(CheckHealth(self._handle.worker))
+            self.phase = Phase.CHECKING
+            self._until = turn.now + turn.policy.health_timeout_s
+        elif self._handle.is_serving:
+            self._hold(turn)
+
+    def _await_health(self, turn: Turn) -> None:
+        for fact in turn.facts:
+            if isinstance(fact, HealthChecked) and fact.worker == self._handle.worker:
+                if fact.is_healthy:
+                    admit(turn, self._handle)
+                    self._hold(turn)
+                else:
+                    self.reason = f"{self._handle}: unhealthy: {fact.reason}"
+                return
+        if turn.has_come(self._until):
+            span_s = turn.policy.health_timeout_s
+            late = f"no answer within {span_s:g} s (--health-timeout)"
+            self.reason = f"{self._handle}: unhealthy: {late}"
+
+    def _hold(self, turn: Turn) -> None:
+        self.phase = Phase.PROBATION
+        self._until = turn.now + turn.policy.canary_hold_s
+
+
+_BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
+_UNTOUCHED = _BEFORE_READY | {Phase.CHECKING, Phase.PROBATION}
+_FORWARD = _UNTOUCHED | {Phase.ROLLING, Phase.HOLDING}
+_REPLACING = frozenset({Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK})
+# Not the hold: then the last worker is there, and all that is left is to wait.
+_BOUNDED = _UNTOUCHED | {Phase.ROLLING, Phase.ROLLING_BACK}
+
+
+class FrozenRollout(msgspec.Struct, frozen=True):
+    """An idle rollout, as the next image of the master takes it over.
+
+    Attributes:
+        backoff: Of reloads that nobody asked for.
+    """
+
+    target: int
+    failure: str
+    backoff: Backoff
+
+
+class Rollout:
+    """The one reload that runs, and the tickets that wait for the next.
+
+    Attributes:
+        target: The generation that it spreads.
+        previous: The generation that it can go back to.
+        failure: Why the last one came to nothing; "" once one succeeds.
+    """
+
+    def __init__(self) -> None:
+        self.target = 0
+        self.previous = 0
+        self.failure = ""
+        self._phase = Phase.IDLE
+        self._canary: Canary | None = None  # in its three phases, else None
+        self._tickets: list[int] = []
+        self._waiting: list[ReloadAsked] = []
+        self._held_at = 0.0
+        self._deadline_at = 0.0  # of the whole, or of the whole way back
+        self._reason = ""  # of the rollback
+        self._backoff = Backoff()
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self._phase if self._canary is None else self._canary.phase
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no reload runs or waits."""
+        return self.phase is Phase.IDLE and not self._waiting
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for the next one."""
+        return bool(self._waiting)
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether slots may get successors now."""
+        return self.phase in _REPLACING
+
+    def freeze(self) -> FrozenRollout:
+        """Give all that it knows while it is idle."""
+        return FrozenRollout(self.target, self.failure, self._backoff)
+
+    def thaw(self, frozen: FrozenRollout) -> None:
+        """Go on from there."""
+        self.target, self.failure = frozen.target, frozen.failure
+        self._backoff = frozen.backoff
+
+    def take(self, turn: Turn) -> None:
+        """Note who asks for a reload."""
+        self._waiting += [fact for fact in turn.facts if isinstance(fact, ReloadAsked)]
+
+    def hand_over(self) -> list[int]:
+        """Give the tickets of who waits to somebody else, who answers them."""
+        asked, self._waiting = self._waiting, []
+        return [each.ticket for each in asked]
+
+    def abort(self, turn: Turn, reason: str) -> None:
+        """Answer every ticket: the service ends. No canary serves until then;
+        others end the rest.
+        """
+        self._tickets += [asked.ticket for asked in self._waiting]
+        self._waiting = []
+        self._answer(turn, reason)
+        if self._canary is not None:
+            self._canary.discard(turn)
+        self._phase, self._canary = Phase.IDLE, None
+
+    def run(self, turn: Turn) -> None:
+        """Go on as far as the facts allow."""
+        reason = self._claim_failures(turn)
+        if not reason and self._is_overdue(turn):
+            reason = self._describe_delay(turn)
+        if reason:
+            self._fail(turn, reason)
+        elif self._waiting and self.phase in _BEFORE_READY:
+            self._supersede(turn)
+        before = None
+        while before is not self.phase:
+            before = self.phase
+            self._step(turn)
+        if self.phase in _BOUNDED:
+            turn.wake(self._deadline_at)
+
+    def _step(self, turn: Turn) -> None:
+        if self._canary is not None:
+            self._try_canary(turn, self._canary)
+            return
+        match self._phase:
+            case Phase.IDLE:
+                self._start(turn)
+            case Phase.IMPORTING:
+                self._import(turn)
+            case Phase.ROLLING:
+                self._roll(turn)
+            case Phase.HOLDING:
+                self._hold(turn)
+            case _:
+                self._roll_back_on(turn)
+
+    # The way forward
+
+    def _start(self, turn: Turn) -> None:
+        """Begin when somebody asks, or when no forkserver is left."""
+        if not self._waiting:
+            if turn.roster.generation in turn.roster.forkservers:
+                return
+            if self._backoff.next_at > turn.now:
+                turn.wake(self._backoff.next_at)
+                return
+        asked = self._waiting
+        self._tickets = self.hand_over()
+        self.previous = turn.roster.generation
+        self.target = turn.roster.next_generation()
+        self._deadline_at = turn.now + turn.policy.rollout_timeout_s
+        why = asked_for(asked[-1].by) if asked else "what forked the workers is gone"
+        turn.report("reloading", f"loading generation {self.target}: {why}")
+        self._phase = Phase.IMPORTING
+
+    def _import(self, turn: Turn) -> None:
+        """Wait for discarded forkservers first: never more than two live."""
+        roster = turn.roster
+        if self.target not in roster.forkservers:
+            if all(generation == self.previous for generation in roster.forkservers):
+                start_forkserver(turn, self.target)
+        elif roster.can_fork(self.target) and not roster.is_replacing():
+            self._canary = Canary(turn, self.target)
+
+    def _try_canary(self, turn: Turn, canary: Canary) -> None:
+        canary.run(turn)
+        if canary.reason:
+            self._fail(turn, canary.reason)
+        elif canary.has_passed:
+            canary.promote(turn)
+            self._canary = None
+            self._spread(turn, self.target)
+            self._phase = Phase.ROLLING
+
+    def _roll(self, turn: Turn) -> None:
+        owners = [slot.owner for slot in turn.roster.active()]
+        if all(o and o.is_serving and o.generation == self.target for o in owners):
+            self._phase = Phase.HOLDING
+            self._held_at = turn.now + turn.policy.hold_s
+
+    def _hold(self, turn: Turn) -> None:
+        if turn.has_come(self._held_at):
+            self._stop_forkserver(turn, self.previous)
+            self._end(turn)
+
+    # What goes wrong
+
+    def _is_overdue(self, turn: Turn) -> bool:
+        return self.phase in _BOUNDED and turn.has_come(self._deadline_at)
+
+    def _describe_delay(self, turn: Turn) -> str:
+        owners = [slot.owner for slot in turn.roster.active()]
+        target = turn.roster.generation
+        count = sum(1 for o in owners if o and o.is_serving and o.generation == target)
+        where = str(self.phase).replace("_", " ")
+        if self.phase in _REPLACING:
+            where = f"{where}, {count} of {len(owners)} slots done"
+        span_s = turn.policy.rollout_timeout_s
+        return f"not done within {span_s:g} s (--rollout-timeout): still {where}"
+
+    def _claim_failures(self, turn: Turn) -> str:
+        """Answer for what failed of the target; return the first reason."""
+        ours = [failure for failure in turn.failures if self._is_ours(failure)]
+        for failure in ours:
+            failure.is_forgiven = True
+        return ours[0].sentence if ours else ""
+
+    def _is_ours(self, failure: Failure) -> bool:
+        if self.phase is Phase.ROLLING_BACK:
+            is_forkserver = not isinstance(failure.who, WorkerHandle)
+            return is_forkserver and failure.who.generation == self.previous
+        return self.phase in _FORWARD and failure.who.generation == self.target
+
+    def _fail(self, turn: Turn, reason: str) -> None:
+        if self.phase in _UNTOUCHED:
+            self._discard(turn)
+            self._end(turn, reason)
+        elif self.phase is Phase.ROLLING_BACK:
+            self._end(turn, f"{self._reason}; the way back: {reason}")
+        elif turn.roster.can_fork(self.previous):
+            self._roll_back(turn, reason)
+        else:
+            self._end(
+                turn, f"{reason}; no way back: what forked the old workers is gone"
+            )
+
+    def _discard(self, turn: Turn) -> None:
+        """End all that is new; no old worker was touched yet."""
+        if self._canary is not None:
+            self._canary.discard(turn)
+            self._canary = None
+        self._stop_forkserver(turn, self.target)
+
+    def _supersede(self, turn: Turn) -> None:
+        self._discard(turn)
+        self._answer(turn, SUPERSEDED)
+        self._phase = Phase.IDLE
+
+    def _roll_back(self, turn: Turn, reason: str) -> None:
+        text = (
+            f"generation {self.target} fails, going back to {self.previous}: {reason}"
+        )
+        turn.report("rolling_back", text, "ERROR")
+        self._reason = reason
+        self._spread(turn, self.previous)
+        self._stop_forkserver(turn, self.target)
+        self._phase = Phase.ROLLING_BACK
+        self._deadline_at = turn.now + turn.policy.rollout_timeout_s
+
+    def _roll_back_on(self, turn: Turn) -> None:
+        owners = [slot.owner for slot in turn.roster.active() if slot.owner]
+        if all(owner.generation == self.previous for owner in owners):
+            self._end(turn, f"{self._reason}; rolled back")
+
+    # How it ends
+
+    def _end(self, turn: Turn, reason: str = "") -> None:
+        self.failure = reason
+        if reason:
+            kept = turn.roster.generation
+            text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
+            turn.report("reload_failed", text, "ERROR")
+            if not self._tickets:
+                self._backoff.fail(turn.now, turn.policy, turn.rng)
+        else:
+            text = f"generation {self.target} serves in every slot"
+            turn.report("reloaded", text)
+            self._backoff.reset()
+        self._answer(turn, reason, is_reported=bool(reason))
+        self._phase = Phase.IDLE
+
+    def _answer(self, turn: Turn, reason: str, *, is_reported: bool = False) -> None:
+        for ticket in self._tickets:
+            is_ok = not reason
+            ended = ReloadEnded(ticket, self.target, is_ok, reason, is_reported)
+            turn.act(ended)
+        self._tickets = []
+
+    def _spread(self, turn: Turn, generation: int) -> None:
+        """Fork from this generation from now on; what boots is of another."""
+        turn.roster.generation = generation
+        for slot in turn.roster.slots:
+            for handle in (slot.successor, slot.owner):
+                if handle is not None and not handle.is_serving:
+                    step_worker(turn, handle, Event.DRAIN)
+
+    def _stop_forkserver(self, turn: Turn, generation: int) -> None:
+        forkserver = turn.roster.forkservers.get(generation)
+        if forkserver is not None:
+            step_forkserver(turn, forkserver, Event.DRAIN)

@@ -1,1 +1,0 @@
-"""Whether the service runs at all, and with how many workers."""

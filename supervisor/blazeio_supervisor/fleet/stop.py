@@ -1,0 +1,152 @@
+"""The end of the service: everybody drains, then the master exits.
+
+``grace_s`` and ``kill_after_s`` after that everybody is gone: who drains is
+told TERM at the end of the grace period, and whoever is left is killed.
+With ``drain_delay_s`` it leaves first: it says that it is not ready, and serves
+on until the balancers before it have noticed. A second word ends that at once.
+A quick stop shortens the grace period; a second quick one kills at once.
+Adoptions stay as they are: whoever adopted a queue empties it too.
+"""
+
+from blazeio_supervisor.fleet.actions import Exit, LastCall, Stay
+from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
+from blazeio_supervisor.fleet.reasons import asked_for, count_of
+from blazeio_supervisor.fleet.transitions import step_forkserver, step_worker
+from blazeio_supervisor.fleet.worker_state import Event, State
+
+
+class Stopping:
+    """Stops the service once it was asked to, or the first boot failed.
+
+    Attributes:
+        is_leaving: It shall end soon, and serves until then.
+        is_active: It drains.
+    """
+
+    def __init__(self) -> None:
+        self.is_leaving = False
+        self.is_active = False
+        self.is_quick = False
+        self.is_over = False
+        self._leave_at = 0.0
+        self._grace_ends_at = float("inf")
+        self._has_called = False
+        self._code = 0
+        self._reason = ""
+
+    def fail(self, turn: Turn, code: int, reason: str) -> None:
+        """Stop because the first boot failed."""
+        self._code, self._reason = code, reason
+        self._activate(turn)
+        text = f"the app did not start, so the service ends: {reason}"
+        turn.report("boot_failed", text, "ERROR")
+
+    def take(self, turn: Turn, *, has_served: bool) -> None:
+        """Begin to stop, or stop harder, when the facts ask for it.
+
+        Args:
+            has_served: Somebody may be told that it leaves.
+        """
+        for fact in turn.facts:
+            if isinstance(fact, StopAsked):
+                self._ask(turn, fact, has_served=has_served)
+        if self.is_leaving and self._has_left(turn):
+            self._begin(turn, "", is_quick=False)
+        elif self.is_leaving and any(isinstance(f, WorkerReady) for f in turn.facts):
+            turn.act(Stay())
+
+    def run(self, turn: Turn) -> None:
+        """End whoever is left; exit when nobody is."""
+        roster = turn.roster
+        if not self._has_called:
+            self._has_called = True
+            turn.act(LastCall())
+        for forkserver in list(roster.forkservers.values()):
+            step_forkserver(turn, forkserver, Event.DRAIN)
+        for worker in list(roster.workers.values()):
+            step_worker(turn, worker, Event.DRAIN)
+        self._bound(turn)
+        if not roster.workers and not roster.forkservers:
+            self.is_over = True
+            turn.act(Exit(self._code, self._reason))
+
+    def _ask(self, turn: Turn, fact: StopAsked, *, has_served: bool) -> None:
+        delay_s = turn.policy.drain_delay_s if has_served else 0.0
+        if self.is_quick and fact.is_quick:
+            self._kill(turn, fact.by)
+        elif self.is_active:
+            self._hasten(turn, fact)
+        elif fact.is_quick or self.is_leaving or not delay_s:
+            self._begin(turn, fact.by, is_quick=fact.is_quick)
+        else:
+            self._leave(turn, fact.by, delay_s)
+
+    def _leave(self, turn: Turn, by: str, delay_s: float) -> None:
+        self.is_leaving = True
+        self._leave_at = turn.now + delay_s
+        turn.act(Stay())
+        turn.report(
+            "leaving",
+            f"{asked_for(by)}: no longer ready, but it serves on for {delay_s:g} s, "
+            "then drains (a second TERM or `stop` ends the wait)",
+        )
+
+    def _begin(self, turn: Turn, by: str, *, is_quick: bool) -> None:
+        self.is_leaving = False
+        self.is_quick = is_quick
+        self._activate(turn)
+        self._tell(turn, asked_for(by) if by else "the wait is over")
+
+    def _hasten(self, turn: Turn, fact: StopAsked) -> None:
+        if fact.is_quick:
+            self.is_quick = True
+            self._activate(turn)
+            self._tell(turn, asked_for(fact.by))
+
+    def _activate(self, turn: Turn) -> None:
+        self.is_active = True
+        ends_at = turn.now + self._span_s(turn)
+        self._grace_ends_at = min(self._grace_ends_at, ends_at)
+
+    def _span_s(self, turn: Turn) -> float:
+        policy = turn.policy
+        if self.is_quick:
+            return min(policy.quick_grace_s, policy.grace_s)
+        return policy.grace_s
+
+    def _tell(self, turn: Turn, why: str) -> None:
+        span_s = self._span_s(turn)
+        text = f"{why}: what is in flight has {span_s:g} s, then it is cut"
+        turn.report("stopping", text)
+
+    def _has_left(self, turn: Turn) -> bool:
+        """The delay is over, or nobody serves and nobody can be forked."""
+        roster = turn.roster
+        is_lost = next(roster.serving(), None) is None
+        is_lost = is_lost and not roster.can_fork(roster.generation)
+        return turn.has_come(self._leave_at) or is_lost
+
+    def _bound(self, turn: Turn) -> None:
+        """End the grace period of all at once, whatever each was told before.
+
+        A worker may be forked, or become late, long after the stop was asked for.
+        """
+        kill_at = self._grace_ends_at + turn.policy.kill_after_s
+        for handle in turn.roster.handles():
+            if handle.deadline_at is None:
+                continue  # it is being killed
+            is_draining = handle.state is State.DRAINING
+            latest = self._grace_ends_at if is_draining else kill_at
+            handle.deadline_at = min(handle.deadline_at, latest)
+            if handle.kill_at is not None:
+                handle.kill_at = min(handle.kill_at, kill_at)
+
+    def _kill(self, turn: Turn, by: str) -> None:
+        left = count_of(len(turn.roster.workers), "worker")
+        text = f"{asked_for(by)} again: {left} killed at once"
+        turn.report("killing", text, "WARNING")
+        for forkserver in list(turn.roster.forkservers.values()):
+            step_forkserver(turn, forkserver, Event.KILL)
+        for worker in list(turn.roster.workers.values()):
+            step_worker(turn, worker, Event.KILL)

@@ -1,1 +1,0 @@
-"""What whoever started the service is told of it, and when."""

@@ -1,1 +1,0 @@
-"""What one turn of the planner is made of."""

@@ -1,1 +1,0 @@
-"""The hands of the master: what the planner wants is done here."""

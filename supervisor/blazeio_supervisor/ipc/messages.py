@@ -1,0 +1,477 @@
+"""What master, forkserver and workers say to each other. Values only.
+
+One message is one datagram on a SEQPACKET socketpair, so that none is ever
+seen half; descriptors travel beside it.
+
+The package on the disk may be replaced under a running master, and a reload
+starts the forkserver from the disk. So a master says its protocol first, as an
+argument, before any message, and a forkserver of another one ends at once. Two
+things are the same in every protocol, or that could not be said: the arguments
+of a forkserver (more may follow them), and the message ``Failed``.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from blazeio_supervisor.ipc.identity import Identity
+from blazeio_supervisor.log.formats import (
+    LogTerms,
+    escape_surrogates,
+    map_texts,
+)
+from blazeio_supervisor.version import find_version
+
+# MessagePack of values whose texts may be no Unicode, as paths are.
+#
+# Python reads an octet of a path that is not UTF-8 as a lone surrogate, which no text
+# of MessagePack holds. Where a value has one, each text is written as its octets, one
+# character for each, behind a mark that no MessagePack begins with. Pure.
+
+
+ValueT = TypeVar("ValueT")
+
+_MARK = b"\xc1"  # the one octet that MessagePack never uses
+_encoder = msgspec.msgpack.Encoder()
+
+
+def pack(value: Any) -> bytes:
+    """Write a value, all of it."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        told = msgspec.to_builtins(value, builtin_types=(bytes,))
+        return _MARK + _encoder.encode(map_texts(told, _write_octets))
+
+
+def unpack(octets: bytes, kind: type[ValueT]) -> ValueT:
+    """Read what ``pack`` has written.
+
+    Raises:
+        msgspec.MsgspecError: It is nothing of that kind.
+        ValueError: Likewise.
+    """
+    if not octets.startswith(_MARK):
+        return msgspec.msgpack.decode(octets, type=kind)
+    told = map_texts(msgspec.msgpack.decode(octets[1:]), _read_octets)
+    return msgspec.convert(told, kind)
+
+
+def _write_octets(text: str) -> str:
+    return text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _read_octets(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "surrogatepass")
+
+
+PROTOCOL = 17
+"""Raised by one when a message or the scoreboard changes its shape, or a signal its
+meaning: one that a worker does not know would end it."""
+
+CHANNEL_CLOSED = 70
+"""Exit status of a child whose channel was closed by code of the app."""
+TEXT_CHARS = 4_000
+"""Of each text that a child sends; the rest is cut where it is read."""
+TRACEBACK_CHARS = 16_000
+"""Likewise of a traceback."""
+ERROR_CHARS = 300
+"""Of what is wrong with a message."""
+MOST_FINDINGS = 20
+"""Likewise of what cannot be forked."""
+
+Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Serial = Annotated[int, Meta(ge=1, le=2**53)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Host = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+
+LoopName = Literal["uvloop", "asyncio"]
+
+
+class ListenerInfo(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker must know of a listener.
+
+    Attributes:
+        is_shared: Workers of other slots accept from it too.
+        is_lent: It outlives the service: systemd keeps it. Nobody shuts it, and
+            what waits in it at the end waits for the next start.
+        scheme: What is spoken there; "": https where there is a certificate.
+    """
+
+    is_shared: bool = False
+    is_lent: bool = False
+    scheme: str = ""
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator says instead of the App, checked by then.
+
+    Whatever is None, or not there, is as the App says.
+
+    Attributes:
+        tls: The fields of ``TlsSettings``; the App's own are then not used.
+        limits: Fields of ``Limits``.
+        forwarded_allow_ips: See ``App``; "" is nobody.
+        proxy_protocol_allow_ips: Likewise.
+        root_path: Likewise.
+        headers: Fields of each response.
+        has_server_header: Each response says ``Server``.
+        has_date_header: Likewise ``Date``.
+        access_log: See ``App``.
+        access_log_format: Likewise.
+    """
+
+    tls: dict[str, Any] | None = None
+    limits: dict[str, Any] = {}
+    forwarded_allow_ips: str | None = None
+    proxy_protocol_allow_ips: str | None = None
+    root_path: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    has_server_header: bool = True
+    has_date_header: bool = True
+    access_log: str | None = None
+    access_log_format: str | None = None
+
+
+class MessageError(Exception):
+    """Octets are no message that the sender may send."""
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Tagged by its class name."""
+
+
+# master -> forkserver
+
+
+class Load(_Message, frozen=True):
+    """The first message: what to import, and how its workers will run.
+
+    Carries where its stacks go, then where to print if output is captured.
+
+    Attributes:
+        folder: The working directory, as typed.
+        log: How its processes write their lines of it.
+        is_preload: Import the app here, once; else each worker does it.
+        is_forced: Fork after the import, whatever it has left behind.
+        identity: Whom to become before the import; None: stay who we are.
+        umask: Of the files that the app makes; None: as the master's.
+        is_factory: The attribute must be a function that makes the App.
+        cpus: The worker of slot n is bound to the nth of them, round and round.
+        master_pid: Whose death its children watch for.
+        overrides: What wins over the App's own settings.
+    """
+
+    generation: int
+    app: str
+    folder: str
+    app_dir: str
+    is_preload: bool
+    loop: LoopName
+    graceful_timeout_s: float
+    drain_idle_s: float
+    log: LogTerms
+    master_pid: int
+    overrides: Overrides
+    identity: Identity | None = None
+    umask: int | None = None
+    is_factory: bool = False
+    cpus: tuple[int, ...] = ()
+    is_forced: bool = False
+
+
+class Fork(_Message, frozen=True):
+    """Fork one worker.
+
+    Carries its end of the channel, where its stacks go, its row of the scoreboard,
+    where it prints if that is captured, then its listeners.
+
+    Attributes:
+        is_canary: It accepts from its slot only once it is told ``Admit``.
+        is_bound: The listeners are here; else the worker asks for them by
+            saying the App's own address.
+        terms: Of each listener, in order.
+    """
+
+    worker: int
+    slot: int
+    is_canary: bool = False
+    is_bound: bool = True
+    terms: tuple[ListenerInfo, ...] = ()
+
+
+class Stop(_Message, frozen=True):
+    """The generation is over; the forkserver ends, its workers live on."""
+
+
+# forkserver -> master
+
+
+class Loaded(_Message, frozen=True):
+    """The app is imported (or each worker will do it); ready to fork.
+
+    Attributes:
+        host: The App's own host; None when it was not imported here.
+        is_tls: The App speaks TLS.
+    """
+
+    host: Host | None = None
+    port: Port = 0
+    is_tls: bool = False
+
+
+class Unsafe(_Message, frozen=True):
+    """Forking after this import would break the app; says what was seen.
+
+    Attributes:
+        findings: In words, each with where it was made, if that is known.
+        is_forced: It is forked all the same, as the operator wants it.
+    """
+
+    findings: tuple[str, ...]
+    is_forced: bool = False
+
+
+class Forked(_Message, frozen=True):
+    """The worker lives under this pid, and is the master's own child."""
+
+    worker: Serial
+    pid: Pid
+
+
+class ForkFailed(_Message, frozen=True):
+    """No process could be made."""
+
+    worker: Serial
+    reason: str
+
+
+# forkserver or worker -> master
+
+
+class Importing(_Message, frozen=True):
+    """Code of the app runs from now on: whoever ends without a word ended in it."""
+
+
+class Failed(_Message, frozen=True):
+    """The app did not start; the sender exits next.
+
+    Its shape never changes: a forkserver of another protocol says so by it.
+
+    Attributes:
+        code: The exit code that this failure deserves.
+        reason: One line.
+        traceback: The app's own frames, for the master to print: a failed
+            start of eight workers should print one traceback.
+    """
+
+    code: Annotated[int, Meta(ge=0, le=255)]
+    reason: str
+    traceback: str = ""
+
+
+# worker -> master
+
+
+class Address(_Message, frozen=True):
+    """The App's own address; the worker waits for ``Listen``."""
+
+    host: Host
+    port: Port
+
+
+class Ready(_Message, frozen=True):
+    """The app has started; the worker accepts (a canary: would).
+
+    Attributes:
+        is_tls: It speaks TLS.
+    """
+
+    is_tls: bool = False
+
+
+class Said(_Message, frozen=True):
+    """An event of the worker's own; see ``observe.events.vocabulary``.
+
+    Attributes:
+        text: What, why, and what comes next.
+        traceback: Of the app, if it raised.
+    """
+
+    event: Literal["requests_cut", "stop_hook_failed", "threads_cut"]
+    text: str
+    traceback: str = ""
+
+
+# master -> worker
+
+
+class Listen(_Message, frozen=True):
+    """Accept from these in the place of the own ones; carries them.
+
+    The answer to ``Address``; and sent again when listeners were made anew.
+    """
+
+    terms: tuple[ListenerInfo, ...] = ()
+
+
+class Serve(_Message, frozen=True):
+    """Carries a connection: serve it, though nothing is accepted yet."""
+
+
+class Admit(_Message, frozen=True):
+    """The canary passed: accept from the slot."""
+
+
+class Drain(_Message, frozen=True):
+    """Stop accepting, answer what is in flight, exit 0.
+
+    Attributes:
+        grace_s: For all of it.
+        is_final: The service ends: nobody comes after, so take the whole
+            queue first, then refuse new connections.
+    """
+
+    grace_s: float
+    is_final: bool = False
+
+
+class Stay(_Message, frozen=True):
+    """The service will end soon: serve on until ``Drain``, whoever sends TERM.
+
+    A TERM to the whole process group reaches the workers as well as the master.
+    """
+
+
+class Adopt(_Message, frozen=True):
+    """Accept from this slot's queue too. Carries its listeners."""
+
+    slot: int
+    terms: tuple[ListenerInfo, ...] = ()
+
+
+class Release(_Message, frozen=True):
+    """Leave this slot's queue alone again."""
+
+    slot: int
+
+
+class ReopenLogs(_Message, frozen=True):
+    """The files were renamed: write to new ones.
+
+    Carries the new one of the log, if that is a file.
+    """
+
+
+FromForkserver = Importing | Loaded | Unsafe | Forked | ForkFailed | Failed
+FromWorker = Importing | Address | Ready | Said | Failed
+FromChild = FromForkserver | FromWorker
+"""What the master hears; each is checked for more than its shape by who hears it."""
+
+Message = (
+    Load
+    | Fork
+    | Stop
+    | FromForkserver
+    | FromWorker
+    | Listen
+    | Serve
+    | Admit
+    | Drain
+    | Stay
+    | Adopt
+    | Release
+    | ReopenLogs
+)
+
+_forkserver_decoder = msgspec.msgpack.Decoder(FromForkserver)
+_worker_decoder = msgspec.msgpack.Decoder(FromWorker)
+
+
+def serialize_message(message: Message) -> bytes:
+    """Give the octets of one datagram.
+
+    What a child tells is written to be read by people; the master's texts are paths.
+    """
+    if isinstance(message, FromChild):
+        message = escape_surrogates(message)
+    return pack(message)
+
+
+def parse_message(octets: bytes) -> Message:
+    """Read one datagram of the master.
+
+    Raises:
+        MessageError: It is no message of ours.
+    """
+    return _decode(_unpack_any, octets)
+
+
+def parse_from_forkserver(octets: bytes) -> FromForkserver:
+    """Read one datagram of a forkserver, which runs foreign code.
+
+    Raises:
+        MessageError: It is nothing that a forkserver says.
+    """
+    return cut_texts(_decode(_forkserver_decoder.decode, octets))
+
+
+def parse_from_worker(octets: bytes) -> FromWorker:
+    """Read one datagram of a worker, which runs foreign code.
+
+    Raises:
+        MessageError: It is nothing that a worker says.
+    """
+    return cut_texts(_decode(_worker_decoder.decode, octets))
+
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+def _unpack_any(octets: bytes) -> Message:
+    return unpack(octets, Message)  # type: ignore[arg-type]  # a union is a kind
+
+
+def _decode(decode: Callable[[bytes], MessageT], octets: bytes) -> MessageT:
+    try:
+        return decode(octets)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        # It quotes what was sent.
+        words = "".join(c if c.isprintable() else "?" for c in str(error))
+        raise MessageError(f"it sent no message: {words[:ERROR_CHARS]}") from None
+
+
+def cut_texts(message: MessageT) -> MessageT:
+    """Keep of each text what may be long."""
+    match message:
+        case Failed(_, reason, traceback):
+            cut = {"reason": reason[:TEXT_CHARS]}
+            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
+            return msgspec.structs.replace(message, **cut)
+        case Said(_, text, traceback):
+            cut = {"text": text[:TEXT_CHARS]}
+            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
+            return msgspec.structs.replace(message, **cut)
+        case ForkFailed(_, reason):
+            return msgspec.structs.replace(message, reason=reason[:TEXT_CHARS])
+        case Unsafe(findings):
+            few = tuple(each[:TEXT_CHARS] for each in findings[:MOST_FINDINGS])
+            return msgspec.structs.replace(message, findings=few)
+    return message
+
+
+def describe_skew(masters_protocol: str) -> str | None:
+    """Say why this process cannot serve a master; None when it can.
+
+    Args:
+        masters_protocol: The number, as the master's argument has it.
+    """
+    if masters_protocol == str(PROTOCOL):
+        return None
+    return (
+        f"the installed blazeio ({find_version()}, protocol {PROTOCOL}) differs from "
+        f"the running master's (protocol {masters_protocol}): restart the service to "
+        "use it"
+    )

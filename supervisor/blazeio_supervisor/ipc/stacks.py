@@ -1,0 +1,144 @@
+"""The master's side: asks one worker for its stacks, and reads the answer.
+
+It reads whether it has asked or not: an answer that comes late must not fill the
+socket, or the worker would wait in the midst of saying it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from blazeio_supervisor.ipc.channel import (
+    ChildFault,
+    close_aside,
+    receive_octets,
+)
+
+END = b"\0"
+"""Behind the last line of an answer."""
+ANSWER_BYTES = 1024 * 1024
+"""The rest of a longer one is dropped."""
+MOST_BYTES = 8 * ANSWER_BYTES
+"""Read since the last question; whoever says more than that is no worker that
+answers, and would keep the master reading for ever."""
+ANSWER_TIMEOUT_S = 1.0
+_PIECE_BYTES = 65536
+
+
+class Stacks(Struct, frozen=True):
+    """What a worker said.
+
+    Attributes:
+        text: "" when it said nothing.
+        is_whole: With its tasks; else C code computes in it, or it is stopped.
+    """
+
+    text: str
+    is_whole: bool
+
+
+class StackCall:
+    """Asks one worker.
+
+    Args:
+        sock: The master's end; the worker has the other.
+        loop: The running loop.
+        on_fault: Called when the worker sends what none sends; it is not heard here
+            any more.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_fault: Callable[[str], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = loop
+        self._on_fault = on_fault
+        self._answer: asyncio.Future[None] | None = None
+        self._said = bytearray()
+        self._read_bytes = 0
+        self._is_drained = False
+        loop.add_reader(sock.fileno(), self._read)
+
+    def fileno(self) -> int:
+        """The descriptor, for the next image of the master."""
+        return self._sock.fileno()
+
+    async def ask(
+        self, signal_it: Callable[[], None], timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> Stacks:
+        """Ask for all stacks; who asks meanwhile gets the same answer.
+
+        Args:
+            signal_it: Sends ``STACK_SIGNAL`` to the worker.
+            timeout_s: For all of it.
+        """
+        answer = self.begin(signal_it)
+        await asyncio.wait((answer,), timeout=timeout_s)
+        if self._answer is answer:
+            self._answer = None
+        return self.heard
+
+    def begin(self, signal_it: Callable[[], None]) -> asyncio.Future[None]:
+        """Ask without waiting, unless an answer is due; what comes is ``heard``.
+
+        Returns:
+            Done when the answer is whole, or the worker is gone.
+        """
+        if self._answer is None:
+            self._said.clear()
+            self._read_bytes = 0
+            self._answer = self._loop.create_future()
+            signal_it()
+        return self._answer
+
+    @property
+    def heard(self) -> Stacks:
+        """What the worker has said so far since it was asked last."""
+        octets, end, _ = bytes(self._said).partition(END)
+        return Stacks(octets.decode("utf-8", "replace"), bool(end))
+
+    def close(self) -> None:
+        """The worker is gone: whoever waits gets what there is."""
+        if self._answer is not None:
+            self._read()  # what came in this turn of the loop
+        self._loop.remove_reader(self._sock.fileno())
+        if self._is_drained:
+            self._sock.close()
+        else:
+            close_aside([self._sock])  # beside what is unread may be descriptors
+        self._finish()
+
+    def _read(self) -> None:
+        octets = b""
+        try:
+            received = receive_octets(self._sock, _PIECE_BYTES)
+            octets = received[0] if received else b""
+            self._is_drained = not octets
+            self._read_bytes += len(octets)
+            if self._read_bytes > MOST_BYTES:
+                octets = b""
+                text = f"it said more than {MOST_BYTES:,} octets where its stacks go"
+                self._on_fault(text)
+        except BlockingIOError:
+            return
+        except ChildFault as fault:
+            self._on_fault(str(fault))
+        except OSError:
+            pass  # the worker is gone
+        if not octets:
+            self._loop.remove_reader(self._sock.fileno())
+            self._finish()
+        elif self._answer is not None:
+            self._said += octets[: ANSWER_BYTES - len(self._said)]
+            if END in octets:
+                self._finish()
+
+    def _finish(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)

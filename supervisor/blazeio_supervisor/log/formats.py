@@ -1,0 +1,434 @@
+"""Log records as text for people, or as JSON for programs.
+
+A record may have an ``event``, a ``origin`` (whose output it is) or an exception;
+what becomes of it is one string, for one write.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from blazeio_supervisor.log.events import EventRecord
+
+# How the log is written, the same in all our processes.
+
+
+STDERR = 2
+
+
+class LogTerms(msgspec.Struct, frozen=True):
+    """Goes to each process that logs.
+
+    Attributes:
+        level: The least that is printed.
+        is_json: Each line is an object; else text.
+        has_color: A person reads it on a terminal.
+        is_journal: systemd's journal reads it: it wants priorities, and has the
+            time by itself.
+        config: For ``logging.config.dictConfig``, which then says all; None: none.
+    """
+
+    level: str = "INFO"
+    is_json: bool = False
+    has_color: bool = False
+    is_journal: bool = False
+    config: dict[str, Any] | None = None
+
+
+class StandardError(Struct, frozen=True):
+    """What standard error is.
+
+    Attributes:
+        has_color: A terminal, and nobody said NO_COLOR.
+        is_journal: The journal, as $JOURNAL_STREAM says by device and inode.
+    """
+
+    has_color: bool = False
+    is_journal: bool = False
+
+
+def look_at_standard_error(environ: Mapping[str, str]) -> StandardError:
+    """Find out who reads it."""
+    try:
+        found = os.fstat(STDERR)
+    except OSError:
+        return StandardError()  # it is closed
+    stream = f"{found.st_dev}:{found.st_ino}"
+    is_plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    return StandardError(
+        has_color=os.isatty(STDERR) and not is_plain,
+        is_journal=environ.get("JOURNAL_STREAM") == stream,
+    )
+
+
+# What others said, written so that it can only be read: one function a kind of sink.
+#
+# A worker's words, an exception's text, a path or the name of a process may hold
+# what a terminal obeys (ESC, C1), what ends a line and begins another that looks
+# like ours (LF, U+2028), and what shows text in another order than it has (bidi
+# controls). Each becomes its escape, ``\x1b``, ``\u202e``, where the text is
+# written: into an event, a line of the log, a terminal, JSON, a label. An escape
+# is plain text, so that to escape twice changes nothing.
+#
+# ``blazeio.loggers`` has the same table, for who uses blazeio alone. Pure.
+
+
+_INVISIBLE = (
+    "\x7f-\x9f"  # DEL and C1: 0x9b alone begins a control sequence
+    "\xad\u061c\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f"  # ends of lines, bidi controls
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+_SURROGATES = "\ud800-\udfff"
+_NOT_ON_A_LINE = re.compile(f"[\x00-\x1f{_INVISIBLE}{_SURROGATES}]")
+_NOT_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{_INVISIBLE}{_SURROGATES}]")
+_NOT_IN_JSON = re.compile(f"[{_INVISIBLE}]")
+_SURROGATE = re.compile(f"[{_SURROGATES}]")
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+CONTINUATION = "  | "
+"""Before each further line of a record: no line end of a text begins a record."""
+
+_OF_SEVERAL_LINES = frozenset({"traceback", "output"})
+"""Fields of answers that hold the lines of a traceback; ``text`` does where the
+answer's class says so by ``lines``."""
+
+ValueT = TypeVar("ValueT")
+
+
+def escape_line(text: str) -> str:
+    """Write a text on one line."""
+    return _NOT_ON_A_LINE.sub(_escape, text)
+
+
+def escape_lines(text: str) -> str:
+    """Write a text whose line ends and tabs are meant."""
+    return _NOT_IN_LINES.sub(_escape, text)
+
+
+def continue_lines(text: str) -> str:
+    """Write the further lines of a record, each marked as such."""
+    lines = escape_lines(text.rstrip("\n")).split("\n")
+    return "\n".join(f"{CONTINUATION}{line}" for line in lines)
+
+
+def encode_json(value: Any) -> bytes:
+    """Write a value as JSON, all of it: what reads it has the same strings.
+
+    But for lone surrogates, which are no text and come as their escapes.
+    """
+    try:
+        octets = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        told = msgspec.to_builtins(value)
+        octets = msgspec.json.encode(escape_surrogates(told))
+    if octets.isascii() and b"\x7f" not in octets:
+        return octets
+    return escape_json(octets.decode()).encode()
+
+
+def escape_json(text: str) -> str:
+    """Write JSON, or another notation with its escapes, for a terminal.
+
+    Outside of strings JSON has none of these characters.
+    """
+    return _NOT_IN_JSON.sub(_escape_for_json, text)
+
+
+def escape_answer(answer: ValueT) -> ValueT:
+    """Give an answer, or another value, as it is shown: each text on one line.
+
+    The fields that hold several lines keep them.
+    """
+    return map_texts(answer, escape_line)  # type: ignore[no-any-return]
+
+
+def _escape(match: re.Match[str]) -> str:
+    return _SHORT.get(match[0]) or _write(ord(match[0]))
+
+
+def _write(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escape_for_json(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def escape_surrogates(value: ValueT) -> ValueT:
+    """Give a value whose texts are Unicode: lone surrogates become their escapes."""
+    return map_texts(value, _escape_each)  # type: ignore[no-any-return]
+
+
+def _escape_each(text: str) -> str:
+    return _SURROGATE.sub(_escape, text)
+
+
+def map_texts(value: Any, escape: Callable[[str], str]) -> Any:
+    """Give a value with each text in it, keys too, as a function writes it."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {
+            map_texts(key, escape): map_texts(each, escape)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return type(value)([map_texts(each, escape) for each in value])
+    if isinstance(value, msgspec.Struct):
+        return _map_fields(value, escape)
+    return value
+
+
+def _map_fields(struct: msgspec.Struct, escape: Callable[[str], str]) -> msgspec.Struct:
+    several = _OF_SEVERAL_LINES | getattr(type(struct), "lines", frozenset())
+    changes = {}
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        by = escape_lines if name in several and escape is escape_line else escape
+        changes[name] = map_texts(value, by)
+    return msgspec.structs.replace(struct, **changes)
+
+
+_COLORS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
+_BOLD = "1"
+_OURS = "blazeio"
+
+
+class Identified(Protocol):
+    """What an event is about, or whose line it is."""
+
+    @property
+    def worker(self) -> int | None: ...  # noqa: D102
+    @property
+    def slot(self) -> int | None: ...  # noqa: D102
+    @property
+    def generation(self) -> int | None: ...  # noqa: D102
+    @property
+    def pid(self) -> int | None: ...  # noqa: D102
+
+
+class Origin(Struct):
+    """The process whose line it is.
+
+    Attributes:
+        worker: Serial number of its life; None: it is no worker.
+        pid: None as long as it is not known.
+    """
+
+    worker: int | None = None
+    slot: int | None = None
+    generation: int | None = None
+    pid: int | None = None
+
+
+def format_identity(who: Identified) -> str:
+    """Write whom it is about: ``worker=3 slot=0 gen=1 pid=4711``."""
+    parts = (
+        ("worker", who.worker),
+        ("slot", who.slot),
+        ("gen", who.generation),
+        ("pid", who.pid),
+    )
+    return " ".join(f"{name}={value}" for name, value in parts if value is not None)
+
+
+def make_formatter(terms: LogTerms, origin: Origin | None = None) -> logging.Formatter:
+    """Give the one that was asked for.
+
+    Args:
+        terms: Say which.
+        origin: Of all lines of this process; None: it is the master.
+    """
+    if terms.is_json:
+        return JsonFormatter(origin)
+    return TextFormatter(terms, origin)
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-31T12:00:00.123+0100 INFO    event=ready slot=0: it serves``.
+
+    Without the time for the journal, which has it. A traceback follows its line.
+
+    Args:
+        terms: Colours, and whether the time is wanted.
+        origin: See ``make_formatter``.
+    """
+
+    def __init__(self, terms: LogTerms, origin: Origin | None = None) -> None:
+        super().__init__()
+        self._has_time = not terms.is_journal
+        self._has_color = terms.has_color
+        self._origin = origin
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; of several lines if it has a traceback, or was captured."""
+        head = self._paint(f"{record.levelname:7}", _COLORS.get(record.levelname))
+        if self._has_time:
+            head = f"{_write_local_time(record.created)} {head}"
+        origin = getattr(record, "origin", None)
+        if isinstance(origin, Origin):
+            identity = format_identity(origin)
+            lines = _split_printed(record.getMessage())
+            return "\n".join(
+                f"{head} {identity} | {escape_lines(line)}" for line in lines
+            )
+        event = getattr(record, "event", None)
+        if isinstance(event, EventRecord):
+            name = self._paint(f"event={escape_line(event.event)}", _BOLD)
+            return f"{head} {name} {_format_rest(event)}"
+        text, _, rest = record.getMessage().partition("\n")
+        if record.exc_info:
+            rest = f"{rest}\n{self.formatException(record.exc_info)}".lstrip("\n")
+        who = [] if self._origin is None else [format_identity(self._origin)]
+        if not record.name.startswith(_OURS) or text.startswith("event="):
+            who.append(escape_line(record.name))  # asyncio's, or what Python says
+        line = f"{head} {': '.join([*who, escape_line(text)])}"
+        return f"{line}\n{continue_lines(rest)}" if rest else line
+
+    def _paint(self, text: str, color: str | None) -> str:
+        return f"\x1b[{color}m{text}\x1b[0m" if self._has_color and color else text
+
+
+class JsonFormatter(logging.Formatter):
+    """An object on each line; what does not apply is left out.
+
+    Args:
+        origin: See ``make_formatter``.
+    """
+
+    def __init__(self, origin: Origin | None = None) -> None:
+        super().__init__()
+        self._origin = origin
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; what was captured as an object for each line."""
+        origin = getattr(record, "origin", None)
+        if isinstance(origin, Origin):
+            lines = _split_printed(record.getMessage())
+            return "\n".join(self._write(record, line, origin) for line in lines)
+        event = getattr(record, "event", None)
+        if isinstance(event, EventRecord):
+            return self._write(record, event.text, event, _list_rest(event))
+        rest = {}
+        if record.exc_info:
+            rest["traceback"] = self.formatException(record.exc_info)
+        return self._write(record, record.getMessage(), self._origin, rest)
+
+    def _write(
+        self,
+        record: logging.LogRecord,
+        text: str,
+        who: Identified | None,
+        rest: dict[str, Any] | None = None,
+    ) -> str:
+        moment = time.gmtime(record.created)
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", moment)
+        line: dict[str, Any] = {
+            "time": f"{at}.{int(record.created % 1 * 1000):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "text": text,
+        }
+        if who is not None:
+            names = ("worker", "slot", "generation", "pid")
+            values = ((name, getattr(who, name)) for name in names)
+            line |= {name: value for name, value in values if value is not None}
+        return encode_json(line | (rest or {})).decode()
+
+
+def _list_rest(event: EventRecord) -> dict[str, Any]:
+    """What is not in every line: the name first, the further figures last."""
+    rest = {"event": event.event, "reason": event.reason, "traceback": event.traceback}
+    return {name: value for name, value in rest.items() if value} | event.fields
+
+
+def format_event(event: EventRecord) -> str:
+    """Write it as it stands in the log: ``event=ready slot=0: serving``."""
+    return f"event={escape_line(event.event)} {_format_rest(event)}"
+
+
+def _format_rest(event: EventRecord) -> str:
+    identity = format_identity(event)
+    line = f"{f'{identity}: ' if identity else ''}{escape_line(event.text)}"
+    if not event.traceback:
+        return line
+    return f"{line}\n{continue_lines(event.traceback)}"
+
+
+def _split_printed(text: str) -> list[str]:
+    """Give what was printed line by line; a terminal's line end is one, too."""
+    lines = text.removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _write_local_time(at_s: float) -> str:
+    """As ISO 8601 has it, with milliseconds and offset."""
+    moment = time.localtime(at_s)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", moment)
+    return f"{text}.{int(at_s % 1 * 1000):03d}{time.strftime('%z', moment)}"
+
+
+# What a worker has said of itself, as text: what of it is worth reading. Pure.
+
+
+MOST_CHARS = 16 * 1024
+"""Of the stacks of one report, in the log and among the events; the rest is cut."""
+
+# From the frame that runs the loop, down to the interpreter's own.
+_OWN_FRAMES = re.compile(
+    r'(?m)^  File ".*/blazeio_supervisor/worker/worker\.py", line \d+ in _serve$'
+    r"\n(?:^  File .*\n?)*"
+)
+_FRAME = re.compile(
+    r'(?m)^  File "(?P<file>[^"\n]*)", line (?P<line>\d+) in (?P<function>\S+)$'
+)
+_SUBJECT = re.compile(r"(?m)^worker=.*? pid=\d+: (.*)$")
+
+
+def fold_own_frames(text: str) -> str:
+    """Leave out how the worker itself was started: the same in every stack."""
+    return _OWN_FRAMES.sub("  (from here on the worker's own start)\n", text)
+
+
+def find_import(text: str) -> str:
+    """Find what a process is in that imports or starts an app; "" when unknown.
+
+    The newest call comes first. The one nearest to it that runs at the top of a
+    module is in the module that is being imported.
+    """
+    _, _, current = text.partition("Current thread")
+    frames = list(_FRAME.finditer(current or text))
+    frames = [each for each in frames if not each["file"].startswith("<frozen ")]
+    if not frames:
+        return ""
+    where = (
+        f"it is in {frames[0]['function']} ({frames[0]['file']}:{frames[0]['line']})"
+    )
+    for each in frames:
+        if each["function"] == "<module>":
+            return f"{where}, importing {each['file']} (line {each['line']})"
+    return where
+
+
+def trim_stacks(text: str) -> str:
+    """Cut what a worker has said to what belongs into a report."""
+    return fold_own_frames(text.strip())[:MOST_CHARS]
+
+
+def find_subject(text: str) -> str:
+    """Find the line on what its loop is in; "" where Python has said nothing."""
+    found = _SUBJECT.search(text)
+    return found[1] if found else ""

@@ -1,0 +1,1 @@
+"""The master: it owns sockets and processes, and imports no app."""

@@ -1,0 +1,317 @@
+"""Reaping: each child of ours by its pidfd, strangers only when nobody's.
+
+Never ``waitpid(-1)``: it takes the children of whoever else is in this
+process. But the master is the subreaper of everything below it, so what an app
+left behind (a subprocess of a killed worker) ends up as its child, and would
+stay a zombie for the life of the service.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.ipc.channel import MOST_UNREAD, ChildChannel, FromChildT
+from blazeio_supervisor.ipc.processes import (
+    NotOurChildError,
+    iterate_ancestors,
+    list_children,
+    open_child,
+    read_command,
+)
+from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.master.memory import OomKills, watch_own_group
+from blazeio_supervisor.master.output import CapturedOutput
+
+Exited = Callable[[int], None]
+
+UNKNOWN_STATUS = 255
+"""Somebody else reaped our child, or traces it and does not let it be reaped."""
+TRACED_S = 0.5
+"""A dead child whose tracer does not wait for it is given up then; the tracer may be
+another process of an app, and would keep the child among the living for ever."""
+TRACED_TRIES = 5
+MOST_STRANGERS = 500
+"""At once: an app can make them faster than they are reaped."""
+
+
+class _Child(Struct):
+    pidfd: int
+    on_exit: Exited
+    tries: int = 0
+
+
+def parse_exit(info: "os.waitid_result") -> int:
+    """Give the exit code, or minus the number of the signal that killed."""
+    if info.si_code == os.CLD_EXITED:
+        return info.si_status
+    return -info.si_status
+
+
+class Reaper:
+    """Watches children and tells each one's end once.
+
+    Args:
+        loop: The master's loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._children: dict[int, _Child] = {}
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def watch(self, pid: int, on_exit: Exited, *, uid: int | None = None) -> None:
+        """Call ``on_exit`` with the status when this child has been reaped.
+
+        Safe against a child that is dead already: unreaped, it keeps its pid.
+
+        Args:
+            pid: Perhaps as told by foreign code.
+            on_exit: Called once.
+            uid: Whom it must run as; None: that does not matter.
+
+        Raises:
+            NotOurChildError: There is no such child, or it is watched already.
+        """
+        if pid in self._children:
+            raise NotOurChildError(pid, "is another child of this process")
+        pidfd = open_child(pid, uid)
+        self._children[pid] = _Child(pidfd, on_exit)
+        self._loop.add_reader(pidfd, self._reap, pid)
+
+    def send_signal(self, pid: int, number: int) -> None:
+        """Send a signal to a watched child; to one that is gone: nothing."""
+        child = self._children.get(pid)
+        if child is None:
+            return
+        try:
+            signal.pidfd_send_signal(child.pidfd, number)
+        except ProcessLookupError:
+            pass  # dead and about to be reaped
+
+    def kill_all(self) -> int:
+        """Kill every watched child; gives how many there are."""
+        for pid in list(self._children):
+            self.send_signal(pid, signal.SIGKILL)
+        return len(self._children)
+
+    def _reap(self, pid: int) -> None:
+        child = self._children.get(pid)
+        if child is None:
+            return  # reaped earlier in this loop turn
+        try:
+            info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+            status = None if info is None else parse_exit(info)
+        except ChildProcessError:
+            status = UNKNOWN_STATUS
+        self._loop.remove_reader(child.pidfd)
+        if status is None and child.tries < TRACED_TRIES:
+            # It is dead, but whoever traces it must hear of that first. Meanwhile
+            # its descriptor would wake the loop at once, again and again.
+            child.tries += 1
+            self._loop.call_later(TRACED_S / TRACED_TRIES, self._reap, pid)
+            return
+        del self._children[pid]
+        os.close(child.pidfd)
+        child.on_exit(UNKNOWN_STATUS if status is None else status)
+
+    def reap_strangers(self, most: int = MOST_STRANGERS) -> list[int]:
+        """Reap dead children that nobody watches, some of many; give their pids.
+
+        The caller must not have a fork under way whose pid it does not know
+        yet: that child would be taken for a stranger.
+        """
+        strangers: list[int] = []
+        while len(strangers) < most:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return strangers
+            if info is None:
+                return strangers
+            if info.si_pid in self._children:
+                self._reap(info.si_pid)
+            else:
+                os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
+                strangers.append(info.si_pid)
+        return strangers
+
+
+# Who is answerable for what a process below the master does.
+
+
+Accuse = Callable[[str], None]
+"""Takes what a child of ours did."""
+
+
+class Blame:
+    """Finds the child of ours that a process is, or descends from."""
+
+    def __init__(self) -> None:
+        self._accuse: dict[int, Accuse] = {}
+
+    def know(self, pid: int, accuse: Accuse) -> None:
+        """Call this for what the child of this pid does from now on."""
+        self._accuse[pid] = accuse
+
+    def forget(self, pid: int | None) -> None:
+        """That child is gone."""
+        if pid is not None:
+            self._accuse.pop(pid, None)
+
+    def accuse(self, pid: int, reason: str) -> None:
+        """Accuse whoever this process belongs to; of a stranger: nobody.
+
+        One that has lost its parent belongs to nobody any more: what it can do
+        must do no harm.
+        """
+        for each in iterate_ancestors(pid):
+            if each in self._accuse:
+                self._accuse[each](reason)
+                return
+
+
+# What a child of the master is heard by, whether forkserver or worker.
+
+
+CLOSED_S = 10.0
+"""A child ends soon after its channel has; one that does not is ended."""
+CLOSED_ITS_CHANNEL = f"it lives on {CLOSED_S:g} s after it has closed its channel"
+SPOKE_FOR_ANOTHER = "it wrote to a channel that is not its own, or a child of it did"
+
+NeedAddress = Callable[[str, int, Callable[[], None]], None]
+"""Called with the App's own host and port; calls back once that is bound."""
+
+
+class NoteScheme(Protocol):
+    """Called with what the app of a generation speaks, once it is known."""
+
+    def __call__(self, generation: int, *, is_tls: bool) -> None:
+        """Take the word of a forkserver or worker."""
+
+
+class Ears(Struct, frozen=True, kw_only=True):
+    """All of it.
+
+    Attributes:
+        loop: The master's.
+        reaper: Watches its end.
+        tell: Takes what has become of it, as a fact for the planner.
+        need_address: Binds the address that its app says.
+        note_scheme: Learns whether its app speaks TLS.
+        frames: Prints what its app raised.
+        captured: Reads what it prints; None: nobody does.
+        oom_kills: Tell a kill by the kernel from any other.
+        blame: Finds whose a process is that speaks in the name of another.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    reaper: Reaper
+    tell: Callable[[Fact], None]
+    need_address: NeedAddress
+    note_scheme: NoteScheme
+    frames: FramesPrinter
+    captured: CapturedOutput | None = None
+    oom_kills: OomKills = field(default_factory=watch_own_group)
+    blame: Blame = field(default_factory=Blame)
+
+    def listen(
+        self,
+        own: socket.socket,
+        parse: Callable[[bytes], FromChildT],
+        hear: Callable[[FromChildT, int], None],
+        accuse: Accuse,
+        accuse_closed: Callable[[], None],
+        find_pid: Callable[[], int | None],
+        most_unread: int = MOST_UNREAD,
+    ) -> ChildChannel[FromChildT]:
+        """Hear what a child says.
+
+        Args:
+            own: The master's end.
+            parse: Reads one message.
+            hear: Takes it, with the pid that has sent it.
+            accuse: Takes what the child did that none does, once.
+            accuse_closed: Called ``CLOSED_S`` after it has closed its end.
+            find_pid: Gives its pid; None while that is not known.
+            most_unread: Orders that may wait for it.
+        """
+
+        def is_sender(pid: int) -> bool:
+            return find_pid() in (None, pid)
+
+        def note_end() -> None:
+            # Its exit says more, and is about to be told.
+            self.loop.call_later(CLOSED_S, accuse_closed)
+
+        return ChildChannel(
+            own,
+            self.loop,
+            parse=parse,
+            on_message=hear,
+            on_fault=accuse,
+            on_end=note_end,
+            is_sender=is_sender,
+            on_foreign=lambda pid: self.blame.accuse(pid, SPOKE_FOR_ANOTHER),
+            most_unread=most_unread,
+        )
+
+
+# Ending what a killed process of ours has left behind.
+#
+# A worker that ends by itself joins the processes of its pools. One that is killed
+# cannot: they would wait for their next task for ever, with all the memory of the
+# app. What it has forked and what has run no other program since has a title that
+# says whose child it is; as an orphan it becomes the master's child. Those that
+# ``multiprocessing`` has spawned show that by their arguments. A daemon, which has a
+# session of its own, is left alone.
+
+
+KILL_AFTER_S = 1.0
+"""Between SIGTERM and SIGKILL."""
+_SPAWNED = ("multiprocessing.spawn import ", "multiprocessing.forkserver import ")
+
+
+def name_children_of(kind: str, number: int, generation: int) -> str:
+    """Return what the titles of the children of a process begin with."""
+    if kind == "forkserver":
+        return f"blazeio: child of forkserver gen {generation}"
+    return f"blazeio: child of {kind} {number} gen {generation} "
+
+
+def end_left_behind(loop: asyncio.AbstractEventLoop, title: str) -> None:
+    """End the orphans whose title begins like this, and what they leave behind.
+
+    Args:
+        loop: The master's.
+        title: Of ``name_children_of``.
+    """
+    _send_to_children_of(title, signal.SIGTERM)
+    loop.call_later(KILL_AFTER_S, _send_to_children_of, title, signal.SIGKILL)
+
+
+def _send_to_children_of(title: str, number: signal.Signals) -> None:
+    own_group = os.getpgid(0)
+    for pid in list_children(os.getpid()):
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue  # it has just ended
+        try:
+            command = read_command(pid)
+            is_spawned = any(word in command for word in _SPAWNED)
+            if (is_spawned or command.startswith(title)) and os.getpgid(
+                pid
+            ) == own_group:
+                signal.pidfd_send_signal(pidfd, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # it ended in this instant, or is another user by now
+        finally:
+            os.close(pidfd)

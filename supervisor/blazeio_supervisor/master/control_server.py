@@ -1,0 +1,358 @@
+"""The control socket: a blazeio App inside the master.
+
+The master's loop serves it. It is closed by an exec, so neither forkserver nor
+worker ever has it.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from msgspec import Struct
+
+from blazeio.app.app import App
+from blazeio.app.request import Request
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files import remove
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.ipc.control_api import (
+    ErrorAnswer,
+    EventsAnswer,
+    EventsQuery,
+)
+from blazeio_supervisor.ipc.socket_paths import Peer, Place, choose_places, read_peer
+from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import encode_json
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.control_orders import Orders
+from blazeio_supervisor.master.guarded_server import (
+    GuardedServer,
+    Lasting,
+    RefusedError,
+    Shares,
+    StrangerError,
+    show,
+)
+from blazeio_supervisor.master.metrics import CONTENT_TYPE, Exposition
+from blazeio_supervisor.master.service_name import FrozenNaming
+from blazeio_supervisor.master.status import (
+    Service,
+    describe_config,
+    describe_service,
+    describe_status,
+    describe_upgrade,
+)
+from blazeio_supervisor.sockets.address import UnixAddress
+from blazeio_supervisor.sockets.bind import BACKLOG, identify_path, open_unix
+
+# What can be looked at on the control socket.
+#
+# The master's loop runs it, so a handler only looks at what is known.
+
+
+_LINES = {"Content-Type": "application/x-ndjson"}
+
+
+class Views:
+    """The handlers, one for each view.
+
+    Args:
+        service: What is looked at.
+        exposition: Writes the metrics.
+        lasting: Counts those who follow.
+    """
+
+    def __init__(
+        self, service: Service, exposition: Exposition, lasting: Lasting
+    ) -> None:
+        self._service = service
+        self._lasting = lasting
+        self._exposition = exposition
+
+    async def service(self, r: BlazeioServerProtocol) -> None:
+        """Show which service this is."""
+        show(r, describe_service(self._service))
+
+    async def status(self, r: BlazeioServerProtocol) -> None:
+        """Show the whole service as it is now."""
+        show(r, describe_status(self._service))
+
+    async def config(self, r: BlazeioServerProtocol) -> None:
+        """Show every setting in force, and where it came from.
+
+        With ``?show_env=true`` also the values of variables.
+        """
+        shows_env = parse_qs(r.query or "").get("show_env") == ["true"]
+        show(r, describe_config(self._service, shows_env=shows_env))
+
+    async def upgrade(self, r: BlazeioServerProtocol) -> None:
+        """Show what became of the newest upgrade."""
+        show(r, describe_upgrade(self._service.upgrades.last))
+
+    async def metrics(self, r: BlazeioServerProtocol) -> None:
+        """Show the figures, as Prometheus reads them."""
+        r.reply(self._exposition.write(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def events(self, r: BlazeioServerProtocol) -> None:
+        """Show what has happened; and what happens, to who follows."""
+        query = await _read_query(r)
+        ring = self._service.events
+        events = ring.list_after(query.after, query.last)
+        seq = events[-1].seq if events else ring.seq
+        if not query.follow:
+            show(r, EventsAnswer(events=events))
+            return
+        with self._lasting.answer():
+            await r.prepare(_LINES)
+            await _write_lines(r, events)
+            async for newer in ring.follow(seq):
+                await _write_lines(r, newer)
+            await r.eof()
+
+
+async def _read_query(r: BlazeioServerProtocol) -> EventsQuery:
+    try:
+        return msgspec.convert(
+            dict(await Request.get_params(r)), EventsQuery, strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"the query cannot be read: {error}", 400) from None
+
+
+async def _write_lines(r: BlazeioServerProtocol, events: list[EventRecord]) -> None:
+    await r.write(b"".join(encode_json(each) + b"\n" for each in events))
+
+
+CONNECTION_COUNT = 64
+"""Connections that the control socket has at most; a script gone wild must not take
+the master's descriptors."""
+USER_CONNECTION_COUNT = 48
+"""Of them, connections of one user: the service's own leaves some to root."""
+REQUEST_TIMEOUT_S = 5.0
+"""A request that is not whole by then is given up."""
+STRANGERS_NOTED_EVERY_S = 60.0
+"""That strangers ask is noted at most so often."""
+_MODE = 0o600
+_ORDER_BYTES = 4096
+_LAST_ANSWERS_S = 0.2
+
+Handler = Callable[[BlazeioServerProtocol], Awaitable[None]]
+
+
+class FrozenControl(Struct, frozen=True):
+    """The names and the socket, as the next image of the master takes them over.
+
+    Attributes:
+        place: Where verbs are answered; None: nowhere.
+        fd: Of the listening socket there; it may be that of the name.
+        identity: Of the file, so that a later one is not taken for it.
+    """
+
+    naming: FrozenNaming
+    place: Place | None
+    fd: int | None
+    identity: tuple[int, int] | None
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor, each once."""
+        own = [] if self.fd is None else [self.fd]
+        return list(dict.fromkeys([*own, *self.naming.fds]))
+
+
+class ControlServer:
+    """Answers on the control socket.
+
+    Args:
+        service: What is shown and ordered.
+        exposition: Writes the metrics.
+
+    Attributes:
+        place: Where; None until ``open`` could make it.
+    """
+
+    def __init__(self, service: Service, exposition: Exposition) -> None:
+        self._service = service
+        self._exposition = exposition
+        self._uid = os.geteuid()
+        self._sock: socket.socket | None = None
+        self._identity: tuple[int, int] | None = None
+        self._server: GuardedServer | None = None
+        self._strangers_noted_at = -STRANGERS_NOTED_EVERY_S
+        self._stranger_count = 0
+        self.place: Place | None = None
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to answer; that no place can be had is a line in the log."""
+        settings, naming = self._service.settings, self._service.naming
+        if settings.no_control:
+            note("no_control", "no verb reaches this service: --no-control")
+            return
+        if settings.control is None:  # else nobody finds it by its name
+            naming.claim(settings.instance)
+        places = choose_places(
+            settings.control, settings.runtime_directory, naming.place
+        )
+        failures: list[str] = []
+        if naming.why:
+            failures.append(f"called {naming.name}, since {naming.why}")
+        for place in places:
+            try:
+                sock = self._open_socket(place)
+            except (BindError, OSError) as error:
+                failures.append(str(error))
+                continue
+            why = f" ({'; '.join(failures)})" if failures else ""
+            note("control", f"verbs reach this service at {place}{why}")
+            identity = None if place.is_abstract else identify_path(place.text)
+            self._serve(place, sock, identity, loop)
+            return
+        level = "WARNING" if settings.control else "INFO"  # somebody counts on it
+        text = f"no verb reaches this service: {'; '.join(failures)}"
+        note("no_control", text, level)
+
+    def _serve(
+        self,
+        place: Place,
+        sock: socket.socket,
+        identity: tuple[int, int] | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.place, self._sock, self._identity = place, sock, identity
+        shares = Shares(CONNECTION_COUNT, USER_CONNECTION_COUNT)
+        self._server = GuardedServer(self._make_app(), shares, self._judge, loop)
+        self._server.accept_from(sock)
+
+    async def drain(self) -> None:
+        """Let whoever follows something read its end."""
+        if self._server is not None:
+            await self._server.drain(_LAST_ANSWERS_S)
+
+    def _open_socket(self, place: Place) -> socket.socket:
+        if place == self._service.naming.place:
+            sock = self._service.naming.take_socket()
+            sock.listen(BACKLOG)
+            return sock
+        return _open_socket(place)
+
+    def freeze(self) -> FrozenControl:
+        """Name the sockets: that of the verbs, if there is one, and of the names."""
+        return FrozenControl(
+            self._service.naming.freeze(),
+            self.place,
+            None if self._sock is None else self._sock.fileno(),
+            self._identity,
+        )
+
+    def thaw(
+        self,
+        frozen: FrozenControl,
+        take: Callable[[int], socket.socket],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
+        naming = self._service.naming
+        naming.thaw(frozen.naming, take)
+        if frozen.place is None or frozen.fd is None:
+            return
+        is_named = frozen.fd in frozen.naming.fds
+        sock = naming.take_socket() if is_named else take(frozen.fd)
+        self._serve(frozen.place, sock, frozen.identity, loop)
+
+    def close(self) -> None:
+        """Answer no more; the file is removed, if it is still ours."""
+        if self._server is not None:
+            self._server.close()
+        if self._sock is not None:
+            self._sock.close()
+        if self.place and self._identity:
+            # Our own file, not that of a later service.
+            remove(self.place.text, self._identity)
+        self._service.naming.close()
+
+    def _make_app(self) -> App:
+        app = App(
+            connections=2 * CONNECTION_COUNT,
+            head_timeout_s=REQUEST_TIMEOUT_S,
+            content_bytes=_ORDER_BYTES,
+            collected_bytes=_ORDER_BYTES,
+        )
+        lasting = Lasting()
+        views = Views(self._service, self._exposition, lasting)
+        orders = Orders(self._service, lasting)
+        for method, path, handler in (
+            ("GET", "/service", views.service),
+            ("GET", "/status", views.status),
+            ("GET", "/events", views.events),
+            ("GET", "/metrics", views.metrics),
+            ("GET", "/config", views.config),
+            ("POST", "/reload", orders.reload),
+            ("POST", "/scale", orders.scale),
+            ("POST", "/recycle", orders.recycle),
+            ("POST", "/park", orders.park),
+            ("POST", "/resume", orders.resume),
+            ("POST", "/stack", orders.stack),
+            ("GET", "/upgrade", views.upgrade),
+            ("POST", "/upgrade", orders.upgrade),
+            ("POST", "/reopen-logs", orders.reopen_logs),
+            ("POST", "/stop", orders.stop),
+        ):
+            app.add_route(_explained(handler), path, methods=[method])
+        return app
+
+    def _judge(self, connection: socket.socket, address: Any) -> int:
+        """Let in whom the service belongs to, and root: the kernel says who it is.
+
+        Raises:
+            StrangerError: It is somebody else.
+        """
+        peer = read_peer(connection)
+        if peer.uid in (0, self._uid):
+            return peer.uid
+        self._note_stranger(peer)
+        raise StrangerError(
+            f"you are uid {peer.uid}: it answers only to uid {self._uid} and root"
+        )
+
+    def _note_stranger(self, peer: Peer) -> None:
+        self._stranger_count += 1
+        now = time.monotonic()
+        if now < self._strangers_noted_at + STRANGERS_NOTED_EVERY_S:
+            return
+        text = (
+            f"{count_of(self._stranger_count, 'connection')} to the control socket "
+            f"refused, the last of uid {peer.uid} (pid {peer.pid})"
+        )
+        note("stranger_refused", text, "WARNING")
+        self._strangers_noted_at, self._stranger_count = now, 0
+
+
+def _explained(handler: Handler) -> Handler:
+    """Answer an order that is refused with the reason."""
+
+    async def explained(r: BlazeioServerProtocol) -> None:
+        try:
+            await handler(r)
+        except RefusedError as error:
+            show(r, ErrorAnswer(str(error)), error.status)
+
+    return explained
+
+
+def _open_socket(place: Place) -> socket.socket:
+    if not place.is_abstract:
+        return open_unix(UnixAddress(place.text), _MODE)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(place.address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot bind {place}: {error.strerror}") from error
+    return sock

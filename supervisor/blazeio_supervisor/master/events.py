@@ -1,0 +1,214 @@
+"""The last events of the service, whatever of them is printed, and all counts."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.note import EVENT_LOG, note
+from blazeio_supervisor.sockets.listeners import Listeners
+
+EVENTS_KEPT_COUNT = 10_000
+"""Older ones are forgotten,"""
+EVENTS_KEPT_BYTES = 8 * 1024 * 1024
+"""and so are they when all of them together take more memory than this."""
+_EVENT_BYTES = 600  # of one without its texts: the object, its numbers, its place
+
+
+class FrozenRing(msgspec.Struct, frozen=True):
+    """What a ring knows, for the next image of the master.
+
+    Attributes:
+        seq: Of the last event.
+        counts: Event, reason, how often.
+    """
+
+    seq: int
+    events: list[EventRecord]
+    counts: list[tuple[str, str, int]]
+
+
+class EventRing(logging.Handler):
+    """Takes each event that is noted while it is attached.
+
+    Attributes:
+        seq: Of the last event.
+        counts: How often each event was noted, by event and reason.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._events: deque[EventRecord] = deque()
+        self._kept_bytes = 0
+        self.seq = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self._is_closed = False
+        self._level_before = logging.NOTSET
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def attach(self) -> None:
+        """Take events from now on, also those below the level of the log."""
+        self._level_before = EVENT_LOG.level
+        EVENT_LOG.setLevel(logging.DEBUG)
+        EVENT_LOG.addHandler(self)
+
+    def detach(self) -> None:
+        """Take no more; whoever follows has come to the end."""
+        EVENT_LOG.removeHandler(self)
+        EVENT_LOG.setLevel(self._level_before)
+        self._is_closed = True
+        self._wake()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody waits for the next one."""
+        return bool(self._waiting)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """For ``logging``: keep the event of a record."""
+        event = getattr(record, "event", None)
+        if isinstance(event, EventRecord):
+            self.seq += 1
+            self._keep(msgspec.structs.replace(event, seq=self.seq))
+            self.counts[event.event, event.reason] += 1
+            self._wake()
+
+    def _keep(self, event: EventRecord) -> None:
+        self._events.append(event)
+        self._kept_bytes += measure(event)
+        while len(self._events) > 1 and (
+            len(self._events) > EVENTS_KEPT_COUNT
+            or self._kept_bytes > EVENTS_KEPT_BYTES
+        ):
+            self._kept_bytes -= measure(self._events.popleft())
+
+    def list_after(self, seq: int, most: int | None = None) -> list[EventRecord]:
+        """Give what came after an event, the last ones if there are more."""
+        found = [event for event in self._events if event.seq > seq]
+        return found if most is None else found[max(len(found) - most, 0) :]
+
+    async def follow(self, seq: int) -> AsyncIterator[list[EventRecord]]:
+        """Give what comes after an event, as it comes, until ``detach``.
+
+        Who is slower than the ring turns misses some: their numbers are missing.
+        """
+        while True:
+            events = self.list_after(seq)
+            if events:
+                seq = events[-1].seq
+                yield events
+            elif self._is_closed:
+                return
+            else:
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiting.append(waiter)
+                await waiter
+
+    def freeze(self) -> FrozenRing:
+        """Give all that it knows."""
+        counts = [(*key, count) for key, count in self.counts.items()]
+        return FrozenRing(self.seq, list(self._events), counts)
+
+    def thaw(self, frozen: FrozenRing) -> None:
+        """Go on from there."""
+        self.seq = frozen.seq
+        for kept in frozen.events:
+            self._keep(kept)
+        for event, reason, count in frozen.counts:
+            self.counts[event, reason] += count
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def measure(event: EventRecord) -> int:
+    """Estimate how many octets of memory an event takes, whatever is in it."""
+    texts = (event.event, event.text, event.reason, event.traceback)
+    size = _EVENT_BYTES + sum(map(sys.getsizeof, texts))
+    return size + sum(
+        sys.getsizeof(name) + sys.getsizeof(value)
+        for name, value in event.fields.items()
+    )
+
+
+# The line that says what is served where: when all of it is known.
+#
+# The addresses are bound before the App is there, and whether it speaks TLS only
+# the App can say, unless the operator did. A reload may change that.
+
+
+_FIRST = 1
+_SCHEMES = {False: "http", True: "https"}
+
+
+class Banner:
+    """Waits for both facts, then prints.
+
+    Args:
+        settings: What the operator asked for.
+        listeners: Learn their scheme here.
+    """
+
+    def __init__(self, settings: Settings, listeners: Listeners) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._is_bound = False
+        self._is_scheme_known = False
+        self._spoken: dict[int, bool] = {}
+        if settings.overrides.tls is not None:
+            self.note_scheme(_FIRST, is_tls=True)
+
+    def note_taken_over(self) -> None:
+        """Another image of the master has printed it."""
+        self._is_bound = self._is_scheme_known = True
+
+    def note_bound(self) -> None:
+        """Every address is open."""
+        self._is_bound = True
+        if not self._is_scheme_known:
+            count = len(self._listeners.addresses)
+            where = "1 address is" if count == 1 else f"{count} addresses are"
+            note("bound", f"{where} open; connections wait for the app to start")
+        self._print()
+
+    def note_scheme(self, generation: int, *, is_tls: bool) -> None:
+        """Somebody of a generation, or the operator, says what it speaks.
+
+        At the start the first word counts. Of a later generation it is the last
+        one, when that serves: its workers know more than its forkserver.
+        """
+        self._spoken[generation] = is_tls
+        if not self._is_scheme_known:
+            self._is_scheme_known = True
+            self._listeners.scheme = _SCHEMES[is_tls]
+            self._print()
+
+    def take(self, generation: int, settings: Settings) -> None:
+        """This generation, with these settings, serves in every slot by now."""
+        self._settings = settings
+        is_tls = self._spoken.get(generation)
+        self._spoken.clear()
+        if is_tls is not None and self._listeners.scheme != _SCHEMES[is_tls]:
+            self._listeners.scheme = _SCHEMES[is_tls]
+            self._print()
+
+    def _print(self) -> None:
+        if not (self._is_bound and self._is_scheme_known):
+            return
+        settings = self._settings
+        where = " ".join(self._listeners.addresses)
+        note(
+            "listening",
+            f"{settings.app.text} on {where}: {count_of(settings.workers, 'worker')}, "
+            f"{self._listeners.mode}, {settings.loop}, pid {os.getpid()}",
+        )

@@ -1,0 +1,215 @@
+"""The hands: each action of the planner carried out."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, assert_never
+
+from msgspec import Struct
+
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    Admit,
+    Adopt,
+    AskStack,
+    CheckHealth,
+    DumpStack,
+    End,
+    Exit,
+    LastCall,
+    Notify,
+    OpenSlot,
+    Probe,
+    Release,
+    ReloadEnded,
+    Report,
+    ReportBoot,
+    Spawn,
+    StartForkserver,
+    Stay,
+    Steer,
+    StopForkserver,
+)
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.log.formats import (
+    find_import,
+    find_subject,
+    trim_stacks,
+)
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.events import Banner
+from blazeio_supervisor.master.forkservers import Forkservers
+from blazeio_supervisor.master.listeners import Binding, Slots
+from blazeio_supervisor.master.probes import HealthChecks, Probes
+from blazeio_supervisor.master.reloads import Reloads, Rules
+from blazeio_supervisor.master.shutdown import Ending
+from blazeio_supervisor.master.systemd import Telling
+from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
+
+# What is said of a process that stands still: where it does, told by itself.
+
+
+class StackReports:
+    """Those under way.
+
+    Args:
+        records: Of the workers.
+        orders: Ask them.
+        forkservers: Ask one by its generation.
+    """
+
+    def __init__(
+        self, records: Records, orders: WorkerOrders, forkservers: Forkservers
+    ) -> None:
+        self._records = records
+        self._orders = orders
+        self._forkservers = forkservers
+        self._open: set[asyncio.Task[None]] = set()
+
+    def begin(self, worker: int, blocked_s: float) -> None:
+        """Ask one for its stacks, and report it with them; of one that is gone: no."""
+        record = self._records.get(worker)
+        if record is not None and record.pid is not None:
+            self._run(self._report_blocked(record, blocked_s))
+
+    def begin_boot(self, report: ReportBoot) -> None:
+        """Likewise of one that boots for long."""
+        self._run(self._report_boot(report))
+
+    def cancel(self) -> None:
+        """Report nothing more: the service has ended."""
+        for task in self._open:
+            task.cancel()
+
+    def _run(self, report: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(report)
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _report_boot(self, report: ReportBoot) -> None:
+        if report.worker is None:
+            said = await self._forkservers.ask_stacks(report.generation)
+        else:
+            said = await self._orders.ask_stacks(report.worker)
+        where = find_import(said.text) or "it does not say where it is"
+        text = (
+            f"not ready after {report.boot_s:.1f} of {report.timeout_s:g} s "
+            f"(--boot-timeout): {where}"
+        )
+        record = None if report.worker is None else self._records.get(report.worker)
+        stacks = trim_stacks(said.text)
+        if record is not None:
+            record.note("boot_slow", text, "WARNING", stacks)
+        else:
+            generation = report.generation
+            note("boot_slow", text, "WARNING", generation=generation, traceback=stacks)
+
+    async def _report_blocked(self, record: WorkerRecord, blocked_s: float) -> None:
+        is_open = record.channel.is_open
+        said = await self._orders.ask_stacks(record.worker)
+        subject = find_subject(said.text)
+        if not is_open:
+            subject = "its channel is closed, by the app, or by an exec"
+        elif not said.text:
+            subject = "it says nothing: it is stopped"
+        elif not subject:
+            subject = "C code computes in it"
+        text = (
+            f"its loop has stood still for {blocked_s:.1f} s, no new connection goes "
+            f"to it: {subject}"
+        )
+        record.note("blocked", text, "WARNING", trim_stacks(said.text))
+
+
+class Hands(Struct, frozen=True, kw_only=True):
+    """What each action is done with."""
+
+    planner: Planner
+    rules: Rules
+    forkservers: Forkservers
+    orders: WorkerOrders
+    stack_reports: StackReports
+    health_checks: HealthChecks
+    probes: Probes
+    slots: Slots
+    binding: Binding
+    reloads: Reloads
+    banner: Banner
+    telling: Telling
+    ending: Ending
+
+    def perform(self, action: Action) -> None:  # noqa: C901 - a table, which mypy knows to be total
+        """Carry out one action.
+
+        Raises:
+            Exception: It cannot be done.
+        """
+        match action:
+            case StartForkserver(generation):
+                self.rules.try_out(generation)
+                self.forkservers.start(generation)
+            case StopForkserver(generation, ending):
+                self.forkservers.stop(generation, ending)
+            case Spawn():
+                self.forkservers.fork(action)
+            case Admit(worker):
+                self.orders.admit(worker)
+            case End(worker, ending):
+                drain = self.ending.make_drain(self.planner.policy)
+                self.orders.end(worker, ending, drain)
+            case DumpStack(worker, blocked_s):
+                self.stack_reports.begin(worker, blocked_s)
+            case AskStack(worker):
+                self.orders.begin_stacks(worker)
+            case ReportBoot():
+                self.stack_reports.begin_boot(action)
+            case CheckHealth(worker):
+                self.health_checks.begin(worker)
+            case Probe(worker):
+                self.probes.begin(worker)
+            case OpenSlot(slot):
+                self.slots.open(slot)
+            case Adopt(slot, by):
+                self.slots.adopt(slot, by)
+            case Release(slot, by):
+                self.slots.release(slot, by)
+            case Steer(weights):
+                self.slots.steer(weights)
+            case Stay():
+                self.orders.stay()
+            case LastCall():
+                self._call_last()
+            case ReloadEnded():
+                self._end_reload(action)
+            case Report():
+                _note_report(action)
+            case Notify():
+                self.telling.tell(action)
+            case Exit(code, reason):
+                self.stack_reports.cancel()
+                self.ending.end(code, reason)
+            case _:
+                assert_never(action)
+
+    def _end_reload(self, ended: ReloadEnded) -> None:
+        settings = self.rules.decide(ended)
+        if ended.is_ok:
+            self.banner.take(ended.generation, settings)
+        self.reloads.end(ended)
+
+    def _call_last(self) -> None:
+        self.ending.be_final()
+        self.binding.cancel()
+        self.slots.call_last()
+
+
+def _note_report(report: Report) -> None:
+    note(
+        report.event,
+        report.text,
+        report.level,
+        worker=report.worker,
+        slot=report.slot,
+        generation=report.generation,
+        pid=report.pid,
+        reason=report.reason,
+    )

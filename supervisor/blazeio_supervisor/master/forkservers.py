@@ -1,0 +1,485 @@
+"""The master's side of the forkservers: one per generation.
+
+Decides nothing: what happens becomes a fact for the planner.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.facts import (
+    ForkserverExited,
+    ForkserverMisbehaved,
+    ForkserverReady,
+)
+from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.ipc.channel import (
+    ChildChannel,
+    ChildFault,
+    Sendable,
+    make_child_pair,
+    send,
+)
+from blazeio_supervisor.ipc.messages import (
+    Failed,
+    Forked,
+    ForkFailed,
+    FromForkserver,
+    Importing,
+    Load,
+    Loaded,
+    ReopenLogs,
+    Stop,
+    Unsafe,
+    parse_from_forkserver,
+)
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL
+from blazeio_supervisor.ipc.stacks import StackCall, Stacks
+from blazeio_supervisor.isolation import list_too_late
+from blazeio_supervisor.log.formats import Origin
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.children import (
+    CLOSED_ITS_CHANNEL,
+    Ears,
+    end_left_behind,
+    name_children_of,
+)
+from blazeio_supervisor.master.worker_record import explain_silence
+from blazeio_supervisor.master.workers import Workers
+from blazeio_supervisor.worker.forkserver import spawn_forkserver
+
+# What a forkserver is told to load, and that in words.
+
+
+def describe_loading(why_not_once: str) -> str:
+    """Say who imports the app, and why not the forkserver if it does not."""
+    if not why_not_once:
+        return "once for all workers"
+    return (
+        f"by each worker ({why_not_once}): one that is replaced runs the code that is "
+        "on the disk by then"
+    )
+
+
+def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
+    """Say what a forkserver is to load."""
+    return Load(
+        generation=generation,
+        app=settings.app.text,
+        folder=settings.folder,
+        app_dir=settings.import_folder,
+        is_preload=is_preload,
+        loop=settings.loop,
+        graceful_timeout_s=settings.graceful_timeout_s,
+        drain_idle_s=settings.drain_s,
+        log=settings.log_terms,
+        master_pid=os.getpid(),
+        overrides=settings.overrides,
+        identity=settings.identity,
+        umask=settings.umask,
+        is_factory=settings.factory,
+        cpus=settings.cpu_affinity,
+        is_forced=settings.preload is True,
+    )
+
+
+MOST_FORKS_UNREAD = 4096
+"""Orders that wait for a forkserver: it carries out one after the other."""
+_NO_WORD = (
+    "blazeio itself could not be started, the log has why: is its installation whole?"
+)
+
+
+class ForkserverRecord(Struct):
+    """One forkserver as the master knows it.
+
+    Attributes:
+        is_preload: It imports the app; else its workers do.
+        loading: Who imports the app, and why, in words.
+        is_importing: It runs code of the app.
+        has_loaded: It forks by now.
+        has_failed: It said why it ends: then it says no more.
+        is_accused: It did what none does, and is about to be ended.
+        is_unsafe: Its import cannot be forked; another one takes its place.
+        is_stopped: It was told to end.
+        stacks: Asks it where it is, until it has loaded.
+    """
+
+    generation: int
+    pid: int
+    channel: ChildChannel[FromForkserver]
+    is_preload: bool
+    loading: str
+    has_loaded: bool = False
+    is_unsafe: bool = False
+    is_stopped: bool = False
+    reason: str = ""
+    has_failed: bool = False
+    is_accused: bool = False
+    stacks: StackCall | None = None
+    is_importing: bool = False
+
+    def close_stacks(self) -> None:
+        """Ask it no more where it is: it has loaded, or is gone."""
+        if self.stacks is not None:
+            self.stacks.close()
+            self.stacks = None
+
+    def check(self, message: FromForkserver) -> None:
+        """Take note that it has said this, once for all that may be said once.
+
+        Raises:
+            ChildFault: A forkserver says no such thing, or not now.
+        """
+        is_over = self.has_failed or self.is_unsafe
+        match message:
+            case Importing():
+                is_due = not (is_over or self.has_loaded or self.is_importing)
+                self.is_importing = True
+            case Loaded():
+                is_due = not (is_over or self.has_loaded)
+            case Unsafe():
+                is_due = self.is_preload and not (is_over or self.has_loaded)
+            case Forked() | ForkFailed():
+                is_due = self.has_loaded and not is_over
+            case Failed():
+                is_due, self.has_failed = not is_over, True
+        if not is_due:
+            raise ChildFault(f"it said {type(message).__name__} when none does")
+
+
+class FrozenForkserver(msgspec.Struct, frozen=True):
+    """A forkserver, as the next image of the master takes it over."""
+
+    generation: int
+    pid: int
+    channel_fd: int
+    is_preload: bool
+    loading: str
+    has_loaded: bool
+    is_unsafe: bool
+    is_stopped: bool
+    reason: str
+    has_failed: bool = False
+
+
+class Forkservers:
+    """Every forkserver that lives.
+
+    Args:
+        ears: What they are heard by.
+        settings_of: Gives what a generation is loaded with.
+        workers: Where what they fork is recorded.
+    """
+
+    def __init__(
+        self,
+        ears: Ears,
+        settings_of: Callable[[int], Settings],
+        workers: Workers,
+    ) -> None:
+        self._ears = ears
+        self._settings_of = settings_of
+        self._workers = workers
+        self._records: dict[int, ForkserverRecord] = {}
+
+    def start(self, generation: int) -> None:
+        """Start the interpreter of a new generation."""
+        settings = self._settings_of(generation)
+        if settings.app.script:
+            self._start(generation, is_preload=False, why="a script")
+        elif settings.preload is not False:
+            self._start(generation, is_preload=True)
+        else:
+            self._start(generation, is_preload=False, why="--no-preload")
+
+    def _start(self, generation: int, *, is_preload: bool, why: str = "") -> None:
+        own, theirs = make_child_pair()
+        settings = self._settings_of(generation)
+        load = make_load(settings, generation, is_preload=is_preload)
+        if settings.is_privileged:
+            _warn_of_late(settings, generation)
+        asker, answerer = socket.socketpair()
+        ends = [theirs, answerer]
+        origin = Origin(generation=generation)
+        if self._ears.captured is not None:
+            ends.append(self._ears.captured.open(origin))
+        send(own, load, [end.fileno() for end in ends[1:]])
+        try:
+            pid = spawn_forkserver(
+                theirs, settings.environment, is_privileged=settings.is_privileged
+            )
+        except OSError as error:
+            own.close()
+            asker.close()
+            reason = f"cannot start {sys.executable}: {error.strerror}"
+            self._ears.tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
+            return
+        finally:
+            for end in ends:
+                end.close()
+        origin.pid = pid
+        record = self._add(generation, pid, own, is_preload, describe_loading(why))
+        record.stacks = StackCall(
+            asker, self._ears.loop, lambda reason: self._accuse(record, reason)
+        )
+        self._watch(record)
+
+    def _add(
+        self,
+        generation: int,
+        pid: int,
+        own: socket.socket,
+        is_preload: bool,
+        loading: str,
+    ) -> ForkserverRecord:
+        channel = self._ears.listen(
+            own,
+            parse_from_forkserver,
+            lambda message, _: self._hear(record, message),
+            lambda reason: self._accuse(record, reason),
+            lambda: self._accuse_closed(record),
+            lambda: pid,
+            MOST_FORKS_UNREAD,
+        )
+        record = ForkserverRecord(generation, pid, channel, is_preload, loading)
+        self._records[generation] = record
+        return record
+
+    def _accuse_closed(self, record: ForkserverRecord) -> None:
+        if not record.is_stopped:
+            self._accuse(record, CLOSED_ITS_CHANNEL)
+
+    def _accuse(self, record: ForkserverRecord, reason: str) -> None:
+        """One did what none does: it is not heard any more, and ended."""
+        is_there = self._records.get(record.generation) is record
+        if not is_there or record.is_accused:
+            return
+        record.is_accused = True
+        record.channel.close()
+        record.reason = f"it misbehaved: {reason}"
+        note(
+            "misbehaved",
+            f"what forks the workers is ended: {reason}",
+            "WARNING",
+            generation=record.generation,
+            pid=record.pid,
+        )
+        self._ears.tell(ForkserverMisbehaved(record.generation, reason))
+
+    def _watch(self, record: ForkserverRecord) -> None:
+        self._ears.blame.know(record.pid, lambda reason: self._accuse(record, reason))
+        self._ears.reaper.watch(record.pid, lambda status: self._bury(record, status))
+
+    # Another image of the master
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all can hear us, and no order waits to be sent."""
+        return all(
+            record.channel.is_settled and record.stacks is None
+            for record in self._records.values()
+        )
+
+    def freeze(self) -> list[FrozenForkserver]:
+        """Name every forkserver, for a process that has the same descriptors."""
+        return [
+            FrozenForkserver(
+                generation=record.generation,
+                pid=record.pid,
+                channel_fd=record.channel.fileno(),
+                is_preload=record.is_preload,
+                loading=record.loading,
+                has_loaded=record.has_loaded,
+                is_unsafe=record.is_unsafe,
+                is_stopped=record.is_stopped,
+                reason=record.reason,
+                has_failed=record.has_failed,
+            )
+            for record in self._records.values()
+        ]
+
+    def thaw(
+        self,
+        frozen: Sequence[FrozenForkserver],
+        take: Callable[[int], socket.socket],
+    ) -> None:
+        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
+        for each in frozen:
+            channel = take(each.channel_fd)
+            record = self._add(
+                each.generation, each.pid, channel, each.is_preload, each.loading
+            )
+            record.has_loaded, record.is_unsafe = each.has_loaded, each.is_unsafe
+            record.is_stopped, record.reason = each.is_stopped, each.reason
+            record.has_failed = each.has_failed
+
+    def watch_again(self) -> None:
+        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        for record in list(self._records.values()):
+            self._watch(record)
+
+    def fork(self, spawn: Spawn) -> None:
+        """Have a worker forked."""
+        order, sockets = self._workers.prepare(spawn)
+        record = self._records.get(spawn.generation)
+        if record is not None:
+            record.channel.send(order, sockets)
+        for theirs in sockets[: len(sockets) - len(order.terms)]:
+            theirs.close()
+        if record is None:
+            self._workers.note_fork_failed(
+                spawn.worker, "the process that forks it is gone"
+            )
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Likewise as for the workers; of those that are forked from now on."""
+        for record in self._records.values():
+            record.channel.send(ReopenLogs(), files)
+
+    def stop(self, generation: int, ending: Ending) -> None:
+        """End a forkserver; its workers live on."""
+        record = self._records.get(generation)
+        if record is None:
+            return
+        record.is_stopped = True
+        if ending is Ending.KILL:
+            self._ears.reaper.send_signal(record.pid, signal.SIGKILL)
+        elif ending is Ending.DRAIN and record.has_loaded:
+            record.channel.send(Stop())  # after the forks that it still owes
+        else:
+            # In the midst of an import it cannot listen, and has no children.
+            self._ears.reaper.send_signal(record.pid, signal.SIGTERM)
+
+    def list_booting(self) -> list[tuple[int, int]]:
+        """Return generation and pid of each that has not loaded yet."""
+        records = self._records.values()
+        return [
+            (each.generation, each.pid) for each in records if each.stacks is not None
+        ]
+
+    async def ask_stacks(self, generation: int) -> Stacks:
+        """Have one that boots say where it is, also while it imports."""
+        record = self._records.get(generation)
+        if record is None or record.stacks is None or not record.channel.is_open:
+            return Stacks("", False)  # another program has taken its place, perhaps
+        pid = record.pid
+        return await record.stacks.ask(
+            lambda: self._ears.reaper.send_signal(pid, STACK_SIGNAL)
+        )
+
+    def has_preloaded(self, generation: int) -> bool:
+        """Whether its workers share one import of the app."""
+        record = self._records.get(generation)
+        return record is not None and record.is_preload
+
+    def _hear(self, record: ForkserverRecord, message: FromForkserver) -> None:
+        record.check(message)
+        match message:
+            case Importing():
+                pass  # it is kept in the record
+            case Loaded():
+                self._note_loaded(record, message)
+            case Forked(worker, pid):
+                uid = self._find_uid(record.generation)
+                self._workers.note_forked(worker, pid, record.generation, uid)
+            case ForkFailed(worker, reason):
+                self._workers.note_refused(worker, reason, record.generation)
+            case Unsafe():
+                self._note_unsafe(record, message)
+            case Failed(_, reason, frames):
+                record.reason = reason
+                self._ears.frames.print(frames, record.generation)
+
+    def _find_uid(self, generation: int) -> int | None:
+        identity = self._settings_of(generation).identity
+        return None if identity is None else identity.uid
+
+    def _note_loaded(self, record: ForkserverRecord, loaded: Loaded) -> None:
+        record.has_loaded = True
+        record.close_stacks()
+        text = f"the app is imported {record.loading}"
+        note("loaded", text, generation=record.generation)
+
+        def tell() -> None:
+            if self._records.get(record.generation) is record:
+                self._ears.tell(ForkserverReady(record.generation))
+
+        if loaded.host is None:
+            tell()
+        else:
+            self._ears.note_scheme(record.generation, is_tls=loaded.is_tls)
+            self._ears.need_address(loaded.host, loaded.port, tell)
+
+    def _note_unsafe(self, record: ForkserverRecord, unsafe: Unsafe) -> None:
+        found = ", ".join(unsafe.findings)
+        if unsafe.is_forced:
+            what = (
+                "all workers share it, as --preload says: answers may be mixed up, and "
+                "threads are in none of them"
+            )
+        else:
+            record.is_unsafe = True
+            record.reason = found
+            what = (
+                "so each worker imports the app by itself, with more memory and a "
+                "slower start"
+            )
+        note(
+            "fork_unsafe",
+            f"after the import {found}: {what}; what an on_start hook begins does no "
+            "harm (--preload and --no-preload decide)",
+            "WARNING",
+            generation=record.generation,
+        )
+
+    def _bury(self, record: ForkserverRecord, status: int) -> None:
+        record.channel.read_last_words()
+        record.close_stacks()
+        self._ears.blame.forget(record.pid)
+        del self._records[record.generation]
+        if status < 0:
+            title = name_children_of("forkserver", 0, record.generation)
+            end_left_behind(self._ears.loop, title)
+        if record.is_unsafe and not (record.is_stopped or record.is_accused):
+            why = record.reason
+            self._start(record.generation, is_preload=False, why=why)
+            return
+        self._workers.forget_unanswered(record.generation)
+        reason = record.reason
+        if not record.is_stopped:
+            reason = reason or self._ears.oom_kills.explain(status)
+            if reason or record.has_loaded:
+                pass
+            elif record.is_importing:
+                status, reason = explain_silence(status, is_importing=True)
+            elif status == ExitCode.CRASHED:
+                reason = _NO_WORD
+        # Before it has forked, the planner says it, with what comes next.
+        is_loss = record.has_loaded and not record.is_stopped
+        note(
+            "forkserver_exited",
+            f"what forks the workers has ended: {describe_exit(status, reason)}",
+            "WARNING" if is_loss else "DEBUG",
+            generation=record.generation,
+            pid=record.pid,
+        )
+        self._ears.tell(ForkserverExited(record.generation, status, reason))
+
+
+def _warn_of_late(settings: Settings, generation: int) -> None:
+    late = list_too_late(sorted(settings.environment))
+    if late:
+        text = (
+            f"{', '.join(late)} (--env, --env-file): without effect, since with --user "
+            "it is set in a program that runs already; set it for the supervisor itself"
+        )
+        note("variable_too_late", text, "WARNING", generation=generation)

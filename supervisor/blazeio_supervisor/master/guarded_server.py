@@ -1,0 +1,338 @@
+"""A blazeio server on the master's loop that knows whom it lets in.
+
+The control socket and the address of the metrics are open to many who are
+trusted less than the master, so each connection is judged at its accept: who is
+a stranger is told so and takes no place; who is not gets one by the rules of
+``sockets.shares``. A few connections are accepted in each turn of the loop.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from blazeio.app.app import App
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.server.server import Server
+from blazeio_supervisor.ipc.control_api import ErrorAnswer
+from blazeio_supervisor.ipc.socket_paths import read_peer
+from blazeio_supervisor.log.formats import encode_json
+
+# Who gets a place at a small server: a bound in all, and a share for each peer.
+#
+# A place is held by a request that is being answered. A connection without one is
+# silent, whether nothing, half a head or a former request came by it; it keeps its
+# place until somebody else needs one. So silence, however much of it, keeps
+# nobody out. Pure.
+
+
+class Shares(Struct, frozen=True):
+    """The bounds.
+
+    Attributes:
+        count: Connections in all.
+        peer_count: Connections of one peer.
+    """
+
+    count: int
+    peer_count: int
+
+
+class Occupant(Struct, frozen=True):
+    """A connection that is open.
+
+    Attributes:
+        peer: Whose it is: a user id, or an address.
+        is_silent: No request of it is being answered.
+    """
+
+    peer: Hashable
+    is_silent: bool
+
+
+class NoPlaceError(Exception):
+    """Every place that the newcomer could have is held by a request."""
+
+
+def find_victim(
+    shares: Shares, occupants: Sequence[Occupant], peer: Hashable
+) -> int | None:
+    """Find the connection that gives way to a new one.
+
+    At its own share a peer displaces its own oldest silent connection; at the
+    bound in all, that of the peer that has the most.
+
+    Args:
+        shares: The bounds.
+        occupants: The open connections, the oldest first.
+        peer: Whose the new one is.
+
+    Returns:
+        The index of an occupant; None: there is room.
+
+    Raises:
+        NoPlaceError: None of those that could give way is silent.
+    """
+    counts = Counter(each.peer for each in occupants)
+    if counts[peer] >= shares.peer_count:
+        candidates = [peer]
+    elif len(occupants) >= shares.count:
+        candidates = [each for each, _ in counts.most_common()]
+    else:
+        return None
+    for candidate in candidates:
+        for index, occupant in enumerate(occupants):
+            if occupant.is_silent and occupant.peer == candidate:
+                return index
+    raise NoPlaceError
+
+
+ACCEPTS_PER_TURN = 8
+"""A flood of connections costs the master some 0.2 ms in each turn."""
+_RETRY_S = 0.5
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NETWORK_BITS = 64  # the part of an IPv6 address that one customer has for himself
+
+
+class StrangerError(Exception):
+    """A connection is not let in; the text is the answer."""
+
+
+Judge = Callable[[socket.socket, Any], Hashable]
+"""Says whose a connection is, by the socket and the address; StrangerError: nobody's
+who may ask."""
+
+
+class GuardedServer:
+    """Serves an App to those who may ask, each within a share.
+
+    Args:
+        app: What answers; its own bound of connections is not reached.
+        shares: How many may be connected.
+        judge: Says whose a connection is.
+        loop: The running one.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        shares: Shares,
+        judge: Judge,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._server: Server = app.make_server(loop)
+        self._shares = shares
+        self._judge = judge
+        self._loop = loop
+        self._sockets: list[socket.socket] = []
+        self._peers: dict[BlazeioServerProtocol, Hashable] = {}
+        self._beginning: dict[asyncio.Task[None], Hashable] = {}
+        self._is_closed = False
+
+    def accept_from(self, sock: socket.socket) -> None:
+        """Accept from a listening socket that does not block; it stays the caller's."""
+        self._sockets.append(sock)
+        self._loop.add_reader(sock, self._accept_some, sock)
+
+    @property
+    def connection_count(self) -> int:
+        """How many places are taken."""
+        return len(self._list_open()) + len(self._beginning)
+
+    def count_answering(self, peer: Hashable) -> int:
+        """Count the requests of a peer that are being answered."""
+        return sum(
+            self._peers[each] == peer and each.handling.is_running
+            for each in self._list_open()
+        )
+
+    def peer_of(self, r: BlazeioServerProtocol) -> Hashable:
+        """Say whose a connection is, as it was judged."""
+        return self._peers.get(r)
+
+    async def drain(self, span_s: float) -> None:
+        """Let those who are being answered read the end, for so long at most."""
+        self._server.start_draining(0)
+        await self._server.drained_within(span_s)
+
+    def close(self) -> None:
+        """Accept no more, cut what is open."""
+        self._is_closed = True
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
+        self._sockets.clear()
+        self._server.close()
+
+    def _accept_some(self, sock: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                connection, address = sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._rest(sock)
+                    return
+                continue  # it failed before it was accepted: accept(2)
+            connection.setblocking(False)
+            self._admit(connection, address)
+
+    def _rest(self, sock: socket.socket) -> None:
+        """Accept nothing for a while: there are no descriptors."""
+        self._loop.remove_reader(sock)
+
+        def go_on() -> None:
+            if not self._is_closed:
+                self._loop.add_reader(sock, self._accept_some, sock)
+
+        self._loop.call_later(_RETRY_S, go_on)
+
+    def _admit(self, connection: socket.socket, address: Any) -> None:
+        try:
+            peer = self._judge(connection, address)
+            self._make_room(peer)
+        except StrangerError as error:
+            _refuse(connection, HTTPStatus.FORBIDDEN, str(error))
+        except NoPlaceError:
+            text = "as many requests as there may be are being answered: ask again"
+            _refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE, text)
+        except OSError:
+            connection.close()  # its peer is gone
+        else:
+            task = self._loop.create_task(self._begin(connection, peer))
+            self._beginning[task] = peer
+            task.add_done_callback(self._beginning.pop)
+
+    def _make_room(self, peer: Hashable) -> None:
+        """Have a silent connection give way, if the new one needs its place.
+
+        Raises:
+            NoPlaceError: None of those that could is silent.
+        """
+        connections = self._list_open()
+        occupants = [
+            Occupant(self._peers[each], not each.handling.is_running)
+            for each in connections
+        ]
+        # Those that are just beginning have had no turn to speak.
+        occupants += [Occupant(each, False) for each in self._beginning.values()]
+        victim = find_victim(self._shares, occupants, peer)
+        if victim is not None:
+            connection = connections[victim]
+            self._peers.pop(connection, None)
+            connection.abort()
+
+    def _list_open(self) -> list[BlazeioServerProtocol]:
+        """List the connections, the oldest first; forget those that are gone."""
+        living = self._server.context.connections
+        for each in [each for each in self._peers if each not in living]:
+            del self._peers[each]
+        return list(self._peers)
+
+    async def _begin(self, connection: socket.socket, peer: Hashable) -> None:
+        try:
+            protocol = await self._server.serve(connection)
+        except OSError:
+            connection.close()  # reset before we got to it
+            return
+        self._peers[protocol] = peer
+
+
+def judge_by_user(connection: socket.socket, address: Any) -> Hashable:
+    """Say which user is at the other end of a unix socket."""
+    return read_peer(connection).uid
+
+
+def judge_by_address(connection: socket.socket, address: Any) -> Hashable:
+    """Say from where a connection comes: an address, of IPv6 the network of it."""
+    host = ipaddress.ip_address(address[0].partition("%")[0])
+    if host.version == 4:
+        return host
+    return ipaddress.ip_network((host, _NETWORK_BITS), strict=False)
+
+
+def _refuse(connection: socket.socket, status: HTTPStatus, reason: str) -> None:
+    """Answer without reading; one small write goes into an empty buffer."""
+    content = msgspec.json.encode(ErrorAnswer(reason))
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    with connection:
+        try:
+            connection.send(head.encode() + content)
+        except OSError:
+            pass  # its peer is gone
+
+
+# How the control socket answers: JSON, a refusal, or an answer that lasts.
+#
+# Who follows the events, or waits for the end of something, holds a connection for as
+# long as it likes, so there is a bound for those: the other verbs are always answered.
+
+
+_JSON = {"Content-Type": "application/json"}
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+LASTING_COUNT = 24
+"""How many may be under way at once."""
+
+
+def show(
+    r: BlazeioServerProtocol,
+    answer: Struct,
+    status: int = HTTPStatus.OK,
+    fields: Mapping[str, str] = _NO_FIELDS,
+) -> None:
+    """Send an answer; the strings in it, whoever said them, are all JSON."""
+    r.reply(encode_json(answer), status, headers={**_JSON, **fields})
+
+
+class RefusedError(Exception):
+    """An order is not carried out.
+
+    Args:
+        reason: One line for whoever gave it.
+        status: 400 when the order is wrong in itself, 503 when there are too many
+            of its kind, else 409.
+    """
+
+    def __init__(self, reason: str, status: int = 409) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Lasting:
+    """Those that are under way."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def answer(self) -> Iterator[None]:
+        """Count one while it lasts.
+
+        Raises:
+            RefusedError: There are too many.
+        """
+        if self._count >= LASTING_COUNT:
+            text = (
+                f"{LASTING_COUNT} are following events or waiting for the end of an "
+                "order: end one of them"
+            )
+            raise RefusedError(text, 503)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1

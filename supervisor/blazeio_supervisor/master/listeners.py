@@ -1,0 +1,385 @@
+"""Sees to it that each listener accepts: looked at a few times a second.
+
+Two things are looked for: a listener that was shut down, and one that is well
+but that its worker has stopped accepting from. The first is made anew; then, for
+both, the worker gets the listener again. Where that does not help, as in one whose
+descriptors the app closes, another worker takes its place.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.fleet.facts import ListenersDead, RecycleAsked
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.systemd import Store
+from blazeio_supervisor.master.worker_record import WorkerOrders, WorkerRecord
+from blazeio_supervisor.master.workers import WorkerReadings, Workers
+from blazeio_supervisor.sockets.address import Address, TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.bind import AddressInUseError, identify_path
+from blazeio_supervisor.sockets.listeners import Listeners, Steerer
+from blazeio_supervisor.sockets.repair import renew
+
+# What is done to the slots: opened, adopted, steered, and shut in the end.
+
+
+class Slots:
+    """Does it, as the planner wants it.
+
+    Args:
+        listeners: The sockets of every slot.
+        steerer: Shares new connections out.
+        orders: Tells workers to take from another slot's queue.
+        workers: Say which slots have one that accepts.
+        store: Keeps the sockets of new slots too.
+
+    Attributes:
+        adopted: By which worker, for each such slot.
+    """
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        steerer: Steerer,
+        orders: WorkerOrders,
+        workers: Workers,
+        store: Store,
+    ) -> None:
+        self._listeners = listeners
+        self._steerer = steerer
+        self._orders = orders
+        self._workers = workers
+        self._store = store
+        self.adopted: dict[int, int] = {}
+
+    def open(self, slot: int) -> None:
+        """Make the listeners of one that never existed before."""
+        self._listeners.open_slot(slot)
+        self._store.keep()
+
+    def adopt(self, slot: int, by: int) -> None:
+        """Have a worker accept from this slot's queue too."""
+        text = f"worker={by} accepts from its queue as well"
+        note("adopted", text, "DEBUG", slot=slot)
+        self.adopted[slot] = by
+        self._orders.adopt(slot, by)
+
+    def release(self, slot: int, by: int) -> None:
+        """End that."""
+        text = f"worker={by} no longer accepts from its queue"
+        note("released", text, "DEBUG", slot=slot)
+        if self.adopted.get(slot) == by:  # else it has a newer adopter
+            del self.adopted[slot]
+        self._orders.release(slot, by)
+
+    def steer(self, weights: tuple[int, ...]) -> None:
+        """Share new connections out by these weights."""
+        text = f"new connections by weights: {' '.join(map(str, weights))}"
+        note("steered", text, "DEBUG")
+        self._steerer.apply(weights)
+
+    def call_last(self) -> None:
+        """Let no connection begin any more; those in the queues are still taken.
+
+        Each worker empties its queue once more, and shuts it. A slot without
+        one refuses from now on, instead of leaving clients waiting for the end
+        of the service.
+        """
+        self._listeners.unlink()
+        attended = self._workers.serving_slots | self.adopted.keys()
+        self._listeners.shut_slots_except(attended)
+        try:
+            self._listeners.stop_handshakes()
+        except OSError as error:
+            note(
+                "not_held_off",
+                "cannot hold off new connections while the last ones are taken: "
+                f"{error.strerror}; one that comes in this instant may be reset",
+            )
+
+
+EVERY_S = 0.25
+"""Between two looks."""
+RETRY_S = 1.0
+"""Between two tries to make a listener anew that could not be."""
+STUCK_S = 1.5
+"""A queue that has stood so long, while its worker is well and has nothing to do,
+is accepted from by nobody."""
+
+
+class Attendance:
+    """Looks at every listener.
+
+    Args:
+        listeners: Those.
+        workers: Get them again.
+        readings: Say what each worker does.
+        slots: Know who has adopted which.
+        steerer: Steers again.
+        is_ending: Whether listeners are shut on purpose by now.
+        tell: Takes facts for the planner.
+    """
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        workers: Workers,
+        readings: WorkerReadings,
+        slots: Slots,
+        steerer: Steerer,
+        is_ending: Callable[[], bool],
+        tell: Callable[[ListenersDead | RecycleAsked], None],
+    ) -> None:
+        self._listeners = listeners
+        self._workers = workers
+        self._readings = readings
+        self._slots = slots
+        self._steerer = steerer
+        self._is_ending = is_ending
+        self._tell = tell
+        self._next_at = 0.0
+        self._failures: list[str] = []
+        self._standing: dict[int, tuple[float, int]] = {}
+        self._deaf: set[int] = set()
+
+    def look(self, now: float) -> None:
+        """Look, once it is time again; ``now`` is monotonic."""
+        if now < self._next_at or self._is_ending():
+            return
+        self._next_at = now + EVERY_S
+        self._renew_dead()
+        self._wake_deaf(now)
+
+    def _renew_dead(self) -> None:
+        renewed, failures = renew(self._listeners, self._listeners.backlog)
+        for each in renewed:
+            whose = "" if each.slots is None else f" of slot {min(each.slots)}"
+            note(
+                "listener_dead",
+                f"{each.address} did not accept any more: its listener{whose} was shut "
+                "down, by the app or by a process of it; it is made anew, and what "
+                "waited there was lost",
+                "ERROR",
+            )
+            self._workers.hand_listeners(each.slots)
+            for slot, worker in list(self._slots.adopted.items()):
+                if each.slots is not None and slot in each.slots:
+                    self._slots.adopt(slot, worker)
+        if renewed:
+            self._steerer.apply_again()
+        self._report(failures)
+
+    def _report(self, failures: list[str]) -> None:
+        if failures:
+            self._next_at = time.monotonic() + RETRY_S
+        if failures == self._failures:
+            return
+        for each in failures:
+            text = f"does not accept, and cannot be made anew: {each}; tries go on"
+            note("listener_dead", text, "ERROR")
+        self._failures = failures
+        self._tell(ListenersDead(tuple(failures)))
+
+    def _wake_deaf(self, now: float) -> None:
+        """Give a worker its listener again that accepts nothing from it."""
+        for record in list(self._workers.records.values()):
+            queue = self._listeners.queue_of(record.slot)
+            reading = self._readings.read_row(record.worker)
+            is_idle = (
+                record.is_serving
+                and queue is not None
+                and queue.length > 0
+                and reading is not None
+                and not reading.is_full
+                and now - reading.beat_at < EVERY_S
+            )
+            if not is_idle or reading is None:
+                self._standing.pop(record.worker, None)
+                continue
+            since, requests = self._standing.get(record.worker, (now, reading.requests))
+            if requests != reading.requests:
+                since, requests = now, reading.requests
+            self._standing[record.worker] = since, requests
+            if now - since >= STUCK_S:
+                del self._standing[record.worker]
+                self._wake(record, now - since)
+        self._standing = {
+            worker: stands
+            for worker, stands in self._standing.items()
+            if worker in self._workers.records
+        }
+        self._deaf &= self._workers.records.keys()
+
+    def _wake(self, record: WorkerRecord, span_s: float) -> None:
+        text = (
+            f"it has accepted nothing for {span_s:.1f} s, though connections wait and "
+            "its loop runs: "
+        )
+        if record.worker in self._deaf:
+            text += "its listener was given again in vain, so it is replaced"
+            record.note("worker_deaf", text, "ERROR")
+            self._tell(RecycleAsked(record.slot, "the supervisor, since it is deaf"))
+        else:
+            self._deaf.add(record.worker)
+            record.note("worker_deaf", f"{text}it gets its listener again", "ERROR")
+            self._workers.hand_listeners({record.slot})
+
+
+# Listeners stay non-blocking, whatever those who hold them do.
+#
+# The mode belongs to what a descriptor refers to, so to all who hold a listener: the
+# master, the worker of its slot, and whoever has adopted the queue at some time. In
+# one that blocks, a worker's loop would stand still in its next accept, and then that
+# of each sibling that takes its queue. Who has changed it cannot be known.
+
+
+QUIET_LOOKS = 1200
+"""After one that was noted: a minute, at 20 a second."""
+
+
+class ListenerModes:
+    """Looks at them as often as the scoreboard is read, and sets what was changed.
+
+    Args:
+        listeners: Of all slots.
+    """
+
+    def __init__(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+        self._quiet_looks = 0
+
+    def look(self) -> None:
+        """Set them."""
+        self._quiet_looks = max(self._quiet_looks - 1, 0)
+        for slot in range(self._listeners.slot_count):
+            for queue in self._listeners.all_of(slot):
+                fd = queue.sock.fileno()
+                if fd >= 0 and os.get_blocking(fd):
+                    os.set_blocking(fd, False)
+                    self._note(slot)
+
+    def _note(self, slot: int) -> None:
+        if not self._quiet_looks:
+            self._quiet_looks = QUIET_LOOKS
+            text = "a process of the app has made a listener block; it is set back"
+            note("listener_changed", text, "WARNING", slot=slot)
+
+
+# Opening the addresses of the service, at once or when the app says its own.
+
+
+RETRY_FOR_S = 2.0  # a predecessor that is just ending has let go by then
+_RETRY_EVERY_S = 0.05
+
+
+class Binding:
+    """Opens addresses; whoever needs one is called back when it is open.
+
+    Args:
+        listeners: Where they are opened.
+        on_bound: Called once, when everything is open.
+        on_failure: Called when something cannot be opened.
+    """
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        on_bound: Callable[[], None],
+        on_failure: Callable[[BindError], None],
+    ) -> None:
+        self._listeners = listeners
+        self._on_bound = on_bound
+        self._on_failure = on_failure
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[Callable[[], None]] = []
+        self._own: TcpAddress | None = None
+        self._is_open = False
+
+    def begin(
+        self, addresses: Sequence[Address], then: Callable[[], None] | None = None
+    ) -> None:
+        """Open what the operator asked for; then go on."""
+        if then is not None:
+            self._waiting.append(then)
+        self._task = asyncio.get_running_loop().create_task(self._open(addresses))
+
+    def need(self, host: str, port: int, then: Callable[[], None]) -> None:
+        """Open the app's own address unless the operator gave one; then go on."""
+        own = TcpAddress(host, port)
+        if self._task is None and not self._is_open:
+            self._own = own
+            self.begin([own])
+        elif self._own not in (None, own):
+            served = " ".join(self._listeners.addresses)
+            text = f"the app now says {own}, and is served at {served} until a restart"
+            note("address_kept", text, "WARNING")
+        if self._is_open:
+            then()
+        else:
+            self._waiting.append(then)
+
+    @property
+    def own(self) -> TcpAddress | None:
+        """The app's own address, when that is what is open."""
+        return self._own
+
+    def thaw(self, own: TcpAddress | None) -> None:
+        """Go on where everything has been open for long."""
+        self._own, self._is_open = own, True
+
+    def cancel(self) -> None:
+        """Wait no longer for an address to become free."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _open(self, addresses: Sequence[Address]) -> None:
+        try:
+            for address in addresses:
+                await self._open_one(address)
+        except BindError as error:
+            self._on_failure(error)
+            return
+        self._is_open = True
+        self._on_bound()
+        for then in self._waiting:
+            then()
+        self._waiting.clear()
+
+    async def _open_one(self, address: Address) -> None:
+        give_up_at = time.monotonic() + RETRY_FOR_S
+        while True:
+            try:
+                self._listeners.open(address)
+            except AddressInUseError as error:
+                await _change(address, error, give_up_at)
+                if time.monotonic() >= give_up_at:
+                    raise
+            else:
+                return
+
+
+async def _change(address: Address, error: AddressInUseError, until: float) -> None:
+    """Return when it is worth another try, or so late.
+
+    A port is tried by binding it, which nobody notices. Who listens at a path is
+    asked by connecting, which a service that is not ours would notice each time:
+    it is asked again when the path is another one, or its process is gone.
+    """
+    before = _look_at(address, error)
+    while True:
+        await asyncio.sleep(_RETRY_EVERY_S)
+        if before is None or time.monotonic() >= until:
+            return
+        if _look_at(address, error) != before:
+            return
+
+
+def _look_at(
+    address: Address, error: AddressInUseError
+) -> tuple[tuple[int, int] | None, bool] | None:
+    """What is at a path, and whether who listened there lives; None for a port."""
+    if not isinstance(address, UnixAddress):
+        return None
+    return identify_path(address.path), os.path.exists(f"/proc/{error.pid}")

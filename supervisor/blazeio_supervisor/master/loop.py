@@ -1,0 +1,209 @@
+"""The planner's turns: facts in, at once or by the timer; actions to the hands."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Action, Spawn, StartForkserver
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    ForkserverExited,
+    StopAsked,
+    Tick,
+    WorkerExited,
+)
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.listeners import Attendance, ListenerModes
+from blazeio_supervisor.master.workers import Strangers, WorkerReadings
+
+Perform = Callable[[Action], None]
+
+AGAIN_S = 0.1
+"""After a decision that failed comes the next one, with the same order to stop."""
+QUIET_S = 1.0
+"""After a printed fault; those of the same name are only kept and counted."""
+MOST_CHARS = 1000
+"""Of the text of a fault, which holds whatever was told."""
+
+
+class Inbox:
+    """Facts that wait for the next turn: whoever learns one tells it here.
+
+    Args:
+        loop: The master's.
+
+    Attributes:
+        loop: As given.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._facts: list[Fact] = []
+        self._on_first: Callable[[], None] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every fact was taken."""
+        return not self._facts
+
+    def tell(self, *facts: Fact) -> None:
+        """Have the planner learn them, in this order."""
+        if not self._facts and self._on_first is not None:
+            self.loop.call_soon(self._on_first)
+        self._facts += facts
+
+    def take(self) -> list[Fact]:
+        """Give all that wait."""
+        facts, self._facts = self._facts, []
+        return facts
+
+    def open(self, on_first: Callable[[], None]) -> None:
+        """Call this from now on, in the loop's next turn, when there is a fact."""
+        self._on_first = on_first
+        if self._facts:
+            self.loop.call_soon(on_first)
+
+
+class Turns:
+    """One for each bundle of facts, and one whenever the planner asked for it.
+
+    Args:
+        inbox: Where the facts come from.
+        planner: Decides.
+        perform: Carries out one action; what it raises is noted.
+        readings: Looked at once for each beat.
+        strangers: Reaped now and then.
+        attendance: Looks whether every listener accepts; None: nobody does.
+        modes: Keep every listener non-blocking; None: nobody does.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        planner: Planner,
+        perform: Perform,
+        readings: WorkerReadings,
+        strangers: Strangers,
+        attendance: Attendance | None = None,
+        modes: ListenerModes | None = None,
+    ) -> None:
+        self._attendance = attendance
+        self._inbox = inbox
+        self._planner = planner
+        self._perform = perform
+        self._readings = readings
+        self._strangers = strangers
+        self._modes = modes
+        self._timer: asyncio.TimerHandle | None = None
+        self._beats_at = 0.0
+        self._not_before = 0.0
+        self._quiet_until: dict[str, float] = {}
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Take turns from now on."""
+        self._inbox.open(self._take_turn)
+        self._set_timer()
+
+    def end(self) -> None:
+        """Take no more."""
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def rehearse(self, now: float) -> list[Action]:
+        """Say what the planner wants first, at that time; nothing is done."""
+        return self._planner.plan([*self._readings.read_beats(), Tick()], now)
+
+    def _set_timer(self) -> None:
+        if self._is_over:
+            return
+        at = self._beats_at + self._planner.policy.beat_every_s
+        deadline = self._planner.next_deadline_at()
+        if self._timer is not None:
+            self._timer.cancel()
+        due_at = max(min(at, deadline or at), self._not_before)
+        self._timer = self._inbox.loop.call_at(due_at, self._look)
+
+    def _look(self) -> None:
+        """Take a turn because it is time, and see on the way who lives."""
+        now = time.monotonic()
+        facts: list[Fact] = []
+        try:
+            self._strangers.reap(now)
+        except Exception as error:
+            self._note_fault("turn_failed", f"cannot reap strangers: {error}")
+        try:
+            if self._attendance is not None:
+                self._attendance.look(now)
+        except Exception as error:
+            self._note_fault("turn_failed", f"cannot look at listeners: {error}")
+        if now >= self._beats_at + self._planner.policy.beat_every_s:
+            self._beats_at = now
+            try:
+                facts = self._readings.read_beats()
+            except Exception as error:
+                self._note_fault("turn_failed", f"cannot read the scoreboard: {error}")
+            try:
+                if self._modes is not None:
+                    self._modes.look()
+            except Exception as error:
+                self._note_fault("turn_failed", f"cannot look at listeners: {error}")
+        self._plan([*self._inbox.take(), *facts, Tick()])
+
+    def _take_turn(self) -> None:
+        facts = self._inbox.take()
+        if facts:  # else the timer was faster
+            self._plan(facts)
+
+    def _plan(self, facts: list[Fact]) -> None:
+        if self._is_over:
+            return
+        try:
+            for action in self._decide(facts):
+                self._try(action)
+        finally:
+            # Whatever was raised: without a timer nobody would be respawned,
+            # ended or stopped any more.
+            self._set_timer()
+
+    def _decide(self, facts: list[Fact]) -> list[Action]:
+        now = time.monotonic()
+        try:
+            return self._planner.plan(facts, now)
+        except Exception as error:
+            text = f"a decision failed: {error}; at {facts!r}"
+            self._note_fault("planner_failed", text[:MOST_CHARS])
+        # Its deadline is of an earlier turn, and has perhaps come.
+        self._not_before = now + AGAIN_S
+        # What is told once must not be lost with what the fault is about.
+        asked = [fact for fact in facts if isinstance(fact, StopAsked)]
+        if asked:
+            self._inbox.loop.call_later(AGAIN_S, self._inbox.tell, *asked)
+        return []
+
+    def _try(self, action: Action) -> None:
+        try:
+            self._perform(action)
+        except Exception as error:
+            text = f"a fault of the supervisor, at {action!r}: {error}"
+            self._note_fault("action_failed", text[:MOST_CHARS])
+            if isinstance(action, Spawn):
+                reason = f"{type(error).__name__}: {error}"
+                self._inbox.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
+            elif isinstance(action, StartForkserver):
+                reason = f"{type(error).__name__}: {error}"
+                exited = ForkserverExited(action.generation, ExitCode.CRASHED, reason)
+                self._inbox.tell(exited)
+
+    def _note_fault(self, event: str, text: str) -> None:
+        """Note each, and print one in ``QUIET_S``: a turn comes 20 times a second."""
+        now = time.monotonic()
+        is_printed = now >= self._quiet_until.get(event, 0.0)
+        if is_printed:
+            self._quiet_until[event] = now + QUIET_S
+        level = "ERROR" if is_printed else "DEBUG"
+        note(event, text, level, traceback=traceback.format_exc())

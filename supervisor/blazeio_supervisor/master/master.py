@@ -1,0 +1,262 @@
+"""The master: a service from its first socket to its last worker. Never blocks.
+
+Imports no app and runs no foreign code. It owns the listeners, the scoreboard
+and every child; signals only note what was asked for.
+
+::
+
+    composition   makes all parts and wires them
+    turns         facts to the planner, its actions to the hands
+    hands         each action carried out: on children, slots, rules
+    ending        how the service ends
+    last_resort   that it does, whatever happens
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.errors import BindError, UsageError
+from blazeio_supervisor.fleet.actions import Action
+from blazeio_supervisor.fleet.facts import ParkAsked, ScaleAsked, StartAsked
+from blazeio_supervisor.ipc.processes import (
+    become_subreaper,
+    end_processes,
+    list_children,
+    list_orphans,
+    reap,
+)
+from blazeio_supervisor.ipc.signals import (
+    CHANGES,
+    STOPS,
+    has_terminal,
+    hold,
+    is_in_foreground,
+    release,
+)
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.components import Crew, hire
+from blazeio_supervisor.master.file_watcher import watch_files
+from blazeio_supervisor.master.output import LogFile
+from blazeio_supervisor.master.reloads import name_master
+from blazeio_supervisor.master.upgrade.state import State
+from blazeio_supervisor.sockets.bind import take_inherited
+
+
+def _claim_nothing() -> None:
+    """Stand for what is claimed, where nothing is."""
+
+
+async def serve(
+    in_force: SettingsInForce,
+    log_file: LogFile | None = None,
+    claim: Callable[[], None] = _claim_nothing,
+) -> int:
+    """Serve until the end; gives the exit code.
+
+    Args:
+        in_force: What the operator asked for, and asks for at each reload.
+        log_file: Where the log goes; None: to standard error.
+        claim: Called once the addresses are open that are known by then; what it
+            raises (a ``UsageError``) ends the service.
+    """
+    loop, now = asyncio.get_running_loop(), time.monotonic()
+    return await Master(hire(in_force, log_file, loop, now), claim).run()
+
+
+_ORPHANS_S = 0.5  # between SIGTERM and SIGKILL
+_POLL_EVERY_S = 0.25  # for a signal that stays blocked
+
+
+class Master:
+    """One service.
+
+    Args:
+        crew: Its parts, idle yet.
+        claim: As of ``serve``.
+    """
+
+    def __init__(self, crew: Crew, claim: Callable[[], None] = _claim_nothing) -> None:
+        self._crew = crew
+        self._claim = claim
+        self._parts = crew.parts
+        self._loop = crew.inbox.loop
+        # With `stty tostop` a terminal sends it whenever something is logged, unless
+        # it is blocked.
+        self._polled = {signal.SIGTTOU} if has_terminal() else set()
+        self._known_children: list[int] | None = None
+
+    @property
+    def _settings(self) -> Settings:
+        return self._parts.in_force.settings
+
+    async def run(self) -> int:
+        """Serve until the end; gives the exit code."""
+        self._parts.events.attach()
+        # Whoever has started us may have been a shell with others in the background.
+        self._known_children = list_children(os.getpid())
+        become_subreaper()
+        self._parts.listeners.inherit(take_inherited(self._settings.given_fds))
+        self._watch_signals()
+        release((STOPS | CHANGES) - self._polled)
+        self._parts.control.open(self._loop)
+        if self._opens_metrics():
+            self._bind()
+        return await self.run_on()
+
+    async def run_on(self) -> int:
+        """Serve until the end, once it is begun or taken over."""
+        name_master(self._settings)
+        # Signals are for the main thread, which an exec leaves as the only one.
+        executor = ThreadPoolExecutor(1, "blazeio", _block_signals)
+        self._loop.set_default_executor(executor)
+        beside = [self._loop.create_task(self._crew.sampler.run())]
+        if self._settings.reload:
+            beside.append(self._loop.create_task(self._watch_code()))
+        self._crew.turns.begin()
+        try:
+            return await self._crew.ending.wait()
+        finally:
+            self._crew.turns.end()
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
+            await self._close()
+
+    async def _close(self) -> None:
+        parts = self._parts
+        parts.listeners.shut()
+        self._end_orphans()
+        parts.events.detach()
+        parts.metrics.close()
+        if parts.captured is not None:
+            parts.captured.close()
+        await parts.control.drain()
+        parts.control.close()
+        await self._crew.telling.end()
+
+    def _end_orphans(self) -> None:
+        """End what the app has left behind in the process group of the service.
+
+        After an upgrade nobody knows whom the starter had begun.
+        """
+        if self._known_children is not None:
+            orphans = list_orphans(self._known_children)
+            # Behind a grace period that was used up there is no time left.
+            is_late = self._crew.ending.is_forced
+            end_processes(orphans, 0.0 if is_late else _ORPHANS_S)
+            reap(orphans)
+
+    # The start
+
+    def _opens_metrics(self) -> bool:
+        address = self._settings.metrics_bind
+        try:
+            if address is not None:
+                self._parts.metrics.open(address, self._loop)
+        except BindError as error:
+            self._crew.ending.give_up(error)
+            return False
+        return True
+
+    def _bind(self) -> None:
+        binds = self._settings.binds
+        if binds or self._parts.listeners.is_bound:
+            self._parts.binding.begin(binds, self._begin)
+        else:
+            self._begin()  # the app will say its own address
+
+    def _begin(self) -> None:
+        try:
+            self._claim()
+        except UsageError as error:
+            self._crew.ending.give_up(error, "pid_file_taken")
+            return
+        self._crew.ending.has_begun = True
+        self._crew.inbox.tell(StartAsked(self._parts.listeners.slot_count))
+        # While the forkserver imports the app, this takes none of the start.
+        self._loop.call_soon(self._crew.upgrades.keep_image)
+
+    # Another image of the master
+
+    def take_over(self, state: State, take: Callable[[int], socket.socket]) -> None:
+        """Go on where another one was frozen; no process hears of it yet."""
+        self._parts.events.attach()
+        self._crew.banner.note_taken_over()
+        self._parts.thaw(state, take, self._loop)
+        self._crew.ending.has_begun = True
+
+    def rehearse(self, now: float) -> list[Action]:
+        """Say what the planner wants first, at that time."""
+        return self._crew.turns.rehearse(now)
+
+    def watch_again(self) -> None:
+        """Watch signals and processes in the place of the other one."""
+        self._watch_signals()
+        self._parts.workers.watch_again()
+        self._parts.forkservers.watch_again()
+
+    def note_arrival(self, state: State, failure: str) -> None:
+        """It is done; ``failure`` as of ``Upgrades.note_arrival``."""
+        workers = len(state.workers.workers)
+        self._crew.upgrades.note_arrival(state.handover, state.image, workers, failure)
+
+    # What is asked for from outside
+
+    def _watch_signals(self) -> None:
+        watch, crew = self._loop.add_signal_handler, self._crew
+        watch(signal.SIGTERM, crew.ending.ask, False, "SIGTERM")
+        watch(signal.SIGQUIT, crew.ending.ask, False, "SIGQUIT")
+        watch(signal.SIGINT, crew.ending.ask, True, "SIGINT")
+        changes: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGUSR1: crew.reopening.reopen,
+            signal.SIGHUP: partial(crew.reloads.ask, "SIGHUP"),
+            signal.SIGUSR2: partial(crew.upgrades.ask, "SIGUSR2"),
+            signal.SIGTTIN: partial(self._scale, 1, "SIGTTIN"),
+            signal.SIGTTOU: partial(self._scale, -1, "SIGTTOU"),
+            signal.SIGWINCH: self._park,
+        }
+        for number, call in changes.items():
+            if number in self._polled:
+                self._poll_for(number, call)
+            else:
+                watch(number, self._change, call)
+        crew.ending.hold = hold
+
+    def _change(self, call: Callable[[], object]) -> None:
+        """Carry out a signal, unless one that came with it has stopped the service."""
+        if not self._crew.ending.is_asked:
+            call()
+
+    def _poll_for(self, number: signal.Signals, call: Callable[[], object]) -> None:
+        """Carry out a signal that stays blocked, now and from now on."""
+        hold([number])
+        while signal.sigtimedwait([number], 0) is not None:
+            self._change(call)
+        self._loop.call_later(_POLL_EVERY_S, self._poll_for, number, call)
+
+    def _scale(self, change: int, by: str) -> None:
+        self._crew.inbox.tell(ScaleAsked(change=change, by=by))
+
+    def _park(self) -> None:
+        if not is_in_foreground():  # else the window was resized
+            self._crew.inbox.tell(ParkAsked("SIGWINCH"))
+
+    async def _watch_code(self) -> None:
+        """Have the code loaded anew whenever it changes, until cancelled."""
+        settings = self._settings
+        folders, patterns = settings.watched_folders, settings.reload_includes
+        note("watching", f"{' '.join(folders)}: what changes there is loaded anew")
+        ask = self._crew.reloads.ask
+        await watch_files(folders, patterns, lambda names: ask(f"--reload ({names})"))
+
+
+def _block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -1,0 +1,300 @@
+"""How much memory a worker has of its own, and its share of what is shared.
+
+Workers share most of their pages with the forkserver they were forked from, so
+their resident size says little. The kernel knows better, but has to walk all
+pages of the process for it: some ms for each 100 MB, with its page tables
+locked. So it is read in a thread, one worker after the other, and seldom.
+
+Nothing can end that walk, and no process ends before its threads do. So one whose
+page tables are very large is not walked: an app that maps the same pages again and
+again could keep the master from ending for as long as it likes.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from blazeio_supervisor.log.note import note
+
+EACH_EVERY_S = 2.0
+"""How often each worker is measured, as long as that is cheap."""
+
+LEAST_PAUSE_S = 0.02
+COST_FACTOR = 50.0
+"""After a reading that took t seconds, none for this many times t: 2 %."""
+
+MOST_TABLE_BYTES = 32 * 1024 * 1024
+"""Of page tables that are walked, which stand for 16 GiB of pages: up to a second.
+Of a larger process the kernel's own counts are taken."""
+
+_LINE = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
+
+
+class Memory(Struct, frozen=True):
+    """One process, octets.
+
+    Attributes:
+        own_bytes: Private pages (USS): what its end would give back.
+        shared_bytes: The same, and its share of each shared page (PSS): the
+            sum over all processes is what they take together.
+        resident_bytes: All its pages (RSS), those that others have too.
+    """
+
+    own_bytes: int
+    shared_bytes: int
+    resident_bytes: int = 0
+
+
+def read_memory(pid: int) -> Memory | None:
+    """Measure a process; None when it is gone, or dying.
+
+    Of one with more than ``MOST_TABLE_BYTES`` of page tables its own memory is all
+    that is no file (RssAnon), also what it still shares since the fork.
+
+    Raises:
+        OSError: It lives, but cannot be measured: it belongs to another user
+            (PermissionError), or the kernel does not offer it.
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            counts = _read_sizes(file.read())
+        if counts.get(b"VmPTE", 0) > MOST_TABLE_BYTES:
+            own_bytes, resident_bytes = counts[b"RssAnon"], counts[b"VmRSS"]
+            return Memory(own_bytes, resident_bytes, resident_bytes)
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            octets = file.read()
+    except ProcessLookupError:
+        return None
+    except FileNotFoundError:
+        if os.path.exists(f"/proc/{pid}"):
+            raise
+        return None
+    return parse_rollup(octets)
+
+
+def _read_sizes(octets: bytes) -> dict[bytes, int]:
+    return {name: int(size) * 1024 for name, size in _LINE.findall(octets)}
+
+
+def parse_rollup(octets: bytes) -> Memory | None:
+    """Read what the kernel says; None when that is nothing: it is a zombie."""
+    sizes = _read_sizes(octets)
+    if b"Pss" not in sizes:
+        return None
+    return Memory(
+        own_bytes=sizes.get(b"Private_Clean", 0) + sizes.get(b"Private_Dirty", 0),
+        shared_bytes=sizes[b"Pss"],
+        resident_bytes=sizes.get(b"Rss", 0),
+    )
+
+
+class MemorySampler:
+    """Measures one worker after the other, for as long as it runs.
+
+    Args:
+        list_pids: The workers that live: pid by serial number.
+        note: Takes a measurement of a worker.
+        is_limited: An operator relies on it (``--max-memory``): that it cannot
+            be done is a warning.
+    """
+
+    def __init__(
+        self,
+        list_pids: Callable[[], dict[int, int]],
+        note: Callable[[int, Memory], None],
+        *,
+        is_limited: bool,
+    ) -> None:
+        self._list_pids = list_pids
+        self._note = note
+        self._is_limited = is_limited
+        self._last = 0
+        self._has_measured = False
+        self._unknown: set[int] = set()
+
+    async def run(self) -> None:
+        """Measure until cancelled, or until it turns out to be impossible for all.
+
+        That one cannot be measured may be its own doing.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            pids = self._list_pids()
+            began_at = loop.time()
+            if pids and not await self._sample(pids):
+                return
+            took_s = loop.time() - began_at
+            turn_s = EACH_EVERY_S / max(len(pids), 1)
+            await asyncio.sleep(max(turn_s, LEAST_PAUSE_S, took_s * COST_FACTOR))
+
+    async def _sample(self, pids: dict[int, int]) -> bool:
+        worker = self._choose(pids)
+        try:
+            memory = await _measure_aside(pids[worker])
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread to be had
+            if not self._unknown:
+                self._give_up(worker, pids[worker], error)
+            self._unknown.add(worker)
+            return self._has_measured or not self._unknown >= pids.keys()
+        self._has_measured = True
+        if memory is not None:
+            self._note(worker, memory)
+        return True
+
+    def _choose(self, pids: dict[int, int]) -> int:
+        """The next one after the last, round and round."""
+        later = [worker for worker in pids if worker > self._last]
+        self._last = min(later or pids)
+        return self._last
+
+    def _give_up(self, worker: int, pid: int, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error)
+        effect = ": --max-memory has no effect" if self._is_limited else ""
+        note(
+            "memory_unknown",
+            f"cannot measure its memory ({reason}){effect}",
+            "WARNING" if self._is_limited else "INFO",
+            worker=worker,
+            pid=pid,
+        )
+
+
+async def _measure_aside(pid: int) -> Memory | None:
+    """Measure in a thread that nobody waits for at the end of the service.
+
+    Raises:
+        OSError: As by ``read_memory``.
+        RuntimeError: There is no thread to be had.
+    """
+    loop = asyncio.get_running_loop()
+    measured: asyncio.Future[Memory | None] = loop.create_future()
+
+    def take(memory: Memory | None, error: OSError | None) -> None:
+        if measured.done():  # nobody waits any more
+            return
+        if error is not None:
+            measured.set_exception(error)
+        else:
+            measured.set_result(memory)
+
+    def measure() -> None:
+        # Signals are for the main thread.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        memory, failure = None, None
+        try:
+            memory = read_memory(pid)
+        except OSError as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(take, memory, failure)
+
+    threading.Thread(target=measure, name="memory", daemon=True).start()
+    return await measured
+
+
+# Telling the kernel's out-of-memory killer from anybody else's SIGKILL.
+#
+# A process does not learn who killed it. But the kernel counts its own kills for
+# each control group, before it sends the signal.
+
+
+OOM_REASON = "out of memory: the kernel killed it (oom_kill of its control group)"
+
+FORGET_AFTER_S = 10.0
+"""A large process takes its time to end; this is enough."""
+
+_COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
+_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+_MOUNT_V1 = "/sys/fs/cgroup/memory"
+
+
+def find_counter(groups: str, root: Path = Path("/")) -> Path | None:
+    """Find the file in which the kernel counts; None when it cannot be read.
+
+    Args:
+        groups: What /proc/self/cgroup says.
+        root: Where /sys is.
+    """
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            places = [f"{mount}{path}/memory.events" for mount in _MOUNTS]
+        elif controllers == "memory":
+            # In a container the path is often that of the host.
+            tails = (path, "")
+            places = [f"{_MOUNT_V1}{tail}/memory.oom_control" for tail in tails]
+        else:
+            continue
+        for place in places:
+            found = root / place.lstrip("/")
+            if _read_count(found) is not None:
+                return found
+    return None
+
+
+def _read_count(counter: Path) -> int | None:
+    try:
+        match = _COUNT.search(counter.read_text())
+    except OSError:
+        return None
+    return None if match is None else int(match[1])
+
+
+class OomKills:
+    """Attributes kills to the kernel, one for each that it counted.
+
+    Kills of others in the same control group (a program that an app started)
+    are counted there too, so an old count is forgotten by and by.
+
+    Args:
+        counter: From ``find_counter``; None: nothing is ever attributed.
+    """
+
+    def __init__(self, counter: Path | None) -> None:
+        self._counter = counter
+        self._accounted = self._recent = self._count()
+        self._refresh_at = 0.0
+
+    def _count(self) -> int:
+        if self._counter is None:
+            return 0
+        return _read_count(self._counter) or 0
+
+    def refresh(self, now: float) -> None:
+        """Forget what was counted one to two ``FORGET_AFTER_S`` ago.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        if now < self._refresh_at:
+            return
+        self._refresh_at = now + FORGET_AFTER_S
+        self._accounted = max(self._accounted, self._recent)
+        self._recent = self._count()
+
+    def explain(self, status: int) -> str:
+        """Say why a process ended; "" when it was not the kernel's doing.
+
+        Args:
+            status: As it was reaped just now: minus the signal's number.
+        """
+        if status != -signal.SIGKILL or self._count() <= self._accounted:
+            return ""
+        self._accounted += 1
+        return OOM_REASON
+
+
+def watch_own_group() -> OomKills:
+    """Watch the control group of this process, which its children share."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text()
+    except OSError:
+        groups = ""
+    return OomKills(find_counter(groups))

@@ -1,0 +1,454 @@
+"""What is measured, as metric families: from what the master knows to figures.
+
+Of the whole service what would be many lines (histograms), by slot what tells
+one worker from another. Counters only grow: whatever a dead worker counted
+stays with its slot.
+"""
+
+import asyncio
+import platform
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+
+import msgspec
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from blazeio.app.app import App
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.files import remove
+from blazeio_supervisor.fleet.snapshot import Snapshot
+from blazeio_supervisor.ipc.control_api import ErrorAnswer
+from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
+from blazeio_supervisor.log.formats import escape_answer
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.guarded_server import (
+    GuardedServer,
+    Shares,
+    judge_by_address,
+    judge_by_user,
+    show,
+)
+from blazeio_supervisor.master.status import Service
+from blazeio_supervisor.sockets.address import (
+    Address,
+    UnixAddress,
+    join_host_port,
+    resolve,
+)
+from blazeio_supervisor.sockets.bind import (
+    UNIX_MODE,
+    identify_path,
+    open_first,
+    open_unix,
+)
+from blazeio_supervisor.version import find_version
+
+RESULTS = {
+    "reload_ok": "ok",
+    "reload_failed": "failed",
+    "reload_superseded": "superseded",
+}
+"""By the event of each ask."""
+
+FAULTS = ("turn_failed", "planner_failed", "action_failed")
+"""Each is an event, too; they are not to be."""
+
+REASONS = ("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "memory")
+"""Why workers are replaced; beside these their exits, as they come to happen."""
+
+
+def list_families(service: Service) -> Iterator[Metric]:
+    """Give everything that is measured, as it is now."""
+    snapshot = service.planner.snapshot()
+    tallies = service.readings.read_tallies()
+    yield from _describe(service, snapshot)
+    yield from _list_requests(sum(tallies.values(), Tally()))
+    yield from _list_changes(service.events.counts)
+    yield from _list_slots(service, snapshot, tallies)
+    yield from _list_workers(service, snapshot)
+
+
+def _describe(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
+    settings = service.settings
+    yield InfoMetricFamily(
+        "blazeio",
+        "The service and what it runs on.",
+        {
+            "version": find_version(),
+            "python": platform.python_version(),
+            "loop": settings.loop,
+            "app": settings.app.text,
+            "instance_name": service.name,
+        },
+    )
+    started_at = time.time() - (time.monotonic() - service.started_at)
+    for name, text, value in (
+        (
+            "start_time_seconds",
+            "When the master began, Unix time.",
+            started_at,
+        ),
+        ("generation", "Of the code that new workers run.", snapshot.generation),
+        ("ready", "1: a balancer should send connections.", snapshot.is_ready),
+        ("workers_wanted", "How many slots shall serve.", snapshot.wanted_count),
+        ("workers_serving", "How many slots serve.", snapshot.serving_count),
+    ):
+        yield GaugeMetricFamily(f"blazeio_{name}", text, round(value))
+
+
+def _list_requests(tally: Tally) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "blazeio_requests",
+        "Requests that are over, by status class; none: the client was gone before "
+        "an answer began.",
+        labels=["status"],
+    )
+    duration = HistogramMetricFamily(
+        "blazeio_request_duration_seconds",
+        "From the head of a request to the end of its response.",
+        labels=["status"],
+    )
+    for status in STATUS_CLASSES:
+        latency = tally.latency(status)
+        requests.add_metric([status], latency.count)
+        duration.add_metric([status], _accumulate(latency), latency.total_s)
+    yield requests
+    yield duration
+    yield CounterMetricFamily(
+        "blazeio_request_content_bytes",
+        "Octets of content received; heads and framing not counted.",
+        tally.request_bytes,
+    )
+    yield CounterMetricFamily(
+        "blazeio_response_content_bytes",
+        "Octets of content sent; heads and framing not counted.",
+        tally.response_bytes,
+    )
+    yield HistogramMetricFamily(
+        "blazeio_loop_lag_seconds",
+        "How late the event loops ran, looked at 20 times a second in each worker.",
+        _accumulate(tally.lag),
+        tally.lag.total_s,
+    )
+
+
+def _accumulate(histogram: Histogram) -> list[tuple[str, float]]:
+    """Give the buckets as Prometheus has them: each holds all below it, too."""
+    ends = [*map(str, histogram.bounds_s[:-1]), "+Inf"]
+    return list(zip(ends, accumulate(histogram.counts), strict=True))
+
+
+def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
+    respawns = CounterMetricFamily(
+        "blazeio_respawns",
+        "Workers that died, or were to be replaced though they serve well, by reason.",
+        labels=["reason"],
+    )
+    by_reason = dict.fromkeys(REASONS, 0)
+    for (event, reason), count in counts.items():
+        if event in ("worker_failed", "recycling"):
+            by_reason[reason] = by_reason.get(reason, 0) + count
+    for reason, count in by_reason.items():
+        respawns.add_metric([reason], count)
+    yield respawns
+    reloads = CounterMetricFamily(
+        "blazeio_reloads", "Orders to reload that are over.", labels=["result"]
+    )
+    for event, result in RESULTS.items():
+        reloads.add_metric([result], counts.get((event, ""), 0))
+    yield reloads
+    faults = CounterMetricFamily(
+        "blazeio_faults",
+        "Turns of the supervisor that failed, by a fault of its own.",
+        labels=["event"],
+    )
+    for event in FAULTS:
+        faults.add_metric([event], counts.get((event, ""), 0))
+    yield faults
+    yield CounterMetricFamily(
+        "blazeio_adoptions",
+        "Times that a worker began to take the queue of a slot that did not serve.",
+        counts.get(("adopted", ""), 0),
+    )
+
+
+def _list_slots(
+    service: Service, snapshot: Snapshot, tallies: Mapping[int, Tally]
+) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "blazeio_slot_requests", "Requests begun.", labels=["slot"]
+    )
+    length = GaugeMetricFamily(
+        "blazeio_accept_queue_length",
+        "Connections that wait to be accepted; of TCP addresses.",
+        labels=["slot"],
+    )
+    limit = GaugeMetricFamily(
+        "blazeio_accept_queue_limit",
+        "When so many wait, new ones are turned away.",
+        labels=["slot"],
+    )
+    for slot in snapshot.slots:
+        labels = [str(slot.index)]
+        requests.add_metric(labels, tallies.get(slot.index, Tally()).requests)
+        queue = service.listeners.queue_of(slot.index)
+        if queue is not None:
+            length.add_metric(labels, queue.length)
+            limit.add_metric(labels, queue.limit)
+    yield requests
+    yield length
+    yield limit
+
+
+def _list_workers(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
+    in_flight = GaugeMetricFamily(
+        "blazeio_requests_in_flight", "Requests being served.", labels=["slot"]
+    )
+    connections = GaugeMetricFamily(
+        "blazeio_connections", "Open connections.", labels=["slot"]
+    )
+    memory = GaugeMetricFamily(
+        "blazeio_memory_bytes",
+        "rss: resident; pss: with its share of what several have; uss: what the end "
+        "of the workers would give back.",
+        labels=["slot", "kind"],
+    )
+    for slot in range(len(snapshot.slots)):
+        workers = [each.worker for each in snapshot.workers if each.slot == slot]
+        rows = [row for w in workers if (row := service.readings.read_row(w))]
+        in_flight.add_metric([str(slot)], sum(row.in_flight for row in rows))
+        connections.add_metric([str(slot)], sum(row.connections for row in rows))
+        sizes = [m for w in workers if (m := service.readings.recall_memory(w))]
+        for kind, values in (
+            ("rss", [each.resident_bytes for each in sizes]),
+            ("pss", [each.shared_bytes for each in sizes]),
+            ("uss", [each.own_bytes for each in sizes]),
+        ):
+            if values:
+                memory.add_metric([str(slot), kind], sum(values))
+    yield in_flight
+    yield connections
+    yield memory
+
+
+# The figures as text, by prometheus-client; only its format is used.
+#
+# Its registries are not: nothing is kept, each text is made of what is there.
+
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+FRESH_FOR_S = 1.0
+"""Who asks again meanwhile gets the same text: with 256 slots one takes 20 ms of
+the master's loop."""
+
+
+class Exposition(Collector):
+    """Makes the text.
+
+    Args:
+        service: What is measured.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._text = b""
+        self._made_at = -FRESH_FOR_S
+
+    def collect(self) -> Iterable[Metric]:
+        """For ``generate_latest``."""
+        for family in list_families(self._service):
+            family.samples = [
+                sample._replace(labels=escape_answer(sample.labels))
+                for sample in family.samples
+            ]
+            yield family
+
+    def write(self) -> bytes:
+        """Give the text, at most ``FRESH_FOR_S`` old."""
+        now = time.monotonic()
+        if now >= self._made_at + FRESH_FOR_S:
+            self._text, self._made_at = generate_latest(self), now
+        return self._text
+
+
+# ``--metrics-bind``: ``/metrics``, ``/livez`` and ``/readyz``, for anybody who asks.
+#
+# A blazeio App on the master's loop. A connection that sends nothing, or half a
+# request, gives way to one that asks; ``/metrics`` is answered to a few at once, so
+# that there are places left for the probes; and who reads slowly is cut.
+
+
+CONNECTION_COUNT = 64
+"""Connections that it has at most; a scraper gone wild must not take the master's
+descriptors."""
+PEER_CONNECTION_COUNT = 16
+"""Of them, connections of one address (of IPv6, one /64) or of one user."""
+METRICS_COUNT = 32
+"""Answers of ``/metrics`` under way at most: the other places are the probes'."""
+PEER_METRICS_COUNT = 8
+"""Of them, answers to one address or user."""
+REQUEST_TIMEOUT_S = 5.0
+"""A request that is not whole by then is given up."""
+ANSWER_TIMEOUT_S = 30.0
+"""An answer that is not read by then is cut."""
+_RETRY_AFTER = {"Retry-After": "1"}
+_CONTENT_BYTES = 1024
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of ``/livez`` and ``/readyz``.
+
+    Attributes:
+        reason: Why not; "" when all is well.
+    """
+
+    ok: bool
+    reason: str
+    workers_serving: int
+    workers_wanted: int
+
+
+class FrozenMetrics(msgspec.Struct, frozen=True):
+    """The sockets, as the next image of the master takes them over.
+
+    Attributes:
+        path: Of a unix socket, and which file that is.
+    """
+
+    fds: list[int]
+    path: tuple[str, tuple[int, int] | None] | None
+
+
+class MetricsServer:
+    """Answers on one address of its own.
+
+    Args:
+        service: What is told.
+        exposition: Writes the figures.
+    """
+
+    def __init__(self, service: Service, exposition: Exposition) -> None:
+        self._service = service
+        self._exposition = exposition
+        self._sockets: list[socket.socket] = []
+        self._server: GuardedServer | None = None
+        self._answering = 0
+        self._path: tuple[str, tuple[int, int] | None] | None = None
+
+    def open(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to answer.
+
+        Raises:
+            BindError: It cannot be had.
+        """
+        try:
+            self._bind(address)
+        except ValueError as error:
+            raise BindError(f"cannot bind {address}: {error}") from None
+        self._serve(loop)
+        note(
+            "metrics", f"/metrics, /livez and /readyz are at {self._describe(address)}"
+        )
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        shares = Shares(CONNECTION_COUNT, PEER_CONNECTION_COUNT)
+        judge = judge_by_address if self._path is None else judge_by_user
+        self._server = GuardedServer(self._make_app(), shares, judge, loop)
+        for sock in self._sockets:
+            self._server.accept_from(sock)
+
+    def freeze(self) -> FrozenMetrics | None:
+        """Name the sockets; None when there are none."""
+        if self._server is None:
+            return None
+        return FrozenMetrics([sock.fileno() for sock in self._sockets], self._path)
+
+    def thaw(
+        self,
+        frozen: FrozenMetrics | None,
+        take: Callable[[int], socket.socket],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
+        if frozen is not None:
+            self._sockets = [take(fd) for fd in frozen.fds]
+            self._path = frozen.path
+            self._serve(loop)
+
+    def _bind(self, address: Address) -> None:
+        if isinstance(address, UnixAddress):
+            self._sockets.append(open_unix(address, self._choose_mode()))
+            self._path = (address.path, identify_path(address.path))
+            return
+        for endpoint in resolve(address):
+            self._sockets.append(open_first(endpoint))
+
+    def _choose_mode(self) -> int:
+        return UNIX_MODE & ~(self._service.settings.umask or 0)
+
+    def _describe(self, address: Address) -> str:
+        if isinstance(address, UnixAddress):
+            return str(address)
+        names = [sock.getsockname() for sock in self._sockets]
+        return " ".join(join_host_port(*name[:2]) for name in names)
+
+    def close(self) -> None:
+        """Answer no more; a path is removed, if it is still ours."""
+        if self._server is not None:
+            self._server.close()
+        for sock in self._sockets:
+            sock.close()
+        if self._path is not None:
+            remove(*self._path)
+
+    def _make_app(self) -> App:
+        app = App(
+            connections=2 * CONNECTION_COUNT,
+            content_bytes=_CONTENT_BYTES,
+            head_timeout_s=REQUEST_TIMEOUT_S,
+            handler_timeout_s=ANSWER_TIMEOUT_S,
+        )
+        app.add_route(self._show_metrics, "/metrics", methods=["GET"])
+        app.add_route(self._show_life, "/livez", methods=["GET"])
+        app.add_route(self._show_readiness, "/readyz", methods=["GET"])
+        return app
+
+    async def _show_metrics(self, r: BlazeioServerProtocol) -> None:
+        assert self._server is not None
+        peer = self._server.peer_of(r)  # its own request is among those counted
+        is_over_share = self._server.count_answering(peer) > PEER_METRICS_COUNT
+        if is_over_share or self._answering >= METRICS_COUNT:
+            text = "as many answers as there may be are under way"
+            show(r, ErrorAnswer(text), 503, _RETRY_AFTER)
+            return
+        self._answering += 1
+        try:
+            await r.prepare({"Content-Type": CONTENT_TYPE}, compress=True)
+            await r.write(self._exposition.write())
+        finally:
+            self._answering -= 1
+
+    async def _show_life(self, r: BlazeioServerProtocol) -> None:
+        """The master answers: so it lives, whatever its workers do."""
+        await self._show(r, "")
+
+    async def _show_readiness(self, r: BlazeioServerProtocol) -> None:
+        await self._show(r, self._service.planner.snapshot().why_not_ready)
+
+    async def _show(self, r: BlazeioServerProtocol, reason: str) -> None:
+        snapshot = self._service.planner.snapshot()
+        health = Health(
+            not reason, reason, snapshot.serving_count, snapshot.wanted_count
+        )
+        show(r, health, 503 if reason else 200)

@@ -1,0 +1,360 @@
+"""``--capture-output``, the master's side: what the app prints becomes lines.
+
+Each process prints into a socket of its own, so that the master knows whose line
+it is, also of a process that has died. What the master is slow to take, the
+process waits for.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files import open_to_append
+from blazeio_supervisor.ipc.channel import (
+    ChildFault,
+    Descriptor,
+    Sendable,
+    close_aside,
+    receive_octets,
+)
+from blazeio_supervisor.log.formats import (
+    STDERR,
+    LogTerms,
+    Origin,
+    make_formatter,
+)
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import LineHandler
+from blazeio_supervisor.worker.forkserver import open_again
+
+LINE_BYTES = 16 * 1024
+"""A longer line is cut into several."""
+PIECE_BYTES = 16 * 1024
+"""Taken of one process in one turn of the loop."""
+LINES_PER_TURN = 64
+"""Written of one process in one turn; the next ones wait, and so does the process."""
+LAST_BYTES = 1024 * 1024
+"""Taken of each process at the end of the service; some may go on printing."""
+LAST_S = 0.2
+"""For all of that: what is not written by then is lost."""
+MOST_ORPHANS = 64
+"""Of the processes that were left behind by workers; those of older ones print into
+the void: each of them holds a descriptor of the master's."""
+
+_NAME = "blazeio.output"
+
+OnFault = Callable[[str], None]
+
+
+def _ignore(fault: str) -> None:
+    """Nobody is answerable any more."""
+
+
+class FrozenReader(msgspec.Struct, frozen=True):
+    """What is read of one process, for the next image of the master.
+
+    Attributes:
+        fd: The master's end.
+        rest: The begin of a line.
+    """
+
+    fd: int
+    origin: Origin
+    rest: bytes
+
+
+class CapturedOutput:
+    """Everything that is read.
+
+    Args:
+        loop: The master's.
+        terms: How the log is written.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, terms: LogTerms) -> None:
+        self._loop = loop
+        # No logger: what is printed is wanted at any level of the log.
+        self._handler = LineHandler(is_journal=terms.is_journal)
+        self._handler.setFormatter(make_formatter(terms))
+        self._readers: set[_Reader] = set()
+        self._orphans: list[_Reader] = []
+
+    def open(self, origin: Origin, on_fault: OnFault = _ignore) -> socket.socket:
+        """Read for a new process; give its end, which the caller closes.
+
+        Args:
+            origin: The process.
+            on_fault: Called when it sends what is no output; it is read no more.
+        """
+        own, theirs = socket.socketpair()
+        own.setblocking(False)
+        self._add(_Reader(own, origin, self._handler, on_fault))
+        return theirs
+
+    def note_end(self, worker: int) -> None:
+        """A worker has ended; whoever it has started may go on printing."""
+        ended = [r for r in self._readers if r.origin.worker == worker]
+        self._orphans += [reader for reader in ended if reader in self._readers]
+        while len(self._orphans) > MOST_ORPHANS:
+            reader = self._orphans.pop(0)
+            if reader in self._readers:
+                self._forget(reader)
+
+    def _add(self, reader: "_Reader") -> None:
+        self._readers.add(reader)
+        self._loop.add_reader(reader.sock.fileno(), self._read, reader)
+
+    def freeze(self) -> list[FrozenReader]:
+        """Give all that is read, for a process that has the same descriptors."""
+        return [
+            FrozenReader(reader.sock.fileno(), reader.origin, reader.rest)
+            for reader in self._readers
+        ]
+
+    def thaw(
+        self, frozen: Sequence[FrozenReader], take: Callable[[int], socket.socket]
+    ) -> None:
+        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
+        for each in frozen:
+            reader = _Reader(take(each.fd), each.origin, self._handler)
+            reader.rest = each.rest
+            self._add(reader)
+
+    def close(self) -> None:
+        """Take what has been printed so far, or a part of it, and no more."""
+        until = self._loop.time() + LAST_S
+        for reader in list(self._readers):
+            for _ in range(LAST_BYTES // PIECE_BYTES):
+                if self._loop.time() > until or not reader.reads(most_lines=None):
+                    break
+            self._forget(reader)
+
+    def _read(self, reader: "_Reader") -> None:
+        reader.reads(LINES_PER_TURN)
+        if reader.is_over:
+            self._forget(reader)
+        elif reader.has_lines:
+            self._loop.remove_reader(reader.sock.fileno())
+            self._loop.call_soon(self._write_on, reader)
+
+    def _write_on(self, reader: "_Reader") -> None:
+        """Write more of what was taken before any more is taken."""
+        if reader not in self._readers:
+            return
+        reader.write(LINES_PER_TURN)
+        if reader.has_lines:
+            self._loop.call_soon(self._write_on, reader)
+        else:
+            self._loop.add_reader(reader.sock.fileno(), self._read, reader)
+
+    def _forget(self, reader: "_Reader") -> None:
+        self._loop.remove_reader(reader.sock.fileno())
+        self._readers.discard(reader)
+        if reader in self._orphans:
+            self._orphans.remove(reader)
+        reader.close()
+
+
+class _Reader:
+    """Reads for one process, and those that it has started."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        origin: Origin,
+        handler: LineHandler,
+        on_fault: OnFault = _ignore,
+    ) -> None:
+        self.sock = sock
+        self.is_over = False
+        self._is_drained = False
+        self.origin = origin
+        self._handler = handler
+        self._on_fault = on_fault
+        self.rest = b""
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a whole line was taken, and is not written yet."""
+        return b"\n" in self.rest
+
+    def reads(self, most_lines: int | None) -> bool:
+        """Take one piece and write lines of it; whether there may be more."""
+        octets = b""
+        try:
+            received = receive_octets(self.sock, PIECE_BYTES)
+            octets = received[0] if received else b""
+            self._is_drained = not octets
+        except BlockingIOError:
+            return False
+        except ChildFault as fault:
+            self._on_fault(str(fault))
+        except OSError:
+            pass
+        if not octets:
+            self.is_over = True
+            return False
+        self.rest += octets
+        self.write(most_lines)
+        return True
+
+    def write(self, most_lines: int | None) -> None:
+        """Write whole lines, and of a very long one its begin.
+
+        Lines that came together stay together: a traceback is one write.
+        """
+        if most_lines is None:
+            end = self.rest.rfind(b"\n")
+        else:
+            end = _find_nth(self.rest, most_lines)
+        if end >= 0:
+            self._log(self.rest[:end])
+            self.rest = self.rest[end + 1 :]
+        if not self.has_lines:
+            while len(self.rest) >= LINE_BYTES:
+                self._log(self.rest[:LINE_BYTES])
+                self.rest = self.rest[LINE_BYTES:]
+
+    def close(self) -> None:
+        """Log what has no end of line yet."""
+        if self.rest:
+            self._log(self.rest)
+        if self._is_drained:
+            self.sock.close()
+        else:
+            close_aside([self.sock])  # beside what is unread may be descriptors
+
+    def _log(self, octets: bytes) -> None:
+        text = octets.decode("utf-8", "backslashreplace")
+        record = logging.LogRecord(_NAME, logging.INFO, "", 0, text, None, None)
+        record.origin = self.origin
+        self._handler.handle(record)
+
+
+def _find_nth(octets: bytes, count: int) -> int:
+    """Find the end of the last of so many lines; -1 when there is none."""
+    end = -1
+    for _ in range(count):
+        following = octets.find(b"\n", end + 1)
+        if following < 0:
+            break
+        end = following
+    return end
+
+
+# ``--log-file``: it takes the place of standard error, here and in all children.
+#
+# Every process of the service, also of another user, gets a descriptor of what is
+# opened here: no link leads it elsewhere, see ``files.py``.
+
+
+_MODE = 0o640
+
+
+class LogFile:
+    """The file of the log.
+
+    Args:
+        path: Absolute; it is appended to.
+        fd: Of the open file, owned by this object.
+    """
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+
+    def open_again(self) -> Descriptor:
+        """Give it to a process that shall write there, too.
+
+        Opened anew, so that nothing but the file is shared, unless it cannot be.
+        """
+        try:
+            return Descriptor(open_again(self._fd))
+        except OSError:
+            return Descriptor(os.dup(self._fd))
+
+    def close(self) -> None:
+        """Give it back; what has taken its place stays there."""
+        os.close(self._fd)
+
+    def take_place(self) -> None:
+        """Have what goes to standard error go there."""
+        os.dup2(self._fd, STDERR, inheritable=True)
+
+    def reopen(self) -> str:
+        """Write to a new file of the same name, since the old one was renamed.
+
+        Returns:
+            Why that cannot be, and the old one is written on; "" when it can.
+        """
+        try:
+            fd = open_to_append(self._path, _MODE)
+        except OSError as error:
+            return f"{self._path}: {error.strerror}; going on with the old one"
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self.take_place()
+        return ""
+
+
+def open_log_file(path: str) -> LogFile:
+    """Open it, and have it take the place of standard error.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
+    try:
+        log_file = LogFile(path, open_to_append(path, _MODE))
+    except OSError as error:
+        text = f"--log-file {path}: cannot open it: {error.strerror}"
+        raise UsageError(text) from error
+    log_file.take_place()
+    return log_file
+
+
+def resume_log_file(path: str) -> LogFile:
+    """Go on with one that has taken that place before, whatever its name is now."""
+    return LogFile(path, os.dup(STDERR))
+
+
+# Writing to new log files, since the old ones were renamed.
+
+
+class Writers(Protocol):
+    """Other processes that write logs."""
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Have them do it too; ``files``: the new one of the log, if that is a file."""
+
+
+class Reopening:
+    """Does it, here and everywhere.
+
+    Args:
+        log_file: Of the master; None: it writes to standard error.
+        writers: All others.
+    """
+
+    def __init__(self, log_file: LogFile | None, *writers: Writers) -> None:
+        self._log_file = log_file
+        self._writers = writers
+
+    def reopen(self) -> str:
+        """Do it now; say why the log itself is not in a new file, or ""."""
+        failure = self._log_file.reopen() if self._log_file else ""
+        if failure:
+            note("logs_reopened", failure, "ERROR")
+        else:
+            note("logs_reopened", "the log and every access log are opened anew")
+        files = [self._log_file.open_again()] if self._log_file else []
+        for writers in self._writers:
+            writers.reopen_logs(files)
+        for file in files:
+            file.close()
+        return failure

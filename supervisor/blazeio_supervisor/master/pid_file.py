@@ -1,0 +1,155 @@
+"""A file with the master's pid, for tools that cannot ask otherwise.
+
+It belongs to the service that wrote it, until that service ends. Another one that
+is started with the same file ends before it serves, and leaves the file as it is;
+so does one that cannot have its address, since the file is written only then. What
+was left behind by one that was killed is replaced, as is a symbolic link, which is
+not followed. A file of more than ``CONTENT_BYTES`` is no pid file, and is left.
+
+It locks nothing: a lock could be held by whoever may read the file. Whether the
+service that wrote it still runs is told by its process: one of that pid that is a
+supervisor, and is older than the file.
+"""
+
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files import (
+    FileIdentity,
+    identify,
+    look,
+    read,
+    remove,
+    replace,
+)
+from blazeio_supervisor.trust import describe_kind
+
+CONTENT_BYTES = 64
+"""A longer file is something else, and is not replaced."""
+_MODE = 0o644
+_SLACK_S = 2.0
+"""The kernel counts in ticks, and the clock of files in its own."""
+_OURS = re.compile(rb"blazeio: master|blazeio[-_]supervisor")
+
+
+@contextmanager
+def pid_written(path: str, *, waits: bool = False) -> Iterator[Callable[[], None]]:
+    """Have our pid in a file for a while; "": there is none.
+
+    The file appears whole. At the end it is removed, if it is still the one that
+    we wrote.
+
+    Args:
+        path: Of the file; its folder may belong to another user.
+        waits: It is written when what this gives is called, which raises like
+            this; else at once.
+
+    Raises:
+        UsageError: It cannot be written, or belongs to a service that runs.
+    """
+    file = _PidFile(path)
+    file.check()
+    if not waits:
+        file.claim()
+    try:
+        yield file.claim
+    finally:
+        file.release()
+
+
+@contextmanager
+def pid_removed(path: str) -> Iterator[None]:
+    """Remove the file at the end, if it holds our pid now; "": there is none."""
+    file = _PidFile(path)
+    file.take_over()
+    try:
+        yield
+    finally:
+        file.release()
+
+
+class _PidFile:
+    def __init__(self, path: str) -> None:
+        self._path = path and os.path.abspath(path)
+        self._label = f"--pid-file {path}"
+        self._identity: FileIdentity | None = None
+
+    def check(self) -> None:
+        if not self._path:
+            return
+        try:
+            found = look(self._path)
+        except OSError as error:
+            raise UsageError(f"{self._label}: {error.strerror}") from None
+        if found is None or stat.S_ISLNK(found.st_mode):
+            return
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{self._label}: it {describe_kind(found)}")
+        if found.st_size > CONTENT_BYTES:
+            raise UsageError(
+                f"{self._label}: it holds {found.st_size} octets, so it is no pid "
+                "file; remove it, or name another"
+            )
+
+    def claim(self) -> None:
+        if not self._path:
+            return
+        self.check()
+        rival = _find_rival(self._path)
+        if rival:
+            raise UsageError(
+                f"{self._label}: belongs to the service that runs as pid {rival}; "
+                "stop that, or name another file"
+            )
+        try:
+            self._identity = replace(self._path, f"{os.getpid()}\n".encode(), _MODE)
+        except OSError as error:
+            raise UsageError(f"{self._label}: {error.strerror}") from None
+
+    def take_over(self) -> None:
+        if self._path and _read_pid(self._path) == os.getpid():
+            self._identity = identify(self._path)
+
+    def release(self) -> None:
+        if self._identity is None or _read_pid(self._path) != os.getpid():
+            return
+        try:
+            remove(self._path, self._identity)
+        except OSError:
+            pass  # the folder is not ours to write any more: it stays
+
+
+def _read_pid(path: str) -> int:
+    """Return the pid that a regular file holds; 0: none."""
+    try:
+        found = look(path)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return 0
+        return int(read(path, is_judged=False))
+    except (OSError, ValueError):
+        return 0
+
+
+def _find_rival(path: str) -> int:
+    """Return the pid of another service to which the file belongs; 0: none."""
+    pid = _read_pid(path)
+    found = look(path)
+    if not 0 < pid < 2**31 or pid == os.getpid() or found is None:
+        return 0
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read()
+    except OSError:
+        return 0  # it has ended, or is none that we could tell
+    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
+    is_older = age_s + _SLACK_S >= time.time() - found.st_mtime
+    has_ended = fields[0] in (b"Z", b"X")
+    return pid if is_older and not has_ended and _OURS.search(command) else 0

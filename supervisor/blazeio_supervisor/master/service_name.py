@@ -1,0 +1,190 @@
+"""What a service is called, so that no two are called the same.
+
+A name is claimed by binding a socket of the abstract namespace to it, which the
+kernel allows once. That namespace belongs to the network namespace: containers
+that share one (a pod, the host's network) share the names, too. So a name that is
+taken gets a number, ``app:web-2``; and beside it a service claims the name that was
+asked for in its own container, where it is known by that one as well.
+"""
+
+import errno
+import os
+import secrets
+import socket
+import zlib
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from blazeio_supervisor.ipc.processes import refuse_descriptors
+from blazeio_supervisor.ipc.socket_paths import (
+    NAME_CHARS,
+    PREFIX,
+    Place,
+    list_listening,
+    read_peer,
+)
+
+_NUMBERED_COUNT = 99
+"""So many names of a kind; one more is told apart by its pid and a random word, so
+that nobody who takes names in advance can take all of them."""
+_ROOM_CHARS = 5  # "-1000"
+
+
+class Home(Struct, frozen=True):
+    """Where a process lives: another home is another container.
+
+    Attributes:
+        pid_namespace: As ``/proc/self/ns/pid`` has it; "" where that is hidden.
+        root: Device and inode of its root directory; "" likewise.
+    """
+
+    pid_namespace: str = ""
+    root: str = ""
+
+    def is_same(self, other: "Home") -> bool:
+        """Whether both are one, as far as is known of them."""
+        return _agree(self.pid_namespace, other.pid_namespace) and _agree(
+            self.root, other.root
+        )
+
+
+class FrozenNaming(Struct, frozen=True):
+    """The names, and the descriptors that hold them."""
+
+    name: str
+    alias: str
+    fds: list[int]
+
+
+class Naming:
+    """The names of this service.
+
+    Attributes:
+        name: No other service of this user in this network namespace has it; "": none
+            was claimed.
+        alias: The name that was asked for, when no other service in this container
+            is called so; "": there is none.
+        why: Why the name is not the one that was asked for; "" when it is.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.alias = ""
+        self.why = ""
+        self.home = find_home()
+        self._uid = os.geteuid()
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def place(self) -> Place | None:
+        """The abstract name of this service; None where there can be none."""
+        return _place(self._uid, self.name) if self._sockets else None
+
+    def claim(self, wanted: str) -> None:
+        """Take a name; where no socket can be bound, the wanted one is believed."""
+        self.name = wanted
+        for name in _iterate_names(wanted):
+            try:
+                self._sockets.append(_bind(_place(self._uid, name)))
+            except OSError as error:
+                if not _is_taken(error):
+                    return
+                self.why = self.why or _describe_holder(_place(self._uid, name))
+            else:
+                self.name = name
+                break
+        self._claim_alias(wanted)
+
+    def _claim_alias(self, wanted: str) -> None:
+        known = os.fsencode(f"{self.home.pid_namespace} {self.home.root}")
+        word = f"{wanted}/{zlib.crc32(known):08x}"
+        try:
+            self._sockets.append(_bind(_place(self._uid, word)))
+        except OSError:
+            return  # another one in this container is called so
+        self.alias = wanted
+
+    def take_socket(self) -> socket.socket:
+        """Give the socket that is bound to the name; it stays ours.
+
+        Raises:
+            OSError: There is none.
+        """
+        if not self._sockets:
+            raise OSError(0, "no abstract name can be bound here")
+        return self._sockets[0]
+
+    def freeze(self) -> FrozenNaming:
+        """Give the names, for the next image of the master."""
+        fds = [sock.fileno() for sock in self._sockets]
+        return FrozenNaming(self.name, self.alias, fds)
+
+    def thaw(self, frozen: FrozenNaming, take: Callable[[int], socket.socket]) -> None:
+        """Go on under the same names; ``take`` as of ``Listeners.thaw``."""
+        self.name, self.alias = frozen.name, frozen.alias
+        self._sockets = [take(fd) for fd in frozen.fds]
+
+    def close(self) -> None:
+        """Let others have the names."""
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+
+def find_home() -> Home:
+    """Find out where this process lives."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    try:
+        found = os.stat("/")
+    except OSError:
+        return Home(namespace)
+    return Home(namespace, f"{found.st_dev}:{found.st_ino}")
+
+
+def _agree(one: str, other: str) -> bool:
+    return not one or not other or one == other
+
+
+def _iterate_names(wanted: str) -> Sequence[str]:
+    stem = wanted[: NAME_CHARS - _ROOM_CHARS]
+    numbered = [f"{stem}-{number}" for number in range(2, _NUMBERED_COUNT + 1)]
+    stem = wanted[: NAME_CHARS - 20]
+    return [wanted, *numbered, f"{stem}-{os.getpid()}-{secrets.token_hex(4)}"]
+
+
+def _place(uid: int, name: str) -> Place:
+    return Place(f"{PREFIX}{uid}/{name}")
+
+
+def _bind(place: Place) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        refuse_descriptors(sock)
+        sock.bind(place.address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_taken(error: OSError) -> bool:
+    return error.errno == errno.EADDRINUSE
+
+
+def _describe_holder(place: Place) -> str:
+    """Say who has a name, if the kernel tells whoever connects."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(place.address)
+            peer = read_peer(sock)
+        except OSError:  # nobody listens, or the queue is full
+            uids = [each.uid for each in list_listening() if each.name == place.text]
+            return f"{place} is taken{f' by uid {uids[0]}' if uids else ''}"
+    where = f"pid {peer.pid}" if peer.pid else "a process of another container"
+    return f"{place} is taken by {where} of uid {peer.uid}"

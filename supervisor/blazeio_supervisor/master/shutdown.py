@@ -1,0 +1,187 @@
+"""How the service ends: asked to, or for want of what it needs."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable
+
+from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.ipc.messages import Drain
+from blazeio_supervisor.ipc.signals import CHANGES, STOPS
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.loop import Inbox
+from blazeio_supervisor.master.systemd import Telling
+
+
+class Ending:
+    """What is known of it, and the end itself.
+
+    Args:
+        inbox: The planner learns here that it is wanted.
+        telling: The service manager learns here why, if something is wrong.
+
+    Attributes:
+        has_begun: The planner was told to start: so it must end the service.
+        is_asked: It shall end.
+        is_final: No connection may begin any more.
+        is_forced: It ends though there are processes left.
+        hold: Has signals wait until the process ends; by default it does nothing.
+        on_ask: Called with whether a quick end was asked for, each time.
+    """
+
+    def __init__(self, inbox: Inbox, telling: Telling) -> None:
+        self._inbox = inbox
+        self._telling = telling
+        self._over: asyncio.Future[int] = inbox.loop.create_future()
+        self._failure = ExitCode.OK
+        self._is_quick = False
+        self.has_begun = False
+        self.is_asked = False
+        self.is_final = False
+        self.is_forced = False
+        self.hold: Callable[[Iterable[int]], object] = tuple
+        self.on_ask: Callable[[bool], object] = bool
+
+    def ask(self, is_quick: bool, by: str) -> None:
+        """End the service: within about a second if quick, else gently.
+
+        Args:
+            is_quick: What was asked for once counts.
+            by: Who asks, for the log.
+        """
+        self.is_asked = True
+        self._is_quick |= is_quick
+        self.on_ask(is_quick)
+        self.hold(CHANGES)
+        self._inbox.tell(StopAsked(is_quick, by))
+
+    def give_up(self, error: SupervisorError, event: str = "cannot_bind") -> None:
+        """End at once: what the service needs cannot be had."""
+        note(event, str(error), "ERROR")
+        cause = error.__cause__
+        self._telling.fail(str(error), getattr(cause, "errno", None))
+        self._failure = error.exit_code
+        if self.has_begun:
+            self.ask(True, "")
+        else:
+            self._be_over(error.exit_code)
+
+    def be_final(self) -> None:
+        """No connection may begin any more; of the signals only INT still counts."""
+        self.is_final = True
+        self.hold(STOPS)
+
+    def make_drain(self, policy: Policy) -> Drain:
+        """Make the order by which a worker ends, as things are now."""
+        grace_s = policy.grace_s
+        if self._is_quick:
+            grace_s = min(policy.quick_grace_s, grace_s)
+        return Drain(grace_s, is_final=self.is_final)
+
+    def end(self, code: int, reason: str) -> None:
+        """Everything of ours has ended; ``reason`` is "" when all went well."""
+        if reason:
+            self._telling.fail(reason, None)
+        note("stopped", f"all of the service has ended: exit code {code}")
+        self._be_over(code)
+
+    async def wait(self) -> int:
+        """Wait for it; gives the exit code."""
+        code = await self._over
+        return self._failure or code
+
+    def leave(self) -> None:
+        """End, though not all has ended: it cannot be killed, or nobody decides."""
+        if not self._over.done():
+            text = "processes of the service are left that have not ended: exit code 1"
+            note("stopped", text, "ERROR")
+            self.is_forced = True
+            self._be_over(ExitCode.CRASHED)
+
+    def _be_over(self, code: int) -> None:
+        self.hold(signal.valid_signals())  # none changes the exit code, or says a word
+        if not self._over.done():
+            self._over.set_result(code)
+
+
+# The end of the service, whatever becomes of the decisions about it.
+#
+# The planner ends everybody in its time; but its clock leaves out what a master that
+# gets no time has slept through, it may fail, and a process may not let itself be
+# killed or reaped. None of that may keep the service from ending: a while later than
+# the planner should have, every child is killed, and then nobody is waited for.
+
+
+SLACK_S = 0.3
+"""Behind the time in which the planner kills."""
+LEAVE_S = 0.2
+"""Behind that: then those that are left are no longer waited for."""
+TICK_S = 0.1
+MOST_TICK_S = 0.4
+"""A tick that is later than this was slept through: its rest does not count."""
+
+
+class LastResort:
+    """Waits beside the planner, from the first order to stop on.
+
+    Args:
+        loop: The master's.
+        reaper: Has every child.
+        find_policy: Gives the times as they are now.
+        find_grace_s: Likewise the grace period: a quick stop has a shorter one.
+        leave: Ends the master, though there are children.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reaper: Reaper,
+        find_policy: Callable[[], Policy],
+        find_grace_s: Callable[[], float],
+        leave: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._reaper = reaper
+        self._find_policy = find_policy
+        self._find_grace_s = find_grace_s
+        self._leave = leave
+        self._is_asked = False
+        self._is_quick = False
+        self._waited_s = 0.0
+        self._ticked_at = 0.0
+        self._has_killed = False
+
+    def begin(self, is_quick: bool) -> None:
+        """The service shall stop; the first quick order counts from anew."""
+        if is_quick and not self._is_quick:
+            self._waited_s = 0.0
+        self._is_quick |= is_quick
+        if not self._is_asked:
+            self._is_asked = True
+            self._ticked_at = self._loop.time()
+            self._loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._waited_s += min(now - self._ticked_at, MOST_TICK_S)
+        self._ticked_at = now
+        over_s = self._waited_s - self._find_limit_s()
+        if over_s >= LEAVE_S:
+            self._leave()
+            return
+        if over_s >= 0 and not self._has_killed:
+            self._has_killed = True
+            self._kill()
+        self._loop.call_later(TICK_S, self._tick)
+
+    def _find_limit_s(self) -> float:
+        policy = self._find_policy()
+        delay_s = 0.0 if self._is_quick else policy.drain_delay_s
+        return delay_s + self._find_grace_s() + policy.kill_after_s + SLACK_S
+
+    def _kill(self) -> None:
+        count = self._reaper.kill_all()
+        text = f"it has not ended in its time: all its processes ({count}) are killed"
+        note("stop_forced", text, "ERROR" if count else "DEBUG")

@@ -1,0 +1,241 @@
+"""Talking to the service manager: sd_notify(3), by hand.
+
+One datagram is one message, ``KEY=value`` lines, perhaps with descriptors. Its
+protocol is stable; a library for it would bring a compiler or swallow errors.
+
+Nothing here blocks: a message that the manager has no room for is kept, in
+order, until it has.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from blazeio_supervisor.fleet.actions import Notify, Stage
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.log.formats import escape_line
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.sockets.listeners import Listeners
+
+SETTLE_S = 1.0
+"""A manager that is this slow is not waited for."""
+FDS_PER_MESSAGE = 253  # the kernel's limit for one SCM_RIGHTS
+_MOST_STATUS_CHARS = 1000
+
+Datagram = tuple[bytes, tuple[int, ...]]
+
+
+def clean(text: str) -> str:
+    """Make one line of a text: a line break would begin another variable."""
+    return escape_line(" ".join(text.split()))[:_MOST_STATUS_CHARS]
+
+
+class Notifier:
+    """Sends messages to the service manager, or to nobody.
+
+    Args:
+        address: As ``connect`` takes it; None: there is no manager, and every
+            message is void.
+        loop: Tells when a full manager has room again.
+    """
+
+    def __init__(self, address: str | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._address = address
+        self._loop = loop
+        self._kept: deque[Datagram] = deque()
+        self._sock: socket.socket | None = None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a manager."""
+        return self._address is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the kernel has taken every message."""
+        return not self._kept
+
+    def send(self, *lines: str, fds: Sequence[int] = ()) -> None:
+        """Send one message.
+
+        Args:
+            lines: Variables, ``READY=1``.
+            fds: Go with it; at most ``FDS_PER_MESSAGE``. They may be closed as
+                soon as this returns.
+        """
+        if self._address is not None and lines:
+            octets = "\n".join(lines).encode("utf-8", "backslashreplace")
+            self._kept.append((octets, tuple(os.dup(fd) for fd in fds)))
+            self._send_kept()
+
+    async def settle(self) -> None:
+        """Wait until the manager has read everything, ``SETTLE_S`` at most.
+
+        A message of a process that is gone by then cannot be attributed, and is
+        dropped. The manager closes the descriptor that comes with BARRIER when
+        it gets there.
+        """
+        if self._address is None:
+            return
+        own, theirs = os.pipe()
+        self.send("BARRIER=1", fds=[theirs])
+        os.close(theirs)
+        closed = asyncio.Event()
+        self._loop.add_reader(own, closed.set)
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await closed.wait()
+        except TimeoutError:
+            pass  # an older manager, or a busy one
+        finally:
+            self._loop.remove_reader(own)
+            os.close(own)
+
+    def close(self) -> None:
+        """Let go of the socket, and of what could not be sent."""
+        self._disconnect()
+        for _, fds in self._kept:
+            _close_all(fds)
+        self._kept.clear()
+
+    def _send_kept(self) -> None:
+        while self._kept:
+            octets, fds = self._kept[0]
+            try:
+                socket.send_fds(self._connect(), [octets], fds)
+            except BlockingIOError:
+                self._loop.add_writer(self._connect().fileno(), self._send_kept)
+                return
+            except OSError:
+                self._disconnect()  # it has gone; the next one may find another
+            _close_all(fds)
+            self._kept.popleft()
+        if self._sock is not None:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _connect(self) -> socket.socket:
+        if self._sock is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sock.setblocking(False)
+            try:
+                sock.connect(self._address or "")
+            except OSError:
+                sock.close()
+                raise
+            self._sock = sock
+        return self._sock
+
+    def _disconnect(self) -> None:
+        if self._sock is not None:
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+# What the service manager is told: the planner's words in its language.
+#
+# Decides nothing; where no manager listens nothing is sent.
+
+
+class Telling:
+    """Speaks for the master.
+
+    Args:
+        address: Of the manager; None: there is none.
+        loop: The master's.
+    """
+
+    def __init__(self, address: str | None, loop: asyncio.AbstractEventLoop) -> None:
+        self.notifier = Notifier(address, loop)
+
+    def tell(self, notice: Notify) -> None:
+        """Send one notice, in one message: what belongs together is seen together."""
+        lines = [] if notice.stage is None else _describe_stage(notice.stage)
+        if notice.status is not None:
+            lines.append(f"STATUS={clean(notice.status)}")
+        if notice.is_alive:
+            lines.append("WATCHDOG=1")
+        if notice.extend_s is not None:
+            lines.append(f"EXTEND_TIMEOUT_USEC={round(notice.extend_s * 1e6)}")
+        self.notifier.send(*lines)
+
+    def store(self, name: str, sockets: Sequence[socket.socket]) -> None:
+        """Have the manager keep sockets, for the next start, under one name."""
+        for at in range(0, len(sockets), FDS_PER_MESSAGE):
+            fds = [sock.fileno() for sock in sockets[at : at + FDS_PER_MESSAGE]]
+            self.notifier.send("FDSTORE=1", f"FDNAME={name}", fds=fds)
+
+    def forget(self, name: str) -> None:
+        """Have the manager let go of all that it keeps under this name."""
+        self.notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}")
+
+    def fail(self, reason: str, number: int | None) -> None:
+        """Say why the service ends before it has served.
+
+        Args:
+            reason: One line.
+            number: The kernel's error, when one is the cause.
+        """
+        lines = [f"STATUS=failed: {clean(reason)}"]
+        if number is not None:
+            lines.append(f"ERRNO={number}")
+        self.notifier.send(*lines)
+
+    async def end(self) -> None:
+        """Have everything heard, then say no more."""
+        await self.notifier.settle()
+        self.notifier.close()
+
+
+def _describe_stage(stage: Stage) -> list[str]:
+    match stage:
+        case Stage.READY:
+            # A wrapper may have been started instead of us.
+            return ["READY=1", f"MAINPID={os.getpid()}"]
+        case Stage.RELOADING:
+            # The manager's clock too: it tells this reload from an earlier one.
+            return ["RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"]
+        case Stage.STOPPING:
+            return ["STOPPING=1"]
+        case Stage.BOOTING:
+            return []
+
+
+# Having the service manager keep the listeners, so that they outlive a restart.
+
+
+class Store:
+    """The manager's store of descriptors.
+
+    Args:
+        telling: Speaks with the manager.
+        listeners: What is kept.
+        room: For how many descriptors it has room; 0: there is no store.
+    """
+
+    def __init__(self, telling: Telling, listeners: Listeners, room: int) -> None:
+        self._telling = telling
+        self._listeners = listeners
+        self._room = room
+
+    def keep(self) -> None:
+        """Have it keep what it does not yet, and forget what nobody opens again."""
+        for name in self._listeners.give_up_stored():
+            self._telling.forget(name)
+        for name, sockets in self._listeners.lend(self._room):
+            self._telling.store(name, sockets)
+        left = self._listeners.count_own()
+        if self._room and left:
+            text = (
+                f"{count_of(left, 'listener')} will not outlive a restart: "
+                f"the unit's FileDescriptorStoreMax= is {self._room}"
+            )
+            note("not_stored", text, "WARNING")

@@ -1,0 +1,401 @@
+"""Leaving for the next image of the master: asked for, rehearsed, done.
+
+::
+
+    ask -> settle, rehearse the new image and the way back -> answer
+                                   '-> block signals, settle, freeze, exec
+
+Every failure before the exec leaves everything as it is. After it, stage 0 comes
+back to the kept image.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, keep_image, seal
+from blazeio_supervisor.master.upgrade.stage0 import OK
+from blazeio_supervisor.version import find_version
+
+# One upgrade: who asked for it, and what became of it.
+
+
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """The upgrade itself.
+
+    Attributes:
+        number: Of this upgrade, from 1 on.
+        by: Who asked.
+        began_at: Monotonic seconds.
+        signal_mask: What was blocked before everything was; for an exec.
+    """
+
+    number: int
+    by: str
+    began_at: float
+    signal_mask: list[int] = []
+
+
+class Outcome(Struct, frozen=True):
+    """What became of an upgrade, or of its rehearsal.
+
+    Attributes:
+        number: Of the upgrade; 0: none was begun.
+        is_over: False: the exec is about to happen.
+        reason: Why it failed; the old code goes on.
+        output: What the new code raised, where nobody foresaw it.
+        program: The version that took over, or would.
+        took_s: From the order on.
+    """
+
+    number: int = 0
+    is_over: bool = True
+    is_ok: bool = False
+    reason: str = ""
+    output: str = ""
+    program: str = ""
+    took_s: float = 0.0
+
+
+# A child that does all that the next image will do, but for taking over.
+
+
+_SLACK_S = 1.0
+"""It ends itself at its deadline; who is still there then hangs below Python."""
+_WORD_BYTES = 65536
+
+
+class RehearsalError(Exception):
+    """It did not go well.
+
+    Args:
+        reason: Why, in one line.
+        frames: A traceback, of what nobody foresaw.
+    """
+
+    def __init__(self, reason: str, frames: str = "") -> None:
+        super().__init__(reason)
+        self.frames = frames
+
+
+async def rehearse(
+    reaper: Reaper, launch: Launch, pipe: tuple[int, int], fds: Sequence[int]
+) -> str:
+    """Run one; gives the version that would take over.
+
+    Args:
+        reaper: Watches the child.
+        launch: What is started; it was told of ``pipe``.
+        pipe: Its word comes here; closed in the end.
+        fds: What the child inherits, by the same numbers.
+
+    Raises:
+        RehearsalError: It failed, or took too long.
+    """
+    reader, writer = pipe
+    try:
+        pid = _spawn(launch, [*fds, writer])
+    except OSError as error:
+        os.close(reader)
+        reason = f"cannot start {launch.words[0]}: {error.strerror}"
+        raise RehearsalError(reason) from error
+    finally:
+        os.close(writer)
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def note_end(status: int) -> None:
+        if not ended.done():
+            ended.set_result(status)
+
+    reaper.watch(pid, note_end)
+    try:
+        async with asyncio.timeout(launch.timeout_s + _SLACK_S):
+            status = await ended
+        word = os.read(reader, _WORD_BYTES).decode(errors="replace")
+    except TimeoutError:
+        reason = f"it did not begin within {launch.timeout_s:g} s, and hung"
+        raise RehearsalError(reason) from None
+    finally:
+        reaper.send_signal(pid, signal.SIGKILL)  # nobody waits for it any more
+        os.close(reader)
+    if status != 0 or not word.startswith(OK):
+        reason, _, frames = word.partition("\n")
+        silence = f"it ended with status {status}, and said nothing"
+        raise RehearsalError(reason or silence, frames)
+    return word.removeprefix(OK)
+
+
+def _spawn(launch: Launch, fds: Sequence[int]) -> int:
+    return os.posix_spawn(
+        launch.interpreter,
+        launch.words,
+        launch.environment,
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds],  # inheritable
+        setsigmask=signal.valid_signals(),
+    )
+
+
+Done = TypeVar("Done")
+
+ANSWER_S = 0.05
+"""From the answer to the exec, which closes the connection of whoever asked."""
+SETTLE_S = 2.0
+"""A process that does not read its orders for so long is in the way."""
+_SETTLE_EVERY_S = 0.01
+
+
+class Party(Protocol):
+    """Somebody who has to do with others."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has read, and sent, all that there is."""
+
+
+class Upgrades:
+    """Those of one service; at most one is under way.
+
+    Args:
+        planner: Says what must be over first.
+        parties: Those between whom nothing may lie unread or unsent.
+        pack: Gives all that goes over: a state, and the descriptors named in it.
+        reaper: Watches the rehearsals.
+        timeout_s: For a rehearsal, and for the next image to begin.
+
+    Attributes:
+        timeout_s: As given; a reload may bring another one.
+        last: What became of the newest; at first: of none.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        parties: Sequence[Party],
+        pack: Callable[[Handover, KeptImage], tuple[bytes, list[int]]],
+        reaper: Reaper,
+        timeout_s: float,
+    ) -> None:
+        self._planner = planner
+        self._parties = parties
+        self._pack = pack
+        self._reaper = reaper
+        self.timeout_s = timeout_s
+        self._image: KeptImage | None = None
+        self._is_busy = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.last = Outcome()
+
+    def keep_image(self) -> None:
+        """Keep the running program; without a way back there is no way forth."""
+        try:
+            self._image = keep_image()
+        except OSError as error:
+            text = f"cannot keep the running program, so `upgrade` will refuse: {error}"
+            note("no_upgrade", text, "WARNING")
+
+    def note_arrival(
+        self, handover: Handover, left: KeptImage, workers: int, failure: str
+    ) -> None:
+        """Say what became of the upgrade that has led here.
+
+        Args:
+            handover: Of that upgrade.
+            left: The image that had left.
+            workers: How many were taken over.
+            failure: Why no other image came instead: this is the one that had
+                left.
+        """
+        program = left.program if failure else find_version()
+        self.last = Outcome(
+            number=handover.number,
+            is_ok=not failure,
+            reason=failure,
+            program=program,
+            took_s=time.monotonic() - handover.began_at,
+        )
+        kept = f"pid {os.getpid()} and {count_of(workers, 'worker')} kept"
+        if failure:
+            self._image = left
+            text = (
+                f"the new code did not begin: {failure}; the old code is back, {kept}"
+            )
+            _note_failure(handover.by, text)
+            return
+        self.keep_image()
+        text = f"blazeio {program} in place of {left.program}, {kept}"
+        note("upgraded", f"asked for by {handover.by}: {text}")
+
+    # Asking
+
+    def ask(self, by: str) -> None:
+        """Upgrade for somebody who gets no answer."""
+        self._begin(self._upgrade(by))
+
+    async def check(self, by: str) -> Outcome:
+        """Rehearse only."""
+        outcome, _ = await self._try(by)
+        what = f"blazeio {outcome.program} could take over"
+        text = f"asked for by {by}: {outcome.reason or what}"
+        note("upgrade_checked", text, traceback=outcome.output)
+        return outcome
+
+    async def upgrade(self, by: str) -> Outcome:
+        """Rehearse; when that went well, the exec comes soon after the answer.
+
+        It goes on when whoever asked no longer waits.
+        """
+        return await asyncio.shield(self._begin(self._upgrade(by)))
+
+    async def _upgrade(self, by: str) -> Outcome:
+        outcome, handover = await self._try(by)
+        if not outcome.is_ok:
+            text = f"{outcome.reason}; nothing has changed"
+            _note_failure(by, text, outcome.output)
+            return outcome
+        self._is_busy = True
+        self.last = replace(outcome, number=handover.number, is_over=False)
+        self._begin(self._leave(handover))
+        return self.last
+
+    def _begin(self, doing: Coroutine[Any, Any, Done]) -> asyncio.Task[Done]:
+        task = asyncio.get_running_loop().create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # The rehearsal
+
+    async def _try(self, by: str) -> tuple[Outcome, Handover]:
+        began_at = time.monotonic()
+        handover = Handover(number=self.last.number + 1, by=by, began_at=began_at)
+        if self._is_busy:
+            return Outcome(reason="an upgrade is under way"), handover
+        self._is_busy = True
+        try:
+            program = await self._rehearse(handover)
+        except RehearsalError as error:
+            return Outcome(reason=str(error), output=error.frames), handover
+        finally:
+            self._is_busy = False
+        took_s = time.monotonic() - began_at
+        return Outcome(is_ok=True, program=program, took_s=took_s), handover
+
+    async def _rehearse(self, handover: Handover) -> str:
+        """Rehearse both images at once; gives the version of the new one.
+
+        Raises:
+            RehearsalError: The upgrade would fail.
+        """
+        image = await self._settle()
+        state_fd, fds = self._write(handover, image)
+        pipes = os.pipe(), os.pipe()
+        (_, new_fd), (_, old_fd) = pipes
+        new = Launch.of_new(image, state_fd, self.timeout_s, new_fd)
+        old = Launch.of_old(image, state_fd, self.timeout_s, old_fd)
+        try:
+            there, back = await asyncio.gather(
+                rehearse(self._reaper, new, pipes[0], fds),
+                rehearse(self._reaper, old, pipes[1], fds),
+                return_exceptions=True,
+            )
+        finally:
+            os.close(state_fd)
+        if isinstance(there, BaseException):
+            raise _pass_on("the new code cannot take over", there) from there
+        if isinstance(back, BaseException):
+            raise _pass_on("there is no way back", back) from back
+        return there
+
+    async def _settle(self) -> KeptImage:
+        """Wait until nothing is under way that an exec would lose.
+
+        Raises:
+            RehearsalError: That takes too long.
+        """
+        if self._image is None:
+            raise RehearsalError("the running program could not be kept at its start")
+        give_up_at = time.monotonic() + SETTLE_S
+        while True:
+            await asyncio.sleep(_SETTLE_EVERY_S)  # signals become facts meanwhile
+            obstacle = self._planner.why_not_freeze()
+            if obstacle:
+                raise RehearsalError(obstacle)
+            if all(party.is_settled for party in self._parties):
+                return self._image
+            if time.monotonic() >= give_up_at:
+                raise RehearsalError("a process does not read its orders: try again")
+
+    def _write(self, handover: Handover, image: KeptImage) -> tuple[int, list[int]]:
+        """Write the state; gives its descriptor, and every one that goes over."""
+        octets, fds = self._pack(handover, image)
+        state_fd = seal("blazeio-state", octets)
+        return state_fd, [state_fd, *fds]
+
+    # The exec
+
+    async def _leave(self, handover: Handover) -> None:
+        await asyncio.sleep(ANSWER_S)
+        with _signals_blocked() as before:
+            try:
+                image = await self._settle()
+                blocked = replace(handover, signal_mask=before)
+                self._exec(blocked, image)
+            except RehearsalError as error:
+                reason = str(error)
+            except OSError as error:
+                reason = f"cannot start {sys.executable}: {error.strerror}"
+        self._is_busy = False
+        self.last = replace(self.last, is_over=True, is_ok=False, reason=reason)
+        _note_failure(handover.by, f"{reason}; nothing has changed")
+
+    def _exec(self, handover: Handover, image: KeptImage) -> None:
+        """Become the next image; returns never.
+
+        Raises:
+            OSError: The kernel refused, and nothing has happened.
+        """
+        state_fd, fds = self._write(handover, image)
+        # What hangs must be given up before a watchdog ends us.
+        watchdog_s = self._planner.policy.watchdog_s or float("inf")
+        timeout_s = min(self.timeout_s, watchdog_s / 2)
+        launch = Launch.of_new(image, state_fd, timeout_s)
+        sys.stdout.flush()
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        try:
+            os.execve(launch.interpreter, launch.words, launch.environment)
+        finally:
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            os.close(state_fd)
+
+
+def _note_failure(by: str, text: str, frames: str = "") -> None:
+    note("upgrade_failed", f"asked for by {by}: {text}", "ERROR", traceback=frames)
+
+
+def _pass_on(what: str, error: BaseException) -> RehearsalError:
+    return RehearsalError(f"{what}: {error}", getattr(error, "frames", ""))
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[list[int]]:
+    """Keep every signal for whoever unblocks them; gives the mask before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield [int(number) for number in before]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,246 @@
+"""The running program, kept so that it can be started again from memory.
+
+The packages on the disk are replaced while the master runs. What it was made of
+is therefore kept: every module outside of the standard library, as it was
+compiled or else its source, in one sealed archive; each C extension and the
+interpreter by an open descriptor. (An extension is mapped by this process:
+whoever overwrites one in place, instead of replacing it, breaks every running
+process anyway. Nothing maps a source file.)
+
+Every start pays for it, so nothing is kept twice and nothing is compressed:
+19 ms of CPU and 3.4 MB for 400 modules, where sources and code deflated took
+95 ms and 2.6 MB. A traceback of the image needs no source in it: Python reads
+the lines at the path that was compiled.
+
+The standard library is not kept: it belongs to the interpreter.
+"""
+
+import fcntl
+import io
+import json
+import os
+import struct
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import MAGIC_NUMBER
+from typing import Self
+
+import msgspec
+from msgspec import Struct
+
+from blazeio_supervisor.isolation import isolate, list_own_options
+from blazeio_supervisor.master.upgrade import stage0
+from blazeio_supervisor.master.upgrade.stage0 import NEW, OLD
+from blazeio_supervisor.version import find_version
+
+_SEALS = (
+    fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+)
+_STDLIB, _SITE = (
+    tuple(sysconfig.get_path(key) + os.sep for key in keys)
+    for keys in (("stdlib", "platstdlib"), ("purelib", "platlib"))
+)
+_HEADER = struct.Struct("<4sIII")
+"""Magic number, flags, and of the source its time (s, the epoch's) and size."""
+_BY_TIME, _UNCHECKED = 0, 1
+"""Flags: used for the source of that time and size; for any source."""
+_WORD = 0xFFFFFFFF
+
+
+class KeptImage(msgspec.Struct, frozen=True, kw_only=True):
+    """The program by descriptors, none of which is inherited.
+
+    Attributes:
+        archive_fd: The sources as a zip file, stage 0 among them.
+        interpreter_fd: The running one.
+        extensions: C extensions by the module's full name.
+        home: Where that interpreter's standard library is.
+        program: The version of blazeio.
+    """
+
+    archive_fd: int
+    interpreter_fd: int
+    extensions: dict[str, int]
+    home: str
+    program: str
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor."""
+        return [self.archive_fd, self.interpreter_fd, *self.extensions.values()]
+
+
+def keep_image() -> KeptImage:
+    """Keep what this process has imported by now.
+
+    Raises:
+        OSError: A file is gone already, or the system has no room.
+    """
+    import_module(stage0.ENTRY)  # used by no image but one that has come back
+    archive = io.BytesIO()
+    extensions: dict[str, int] = {}
+    with zipfile.ZipFile(archive, "w") as z:
+        _write(z, "__main__.py", stage0.__file__)
+        for name, spec in _list_specs():
+            place, path = name.replace(".", "/"), spec.origin
+            if path is None:
+                z.mkdir(place)  # a namespace: a package without a file of its own
+            elif isinstance(spec.loader, ExtensionFileLoader):
+                extensions[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                is_package = spec.submodule_search_locations is not None
+                place = f"{place}/__init__.py" if is_package else f"{place}.py"
+                _write_module(z, place, path, spec.cached)
+    return KeptImage(
+        archive_fd=seal("blazeio-image", archive.getbuffer()),
+        interpreter_fd=os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC),
+        extensions=extensions,
+        home=f"{sys.base_prefix}:{sys.base_exec_prefix}",
+        program=find_version(),
+    )
+
+
+def _write_module(
+    archive: zipfile.ZipFile, place: str, path: str, cached: str | None
+) -> None:
+    if cached is not None and is_compiled(path, cached):
+        _write(archive, f"{place}c", cached)
+    else:
+        _write(archive, place, path)
+
+
+def is_compiled(path: str, cached: str) -> bool:
+    """Tell whether Python would run ``cached`` in place of the source at ``path``.
+
+    ``importlib`` judges anew at each import and keeps no word of it. Files that
+    ask for a comparison of hashes are rare and are not taken here.
+
+    Raises:
+        OSError: There is no such source.
+    """
+    try:
+        with open(cached, "rb") as file:
+            head = file.read(_HEADER.size)
+    except OSError:
+        return False
+    if len(head) < _HEADER.size:
+        return False
+    magic, flags, modified_at, size = _HEADER.unpack(head)
+    now = os.stat(path)
+    is_same = (modified_at, size) == (int(now.st_mtime) & _WORD, now.st_size & _WORD)
+    is_fitting = flags == _UNCHECKED or (flags == _BY_TIME and is_same)
+    return magic == MAGIC_NUMBER and is_fitting
+
+
+def _write(archive: zipfile.ZipFile, place: str, path: str) -> None:
+    """Put a file into the archive; when it was written is of no use there."""
+    with open(path, "rb") as file:
+        archive.writestr(zipfile.ZipInfo(place), file.read())
+
+
+def seal(name: str, octets: bytes | memoryview) -> int:
+    """Put octets into memory that nobody can change; give its descriptor."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(octets)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _list_specs() -> Iterator[tuple[str, ModuleSpec]]:
+    """List every module that is not the interpreter's own, by its full name."""
+    for name, module in sorted(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        is_program = name == "__main__"  # of which nothing is needed again
+        if spec is not None and not is_program and not _is_of_interpreter(spec):
+            yield name, spec
+
+
+def _is_of_interpreter(spec: ModuleSpec) -> bool:
+    if not spec.has_location:
+        return spec.submodule_search_locations is None
+    place = str(spec.origin)
+    return place.startswith(_STDLIB) and not place.startswith(_SITE)
+
+
+# How an image of the master is started: interpreter, arguments, environment.
+
+
+_BACK_FACTOR = 3.0
+"""The kept image may have to compile its sources: a second or so."""
+
+
+class Launch(Struct, frozen=True):
+    """One start of stage 0, for an exec or a child.
+
+    Attributes:
+        interpreter: A path: that of the installed one, or of the kept one.
+        timeout_s: Until it must have begun.
+    """
+
+    interpreter: str
+    words: list[str]
+    environment: dict[str, str]
+    timeout_s: float
+
+    @classmethod
+    def of_new(
+        cls,
+        image: KeptImage,
+        state_fd: int,
+        timeout_s: float,
+        result_fd: int | None = None,
+    ) -> Self:
+        """The image on the disk; ``image`` is what it goes back to.
+
+        Args:
+            image: The one that leaves.
+            state_fd: Of a ``State``.
+            timeout_s: Until it has begun.
+            result_fd: Only rehearse, and say there how it went.
+        """
+        orders, environment = _compose(NEW, image, state_fd, timeout_s, result_fd)
+        return cls(sys.executable, orders, environment, timeout_s)
+
+    @classmethod
+    def of_old(
+        cls, image: KeptImage, state_fd: int, timeout_s: float, result_fd: int
+    ) -> Self:
+        """A rehearsal of the way back."""
+        timeout_s *= _BACK_FACTOR
+        orders, environment = _compose(OLD, image, state_fd, timeout_s, result_fd)
+        environment["PYTHONHOME"] = image.home
+        interpreter = f"/proc/self/fd/{image.interpreter_fd}"
+        return cls(interpreter, orders, environment, timeout_s)
+
+
+def _compose(
+    which: str,
+    image: KeptImage,
+    state_fd: int,
+    timeout_s: float,
+    result_fd: int | None,
+) -> tuple[list[str], dict[str, str]]:
+    """Return words and environment, which runs no code of other users."""
+    isolation = isolate()
+    archive = f"/proc/self/fd/{image.archive_fd}"
+    # -S: what `site` would run belongs to the image, so stage 0 runs it.
+    command = [sys.executable, *list_own_options(), *isolation.options, "-S", archive]
+    orders = {
+        "image": which,
+        "command": command,
+        "state_fd": state_fd,
+        "result_fd": result_fd,
+        "timeout_s": timeout_s,
+        "failure": "",
+        "interpreter_fd": image.interpreter_fd,
+        "extensions": image.extensions,
+        "old_home": image.home,
+        "python_home": os.environ.get("PYTHONHOME"),
+        "hidden": isolation.hidden,
+    }
+    return [*command, json.dumps(orders)], isolation.environment

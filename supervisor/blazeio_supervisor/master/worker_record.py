@@ -1,0 +1,344 @@
+"""One worker as the master knows it, and as the next master takes it over."""
+
+import signal
+import socket
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable
+from blazeio_supervisor.ipc.messages import (
+    CHANNEL_CLOSED,
+    Address,
+    Admit,
+    Adopt,
+    Drain,
+    Failed,
+    FromWorker,
+    Importing,
+    Message,
+    Ready,
+    Release,
+    ReopenLogs,
+    Said,
+    Serve,
+    Stay,
+)
+from blazeio_supervisor.ipc.processes import refuse_descriptors
+from blazeio_supervisor.ipc.scoreboard import Row
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL
+from blazeio_supervisor.ipc.stacks import StackCall, Stacks
+from blazeio_supervisor.log.formats import (
+    Origin,
+    escape_line,
+    find_subject,
+    trim_stacks,
+)
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.memory import Memory
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
+
+MOST_SAID = 8
+"""Events that one worker may tell of in its life; an honest one has two."""
+
+
+class WorkerRecord(Struct):
+    """A worker that lives, or was asked for.
+
+    Attributes:
+        pid: None until the forkserver answered.
+        is_serving: It got ready, and was not told to drain.
+        reason: The last of what it said about its failure, or what it did.
+        sender: Who has spoken on its channel so far, by pid.
+        is_importing: It runs code of the app that no forkserver has run.
+        has_address: It said the App's address.
+        has_ready: It said that it is ready, once and for all.
+        has_failed: It said why it ends: then it says no more.
+        said_count: Events that it told of.
+        is_accused: It did what none does, and is about to be ended.
+        memory: As last measured.
+        is_killed: By us.
+        is_told_to_end: By us, in any way.
+        origin: Of the lines that it prints, where they are captured.
+    """
+
+    worker: int
+    slot: int
+    generation: int
+    row: Row
+    channel: ChildChannel[FromWorker]
+    stacks: StackCall
+    pid: int | None = None
+    is_serving: bool = False
+    reason: str = ""
+    memory: Memory | None = None
+    is_killed: bool = False
+    origin: Origin | None = None
+    sender: int | None = None
+    has_address: bool = False
+    has_ready: bool = False
+    has_failed: bool = False
+    said_count: int = 0
+    is_accused: bool = False
+    is_importing: bool = False
+    is_told_to_end: bool = False
+
+    def check(self, message: FromWorker) -> None:
+        """Take note that it has said this, once for all that may be said once.
+
+        Raises:
+            ChildFault: A worker says no such thing, or not now.
+        """
+        match message:
+            case _ if self.has_failed:
+                is_due = False
+            case Importing():
+                is_due = not (self.is_importing or self.has_address or self.has_ready)
+                self.is_importing = True
+            case Address():
+                is_due = not (self.has_address or self.has_ready)
+                self.has_address = True
+            case Ready():
+                is_due, self.has_ready = not self.has_ready, True
+            case Said():
+                is_due = self.has_ready and self.said_count < MOST_SAID
+                self.said_count += 1
+            case Failed():
+                is_due, self.has_failed = True, True
+        if not is_due:
+            raise ChildFault(f"it said {type(message).__name__} when none does")
+
+    def close(self) -> None:
+        """Hear it no more."""
+        self.channel.close()
+        self.stacks.close()
+
+    def note(
+        self, event: str, text: str, level: str = "INFO", traceback: str = ""
+    ) -> None:
+        """Note what has happened to it."""
+        note(
+            event,
+            text,
+            level,
+            worker=self.worker,
+            slot=self.slot,
+            generation=self.generation,
+            pid=self.pid,
+            traceback=traceback,
+        )
+
+    def note_killed(self) -> None:
+        """Note that we have killed it, what that has cut, and where it stood."""
+        stacks = self.stacks.heard.text
+        cut = find_subject(stacks) or describe_in_flight(self.row)
+        text = f"killed, since it had not ended when its time was over: {cut}"
+        self.note("worker_killed", text, "WARNING", trim_stacks(stacks))
+
+    def freeze(self) -> "FrozenWorker":
+        """Give all of it that goes over an exec."""
+        return FrozenWorker(
+            worker=self.worker,
+            slot=self.slot,
+            generation=self.generation,
+            row_fd=self.row.fileno(),
+            channel_fd=self.channel.fileno(),
+            stacks_fd=self.stacks.fileno(),
+            pid=self.pid,
+            is_serving=self.is_serving,
+            reason=self.reason,
+            is_killed=self.is_killed,
+            has_address=self.has_address,
+            has_ready=self.has_ready,
+            has_failed=self.has_failed,
+            said_count=self.said_count,
+        )
+
+
+def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
+    """Say why a process that ran code of the app ended before it said a word.
+
+    Args:
+        status: Exit code, or minus the signal's number.
+        is_importing: It ended in the import, and not in an ``on_start`` hook.
+
+    Returns:
+        The exit status that this deserves, and the reason, "" where the status, a
+        signal, says it.
+    """
+    if status < 0:
+        return status, ""
+    when = "while it was imported" if is_importing else "before it was ready"
+    code = ExitCode.NOT_IMPORTABLE if is_importing else ExitCode.APP_FAILED
+    if status == CHANNEL_CLOSED:
+        return code, (
+            f"the app has closed descriptors that it did not open, {when} "
+            "(os.closerange, os.close)"
+        )
+    return code, f"the app ended its own process {when}: os._exit({status})"
+
+
+MOST_NAMED = 4
+"""Requests that are named as in flight."""
+
+
+def describe_in_flight(row: Row) -> str:
+    """Say what a worker was at when it ended, from what it has left in its row.
+
+    The longest one is named twenty times a second, the others as they began; so of
+    requests that ended in the last instants one may be named too.
+    """
+    reading = row.read()
+    in_flight = reading.in_flight
+    if not in_flight:
+        return "no request was in flight"
+    begun = row.read_begun(reading.requests - in_flight)
+    longest = row.read_longest()
+    words = [escape_line(each) for each in begun[: min(in_flight, MOST_NAMED)]]
+    if longest is not None:
+        span_s = time.monotonic() - longest.begun_at
+        name = escape_line(longest.text)
+        words = [each for each in words if each != name]
+        words.insert(0, f"{name} (for {span_s:.1f} s)")
+    more = in_flight - len(words)
+    text = f"in flight: {', '.join(words)}"
+    return f"{text} and {more} more" if more > 0 else text
+
+
+Records = dict[int, WorkerRecord]
+"""By serial number; one dictionary, shared by all who know the workers."""
+
+
+class FrozenWorker(Struct, frozen=True):
+    """A worker, as the next image of the master takes it over.
+
+    Attributes:
+        row_fd: Of its row of the scoreboard.
+        channel_fd: The master's end; likewise ``stacks_fd``.
+    """
+
+    worker: int
+    slot: int
+    generation: int
+    row_fd: int
+    channel_fd: int
+    stacks_fd: int
+    pid: int | None
+    is_serving: bool
+    reason: str
+    is_killed: bool
+    has_address: bool
+    has_ready: bool
+    has_failed: bool
+    said_count: int
+
+
+# What the master orders a worker to do, over its channel or by a signal.
+#
+# An order to one that is gone is void.
+
+
+class WorkerOrders:
+    """Gives them.
+
+    Args:
+        records: Of the workers.
+        reaper: Sends the signals: it knows for certain whose a pid is.
+        listeners: What is adopted.
+    """
+
+    def __init__(self, records: Records, reaper: Reaper, listeners: Listeners) -> None:
+        self._records = records
+        self._reaper = reaper
+        self._listeners = listeners
+
+    def end(self, worker: int, ending: Ending, drain: Drain) -> None:
+        """End a worker; ``drain`` is the order when it is asked nicely."""
+        record = self._records.get(worker)
+        if record is None:
+            return
+        record.is_told_to_end = True
+        if ending is Ending.DRAIN:  # needs no pid
+            record.is_serving = False
+            record.channel.send(drain)
+            return
+        if record.pid is None:
+            return
+        match ending:
+            case Ending.TERM:
+                self._reaper.send_signal(record.pid, signal.SIGTERM)
+            case Ending.KILL:
+                record.is_killed = True
+                self._reaper.send_signal(record.pid, signal.SIGKILL)
+
+    def stay(self) -> None:
+        """Have every worker serve on, whoever sends it SIGTERM."""
+        for record in self._records.values():
+            record.channel.send(Stay())
+
+    def admit(self, worker: int) -> None:
+        """Let a canary accept from its slot."""
+        self._send(worker, Admit())
+
+    def adopt(self, slot: int, by: int) -> None:
+        """Have one worker accept from another slot's queue too."""
+        queues = self._listeners.own_of(slot)
+        self._send(by, Adopt(slot, list_terms(queues)), list_sockets(queues))
+
+    def release(self, slot: int, by: int) -> None:
+        """End an adoption."""
+        self._send(by, Release(slot))
+
+    def connect(self, worker: int) -> socket.socket | None:
+        """Give a connection to a worker, which serves it though it accepts none.
+
+        None when the worker is gone.
+        """
+        record = self._records.get(worker)
+        if record is None:
+            return None
+        own, theirs = socket.socketpair()
+        refuse_descriptors(own)
+        with theirs:
+            for sock in (own, theirs):
+                sock.setblocking(False)
+            record.channel.send(Serve(), [theirs])
+        return own
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        """Have every worker write to new log files: the old ones were renamed.
+
+        Args:
+            files: The new one of the log, if that is a file.
+        """
+        for record in self._records.values():
+            record.channel.send(ReopenLogs(), files)
+
+    async def ask_stacks(self, worker: int) -> Stacks:
+        """Have a worker say where it is; works while it is blocked, too."""
+        record = self._records.get(worker)
+        if record is None or record.pid is None or not record.channel.is_open:
+            return Stacks("", False)  # another program has taken its place, perhaps
+        pid = record.pid
+        return await record.stacks.ask(
+            lambda: self._reaper.send_signal(pid, STACK_SIGNAL)
+        )
+
+    def begin_stacks(self, worker: int) -> None:
+        """Ask likewise, for the report of its death; nobody waits for it."""
+        record = self._records.get(worker)
+        if record is not None and record.pid is not None:
+            pid = record.pid
+            record.stacks.begin(lambda: self._reaper.send_signal(pid, STACK_SIGNAL))
+
+    def _send(
+        self, worker: int, message: Message, sockets: list[socket.socket] | None = None
+    ) -> None:
+        record = self._records.get(worker)
+        if record is not None:
+            record.channel.send(message, sockets or [])

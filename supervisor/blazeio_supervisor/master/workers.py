@@ -1,0 +1,494 @@
+"""The lives of the workers: asked for, forked, ready, ended; and what they say.
+
+What the worker itself does is in the room ``generation``. Decides nothing: what
+happens becomes a fact.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Container
+
+import msgspec
+
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Spawn
+from blazeio_supervisor.fleet.facts import (
+    Beat,
+    Fact,
+    WorkerExited,
+    WorkerForked,
+    WorkerMisbehaved,
+    WorkerReady,
+)
+from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.ipc.channel import (
+    ChildFault,
+    Descriptor,
+    Sendable,
+    make_child_pair,
+)
+from blazeio_supervisor.ipc.messages import (
+    Address,
+    Failed,
+    Fork,
+    FromWorker,
+    Listen,
+    Ready,
+    Said,
+    parse_from_worker,
+)
+from blazeio_supervisor.ipc.processes import NotOurChildError
+from blazeio_supervisor.ipc.scoreboard import (
+    FrozenLedger,
+    Histogram,
+    LongestRequest,
+    Reading,
+    Row,
+    RowLedger,
+    Tally,
+)
+from blazeio_supervisor.ipc.stacks import StackCall
+from blazeio_supervisor.log.formats import Origin
+from blazeio_supervisor.log.note import note
+from blazeio_supervisor.master.children import (
+    CLOSED_ITS_CHANNEL,
+    MOST_STRANGERS,
+    UNKNOWN_STATUS,
+    Ears,
+    Reaper,
+    end_left_behind,
+    name_children_of,
+)
+from blazeio_supervisor.master.memory import Memory, OomKills
+from blazeio_supervisor.master.worker_record import (
+    FrozenWorker,
+    Records,
+    WorkerRecord,
+    describe_in_flight,
+    explain_silence,
+)
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
+
+
+class FrozenWorkers(msgspec.Struct, frozen=True):
+    """All of them, and what the dead ones have counted."""
+
+    ledger: FrozenLedger
+    workers: list[FrozenWorker]
+
+    def list_fds(self) -> list[int]:
+        """List every descriptor."""
+        return [
+            fd
+            for each in self.workers
+            for fd in (each.row_fd, each.channel_fd, each.stacks_fd)
+        ]
+
+
+class Workers:
+    """Every worker that lives, or was asked for.
+
+    Args:
+        ears: What they are heard by.
+        ledger: Gives and takes back their rows.
+        listeners: What they accept from.
+
+    Attributes:
+        records: Of all of them; for whoever gives them orders or looks at them.
+    """
+
+    def __init__(self, ears: Ears, ledger: RowLedger, listeners: Listeners) -> None:
+        self._ears = ears
+        self._ledger = ledger
+        self._listeners = listeners
+        self.records: Records = {}
+
+    @property
+    def is_forking(self) -> bool:
+        """Whether a child may live whose pid is not known yet."""
+        return any(record.pid is None for record in self.records.values())
+
+    @property
+    def serving_slots(self) -> set[int]:
+        """The slots whose worker accepts."""
+        return {record.slot for record in self.records.values() if record.is_serving}
+
+    # Birth
+
+    def prepare(self, spawn: Spawn) -> tuple[Fork, list[Sendable]]:
+        """Make what a new worker needs; the caller has it forked.
+
+        Returns:
+            The order, and the descriptors to send with it. Those before the
+            listeners, which are the worker's own, are the caller's to close.
+        """
+        queues = self._listeners.all_of(spawn.slot)
+        row = self._ledger.take()  # what may fail comes first
+        own, theirs = make_child_pair()
+        asker, answerer = socket.socketpair()
+        identity = spawn.worker, spawn.slot, spawn.generation
+        record = self._add(*identity, row, own, asker)
+        # A descriptor of its own, since all that is its is closed by the caller.
+        ends: list[Sendable] = [theirs, answerer, Descriptor(os.dup(row.fileno()))]
+        if self._ears.captured is not None:
+            record.origin = Origin(*identity)
+            ends.append(
+                self._ears.captured.open(
+                    record.origin, lambda reason: self.accuse(spawn.worker, reason)
+                )
+            )
+        is_bound = self._listeners.is_bound
+        terms = list_terms(queues)
+        order = Fork(spawn.worker, spawn.slot, spawn.is_canary, is_bound, terms=terms)
+        return order, [*ends, *list_sockets(queues)]
+
+    def _add(
+        self,
+        worker: int,
+        slot: int,
+        generation: int,
+        row: Row,
+        own: socket.socket,
+        asker: socket.socket,
+    ) -> WorkerRecord:
+        def accuse(reason: str) -> None:
+            self.accuse(worker, reason)
+
+        channel = self._ears.listen(
+            own,
+            parse_from_worker,
+            lambda message, sender: self._hear(worker, message, sender),
+            accuse,
+            lambda: self._accuse_closed(worker),
+            lambda: self._find_pid(worker),
+        )
+        stacks = StackCall(asker, self._ears.loop, accuse)
+        record = WorkerRecord(worker, slot, generation, row, channel, stacks)
+        self.records[worker] = record
+        return record
+
+    def _find_pid(self, worker: int) -> int | None:
+        record = self.records.get(worker)
+        if record is None:
+            return None
+        return record.sender if record.pid is None else record.pid
+
+    def _accuse_closed(self, worker: int) -> None:
+        record = self.records.get(worker)
+        if record is not None and record.is_serving:  # else it is on its way out
+            self.accuse(worker, CLOSED_ITS_CHANNEL)
+
+    def accuse(self, worker: int, reason: str) -> None:
+        """A worker did what none does: it is not heard any more, and ended."""
+        record = self.records.get(worker)
+        if record is None or record.is_accused:
+            return
+        record.is_accused, record.is_serving = True, False
+        record.channel.close()
+        record.reason = f"it misbehaved: {reason}"
+        record.note("misbehaved", f"it is ended: {reason}", "WARNING")
+        self._ears.tell(WorkerMisbehaved(worker, reason))
+
+    def note_forked(
+        self, worker: int, pid: int, generation: int, uid: int | None = None
+    ) -> None:
+        """The forkserver of this generation has answered.
+
+        Args:
+            worker: As it said.
+            pid: As it said.
+            generation: Its own.
+            uid: Whom its workers run as; None: as the master.
+
+        Raises:
+            ChildFault: It was not asked for that worker, or the pid is another's.
+        """
+        record = self._find_unanswered(worker, generation)
+        if record.sender not in (None, pid):
+            raise ChildFault(f"it named pid {pid} for a worker that is {record.sender}")
+        try:
+            self._watch(worker, pid, uid)
+        except NotOurChildError as error:
+            raise ChildFault(f"it named a worker that it is not: {error}") from None
+        record.pid = pid
+        self._ears.blame.know(pid, lambda reason: self.accuse(worker, reason))
+        if record.origin is not None:
+            record.origin.pid = pid
+        record.note("worker_forked", "it boots", "DEBUG")
+        self._ears.tell(WorkerForked(worker, pid))
+        if record.is_serving:  # its word was faster than the forkserver's
+            self._note_ready(record)
+
+    def _find_unanswered(self, worker: int, generation: int) -> WorkerRecord:
+        record = self.records.get(worker)
+        if record is None or record.pid is not None or record.generation != generation:
+            raise ChildFault(f"it spoke of worker {worker}, which it does not fork")
+        return record
+
+    def _watch(self, worker: int, pid: int, uid: int | None = None) -> None:
+        self._ears.reaper.watch(pid, lambda status: self._bury(worker, status), uid=uid)
+
+    def note_refused(self, worker: int, reason: str, generation: int) -> None:
+        """The forkserver of this generation says that it could not fork one.
+
+        Raises:
+            ChildFault: It was not asked for that worker.
+        """
+        self._find_unanswered(worker, generation)
+        self.note_fork_failed(worker, reason)
+
+    def note_fork_failed(self, worker: int, reason: str) -> None:
+        """It could not be forked."""
+        record = self.records.pop(worker)
+        record.close()
+        self._ledger.fold(record.row, record.slot)
+        self._ears.tell(WorkerExited(worker, ExitCode.CRASHED, reason))
+
+    def forget_unanswered(self, generation: int) -> None:
+        """The forkserver is gone: what it was asked for and never answered is void.
+
+        Such a worker may live; the end of its channel ends it.
+        """
+        for record in list(self.records.values()):
+            if record.generation == generation and record.pid is None:
+                record.close()
+                record.row.close()
+                del self.records[record.worker]
+
+    # Another image of the master
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all can hear us, and no order waits to be sent."""
+        return all(record.channel.is_settled for record in self.records.values())
+
+    def freeze(self) -> FrozenWorkers:
+        """Name every worker, for a process that has the same descriptors."""
+        records = self.records.values()
+        return FrozenWorkers(self._ledger.freeze(), [each.freeze() for each in records])
+
+    def thaw(self, frozen: FrozenWorkers, take: Callable[[int], socket.socket]) -> None:
+        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
+        self._ledger.thaw(frozen.ledger)
+        for each in frozen.workers:
+            row = Row(os.dup(each.row_fd))
+            ends = take(each.channel_fd), take(each.stacks_fd)
+            record = self._add(each.worker, each.slot, each.generation, row, *ends)
+            record.pid, record.is_serving = each.pid, each.is_serving
+            record.reason, record.is_killed = each.reason, each.is_killed
+            record.has_address, record.has_ready = each.has_address, each.has_ready
+            record.has_failed = each.has_failed
+            record.said_count = each.said_count
+
+    def watch_again(self) -> None:
+        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        for record in list(self.records.values()):
+            if record.pid is not None:
+                self._watch_again(record, record.pid)
+
+    def _watch_again(self, record: WorkerRecord, pid: int) -> None:
+        self._ears.blame.know(pid, lambda reason: self.accuse(record.worker, reason))
+        try:
+            self._watch(record.worker, pid)
+        except NotOurChildError:
+            self._bury(record.worker, UNKNOWN_STATUS)
+
+    # What they say
+
+    def _hear(self, worker: int, message: FromWorker, sender: int) -> None:
+        record = self.records[worker]
+        record.sender = sender
+        record.check(message)
+        match message:
+            case Ready(is_tls):
+                record.is_serving = True
+                self._ears.note_scheme(record.generation, is_tls=is_tls)
+                if record.pid is not None:
+                    self._note_ready(record)
+            case Failed(_, reason, frames):
+                record.reason = reason
+                self._ears.frames.print(frames, record.generation)
+            case Said():
+                record.note(message.event, message.text, "WARNING", message.traceback)
+            case Address(host, port):
+                self._ears.need_address(
+                    host, port, lambda: self._hand_listeners(worker)
+                )
+
+    def _note_ready(self, record: WorkerRecord) -> None:
+        record.note("worker_ready", "it is ready to serve")
+        self._ears.tell(WorkerReady(record.worker))
+
+    def hand_listeners(self, slots: Container[int] | None) -> None:
+        """Have workers accept from the listeners of their slot as they are now.
+
+        Args:
+            slots: Whose; None: of all.
+        """
+        for record in list(self.records.values()):
+            if record.is_serving and (slots is None or record.slot in slots):
+                self._hand_listeners(record.worker)
+
+    def _hand_listeners(self, worker: int) -> None:
+        record = self.records.get(worker)
+        if record is not None:
+            queues = self._listeners.all_of(record.slot)
+            record.channel.send(Listen(list_terms(queues)), list_sockets(queues))
+
+    # Death
+
+    def _bury(self, worker: int, status: int) -> None:
+        record = self.records[worker]
+        record.channel.read_last_words()
+        record.close()
+        self._ears.blame.forget(record.pid)
+        if self._ears.captured is not None:
+            self._ears.captured.note_end(worker)
+        if record.is_killed and not record.is_accused:
+            record.note_killed()
+        del self.records[worker]
+        if status < 0 or status == UNKNOWN_STATUS:
+            title = name_children_of("worker", record.slot, record.generation)
+            end_left_behind(self._ears.loop, title)
+        at_work = describe_in_flight(record.row) if record.has_ready else ""
+        self._ledger.fold(record.row, record.slot)
+        reason = record.reason
+        if not (record.is_killed or record.is_accused):
+            reason = reason or self._ears.oom_kills.explain(status)
+        if not (reason or record.has_ready or record.is_told_to_end):
+            is_importing = record.is_importing
+            status, reason = explain_silence(status, is_importing=is_importing)
+        if at_work and not (record.is_told_to_end or record.is_accused):
+            reason = f"{reason}; {at_work}" if reason else at_work
+        # Why one that was wanted has failed is said by the planner, with what
+        # comes next.
+        level = "DEBUG" if status else "INFO"
+        record.note(
+            "worker_exited", f"it ended: {describe_exit(status, reason)}", level
+        )
+        self._ears.tell(WorkerExited(worker, status, reason))
+
+
+# Dead children that are nobody's: what an app has left behind.
+#
+# The master is the subreaper of everything below it; see ``master/children.py``.
+
+
+EVERY_S = 1.0
+MOST_NAMED = 8
+"""Of those that were reaped at once; the others are only counted."""
+
+
+class Strangers:
+    """Reaps them now and then.
+
+    Args:
+        reaper: Knows which are ours.
+        workers: Say whether one may be ours that nobody knows yet.
+        oom_kills: Count kills of strangers too; kept fresh on the way.
+    """
+
+    def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:
+        self._reaper = reaper
+        self._workers = workers
+        self._oom_kills = oom_kills
+        self._next_at = 0.0
+
+    def reap(self, now: float) -> None:
+        """Reap those that are there, once it is time again; ``now`` is monotonic."""
+        if now < self._next_at or self._workers.is_forking:
+            return
+        self._next_at = now + EVERY_S
+        self._oom_kills.refresh(now)
+        pids = self._reaper.reap_strangers()
+        if len(pids) == MOST_STRANGERS:
+            self._next_at = now  # there are more
+        if pids:
+            some = " ".join(map(str, pids[:MOST_NAMED]))
+            more = f" and {len(pids) - MOST_NAMED} more" if pids[MOST_NAMED:] else ""
+            text = f"no process of ours: pid {some}{more}"
+            note("reaped_stranger", text, "DEBUG")
+
+
+# What can be seen of the workers without asking them: rows, memory, pids.
+
+
+class WorkerReadings:
+    """Reads them; of a worker that is gone there is nothing.
+
+    Args:
+        records: Of the workers.
+        ledger: Knows what the dead ones have counted.
+        accuse: Takes the number of a worker whose row holds what none means, and
+            what that is; whoever looks gets what is left of it.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        ledger: RowLedger,
+        accuse: Callable[[int, str], None],
+    ) -> None:
+        self._records = records
+        self._ledger = ledger
+        self._accuse = accuse
+
+    def read_beats(self) -> list[Fact]:
+        """Look at every row, also at one that was never written to."""
+        beats: list[Fact] = []
+        for record in list(self._records.values()):
+            reading, memory = record.row.read(), record.memory
+            if record.row.fault:
+                self._accuse(record.worker, record.row.fault)
+            beats.append(
+                Beat(
+                    record.worker,
+                    at=reading.beat_at,
+                    lag_s=reading.lag_s,
+                    in_flight=reading.in_flight,
+                    connections=reading.connections,
+                    is_full=reading.is_full,
+                    memory_bytes=None if memory is None else memory.own_bytes,
+                    requests=reading.requests,
+                )
+            )
+        return beats
+
+    def read_row(self, worker: int) -> Reading | None:
+        """Look at one worker's row."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read()
+
+    def read_lags(self, worker: int) -> Histogram | None:
+        """Look at how late one worker's loop has run."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read_tally().lag
+
+    def read_longest(self, worker: int) -> LongestRequest | None:
+        """Look at its oldest request in flight; None also when there is none."""
+        record = self._records.get(worker)
+        return None if record is None else record.row.read_longest()
+
+    def read_tallies(self) -> dict[int, Tally]:
+        """Give what the workers of each slot have counted, dead ones too."""
+        tallies = dict(self._ledger.past)
+        for record in self._records.values():
+            past = tallies.get(record.slot, Tally())
+            tallies[record.slot] = past + record.row.read_tally()
+        return tallies
+
+    def list_pids(self) -> dict[int, int]:
+        """Give the pid of each that has one, by serial number."""
+        return {r.worker: r.pid for r in self._records.values() if r.pid is not None}
+
+    def note_memory(self, worker: int, memory: Memory) -> None:
+        """Keep what was measured."""
+        record = self._records.get(worker)
+        if record is not None:
+            record.memory = memory
+
+    def recall_memory(self, worker: int) -> Memory | None:
+        """Give what was last measured of a worker; None also before that."""
+        record = self._records.get(worker)
+        return None if record is None else record.memory

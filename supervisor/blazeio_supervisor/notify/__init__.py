@@ -1,1 +1,0 @@
-"""The service manager that has started us (systemd): what it says, what it is told."""

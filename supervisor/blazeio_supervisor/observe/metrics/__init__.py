@@ -1,1 +1,0 @@
-"""Figures for Prometheus, and whether the service lives and is ready."""

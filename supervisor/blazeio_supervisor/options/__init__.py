@@ -1,1 +1,0 @@
-"""The command line: every option, by section, and what it means in ``Settings``."""

@@ -1,1 +1,0 @@
-"""How values are written and read: numbers, texts, switches, lists of them."""

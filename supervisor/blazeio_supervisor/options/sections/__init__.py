@@ -1,1 +1,0 @@
-"""The declaration of every option: a class for each section of ``--help``."""

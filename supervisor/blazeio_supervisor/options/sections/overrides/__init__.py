@@ -1,1 +1,0 @@
-"""Options that win over what the App says: each module reads those of a section."""

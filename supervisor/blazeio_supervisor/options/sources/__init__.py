@@ -1,1 +1,0 @@
-"""Where settings come from: command line, environment, a TOML file."""

@@ -1,1 +1,0 @@
-"""``unit APP``: the systemd units of this very command."""

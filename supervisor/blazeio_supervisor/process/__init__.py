@@ -1,1 +1,0 @@
-"""Making, naming and ending processes, and talking with them."""

@@ -1,0 +1,327 @@
+"""Making listening sockets that no second service can join or steal.
+
+A service that opens an address with SO_REUSEPORT is silently joined by any
+other of the same user, which then takes its share of the connections. So the
+first socket binds *and listens* without the option (the kernel refuses it if
+anybody listens there); only then the option is turned on, for the sockets of
+the other slots. A port is refused to a later instance by the same first step.
+"""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from msgspec import Struct
+
+from blazeio_supervisor.errors import BindError, UsageError
+from blazeio_supervisor.files import identify, remove
+from blazeio_supervisor.ipc.processes import files_made_as, refuse_descriptors
+from blazeio_supervisor.ipc.socket_paths import read_peer
+from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
+from blazeio_supervisor.sockets.port_owner import describe_holder, find_holders
+from blazeio_supervisor.trust import Place, walked
+
+BACKLOG = 2048  # what gunicorn and uvicorn ask for; the kernel cuts at somaxconn
+UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
+
+
+class AddressInUseError(BindError):
+    """Somebody listens there; worth another try for a moment.
+
+    Attributes:
+        pid: Who listens, where the kernel has said so; 0: not known.
+    """
+
+    pid = 0
+
+
+def open_first(endpoint: Endpoint, backlog: int = BACKLOG) -> socket.socket:
+    """Bind and listen alone, then let siblings join.
+
+    Raises:
+        AddressInUseError: Names the holder when it can be seen.
+        BindError: The address is not this machine's, or not allowed.
+    """
+    sock = _make_tcp(endpoint.family)
+    try:
+        _bind_tcp(sock, endpoint)
+        sock.listen(backlog)  # two may bind at once; only one may listen
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as error:
+        sock.close()
+        raise _explain(endpoint, error) from error
+    return sock
+
+
+def open_sibling(first: socket.socket, backlog: int = BACKLOG) -> socket.socket:
+    """Join the group of ``open_first`` with one more queue.
+
+    Raises:
+        BindError: The kernel refused, which it has no reason for.
+    """
+    host, port = first.getsockname()[:2]
+    endpoint = Endpoint(first.family, host, port)
+    sock = _make_tcp(first.family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _bind_tcp(sock, endpoint)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise _explain(endpoint, error) from error
+    return sock
+
+
+def open_unix(
+    address: UnixAddress,
+    mode: int = UNIX_MODE,
+    owner: tuple[int, int] | None = None,
+    backlog: int = BACKLOG,
+) -> socket.socket:
+    """Bind a unix socket; a stale one is replaced, a living one refused.
+
+    In a folder that another user could exchange root acts as that user: so no
+    link of that user has root make, or remove, anything elsewhere.
+
+    Args:
+        address: Its path.
+        mode: It has that from the first moment on, so that no client comes in
+            by a wider one before.
+        owner: User and group that get the path; None: who we are.
+
+    Raises:
+        BindError: Somebody answers there, or the path is not ours to make.
+    """
+    try:
+        with walked(address.path, follows_last=False) as place:
+            is_of_other = place.weakness is not None
+            _remove_stale(address, place)
+            with _acting_in_folder(place):
+                sock = _bind_unix(address.path, mode)
+        if owner is None and is_of_other:
+            owner = os.geteuid(), os.getegid()
+    except OSError as error:
+        raise BindError(f"cannot bind {address}: {error.strerror}") from error
+    try:
+        if owner is not None:
+            _give(address.path, owner, is_sure=not is_of_other)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot bind {address}: {error.strerror}") from error
+    return sock
+
+
+def _bind_unix(path: str, mode: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    # Every connection inherits it. To drop what a client sends along may wait for
+    # as long as that client likes (SO_LINGER), with the loop.
+    refuse_descriptors(sock)
+    before = os.umask(0o777 & ~mode)
+    try:
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    return sock
+
+
+@contextmanager
+def _acting_in_folder(place: Place) -> Iterator[None]:
+    """Have no more rights for a while than whoever could exchange the folder.
+
+    Raises:
+        UntrustedError: Others could exchange a folder above one of root's.
+    """
+    if place.weakness is None:
+        yield
+    elif place.folder.st_uid != 0:
+        with files_made_as(place.folder.st_uid, place.folder.st_gid):
+            yield
+    elif place.weakness.place == os.path.dirname(place.path):
+        yield  # others make files beside ours: bind() follows none of them
+    else:
+        raise place.weakness
+
+
+def _give(path: str, owner: tuple[int, int], *, is_sure: bool) -> None:
+    """Give the socket that was just made to a user, whatever its name is by now.
+
+    Args:
+        path: Of the socket.
+        owner: User and group.
+        is_sure: Nobody else can have exchanged it.
+    """
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        made = os.fstat(fd)
+        if (made.st_uid, made.st_gid) == owner:
+            return
+        if not stat.S_ISSOCK(made.st_mode) or made.st_nlink > 1:
+            raise OSError(0, "it was exchanged as soon as it was made")
+        try:
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+        except FileNotFoundError:  # there is no /proc
+            if not is_sure:
+                raise
+            os.chown(path, *owner, follow_symlinks=False)
+    finally:
+        os.close(fd)
+
+
+def identify_path(path: str) -> tuple[int, int] | None:
+    """Tell one file from a later one of the same name; None when there is none."""
+    return identify(path)
+
+
+def _make_tcp(family: socket.AddressFamily | int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Set once, here: the flag is shared by every process that has the socket.
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return sock
+
+
+def _bind_tcp(sock: socket.socket, endpoint: Endpoint) -> None:
+    sock.bind((endpoint.host, endpoint.port))
+
+
+def _explain(endpoint: Endpoint, error: OSError) -> BindError:
+    if error.errno == errno.EADDRINUSE:
+        holders = ", ".join(map(str, find_holders(endpoint)))
+        who = f"by {holders}" if holders else "by a process of another user"
+        return AddressInUseError(f"{endpoint} is in use {who}")
+    hint = ""
+    if error.errno == errno.EACCES and endpoint.port < 1024:
+        hint = "; a port below 1024 needs CAP_NET_BIND_SERVICE"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        hint = "; no interface of this machine has that address"
+    return BindError(f"cannot bind {endpoint}: {error.strerror}{hint}")
+
+
+def _remove_stale(address: UnixAddress, place: Place) -> None:
+    if place.found is None:
+        return
+    if not stat.S_ISSOCK(place.found.st_mode):
+        raise BindError(f"cannot bind {address}: the path exists and is no socket")
+    holder, pid = _find_unix_holder(address, place)
+    if holder:
+        error = AddressInUseError(f"{address} is in use by {holder}")
+        error.pid = pid
+        raise error
+    try:
+        remove(address.path, (place.found.st_dev, place.found.st_ino))
+    except OSError as error:
+        raise BindError(f"cannot replace {address}: {error.strerror}") from error
+
+
+def _find_unix_holder(address: UnixAddress, place: Place) -> tuple[str, int]:
+    """Connect, to see who listens, with the pid; "" when nobody does."""
+    with ExitStack() as stack:
+        probe = stack.enter_context(socket.socket(socket.AF_UNIX))
+        probe.setblocking(False)
+        try:
+            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(place.name, flags, dir_fd=place.folder_fd)
+            stack.callback(os.close, fd)
+            # By its descriptor: a name could lead to another one by now.
+            has_proc = os.path.exists("/proc/self/fd")
+            probe.connect(f"/proc/self/fd/{fd}" if has_proc else address.path)
+        except BlockingIOError:
+            return "a process whose queue is full", 0
+        except OSError as error:
+            if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+                return "", 0
+            raise BindError(f"cannot bind {address}: {error.strerror}") from error
+        pid = read_peer(probe).pid
+        return str(describe_holder(pid)), pid
+
+
+# Listening sockets that somebody else has made, or kept for us.
+#
+# Either a service manager has opened them (a ``.socket`` unit), or whoever
+# started us (``--fd``), or they are of an earlier life of this service and were
+# kept meanwhile (systemd's file descriptor store). They outlive us: nothing here
+# or later shuts them down, and what waits in their queues waits for our next life.
+
+
+_STORED = "blazeio_"
+_MOST_NAME_CHARS = 255
+
+ListenAddress = Endpoint | UnixAddress
+
+
+class InheritedSocket(Struct, frozen=True):
+    """One of them.
+
+    Attributes:
+        place: Where it listens, by its own word.
+        is_stored: We made it, in an earlier life.
+    """
+
+    sock: socket.socket
+    place: ListenAddress
+    name: str
+    is_stored: bool
+
+
+def name_for_store(place: ListenAddress) -> str:
+    """Name what is kept: by its address, so that it can be dropped by that.
+
+    systemd takes ASCII without colons and control characters.
+    """
+    text = str(place) if isinstance(place, UnixAddress) else place.write_url("tcp")
+    plain = text.encode("ascii", "backslashreplace").decode().replace(":", "_")
+    return f"{_STORED}{plain}"[:_MOST_NAME_CHARS]
+
+
+def take_inherited(fds: Iterable[tuple[int, str]]) -> list[InheritedSocket]:
+    """Own the descriptors; from now on no exec passes them on.
+
+    Args:
+        fds: Each with its name.
+
+    Raises:
+        UsageError: One is no listening stream socket.
+    """
+    return [_take(fd, name) for fd, name in fds]
+
+
+def _take(fd: int, name: str) -> InheritedSocket:
+    said = f"descriptor {fd}" + (f" ({name})" if name else "")
+    try:
+        os.set_inheritable(fd, False)
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise UsageError(f"{said} is no socket: {error.strerror}") from None
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        sock.close()
+        raise UsageError(f"{said} is no listening stream socket")
+    # Once, here, for all who share it: systemd hands it over blocking.
+    sock.setblocking(False)
+    refuse_descriptors(sock)
+    return InheritedSocket(sock, _find_place(sock, said), name, _is_ours(name))
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(_STORED)
+
+
+def _find_place(sock: socket.socket, said: str) -> ListenAddress:
+    address = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        path = os.fsdecode(address)
+        return UnixAddress(path.replace("\0", "@", 1))
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        return Endpoint(socket.AddressFamily(sock.family), address[0], address[1])
+    raise UsageError(f"{said} is of no family that HTTP is served on")

@@ -1,1 +1,0 @@
-"""What the kernel is told to do with new connections."""

@@ -1,1 +1,0 @@
-"""Where a worker is: the stacks of its threads and of its tasks."""

@@ -1,0 +1,331 @@
+"""The program of a forkserver process: ``python -m`` this, with a channel.
+
+One process per generation, exec'd fresh, so that a reload sees the code on the
+disk. It imports the app once and shares it with every worker it forks.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+from setproctitle import setproctitle
+
+from blazeio.app import hosting
+from blazeio.app.app import App
+from blazeio.errors import ConfigurationError
+from blazeio.protocol.tls import TlsConfig
+from blazeio.server.loop import use_loop
+from blazeio_supervisor.config.app_path import AppPath, parse_app_path
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.ipc.channel import is_still, name_socket, receive, send
+from blazeio_supervisor.ipc.identity import Identity, take_on
+from blazeio_supervisor.ipc.messages import (
+    CHANNEL_CLOSED,
+    Failed,
+    Fork,
+    Importing,
+    Load,
+    Loaded,
+    Unsafe,
+    describe_skew,
+)
+from blazeio_supervisor.ipc.processes import set_parent_death_signal
+from blazeio_supervisor.isolation import set_variables, unpack_variables
+from blazeio_supervisor.log.setup import (
+    LoggingError,
+    apply_config,
+    configure_strays,
+    logs_configured,
+)
+from blazeio_supervisor.worker.exit import Printing, end_forked, end_now, end_stray
+from blazeio_supervisor.worker.fork_safety import (
+    find_fork_dangers,
+    find_generators,
+    find_unread_files,
+    is_pristine,
+    open_anew,
+    seed_anew,
+    take_snapshot,
+)
+from blazeio_supervisor.worker.forks import OwnInstallations, neutralise
+from blazeio_supervisor.worker.forkserver import (
+    EXIT_STEPS_S,
+    WORKER,
+    Forkserver,
+    WorkerStart,
+    end_import,
+    exec_worker,
+    read_worker_start,
+)
+from blazeio_supervisor.worker.import_app import (
+    Births,
+    LoadError,
+    enter_folder,
+    load_app,
+)
+from blazeio_supervisor.worker.overrides import read_certificates, working_in
+from blazeio_supervisor.worker.stack_dump import StackDump
+from blazeio_supervisor.worker.worker import Worker, is_app
+
+# An environment under /root is closed to every other user.
+_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
+
+
+class Generation(Struct):
+    """One load of the code.
+
+    Attributes:
+        channel: To the master; blocking.
+        load: What to import.
+        tls: What the operator's certificates make; None: the App's own count.
+        printing: Where this process and its workers write.
+        own: What is installed in them, and undone in what the app forks.
+        dump: Says where this process is, until it has loaded.
+    """
+
+    channel: socket.socket
+    load: Load
+    tls: TlsConfig | None
+    printing: Printing
+    own: OwnInstallations
+    dump: StackDump
+    _generators: list[Any] = field(default_factory=list)
+    _unread: list[tuple[int, str]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Import, answer, then fork on request until the end."""
+        path = parse_app_path(self.load.app)
+        app = None
+        if self.load.is_preload and path.module:
+            app = self._preload(path)
+        self.dump.end(self.own)
+        if app is not None:
+            send(self.channel, Loaded(app.host, app.port, app.tls is not None))
+        else:
+            send(self.channel, Loaded())
+        execs = app is None and self._needs_exec()
+        gc.collect()
+        gc.freeze()  # no collection in a worker ever unshares these pages
+        # From here on the channel tells of the master's end, and the workers
+        # that are left must be seen to.
+        set_parent_death_signal(0)
+        # Blocked, not ignored: a worker that is told to end before it has
+        # unblocked it still hears of it.
+        self.own.block(signal.SIGTERM)
+
+        def run_worker(order: Fork, fds: list[int]) -> None:
+            if execs:
+                exec_worker(WorkerStart(self.load, order, fds, self.printing.log_fd))
+            seed_anew(self._generators)
+            open_anew(self._unread)
+            worker = self.load, order, path, app, self.tls, fds
+            Worker(*worker, self.printing, self.own).run()
+
+        parts = self.channel, self.load, run_worker, self.printing, self.own
+        Forkserver(*parts).serve()
+
+    def _needs_exec(self) -> bool:
+        """Whether a fork of this process would lose what runs in it already.
+
+        Keys that only root can read cannot be read again after an exec.
+        """
+        has_keys = self.tls is not None and self.load.identity is not None
+        return not has_keys and not is_pristine(
+            self.channel.fileno(), self.printing.log_fd
+        )
+
+    def _let_go(self) -> None:
+        """Leave the channel to the forkserver, in a child that the import forks."""
+        neutralise(self.channel.fileno())
+        setproctitle(f"blazeio: child of forkserver gen {self.load.generation}")
+
+    def _preload(self, path: AppPath) -> App:
+        self.own.undo_in_children(self._let_go)
+        send(self.channel, Importing())
+        name = name_socket(self.channel)
+        before = take_snapshot()
+        births = Births()
+        births.begin()
+        hosting.host.set(_refuse_to_serve)
+        # A collection in mid-import would touch, so unshare, what is there.
+        gc.disable()
+        try:
+            app = load_app(path, is_app, is_factory=self.load.is_factory)
+            if self.tls is None:
+                with _logging(self.load, self.printing):
+                    _read_certificates(app, path, self.load.folder)
+        except LoadError as error:
+            if not self.own.is_at_home():  # forked by what was imported
+                end_forked(error.__cause__)
+            if not is_still(self.channel, name):
+                end_now(CHANNEL_CLOSED)
+            send(self.channel, Failed(error.code, error.reason, error.frames))
+            end_import(EXIT_STEPS_S, error.code)
+        finally:
+            gc.enable()
+        if not self.own.is_at_home():
+            end_stray()
+        if not is_still(self.channel, name):
+            end_now(CHANNEL_CLOSED)
+        hosting.host.set(None)
+        births.end()
+        objects = gc.get_objects()
+        dangers = find_fork_dangers(before, births, objects)
+        births.forget()
+        if dangers:
+            send(self.channel, Unsafe(dangers, self.load.is_forced))
+            if not self.load.is_forced:
+                end_import(EXIT_STEPS_S)
+        self._generators = find_generators(objects)
+        self._unread = find_unread_files(before)
+        return app
+
+
+def _read_certificates(app: App, path: AppPath, folder: str) -> None:
+    """Here, so that all workers have one set of ticket keys."""
+    try:
+        with working_in(folder):
+            app.read_certificates()
+    except ConfigurationError as error:
+        raise LoadError(ExitCode.APP_FAILED, f"{path.text}: {error}") from error
+
+
+def _refuse_to_serve(app: App) -> None:
+    raise RuntimeError(
+        "runner() was called while the module was imported: put it under "
+        "`if __name__ == '__main__':`, or serve the file itself, "
+        "`blazeio-supervisor app.py`"
+    )
+
+
+def _fail(channel: socket.socket, error: LoadError) -> NoReturn:
+    send(channel, Failed(error.code, error.reason, error.frames))
+    end_now(error.code)
+
+
+def _logging(load: Load, printing: Printing) -> AbstractContextManager[None]:
+    return logs_configured(load.log, printing.log_fd, printing.origin)
+
+
+def _begin(
+    load: Load, variables: dict[str, str], printing: Printing
+) -> TlsConfig | None:
+    """Be who, and where, the app's processes are, before any code of theirs runs.
+
+    Returns what the operator's certificates make: only root may read some keys.
+    """
+    _enter(load.folder)
+    with _logging(load, printing):
+        tls = read_certificates(load.overrides)
+    if load.identity is not None:
+        _become(load.identity, load, has_secrets=tls is not None)
+    if load.umask is not None:
+        os.umask(load.umask)
+    set_variables(variables)  # only now: they say what is imported
+    use_loop(load.loop)  # its module is loaded here, not by each worker from the disk
+    enter_folder(load.app_dir)
+    _apply_config(load)
+    return tls
+
+
+def _apply_config(load: Load) -> None:
+    """Before the app is imported, but where classes of it can be found."""
+    try:
+        apply_config(load.log)
+    except LoggingError as error:
+        raise LoadError(error.exit_code, str(error)) from error
+
+
+def _enter(folder: str, who: str = "") -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        reason = f"cannot enter {folder}{who}: {error.strerror}"
+        raise LoadError(ExitCode.NOT_IMPORTABLE, reason) from error
+
+
+def _become(identity: Identity, load: Load, *, has_secrets: bool) -> None:
+    try:
+        take_on(identity, has_secrets=has_secrets)
+    except OSError as error:
+        reason = f"cannot run as {identity}: {error.strerror}"
+        raise LoadError(ExitCode.USAGE, reason) from error
+    _enter(load.folder, f" as {identity}")
+    for folder in (load.app_dir, *_NEEDED_FOLDERS):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            reason = f"cannot read {folder} as {identity}: the import needs it"
+            raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
+
+
+def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoReturn:
+    """Be a worker that was started by an exec; it imports the app by itself."""
+    load, fds = start.load, start.fds
+    skew = describe_skew(protocol)
+    if skew is not None:
+        _fail(socket.socket(fileno=fds[0]), LoadError(ExitCode.CRASHED, skew))
+    own.block(signal.SIGTERM)
+    printing = Printing.of(start.log_fd)
+    printing.origin.generation = load.generation
+    configure_strays(load.log, printing.log_fd, printing.origin)
+    try:
+        with _logging(load, printing):
+            tls = read_certificates(load.overrides)
+        use_loop(load.loop)
+        enter_folder(load.app_dir)
+        _apply_config(load)
+    except LoadError as error:
+        _fail(socket.socket(fileno=fds[0]), error)
+    sys.argv[:] = [load.app]
+    path = parse_app_path(load.app)
+    Worker(load, start.order, path, None, tls, fds, printing, own).run()
+
+
+def main() -> None:
+    """Take the first message from the channel and run a generation."""
+    own = OwnInstallations()
+    own.hold_back()
+    if sys.argv[1] == WORKER:
+        run_worker(own, read_worker_start(int(sys.argv[3])), sys.argv[2])
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    skew = describe_skew(sys.argv[2])
+    if skew is not None:
+        _fail(channel, LoadError(ExitCode.CRASHED, skew))
+    variables = unpack_variables(int(sys.argv[3]))
+    received = receive(channel)
+    if received is None:
+        end_now(ExitCode.OK)  # the master ended before it said a word
+    load, fds = received
+    assert isinstance(load, Load)
+    setproctitle(f"blazeio: forkserver gen {load.generation}")
+    printing = Printing()
+    for output in fds[1:]:
+        printing.capture(output)
+    origin = printing.origin
+    origin.generation, origin.pid = load.generation, os.getpid()
+    configure_strays(load.log, printing.log_fd, origin)
+    asker = socket.socket(fileno=fds[0])
+    dump = StackDump(f"gen={load.generation} pid={os.getpid()}", asker)
+    dump.arm(own)
+    try:
+        tls = _begin(load, variables, printing)
+    except LoadError as error:
+        _fail(channel, error)
+    # From now on as it is, whatever a link in it leads to later.
+    load = replace(load, folder=os.getcwd())
+    # Here: a change of user clears it.
+    set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != load.master_pid:
+        end_now(ExitCode.OK)  # it ended before its death was watched for
+    sys.argv[:] = [load.app]
+    Generation(channel, load, tls, printing, own, dump).run()
+
+
+if __name__ == "__main__":
+    main()

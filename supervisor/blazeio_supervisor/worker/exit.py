@@ -1,0 +1,308 @@
+"""How a process ends that has run code of the app.
+
+It ends by ``os._exit``: what Python does on the way out is done here, one step
+after the other, as far as it belongs to the process that ends. What an import has
+registered belongs to the process that imported, not to those forked from it: the
+first worker that ends must not delete the temporary folder of all.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from time import monotonic
+from types import FrameType
+from typing import Any, NoReturn
+
+from blazeio_supervisor.log.formats import STDERR, Origin
+
+log = logging.getLogger("blazeio.worker")
+
+_LEAST_S = 0.05  # setitimer(0) would mean never
+_THREAD_COUNT = 5
+_LOOK_S = 0.25
+_STUCK_LOOKS = 4
+"""So often in a row nothing but daemons is waited for; then they are killed."""
+_MP_UTIL = os.path.join("multiprocessing", "util.py")
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process without running what the app left for its own exit."""
+    try:
+        flush_output()
+    finally:
+        os._exit(code)
+
+
+def end_forked(error: BaseException | None) -> NoReturn:
+    """End a child that the app forked, as Python would.
+
+    Args:
+        error: What left the code of the app; None: it came to its end.
+    """
+    code = 0
+    exited = _find_exit(error)
+    if exited is not None:
+        code = _read_exit_code(exited)
+    elif error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    finally:
+        end_now(code)
+
+
+def end_stray() -> NoReturn:
+    """End a child that the app forked and that came back to code of ours."""
+    log.error(
+        "pid %s, which the app has forked, came back to the worker's code: it is "
+        "ended; a process that is forked must end by itself (os._exit)",
+        os.getpid(),
+    )
+    end_now(1)
+
+
+def leave_exit_steps_to_parent() -> None:
+    """Forget, in a fork of our own, what was registered before for the exit.
+
+    What the standard library itself does at the exit is done here too, for what
+    this process will make of its own.
+    """
+    atexit._clear()
+    atexit.register(logging.shutdown)
+    registry: Any = weakref.finalize._registry  # type: ignore[attr-defined]
+    for finalizer in list(registry):
+        finalizer.atexit = False
+    # It registers itself once in the life of an interpreter.
+    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+    _forget_executors()
+    _forget_multiprocessing()
+
+
+def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
+    """Do what Python does at the end of a process, and end it when time is over.
+
+    Threads that are no daemons are joined, executors shut down and their processes
+    joined, then what was registered at ``atexit`` is called.
+
+    Args:
+        until: Monotonic time. Then the process ends, wherever it is.
+        say: Told in words what is cut by that.
+    """
+
+    stuck = 0
+
+    def look(number: int, frame: FrameType | None) -> None:
+        nonlocal stuck
+        if monotonic() >= until:
+            say(_describe_cut(frame))
+            kill_processes()
+            end_now(0)
+        stuck = stuck + 1 if _waits_for_daemons(frame) else 0
+        if stuck >= _STUCK_LOOKS:
+            kill_processes()
+            logging.shutdown()
+            end_now(0)
+
+    signal.signal(signal.SIGALRM, look)
+    span_s = max(until - monotonic(), _LEAST_S)
+    signal.setitimer(signal.ITIMER_REAL, min(span_s, _LOOK_S), min(span_s, _LOOK_S))
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _waits_for_daemons(frame: FrameType | None) -> bool:
+    """Whether only the exit step of ``multiprocessing`` is left, and only for daemons.
+
+    It is there to end them, so nothing is lost. And it may wait for ever: a process
+    of a ``Pool`` that was killed by a signal to the whole process group has taken
+    the lock of its queue along, and ``Pool`` waits for that when it ends.
+    """
+    if _list_lasting_threads() or not all(p.daemon for p in list_own_processes()):
+        return False
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "_exit_function" and code.co_filename.endswith(_MP_UTIL):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _list_lasting_threads() -> list[threading.Thread]:
+    """List the threads that are no daemons, but for the main one."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
+
+
+def kill_processes() -> None:
+    """Kill what this process has started by ``multiprocessing`` and not joined."""
+    for child in list_own_processes():
+        try:
+            child.kill()
+        except Exception:
+            pass  # it is gone, or was never started
+
+
+def list_own_processes() -> list[Any]:
+    """List what was started by ``multiprocessing`` and not joined."""
+    module = sys.modules.get("multiprocessing.process")
+    return list(getattr(module, "_children", ()))
+
+
+def flush_output() -> None:
+    """Write out what standard output and error hold back."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # closed by the app, or nobody reads it any more
+
+
+def _forget_executors() -> None:
+    """Forget executors: their threads are in the parent alone."""
+    for module, registry in (
+        ("concurrent.futures.thread", "_threads_queues"),
+        ("concurrent.futures.process", "_threads_wakeups"),
+    ):
+        found = getattr(sys.modules.get(module), registry, None)
+        if found is not None:
+            found.clear()
+
+
+def _forget_multiprocessing() -> None:
+    """Be what ``multiprocessing`` makes of a child: its parent's are not its own."""
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+    process: Any = sys.modules["multiprocessing.process"]
+    process._children = set()
+    util._finalizer_registry.clear()
+    util._run_after_forkers()
+    atexit.register(util._exit_function)
+    server: Any = sys.modules.get("multiprocessing.forkserver")
+    if server is not None:  # the parent's child, which only that may wait for
+        server._forkserver = server.ForkServer()
+
+
+def _describe_cut(frame: FrameType | None) -> str:
+    threads = _list_lasting_threads()
+    children = list_own_processes()
+    if not threads and children:
+        pids = ", ".join(str(child.pid) for child in children[:_THREAD_COUNT])
+        return f"killing processes of multiprocessing that still run: pid {pids}"
+    if not threads:
+        return f"what is registered at atexit is cut, at {_locate(frame)}"
+    frames = sys._current_frames()
+    named = [
+        f"{thread.name!r} at {_locate(frames.get(thread.ident or 0))}"
+        for thread in threads[:_THREAD_COUNT]
+    ]
+    more = len(threads) - _THREAD_COUNT
+    rest = [f"{more} more"] if more > 0 else []
+    count = (
+        "1 thread that is" if len(threads) == 1 else f"{len(threads)} threads that are"
+    )
+    return f"cutting {count} no daemon: {', '.join([*named, *rest])}"
+
+
+def _locate(frame: FrameType | None) -> str:
+    """Name the innermost line that is not of the standard library."""
+    library = os.path.dirname(threading.__file__)
+    at = frame
+    while at is not None and at.f_code.co_filename.startswith(library):
+        at = at.f_back
+    found = at or frame
+    if found is None:
+        return "an unknown place"
+    name = found.f_code.co_filename.removeprefix(os.getcwd() + os.sep)
+    return f"{name}:{found.f_lineno}"
+
+
+def _find_exit(error: BaseException | None) -> SystemExit | None:
+    """Find ``sys.exit()`` as the cause of what says where it was called."""
+    while error is not None and not isinstance(error, SystemExit):
+        error = error.__cause__
+    return error
+
+
+def _read_exit_code(error: SystemExit) -> int:
+    if error.code is None or isinstance(error.code, int):
+        return int(error.code or 0) & 0xFF
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+# What a process of the app prints, and where its own log goes: its side.
+#
+# Without ``--capture-output`` both go where the master's go: the descriptors were
+# inherited. Else what is printed goes to the master, which writes it line by line
+# with the name of the process; only our own lines still go to the log by
+# themselves.
+
+
+_STDOUT = 1
+
+
+class Printing:
+    """Standard output and error of this process.
+
+    Attributes:
+        log_fd: Where lines of the log are written to.
+        origin: Whose lines they are; one object, a worker goes on with that of
+            its forkserver.
+    """
+
+    def __init__(self) -> None:
+        self.log_fd = STDERR
+        self.origin = Origin()
+
+    @classmethod
+    def of(cls, log_fd: int) -> "Printing":
+        """Go on after an exec, with this descriptor for the log."""
+        printing = cls()
+        printing.log_fd = log_fd
+        if printing.is_captured:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        return printing
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the master reads what is printed."""
+        return self.log_fd != STDERR
+
+    def capture(self, fd: int) -> None:
+        """Print into this descriptor from now on; it is closed here."""
+        if not self.is_captured:
+            self.log_fd = os.dup(STDERR)
+            # A pipe would be written to in blocks, and a line come too late.
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        self._print_to(fd)
+        os.close(fd)
+
+    def release(self) -> None:
+        """Nobody reads it any more: print into the log itself."""
+        if self.is_captured:
+            self._print_to(self.log_fd)
+
+    def reopen(self, fds: Sequence[int]) -> None:
+        """Take the new file of the log, if it has one; it is closed here."""
+        for fd in fds:
+            os.dup2(fd, self.log_fd, inheritable=not self.is_captured)
+            os.close(fd)
+
+    def _print_to(self, fd: int) -> None:
+        for number in (_STDOUT, STDERR):
+            os.dup2(fd, number, inheritable=True)

@@ -1,0 +1,332 @@
+"""Loading the app, and saying briefly why it failed.
+
+Runs in the forkserver (or in a worker when the app cannot be forked). Knows no
+framework: whoever calls says what an App looks like.
+"""
+
+import importlib
+import os
+import runpy
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, TypeGuard, TypeVar
+
+from blazeio_supervisor.config.app_path import AppPath
+from blazeio_supervisor.errors import ExitCode
+
+_FRAME_COUNT = 20
+_FRAMES_CHARS = 16_000  # both must fit into one message
+_REASON_CHARS = 500
+_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_OUR_FRAMES = (_OUR_FOLDER + os.sep, "<frozen ", importlib.__file__, runpy.__file__)
+_FRAMEWORK = "blazeio"  # looked up, not imported: the app brings it
+
+
+class LoadError(Exception):
+    """The app cannot be had.
+
+    Args:
+        code: The exit code that this deserves.
+        reason: One line.
+        frames: The app's own traceback; "" when none of its code ran.
+    """
+
+    def __init__(self, code: ExitCode, reason: str, frames: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.frames = frames
+
+
+def enter_folder(app_dir: str) -> None:
+    """Make the app's folder importable, before everything else.
+
+    Symbolic links are followed once, here: when ``current`` is moved to a new
+    release, what this process still imports comes from the old one.
+    """
+    path = os.path.realpath(app_dir)
+    sys.path[:] = [path, *(entry for entry in sys.path if entry not in ("", path))]
+
+
+AppT = TypeVar("AppT")
+
+
+def load_app(
+    path: AppPath,
+    is_app: Callable[[object], TypeGuard[AppT]],
+    *,
+    is_factory: bool = False,
+) -> AppT:
+    """Import the module, follow the attribute, call it if it is a factory.
+
+    Args:
+        path: What to load.
+        is_app: Tells an App.
+        is_factory: It must be one.
+
+    Raises:
+        LoadError: The operator's fault (no such module or attribute) or the
+            app's (its code raised).
+    """
+    found = _follow(_import(path), path)
+    if is_app(found) and is_factory:
+        reason = f"{path.text} is an App, and no function that makes one (--factory)"
+        raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
+    if is_app(found):
+        return found
+    if not callable(found):
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"{path.text} is {_describe_type(found)}, neither an App nor a factory",
+        )
+    try:
+        made = found()
+    except BaseException as error:
+        raise describe_failure(error, f"the factory {path.text} raised") from error
+    if not is_app(made):
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"the factory {path.text} gave {_describe_type(made)}, not an App",
+        )
+    return made
+
+
+def run_script(path: AppPath) -> None:
+    """Run a script as ``__main__``, as ``python script.py`` would.
+
+    Raises:
+        LoadError: There is no such file.
+    """
+    if not os.path.isfile(path.script):
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"no such file: {path.script} (looked in {os.getcwd()})",
+        )
+    enter_folder(os.path.dirname(path.script))
+    sys.argv[:] = [path.script]
+    runpy.run_path(path.script, run_name="__main__")
+
+
+def describe_failure(
+    error: BaseException,
+    what: str,
+    code: ExitCode = ExitCode.APP_FAILED,
+) -> LoadError:
+    """Make one line and a short traceback of what an app's code raised.
+
+    A crash may be our own fault: its traceback is whole.
+    """
+    where = _find_app_frame(error.__traceback__)
+    reason = f"{what}: {_describe_error(error)}{where}"
+    if code is ExitCode.CRASHED:
+        frames = "".join(traceback.format_exception(error))
+    else:
+        frames = format_app_frames(error)
+    return LoadError(code, reason, frames[-_FRAMES_CHARS:])
+
+
+def format_app_frames(error: BaseException) -> str:
+    """Format a traceback without the frames of the machinery around the app."""
+    report = traceback.TracebackException.from_exception(error)
+    todo: list[traceback.TracebackException | None] = [report]
+    while todo:
+        part = todo.pop()
+        if part is not None:
+            kept = [frame for frame in part.stack if _is_of_app(frame)]
+            part.stack = traceback.StackSummary.from_list(kept[-_FRAME_COUNT:])
+            todo += [part.__cause__, part.__context__]
+    return "".join(report.format())
+
+
+def _describe_error(error: BaseException) -> str:
+    """Give type and text in one line, as the last line of a traceback has it."""
+    name = type(error).__name__
+    try:
+        lines = str(error).splitlines()
+    except Exception as fault:
+        return f"{name}, whose text cannot be shown ({type(fault).__name__} in __str__)"
+    return f"{name}: {lines[0]}"[:_REASON_CHARS] if lines else name
+
+
+def _import(path: AppPath) -> object:
+    try:
+        return importlib.import_module(path.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not _is_prefix(error.name, path.module):
+            raise _describe_import(error, path) from error
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"no module named {error.name!r} in {sys.path[0]} "
+            "(--app-dir) or the environment",
+        ) from error
+    except BaseException as error:
+        # SystemExit too: an app that exits while it is imported has failed.
+        raise _describe_import(error, path) from error
+
+
+def _describe_import(error: BaseException, path: AppPath) -> LoadError:
+    what = f"{path.module} failed to import"
+    return describe_failure(error, what, ExitCode.NOT_IMPORTABLE)
+
+
+def _is_prefix(name: str, module: str) -> bool:
+    return module == name or module.startswith(name + ".")
+
+
+def _follow(module: object, path: AppPath) -> object:
+    found = module
+    for part in path.attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise LoadError(
+                ExitCode.NOT_IMPORTABLE,
+                f"module {path.module!r} has no attribute {path.attribute!r}"
+                f"{_suggest(module)}",
+            ) from error
+    return found
+
+
+def _suggest(module: object) -> str:
+    """Name what in the module looks like an app, for who mistyped it."""
+    names = [
+        name
+        for name, value in vars(module).items()
+        if type(value).__name__ == "App" and not name.startswith("_")
+    ]
+    return f": did you mean {' or '.join(names)}?" if names else ""
+
+
+def _describe_type(found: object) -> str:
+    return f"of type {type(found).__name__!r}"
+
+
+def _is_of_app(frame: traceback.FrameSummary) -> bool:
+    framework = getattr(sys.modules.get(_FRAMEWORK), "__file__", None)
+    if framework and frame.filename.startswith(os.path.dirname(framework) + os.sep):
+        return False
+    return not frame.filename.startswith(_OUR_FRAMES)
+
+
+def _find_app_frame(tb: TracebackType | None) -> str:
+    frames = [frame for frame in traceback.extract_tb(tb) if _is_of_app(frame)]
+    if not frames:
+        return ""
+    name = frames[-1].filename.removeprefix(os.getcwd() + os.sep)
+    return f" ({name}:{frames[-1].lineno})"
+
+
+# Where in the app's code something was made while it was imported.
+#
+# An audit hook is told when a file is opened, a process or a thread is started. It
+# cannot be taken away again, so it is switched off instead: from then on it costs
+# 60 ns for each audited call, of which a request has none.
+
+
+_STANDARD = tuple(
+    os.path.realpath(sysconfig.get_path(name)) + os.sep
+    for name in ("stdlib", "platstdlib")
+)
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_FRAMEWORK_FOLDER = f"{os.sep}blazeio{os.sep}"
+
+PROCESS, SOCKET, MAP = "process", "socket", "map"
+_KINDS = {
+    "subprocess.Popen": PROCESS,
+    "os.fork": PROCESS,
+    "os.forkpty": PROCESS,
+    "os.posix_spawn": PROCESS,
+    "socket.__new__": SOCKET,
+    "mmap.__new__": MAP,
+}
+_THREADS = ("_thread.start_new_thread", "_thread.start_joinable_thread")
+
+
+class Births:
+    """Notes where things are made, from ``begin`` to ``end``.
+
+    Attributes:
+        files: By path, the place where each was opened last.
+        threads: Likewise, by the identity of the ``Thread``.
+        places: By kind, the places in the order of what was made there.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.threads: dict[int, str] = {}
+        self.places: dict[str, list[str]] = {}
+        self._is_on = False
+
+    def begin(self) -> None:
+        """Note from now on."""
+        self._is_on = True
+        sys.addaudithook(self._hear)
+
+    def end(self) -> None:
+        """Note no more."""
+        self._is_on = False
+
+    def forget(self) -> None:
+        """Forget all: a hook lives as long as its process."""
+        self.files.clear()
+        self.threads.clear()
+        self.places.clear()
+
+    def find_file(self, path: str) -> str:
+        """Return where a file was opened; "" when that is not known."""
+        return self.files.get(path, "")
+
+    def find_all(self, kind: str) -> str:
+        """Return all places where such were made, in words; "" when there is none."""
+        return ", ".join(dict.fromkeys(self.places.get(kind, ())))
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self._is_on:
+            return
+        if event == "open":
+            self._note_file(arguments[0])
+        elif event in _KINDS:
+            self._note(lambda at: self.places.setdefault(_KINDS[event], []).append(at))
+        elif event in _THREADS:
+            thread = getattr(arguments[0], "__self__", None)
+            self._note(lambda at: self.threads.__setitem__(id(thread), at))
+
+    def _note_file(self, path: object) -> None:
+        if isinstance(path, str | bytes):
+            text = os.path.abspath(os.fsdecode(path))
+            self._note(lambda at: self.files.__setitem__(text, at))
+
+    def _note(self, take: Callable[[str], None]) -> None:
+        place = _locate(sys._getframe(2))
+        if place:
+            take(place)
+
+
+def _locate(frame: FrameType | None) -> str:
+    """Return the line of the app that led here; "" when none of its code did.
+
+    It is the innermost one, if there is one that is not of an installed package.
+    """
+    found = ""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib") and not found:
+            return ""  # the module itself is read
+        if not is_machinery(name):
+            place = f"{name.removeprefix(os.getcwd() + os.sep)}:{frame.f_lineno}"
+            if not any(folder in name for folder in _INSTALLED):
+                return place
+            found = found or place
+        frame = frame.f_back
+    return found
+
+
+def is_machinery(name: str) -> bool:
+    """Whether a file of code is of the standard library, or of ours."""
+    if name.startswith((*_STANDARD, _OURS, "<frozen ")):
+        return not any(folder in name for folder in _INSTALLED)
+    return _FRAMEWORK_FOLDER in name

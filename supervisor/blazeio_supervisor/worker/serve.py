@@ -1,0 +1,438 @@
+"""A worker's loop: boot, accept, obey the master, drain, stop.
+
+What ends it: an order to drain, the channel's end (the master is gone), or
+SIGTERM. The handler of SIGTERM is a plain one, not the loop's: it must stop the
+accepting of a worker whose loop is blocked, too. Every drain arms an alarm, so
+that nothing the app does can keep the process for ever.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from time import monotonic  # an app may put another clock into ``time``
+from typing import Any
+
+from blazeio.app.app import App
+from blazeio.errors import ConfigurationError
+from blazeio.loggers import Lines, get_logger
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.tls import TlsConfig
+from blazeio.server.loop import raise_descriptor_limit
+from blazeio.server.server import Server
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.ipc.channel import LoopChannel, take_listeners
+from blazeio_supervisor.ipc.messages import (
+    Admit,
+    Adopt,
+    Drain,
+    Fork,
+    Listen,
+    Load,
+    Message,
+    Ready,
+    Release,
+    ReopenLogs,
+    Said,
+    Serve,
+    Stay,
+)
+from blazeio_supervisor.ipc.scoreboard import LongestRequest, Row
+from blazeio_supervisor.sockets.reuseport import Queue, pair
+from blazeio_supervisor.worker.exit import Printing, end_forked, end_stray
+from blazeio_supervisor.worker.forks import (
+    OwnInstallations,
+    neutralise,
+    replace_epolls,
+)
+from blazeio_supervisor.worker.import_app import LoadError, describe_failure
+from blazeio_supervisor.worker.listeners import Entrances
+from blazeio_supervisor.worker.overrides import (
+    RequestNamer,
+    ResponseCounter,
+    make_access_log,
+    make_server,
+    working_in,
+)
+from blazeio_supervisor.worker.stack_dump import StackDump
+
+log = get_logger("blazeio.worker")
+
+BEAT_EVERY_S = 0.05
+_NAME_LONGEST_EVERY_S = 1.0  # it takes a look at every connection
+_HOOKS_MOST_S = 10.0
+_HOOKS_SHARE = 1 / 3
+_CLEANUP_MOST_S = 1.0
+_CLEANUP_SHARE = 1 / 10  # for handlers that were cancelled, before on_stop
+_HURRY_AFTER_S = 0.5
+_MASTERS_WORD_S = 0.1
+_ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
+_REST_S = 0.25  # for what the app left running on the loop
+
+
+class Serving:
+    """Serves one app on the running loop.
+
+    Args:
+        app: Its hooks, limits and handler are used.
+        tls: Spoken instead of the App's own.
+        load: What the generation was started with.
+        order: What this worker is.
+        row: This life's row of the scoreboard.
+        channel: To the master.
+        queues: Of the own slot.
+        dump: Learns what is being served.
+        printing: Where this process writes.
+        own: What is installed in it, and undone in what the app forks.
+
+    Attributes:
+        ends_at: When its grace period is over, monotonic seconds; until it is told
+            to drain, never.
+        grace_s: How long that is.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        tls: TlsConfig | None,
+        load: Load,
+        order: Fork,
+        row: Row,
+        channel: socket.socket,
+        queues: list[Queue],
+        dump: StackDump,
+        printing: Printing,
+        own: OwnInstallations,
+    ) -> None:
+        self._own = own
+        self._app = app
+        self._tls = tls
+        self._load = load
+        self._order = order
+        self._row = row
+        self._channel_sock = channel
+        self._queues = queues
+        self._dump = dump
+        self._printing = printing
+        self._arrivals: set[asyncio.Task[Any]] = set()
+        self._named_longest_at = 0.0
+        self._longest: BlazeioServerProtocol | None = None
+        self._hurry_from = float("inf")
+        self.ends_at = float("inf")
+        self.grace_s = load.graceful_timeout_s
+        self._stays = False
+        self._has_closed = False
+
+    async def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Live from boot to the last ``on_stop`` hook.
+
+        Raises:
+            LoadError: An ``on_start`` hook raised.
+        """
+        self._loop = loop
+        self._drain_order: asyncio.Future[Drain] = loop.create_future()
+        raise_descriptor_limit()
+        self._server = self._make_server(loop)
+        self._check_schemes()
+        self._server.record_responses(ResponseCounter(self._row))
+        self._server.note_requests(RequestNamer(self._row).note)
+        self._dump.watch(self._server, loop)
+        self._entrances = Entrances(self._server, self._queues)
+        self._channel = LoopChannel(
+            self._channel_sock, loop, self._obey, self._on_master_gone
+        )
+        self._thread = threading.get_ident()
+        self._own.undo_in_children(self._leave_to_worker)
+        if not await self._boots():
+            return
+        self._own.handle(signal.SIGTERM, self._on_term)
+        self._beat(monotonic())
+        if not self._order.is_canary:
+            self._entrances.open()
+        self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
+        await self._end(await self._drain_order)
+        self._count()  # of the last requests no beat has told
+
+    def _check_schemes(self) -> None:
+        schemes = {queue.terms.scheme for queue in self._queues}
+        if "https" in schemes and not self._server.speaks_tls:
+            raise LoadError(
+                ExitCode.USAGE,
+                "--bind https://...: there is no certificate: give --certfile, or the "
+                "App its tls",
+            )
+
+    def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
+        overrides = self._load.overrides
+        try:
+            self._access_log = make_access_log(
+                self._app, overrides, loop, str(self._order.slot), self._load.folder
+            )
+            with working_in(self._load.folder):
+                return make_server(
+                    self._app,
+                    overrides,
+                    loop,
+                    tls=self._tls,
+                    access_log=self._access_log,
+                )
+        except ConfigurationError as error:
+            reason = f"{self._load.app}: {error}"
+            raise LoadError(ExitCode.APP_FAILED, reason) from error
+
+    async def _boots(self) -> bool:
+        """Run the app's ``on_start`` hooks; False when told to end meanwhile."""
+        boot = self._loop.create_task(self._app.init())
+        await asyncio.wait(
+            (boot, self._drain_order), return_when=asyncio.FIRST_COMPLETED
+        )
+        if not boot.done():
+            boot.cancel()
+            await asyncio.wait((boot,), timeout=_HURRY_AFTER_S)
+            return False
+        try:
+            boot.result()
+        except BaseException as error:
+            raise describe_failure(error, f"{self._load.app} failed to start") from None
+        return True
+
+    def _leave_to_worker(self) -> None:
+        """Let go of what is the worker's, in a child that the app has forked.
+
+        A child that comes back to the loop would serve beside the worker, from
+        the same connections: it is ended there.
+        """
+        neutralise(*self._server.list_sockets())
+        replace_epolls(_find_epoll(self._loop), *self._server.list_epolls())
+        if threading.get_ident() == self._thread:
+            _forget_ready(self._loop)
+            self._loop.call_soon(_end_stray, asyncio.current_task(self._loop))
+
+    # What the master says
+
+    def _obey(self, message: Message, fds: list[int]) -> None:  # noqa: C901 - a table
+        if isinstance(message, ReopenLogs):
+            self._reopen_logs(fds)
+            return
+        sockets = take_listeners(fds)
+        match message:
+            case Drain():
+                self._ask_to_drain(message)
+            case Stay():
+                self._stay()
+            case Admit() if not self._drain_order.done():
+                self._entrances.open()
+            case Adopt(slot, terms) if not self._drain_order.done():
+                self._entrances.adopt(slot, pair(sockets, terms))
+                return
+            case Listen(terms) if not self._drain_order.done():
+                self._replace_listeners(pair(sockets, terms))
+                return
+            case Serve():
+                self._serve(sockets)
+                return
+            case Release(slot):
+                self._entrances.release(slot)
+            case Admit() | Adopt() | Listen():
+                pass  # too late: it is about to leave
+            case _:
+                log.warning("an unknown order from the master is ignored: %r", message)
+        for sock in sockets:
+            sock.close()
+
+    def _replace_listeners(self, queues: list[Queue]) -> None:
+        try:
+            self._entrances.replace(queues)
+        except OSError as error:  # of a descriptor that the app has closed, or reused
+            log.error("cannot accept from its listener again: %s", error.strerror)
+
+    def _stay(self) -> None:
+        self._stays = True
+        if self._has_closed and not self._drain_order.done():
+            self._entrances.reopen()  # a TERM to all was faster than the master's word
+
+    def _reopen_logs(self, fds: list[int]) -> None:
+        self._printing.reopen(fds)
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    def _serve(self, connections: list[socket.socket]) -> None:
+        for sock in connections:
+            task = self._loop.create_task(self._server.serve(sock))
+            self._arrivals.add(task)
+            task.add_done_callback(self._arrivals.discard)
+
+    # What the master sees
+
+    def _beat(self, due_at: float) -> None:
+        now = monotonic()
+        self._count()
+        self._row.beat(now, max(0.0, now - due_at))
+        if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
+            self._named_longest_at = now
+            self._longest = _find_longest(self._server)
+            self._row.name_longest(_name(self._longest))
+        elif self._longest is not None and not self._longest.handling.is_running:
+            self._longest = None
+            self._row.name_longest(None)
+        self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
+
+    def _count(self) -> None:
+        server = self._server
+        self._row.count(
+            server.in_flight,
+            server.connection_count,
+            server.request_count,
+            server.is_full,
+        )
+
+    # How it ends
+
+    def _ask_to_drain(self, order: Drain) -> None:
+        if not self._drain_order.done():
+            self._drain_order.set_result(order)
+
+    def _on_master_gone(self) -> None:
+        self._printing.release()
+        if not self._drain_order.done():
+            log.warning(
+                "the master is gone: this worker answers what it has, then ends"
+            )
+        self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_final=True))
+
+    def _on_term(self, *_: Any) -> None:
+        """Runs between any two bytecodes, in a blocked loop too.
+
+        An orphan takes its whole queue, since nobody else will. Otherwise the
+        master says what is to be done: it may have been sent TERM as well.
+        """
+        is_orphan = os.getppid() != self._load.master_pid
+        if is_orphan:
+            self._entrances.take_all_and_shut()
+            grace_s = self._load.graceful_timeout_s
+            if not self._drain_order.done():
+                signal.setitimer(signal.ITIMER_REAL, grace_s + _ALARM_SLACK_S)
+        elif not self._stays:
+            self._has_closed = True
+            self._entrances.close()
+        self._loop.call_soon_threadsafe(self._term_in_loop, is_orphan)
+
+    def _term_in_loop(self, is_orphan: bool) -> None:
+        # When everybody was sent TERM, the master's own order is under way, and
+        # says more: that nobody comes after, and the queue must be taken; or that
+        # the service serves on for its delay.
+        wait_s = 0.0 if is_orphan else _MASTERS_WORD_S
+        self._loop.call_later(wait_s, self._drain_by_term, is_orphan)
+        # A second word from the master is TERM too: the grace period is over.
+        # Not so the TERM that systemd sends to everybody at the same time.
+        if self._loop.time() >= self._hurry_from:
+            self._server.cancel()
+
+    def _drain_by_term(self, is_orphan: bool) -> None:
+        if is_orphan or not self._stays:
+            self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_orphan))
+
+    async def _end(self, order: Drain) -> None:
+        began_at = self._loop.time()
+        self.grace_s = order.grace_s
+        self.ends_at = monotonic() + order.grace_s
+        hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
+        cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)
+        self._hurry_from = began_at + _HURRY_AFTER_S
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
+        self._server.start_draining(self._load.drain_idle_s)
+        hooks = self._loop.create_task(self._app.drain_hooks())
+        if order.is_final:
+            await self._entrances.hear_last_calls()
+        else:
+            self._entrances.close()
+        ends_at = began_at + order.grace_s - hooks_s - cleanup_s
+        if not await self._server.drained_within(ends_at - self._loop.time()):
+            count = self._server.in_flight
+            left = count_of(count, "request") if count else "what is left"
+            text = (
+                f"the share of requests in the grace period of {order.grace_s:g} s "
+                f"is over, cutting {left}"
+            )
+            self._say(Said("requests_cut", text))
+            self._server.cancel()
+            await self._server.drained_within(cleanup_s)
+        hooks.cancel()
+        await self._stop_app(hooks_s)
+        self._server.close()
+        await self._join_executor()
+
+    async def _join_executor(self) -> None:
+        """Wait for the threads of the loop's executor, while the loop still runs.
+
+        They may wait for it themselves.
+        """
+        # Not cancelled: it would join its own thread then, without an end.
+        over = self._loop.create_task(self._loop.shutdown_default_executor())
+        await asyncio.wait((over,), timeout=max(self._left_s(), 0.0))
+
+    def _left_s(self) -> float:
+        return self.ends_at - monotonic()
+
+    def _say(self, said: Said) -> None:
+        """Tell the master; when it is gone, the log."""
+        if self._channel.is_open:
+            self._channel.send(said)
+        else:
+            log.warning("%s", said.text)
+            if said.traceback:
+                log.warning("with:\n%s", Lines(said.traceback.rstrip()))
+
+    async def _stop_app(self, hooks_s: float) -> None:
+        try:
+            async with asyncio.timeout(hooks_s):
+                await self._app.stop_hooks()
+        except TimeoutError:
+            text = f"on_stop hooks took longer than {hooks_s:.1f} s: they are cut"
+            self._say(Said("stop_hook_failed", text))
+        except Exception as error:
+            failure = describe_failure(error, "an on_stop hook raised")
+            text = f"{failure.reason}; the worker goes on ending"
+            self._say(Said("stop_hook_failed", text, failure.frames))
+        rest = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=_REST_S)
+
+
+def _end_stray(task: asyncio.Task[Any] | None) -> None:
+    """End a child that came back to the loop; ``task`` is what it was forked in."""
+    if task is not None and task.done() and not task.cancelled():
+        error = task.exception()
+        if error is not None:
+            end_forked(error)
+    end_stray()
+
+
+def _find_epoll(loop: Any) -> int:
+    """Return the descriptor of a loop's own epoll."""
+    if hasattr(loop, "_get_backend_id"):  # uvloop
+        return int(loop._get_backend_id())
+    return int(loop._selector.fileno())
+
+
+def _forget_ready(loop: Any) -> None:
+    """Have a loop of asyncio run nothing that was ready; uvloop cannot be told."""
+    if hasattr(loop, "_ready"):
+        loop._ready.clear()
+
+
+def _find_longest(server: Server) -> BlazeioServerProtocol | None:
+    running = server.running if server.in_flight else []
+    return running[0] if running else None
+
+
+def _name(r: BlazeioServerProtocol | None) -> LongestRequest | None:
+    if r is None:
+        return None
+    path = r.tail.partition("?")[0]  # a query may hold secrets
+    return LongestRequest(f"{r.method} {path}", r.handling.begun_at)

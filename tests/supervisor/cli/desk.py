@@ -1,0 +1,117 @@
+"""The parts of a master, without its processes: for whoever looks and orders."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.fleet.facts import Fact
+from blazeio_supervisor.ipc.scoreboard import RowLedger
+from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.events import EventRing
+from blazeio_supervisor.master.forkservers import Forkservers
+from blazeio_supervisor.master.reloads import Reloads
+from blazeio_supervisor.master.status import Service
+from blazeio_supervisor.master.upgrade.exec_new import Upgrades
+from blazeio_supervisor.master.worker_record import WorkerOrders
+from blazeio_supervisor.master.workers import WorkerReadings, Workers
+from blazeio_supervisor.sockets.listeners import Listeners, Steerer
+from tests.supervisor.fleet.driver import Driver
+from tests.supervisor.typed import look_for_sources
+
+US = f"pid {os.getpid()}"
+"""Who asks on the socket, as the log says it."""
+
+
+class Desk:
+    """Slots that serve, as far as the planner knows.
+
+    Attributes:
+        driver: Says what happens; its workers exist only on paper.
+        facts: What was ordered.
+        is_obeyed: What is ordered happens, all of it at once.
+        stops: Whether each order to stop was a quick one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        slots: int = 2,
+        control: str = "c.sock",
+        words: Sequence[str] = (),
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.place = Place(control if control[0] == "@" else str(folder / control))
+        self.driver = Driver(slots, canary_hold_s=0.5, hold_s=0.0).start()
+        self.facts: list[Fact] = []
+        self.is_obeyed = False
+        self.stops: list[bool] = []
+        self.frames = FramesPrinter()
+        self.events = EventRing()
+        self.reopened = 0
+        self.reopen_failure = ""
+        self.listeners = Listeners(slots)
+        typed = ["app:web", f"--workers={slots}", f"--control={self.place}", *words]
+        self.in_force = SettingsInForce(look_for_sources(*typed, folder=folder))
+        self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
+        ledger, reaper = RowLedger(), Reaper(loop)
+        ears = Ears(
+            loop=loop,
+            reaper=reaper,
+            tell=self.facts.append,
+            need_address=self._need_address,
+            note_scheme=self._note_scheme,
+            frames=self.frames,
+        )
+        self.workers = Workers(ears, ledger, self.listeners)
+        self.readings = WorkerReadings(
+            self.workers.records, ledger, self.workers.accuse
+        )
+        self.service = Service(
+            in_force=self.in_force,
+            planner=self.driver.planner,
+            listeners=self.listeners,
+            steerer=Steerer(self.listeners),
+            orders=WorkerOrders(self.workers.records, reaper, self.listeners),
+            readings=self.readings,
+            forkservers=Forkservers(ears, self.in_force.settings_of, self.workers),
+            reloads=self.reloads,
+            events=self.events,
+            upgrades=Upgrades(
+                self.driver.planner,
+                [],
+                self._freeze,
+                reaper,
+                timeout_s=1.0,
+            ),
+            started_at=time.monotonic(),
+            reopen_logs=self._reopen_logs,
+            tell=self._tell,
+            stop=self._stop,
+        )
+
+    def _reopen_logs(self) -> str:
+        self.reopened += 1
+        return self.reopen_failure
+
+    def _need_address(self, *_: object) -> None:
+        raise AssertionError("nobody has an address here")
+
+    def _note_scheme(self, *_: object, **__: object) -> None:
+        raise AssertionError("nobody has a scheme here")
+
+    def _freeze(self, *_: object) -> NoReturn:
+        raise AssertionError("nobody leaves from here")
+
+    def _tell(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        if self.is_obeyed:
+            self.driver.roll(self.driver.tell(fact))
+
+    def _stop(self, is_quick: bool, by: str) -> None:
+        self.stops.append(is_quick)

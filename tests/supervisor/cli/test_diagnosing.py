@@ -1,0 +1,32 @@
+import msgspec
+import pytest
+
+from blazeio_supervisor.cli import verbs
+from blazeio_supervisor.cli.client import NotRunningError, find_client
+from blazeio_supervisor.cli.doctor.findings import Report
+from tests.supervisor.cli.verbs_room import VerbRoom, invoke
+
+
+async def test_it_looks_at_the_service_and_at_the_machine(verb_room: VerbRoom) -> None:
+    said = await verb_room.run("doctor", "--json")
+    report = msgspec.json.decode(said.output, type=Report)
+    names = {each.name for each in report.findings}
+    assert {"workers", "listen backlog", "open files"} <= names
+    assert said.return_value == (0 if report.is_well else 1)
+
+
+async def test_it_is_a_table_for_a_person(verb_room: VerbRoom) -> None:
+    assert (
+        "OK    workers          2 of 2 serve" in (await verb_room.run("doctor")).output
+    )
+
+
+def test_without_a_service_the_machine_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def find_none(*_: object) -> None:
+        raise NotRunningError("none")
+
+    monkeypatch.setattr(verbs, find_client.__name__, find_none)
+    assert invoke("doctor").output.startswith("No service is running: the machine")
+    assert isinstance(invoke("doctor", "--instance", "a").exception, NotRunningError)

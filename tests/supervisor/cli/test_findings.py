@@ -1,0 +1,44 @@
+import pytest
+
+from blazeio_supervisor.cli.doctor.findings import (
+    Finding,
+    Report,
+    format_report,
+    hidden,
+    ill,
+    well,
+)
+
+ILL = ill("clock", "hpet", "It is slow. " * 20, "another one")
+
+
+def make_report(*findings: Finding, pid: int | None = None) -> Report:
+    return Report(pid=pid, findings=list(findings))
+
+
+@pytest.mark.parametrize(
+    ("findings", "is_well"),
+    [([well("a", "b")], True), ([hidden("a", "/b")], True), ([ILL], False), ([], True)],
+)
+def test_only_what_can_be_mended_is_wrong(
+    findings: list[Finding], is_well: bool
+) -> None:
+    assert make_report(*findings).is_well is is_well
+
+
+def test_what_is_wrong_says_what_follows_and_how_to_mend_it() -> None:
+    lines = format_report(make_report(ILL, well("a", "b")), 80).splitlines()
+    assert lines[0] == "No service is running: the machine alone is looked at."
+    assert lines[2] == "WARN  clock  hpet"
+    assert lines[3].startswith("      It is slow. It is slow.")
+    assert "      Mend: another one" in lines
+    assert "OK    a      b" in lines
+    assert lines[-1] == "1 to mend"
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_is_not_visible_is_counted_apart() -> None:
+    text = format_report(make_report(hidden("a", "/b"), pid=7), 80)
+    assert text.startswith("The service of pid 7, and its machine:")
+    assert "?     a  not visible here (/b)" in text
+    assert text.endswith("nothing to mend, 1 not visible")

@@ -1,0 +1,44 @@
+import re
+
+import pytest
+
+from blazeio_supervisor.config.app_path import AppPath, is_app_path, parse_app_path
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("app:web", AppPath("app:web", "app", "web")),
+        ("a.b:c.d", AppPath("a.b:c.d", "a.b", "c.d")),
+        ("app.py", AppPath("app.py", script="app.py")),
+        ("/srv/my-app.py", AppPath("/srv/my-app.py", script="/srv/my-app.py")),
+    ],
+)
+def test_an_app_is_a_module_with_an_attribute_or_a_script(
+    text: str, path: AppPath
+) -> None:
+    assert parse_app_path(text) == path
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("app", "did you mean `app:web`"),
+        ("app.py:web", "write `app:web` or `app.py`"),
+        ("./a/b.py:web", "write `a.b:web` or `./a/b.py`"),
+        ("app:", "'' is no Python name"),
+        (":web", "'' is no Python name"),
+        ("my-app:web", "'my-app' is no Python name"),
+        ("app:make()", "'make()' is no Python name"),
+    ],
+)
+def test_what_is_no_app_is_refused_with_what_to_write(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        parse_app_path(text)
+
+
+@pytest.mark.parametrize(
+    ("word", "is_one"), [("app:web", True), ("a.py", True), ("status", False)]
+)
+def test_an_app_is_told_from_a_verb_by_its_look(word: str, is_one: bool) -> None:
+    assert is_app_path(word) is is_one

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blazeio_supervisor.config.live_settings import FrozenSettings, SettingsInForce
+from blazeio_supervisor.errors import UsageError
+from tests.supervisor.typed import look_for_sources
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "blazeio.toml").write_text(text)
+
+
+def make(folder: Path, *words: str) -> SettingsInForce:
+    return SettingsInForce(look_for_sources("app:web", *words, folder=folder))
+
+
+def test_what_is_read_again_is_on_trial_with_its_generation(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    in_force.read_again()
+    assert in_force.begin(2).timeout_s == in_force.settings_of(2).timeout_s == 7
+    assert in_force.settings.timeout_s == in_force.settings_of(1).timeout_s == 30
+    in_force.end(2, is_ok=True)
+    assert in_force.settings.timeout_s == in_force.settings_of(1).timeout_s == 7
+    assert in_force.configuration.given["timeout_s"].origin.endswith("blazeio.toml")
+
+
+def test_what_was_not_taken_is_forgotten(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    in_force.read_again()
+    in_force.begin(2)
+    in_force.end(2, is_ok=False)
+    assert in_force.settings.timeout_s == in_force.settings_of(2).timeout_s == 30
+
+
+def test_a_generation_that_nobody_asked_for_has_what_is_in_force(
+    tmp_path: Path,
+) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    assert in_force.begin(2).timeout_s == 30
+    in_force.end(2, is_ok=True)
+    assert in_force.settings.timeout_s == 30
+
+
+def test_a_later_ask_waits_for_its_own_generation(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    for generation, timeout in ((2, 7), (3, 8)):
+        write(tmp_path, f"timeout = {timeout}\n")
+        in_force.read_again()
+        if generation == 2:
+            in_force.begin(2)
+    in_force.end(2, is_ok=True)
+    assert in_force.settings.timeout_s == 7
+    assert in_force.begin(3).timeout_s == 8
+
+
+def test_a_file_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "timeout = 0\n")
+    with pytest.raises(UsageError, match="timeout = 0"):
+        in_force.read_again()
+    assert in_force.begin(2).timeout_s == 30
+
+
+def test_what_needs_a_restart_is_kept_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_force = make(tmp_path, "--workers=2")
+    write(tmp_path, "name = 'b'\nbind = ':1'\nworkers = 3\ntimeout = 7\n")
+    in_force.read_again()
+    settings = in_force.begin(2)
+    assert (settings.name, settings.binds) == ("", ())
+    assert (settings.workers, settings.timeout_s) == (2, 7)
+    assert in_force.needs_restart == ("name", "bind")
+    assert "event=needs_restart name, bind: changed" in caplog.text
+    write(tmp_path, "timeout = 7\n")
+    in_force.read_again()
+    assert not in_force.needs_restart
+
+
+def test_also_what_needs_a_restart_must_be_right(tmp_path: Path) -> None:
+    in_force = make(tmp_path)
+    write(tmp_path, "bind = [':1', ':1']\n")
+    with pytest.raises(UsageError, match="is given twice"):
+        in_force.read_again()
+
+
+def test_an_app_may_change(tmp_path: Path) -> None:
+    write(tmp_path, "app = 'a:b'\n")
+    in_force = SettingsInForce(look_for_sources(folder=tmp_path))
+    write(tmp_path, "app = 'c:d'\n")
+    in_force.read_again()
+    assert in_force.begin(2).app.text == "c:d"
+
+
+def test_a_thawed_one_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
+    write(tmp_path, "timeout = 7\nbind = [':1']\n")
+    before = make(tmp_path, "--no-preload", "--bind=:2", "--bind=unix:/a")
+    write(tmp_path, "timeout = 8\ndrain_idle = 3\n")
+    octets = msgspec.msgpack.encode(before.freeze())
+    thawed = SettingsInForce.thaw(msgspec.msgpack.decode(octets, type=FrozenSettings))
+    assert thawed.settings == before.settings
+    assert thawed.configuration == before.configuration
+    assert (thawed.settings.timeout_s, thawed.settings.preload) == (7, False)
+    thawed.read_again()
+    assert thawed.needs_restart == ()
+    assert thawed.begin(2).timeout_s == 8
+    assert thawed.begin(2).binds == before.settings.binds
+
+
+def test_what_the_other_one_did_not_know_has_its_default(tmp_path: Path) -> None:
+    octets = msgspec.msgpack.encode(make(tmp_path, "--timeout=9").freeze())
+    known = msgspec.msgpack.decode(octets)
+    del known["given"]["timeout_s"], known["settings"]["timeout_s"]
+    known["given"]["gone_s"] = {"written": 1.0, "origin": "--gone", "label": ""}
+    thawed = SettingsInForce.thaw(msgspec.convert(known, FrozenSettings))
+    assert thawed.settings.timeout_s == 30
+    assert thawed.configuration.given["timeout_s"].is_default
+    assert "gone_s" not in thawed.configuration.given
+
+
+def test_a_master_that_went_elsewhere_reads_the_same_file_and_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "x.toml").write_text("workers = 2\n")
+    monkeypatch.chdir(tmp_path)
+    words = ["--config=x.toml", "--control=c.sock", "--chdir=there"]
+    in_force = make(tmp_path, *words)
+    place = in_force.settings.control
+    monkeypatch.chdir(tmp_path / "there")
+    in_force.read_again()
+    assert not in_force.needs_restart
+    settings = in_force.begin(2)
+    assert (settings.workers, settings.control) == (2, place)

@@ -1,0 +1,135 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.config.types import count_cpus
+from blazeio_supervisor.errors import UsageError
+from tests.supervisor.typed import configure, read_settings
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 1), ("8", 8), ("256", 256)])
+def test_a_number_of_workers_is_read(text: str, count: int) -> None:
+    assert read_settings("--workers", text).workers == count
+
+
+@pytest.mark.parametrize("words", [["--workers=auto"], []])
+def test_auto_is_one_worker_for_each_usable_core(words: list[str]) -> None:
+    assert read_settings(*words).workers == count_cpus()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "257", "many", "1.5"])
+def test_a_count_that_cannot_be_is_refused(text: str) -> None:
+    line = f"--workers {text}: expected 1 to 256, or auto"
+    with pytest.raises(UsageError, match=line):
+        read_settings("--workers", text)
+
+
+def test_a_loop_that_is_none_is_refused() -> None:
+    assert read_settings("--loop=asyncio").loop == "asyncio"
+    with pytest.raises(UsageError, match="--loop trio: expected uvloop or asyncio"):
+        read_settings("--loop=trio")
+
+
+@pytest.mark.parametrize("name", ["api", "api@blue", "a.b:c_d-9"])
+def test_a_service_has_a_name_that_could_be_a_files(name: str) -> None:
+    assert read_settings("--name", name).name == name
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "ä", "x" * 65])
+def test_another_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--name {name}: expected up to 64"):
+        read_settings("--name", name)
+
+
+def test_an_app_dir_is_relative_to_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    settings = read_settings("--app-dir=src", folder=tmp_path)
+    assert settings.import_folder == str(tmp_path / "src")
+    assert Path(read_settings(folder=tmp_path).import_folder) == tmp_path
+
+
+def test_a_missing_app_dir_is_refused() -> None:
+    with pytest.raises(UsageError, match="--app-dir none: no such folder"):
+        read_settings("--app-dir=none")
+
+
+def test_no_app_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="APP is missing: write `blazeio-supervisor"):
+        configure().make_settings()
+
+
+def test_a_service_may_run_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "there" / "src").mkdir(parents=True)
+    settings = read_settings("--chdir=there", "--app-dir=src", folder=tmp_path)
+    assert settings.folder == f"{tmp_path}/there"
+    assert settings.import_folder == f"{tmp_path}/there/src"
+    with pytest.raises(UsageError, match="--chdir none: no such folder"):
+        read_settings("--chdir=none")
+
+
+def test_variables_come_from_a_file_and_from_options_which_win(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text(
+        "# a comment\n\nA=from file\nexport B='in quotes'\nC=\"=\"\nD=\n"
+    )
+    settings = read_settings("--env-file=env", "--env=A=x y", folder=tmp_path)
+    assert settings.variables == {"A": "x y", "B": "in quotes", "C": "=", "D": ""}
+
+
+def test_variables_are_a_table_in_a_file_and_lines_in_a_variable(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "blazeio.toml").write_text('env = {A = "1", B = "x y"}\n')
+    assert read_settings(folder=tmp_path).variables == {"A": "1", "B": "x y"}
+    settings = read_settings(environ={"BLAZEIO_ENV": "A=1 2\nB=3"})
+    assert settings.variables == {"A": "1 2", "B": "3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("A\n", "line 1: expected NAME=VALUE"),
+        ("A=1\n1B=2\n", "line 2: expected NAME=VALUE"),
+    ],
+)
+def test_a_line_that_is_no_variable_is_named(
+    tmp_path: Path, text: str, line: str
+) -> None:
+    (tmp_path / "env").write_text(text)
+    with pytest.raises(UsageError, match=f"^--env-file env: {line}$"):
+        read_settings("--env-file=env", folder=tmp_path)
+
+
+def test_a_file_of_variables_must_be_there() -> None:
+    with pytest.raises(UsageError, match="--env-file none: No such file"):
+        read_settings("--env-file=none")
+
+
+def test_a_variable_needs_a_name() -> None:
+    with pytest.raises(UsageError, match="--env =x: expected NAME=VALUE"):
+        read_settings("--env==x")
+
+
+def test_cpus_are_numbers_and_ranges_or_all_that_may_be_used() -> None:
+    usable = sorted(os.sched_getaffinity(0))
+    first = usable[0]
+    assert read_settings("--cpu-affinity=auto").cpu_affinity == tuple(usable)
+    text = f"--cpu-affinity={first},{first}-{first}"
+    assert read_settings(text).cpu_affinity == (first, first)
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "-1", "1;2", ""])
+def test_what_are_no_cpus_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected numbers and ranges such as 0-3,8"):
+        read_settings("--cpu-affinity", text)
+
+
+def test_a_cpu_that_may_not_be_used_is_named() -> None:
+    line = "--cpu-affinity 9998-9999: this process may not use 9998,9999, but "
+    with pytest.raises(UsageError, match=line):
+        read_settings("--cpu-affinity=9998-9999")
+
+
+def test_a_script_has_no_factory() -> None:
+    with pytest.raises(UsageError, match=r"--factory: app\.py is a script"):
+        configure("app.py", "--factory").make_settings()

@@ -1,0 +1,237 @@
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.ipc import scoreboard
+from blazeio_supervisor.ipc.scoreboard import (
+    BEGUN_BYTES,
+    BEGUN_COUNT,
+    CELL_COUNT,
+    LAG_EDGES_S,
+    LONGEST_BYTES,
+    MOST,
+    ROW_BYTES,
+    LongestRequest,
+    Reading,
+    Row,
+    RowLedger,
+    Tally,
+    make_row_memory,
+)
+
+BLANK = Reading(0.0, 0.0, 0, 0, 0, False)
+IMPOSSIBLE = (math.nan, math.inf, -math.inf, -1.0, -5e-324, 2 * MOST, 1e308)
+
+
+@pytest.fixture
+def row() -> Iterator[Row]:
+    made = Row(make_row_memory())
+    yield made
+    made.close()
+
+
+def test_what_one_process_writes_another_mapping_reads(row: Row) -> None:
+    writer = Row(os.dup(row.fileno()))
+    now = time.monotonic()
+    writer.count(in_flight=3, connections=10, requests=2**40, is_full=True)
+    writer.beat(at=now, late_s=0.5)
+    assert row.read() == Reading(now, 0.25, 3, 10, 2**40, True)
+    assert not row.fault
+    writer.close()
+
+
+def test_each_beat_is_counted_by_how_late_it_is(row: Row) -> None:
+    for late_s in (0.0, LAG_EDGES_S[1], 0.002, 60.0):
+        row.beat(1.0, late_s)
+    lag = row.read_tally().lag
+    assert lag.counts == (2, 1, *[0] * (len(LAG_EDGES_S) - 4), 1)
+    assert lag.total_s == pytest.approx(60.003)
+
+
+def test_the_request_in_flight_for_longest_is_named(row: Row) -> None:
+    assert row.read_longest() is None
+    row.name_longest(LongestRequest("GET /b" + 500 * "é", 5.5))
+    row.name_longest(LongestRequest("GET /a", 6.5))
+    assert row.read_longest() == LongestRequest("GET /a", 6.5)
+    row.name_longest(LongestRequest("GET /" + "é" * LONGEST_BYTES, 6.5))
+    longest = row.read_longest()
+    assert longest is not None
+    assert longest.text.startswith("GET /éé")
+    row.name_longest(None)
+    assert row.read_longest() is None
+
+
+def test_the_last_requests_that_began_are_named_the_newest_first(row: Row) -> None:
+    assert row.read_begun() == []
+    for number in range(1, 2 * BEGUN_COUNT):
+        row.name_begun(number, f"GET /{number}?secret")
+    last = 2 * BEGUN_COUNT - 1
+    expected = [f"GET /{each}" for each in range(last, last - BEGUN_COUNT, -1)]
+    assert row.read_begun() == expected
+    row.name_begun(last + 1, f"GET /{last}")
+    assert row.read_begun()[0] == f"GET /{last}"
+    assert len(row.read_begun()) == BEGUN_COUNT - 1  # each is named once
+    row.name_begun(last + 2, "GET /" + "é" * BEGUN_BYTES)
+    assert row.read_begun()[0].startswith("GET /éé")
+
+
+def test_of_those_that_began_earlier_only_the_newest_is_named(row: Row) -> None:
+    for number in (1, 7, 8):
+        row.name_begun(number, f"GET /{number}")
+    assert row.read_begun(after=6) == ["GET /8", "GET /7"]
+    assert row.read_begun(after=100) == ["GET /8"]
+
+
+def test_names_that_no_worker_wrote_are_read_within_their_bounds(row: Row) -> None:
+    for octets in (b"\xff", b"\0", b"\x7f"):
+        row._octets[:] = octets * ROW_BYTES
+        assert all(len(each) <= BEGUN_BYTES for each in row.read_begun())
+
+
+def test_a_row_has_room_for_all_that_is_counted() -> None:
+    assert 8 * (16 + CELL_COUNT) <= scoreboard._BEGUN_AT
+
+
+def test_each_row_is_a_memory_of_its_own(row: Row) -> None:
+    other = Row(make_row_memory())
+    other.count(1, 2, 3)
+    assert row.read() == BLANK
+    other.close()
+
+
+@pytest.mark.parametrize("size", [0, ROW_BYTES - 1, ROW_BYTES + 1, 10**9])
+def test_nobody_can_change_the_size_of_the_memory(row: Row, size: int) -> None:
+    with pytest.raises(PermissionError):
+        os.ftruncate(row.fileno(), size)
+
+
+def test_nobody_can_write_behind_it(row: Row) -> None:
+    with pytest.raises(PermissionError):
+        os.pwrite(row.fileno(), b"x", ROW_BYTES)
+    assert os.fstat(row.fileno()).st_size == ROW_BYTES
+
+
+def test_the_memory_is_not_inherited(row: Row) -> None:
+    assert not os.get_inheritable(row.fileno())
+
+
+def test_a_worker_keeps_the_mapping_and_no_descriptor(row: Row) -> None:
+    writer = Row(fd := os.dup(row.fileno()))
+    writer.keep_mapping()
+    assert writer.fileno() == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    writer.count(1, 2, 3)
+    assert row.read().connections == 2
+    writer.close()
+
+
+# What foreign code may write there
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+@pytest.mark.parametrize("cell", range(5))
+def test_what_no_worker_means_is_read_as_nothing_and_noted(
+    row: Row, cell: int, value: float
+) -> None:
+    row.cells[cell] = value
+    assert row.read() == BLANK
+    assert repr(value) in row.fault
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+@pytest.mark.parametrize("cell", [0, 1, CELL_COUNT // 2, CELL_COUNT - 1])
+def test_a_count_that_cannot_be_counts_as_none(
+    row: Row, cell: int, value: float
+) -> None:
+    row.counted[cell] = value
+    row.counted[cell - 1] = 7.0
+    cells = row.read_tally().cells
+    assert cells[cell] == 0.0
+    assert cells[cell - 1] == 7.0
+    assert row.fault
+
+
+@pytest.mark.parametrize("value", [*IMPOSSIBLE, 1e12])
+def test_a_request_cannot_have_begun_then(row: Row, value: float) -> None:
+    row.name_longest(LongestRequest("GET /", 1.0))
+    row.cells[scoreboard._LONGEST_SINCE] = value
+    assert row.read_longest() is None
+    assert row.fault
+
+
+def test_a_beat_cannot_come_from_the_future(row: Row) -> None:
+    row.beat(time.monotonic() + 3600, 0.0)
+    assert row.read().beat_at == 0.0
+    assert row.fault
+
+
+def test_a_text_may_be_of_any_octets(row: Row) -> None:
+    row.name_longest(LongestRequest("GET /", 1.0))
+    at = scoreboard._TEXT_AT
+    row._octets[at : at + LONGEST_BYTES] = bytes(range(255, -1, -1))
+    longest = row.read_longest()
+    assert longest is not None
+    assert len(longest.text) <= LONGEST_BYTES
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+def test_what_the_dead_have_counted_stays_a_number(row: Row, value: float) -> None:
+    ledger = RowLedger()
+    for each in (value, 5.0):
+        taken = ledger.take()
+        taken.counted[0] = each
+        ledger.fold(taken, slot=0)
+    assert ledger.past[0].requests == 5
+
+
+# The master's side
+
+
+def test_a_new_life_begins_with_a_blank_row_that_nobody_else_maps() -> None:
+    ledger = RowLedger()
+    taken = ledger.take()
+    left_behind = Row(os.dup(taken.fileno()))
+    ledger.fold(taken, slot=0)
+    again = ledger.take()
+    left_behind.count(1, 2, 3, True)
+    assert again.read() == BLANK
+    assert (again.read_longest(), again.read_tally()) == (None, Tally())
+    again.close()
+    left_behind.close()
+
+
+def test_the_rows_of_the_dead_are_given_back() -> None:
+    ledger = RowLedger()
+    before = count_memories()
+    for _ in range(100):
+        ledger.fold(ledger.take(), slot=0)
+    assert count_memories() == before
+
+
+def count_memories() -> tuple[int, int]:
+    maps = Path("/proc/self/maps").read_text()
+    return len(os.listdir("/proc/self/fd")), maps.count("blazeio-scoreboard")
+
+
+def test_the_requests_of_the_dead_are_kept_by_slot() -> None:
+    ledger = RowLedger()
+    for slot, requests in ((0, 5), (1, 7), (0, 11)):
+        row = ledger.take()
+        row.count(0, 0, requests)
+        ledger.fold(row, slot)
+    assert {slot: past.requests for slot, past in ledger.past.items()} == {0: 16, 1: 7}
+
+
+def test_a_thawed_ledger_goes_on_with_the_counts() -> None:
+    ledger = RowLedger()
+    dead = ledger.take()
+    dead.count(0, 0, 7)
+    ledger.fold(dead, slot=2)
+    thawed = RowLedger()
+    thawed.thaw(ledger.freeze())
+    assert thawed.past[2].requests == 7

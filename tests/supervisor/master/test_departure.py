@@ -1,0 +1,96 @@
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+import pytest_asyncio
+
+from blazeio_supervisor.fleet.facts import ReloadAsked
+from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.upgrade import exec_new
+from blazeio_supervisor.master.upgrade.exec_new import Outcome, Upgrades
+from tests.supervisor.master.upgrade_bench import Bench
+from tests.support.clock import scaled, wait_until
+
+
+class Office:
+    """Upgrades of the parts on a upgrade_bench."""
+
+    def __init__(self, upgrade_bench: Bench) -> None:
+        self.bench = upgrade_bench
+        self.is_settled = True
+        self.upgrades = Upgrades(
+            upgrade_bench.parts.planner,
+            [self],
+            upgrade_bench.parts.pack,
+            Reaper(asyncio.get_running_loop()),
+            timeout_s=scaled(5),
+        )
+
+
+@pytest_asyncio.fixture
+async def office(upgrade_bench: Bench) -> Office:
+    return Office(upgrade_bench)
+
+
+async def test_without_a_way_back_there_is_no_way_forth(office: Office) -> None:
+    outcome = await office.upgrades.check("a test")
+    assert not outcome.is_ok
+    assert outcome.reason == "the running program could not be kept at its start"
+
+
+async def test_what_is_under_way_is_not_left(office: Office) -> None:
+    office.upgrades.keep_image()
+    office.bench.driver.tell(ReloadAsked(1))
+    assert (await office.upgrades.upgrade("a test")).reason == "a reload is under way"
+    assert office.upgrades.last == Outcome()
+
+
+async def test_who_does_not_read_its_orders_is_in_the_way(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_new, "SETTLE_S", 0.05)
+    office.upgrades.keep_image()
+    office.is_settled = False
+    outcome = await office.upgrades.check("a test")
+    assert outcome.reason == "a process does not read its orders: try again"
+
+
+@pytest.mark.long
+@pytest.mark.slow
+async def test_a_failed_exec_leaves_everything_as_it_was(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.upgrades.keep_image()
+    began = asyncio.create_task(office.upgrades.upgrade("a test"))
+    await asyncio.sleep(0)
+    assert (await office.upgrades.upgrade("b")).reason == "an upgrade is under way"
+    outcome = await began
+    assert (outcome.number, outcome.is_over, outcome.is_ok) == (1, False, True)
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    count = len(os.listdir("/proc/self/fd"))
+    await wait_until(lambda: office.upgrades.last.is_over)
+    last = office.upgrades.last
+    assert not last.is_ok
+    assert last.reason == "cannot start /no/python: No such file or directory"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert not any(map(os.get_inheritable, office.bench.freeze().listeners.list_fds()))
+    assert len(os.listdir("/proc/self/fd")) == count
+    reason = (await office.upgrades.check("a test")).reason
+    assert reason.endswith(
+        "the new code cannot take over: cannot start /no/python: "
+        "No such file or directory"
+    )
+
+
+async def test_it_goes_on_when_whoever_asked_has_left(
+    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    office.upgrades.keep_image()
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    asked = asyncio.create_task(office.upgrades.upgrade("a test"))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await wait_until(lambda: "event=upgrade_failed" in caplog.text, 20)
+    assert "asked for by a test: the new code cannot take over" in caplog.text

@@ -1,0 +1,37 @@
+import asyncio
+import os
+
+from blazeio_supervisor.ipc.channel import make_child_pair, send
+from blazeio_supervisor.ipc.messages import Message, Ready, parse_from_worker
+from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.master.children import Ears, Reaper
+from tests.support.clock import wait_until
+
+
+async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> None:
+    loop = asyncio.get_running_loop()
+    ears = Ears(
+        loop=loop,
+        reaper=Reaper(loop),
+        tell=lambda _: None,
+        need_address=lambda *_: None,
+        note_scheme=lambda *_, **__: None,
+        frames=FramesPrinter(),
+    )
+    own, theirs = make_child_pair()
+    heard: list[Message] = []
+    faults: list[str] = []
+    channel = ears.listen(
+        own,
+        parse_from_worker,
+        lambda message, _: heard.append(message),
+        faults.append,
+        lambda: faults.append("closed"),
+        os.getpid,
+    )
+    send(theirs, Ready())
+    theirs.close()
+    await wait_until(lambda: heard)
+    assert heard == [Ready()]
+    assert not faults
+    channel.close()

@@ -1,0 +1,73 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.errors import BindError, ExitCode
+from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.ipc.messages import Drain
+from blazeio_supervisor.master.loop import Inbox
+from blazeio_supervisor.master.shutdown import Ending
+from blazeio_supervisor.master.systemd import Telling
+from tests.support.clock import within
+from tests.support.service_manager import ListeningManager
+
+POLICY = Policy(grace_s=30.0, quick_grace_s=1.0)
+
+
+class Scene:
+    """An ending, and whoever hears of it."""
+
+    def __init__(self, manager: ListeningManager) -> None:
+        loop = asyncio.get_running_loop()
+        self.manager = manager
+        self.inbox = Inbox(loop)
+        self.telling = Telling(manager.address, loop)
+        self.ending = Ending(self.inbox, self.telling)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    with ListeningManager(str(tmp_path / "notify")) as manager:
+        made = Scene(manager)
+        yield made
+        made.telling.notifier.close()
+
+
+async def test_it_is_the_planners_to_end_a_service_that_has_begun(scene: Scene) -> None:
+    scene.ending.has_begun = True
+    scene.ending.give_up(BindError("cannot bind :80"))
+    assert scene.inbox.take() == [StopAsked(True, "")]
+    scene.ending.end(0, "")
+    assert await within(scene.ending.wait(), 1) == ExitCode.CANNOT_BIND
+
+
+async def test_one_that_has_not_begun_is_over_at_once(scene: Scene) -> None:
+    scene.ending.give_up(BindError("cannot bind :80"))
+    assert scene.inbox.is_settled
+    assert await within(scene.ending.wait(), 1) == ExitCode.CANNOT_BIND
+    assert scene.manager.read() == ["STATUS=failed: cannot bind :80"]
+
+
+async def test_the_reason_of_a_failure_is_told(scene: Scene) -> None:
+    scene.ending.end(3, "no database")
+    assert await within(scene.ending.wait(), 1) == 3
+    assert scene.manager.read() == ["STATUS=failed: no database"]
+
+
+async def test_an_end_that_comes_twice_is_the_first_one(scene: Scene) -> None:
+    scene.ending.end(3, "")
+    scene.ending.end(0, "")
+    assert await within(scene.ending.wait(), 1) == 3
+
+
+async def test_workers_are_ended_as_the_service_is(scene: Scene) -> None:
+    assert scene.ending.make_drain(POLICY) == Drain(30.0, is_final=False)
+    scene.ending.ask(False, "")
+    scene.ending.is_final = True
+    assert scene.ending.make_drain(POLICY) == Drain(30.0, is_final=True)
+    scene.ending.ask(True, "")
+    scene.ending.ask(False, "")  # quick it stays
+    assert scene.ending.make_drain(POLICY) == Drain(1.0, is_final=True)

@@ -1,0 +1,152 @@
+"""Each figure is what the master knows; read by prometheus-client's own parser."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from blazeio_supervisor.fleet.actions import Spawn
+from blazeio_supervisor.ipc.channel import Sendable
+from blazeio_supervisor.ipc.scoreboard import (
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    first_cell,
+)
+from blazeio_supervisor.master.memory import Memory
+from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.sockets.address import TcpAddress
+from tests.supervisor.cli.desk import Desk
+
+
+def close(ends: list[Sendable]) -> None:
+    """What a worker would have of them."""
+    for end in ends:
+        end.close()
+
+
+class Figures:
+    """A text, read back."""
+
+    def __init__(self, desk: Desk) -> None:
+        text = Exposition(desk.service).write().decode()
+        self._samples = [
+            sample
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+
+    def find(self, name: str, **labels: str) -> float:
+        """The one sample of this name with at least these labels."""
+        (found,) = [
+            each.value
+            for each in self._samples
+            if each.name == f"blazeio_{name}" and labels.items() <= each.labels.items()
+        ]
+        return found
+
+    def labels(self, name: str) -> Mapping[str, str]:
+        """Those of the one sample of this name."""
+        (found,) = [each for each in self._samples if each.name == f"blazeio_{name}"]
+        return found.labels
+
+
+async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for worker in (3, 1):
+        order, ends = desk.workers.prepare(Spawn(worker, 0, 1))
+        close(ends)
+        row = desk.workers.records[order.worker].row
+        row.counted[first_cell(200)] = 0.5
+        row.counted[first_cell(200) + 1] = 10
+        row.counted[first_cell(200) + 3] = 2
+        row.counted[first_cell(503) + 1] = 1
+        row.counted[REQUEST_BYTES], row.counted[RESPONSE_BYTES] = 7, 9
+        row.count(3, 4, 13)
+        if worker == 3:
+            desk.workers.note_fork_failed(3, "it died")
+    figures = Figures(desk)
+    assert figures.find("requests_total", status="2xx") == 24
+    assert figures.find("requests_total", status="5xx") == 2
+    assert figures.find("requests_total", status="none") == 0
+    assert figures.find("request_content_bytes_total") == 14
+    assert figures.find("response_content_bytes_total") == 18
+    assert figures.find("slot_requests_total", slot="0") == 26
+    assert figures.find("requests_in_flight", slot="0") == 3
+    assert figures.find("connections", slot="0") == 4
+    desk.workers.forget_unanswered(1)
+
+
+async def test_a_histogram_is_cumulative_and_agrees_with_its_count(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path)
+    order, ends = desk.workers.prepare(Spawn(1, 0, 1))
+    close(ends)
+    row = desk.workers.records[order.worker].row
+    row.counted[first_cell(200)] = 0.5
+    row.counted[first_cell(200) + 1] = 10
+    row.counted[first_cell(200) + 2] = 2
+    row.beat(1.0, 0.002)
+    figures = Figures(desk)
+    name = "request_duration_seconds"
+    assert figures.find(f"{name}_bucket", status="2xx", le="0.001") == 10
+    assert figures.find(f"{name}_bucket", status="2xx", le="0.0025") == 12
+    assert figures.find(f"{name}_bucket", status="2xx", le="+Inf") == 12
+    assert figures.find(f"{name}_count", status="2xx") == 12
+    assert figures.find(f"{name}_sum", status="2xx") == 0.5
+    assert figures.find("loop_lag_seconds_bucket", le="0.0025") == 1
+    desk.workers.forget_unanswered(1)
+
+
+async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.events.counts.update(
+        {
+            ("worker_failed", "SIGKILL"): 3,
+            ("worker_failed", "blocked"): 1,
+            ("recycling", "memory"): 2,
+            ("reload_ok", ""): 4,
+            ("reload_failed", ""): 5,
+            ("adopted", ""): 6,
+            ("turn_failed", ""): 7,
+        }
+    )
+    figures = Figures(desk)
+    assert figures.find("respawns_total", reason="SIGKILL") == 3
+    assert figures.find("respawns_total", reason="blocked") == 1
+    assert figures.find("respawns_total", reason="memory") == 2
+    assert figures.find("respawns_total", reason="late") == 0
+    assert figures.find("reloads_total", result="ok") == 4
+    assert figures.find("reloads_total", result="failed") == 5
+    assert figures.find("reloads_total", result="superseded") == 0
+    assert figures.find("adoptions_total") == 6
+    assert figures.find("faults_total", event="turn_failed") == 7
+    assert figures.find("faults_total", event="planner_failed") == 0
+
+
+async def test_the_service_says_what_it_is(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.listeners.open(TcpAddress("127.0.0.1", 0))
+    figures = Figures(desk)
+    labels = figures.labels("info")
+    assert (labels["app"], labels["loop"]) == ("app:web", "uvloop")
+    assert labels["version"]
+    assert figures.find("ready") == 1
+    assert figures.find("generation") == 1
+    assert figures.find("workers_serving") == figures.find("workers_wanted") == 2
+    assert figures.find("accept_queue_length", slot="1") == 0
+    assert figures.find("accept_queue_limit", slot="1") > 0
+    desk.listeners.shut()
+
+
+async def test_memory_is_by_slot_and_kind(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    _, ends = desk.workers.prepare(Spawn(1, 0, 1))
+    close(ends)
+    desk.readings.note_memory(1, Memory(10, 20, 30))
+    figures = Figures(desk)
+    assert [
+        figures.find("memory_bytes", slot="0", kind=kind)
+        for kind in ("uss", "pss", "rss")
+    ] == [10, 20, 30]
+    desk.workers.forget_unanswered(1)

@@ -1,0 +1,220 @@
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from blazeio_supervisor.config.app_path import parse_app_path
+from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.facts import (
+    Fact,
+    ForkserverExited,
+    ForkserverReady,
+    WorkerExited,
+    WorkerForked,
+    WorkerReady,
+)
+from blazeio_supervisor.ipc.messages import Drain
+from blazeio_supervisor.ipc.processes import become_subreaper
+from blazeio_supervisor.ipc.scoreboard import RowLedger
+from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.forkservers import Forkservers
+from blazeio_supervisor.master.memory import OOM_REASON, OomKills
+from blazeio_supervisor.master.worker_record import WorkerOrders
+from blazeio_supervisor.master.workers import Workers
+from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.listeners import Listeners
+from tests.supervisor.worker.lone_generation import HELLO
+from tests.support.clock import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+class Bench:
+    """Forkservers and workers, without the planner."""
+
+    def __init__(self, folder: Path, app: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.facts: list[Fact] = []
+        self.schemes: list[bool] = []
+        self.addresses: list[tuple[str, int]] = []
+        self.reaper = Reaper(loop)
+        self.listeners = Listeners(1)
+        self.listeners.open(TcpAddress("127.0.0.1", 0))
+        self.frames = FramesPrinter()
+        self.ears = Ears(
+            loop=loop,
+            reaper=self.reaper,
+            tell=self.facts.append,
+            need_address=self._need_address,
+            note_scheme=self._note_scheme,
+            frames=self.frames,
+        )
+        ledger = RowLedger()
+        self.workers = Workers(self.ears, ledger, self.listeners)
+        self.orders = WorkerOrders(self.workers.records, self.reaper, self.listeners)
+        settings = Settings(
+            app=parse_app_path(app),
+            workers=1,
+            binds=(),
+            folder=str(folder),
+            graceful_timeout_s=5.0,
+        )
+        self.forkservers = Forkservers(self.ears, lambda _: settings, self.workers)
+
+    def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
+        self.schemes.append(is_tls)
+
+    def _need_address(self, host: str, port: int, then: Callable[[], None]) -> None:
+        self.addresses.append((host, port))
+        then()
+
+    async def wait_for(self, kind: type[Fact], count: int = 1) -> Fact:
+        def told() -> list[Fact]:
+            return [fact for fact in self.facts if isinstance(fact, kind)]
+
+        await wait_until(lambda: len(told()) >= count, 10, f"{kind.__name__}")
+        return told()[-1]
+
+    def forkserver_pids(self) -> list[int]:
+        children = psutil.Process().children()
+        return [c.pid for c in children if "blazeio" in " ".join(c.cmdline())]
+
+    async def close(self) -> None:
+        for generation in (1, 2):
+            self.forkservers.stop(generation, Ending.KILL)
+        for worker in range(1, 5):
+            self.orders.end(worker, Ending.KILL, Drain(0.0))
+        await wait_until(lambda: not len(self.reaper), 5)
+        self.listeners.shut()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    (tmp_path / "hello.py").write_text(HELLO)
+    (tmp_path / "unsafe.py").write_text(
+        HELLO + "\nimport threading\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    (tmp_path / "sleeps.py").write_text("import time; time.sleep(60)")
+    become_subreaper()
+    made = Bench(tmp_path, getattr(request, "param", "hello:web"))
+    yield made
+    await made.close()
+    become_subreaper(is_wanted=False)
+
+
+async def test_a_generation_loads_and_forks(bench: Bench) -> None:
+    bench.forkservers.start(1)
+    await bench.wait_for(ForkserverReady)
+    assert bench.addresses == [("127.0.0.1", 8000)]
+    assert bench.schemes == [False]
+    assert bench.forkservers.has_preloaded(1)
+    assert not bench.forkservers.has_preloaded(2)
+    bench.forkservers.fork(Spawn(1, 0, 1))
+    await bench.wait_for(WorkerReady)
+    assert isinstance(bench.facts[-2], WorkerForked)  # its pid is known before
+
+
+async def test_told_to_stop_it_ends_after_the_forks_it_owes(bench: Bench) -> None:
+    bench.forkservers.start(1)
+    await bench.wait_for(ForkserverReady)
+    bench.forkservers.fork(Spawn(1, 0, 1))
+    bench.forkservers.stop(1, Ending.DRAIN)
+    await bench.wait_for(WorkerReady)
+    # And after the worker that it has forked.
+    (record,) = bench.workers.records.values()
+    record.channel.send(Drain(1.0))
+    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
+
+
+@pytest.mark.parametrize("bench", ["sleeps:web"], indirect=True)
+async def test_told_to_stop_in_mid_import_it_ends_at_once(bench: Bench) -> None:
+    bench.forkservers.start(1)
+    await wait_until(lambda: bench.forkserver_pids(), 5)
+    bench.forkservers.stop(1, Ending.DRAIN)
+    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, -15)
+
+
+@pytest.mark.parametrize("bench", ["none:web"], indirect=True)
+async def test_an_app_that_cannot_be_had_is_told_with_its_reason(bench: Bench) -> None:
+    bench.forkservers.start(1)
+    exited = await bench.wait_for(ForkserverExited)
+    assert isinstance(exited, ForkserverExited)
+    assert exited.status == ExitCode.NOT_IMPORTABLE
+    assert exited.reason.startswith("no module named 'none'")
+
+
+@pytest.mark.parametrize("bench", ["unsafe:web"], indirect=True)
+async def test_an_app_that_cannot_be_forked_is_imported_by_its_workers(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.forkservers.start(1)
+    await bench.wait_for(ForkserverReady)
+    assert "so each worker imports the app by itself" in caplog.text
+    assert not any(isinstance(fact, ForkserverExited) for fact in bench.facts)
+    bench.forkservers.fork(Spawn(1, 0, 1))
+    await bench.wait_for(WorkerReady)
+
+
+async def test_two_generations_live_side_by_side(bench: Bench) -> None:
+    bench.forkservers.start(1)
+    bench.forkservers.start(2)
+    await bench.wait_for(ForkserverReady, 2)
+    bench.forkservers.stop(1, Ending.DRAIN)
+    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
+    bench.forkservers.fork(Spawn(1, 0, 2))
+    await bench.wait_for(WorkerReady)
+
+
+async def test_a_fork_of_a_generation_that_is_gone_fails_at_once(bench: Bench) -> None:
+    bench.forkservers.fork(Spawn(1, 0, 1))
+    exited = await bench.wait_for(WorkerExited)
+    assert exited == WorkerExited(1, 1, "the process that forks it is gone")
+
+
+async def test_a_forkserver_that_the_kernel_killed_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 0\n")
+    ears = replace(bench.ears, oom_kills=OomKills(counter))
+    monkeypatch.setattr(bench.forkservers, "_ears", ears)
+    bench.forkservers.start(1)
+    await bench.wait_for(ForkserverReady)
+    counter.write_text("oom_kill 1\n")
+    (pid,) = bench.forkserver_pids()
+    os.kill(pid, signal.SIGKILL)
+    exited = await bench.wait_for(ForkserverExited)
+    assert exited == ForkserverExited(1, -9, OOM_REASON)
+
+
+async def test_a_forkserver_that_is_killed_voids_the_forks_it_owes(
+    bench: Bench,
+) -> None:
+    bench.forkservers.start(1)
+    await bench.wait_for(ForkserverReady)
+    (pid,) = bench.forkserver_pids()
+    os.kill(pid, 19)
+    bench.forkservers.fork(Spawn(1, 0, 1))
+    assert bench.workers.is_forking
+    bench.forkservers.stop(1, Ending.KILL)
+    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, -9)
+    assert not bench.workers.is_forking
+
+
+async def test_an_interpreter_that_is_gone_is_an_end_with_a_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    bench.forkservers.start(1)
+    exited = await bench.wait_for(ForkserverExited)
+    assert isinstance(exited, ForkserverExited)
+    assert exited.reason == ("cannot start /no/such/python: No such file or directory")

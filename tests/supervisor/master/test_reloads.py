@@ -1,0 +1,131 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
+from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
+from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.master.reloads import Reloads
+from tests.supervisor.typed import NOWHERE, look_for_sources
+
+
+@pytest.fixture(autouse=True)
+def info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "blazeio")
+
+
+def make_reloads(
+    folder: Path = NOWHERE,
+) -> tuple[Reloads, list[Fact], FramesPrinter]:
+    facts: list[Fact] = []
+    frames = FramesPrinter()
+    in_force = SettingsInForce(look_for_sources("app:web", folder=folder))
+    return Reloads(facts.append, frames, in_force), facts, frames
+
+
+async def test_each_ask_is_a_ticket_of_its_own() -> None:
+    reloads, facts, _ = make_reloads()
+    first, second = reloads.ask("SIGHUP"), reloads.ask("pid 7")
+    assert facts == [ReloadAsked(1, by="SIGHUP"), ReloadAsked(2, by="pid 7")]
+    reloads.end(ReloadEnded(2, 3, True))
+    assert (first.done(), second.done()) == (False, True)
+
+
+async def test_success_is_told_and_one_info_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reloads, _, frames = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    frames.print("a worker that was tried again\n", 2)
+    reloads.end(ReloadEnded(1, 2, True))
+    assert (outcome.result().is_ok, outcome.result().output) == (True, "")
+    record = caplog.records[-1]
+    assert record.levelname == "INFO"
+    text = "event=reload_ok gen=2: the reload that SIGHUP asked for took"
+    assert record.getMessage().startswith(text)
+
+
+async def test_failure_is_told_with_what_the_app_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reloads, _, frames = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    frames.print("Traceback ...\n", 2)
+    reloads.end(ReloadEnded(1, 2, False, "no database"))
+    reloads.ask("SIGHUP")
+    ended = outcome.result()
+    assert (ended.is_ok, ended.reason) == (False, "no database")
+    assert (ended.generation, ended.output) == (2, "Traceback ...\n")
+    text = "the reload that SIGHUP asked for has failed: no database"
+    assert f"event=reload_failed gen=2: {text}" in caplog.messages
+    # Where the planner has said so, it is not said once more.
+    caplog.clear()
+    reloads.end(ReloadEnded(2, 3, False, "no database", is_reported=True))
+    assert caplog.messages == []
+
+
+async def test_what_another_generation_raised_is_not_told() -> None:
+    reloads, _, frames = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    frames.print("Traceback ...\n", 1)
+    reloads.end(ReloadEnded(1, 2, False, "late"))
+    assert outcome.result().output == ""
+
+
+async def test_a_superseded_reload_is_no_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reloads, _, _ = make_reloads()
+    outcome = reloads.ask("SIGHUP")
+    reloads.end(ReloadEnded(1, 2, False, SUPERSEDED))
+    assert not outcome.result().is_ok
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+@pytest.mark.parametrize("is_ok", [True, False])
+async def test_a_superseded_one_ends_as_the_one_that_took_its_place(
+    caplog: pytest.LogCaptureFixture, is_ok: bool
+) -> None:
+    reloads, _, _ = make_reloads()
+    first, second, third = (reloads.ask(f"pid {number}") for number in (7, 8, 9))
+    reloads.end(ReloadEnded(1, 2, False, SUPERSEDED))
+    assert not first.done()
+    reloads.end(ReloadEnded(2, 3, False, SUPERSEDED))
+    reloads.end(ReloadEnded(3, 4, is_ok))
+    ends = [(each.result().generation, each.result().is_ok) for each in (first, second)]
+    assert ends == [(4, is_ok)] * 2
+    assert first.result().is_superseded
+    assert not third.result().is_superseded
+    assert "the reload that pid 7 asked for is overtaken by pid 8" in caplog.text
+
+
+async def test_who_left_meanwhile_is_not_told() -> None:
+    reloads, _, _ = make_reloads()
+    outcome = reloads.ask("pid 7")
+    waiting = asyncio.ensure_future(outcome)
+    waiting.cancel()
+    reloads.end(ReloadEnded(1, 2, True))
+    assert outcome.cancelled()
+
+
+async def test_settings_that_cannot_be_fail_it_at_once_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reloads, facts, _ = make_reloads(tmp_path)
+    (tmp_path / "blazeio.toml").write_text("timeout = 0\n")
+    outcome = reloads.ask("SIGHUP").result()
+    assert (outcome.is_ok, facts) == (False, [])
+    assert "timeout = 0: expected seconds, 1 to 86400" in outcome.reason
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert outcome.reason in record.getMessage()
+
+
+async def test_what_needs_a_restart_is_told(tmp_path: Path) -> None:
+    reloads, _, _ = make_reloads(tmp_path)
+    (tmp_path / "blazeio.toml").write_text("name = 'b'\n")
+    outcome = reloads.ask("SIGHUP")
+    reloads.end(ReloadEnded(1, 2, True))
+    assert outcome.result().needs_restart == ("name",)

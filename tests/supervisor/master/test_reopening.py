@@ -1,0 +1,51 @@
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.ipc.channel import Sendable
+from blazeio_supervisor.master import output as module
+from blazeio_supervisor.master.output import LogFile, Reopening, open_log_file
+
+
+class Children:
+    """Write down what they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def reopen_logs(self, files: Sequence[Sendable]) -> None:
+        self.told.append(len(files))
+
+
+@pytest.fixture
+def log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogFile]:
+    with (tmp_path / "stderr").open("wb") as stderr:
+        monkeypatch.setattr(module, "STDERR", stderr.fileno())
+        made = open_log_file(str(tmp_path / "log"))
+        yield made
+        made.close()
+
+
+def test_all_others_are_told_too() -> None:
+    one, other = Children(), Children()
+    assert Reopening(None, one, other).reopen() == ""
+    assert (one.told, other.told) == ([0], [0])
+
+
+def test_they_get_the_new_file(log_file: LogFile, tmp_path: Path) -> None:
+    children = Children()
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    assert Reopening(log_file, children).reopen() == ""
+    assert children.told == [1]
+    assert (tmp_path / "log").exists()
+
+
+def test_one_that_cannot_be_made_is_an_error(
+    log_file: LogFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "log").unlink()
+    (tmp_path / "log").mkdir()
+    failure = Reopening(log_file).reopen()
+    assert "Is a directory; going on with the old one" in failure
+    assert f"event=logs_reopened {failure}" in caplog.text

@@ -1,0 +1,253 @@
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import sys
+from http import HTTPStatus
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.sources import Sources
+from blazeio_supervisor.ipc.control_api import ServiceAnswer, StatusAnswer
+from blazeio_supervisor.master.control_server import (
+    CONNECTION_COUNT,
+    USER_CONNECTION_COUNT,
+    ControlServer,
+)
+from blazeio_supervisor.master.guarded_server import LASTING_COUNT
+from blazeio_supervisor.master.metrics import Exposition
+from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.room import Room
+from tests.support.clock import wait_until, within
+from tests.support.served import serialize_request
+
+ASK = """
+import os, socket, sys
+if os.geteuid() == 0:
+    os.setresuid(4242, 4242, 4242)
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(chr(0) + sys.argv[1])
+    try:
+        sock.sendall(
+            b"POST /stop HTTP/1.1\\r\\nHost: a\\r\\n"
+            b"Content-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
+        )
+    except BrokenPipeError:
+        pass  # it is answered before it has asked
+    while octets := sock.recv(4096):
+        sys.stdout.buffer.write(octets)
+"""
+
+
+async def test_the_file_is_for_its_user_alone_and_goes_at_the_end(
+    tmp_path: Path,
+) -> None:
+    room = Room(tmp_path)
+    assert stat.S_IMODE(os.stat(room.place.text).st_mode) == 0o600
+    room.server.close()
+    assert not os.path.exists(room.place.text)
+
+
+async def test_the_file_of_a_later_service_is_left_alone(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    os.unlink(room.place.text)
+    with socket.socket(socket.AF_UNIX) as later:
+        later.bind(room.place.text)
+        room.server.close()
+        assert os.path.exists(room.place.text)
+
+
+async def test_what_a_killed_service_left_is_replaced(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(tmp_path / "c.sock"))
+        killed.listen()
+    room = Room(tmp_path)
+    assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+    room.server.close()
+
+
+async def test_a_living_service_keeps_its_place_and_it_is_one_line(
+    room: Room, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    second = Room(tmp_path)
+    assert second.server.place is None
+    second.server.close()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"  # somebody counts on it
+    assert f"is in use by pid {os.getpid()}" in record.getMessage()
+    assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+
+
+async def test_a_folder_that_is_not_there_is_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    Room(tmp_path, control="no/such/c.sock").server.close()
+    (record,) = caplog.records
+    assert "event=no_control" in record.getMessage()
+
+
+async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    desk = Desk(tmp_path)
+    around = Surroundings(folder=str(tmp_path), runtime_directory="/proc")
+    words = {"app": "app:web", "name": f"app-{os.getpid()}"}
+    in_force = SettingsInForce(Sources(words, {}, around))
+    service = msgspec.structs.replace(desk.service, in_force=in_force)
+    server = ControlServer(service, Exposition(service))
+    server.open(asyncio.get_running_loop())
+    server.close()
+    (record,) = caplog.records
+    name = f"@blazeio/{os.geteuid()}/app-{os.getpid()}"
+    assert (
+        f"event=control verbs reach this service at {name} (cannot bind"
+        in record.getMessage()
+    )
+
+
+async def test_it_answers_in_the_abstract_namespace_too(tmp_path: Path) -> None:
+    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    answer = await room.ask("GET", "/service")
+    room.server.close()
+    assert msgspec.json.decode(answer.body, type=ServiceAnswer).pid == os.getpid()
+
+
+async def test_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    is_root = os.geteuid() == 0
+    if not is_root:  # then the service is another's
+        monkeypatch.setattr(room.server, "_uid", os.geteuid() + 1)
+    asking = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", ASK, room.place.text[1:]),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await within(asking.communicate(), 10)
+    room.server.close()
+    assert said.startswith(b"HTTP/1.1 403 ")
+    assert b"it answers only to uid" in said
+    assert room.stops == []
+
+
+async def test_status_is_answered(room: Room) -> None:
+    answer = await room.ask("GET", "/status")
+    status = msgspec.json.decode(answer.body, type=StatusAnswer)
+    assert [worker.slot for worker in status.workers] == [0, 1]
+
+
+async def test_a_verb_of_another_version_is_unknown(room: Room) -> None:
+    assert (await room.ask("POST", "/dance")).status == HTTPStatus.NOT_FOUND
+
+
+def connect_many(room: Room, count: int, octets: bytes = b"") -> list[socket.socket]:
+    """Connections of this user that send so much, and nothing more."""
+    made = []
+    for _ in range(count):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(room.place.address)
+        sock.sendall(octets)
+        made.append(sock)
+    return made
+
+
+@pytest.mark.parametrize("octets", [b"", b"GET /status HTT"], ids=["none", "half"])
+async def test_silent_connections_give_way_to_one_that_asks(
+    room: Room, octets: bytes
+) -> None:
+    server = room.server._server
+    assert server is not None
+    with contextlib.ExitStack() as stack:
+        for sock in connect_many(room, 2 * CONNECTION_COUNT, octets):
+            stack.enter_context(sock)
+        await wait_until(lambda: server.connection_count == USER_CONNECTION_COUNT)
+        assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+        assert server.connection_count <= USER_CONNECTION_COUNT
+
+
+async def test_who_follows_cannot_keep_other_verbs_out(room: Room) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(LASTING_COUNT):
+            peer = await stack.enter_async_context(await room.connect())
+            await peer.send(serialize_request("GET", "/events?follow=true"))
+            await peer.read_some()
+        refusal = await room.refusal("GET", "/events?follow=true")
+        assert refusal.startswith(f"503 {LASTING_COUNT} are following")
+        assert (await room.ask("GET", "/status")).status == HTTPStatus.OK
+    # Their places are free again when they have left.
+    async with await room.connect() as peer:
+        server = room.server._server
+        assert server is not None
+        await wait_until(lambda: server.connection_count == 1)
+        await peer.send(serialize_request("GET", "/events?follow=true"))
+        assert (await peer.read_some()).startswith(b"HTTP/1.1 200")
+
+
+SQUEEZE = """
+import os, socket, sys
+if os.geteuid() == 0:
+    os.setresuid(4242, 4242, 4242)
+held = []
+for _ in range(200):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(chr(0) + sys.argv[1])
+    held.append(sock)
+print("connected", flush=True)
+for sock in held:
+    while sock.recv(4096):
+        pass
+print("all refused", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+async def test_strangers_take_no_place_and_are_noted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "blazeio")
+    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    if os.geteuid() != 0:  # then the service is another's
+        monkeypatch.setattr(room.server, "_uid", os.geteuid() + 1)
+    stranger = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", SQUEEZE, room.place.text[1:]),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert stranger.stdout is not None
+    assert await within(stranger.stdout.readline(), 20) == b"connected\n"
+    assert await within(stranger.stdout.readline(), 20) == b"all refused\n"
+    server = room.server._server
+    assert server is not None
+    assert server.connection_count == 0
+    if os.geteuid() == 0:
+        assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+    room.server.close()
+    await within(stranger.communicate(b""), 10)
+    noted = [each for each in caplog.messages if "event=stranger_refused" in each]
+    assert len(noted) == 1
+
+
+async def test_an_order_that_trickles_is_given_up(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "blazeio_supervisor.master.control_orders.ORDER_TIMEOUT_S", 0.05
+    )
+    async with await room.connect() as peer:
+        await peer.send(
+            b"POST /scale HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
+        )
+        answer = await peer.read_response()
+    assert answer.status == HTTPStatus.REQUEST_TIMEOUT
+    assert b"was not whole within" in answer.body

@@ -1,0 +1,80 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from blazeio_supervisor.ipc.channel import receive, send
+from blazeio_supervisor.ipc.messages import Adopt, Ready, Release
+from blazeio_supervisor.master.listeners import Slots
+from blazeio_supervisor.master.systemd import Store, Telling
+from blazeio_supervisor.sockets.listeners import Steerer
+from tests.supervisor.master.bench import Bench
+from tests.support.clock import wait_until
+
+
+class Table:
+    """Slots, and workers that are children of the test."""
+
+    def __init__(self) -> None:
+        self.bench = bench = Bench()
+        telling = Telling(None, asyncio.get_running_loop())
+        self.slots = Slots(
+            bench.listeners,
+            Steerer(bench.listeners),
+            bench.orders,
+            bench.workers,
+            Store(telling, bench.listeners, 0),
+        )
+
+    def hear(self) -> object:
+        received = receive(self.bench.ends[0])
+        assert received is not None
+        message, fds = received
+        for fd in fds:
+            os.close(fd)
+        return message
+
+
+@pytest.fixture
+async def table() -> AsyncIterator[Table]:
+    made = Table()
+    yield made
+    await made.bench.close()
+
+
+async def test_a_new_slot_has_its_own_listeners(table: Table) -> None:
+    table.slots.open(2)
+    assert len(table.bench.listeners.own_of(2)) == 1
+
+
+async def test_an_adopter_is_remembered_until_it_lets_go(table: Table) -> None:
+    table.bench.prepare()
+    table.slots.adopt(1, by=1)
+    assert isinstance(table.hear(), Adopt)
+    assert table.slots.adopted == {1: 1}
+    table.slots.release(1, by=1)
+    assert table.hear() == Release(1)
+    assert table.slots.adopted == {}
+
+
+async def test_an_old_adopter_that_lets_go_does_not_free_the_new_ones(
+    table: Table,
+) -> None:
+    table.slots.adopt(1, by=1)
+    table.slots.adopt(1, by=2)
+    table.slots.release(1, by=1)
+    assert table.slots.adopted == {1: 2}
+
+
+async def test_at_the_last_call_a_slot_without_a_worker_refuses(table: Table) -> None:
+    bench = table.bench
+    bench.prepare(slot=0)
+    send(bench.ends[0], Ready())
+    await wait_until(lambda: bench.workers.serving_slots == {0})
+    (port,) = {group.endpoint.port for group in bench.listeners.groups}
+    table.slots.call_last()
+    served, alone = (bench.listeners.own_of(slot)[0].sock for slot in (0, 1))
+    assert served.getsockopt(1, 30) == 1  # SO_ACCEPTCONN: it listens yet
+    assert alone.getsockopt(1, 30) == 0
+    assert port

@@ -1,0 +1,83 @@
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.fleet.actions import Notify, Stage
+from blazeio_supervisor.master.systemd import Telling
+from tests.support.clock import wait_until
+from tests.support.service_manager import ListeningManager
+
+
+@dataclass
+class Line:
+    telling: Telling
+    manager: ListeningManager
+
+    def tell(self, notice: Notify) -> list[str]:
+        self.telling.tell(notice)
+        (message,) = self.manager.read()
+        return message.split("\n")
+
+
+@pytest.fixture
+async def line(tmp_path: Path) -> AsyncIterator[Line]:
+    with ListeningManager(str(tmp_path / "notify")) as manager:
+        telling = Telling(manager.address, asyncio.get_running_loop())
+        yield Line(telling, manager)
+        telling.notifier.close()
+
+
+async def test_what_belongs_together_is_one_message(line: Line) -> None:
+    notice = Notify(Stage.READY, "8/8 workers", is_alive=True, extend_s=1.5)
+    assert line.tell(notice) == [
+        "READY=1",
+        f"MAINPID={os.getpid()}",
+        "STATUS=8/8 workers",
+        "WATCHDOG=1",
+        "EXTEND_TIMEOUT_USEC=1500000",
+    ]
+
+
+async def test_a_reload_is_told_with_its_moment(line: Line) -> None:
+    before = time.monotonic_ns() // 1000
+    stage, moment = line.tell(Notify(Stage.RELOADING))
+    assert stage == "RELOADING=1"
+    assert before <= int(moment.removeprefix("MONOTONIC_USEC=")) <= before + 10_000_000
+
+
+async def test_the_end_is_told(line: Line) -> None:
+    assert line.tell(Notify(Stage.STOPPING)) == ["STOPPING=1"]
+
+
+async def test_a_failure_says_why(line: Line) -> None:
+    line.telling.fail("cannot bind\n:80", errno.EACCES)
+    line.telling.fail("no module named app", None)
+    assert line.manager.read() == [
+        "STATUS=failed: cannot bind :80\nERRNO=13",
+        "STATUS=failed: no module named app",
+    ]
+
+
+async def test_sockets_are_kept_and_let_go_by_name(line: Line) -> None:
+    with socket.socket() as sock:
+        line.telling.store("many", [sock] * 300)
+    line.manager.read()
+    assert len(line.manager.stored["many"]) == 300
+    line.telling.forget("many")
+    line.manager.read()
+    assert "many" not in line.manager.stored
+
+
+async def test_its_end_waits_until_all_is_heard(line: Line) -> None:
+    line.telling.fail("last words", None)
+    ending = asyncio.create_task(line.telling.end())
+    await wait_until(lambda: bool(line.manager.read()))
+    await asyncio.wait_for(ending, 1)
+    assert line.manager.messages == ["STATUS=failed: last words"]

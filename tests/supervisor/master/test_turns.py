@@ -1,0 +1,215 @@
+import asyncio
+
+import pytest
+
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    Exit,
+    LastCall,
+    Spawn,
+    StartForkserver,
+)
+from blazeio_supervisor.fleet.facts import (
+    ForkserverExited,
+    ForkserverReady,
+    ScaleAsked,
+    StartAsked,
+    StopAsked,
+    WorkerExited,
+)
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.master.loop import Inbox, Turns
+from blazeio_supervisor.master.workers import Strangers
+from tests.supervisor.master.bench import Bench
+from tests.support.clock import wait_until
+
+ASKED = ScaleAsked(change=1)
+
+
+async def test_facts_wait_until_somebody_takes_them() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    inbox.tell(ASKED)
+    assert not inbox.is_settled
+    taken: list[object] = []
+    inbox.open(lambda: taken.append(inbox.take()))
+    await wait_until(lambda: taken)
+    assert taken == [[ASKED]]
+    assert inbox.is_settled
+
+
+async def test_facts_of_one_moment_are_taken_together() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    taken: list[object] = []
+    inbox.open(lambda: taken.append(inbox.take()))
+    inbox.tell(ASKED)
+    inbox.tell(ASKED)
+    await wait_until(lambda: taken)
+    await asyncio.sleep(0)
+    assert taken == [[ASKED, ASKED]]
+
+
+class Theatre:
+    """Turns of a planner, whose actions are written down, or fail."""
+
+    def __init__(
+        self, fault: Exception | None = None, fails_at: type[Action] = Spawn
+    ) -> None:
+        bench = Bench()
+        self.bench = bench
+        self.fault = fault
+        self.fails_at = fails_at
+        self.actions: list[Action] = []
+        self.inbox = Inbox(asyncio.get_running_loop())
+        self.planner = Planner(Policy(), 1)
+        strangers = Strangers(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
+        self.turns = Turns(
+            self.inbox,
+            self.planner,
+            self._perform,
+            bench.readings,
+            strangers,
+        )
+
+    def _perform(self, action: Action) -> None:
+        self.actions.append(action)
+        if self.fault is not None and isinstance(action, self.fails_at):
+            raise self.fault
+
+    async def wait_for(self, kind: type[Action]) -> None:
+        await wait_until(lambda: any(isinstance(a, kind) for a in self.actions))
+
+    async def close(self) -> None:
+        self.turns.end()
+        await self.bench.close()
+
+
+async def test_what_the_planner_wants_is_performed() -> None:
+    theatre = Theatre()
+    theatre.turns.begin()
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    theatre.inbox.tell(ForkserverReady(1))
+    await theatre.wait_for(Spawn)
+    await theatre.close()
+
+
+async def test_a_spawn_that_fails_is_the_end_of_its_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    theatre = Theatre(OSError("no room"))
+    theatre.turns.begin()
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    theatre.inbox.tell(ForkserverReady(1))
+    await theatre.wait_for(Spawn)
+    assert theatre.inbox.take() == [WorkerExited(1, 1, "OSError: no room")]
+    assert "event=action_failed a fault of the supervisor, at Spawn" in caplog.text
+    await theatre.close()
+
+
+async def test_a_forkserver_that_cannot_be_started_has_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    theatre = Theatre(OSError("no room"), StartForkserver)
+    theatre.turns.begin()
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    assert theatre.inbox.take() == [ForkserverExited(1, 1, "OSError: no room")]
+    assert "event=action_failed a fault of the supervisor" in caplog.text
+    await theatre.close()
+
+
+async def test_a_planner_that_fails_ends_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = Theatre()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(theatre.planner, "plan", fail)
+        theatre.turns.begin()
+        theatre.inbox.tell(ASKED)
+        await wait_until(lambda: "event=planner_failed" in caplog.text)
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    await theatre.close()
+
+
+async def test_turns_go_on_whatever_fails_in_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = Theatre()
+    caplog.set_level("DEBUG", "blazeio")
+    fault = "event=turn_failed cannot"
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no number")
+
+    monkeypatch.setattr(theatre.bench.readings, "read_beats", fail)
+    monkeypatch.setattr(theatre.turns._strangers, "reap", fail)
+    theatre.turns.begin()
+    await wait_until(lambda: caplog.text.count(fault) >= 6)
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    await wait_until(lambda: caplog.text.count(fault) >= 8)
+    levels = [r.levelname for r in caplog.records if fault in r.getMessage()]
+    assert levels[0] == "ERROR"
+    assert levels.count("ERROR") < len(levels) / 2  # the others are only counted
+    assert "cannot read the scoreboard: no number" in caplog.text
+    assert "cannot reap strangers: no number" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    await theatre.close()
+
+
+async def test_an_order_to_stop_outlives_a_decision_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre = Theatre()
+    calls: list[float] = []
+
+    def fail(*_: object) -> None:
+        calls.append(asyncio.get_running_loop().time())
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(theatre.planner, "plan", fail)
+        theatre.turns.begin()
+        theatre.inbox.tell(StartAsked(1), StopAsked())
+        await wait_until(lambda: len(calls) >= 4)
+    span_s = calls[-1] - calls[0]
+    assert span_s >= 0.1  # it does not turn on the spot
+    await theatre.wait_for(Exit)
+    await theatre.close()
+
+
+async def test_a_row_that_holds_no_number_disturbs_no_turn() -> None:
+    theatre = Theatre()
+    theatre.bench.prepare()
+    for cell in range(16):
+        theatre.bench.rows[0].cells[cell] = float("nan")
+    theatre.turns.begin()
+    theatre.inbox.tell(StartAsked(1))
+    await theatre.wait_for(StartForkserver)
+    theatre.inbox.tell(StopAsked())
+    await theatre.wait_for(LastCall)
+    await theatre.close()
+
+
+async def test_a_rehearsal_performs_nothing() -> None:
+    theatre = Theatre()
+    theatre.turns.rehearse(100.0)
+    assert not theatre.actions
+    await theatre.close()
+
+
+async def test_after_the_end_no_fact_is_heard() -> None:
+    theatre = Theatre()
+    theatre.turns.begin()
+    theatre.turns.end()
+    theatre.inbox.tell(StartAsked(1))
+    await wait_until(lambda: theatre.inbox.is_settled)
+    assert not theatre.actions
+    await theatre.close()

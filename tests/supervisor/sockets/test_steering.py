@@ -1,0 +1,28 @@
+from blazeio_supervisor.sockets.address import TcpAddress
+from blazeio_supervisor.sockets.listeners import Listeners, Steerer, fold
+from tests.supervisor.sockets.test_draw import count_connections
+
+
+def test_a_steerer_is_active_once_the_kernel_has_taken_weights() -> None:
+    listeners = Listeners(2)
+    steerer = Steerer(listeners)
+    steerer.apply((1, 0))  # nothing to steer yet
+    assert not steerer.is_active
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    steerer.apply((1, 0))
+    assert steerer.is_active
+    assert count_connections(listeners.groups[0].sockets, 20) == [20, 0]
+    listeners.shut()
+
+
+def test_a_thawed_steerer_knows_what_the_kernel_said() -> None:
+    steerer = Steerer(Listeners(2))
+    steerer.is_active = True
+    thawed = Steerer(Listeners(2))
+    thawed.thaw(steerer.freeze())
+    assert thawed.is_active
+
+
+def test_slots_that_share_a_socket_share_its_weight() -> None:
+    assert fold((1, 2, 3, 4, 5), 2) == [1 + 3 + 5, 2 + 4]
+    assert fold((1, 2), 2) == [1, 2]

@@ -1,0 +1,102 @@
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blazeio_supervisor.ipc.channel import make_pair
+from blazeio_supervisor.worker.forkserver import open_again, spawn_forkserver
+from tests.support.clock import block_until
+from tests.support.descriptors import list_open
+
+
+def test_a_forkserver_has_its_channel_and_no_other_descriptor_of_ours() -> None:
+    own, theirs = make_pair()
+    reader, writer = os.pipe()
+    pid = spawn_forkserver(theirs)
+    block_until(
+        lambda: os.readlink(f"/proc/{pid}/exe") == os.path.realpath(sys.executable), 5
+    )
+    held = list_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    channel = os.readlink(f"/proc/self/fd/{theirs.fileno()}")
+    for fd in (reader, writer):
+        assert os.readlink(f"/proc/self/fd/{fd}") not in held
+        os.close(fd)
+    assert channel in held
+    own.close()
+    theirs.close()
+
+
+def test_a_master_that_is_gone_before_its_first_word_ends_it() -> None:
+    own, theirs = make_pair()
+    pid = spawn_forkserver(theirs)
+    theirs.close()
+    own.close()
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_missing_interpreter_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    own, theirs = make_pair()
+    with own, theirs, pytest.raises(FileNotFoundError):
+        spawn_forkserver(theirs)
+
+
+def test_variables_are_set_in_its_environment() -> None:
+    own, theirs = make_pair()
+    pid = spawn_forkserver(theirs, {"SOME_NAME": "some value"})
+    shown = Path(f"/proc/{pid}/environ")
+    block_until(lambda: shown.read_bytes() != b"", 5)  # empty during the exec
+    environ = shown.read_bytes().split(b"\0")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    own.close()
+    theirs.close()
+    assert b"SOME_NAME=some value" in environ
+    assert any(entry.startswith(b"PATH=") for entry in environ)
+
+
+def test_a_log_file_is_opened_anew_for_it(tmp_path: Path) -> None:
+    """So that no flag and no position of ours is its to change."""
+    log = tmp_path / "log"
+    code = (
+        "import fcntl, os, socket\n"
+        "from blazeio_supervisor.ipc.channel import make_pair\n"
+        "from blazeio_supervisor.worker.forkserver import spawn_forkserver\n"
+        "own, theirs = make_pair()\n"
+        "pid = spawn_forkserver(theirs)\n"
+        "for number in (1, 2):\n"
+        "    theirs_flags = open(f'/proc/{pid}/fdinfo/{number}').read()\n"
+        "    os.pidfd_open(pid)\n"
+        "os.kill(pid, 9); os.waitpid(pid, 0)\n"
+        "print(theirs_flags.split()[3], flush=True)\n"
+        "os.write(2, b'of the master\\n')\n"
+    )
+    with log.open("wb") as file:
+        file.write(b"before\n")
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=file, stderr=file, check=True
+        )
+    assert done.returncode == 0
+    before, flags, master = log.read_text().splitlines()
+    assert (before, master) == ("before", "of the master")
+    assert int(flags, 8) & os.O_APPEND
+
+
+def test_what_shares_the_file_cannot_have_us_write_over_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        fd = open_again(file.fileno())
+        os.write(fd, b"one\n")
+        fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        os.write(file.fileno(), b"two\n")
+        os.close(fd)
+    assert log.read_bytes() == b"one\ntwo\n"
