@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
@@ -50,6 +51,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
+from blazeio.server.collector import CollectorTuning
 from blazeio.server.log_format import compile_format
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config
@@ -94,6 +96,9 @@ class App(Hooks, Generic[StateT]):
             wrong, redirect (308) instead of answering 404.
         debug: Show the traceback of a bug to the client. Never where others
             can reach it: it shows the code.
+        tune_gc: Where ``runner`` or a worker serves, have Python's cyclic collector
+            look at less and less often: see docs/limits.md. Thresholds that the app
+            has set itself are left alone.
         limits: The fields of ``Limits``, by name.
 
     Attributes:
@@ -109,6 +114,7 @@ class App(Hooks, Generic[StateT]):
             opened in each.
         strict_slashes: As given.
         debug: As given.
+        tune_gc: As given.
         limits: Every bound of the request path.
         routes: The route table.
         route: ``route.get("/path")`` and its siblings, as decorators.
@@ -133,6 +139,7 @@ class App(Hooks, Generic[StateT]):
         state: StateT | None = None,
         strict_slashes: bool = True,
         debug: bool = False,
+        tune_gc: bool = True,
         **limits: Unpack[LimitOptions],
     ) -> None:
         _check_place(host, port, tls)
@@ -152,6 +159,7 @@ class App(Hooks, Generic[StateT]):
         self.state = cast(StateT, SimpleNamespace() if state is None else state)
         self.strict_slashes = strict_slashes
         self.debug = debug
+        self.tune_gc = tune_gc
         self.limits = make_named(Limits, limits, "App(...) has no limit named")
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
@@ -505,6 +513,9 @@ class App(Hooks, Generic[StateT]):
             ConfigurationError: The address cannot be bound, a file of ``tls``
                 cannot be used, or the app is already served.
         """
+        await self._run(tunes_gc=False)  # the process is somebody else's
+
+    async def _run(self, *, tunes_gc: bool) -> None:
         if self._service is not None:
             raise ConfigurationError(f"{self!r} is already served")
         service = self._service = Service(
@@ -512,7 +523,8 @@ class App(Hooks, Generic[StateT]):
         )
         try:
             await self.init()
-            await service.serve(self.make_server, self.drain_hooks)
+            with CollectorTuning(asyncio.get_running_loop(), is_wanted=tunes_gc):
+                await service.serve(self.make_server, self.drain_hooks)
         finally:
             await self.stop_hooks()
             self._service = None
@@ -547,7 +559,8 @@ class App(Hooks, Generic[StateT]):
         if serve is not None:
             serve(self)
         else:
-            run_until_signalled(self.run, self._ask_to_stop)
+            run = partial(self._run, tunes_gc=self.tune_gc)
+            run_until_signalled(run, self._ask_to_stop)
 
     def _ask_to_stop(self) -> None:
         if self._service is not None:

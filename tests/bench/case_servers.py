@@ -66,9 +66,9 @@ def _nginx(*, is_tls: bool = False) -> Command:
     return _with_files(command, is_tls=is_tls)
 
 
-def _python(app: str, *, is_tls: bool = False) -> Command:
+def _python(app: str, *environment: str, is_tls: bool = False) -> Command:
     def command(port: int, folder: Path) -> list[str]:
-        return [sys.executable, str(APPS / f"{app}.py"), str(port)]
+        return [*environment, sys.executable, str(APPS / f"{app}.py"), str(port)]
 
     return _with_files(command, is_tls=is_tls)
 
@@ -142,6 +142,7 @@ SERVERS = {
         Contestant(
             "blazeio-tls", "blazeio", _python("blazeio_cases", is_tls=True), is_tls=True
         ),
+        Contestant("untuned", "blazeio", _python("blazeio_cases", "BENCH_UNTUNED=1")),
         Contestant("supervised", "blazeio-supervisor", _supervisor()),
         Contestant("observed", "blazeio-supervisor", _supervisor(*OBSERVED)),
         Contestant("4-workers", "blazeio-supervisor", _supervisor(workers=4)),

@@ -19,6 +19,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
+from blazeio.server.collector import CollectorTuning
 from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
@@ -147,6 +148,10 @@ class Serving:
         self._own.undo_in_children(self._leave_to_worker)
         if not await self._boots():
             return
+        with CollectorTuning(loop, is_wanted=self._app.tune_gc):
+            await self._accept_until_told()
+
+    async def _accept_until_told(self) -> None:
         self._own.handle(signal.SIGTERM, self._on_term)
         self._beat(monotonic())
         if not self._order.is_canary:

@@ -1,7 +1,8 @@
 """Every case of the table, by us: ``python blazeio_cases.py PORT``.
 
-``BENCH_FOLDER`` holds the files; with ``BENCH_CERT`` it speaks TLS. Both as
-environment, since the supervisor imports this module.
+``BENCH_FOLDER`` holds the files; with ``BENCH_CERT`` it speaks TLS, and with
+``BENCH_UNTUNED`` the collector stays as it is. They are environment, since the
+supervisor imports this module.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ PIECE = bytes(64 * 1024)
 web = io.App(
     "127.0.0.1",
     int(sys.argv[1]) if __name__ == "__main__" else 0,
+    tune_gc="BENCH_UNTUNED" not in os.environ,
     tls=None if CERTFILE is None else io.TlsSettings(certfile=CERTFILE),
 )
 web.add_static("/folder", FOLDER)

@@ -1,0 +1,101 @@
+"""Python's collector, tuned for a server, and what it finds per connection."""
+
+import asyncio
+import gc
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from blazeio.server.collector import THRESHOLDS, CollectorTuning
+from tests.protocol.serving import GET, Serve, hello
+from tests.support.clock import wait_until
+
+MOST_OBJECTS = {"uvloop": 13, "asyncio": 18}
+"""An idle connection's, by the loop; the collector walks all of them."""
+CONNECTIONS = 100
+
+
+@pytest.fixture(autouse=True)
+def usual_thresholds() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*before)
+    gc.enable()
+    gc.unfreeze()
+
+
+async def enter(*, is_wanted: bool = True) -> tuple[tuple[int, ...], bool]:
+    loop = asyncio.get_running_loop()
+    with CollectorTuning(loop, is_wanted=is_wanted):
+        return gc.get_threshold(), gc.get_freeze_count() > 0
+
+
+class TestTuning:
+    async def test_holds_for_a_block(self) -> None:
+        assert await enter() == (THRESHOLDS, True)
+        assert gc.get_threshold() == (700, 10, 10)
+        assert not gc.get_freeze_count()
+
+    async def test_nothing_changes_where_it_is_not_wanted(self) -> None:
+        assert await enter(is_wanted=False) == ((700, 10, 10), False)
+
+    async def test_who_has_set_thresholds_keeps_them(self) -> None:
+        gc.set_threshold(5000, 10, 10)
+        assert await enter() == ((5000, 10, 10), False)
+
+    async def test_who_has_turned_the_collector_off_keeps_it_off(self) -> None:
+        gc.disable()
+        assert await enter() == ((700, 10, 10), False)
+
+    async def test_what_was_frozen_for_a_fork_stays_frozen(self) -> None:
+        gc.freeze()
+        assert await enter() == (THRESHOLDS, True)
+        assert gc.get_freeze_count()
+
+    @pytest.mark.slow
+    async def test_garbage_is_collected_where_memory_grows(self) -> None:
+        alive = 0
+
+        class Node:
+            def __init__(self, content: bytes) -> None:
+                nonlocal alive
+                alive += 1
+                self.content = content
+                self.itself = self
+
+            def __del__(self) -> None:
+                nonlocal alive
+                alive -= 1
+
+        with CollectorTuning(asyncio.get_running_loop()):
+            for _ in range(64):
+                Node(b"x" * 1024 * 1024)
+            assert alive == 64
+            await wait_until(lambda: not alive)
+
+
+async def ask_once(address: tuple[str, int]) -> socket.socket:
+    """A connection that has had one answer; of the client it is one object."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket()
+    sock.setblocking(False)
+    await loop.sock_connect(sock, address)
+    await loop.sock_sendall(sock, GET)
+    assert await loop.sock_recv(sock, 4096)
+    return sock
+
+
+async def test_an_idle_connection_is_a_few_objects(serve: Serve) -> None:
+    served = serve(hello)
+    socks = [await ask_once(served.address) for _ in range(10)]
+    gc.collect()
+    before = len(gc.get_objects())
+    socks += [await ask_once(served.address) for _ in range(CONNECTIONS)]
+    gc.collect()
+    each = (len(gc.get_objects()) - before) / CONNECTIONS - 1
+    for sock in socks:
+        sock.close()
+    kind = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    assert each <= MOST_OBJECTS[kind]
