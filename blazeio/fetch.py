@@ -70,7 +70,7 @@ def shown_progress(name: str, *, is_quiet: bool) -> Iterator[Report | None]:
 # How a fetch ends, for scripts.
 
 
-class ExitCode(IntEnum):
+class FetchExitCode(IntEnum):
     """The exit codes of ``python -m blazeio``."""
 
     OK = 0
@@ -90,18 +90,18 @@ class ExitCode(IntEnum):
     """By ^C."""
 
 
-_KINDS: tuple[tuple[type[Exception], ExitCode], ...] = (
-    (InvalidUrl, ExitCode.USAGE),
-    (ConfigurationError, ExitCode.USAGE),
-    (LocalProtocolError, ExitCode.USAGE),
-    (RequestTimeout, ExitCode.TOO_LATE),
-    (ConnectError, ExitCode.NO_CONNECTION),
-    (BlazeioError, ExitCode.BROKEN),
-    (OSError, ExitCode.NO_FILE),
+_KINDS: tuple[tuple[type[Exception], FetchExitCode], ...] = (
+    (InvalidUrl, FetchExitCode.USAGE),
+    (ConfigurationError, FetchExitCode.USAGE),
+    (LocalProtocolError, FetchExitCode.USAGE),
+    (RequestTimeout, FetchExitCode.TOO_LATE),
+    (ConnectError, FetchExitCode.NO_CONNECTION),
+    (BlazeioError, FetchExitCode.BROKEN),
+    (OSError, FetchExitCode.NO_FILE),
 )
 
 
-def choose_exit_code(error: Exception) -> ExitCode:
+def choose_exit_code(error: Exception) -> FetchExitCode:
     """Say how a fetch ends that failed with this error of ours, or of a file."""
     return next(code for kind, code in _KINDS if isinstance(error, kind))
 
@@ -143,7 +143,7 @@ class Order(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
 
 
-async def fetch(order: Order) -> ExitCode:
+async def fetch(order: Order) -> FetchExitCode:
     """Do it.
 
     Raises:
@@ -176,10 +176,10 @@ async def fetch(order: Order) -> ExitCode:
             with shown_progress(order.output.name, is_quiet=order.is_quiet) as report:
                 await resp.save(order.output, progress=report)
         if not is_refused:  # of a saved file the last status may be 416: it is whole
-            return ExitCode.OK
+            return FetchExitCode.OK
         line = f"blazeio: {resp.status_code} {resp.reason}".rstrip()
         click.echo(escape_line(line), err=True)
-        return ExitCode.REFUSED
+        return FetchExitCode.REFUSED
 
 
 def _show_head(resp: ClientResponse) -> None:
@@ -220,21 +220,21 @@ def main() -> None:
     """Run the program; every failure is one line."""
     try:
         order = command.main(prog_name=PROGRAM, standalone_mode=False)
-        code = ExitCode.OK
+        code = FetchExitCode.OK
         if isinstance(order, Order):
             code = asyncio.run(fetch(order))
     except click.ClickException as error:
         _say(f"{error.format_message()} (see {PROGRAM} --help)")
-        code = ExitCode.USAGE
+        code = FetchExitCode.USAGE
     except BrokenPipeError:
         # Whoever read our output has enough of it. Python would say so once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.NO_FILE
+        code = FetchExitCode.NO_FILE
     except (BlazeioError, OSError) as error:
         _say(_told(error))
         code = choose_exit_code(error)
     except (KeyboardInterrupt, click.Abort):
-        code = ExitCode.INTERRUPTED
+        code = FetchExitCode.INTERRUPTED
     sys.exit(code)
 
 

@@ -35,7 +35,7 @@ from blazeio.app.route import (
     make_terms,
 )
 from blazeio.app.router import HandlerT, MethodRoutes, RouteTable
-from blazeio.app.runner import Service, run_until_signalled
+from blazeio.app.runner import AppRunner, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
@@ -168,7 +168,7 @@ class App(Hooks, Generic[StateT]):
         self._raw_handler: Handler | None = None
         self._outer: App[Any] | None = None
         self._served_below = self.root_path
-        self._service: Service | None = None
+        self._service: AppRunner | None = None
         self._new_protocol: type[BlazeioServerProtocol] = BlazeioServerProtocol
 
     def __repr__(self) -> str:
@@ -518,7 +518,7 @@ class App(Hooks, Generic[StateT]):
     async def _run(self, *, tunes_gc: bool) -> None:
         if self._service is not None:
             raise ConfigurationError(f"{self!r} is already served")
-        service = self._service = Service(
+        service = self._service = AppRunner(
             self.host, self.port, self.read_certificates()
         )
         try:

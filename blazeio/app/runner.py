@@ -26,7 +26,7 @@ ABORT_S = 1.0
 """A cancelled handler may clean up for this long."""
 
 
-class Service:
+class AppRunner:
     """One address, served until asked to stop. Made within a running loop.
 
     Args:

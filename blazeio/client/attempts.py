@@ -35,7 +35,7 @@ from blazeio.wire.headers import Headers
 from blazeio.wire.response import ResponseHead
 
 if TYPE_CHECKING:
-    from blazeio.client.auth import Identity
+    from blazeio.client.auth import Credentials
     from blazeio.wire.serializer import FieldBlock
 
 
@@ -57,10 +57,10 @@ class Start(Struct, frozen=True):
     fields: "FieldBlock"
     body: "bytes | AsyncIterable[bytes | str] | None"
     extra_lines: bytes
-    identity: "Identity | None"
+    identity: "Credentials | None"
 
 
-class Follower(Struct):
+class RedirectHandler(Struct):
     """Decides what one request goes on to ask.
 
     Attributes:
@@ -71,13 +71,13 @@ class Follower(Struct):
 
     redirects: int = 0
     allows_downgrade: bool = False
-    identity: "Identity | None" = None
+    identity: "Credentials | None" = None
     _followed: int = 0
     _answered: int = 0
 
-    def renewed(self, identity: "Identity | None") -> "Follower":
+    def renewed(self, identity: "Credentials | None") -> "RedirectHandler":
         """Return the same for a request that is made anew, with its full count."""
-        return Follower(self.redirects, self.allows_downgrade, identity)
+        return RedirectHandler(self.redirects, self.allows_downgrade, identity)
 
     def decide(self, resp: "Asking") -> Redirect | None:
         """Decide what is asked after a response; None: it is the answer.
@@ -171,11 +171,11 @@ class Asking(RequestWriting):
     _decoded: bytes | None
     _extra_lines: bytes
     _fields: "FieldBlock"
-    _follower: "Follower | None"
+    _follower: "RedirectHandler | None"
     _has_own_attempts: bool
     """``events`` or ``save`` asks again: they count, and wait in between."""
     _has_retried: bool
-    _identity: "Identity | None"
+    _identity: "Credentials | None"
     _is_left: bool
     """Its caller wants no more of it."""
     _is_plain: bool

@@ -110,7 +110,7 @@ def check_auth(auth: object) -> None:
         raise InvalidArgument(message)
 
 
-class Identity:
+class Credentials:
     """Who asks, in one request and those that it is redirected to.
 
     Args:
@@ -141,10 +141,10 @@ class Identity:
         self._names = frozenset(cookies or ())
         self._jar = jar
 
-    def copy(self) -> "Identity":
+    def copy(self) -> "Credentials":
         """Return another that forgets for itself, with the same jar and digest."""
-        twin = Identity.__new__(Identity)
-        for name in Identity.__slots__:
+        twin = Credentials.__new__(Credentials)
+        for name in Credentials.__slots__:
             setattr(twin, name, getattr(self, name))
         return twin
 

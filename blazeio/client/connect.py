@@ -230,7 +230,7 @@ NEXT_ADDRESS_S = 0.25
 """RFC 8305 section 5: the recommended Connection Attempt Delay."""
 
 
-async def dial(
+async def connect(
     context: "ClientContext", origin: Origin, connect_s: float | None
 ) -> ClientConnection:
     """Connect.

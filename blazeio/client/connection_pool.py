@@ -1,4 +1,4 @@
-"""``Lender``: does what the pool decides.
+"""``ConnectionPool``: does what the pool decides.
 
 Each attempt to connect is a task of its own, so that one who waits can be served
 by whichever connection is free first, and so that a caller who is cancelled
@@ -9,9 +9,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from blazeio.client.connect import dial
+from blazeio.client.connect import connect
 from blazeio.client.connection import ClientConnection
-from blazeio.client.pool import Abandon, Close, Fail, Open, Opening, Pool, Serve, Ticket
+from blazeio.client.pool import (
+    Abandon,
+    Close,
+    Fail,
+    Open,
+    Opening,
+    Pool,
+    ServeRequest,
+    Ticket,
+)
 from blazeio.client.url import Origin
 from blazeio.errors import (
     BlazeioError,
@@ -31,7 +40,7 @@ CLOSE_S = 1.0
 _Waiter = asyncio.Future[ClientConnection]
 
 
-class Lender:
+class ConnectionPool:
     """Gives a session's requests their connections.
 
     Args:
@@ -192,7 +201,7 @@ class Lender:
     def _act(self, actions: Sequence[object]) -> None:
         for action in actions:
             match action:
-                case Serve(ticket, connection):
+                case ServeRequest(ticket, connection):
                     waiter, _ = self._waiting.pop(ticket)
                     if waiter.cancelled():
                         self.give_back(connection, connection.idle_until)
@@ -215,7 +224,7 @@ class Lender:
 
     def _attempt(self, opening: Opening[Origin]) -> None:
         _, exchange = self._waiting[opening.ticket]
-        work = dial(self._context, opening.origin, exchange.timeouts.connect_s)
+        work = connect(self._context, opening.origin, exchange.timeouts.connect_s)
         task = self._attempts[opening] = self._context.loop.create_task(work)
         # Not within the task: one that is cancelled before its first turn runs
         # nothing of its own, and who waits must be told all the same.

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import NoReturn
 
-from blazeio.client.attempts import Follower
-from blazeio.client.auth import Auth, Identity
-from blazeio.client.connection_pool import Lender
+from blazeio.client.attempts import RedirectHandler
+from blazeio.client.auth import Auth, Credentials
+from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.cookies import CookieJar
 from blazeio.client.proxy import ProxyRules
 from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
@@ -100,7 +100,7 @@ class ClientContext:
         "wheel",
     )
 
-    lender: Lender
+    lender: ConnectionPool
     loop: asyncio.AbstractEventLoop
     thread: int
     view: memoryview
@@ -154,7 +154,7 @@ class ClientContext:
         _begun.add(self)
         self.wheel = DeadlineWheel(self.loop)
         self.view = receive_view()
-        self.lender = Lender(self)
+        self.lender = ConnectionPool(self)
 
     async def close(self) -> None:
         """Close all connections; who waits for something gets SessionClosed.
@@ -225,7 +225,7 @@ class ClientContext:
 
     def identify(
         self, url: Url, auth: Auth | None, cookies: Mapping[str, str] | None
-    ) -> Identity | None:
+    ) -> Credentials | None:
         """Make who asks in one request; None where that is nobody in particular."""
         # Hot: runs once per request.
         if auth is None:
@@ -237,14 +237,14 @@ class ClientContext:
             and self.cookies is None
         ):
             return None
-        return Identity(url, auth, cookies, self.cookies)
+        return Credentials(url, auth, cookies, self.cookies)
 
     def make_follower(
         self,
         follow_redirects: bool | None,
         max_redirects: int | None,
-        identity: Identity | None,
-    ) -> Follower | None:
+        identity: Credentials | None,
+    ) -> RedirectHandler | None:
         """Make what follows for one request; None where nothing would be followed.
 
         Args:
@@ -259,7 +259,7 @@ class ClientContext:
             return None
         most = self.max_redirects if max_redirects is None else max_redirects
         redirects = most if follow_redirects else 0
-        return Follower(redirects, self.allow_downgrade, identity)
+        return RedirectHandler(redirects, self.allow_downgrade, identity)
 
 
 _begun: weakref.WeakSet[ClientContext] = weakref.WeakSet()

@@ -83,7 +83,7 @@ class Opening(Struct, Generic[_Origin], eq=False):
     ticket: Ticket[_Origin]
 
 
-class Serve(Struct, Generic[_Origin, _Connection], frozen=True):
+class ServeRequest(Struct, Generic[_Origin, _Connection], frozen=True):
     """Let the holder of the ticket have the connection."""
 
     ticket: Ticket[_Origin]
@@ -114,7 +114,7 @@ class Close(Struct, Generic[_Connection], frozen=True):
     connection: _Connection
 
 
-class _Lane(Generic[_Origin, _Connection]):
+class _OriginPool(Generic[_Origin, _Connection]):
     """Everything of one origin.
 
     Attributes:
@@ -189,8 +189,8 @@ class Pool(Generic[_Origin, _Connection]):
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._lanes: dict[_Origin, _Lane[_Origin, _Connection]] = {}
-        self._lane_of: dict[_Connection, _Lane[_Origin, _Connection]] = {}
+        self._lanes: dict[_Origin, _OriginPool[_Origin, _Connection]] = {}
+        self._lane_of: dict[_Connection, _OriginPool[_Origin, _Connection]] = {}
         self._opening_count = 0
         self._asked_count = 0
         self._is_shut = False
@@ -362,7 +362,7 @@ class Pool(Generic[_Origin, _Connection]):
         count = len(self._lane_of) + self._opening_count
         return count >= self._limits.connections
 
-    def _may_open(self, lane: _Lane[_Origin, _Connection]) -> bool:
+    def _may_open(self, lane: _OriginPool[_Origin, _Connection]) -> bool:
         return lane.connection_count < self._limits.connections_per_origin
 
     def _enqueue(self, ticket: Ticket[_Origin], now: float) -> list[object]:
@@ -370,7 +370,7 @@ class Pool(Generic[_Origin, _Connection]):
         actions = self.expire(now)
         lane = self._lanes.get(ticket.origin)
         if lane is None:
-            lane = self._lanes[ticket.origin] = _Lane(ticket.origin)
+            lane = self._lanes[ticket.origin] = _OriginPool(ticket.origin)
         lane.enqueue(ticket)
         if lane.idle and not ticket.needs_new:
             connection, _ = lane.idle.popitem()
@@ -382,7 +382,9 @@ class Pool(Generic[_Origin, _Connection]):
                 actions.append(Close(victim))
         return self._refilled(lane, actions)
 
-    def _find_victim(self, lane: _Lane[_Origin, _Connection]) -> _Connection | None:
+    def _find_victim(
+        self, lane: _OriginPool[_Origin, _Connection]
+    ) -> _Connection | None:
         """Find what is closed to make room for a lane; None: nothing, or no need."""
         if not self._may_open(lane):
             own = lane.lingering or lane.idle
@@ -394,7 +396,7 @@ class Pool(Generic[_Origin, _Connection]):
                 return next(iter(each.lingering))
         return self._find_longest_idle()
 
-    def _open(self, lane: _Lane[_Origin, _Connection]) -> Open[_Origin]:
+    def _open(self, lane: _OriginPool[_Origin, _Connection]) -> Open[_Origin]:
         """Begin an attempt, for the first who has none."""
         ticket = next(each for each in lane.waiting if each.opening is None)
         opening = ticket.opening = Opening(lane.origin, ticket)
@@ -403,7 +405,7 @@ class Pool(Generic[_Origin, _Connection]):
         return Open(opening)
 
     def _end_opening(
-        self, lane: _Lane[_Origin, _Connection], opening: Opening[_Origin]
+        self, lane: _OriginPool[_Origin, _Connection], opening: Opening[_Origin]
     ) -> None:
         del lane.openings[opening]
         opening.ticket.opening = None
@@ -411,17 +413,17 @@ class Pool(Generic[_Origin, _Connection]):
 
     def _serve(
         self,
-        lane: _Lane[_Origin, _Connection],
+        lane: _OriginPool[_Origin, _Connection],
         ticket: Ticket[_Origin],
         connection: _Connection,
-    ) -> Serve[_Origin, _Connection]:
+    ) -> ServeRequest[_Origin, _Connection]:
         del lane.waiting[ticket]
         lane.busy.add(connection)
-        return Serve(ticket, connection)
+        return ServeRequest(ticket, connection)
 
     def _place(
         self,
-        lane: _Lane[_Origin, _Connection],
+        lane: _OriginPool[_Origin, _Connection],
         connection: _Connection,
         idle_until: float,
         *,
@@ -442,14 +444,14 @@ class Pool(Generic[_Origin, _Connection]):
         return ()
 
     def _replaced(
-        self, lane: _Lane[_Origin, _Connection], connection: _Connection
+        self, lane: _OriginPool[_Origin, _Connection], connection: _Connection
     ) -> Sequence[object]:
         """Close it; one is opened in its place."""
         self._forget(connection)
         return self._refilled(lane, [Close(connection)])
 
     def _refilled(
-        self, lane: _Lane[_Origin, _Connection], actions: list[object]
+        self, lane: _OriginPool[_Origin, _Connection], actions: list[object]
     ) -> list[object]:
         """There may be room now: open for those who wait, the oldest first."""
         while not self._is_full:
@@ -461,7 +463,7 @@ class Pool(Generic[_Origin, _Connection]):
             self._lanes.pop(lane.origin, None)
         return actions
 
-    def _oldest_in_need(self) -> _Lane[_Origin, _Connection] | None:
+    def _oldest_in_need(self) -> _OriginPool[_Origin, _Connection] | None:
         """The lane whose first waits longest, of those that one more would help."""
         lanes = (
             lane
@@ -489,5 +491,5 @@ class Pool(Generic[_Origin, _Connection]):
             self._lanes.pop(lane.origin, None)
 
 
-def _first_number(lane: _Lane[_Origin, _Connection]) -> int:
+def _first_number(lane: _OriginPool[_Origin, _Connection]) -> int:
     return next(iter(lane.waiting)).number

@@ -25,7 +25,7 @@ from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.serializer import serialize_field
 
 if TYPE_CHECKING:
-    from blazeio.client.auth import Identity
+    from blazeio.client.auth import Credentials
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
     from blazeio.client.url import Url
@@ -67,7 +67,7 @@ class RequestWriting(BlazeioPayloadUtils):
         _compress: bool
         _extra_lines: bytes
         _fields: FieldBlock
-        _identity: Identity | None
+        _identity: Credentials | None
         content: ContentStream
         context: ClientContext
         gate: WriteGate

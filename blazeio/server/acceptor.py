@@ -37,7 +37,7 @@ LOG_EVERY_S = 60.0
 """A proxy that is set up wrongly is reported at most this often."""
 
 
-class Greeter:
+class ProxyHeaderReader:
     """Reads the PROXY headers of the connections of one loop.
 
     Args:
@@ -190,7 +190,7 @@ class Acceptor:
         settled: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         *,
-        greeter: Greeter | None = None,
+        greeter: ProxyHeaderReader | None = None,
         batch: int = ACCEPTS_PER_TURN,
     ) -> None:
         # not sock.dup(): it would set the mode that this object believes in,

@@ -59,7 +59,7 @@ MODE = 0o640
 OpenFile = Callable[[str, int], int]
 
 
-class Destination:
+class LogDestination:
     """Takes whole lines, as many as there is room for.
 
     Args:
@@ -201,7 +201,7 @@ class AccessLog:
         loop: The loop that serves.
         format_text: See ``lines.format.compile_format``.
         worker: The worker's name; None: the process id.
-        open_file: Opens the path instead of us; see ``Destination``.
+        open_file: Opens the path instead of us; see ``LogDestination``.
 
     Attributes:
         lost_count: Lines that were dropped.
@@ -222,7 +222,7 @@ class AccessLog:
     ) -> None:
         form = compile_format(format_text, worker or str(os.getpid()))
         self._compose, self._read_clock = form
-        self._destination: Destination | None = Destination(path, open_file)
+        self._destination: LogDestination | None = LogDestination(path, open_file)
         self._loop = loop
         self._base = contextvars.copy_context()
         self._lines: list[str] = []

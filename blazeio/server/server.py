@@ -22,7 +22,7 @@ from blazeio.protocol.options import (
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
 from blazeio.protocol.trust import Trust
-from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, Greeter
+from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
 from blazeio.server.loop import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader
 
@@ -88,9 +88,11 @@ class Server:
         if access_log is not None:
             self.context.know_clients()  # each line names one
             self.record_responses(access_log)
-        self._greeter: Greeter | None = None
+        self._greeter: ProxyHeaderReader | None = None
         if trust is not None and trust.proxy_protocol_allow_ips:
-            self._greeter = Greeter(self.context, trust.proxy_protocol_allow_ips)
+            self._greeter = ProxyHeaderReader(
+                self.context, trust.proxy_protocol_allow_ips
+            )
         self.context.when_closed = self._count_changed
         self._loop = loop
         self._most = limits.connections or most_connections()

@@ -1,6 +1,6 @@
 """``Channel``: messages both ways over a connection, at either end of it.
 
-What an ``Endpoint`` reads and writes the connection carries, with its flow
+What an ``FrameEndpoint`` reads and writes the connection carries, with its flow
 control. Frames are read as they arrive: a ping is answered, and a close agreed
 to, however busy the handler is. Messages wait for it, up to a bound; then
 reading pauses.
@@ -17,7 +17,7 @@ from blazeio.errors import (
     SessionClosed,
 )
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
-from blazeio.websocket.frames import Endpoint
+from blazeio.websocket.frames import FrameEndpoint
 
 MESSAGE_BYTES = 1024 * 1024
 """Largest message accepted; larger: the connection is closed with 1009."""
@@ -46,7 +46,7 @@ Arrival = asyncio.Future[str | bytes | None]
 """Of a message, or of the end of all."""
 
 
-class Reading(Protocol):
+class MessageReading(Protocol):
     """Whether the connection's transport reads."""
 
     is_open: bool
@@ -67,7 +67,7 @@ class Carrier(Protocol):
     gate: WriteGate
 
     @property
-    def read_control(self) -> Reading:
+    def read_control(self) -> MessageReading:
         """Whether it reads."""
         ...
 
@@ -101,7 +101,7 @@ class Channel:
     def __init__(self, ping_every_s: float | None, ping_timeout_s: float) -> None:
         self._ping_every_s = ping_every_s
         self._ping_timeout_s = ping_timeout_s
-        self._endpoint: Endpoint | None = None
+        self._endpoint: FrameEndpoint | None = None
         self._messages: deque[str | bytes] = deque()
         self._held_bytes = 0
         self._unread_answers_bytes = 0
@@ -117,7 +117,7 @@ class Channel:
         state = "new" if self._endpoint is None else self._endpoint.state_name
         return f"<{type(self).__name__} {state}>"
 
-    def begin(self, endpoint: Endpoint, carrier: Carrier, most_bytes: int) -> None:
+    def begin(self, endpoint: FrameEndpoint, carrier: Carrier, most_bytes: int) -> None:
         """The handshake is done.
 
         Args:
@@ -133,7 +133,7 @@ class Channel:
         if self._ping_every_s is not None:
             self._set_timer(self._ping_every_s)
 
-    def _opened(self) -> Endpoint:
+    def _opened(self) -> FrameEndpoint:
         if self._endpoint is None:
             name = type(self).__name__
             raise LocalProtocolError(f"use it as `async with {name}(...) as ws`")
@@ -391,7 +391,7 @@ class Channel:
         self._unset_timer()
         self._opened().end()
 
-    def _flush(self, endpoint: Endpoint) -> None:
+    def _flush(self, endpoint: FrameEndpoint) -> None:
         octets = endpoint.take_octets()
         if not octets or self._transport.is_closing():
             return

@@ -32,7 +32,7 @@ from blazeio.websocket.channel import (
     Carrier,
     Channel,
 )
-from blazeio.websocket.frames import Endpoint
+from blazeio.websocket.frames import FrameEndpoint
 from blazeio.websocket.websocket import WINDOW_BITS
 from blazeio.wire.serializer import list_field_pairs
 
@@ -144,7 +144,7 @@ class ClientWebSocket(Channel):
         except InvalidHandshake as error:
             message = f"{response.url} is no WebSocket: {error}"
             raise InvalidResponse(message) from error
-        endpoint = Endpoint(
+        endpoint = FrameEndpoint(
             Side.CLIENT,
             message_bytes=self._message_bytes,
             extensions=judge.extensions,

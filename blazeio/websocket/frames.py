@@ -1,4 +1,4 @@
-"""``Endpoint``: one end of a WebSocket, from octets to messages and back. Pure.
+"""``FrameEndpoint``: one end of a WebSocket, from octets to messages and back. Pure.
 
 Frames are read and written by ``websockets``' core without I/O; the common one
 takes the short way of ``plain_frames``.
@@ -262,7 +262,7 @@ class _Core(Protocol):
                 self.messages.append(message)
 
 
-class Endpoint:
+class FrameEndpoint:
     """What one end has received, and what it sends.
 
     Args:

@@ -23,7 +23,7 @@ from blazeio.websocket.channel import (
     PING_TIMEOUT_S,
     Channel,
 )
-from blazeio.websocket.frames import Endpoint
+from blazeio.websocket.frames import FrameEndpoint
 
 # The opening handshake of a WebSocket (RFC 6455 section 4.2).
 
@@ -199,7 +199,7 @@ class WebSocket(Channel):
             subprotocols=self._subprotocols,
             compress=self._compress,
         )
-        endpoint = Endpoint(
+        endpoint = FrameEndpoint(
             Side.SERVER,
             message_bytes=self._message_bytes,
             extensions=agreement.extensions,

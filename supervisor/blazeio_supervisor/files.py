@@ -25,7 +25,7 @@ import secrets
 import stat
 
 from blazeio_supervisor.trust import (
-    Place,
+    FilePlace,
     UntrustedError,
     describe_kind,
     is_trusted,
@@ -235,7 +235,9 @@ def _identify(found: os.stat_result) -> FileIdentity:
     return found.st_dev, found.st_ino
 
 
-def _open(place: Place, flags: int, mode: int = 0, *, may_be_pipe: bool = False) -> int:
+def _open(
+    place: FilePlace, flags: int, mode: int = 0, *, may_be_pipe: bool = False
+) -> int:
     """Open what was walked to; a file to be written is made if there is none.
 
     What is no regular file is refused before it is opened: to open a device has
@@ -250,12 +252,14 @@ def _open(place: Place, flags: int, mode: int = 0, *, may_be_pipe: bool = False)
     return os.open(place.name, flags | _ALWAYS, mode, dir_fd=place.folder_fd)
 
 
-def _note_opened(place: Place, fd: int) -> Place:
+def _note_opened(place: FilePlace, fd: int) -> FilePlace:
     """Return the place with what was opened there, whatever was there before."""
     return dataclasses.replace(place, found=os.fstat(fd))
 
 
-def _check_kind(place: Place, flags: int = _READ, *, may_be_pipe: bool = False) -> None:
+def _check_kind(
+    place: FilePlace, flags: int = _READ, *, may_be_pipe: bool = False
+) -> None:
     found = place.found
     if found is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -271,7 +275,7 @@ def _check_kind(place: Place, flags: int = _READ, *, may_be_pipe: bool = False) 
     raise OSError(errno.EINVAL, reason)
 
 
-def _judge_log(place: Place) -> None:
+def _judge_log(place: FilePlace) -> None:
     found = place.found
     assert found is not None
     if stat.S_ISCHR(found.st_mode):

@@ -65,7 +65,7 @@ class UntrustedError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilePlace:
     """Where a file is, or would be made.
 
     Attributes:
@@ -108,7 +108,7 @@ def find_own_fd(path: str) -> int | None:
 
 
 @contextmanager
-def walked(path: str, *, follows_last: bool = True) -> Iterator[Place]:
+def walked(path: str, *, follows_last: bool = True) -> Iterator[FilePlace]:
     """Walk to a file, and hold the folder it is in for a while.
 
     Args:
@@ -146,7 +146,7 @@ class _Walk:
             os.close(self._fd)
         self._fd = -1
 
-    def go(self) -> Place:
+    def go(self) -> FilePlace:
         own_fd = find_own_fd(self._given)
         if own_fd is not None:
             return self._arrive(".", self._folder, own_fd)
@@ -170,10 +170,10 @@ class _Walk:
 
     def _arrive(
         self, name: str, found: os.stat_result | None, own_fd: int | None = None
-    ) -> Place:
+    ) -> FilePlace:
         path = os.path.normpath(os.path.join(self._path, name))
         weakness = self._weakness
-        return Place(path, self._fd, name, self._folder, found, weakness, own_fd)
+        return FilePlace(path, self._fd, name, self._folder, found, weakness, own_fd)
 
     def _look_at(self, part: str) -> os.stat_result | None:
         try:
@@ -231,7 +231,7 @@ def _judge_folder(found: os.stat_result, path: str) -> UntrustedError | None:
     return None
 
 
-def judge_file(place: Place) -> UntrustedError | None:
+def judge_file(place: FilePlace) -> UntrustedError | None:
     """Say why what a file holds must not be believed; None: it may be.
 
     Args:
@@ -248,7 +248,7 @@ def judge_file(place: Place) -> UntrustedError | None:
     return judge_names(place)
 
 
-def judge_names(place: Place) -> UntrustedError | None:
+def judge_names(place: FilePlace) -> UntrustedError | None:
     """Say why a file may be another one, under a name that others gave it."""
     found = place.found
     assert found is not None
@@ -277,7 +277,7 @@ def why_not_trusted(path: str) -> str:
     return "" if fault is None else str(fault.strerror)
 
 
-def _judge_what_is_there(place: Place) -> UntrustedError | None:
+def _judge_what_is_there(place: FilePlace) -> UntrustedError | None:
     if place.own_fd is not None:
         return None
     if place.found is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.runner import Service
+from blazeio.app.runner import AppRunner
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
@@ -150,7 +150,7 @@ async def test_what_takes_longer_than_the_grace_period_is_cut(
         begun.append(r)
         await asyncio.Event().wait()
 
-    service = Service("127.0.0.1", 0, grace_s=0.05)
+    service = AppRunner("127.0.0.1", 0, grace_s=0.05)
     task = asyncio.ensure_future(service.serve(web.make_server, web.drain_hooks))
     host, _, port = service.address.partition(":")
     async with await RawPeer.connect(host, int(port)) as peer:
@@ -170,7 +170,7 @@ async def test_a_connection_that_waits_to_be_accepted_is_still_answered() -> Non
     async def _x(r: BlazeioServerProtocol) -> None:
         await Deliver.text(r, "hi")
 
-    service = Service("127.0.0.1", 0)
+    service = AppRunner("127.0.0.1", 0)
     host, _, port = service.address.partition(":")
     async with await RawPeer.connect(host, int(port)) as peer:
         await peer.send(serialize_request("GET", "/x"))
@@ -184,14 +184,14 @@ async def test_a_connection_that_waits_to_be_accepted_is_still_answered() -> Non
 
 
 async def test_an_ipv6_address_is_written_in_brackets() -> None:
-    service = Service("::1", 0)
+    service = AppRunner("::1", 0)
     assert service.address.startswith("[::1]:")
     service.close()
 
 
 async def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="cannot bind"):
-        Service("256.256.256.256", 0)
+        AppRunner("256.256.256.256", 0)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.auth import DigestAuth, Identity
+from blazeio.client.auth import Credentials, DigestAuth
 from blazeio.client.cookies import CookieJar
 from blazeio.client.url import parse_url
 from blazeio.errors import LocalProtocolError
@@ -9,50 +9,50 @@ URL = parse_url("http://h/x")
 NOTHING: frozenset[str] = frozenset()
 
 
-def serialize(identity: Identity, given: frozenset[str] = NOTHING) -> bytes:
+def serialize(identity: Credentials, given: frozenset[str] = NOTHING) -> bytes:
     return identity.serialize(URL, "GET", b"", given)
 
 
 def test_credentials_of_the_url_count_unless_others_are_given() -> None:
     url = parse_url("http://me:x@h/")
-    assert serialize(Identity(url, None, None, None)) == (
+    assert serialize(Credentials(url, None, None, None)) == (
         b"Authorization: Basic bWU6eA==\r\n"
     )
-    assert serialize(Identity(url, ("you", "y"), None, None)) == (
+    assert serialize(Credentials(url, ("you", "y"), None, None)) == (
         b"Authorization: Basic eW91Onk=\r\n"
     )
 
 
 def test_what_the_caller_has_written_himself_is_not_said_twice() -> None:
-    identity = Identity(URL, ("me", "x"), {"a": "1"}, None)
+    identity = Credentials(URL, ("me", "x"), {"a": "1"}, None)
     assert serialize(identity, frozenset(("authorization", "cookie"))) == b""
 
 
 def test_cookies_of_the_request_come_before_those_of_the_jar() -> None:
-    identity = Identity(URL, None, {"a": "1", "b": "2"}, CookieJar())
+    identity = Credentials(URL, None, {"a": "1", "b": "2"}, CookieJar())
     identity.learn_cookies(URL, ["c=3"])
     assert serialize(identity) == b"Cookie: a=1; b=2; c=3\r\n"
 
 
 def test_what_is_forgotten_is_told_to_nobody_else() -> None:
-    identity = Identity(URL, ("me", "x"), {"a": "1"}, None)
+    identity = Credentials(URL, ("me", "x"), {"a": "1"}, None)
     identity.forget(frozenset(("authorization", "cookie")))
     assert serialize(identity) == b""
 
 
 def test_no_digest_is_made_for_whoever_comes_next() -> None:
-    identity = Identity(URL, DigestAuth("me", "x"), None, None)
+    identity = Credentials(URL, DigestAuth("me", "x"), None, None)
     identity.forget(frozenset(("authorization",)))
     assert identity.digest is None
 
 
 def test_a_cookie_that_is_none_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match="percent-encode it"):
-        Identity(URL, None, {"a": "x; y"}, None)
+        Credentials(URL, None, {"a": "x; y"}, None)
 
 
 def test_before_a_challenge_digest_says_nothing() -> None:
-    assert serialize(Identity(URL, DigestAuth("me", "x"), None, None)) == b""
+    assert serialize(Credentials(URL, DigestAuth("me", "x"), None, None)) == b""
 
 
 def test_a_password_is_not_shown() -> None:

@@ -22,7 +22,7 @@ from blazeio.client.pool import (
     Open,
     Opening,
     Pool,
-    Serve,
+    ServeRequest,
     Ticket,
     may_retry,
 )
@@ -55,7 +55,7 @@ class Driven:
                     self.openings.remove(opening)
                 case Close(connection):
                     self.closed.append(connection)
-                case Serve(ticket, connection):
+                case ServeRequest(ticket, connection):
                     self.served[ticket.number] = connection
                 case Fail(ticket):
                     self.failed.append(ticket.number)
@@ -364,7 +364,7 @@ class Histories(RuleBasedStateMachine):
 
     def do(self, actions: Sequence[object]) -> None:
         for action in actions:
-            if isinstance(action, Serve):
+            if isinstance(action, ServeRequest):
                 connection = action.connection
                 ticket = self.waiting.pop(action.ticket.number)
                 assert connection in self.alive, "served by a dead connection"

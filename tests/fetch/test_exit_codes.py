@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio import errors
-from blazeio.fetch import ExitCode, choose_exit_code
+from blazeio.fetch import FetchExitCode, choose_exit_code
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_each_error_has_its_code(error: Exception, code: int) -> None:
 
 
 def test_the_codes_are_those_that_the_help_names() -> None:
-    assert [each.value for each in ExitCode] == [0, 1, 2, 3, 4, 5, 6, 130]
+    assert [each.value for each in FetchExitCode] == [0, 1, 2, 3, 4, 5, 6, 130]

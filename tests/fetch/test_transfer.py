@@ -5,13 +5,13 @@ import click
 import pytest
 
 from blazeio.errors import InvalidResponse, RequestError
-from blazeio.fetch import ExitCode, Order, command, fetch
+from blazeio.fetch import FetchExitCode, Order, command, fetch
 from tests.support.raw_server import RawServer, Visitor
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
 
 
-async def run(url: str, *arguments: str) -> ExitCode:
+async def run(url: str, *arguments: str) -> FetchExitCode:
     order = command.main([url, *arguments], standalone_mode=False)
     assert isinstance(order, Order)
     return await fetch(order)
@@ -21,7 +21,7 @@ async def test_content_goes_to_standard_output(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     async with RawServer(OK) as server:
-        assert await run(server.url) is ExitCode.OK
+        assert await run(server.url) is FetchExitCode.OK
     assert capsysbinary.readouterr() == (b"ok\n", b"")
 
 
@@ -56,7 +56,7 @@ async def test_redirects_are_followed_with_their_cookies(
         await visitor.send(OK)
 
     async with RawServer(script) as server:
-        assert await run(server.url) is ExitCode.OK
+        assert await run(server.url) is FetchExitCode.OK
     assert b"\r\nCookie: a=1\r\n" in server.requests[1]
 
 
@@ -65,7 +65,7 @@ async def test_a_refusal_is_given_out_and_told(
 ) -> None:
     path = tmp_path / "file"
     async with RawServer(OK.replace(b"200 OK", b"404 Not Found")) as server:
-        assert await run(server.url, "-o", str(path)) is ExitCode.REFUSED
+        assert await run(server.url, "-o", str(path)) is FetchExitCode.REFUSED
     assert capsysbinary.readouterr() == (b"ok\n", b"blazeio: 404 Not Found\n")
     assert not path.exists()
 
@@ -73,7 +73,7 @@ async def test_a_refusal_is_given_out_and_told(
 async def test_content_is_saved(tmp_path: Path) -> None:
     path = tmp_path / "file"
     async with RawServer(OK) as server:
-        assert await run(server.url, "-o", str(path)) is ExitCode.OK
+        assert await run(server.url, "-o", str(path)) is FetchExitCode.OK
     assert path.read_bytes() == b"ok\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -104,7 +104,7 @@ async def test_a_file_that_a_416_tells_to_be_whole_is_a_success(
 
     path = tmp_path / "file"
     async with RawServer(script) as server:
-        assert await run(server.url, "-o", str(path)) is ExitCode.OK
+        assert await run(server.url, "-o", str(path)) is FetchExitCode.OK
     assert path.read_bytes() == b"ok\n"
 
 

@@ -52,10 +52,10 @@ from blazeio_supervisor.ipc.scoreboard import (
     MOST,
     ROW_BYTES,
     Row,
-    RowLedger,
+    RowAllocator,
     make_row_memory,
 )
-from blazeio_supervisor.log.formats import Origin, find_subject, trim_stacks
+from blazeio_supervisor.log.formats import LogOrigin, find_subject, trim_stacks
 from blazeio_supervisor.log.setup import LineHandler
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.output import _Reader
@@ -167,7 +167,7 @@ def read_row(octets: bytes, chance: random.Random) -> None:
             assert longest.begun_at <= time.monotonic()
         assert b"NaN" not in msgspec.json.encode((reading, longest))
     finally:
-        ledger = RowLedger()
+        ledger = RowAllocator()
         ledger.fold(row, 0)
     assert 0 <= ledger.past[0].requests <= MOST
 
@@ -194,7 +194,7 @@ def read_output(octets: bytes, chance: random.Random) -> None:
 
     own, theirs = socket.socketpair()
     own.setblocking(False)
-    reader = _Reader(own, Origin(), Keeper())
+    reader = _Reader(own, LogOrigin(), Keeper())
     sent = octets + chance.choice((b"", b"\n", b"\n" * 500, b"end"))
     for at in range(0, len(sent), most := chance.choice((1 + len(sent), 700, 9000))):
         theirs.sendall(sent[at : at + most])

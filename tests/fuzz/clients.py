@@ -30,7 +30,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.websocket.frames import STEP_FRAMES, Endpoint
+from blazeio.websocket.frames import STEP_FRAMES, FrameEndpoint
 from blazeio.websocket.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.fields import kept_sections
@@ -222,7 +222,7 @@ def read_frames(octets: bytes, chance: random.Random) -> None:
                 [], []
             )
             extensions = [extension]
-        end = Endpoint(Side.SERVER, message_bytes=5000, extensions=extensions)
+        end = FrameEndpoint(Side.SERVER, message_bytes=5000, extensions=extensions)
         messages: list[str | bytes] = []
         for piece in pieces:
             message = end.receive(piece)

@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 
 from blazeio.errors import ConfigurationError
-from blazeio.server.access_log import PIPE_BUF_BYTES, Destination
+from blazeio.server.access_log import PIPE_BUF_BYTES, LogDestination
 
 LINE = b"x" * 99 + b"\n"
 
-Open = Callable[[str], Destination]
+Open = Callable[[str], LogDestination]
 
 
 @pytest.fixture
 def opened() -> Iterator[Open]:
     """``opened(path)``: a destination, closed after the test."""
-    destinations: list[Destination] = []
+    destinations: list[LogDestination] = []
 
-    def start(path: str) -> Destination:
-        destination = Destination(path)
+    def start(path: str) -> LogDestination:
+        destination = LogDestination(path)
         destinations.append(destination)
         return destination
 
@@ -49,7 +49,7 @@ def standard_output() -> Iterator[Callable[[int], None]]:
     os.close(former)
 
 
-def fill(destination: Destination) -> bytes:
+def fill(destination: LogDestination) -> bytes:
     """Write until there is no room."""
     written = b""
     while taken := destination.write(LINE * 1000):
@@ -116,7 +116,7 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, name: str, reason: str) -
     os.mkfifo(tmp_path / "fifo")  # and nobody reads it
     path = tmp_path / name
     with pytest.raises(ConfigurationError) as caught:
-        Destination(str(path))
+        LogDestination(str(path))
     assert str(caught.value) == f"cannot open access log {path}: {reason}"
 
 
@@ -263,7 +263,7 @@ def test_a_file_as_standard_output_is_shared(
 
 def test_closing_it_leaves_standard_output_open() -> None:
     code = (
-        "from blazeio.server.access_log import Destination as D\n"
+        "from blazeio.server.access_log import LogDestination as D\n"
         "d = D('-'); d.write(b'1\\n'); d.close(); print(2)"
     )
     done = subprocess.run(

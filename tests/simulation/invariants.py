@@ -6,14 +6,14 @@ says of itself (its snapshots), what it ordered (the ledger) and what is true
 """
 
 from blazeio_supervisor.fleet.actions import (
-    Admit,
-    Adopt,
-    Ending,
+    AdmitWorker,
+    AdoptQueue,
     Exit,
-    Release,
+    ReleaseQueue,
     ReloadEnded,
     Stage,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.snapshot import Snapshot, WorkerView
@@ -21,7 +21,7 @@ from blazeio_supervisor.fleet.worker_state import WANTED
 from tests.simulation.ledger import Step, require
 
 COVER_BOUND_S = 1.0
-ORDER = [Ending.DRAIN, Ending.TERM, Ending.KILL]
+ORDER = [StopMode.DRAIN, StopMode.TERM, StopMode.KILL]
 TRIAL = {"canary", "checking", "probation"}
 
 
@@ -47,7 +47,7 @@ def never_fewer_serving(step: Step, policy: Policy) -> None:
         return
     before = serving(step.before) - step.ledger.exited
     after = serving(step.after)
-    hung = {end.worker for end in step.ended if end.ending is Ending.TERM} & before
+    hung = {end.worker for end in step.ended if end.ending is StopMode.TERM} & before
     hung |= step.ledger.misbehaved & before
     least = min(len(before), wanted_count(step.after))
     lost = before - after - hung
@@ -162,7 +162,7 @@ def trial_touches_no_old_worker(step: Step, policy: Policy) -> None:
     view = {w.worker: w for w in step.before.workers if w.state == "serving"}
     for end in step.ended:
         worker = view.get(end.worker)
-        if worker is None or end.ending is not Ending.DRAIN:
+        if worker is None or end.ending is not StopMode.DRAIN:
             continue
         is_parked = step.after.slots[worker.slot].is_parked
         is_new = worker.generation == step.before.target
@@ -178,7 +178,7 @@ def endings_only_rise(step: Step, policy: Policy) -> None:
         _require_rising(step.ledger.stops[stop.generation], stop)
 
 
-def _require_rising(endings: list[Ending], action: object) -> None:
+def _require_rising(endings: list[StopMode], action: object) -> None:
     ranks = [ORDER.index(ending) for ending in endings]
     require(ranks == sorted(set(ranks)), f"{action} after {endings}")
 
@@ -189,17 +189,17 @@ def orders_reach_somebody(step: Step, policy: Policy) -> None:
         known = step.ledger.pids.keys() | step.ledger.exited
         require(end.worker in known, f"{end} to one without a pid")
         worker = step.world.workers.get(end.worker)
-        if end.ending is Ending.DRAIN and worker is not None:
+        if end.ending is StopMode.DRAIN and worker is not None:
             require(worker.is_ready, f"{end} to one that boots")
 
 
 def adoptions_are_paired(step: Step, policy: Policy) -> None:
     """One adopter at most for a slot, alive; each Adopt ends by Release or exit."""
     ledger = step.ledger
-    moves = step.ordered(Adopt, Release)
+    moves = step.ordered(AdoptQueue, ReleaseQueue)
     require(not (moves and policy.is_shared_listener), "adopts a shared listener")
     for move in moves:
-        assert isinstance(move, Adopt | Release)
+        assert isinstance(move, AdoptQueue | ReleaseQueue)
         require(move.by in ledger.pids, f"{move} to one that is gone")
     for slot in step.after.slots:
         adopter = ledger.adopters.get(slot.index)
@@ -212,8 +212,8 @@ def adoptions_are_paired(step: Step, policy: Policy) -> None:
 def adopters_are_fit(step: Step, policy: Policy) -> None:
     """Who is told to adopt serves, is not blocked by its beats, and is another."""
     view = {w.worker: w for w in step.after.workers}
-    for move in step.ordered(Adopt):
-        assert isinstance(move, Adopt)
+    for move in step.ordered(AdoptQueue):
+        assert isinstance(move, AdoptQueue)
         require(view[move.by].state == "serving", f"{move} to {view[move.by]}")
         worker = step.world.workers.get(move.by)
         if worker is not None and worker.is_blocked(step.world.now):
@@ -268,7 +268,7 @@ def nobody_healthy_is_ended(step: Step, policy: Policy) -> None:
         return
     view = {w.worker: w for w in step.before.workers}
     for end in step.ended:
-        if end.ending is Ending.DRAIN or end.worker not in view:
+        if end.ending is StopMode.DRAIN or end.worker not in view:
             continue
         worker = step.world.workers.get(end.worker)
         if worker is None or not worker.is_alive:
@@ -309,14 +309,14 @@ def sleep_ends_nobody(step: Step, policy: Policy) -> None:
     if step.sleep_s > 1.0 and not step.was_late and not step.facts:
         is_stop = step.ledger.stop_at is not None and step.before.is_stopping
         is_stop = is_stop or step.after.is_parked  # it was asked to, before that
-        struck = [end for end in step.ended if end.ending is not Ending.DRAIN]
+        struck = [end for end in step.ended if end.ending is not StopMode.DRAIN]
         require(not struck or is_stop, f"{struck} in the first turn after a sleep")
 
 
 def only_the_healthy_are_admitted(step: Step, policy: Policy) -> None:
     """With a health path, no worker of a trial serves before it answered well."""
-    for action in step.ordered(Admit):
-        assert isinstance(action, Admit)
+    for action in step.ordered(AdmitWorker):
+        assert isinstance(action, AdmitWorker)
         require(policy.has_health_check, f"{action} though nothing is asked")
         require(action.worker in step.ledger.healthy, f"{action} of an unhealthy one")
     gated = {spawn.worker for spawn in step.spawned if spawn.is_canary}
@@ -340,7 +340,7 @@ def recycled_workers_are_replaced_first(step: Step, policy: Policy) -> None:
     retiring = {w.worker: w for w in step.before.workers if w.retire_reason}
     for end in step.ended:
         worker = retiring.get(end.worker)
-        if worker is None or end.ending is not Ending.DRAIN:
+        if worker is None or end.ending is not StopMode.DRAIN:
             continue
         slot = step.after.slots[worker.slot]
         is_replaced = slot.owner is not None and slot.owner.state == "serving"

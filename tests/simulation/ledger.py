@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    Adopt,
-    End,
-    Ending,
+    AdoptQueue,
+    CloseListeners,
+    EndWorker,
     Exit,
-    LastCall,
     Notify,
     OpenSlot,
-    Release,
+    ReleaseQueue,
     ReloadEnded,
-    Report,
+    ReportStatus,
     Spawn,
     Stage,
     StartForkserver,
     Steer,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     Fact,
@@ -78,9 +78,11 @@ class Ledger:
 
     slots: int
     pids: dict[int, int] = field(default_factory=dict)
-    endings: dict[int, list[Ending]] = field(default_factory=lambda: defaultdict(list))
+    endings: dict[int, list[StopMode]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     ended_at: dict[int, tuple[float, float]] = field(default_factory=dict)
-    stops: dict[int, list[Ending]] = field(default_factory=lambda: defaultdict(list))
+    stops: dict[int, list[StopMode]] = field(default_factory=lambda: defaultdict(list))
     started: set[int] = field(default_factory=set)
     ready: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
@@ -142,14 +144,14 @@ class Ledger:
         for action in actions:
             self._note_order(action)
             match action:
-                case End(worker):
+                case EndWorker(worker):
                     self.ended_at.setdefault(worker, (now, slept_s))
                 case ReloadEnded(ticket, _, is_ok):
                     self.answers[ticket].append(is_ok)
-                case LastCall():
+                case CloseListeners():
                     self._note_stop(now, slept_s)
                     self.stop_at = now
-                case Report("reload_failed", text) if WAY_BACK_OVERDUE in text:
+                case ReportStatus("reload_failed", text) if WAY_BACK_OVERDUE in text:
                     self.lost |= self.present  # some of them serve on as they are
                 case Exit(code):
                     self.exit_code = code
@@ -167,17 +169,17 @@ class Ledger:
             case StartForkserver(generation):
                 self.started.add(generation)
             case StopForkserver(generation, ending):
-                if generation in self.ready and ending is Ending.KILL:
+                if generation in self.ready and ending is StopMode.KILL:
                     self.lost |= self.present  # it was given up
                 self.ready.discard(generation)
                 self.stops[generation].append(ending)
-            case End(worker, ending):
+            case EndWorker(worker, ending):
                 self.endings[worker].append(ending)
             case OpenSlot():
                 self.slots += 1
-            case Adopt(slot, by):
+            case AdoptQueue(slot, by):
                 self.adopters[slot] = by
-            case Release(slot, by):
+            case ReleaseQueue(slot, by):
                 if self.adopters.get(slot) == by:
                     del self.adopters[slot]
             case Steer(weights):
@@ -222,5 +224,5 @@ class Step:
         return [action for action in self.actions if isinstance(action, Spawn)]
 
     @property
-    def ended(self) -> list[End]:
-        return [action for action in self.actions if isinstance(action, End)]
+    def ended(self) -> list[EndWorker]:
+        return [action for action in self.actions if isinstance(action, EndWorker)]

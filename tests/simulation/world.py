@@ -13,15 +13,15 @@ from random import Random
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    Admit,
-    Adopt,
+    AdmitWorker,
+    AdoptQueue,
     CheckHealth,
-    End,
-    Ending,
-    Release,
+    EndWorker,
+    ReleaseQueue,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -166,16 +166,16 @@ class World:
                 self._stop_forkserver(self.forkservers[generation], ending)
             case Spawn():
                 self.after(self._some(0.002, 0.03), lambda: self._fork(action))
-            case End(worker, ending):
+            case EndWorker(worker, ending):
                 if worker in self.workers:
                     self._end(self.workers[worker], ending)
-            case Admit(worker):
+            case AdmitWorker(worker):
                 self._when_free(self.workers[worker], self._accept)
             case CheckHealth(worker):
                 self._when_free(self.workers[worker], self._check_health)
-            case Adopt(slot, by):
+            case AdoptQueue(slot, by):
                 self._when_free(self.workers[by], lambda w: self._adopt(w, slot))
-            case Release(slot, by):
+            case ReleaseQueue(slot, by):
                 self._when_free(self.workers[by], lambda w: w.adopted.discard(slot))
             case _:
                 pass
@@ -200,11 +200,11 @@ class World:
             if not self._happens(0.01):
                 self.tell(ForkserverReady(it.generation))
 
-    def _stop_forkserver(self, it: SimForkserver, ending: Ending) -> None:
-        if ending is Ending.KILL:
+    def _stop_forkserver(self, it: SimForkserver, ending: StopMode) -> None:
+        if ending is StopMode.KILL:
             self.after(self._some(0.005, 0.05), lambda: self.exit_forkserver(it, -9))
         elif not it.is_deaf:
-            status = 0 if ending is Ending.DRAIN else -15
+            status = 0 if ending is StopMode.DRAIN else -15
             wait_s = max(self._some(0.01, 0.3), it.stopped_until - self.now)
             self.after(wait_s, lambda: self.exit_forkserver(it, status))
 
@@ -288,10 +288,10 @@ class World:
             answer = HealthChecked(worker.worker, is_healthy, "simulated")
             self.after(self._some(0.001, 0.2), lambda: self.tell(answer))
 
-    def _end(self, worker: SimWorker, ending: Ending) -> None:
-        if ending is Ending.KILL:
+    def _end(self, worker: SimWorker, ending: StopMode) -> None:
+        if ending is StopMode.KILL:
             self.after(self._some(0.005, 0.05), lambda: self.exit(worker, -9))
-        elif ending is Ending.TERM:
+        elif ending is StopMode.TERM:
             if not worker.is_stone:
                 self._when_free(worker, lambda w: self._leave(w, -15, 0.3))
         elif not worker.is_deaf:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.master.upgrade.image import KeptImage, keep_image
 from blazeio_supervisor.sockets.address import TcpAddress
 from tests.supervisor.cli.room import Room
@@ -15,8 +15,8 @@ from tests.supervisor.master.bench import Bench
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(str(tmp_path / "c.sock"))
+def place(tmp_path: Path) -> SocketPath:
+    return SocketPath(str(tmp_path / "c.sock"))
 
 
 @pytest.fixture

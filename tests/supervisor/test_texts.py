@@ -19,7 +19,7 @@ from rich.console import Console
 import blazeio.loggers
 from blazeio_supervisor import __main__ as program
 from blazeio_supervisor.cli.client import find_client
-from blazeio_supervisor.cli.doctor.findings import Report, format_report, ill
+from blazeio_supervisor.cli.doctor.findings import DoctorReport, format_report, ill
 from blazeio_supervisor.cli.output import (
     format_config,
     format_event_line,
@@ -29,7 +29,7 @@ from blazeio_supervisor.cli.output import (
     format_upgrade,
 )
 from blazeio_supervisor.cli.status_table import format_status
-from blazeio_supervisor.cli.top.session import Session, _paint
+from blazeio_supervisor.cli.top.session import TopSession, _paint
 from blazeio_supervisor.cli.verbs import ProgressLine, show
 from blazeio_supervisor.config.sources import write_toml
 from blazeio_supervisor.errors import SupervisorError
@@ -43,10 +43,10 @@ from blazeio_supervisor.ipc.control_api import (
     UpgradeAnswer,
     WorkerStack,
 )
-from blazeio_supervisor.ipc.socket_paths import Place, Search
+from blazeio_supervisor.ipc.socket_paths import Search, SocketPath
 from blazeio_supervisor.log import formats
 from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import LogTerms, Origin, make_formatter
+from blazeio_supervisor.log.formats import LogConfig, LogOrigin, make_formatter
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.log.setup import LineHandler, catch_strays
 from blazeio_supervisor.master.events import EventRing
@@ -126,7 +126,7 @@ def make_records(event: EventRecord) -> list[logging.LogRecord]:
         make("blazeio.master", event=event),
         make("blazeio.app", exc_info=raised()),
         make(HOSTILE),
-        make("blazeio.output", origin=Origin(1, 2, 3, 4)),
+        make("blazeio.output", origin=LogOrigin(1, 2, 3, 4)),
         make("app", event=HOSTILE, origin=HOSTILE),  # what an app adds is not ours
     ]
 
@@ -136,9 +136,9 @@ def make_records(event: EventRecord) -> list[logging.LogRecord]:
 def test_the_log(
     tmp_path: Path, event: EventRecord, is_json: bool, is_journal: bool
 ) -> None:
-    terms = LogTerms(is_json=is_json, is_journal=is_journal)
+    terms = LogConfig(is_json=is_json, is_journal=is_journal)
     with (tmp_path / "log").open("wb") as file:
-        for origin in (None, Origin(1, 2, 3, 4)):
+        for origin in (None, LogOrigin(1, 2, 3, 4)):
             handler = LineHandler(file.fileno(), is_journal=is_journal)
             handler.setFormatter(make_formatter(terms, origin))
             for record in make_records(event):
@@ -153,7 +153,7 @@ def test_the_log(
 
 
 def test_a_traceback_keeps_its_lines(event: EventRecord) -> None:
-    text = make_formatter(LogTerms()).format(make_records(event)[1])
+    text = make_formatter(LogConfig()).format(make_records(event)[1])
     _, *rest = text.split("\n")
     assert "  | Traceback (most recent call last):" in rest
     assert all(line.startswith("  | ") for line in rest)
@@ -169,7 +169,7 @@ def test_what_nobody_has_a_logger_for(
     monkeypatch.setattr("threading.excepthook", None)
     with (tmp_path / "log").open("wb") as file:
         handler = LineHandler(file.fileno())
-        handler.setFormatter(make_formatter(LogTerms()))
+        handler.setFormatter(make_formatter(LogConfig()))
         catch_strays(handler)
         sys.excepthook(*raised())
         logging.lastResort.handle(make_records(None)[2])  # type: ignore[arg-type, union-attr]
@@ -188,7 +188,10 @@ def test_the_verbs_that_look(
         (EventsAnswer(events=[event, raw]), format_events),
         (raw, format_event_line),
         (StackAnswer([STACK]), format_stacks),
-        (Report(pid=1, findings=[finding]), lambda given: format_report(given, 80)),
+        (
+            DoctorReport(pid=1, findings=[finding]),
+            lambda given: format_report(given, 80),
+        ),
         (
             ReloadAnswer(is_over=True, reason=HOSTILE, needs_restart=(HOSTILE,)),
             format_reload,
@@ -240,11 +243,11 @@ async def test_the_metrics_are_still_read(verb_room: VerbRoom) -> None:
 
 
 def test_top(tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "c.sock"))
+    place = SocketPath(str(tmp_path / "c.sock"))
     content = msgspec.json.encode(formats.escape_answer(STATUS))
     hostile = content.replace(b"pwned", rb"\u001b]0;pwned\u0007\n\u009b")
     with served(place, answer(hostile)) as client:
-        session = Session(client, 1.0)
+        session = TopSession(client, 1.0)
         session.look()
         screen = io.StringIO()
         painted = _paint(session.draw(300, 40))
@@ -260,7 +263,7 @@ def test_what_is_found_and_what_is_not(
 ) -> None:
     service = ServiceAnswer(pid=1, name=HOSTILE, app=HOSTILE, addresses=[HOSTILE])
     octets = answer(formats.encode_json(service))
-    places = [Place(str(tmp_path / name)) for name in ("a", "b")]
+    places = [SocketPath(str(tmp_path / name)) for name in ("a", "b")]
     uid = os.geteuid()
 
     class Choosing:
@@ -270,7 +273,7 @@ def test_what_is_found_and_what_is_not(
 
     class Missing:
         def main(self, **_: object) -> None:
-            others = [Place(f"@blazeio/1/{HOSTILE}")]
+            others = [SocketPath(f"@blazeio/1/{HOSTILE}")]
             find_client(Search([], ["x", HOSTILE], others), uid)
 
     class Failing:

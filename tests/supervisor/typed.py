@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from blazeio_supervisor.cli.serve import command
-from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.config.sources import Configuration, Sources
 
@@ -17,7 +17,7 @@ def look_for_sources(
 ) -> Sources:
     """The sources of a command line, an environment and a folder."""
     typed = command.make_context("it", list(words)).params
-    return Sources(typed, environ or {}, Surroundings(folder=str(folder)))
+    return Sources(typed, environ or {}, StartEnvironment(folder=str(folder)))
 
 
 def configure(

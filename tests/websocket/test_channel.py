@@ -10,7 +10,7 @@ from websockets.protocol import Side
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.protocol.flow import WriteGate
 from blazeio.websocket.channel import UNREAD_ANSWERS_BYTES, Carrier, Channel
-from blazeio.websocket.frames import Endpoint
+from blazeio.websocket.frames import FrameEndpoint
 from tests.support.transport import FakeTransport
 from tests.websocket.test_endpoint import HELLO, masked
 
@@ -41,7 +41,7 @@ class Line(asyncio.Protocol):
         self.read_control = ReadControl(self.transport)
         self.gate = WriteGate()
         self.channel = Channel(ping_every_s=None, ping_timeout_s=1)
-        end = Endpoint(Side.SERVER, message_bytes=1000)
+        end = FrameEndpoint(Side.SERVER, message_bytes=1000)
         self.channel.begin(end, cast(Carrier, self), MOST_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -6,16 +6,16 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Side
 
 from blazeio.errors import LocalProtocolError
-from blazeio.websocket.frames import INFLATED_STEP_BYTES, Endpoint
+from blazeio.websocket.frames import INFLATED_STEP_BYTES, FrameEndpoint
 
 Message = str | bytes
 
 
 def endpoint(
     side: Side = Side.SERVER, *, compress: bool = False, message_bytes: int = 1000
-) -> Endpoint:
+) -> FrameEndpoint:
     extensions = [deflate()] if compress else []
-    return Endpoint(side, message_bytes=message_bytes, extensions=extensions)
+    return FrameEndpoint(side, message_bytes=message_bytes, extensions=extensions)
 
 
 def deflate() -> PerMessageDeflate:
@@ -29,7 +29,7 @@ def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 HELLO = masked(Opcode.TEXT, b"hello")
 
 
-def read(end: Endpoint, octets: bytes) -> list[Message]:
+def read(end: FrameEndpoint, octets: bytes) -> list[Message]:
     message = end.receive(octets)
     messages = [] if message is None else [message]
     while end.has_unread:

@@ -46,7 +46,7 @@ from blazeio_supervisor.ipc.messages import (
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import ANSWER_TIMEOUT_S, END
 from blazeio_supervisor.log.formats import (
-    LogTerms,
+    LogConfig,
     escape_line,
     escape_lines,
     find_import,
@@ -92,7 +92,7 @@ def run_check(**words: Any) -> int:
     configuration = sources.read()
     settings = configuration.make_settings()
     os.chdir(settings.folder)
-    configure_logs(LogTerms(level="WARNING"))
+    configure_logs(LogConfig(level="WARNING"))
     _say(f"settings   well{_name_file(configuration)}")
     own = import_app(settings)
     for address in settings.binds or own:

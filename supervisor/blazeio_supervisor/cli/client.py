@@ -23,8 +23,8 @@ from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.ipc.control_api import ErrorAnswer, ServiceAnswer
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
-    Place,
     Search,
+    SocketPath,
     list_listening,
     read_peer,
 )
@@ -64,7 +64,7 @@ class NotAllowedError(NotAnsweringError):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, place: Place, timeout_s: float | None) -> None:
+    def __init__(self, place: SocketPath, timeout_s: float | None) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._place = place
 
@@ -85,7 +85,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-class Client(Struct, frozen=True):
+class ControlClient(Struct, frozen=True):
     """Asks the service at one place; each question on its own connection.
 
     Attributes:
@@ -93,7 +93,7 @@ class Client(Struct, frozen=True):
         timeout_s: For each answer; None: it takes its time.
     """
 
-    place: Place
+    place: SocketPath
     uid: int
     timeout_s: float | None = ANSWER_TIMEOUT_S
 
@@ -281,11 +281,11 @@ def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 @contextmanager
-def watched_end(client: Client) -> Iterator["End"]:
+def watched_end(client: ControlClient) -> Iterator["ServiceEnd"]:
     """Watch a master from now on, for its end.
 
     Raises:
-        SupervisorError: As by ``Client.ask``.
+        SupervisorError: As by ``ControlClient.ask``.
     """
     pid = client.read_server().pid
     try:
@@ -293,16 +293,16 @@ def watched_end(client: Client) -> Iterator["End"]:
     except OSError:
         pidfd = None  # gone this moment, or a sandbox that refuses
     try:
-        yield End(client, pidfd)
+        yield ServiceEnd(client, pidfd)
     finally:
         if pidfd is not None:
             os.close(pidfd)
 
 
-class End(Struct, frozen=True):
+class ServiceEnd(Struct, frozen=True):
     """The end of one master. From inside another pid namespace: its silence."""
 
-    client: Client
+    client: ControlClient
     pidfd: int | None
 
     def wait(self) -> None:
@@ -335,7 +335,7 @@ class _Found(Struct, frozen=True):
         is_here: It is not of another container.
     """
 
-    client: Client
+    client: ControlClient
     pid: int
     service: ServiceAnswer | None = None
     fault: str = ""
@@ -363,11 +363,11 @@ class _Census(Struct, frozen=True):
 
     here: list[_Found] = field(default_factory=list)
     elsewhere: list[_Found] = field(default_factory=list)
-    hidden: list[Place] = field(default_factory=list)
-    others: list[Place] = field(default_factory=list)
+    hidden: list[SocketPath] = field(default_factory=list)
+    others: list[SocketPath] = field(default_factory=list)
 
 
-def find_client(found: Search, uid: int, instance: str | None = None) -> Client:
+def find_client(found: Search, uid: int, instance: str | None = None) -> ControlClient:
     """Find the one service that a verb is for.
 
     Args:
@@ -380,10 +380,10 @@ def find_client(found: Search, uid: int, instance: str | None = None) -> Client:
         NotRunningError: There is none.
         UsageError: There are several, or those of other containers alone; they
             are listed.
-        SupervisorError: As by ``Client.ask``.
+        SupervisorError: As by ``ControlClient.ask``.
     """
     if len(found.looked_at) == 1 and instance is None:
-        client = Client(found.places[0], uid)
+        client = ControlClient(found.places[0], uid)
         client.read_server()
         return client
     census = _ask_all(found, uid)
@@ -418,7 +418,7 @@ def _find_called(census: _Census, word: str) -> list[_Found]:
 def _ask_all(found: Search, uid: int) -> _Census:
     census, home = _Census(others=list(found.others)), find_home()
     for place in found.places:
-        client = Client(place, uid)
+        client = ControlClient(place, uid)
         try:
             pid = client.read_server().pid
         except NotRunningError:
@@ -515,7 +515,7 @@ def _describe_hidden(census: _Census) -> list[str]:
     return [f"of other containers, by --control alone: {_join(census.hidden)}"]
 
 
-def _join(places: Sequence[Place]) -> str:
+def _join(places: Sequence[SocketPath]) -> str:
     names = ", ".join(map(str, places[:_NAMED_COUNT]))
     more = len(places) - _NAMED_COUNT
     return f"{names} and {more} more" if more > 0 else names

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.cli.client import (
     BrokenOffError,
-    Client,
+    ControlClient,
     NotAnsweringError,
     watched_end,
 )
@@ -25,7 +25,7 @@ from blazeio_supervisor.cli.output import (
 from blazeio_supervisor.cli.verbs import (
     Failures,
     ProgressLine,
-    Target,
+    ServiceTarget,
     count_failures,
     interruptible,
     measure_parking,
@@ -67,7 +67,7 @@ _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
 
 
 @verb(click.option("--wait", is_flag=True, help="Until it is over; tell how it went."))
-def reload(target: Target, is_json: bool, wait: bool) -> int:
+def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Load the code anew, worker by worker, without losing a request.
 
     With --wait the exit code tells whether it worked. 1: the old code goes on, and
@@ -91,7 +91,7 @@ _WAIT = click.option("--wait", is_flag=True, help="Until it has taken effect.")
 
 
 @verb(click.argument("count", metavar="N|+N|-N"), _WAIT, has_signs=True)
-def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
+def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
     """Have N workers from now on, or so many more (+2) or less (-2).
 
     It holds until the next start of the service. Nothing in flight is lost. With
@@ -111,7 +111,7 @@ def scale(target: Target, is_json: bool, count: str, wait: bool) -> int:
 
 
 @verb(click.argument("slot", metavar="SLOT|all"), _WAIT)
-def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
+def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     """Replace the worker of one slot, or all one by one, with the same code.
 
     The new one is ready before the old one drains. With --wait the exit code tells
@@ -130,7 +130,7 @@ def recycle(target: Target, is_json: bool, slot: str, wait: bool) -> int:
 
 
 @verb(_WAIT)
-def park(target: Target, is_json: bool, wait: bool) -> int:
+def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Let nobody serve for a while: workers drain, new connections wait.
 
     As many wait as the listen backlog holds. `resume` or a reload ends it. With
@@ -149,7 +149,7 @@ def park(target: Target, is_json: bool, wait: bool) -> int:
 
 
 @verb(_WAIT)
-def resume(target: Target, is_json: bool, wait: bool) -> int:
+def resume(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Serve again after `park`; connections that waited are answered.
 
     With --wait the exit code tells whether every slot serves. 1: new workers fail.
@@ -164,7 +164,7 @@ def resume(target: Target, is_json: bool, wait: bool) -> int:
 
 
 @verb()
-def reopen_logs(target: Target, is_json: bool) -> int:
+def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
     """Write to new log files, after the old ones were renamed: what USR1 does.
 
     That of --log-file, and the access log of every worker.
@@ -185,7 +185,7 @@ def reopen_logs(target: Target, is_json: bool) -> int:
         help="Only find out whether it would work.",
     )
 )
-def upgrade(target: Target, is_json: bool, is_check: bool) -> int:
+def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
     """Go on with the code of the supervisor that is installed now.
 
     Same pid, same workers, nothing is lost. A child rehearses it first, with the
@@ -210,7 +210,7 @@ def upgrade(target: Target, is_json: bool, is_check: bool) -> int:
     click.option("--quick", is_flag=True, help="Within a second, whatever is open."),
     click.option("--no-wait", is_flag=True, help="Do not wait for the end."),
 )
-def stop(target: Target, is_json: bool, quick: bool, no_wait: bool) -> int:
+def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> int:
     """Stop the service: refuse new connections, answer what is in flight.
 
     Returns when the master is gone, which takes --graceful-timeout of the service
@@ -226,7 +226,7 @@ def stop(target: Target, is_json: bool, quick: bool, no_wait: bool) -> int:
     return show(answer, is_json, lambda stopped: f"pid {stopped.pid} {what}")
 
 
-def _count_failures(client: Client) -> Failures:
+def _count_failures(client: ControlClient) -> Failures:
     return count_failures(client.ask("GET", "/status", StatusAnswer))
 
 
@@ -237,7 +237,7 @@ def _read_count(text: str) -> ScaleOrder:
     return ScaleOrder(change=int(text)) if match[1] else ScaleOrder(int(text))
 
 
-def _ask_again(client: Client) -> UpgradeAnswer | None:
+def _ask_again(client: ControlClient) -> UpgradeAnswer | None:
     """None: the master that had accepted the question is the one that has left."""
     try:
         return client.ask("GET", "/upgrade", UpgradeAnswer)
@@ -245,7 +245,7 @@ def _ask_again(client: Client) -> UpgradeAnswer | None:
         return None
 
 
-def _follow_reload(client: Client) -> ReloadAnswer:
+def _follow_reload(client: ControlClient) -> ReloadAnswer:
     line = ProgressLine()
     try:
         for said in client.follow("/reload", _STEPS, ReloadOrder(wait=True)):

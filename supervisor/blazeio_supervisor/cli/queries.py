@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from blazeio_supervisor.cli.client import BrokenOffError, Client, NotRunningError
-from blazeio_supervisor.cli.doctor.findings import Finding, Report, format_report
+from blazeio_supervisor.cli.client import BrokenOffError, ControlClient, NotRunningError
+from blazeio_supervisor.cli.doctor.findings import DoctorReport, Finding, format_report
 from blazeio_supervisor.cli.doctor.machine import examine_bounds, examine_machine
 from blazeio_supervisor.cli.doctor.service import examine_service, read_endpoint
 from blazeio_supervisor.cli.output import (
@@ -20,7 +20,7 @@ from blazeio_supervisor.cli.output import (
     format_stacks,
 )
 from blazeio_supervisor.cli.status_table import format_status
-from blazeio_supervisor.cli.verbs import Target, read_slots, show, verb
+from blazeio_supervisor.cli.verbs import ServiceTarget, read_slots, show, verb
 from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.control_api import (
@@ -39,7 +39,7 @@ WHOLE_WIDTH = 10_000
 
 
 @verb()
-def status(target: Target, is_json: bool) -> int:
+def status(target: ServiceTarget, is_json: bool) -> int:
     """Show the service: addresses, workers and their load, a reload under way.
 
     \b
@@ -65,7 +65,7 @@ def status(target: Target, is_json: bool) -> int:
         help="With the values of --env, which may be secrets; else with the names.",
     )
 )
-def config(target: Target, is_json: bool, show_env: bool) -> int:
+def config(target: ServiceTarget, is_json: bool, show_env: bool) -> int:
     """Show every setting in force, and where each came from.
 
     The output is a TOML file that sets the same, with --show-env the variables too.
@@ -76,7 +76,7 @@ def config(target: Target, is_json: bool, show_env: bool) -> int:
 
 
 @verb(click.argument("slot", metavar="SLOT|all", default="all"))
-def stack(target: Target, is_json: bool, slot: str) -> int:
+def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
     """Show where the workers of a slot are: every thread and every asyncio task.
 
     Works while a worker's loop is blocked, too: the line at the top of `Current
@@ -98,7 +98,7 @@ def stack(target: Target, is_json: bool, slot: str) -> int:
     ),
     has_json=False,
 )
-def top(target: Target, interval: float) -> int:
+def top(target: ServiceTarget, interval: float) -> int:
     """Watch the service live: each worker's load, and keys to order something.
 
     \b
@@ -116,14 +116,14 @@ def top(target: Target, interval: float) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("top needs a terminal; `status` does not")
     # Rich takes longer to load than a verb may take to answer.
-    from blazeio_supervisor.cli.top.session import Session
+    from blazeio_supervisor.cli.top.session import TopSession
 
-    Session(client, interval).run()
+    TopSession(client, interval).run()
     return ExitCode.OK
 
 
 @verb(has_json=False)
-def metrics(target: Target) -> int:
+def metrics(target: ServiceTarget) -> int:
     """Print the figures of the service, as Prometheus reads them.
 
     The same as /metrics of --metrics-bind; docs/metrics.md says what they mean.
@@ -152,7 +152,7 @@ _GONE = "the service is gone, without a last word: was it killed?"
         help=f"So many of the past.  [default: {_LAST_COUNT}]",
     ),
 )
-def events(target: Target, is_json: bool, follow: bool, last: int) -> int:
+def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int:
     """Show what has happened: starts, reloads, deaths, blocked loops.
 
     Also what the log does not print at its level. The service remembers the last
@@ -174,12 +174,12 @@ def events(target: Target, is_json: bool, follow: bool, last: int) -> int:
     return ExitCode.OK
 
 
-def _follow(client: Client, last: int) -> Iterator[EventRecord]:
+def _follow(client: ControlClient, last: int) -> Iterator[EventRecord]:
     """Give the last events, then each as it happens, none twice.
 
     Raises:
         NotRunningError: The service is gone without a word.
-        SupervisorError: As by ``Client.follow``.
+        SupervisorError: As by ``ControlClient.follow``.
     """
     pid = client.read_server().pid
     # One at least: its number is where to go on.
@@ -200,7 +200,7 @@ def _follow(client: Client, last: int) -> Iterator[EventRecord]:
             raise NotRunningError(_GONE)
 
 
-def _is_still(client: Client, pid: int) -> bool:
+def _is_still(client: ControlClient, pid: int) -> bool:
     """Whether that master is still there; another one counts anew."""
     try:
         return client.read_server().pid == pid
@@ -221,7 +221,7 @@ _LOOP = "uvloop"
 
 
 @verb()
-def doctor(target: Target, is_json: bool) -> int:
+def doctor(target: ServiceTarget, is_json: bool) -> int:
     """Look at the machine, and at the service if one runs: what could be better.
 
     Each finding says what follows from it and how to mend it. Exit code 1: there
@@ -233,13 +233,13 @@ def doctor(target: Target, is_json: bool) -> int:
     return ExitCode.OK if report.is_well else ExitCode.CRASHED
 
 
-def _examine(target: Target) -> Report:
+def _examine(target: ServiceTarget) -> DoctorReport:
     try:
         client = target.find()
     except NotRunningError:
         if target.is_said:
             raise
-        return Report(pid=None, findings=_examine_machine_alone())
+        return DoctorReport(pid=None, findings=_examine_machine_alone())
     return _examine_all(client)
 
 
@@ -250,7 +250,7 @@ def _examine_machine_alone() -> list[Finding]:
     ]
 
 
-def _examine_all(client: Client) -> Report:
+def _examine_all(client: ControlClient) -> DoctorReport:
     status = client.ask("GET", "/status", StatusAnswer)
     config = client.ask("GET", "/config", ConfigAnswer)
     settings = {each.key: each.value for each in config.settings}
@@ -259,7 +259,7 @@ def _examine_all(client: Client) -> Report:
     wanted = sum(not slot.is_parked for slot in status.slots)
     ports = [endpoint.port for endpoint in endpoints]
     loop = str(settings.get("loop") or _LOOP)
-    return Report(
+    return DoctorReport(
         pid=status.pid,
         findings=[
             *examine_service(status, config),

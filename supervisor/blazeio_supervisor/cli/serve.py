@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from blazeio_supervisor.config.app_path import PROGRAM, VERBS
-from blazeio_supervisor.config.environment import find_surroundings
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.environment import find_environment
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.settings import SECTIONS
 from blazeio_supervisor.config.sources import (
     NO_FILE,
@@ -180,7 +180,7 @@ def serve(**words: Any) -> int:
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
-    in_force = SettingsInForce(sources)
+    in_force = LiveSettings(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
 
@@ -209,7 +209,7 @@ def serve(**words: Any) -> int:
 
 def find_sources(words: Mapping[str, Any]) -> Sources:
     """Give the sources of a command line, here and now."""
-    return Sources(words, dict(os.environ), find_surroundings())
+    return Sources(words, dict(os.environ), find_environment())
 
 
 def print_config(sources: Sources, *, shows_env: bool) -> int:

@@ -41,7 +41,7 @@ _ADVICE_LINES = 4
 """Of so many slots it is said how they failed."""
 
 
-class Line(Struct, frozen=True):
+class StatusLine(Struct, frozen=True):
     """One line of the table: a worker, or a slot without one.
 
     Attributes:
@@ -101,19 +101,19 @@ def describe_service(status: StatusAnswer, width: int) -> list[str]:
     return lines
 
 
-def list_lines(status: StatusAnswer) -> list[Line]:
+def list_lines(status: StatusAnswer) -> list[StatusLine]:
     """Give a line to each worker, and to each slot that has no owner."""
     lines = []
     for slot in status.slots:
         workers = [worker for worker in status.workers if worker.slot == slot.slot]
         if not any(worker.role == "owner" for worker in workers):
             is_parked = slot.is_parked or status.is_parked
-            lines.append(Line(slot, None, is_parked))
-        lines += [Line(slot, worker) for worker in workers]
+            lines.append(StatusLine(slot, None, is_parked))
+        lines += [StatusLine(slot, worker) for worker in workers]
     return lines
 
 
-def describe_line(line: Line) -> str:
+def describe_line(line: StatusLine) -> str:
     """Say what is odd of it; "" when nothing is."""
     slot, worker = line.slot, line.worker
     if worker is None:
@@ -129,7 +129,7 @@ def describe_line(line: Line) -> str:
     return ", ".join(notes)
 
 
-def name_state(line: Line) -> str:
+def name_state(line: StatusLine) -> str:
     """Say what it is: a state of its worker, ``late``, ``parked`` or ``empty``."""
     worker = line.worker
     if worker is not None:
@@ -138,7 +138,7 @@ def name_state(line: Line) -> str:
     return "parked" if line.is_parked else "empty"
 
 
-def write_queue(line: Line) -> str:
+def write_queue(line: StatusLine) -> str:
     """Write how many wait for the owner of the slot, and how many may."""
     slot = line.slot
     is_guest = line.worker is not None and line.worker.role != "owner"
@@ -157,23 +157,23 @@ def write_in_flight(worker: WorkerAnswer) -> str:
     return f"{worker.in_flight}?" if worker.is_late else str(worker.in_flight)
 
 
-def write_pid(line: Line) -> str:
+def write_pid(line: StatusLine) -> str:
     """Write its pid, when it has one."""
     pid = None if line.worker is None else line.worker.pid
     return "-" if pid is None else str(pid)
 
 
-def of_worker(write: Callable[[WorkerAnswer], str]) -> Callable[[Line], str]:
+def of_worker(write: Callable[[WorkerAnswer], str]) -> Callable[[StatusLine], str]:
     """Write a cell of a worker; of a slot without one: a dash."""
     return lambda line: "-" if line.worker is None else write(line.worker)
 
 
-def _write_weight(line: Line) -> str:
+def _write_weight(line: StatusLine) -> str:
     is_owner = line.worker is not None and line.worker.role == "owner"
     return str(line.slot.weight) if is_owner else "-"
 
 
-_COLUMNS: tuple[Column[Line], ...] = (
+_COLUMNS: tuple[Column[StatusLine], ...] = (
     Column("slot", lambda line: str(line.slot.slot)),
     Column("pid", write_pid),
     Column("state", name_state, is_text=True),

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.cli.client import (
     ANSWER_TIMEOUT_S,
-    Client,
+    ControlClient,
     NotRunningError,
     find_client,
 )
@@ -60,7 +60,7 @@ class InterruptedVerbError(SupervisorError):
     exit_code = ExitCode.INTERRUPTED
 
 
-class Target(Struct, frozen=True):
+class ServiceTarget(Struct, frozen=True):
     """Which service a verb is for.
 
     Attributes:
@@ -76,7 +76,7 @@ class Target(Struct, frozen=True):
         """Somebody has said which; else it is the only one."""
         return self.control is not None or self.instance is not None
 
-    def find(self) -> Client:
+    def find(self) -> ControlClient:
         """Find the one service that is meant.
 
         Raises:
@@ -112,7 +112,7 @@ def verb(
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Declare a verb by its function's name.
 
-    The function gets its ``Target``, then ``is_json``, then its own parameters.
+    The function gets its ``ServiceTarget``, then ``is_json``, then its own parameters.
 
     Args:
         params: Its own, as click declares them.
@@ -129,7 +129,7 @@ def verb(
     def declare(function: Callable[..., int]) -> click.Command:
         @wraps(function)
         def run(control: str | None, instance: str | None, **given: Any) -> int:
-            return function(Target(control, instance), **given)
+            return function(ServiceTarget(control, instance), **given)
 
         declared: Any = run
         for param in reversed((*params, *shared)):
@@ -298,7 +298,7 @@ LOOK_EVERY_S = 0.1
 
 
 def wait_for(
-    client: Client, what: str, measure: Callable[[StatusAnswer], Extent]
+    client: ControlClient, what: str, measure: Callable[[StatusAnswer], Extent]
 ) -> float:
     """Wait until it is done; a terminal shows how far it is.
 
@@ -328,7 +328,7 @@ def wait_for(
         line.clear()
 
 
-def _look(client: Client, what: str) -> StatusAnswer:
+def _look(client: ControlClient, what: str) -> StatusAnswer:
     try:
         return client.ask("GET", "/status", StatusAnswer)
     except NotRunningError as error:

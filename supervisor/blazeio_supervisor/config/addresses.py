@@ -18,7 +18,7 @@ from blazeio_supervisor.config.types import (
 )
 from blazeio_supervisor.fleet.policy import SteeringMode
 from blazeio_supervisor.ipc.identity import find_identity
-from blazeio_supervisor.ipc.socket_paths import Place, parse_place
+from blazeio_supervisor.ipc.socket_paths import SocketPath, parse_place
 from blazeio_supervisor.sockets.address import (
     Address,
     TcpAddress,
@@ -93,7 +93,7 @@ class Addresses(Section):
         default=False,
         change=Change.RESTART,
     )
-    control: Place | None = option(
+    control: SocketPath | None = option(
         Parsed(parse_place, "PATH"),
         "Where the verbs (status, reload ...) reach this service: a unix socket with "
         "mode 0600, or @name in the abstract namespace.",

@@ -108,7 +108,7 @@ def _read_count(environ: Mapping[str, str], name: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class StartEnvironment:
     """Where a service was started.
 
     Attributes:
@@ -125,13 +125,13 @@ class Surroundings:
     standard_error: StandardError = field(default_factory=StandardError)
 
 
-def find_surroundings() -> Surroundings:
+def find_environment() -> StartEnvironment:
     """Look around.
 
     Raises:
         UsageError: The working directory is gone.
     """
-    return Surroundings(
+    return StartEnvironment(
         folder=find_folder(),
         runtime_directory=find_runtime_directory(),
         manager=read_manager(os.environ, os.getpid()),

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
-from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import Change
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.config.sources import (
@@ -43,14 +43,14 @@ class FrozenSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     words: dict[str, Any]
-    surroundings: Surroundings
+    surroundings: StartEnvironment
     path: str
     given: dict[str, FrozenGiven]
     settings: Settings
     needs_restart: tuple[str, ...]
 
 
-class SettingsInForce:
+class LiveSettings:
     """Settings that change as a whole, or not at all.
 
     Args:

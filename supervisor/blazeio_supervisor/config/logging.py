@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 from blazeio.errors import ConfigurationError
 from blazeio.server.access_log import STANDARD_OUTPUT
 from blazeio.server.log_format import compile_format
-from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import Choice, Flag, Parsed, Text
 from blazeio_supervisor.files import read
-from blazeio_supervisor.log.formats import LogTerms
+from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.log.setup import LEVELS
 from blazeio_supervisor.sockets.address import Address, format_address, parse_address
 
@@ -132,10 +132,10 @@ class Logs(Section):
         return self.log_file and os.path.join(self.folder, self.log_file)
 
     @property
-    def log_terms(self) -> LogTerms:
+    def log_terms(self) -> LogConfig:
         """How the log is written, by all our processes."""
         is_file = self.log_file is not None
-        return LogTerms(
+        return LogConfig(
             level=self.log_level,
             is_json=self.log_format == "json",
             has_color=self.standard_error.has_color and not is_file,
@@ -158,7 +158,7 @@ class Logs(Section):
         self._read_config()
 
 
-def check_log_path(around: Surroundings, field: str, given: str) -> None:
+def check_log_path(around: StartEnvironment, field: str, given: str) -> None:
     """See that a file could be appended to.
 
     Args:
@@ -193,7 +193,7 @@ def read_format(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class AccessLog(Section):
+class AccessLogging(Section):
     """One file for all workers."""
 
     title = "Access log"

@@ -32,7 +32,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.types import Flag, Kind
 
 PREFIX = "BLAZEIO_"
@@ -143,7 +143,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class Section(Surroundings):
+class Section(StartEnvironment):
     """Options that are listed together: a class with a field for each.
 
     Attributes:

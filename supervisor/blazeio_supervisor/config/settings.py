@@ -17,7 +17,7 @@ from blazeio_supervisor.config.http import (
     Tls,
     WorkerLimits,
 )
-from blazeio_supervisor.config.logging import AccessLog, Logs, Metrics
+from blazeio_supervisor.config.logging import AccessLogging, Logs, Metrics
 from blazeio_supervisor.config.option import Option, Section, list_options
 from blazeio_supervisor.config.processes import (
     HASTE_S,
@@ -41,7 +41,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Proxies,
     Heads,
     Logs,
-    AccessLog,
+    AccessLogging,
     Metrics,
     Times,
     Renewal,
@@ -60,7 +60,7 @@ class Settings(
     Proxies,
     Heads,
     Logs,
-    AccessLog,
+    AccessLogging,
     Metrics,
     Times,
     Renewal,

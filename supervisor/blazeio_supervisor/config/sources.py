@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from blazeio_supervisor.config.app_path import PROGRAM
-from blazeio_supervisor.config.environment import Surroundings
+from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import PREFIX, Option, SettingError
 from blazeio_supervisor.config.settings import Settings, list_all_options
 from blazeio_supervisor.config.types import Flag, Many, Plain
@@ -346,7 +346,7 @@ class Configuration:
 
     given: Mapping[str, Given]
     path: str
-    surroundings: Surroundings
+    surroundings: StartEnvironment
 
     def make_settings(self) -> Settings:
         """Check what only shows in several settings together.
@@ -388,7 +388,7 @@ class Sources:
 
     words: Mapping[str, Any]
     environ: Mapping[str, str]
-    surroundings: Surroundings
+    surroundings: StartEnvironment
 
     def read(self) -> Configuration:
         """Read them; of the file, what it says now.

@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Ending(StrEnum):
+class StopMode(StrEnum):
     """How hard a worker is told to end."""
 
     DRAIN = "drain"  # over the channel: stop accepting, answer, exit 0
@@ -22,13 +22,13 @@ class StartForkserver(Struct, frozen=True):
 class StopForkserver(Struct, frozen=True):
     """End this generation's forkserver; its workers live on.
 
-    Escalates like ``End``, and repeats of the same ending are never sent. After
+    Escalates like ``EndWorker``, and repeats of the same ending are never sent. After
     its end answer ForkserverExited; a ``Spawn`` that it never answered is void
     then, so the shell closes that worker's channel.
     """
 
     generation: int
-    ending: Ending = Ending.DRAIN
+    ending: StopMode = StopMode.DRAIN
 
 
 class Spawn(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Spawn(Struct, frozen=True):
     Attributes:
         worker: Serial number of this life, given out here, never used again.
         is_canary: It must not accept from its slot until it is told
-            ``Admit`` (the health check comes first).
+            ``AdmitWorker`` (the health check comes first).
     """
 
     worker: int
@@ -52,20 +52,20 @@ class CheckHealth(Struct, frozen=True):
     worker: int
 
 
-class Admit(Struct, frozen=True):
+class AdmitWorker(Struct, frozen=True):
     """The canary passed: it accepts from its slot from now on."""
 
     worker: int
 
 
-class End(Struct, frozen=True):
+class EndWorker(Struct, frozen=True):
     """End a worker. Repeats of the same ending are never sent.
 
     It may name a worker whose exit was told in the same turn: then it is void.
     """
 
     worker: int
-    ending: Ending
+    ending: StopMode
 
 
 class DumpStack(Struct, frozen=True):
@@ -106,10 +106,10 @@ class OpenSlot(Struct, frozen=True):
     slot: int
 
 
-class Adopt(Struct, frozen=True):
+class AdoptQueue(Struct, frozen=True):
     """``by`` accepts from the slot's queue too, until released.
 
-    The adopter's exit or drain's end releases by itself: a ``Release`` is sent
+    The adopter's exit or drain's end releases by itself: a ``ReleaseQueue`` is sent
     only to a worker that lives.
 
     Attributes:
@@ -120,8 +120,8 @@ class Adopt(Struct, frozen=True):
     by: int
 
 
-class Release(Struct, frozen=True):
-    """``by`` no longer accepts from the slot's queue. As in ``Adopt``."""
+class ReleaseQueue(Struct, frozen=True):
+    """``by`` no longer accepts from the slot's queue. As in ``AdoptQueue``."""
 
     slot: int
     by: int
@@ -136,14 +136,14 @@ class Steer(Struct, frozen=True):
     weights: tuple[int, ...]
 
 
-class Stay(Struct, frozen=True):
-    """Every worker serves on until its ``End``, whoever sends it SIGTERM."""
+class KeepWorker(Struct, frozen=True):
+    """Every worker serves on until its ``EndWorker``, whoever sends it SIGTERM."""
 
 
-class LastCall(Struct, frozen=True):
+class CloseListeners(Struct, frozen=True):
     """The service ends: no connection may begin any more.
 
-    Each ``End`` from here on is the last one of its slot: nobody comes after
+    Each ``EndWorker`` from here on is the last one of its slot: nobody comes after
     that worker, so it takes what waits in its queue.
     """
 
@@ -167,7 +167,7 @@ class ReloadEnded(Struct, frozen=True):
     is_reported: bool = False
 
 
-class Report(Struct, frozen=True):
+class ReportStatus(Struct, frozen=True):
     """A fact worth telling the operator (log, events, metrics).
 
     Attributes:
@@ -235,19 +235,19 @@ Action = (
     | StopForkserver
     | Spawn
     | CheckHealth
-    | Admit
-    | End
+    | AdmitWorker
+    | EndWorker
     | DumpStack
     | AskStack
     | ReportBoot
     | OpenSlot
-    | Adopt
-    | Release
+    | AdoptQueue
+    | ReleaseQueue
     | Steer
-    | Stay
-    | LastCall
+    | KeepWorker
+    | CloseListeners
     | ReloadEnded
-    | Report
+    | ReportStatus
     | Notify
     | Probe
     | Exit

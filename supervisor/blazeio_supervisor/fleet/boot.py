@@ -7,7 +7,7 @@ anew.
 """
 
 from blazeio_supervisor.fleet.actions import ReloadEnded
-from blazeio_supervisor.fleet.context import Failure, Turn
+from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import StartAsked
 from blazeio_supervisor.fleet.reasons import (
     NOT_IMPORTABLE,
@@ -39,68 +39,68 @@ class Boot:
         self._is_given_up = False  # what it has begun is ended, or is gone
         self._tickets: list[int] = []  # of the reload that has brought this boot
 
-    def run(self, turn: Turn) -> Failure | None:
+    def run(self, context: PlanContext) -> Failure | None:
         """Begin when asked; return the failure that ends a first boot."""
-        asked = [fact for fact in turn.facts if isinstance(fact, StartAsked)]
+        asked = [fact for fact in context.facts if isinstance(fact, StartAsked)]
         if asked and not self.is_asked:
             self.is_asked = True
-            turn.roster.park_beyond(asked[0].slot_count)
-            self._begin(turn)
+            context.roster.park_beyond(asked[0].slot_count)
+            self._begin(context)
         if self.has_served or not self.is_asked:
             return None
-        first = next(turn.roster.serving(), None)
+        first = next(context.roster.serving(), None)
         if first is not None:
             self.has_served = True
             text = "the service is up: this worker is the first that serves"
-            turn.report("ready", text, of=first)
-            self._answer(turn)
+            context.report("ready", text, of=first)
+            self._answer(context)
             return None
-        if turn.policy.is_development:
-            return self._try_on(turn)
-        return turn.failures[0] if turn.failures else None
+        if context.policy.is_development:
+            return self._try_on(context)
+        return context.failures[0] if context.failures else None
 
-    def abort(self, turn: Turn, reason: str) -> None:
+    def abort(self, context: PlanContext, reason: str) -> None:
         """Answer whoever asked: the service ends."""
-        self._answer(turn, reason)
+        self._answer(context, reason)
 
-    def _begin(self, turn: Turn) -> None:
-        turn.roster.generation = turn.roster.next_generation()
-        start_forkserver(turn, turn.roster.generation)
+    def _begin(self, context: PlanContext) -> None:
+        context.roster.generation = context.roster.next_generation()
+        start_forkserver(context, context.roster.generation)
 
     # While an app is developed
 
-    def _try_on(self, turn: Turn) -> Failure | None:
+    def _try_on(self, context: PlanContext) -> Failure | None:
         """Boot anew once there is other code, and nothing is left of the last."""
-        failure = turn.failures[0] if turn.failures else None
+        failure = context.failures[0] if context.failures else None
         if failure is not None:
             if decide_exit_code(failure.status) not in _OF_THE_APP:
                 return failure
             text = f"{failure.sentence}; waiting for a change of the code"
-            turn.report("boot_waits", text, "ERROR")
-            self._give_up(turn, failure.sentence)
+            context.report("boot_waits", text, "ERROR")
+            self._give_up(context, failure.sentence)
         elif self._rollout.is_asked and not self._is_given_up:
-            self._give_up(turn, "the code has changed meanwhile")
-        roster = turn.roster
+            self._give_up(context, "the code has changed meanwhile")
+        roster = context.roster
         if self._is_given_up and not roster.forkservers and not roster.workers:
             self._tickets = self._rollout.hand_over()
             if self._tickets:
                 self._is_given_up = False
-                self._begin(turn)
+                self._begin(context)
         return None
 
-    def _give_up(self, turn: Turn, reason: str) -> None:
+    def _give_up(self, context: PlanContext, reason: str) -> None:
         self._is_given_up = True
-        turn.failures.clear()  # it is said; no slot has to answer for it
-        for forkserver in list(turn.roster.forkservers.values()):
-            step_forkserver(turn, forkserver, Event.DRAIN)
-        for worker in list(turn.roster.workers.values()):
-            step_worker(turn, worker, Event.DRAIN)
-        self._answer(turn, reason)
+        context.failures.clear()  # it is said; no slot has to answer for it
+        for forkserver in list(context.roster.forkservers.values()):
+            step_forkserver(context, forkserver, Event.DRAIN)
+        for worker in list(context.roster.workers.values()):
+            step_worker(context, worker, Event.DRAIN)
+        self._answer(context, reason)
 
-    def _answer(self, turn: Turn, reason: str = "") -> None:
+    def _answer(self, context: PlanContext, reason: str = "") -> None:
         for ticket in self._tickets:
-            generation = turn.roster.generation
-            turn.act(ReloadEnded(ticket, generation, not reason, reason))
+            generation = context.roster.generation
+            context.act(ReloadEnded(ticket, generation, not reason, reason))
         self._tickets = []
 
 

@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.actions import Action, Report
+from blazeio_supervisor.fleet.actions import Action, ReportStatus
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.reasons import name_exit
@@ -41,7 +41,7 @@ class Failure(Struct):
         return self.cause if self.status is None else name_exit(self.status)
 
 
-class Turn(Struct):
+class PlanContext(Struct):
     """One turn: what is known, and what the duties want done.
 
     Attributes:
@@ -87,7 +87,7 @@ class Turn(Struct):
                 whom = {"slot": slot}
             case None:
                 pass
-        self.actions.append(Report(event, text, level, reason=reason, **whom))
+        self.actions.append(ReportStatus(event, text, level, reason=reason, **whom))
 
     def has_come(self, at: float) -> bool:
         """Whether that time has come; if not, the next turn is no later.

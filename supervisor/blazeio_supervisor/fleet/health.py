@@ -10,8 +10,8 @@ would hang for ever; and a single worker has no siblings to excuse it.
 
 import msgspec
 
-from blazeio_supervisor.fleet.actions import Adopt, DumpStack, Release
-from blazeio_supervisor.fleet.context import Failure, Turn
+from blazeio_supervisor.fleet.actions import AdoptQueue, DumpStack, ReleaseQueue
+from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import Beat
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import step_worker
@@ -25,24 +25,26 @@ class FrozenLadder(msgspec.Struct, frozen=True):
     is_machine: bool
 
 
-class Ladder:
+class LoopWatchdog:
     """Judges every serving worker once a round."""
 
     def __init__(self) -> None:
         self._round_at = 0.0
         self._is_machine = False
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """Judge those who were read, unless the master itself was late."""
-        serving = [w for w in turn.roster.workers.values() if w.is_serving]
+        serving = [w for w in context.roster.workers.values() if w.is_serving]
         if not serving:
             return
-        read = {fact.worker for fact in turn.facts if isinstance(fact, Beat)}
-        if read or self._round_at <= turn.now:
-            self._round_at = turn.now + turn.policy.beat_every_s
-        if not turn.is_void:
-            self._judge(turn, [handle for handle in serving if handle.worker in read])
-        turn.wake(self._round_at)
+        read = {fact.worker for fact in context.facts if isinstance(fact, Beat)}
+        if read or self._round_at <= context.now:
+            self._round_at = context.now + context.policy.beat_every_s
+        if not context.is_void:
+            self._judge(
+                context, [handle for handle in serving if handle.worker in read]
+            )
+        context.wake(self._round_at)
 
     def freeze(self) -> FrozenLadder:
         """Give all that it knows; the rest is in the workers' pulses."""
@@ -52,21 +54,21 @@ class Ladder:
         """Go on from there."""
         self._round_at, self._is_machine = frozen.round_at, frozen.is_machine
 
-    def _judge(self, turn: Turn, serving: list[WorkerHandle]) -> None:
+    def _judge(self, context: PlanContext, serving: list[WorkerHandle]) -> None:
         if not serving:
             return
         for handle in serving:
-            silent_s = _silent_s(turn, handle)
-            handle.pulse.is_late = silent_s >= turn.policy.steer_after_s
+            silent_s = _silent_s(context, handle)
+            handle.pulse.is_late = silent_s >= context.policy.steer_after_s
             if handle.pulse.is_late:
                 handle.pulse.good_beats = 0
-        self._note_machine(turn, serving)
+        self._note_machine(context, serving)
         for handle in serving:
-            _note_recovery(turn, handle)
-            _mark(turn, handle, is_excused=self._is_machine)
-            _escalate(turn, handle, is_excused=self._is_machine)
+            _note_recovery(context, handle)
+            _mark(context, handle, is_excused=self._is_machine)
+            _escalate(context, handle, is_excused=self._is_machine)
 
-    def _note_machine(self, turn: Turn, serving: list[WorkerHandle]) -> None:
+    def _note_machine(self, context: PlanContext, serving: list[WorkerHandle]) -> None:
         late = sum(handle.pulse.is_late for handle in serving)
         is_machine = len(serving) > 1 and 2 * late > len(serving)
         if is_machine and not self._is_machine:
@@ -74,55 +76,55 @@ class Ladder:
                 f"{late} of {len(serving)} workers are late at once: the machine is "
                 "overloaded, or all wait for the same; none is replaced for it yet"
             )
-            turn.report("machine_late", text, "WARNING")
+            context.report("machine_late", text, "WARNING")
         self._is_machine = is_machine
 
 
-def _silent_s(turn: Turn, handle: WorkerHandle) -> float:
-    return turn.now - max(handle.pulse.beat_at, handle.ready_at or 0.0)
+def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:
+    return context.now - max(handle.pulse.beat_at, handle.ready_at or 0.0)
 
 
-def _mark(turn: Turn, handle: WorkerHandle, *, is_excused: bool) -> None:
+def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
     """Raise what must be raised; lower it only after good beats."""
     pulse = handle.pulse
     is_full = pulse.beat is not None and pulse.beat.is_full
     if is_full or (pulse.is_late and not is_excused):
         pulse.is_avoided = True
-        if is_full or _silent_s(turn, handle) >= turn.policy.adopt_after_s:
+        if is_full or _silent_s(context, handle) >= context.policy.adopt_after_s:
             pulse.is_covered_for = True
-    elif pulse.good_beats >= turn.policy.good_beats and not pulse.is_late:
+    elif pulse.good_beats >= context.policy.good_beats and not pulse.is_late:
         pulse.is_avoided = pulse.is_covered_for = False
 
 
-def _escalate(turn: Turn, handle: WorkerHandle, *, is_excused: bool) -> None:
-    policy, silent_s = turn.policy, _silent_s(turn, handle)
+def _escalate(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
+    policy, silent_s = context.policy, _silent_s(context, handle)
     limit_s = policy.machine_timeout_s if is_excused else policy.timeout_s
-    may_dump = turn.now - handle.pulse.dumped_at >= policy.dump_every_s
+    may_dump = context.now - handle.pulse.dumped_at >= policy.dump_every_s
     if silent_s >= limit_s:
-        _dump(turn, handle, silent_s)
+        _dump(context, handle, silent_s)
         reason = f"its loop has stood still for {silent_s:.1f} s (--timeout)"
-        turn.failures.append(Failure(handle, reason, cause="blocked"))
-        step_worker(turn, handle, Event.TERM)
+        context.failures.append(Failure(handle, reason, cause="blocked"))
+        step_worker(context, handle, Event.TERM)
     elif silent_s >= policy.dump_after_s and may_dump and not is_excused:
-        _dump(turn, handle, silent_s)
+        _dump(context, handle, silent_s)
 
 
-def _note_recovery(turn: Turn, handle: WorkerHandle) -> None:
+def _note_recovery(context: PlanContext, handle: WorkerHandle) -> None:
     """Say when one goes on that was said to stand still."""
     pulse = handle.pulse
     if not pulse.stood_s:
         return
     if pulse.is_late:
-        pulse.stood_s = _silent_s(turn, handle)
+        pulse.stood_s = _silent_s(context, handle)
         return
     text = f"its loop goes on, after {pulse.stood_s:.1f} s"
-    turn.report("unblocked", text, of=handle)
+    context.report("unblocked", text, of=handle)
     pulse.stood_s = 0.0
 
 
-def _dump(turn: Turn, handle: WorkerHandle, silent_s: float) -> None:
-    handle.pulse.dumped_at, handle.pulse.stood_s = turn.now, silent_s
-    turn.act(DumpStack(handle.worker, silent_s))
+def _dump(context: PlanContext, handle: WorkerHandle, silent_s: float) -> None:
+    handle.pulse.dumped_at, handle.pulse.stood_s = context.now, silent_s
+    context.act(DumpStack(handle.worker, silent_s))
 
 
 # No queue without somebody who accepts from it.
@@ -133,18 +135,18 @@ def _dump(turn: Turn, handle: WorkerHandle, silent_s: float) -> None:
 # the next one adopts before it releases.
 
 
-def cover(turn: Turn) -> None:
+def cover(context: PlanContext) -> None:
     """Adopt and release until every slot is served by its owner or a sibling.
 
     Nothing is done in a void turn, nor where all share one listener.
     """
-    if turn.policy.is_shared_listener or turn.is_void:
+    if context.policy.is_shared_listener or context.is_void:
         return
-    for slot in turn.roster.slots:
+    for slot in context.roster.slots:
         if _accepts(slot):
-            _release(turn, slot)
-        elif slot.adopter is None or not _is_fit(turn.roster, slot.adopter):
-            _hand_over(turn, slot)
+            _release(context, slot)
+        elif slot.adopter is None or not _is_fit(context.roster, slot.adopter):
+            _hand_over(context, slot)
 
 
 def _accepts(slot: Slot) -> bool:
@@ -158,16 +160,16 @@ def _is_fit(roster: Roster, handle: WorkerHandle) -> bool:
     return is_owner and handle.is_serving and not handle.pulse.is_avoided
 
 
-def _hand_over(turn: Turn, slot: Slot) -> None:
-    roster, before = turn.roster, slot.adopter
+def _hand_over(context: PlanContext, slot: Slot) -> None:
+    roster, before = context.roster, slot.adopter
     fit = [h for h in roster.serving() if _is_fit(roster, h) and not h.pulse.is_late]
     if fit:
         adopter = min(fit, key=lambda handle: _burden(roster, handle))
-        turn.act(Adopt(slot.index, adopter.worker))
-        _release(turn, slot)
+        context.act(AdoptQueue(slot.index, adopter.worker))
+        _release(context, slot)
         slot.adopter = adopter
     elif before is not None and not before.is_serving:
-        _release(turn, slot)  # nobody is fit: a late adopter is better than none
+        _release(context, slot)  # nobody is fit: a late adopter is better than none
 
 
 def _burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:
@@ -177,7 +179,7 @@ def _burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:
     return (handle.pulse.in_flight + adopted, lag_s, handle.slot)
 
 
-def _release(turn: Turn, slot: Slot) -> None:
+def _release(context: PlanContext, slot: Slot) -> None:
     adopter, slot.adopter = slot.adopter, None
     if adopter is not None and adopter.state is not State.GONE:
-        turn.act(Release(slot.index, adopter.worker))
+        context.act(ReleaseQueue(slot.index, adopter.worker))

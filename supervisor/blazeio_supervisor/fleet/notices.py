@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Notify, Probe, Stage
 from blazeio_supervisor.fleet.boot import Boot
-from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Answered, Beat
 from blazeio_supervisor.fleet.rollout import Phase, Rollout
 from blazeio_supervisor.fleet.scale import Parking
@@ -25,7 +25,7 @@ SHARE = 4
 """Fed, or asked, so many times in the time that the watchdog grants."""
 
 
-class Proof(Struct):
+class WatchdogFeed(Struct):
     """Decides when the watchdog is fed, once the service is ready.
 
     Attributes:
@@ -38,36 +38,36 @@ class Proof(Struct):
     fed_at: float | None = None
     probed_at: float = 0.0
 
-    def is_due(self, turn: Turn, fresh: int, *, is_excused: bool) -> bool:
+    def is_due(self, context: PlanContext, fresh: int, *, is_excused: bool) -> bool:
         """Whether to feed it now; has the workers asked where nobody else does.
 
         Args:
-            turn: The present one.
+            context: The present one.
             fresh: Requests that were begun since the last turn.
             is_excused: Nobody is to serve now.
         """
-        watchdog_s = turn.policy.watchdog_s
+        watchdog_s = context.policy.watchdog_s
         if watchdog_s is None:
             return False
         if self.fed_at is None:
-            self.fed_at = self.probed_at = turn.now  # systemd counts from READY
-        is_shown = is_excused or fresh > 0 or _has_answered(turn)
+            self.fed_at = self.probed_at = context.now  # systemd counts from READY
+        is_shown = is_excused or fresh > 0 or _has_answered(context)
         self.is_shown = self.is_shown or is_shown
         since = self.fed_at if self.is_shown else max(self.fed_at, self.probed_at)
-        if not turn.has_come(since + watchdog_s / SHARE):
+        if not context.has_come(since + watchdog_s / SHARE):
             return False
         if self.is_shown:
-            self.is_shown, self.fed_at = False, turn.now
+            self.is_shown, self.fed_at = False, context.now
             return True
-        self.probed_at = turn.now
-        for handle in turn.roster.serving():
-            turn.act(Probe(handle.worker))
+        self.probed_at = context.now
+        for handle in context.roster.serving():
+            context.act(Probe(handle.worker))
         return False
 
 
-def _has_answered(turn: Turn) -> bool:
-    serving = {handle.worker for handle in turn.roster.serving()}
-    return any(isinstance(f, Answered) and f.worker in serving for f in turn.facts)
+def _has_answered(context: PlanContext) -> bool:
+    serving = {handle.worker for handle in context.roster.serving()}
+    return any(isinstance(f, Answered) and f.worker in serving for f in context.facts)
 
 
 # How many requests the whole fleet serves, from what its rows say.
@@ -90,16 +90,16 @@ class Throughput(Struct):
     fresh: int = 0
     began_at: float | None = None
 
-    def take(self, turn: Turn) -> int:
+    def take(self, context: PlanContext) -> int:
         """Read the beats of this turn; give how many requests are new."""
         fresh = 0
-        for fact in turn.facts:
+        for fact in context.facts:
             if isinstance(fact, Beat):
                 fresh += max(0, fact.requests - self.counted.get(fact.worker, 0))
                 self.counted[fact.worker] = fact.requests
-        for worker in self.counted.keys() - turn.roster.workers.keys():
+        for worker in self.counted.keys() - context.roster.workers.keys():
             del self.counted[worker]
-        self._measure(turn.now, fresh)
+        self._measure(context.now, fresh)
         return fresh
 
     def _measure(self, now: float, fresh: int) -> None:
@@ -125,7 +125,7 @@ class FrozenNotices(msgspec.Struct, frozen=True):
     began_at: float | None
     extended_at: float | None
     throughput: Throughput
-    proof: Proof
+    proof: WatchdogFeed
 
 
 class Notices:
@@ -146,32 +146,32 @@ class Notices:
         self._parking = parking
         self._stopping = stopping
         self._throughput = Throughput()
-        self._proof = Proof()
+        self._proof = WatchdogFeed()
         self._stage = Stage.BOOTING
         self._status = ""
         self._began_at: float | None = None
         self._extended_at: float | None = None
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """Tell what has changed; nothing before the service is asked to start."""
-        fresh = self._throughput.take(turn)
+        fresh = self._throughput.take(context)
         is_begun = self._boot.is_asked or self._stopping.is_active
         if not is_begun or self._stopping.is_over:
             return
         if self._began_at is None:
-            self._began_at = turn.now
-        stage = self._find_stage(turn)
-        status = self._describe(turn, stage)
+            self._began_at = context.now
+        stage = self._find_stage(context)
+        status = self._describe(context, stage)
         is_served = stage in (Stage.READY, Stage.RELOADING)
         notice = Notify(
             stage=None if stage is self._stage else stage,
             status=None if status == self._status else status,
-            is_alive=is_served and self._is_alive(turn, fresh),
-            extend_s=self._extend(turn, stage),
+            is_alive=is_served and self._is_alive(context, fresh),
+            extend_s=self._extend(context, stage),
         )
         self._stage, self._status = stage, status
         if notice != Notify():
-            turn.act(notice)
+            context.act(notice)
 
     def freeze(self) -> FrozenNotices:
         """Give all that it knows."""
@@ -190,51 +190,51 @@ class Notices:
         self._began_at, self._extended_at = frozen.began_at, frozen.extended_at
         self._throughput, self._proof = frozen.throughput, frozen.proof
 
-    def _is_alive(self, turn: Turn, fresh: int) -> bool:
+    def _is_alive(self, context: PlanContext, fresh: int) -> bool:
         """Whether to feed the watchdog; a parked service need not serve."""
-        return self._proof.is_due(turn, fresh, is_excused=self._parking.is_active)
+        return self._proof.is_due(context, fresh, is_excused=self._parking.is_active)
 
-    def _find_stage(self, turn: Turn) -> Stage:
+    def _find_stage(self, context: PlanContext) -> Stage:
         if self._stopping.is_active or self._stopping.is_leaving:
             return Stage.STOPPING
-        if self._stage is Stage.BOOTING and not self._is_ready(turn):
+        if self._stage is Stage.BOOTING and not self._is_ready(context):
             return Stage.BOOTING
         if self._rollout.phase is not Phase.IDLE and self._stage is not Stage.BOOTING:
             return Stage.RELOADING
         return Stage.READY
 
-    def _is_ready(self, turn: Turn) -> bool:
-        if turn.policy.ready == "all":
-            owners = [slot.owner for slot in turn.roster.active()]
+    def _is_ready(self, context: PlanContext) -> bool:
+        if context.policy.ready == "all":
+            owners = [slot.owner for slot in context.roster.active()]
             return all(owner is not None and owner.is_serving for owner in owners)
         return self._boot.has_served
 
-    def _extend(self, turn: Turn, stage: Stage) -> float | None:
+    def _extend(self, context: PlanContext, stage: Stage) -> float | None:
         """Ask for time, as long as our own deadlines bound it."""
         if stage is Stage.READY:
             self._extended_at = None
             return None
-        if stage is Stage.BOOTING and self._is_boot_overdue(turn):
+        if stage is Stage.BOOTING and self._is_boot_overdue(context):
             return None
         asked_at = self._extended_at
-        if asked_at is not None and not turn.has_come(asked_at + EXTEND_EVERY_S):
+        if asked_at is not None and not context.has_come(asked_at + EXTEND_EVERY_S):
             return None
-        self._extended_at = turn.now
-        turn.wake(turn.now + EXTEND_EVERY_S)
+        self._extended_at = context.now
+        context.wake(context.now + EXTEND_EVERY_S)
         return EXTEND_S
 
-    def _is_boot_overdue(self, turn: Turn) -> bool:
+    def _is_boot_overdue(self, context: PlanContext) -> bool:
         """A slot that never gets ready must not hold up ``--ready all`` for ever."""
         assert self._began_at is not None
         # One span for the import, one for the hooks of the workers.
-        return turn.now >= self._began_at + 2 * turn.policy.boot_timeout_s
+        return context.now >= self._began_at + 2 * context.policy.boot_timeout_s
 
     # The status line
 
-    def _describe(self, turn: Turn, stage: Stage) -> str:
+    def _describe(self, context: PlanContext, stage: Stage) -> str:
         if stage is Stage.STOPPING:
-            return self._describe_end(turn)
-        roster, rollout = turn.roster, self._rollout
+            return self._describe_end(context)
+        roster, rollout = context.roster, self._rollout
         serving = sum(1 for _ in roster.serving())
         wanted = sum(1 for _ in roster.active())
         text = f"{serving}/{wanted} workers, gen {roster.generation}"
@@ -250,9 +250,9 @@ class Notices:
             return f"{text}; the last reload failed: {rollout.failure}"
         return text
 
-    def _describe_end(self, turn: Turn) -> str:
+    def _describe_end(self, context: PlanContext) -> str:
         if self._stopping.is_leaving:
             return "leaving: still serving, until balancers have noticed"
-        left = turn.roster.workers.values()
+        left = context.roster.workers.values()
         in_flight = sum(handle.pulse.in_flight for handle in left)
         return f"draining: workers left {len(left)}, requests in flight {in_flight}"

@@ -13,9 +13,9 @@ import msgspec
 
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.boot import Boot, exit_of
-from blazeio_supervisor.fleet.context import FrozenClock, SteadyClock, Turn
+from blazeio_supervisor.fleet.context import FrozenClock, PlanContext, SteadyClock
 from blazeio_supervisor.fleet.facts import Fact, ListenersDead
-from blazeio_supervisor.fleet.health import FrozenLadder, Ladder, cover
+from blazeio_supervisor.fleet.health import FrozenLadder, LoopWatchdog, cover
 from blazeio_supervisor.fleet.notices import FrozenNotices, Notices
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.replace import (
@@ -31,7 +31,11 @@ from blazeio_supervisor.fleet.scale import Parking, scale
 from blazeio_supervisor.fleet.snapshot import Snapshot, take_snapshot
 from blazeio_supervisor.fleet.steer import FrozenSteering, Steering
 from blazeio_supervisor.fleet.stop import Stopping
-from blazeio_supervisor.fleet.transitions import escalate, fold, wake_for_deadlines
+from blazeio_supervisor.fleet.transitions import (
+    apply_facts,
+    escalate,
+    wake_for_deadlines,
+)
 
 
 class FrozenPlanner(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +80,7 @@ class Planner:
         self._boot = Boot(self._rollout)
         self._parking = Parking()
         self._stopping = Stopping()
-        self._ladder = Ladder()
+        self._ladder = LoopWatchdog()
         self._steering = Steering()
         self._notices = Notices(
             self._boot, self._rollout, self._parking, self._stopping
@@ -94,7 +98,7 @@ class Planner:
         if self._stopping.is_over:
             return []
         self._clock.advance(now)
-        turn = Turn(
+        context = PlanContext(
             now=self._clock.time,
             clock_now=now,
             is_void=self._clock.is_void,
@@ -103,26 +107,26 @@ class Planner:
             rng=self._rng,
             facts=tuple(facts),
         )
-        self._take(turn)
+        self._take(context)
         if self._stopping.is_active or self._stopping.is_leaving:
-            self._rollout.abort(turn, "the service is stopping")
-            self._boot.abort(turn, "the service is stopping")
+            self._rollout.abort(context, "the service is stopping")
+            self._boot.abort(context, "the service is stopping")
         if self._stopping.is_active:
-            self._stopping.run(turn)
+            self._stopping.run(context)
         elif self._stopping.is_leaving:
-            self._keep_serving(turn)
+            self._keep_serving(context)
         elif self._parking.is_active:
-            self._rest(turn)
+            self._rest(context)
         else:
-            self._run_duties(turn)
-        self._notices.run(turn)
-        wake_for_deadlines(turn)
-        turn.wake(turn.now + self.policy.tick_every_s)
+            self._run_duties(context)
+        self._notices.run(context)
+        wake_for_deadlines(context)
+        context.wake(context.now + self.policy.tick_every_s)
         # What was left undone in a void turn is looked at soon, not at once:
         # first the master reads what has come meanwhile.
-        pause_s = self.policy.beat_every_s if turn.is_void else 0.0
-        self._next_at = self._clock.ask(max(turn.due_at, turn.now + pause_s))
-        return turn.actions
+        pause_s = self.policy.beat_every_s if context.is_void else 0.0
+        self._next_at = self._clock.ask(max(context.due_at, context.now + pause_s))
+        return context.actions
 
     def next_deadline_at(self) -> float | None:
         """When ``plan`` must be called again at the latest, monotonic seconds.
@@ -181,55 +185,55 @@ class Planner:
         self._next_at = frozen.next_at
         self._boot.is_asked = self._boot.has_served = True
 
-    def _take(self, turn: Turn) -> None:
+    def _take(self, context: PlanContext) -> None:
         """Learn what happened; decide whether the service ends."""
-        for fact in turn.facts:
-            fold(turn, fact)
+        for fact in context.facts:
+            apply_facts(context, fact)
             if isinstance(fact, ListenersDead):
                 self._dead_listeners = fact.reasons
-        escalate(turn)
-        self._rollout.take(turn)
+        escalate(context)
+        self._rollout.take(context)
         if not (self._stopping.is_leaving or self._stopping.is_active):
             may_park = self._boot.has_served and self._rollout.is_idle
-            self._parking.take(turn, may_begin=may_park)
+            self._parking.take(context, may_begin=may_park)
         serves = self._boot.has_served and not self._parking.is_active
-        self._stopping.take(turn, has_served=serves)
+        self._stopping.take(context, has_served=serves)
         if not self._stopping.is_active:
-            failure = self._boot.run(turn)
+            failure = self._boot.run(context)
             if failure is not None:
-                self._stopping.fail(turn, *exit_of(failure))
+                self._stopping.fail(context, *exit_of(failure))
 
-    def _run_duties(self, turn: Turn) -> None:
+    def _run_duties(self, context: PlanContext) -> None:
         if not self._boot.is_asked:
-            scale(turn)
+            scale(context)
             return
-        self._ladder.run(turn)
-        swap_in_successors(turn)
-        scale(turn)
+        self._ladder.run(context)
+        swap_in_successors(context)
+        scale(context)
         if self._boot.has_served:
-            self._rollout.run(turn)
-        note_failures(turn)
-        mark_for_recycling(turn)
+            self._rollout.run(context)
+        note_failures(context)
+        mark_for_recycling(context)
         if self._rollout.may_replace:
             is_idle = self._rollout.phase is Phase.IDLE
-            replace_next(turn, may_recycle=is_idle)
-        respawn(turn)
-        cover(turn)
-        self._steering.run(turn)
+            replace_next(context, may_recycle=is_idle)
+        respawn(context)
+        cover(context)
+        self._steering.run(context)
 
-    def _rest(self, turn: Turn) -> None:
+    def _rest(self, context: PlanContext) -> None:
         """Nobody serves; what is in flight is finished."""
-        scale(turn)
-        self._parking.run(turn)
-        note_failures(turn)
-        cover(turn)
-        self._steering.run(turn)
+        scale(context)
+        self._parking.run(context)
+        note_failures(context)
+        cover(context)
+        self._steering.run(context)
 
-    def _keep_serving(self, turn: Turn) -> None:
+    def _keep_serving(self, context: PlanContext) -> None:
         """No new code and no other count; but whoever fails is replaced."""
-        self._ladder.run(turn)
-        swap_in_successors(turn)
-        note_failures(turn)
-        respawn(turn)
-        cover(turn)
-        self._steering.run(turn)
+        self._ladder.run(context)
+        swap_in_successors(context)
+        note_failures(context)
+        respawn(context)
+        cover(context)
+        self._steering.run(context)

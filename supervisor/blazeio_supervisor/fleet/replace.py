@@ -3,7 +3,7 @@
 Only marks them; the replacement lane replaces first and retires then.
 """
 
-from blazeio_supervisor.fleet.context import Failure, Turn
+from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import RecycleAsked
 from blazeio_supervisor.fleet.reasons import asked_for
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
@@ -13,81 +13,81 @@ from blazeio_supervisor.fleet.worker_state import Event
 MIB = 1024 * 1024
 
 
-def mark_for_recycling(turn: Turn) -> None:
+def mark_for_recycling(context: PlanContext) -> None:
     """Give a reason to retire to whoever was asked for or is over a limit."""
-    for fact in turn.facts:
+    for fact in context.facts:
         if isinstance(fact, RecycleAsked):
-            _ask(turn, fact)
-    for handle in turn.roster.serving():
+            _ask(context, fact)
+    for handle in context.roster.serving():
         if not handle.retire_reason:
-            _judge(turn, handle, turn.roster.slots[handle.slot])
+            _judge(context, handle, context.roster.slots[handle.slot])
 
 
-def _ask(turn: Turn, asked: RecycleAsked) -> None:
-    slots, index = turn.roster.slots, asked.slot
+def _ask(context: PlanContext, asked: RecycleAsked) -> None:
+    slots, index = context.roster.slots, asked.slot
     if not 0 <= index < len(slots) or slots[index].is_parked:
         text = f"slot {index} is not in use: there is no worker to replace"
-        turn.report("recycle_refused", text, "WARNING")
+        context.report("recycle_refused", text, "WARNING")
         return
     slot = slots[index]
     if slot.owner is None:
         slot.backoff.reset()  # the operator does not want to wait for it
     elif slot.owner.is_serving and not slot.owner.retire_reason:
-        _mark(turn, slot.owner, asked_for(asked.by), "asked")
+        _mark(context, slot.owner, asked_for(asked.by), "asked")
 
 
-def _mark(turn: Turn, handle: WorkerHandle, reason: str, word: str) -> None:
+def _mark(context: PlanContext, handle: WorkerHandle, reason: str, word: str) -> None:
     handle.retire_reason = reason
     text = f"{reason}: its successor starts, then it drains"
-    turn.report("recycling", text, of=handle, reason=word)
+    context.report("recycling", text, of=handle, reason=word)
 
 
-def _judge(turn: Turn, handle: WorkerHandle, slot: Slot) -> None:
+def _judge(context: PlanContext, handle: WorkerHandle, slot: Slot) -> None:
     """Mark it when it is too old, or has used too much."""
-    reason = _find_age(turn, handle)
+    reason = _find_age(context, handle)
     if reason:
-        _mark(turn, handle, reason, "lifetime")
+        _mark(context, handle, reason, "lifetime")
         return
-    reason, word = _find_use(turn, handle)
+    reason, word = _find_use(context, handle)
     if not reason:
-        if handle.is_stable(turn.now, turn.policy.stable_after_s):
+        if handle.is_stable(context.now, context.policy.stable_after_s):
             slot.renewals.reset()
-    elif slot.renewals.next_at > turn.now:
-        turn.wake(slot.renewals.next_at)
+    elif slot.renewals.next_at > context.now:
+        context.wake(slot.renewals.next_at)
     else:
-        _mark(turn, handle, reason, word)
-        _slow_down(turn, slot, reason)
+        _mark(context, handle, reason, word)
+        _slow_down(context, slot, reason)
 
 
-def _slow_down(turn: Turn, slot: Slot, reason: str) -> None:
+def _slow_down(context: PlanContext, slot: Slot, reason: str) -> None:
     """Wait longer each time: a limit that is too low must not be all we do."""
-    slot.renewals.fail(turn.now, turn.policy, turn.rng)
-    if slot.renewals.failures == turn.policy.crash_loop_deaths:
+    slot.renewals.fail(context.now, context.policy, context.rng)
+    if slot.renewals.failures == context.policy.crash_loop_deaths:
         text = (
             f"{slot.renewals.failures} workers in a row were over a limit soon after"
             f" they began, the last one {reason}: the limit is too low; they are"
-            f" replaced ever more slowly, every {turn.policy.backoff_most_s:g} s at"
+            f" replaced ever more slowly, every {context.policy.backoff_most_s:g} s at"
             " most"
         )
-        turn.report("recycling_loop", text, "WARNING", of=slot)
+        context.report("recycling_loop", text, "WARNING", of=slot)
 
 
-def _find_age(turn: Turn, handle: WorkerHandle) -> str:
-    policy = turn.policy
+def _find_age(context: PlanContext, handle: WorkerHandle) -> str:
+    policy = context.policy
     if policy.max_lifetime_s is None:
         return ""
-    began_at = turn.now if handle.ready_at is None else handle.ready_at
+    began_at = context.now if handle.ready_at is None else handle.ready_at
     jitter_s = policy.max_lifetime_jitter_s * handle.chance
     retire_at = began_at + policy.max_lifetime_s + jitter_s
-    if retire_at <= turn.now:
-        return f"served for {turn.now - began_at:.0f} s (--max-lifetime)"
-    turn.wake(retire_at)
+    if retire_at <= context.now:
+        return f"served for {context.now - began_at:.0f} s (--max-lifetime)"
+    context.wake(retire_at)
     return ""
 
 
-def _find_use(turn: Turn, handle: WorkerHandle) -> tuple[str, str]:
+def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
     """What it has used up, in words and as one word; "" when nothing."""
-    policy, beat = turn.policy, handle.pulse.beat
+    policy, beat = context.policy, handle.pulse.beat
     if beat is None:
         return "", ""
     if policy.max_requests is not None:
@@ -107,23 +107,23 @@ def _find_use(turn: Turn, handle: WorkerHandle) -> tuple[str, str]:
 # next slot does not wait for the old worker's drain.
 
 
-def swap_in_successors(turn: Turn) -> None:
+def swap_in_successors(context: PlanContext) -> None:
     """Let each successor that serves take its slot; the old one drains."""
-    for slot in turn.roster.slots:
+    for slot in context.roster.slots:
         successor, owner = slot.successor, slot.owner
         if successor is not None and successor.is_serving and owner is not None:
             slot.owner, slot.successor = successor, None
-            step_worker(turn, owner, Event.DRAIN)
+            step_worker(context, owner, Event.DRAIN)
 
 
-def replace_next(turn: Turn, *, may_recycle: bool) -> None:
+def replace_next(context: PlanContext, *, may_recycle: bool) -> None:
     """Boot a successor for the next slot that needs one, when none boots yet.
 
     Args:
         may_recycle: Workers with a reason to retire are replaced too, not
             only those of another generation.
     """
-    roster = turn.roster
+    roster = context.roster
     if roster.is_replacing() or not roster.can_fork(roster.generation):
         return
     for owner in roster.serving():
@@ -133,58 +133,58 @@ def replace_next(turn: Turn, *, may_recycle: bool) -> None:
         slot = roster.slots[owner.slot]
         if slot.is_parked:
             continue
-        if slot.backoff.next_at <= turn.now:
-            slot.successor = spawn(turn, slot, roster.generation)
+        if slot.backoff.next_at <= context.now:
+            slot.successor = spawn(context, slot, roster.generation)
             return
-        turn.wake(slot.backoff.next_at)
+        context.wake(slot.backoff.next_at)
 
 
 # Every slot that wants a worker gets one: at once, then after backoff.
 
 
-def note_failures(turn: Turn) -> None:
+def note_failures(context: PlanContext) -> None:
     """Count the failures of workers against their slots, and report them."""
-    for failure in turn.failures:
+    for failure in context.failures:
         if isinstance(failure.who, WorkerHandle):
-            _note(turn, failure, failure.who)
+            _note(context, failure, failure.who)
 
 
-def respawn(turn: Turn) -> None:
+def respawn(context: PlanContext) -> None:
     """Fork a worker for each slot without one, as far as backoff allows."""
-    roster = turn.roster
+    roster = context.roster
     for slot in roster.active():
         if slot.owner is not None:
-            _forgive(turn, slot, slot.owner)
-        elif slot.backoff.next_at > turn.now:
-            turn.wake(slot.backoff.next_at)
+            _forgive(context, slot, slot.owner)
+        elif slot.backoff.next_at > context.now:
+            context.wake(slot.backoff.next_at)
         elif roster.can_fork(roster.generation):
-            slot.owner = spawn(turn, slot, roster.generation)
+            slot.owner = spawn(context, slot, roster.generation)
 
 
-def _note(turn: Turn, failure: Failure, handle: WorkerHandle) -> None:
+def _note(context: PlanContext, failure: Failure, handle: WorkerHandle) -> None:
     words, word = failure.reason, failure.word
     if failure.is_forgiven:
         text = f"{words}; the reload fails by it"
-        turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
+        context.report("worker_failed", text, "WARNING", of=handle, reason=word)
         return
-    slot = turn.roster.slots[handle.slot]
+    slot = context.roster.slots[handle.slot]
     backoff = slot.backoff
-    if handle.is_stable(turn.now, turn.policy.stable_after_s):
+    if handle.is_stable(context.now, context.policy.stable_after_s):
         slot.forgive()
-    backoff.fail(turn.now, turn.policy, turn.rng)
-    slot.fail(words, turn.now, was_ready=handle.ready_at is not None)
-    wait_s = backoff.next_at - turn.now
+    backoff.fail(context.now, context.policy, context.rng)
+    slot.fail(words, context.now, was_ready=handle.ready_at is not None)
+    wait_s = backoff.next_at - context.now
     when = f"in {wait_s:.2f} s" if wait_s > 0 else "at once"
     text = f"{words}; another one starts {when}"
-    turn.report("worker_failed", text, "WARNING", of=handle, reason=word)
-    if backoff.failures == turn.policy.crash_loop_deaths:
+    context.report("worker_failed", text, "WARNING", of=handle, reason=word)
+    if backoff.failures == context.policy.crash_loop_deaths:
         phase, how = _describe_loop(slot)
         text = (
             f"{backoff.failures} workers in a row {how}, the last one: "
             f"{failure.reason}; others are tried, with pauses of up to "
-            f"{turn.policy.backoff_most_s:g} s"
+            f"{context.policy.backoff_most_s:g} s"
         )
-        turn.report("crash_loop", text, "ERROR", of=slot, reason=phase)
+        context.report("crash_loop", text, "ERROR", of=slot, reason=phase)
 
 
 def _describe_loop(slot: Slot) -> tuple[str, str]:
@@ -200,15 +200,15 @@ def _describe_loop(slot: Slot) -> tuple[str, str]:
     )
 
 
-def _forgive(turn: Turn, slot: Slot, owner: WorkerHandle) -> None:
+def _forgive(context: PlanContext, slot: Slot, owner: WorkerHandle) -> None:
     """Reset the backoff, but not of one whose successors fail."""
-    is_current = owner.generation == turn.roster.generation
+    is_current = owner.generation == context.roster.generation
     is_content = is_current and not owner.retire_reason
-    is_stable = owner.is_stable(turn.now, turn.policy.stable_after_s)
+    is_stable = owner.is_stable(context.now, context.policy.stable_after_s)
     if not (slot.backoff.failures and is_content and is_stable):
         return
-    if slot.backoff.failures >= turn.policy.crash_loop_deaths:
-        span_s = turn.policy.stable_after_s
+    if slot.backoff.failures >= context.policy.crash_loop_deaths:
+        span_s = context.policy.stable_after_s
         text = f"it has served for {span_s:g} s: its slot fails no more"
-        turn.report("recovered", text, of=owner)
+        context.report("recovered", text, of=owner)
     slot.forgive()

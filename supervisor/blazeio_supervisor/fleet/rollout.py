@@ -23,7 +23,7 @@ from enum import StrEnum
 import msgspec
 
 from blazeio_supervisor.fleet.actions import SUPERSEDED, CheckHealth, ReloadEnded
-from blazeio_supervisor.fleet.context import Failure, Turn
+from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
 from blazeio_supervisor.fleet.policy import Backoff
 from blazeio_supervisor.fleet.reasons import asked_for
@@ -71,62 +71,62 @@ class Canary:
             was late is a ``Failure`` of the turn, not told here.
     """
 
-    def __init__(self, turn: Turn, generation: int) -> None:
+    def __init__(self, context: PlanContext, generation: int) -> None:
         self.phase = Phase.CANARY
         self.has_passed = False
         self.reason = ""
-        is_gated = turn.policy.has_health_check
-        slot = turn.roster.slots[0]
-        self._handle = spawn(turn, slot, generation, is_canary=is_gated)
+        is_gated = context.policy.has_health_check
+        slot = context.roster.slots[0]
+        self._handle = spawn(context, slot, generation, is_canary=is_gated)
         self._until = 0.0
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """Go on as far as the facts allow."""
         if self.phase is Phase.CANARY:
-            self._await_readiness(turn)
+            self._await_readiness(context)
         elif self.phase is Phase.CHECKING:
-            self._await_health(turn)
+            self._await_health(context)
         if self.phase is Phase.PROBATION and not self.reason:
             # When nothing else serves, nothing is at stake: no hold.
-            is_alone = next(turn.roster.serving(), None) is None
-            self.has_passed = is_alone or turn.has_come(self._until)
+            is_alone = next(context.roster.serving(), None) is None
+            self.has_passed = is_alone or context.has_come(self._until)
 
-    def discard(self, turn: Turn) -> None:
+    def discard(self, context: PlanContext) -> None:
         """End the canary."""
-        step_worker(turn, self._handle, Event.DRAIN)
+        step_worker(context, self._handle, Event.DRAIN)
 
-    def promote(self, turn: Turn) -> None:
+    def promote(self, context: PlanContext) -> None:
         """Let it own slot 0; the old worker drains."""
-        slot = turn.roster.slots[0]
+        slot = context.roster.slots[0]
         old, slot.owner = slot.owner, self._handle
         if old is not None:
-            step_worker(turn, old, Event.DRAIN)
+            step_worker(context, old, Event.DRAIN)
 
-    def _await_readiness(self, turn: Turn) -> None:
+    def _await_readiness(self, context: PlanContext) -> None:
         if self._handle.state is State.STANDBY:
-            turn.act(CheckHealth(self._handle.worker))
+            context.act(CheckHealth(self._handle.worker))
             self.phase = Phase.CHECKING
-            self._until = turn.now + turn.policy.health_timeout_s
+            self._until = context.now + context.policy.health_timeout_s
         elif self._handle.is_serving:
-            self._hold(turn)
+            self._hold(context)
 
-    def _await_health(self, turn: Turn) -> None:
-        for fact in turn.facts:
+    def _await_health(self, context: PlanContext) -> None:
+        for fact in context.facts:
             if isinstance(fact, HealthChecked) and fact.worker == self._handle.worker:
                 if fact.is_healthy:
-                    admit(turn, self._handle)
-                    self._hold(turn)
+                    admit(context, self._handle)
+                    self._hold(context)
                 else:
                     self.reason = f"{self._handle}: unhealthy: {fact.reason}"
                 return
-        if turn.has_come(self._until):
-            span_s = turn.policy.health_timeout_s
+        if context.has_come(self._until):
+            span_s = context.policy.health_timeout_s
             late = f"no answer within {span_s:g} s (--health-timeout)"
             self.reason = f"{self._handle}: unhealthy: {late}"
 
-    def _hold(self, turn: Turn) -> None:
+    def _hold(self, context: PlanContext) -> None:
         self.phase = Phase.PROBATION
-        self._until = turn.now + turn.policy.canary_hold_s
+        self._until = context.now + context.policy.canary_hold_s
 
 
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
@@ -200,125 +200,127 @@ class Rollout:
         self.target, self.failure = frozen.target, frozen.failure
         self._backoff = frozen.backoff
 
-    def take(self, turn: Turn) -> None:
+    def take(self, context: PlanContext) -> None:
         """Note who asks for a reload."""
-        self._waiting += [fact for fact in turn.facts if isinstance(fact, ReloadAsked)]
+        self._waiting += [
+            fact for fact in context.facts if isinstance(fact, ReloadAsked)
+        ]
 
     def hand_over(self) -> list[int]:
         """Give the tickets of who waits to somebody else, who answers them."""
         asked, self._waiting = self._waiting, []
         return [each.ticket for each in asked]
 
-    def abort(self, turn: Turn, reason: str) -> None:
+    def abort(self, context: PlanContext, reason: str) -> None:
         """Answer every ticket: the service ends. No canary serves until then;
         others end the rest.
         """
         self._tickets += [asked.ticket for asked in self._waiting]
         self._waiting = []
-        self._answer(turn, reason)
+        self._answer(context, reason)
         if self._canary is not None:
-            self._canary.discard(turn)
+            self._canary.discard(context)
         self._phase, self._canary = Phase.IDLE, None
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """Go on as far as the facts allow."""
-        reason = self._claim_failures(turn)
-        if not reason and self._is_overdue(turn):
-            reason = self._describe_delay(turn)
+        reason = self._claim_failures(context)
+        if not reason and self._is_overdue(context):
+            reason = self._describe_delay(context)
         if reason:
-            self._fail(turn, reason)
+            self._fail(context, reason)
         elif self._waiting and self.phase in _BEFORE_READY:
-            self._supersede(turn)
+            self._supersede(context)
         before = None
         while before is not self.phase:
             before = self.phase
-            self._step(turn)
+            self._step(context)
         if self.phase in _BOUNDED:
-            turn.wake(self._deadline_at)
+            context.wake(self._deadline_at)
 
-    def _step(self, turn: Turn) -> None:
+    def _step(self, context: PlanContext) -> None:
         if self._canary is not None:
-            self._try_canary(turn, self._canary)
+            self._try_canary(context, self._canary)
             return
         match self._phase:
             case Phase.IDLE:
-                self._start(turn)
+                self._start(context)
             case Phase.IMPORTING:
-                self._import(turn)
+                self._import(context)
             case Phase.ROLLING:
-                self._roll(turn)
+                self._roll(context)
             case Phase.HOLDING:
-                self._hold(turn)
+                self._hold(context)
             case _:
-                self._roll_back_on(turn)
+                self._roll_back_on(context)
 
     # The way forward
 
-    def _start(self, turn: Turn) -> None:
+    def _start(self, context: PlanContext) -> None:
         """Begin when somebody asks, or when no forkserver is left."""
         if not self._waiting:
-            if turn.roster.generation in turn.roster.forkservers:
+            if context.roster.generation in context.roster.forkservers:
                 return
-            if self._backoff.next_at > turn.now:
-                turn.wake(self._backoff.next_at)
+            if self._backoff.next_at > context.now:
+                context.wake(self._backoff.next_at)
                 return
         asked = self._waiting
         self._tickets = self.hand_over()
-        self.previous = turn.roster.generation
-        self.target = turn.roster.next_generation()
-        self._deadline_at = turn.now + turn.policy.rollout_timeout_s
+        self.previous = context.roster.generation
+        self.target = context.roster.next_generation()
+        self._deadline_at = context.now + context.policy.rollout_timeout_s
         why = asked_for(asked[-1].by) if asked else "what forked the workers is gone"
-        turn.report("reloading", f"loading generation {self.target}: {why}")
+        context.report("reloading", f"loading generation {self.target}: {why}")
         self._phase = Phase.IMPORTING
 
-    def _import(self, turn: Turn) -> None:
+    def _import(self, context: PlanContext) -> None:
         """Wait for discarded forkservers first: never more than two live."""
-        roster = turn.roster
+        roster = context.roster
         if self.target not in roster.forkservers:
             if all(generation == self.previous for generation in roster.forkservers):
-                start_forkserver(turn, self.target)
+                start_forkserver(context, self.target)
         elif roster.can_fork(self.target) and not roster.is_replacing():
-            self._canary = Canary(turn, self.target)
+            self._canary = Canary(context, self.target)
 
-    def _try_canary(self, turn: Turn, canary: Canary) -> None:
-        canary.run(turn)
+    def _try_canary(self, context: PlanContext, canary: Canary) -> None:
+        canary.run(context)
         if canary.reason:
-            self._fail(turn, canary.reason)
+            self._fail(context, canary.reason)
         elif canary.has_passed:
-            canary.promote(turn)
+            canary.promote(context)
             self._canary = None
-            self._spread(turn, self.target)
+            self._spread(context, self.target)
             self._phase = Phase.ROLLING
 
-    def _roll(self, turn: Turn) -> None:
-        owners = [slot.owner for slot in turn.roster.active()]
+    def _roll(self, context: PlanContext) -> None:
+        owners = [slot.owner for slot in context.roster.active()]
         if all(o and o.is_serving and o.generation == self.target for o in owners):
             self._phase = Phase.HOLDING
-            self._held_at = turn.now + turn.policy.hold_s
+            self._held_at = context.now + context.policy.hold_s
 
-    def _hold(self, turn: Turn) -> None:
-        if turn.has_come(self._held_at):
-            self._stop_forkserver(turn, self.previous)
-            self._end(turn)
+    def _hold(self, context: PlanContext) -> None:
+        if context.has_come(self._held_at):
+            self._stop_forkserver(context, self.previous)
+            self._end(context)
 
     # What goes wrong
 
-    def _is_overdue(self, turn: Turn) -> bool:
-        return self.phase in _BOUNDED and turn.has_come(self._deadline_at)
+    def _is_overdue(self, context: PlanContext) -> bool:
+        return self.phase in _BOUNDED and context.has_come(self._deadline_at)
 
-    def _describe_delay(self, turn: Turn) -> str:
-        owners = [slot.owner for slot in turn.roster.active()]
-        target = turn.roster.generation
+    def _describe_delay(self, context: PlanContext) -> str:
+        owners = [slot.owner for slot in context.roster.active()]
+        target = context.roster.generation
         count = sum(1 for o in owners if o and o.is_serving and o.generation == target)
         where = str(self.phase).replace("_", " ")
         if self.phase in _REPLACING:
             where = f"{where}, {count} of {len(owners)} slots done"
-        span_s = turn.policy.rollout_timeout_s
+        span_s = context.policy.rollout_timeout_s
         return f"not done within {span_s:g} s (--rollout-timeout): still {where}"
 
-    def _claim_failures(self, turn: Turn) -> str:
+    def _claim_failures(self, context: PlanContext) -> str:
         """Answer for what failed of the target; return the first reason."""
-        ours = [failure for failure in turn.failures if self._is_ours(failure)]
+        ours = [failure for failure in context.failures if self._is_ours(failure)]
         for failure in ours:
             failure.is_forgiven = True
         return ours[0].sentence if ours else ""
@@ -329,80 +331,82 @@ class Rollout:
             return is_forkserver and failure.who.generation == self.previous
         return self.phase in _FORWARD and failure.who.generation == self.target
 
-    def _fail(self, turn: Turn, reason: str) -> None:
+    def _fail(self, context: PlanContext, reason: str) -> None:
         if self.phase in _UNTOUCHED:
-            self._discard(turn)
-            self._end(turn, reason)
+            self._discard(context)
+            self._end(context, reason)
         elif self.phase is Phase.ROLLING_BACK:
-            self._end(turn, f"{self._reason}; the way back: {reason}")
-        elif turn.roster.can_fork(self.previous):
-            self._roll_back(turn, reason)
+            self._end(context, f"{self._reason}; the way back: {reason}")
+        elif context.roster.can_fork(self.previous):
+            self._roll_back(context, reason)
         else:
             self._end(
-                turn, f"{reason}; no way back: what forked the old workers is gone"
+                context, f"{reason}; no way back: what forked the old workers is gone"
             )
 
-    def _discard(self, turn: Turn) -> None:
+    def _discard(self, context: PlanContext) -> None:
         """End all that is new; no old worker was touched yet."""
         if self._canary is not None:
-            self._canary.discard(turn)
+            self._canary.discard(context)
             self._canary = None
-        self._stop_forkserver(turn, self.target)
+        self._stop_forkserver(context, self.target)
 
-    def _supersede(self, turn: Turn) -> None:
-        self._discard(turn)
-        self._answer(turn, SUPERSEDED)
+    def _supersede(self, context: PlanContext) -> None:
+        self._discard(context)
+        self._answer(context, SUPERSEDED)
         self._phase = Phase.IDLE
 
-    def _roll_back(self, turn: Turn, reason: str) -> None:
+    def _roll_back(self, context: PlanContext, reason: str) -> None:
         text = (
             f"generation {self.target} fails, going back to {self.previous}: {reason}"
         )
-        turn.report("rolling_back", text, "ERROR")
+        context.report("rolling_back", text, "ERROR")
         self._reason = reason
-        self._spread(turn, self.previous)
-        self._stop_forkserver(turn, self.target)
+        self._spread(context, self.previous)
+        self._stop_forkserver(context, self.target)
         self._phase = Phase.ROLLING_BACK
-        self._deadline_at = turn.now + turn.policy.rollout_timeout_s
+        self._deadline_at = context.now + context.policy.rollout_timeout_s
 
-    def _roll_back_on(self, turn: Turn) -> None:
-        owners = [slot.owner for slot in turn.roster.active() if slot.owner]
+    def _roll_back_on(self, context: PlanContext) -> None:
+        owners = [slot.owner for slot in context.roster.active() if slot.owner]
         if all(owner.generation == self.previous for owner in owners):
-            self._end(turn, f"{self._reason}; rolled back")
+            self._end(context, f"{self._reason}; rolled back")
 
     # How it ends
 
-    def _end(self, turn: Turn, reason: str = "") -> None:
+    def _end(self, context: PlanContext, reason: str = "") -> None:
         self.failure = reason
         if reason:
-            kept = turn.roster.generation
+            kept = context.roster.generation
             text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
-            turn.report("reload_failed", text, "ERROR")
+            context.report("reload_failed", text, "ERROR")
             if not self._tickets:
-                self._backoff.fail(turn.now, turn.policy, turn.rng)
+                self._backoff.fail(context.now, context.policy, context.rng)
         else:
             text = f"generation {self.target} serves in every slot"
-            turn.report("reloaded", text)
+            context.report("reloaded", text)
             self._backoff.reset()
-        self._answer(turn, reason, is_reported=bool(reason))
+        self._answer(context, reason, is_reported=bool(reason))
         self._phase = Phase.IDLE
 
-    def _answer(self, turn: Turn, reason: str, *, is_reported: bool = False) -> None:
+    def _answer(
+        self, context: PlanContext, reason: str, *, is_reported: bool = False
+    ) -> None:
         for ticket in self._tickets:
             is_ok = not reason
             ended = ReloadEnded(ticket, self.target, is_ok, reason, is_reported)
-            turn.act(ended)
+            context.act(ended)
         self._tickets = []
 
-    def _spread(self, turn: Turn, generation: int) -> None:
+    def _spread(self, context: PlanContext, generation: int) -> None:
         """Fork from this generation from now on; what boots is of another."""
-        turn.roster.generation = generation
-        for slot in turn.roster.slots:
+        context.roster.generation = generation
+        for slot in context.roster.slots:
             for handle in (slot.successor, slot.owner):
                 if handle is not None and not handle.is_serving:
-                    step_worker(turn, handle, Event.DRAIN)
+                    step_worker(context, handle, Event.DRAIN)
 
-    def _stop_forkserver(self, turn: Turn, generation: int) -> None:
-        forkserver = turn.roster.forkservers.get(generation)
+    def _stop_forkserver(self, context: PlanContext, generation: int) -> None:
+        forkserver = context.roster.forkservers.get(generation)
         if forkserver is not None:
-            step_forkserver(turn, forkserver, Event.DRAIN)
+            step_forkserver(context, forkserver, Event.DRAIN)

@@ -21,7 +21,7 @@ _LOAD_SHARE = 0.05  # of the newest beat; twenty, a second, are about two thirds
 _LOAD_RISE = 2.0
 
 
-class Pulse(Struct, eq=False):
+class WorkerHealth(Struct, eq=False):
     """The health of one worker's loop.
 
     Attributes:
@@ -97,7 +97,7 @@ class WorkerHandle(Struct, eq=False):
     ready_at: float | None = None
     chance: float = 0.0
     retire_reason: str = ""
-    pulse: Pulse = field(default_factory=Pulse)
+    pulse: WorkerHealth = field(default_factory=WorkerHealth)
     kill_at: float | None = None
     boot_reports: int = 0
 

@@ -10,7 +10,7 @@ wanted at that moment, and the rollout replaces it like any other slot.
 """
 
 from blazeio_supervisor.fleet.actions import OpenSlot
-from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,
     ReloadAsked,
@@ -23,35 +23,35 @@ from blazeio_supervisor.fleet.transitions import step_worker
 from blazeio_supervisor.fleet.worker_state import Event
 
 
-def scale(turn: Turn) -> None:
+def scale(context: PlanContext) -> None:
     """Open, wake or park slots as the facts ask; at least one stays."""
-    for fact in turn.facts:
+    for fact in context.facts:
         if isinstance(fact, ScaleAsked):
-            _scale_to(turn, _wanted(turn, fact), fact.by)
-    _retire_surplus(turn)
+            _scale_to(context, _wanted(context, fact), fact.by)
+    _retire_surplus(context)
 
 
-def _wanted(turn: Turn, fact: ScaleAsked) -> int:
-    present = sum(1 for _ in turn.roster.active())
+def _wanted(context: PlanContext, fact: ScaleAsked) -> int:
+    present = sum(1 for _ in context.roster.active())
     asked = (present if fact.count is None else fact.count) + fact.change
-    wanted = min(max(asked, 1), max(turn.policy.worker_limit, present))
+    wanted = min(max(asked, 1), max(context.policy.worker_limit, present))
     if wanted != asked:
         bound = "least" if wanted > asked else "most"
         text = f"{asked_for(fact.by)}: {count_of(asked, 'worker')}; {wanted} is the"
-        turn.report("scale_limited", f"{text} {bound}", "WARNING")
+        context.report("scale_limited", f"{text} {bound}", "WARNING")
     return wanted
 
 
-def _scale_to(turn: Turn, wanted: int, by: str) -> None:
-    roster = turn.roster
+def _scale_to(context: PlanContext, wanted: int, by: str) -> None:
+    roster = context.roster
     active = list(roster.active())
     if len(active) != wanted:
         text = f"from {len(active)} to {count_of(wanted, 'worker')}"
-        turn.report("scaled", f"{asked_for(by)}: {text}")
+        context.report("scaled", f"{asked_for(by)}: {text}")
     for slot in reversed(active[wanted:]):
         _park(slot)
     for index in range(len(active), wanted):
-        _wake(turn, roster, index)
+        _wake(context, roster, index)
 
 
 def _park(slot: Slot) -> None:
@@ -59,8 +59,8 @@ def _park(slot: Slot) -> None:
     slot.backoff.reset()
 
 
-def _retire_surplus(turn: Turn) -> None:
-    roster = turn.roster
+def _retire_surplus(context: PlanContext) -> None:
+    roster = context.roster
     surplus = sum(1 for _ in roster.serving()) - sum(1 for _ in roster.active())
     for slot in reversed(roster.slots):
         if not slot.is_parked:
@@ -69,15 +69,15 @@ def _retire_surplus(turn: Turn) -> None:
             if handle is None or (handle.is_serving and surplus <= 0):
                 continue
             surplus -= handle.is_serving
-            step_worker(turn, handle, Event.DRAIN)
+            step_worker(context, handle, Event.DRAIN)
 
 
-def _wake(turn: Turn, roster: Roster, index: int) -> None:
+def _wake(context: PlanContext, roster: Roster, index: int) -> None:
     if index < len(roster.slots):
         roster.slots[index].is_parked = False
     else:
         roster.slots.append(Slot(index))
-        turn.act(OpenSlot(index))
+        context.act(OpenSlot(index))
 
 
 # The whole service parked: nobody serves, and nothing is lost meanwhile.
@@ -103,42 +103,42 @@ class Parking:
         self.is_active = False
         self._by = ""
 
-    def take(self, turn: Turn, *, may_begin: bool) -> None:
+    def take(self, context: PlanContext, *, may_begin: bool) -> None:
         """Learn what is asked for.
 
         Args:
             may_begin: It serves, and no reload is under way.
         """
-        for fact in turn.facts:
+        for fact in context.facts:
             match fact:
                 case ParkAsked():
-                    self._ask(turn, fact, may_begin=may_begin)
+                    self._ask(context, fact, may_begin=may_begin)
                 case ResumeAsked() | ReloadAsked():
-                    self._resume(turn, fact)
+                    self._resume(context, fact)
                 case _:
                     pass
         if self.is_asked and not self.is_active and may_begin:
             self.is_active = True
             text = "the workers drain, connections wait until `resume` or HUP"
-            turn.report("parked", f"{asked_for(self._by)}: {text}")
+            context.report("parked", f"{asked_for(self._by)}: {text}")
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """End whoever serves, or would."""
-        for handle in list(turn.roster.workers.values()):
+        for handle in list(context.roster.workers.values()):
             if handle.is_wanted:
-                step_worker(turn, handle, Event.DRAIN)
+                step_worker(context, handle, Event.DRAIN)
 
-    def _ask(self, turn: Turn, asked: ParkAsked, *, may_begin: bool) -> None:
+    def _ask(self, context: PlanContext, asked: ParkAsked, *, may_begin: bool) -> None:
         if not self.is_asked and not may_begin:
             text = "it begins when the start or the reload under way is over"
-            turn.report("parking", f"{asked_for(asked.by)}: {text}")
+            context.report("parking", f"{asked_for(asked.by)}: {text}")
         self.is_asked, self._by = True, asked.by
 
-    def _resume(self, turn: Turn, asked: ResumeAsked | ReloadAsked) -> None:
+    def _resume(self, context: PlanContext, asked: ResumeAsked | ReloadAsked) -> None:
         self.is_asked = False
         if self.is_active:
             self.is_active = False
-            for slot in turn.roster.slots:
+            for slot in context.roster.slots:
                 slot.forgive()  # the operator does not want to wait for it
             text = f"{asked_for(asked.by)}: a worker starts in each slot"
-            turn.report("resumed", text)
+            context.report("resumed", text)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from blazeio_supervisor.fleet.actions import Steer
-from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.roster import WorkerHandle
 
 EVEN, LEAST, MOST, STEP = 100, 50, 150, 10
@@ -41,24 +41,24 @@ class Steering:
         self._shares: dict[WorkerHandle, int] = {}
         self._moved_at = 0.0
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """Send new weights when they differ; never with a single slot."""
-        policy, slots = turn.policy, turn.roster.slots
+        policy, slots = context.policy, context.roster.slots
         if policy.steering == "off" or policy.is_shared_listener:
             return
-        if turn.is_void or len(slots) < 2:
+        if context.is_void or len(slots) < 2:
             return
-        live = _choose_live(turn)
+        live = _choose_live(context)
         if not live and not self.weights:
             return  # nothing to take back yet
         self._shares = {handle: self._shares.get(handle, EVEN) for handle in live}
         if policy.steering == "load":
-            self._follow_load(turn, live)
+            self._follow_load(context, live)
         by_slot = {handle.slot: share for handle, share in self._shares.items()}
         weights = tuple(by_slot.get(slot.index, 0) for slot in slots)
         if weights != self.weights:
             self.weights = weights
-            turn.act(Steer(weights))
+            context.act(Steer(weights))
 
     def freeze(self) -> FrozenSteering:
         """Give all that it knows."""
@@ -74,10 +74,10 @@ class Steering:
             if worker in workers
         }
 
-    def _follow_load(self, turn: Turn, live: list[WorkerHandle]) -> None:
-        if not live or turn.now < self._moved_at + turn.policy.steer_every_s:
+    def _follow_load(self, context: PlanContext, live: list[WorkerHandle]) -> None:
+        if not live or context.now < self._moved_at + context.policy.steer_every_s:
             return
-        self._moved_at = turn.now
+        self._moved_at = context.now
         mean = sum(handle.pulse.load for handle in live) / len(live)
         for handle in live:
             target = min(max(EVEN * mean / handle.pulse.load, LEAST), MOST)
@@ -86,7 +86,7 @@ class Steering:
                 self._shares[handle] += STEP if gap > 0 else -STEP
 
 
-def _choose_live(turn: Turn) -> list[WorkerHandle]:
+def _choose_live(context: PlanContext) -> list[WorkerHandle]:
     """Choose who gets connections; when all are late, all of those."""
-    serving = list(turn.roster.serving())
+    serving = list(context.roster.serving())
     return [handle for handle in serving if not handle.pulse.is_avoided] or serving

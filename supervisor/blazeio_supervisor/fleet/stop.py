@@ -8,8 +8,8 @@ A quick stop shortens the grace period; a second quick one kills at once.
 Adoptions stay as they are: whoever adopted a queue empties it too.
 """
 
-from blazeio_supervisor.fleet.actions import Exit, LastCall, Stay
-from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.actions import CloseListeners, Exit, KeepWorker
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
 from blazeio_supervisor.fleet.reasons import asked_for, count_of
 from blazeio_supervisor.fleet.transitions import step_forkserver, step_worker
@@ -35,105 +35,105 @@ class Stopping:
         self._code = 0
         self._reason = ""
 
-    def fail(self, turn: Turn, code: int, reason: str) -> None:
+    def fail(self, context: PlanContext, code: int, reason: str) -> None:
         """Stop because the first boot failed."""
         self._code, self._reason = code, reason
-        self._activate(turn)
+        self._activate(context)
         text = f"the app did not start, so the service ends: {reason}"
-        turn.report("boot_failed", text, "ERROR")
+        context.report("boot_failed", text, "ERROR")
 
-    def take(self, turn: Turn, *, has_served: bool) -> None:
+    def take(self, context: PlanContext, *, has_served: bool) -> None:
         """Begin to stop, or stop harder, when the facts ask for it.
 
         Args:
             has_served: Somebody may be told that it leaves.
         """
-        for fact in turn.facts:
+        for fact in context.facts:
             if isinstance(fact, StopAsked):
-                self._ask(turn, fact, has_served=has_served)
-        if self.is_leaving and self._has_left(turn):
-            self._begin(turn, "", is_quick=False)
-        elif self.is_leaving and any(isinstance(f, WorkerReady) for f in turn.facts):
-            turn.act(Stay())
+                self._ask(context, fact, has_served=has_served)
+        if self.is_leaving and self._has_left(context):
+            self._begin(context, "", is_quick=False)
+        elif self.is_leaving and any(isinstance(f, WorkerReady) for f in context.facts):
+            context.act(KeepWorker())
 
-    def run(self, turn: Turn) -> None:
+    def run(self, context: PlanContext) -> None:
         """End whoever is left; exit when nobody is."""
-        roster = turn.roster
+        roster = context.roster
         if not self._has_called:
             self._has_called = True
-            turn.act(LastCall())
+            context.act(CloseListeners())
         for forkserver in list(roster.forkservers.values()):
-            step_forkserver(turn, forkserver, Event.DRAIN)
+            step_forkserver(context, forkserver, Event.DRAIN)
         for worker in list(roster.workers.values()):
-            step_worker(turn, worker, Event.DRAIN)
-        self._bound(turn)
+            step_worker(context, worker, Event.DRAIN)
+        self._bound(context)
         if not roster.workers and not roster.forkservers:
             self.is_over = True
-            turn.act(Exit(self._code, self._reason))
+            context.act(Exit(self._code, self._reason))
 
-    def _ask(self, turn: Turn, fact: StopAsked, *, has_served: bool) -> None:
-        delay_s = turn.policy.drain_delay_s if has_served else 0.0
+    def _ask(self, context: PlanContext, fact: StopAsked, *, has_served: bool) -> None:
+        delay_s = context.policy.drain_delay_s if has_served else 0.0
         if self.is_quick and fact.is_quick:
-            self._kill(turn, fact.by)
+            self._kill(context, fact.by)
         elif self.is_active:
-            self._hasten(turn, fact)
+            self._hasten(context, fact)
         elif fact.is_quick or self.is_leaving or not delay_s:
-            self._begin(turn, fact.by, is_quick=fact.is_quick)
+            self._begin(context, fact.by, is_quick=fact.is_quick)
         else:
-            self._leave(turn, fact.by, delay_s)
+            self._leave(context, fact.by, delay_s)
 
-    def _leave(self, turn: Turn, by: str, delay_s: float) -> None:
+    def _leave(self, context: PlanContext, by: str, delay_s: float) -> None:
         self.is_leaving = True
-        self._leave_at = turn.now + delay_s
-        turn.act(Stay())
-        turn.report(
+        self._leave_at = context.now + delay_s
+        context.act(KeepWorker())
+        context.report(
             "leaving",
             f"{asked_for(by)}: no longer ready, but it serves on for {delay_s:g} s, "
             "then drains (a second TERM or `stop` ends the wait)",
         )
 
-    def _begin(self, turn: Turn, by: str, *, is_quick: bool) -> None:
+    def _begin(self, context: PlanContext, by: str, *, is_quick: bool) -> None:
         self.is_leaving = False
         self.is_quick = is_quick
-        self._activate(turn)
-        self._tell(turn, asked_for(by) if by else "the wait is over")
+        self._activate(context)
+        self._tell(context, asked_for(by) if by else "the wait is over")
 
-    def _hasten(self, turn: Turn, fact: StopAsked) -> None:
+    def _hasten(self, context: PlanContext, fact: StopAsked) -> None:
         if fact.is_quick:
             self.is_quick = True
-            self._activate(turn)
-            self._tell(turn, asked_for(fact.by))
+            self._activate(context)
+            self._tell(context, asked_for(fact.by))
 
-    def _activate(self, turn: Turn) -> None:
+    def _activate(self, context: PlanContext) -> None:
         self.is_active = True
-        ends_at = turn.now + self._span_s(turn)
+        ends_at = context.now + self._span_s(context)
         self._grace_ends_at = min(self._grace_ends_at, ends_at)
 
-    def _span_s(self, turn: Turn) -> float:
-        policy = turn.policy
+    def _span_s(self, context: PlanContext) -> float:
+        policy = context.policy
         if self.is_quick:
             return min(policy.quick_grace_s, policy.grace_s)
         return policy.grace_s
 
-    def _tell(self, turn: Turn, why: str) -> None:
-        span_s = self._span_s(turn)
+    def _tell(self, context: PlanContext, why: str) -> None:
+        span_s = self._span_s(context)
         text = f"{why}: what is in flight has {span_s:g} s, then it is cut"
-        turn.report("stopping", text)
+        context.report("stopping", text)
 
-    def _has_left(self, turn: Turn) -> bool:
+    def _has_left(self, context: PlanContext) -> bool:
         """The delay is over, or nobody serves and nobody can be forked."""
-        roster = turn.roster
+        roster = context.roster
         is_lost = next(roster.serving(), None) is None
         is_lost = is_lost and not roster.can_fork(roster.generation)
-        return turn.has_come(self._leave_at) or is_lost
+        return context.has_come(self._leave_at) or is_lost
 
-    def _bound(self, turn: Turn) -> None:
+    def _bound(self, context: PlanContext) -> None:
         """End the grace period of all at once, whatever each was told before.
 
         A worker may be forked, or become late, long after the stop was asked for.
         """
-        kill_at = self._grace_ends_at + turn.policy.kill_after_s
-        for handle in turn.roster.handles():
+        kill_at = self._grace_ends_at + context.policy.kill_after_s
+        for handle in context.roster.handles():
             if handle.deadline_at is None:
                 continue  # it is being killed
             is_draining = handle.state is State.DRAINING
@@ -142,11 +142,11 @@ class Stopping:
             if handle.kill_at is not None:
                 handle.kill_at = min(handle.kill_at, kill_at)
 
-    def _kill(self, turn: Turn, by: str) -> None:
-        left = count_of(len(turn.roster.workers), "worker")
+    def _kill(self, context: PlanContext, by: str) -> None:
+        left = count_of(len(context.roster.workers), "worker")
         text = f"{asked_for(by)} again: {left} killed at once"
-        turn.report("killing", text, "WARNING")
-        for forkserver in list(turn.roster.forkservers.values()):
-            step_forkserver(turn, forkserver, Event.KILL)
-        for worker in list(turn.roster.workers.values()):
-            step_worker(turn, worker, Event.KILL)
+        context.report("killing", text, "WARNING")
+        for forkserver in list(context.roster.forkservers.values()):
+            step_forkserver(context, forkserver, Event.KILL)
+        for worker in list(context.roster.workers.values()):
+            step_worker(context, worker, Event.KILL)

@@ -6,16 +6,16 @@ forgotten.
 """
 
 from blazeio_supervisor.fleet.actions import (
-    Admit,
+    AdmitWorker,
     AskStack,
-    End,
-    Ending,
+    EndWorker,
     ReportBoot,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopMode,
 )
-from blazeio_supervisor.fleet.context import Failure, Turn
+from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import (
     Beat,
     Fact,
@@ -41,41 +41,41 @@ from blazeio_supervisor.fleet.worker_state import (
 _LATE = frozenset({Event.OVERDUE, Event.TERM})  # TERM by name: its loop is blocked
 
 
-def start_forkserver(turn: Turn, generation: int) -> ForkserverHandle:
+def start_forkserver(context: PlanContext, generation: int) -> ForkserverHandle:
     """Start the forkserver of a new generation."""
-    deadline_at = turn.now + turn.policy.boot_timeout_s
+    deadline_at = context.now + context.policy.boot_timeout_s
     forkserver = ForkserverHandle(generation, deadline_at)
-    turn.roster.forkservers[generation] = forkserver
-    turn.act(StartForkserver(generation))
+    context.roster.forkservers[generation] = forkserver
+    context.act(StartForkserver(generation))
     return forkserver
 
 
 def spawn(
-    turn: Turn, slot: Slot, generation: int, *, is_canary: bool = False
+    context: PlanContext, slot: Slot, generation: int, *, is_canary: bool = False
 ) -> WorkerHandle:
     """Fork a worker for a slot. The caller gives it its place."""
     handle = WorkerHandle(
-        worker=turn.roster.next_worker(),
+        worker=context.roster.next_worker(),
         slot=slot.index,
         generation=generation,
-        spawned_at=turn.now,
-        deadline_at=turn.now + turn.policy.boot_timeout_s,
+        spawned_at=context.now,
+        deadline_at=context.now + context.policy.boot_timeout_s,
         is_canary=is_canary,
-        chance=turn.rng.random(),
+        chance=context.rng.random(),
     )
-    turn.roster.workers[handle.worker] = handle
-    turn.act(Spawn(handle.worker, slot.index, generation, is_canary))
+    context.roster.workers[handle.worker] = handle
+    context.act(Spawn(handle.worker, slot.index, generation, is_canary))
     return handle
 
 
-def admit(turn: Turn, handle: WorkerHandle) -> None:
+def admit(context: PlanContext, handle: WorkerHandle) -> None:
     """Let a canary on standby accept from its slot."""
-    turn.act(Admit(handle.worker))
-    step_worker(turn, handle, Event.ADMITTED)
+    context.act(AdmitWorker(handle.worker))
+    step_worker(context, handle, Event.ADMITTED)
 
 
 def step_worker(
-    turn: Turn,
+    context: PlanContext,
     handle: WorkerHandle,
     event: Event,
     reason: str = "",
@@ -84,27 +84,27 @@ def step_worker(
     """Apply one event to a worker."""
     before, step = handle.state, TABLE[handle.state, event]
     handle.state = step.state
-    if event in _LATE and step.send is Ending.TERM:
-        turn.act(AskStack(handle.worker))
+    if event in _LATE and step.send is StopMode.TERM:
+        context.act(AskStack(handle.worker))
     if step.send is not None:
-        turn.act(End(handle.worker, step.send))
+        context.act(EndWorker(handle.worker, step.send))
     if step.state is State.SERVING and handle.ready_at is None:
-        handle.ready_at = turn.now
+        handle.ready_at = context.now
     if _keeps_deadline(before, step.state):
         pass  # the boot deadline runs from the Spawn on
     elif step.state is not before:
-        _set_deadline(turn, handle, turn.policy.grace_s)
+        _set_deadline(context, handle, context.policy.grace_s)
     if before in WANTED and not handle.is_wanted:
-        turn.roster.vacate(handle)
+        context.roster.vacate(handle)
         if event in FAILING:
             failure = Failure(handle, reason, status)
-            turn.failures.append(failure)
+            context.failures.append(failure)
     if step.state is State.GONE:
-        turn.roster.workers.pop(handle.worker, None)
+        context.roster.workers.pop(handle.worker, None)
 
 
 def step_forkserver(
-    turn: Turn,
+    context: PlanContext,
     handle: ForkserverHandle,
     event: Event,
     reason: str = "",
@@ -114,52 +114,54 @@ def step_forkserver(
     before, step = handle.state, TABLE[handle.state, event]
     handle.state = step.state
     if step.send is not None:
-        turn.act(StopForkserver(handle.generation, step.send))
+        context.act(StopForkserver(handle.generation, step.send))
     if step.state is not before:
-        _set_deadline(turn, handle, _find_forkserver_grace_s(turn, handle))
+        _set_deadline(context, handle, _find_forkserver_grace_s(context, handle))
     if before in WANTED and not handle.is_wanted and event in FAILING:
         failure = Failure(handle, reason, status)
-        turn.failures.append(failure)
+        context.failures.append(failure)
     if step.state is State.GONE:
-        del turn.roster.forkservers[handle.generation]
-        _give_up_forks(turn, handle)
+        del context.roster.forkservers[handle.generation]
+        _give_up_forks(context, handle)
 
 
-def _find_forkserver_grace_s(turn: Turn, handle: ForkserverHandle) -> float:
+def _find_forkserver_grace_s(context: PlanContext, handle: ForkserverHandle) -> float:
     """Return how long it may take to end: it waits for the workers it has forked."""
-    policy = turn.policy
-    workers = turn.roster.workers.values()
+    policy = context.policy
+    workers = context.roster.workers.values()
     if any(worker.generation == handle.generation for worker in workers):
         return policy.grace_s + policy.kill_after_s + policy.forkserver_stop_s
     return min(policy.forkserver_stop_s, policy.grace_s)
 
 
-def give_up_on(turn: Turn, handle: ForkserverHandle, reason: str) -> None:
+def give_up_on(context: PlanContext, handle: ForkserverHandle, reason: str) -> None:
     """End a forkserver that no longer answers; it counts as failed."""
     if handle.is_wanted:
-        turn.failures.append(Failure(handle, reason))
-    step_forkserver(turn, handle, Event.KILL)
+        context.failures.append(Failure(handle, reason))
+    step_forkserver(context, handle, Event.KILL)
 
 
-def end_misbehaving(turn: Turn, handle: WorkerHandle, reason: str) -> None:
+def end_misbehaving(context: PlanContext, handle: WorkerHandle, reason: str) -> None:
     """End a worker that did what none does, at once; it counts as failed."""
     if handle.is_wanted:
-        turn.failures.append(Failure(handle, reason, cause="misbehaved"))
-    step_worker(turn, handle, Event.KILL)
+        context.failures.append(Failure(handle, reason, cause="misbehaved"))
+    step_worker(context, handle, Event.KILL)
 
 
-def take_in_stray(turn: Turn, worker: int, pid: int) -> None:
+def take_in_stray(context: PlanContext, worker: int, pid: int) -> None:
     """End a worker whose fork was given up on, when it is answered after all."""
-    handle = WorkerHandle(worker, 0, 0, turn.now, None, state=State.GONE, pid=pid)
-    turn.roster.workers[worker] = handle
-    step_worker(turn, handle, Event.FORKED)
+    handle = WorkerHandle(worker, 0, 0, context.now, None, state=State.GONE, pid=pid)
+    context.roster.workers[worker] = handle
+    step_worker(context, handle, Event.FORKED)
 
 
-def _give_up_forks(turn: Turn, forkserver: ForkserverHandle) -> None:
-    for handle in list(turn.roster.workers.values()):
+def _give_up_forks(context: PlanContext, forkserver: ForkserverHandle) -> None:
+    for handle in list(context.roster.workers.values()):
         is_its = handle.generation == forkserver.generation
         if is_its and handle.state in HAS_NO_PID:
-            step_worker(turn, handle, Event.EXITED, "the process that forks it is gone")
+            step_worker(
+                context, handle, Event.EXITED, "the process that forks it is gone"
+            )
 
 
 def _keeps_deadline(before: State, after: State) -> bool:
@@ -167,20 +169,20 @@ def _keeps_deadline(before: State, after: State) -> bool:
 
 
 def _set_deadline(
-    turn: Turn, handle: WorkerHandle | ForkserverHandle, grace_s: float
+    context: PlanContext, handle: WorkerHandle | ForkserverHandle, grace_s: float
 ) -> None:
     """Bound the new state of a process that is on its way out.
 
     Whatever it was told, it is killed ``kill_after_s`` after its grace period.
     """
-    policy = turn.policy
+    policy = context.policy
     handle.deadline_at = None
     if handle.state is State.DRAINING:
-        handle.deadline_at = turn.now + grace_s
+        handle.deadline_at = context.now + grace_s
         handle.kill_at = handle.deadline_at + policy.kill_after_s
     elif handle.state is State.TERMINATING:
-        kill_at = handle.kill_at or turn.now + grace_s + policy.kill_after_s
-        handle.deadline_at = min(turn.now + policy.term_s, kill_at)
+        kill_at = handle.kill_at or context.now + grace_s + policy.kill_after_s
+        handle.deadline_at = min(context.now + policy.term_s, kill_at)
 
 
 # Facts into the roster: what happened to which process.
@@ -189,133 +191,135 @@ def _set_deadline(
 # fork that was given up on and is answered after all is ended.
 
 
-def fold(turn: Turn, fact: Fact) -> None:
+def apply_facts(context: PlanContext, fact: Fact) -> None:
     """Bring the roster up to date with one fact; others' facts are left."""
     match fact:
         case ForkserverReady() | ForkserverExited():
-            _fold_forkserver(turn, fact)
+            _fold_forkserver(context, fact)
         case ForkserverMisbehaved(generation, reason):
-            forkserver = turn.roster.forkservers.get(generation)
+            forkserver = context.roster.forkservers.get(generation)
             if forkserver is not None:
-                give_up_on(turn, forkserver, f"it misbehaved: {reason}")
+                give_up_on(context, forkserver, f"it misbehaved: {reason}")
         case WorkerForked(worker, pid):
-            _fold_forked(turn, worker, pid)
+            _fold_forked(context, worker, pid)
         case WorkerReady() | WorkerExited() | WorkerMisbehaved() | Beat():
-            handle = turn.roster.workers.get(fact.worker)
+            handle = context.roster.workers.get(fact.worker)
             if handle is not None:
-                _fold_worker(turn, handle, fact)
+                _fold_worker(context, handle, fact)
         case _:
             pass  # somebody asks for something: the duties read those
 
 
-def _fold_forkserver(turn: Turn, fact: ForkserverReady | ForkserverExited) -> None:
-    handle = turn.roster.forkservers.get(fact.generation)
+def _fold_forkserver(
+    context: PlanContext, fact: ForkserverReady | ForkserverExited
+) -> None:
+    handle = context.roster.forkservers.get(fact.generation)
     if handle is None:
         return
     if isinstance(fact, ForkserverReady):
-        step_forkserver(turn, handle, Event.READY)
+        step_forkserver(context, handle, Event.READY)
     else:
         words = describe_exit(fact.status, fact.reason)
-        step_forkserver(turn, handle, Event.EXITED, words, fact.status)
+        step_forkserver(context, handle, Event.EXITED, words, fact.status)
 
 
 def _fold_worker(
-    turn: Turn,
+    context: PlanContext,
     handle: WorkerHandle,
     fact: WorkerReady | WorkerExited | WorkerMisbehaved | Beat,
 ) -> None:
     match fact:
         case WorkerReady():
             event = Event.STOOD_BY if handle.is_canary else Event.READY
-            step_worker(turn, handle, event)
+            step_worker(context, handle, event)
         case WorkerExited(_, status, reason):
             words = describe_exit(status, reason)
-            step_worker(turn, handle, Event.EXITED, words, status)
+            step_worker(context, handle, Event.EXITED, words, status)
         case WorkerMisbehaved(_, reason):
-            end_misbehaving(turn, handle, f"it misbehaved: {reason}")
+            end_misbehaving(context, handle, f"it misbehaved: {reason}")
         case _:
-            fresh_s = turn.policy.steer_after_s
-            handle.pulse.take(fact, turn.now, turn.clock_now, fresh_s)
+            fresh_s = context.policy.steer_after_s
+            handle.pulse.take(fact, context.now, context.clock_now, fresh_s)
 
 
-def _fold_forked(turn: Turn, worker: int, pid: int) -> None:
-    handle = turn.roster.workers.get(worker)
+def _fold_forked(context: PlanContext, worker: int, pid: int) -> None:
+    handle = context.roster.workers.get(worker)
     if handle is not None:
         handle.pid = pid
-        step_worker(turn, handle, Event.FORKED)
-    elif turn.roster.was_given_out(worker):
-        take_in_stray(turn, worker, pid)
+        step_worker(context, handle, Event.FORKED)
+    elif context.roster.was_given_out(worker):
+        take_in_stray(context, worker, pid)
 
 
 # Escalate whoever outlived the deadline of its state.
 
 
-def escalate(turn: Turn) -> None:
+def escalate(context: PlanContext) -> None:
     """Boot deadline -> TERM, grace period -> TERM, TERM -> KILL.
 
     In a void turn nobody is judged.
     """
-    if turn.is_void:
+    if context.is_void:
         return
-    roster = turn.roster
+    roster = context.roster
     for handle in roster.handles():
         if handle.state is State.BOOTING:
-            _report_boot(turn, handle)
+            _report_boot(context, handle)
     for forkserver in list(roster.forkservers.values()):
-        if _is_overdue(turn, forkserver):
-            step_forkserver(turn, forkserver, Event.OVERDUE, _late_words(turn))
+        if _is_overdue(context, forkserver):
+            step_forkserver(context, forkserver, Event.OVERDUE, _late_words(context))
     for worker in list(roster.workers.values()):
-        if _is_overdue(turn, worker):
-            _escalate_worker(turn, worker)
+        if _is_overdue(context, worker):
+            _escalate_worker(context, worker)
 
 
-def wake_for_deadlines(turn: Turn) -> None:
+def wake_for_deadlines(context: PlanContext) -> None:
     """Have the next turn when the first deadline passes."""
-    for handle in turn.roster.handles():
+    for handle in context.roster.handles():
         if handle.deadline_at is not None:
-            turn.wake(handle.deadline_at)
+            context.wake(handle.deadline_at)
         if handle.state is State.BOOTING and not handle.boot_reports:
-            turn.wake(_slow_at(turn, handle))
+            context.wake(_slow_at(context, handle))
 
 
-def _report_boot(turn: Turn, handle: WorkerHandle | ForkserverHandle) -> None:
+def _report_boot(context: PlanContext, handle: WorkerHandle | ForkserverHandle) -> None:
     """Report it after a third of the boot timeout, and at its end, before TERM."""
     if handle.deadline_at is None:
         return
-    if not handle.boot_reports and turn.now >= _slow_at(turn, handle):
+    if not handle.boot_reports and context.now >= _slow_at(context, handle):
         handle.boot_reports = 1
-        _act_report(turn, handle)
-    elif handle.boot_reports == 1 and _is_overdue(turn, handle):
+        _act_report(context, handle)
+    elif handle.boot_reports == 1 and _is_overdue(context, handle):
         handle.boot_reports = 2
-        _act_report(turn, handle)
-        handle.deadline_at += turn.policy.boot_stack_s
+        _act_report(context, handle)
+        handle.deadline_at += context.policy.boot_stack_s
 
 
-def _act_report(turn: Turn, handle: WorkerHandle | ForkserverHandle) -> None:
+def _act_report(context: PlanContext, handle: WorkerHandle | ForkserverHandle) -> None:
     assert handle.deadline_at is not None
-    span_s = turn.policy.boot_timeout_s
-    boot_s = span_s - (handle.deadline_at - turn.now)
+    span_s = context.policy.boot_timeout_s
+    boot_s = span_s - (handle.deadline_at - context.now)
     worker = handle.worker if isinstance(handle, WorkerHandle) else None
-    turn.act(ReportBoot(handle.generation, worker, boot_s, span_s))
+    context.act(ReportBoot(handle.generation, worker, boot_s, span_s))
 
 
-def _slow_at(turn: Turn, handle: WorkerHandle | ForkserverHandle) -> float:
+def _slow_at(context: PlanContext, handle: WorkerHandle | ForkserverHandle) -> float:
     assert handle.deadline_at is not None
-    return handle.deadline_at - turn.policy.boot_timeout_s * 2 / 3
+    return handle.deadline_at - context.policy.boot_timeout_s * 2 / 3
 
 
-def _is_overdue(turn: Turn, handle: WorkerHandle | ForkserverHandle) -> bool:
-    return handle.deadline_at is not None and handle.deadline_at <= turn.now
+def _is_overdue(context: PlanContext, handle: WorkerHandle | ForkserverHandle) -> bool:
+    return handle.deadline_at is not None and handle.deadline_at <= context.now
 
 
-def _escalate_worker(turn: Turn, handle: WorkerHandle) -> None:
+def _escalate_worker(context: PlanContext, handle: WorkerHandle) -> None:
     was_forked = handle.state not in HAS_NO_PID
-    step_worker(turn, handle, Event.OVERDUE, _late_words(turn))
-    forkserver = turn.roster.forkservers.get(handle.generation)
+    step_worker(context, handle, Event.OVERDUE, _late_words(context))
+    forkserver = context.roster.forkservers.get(handle.generation)
     if not was_forked and forkserver is not None:
-        give_up_on(turn, forkserver, "it does not fork any more")
+        give_up_on(context, forkserver, "it does not fork any more")
 
 
-def _late_words(turn: Turn) -> str:
-    span_s = turn.policy.boot_timeout_s
+def _late_words(context: PlanContext) -> str:
+    span_s = context.policy.boot_timeout_s
     return f"not ready within {span_s:g} s (--boot-timeout); event=boot_slow says where"

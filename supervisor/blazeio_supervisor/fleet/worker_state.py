@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.fleet.actions import StopMode
 
 
 class State(StrEnum):
@@ -49,16 +49,16 @@ class Step(Struct, frozen=True):
     """The next state, and what must be sent to the process to get there."""
 
     state: State
-    send: Ending | None = None
+    send: StopMode | None = None
 
 
 WANTED = frozenset({State.SPAWNING, State.BOOTING, State.STANDBY, State.SERVING})
 HAS_NO_PID = frozenset({State.SPAWNING, State.CANCELLED})
 FAILING = frozenset({Event.EXITED, Event.OVERDUE})  # for a wanted one
 
-_DRAIN = Step(State.DRAINING, Ending.DRAIN)
-_TERM = Step(State.TERMINATING, Ending.TERM)
-_KILL = Step(State.KILLING, Ending.KILL)
+_DRAIN = Step(State.DRAINING, StopMode.DRAIN)
+_TERM = Step(State.TERMINATING, StopMode.TERM)
+_KILL = Step(State.KILLING, StopMode.KILL)
 _GONE = Step(State.GONE)
 
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from blazeio_supervisor.ipc.identity import Identity
 from blazeio_supervisor.log.formats import (
-    LogTerms,
+    LogConfig,
     escape_surrogates,
     map_texts,
 )
@@ -172,7 +172,7 @@ class Load(_Message, frozen=True):
     loop: LoopName
     graceful_timeout_s: float
     drain_idle_s: float
-    log: LogTerms
+    log: LogConfig
     master_pid: int
     overrides: Overrides
     identity: Identity | None = None

@@ -164,7 +164,7 @@ _LONGEST_SINCE = 5
 _COUNTED = 16
 
 
-class Reading(Struct, frozen=True):
+class RowReading(Struct, frozen=True):
     """One look at how a worker is.
 
     Attributes:
@@ -303,11 +303,11 @@ class Row:
         numbers = numbers[:1] + [each for each in numbers[1:] if each > after]
         return list(dict.fromkeys(named[each] for each in numbers))
 
-    def read(self) -> Reading:
+    def read(self) -> RowReading:
         """Look at it."""
         cells = self.cells
         beat_at, now = cells[_BEAT_AT], time.monotonic()
-        return Reading(
+        return RowReading(
             beat_at=self._check(beat_at, now),
             lag_s=self._check(cells[_LAG_S]),
             in_flight=int(self._check(cells[IN_FLIGHT])),
@@ -353,7 +353,7 @@ class FrozenLedger(msgspec.Struct, frozen=True):
     past: dict[int, Tally]
 
 
-class RowLedger:
+class RowAllocator:
     """The master's side: makes the rows, and keeps what the dead ones counted.
 
     Attributes:

@@ -166,7 +166,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:@+-]+")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.:@+-]+")
 
 
-class Place(Struct, frozen=True):
+class SocketPath(Struct, frozen=True):
     """A unix socket: a path, or ``@name`` in the abstract namespace."""
 
     text: str
@@ -202,7 +202,7 @@ class Place(Struct, frozen=True):
         return not self.is_abstract and os.stat(self.text).st_uid == server.uid
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str) -> SocketPath:
     """Read ``--control``: a path (from the working directory), or ``@name``.
 
     Raises:
@@ -210,7 +210,7 @@ def parse_place(text: str) -> Place:
     """
     if text in ("", _ABSTRACT):
         raise ValueError("write a path, or @name for the abstract namespace")
-    place = Place(text if text.startswith(_ABSTRACT) else os.path.abspath(text))
+    place = SocketPath(text if text.startswith(_ABSTRACT) else os.path.abspath(text))
     if len(os.fsencode(place.text)) > _MOST_BYTES:
         raise ValueError(f"longer than the kernel's {_MOST_BYTES} octets")
     return place
@@ -228,8 +228,8 @@ def name_after(app: str) -> str:
 
 
 def choose_places(
-    given: Place | None, runtime_directory: str, own: Place | None
-) -> list[Place]:
+    given: SocketPath | None, runtime_directory: str, own: SocketPath | None
+) -> list[SocketPath]:
     """Choose where the master makes its socket: the first that it can make.
 
     Args:
@@ -241,7 +241,7 @@ def choose_places(
         return [given]
     places = [] if own is None else [own]
     if runtime_directory:
-        places.insert(0, Place(os.path.join(runtime_directory, FILE_NAME)))
+        places.insert(0, SocketPath(os.path.join(runtime_directory, FILE_NAME)))
     return places
 
 
@@ -255,13 +255,13 @@ class Search(Struct, frozen=True):
             such a one has taken.
     """
 
-    places: Sequence[Place]
+    places: Sequence[SocketPath]
     looked_at: Sequence[str]
-    others: Sequence[Place] = ()
+    others: Sequence[SocketPath] = ()
 
 
 def search(
-    given: Place | None,
+    given: SocketPath | None,
     runtime_directory: str,
     uid: int,
     list_names: Callable[[], Sequence[Listening]] = list_listening,
@@ -284,7 +284,7 @@ def search(
         return Search([given], [str(given)])
     own = os.path.join(runtime_directory, FILE_NAME)
     if runtime_directory and not is_named and os.path.exists(own):
-        return Search([Place(own)], [own])
+        return Search([SocketPath(own)], [own])
     patterns = [each.format(uid=uid, name=FILE_NAME) for each in UNIT_PATTERNS]
     paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
     names = [each for each in list_names() if _NAMED.fullmatch(each.name)]
@@ -296,7 +296,7 @@ def search(
     ]
     looked_at = [*([own] if runtime_directory else []), *patterns, f"{mine}*"]
     return Search(
-        [Place(text) for text in dict.fromkeys([*paths, *ours])],
+        [SocketPath(text) for text in dict.fromkeys([*paths, *ours])],
         looked_at,
-        [Place(each.name) for each in names if each.name not in ours],
+        [SocketPath(each.name) for each in names if each.name not in ours],
     )

@@ -22,7 +22,7 @@ from blazeio_supervisor.log.events import EventRecord
 STDERR = 2
 
 
-class LogTerms(msgspec.Struct, frozen=True):
+class LogConfig(msgspec.Struct, frozen=True):
     """Goes to each process that logs.
 
     Attributes:
@@ -220,7 +220,7 @@ class Identified(Protocol):
     def pid(self) -> int | None: ...  # noqa: D102
 
 
-class Origin(Struct):
+class LogOrigin(Struct):
     """The process whose line it is.
 
     Attributes:
@@ -245,7 +245,9 @@ def format_identity(who: Identified) -> str:
     return " ".join(f"{name}={value}" for name, value in parts if value is not None)
 
 
-def make_formatter(terms: LogTerms, origin: Origin | None = None) -> logging.Formatter:
+def make_formatter(
+    terms: LogConfig, origin: LogOrigin | None = None
+) -> logging.Formatter:
     """Give the one that was asked for.
 
     Args:
@@ -267,7 +269,7 @@ class TextFormatter(logging.Formatter):
         origin: See ``make_formatter``.
     """
 
-    def __init__(self, terms: LogTerms, origin: Origin | None = None) -> None:
+    def __init__(self, terms: LogConfig, origin: LogOrigin | None = None) -> None:
         super().__init__()
         self._has_time = not terms.is_journal
         self._has_color = terms.has_color
@@ -279,7 +281,7 @@ class TextFormatter(logging.Formatter):
         if self._has_time:
             head = f"{_write_local_time(record.created)} {head}"
         origin = getattr(record, "origin", None)
-        if isinstance(origin, Origin):
+        if isinstance(origin, LogOrigin):
             identity = format_identity(origin)
             lines = _split_printed(record.getMessage())
             return "\n".join(
@@ -309,14 +311,14 @@ class JsonFormatter(logging.Formatter):
         origin: See ``make_formatter``.
     """
 
-    def __init__(self, origin: Origin | None = None) -> None:
+    def __init__(self, origin: LogOrigin | None = None) -> None:
         super().__init__()
         self._origin = origin
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record; what was captured as an object for each line."""
         origin = getattr(record, "origin", None)
-        if isinstance(origin, Origin):
+        if isinstance(origin, LogOrigin):
             lines = _split_printed(record.getMessage())
             return "\n".join(self._write(record, line, origin) for line in lines)
         event = getattr(record, "event", None)

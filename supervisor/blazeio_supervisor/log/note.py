@@ -19,7 +19,7 @@ TRACEBACK_CHARS = 32_000
 EVENT_LOG = logging.getLogger("blazeio.master")
 
 
-class Line:
+class EventText:
     """An event as text, made when somebody wants to read it."""
 
     __slots__ = ("_event",)
@@ -77,4 +77,4 @@ def note(
             fields=fields,
         )
     )
-    EVENT_LOG.log(number, "%s", Line(noted), extra={"event": noted})
+    EVENT_LOG.log(number, "%s", EventText(noted), extra={"event": noted})

@@ -16,8 +16,8 @@ from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files import examine_to_append
 from blazeio_supervisor.log.formats import (
     STDERR,
-    LogTerms,
-    Origin,
+    LogConfig,
+    LogOrigin,
     make_formatter,
 )
 from blazeio_supervisor.log.note import note
@@ -166,7 +166,7 @@ FRAMES_KEPT_CHARS = 32_000  # two of the largest that a process may send
 
 
 def configure_logs(
-    terms: LogTerms, fd: int = STDERR, origin: Origin | None = None
+    terms: LogConfig, fd: int = STDERR, origin: LogOrigin | None = None
 ) -> None:
     """Send the logs of this process to a descriptor, once.
 
@@ -188,7 +188,7 @@ def configure_logs(
     logger.propagate = False
 
 
-def apply_config(terms: LogTerms) -> None:
+def apply_config(terms: LogConfig) -> None:
     """Configure all of logging as the operator's file says, if there is one.
 
     Raises:
@@ -226,7 +226,7 @@ def _examine_files(config: Mapping[str, Any]) -> None:
 
 
 def configure_strays(
-    terms: LogTerms, fd: int = STDERR, origin: Origin | None = None
+    terms: LogConfig, fd: int = STDERR, origin: LogOrigin | None = None
 ) -> None:
     """Send there, too, what has no logger of ours; arguments as above."""
     handler = make_handler(terms, fd, origin)
@@ -235,7 +235,7 @@ def configure_strays(
     catch_strays(handler)
 
 
-def make_handler(terms: LogTerms, fd: int, origin: Origin | None) -> LineHandler:
+def make_handler(terms: LogConfig, fd: int, origin: LogOrigin | None) -> LineHandler:
     """Give what writes a record; arguments as above."""
     handler = LineHandler(fd, is_journal=terms.is_journal)
     handler.setFormatter(make_formatter(terms, origin))
@@ -254,7 +254,7 @@ def set_level(level: str) -> None:
 
 @contextmanager
 def logs_configured(
-    terms: LogTerms, fd: int = STDERR, origin: Origin | None = None
+    terms: LogConfig, fd: int = STDERR, origin: LogOrigin | None = None
 ) -> Iterator[None]:
     """The same for a while: an app that is imported later decides by itself."""
     logger = logging.getLogger(ROOT)

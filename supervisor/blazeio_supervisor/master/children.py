@@ -197,7 +197,7 @@ class NoteScheme(Protocol):
         """Take the word of a forkserver or worker."""
 
 
-class Ears(Struct, frozen=True, kw_only=True):
+class ChildContext(Struct, frozen=True, kw_only=True):
     """All of it.
 
     Attributes:

@@ -4,39 +4,39 @@ import asyncio
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.ipc.scoreboard import RowLedger
+from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.children import ChildContext, Reaper
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.events import Banner, EventRing
-from blazeio_supervisor.master.executor import Hands, StackReports
+from blazeio_supervisor.master.executor import ActionExecutor, StackReports
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import (
-    Attendance,
     Binding,
     ListenerModes,
-    Slots,
+    ListenerWatch,
+    SlotListeners,
 )
-from blazeio_supervisor.master.loop import Inbox, Turns
+from blazeio_supervisor.master.loop import ControlLoop, FactQueue
 from blazeio_supervisor.master.memory import MemorySampler
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, Reopening
 from blazeio_supervisor.master.probes import HealthChecks, Probes
-from blazeio_supervisor.master.reloads import Reloads, Rules
-from blazeio_supervisor.master.shutdown import Ending, LastResort
-from blazeio_supervisor.master.status import Service
-from blazeio_supervisor.master.systemd import Store, Telling
-from blazeio_supervisor.master.upgrade.exec_new import Handover, Upgrades
+from blazeio_supervisor.master.reloads import Reloads, SettingsTransaction
+from blazeio_supervisor.master.shutdown import LastResort, Shutdown
+from blazeio_supervisor.master.status import ServiceState
+from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
+from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun, Upgrades
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.upgrade.state import Parts
 from blazeio_supervisor.master.worker_record import WorkerOrders
-from blazeio_supervisor.master.workers import Strangers, WorkerReadings, Workers
+from blazeio_supervisor.master.workers import OrphanReaper, WorkerReadings, Workers
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 
 
-class Crew(Struct, frozen=True, kw_only=True):
+class Components(Struct, frozen=True, kw_only=True):
     """What a master itself has in hand.
 
     Attributes:
@@ -44,23 +44,23 @@ class Crew(Struct, frozen=True, kw_only=True):
     """
 
     parts: Parts
-    inbox: Inbox
-    turns: Turns
-    ending: Ending
+    inbox: FactQueue
+    turns: ControlLoop
+    ending: Shutdown
     banner: Banner
-    telling: Telling
+    telling: SystemdNotifier
     sampler: MemorySampler
     reloads: Reloads
     upgrades: Upgrades
     reopening: Reopening
 
 
-def hire(
-    in_force: SettingsInForce,
+def build_master(
+    in_force: LiveSettings,
     log_file: LogFile | None,
     loop: asyncio.AbstractEventLoop,
     started_at: float,
-) -> Crew:
+) -> Components:
     """Make them.
 
     Args:
@@ -74,9 +74,9 @@ def hire(
     events = EventRing()
     frames = FramesPrinter()
     reaper = Reaper(loop)
-    inbox = Inbox(loop)
-    telling = Telling(settings.manager.address, loop)
-    ending = Ending(inbox, telling)
+    inbox = FactQueue(loop)
+    telling = SystemdNotifier(settings.manager.address, loop)
+    ending = Shutdown(inbox, telling)
 
     # What clients come in by
     listeners = Listeners(
@@ -86,7 +86,7 @@ def hire(
         backlog=settings.backlog,
     )
     steerer = Steerer(listeners)
-    store = Store(telling, listeners, settings.manager.store_count)
+    store = FdStore(telling, listeners, settings.manager.store_count)
     banner = Banner(settings, listeners)
 
     def note_bound() -> None:
@@ -99,7 +99,7 @@ def hire(
     captured = None
     if settings.capture_output:
         captured = CapturedOutput(loop, settings.log_terms)
-    ears = Ears(
+    child_context = ChildContext(
         loop=loop,
         reaper=reaper,
         tell=inbox.tell,
@@ -108,15 +108,15 @@ def hire(
         frames=frames,
         captured=captured,
     )
-    ledger = RowLedger()
-    workers = Workers(ears, ledger, listeners)
+    ledger = RowAllocator()
+    workers = Workers(child_context, ledger, listeners)
     orders = WorkerOrders(workers.records, reaper, listeners)
     readings = WorkerReadings(workers.records, ledger, workers.accuse)
-    forkservers = Forkservers(ears, in_force.settings_of, workers)
+    forkservers = Forkservers(child_context, in_force.settings_of, workers)
     reopening = Reopening(log_file, orders, forkservers)
 
     # What the planner wants is done
-    def pack(handover: Handover, image: KeptImage) -> tuple[bytes, list[int]]:
+    def pack(handover: UpgradeRun, image: KeptImage) -> tuple[bytes, list[int]]:
         # Only here is a ring: the control server, which orders an upgrade, is
         # itself of the parts that go over.
         return parts.pack(handover, image)
@@ -125,10 +125,10 @@ def hire(
     upgrades = Upgrades(planner, unsettled, pack, reaper, settings.upgrade_timeout_s)
     reloads = Reloads(inbox.tell, frames, in_force)
     health_checks = HealthChecks(settings.health_path, orders.connect, inbox.tell)
-    slots = Slots(listeners, steerer, orders, workers, store)
-    hands = Hands(
+    slots = SlotListeners(listeners, steerer, orders, workers, store)
+    executor = ActionExecutor(
         planner=planner,
-        rules=Rules(in_force, planner, health_checks, upgrades, inbox),
+        rules=SettingsTransaction(in_force, planner, health_checks, upgrades, inbox),
         forkservers=forkservers,
         orders=orders,
         stack_reports=StackReports(workers.records, orders, forkservers),
@@ -141,8 +141,8 @@ def hire(
         telling=telling,
         ending=ending,
     )
-    strangers = Strangers(reaper, workers, ears.oom_kills)
-    attendance = Attendance(
+    strangers = OrphanReaper(reaper, workers, child_context.oom_kills)
+    attendance = ListenerWatch(
         listeners,
         workers,
         readings,
@@ -153,7 +153,7 @@ def hire(
     )
     modes = ListenerModes(listeners)
     watches = strangers, attendance, modes
-    turns = Turns(inbox, planner, hands.perform, readings, *watches)
+    turns = ControlLoop(inbox, planner, executor.execute, readings, *watches)
 
     last_resort = LastResort(
         loop,
@@ -165,7 +165,7 @@ def hire(
     ending.on_ask = last_resort.begin
 
     # What the operator sees, and orders
-    service = Service(
+    service = ServiceState(
         in_force=in_force,
         planner=planner,
         listeners=listeners,
@@ -202,7 +202,7 @@ def hire(
         readings.note_memory,
         is_limited=planner.policy.max_memory_bytes is not None,
     )
-    return Crew(
+    return Components(
         parts=parts,
         inbox=inbox,
         turns=turns,

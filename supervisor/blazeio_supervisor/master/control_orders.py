@@ -43,9 +43,9 @@ from blazeio_supervisor.ipc.control_api import (
 from blazeio_supervisor.ipc.socket_paths import Peer, read_peer
 from blazeio_supervisor.log.formats import encode_json
 from blazeio_supervisor.master.guarded_server import Lasting, RefusedError, show
-from blazeio_supervisor.master.reloads import Outcome
+from blazeio_supervisor.master.reloads import ReloadOutcome
 from blazeio_supervisor.master.status import (
-    Service,
+    ServiceState,
     describe_progress,
     describe_upgrade,
 )
@@ -64,7 +64,7 @@ class Orders:
         lasting: Counts those who wait for the end of an order.
     """
 
-    def __init__(self, service: Service, lasting: Lasting) -> None:
+    def __init__(self, service: ServiceState, lasting: Lasting) -> None:
         self._service = service
         self._lasting = lasting
 
@@ -80,7 +80,7 @@ class Orders:
             await self._show_reload(r, self._service.reloads.ask(name_client(r)))
 
     async def _show_reload(
-        self, r: BlazeioServerProtocol, outcome: asyncio.Future[Outcome]
+        self, r: BlazeioServerProtocol, outcome: asyncio.Future[ReloadOutcome]
     ) -> None:
         await r.prepare({"Content-Type": "application/x-ndjson"})
         async for progress in self._follow(outcome):
@@ -100,7 +100,7 @@ class Orders:
         await r.eof()
 
     async def _follow(
-        self, outcome: asyncio.Future[Outcome]
+        self, outcome: asyncio.Future[ReloadOutcome]
     ) -> AsyncIterator[Progress]:
         """Give each new step of the reload until it is over."""
         last = None

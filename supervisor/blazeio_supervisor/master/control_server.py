@@ -26,7 +26,12 @@ from blazeio_supervisor.ipc.control_api import (
     EventsAnswer,
     EventsQuery,
 )
-from blazeio_supervisor.ipc.socket_paths import Peer, Place, choose_places, read_peer
+from blazeio_supervisor.ipc.socket_paths import (
+    Peer,
+    SocketPath,
+    choose_places,
+    read_peer,
+)
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import encode_json
 from blazeio_supervisor.log.note import note
@@ -34,15 +39,15 @@ from blazeio_supervisor.master.control_orders import Orders
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
     Lasting,
+    PeerNotAllowedError,
     RefusedError,
     Shares,
-    StrangerError,
     show,
 )
 from blazeio_supervisor.master.metrics import CONTENT_TYPE, Exposition
 from blazeio_supervisor.master.service_name import FrozenNaming
 from blazeio_supervisor.master.status import (
-    Service,
+    ServiceState,
     describe_config,
     describe_service,
     describe_status,
@@ -69,7 +74,7 @@ class Views:
     """
 
     def __init__(
-        self, service: Service, exposition: Exposition, lasting: Lasting
+        self, service: ServiceState, exposition: Exposition, lasting: Lasting
     ) -> None:
         self._service = service
         self._lasting = lasting
@@ -155,7 +160,7 @@ class FrozenControl(Struct, frozen=True):
     """
 
     naming: FrozenNaming
-    place: Place | None
+    place: SocketPath | None
     fd: int | None
     identity: tuple[int, int] | None
 
@@ -176,7 +181,7 @@ class ControlServer:
         place: Where; None until ``open`` could make it.
     """
 
-    def __init__(self, service: Service, exposition: Exposition) -> None:
+    def __init__(self, service: ServiceState, exposition: Exposition) -> None:
         self._service = service
         self._exposition = exposition
         self._uid = os.geteuid()
@@ -185,7 +190,7 @@ class ControlServer:
         self._server: GuardedServer | None = None
         self._strangers_noted_at = -STRANGERS_NOTED_EVERY_S
         self._stranger_count = 0
-        self.place: Place | None = None
+        self.place: SocketPath | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to answer; that no place can be had is a line in the log."""
@@ -218,7 +223,7 @@ class ControlServer:
 
     def _serve(
         self,
-        place: Place,
+        place: SocketPath,
         sock: socket.socket,
         identity: tuple[int, int] | None,
         loop: asyncio.AbstractEventLoop,
@@ -233,7 +238,7 @@ class ControlServer:
         if self._server is not None:
             await self._server.drain(_LAST_ANSWERS_S)
 
-    def _open_socket(self, place: Place) -> socket.socket:
+    def _open_socket(self, place: SocketPath) -> socket.socket:
         if place == self._service.naming.place:
             sock = self._service.naming.take_socket()
             sock.listen(BACKLOG)
@@ -315,7 +320,7 @@ class ControlServer:
         if peer.uid in (0, self._uid):
             return peer.uid
         self._note_stranger(peer)
-        raise StrangerError(
+        raise PeerNotAllowedError(
             f"you are uid {peer.uid}: it answers only to uid {self._uid} and root"
         )
 
@@ -344,7 +349,7 @@ def _explained(handler: Handler) -> Handler:
     return explained
 
 
-def _open_socket(place: Place) -> socket.socket:
+def _open_socket(place: SocketPath) -> socket.socket:
     if not place.is_abstract:
         return open_unix(UnixAddress(place.text), _MODE)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

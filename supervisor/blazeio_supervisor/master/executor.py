@@ -8,24 +8,24 @@ from msgspec import Struct
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    Admit,
-    Adopt,
+    AdmitWorker,
+    AdoptQueue,
     AskStack,
     CheckHealth,
+    CloseListeners,
     DumpStack,
-    End,
+    EndWorker,
     Exit,
-    LastCall,
+    KeepWorker,
     Notify,
     OpenSlot,
     Probe,
-    Release,
+    ReleaseQueue,
     ReloadEnded,
-    Report,
     ReportBoot,
+    ReportStatus,
     Spawn,
     StartForkserver,
-    Stay,
     Steer,
     StopForkserver,
 )
@@ -38,11 +38,11 @@ from blazeio_supervisor.log.formats import (
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.master.forkservers import Forkservers
-from blazeio_supervisor.master.listeners import Binding, Slots
+from blazeio_supervisor.master.listeners import Binding, SlotListeners
 from blazeio_supervisor.master.probes import HealthChecks, Probes
-from blazeio_supervisor.master.reloads import Reloads, Rules
-from blazeio_supervisor.master.shutdown import Ending
-from blazeio_supervisor.master.systemd import Telling
+from blazeio_supervisor.master.reloads import Reloads, SettingsTransaction
+from blazeio_supervisor.master.shutdown import Shutdown
+from blazeio_supervisor.master.systemd import SystemdNotifier
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
 
 # What is said of a process that stands still: where it does, told by itself.
@@ -120,24 +120,24 @@ class StackReports:
         record.note("blocked", text, "WARNING", trim_stacks(said.text))
 
 
-class Hands(Struct, frozen=True, kw_only=True):
+class ActionExecutor(Struct, frozen=True, kw_only=True):
     """What each action is done with."""
 
     planner: Planner
-    rules: Rules
+    rules: SettingsTransaction
     forkservers: Forkservers
     orders: WorkerOrders
     stack_reports: StackReports
     health_checks: HealthChecks
     probes: Probes
-    slots: Slots
+    slots: SlotListeners
     binding: Binding
     reloads: Reloads
     banner: Banner
-    telling: Telling
-    ending: Ending
+    telling: SystemdNotifier
+    ending: Shutdown
 
-    def perform(self, action: Action) -> None:  # noqa: C901 - a table, which mypy knows to be total
+    def execute(self, action: Action) -> None:  # noqa: C901 - a table, which mypy knows to be total
         """Carry out one action.
 
         Raises:
@@ -151,9 +151,9 @@ class Hands(Struct, frozen=True, kw_only=True):
                 self.forkservers.stop(generation, ending)
             case Spawn():
                 self.forkservers.fork(action)
-            case Admit(worker):
+            case AdmitWorker(worker):
                 self.orders.admit(worker)
-            case End(worker, ending):
+            case EndWorker(worker, ending):
                 drain = self.ending.make_drain(self.planner.policy)
                 self.orders.end(worker, ending, drain)
             case DumpStack(worker, blocked_s):
@@ -168,19 +168,19 @@ class Hands(Struct, frozen=True, kw_only=True):
                 self.probes.begin(worker)
             case OpenSlot(slot):
                 self.slots.open(slot)
-            case Adopt(slot, by):
+            case AdoptQueue(slot, by):
                 self.slots.adopt(slot, by)
-            case Release(slot, by):
+            case ReleaseQueue(slot, by):
                 self.slots.release(slot, by)
             case Steer(weights):
                 self.slots.steer(weights)
-            case Stay():
+            case KeepWorker():
                 self.orders.stay()
-            case LastCall():
+            case CloseListeners():
                 self._call_last()
             case ReloadEnded():
                 self._end_reload(action)
-            case Report():
+            case ReportStatus():
                 _note_report(action)
             case Notify():
                 self.telling.tell(action)
@@ -202,7 +202,7 @@ class Hands(Struct, frozen=True, kw_only=True):
         self.slots.call_last()
 
 
-def _note_report(report: Report) -> None:
+def _note_report(report: ReportStatus) -> None:
     note(
         report.event,
         report.text,

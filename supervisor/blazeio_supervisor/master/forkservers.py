@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.actions import Spawn, StopMode
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverMisbehaved,
@@ -44,11 +44,11 @@ from blazeio_supervisor.ipc.messages import (
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.isolation import list_too_late
-from blazeio_supervisor.log.formats import Origin
+from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
-    Ears,
+    ChildContext,
     end_left_behind,
     name_children_of,
 )
@@ -175,18 +175,18 @@ class Forkservers:
     """Every forkserver that lives.
 
     Args:
-        ears: What they are heard by.
+        child_context: What they are heard by.
         settings_of: Gives what a generation is loaded with.
         workers: Where what they fork is recorded.
     """
 
     def __init__(
         self,
-        ears: Ears,
+        child_context: ChildContext,
         settings_of: Callable[[int], Settings],
         workers: Workers,
     ) -> None:
-        self._ears = ears
+        self._child_context = child_context
         self._settings_of = settings_of
         self._workers = workers
         self._records: dict[int, ForkserverRecord] = {}
@@ -209,9 +209,9 @@ class Forkservers:
             _warn_of_late(settings, generation)
         asker, answerer = socket.socketpair()
         ends = [theirs, answerer]
-        origin = Origin(generation=generation)
-        if self._ears.captured is not None:
-            ends.append(self._ears.captured.open(origin))
+        origin = LogOrigin(generation=generation)
+        if self._child_context.captured is not None:
+            ends.append(self._child_context.captured.open(origin))
         send(own, load, [end.fileno() for end in ends[1:]])
         try:
             pid = spawn_forkserver(
@@ -221,7 +221,9 @@ class Forkservers:
             own.close()
             asker.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
-            self._ears.tell(ForkserverExited(generation, ExitCode.CRASHED, reason))
+            self._child_context.tell(
+                ForkserverExited(generation, ExitCode.CRASHED, reason)
+            )
             return
         finally:
             for end in ends:
@@ -229,7 +231,7 @@ class Forkservers:
         origin.pid = pid
         record = self._add(generation, pid, own, is_preload, describe_loading(why))
         record.stacks = StackCall(
-            asker, self._ears.loop, lambda reason: self._accuse(record, reason)
+            asker, self._child_context.loop, lambda reason: self._accuse(record, reason)
         )
         self._watch(record)
 
@@ -241,10 +243,10 @@ class Forkservers:
         is_preload: bool,
         loading: str,
     ) -> ForkserverRecord:
-        channel = self._ears.listen(
+        channel = self._child_context.listen(
             own,
             parse_from_forkserver,
-            lambda message, _: self._hear(record, message),
+            lambda message, _: self._on_message(record, message),
             lambda reason: self._accuse(record, reason),
             lambda: self._accuse_closed(record),
             lambda: pid,
@@ -273,11 +275,15 @@ class Forkservers:
             generation=record.generation,
             pid=record.pid,
         )
-        self._ears.tell(ForkserverMisbehaved(record.generation, reason))
+        self._child_context.tell(ForkserverMisbehaved(record.generation, reason))
 
     def _watch(self, record: ForkserverRecord) -> None:
-        self._ears.blame.know(record.pid, lambda reason: self._accuse(record, reason))
-        self._ears.reaper.watch(record.pid, lambda status: self._bury(record, status))
+        self._child_context.blame.know(
+            record.pid, lambda reason: self._accuse(record, reason)
+        )
+        self._child_context.reaper.watch(
+            record.pid, lambda status: self._on_exit(record, status)
+        )
 
     # Another image of the master
 
@@ -345,19 +351,19 @@ class Forkservers:
         for record in self._records.values():
             record.channel.send(ReopenLogs(), files)
 
-    def stop(self, generation: int, ending: Ending) -> None:
+    def stop(self, generation: int, ending: StopMode) -> None:
         """End a forkserver; its workers live on."""
         record = self._records.get(generation)
         if record is None:
             return
         record.is_stopped = True
-        if ending is Ending.KILL:
-            self._ears.reaper.send_signal(record.pid, signal.SIGKILL)
-        elif ending is Ending.DRAIN and record.has_loaded:
+        if ending is StopMode.KILL:
+            self._child_context.reaper.send_signal(record.pid, signal.SIGKILL)
+        elif ending is StopMode.DRAIN and record.has_loaded:
             record.channel.send(Stop())  # after the forks that it still owes
         else:
             # In the midst of an import it cannot listen, and has no children.
-            self._ears.reaper.send_signal(record.pid, signal.SIGTERM)
+            self._child_context.reaper.send_signal(record.pid, signal.SIGTERM)
 
     def list_booting(self) -> list[tuple[int, int]]:
         """Return generation and pid of each that has not loaded yet."""
@@ -373,7 +379,7 @@ class Forkservers:
             return Stacks("", False)  # another program has taken its place, perhaps
         pid = record.pid
         return await record.stacks.ask(
-            lambda: self._ears.reaper.send_signal(pid, STACK_SIGNAL)
+            lambda: self._child_context.reaper.send_signal(pid, STACK_SIGNAL)
         )
 
     def has_preloaded(self, generation: int) -> bool:
@@ -381,7 +387,7 @@ class Forkservers:
         record = self._records.get(generation)
         return record is not None and record.is_preload
 
-    def _hear(self, record: ForkserverRecord, message: FromForkserver) -> None:
+    def _on_message(self, record: ForkserverRecord, message: FromForkserver) -> None:
         record.check(message)
         match message:
             case Importing():
@@ -397,7 +403,7 @@ class Forkservers:
                 self._note_unsafe(record, message)
             case Failed(_, reason, frames):
                 record.reason = reason
-                self._ears.frames.print(frames, record.generation)
+                self._child_context.frames.print(frames, record.generation)
 
     def _find_uid(self, generation: int) -> int | None:
         identity = self._settings_of(generation).identity
@@ -411,13 +417,13 @@ class Forkservers:
 
         def tell() -> None:
             if self._records.get(record.generation) is record:
-                self._ears.tell(ForkserverReady(record.generation))
+                self._child_context.tell(ForkserverReady(record.generation))
 
         if loaded.host is None:
             tell()
         else:
-            self._ears.note_scheme(record.generation, is_tls=loaded.is_tls)
-            self._ears.need_address(loaded.host, loaded.port, tell)
+            self._child_context.note_scheme(record.generation, is_tls=loaded.is_tls)
+            self._child_context.need_address(loaded.host, loaded.port, tell)
 
     def _note_unsafe(self, record: ForkserverRecord, unsafe: Unsafe) -> None:
         found = ", ".join(unsafe.findings)
@@ -441,14 +447,14 @@ class Forkservers:
             generation=record.generation,
         )
 
-    def _bury(self, record: ForkserverRecord, status: int) -> None:
+    def _on_exit(self, record: ForkserverRecord, status: int) -> None:
         record.channel.read_last_words()
         record.close_stacks()
-        self._ears.blame.forget(record.pid)
+        self._child_context.blame.forget(record.pid)
         del self._records[record.generation]
         if status < 0:
             title = name_children_of("forkserver", 0, record.generation)
-            end_left_behind(self._ears.loop, title)
+            end_left_behind(self._child_context.loop, title)
         if record.is_unsafe and not (record.is_stopped or record.is_accused):
             why = record.reason
             self._start(record.generation, is_preload=False, why=why)
@@ -456,7 +462,7 @@ class Forkservers:
         self._workers.forget_unanswered(record.generation)
         reason = record.reason
         if not record.is_stopped:
-            reason = reason or self._ears.oom_kills.explain(status)
+            reason = reason or self._child_context.oom_kills.explain(status)
             if reason or record.has_loaded:
                 pass
             elif record.is_importing:
@@ -472,7 +478,7 @@ class Forkservers:
             generation=record.generation,
             pid=record.pid,
         )
-        self._ears.tell(ForkserverExited(record.generation, status, reason))
+        self._child_context.tell(ForkserverExited(record.generation, status, reason))
 
 
 def _warn_of_late(settings: Settings, generation: int) -> None:

@@ -103,7 +103,7 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NETWORK_BITS = 64  # the part of an IPv6 address that one customer has for himself
 
 
-class StrangerError(Exception):
+class PeerNotAllowedError(Exception):
     """A connection is not let in; the text is the answer."""
 
 
@@ -200,7 +200,7 @@ class GuardedServer:
         try:
             peer = self._judge(connection, address)
             self._make_room(peer)
-        except StrangerError as error:
+        except PeerNotAllowedError as error:
             _refuse(connection, HTTPStatus.FORBIDDEN, str(error))
         except NoPlaceError:
             text = "as many requests as there may be are being answered: ask again"

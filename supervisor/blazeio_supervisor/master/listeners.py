@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.fleet.facts import ListenersDead, RecycleAsked
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.master.systemd import Store
+from blazeio_supervisor.master.systemd import FdStore
 from blazeio_supervisor.master.worker_record import WorkerOrders, WorkerRecord
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
 from blazeio_supervisor.sockets.address import Address, TcpAddress, UnixAddress
@@ -25,7 +25,7 @@ from blazeio_supervisor.sockets.repair import renew
 # What is done to the slots: opened, adopted, steered, and shut in the end.
 
 
-class Slots:
+class SlotListeners:
     """Does it, as the planner wants it.
 
     Args:
@@ -45,7 +45,7 @@ class Slots:
         steerer: Steerer,
         orders: WorkerOrders,
         workers: Workers,
-        store: Store,
+        store: FdStore,
     ) -> None:
         self._listeners = listeners
         self._steerer = steerer
@@ -109,7 +109,7 @@ STUCK_S = 1.5
 is accepted from by nobody."""
 
 
-class Attendance:
+class ListenerWatch:
     """Looks at every listener.
 
     Args:
@@ -127,7 +127,7 @@ class Attendance:
         listeners: Listeners,
         workers: Workers,
         readings: WorkerReadings,
-        slots: Slots,
+        slots: SlotListeners,
         steerer: Steerer,
         is_ending: Callable[[], bool],
         tell: Callable[[ListenersDead | RecycleAsked], None],

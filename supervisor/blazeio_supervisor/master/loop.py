@@ -16,8 +16,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.master.listeners import Attendance, ListenerModes
-from blazeio_supervisor.master.workers import Strangers, WorkerReadings
+from blazeio_supervisor.master.listeners import ListenerModes, ListenerWatch
+from blazeio_supervisor.master.workers import OrphanReaper, WorkerReadings
 
 Perform = Callable[[Action], None]
 
@@ -29,7 +29,7 @@ MOST_CHARS = 1000
 """Of the text of a fault, which holds whatever was told."""
 
 
-class Inbox:
+class FactQueue:
     """Facts that wait for the next turn: whoever learns one tells it here.
 
     Args:
@@ -67,13 +67,13 @@ class Inbox:
             self.loop.call_soon(on_first)
 
 
-class Turns:
+class ControlLoop:
     """One for each bundle of facts, and one whenever the planner asked for it.
 
     Args:
         inbox: Where the facts come from.
         planner: Decides.
-        perform: Carries out one action; what it raises is noted.
+        execute: Carries out one action; what it raises is noted.
         readings: Looked at once for each beat.
         strangers: Reaped now and then.
         attendance: Looks whether every listener accepts; None: nobody does.
@@ -82,18 +82,18 @@ class Turns:
 
     def __init__(
         self,
-        inbox: Inbox,
+        inbox: FactQueue,
         planner: Planner,
-        perform: Perform,
+        execute: Perform,
         readings: WorkerReadings,
-        strangers: Strangers,
-        attendance: Attendance | None = None,
+        strangers: OrphanReaper,
+        attendance: ListenerWatch | None = None,
         modes: ListenerModes | None = None,
     ) -> None:
         self._attendance = attendance
         self._inbox = inbox
         self._planner = planner
-        self._perform = perform
+        self._perform = execute
         self._readings = readings
         self._strangers = strangers
         self._modes = modes

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import BindError, UsageError
 from blazeio_supervisor.fleet.actions import Action
@@ -42,11 +42,11 @@ from blazeio_supervisor.ipc.signals import (
     release,
 )
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.master.components import Crew, hire
+from blazeio_supervisor.master.components import Components, build_master
 from blazeio_supervisor.master.file_watcher import watch_files
 from blazeio_supervisor.master.output import LogFile
 from blazeio_supervisor.master.reloads import name_master
-from blazeio_supervisor.master.upgrade.state import State
+from blazeio_supervisor.master.upgrade.state import UpgradeState
 from blazeio_supervisor.sockets.bind import take_inherited
 
 
@@ -55,7 +55,7 @@ def _claim_nothing() -> None:
 
 
 async def serve(
-    in_force: SettingsInForce,
+    in_force: LiveSettings,
     log_file: LogFile | None = None,
     claim: Callable[[], None] = _claim_nothing,
 ) -> int:
@@ -68,7 +68,7 @@ async def serve(
             raises (a ``UsageError``) ends the service.
     """
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return await Master(hire(in_force, log_file, loop, now), claim).run()
+    return await Master(build_master(in_force, log_file, loop, now), claim).run()
 
 
 _ORPHANS_S = 0.5  # between SIGTERM and SIGKILL
@@ -79,15 +79,17 @@ class Master:
     """One service.
 
     Args:
-        crew: Its parts, idle yet.
+        components: Its parts, idle yet.
         claim: As of ``serve``.
     """
 
-    def __init__(self, crew: Crew, claim: Callable[[], None] = _claim_nothing) -> None:
-        self._crew = crew
+    def __init__(
+        self, components: Components, claim: Callable[[], None] = _claim_nothing
+    ) -> None:
+        self._components = components
         self._claim = claim
-        self._parts = crew.parts
-        self._loop = crew.inbox.loop
+        self._parts = components.parts
+        self._loop = components.inbox.loop
         # With `stty tostop` a terminal sends it whenever something is logged, unless
         # it is blocked.
         self._polled = {signal.SIGTTOU} if has_terminal() else set()
@@ -117,14 +119,14 @@ class Master:
         # Signals are for the main thread, which an exec leaves as the only one.
         executor = ThreadPoolExecutor(1, "blazeio", _block_signals)
         self._loop.set_default_executor(executor)
-        beside = [self._loop.create_task(self._crew.sampler.run())]
+        beside = [self._loop.create_task(self._components.sampler.run())]
         if self._settings.reload:
             beside.append(self._loop.create_task(self._watch_code()))
-        self._crew.turns.begin()
+        self._components.turns.begin()
         try:
-            return await self._crew.ending.wait()
+            return await self._components.ending.wait()
         finally:
-            self._crew.turns.end()
+            self._components.turns.end()
             for task in beside:
                 task.cancel()
             await asyncio.wait(beside)
@@ -140,7 +142,7 @@ class Master:
             parts.captured.close()
         await parts.control.drain()
         parts.control.close()
-        await self._crew.telling.end()
+        await self._components.telling.end()
 
     def _end_orphans(self) -> None:
         """End what the app has left behind in the process group of the service.
@@ -150,7 +152,7 @@ class Master:
         if self._known_children is not None:
             orphans = list_orphans(self._known_children)
             # Behind a grace period that was used up there is no time left.
-            is_late = self._crew.ending.is_forced
+            is_late = self._components.ending.is_forced
             end_processes(orphans, 0.0 if is_late else _ORPHANS_S)
             reap(orphans)
 
@@ -162,7 +164,7 @@ class Master:
             if address is not None:
                 self._parts.metrics.open(address, self._loop)
         except BindError as error:
-            self._crew.ending.give_up(error)
+            self._components.ending.give_up(error)
             return False
         return True
 
@@ -177,25 +179,27 @@ class Master:
         try:
             self._claim()
         except UsageError as error:
-            self._crew.ending.give_up(error, "pid_file_taken")
+            self._components.ending.give_up(error, "pid_file_taken")
             return
-        self._crew.ending.has_begun = True
-        self._crew.inbox.tell(StartAsked(self._parts.listeners.slot_count))
+        self._components.ending.has_begun = True
+        self._components.inbox.tell(StartAsked(self._parts.listeners.slot_count))
         # While the forkserver imports the app, this takes none of the start.
-        self._loop.call_soon(self._crew.upgrades.keep_image)
+        self._loop.call_soon(self._components.upgrades.keep_image)
 
     # Another image of the master
 
-    def take_over(self, state: State, take: Callable[[int], socket.socket]) -> None:
+    def take_over(
+        self, state: UpgradeState, take: Callable[[int], socket.socket]
+    ) -> None:
         """Go on where another one was frozen; no process hears of it yet."""
         self._parts.events.attach()
-        self._crew.banner.note_taken_over()
+        self._components.banner.note_taken_over()
         self._parts.thaw(state, take, self._loop)
-        self._crew.ending.has_begun = True
+        self._components.ending.has_begun = True
 
     def rehearse(self, now: float) -> list[Action]:
         """Say what the planner wants first, at that time."""
-        return self._crew.turns.rehearse(now)
+        return self._components.turns.rehearse(now)
 
     def watch_again(self) -> None:
         """Watch signals and processes in the place of the other one."""
@@ -203,22 +207,24 @@ class Master:
         self._parts.workers.watch_again()
         self._parts.forkservers.watch_again()
 
-    def note_arrival(self, state: State, failure: str) -> None:
+    def note_arrival(self, state: UpgradeState, failure: str) -> None:
         """It is done; ``failure`` as of ``Upgrades.note_arrival``."""
         workers = len(state.workers.workers)
-        self._crew.upgrades.note_arrival(state.handover, state.image, workers, failure)
+        self._components.upgrades.note_arrival(
+            state.handover, state.image, workers, failure
+        )
 
     # What is asked for from outside
 
     def _watch_signals(self) -> None:
-        watch, crew = self._loop.add_signal_handler, self._crew
-        watch(signal.SIGTERM, crew.ending.ask, False, "SIGTERM")
-        watch(signal.SIGQUIT, crew.ending.ask, False, "SIGQUIT")
-        watch(signal.SIGINT, crew.ending.ask, True, "SIGINT")
+        watch, components = self._loop.add_signal_handler, self._components
+        watch(signal.SIGTERM, components.ending.ask, False, "SIGTERM")
+        watch(signal.SIGQUIT, components.ending.ask, False, "SIGQUIT")
+        watch(signal.SIGINT, components.ending.ask, True, "SIGINT")
         changes: dict[signal.Signals, Callable[[], object]] = {
-            signal.SIGUSR1: crew.reopening.reopen,
-            signal.SIGHUP: partial(crew.reloads.ask, "SIGHUP"),
-            signal.SIGUSR2: partial(crew.upgrades.ask, "SIGUSR2"),
+            signal.SIGUSR1: components.reopening.reopen,
+            signal.SIGHUP: partial(components.reloads.ask, "SIGHUP"),
+            signal.SIGUSR2: partial(components.upgrades.ask, "SIGUSR2"),
             signal.SIGTTIN: partial(self._scale, 1, "SIGTTIN"),
             signal.SIGTTOU: partial(self._scale, -1, "SIGTTOU"),
             signal.SIGWINCH: self._park,
@@ -228,11 +234,11 @@ class Master:
                 self._poll_for(number, call)
             else:
                 watch(number, self._change, call)
-        crew.ending.hold = hold
+        components.ending.hold = hold
 
     def _change(self, call: Callable[[], object]) -> None:
         """Carry out a signal, unless one that came with it has stopped the service."""
-        if not self._crew.ending.is_asked:
+        if not self._components.ending.is_asked:
             call()
 
     def _poll_for(self, number: signal.Signals, call: Callable[[], object]) -> None:
@@ -243,18 +249,18 @@ class Master:
         self._loop.call_later(_POLL_EVERY_S, self._poll_for, number, call)
 
     def _scale(self, change: int, by: str) -> None:
-        self._crew.inbox.tell(ScaleAsked(change=change, by=by))
+        self._components.inbox.tell(ScaleAsked(change=change, by=by))
 
     def _park(self) -> None:
         if not is_in_foreground():  # else the window was resized
-            self._crew.inbox.tell(ParkAsked("SIGWINCH"))
+            self._components.inbox.tell(ParkAsked("SIGWINCH"))
 
     async def _watch_code(self) -> None:
         """Have the code loaded anew whenever it changes, until cancelled."""
         settings = self._settings
         folders, patterns = settings.watched_folders, settings.reload_includes
         note("watching", f"{' '.join(folders)}: what changes there is loaded anew")
-        ask = self._crew.reloads.ask
+        ask = self._components.reloads.ask
         await watch_files(folders, patterns, lambda names: ask(f"--reload ({names})"))
 
 

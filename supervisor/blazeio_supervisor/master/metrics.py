@@ -39,7 +39,7 @@ from blazeio_supervisor.master.guarded_server import (
     judge_by_user,
     show,
 )
-from blazeio_supervisor.master.status import Service
+from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.sockets.address import (
     Address,
     UnixAddress,
@@ -68,7 +68,7 @@ REASONS = ("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "me
 """Why workers are replaced; beside these their exits, as they come to happen."""
 
 
-def list_families(service: Service) -> Iterator[Metric]:
+def list_families(service: ServiceState) -> Iterator[Metric]:
     """Give everything that is measured, as it is now."""
     snapshot = service.planner.snapshot()
     tallies = service.readings.read_tallies()
@@ -79,7 +79,7 @@ def list_families(service: Service) -> Iterator[Metric]:
     yield from _list_workers(service, snapshot)
 
 
-def _describe(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
+def _describe(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
     settings = service.settings
     yield InfoMetricFamily(
         "blazeio",
@@ -184,7 +184,7 @@ def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
 
 
 def _list_slots(
-    service: Service, snapshot: Snapshot, tallies: Mapping[int, Tally]
+    service: ServiceState, snapshot: Snapshot, tallies: Mapping[int, Tally]
 ) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "blazeio_slot_requests", "Requests begun.", labels=["slot"]
@@ -211,7 +211,7 @@ def _list_slots(
     yield limit
 
 
-def _list_workers(service: Service, snapshot: Snapshot) -> Iterator[Metric]:
+def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(
         "blazeio_requests_in_flight", "Requests being served.", labels=["slot"]
     )
@@ -260,7 +260,7 @@ class Exposition(Collector):
         service: What is measured.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ServiceState) -> None:
         self._service = service
         self._text = b""
         self._made_at = -FRESH_FOR_S
@@ -338,7 +338,7 @@ class MetricsServer:
         exposition: Writes the figures.
     """
 
-    def __init__(self, service: Service, exposition: Exposition) -> None:
+    def __init__(self, service: ServiceState, exposition: Exposition) -> None:
         self._service = service
         self._exposition = exposition
         self._sockets: list[socket.socket] = []

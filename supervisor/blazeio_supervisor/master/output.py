@@ -25,8 +25,8 @@ from blazeio_supervisor.ipc.channel import (
 )
 from blazeio_supervisor.log.formats import (
     STDERR,
-    LogTerms,
-    Origin,
+    LogConfig,
+    LogOrigin,
     make_formatter,
 )
 from blazeio_supervisor.log.note import note
@@ -65,7 +65,7 @@ class FrozenReader(msgspec.Struct, frozen=True):
     """
 
     fd: int
-    origin: Origin
+    origin: LogOrigin
     rest: bytes
 
 
@@ -77,7 +77,7 @@ class CapturedOutput:
         terms: How the log is written.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, terms: LogTerms) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, terms: LogConfig) -> None:
         self._loop = loop
         # No logger: what is printed is wanted at any level of the log.
         self._handler = LineHandler(is_journal=terms.is_journal)
@@ -85,7 +85,7 @@ class CapturedOutput:
         self._readers: set[_Reader] = set()
         self._orphans: list[_Reader] = []
 
-    def open(self, origin: Origin, on_fault: OnFault = _ignore) -> socket.socket:
+    def open(self, origin: LogOrigin, on_fault: OnFault = _ignore) -> socket.socket:
         """Read for a new process; give its end, which the caller closes.
 
         Args:
@@ -167,7 +167,7 @@ class _Reader:
     def __init__(
         self,
         sock: socket.socket,
-        origin: Origin,
+        origin: LogOrigin,
         handler: LineHandler,
         on_fault: OnFault = _ignore,
     ) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from setproctitle import setproctitle
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
@@ -21,12 +21,12 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.log.setup import FramesPrinter, set_level
-from blazeio_supervisor.master.loop import Inbox
+from blazeio_supervisor.master.loop import FactQueue
 from blazeio_supervisor.master.probes import HealthChecks
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 
 
-class Outcome(Struct, frozen=True):
+class ReloadOutcome(Struct, frozen=True):
     """How a reload ended.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Ask(Struct, frozen=True):
 
     by: str
     at: float
-    outcome: asyncio.Future[Outcome]
+    outcome: asyncio.Future[ReloadOutcome]
     superseded: list["_Ask"] = field(default_factory=list)
 
 
@@ -71,7 +71,7 @@ class Reloads:
         self,
         tell: Callable[[Fact], None],
         frames: FramesPrinter,
-        in_force: SettingsInForce,
+        in_force: LiveSettings,
     ) -> None:
         self._tell = tell
         self._frames = frames
@@ -79,7 +79,7 @@ class Reloads:
         self._tickets = 0
         self._open: dict[int, _Ask] = {}
 
-    def ask(self, by: str) -> asyncio.Future[Outcome]:
+    def ask(self, by: str) -> asyncio.Future[ReloadOutcome]:
         """Ask for a reload; settings that cannot be fail it at once.
 
         Args:
@@ -95,7 +95,7 @@ class Reloads:
         except UsageError as error:
             text = f"{by} asked for a reload, nothing has changed: {error}"
             note("reload_failed", text, "ERROR")
-            outcome.set_result(Outcome(0, False, str(error), "", 0.0))
+            outcome.set_result(ReloadOutcome(0, False, str(error), "", 0.0))
             return outcome
         self._open[self._tickets] = _Ask(by, time.monotonic(), outcome)
         self._tell(ReloadAsked(self._tickets, by))
@@ -121,7 +121,7 @@ class Reloads:
             event = "reload_superseded" if is_superseded else "reload_failed"
             note(event, f"{by} has failed: {ended.reason}", generation=generation)
         output = "" if ended.is_ok else self._frames.said_by(ended.generation)
-        outcome = Outcome(
+        outcome = ReloadOutcome(
             generation,
             ended.is_ok,
             ended.reason,
@@ -142,7 +142,7 @@ class Reloads:
         return self._open[min(later)] if later else None
 
 
-def _answer(ask: _Ask, outcome: Outcome) -> None:
+def _answer(ask: _Ask, outcome: ReloadOutcome) -> None:
     if not ask.outcome.done():  # else whoever waited has left
         ask.outcome.set_result(outcome)
 
@@ -150,7 +150,7 @@ def _answer(ask: _Ask, outcome: Outcome) -> None:
 # The settings that the master goes by: in force, or on trial during a reload.
 
 
-class Rules:
+class SettingsTransaction:
     """Hands them to those who go by them.
 
     Args:
@@ -163,11 +163,11 @@ class Rules:
 
     def __init__(
         self,
-        in_force: SettingsInForce,
+        in_force: LiveSettings,
         planner: Planner,
         health_checks: HealthChecks,
         upgrades: Upgrades,
-        inbox: Inbox,
+        inbox: FactQueue,
     ) -> None:
         self._in_force = in_force
         self._planner = planner

@@ -20,7 +20,7 @@ from blazeio_supervisor.ipc.processes import refuse_descriptors
 from blazeio_supervisor.ipc.socket_paths import (
     NAME_CHARS,
     PREFIX,
-    Place,
+    SocketPath,
     list_listening,
     read_peer,
 )
@@ -77,7 +77,7 @@ class Naming:
         self._sockets: list[socket.socket] = []
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> SocketPath | None:
         """The abstract name of this service; None where there can be none."""
         return _place(self._uid, self.name) if self._sockets else None
 
@@ -156,11 +156,11 @@ def _iterate_names(wanted: str) -> Sequence[str]:
     return [wanted, *numbered, f"{stem}-{os.getpid()}-{secrets.token_hex(4)}"]
 
 
-def _place(uid: int, name: str) -> Place:
-    return Place(f"{PREFIX}{uid}/{name}")
+def _place(uid: int, name: str) -> SocketPath:
+    return SocketPath(f"{PREFIX}{uid}/{name}")
 
 
-def _bind(place: Place) -> socket.socket:
+def _bind(place: SocketPath) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -176,7 +176,7 @@ def _is_taken(error: OSError) -> bool:
     return error.errno == errno.EADDRINUSE
 
 
-def _describe_holder(place: Place) -> str:
+def _describe_holder(place: SocketPath) -> str:
     """Say who has a name, if the kernel tells whoever connects."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)

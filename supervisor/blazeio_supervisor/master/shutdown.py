@@ -11,11 +11,11 @@ from blazeio_supervisor.ipc.messages import Drain
 from blazeio_supervisor.ipc.signals import CHANGES, STOPS
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.children import Reaper
-from blazeio_supervisor.master.loop import Inbox
-from blazeio_supervisor.master.systemd import Telling
+from blazeio_supervisor.master.loop import FactQueue
+from blazeio_supervisor.master.systemd import SystemdNotifier
 
 
-class Ending:
+class Shutdown:
     """What is known of it, and the end itself.
 
     Args:
@@ -31,7 +31,7 @@ class Ending:
         on_ask: Called with whether a quick end was asked for, each time.
     """
 
-    def __init__(self, inbox: Inbox, telling: Telling) -> None:
+    def __init__(self, inbox: FactQueue, telling: SystemdNotifier) -> None:
         self._inbox = inbox
         self._telling = telling
         self._over: asyncio.Future[int] = inbox.loop.create_future()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.config.sources import (
     format_settings,
@@ -34,7 +34,7 @@ from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.service_name import Naming
-from blazeio_supervisor.master.upgrade.exec_new import Outcome, Upgrades
+from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
@@ -60,7 +60,7 @@ def read_cpu_s(pid: int) -> float | None:
     return (user + system) / _TICKS_A_SECOND
 
 
-class Service(Struct, frozen=True, kw_only=True):
+class ServiceState(Struct, frozen=True, kw_only=True):
     """The parts of a master that can be seen, and what takes its orders.
 
     Attributes:
@@ -71,7 +71,7 @@ class Service(Struct, frozen=True, kw_only=True):
         naming: Its names.
     """
 
-    in_force: SettingsInForce
+    in_force: LiveSettings
     planner: Planner
     listeners: Listeners
     steerer: Steerer
@@ -98,7 +98,7 @@ class Service(Struct, frozen=True, kw_only=True):
         return self.in_force.settings
 
 
-def describe_service(service: Service) -> ServiceAnswer:
+def describe_service(service: ServiceState) -> ServiceAnswer:
     """Say which service this is."""
     return ServiceAnswer(
         pid=os.getpid(),
@@ -112,7 +112,7 @@ def describe_service(service: Service) -> ServiceAnswer:
     )
 
 
-def describe_config(service: Service, *, shows_env: bool = False) -> ConfigAnswer:
+def describe_config(service: ServiceState, *, shows_env: bool = False) -> ConfigAnswer:
     """Say what every setting is, and where it came from.
 
     Args:
@@ -142,7 +142,7 @@ def describe_config(service: Service, *, shows_env: bool = False) -> ConfigAnswe
     )
 
 
-def describe_upgrade(outcome: Outcome) -> UpgradeAnswer:
+def describe_upgrade(outcome: UpgradeOutcome) -> UpgradeAnswer:
     """Say what became of an upgrade."""
     return UpgradeAnswer(
         number=outcome.number,
@@ -168,7 +168,7 @@ def describe_progress(snapshot: Snapshot) -> Progress | None:
     )
 
 
-def describe_status(service: Service) -> StatusAnswer:
+def describe_status(service: ServiceState) -> StatusAnswer:
     """Say all that is known."""
     snapshot = service.planner.snapshot()
     tallies = service.readings.read_tallies()
@@ -212,7 +212,7 @@ def _describe_listeners(listeners: Listeners) -> ListenerMode:
 
 
 def _describe_slot(
-    service: Service, slot: SlotView, snapshot: Snapshot, tally: Tally
+    service: ServiceState, slot: SlotView, snapshot: Snapshot, tally: Tally
 ) -> SlotAnswer:
     queue = service.listeners.queue_of(slot.index)
     adopters = [w.slot for w in snapshot.workers if w.worker == slot.adopted_by]
@@ -233,7 +233,7 @@ def _describe_slot(
 
 
 def _describe_worker(
-    service: Service,
+    service: ServiceState,
     view: WorkerView,
     snapshot: Snapshot,
 ) -> WorkerAnswer:

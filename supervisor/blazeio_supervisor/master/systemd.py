@@ -33,7 +33,7 @@ def clean(text: str) -> str:
     return escape_line(" ".join(text.split()))[:_MOST_STATUS_CHARS]
 
 
-class Notifier:
+class NotifySocket:
     """Sends messages to the service manager, or to nobody.
 
     Args:
@@ -145,7 +145,7 @@ def _close_all(fds: Sequence[int]) -> None:
 # Decides nothing; where no manager listens nothing is sent.
 
 
-class Telling:
+class SystemdNotifier:
     """Speaks for the master.
 
     Args:
@@ -154,7 +154,7 @@ class Telling:
     """
 
     def __init__(self, address: str | None, loop: asyncio.AbstractEventLoop) -> None:
-        self.notifier = Notifier(address, loop)
+        self.notifier = NotifySocket(address, loop)
 
     def tell(self, notice: Notify) -> None:
         """Send one notice, in one message: what belongs together is seen together."""
@@ -212,7 +212,7 @@ def _describe_stage(stage: Stage) -> list[str]:
 # Having the service manager keep the listeners, so that they outlive a restart.
 
 
-class Store:
+class FdStore:
     """The manager's store of descriptors.
 
     Args:
@@ -221,7 +221,9 @@ class Store:
         room: For how many descriptors it has room; 0: there is no store.
     """
 
-    def __init__(self, telling: Telling, listeners: Listeners, room: int) -> None:
+    def __init__(
+        self, telling: SystemdNotifier, listeners: Listeners, room: int
+    ) -> None:
         self._telling = telling
         self._listeners = listeners
         self._room = room

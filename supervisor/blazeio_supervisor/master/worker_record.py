@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable
 from blazeio_supervisor.ipc.messages import (
     CHANNEL_CLOSED,
@@ -32,7 +32,7 @@ from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.log.formats import (
-    Origin,
+    LogOrigin,
     escape_line,
     find_subject,
     trim_stacks,
@@ -78,7 +78,7 @@ class WorkerRecord(Struct):
     reason: str = ""
     memory: Memory | None = None
     is_killed: bool = False
-    origin: Origin | None = None
+    origin: LogOrigin | None = None
     sender: int | None = None
     has_address: bool = False
     has_ready: bool = False
@@ -257,22 +257,22 @@ class WorkerOrders:
         self._reaper = reaper
         self._listeners = listeners
 
-    def end(self, worker: int, ending: Ending, drain: Drain) -> None:
+    def end(self, worker: int, ending: StopMode, drain: Drain) -> None:
         """End a worker; ``drain`` is the order when it is asked nicely."""
         record = self._records.get(worker)
         if record is None:
             return
         record.is_told_to_end = True
-        if ending is Ending.DRAIN:  # needs no pid
+        if ending is StopMode.DRAIN:  # needs no pid
             record.is_serving = False
             record.channel.send(drain)
             return
         if record.pid is None:
             return
         match ending:
-            case Ending.TERM:
+            case StopMode.TERM:
                 self._reaper.send_signal(record.pid, signal.SIGTERM)
-            case Ending.KILL:
+            case StopMode.KILL:
                 record.is_killed = True
                 self._reaper.send_signal(record.pid, signal.SIGKILL)
 

@@ -42,19 +42,19 @@ from blazeio_supervisor.ipc.scoreboard import (
     FrozenLedger,
     Histogram,
     LongestRequest,
-    Reading,
     Row,
-    RowLedger,
+    RowAllocator,
+    RowReading,
     Tally,
 )
 from blazeio_supervisor.ipc.stacks import StackCall
-from blazeio_supervisor.log.formats import Origin
+from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     MOST_STRANGERS,
     UNKNOWN_STATUS,
-    Ears,
+    ChildContext,
     Reaper,
     end_left_behind,
     name_children_of,
@@ -90,7 +90,7 @@ class Workers:
     """Every worker that lives, or was asked for.
 
     Args:
-        ears: What they are heard by.
+        child_context: What they are heard by.
         ledger: Gives and takes back their rows.
         listeners: What they accept from.
 
@@ -98,8 +98,10 @@ class Workers:
         records: Of all of them; for whoever gives them orders or looks at them.
     """
 
-    def __init__(self, ears: Ears, ledger: RowLedger, listeners: Listeners) -> None:
-        self._ears = ears
+    def __init__(
+        self, child_context: ChildContext, ledger: RowAllocator, listeners: Listeners
+    ) -> None:
+        self._child_context = child_context
         self._ledger = ledger
         self._listeners = listeners
         self.records: Records = {}
@@ -131,10 +133,10 @@ class Workers:
         record = self._add(*identity, row, own, asker)
         # A descriptor of its own, since all that is its is closed by the caller.
         ends: list[Sendable] = [theirs, answerer, Descriptor(os.dup(row.fileno()))]
-        if self._ears.captured is not None:
-            record.origin = Origin(*identity)
+        if self._child_context.captured is not None:
+            record.origin = LogOrigin(*identity)
             ends.append(
-                self._ears.captured.open(
+                self._child_context.captured.open(
                     record.origin, lambda reason: self.accuse(spawn.worker, reason)
                 )
             )
@@ -155,15 +157,15 @@ class Workers:
         def accuse(reason: str) -> None:
             self.accuse(worker, reason)
 
-        channel = self._ears.listen(
+        channel = self._child_context.listen(
             own,
             parse_from_worker,
-            lambda message, sender: self._hear(worker, message, sender),
+            lambda message, sender: self._on_message(worker, message, sender),
             accuse,
             lambda: self._accuse_closed(worker),
             lambda: self._find_pid(worker),
         )
-        stacks = StackCall(asker, self._ears.loop, accuse)
+        stacks = StackCall(asker, self._child_context.loop, accuse)
         record = WorkerRecord(worker, slot, generation, row, channel, stacks)
         self.records[worker] = record
         return record
@@ -188,7 +190,7 @@ class Workers:
         record.channel.close()
         record.reason = f"it misbehaved: {reason}"
         record.note("misbehaved", f"it is ended: {reason}", "WARNING")
-        self._ears.tell(WorkerMisbehaved(worker, reason))
+        self._child_context.tell(WorkerMisbehaved(worker, reason))
 
     def note_forked(
         self, worker: int, pid: int, generation: int, uid: int | None = None
@@ -212,11 +214,11 @@ class Workers:
         except NotOurChildError as error:
             raise ChildFault(f"it named a worker that it is not: {error}") from None
         record.pid = pid
-        self._ears.blame.know(pid, lambda reason: self.accuse(worker, reason))
+        self._child_context.blame.know(pid, lambda reason: self.accuse(worker, reason))
         if record.origin is not None:
             record.origin.pid = pid
         record.note("worker_forked", "it boots", "DEBUG")
-        self._ears.tell(WorkerForked(worker, pid))
+        self._child_context.tell(WorkerForked(worker, pid))
         if record.is_serving:  # its word was faster than the forkserver's
             self._note_ready(record)
 
@@ -227,7 +229,9 @@ class Workers:
         return record
 
     def _watch(self, worker: int, pid: int, uid: int | None = None) -> None:
-        self._ears.reaper.watch(pid, lambda status: self._bury(worker, status), uid=uid)
+        self._child_context.reaper.watch(
+            pid, lambda status: self._on_exit(worker, status), uid=uid
+        )
 
     def note_refused(self, worker: int, reason: str, generation: int) -> None:
         """The forkserver of this generation says that it could not fork one.
@@ -243,7 +247,7 @@ class Workers:
         record = self.records.pop(worker)
         record.close()
         self._ledger.fold(record.row, record.slot)
-        self._ears.tell(WorkerExited(worker, ExitCode.CRASHED, reason))
+        self._child_context.tell(WorkerExited(worker, ExitCode.CRASHED, reason))
 
     def forget_unanswered(self, generation: int) -> None:
         """The forkserver is gone: what it was asked for and never answered is void.
@@ -288,37 +292,39 @@ class Workers:
                 self._watch_again(record, record.pid)
 
     def _watch_again(self, record: WorkerRecord, pid: int) -> None:
-        self._ears.blame.know(pid, lambda reason: self.accuse(record.worker, reason))
+        self._child_context.blame.know(
+            pid, lambda reason: self.accuse(record.worker, reason)
+        )
         try:
             self._watch(record.worker, pid)
         except NotOurChildError:
-            self._bury(record.worker, UNKNOWN_STATUS)
+            self._on_exit(record.worker, UNKNOWN_STATUS)
 
     # What they say
 
-    def _hear(self, worker: int, message: FromWorker, sender: int) -> None:
+    def _on_message(self, worker: int, message: FromWorker, sender: int) -> None:
         record = self.records[worker]
         record.sender = sender
         record.check(message)
         match message:
             case Ready(is_tls):
                 record.is_serving = True
-                self._ears.note_scheme(record.generation, is_tls=is_tls)
+                self._child_context.note_scheme(record.generation, is_tls=is_tls)
                 if record.pid is not None:
                     self._note_ready(record)
             case Failed(_, reason, frames):
                 record.reason = reason
-                self._ears.frames.print(frames, record.generation)
+                self._child_context.frames.print(frames, record.generation)
             case Said():
                 record.note(message.event, message.text, "WARNING", message.traceback)
             case Address(host, port):
-                self._ears.need_address(
+                self._child_context.need_address(
                     host, port, lambda: self._hand_listeners(worker)
                 )
 
     def _note_ready(self, record: WorkerRecord) -> None:
         record.note("worker_ready", "it is ready to serve")
-        self._ears.tell(WorkerReady(record.worker))
+        self._child_context.tell(WorkerReady(record.worker))
 
     def hand_listeners(self, slots: Container[int] | None) -> None:
         """Have workers accept from the listeners of their slot as they are now.
@@ -338,24 +344,24 @@ class Workers:
 
     # Death
 
-    def _bury(self, worker: int, status: int) -> None:
+    def _on_exit(self, worker: int, status: int) -> None:
         record = self.records[worker]
         record.channel.read_last_words()
         record.close()
-        self._ears.blame.forget(record.pid)
-        if self._ears.captured is not None:
-            self._ears.captured.note_end(worker)
+        self._child_context.blame.forget(record.pid)
+        if self._child_context.captured is not None:
+            self._child_context.captured.note_end(worker)
         if record.is_killed and not record.is_accused:
             record.note_killed()
         del self.records[worker]
         if status < 0 or status == UNKNOWN_STATUS:
             title = name_children_of("worker", record.slot, record.generation)
-            end_left_behind(self._ears.loop, title)
+            end_left_behind(self._child_context.loop, title)
         at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot)
         reason = record.reason
         if not (record.is_killed or record.is_accused):
-            reason = reason or self._ears.oom_kills.explain(status)
+            reason = reason or self._child_context.oom_kills.explain(status)
         if not (reason or record.has_ready or record.is_told_to_end):
             is_importing = record.is_importing
             status, reason = explain_silence(status, is_importing=is_importing)
@@ -367,7 +373,7 @@ class Workers:
         record.note(
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level
         )
-        self._ears.tell(WorkerExited(worker, status, reason))
+        self._child_context.tell(WorkerExited(worker, status, reason))
 
 
 # Dead children that are nobody's: what an app has left behind.
@@ -380,7 +386,7 @@ MOST_NAMED = 8
 """Of those that were reaped at once; the others are only counted."""
 
 
-class Strangers:
+class OrphanReaper:
     """Reaps them now and then.
 
     Args:
@@ -427,7 +433,7 @@ class WorkerReadings:
     def __init__(
         self,
         records: Records,
-        ledger: RowLedger,
+        ledger: RowAllocator,
         accuse: Callable[[int, str], None],
     ) -> None:
         self._records = records
@@ -455,7 +461,7 @@ class WorkerReadings:
             )
         return beats
 
-    def read_row(self, worker: int) -> Reading | None:
+    def read_row(self, worker: int) -> RowReading | None:
         """Look at one worker's row."""
         record = self._records.get(worker)
         return None if record is None else record.row.read()

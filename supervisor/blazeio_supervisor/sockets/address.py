@@ -90,7 +90,7 @@ def _parse_unix(text: str) -> UnixAddress:
     return UnixAddress(path)
 
 
-class Endpoint(Struct, frozen=True):
+class TcpEndpoint(Struct, frozen=True):
     """One numeric address of a socket family, ready for ``bind``."""
 
     family: socket.AddressFamily
@@ -100,16 +100,16 @@ class Endpoint(Struct, frozen=True):
     def __str__(self) -> str:
         return self.write_url("http")
 
-    def with_port(self, port: int) -> "Endpoint":
+    def with_port(self, port: int) -> "TcpEndpoint":
         """Give the same with another port."""
-        return Endpoint(self.family, self.host, port)
+        return TcpEndpoint(self.family, self.host, port)
 
     def write_url(self, scheme: str) -> str:
         """Write it as a person would type it."""
         return f"{scheme}://{join_host_port(self.host, self.port)}"
 
 
-def resolve(address: TcpAddress) -> list[Endpoint]:
+def resolve(address: TcpAddress) -> list[TcpEndpoint]:
     """Find every numeric address behind a host; an empty host means all.
 
     Raises:
@@ -125,7 +125,7 @@ def resolve(address: TcpAddress) -> list[Endpoint]:
     except socket.gaierror as error:
         raise ValueError(f"{address.host!r}: {error.strerror}") from None
     endpoints = [
-        Endpoint(family, str(sockaddr[0]), address.port)
+        TcpEndpoint(family, str(sockaddr[0]), address.port)
         for family, _, _, _, sockaddr in found
         if family in (socket.AF_INET, socket.AF_INET6)
     ]

@@ -20,9 +20,9 @@ from blazeio_supervisor.errors import BindError, UsageError
 from blazeio_supervisor.files import identify, remove
 from blazeio_supervisor.ipc.processes import files_made_as, refuse_descriptors
 from blazeio_supervisor.ipc.socket_paths import read_peer
-from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
+from blazeio_supervisor.sockets.address import TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.port_owner import describe_holder, find_holders
-from blazeio_supervisor.trust import Place, walked
+from blazeio_supervisor.trust import FilePlace, walked
 
 BACKLOG = 2048  # what gunicorn and uvicorn ask for; the kernel cuts at somaxconn
 UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
@@ -38,7 +38,7 @@ class AddressInUseError(BindError):
     pid = 0
 
 
-def open_first(endpoint: Endpoint, backlog: int = BACKLOG) -> socket.socket:
+def open_first(endpoint: TcpEndpoint, backlog: int = BACKLOG) -> socket.socket:
     """Bind and listen alone, then let siblings join.
 
     Raises:
@@ -63,7 +63,7 @@ def open_sibling(first: socket.socket, backlog: int = BACKLOG) -> socket.socket:
         BindError: The kernel refused, which it has no reason for.
     """
     host, port = first.getsockname()[:2]
-    endpoint = Endpoint(first.family, host, port)
+    endpoint = TcpEndpoint(first.family, host, port)
     sock = _make_tcp(first.family)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -133,7 +133,7 @@ def _bind_unix(path: str, mode: int) -> socket.socket:
 
 
 @contextmanager
-def _acting_in_folder(place: Place) -> Iterator[None]:
+def _acting_in_folder(place: FilePlace) -> Iterator[None]:
     """Have no more rights for a while than whoever could exchange the folder.
 
     Raises:
@@ -190,11 +190,11 @@ def _make_tcp(family: socket.AddressFamily | int) -> socket.socket:
     return sock
 
 
-def _bind_tcp(sock: socket.socket, endpoint: Endpoint) -> None:
+def _bind_tcp(sock: socket.socket, endpoint: TcpEndpoint) -> None:
     sock.bind((endpoint.host, endpoint.port))
 
 
-def _explain(endpoint: Endpoint, error: OSError) -> BindError:
+def _explain(endpoint: TcpEndpoint, error: OSError) -> BindError:
     if error.errno == errno.EADDRINUSE:
         holders = ", ".join(map(str, find_holders(endpoint)))
         who = f"by {holders}" if holders else "by a process of another user"
@@ -207,7 +207,7 @@ def _explain(endpoint: Endpoint, error: OSError) -> BindError:
     return BindError(f"cannot bind {endpoint}: {error.strerror}{hint}")
 
 
-def _remove_stale(address: UnixAddress, place: Place) -> None:
+def _remove_stale(address: UnixAddress, place: FilePlace) -> None:
     if place.found is None:
         return
     if not stat.S_ISSOCK(place.found.st_mode):
@@ -223,7 +223,7 @@ def _remove_stale(address: UnixAddress, place: Place) -> None:
         raise BindError(f"cannot replace {address}: {error.strerror}") from error
 
 
-def _find_unix_holder(address: UnixAddress, place: Place) -> tuple[str, int]:
+def _find_unix_holder(address: UnixAddress, place: FilePlace) -> tuple[str, int]:
     """Connect, to see who listens, with the pid; "" when nobody does."""
     with ExitStack() as stack:
         probe = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -256,7 +256,7 @@ def _find_unix_holder(address: UnixAddress, place: Place) -> tuple[str, int]:
 _STORED = "blazeio_"
 _MOST_NAME_CHARS = 255
 
-ListenAddress = Endpoint | UnixAddress
+ListenAddress = TcpEndpoint | UnixAddress
 
 
 class InheritedSocket(Struct, frozen=True):
@@ -323,5 +323,5 @@ def _find_place(sock: socket.socket, said: str) -> ListenAddress:
         path = os.fsdecode(address)
         return UnixAddress(path.replace("\0", "@", 1))
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        return Endpoint(socket.AddressFamily(sock.family), address[0], address[1])
+        return TcpEndpoint(socket.AddressFamily(sock.family), address[0], address[1])
     raise UsageError(f"{said} is of no family that HTTP is served on")

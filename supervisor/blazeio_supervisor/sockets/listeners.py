@@ -17,7 +17,12 @@ from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.ipc.messages import ListenerInfo
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.sockets.address import Address, Endpoint, UnixAddress, resolve
+from blazeio_supervisor.sockets.address import (
+    Address,
+    TcpEndpoint,
+    UnixAddress,
+    resolve,
+)
 from blazeio_supervisor.sockets.bind import (
     BACKLOG,
     UNIX_MODE,
@@ -317,7 +322,7 @@ class Listeners(Struct):
         self.groups.clear()
         self.give_up_stored()
 
-    def _open_tcp(self, endpoints: Sequence[Endpoint], scheme: str) -> None:
+    def _open_tcp(self, endpoints: Sequence[TcpEndpoint], scheme: str) -> None:
         present = {group.endpoint for group in self.groups}
         opened: list[TcpGroup] = []
         try:

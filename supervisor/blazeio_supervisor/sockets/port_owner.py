@@ -5,14 +5,14 @@ import socket
 
 from msgspec import Struct
 
-from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.address import TcpEndpoint
 
 _LISTEN = "0A"  # the state in /proc/net/tcp
 _WILDCARDS = ("0.0.0.0", "::")
 _NAME_CHARS = 80
 
 
-class Holder(Struct, frozen=True):
+class PortOwner(Struct, frozen=True):
     """A process that has the socket open."""
 
     pid: int
@@ -22,7 +22,7 @@ class Holder(Struct, frozen=True):
         return f"pid {self.pid} ({self.name})"
 
 
-def find_holders(endpoint: Endpoint) -> list[Holder]:
+def find_holders(endpoint: TcpEndpoint) -> list[PortOwner]:
     """Find the processes that listen there; empty when they cannot be seen.
 
     A socket is often held by a whole family (a master and its workers): only
@@ -35,7 +35,7 @@ def find_holders(endpoint: Endpoint) -> list[Holder]:
     return [describe_holder(pid) for pid in sorted(heads)]
 
 
-def count_listeners(endpoint: Endpoint) -> int | None:
+def count_listeners(endpoint: TcpEndpoint) -> int | None:
     """Count the sockets that listen at exactly that address; None: hidden."""
     table = "tcp" if endpoint.family is socket.AF_INET else "tcp6"
     try:
@@ -46,12 +46,12 @@ def count_listeners(endpoint: Endpoint) -> int | None:
     return sum(row[3] == _LISTEN and _is_at(row[1], endpoint) for row in rows)
 
 
-def _is_at(local: str, endpoint: Endpoint) -> bool:
+def _is_at(local: str, endpoint: TcpEndpoint) -> bool:
     digits, _, port = local.partition(":")
     return int(port, 16) == endpoint.port and _parse_host(digits) == endpoint.host
 
 
-def describe_holder(pid: int) -> Holder:
+def describe_holder(pid: int) -> PortOwner:
     """Name a process by its command line, on one line whatever that holds."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -60,10 +60,10 @@ def describe_holder(pid: int) -> Holder:
         text = ""
     words = " ".join(text.split())
     name = "".join(each if each.isprintable() else "?" for each in words)
-    return Holder(pid, name[:_NAME_CHARS] or "unnamed")
+    return PortOwner(pid, name[:_NAME_CHARS] or "unnamed")
 
 
-def _find_listening_inodes(endpoint: Endpoint) -> set[str]:
+def _find_listening_inodes(endpoint: TcpEndpoint) -> set[str]:
     inodes = set()
     for table in ("tcp", "tcp6"):
         try:
@@ -78,7 +78,7 @@ def _find_listening_inodes(endpoint: Endpoint) -> set[str]:
     return inodes
 
 
-def _collides(local: str, endpoint: Endpoint) -> bool:
+def _collides(local: str, endpoint: TcpEndpoint) -> bool:
     digits, _, port = local.partition(":")
     if int(port, 16) != endpoint.port:
         return False

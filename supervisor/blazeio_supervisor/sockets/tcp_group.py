@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.ipc.messages import ListenerInfo
-from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.address import TcpEndpoint
 from blazeio_supervisor.sockets.bind import BACKLOG, open_first, open_sibling
 from blazeio_supervisor.sockets.reuseport import Queue, draw_evenly, sort_by_order
 
@@ -43,7 +43,7 @@ class TcpGroup(Struct):
             them; empty: in the same order.
     """
 
-    endpoint: Endpoint
+    endpoint: TcpEndpoint
     sockets: list[socket.socket]
     kept_count: int = 0
     is_fixed: bool = False
@@ -122,7 +122,7 @@ def thaw_group(frozen: FrozenGroup, sockets: list[socket.socket]) -> TcpGroup:
     """Go on with the sockets that another one had."""
     family = socket.AddressFamily(sockets[0].family)
     return TcpGroup(
-        Endpoint(family, frozen.host, frozen.port),
+        TcpEndpoint(family, frozen.host, frozen.port),
         sockets,
         frozen.kept_count,
         frozen.is_fixed,
@@ -132,7 +132,9 @@ def thaw_group(frozen: FrozenGroup, sockets: list[socket.socket]) -> TcpGroup:
     )
 
 
-def open_group(endpoint: Endpoint, slot_count: int, backlog: int = BACKLOG) -> TcpGroup:
+def open_group(
+    endpoint: TcpEndpoint, slot_count: int, backlog: int = BACKLOG
+) -> TcpGroup:
     """Open one queue for each slot.
 
     Raises:
@@ -140,7 +142,7 @@ def open_group(endpoint: Endpoint, slot_count: int, backlog: int = BACKLOG) -> T
     """
     first = open_first(endpoint, backlog)
     host, port = first.getsockname()[:2]
-    group = TcpGroup(Endpoint(endpoint.family, host, port), [first])
+    group = TcpGroup(TcpEndpoint(endpoint.family, host, port), [first])
     try:
         group.grow(slot_count, backlog)
     except BindError:
@@ -151,7 +153,7 @@ def open_group(endpoint: Endpoint, slot_count: int, backlog: int = BACKLOG) -> T
 
 
 def inherit_group(
-    endpoint: Endpoint, sockets: Sequence[socket.socket], *, is_fixed: bool
+    endpoint: TcpEndpoint, sockets: Sequence[socket.socket], *, is_fixed: bool
 ) -> TcpGroup:
     """Take over the sockets of one address, all of which outlive us."""
     group = TcpGroup(endpoint, list(sockets), len(sockets), is_fixed)

@@ -64,7 +64,7 @@ from blazeio_supervisor.worker.forkserver import (
     read_worker_start,
 )
 from blazeio_supervisor.worker.import_app import (
-    Births,
+    ImportOrigins,
     LoadError,
     enter_folder,
     load_app,
@@ -150,7 +150,7 @@ class Generation(Struct):
         send(self.channel, Importing())
         name = name_socket(self.channel)
         before = take_snapshot()
-        births = Births()
+        births = ImportOrigins()
         births.begin()
         hosting.host.set(_refuse_to_serve)
         # A collection in mid-import would touch, so unshare, what is there.

@@ -18,7 +18,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn
 
-from blazeio_supervisor.log.formats import STDERR, Origin
+from blazeio_supervisor.log.formats import STDERR, LogOrigin
 
 log = logging.getLogger("blazeio.worker")
 
@@ -267,7 +267,7 @@ class Printing:
 
     def __init__(self) -> None:
         self.log_fd = STDERR
-        self.origin = Origin()
+        self.origin = LogOrigin()
 
     @classmethod
     def of(cls, log_fd: int) -> "Printing":

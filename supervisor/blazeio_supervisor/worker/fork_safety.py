@@ -32,7 +32,7 @@ from blazeio_supervisor.worker.import_app import (
     MAP,
     PROCESS,
     SOCKET,
-    Births,
+    ImportOrigins,
     is_machinery,
 )
 
@@ -58,7 +58,7 @@ _SHARED_TYPES = (
 """What stands for a resource that processes share, the most telling ones first."""
 
 
-class Snapshot(Struct, frozen=True):
+class ImportSnapshot(Struct, frozen=True):
     """What there was before an import.
 
     Attributes:
@@ -72,9 +72,9 @@ class Snapshot(Struct, frozen=True):
     children: frozenset[int]
 
 
-def take_snapshot() -> Snapshot:
+def take_snapshot() -> ImportSnapshot:
     """Look at what there is by now."""
-    return Snapshot(
+    return ImportSnapshot(
         frozenset(_list_fds()),
         frozenset(_list_maps()),
         frozenset(list_descendants(os.getpid())),
@@ -91,11 +91,15 @@ def is_pristine(*own_fds: int) -> bool:
         own_fds: Descriptors of ours.
     """
     own = {each for each in _list_fds() if each[0] <= 2 or each[0] in own_fds}
-    return not find_fork_dangers(Snapshot(frozenset(own), frozenset(), frozenset()))
+    return not find_fork_dangers(
+        ImportSnapshot(frozenset(own), frozenset(), frozenset())
+    )
 
 
 def find_fork_dangers(
-    before: Snapshot, births: Births | None = None, objects: list[Any] | None = None
+    before: ImportSnapshot,
+    births: ImportOrigins | None = None,
+    objects: list[Any] | None = None,
 ) -> tuple[str, ...]:
     """Say what makes a fork of this process unsafe; empty when nothing.
 
@@ -108,7 +112,7 @@ def find_fork_dangers(
 
     Cost: one walk over all objects; 0.1 s per million.
     """
-    births = births or Births()
+    births = births or ImportOrigins()
     objects = gc.get_objects() if objects is None else objects
     dangers = _find_threads(births)
     loops = _find_loops(objects)
@@ -124,7 +128,7 @@ def find_fork_dangers(
     return tuple(dict.fromkeys(dangers))[:_MOST]
 
 
-def _find_threads(births: Births) -> list[str]:
+def _find_threads(births: ImportOrigins) -> list[str]:
     named = [
         _tell(
             f"the thread {thread.name!r} is running",
@@ -179,7 +183,7 @@ def _find_shared(objects: list[Any]) -> list[str]:
     return [_tell(f"{what} was made", name) for _, what, name in named]
 
 
-def _find_processes(before: Snapshot, births: Births) -> list[str]:
+def _find_processes(before: ImportSnapshot, births: ImportOrigins) -> list[str]:
     tracker = find_tracker()
     return [
         _tell(f"the process {_read_command(pid)!r} runs", births.find_all(PROCESS))
@@ -189,7 +193,7 @@ def _find_processes(before: Snapshot, births: Births) -> list[str]:
 
 
 def _find_fds(
-    before: Snapshot, births: Births, *, has_loop: bool, has_shared: bool
+    before: ImportSnapshot, births: ImportOrigins, *, has_loop: bool, has_shared: bool
 ) -> list[str]:
     found = []
     for fd, link in sorted(_list_fds() - before.fds):
@@ -202,7 +206,7 @@ def _find_fds(
     return found
 
 
-def _find_maps(before: Snapshot, births: Births) -> list[str]:
+def _find_maps(before: ImportSnapshot, births: ImportOrigins) -> list[str]:
     where = births.find_all(MAP)
     return [
         _tell(f"shared memory is mapped ({path or 'anonymous'})", where)
@@ -312,7 +316,7 @@ def _read_command(pid: int) -> str:
     return read_command(pid)[:_TEXT_CHARS] or f"pid {pid}"
 
 
-def _describe_fd(fd: int, link: str, births: Births) -> tuple[str, str]:
+def _describe_fd(fd: int, link: str, births: ImportOrigins) -> tuple[str, str]:
     """Say what a descriptor is, and where it was made; "" when it does no harm."""
     if link.startswith("socket:"):
         return _describe_socket(fd), births.find_all(SOCKET)
@@ -371,7 +375,7 @@ def _read_fdinfo(fd: int) -> dict[str, str]:
     return {name: text.strip() for name, text in fields}
 
 
-def find_unread_files(before: Snapshot) -> list[tuple[int, str]]:
+def find_unread_files(before: ImportSnapshot) -> list[tuple[int, str]]:
     """Find the files that ``open_anew`` gives a position of their own.
 
     Args:

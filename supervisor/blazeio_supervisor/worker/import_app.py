@@ -246,7 +246,7 @@ _KINDS = {
 _THREADS = ("_thread.start_new_thread", "_thread.start_joinable_thread")
 
 
-class Births:
+class ImportOrigins:
     """Notes where things are made, from ``begin`` to ``end``.
 
     Attributes:
@@ -264,7 +264,7 @@ class Births:
     def begin(self) -> None:
         """Note from now on."""
         self._is_on = True
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._on_message)
 
     def end(self) -> None:
         """Note no more."""
@@ -284,7 +284,7 @@ class Births:
         """Return all places where such were made, in words; "" when there is none."""
         return ", ".join(dict.fromkeys(self.places.get(kind, ())))
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_message(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._is_on:
             return
         if event == "open":

@@ -38,7 +38,7 @@ class _Adoption(Struct):
             queue.sock.close()
 
 
-class Entrances:
+class WorkerListeners:
     """Every queue that this worker takes connections from.
 
     Args:

@@ -49,7 +49,7 @@ from blazeio_supervisor.worker.forks import (
     replace_epolls,
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
-from blazeio_supervisor.worker.listeners import Entrances
+from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
     RequestNamer,
     ResponseCounter,
@@ -73,7 +73,7 @@ _ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
 _REST_S = 0.25  # for what the app left running on the loop
 
 
-class Serving:
+class WorkerServer:
     """Serves one app on the running loop.
 
     Args:
@@ -140,7 +140,7 @@ class Serving:
         self._server.record_responses(ResponseCounter(self._row))
         self._server.note_requests(RequestNamer(self._row).note)
         self._dump.watch(self._server, loop)
-        self._entrances = Entrances(self._server, self._queues)
+        self._entrances = WorkerListeners(self._server, self._queues)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._obey, self._on_master_gone
         )

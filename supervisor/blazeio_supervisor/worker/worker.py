@@ -70,7 +70,7 @@ from blazeio_supervisor.worker.import_app import (
     load_app,
     run_script,
 )
-from blazeio_supervisor.worker.serve import Serving
+from blazeio_supervisor.worker.serve import WorkerServer
 from blazeio_supervisor.worker.stack_dump import StackDump
 
 log = logging.getLogger("blazeio.worker")
@@ -251,7 +251,7 @@ class Worker:
         if self._load.loop != DEFAULT_LOOP and not has_loop():
             use_loop(self._load.loop)  # the operator's choice, whatever the app says
         loop = get_loop()
-        serving = Serving(
+        serving = WorkerServer(
             app,
             self._tls,
             self._load,

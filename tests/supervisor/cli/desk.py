@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.fleet.facts import Fact
-from blazeio_supervisor.ipc.scoreboard import RowLedger
-from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.ipc.scoreboard import RowAllocator
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.children import ChildContext, Reaper
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
-from blazeio_supervisor.master.status import Service
+from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
@@ -46,7 +46,7 @@ class Desk:
         words: Sequence[str] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.place = Place(control if control[0] == "@" else str(folder / control))
+        self.place = SocketPath(control if control[0] == "@" else str(folder / control))
         self.driver = Driver(slots, canary_hold_s=0.5, hold_s=0.0).start()
         self.facts: list[Fact] = []
         self.is_obeyed = False
@@ -57,10 +57,10 @@ class Desk:
         self.reopen_failure = ""
         self.listeners = Listeners(slots)
         typed = ["app:web", f"--workers={slots}", f"--control={self.place}", *words]
-        self.in_force = SettingsInForce(look_for_sources(*typed, folder=folder))
+        self.in_force = LiveSettings(look_for_sources(*typed, folder=folder))
         self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
-        ledger, reaper = RowLedger(), Reaper(loop)
-        ears = Ears(
+        ledger, reaper = RowAllocator(), Reaper(loop)
+        child_context = ChildContext(
             loop=loop,
             reaper=reaper,
             tell=self.facts.append,
@@ -68,18 +68,20 @@ class Desk:
             note_scheme=self._note_scheme,
             frames=self.frames,
         )
-        self.workers = Workers(ears, ledger, self.listeners)
+        self.workers = Workers(child_context, ledger, self.listeners)
         self.readings = WorkerReadings(
             self.workers.records, ledger, self.workers.accuse
         )
-        self.service = Service(
+        self.service = ServiceState(
             in_force=self.in_force,
             planner=self.driver.planner,
             listeners=self.listeners,
             steerer=Steerer(self.listeners),
             orders=WorkerOrders(self.workers.records, reaper, self.listeners),
             readings=self.readings,
-            forkservers=Forkservers(ears, self.in_force.settings_of, self.workers),
+            forkservers=Forkservers(
+                child_context, self.in_force.settings_of, self.workers
+            ),
             reloads=self.reloads,
             events=self.events,
             upgrades=Upgrades(

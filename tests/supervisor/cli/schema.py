@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from blazeio_supervisor.cli.doctor.findings import Report
+from blazeio_supervisor.cli.doctor.findings import DoctorReport
 from blazeio_supervisor.ipc import control_api
 from blazeio_supervisor.log.events import EventRecord
 
@@ -27,7 +27,7 @@ def list_structs() -> list[type[msgspec.Struct]]:
 
 def make_schema() -> dict[str, Any]:
     """Describe all of them, and what ``doctor --json`` prints."""
-    kinds = [*list_structs(), Report]
+    kinds = [*list_structs(), DoctorReport]
     _, definitions = msgspec.json.schema_components(kinds)
     number = control_api.SCHEMA
     return {

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import msgspec
 
-from blazeio_supervisor.cli.client import Client
+from blazeio_supervisor.cli.client import ControlClient
 from blazeio_supervisor.ipc.control_api import ServiceAnswer
-from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 
 UID = os.geteuid()
 
@@ -36,14 +36,16 @@ def read_target(sock: socket.socket) -> str:
 
 
 @contextmanager
-def served(place: Place, octets: bytes) -> Iterator[Client]:
+def served(place: SocketPath, octets: bytes) -> Iterator[ControlClient]:
     """Answers every connection with the same octets."""
     with answered(place, lambda target: octets) as client:
         yield client
 
 
 @contextmanager
-def answered(place: Place, write: Callable[[str], bytes]) -> Iterator[Client]:
+def answered(
+    place: SocketPath, write: Callable[[str], bytes]
+) -> Iterator[ControlClient]:
     """Answers each target with what is written for it, then cuts the connection."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place.address)
@@ -63,7 +65,7 @@ def answered(place: Place, write: Callable[[str], bytes]) -> Iterator[Client]:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield Client(place, UID)
+            yield ControlClient(place, UID)
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -89,7 +91,7 @@ with socket.socket(socket.AF_UNIX) as sock:
 
 
 @contextmanager
-def stranger(place: Place) -> Iterator[None]:
+def stranger(place: SocketPath) -> Iterator[None]:
     """Somebody who listens there; another user, if this one is root."""
     with subprocess.Popen(
         [sys.executable, "-c", LISTEN, place.text[1:]],

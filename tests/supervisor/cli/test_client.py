@@ -11,7 +11,7 @@ import pytest
 from blazeio_supervisor.cli.client import (
     ANSWER_TIMEOUT_S,
     BrokenOffError,
-    Client,
+    ControlClient,
     NotAllowedError,
     NotAnsweringError,
     NotRunningError,
@@ -22,7 +22,7 @@ from blazeio_supervisor.ipc.control_api import (
     ScaleOrder,
     StopAnswer,
 )
-from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 from tests.supervisor.cli.small_servers import (
     UID,
     answer,
@@ -32,18 +32,20 @@ from tests.supervisor.cli.small_servers import (
 )
 
 
-def test_an_answer_is_read_as_what_it_should_be(place: Place) -> None:
+def test_an_answer_is_read_as_what_it_should_be(place: SocketPath) -> None:
     with served(place, answer(b'{"pid":7}')) as client:
         assert client.ask("POST", "/stop", StopAnswer) == StopAnswer(7)
 
 
 @pytest.mark.parametrize("is_left", [True, False], ids=["killed", "never"])
-def test_nobody_there_has_an_exit_code_of_its_own(place: Place, is_left: bool) -> None:
+def test_nobody_there_has_an_exit_code_of_its_own(
+    place: SocketPath, is_left: bool
+) -> None:
     if is_left:
         with socket.socket(socket.AF_UNIX) as killed:
             killed.bind(place.address)
     with pytest.raises(NotRunningError, match=place.text) as caught:
-        Client(place, UID).ask("POST", "/stop", StopAnswer)
+        ControlClient(place, UID).ask("POST", "/stop", StopAnswer)
     assert caught.value.exit_code == ExitCode.NOT_RUNNING
 
 
@@ -56,7 +58,7 @@ def test_nobody_there_has_an_exit_code_of_its_own(place: Place, is_left: bool) -
     ],
 )
 def test_a_refusal_is_its_one_line(
-    place: Place, status: str, kind: type[SupervisorError]
+    place: SocketPath, status: str, kind: type[SupervisorError]
 ) -> None:
     octets = answer(b'{"error":"not now"}', status)
     with served(place, octets) as client, pytest.raises(kind) as caught:
@@ -65,7 +67,9 @@ def test_a_refusal_is_its_one_line(
     assert type(caught.value) is kind
 
 
-def test_a_verb_that_is_not_known_there_is_of_another_version(place: Place) -> None:
+def test_a_verb_that_is_not_known_there_is_of_another_version(
+    place: SocketPath,
+) -> None:
     octets = answer(b"Not Found", "404 Not Found")
     with served(place, octets) as client, pytest.raises(SupervisorError) as caught:
         client.ask("POST", "/dance", StopAnswer)
@@ -74,12 +78,12 @@ def test_a_verb_that_is_not_known_there_is_of_another_version(place: Place) -> N
 
 @pytest.mark.parametrize("is_followed", [False, True])
 def test_an_answer_of_another_shape_is_of_another_version(
-    place: Place, is_followed: bool
+    place: SocketPath, is_followed: bool
 ) -> None:
     octets = answer(b'{"process":7}\n')
     steps = msgspec.json.Decoder(StopAnswer)
 
-    def ask(client: Client) -> object:
+    def ask(client: ControlClient) -> object:
         if is_followed:
             return list(client.follow("/stop", steps, ScaleOrder(1)))
         return client.ask("POST", "/stop", StopAnswer)
@@ -96,7 +100,7 @@ def test_an_answer_of_another_shape_is_of_another_version(
 @pytest.mark.parametrize(
     "octets", [b"", b"220 smtp\r\n", answer(b"{"), answer(b"{}")[:-1]]
 )
-def test_what_is_no_answer_is_said_to_be_none(place: Place, octets: bytes) -> None:
+def test_what_is_no_answer_is_said_to_be_none(place: SocketPath, octets: bytes) -> None:
     with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:
         client.ask("POST", "/stop", StopAnswer)
     assert str(caught.value).startswith(place.text)
@@ -104,7 +108,7 @@ def test_what_is_no_answer_is_said_to_be_none(place: Place, octets: bytes) -> No
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_question_that_an_upgrade_has_cut_is_asked_again_and_no_order(
-    place: Place, method: str
+    place: SocketPath, method: str
 ) -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
     octets = iter([cut, answer(b'{"pid":7}')])
@@ -116,28 +120,28 @@ def test_a_question_that_an_upgrade_has_cut_is_asked_again_and_no_order(
             client.ask("POST", "/stop", StopAnswer)
 
 
-def test_a_master_that_is_stopped_is_given_up(place: Place) -> None:
+def test_a_master_that_is_stopped_is_given_up(place: SocketPath) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place.address)
         listener.listen()
         with pytest.raises(NotAnsweringError, match=r"not answer within 0\.05 s"):
-            Client(place, UID, timeout_s=0.05).ask("POST", "/stop", StopAnswer)
+            ControlClient(place, UID, timeout_s=0.05).ask("POST", "/stop", StopAnswer)
     assert ANSWER_TIMEOUT_S == 5.0
 
 
 def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
-    place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    place = SocketPath(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
     # Who is root lets the server be another's, else is another himself.
     asker = 0 if UID == 0 else UID + 1
     with (
         stranger(place),
         pytest.raises(NotAllowedError, match=r"neither uid .* nor root"),
     ):
-        Client(place, asker).ask("POST", "/stop", StopAnswer)
+        ControlClient(place, asker).ask("POST", "/stop", StopAnswer)
 
 
 def test_the_end_of_another_pid_namespace_is_its_silence(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: SocketPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: int) -> int:
         raise OSError(errno.EPERM, "Operation not permitted")

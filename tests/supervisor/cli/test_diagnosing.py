@@ -3,13 +3,13 @@ import pytest
 
 from blazeio_supervisor.cli import verbs
 from blazeio_supervisor.cli.client import NotRunningError, find_client
-from blazeio_supervisor.cli.doctor.findings import Report
+from blazeio_supervisor.cli.doctor.findings import DoctorReport
 from tests.supervisor.cli.verbs_room import VerbRoom, invoke
 
 
 async def test_it_looks_at_the_service_and_at_the_machine(verb_room: VerbRoom) -> None:
     said = await verb_room.run("doctor", "--json")
-    report = msgspec.json.decode(said.output, type=Report)
+    report = msgspec.json.decode(said.output, type=DoctorReport)
     names = {each.name for each in report.findings}
     assert {"workers", "listen backlog", "open files"} <= names
     assert said.return_value == (0 if report.is_well else 1)

@@ -10,7 +10,7 @@ import pytest
 from blazeio_supervisor.cli.client import NotRunningError, find_client
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.ipc.control_api import ServiceAnswer
-from blazeio_supervisor.ipc.socket_paths import Place, Search
+from blazeio_supervisor.ipc.socket_paths import Search, SocketPath
 from tests.supervisor.cli.small_servers import (
     UID,
     answer,
@@ -20,15 +20,15 @@ from tests.supervisor.cli.small_servers import (
 )
 
 
-def test_the_only_one_is_found(place: Place) -> None:
+def test_the_only_one_is_found(place: SocketPath) -> None:
     with served(place, describe(7)):
-        gone = Place(f"{place}-gone")
+        gone = SocketPath(f"{place}-gone")
         found = find_client(Search([gone, place], ["here", "there"]), UID)
     assert found.place == place
 
 
-def test_several_of_one_name_are_told_apart_by_pid(place: Place) -> None:
-    second = Place(f"{place}2")
+def test_several_of_one_name_are_told_apart_by_pid(place: SocketPath) -> None:
+    second = SocketPath(f"{place}2")
     found = Search([place, second], ["here", "there"])
     with (
         served(place, describe(7)),
@@ -44,8 +44,8 @@ def test_several_of_one_name_are_told_apart_by_pid(place: Place) -> None:
     ]
 
 
-def test_one_that_does_not_answer_is_listed_too(place: Place) -> None:
-    second = Place(f"{place}2")
+def test_one_that_does_not_answer_is_listed_too(place: SocketPath) -> None:
+    second = SocketPath(f"{place}2")
     found = Search([place, second], ["here", "there"])
     with (
         served(place, describe(7)),
@@ -56,14 +56,14 @@ def test_one_that_does_not_answer_is_listed_too(place: Place) -> None:
 
 
 @pytest.fixture
-def forbidden(tmp_path: Path) -> Iterator[Place]:
+def forbidden(tmp_path: Path) -> Iterator[SocketPath]:
     """A service that this user may not ask, or must not believe."""
     if UID == 0:
-        place = Place(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+        place = SocketPath(f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
         with stranger(place):
             yield place
         return
-    place = Place(str(tmp_path / "forbidden.sock"))
+    place = SocketPath(str(tmp_path / "forbidden.sock"))
     with served(place, describe(8)):
         os.chmod(place.text, 0)
         yield place
@@ -71,21 +71,21 @@ def forbidden(tmp_path: Path) -> Iterator[Place]:
 
 
 def test_one_of_another_user_is_not_taken_for_ours(
-    place: Place, forbidden: Place
+    place: SocketPath, forbidden: SocketPath
 ) -> None:
     with served(place, describe(7)):
         found = find_client(Search([forbidden, place], ["here", "there"]), UID)
     assert found.place == place
 
 
-def test_one_of_another_user_alone_is_named(forbidden: Place) -> None:
+def test_one_of_another_user_alone_is_named(forbidden: SocketPath) -> None:
     with pytest.raises(NotRunningError) as caught:
         find_client(Search([forbidden], ["here", "there"]), UID)
     assert str(caught.value).endswith(f"who would have to ask: {forbidden}")
 
 
 def test_none_at_all_says_where_it_was_looked_for() -> None:
-    found = Search([], ["/run/a", "@blazeio/7/*"], [Place("@blazeio/8/1")])
+    found = Search([], ["/run/a", "@blazeio/7/*"], [SocketPath("@blazeio/8/1")])
     with pytest.raises(NotRunningError) as caught:
         find_client(found, 7)
     assert str(caught.value) == (
@@ -94,13 +94,13 @@ def test_none_at_all_says_where_it_was_looked_for() -> None:
     )
 
 
-def test_a_given_place_is_checked_at_once(place: Place) -> None:
+def test_a_given_place_is_checked_at_once(place: SocketPath) -> None:
     with pytest.raises(NotRunningError):
         find_client(Search([place], [str(place)]), UID)
 
 
-def test_several_are_listed_by_name(place: Place) -> None:
-    second = Place(f"{place}2")
+def test_several_are_listed_by_name(place: SocketPath) -> None:
+    second = SocketPath(f"{place}2")
     found = Search([place, second], ["here", "there"])
     with (
         served(place, describe(7, "shop")),
@@ -113,14 +113,14 @@ def test_several_are_listed_by_name(place: Place) -> None:
 
 
 @pytest.mark.parametrize("word", ["web", "8"])
-def test_one_of_several_is_found_by_name_or_pid(place: Place, word: str) -> None:
-    second = Place(f"{place}2")
+def test_one_of_several_is_found_by_name_or_pid(place: SocketPath, word: str) -> None:
+    second = SocketPath(f"{place}2")
     with served(place, describe(7, "shop")), served(second, describe(8, "web")):
         client = find_client(Search([place, second], ["here"]), UID, word)
     assert client.place == second
 
 
-def test_a_name_that_none_has_is_answered_by_those_there_are(place: Place) -> None:
+def test_a_name_that_none_has_is_answered_by_those_there_are(place: SocketPath) -> None:
     with served(place, describe(7)), pytest.raises(NotRunningError) as caught:
         find_client(Search([place], ["here"]), UID, "shop")
     assert str(caught.value) == "no service is called 'shop': there are app:web (pid 7)"
@@ -139,9 +139,9 @@ def describe_elsewhere(name: str = "app:web", **home: str) -> bytes:
 
 @pytest.mark.parametrize("home", [{"pid_namespace": "pid:[1]"}, {"root": "1:1"}])
 def test_that_of_another_container_is_not_meant(
-    place: Place, home: dict[str, str]
+    place: SocketPath, home: dict[str, str]
 ) -> None:
-    second = Place(f"{place}2")
+    second = SocketPath(f"{place}2")
     found = Search([place, second], ["here", "there"])
     with served(place, describe_elsewhere(**home)):
         with served(second, describe(8)):
@@ -163,8 +163,8 @@ def test_that_of_another_container_is_not_meant(
     assert f"app:web (pid {os.getpid()}, of another container)" in str(missing.value)
 
 
-def test_a_name_is_also_that_which_its_container_knows(place: Place) -> None:
-    second = Place(f"{place}2")
+def test_a_name_is_also_that_which_its_container_knows(place: SocketPath) -> None:
+    second = SocketPath(f"{place}2")
     known = ServiceAnswer(pid=8, name="b", app="a", addresses=[], alias="shop")
     octets = answer(msgspec.json.encode(known))
     with served(place, describe(7, "other")), served(second, octets):
@@ -177,7 +177,7 @@ def test_a_name_is_also_that_which_its_container_knows(place: Place) -> None:
 
 
 def test_many_names_of_others_are_not_all_listed() -> None:
-    others = [Place(f"@blazeio/8/{number}") for number in range(99)]
+    others = [SocketPath(f"@blazeio/8/{number}") for number in range(99)]
     with pytest.raises(NotRunningError) as caught:
         find_client(Search([], ["a", "b"], others), 7)
     assert str(caught.value).endswith("@blazeio/8/4 and 94 more")

@@ -1,8 +1,8 @@
 import pytest
 
 from blazeio_supervisor.cli.doctor.findings import (
+    DoctorReport,
     Finding,
-    Report,
     format_report,
     hidden,
     ill,
@@ -12,8 +12,8 @@ from blazeio_supervisor.cli.doctor.findings import (
 ILL = ill("clock", "hpet", "It is slow. " * 20, "another one")
 
 
-def make_report(*findings: Finding, pid: int | None = None) -> Report:
-    return Report(pid=pid, findings=list(findings))
+def make_report(*findings: Finding, pid: int | None = None) -> DoctorReport:
+    return DoctorReport(pid=pid, findings=list(findings))
 
 
 @pytest.mark.parametrize(

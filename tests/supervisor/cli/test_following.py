@@ -7,7 +7,7 @@ from click.testing import Result
 
 from blazeio_supervisor.cli.client import NotRunningError
 from blazeio_supervisor.ipc.control_api import EventsAnswer
-from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.note import note
 from tests.supervisor.cli.small_servers import answer, answered
@@ -68,7 +68,7 @@ def write_chunks(*seqs: int) -> bytes:
     return HEAD + b"".join(chunks)
 
 
-async def follow(place: Place, answers: dict[str, bytes], *words: str) -> Result:
+async def follow(place: SocketPath, answers: dict[str, bytes], *words: str) -> Result:
     """``--follow`` of a service that cuts each connection after its answer."""
     with answered(place, lambda target: answers.pop(target)):
         said = ("events", "--follow", *words, "--control", place.text)
@@ -77,7 +77,7 @@ async def follow(place: Place, answers: dict[str, bytes], *words: str) -> Result
     return done
 
 
-async def test_a_cut_is_followed_by_what_has_come_since(place: Place) -> None:
+async def test_a_cut_is_followed_by_what_has_come_since(place: SocketPath) -> None:
     answers = {
         "/events?last=2": write_past(3, 4),
         "/events?after=4&follow=true": write_chunks(5),
@@ -89,7 +89,7 @@ async def test_a_cut_is_followed_by_what_has_come_since(place: Place) -> None:
     assert done.return_value == 0
 
 
-async def test_who_wants_no_past_still_sees_all_that_comes(place: Place) -> None:
+async def test_who_wants_no_past_still_sees_all_that_comes(place: SocketPath) -> None:
     answers = {
         "/events?last=1": write_past(4),
         "/events?after=4&follow=true": write_chunks() + LAST_CHUNK,
@@ -99,7 +99,7 @@ async def test_who_wants_no_past_still_sees_all_that_comes(place: Place) -> None
 
 
 async def test_what_the_service_has_forgotten_is_said_to_be_missing(
-    place: Place,
+    place: SocketPath,
 ) -> None:
     answers = {
         "/events?last=1": write_past(4),
@@ -110,7 +110,7 @@ async def test_what_the_service_has_forgotten_is_said_to_be_missing(
 
 
 async def test_a_service_that_is_gone_without_a_word_is_said_to_be_gone(
-    place: Place,
+    place: SocketPath,
 ) -> None:
     def write(target: str) -> bytes:
         if not target.endswith("follow=true"):

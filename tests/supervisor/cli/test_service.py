@@ -23,7 +23,7 @@ from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
     SettingAnswer,
 )
-from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.address import TcpEndpoint
 from tests.supervisor.cli.test_status_table import (
     make_slot,
     make_status,
@@ -135,7 +135,7 @@ async def test_the_certificate_that_is_served_is_looked_at(tmp_path: Path) -> No
 def test_a_certificate_that_nobody_serves_is_not_visible() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        endpoint = Endpoint(socket.AF_INET, *closed.getsockname())
+        endpoint = TcpEndpoint(socket.AF_INET, *closed.getsockname())
         assert examine_served_certificate(endpoint, NOW).verdict == "unknown"
 
 

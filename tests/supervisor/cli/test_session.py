@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from blazeio_supervisor.cli.client import Client
-from blazeio_supervisor.cli.top.session import DOWN, GONE, UP, Session
+from blazeio_supervisor.cli.client import ControlClient
+from blazeio_supervisor.cli.top.session import DOWN, GONE, UP, TopSession
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,
@@ -21,7 +21,7 @@ class Show:
     """A session, without a terminal."""
 
     def __init__(self, room: Room) -> None:
-        self.session = Session(Client(room.place, UID), 1.0)
+        self.session = TopSession(ControlClient(room.place, UID), 1.0)
 
     async def look(self) -> str:
         await asyncio.to_thread(self.session.look)
@@ -108,7 +108,7 @@ async def test_a_fault_is_said_until_the_next_good_look(
         raise SupervisorError("too late")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Client, "ask", refuse)
+        patch.setattr(ControlClient, "ask", refuse)
         assert "too late" in await show.look()
     assert "too late" not in await show.look()
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from blazeio_supervisor.cli.client import Client
+from blazeio_supervisor.cli.client import ControlClient
 from blazeio_supervisor.cli.verbs import Extent, wait_for
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.ipc.control_api import StatusAnswer
@@ -17,7 +17,7 @@ async def wait(verb_room: VerbRoom, *extents: Extent) -> int:
     def measure(_: StatusAnswer) -> Extent:
         return left.pop(0)
 
-    client = Client(verb_room.place, UID)
+    client = ControlClient(verb_room.place, UID)
     await asyncio.to_thread(wait_for, client, "the deed", measure)
     return len(extents) - len(left)
 

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.ipc.socket_paths import Place
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from tests.supervisor.typed import read_settings
 
@@ -32,7 +32,7 @@ def test_a_bad_address_is_refused() -> None:
 
 
 def test_a_place_for_the_verbs_is_read_or_left_to_the_master() -> None:
-    assert read_settings("--control=/run/c.sock").control == Place("/run/c.sock")
+    assert read_settings("--control=/run/c.sock").control == SocketPath("/run/c.sock")
     assert read_settings().control is None
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.config.live_settings import FrozenSettings, SettingsInForce
+from blazeio_supervisor.config.live_settings import FrozenSettings, LiveSettings
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.typed import look_for_sources
 
@@ -12,8 +12,8 @@ def write(folder: Path, text: str) -> None:
     (folder / "blazeio.toml").write_text(text)
 
 
-def make(folder: Path, *words: str) -> SettingsInForce:
-    return SettingsInForce(look_for_sources("app:web", *words, folder=folder))
+def make(folder: Path, *words: str) -> LiveSettings:
+    return LiveSettings(look_for_sources("app:web", *words, folder=folder))
 
 
 def test_what_is_read_again_is_on_trial_with_its_generation(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_also_what_needs_a_restart_must_be_right(tmp_path: Path) -> None:
 
 def test_an_app_may_change(tmp_path: Path) -> None:
     write(tmp_path, "app = 'a:b'\n")
-    in_force = SettingsInForce(look_for_sources(folder=tmp_path))
+    in_force = LiveSettings(look_for_sources(folder=tmp_path))
     write(tmp_path, "app = 'c:d'\n")
     in_force.read_again()
     assert in_force.begin(2).app.text == "c:d"
@@ -102,7 +102,7 @@ def test_a_thawed_one_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
     before = make(tmp_path, "--no-preload", "--bind=:2", "--bind=unix:/a")
     write(tmp_path, "timeout = 8\ndrain_idle = 3\n")
     octets = msgspec.msgpack.encode(before.freeze())
-    thawed = SettingsInForce.thaw(msgspec.msgpack.decode(octets, type=FrozenSettings))
+    thawed = LiveSettings.thaw(msgspec.msgpack.decode(octets, type=FrozenSettings))
     assert thawed.settings == before.settings
     assert thawed.configuration == before.configuration
     assert (thawed.settings.timeout_s, thawed.settings.preload) == (7, False)
@@ -117,7 +117,7 @@ def test_what_the_other_one_did_not_know_has_its_default(tmp_path: Path) -> None
     known = msgspec.msgpack.decode(octets)
     del known["given"]["timeout_s"], known["settings"]["timeout_s"]
     known["given"]["gone_s"] = {"written": 1.0, "origin": "--gone", "label": ""}
-    thawed = SettingsInForce.thaw(msgspec.convert(known, FrozenSettings))
+    thawed = LiveSettings.thaw(msgspec.convert(known, FrozenSettings))
     assert thawed.settings.timeout_s == 30
     assert thawed.configuration.given["timeout_s"].is_default
     assert "gone_s" not in thawed.configuration.given

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.config.environment import (
+    find_environment,
     find_folder,
     find_runtime_directory,
-    find_surroundings,
 )
 from blazeio_supervisor.errors import UsageError
 
@@ -53,5 +53,5 @@ def test_of_several_runtime_directories_the_first_is_ours(
 
 def test_both_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a")
-    found = find_surroundings()
+    found = find_environment()
     assert (found.folder, found.runtime_directory) == (find_folder(), "/run/a")

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    End,
-    Ending,
+    EndWorker,
     Notify,
-    Report,
+    ReportStatus,
     Spawn,
     StartForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -126,7 +126,7 @@ class Driver:
             match todo.pop(0):
                 case Spawn(worker=worker):
                     todo += self.serve(worker)
-                case End(worker, Ending.DRAIN | Ending.TERM):
+                case EndWorker(worker, StopMode.DRAIN | StopMode.TERM):
                     todo += self.exit(worker)
                 case _:
                     pass
@@ -188,9 +188,9 @@ def one(kind: type[A], actions: Sequence[Action]) -> A:
 
 
 def events(actions: Sequence[Action]) -> list[str]:
-    return [report.event for report in only(Report, actions)]
+    return [report.event for report in only(ReportStatus, actions)]
 
 
 def deeds(actions: Sequence[Action]) -> list[Action]:
     """All but the reports."""
-    return [action for action in actions if not isinstance(action, Report)]
+    return [action for action in actions if not isinstance(action, ReportStatus)]

@@ -1,6 +1,12 @@
 from msgspec.structs import replace
 
-from blazeio_supervisor.fleet.actions import Action, Adopt, Release, Spawn, Steer
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    AdoptQueue,
+    ReleaseQueue,
+    Spawn,
+    Steer,
+)
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     ScaleAsked,
@@ -12,7 +18,9 @@ from tests.supervisor.fleet.driver import Driver, one, only
 
 
 def moves(actions: list[Action]) -> list[Action]:
-    return [action for action in actions if isinstance(action, Adopt | Release)]
+    return [
+        action for action in actions if isinstance(action, AdoptQueue | ReleaseQueue)
+    ]
 
 
 def load(driver: Driver, worker: int, in_flight: int, lag_s: float = 0.0) -> None:
@@ -28,34 +36,34 @@ def test_first_that_serves_adopts_the_slots_that_still_boot() -> None:
     driver = Driver(slots=3)
     driver.tell(StartAsked())
     driver.tell(ForkserverReady(1))
-    assert moves(driver.serve(2)) == [Adopt(0, 2), Adopt(2, 2)]
-    assert moves(driver.serve(1)) == [Release(0, 2)]
+    assert moves(driver.serve(2)) == [AdoptQueue(0, 2), AdoptQueue(2, 2)]
+    assert moves(driver.serve(1)) == [ReleaseQueue(0, 2)]
 
 
 def test_dead_slot_is_adopted_at_once_and_released_when_served_again() -> None:
     driver = Driver(slots=2).start()
     actions = driver.exit(2, 1)
-    assert moves(actions) == [Adopt(1, 1)]
-    assert moves(driver.serve(one(Spawn, actions).worker)) == [Release(1, 1)]
+    assert moves(actions) == [AdoptQueue(1, 1)]
+    assert moves(driver.serve(one(Spawn, actions).worker)) == [ReleaseQueue(1, 1)]
 
 
 def test_least_loaded_sibling_adopts() -> None:
     driver = Driver(slots=4).start()
     for worker, in_flight in ((1, 5), (2, 3), (3, 4)):
         load(driver, worker, in_flight)
-    assert moves(driver.exit(4, 1)) == [Adopt(3, 2)]
+    assert moves(driver.exit(4, 1)) == [AdoptQueue(3, 2)]
 
 
 def test_lag_decides_between_equals() -> None:
     driver = Driver(slots=3).start()
     load(driver, 1, 0, lag_s=0.02)
-    assert moves(driver.exit(3, 1)) == [Adopt(2, 2)]
+    assert moves(driver.exit(3, 1)) == [AdoptQueue(2, 2)]
 
 
 def test_adopted_queue_weighs_like_a_request() -> None:
     driver = Driver(slots=4).start()
-    assert moves(driver.exit(3, 1)) == [Adopt(2, 1)]
-    assert moves(driver.exit(4, 1)) == [Adopt(3, 2)]
+    assert moves(driver.exit(3, 1)) == [AdoptQueue(2, 1)]
+    assert moves(driver.exit(4, 1)) == [AdoptQueue(3, 2)]
 
 
 def test_late_sibling_never_adopts() -> None:
@@ -63,7 +71,7 @@ def test_late_sibling_never_adopts() -> None:
     driver.wait(0.5)
     driver.silent.add(1)
     driver.wait(0.12)
-    assert moves(driver.exit(3, 1)) == [Adopt(2, 2)]
+    assert moves(driver.exit(3, 1)) == [AdoptQueue(2, 2)]
 
 
 def test_adopter_that_gets_late_hands_over() -> None:
@@ -71,21 +79,21 @@ def test_adopter_that_gets_late_hands_over() -> None:
     driver.exit(3, 1)
     driver.wait(0.5)
     driver.silent.add(1)
-    assert moves(driver.wait(0.15)) == [Adopt(2, 2), Release(2, 1)]
+    assert moves(driver.wait(0.15)) == [AdoptQueue(2, 2), ReleaseQueue(2, 1)]
 
 
 def test_adopter_that_dies_is_replaced_without_a_word_to_it() -> None:
     driver = Driver(slots=3).start()
     driver.exit(3, 1)
-    assert moves(driver.exit(1, 1)) == [Adopt(0, 2), Adopt(2, 2)]
+    assert moves(driver.exit(1, 1)) == [AdoptQueue(0, 2), AdoptQueue(2, 2)]
 
 
 def test_adopter_that_drains_hands_over() -> None:
     driver = Driver(slots=3).start()
     load(driver, 1, 9)
-    assert moves(driver.tell(ScaleAsked(2))) == [Adopt(2, 2)]
+    assert moves(driver.tell(ScaleAsked(2))) == [AdoptQueue(2, 2)]
     actions = driver.tell(ScaleAsked(1))
-    assert moves(actions) == [Adopt(1, 1), Adopt(2, 1), Release(2, 2)]
+    assert moves(actions) == [AdoptQueue(1, 1), AdoptQueue(2, 1), ReleaseQueue(2, 2)]
 
 
 def test_adopter_is_released_though_nobody_else_can_take_over() -> None:
@@ -106,7 +114,7 @@ def test_late_adopter_is_kept_when_nobody_is_fit() -> None:
 
 def test_parked_slot_is_adopted_for_good() -> None:
     driver = Driver(slots=2).start()
-    assert moves(driver.tell(ScaleAsked(1))) == [Adopt(1, 1)]
+    assert moves(driver.tell(ScaleAsked(1))) == [AdoptQueue(1, 1)]
     driver.exit(2)
     assert moves(driver.wait(600)) == []
 
@@ -115,7 +123,7 @@ def test_parked_slots_adoption_outlives_its_adopter() -> None:
     driver = Driver(slots=3).start()
     driver.tell(ScaleAsked(2))
     assert driver.slot(2).adopted_by == 1
-    assert Adopt(2, 2) in driver.exit(1, 1)
+    assert AdoptQueue(2, 2) in driver.exit(1, 1)
 
 
 def test_draining_slot_with_a_successor_is_not_adopted() -> None:
@@ -130,7 +138,7 @@ def test_full_worker_is_covered_for_and_avoided() -> None:
     driver = Driver(slots=2).start()
     fill(driver, 2)
     actions = driver.tell(Tick())
-    assert moves(actions) == [Adopt(1, 1)]
+    assert moves(actions) == [AdoptQueue(1, 1)]
     assert only(Steer, actions) == [Steer((100, 0))]
 
 
@@ -140,14 +148,14 @@ def test_full_worker_returns_after_three_good_beats() -> None:
     driver.tell(Tick())
     fill(driver, 2, is_full=False)
     assert moves(driver.tell(Tick()) + driver.tell(Tick())) == []
-    assert moves(driver.tell(Tick())) == [Release(1, 1)]
+    assert moves(driver.tell(Tick())) == [ReleaseQueue(1, 1)]
 
 
 def test_full_sibling_never_adopts() -> None:
     driver = Driver(slots=3).start()
     fill(driver, 1)
     driver.tell(Tick())
-    assert Adopt(2, 2) in driver.exit(3, 1)
+    assert AdoptQueue(2, 2) in driver.exit(3, 1)
 
 
 def test_shared_listener_knows_no_adoption() -> None:

@@ -1,15 +1,15 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    End,
-    Ending,
+    CloseListeners,
+    EndWorker,
     Exit,
-    LastCall,
     ReloadEnded,
-    Report,
+    ReportStatus,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
@@ -45,7 +45,7 @@ def test_a_ready_forkserver_forks_for_every_slot() -> None:
 
 def test_ready_is_reported_once_when_the_first_slot_serves() -> None:
     driver = Driver().start()
-    ready = [r for r in only(Report, driver.log) if r.event == "ready"]
+    ready = [r for r in only(ReportStatus, driver.log) if r.event == "ready"]
     assert [(r.slot, r.text) for r in ready] == [
         (0, "the service is up: this worker is the first that serves")
     ]
@@ -76,7 +76,7 @@ def test_forkserver_that_exits_in_the_first_boot_gives_the_exit_code(
 def test_worker_that_exits_in_the_first_boot_ends_the_master() -> None:
     driver = booting()
     actions = driver.tell(WorkerExited(1, 1, "ValueError: no database"))
-    assert deeds(actions) == [LastCall(), StopForkserver(1, Ending.DRAIN)]
+    assert deeds(actions) == [CloseListeners(), StopForkserver(1, StopMode.DRAIN)]
     assert events(actions) == ["boot_failed"]
     reason = "worker=1 slot=0 gen=1 pid=1001: exit code 1: ValueError: no database"
     assert driver.exit_forkserver(1) == [Exit(3, reason)]
@@ -84,13 +84,13 @@ def test_worker_that_exits_in_the_first_boot_ends_the_master() -> None:
 
 def test_failed_first_boot_ends_the_other_booting_workers_too() -> None:
     driver = booting(slots=2)
-    assert End(2, Ending.TERM) in driver.exit(1, 3)
+    assert EndWorker(2, StopMode.TERM) in driver.exit(1, 3)
 
 
 def test_first_boot_that_takes_too_long_exits_with_3() -> None:
     driver = booting()
     actions = driver.wait(60.5)
-    assert End(1, Ending.TERM) in actions
+    assert EndWorker(1, StopMode.TERM) in actions
     driver.exit(1, -15)
     exit_ = one(Exit, driver.exit_forkserver(1))
     assert exit_.code == 3
@@ -100,14 +100,14 @@ def test_first_boot_that_takes_too_long_exits_with_3() -> None:
 def test_import_that_takes_too_long_exits_with_3() -> None:
     driver = Driver()
     driver.tell(StartAsked())
-    assert StopForkserver(1, Ending.TERM) in driver.wait(60.5)
+    assert StopForkserver(1, StopMode.TERM) in driver.wait(60.5)
     assert one(Exit, driver.exit_forkserver(1, -15)).code == 3
 
 
 def test_boot_that_hangs_is_killed_in_the_end() -> None:
     driver = booting()
     driver.wait(60.5)
-    assert End(1, Ending.KILL) in driver.wait(5.1)
+    assert EndWorker(1, StopMode.KILL) in driver.wait(5.1)
 
 
 def test_failure_beside_one_that_serves_does_not_end_the_master() -> None:
@@ -140,7 +140,7 @@ def failed(code: int = 3) -> Driver:
 @pytest.mark.parametrize("code", [3, 4, 1, -9])
 def test_with_reload_an_app_that_fails_is_waited_for(code: int) -> None:
     driver = failed(code)
-    report = one(Report, driver.log)
+    report = one(ReportStatus, driver.log)
     assert (report.event, report.level) == ("boot_waits", "ERROR")
     assert report.text.endswith(": SyntaxError: bad; waiting for a change of the code")
     assert deeds(driver.wait(100)) == []
@@ -176,8 +176,8 @@ def test_with_reload_all_that_a_failed_boot_has_begun_ends_first() -> None:
     driver.fork(first.worker)
     driver.fork(second.worker)
     actions = driver.exit(first.worker, 3, "no database")
-    assert End(second.worker, Ending.TERM) in actions
-    assert StopForkserver(1, Ending.DRAIN) in actions
+    assert EndWorker(second.worker, StopMode.TERM) in actions
+    assert StopForkserver(1, StopMode.DRAIN) in actions
     assert events(actions) == ["boot_waits"]
     assert driver.tell(ReloadAsked(1)) == []
     driver.exit(second.worker, -15)
@@ -187,7 +187,7 @@ def test_with_reload_all_that_a_failed_boot_has_begun_ends_first() -> None:
 def test_with_reload_a_change_during_a_boot_begins_it_anew() -> None:
     driver = Driver(is_development=True)
     driver.tell(StartAsked())
-    assert driver.tell(ReloadAsked(1)) == [StopForkserver(1, Ending.TERM)]
+    assert driver.tell(ReloadAsked(1)) == [StopForkserver(1, StopMode.TERM)]
     assert driver.exit_forkserver(1, -15) == [StartForkserver(2)]
 
 

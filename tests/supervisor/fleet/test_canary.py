@@ -1,11 +1,11 @@
 from blazeio_supervisor.fleet.actions import (
-    Admit,
+    AdmitWorker,
     CheckHealth,
-    End,
-    Ending,
+    EndWorker,
     ReloadEnded,
     Spawn,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import HealthChecked
 from tests.supervisor.fleet.driver import Driver, deeds, one, only
@@ -28,8 +28,8 @@ def test_no_old_worker_is_touched_before_the_canary_has_held() -> None:
     driver.reload()
     driver.load(2)
     actions = driver.serve(3) + driver.wait(1.9)
-    assert only(End, actions) == []
-    assert End(1, Ending.DRAIN) in driver.wait(0.2)
+    assert only(EndWorker, actions) == []
+    assert EndWorker(1, StopMode.DRAIN) in driver.wait(0.2)
 
 
 def test_canary_of_a_fleet_where_nothing_serves_is_not_held() -> None:
@@ -59,8 +59,8 @@ def test_canary_is_admitted_when_healthy() -> None:
     driver.reload()
     assert driver.load(2) == Spawn(3, 0, 2, is_canary=True)
     assert driver.serve(3) == [CheckHealth(3)]
-    assert driver.tell(HealthChecked(3, True)) == [Admit(3)]
-    assert End(1, Ending.DRAIN) in driver.wait(2.1)
+    assert driver.tell(HealthChecked(3, True)) == [AdmitWorker(3)]
+    assert EndWorker(1, StopMode.DRAIN) in driver.wait(2.1)
 
 
 def test_unhealthy_canary_is_ended_with_its_reason() -> None:
@@ -69,7 +69,7 @@ def test_unhealthy_canary_is_ended_with_its_reason() -> None:
     driver.load(2)
     driver.serve(3)
     actions = driver.tell(HealthChecked(3, False, "status 500"))
-    assert deeds(actions)[:2] == [End(3, Ending.DRAIN), StopForkserver(2)]
+    assert deeds(actions)[:2] == [EndWorker(3, StopMode.DRAIN), StopForkserver(2)]
     ended = one(ReloadEnded, actions)
     assert not ended.is_ok
     assert ended.reason.endswith("unhealthy: status 500")

@@ -2,11 +2,11 @@ import pytest
 
 from blazeio_supervisor.fleet.actions import (
     AskStack,
-    End,
-    Ending,
+    EndWorker,
     ReportBoot,
     Spawn,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -19,19 +19,21 @@ from tests.supervisor.fleet.driver import Driver, events, one, only
 
 def test_drain_becomes_term_then_kill() -> None:
     driver = Driver(slots=2).start()
-    assert End(2, Ending.DRAIN) in driver.tell(ScaleAsked(1))
-    assert only(End, driver.wait(29.9)) == []
-    assert only(End, driver.wait(0.2)) == [End(2, Ending.TERM)]
-    assert only(End, driver.wait(0.3)) == []
-    assert only(End, driver.wait(0.2)) == [End(2, Ending.KILL)]
-    assert only(End, driver.wait(600)) == []
+    assert EndWorker(2, StopMode.DRAIN) in driver.tell(ScaleAsked(1))
+    assert only(EndWorker, driver.wait(29.9)) == []
+    assert only(EndWorker, driver.wait(0.2)) == [EndWorker(2, StopMode.TERM)]
+    assert only(EndWorker, driver.wait(0.3)) == []
+    assert only(EndWorker, driver.wait(0.2)) == [EndWorker(2, StopMode.KILL)]
+    assert only(EndWorker, driver.wait(600)) == []
 
 
 def test_where_one_stands_is_asked_before_it_is_told_that_its_time_is_over() -> None:
     driver = Driver(slots=2).start()
     driver.tell(ScaleAsked(1))
     actions = driver.wait(30.1)
-    asked, told = (actions.index(each) for each in (AskStack(2), End(2, Ending.TERM)))
+    asked, told = (
+        actions.index(each) for each in (AskStack(2), EndWorker(2, StopMode.TERM))
+    )
     assert asked < told
 
 
@@ -39,17 +41,17 @@ def test_where_one_stands_is_asked_before_it_is_told_that_its_time_is_over() -> 
 def test_one_that_boots_is_killed_within_the_grace_period_too(grace_s: float) -> None:
     driver = Driver(slots=2, grace_s=grace_s).start()
     driver.fork(one(Spawn, driver.exit(2, 1)).worker)
-    assert only(End, driver.tell(ScaleAsked(1))) == [End(3, Ending.TERM)]
+    assert only(EndWorker, driver.tell(ScaleAsked(1))) == [EndWorker(3, StopMode.TERM)]
     span_s = min(5.0, grace_s + 0.5)
-    assert only(End, driver.wait(span_s - 0.1)) == []
-    assert only(End, driver.wait(0.2)) == [End(3, Ending.KILL)]
+    assert only(EndWorker, driver.wait(span_s - 0.1)) == []
+    assert only(EndWorker, driver.wait(0.2)) == [EndWorker(3, StopMode.KILL)]
 
 
 def test_a_drain_that_ends_in_time_needs_no_more() -> None:
     driver = Driver(slots=2).start()
     driver.tell(ScaleAsked(1))
     driver.exit(2)
-    assert only(End, driver.wait(60)) == []
+    assert only(EndWorker, driver.wait(60)) == []
 
 
 def test_a_respawn_that_never_gets_ready_is_ended_and_tried_again() -> None:
@@ -57,7 +59,7 @@ def test_a_respawn_that_never_gets_ready_is_ended_and_tried_again() -> None:
     spawn = one(Spawn, driver.exit(2, 1))
     driver.fork(spawn.worker)
     actions = driver.wait(60.5)
-    assert End(spawn.worker, Ending.TERM) in actions
+    assert EndWorker(spawn.worker, StopMode.TERM) in actions
     assert only(Spawn, driver.wait(0.5))[0].slot == 1
 
 
@@ -66,9 +68,9 @@ def test_after_a_suspend_nobody_is_ended_in_the_first_turn() -> None:
     spawn = one(Spawn, driver.exit(2, 1))
     driver.fork(spawn.worker)
     driver.wait(59.5)
-    assert only(End, driver.sleep_through(600)) == []
-    assert only(End, driver.get_ready(spawn.worker)) == []
-    assert only(End, driver.wait(60)) == []
+    assert only(EndWorker, driver.sleep_through(600)) == []
+    assert only(EndWorker, driver.get_ready(spawn.worker)) == []
+    assert only(EndWorker, driver.wait(60)) == []
 
 
 def test_a_suspend_only_puts_the_deadline_off() -> None:
@@ -76,14 +78,14 @@ def test_a_suspend_only_puts_the_deadline_off() -> None:
     driver.fork(one(Spawn, driver.exit(2, 1)).worker)
     driver.wait(59.5)
     driver.sleep_through(600)
-    assert only(End, driver.wait(2)) == [End(3, Ending.TERM)]
+    assert only(EndWorker, driver.wait(2)) == [EndWorker(3, StopMode.TERM)]
 
 
 def test_forkserver_that_no_longer_forks_is_killed_and_replaced() -> None:
     driver = Driver(slots=2).start()
     driver.exit(2, 1)
     actions = driver.wait(60)
-    assert StopForkserver(1, Ending.KILL) in actions
+    assert StopForkserver(1, StopMode.KILL) in actions
     assert "reloading" in events(driver.exit_forkserver(1, -9))
 
 
@@ -92,18 +94,20 @@ def test_fork_answered_after_it_was_given_up_on_is_killed() -> None:
     spawn = one(Spawn, driver.exit(2, 1))
     driver.wait(60)
     late = WorkerForked(spawn.worker, 77)
-    assert only(End, driver.tell(late)) == [End(spawn.worker, Ending.KILL)]
+    assert only(EndWorker, driver.tell(late)) == [
+        EndWorker(spawn.worker, StopMode.KILL)
+    ]
 
 
 def test_fork_of_a_worker_never_asked_for_is_ignored() -> None:
-    assert only(End, Driver().start().tell(WorkerForked(99, 77))) == []
+    assert only(EndWorker, Driver().start().tell(WorkerForked(99, 77))) == []
 
 
 def test_cancelled_fork_that_is_never_answered_ends_the_forkserver_too() -> None:
     driver = Driver(slots=2).start()
     driver.exit(2, 1)
     driver.tell(ScaleAsked(1))
-    assert StopForkserver(1, Ending.KILL) in driver.wait(60)
+    assert StopForkserver(1, StopMode.KILL) in driver.wait(60)
 
 
 def test_cancelled_fork_is_ended_as_soon_as_it_has_a_pid() -> None:
@@ -111,8 +115,8 @@ def test_cancelled_fork_is_ended_as_soon_as_it_has_a_pid() -> None:
     driver.tell(StartAsked())
     driver.tell(ForkserverReady(1))
     driver.serve(1)
-    assert only(End, driver.tell(ScaleAsked(1))) == []
-    assert only(End, driver.fork(2)) == [End(2, Ending.TERM)]
+    assert only(EndWorker, driver.tell(ScaleAsked(1))) == []
+    assert only(EndWorker, driver.fork(2)) == [EndWorker(2, StopMode.TERM)]
 
 
 def test_next_deadline_is_never_more_than_a_tick_away() -> None:
@@ -125,8 +129,8 @@ def test_next_deadline_is_never_more_than_a_tick_away() -> None:
 def test_import_of_a_reload_that_never_ends_is_stopped() -> None:
     driver = Driver(slots=1).start()
     driver.reload()
-    assert StopForkserver(2, Ending.TERM) in driver.wait(60.5)
-    assert StopForkserver(2, Ending.KILL) in driver.wait(6)
+    assert StopForkserver(2, StopMode.TERM) in driver.wait(60.5)
+    assert StopForkserver(2, StopMode.KILL) in driver.wait(6)
 
 
 def test_who_boots_for_long_is_reported_twice_and_then_ended() -> None:
@@ -140,8 +144,8 @@ def test_who_boots_for_long_is_reported_twice_and_then_ended() -> None:
     assert only(ReportBoot, driver.wait(38)) == []
     actions = driver.wait(1.2)
     assert one(ReportBoot, actions).boot_s == pytest.approx(60, abs=0.1)
-    assert only(End, actions) == []  # first it says where it stands
-    assert only(End, driver.wait(0.5)) == [End(spawn.worker, Ending.TERM)]
+    assert only(EndWorker, actions) == []  # first it says where it stands
+    assert only(EndWorker, driver.wait(0.5)) == [EndWorker(spawn.worker, StopMode.TERM)]
 
 
 def test_a_forkserver_that_imports_for_long_is_reported_likewise() -> None:

@@ -1,13 +1,13 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    End,
-    Ending,
+    EndWorker,
     ReloadEnded,
-    Report,
+    ReportStatus,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -66,7 +66,7 @@ def test_ready_that_overtakes_the_fork_is_believed() -> None:
 
 def test_exit_is_decoded() -> None:
     driver = Driver(slots=2).start()
-    reports = only(Report, driver.tell(WorkerExited(2, -9, "out of memory")))
+    reports = only(ReportStatus, driver.tell(WorkerExited(2, -9, "out of memory")))
     assert "killed by SIGKILL: out of memory" in reports[0].text
 
 
@@ -86,9 +86,9 @@ def test_demands_before_the_start_are_harmless() -> None:
 def test_a_worker_that_misbehaves_is_killed_and_replaced_at_once() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(WorkerMisbehaved(2, "it sent junk"))
-    assert End(2, Ending.KILL) in actions
+    assert EndWorker(2, StopMode.KILL) in actions
     assert [spawn.slot for spawn in only(Spawn, actions)] == [1]
-    (failed,) = [r for r in only(Report, actions) if r.event == "worker_failed"]
+    (failed,) = [r for r in only(ReportStatus, actions) if r.event == "worker_failed"]
     assert failed.reason == "misbehaved"
     assert failed.text.startswith("it misbehaved: it sent junk; another one starts")
     assert driver.tell(WorkerMisbehaved(2, "it sent junk")) == []
@@ -98,14 +98,14 @@ def test_one_that_drains_and_misbehaves_is_killed_and_no_failure() -> None:
     driver = Driver(slots=2).start()
     driver.tell(ScaleAsked(count=1))
     actions = driver.tell(WorkerMisbehaved(2, "it sent junk"))
-    assert deeds(actions)[0] == End(2, Ending.KILL)
+    assert deeds(actions)[0] == EndWorker(2, StopMode.KILL)
     assert "worker_failed" not in events(actions)
 
 
 def test_a_forkserver_that_misbehaves_is_killed_and_another_one_loads() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(ForkserverMisbehaved(1, "it named a pid"))
-    assert StopForkserver(1, Ending.KILL) in actions
+    assert StopForkserver(1, StopMode.KILL) in actions
     driver.exit_forkserver(1, -9)
     assert StartForkserver(2) in driver.log
 

@@ -1,14 +1,14 @@
 import re
 
 from blazeio_supervisor.fleet.actions import (
-    Adopt,
+    AdoptQueue,
     DumpStack,
-    End,
-    Ending,
-    Release,
-    Report,
+    EndWorker,
+    ReleaseQueue,
+    ReportStatus,
     Spawn,
     Steer,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, Tick
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
@@ -38,8 +38,8 @@ def test_after_100_ms_new_connections_are_steered_away() -> None:
 
 def test_after_250_ms_its_queue_is_adopted() -> None:
     driver = block(four(), 2)
-    assert only(Adopt, driver.wait(0.2)) == []
-    assert only(Adopt, driver.wait(0.1)) == [Adopt(1, 1)]
+    assert only(AdoptQueue, driver.wait(0.2)) == []
+    assert only(AdoptQueue, driver.wait(0.1)) == [AdoptQueue(1, 1)]
 
 
 def test_after_1_s_its_stacks_are_dumped_once() -> None:
@@ -59,20 +59,20 @@ def test_after_30_s_it_is_dumped_terminated_and_respawned() -> None:
     driver = block(four(), 2)
     driver.wait(29.9)
     actions = driver.wait(0.2)
-    assert one(End, actions) == End(2, Ending.TERM)
+    assert one(EndWorker, actions) == EndWorker(2, StopMode.TERM)
     assert isinstance(actions[0], DumpStack)
     assert one(Spawn, actions).slot == 1
-    assert "its loop has stood still for 30.0 s" in one(Report, actions).text
+    assert "its loop has stood still for 30.0 s" in one(ReportStatus, actions).text
 
 
 def test_who_ignores_term_is_killed() -> None:
     driver = block(four(), 2)
-    assert End(2, Ending.KILL) in driver.wait(36)
+    assert EndWorker(2, StopMode.KILL) in driver.wait(36)
 
 
 def test_without_a_timeout_nobody_is_ended() -> None:
     driver = block(Driver(slots=4, timeout_s=float("inf")).start(), 2)
-    assert only(End, driver.wait(200)) == []
+    assert only(EndWorker, driver.wait(200)) == []
 
 
 def test_slot_returns_after_three_good_beats() -> None:
@@ -82,14 +82,14 @@ def test_slot_returns_after_three_good_beats() -> None:
     for _ in range(2):
         assert deeds(driver.tell(Tick())) == []
     actions = driver.tell(Tick())
-    assert actions == [Release(1, 1), Steer((100, 100, 100, 100))]
+    assert actions == [ReleaseQueue(1, 1), Steer((100, 100, 100, 100))]
 
 
 def test_a_loop_that_goes_on_is_said_to_once_with_its_span() -> None:
     driver = block(four(), 2)
     driver.wait(2)
     driver.silent.clear()
-    found = [r for r in only(Report, driver.wait(1)) if r.event == "unblocked"]
+    found = [r for r in only(ReportStatus, driver.wait(1)) if r.event == "unblocked"]
     assert [(each.worker, each.level) for each in found] == [(2, "INFO")]
     assert re.fullmatch(r"its loop goes on, after 2\.\d s", found[0].text)
 
@@ -98,7 +98,7 @@ def test_one_that_was_late_but_not_dumped_goes_on_without_a_word() -> None:
     driver = block(four(), 2)
     driver.wait(0.5)
     driver.silent.clear()
-    assert only(Report, driver.wait(1)) == []
+    assert only(ReportStatus, driver.wait(1)) == []
 
 
 def test_one_stutter_between_good_beats_begins_the_count_anew() -> None:
@@ -126,8 +126,8 @@ def test_worker_that_never_beats_is_judged_from_its_readiness() -> None:
     driver.wait(20)
     driver.silent.add(spawn.worker)
     driver.get_ready(spawn.worker)
-    assert End(spawn.worker, Ending.TERM) not in driver.wait(29.5)
-    assert End(spawn.worker, Ending.TERM) in driver.wait(1)
+    assert EndWorker(spawn.worker, StopMode.TERM) not in driver.wait(29.5)
+    assert EndWorker(spawn.worker, StopMode.TERM) in driver.wait(1)
 
 
 def test_canary_that_hangs_while_held_fails_the_reload() -> None:
@@ -153,21 +153,21 @@ def test_most_late_at_once_is_the_machine_and_nothing_is_done() -> None:
 
 def test_half_of_them_late_is_not_the_machine() -> None:
     driver = block(four(), 1, 2)
-    assert only(Adopt, driver.wait(1)) == [Adopt(0, 3), Adopt(1, 4)]
+    assert only(AdoptQueue, driver.wait(1)) == [AdoptQueue(0, 3), AdoptQueue(1, 4)]
 
 
 def test_excuse_ends_for_workers_that_all_block_for_good() -> None:
     driver = block(four(), 1, 2, 3, 4)
-    assert only(End, driver.wait(59)) == []
-    ends = only(End, driver.wait(2))
-    assert {end.ending for end in ends} == {Ending.TERM}
+    assert only(EndWorker, driver.wait(59)) == []
+    ends = only(EndWorker, driver.wait(2))
+    assert {end.ending for end in ends} == {StopMode.TERM}
     assert len(ends) == 4
 
 
 def test_single_worker_has_no_excuse() -> None:
     driver = block(Driver(slots=1).start(), 1)
     assert only(DumpStack, driver.wait(2)) != []
-    assert End(1, Ending.TERM) in driver.wait(29)
+    assert EndWorker(1, StopMode.TERM) in driver.wait(29)
 
 
 def test_turn_that_came_late_judges_nobody() -> None:
@@ -186,8 +186,8 @@ def test_machine_that_slept_ends_and_steers_nobody_when_beats_are_back() -> None
 def test_worker_stopped_while_the_master_slept_gets_its_whole_timeout() -> None:
     driver = block(four(), 2)
     driver.sleep_through(60)
-    assert only(End, driver.wait(29)) == []
-    assert End(2, Ending.TERM) in driver.wait(2)
+    assert only(EndWorker, driver.wait(29)) == []
+    assert EndWorker(2, StopMode.TERM) in driver.wait(2)
 
 
 def test_rounds_are_asked_for_while_somebody_serves() -> None:
@@ -209,7 +209,7 @@ def test_nobody_is_judged_by_what_was_read_before_a_sleep() -> None:
     driver.sleep_through(60)
     driver.planner.plan([RecycleAsked(-1)], driver.now + 0.01)
     driver.silent.clear()
-    assert only(End, driver.wait(10)) == []
+    assert only(EndWorker, driver.wait(10)) == []
 
 
 def test_round_that_was_missed_is_asked_for_again() -> None:
@@ -234,7 +234,7 @@ def test_ready_worker_that_never_beat_climbs_the_ladder() -> None:
     driver.get_ready(spawn.worker)  # its row is blank
     driver.silent.add(spawn.worker)
     actions = driver.wait(30.2)
-    assert Adopt(1, 1) in actions
+    assert AdoptQueue(1, 1) in actions
     assert only(Steer, actions)[-1].weights[1] == 0
-    assert one(End, actions) == End(spawn.worker, Ending.TERM)
+    assert one(EndWorker, actions) == EndWorker(spawn.worker, StopMode.TERM)
     assert DumpStack in [type(each) for each in actions]

@@ -1,14 +1,14 @@
 from random import Random
 
 from blazeio_supervisor.fleet.actions import (
-    Admit,
-    End,
-    Ending,
+    AdmitWorker,
+    EndWorker,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopMode,
 )
-from blazeio_supervisor.fleet.context import Turn
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.transitions import (
@@ -23,12 +23,12 @@ from blazeio_supervisor.fleet.transitions import (
 from blazeio_supervisor.fleet.worker_state import Event, State
 
 
-def turn() -> Turn:
-    return Turn(10.0, 10.0, False, Policy(), Roster(1), Random(1))
+def context() -> PlanContext:
+    return PlanContext(10.0, 10.0, False, Policy(), Roster(1), Random(1))
 
 
 def test_spawn_has_the_boot_deadline_and_keeps_it_when_forked() -> None:
-    it = turn()
+    it = context()
     handle = spawn(it, it.roster.slots[0], 1)
     assert it.actions == [Spawn(1, 0, 1)]
     step_worker(it, handle, Event.FORKED)
@@ -36,14 +36,14 @@ def test_spawn_has_the_boot_deadline_and_keeps_it_when_forked() -> None:
 
 
 def test_serving_has_no_deadline_and_notes_its_begin() -> None:
-    it = turn()
+    it = context()
     handle = spawn(it, it.roster.slots[0], 1)
     step_worker(it, handle, Event.READY)
     assert (handle.deadline_at, handle.ready_at) == (None, 10.0)
 
 
 def test_drain_has_the_grace_period_and_term_its_own() -> None:
-    it = turn()
+    it = context()
     handle = spawn(it, it.roster.slots[0], 1)
     step_worker(it, handle, Event.READY)
     step_worker(it, handle, Event.DRAIN)
@@ -51,13 +51,13 @@ def test_drain_has_the_grace_period_and_term_its_own() -> None:
     step_worker(it, handle, Event.OVERDUE)
     assert handle.deadline_at == 15.0  # five seconds later, in a turn at 10 s
     assert handle.kill_at == 40.5
-    told = [each for each in it.actions if isinstance(each, End)]
-    assert told == [End(1, Ending.DRAIN), End(1, Ending.TERM)]
+    told = [each for each in it.actions if isinstance(each, EndWorker)]
+    assert told == [EndWorker(1, StopMode.DRAIN), EndWorker(1, StopMode.TERM)]
     assert it.failures == []
 
 
 def test_unasked_exit_is_a_failure_and_an_asked_one_is_not() -> None:
-    it = turn()
+    it = context()
     unasked, asked = (spawn(it, it.roster.slots[0], 1) for _ in range(2))
     for handle in (unasked, asked):
         step_worker(it, handle, Event.FORKED)
@@ -69,17 +69,17 @@ def test_unasked_exit_is_a_failure_and_an_asked_one_is_not() -> None:
 
 
 def test_canary_is_admitted_once_it_stands_by() -> None:
-    it = turn()
+    it = context()
     handle = spawn(it, it.roster.slots[0], 1, is_canary=True)
     step_worker(it, handle, Event.STOOD_BY)
     assert handle.ready_at is None
     admit(it, handle)
-    assert it.actions[-1] == Admit(1)
+    assert it.actions[-1] == AdmitWorker(1)
     assert handle.is_serving
 
 
 def test_forkserver_that_exits_takes_its_unanswered_forks_along() -> None:
-    it = turn()
+    it = context()
     forkserver = start_forkserver(it, 1)
     assert it.actions == [StartForkserver(1)]
     step_forkserver(it, forkserver, Event.READY)
@@ -92,26 +92,26 @@ def test_forkserver_that_exits_takes_its_unanswered_forks_along() -> None:
 
 
 def test_forkserver_drains_for_its_own_time() -> None:
-    it = turn()
+    it = context()
     forkserver = start_forkserver(it, 1)
     step_forkserver(it, forkserver, Event.READY)
     step_forkserver(it, forkserver, Event.DRAIN)
     assert forkserver.deadline_at == 12.0
-    assert it.actions[-1] == StopForkserver(1, Ending.DRAIN)
+    assert it.actions[-1] == StopForkserver(1, StopMode.DRAIN)
 
 
 def test_given_up_forkserver_is_killed_and_fails_once() -> None:
-    it = turn()
+    it = context()
     forkserver = start_forkserver(it, 1)
     step_forkserver(it, forkserver, Event.READY)
     give_up_on(it, forkserver, "it no longer forks")
     give_up_on(it, forkserver, "it no longer forks")
-    assert it.actions[1:] == [StopForkserver(1, Ending.KILL)]
+    assert it.actions[1:] == [StopForkserver(1, StopMode.KILL)]
     assert len(it.failures) == 1
 
 
 def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
-    it = turn()
+    it = context()
     take_in_stray(it, 5, 77)
-    assert it.actions == [End(5, Ending.KILL)]
+    assert it.actions == [EndWorker(5, StopMode.KILL)]
     assert it.roster.workers[5].state is State.KILLING

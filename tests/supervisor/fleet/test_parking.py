@@ -1,14 +1,14 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    Adopt,
-    End,
-    Ending,
-    LastCall,
+    AdoptQueue,
+    CloseListeners,
+    EndWorker,
     ReloadEnded,
     Spawn,
     StartForkserver,
     Steer,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -32,7 +32,10 @@ def park(slots: int = 2, **policy: float) -> Driver:
 def test_parked_workers_drain_and_none_takes_their_place() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(ParkAsked())
-    assert only(End, actions) == [End(1, Ending.DRAIN), End(2, Ending.DRAIN)]
+    assert only(EndWorker, actions) == [
+        EndWorker(1, StopMode.DRAIN),
+        EndWorker(2, StopMode.DRAIN),
+    ]
     assert events(actions) == ["parked"]
     assert driver.planner.snapshot().is_parked
     driver.exit(1)
@@ -76,7 +79,7 @@ def test_a_worker_that_just_boots_is_ended_too() -> None:
     spawn = one(Spawn, driver.tell(ScaleAsked(2)))
     driver.fork(spawn.worker)
     actions = driver.tell(ParkAsked())
-    assert End(spawn.worker, Ending.TERM) in only(End, actions)
+    assert EndWorker(spawn.worker, StopMode.TERM) in only(EndWorker, actions)
 
 
 def test_a_reload_wakes_it() -> None:
@@ -134,12 +137,12 @@ def test_the_count_that_was_asked_for_meanwhile_is_had_on_resume() -> None:
 
 def test_a_stop_does_not_wait_for_balancers_that_get_nothing_anyway() -> None:
     driver = park(drain_delay_s=10.0)
-    assert LastCall() in driver.tell(StopAsked())
+    assert CloseListeners() in driver.tell(StopAsked())
 
 
 def test_nobody_adopts_a_queue_of_a_parked_service() -> None:
     driver = Driver(slots=2).start()
-    assert only(Adopt, driver.tell(ParkAsked()) + driver.wait(5)) == []
+    assert only(AdoptQueue, driver.tell(ParkAsked()) + driver.wait(5)) == []
 
 
 def test_a_forkserver_that_was_lost_meanwhile_is_replaced_on_resume() -> None:

@@ -1,47 +1,49 @@
 from blazeio_supervisor.fleet.facts import Beat
-from blazeio_supervisor.fleet.roster import Pulse
+from blazeio_supervisor.fleet.roster import WorkerHealth
 
 FRESH_S = 0.1
 
 
-def read(pulse: Pulse, at: float, now: float, *, clock_ahead: float = 0.0) -> None:
+def read(
+    pulse: WorkerHealth, at: float, now: float, *, clock_ahead: float = 0.0
+) -> None:
     pulse.take(Beat(1, at + clock_ahead), now, now + clock_ahead, FRESH_S)
 
 
 def test_beat_time_is_that_of_the_beat_not_of_the_reading() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     read(pulse, at=9.97, now=10.0)
     assert pulse.beat_at == 9.97
 
 
 def test_steady_and_clock_time_may_differ() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     read(pulse, at=9.75, now=10.0, clock_ahead=64.0)
     assert pulse.beat_at == 9.75
 
 
 def test_same_row_read_again_is_no_new_beat() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     for now in (10.0, 10.05, 10.1):
         read(pulse, at=9.97, now=now)
     assert (pulse.beat_at, pulse.good_beats) == (9.97, 1)
 
 
 def test_span_that_the_master_slept_through_does_not_count() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     read(pulse, at=10.0, now=10.0)
     pulse.take(Beat(1, 10.5), 10.2, 70.0, FRESH_S)
     assert pulse.beat_at == 10.0
 
 
 def test_beat_from_the_future_is_taken_as_of_now() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     read(pulse, at=12.0, now=10.0)
     assert pulse.beat_at == 10.0
 
 
 def test_good_beats_are_counted_in_a_row() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     for now in (10.0, 10.05, 10.1):
         read(pulse, at=now, now=now)
     assert pulse.good_beats == 3
@@ -50,13 +52,13 @@ def test_good_beats_are_counted_in_a_row() -> None:
 
 
 def test_beat_of_a_full_worker_is_not_good() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     pulse.take(Beat(1, 10.0, is_full=True), 10.0, 10.0, FRESH_S)
     assert pulse.good_beats == 0
 
 
 def test_load_follows_requests_and_lag_smoothly() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     before = pulse.load
     for tenth in range(90):
         now = 10.0 + tenth / 10
@@ -67,11 +69,11 @@ def test_load_follows_requests_and_lag_smoothly() -> None:
 
 
 def test_a_beat_in_the_midst_of_a_burst_says_little() -> None:
-    pulse = Pulse()
+    pulse = WorkerHealth()
     before = pulse.load
     pulse.take(Beat(1, 10.0, in_flight=1000), 10.0, 10.0, FRESH_S)
     assert before < pulse.load < before * 1.1
 
 
 def test_in_flight_is_zero_before_the_first_beat() -> None:
-    assert Pulse().in_flight == 0
+    assert WorkerHealth().in_flight == 0

@@ -3,7 +3,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.fleet.actions import Action, End, Ending, Report, Spawn
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    EndWorker,
+    ReportStatus,
+    Spawn,
+    StopMode,
+)
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     RecycleAsked,
@@ -24,7 +30,7 @@ def test_asked_worker_is_replaced_first_and_then_drained() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(RecycleAsked(1))
     assert deeds(actions) == [Spawn(3, 1, 1)]
-    assert End(2, Ending.DRAIN) in driver.serve(3)
+    assert EndWorker(2, StopMode.DRAIN) in driver.serve(3)
     assert driver.owners == [1, 3]
 
 
@@ -63,7 +69,7 @@ def test_jitter_spreads_the_limits() -> None:
     driver = Driver(slots=40, max_requests=1000, max_requests_jitter=1000).start()
     for worker in range(1, 41):
         beat(driver, worker, requests=1500)
-    marked = [r for r in only(Report, driver.log) if r.event == "recycling"]
+    marked = [r for r in only(ReportStatus, driver.log) if r.event == "recycling"]
     assert 10 < len(marked) < 30
 
 
@@ -72,13 +78,13 @@ def test_worker_is_recycled_when_old() -> None:
     assert only(Spawn, driver.wait(99)) == []
     actions = driver.wait(1.1)
     assert one(Spawn, actions).slot == 0
-    assert "served for 100 s" in one(Report, actions).text
+    assert "served for 100 s" in one(ReportStatus, actions).text
 
 
 def test_lifetime_has_its_jitter() -> None:
     driver = Driver(slots=8, max_lifetime_s=50.0, max_lifetime_jitter_s=50.0).start()
     driver.wait(75)
-    marked = [r for r in only(Report, driver.log) if r.event == "recycling"]
+    marked = [r for r in only(ReportStatus, driver.log) if r.event == "recycling"]
     assert 1 < len(marked) < 8
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.fleet.actions import Report, Spawn
+from blazeio_supervisor.fleet.actions import ReportStatus, Spawn
 from blazeio_supervisor.fleet.facts import ScaleAsked
 from tests.supervisor.fleet.driver import Driver, events, one, only
 
@@ -62,7 +62,7 @@ def crash(driver: Driver, times: int) -> None:
 def test_crash_loop_is_reported_once_with_its_reason() -> None:
     driver = Driver(slots=2).start()
     crash(driver, 12)
-    found = [r for r in only(Report, driver.log) if r.event == "crash_loop"]
+    found = [r for r in only(ReportStatus, driver.log) if r.event == "crash_loop"]
     assert len(found) == 1
     assert found[0].level == "ERROR"
     assert "3 workers in a row have failed, 2 before it was ready" in found[0].text
@@ -89,7 +89,7 @@ def test_a_crash_loop_tells_deaths_while_serving_from_failed_starts(
             driver.fork(spawn.worker)
         actions = driver.exit(spawn.worker, -9) + driver.wait(2)
         spawn = only(Spawn, actions)[0]
-    (found,) = [r for r in only(Report, driver.log) if r.event == "crash_loop"]
+    (found,) = [r for r in only(ReportStatus, driver.log) if r.event == "crash_loop"]
     assert (found.slot, found.reason) == (1, reason)
     assert words in found.text
 
@@ -99,7 +99,7 @@ def test_the_end_of_a_crash_loop_is_said_once() -> None:
     crash(driver, 4)
     for spawn in only(Spawn, driver.wait(4)):
         driver.serve(spawn.worker)
-    said = [r for r in only(Report, driver.wait(30)) if r.event == "recovered"]
+    said = [r for r in only(ReportStatus, driver.wait(30)) if r.event == "recovered"]
     assert [(each.slot, each.level) for each in said] == [(0, "INFO")]
 
 
@@ -121,7 +121,7 @@ def test_each_death_is_reported_with_what_comes_next() -> None:
     assert owner is not None
     actions = driver.exit(owner, -11)
     assert events(actions) == ["worker_failed"]
-    report = one(Report, actions)
+    report = one(ReportStatus, actions)
     assert report.text == "killed by SIGSEGV; another one starts at once"
     assert (report.worker, report.slot, report.pid) == (1, 0, 1001)
     assert report.reason == "SIGSEGV"

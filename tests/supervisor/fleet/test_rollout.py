@@ -2,13 +2,13 @@ import pytest
 
 from blazeio_supervisor.fleet.actions import (
     SUPERSEDED,
-    End,
-    Ending,
+    EndWorker,
     ReloadEnded,
-    Report,
+    ReportStatus,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
@@ -77,7 +77,7 @@ def test_old_code_that_still_boots_is_ended_when_rolling_begins() -> None:
     driver.fork(booting.worker)
     driver.serve(canary.worker)
     actions = driver.wait(2.1)
-    assert End(booting.worker, Ending.TERM) in actions
+    assert EndWorker(booting.worker, StopMode.TERM) in actions
     assert only(Spawn, actions)[-1].generation == 2
 
 
@@ -143,7 +143,7 @@ def test_failure_of_the_canary_leaves_every_old_worker_untouched(
     assert (ended.ticket, ended.is_ok) == (6, False)
     assert ended.reason.endswith(reason)
     assert driver.owners == [1, 2]
-    assert not [end for end in only(End, driver.log) if end.worker in {1, 2}]
+    assert not [end for end in only(EndWorker, driver.log) if end.worker in {1, 2}]
     assert driver.slot(0).failures == 0
 
 
@@ -159,7 +159,7 @@ def test_canary_failure_is_reported_and_not_held_against_the_slot() -> None:
     driver = fleet()
     driver.reload()
     failed_canary_boot(driver)
-    failed = [r for r in only(Report, driver.log) if r.event == "worker_failed"]
+    failed = [r for r in only(ReportStatus, driver.log) if r.event == "worker_failed"]
     assert failed[0].text.endswith("; the reload fails by it")
 
 
@@ -194,14 +194,14 @@ def test_rollback_never_drains_before_the_old_code_serves_again() -> None:
     driver = rolled_to_slot_1()
     driver.fork(6)
     driver.exit(6, 3)
-    assert only(End, driver.fork(7)) == []
-    assert only(End, driver.get_ready(7)) == [End(4, Ending.DRAIN)]
+    assert only(EndWorker, driver.fork(7)) == []
+    assert only(EndWorker, driver.get_ready(7)) == [EndWorker(4, StopMode.DRAIN)]
 
 
 def test_rollback_ends_the_successor_that_boots() -> None:
     driver = rolled_to_slot_1()
     driver.fork(6)
-    assert End(6, Ending.TERM) in driver.exit(5, 1)
+    assert EndWorker(6, StopMode.TERM) in driver.exit(5, 1)
     assert driver.generations[1] == 1
 
 
@@ -298,7 +298,7 @@ def test_second_reload_supersedes_before_the_canary_is_ready() -> None:
     driver.fork(3)
     actions = driver.reload(ticket=2)
     assert ReloadEnded(1, 2, False, SUPERSEDED) in actions
-    assert End(3, Ending.TERM) in actions
+    assert EndWorker(3, StopMode.TERM) in actions
     assert driver.exit_forkserver(2) == [StartForkserver(3)]
 
 
@@ -306,7 +306,7 @@ def test_second_reload_supersedes_the_import_too() -> None:
     driver = fleet()
     driver.reload(ticket=1)
     actions = driver.reload(ticket=2)
-    assert StopForkserver(2, Ending.TERM) in actions
+    assert StopForkserver(2, StopMode.TERM) in actions
     assert driver.phase == "importing"
 
 

@@ -1,14 +1,14 @@
 from typing import Any
 
 from blazeio_supervisor.fleet.actions import (
-    End,
-    Ending,
+    CloseListeners,
+    EndWorker,
     Exit,
-    LastCall,
+    KeepWorker,
     ReloadEnded,
     Spawn,
-    Stay,
     StopForkserver,
+    StopMode,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -27,10 +27,10 @@ QUICKLY = StopAsked(is_quick=True)
 def test_everybody_drains_and_the_forkserver_stops() -> None:
     driver = Driver(slots=2).start()
     assert deeds(driver.tell(GENTLY)) == [
-        LastCall(),
+        CloseListeners(),
         StopForkserver(1),
-        End(1, Ending.DRAIN),
-        End(2, Ending.DRAIN),
+        EndWorker(1, StopMode.DRAIN),
+        EndWorker(2, StopMode.DRAIN),
     ]
 
 
@@ -43,7 +43,7 @@ def test_exit_comes_only_when_all_are_gone() -> None:
 
 def test_nothing_follows_the_exit() -> None:
     driver = Driver(slots=1)
-    assert deeds(driver.tell(GENTLY)) == [LastCall(), Exit(0)]
+    assert deeds(driver.tell(GENTLY)) == [CloseListeners(), Exit(0)]
     assert driver.tell(ReloadAsked(1), StartAsked()) == []
     assert driver.planner.next_deadline_at() is None
 
@@ -52,16 +52,22 @@ def test_those_who_do_not_end_are_terminated_then_killed() -> None:
     driver = Driver(slots=1).start()
     driver.tell(GENTLY)
     actions = driver.wait(36)
-    assert only(End, actions) == [End(1, Ending.TERM), End(1, Ending.KILL)]
+    assert only(EndWorker, actions) == [
+        EndWorker(1, StopMode.TERM),
+        EndWorker(1, StopMode.KILL),
+    ]
     endings = [stop.ending for stop in only(StopForkserver, actions)]
-    assert endings == [Ending.TERM, Ending.KILL]
+    assert endings == [StopMode.TERM, StopMode.KILL]
 
 
 def test_quick_stop_shortens_the_grace_period() -> None:
     driver = Driver(slots=1).start()
-    assert End(1, Ending.DRAIN) in driver.tell(QUICKLY)
+    assert EndWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
     actions = driver.wait(2.1)
-    assert only(End, actions) == [End(1, Ending.TERM), End(1, Ending.KILL)]
+    assert only(EndWorker, actions) == [
+        EndWorker(1, StopMode.TERM),
+        EndWorker(1, StopMode.KILL),
+    ]
 
 
 def test_quick_stop_after_a_gentle_one_shortens_what_is_left() -> None:
@@ -69,7 +75,7 @@ def test_quick_stop_after_a_gentle_one_shortens_what_is_left() -> None:
     driver.tell(GENTLY)
     driver.wait(10)
     driver.tell(QUICKLY)
-    assert End(1, Ending.TERM) in driver.wait(1.1)
+    assert EndWorker(1, StopMode.TERM) in driver.wait(1.1)
 
 
 def test_second_quick_stop_kills_at_once() -> None:
@@ -77,9 +83,9 @@ def test_second_quick_stop_kills_at_once() -> None:
     driver.tell(QUICKLY)
     actions = driver.tell(QUICKLY)
     assert deeds(actions) == [
-        StopForkserver(1, Ending.KILL),
-        End(1, Ending.KILL),
-        End(2, Ending.KILL),
+        StopForkserver(1, StopMode.KILL),
+        EndWorker(1, StopMode.KILL),
+        EndWorker(2, StopMode.KILL),
     ]
     assert events(actions) == ["killing"]
 
@@ -97,7 +103,7 @@ def test_stop_in_the_middle_of_a_reload_wins() -> None:
     driver.fork(canary.worker)
     actions = driver.tell(GENTLY)
     assert ReloadEnded(4, 2, False, "the service is stopping") in actions
-    assert End(canary.worker, Ending.TERM) in actions
+    assert EndWorker(canary.worker, StopMode.TERM) in actions
     assert {stop.generation for stop in only(StopForkserver, actions)} == {1, 2}
 
 
@@ -126,7 +132,7 @@ def test_fork_answered_while_stopping_is_ended() -> None:
     driver.tell(StartAsked())
     driver.tell(ForkserverReady(1))
     driver.tell(GENTLY)
-    assert driver.fork(1) == [End(1, Ending.TERM)]
+    assert driver.fork(1) == [EndWorker(1, StopMode.TERM)]
 
 
 def test_stop_during_the_first_boot_exits_with_0() -> None:
@@ -143,7 +149,7 @@ def leave(slots: int = 2, **policy: Any) -> Driver:
     """A service that has 5 s to leave."""
     driver = Driver(slots, drain_delay_s=5.0, **policy).start()
     actions = driver.tell(GENTLY)
-    assert (deeds(actions), events(actions)) == ([Stay()], ["leaving"])
+    assert (deeds(actions), events(actions)) == ([KeepWorker()], ["leaving"])
     return driver
 
 
@@ -151,36 +157,39 @@ def test_who_leaves_serves_until_the_delay_is_over() -> None:
     driver = leave()
     assert deeds(driver.wait(4.9)) == []
     actions = driver.wait(0.2)
-    assert deeds(actions)[0] == LastCall()
-    assert only(End, actions) == [End(1, Ending.DRAIN), End(2, Ending.DRAIN)]
+    assert deeds(actions)[0] == CloseListeners()
+    assert only(EndWorker, actions) == [
+        EndWorker(1, StopMode.DRAIN),
+        EndWorker(2, StopMode.DRAIN),
+    ]
 
 
 def test_the_grace_period_begins_after_the_delay() -> None:
     driver = leave(slots=1)
-    assert End(1, Ending.TERM) not in driver.wait(34)
-    assert End(1, Ending.TERM) in driver.wait(2)
+    assert EndWorker(1, StopMode.TERM) not in driver.wait(34)
+    assert EndWorker(1, StopMode.TERM) in driver.wait(2)
 
 
 def test_a_second_gentle_stop_ends_the_delay() -> None:
     driver = leave()
-    assert End(2, Ending.DRAIN) in driver.tell(GENTLY)
+    assert EndWorker(2, StopMode.DRAIN) in driver.tell(GENTLY)
     assert driver.tell(GENTLY) == []
 
 
 def test_a_quick_stop_ends_the_delay_and_shortens_the_grace_period() -> None:
     driver = leave(slots=1)
-    assert End(1, Ending.DRAIN) in driver.tell(QUICKLY)
-    assert End(1, Ending.TERM) in driver.wait(1.1)
+    assert EndWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
+    assert EndWorker(1, StopMode.TERM) in driver.wait(1.1)
 
 
 def test_a_quick_stop_has_no_delay() -> None:
     driver = Driver(slots=1, drain_delay_s=5.0).start()
-    assert End(1, Ending.DRAIN) in driver.tell(QUICKLY)
+    assert EndWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
 
 
 def test_who_has_never_served_leaves_at_once() -> None:
     driver = Driver(slots=1, drain_delay_s=5.0)
-    assert deeds(driver.tell(GENTLY)) == [LastCall(), Exit(0)]
+    assert deeds(driver.tell(GENTLY)) == [CloseListeners(), Exit(0)]
 
 
 def test_who_dies_while_the_service_leaves_is_adopted_and_replaced() -> None:
@@ -197,7 +206,7 @@ def test_a_canary_ends_at_once_when_the_service_leaves() -> None:
     driver.serve(canary)
     actions = driver.tell(GENTLY)
     assert ReloadEnded(4, 2, False, "the service is stopping") in actions
-    assert only(End, actions) == [End(canary, Ending.DRAIN)]
+    assert only(EndWorker, actions) == [EndWorker(canary, StopMode.DRAIN)]
 
 
 def test_nothing_new_is_begun_while_the_service_leaves() -> None:
@@ -209,4 +218,4 @@ def test_nothing_new_is_begun_while_the_service_leaves() -> None:
 def test_a_service_that_nobody_can_serve_any_more_has_left() -> None:
     driver = leave(slots=1)
     driver.exit_forkserver(1, -9)
-    assert LastCall() in driver.exit(1, 1)
+    assert CloseListeners() in driver.exit(1, 1)

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.fleet.worker_state import TABLE, WANTED, Event, State
 
 
@@ -45,7 +45,7 @@ def test_with_a_pid_only_an_exit_ends_a_life(state: State) -> None:
 
 
 def test_a_fork_that_was_given_up_on_is_killed_when_it_is_answered() -> None:
-    assert TABLE[State.GONE, Event.FORKED].send is Ending.KILL
+    assert TABLE[State.GONE, Event.FORKED].send is StopMode.KILL
 
 
 @pytest.mark.parametrize("state", [State.SPAWNING, State.CANCELLED])

@@ -92,9 +92,9 @@ class Listening:
         self.heard: list[Received] = []
         self.ends = 0
         loop = asyncio.get_running_loop()
-        self.channel = LoopChannel(sock, loop, self._hear, self._end)
+        self.channel = LoopChannel(sock, loop, self._on_message, self._end)
 
-    def _hear(self, message: Message, fds: list[int]) -> None:
+    def _on_message(self, message: Message, fds: list[int]) -> None:
         self.heard.append((message, fds))
 
     def _end(self) -> None:

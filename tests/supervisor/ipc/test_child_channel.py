@@ -74,14 +74,14 @@ class Hearing:
             own,
             asyncio.get_running_loop(),
             parse=parse_from_worker,
-            on_message=self._hear,
+            on_message=self._on_message,
             on_fault=self.faults.append,
             on_end=self._end,
             is_sender=lambda pid: pid == self.pid,
             on_foreign=self.foreign.append,
         )
 
-    def _hear(self, message: FromWorker, sender: int) -> None:
+    def _on_message(self, message: FromWorker, sender: int) -> None:
         assert sender == self.pid
         self.heard.append(message)
         if message == Said("requests_cut", "too much"):

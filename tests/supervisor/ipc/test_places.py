@@ -8,7 +8,7 @@ from blazeio_supervisor.ipc import socket_paths
 from blazeio_supervisor.ipc.socket_paths import (
     Listening,
     Peer,
-    Place,
+    SocketPath,
     choose_places,
     is_name,
     name_after,
@@ -69,9 +69,9 @@ def test_what_cannot_be_a_place_is_refused(text: str, what: str) -> None:
 
 
 def test_the_runtime_directory_comes_first_then_an_abstract_name() -> None:
-    own = Place("@blazeio/7/shop")
+    own = SocketPath("@blazeio/7/shop")
     assert choose_places(None, "/run/blazeio/a", own) == [
-        Place("/run/blazeio/a/control.sock"),
+        SocketPath("/run/blazeio/a/control.sock"),
         own,
     ]
     assert choose_places(None, "", own) == [own]
@@ -79,7 +79,7 @@ def test_the_runtime_directory_comes_first_then_an_abstract_name() -> None:
 
 
 def test_a_given_place_is_the_only_one() -> None:
-    given = Place("/c.sock")
+    given = SocketPath("/c.sock")
     assert choose_places(given, "/run/blazeio/a", None) == [given]
     assert search(given, "/run/blazeio/a", 7).places == [given]
 
@@ -88,14 +88,14 @@ def test_inside_a_unit_its_own_service_is_meant(no_units: Path) -> None:
     own = make_file(no_units / "run" / "a" / "control.sock")
     make_file(no_units / "run" / "b" / "control.sock")
     found = search(None, os.path.dirname(own), 7, make_table(no_units, "@blazeio/7/1"))
-    assert found.places == [Place(own)]
+    assert found.places == [SocketPath(own)]
 
 
 def test_one_with_a_name_may_be_another_unit(no_units: Path) -> None:
     own = make_file(no_units / "run" / "a" / "control.sock")
     other = make_file(no_units / "run" / "b" / "control.sock")
     found = search(None, os.path.dirname(own), 7, make_table(no_units), is_named=True)
-    assert found.places == [Place(own), Place(other)]
+    assert found.places == [SocketPath(own), SocketPath(other)]
 
 
 @pytest.mark.parametrize(
@@ -124,15 +124,15 @@ def test_units_and_own_abstract_names_are_looked_at(no_units: Path) -> None:
         no_units, "@blazeio/7/1", "@blazeio/70/2", "@other", "/run/@blazeio/7/3"
     )
     found = search(None, "", 7, table)
-    assert found.places == [Place(unit), Place("@blazeio/7/1")]
-    assert found.others == [Place("@blazeio/70/2")]
+    assert found.places == [SocketPath(unit), SocketPath("@blazeio/7/1")]
+    assert found.others == [SocketPath("@blazeio/70/2")]
     assert found.looked_at == [f"{no_units}/run/*/control.sock", "@blazeio/7/*"]
 
 
 def test_a_server_and_its_connections_are_one_place(no_units: Path) -> None:
     connected = ["@blazeio/7/1", "@blazeio/7/2"]
     table = make_table(no_units, "@blazeio/7/1", "@blazeio/7/1", connected=connected)
-    assert search(None, "", 7, table).places == [Place("@blazeio/7/1")]
+    assert search(None, "", 7, table).places == [SocketPath("@blazeio/7/1")]
 
 
 def test_a_name_that_another_user_has_taken_is_his(no_units: Path) -> None:
@@ -145,8 +145,8 @@ def test_a_name_that_another_user_has_taken_is_his(no_units: Path) -> None:
         ]
 
     found = search(None, "", 7, list_names)
-    assert found.places == [Place("@blazeio/7/a"), Place("@blazeio/7/c")]
-    assert found.others == [Place("@blazeio/7/b")]
+    assert found.places == [SocketPath("@blazeio/7/a"), SocketPath("@blazeio/7/c")]
+    assert found.others == [SocketPath("@blazeio/7/b")]
 
 
 def test_where_proc_is_hidden_the_paths_are_left(no_units: Path) -> None:
@@ -157,10 +157,10 @@ def test_where_proc_is_hidden_the_paths_are_left(no_units: Path) -> None:
 
 @pytest.mark.parametrize(("uid", "is_ours"), [(7, True), (0, True), (8, False)])
 def test_only_our_own_and_roots_servers_are_believed(uid: int, is_ours: bool) -> None:
-    assert Place("@a").admits(Peer(1, uid), 7) is is_ours
+    assert SocketPath("@a").admits(Peer(1, uid), 7) is is_ours
 
 
 def test_behind_a_path_its_owner_is_believed_too(tmp_path: Path) -> None:
-    place = Place(make_file(tmp_path / "c.sock"))
+    place = SocketPath(make_file(tmp_path / "c.sock"))
     assert place.admits(Peer(1, os.geteuid()), os.geteuid() + 1)
     assert not place.admits(Peer(1, os.geteuid() + 2), os.geteuid() + 1)

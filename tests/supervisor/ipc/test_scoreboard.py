@@ -16,14 +16,14 @@ from blazeio_supervisor.ipc.scoreboard import (
     MOST,
     ROW_BYTES,
     LongestRequest,
-    Reading,
     Row,
-    RowLedger,
+    RowAllocator,
+    RowReading,
     Tally,
     make_row_memory,
 )
 
-BLANK = Reading(0.0, 0.0, 0, 0, 0, False)
+BLANK = RowReading(0.0, 0.0, 0, 0, 0, False)
 IMPOSSIBLE = (math.nan, math.inf, -math.inf, -1.0, -5e-324, 2 * MOST, 1e308)
 
 
@@ -39,7 +39,7 @@ def test_what_one_process_writes_another_mapping_reads(row: Row) -> None:
     now = time.monotonic()
     writer.count(in_flight=3, connections=10, requests=2**40, is_full=True)
     writer.beat(at=now, late_s=0.5)
-    assert row.read() == Reading(now, 0.25, 3, 10, 2**40, True)
+    assert row.read() == RowReading(now, 0.25, 3, 10, 2**40, True)
     assert not row.fault
     writer.close()
 
@@ -181,7 +181,7 @@ def test_a_text_may_be_of_any_octets(row: Row) -> None:
 
 @pytest.mark.parametrize("value", IMPOSSIBLE)
 def test_what_the_dead_have_counted_stays_a_number(row: Row, value: float) -> None:
-    ledger = RowLedger()
+    ledger = RowAllocator()
     for each in (value, 5.0):
         taken = ledger.take()
         taken.counted[0] = each
@@ -193,7 +193,7 @@ def test_what_the_dead_have_counted_stays_a_number(row: Row, value: float) -> No
 
 
 def test_a_new_life_begins_with_a_blank_row_that_nobody_else_maps() -> None:
-    ledger = RowLedger()
+    ledger = RowAllocator()
     taken = ledger.take()
     left_behind = Row(os.dup(taken.fileno()))
     ledger.fold(taken, slot=0)
@@ -206,7 +206,7 @@ def test_a_new_life_begins_with_a_blank_row_that_nobody_else_maps() -> None:
 
 
 def test_the_rows_of_the_dead_are_given_back() -> None:
-    ledger = RowLedger()
+    ledger = RowAllocator()
     before = count_memories()
     for _ in range(100):
         ledger.fold(ledger.take(), slot=0)
@@ -219,7 +219,7 @@ def count_memories() -> tuple[int, int]:
 
 
 def test_the_requests_of_the_dead_are_kept_by_slot() -> None:
-    ledger = RowLedger()
+    ledger = RowAllocator()
     for slot, requests in ((0, 5), (1, 7), (0, 11)):
         row = ledger.take()
         row.count(0, 0, requests)
@@ -228,10 +228,10 @@ def test_the_requests_of_the_dead_are_kept_by_slot() -> None:
 
 
 def test_a_thawed_ledger_goes_on_with_the_counts() -> None:
-    ledger = RowLedger()
+    ledger = RowAllocator()
     dead = ledger.take()
     dead.count(0, 0, 7)
     ledger.fold(dead, slot=2)
-    thawed = RowLedger()
+    thawed = RowAllocator()
     thawed.thaw(ledger.freeze())
     assert thawed.past[2].requests == 7

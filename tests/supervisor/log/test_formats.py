@@ -8,8 +8,8 @@ import pytest
 
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import (
-    LogTerms,
-    Origin,
+    LogConfig,
+    LogOrigin,
     format_identity,
     make_formatter,
 )
@@ -24,7 +24,7 @@ EVENT = EventRecord(
     fields={"count": 3},
 )
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}"
-WORKER = Origin(worker=3, slot=0, generation=1, pid=7)
+WORKER = LogOrigin(worker=3, slot=0, generation=1, pid=7)
 
 
 def make_record(text: str, level: str = "INFO", **more: Any) -> logging.LogRecord:
@@ -41,8 +41,10 @@ def raised() -> Any:
         return sys.exc_info()
 
 
-def write(record: logging.LogRecord, origin: Origin | None = None, **terms: Any) -> str:
-    return make_formatter(LogTerms(**terms), origin).format(record)
+def write(
+    record: logging.LogRecord, origin: LogOrigin | None = None, **terms: Any
+) -> str:
+    return make_formatter(LogConfig(**terms), origin).format(record)
 
 
 def test_text_has_local_time_level_and_message() -> None:
@@ -81,7 +83,7 @@ def test_a_line_of_a_worker_says_which() -> None:
 
 
 def test_what_was_printed_says_by_whom_on_each_line() -> None:
-    record = make_record("one\ntwo", origin=Origin(slot=0, pid=7))
+    record = make_record("one\ntwo", origin=LogOrigin(slot=0, pid=7))
     lines = write(record, is_journal=True).splitlines()
     assert lines == ["INFO    slot=0 pid=7 | one", "INFO    slot=0 pid=7 | two"]
 
@@ -110,7 +112,7 @@ def test_json_has_a_traceback_within_its_line() -> None:
 
 
 def test_json_has_an_object_for_each_line_that_was_printed() -> None:
-    record = make_record('one\n"two"', origin=Origin(slot=0))
+    record = make_record('one\n"two"', origin=LogOrigin(slot=0))
     lines = [json.loads(line) for line in write(record, is_json=True).splitlines()]
     assert [(line["text"], line["slot"]) for line in lines] == [
         ("one", 0),
@@ -122,9 +124,9 @@ def test_json_has_an_object_for_each_line_that_was_printed() -> None:
     ("who", "text"),
     [
         (WORKER, "worker=3 slot=0 gen=1 pid=7"),
-        (Origin(generation=2), "gen=2"),
-        (Origin(), ""),
+        (LogOrigin(generation=2), "gen=2"),
+        (LogOrigin(), ""),
     ],
 )
-def test_an_identity_leaves_out_what_is_not_known(who: Origin, text: str) -> None:
+def test_an_identity_leaves_out_what_is_not_known(who: LogOrigin, text: str) -> None:
     assert format_identity(who) == text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.log.formats import LogTerms
+from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.log.setup import (
     FRAMES_KEPT_CHARS,
     FramesPrinter,
@@ -51,7 +51,7 @@ def test_a_handler_of_root_opens_no_file_that_others_lead_it_to(
         "root": {"handlers": ["own"]},
     }
     with bare_logger(), pytest.raises(LoggingError, match=r"'own': .*nobody"):
-        apply_config(LogTerms(config=config))
+        apply_config(LogConfig(config=config))
     assert target.read_text() == "root's"
 
 
@@ -59,14 +59,14 @@ def test_what_is_below_the_level_is_not_printed(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with bare_logger():
-        configure_logs(LogTerms(level="WARNING"))
+        configure_logs(LogConfig(level="WARNING"))
         logging.getLogger("blazeio.master").info("hidden")
     assert capfd.readouterr().err == ""
 
 
 def test_the_level_can_be_changed(capfd: pytest.CaptureFixture[str]) -> None:
     with bare_logger() as logger:
-        configure_logs(LogTerms(level="WARNING"))
+        configure_logs(LogConfig(level="WARNING"))
         set_level("INFO")
         logger.info("shown")
     assert capfd.readouterr().err.endswith(" shown\n")
@@ -76,8 +76,8 @@ def test_configuring_twice_prints_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with bare_logger() as logger:
-        configure_logs(LogTerms())
-        configure_logs(LogTerms())
+        configure_logs(LogConfig())
+        configure_logs(LogConfig())
         logger.info("once")
     assert capfd.readouterr().err.count("once") == 1
 
@@ -87,7 +87,7 @@ def test_what_was_configured_for_a_while_leaves_nothing(
 ) -> None:
     with bare_logger() as logger:
         before = logger.handlers[:], logger.level, logger.propagate
-        with logs_configured(LogTerms()):
+        with logs_configured(LogConfig()):
             logger.info("shown")
         assert (logger.handlers[:], logger.level, logger.propagate) == before
     assert capfd.readouterr().err.endswith(" INFO    shown\n")
@@ -98,7 +98,7 @@ def test_an_app_that_configured_logging_is_left_alone(name: str) -> None:
     handler = logging.NullHandler()
     with bare_logger() as logger:
         logging.getLogger(name or None).addHandler(handler)
-        configure_logs(LogTerms())
+        configure_logs(LogConfig())
         assert logger.handlers == ([handler] if name else [])
 
 

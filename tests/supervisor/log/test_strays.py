@@ -9,10 +9,10 @@ import pytest
 
 PROLOGUE = """
 import asyncio, gc, logging, sys, threading, warnings
-from blazeio_supervisor.log.formats import Origin
-from blazeio_supervisor.log.formats import LogTerms
+from blazeio_supervisor.log.formats import LogOrigin
+from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.log.setup import configure_strays
-configure_strays(LogTerms(level="INFO", is_json=True), 2, Origin(worker=3))
+configure_strays(LogConfig(level="INFO", is_json=True), 2, LogOrigin(worker=3))
 
 class Bad:
     def __del__(self):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.actions import Spawn, StopMode
 from blazeio_supervisor.fleet.facts import (
     Fact,
     WorkerExited,
@@ -17,9 +17,9 @@ from blazeio_supervisor.ipc.messages import (
     Fork,
     FromWorker,
 )
-from blazeio_supervisor.ipc.scoreboard import Row, RowLedger
+from blazeio_supervisor.ipc.scoreboard import Row, RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.children import ChildContext, Reaper
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
@@ -37,8 +37,8 @@ class WorkersOfTest(Workers):
     def _find_pid(self, worker: int) -> int | None:
         return None
 
-    def _hear(self, worker: int, message: FromWorker, sender: int) -> None:
-        super()._hear(worker, message, sender)
+    def _on_message(self, worker: int, message: FromWorker, sender: int) -> None:
+        super()._on_message(worker, message, sender)
         self.records[worker].sender = None
 
 
@@ -51,7 +51,7 @@ class Bench:
 
     def __init__(self, kind: type[Workers] = WorkersOfTest) -> None:
         loop = asyncio.get_running_loop()
-        self.ledger = RowLedger()
+        self.ledger = RowAllocator()
         self.listeners = Listeners(2)
         self.listeners.open(TcpAddress("127.0.0.1", 0))
         self.facts: list[Fact] = []
@@ -59,7 +59,7 @@ class Bench:
         self.addresses: list[tuple[str, int]] = []
         self.frames = FramesPrinter()
         reaper = Reaper(loop)
-        self.ears = Ears(
+        self.child_context = ChildContext(
             loop=loop,
             reaper=reaper,
             tell=self.facts.append,
@@ -67,8 +67,8 @@ class Bench:
             note_scheme=self._note_scheme,
             frames=self.frames,
         )
-        self.workers = kind(self.ears, self.ledger, self.listeners)
-        self.forkservers = Forkservers(self.ears, _no_settings, self.workers)
+        self.workers = kind(self.child_context, self.ledger, self.listeners)
+        self.forkservers = Forkservers(self.child_context, _no_settings, self.workers)
         self.orders = WorkerOrders(self.workers.records, reaper, self.listeners)
         self.readings = WorkerReadings(
             self.workers.records, self.ledger, self.workers.accuse
@@ -121,7 +121,7 @@ class Bench:
 
     async def close(self) -> None:
         for worker, _ in enumerate(self.pids, 1):
-            self.orders.end(worker, Ending.KILL, DRAIN)
+            self.orders.end(worker, StopMode.KILL, DRAIN)
         ended = sum(isinstance(fact, WorkerExited) for fact in self.facts)
         await wait_until(lambda: len(self.pids) <= ended or not self._is_any_left(), 9)
         self.workers.forget_unanswered(1)

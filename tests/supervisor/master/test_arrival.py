@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from blazeio_supervisor.fleet.actions import Adopt, End, Ending, Spawn, Steer
+from blazeio_supervisor.fleet.actions import (
+    AdoptQueue,
+    EndWorker,
+    Spawn,
+    Steer,
+    StopMode,
+)
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.exec_new import rehearse
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
@@ -39,7 +45,7 @@ async def test_the_installed_and_the_kept_image_could_take_over(
     assert word == version
 
 
-@pytest.mark.parametrize("action", [Spawn(3, 0, 1), End(3, Ending.TERM)])
+@pytest.mark.parametrize("action", [Spawn(3, 0, 1), EndWorker(3, StopMode.TERM)])
 def test_a_planner_that_would_begin_or_end_somebody_is_refused(action: object) -> None:
     with pytest.raises(
         SystemExit, match=f"it would begin with {type(action).__name__}"
@@ -48,4 +54,4 @@ def test_a_planner_that_would_begin_or_end_somebody_is_refused(action: object) -
 
 
 def test_what_harms_nobody_is_let_through() -> None:
-    require_calm([Steer((1, 1)), Adopt(0, 1)])
+    require_calm([Steer((1, 1)), AdoptQueue(0, 1)])

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.log.formats import LogTerms, Origin
+from blazeio_supervisor.log.formats import LogConfig, LogOrigin
 from blazeio_supervisor.log.setup import LineHandler
 from blazeio_supervisor.master import output as module
 from blazeio_supervisor.master.output import (
@@ -50,13 +50,13 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
 
 @pytest.fixture
 async def captured(written: Log) -> CapturedOutput:
-    return CapturedOutput(asyncio.get_running_loop(), LogTerms(is_json=True))
+    return CapturedOutput(asyncio.get_running_loop(), LogConfig(is_json=True))
 
 
 async def test_each_line_has_the_name_of_who_printed_it(
     captured: CapturedOutput, written: Log
 ) -> None:
-    first, second = captured.open(Origin(slot=0)), captured.open(Origin(slot=1))
+    first, second = captured.open(LogOrigin(slot=0)), captured.open(LogOrigin(slot=1))
     first.sendall(b"a\nb\n")
     await wait_until(lambda: len(written.texts) == 2)
     second.sendall(b"c\n")
@@ -70,7 +70,7 @@ async def test_each_line_has_the_name_of_who_printed_it(
 async def test_a_line_waits_for_its_end_and_is_told_without_at_the_end(
     captured: CapturedOutput, written: Log
 ) -> None:
-    theirs = captured.open(Origin())
+    theirs = captured.open(LogOrigin())
     theirs.sendall(b"begin ")
     await asyncio.sleep(0)
     theirs.sendall(b"end\nlast")
@@ -83,7 +83,7 @@ async def test_a_line_waits_for_its_end_and_is_told_without_at_the_end(
 async def test_a_line_that_is_too_long_is_cut(
     captured: CapturedOutput, written: Log
 ) -> None:
-    theirs = captured.open(Origin())
+    theirs = captured.open(LogOrigin())
     theirs.sendall(b"x" * (LINE_BYTES + 5))
     await wait_until(lambda: written.texts == [(None, "x" * LINE_BYTES)])
     theirs.close()
@@ -94,7 +94,7 @@ async def test_a_line_that_is_too_long_is_cut(
 async def test_closed_it_takes_what_was_printed_before(
     captured: CapturedOutput, written: Log
 ) -> None:
-    theirs = captured.open(Origin())
+    theirs = captured.open(LogOrigin())
     theirs.sendall(b"last words\n\xff\n")
     captured.close()
     assert written.texts == [(None, "last words"), (None, "\\xff")]
@@ -104,11 +104,11 @@ async def test_closed_it_takes_what_was_printed_before(
 async def test_another_image_reads_on_where_one_was_frozen(
     captured: CapturedOutput, written: Log
 ) -> None:
-    theirs = captured.open(Origin(slot=0))
+    theirs = captured.open(LogOrigin(slot=0))
     theirs.sendall(b"one\nbegin ")
     await wait_until(lambda: len(written.texts) == 1)
     octets = msgspec.msgpack.encode(captured.freeze())
-    later = CapturedOutput(asyncio.get_running_loop(), LogTerms(is_json=True))
+    later = CapturedOutput(asyncio.get_running_loop(), LogConfig(is_json=True))
     later.thaw(
         msgspec.msgpack.decode(octets, type=list[FrozenReader]),
         lambda fd: socket.socket(fileno=os.dup(fd)),
@@ -125,7 +125,7 @@ async def test_another_image_reads_on_where_one_was_frozen(
 async def test_one_that_prints_without_end_leaves_turns_to_others(
     captured: CapturedOutput, written: Log
 ) -> None:
-    loud, quiet = captured.open(Origin(slot=0)), captured.open(Origin(slot=1))
+    loud, quiet = captured.open(LogOrigin(slot=0)), captured.open(LogOrigin(slot=1))
     loud.setblocking(False)
     flood = b"x\n" * (PIECE_BYTES // 2)
     loud.send(flood)
@@ -148,7 +148,7 @@ async def test_the_end_waits_for_nobody_who_prints_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "LAST_BYTES", 4 * PIECE_BYTES)
-    theirs = captured.open(Origin())
+    theirs = captured.open(LogOrigin())
     is_over = threading.Event()
 
     def print_on() -> None:
@@ -171,7 +171,7 @@ async def test_descriptors_in_what_is_printed_are_refused(
     captured: CapturedOutput,
 ) -> None:
     faults: list[str] = []
-    theirs = captured.open(Origin(), faults.append)
+    theirs = captured.open(LogOrigin(), faults.append)
     before = len(os.listdir("/proc/self/fd"))
     socket.send_fds(theirs, [b"hello\n"], [0] * 50)
     await wait_until(lambda: faults)
@@ -184,7 +184,7 @@ async def test_descriptors_behind_a_fault_hold_up_nobody(
     captured: CapturedOutput,
 ) -> None:
     faults: list[str] = []
-    theirs = captured.open(Origin(), faults.append)
+    theirs = captured.open(LogOrigin(), faults.append)
     with lingering() as sender:
         for _ in range(2):
             socket.send_fds(theirs, [b"hello\n"], [sender.fileno()])
@@ -200,7 +200,7 @@ async def test_the_end_takes_what_many_have_printed_for_a_moment_only(
     captured: CapturedOutput, written: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LAST_S", 0.0)
-    ends = [captured.open(Origin(slot=slot)) for slot in range(3)]
+    ends = [captured.open(LogOrigin(slot=slot)) for slot in range(3)]
     for end in ends:
         end.sendall(b"one\n" * PIECE_BYTES)
     captured.close()
@@ -213,7 +213,7 @@ async def test_of_what_workers_leave_behind_only_some_is_read(
     captured: CapturedOutput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_ORPHANS", 2)
-    ends = [captured.open(Origin(worker=worker)) for worker in range(1, 6)]
+    ends = [captured.open(LogOrigin(worker=worker)) for worker in range(1, 6)]
     for worker in range(1, 5):
         captured.note_end(worker)
     await wait_until(lambda: len(captured.freeze()) == 3)

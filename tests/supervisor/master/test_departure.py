@@ -9,7 +9,7 @@ import pytest_asyncio
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade import exec_new
-from blazeio_supervisor.master.upgrade.exec_new import Outcome, Upgrades
+from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
 from tests.supervisor.master.upgrade_bench import Bench
 from tests.support.clock import scaled, wait_until
 
@@ -44,7 +44,7 @@ async def test_what_is_under_way_is_not_left(office: Office) -> None:
     office.upgrades.keep_image()
     office.bench.driver.tell(ReloadAsked(1))
     assert (await office.upgrades.upgrade("a test")).reason == "a reload is under way"
-    assert office.upgrades.last == Outcome()
+    assert office.upgrades.last == UpgradeOutcome()
 
 
 async def test_who_does_not_read_its_orders_is_in_the_way(

@@ -4,13 +4,13 @@ import os
 from blazeio_supervisor.ipc.channel import make_child_pair, send
 from blazeio_supervisor.ipc.messages import Message, Ready, parse_from_worker
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.children import ChildContext, Reaper
 from tests.support.clock import wait_until
 
 
 async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> None:
     loop = asyncio.get_running_loop()
-    ears = Ears(
+    child_context = ChildContext(
         loop=loop,
         reaper=Reaper(loop),
         tell=lambda _: None,
@@ -21,7 +21,7 @@ async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> N
     own, theirs = make_child_pair()
     heard: list[Message] = []
     faults: list[str] = []
-    channel = ears.listen(
+    channel = child_context.listen(
         own,
         parse_from_worker,
         lambda message, _: heard.append(message),

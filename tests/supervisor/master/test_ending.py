@@ -8,9 +8,9 @@ from blazeio_supervisor.errors import BindError, ExitCode
 from blazeio_supervisor.fleet.facts import StopAsked
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import Drain
-from blazeio_supervisor.master.loop import Inbox
-from blazeio_supervisor.master.shutdown import Ending
-from blazeio_supervisor.master.systemd import Telling
+from blazeio_supervisor.master.loop import FactQueue
+from blazeio_supervisor.master.shutdown import Shutdown
+from blazeio_supervisor.master.systemd import SystemdNotifier
 from tests.support.clock import within
 from tests.support.service_manager import ListeningManager
 
@@ -23,9 +23,9 @@ class Scene:
     def __init__(self, manager: ListeningManager) -> None:
         loop = asyncio.get_running_loop()
         self.manager = manager
-        self.inbox = Inbox(loop)
-        self.telling = Telling(manager.address, loop)
-        self.ending = Ending(self.inbox, self.telling)
+        self.inbox = FactQueue(loop)
+        self.telling = SystemdNotifier(manager.address, loop)
+        self.ending = Shutdown(self.inbox, self.telling)
 
 
 @pytest.fixture

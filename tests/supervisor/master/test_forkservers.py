@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from blazeio_supervisor.config.app_path import parse_app_path
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.actions import Ending, Spawn
+from blazeio_supervisor.fleet.actions import Spawn, StopMode
 from blazeio_supervisor.fleet.facts import (
     Fact,
     ForkserverExited,
@@ -22,9 +22,9 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.ipc.messages import Drain
 from blazeio_supervisor.ipc.processes import become_subreaper
-from blazeio_supervisor.ipc.scoreboard import RowLedger
+from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.children import Ears, Reaper
+from blazeio_supervisor.master.children import ChildContext, Reaper
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.memory import OOM_REASON, OomKills
 from blazeio_supervisor.master.worker_record import WorkerOrders
@@ -49,7 +49,7 @@ class Bench:
         self.listeners = Listeners(1)
         self.listeners.open(TcpAddress("127.0.0.1", 0))
         self.frames = FramesPrinter()
-        self.ears = Ears(
+        self.child_context = ChildContext(
             loop=loop,
             reaper=self.reaper,
             tell=self.facts.append,
@@ -57,8 +57,8 @@ class Bench:
             note_scheme=self._note_scheme,
             frames=self.frames,
         )
-        ledger = RowLedger()
-        self.workers = Workers(self.ears, ledger, self.listeners)
+        ledger = RowAllocator()
+        self.workers = Workers(self.child_context, ledger, self.listeners)
         self.orders = WorkerOrders(self.workers.records, self.reaper, self.listeners)
         settings = Settings(
             app=parse_app_path(app),
@@ -67,7 +67,9 @@ class Bench:
             folder=str(folder),
             graceful_timeout_s=5.0,
         )
-        self.forkservers = Forkservers(self.ears, lambda _: settings, self.workers)
+        self.forkservers = Forkservers(
+            self.child_context, lambda _: settings, self.workers
+        )
 
     def _note_scheme(self, generation: int, *, is_tls: bool) -> None:
         self.schemes.append(is_tls)
@@ -89,9 +91,9 @@ class Bench:
 
     async def close(self) -> None:
         for generation in (1, 2):
-            self.forkservers.stop(generation, Ending.KILL)
+            self.forkservers.stop(generation, StopMode.KILL)
         for worker in range(1, 5):
-            self.orders.end(worker, Ending.KILL, Drain(0.0))
+            self.orders.end(worker, StopMode.KILL, Drain(0.0))
         await wait_until(lambda: not len(self.reaper), 5)
         self.listeners.shut()
 
@@ -127,7 +129,7 @@ async def test_told_to_stop_it_ends_after_the_forks_it_owes(bench: Bench) -> Non
     bench.forkservers.start(1)
     await bench.wait_for(ForkserverReady)
     bench.forkservers.fork(Spawn(1, 0, 1))
-    bench.forkservers.stop(1, Ending.DRAIN)
+    bench.forkservers.stop(1, StopMode.DRAIN)
     await bench.wait_for(WorkerReady)
     # And after the worker that it has forked.
     (record,) = bench.workers.records.values()
@@ -139,7 +141,7 @@ async def test_told_to_stop_it_ends_after_the_forks_it_owes(bench: Bench) -> Non
 async def test_told_to_stop_in_mid_import_it_ends_at_once(bench: Bench) -> None:
     bench.forkservers.start(1)
     await wait_until(lambda: bench.forkserver_pids(), 5)
-    bench.forkservers.stop(1, Ending.DRAIN)
+    bench.forkservers.stop(1, StopMode.DRAIN)
     assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, -15)
 
 
@@ -168,7 +170,7 @@ async def test_two_generations_live_side_by_side(bench: Bench) -> None:
     bench.forkservers.start(1)
     bench.forkservers.start(2)
     await bench.wait_for(ForkserverReady, 2)
-    bench.forkservers.stop(1, Ending.DRAIN)
+    bench.forkservers.stop(1, StopMode.DRAIN)
     assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
     bench.forkservers.fork(Spawn(1, 0, 2))
     await bench.wait_for(WorkerReady)
@@ -185,8 +187,8 @@ async def test_a_forkserver_that_the_kernel_killed_says_so(
 ) -> None:
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 0\n")
-    ears = replace(bench.ears, oom_kills=OomKills(counter))
-    monkeypatch.setattr(bench.forkservers, "_ears", ears)
+    child_context = replace(bench.child_context, oom_kills=OomKills(counter))
+    monkeypatch.setattr(bench.forkservers, "_child_context", child_context)
     bench.forkservers.start(1)
     await bench.wait_for(ForkserverReady)
     counter.write_text("oom_kill 1\n")
@@ -205,7 +207,7 @@ async def test_a_forkserver_that_is_killed_voids_the_forks_it_owes(
     os.kill(pid, 19)
     bench.forkservers.fork(Spawn(1, 0, 1))
     assert bench.workers.is_forking
-    bench.forkservers.stop(1, Ending.KILL)
+    bench.forkservers.stop(1, StopMode.KILL)
     assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, -9)
     assert not bench.workers.is_forking
 

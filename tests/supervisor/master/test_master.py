@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.master import listeners
-from blazeio_supervisor.master.components import hire
+from blazeio_supervisor.master.components import build_master
 from blazeio_supervisor.master.master import Master
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from tests.supervisor.typed import look_for_sources
@@ -60,9 +60,9 @@ def make_master(
     (folder / "hello.py").write_text(HELLO)
     words = [app, f"--workers={workers}"]
     words += [f"--bind={format_address(bind)}" for bind in binds]
-    in_force = SettingsInForce(look_for_sources(*words, folder=folder))
+    in_force = LiveSettings(look_for_sources(*words, folder=folder))
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return Master(hire(in_force, None, loop, now))
+    return Master(build_master(in_force, None, loop, now))
 
 
 @pytest.mark.usefixtures("loop_signals")

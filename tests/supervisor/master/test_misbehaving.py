@@ -151,7 +151,7 @@ async def test_a_worker_is_a_child_of_ours_and_nobody_elses(
     with pytest.raises(ChildFault, match="named a worker that it is not"):
         bench.workers.note_forked(2, name(bench), 1)
     assert bench.workers.records[2].pid is None
-    assert len(bench.ears.reaper) == 1
+    assert len(bench.child_context.reaper) == 1
     os.kill(bench.pids[0], signal.SIGKILL)
     await bench.wait_exited()  # it is still watched
 

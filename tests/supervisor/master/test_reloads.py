@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.fleet.actions import SUPERSEDED, ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.log.setup import FramesPrinter
@@ -21,7 +21,7 @@ def make_reloads(
 ) -> tuple[Reloads, list[Fact], FramesPrinter]:
     facts: list[Fact] = []
     frames = FramesPrinter()
-    in_force = SettingsInForce(look_for_sources("app:web", folder=folder))
+    in_force = LiveSettings(look_for_sources("app:web", folder=folder))
     return Reloads(facts.append, frames, in_force), facts, frames
 
 

@@ -7,9 +7,9 @@ import pytest
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ScaleAsked
 from blazeio_supervisor.master import reloads as module
-from blazeio_supervisor.master.loop import Inbox
+from blazeio_supervisor.master.loop import FactQueue
 from blazeio_supervisor.master.probes import HealthChecks
-from blazeio_supervisor.master.reloads import Rules
+from blazeio_supervisor.master.reloads import SettingsTransaction
 from tests.supervisor.cli.desk import Desk
 
 
@@ -27,10 +27,10 @@ class Room:
         self.file = folder / "blazeio.toml"
         self.write(workers=2)
         self.desk = Desk(folder)
-        self.inbox = Inbox(asyncio.get_running_loop())
+        self.inbox = FactQueue(asyncio.get_running_loop())
         service = self.desk.service
         self.checks = HealthChecks("", lambda _: None, self.inbox.tell)
-        self.rules = Rules(
+        self.rules = SettingsTransaction(
             service.in_force, service.planner, self.checks, service.upgrades, self.inbox
         )
 

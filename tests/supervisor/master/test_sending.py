@@ -8,7 +8,7 @@ import pytest
 
 from blazeio_supervisor.config.environment import parse_manager
 from blazeio_supervisor.master import systemd
-from blazeio_supervisor.master.systemd import Notifier, clean
+from blazeio_supervisor.master.systemd import NotifySocket, clean
 from tests.support.clock import wait_until
 from tests.support.service_manager import ListeningManager
 
@@ -20,8 +20,8 @@ def manager(tmp_path: Path) -> Iterator[ListeningManager]:
 
 
 @pytest.fixture
-async def notifier(manager: ListeningManager) -> AsyncIterator[Notifier]:
-    made = Notifier(parse_manager(manager.address), asyncio.get_running_loop())
+async def notifier(manager: ListeningManager) -> AsyncIterator[NotifySocket]:
+    made = NotifySocket(parse_manager(manager.address), asyncio.get_running_loop())
     yield made
     made.close()
 
@@ -32,7 +32,7 @@ def test_a_text_of_several_lines_becomes_one() -> None:
 
 
 async def test_one_message_has_all_its_lines(
-    manager: ListeningManager, notifier: Notifier
+    manager: ListeningManager, notifier: NotifySocket
 ) -> None:
     notifier.send("READY=1", "STATUS=grüß Gott")
     notifier.send()
@@ -42,14 +42,16 @@ async def test_one_message_has_all_its_lines(
 
 async def test_an_abstract_name_is_heard() -> None:
     with ListeningManager(f"@blazeio-test-{os.getpid()}") as manager:
-        notifier = Notifier(parse_manager(manager.address), asyncio.get_running_loop())
+        notifier = NotifySocket(
+            parse_manager(manager.address), asyncio.get_running_loop()
+        )
         notifier.send("READY=1")
         assert manager.read() == ["READY=1"]
         notifier.close()
 
 
 async def test_descriptors_go_with_it(
-    manager: ListeningManager, notifier: Notifier
+    manager: ListeningManager, notifier: NotifySocket
 ) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -63,7 +65,7 @@ async def test_descriptors_go_with_it(
 
 
 async def test_a_full_manager_hears_everything_later_and_in_order(
-    manager: ListeningManager, notifier: Notifier
+    manager: ListeningManager, notifier: NotifySocket
 ) -> None:
     count = 2 * int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 10
     for number in range(count):
@@ -73,7 +75,7 @@ async def test_a_full_manager_hears_everything_later_and_in_order(
 
 
 async def test_settled_means_read(
-    manager: ListeningManager, notifier: Notifier
+    manager: ListeningManager, notifier: NotifySocket
 ) -> None:
     notifier.send("STATUS=last words")
     settling = asyncio.create_task(notifier.settle())
@@ -84,14 +86,14 @@ async def test_settled_means_read(
 
 
 async def test_a_manager_that_hangs_is_not_waited_for(
-    manager: ListeningManager, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
+    manager: ListeningManager, notifier: NotifySocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(systemd, "SETTLE_S", 0.01)
     await notifier.settle()
 
 
 async def test_nobody_is_an_audience_too() -> None:
-    notifier = Notifier(None, asyncio.get_running_loop())
+    notifier = NotifySocket(None, asyncio.get_running_loop())
     notifier.send("READY=1")
     await notifier.settle()
     notifier.close()
@@ -102,7 +104,7 @@ async def test_a_manager_that_is_gone_is_forgotten_and_found_again(
     tmp_path: Path,
 ) -> None:
     address = str(tmp_path / "notify")
-    notifier = Notifier(address, asyncio.get_running_loop())
+    notifier = NotifySocket(address, asyncio.get_running_loop())
     notifier.send("STATUS=to nobody")
     for text in ("first", "second"):
         with ListeningManager(address) as manager:

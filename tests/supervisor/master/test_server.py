@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.config.environment import Surroundings
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.environment import StartEnvironment
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.sources import Sources
 from blazeio_supervisor.ipc.control_api import ServiceAnswer, StatusAnswer
 from blazeio_supervisor.master.control_server import (
@@ -98,9 +98,9 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
 ) -> None:
     caplog.set_level("INFO", "blazeio")
     desk = Desk(tmp_path)
-    around = Surroundings(folder=str(tmp_path), runtime_directory="/proc")
+    around = StartEnvironment(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
-    in_force = SettingsInForce(Sources(words, {}, around))
+    in_force = LiveSettings(Sources(words, {}, around))
     service = msgspec.structs.replace(desk.service, in_force=in_force)
     server = ControlServer(service, Exposition(service))
     server.open(asyncio.get_running_loop())

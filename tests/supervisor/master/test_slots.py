@@ -6,8 +6,8 @@ import pytest
 
 from blazeio_supervisor.ipc.channel import receive, send
 from blazeio_supervisor.ipc.messages import Adopt, Ready, Release
-from blazeio_supervisor.master.listeners import Slots
-from blazeio_supervisor.master.systemd import Store, Telling
+from blazeio_supervisor.master.listeners import SlotListeners
+from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.sockets.listeners import Steerer
 from tests.supervisor.master.bench import Bench
 from tests.support.clock import wait_until
@@ -18,13 +18,13 @@ class Table:
 
     def __init__(self) -> None:
         self.bench = bench = Bench()
-        telling = Telling(None, asyncio.get_running_loop())
-        self.slots = Slots(
+        telling = SystemdNotifier(None, asyncio.get_running_loop())
+        self.slots = SlotListeners(
             bench.listeners,
             Steerer(bench.listeners),
             bench.orders,
             bench.workers,
-            Store(telling, bench.listeners, 0),
+            FdStore(telling, bench.listeners, 0),
         )
 
     def hear(self) -> object:

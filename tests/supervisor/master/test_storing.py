@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.master.systemd import Store, Telling
+from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from tests.support.service_manager import ListeningManager
@@ -23,8 +23,8 @@ async def test_listeners_are_kept_as_far_as_there_is_room(
     listeners = Listeners(2)
     listeners.open(TcpAddress("127.0.0.1", 0))
     with ListeningManager(str(tmp_path / "notify")) as manager:
-        telling = Telling(manager.address, asyncio.get_running_loop())
-        Store(telling, listeners, room).keep()
+        telling = SystemdNotifier(manager.address, asyncio.get_running_loop())
+        FdStore(telling, listeners, room).keep()
         manager.read()
         stored = sum(len(sockets) for sockets in manager.stored.values())
         telling.notifier.close()

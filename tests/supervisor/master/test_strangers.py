@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.master.workers import EVERY_S, Strangers
+from blazeio_supervisor.master.workers import EVERY_S, OrphanReaper
 from tests.supervisor.master.bench import Bench
 from tests.support.clock import wait_until
 
@@ -22,12 +22,14 @@ async def wait_dead(pid: int) -> None:
 
 
 @pytest.fixture
-def strangers(bench: Bench) -> Strangers:
-    return Strangers(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
+def strangers(bench: Bench) -> OrphanReaper:
+    return OrphanReaper(
+        bench.child_context.reaper, bench.workers, bench.child_context.oom_kills
+    )
 
 
 async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
-    strangers: Strangers, caplog: pytest.LogCaptureFixture
+    strangers: OrphanReaper, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "blazeio")
     strangers.reap(100.0)
@@ -40,7 +42,7 @@ async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
 
 
 async def test_nobody_is_taken_for_one_while_a_worker_has_no_pid(
-    bench: Bench, strangers: Strangers
+    bench: Bench, strangers: OrphanReaper
 ) -> None:
     bench.prepare()
     pid = spawn_stray()

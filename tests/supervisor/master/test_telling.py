@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.fleet.actions import Notify, Stage
-from blazeio_supervisor.master.systemd import Telling
+from blazeio_supervisor.master.systemd import SystemdNotifier
 from tests.support.clock import wait_until
 from tests.support.service_manager import ListeningManager
 
 
 @dataclass
 class Line:
-    telling: Telling
+    telling: SystemdNotifier
     manager: ListeningManager
 
     def tell(self, notice: Notify) -> list[str]:
@@ -29,7 +29,7 @@ class Line:
 @pytest.fixture
 async def line(tmp_path: Path) -> AsyncIterator[Line]:
     with ListeningManager(str(tmp_path / "notify")) as manager:
-        telling = Telling(manager.address, asyncio.get_running_loop())
+        telling = SystemdNotifier(manager.address, asyncio.get_running_loop())
         yield Line(telling, manager)
         telling.notifier.close()
 

@@ -4,8 +4,8 @@ import pytest
 
 from blazeio_supervisor.fleet.actions import (
     Action,
+    CloseListeners,
     Exit,
-    LastCall,
     Spawn,
     StartForkserver,
 )
@@ -19,8 +19,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.master.loop import Inbox, Turns
-from blazeio_supervisor.master.workers import Strangers
+from blazeio_supervisor.master.loop import ControlLoop, FactQueue
+from blazeio_supervisor.master.workers import OrphanReaper
 from tests.supervisor.master.bench import Bench
 from tests.support.clock import wait_until
 
@@ -28,7 +28,7 @@ ASKED = ScaleAsked(change=1)
 
 
 async def test_facts_wait_until_somebody_takes_them() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inbox = FactQueue(asyncio.get_running_loop())
     inbox.tell(ASKED)
     assert not inbox.is_settled
     taken: list[object] = []
@@ -39,7 +39,7 @@ async def test_facts_wait_until_somebody_takes_them() -> None:
 
 
 async def test_facts_of_one_moment_are_taken_together() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inbox = FactQueue(asyncio.get_running_loop())
     taken: list[object] = []
     inbox.open(lambda: taken.append(inbox.take()))
     inbox.tell(ASKED)
@@ -60,10 +60,12 @@ class Theatre:
         self.fault = fault
         self.fails_at = fails_at
         self.actions: list[Action] = []
-        self.inbox = Inbox(asyncio.get_running_loop())
+        self.inbox = FactQueue(asyncio.get_running_loop())
         self.planner = Planner(Policy(), 1)
-        strangers = Strangers(bench.ears.reaper, bench.workers, bench.ears.oom_kills)
-        self.turns = Turns(
+        strangers = OrphanReaper(
+            bench.child_context.reaper, bench.workers, bench.child_context.oom_kills
+        )
+        self.turns = ControlLoop(
             self.inbox,
             self.planner,
             self._perform,
@@ -194,7 +196,7 @@ async def test_a_row_that_holds_no_number_disturbs_no_turn() -> None:
     theatre.inbox.tell(StartAsked(1))
     await theatre.wait_for(StartForkserver)
     theatre.inbox.tell(StopAsked())
-    await theatre.wait_for(LastCall)
+    await theatre.wait_for(CloseListeners)
     await theatre.close()
 
 

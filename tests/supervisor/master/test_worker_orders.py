@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.ipc.channel import receive, send
 from blazeio_supervisor.ipc.messages import (
     Adopt,
@@ -38,10 +38,10 @@ async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
 
 @pytest.mark.parametrize(
     ("ending", "number"),
-    [(Ending.TERM, signal.SIGTERM), (Ending.KILL, signal.SIGKILL)],
+    [(StopMode.TERM, signal.SIGTERM), (StopMode.KILL, signal.SIGKILL)],
 )
 async def test_a_worker_is_ended_by_signal(
-    bench: Bench, ending: Ending, number: int
+    bench: Bench, ending: StopMode, number: int
 ) -> None:
     bench.fork()
     bench.orders.end(1, ending, DRAIN)
@@ -52,7 +52,7 @@ async def test_a_worker_is_asked_to_drain_over_its_channel(bench: Bench) -> None
     bench.fork()
     send(bench.ends[0], Ready())
     await wait_until(lambda: bench.workers.serving_slots)
-    bench.orders.end(1, Ending.DRAIN, DRAIN)
+    bench.orders.end(1, StopMode.DRAIN, DRAIN)
     assert receive(bench.ends[0]) == (DRAIN, [])
     assert not bench.workers.serving_slots
 
@@ -61,7 +61,7 @@ async def test_one_that_was_ready_before_its_pid_is_known_is_asked_too(
     bench: Bench,
 ) -> None:
     bench.prepare()
-    bench.orders.end(1, Ending.DRAIN, DRAIN)
+    bench.orders.end(1, StopMode.DRAIN, DRAIN)
     assert receive(bench.ends[0]) == (DRAIN, [])
 
 
@@ -89,5 +89,5 @@ async def test_every_worker_is_told_to_reopen_its_logs(bench: Bench) -> None:
 
 
 async def test_orders_to_a_worker_that_is_gone_are_ignored(bench: Bench) -> None:
-    bench.orders.end(9, Ending.KILL, DRAIN)
+    bench.orders.end(9, StopMode.KILL, DRAIN)
     bench.orders.admit(9)

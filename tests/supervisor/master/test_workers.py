@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.fleet.actions import Ending
+from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.fleet.facts import (
     WorkerExited,
     WorkerForked,
@@ -58,12 +58,14 @@ async def test_a_kill_of_the_kernel_is_told_from_any_other(
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 0\n")
     monkeypatch.setattr(
-        bench.workers, "_ears", replace(bench.ears, oom_kills=OomKills(counter))
+        bench.workers,
+        "_child_context",
+        replace(bench.child_context, oom_kills=OomKills(counter)),
     )
     pid = bench.fork()
     counter.write_text("oom_kill 1\n")
     if is_ours:
-        bench.orders.end(1, Ending.KILL, DRAIN)
+        bench.orders.end(1, StopMode.KILL, DRAIN)
     else:
         os.kill(pid, signal.SIGKILL)
     exited = await bench.wait_exited()

@@ -6,16 +6,16 @@ from pathlib import Path
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.listeners import Binding
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
-from blazeio_supervisor.master.upgrade.exec_new import Handover
+from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.upgrade.state import Parts, State
+from blazeio_supervisor.master.upgrade.state import Parts, UpgradeState
 from blazeio_supervisor.sockets.address import TcpAddress
 from tests.supervisor.cli.desk import Desk
 
 NO_IMAGE = KeptImage(
     archive_fd=-1, interpreter_fd=-1, extensions={}, home="", program="0"
 )
-HANDOVER = Handover(number=1, by="a test", began_at=0.0)
+HANDOVER = UpgradeRun(number=1, by="a test", began_at=0.0)
 
 
 class Bench(Desk):
@@ -57,7 +57,7 @@ class Bench(Desk):
         self.metrics.close()
         self.listeners.shut()
 
-    def freeze(self, image: KeptImage = NO_IMAGE) -> State:
+    def freeze(self, image: KeptImage = NO_IMAGE) -> UpgradeState:
         return self.parts.freeze(HANDOVER, image)
 
     def _ignore(self, *_: object) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from blazeio_supervisor.sockets.address import (
     Address,
-    Endpoint,
     TcpAddress,
+    TcpEndpoint,
     UnixAddress,
     format_address,
     parse_address,
@@ -50,9 +50,9 @@ def test_what_is_no_address_is_refused_with_what_to_write(text: str, hint: str) 
 
 def test_a_number_resolves_to_itself() -> None:
     assert resolve(TcpAddress("127.0.0.1", 80)) == [
-        Endpoint(socket.AF_INET, "127.0.0.1", 80)
+        TcpEndpoint(socket.AF_INET, "127.0.0.1", 80)
     ]
-    assert resolve(TcpAddress("::1", 80)) == [Endpoint(socket.AF_INET6, "::1", 80)]
+    assert resolve(TcpAddress("::1", 80)) == [TcpEndpoint(socket.AF_INET6, "::1", 80)]
 
 
 def test_no_host_is_every_interface_of_each_family() -> None:

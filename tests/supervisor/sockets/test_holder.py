@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.address import TcpEndpoint
 from blazeio_supervisor.sockets.port_owner import describe_holder, find_holders
 from tests.support.clock import block_until
 
@@ -30,27 +30,27 @@ def test_who_listens_there_is_found(
     family: socket.AddressFamily, bound: str, wanted: str
 ) -> None:
     with listen(family, bound) as sock:
-        (holder,) = find_holders(Endpoint(family, wanted, sock.getsockname()[1]))
+        (holder,) = find_holders(TcpEndpoint(family, wanted, sock.getsockname()[1]))
     assert holder.pid == os.getpid()
 
 
 def test_another_address_of_the_same_port_is_not_in_the_way() -> None:
     with listen(socket.AF_INET, "127.0.0.1") as sock:
         port = sock.getsockname()[1]
-        assert not find_holders(Endpoint(socket.AF_INET, "127.0.0.2", port))
+        assert not find_holders(TcpEndpoint(socket.AF_INET, "127.0.0.2", port))
 
 
 def test_a_bound_socket_that_does_not_listen_is_no_holder() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-        assert not find_holders(Endpoint(socket.AF_INET, "127.0.0.1", port))
+        assert not find_holders(TcpEndpoint(socket.AF_INET, "127.0.0.1", port))
 
 
 def test_of_a_family_that_shares_the_socket_the_head_is_named() -> None:
     with listen(socket.AF_INET, "127.0.0.1") as sock:
         sock.set_inheritable(True)
-        endpoint = Endpoint(socket.AF_INET, "127.0.0.1", sock.getsockname()[1])
+        endpoint = TcpEndpoint(socket.AF_INET, "127.0.0.1", sock.getsockname()[1])
         child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
         (holder,) = find_holders(endpoint)
         os.kill(child, 9)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
+from blazeio_supervisor.sockets.address import TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import name_for_store, take_inherited
 
 
@@ -25,7 +25,7 @@ def test_it_is_owned_non_blocking_and_not_passed_on() -> None:
         assert not os.get_blocking(fd)
         assert not os.get_inheritable(fd)
         host, port = sock.getsockname()
-    assert taken.place == Endpoint(socket.AF_INET, host, port)
+    assert taken.place == TcpEndpoint(socket.AF_INET, host, port)
     assert not taken.is_stored
 
 
@@ -39,14 +39,14 @@ def test_a_unix_socket_is_known_by_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (Endpoint(socket.AF_INET, "0.0.0.0", 80), "blazeio_tcp_//0.0.0.0_80"),
-        (Endpoint(socket.AF_INET6, "::1", 80), "blazeio_tcp_//[__1]_80"),
+        (TcpEndpoint(socket.AF_INET, "0.0.0.0", 80), "blazeio_tcp_//0.0.0.0_80"),
+        (TcpEndpoint(socket.AF_INET6, "::1", 80), "blazeio_tcp_//[__1]_80"),
         (UnixAddress("/run/a b.sock"), "blazeio_unix_/run/a b.sock"),
         (UnixAddress("/run/\u00e4"), "blazeio_unix_/run/\\xe4"),
     ],
 )
 def test_what_is_stored_has_a_name_that_systemd_takes(
-    place: Endpoint | UnixAddress, name: str
+    place: TcpEndpoint | UnixAddress, name: str
 ) -> None:
     assert name_for_store(place) == name
     (taken,) = take_inherited([(open_fd(), name)])

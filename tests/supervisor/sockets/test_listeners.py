@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.sockets.address import Endpoint, TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.address import TcpAddress, TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import (
     InheritedSocket,
     ListenAddress,
@@ -294,7 +294,7 @@ def test_what_is_kept_for_nobody_is_let_go(
 
 
 def test_a_given_socket_is_served_unasked_and_shared(later: Listeners) -> None:
-    with open_first(Endpoint(socket.AF_INET, "127.0.0.1", 0)) as sock:
+    with open_first(TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)) as sock:
         address = sock.getsockname()
         later.inherit(take_inherited([(os.dup(sock.fileno()), "web.socket")]))
         later.open(TcpAddress(*address))  # it is there already

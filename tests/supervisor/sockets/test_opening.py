@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import BindError, ExitCode
-from blazeio_supervisor.sockets.address import Endpoint, UnixAddress
+from blazeio_supervisor.sockets.address import TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import (
     AddressInUseError,
     identify_path,
@@ -15,12 +15,12 @@ from blazeio_supervisor.sockets.bind import (
     open_unix,
 )
 
-ANY_PORT = Endpoint(socket.AF_INET, "127.0.0.1", 0)
+ANY_PORT = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)
 
 
-def endpoint_of(sock: socket.socket) -> Endpoint:
+def endpoint_of(sock: socket.socket) -> TcpEndpoint:
     host, port = sock.getsockname()[:2]
-    return Endpoint(sock.family, host, port)
+    return TcpEndpoint(sock.family, host, port)
 
 
 def test_siblings_join_the_first_socket() -> None:
@@ -60,14 +60,14 @@ def test_what_was_bound_is_free_at_once_when_it_is_closed() -> None:
 
 
 def test_a_v6_socket_leaves_the_v4_port_free() -> None:
-    with open_first(Endpoint(socket.AF_INET6, "::", 0)) as v6:
+    with open_first(TcpEndpoint(socket.AF_INET6, "::", 0)) as v6:
         port = v6.getsockname()[1]
-        open_first(Endpoint(socket.AF_INET, "0.0.0.0", port)).close()
+        open_first(TcpEndpoint(socket.AF_INET, "0.0.0.0", port)).close()
 
 
 def test_an_address_of_another_machine_is_refused_with_the_reason() -> None:
     with pytest.raises(BindError, match="no interface of this machine"):
-        open_first(Endpoint(socket.AF_INET, "192.0.2.1", 0))
+        open_first(TcpEndpoint(socket.AF_INET, "192.0.2.1", 0))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.ipc.messages import ListenerInfo
-from blazeio_supervisor.sockets.address import Endpoint
+from blazeio_supervisor.sockets.address import TcpEndpoint
 from blazeio_supervisor.sockets.bind import open_first
 from blazeio_supervisor.sockets.tcp_group import (
     TcpGroup,
@@ -14,7 +14,7 @@ from blazeio_supervisor.sockets.tcp_group import (
     thaw_group,
 )
 
-ANY = Endpoint(socket.AF_INET, "127.0.0.1", 0)
+ANY = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from blazeio_supervisor.ipc.messages import (
 )
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
-from blazeio_supervisor.log.formats import LogTerms
+from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.master.children import parse_exit
 from blazeio_supervisor.worker.forkserver import spawn_forkserver
 from tests.support.clock import block_until, scaled
@@ -166,7 +166,7 @@ class LoneGeneration:
             loop=loop,
             graceful_timeout_s=grace_s,
             drain_idle_s=0.1,
-            log=LogTerms(),
+            log=LogConfig(),
             master_pid=os.getpid(),
             overrides=overrides or Overrides(),
             cpus=cpus,

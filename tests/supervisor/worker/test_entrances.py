@@ -10,7 +10,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.messages import ListenerInfo
 from blazeio_supervisor.sockets.reuseport import Queue
-from blazeio_supervisor.worker.listeners import Entrances
+from blazeio_supervisor.worker.listeners import WorkerListeners
 from tests.supervisor.worker.lone_generation import make_listener
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
@@ -26,7 +26,7 @@ class House:
         app.add_route(self._answer, "/")
         self.own, self.other = make_listener(), make_listener()
         self.server: Server = app.make_server(asyncio.get_running_loop())
-        self.entrances = Entrances(self.server, [Queue(self.own.dup())])
+        self.entrances = WorkerListeners(self.server, [Queue(self.own.dup())])
 
     async def _answer(self, r: BlazeioServerProtocol) -> None:
         r.reply(b"welcome")
@@ -90,7 +90,7 @@ async def test_from_a_shared_queue_one_is_taken_at_a_time(
             client = stack.enter_context(socket.socket(listener.family))
             client.connect(listener.getsockname())
         terms = ListenerInfo(is_shared=is_shared)
-        entrances = Entrances(server, [Queue(listener, terms)])
+        entrances = WorkerListeners(server, [Queue(listener, terms)])
         entrances.open()
         for _ in range(3):
             await asyncio.sleep(0)
@@ -151,7 +151,7 @@ async def test_all_is_taken_at_once_when_there_is_no_time(house: House) -> None:
 
 async def test_what_is_lent_is_neither_emptied_nor_shut(house: House) -> None:
     lent = ListenerInfo(is_lent=True)
-    entrances = Entrances(house.server, [Queue(house.own.dup(), lent)])
+    entrances = WorkerListeners(house.server, [Queue(house.own.dup(), lent)])
     entrances.open()
     assert await is_served(house.own)
     await entrances.hear_last_calls()

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 
 from blazeio_supervisor.worker.fork_safety import (
-    Snapshot,
+    ImportSnapshot,
     find_fork_dangers,
     find_unread_files,
     open_anew,
     take_snapshot,
 )
-from blazeio_supervisor.worker.import_app import Births
+from blazeio_supervisor.worker.import_app import ImportOrigins
 
 # Each looks through all objects of a process that has all tests loaded.
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -43,7 +43,7 @@ def running_thread(name: str) -> Iterator[None]:
         thread.join()
 
 
-def new_dangers(before: Snapshot, known: tuple[str, ...]) -> list[str]:
+def new_dangers(before: ImportSnapshot, known: tuple[str, ...]) -> list[str]:
     return [each for each in find_fork_dangers(before) if each not in known]
 
 
@@ -239,7 +239,7 @@ def test_where_something_was_made_is_told(tmp_path: Path) -> None:
     code[0].write_text(code[1] + "\n".join(lines))
     names: dict[str, Any] = {}
     exec(compile(code[0].read_text(), code[0], "exec"), names)
-    before, births, gate = take_snapshot(), Births(), threading.Event()
+    before, births, gate = take_snapshot(), ImportOrigins(), threading.Event()
     births.begin()
     file, thread = names["make"](str(code[0]), gate)
     births.end()

@@ -31,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """All findings.
 
     Attributes:
@@ -64,7 +64,7 @@ def hidden(name: str, where: str) -> Finding:
     return Finding(name=name, verdict="unknown", seen=f"not visible here ({where})")
 
 
-def format_report(report: Report, width: int) -> str:
+def format_report(report: DoctorReport, width: int) -> str:
     """Write one line for each finding; more where something is wrong."""
     if report.pid is None:
         lines = ["No service is running: the machine alone is looked at.", ""]

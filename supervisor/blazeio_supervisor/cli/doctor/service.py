@@ -12,8 +12,8 @@ from blazeio_supervisor.cli.output import describe_failures, format_bytes
 from blazeio_supervisor.files import read
 from blazeio_supervisor.ipc.control_api import ConfigAnswer, StatusAnswer
 from blazeio_supervisor.sockets.address import (
-    Endpoint,
     TcpAddress,
+    TcpEndpoint,
     parse_address,
     resolve,
 )
@@ -212,7 +212,7 @@ def _examine_certificate(path: str, now: datetime) -> Finding:
     return _judge_end(name, path, ends_at, now)
 
 
-def examine_served_certificate(endpoint: Endpoint, now: datetime) -> Finding:
+def examine_served_certificate(endpoint: TcpEndpoint, now: datetime) -> Finding:
     """What clients see: an App's own certificate, or one that was read long ago."""
     name = "served certificate"
     where = (endpoint.host, endpoint.port)
@@ -224,7 +224,7 @@ def examine_served_certificate(endpoint: Endpoint, now: datetime) -> Finding:
     return _judge_end(name, endpoint.write_url("https"), ends_at, now)
 
 
-def list_tls_endpoints(status: StatusAnswer) -> list[Endpoint]:
+def list_tls_endpoints(status: StatusAnswer) -> list[TcpEndpoint]:
     """Give the addresses where TLS is spoken."""
     texts = [each for each in status.addresses if each.startswith("https://")]
     return [each for each in map(read_endpoint, texts) if each]
@@ -243,7 +243,7 @@ def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Findin
     )
 
 
-def read_endpoint(address: str) -> Endpoint | None:
+def read_endpoint(address: str) -> TcpEndpoint | None:
     """Read an address as ``status`` shows it; None: it is a unix socket."""
     for scheme in _SCHEMES:
         if address.startswith(scheme):

@@ -21,7 +21,7 @@ from blazeio_supervisor.cli.output import (
     format_step,
 )
 from blazeio_supervisor.cli.status_table import (
-    Line,
+    StatusLine,
     describe_line,
     describe_service,
     find_lag,
@@ -225,7 +225,7 @@ def _scroll(rows: Sequence[_Row], slot: int, room: int) -> tuple[Sequence[_Row],
     return rows[first : first + room], len(rows) - room
 
 
-def _make_row(view: View, line: Line) -> _Row:
+def _make_row(view: View, line: StatusLine) -> _Row:
     slot, worker = line.slot, line.worker
     rates = None
     if worker is not None and worker.pid is not None:
@@ -272,7 +272,7 @@ def _write_lag(worker: WorkerAnswer, lag_s: float) -> str:
     return f"<{bound}" if lag_s else "-"
 
 
-def _note(line: Line) -> str:
+def _note(line: StatusLine) -> str:
     note, worker = describe_line(line), line.worker
     if worker is not None and worker.is_late and worker.longest:
         return f"{note}: {worker.longest} for {format_ms(worker.longest_s)}"

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from blazeio_supervisor.cli.client import Client, NotRunningError
+from blazeio_supervisor.cli.client import ControlClient, NotRunningError
 from blazeio_supervisor.cli.output import (
     format_park,
     format_recycle,
@@ -138,10 +138,10 @@ class _Order(Struct, frozen=True):
     """What a key orders, once it is confirmed."""
 
     question: str
-    give: Callable[[Client], str]
+    give: Callable[[ControlClient], str]
 
 
-class Session:
+class TopSession:
     """One ``top``.
 
     Args:
@@ -149,7 +149,7 @@ class Session:
         interval_s: Between two looks.
     """
 
-    def __init__(self, client: Client, interval_s: float) -> None:
+    def __init__(self, client: ControlClient, interval_s: float) -> None:
         self._client = client
         self._interval_s = interval_s
         self._view = View()
@@ -290,7 +290,7 @@ def _find_order(key: str, slot: int) -> _Order | None:
         kind: type[AnswerT],
         write: Callable[[AnswerT], str],
         order: msgspec.Struct | None = None,
-    ) -> Callable[[Client], str]:
+    ) -> Callable[[ControlClient], str]:
         return lambda client: write(
             escape_answer(client.ask("POST", path, kind, order))
         )

@@ -33,7 +33,7 @@ from blazeio_supervisor.version import find_version
 # One upgrade: who asked for it, and what became of it.
 
 
-class Handover(msgspec.Struct, frozen=True, kw_only=True):
+class UpgradeRun(msgspec.Struct, frozen=True, kw_only=True):
     """The upgrade itself.
 
     Attributes:
@@ -49,7 +49,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     signal_mask: list[int] = []
 
 
-class Outcome(Struct, frozen=True):
+class UpgradeOutcome(Struct, frozen=True):
     """What became of an upgrade, or of its rehearsal.
 
     Attributes:
@@ -184,7 +184,7 @@ class Upgrades:
         self,
         planner: Planner,
         parties: Sequence[Party],
-        pack: Callable[[Handover, KeptImage], tuple[bytes, list[int]]],
+        pack: Callable[[UpgradeRun, KeptImage], tuple[bytes, list[int]]],
         reaper: Reaper,
         timeout_s: float,
     ) -> None:
@@ -196,7 +196,7 @@ class Upgrades:
         self._image: KeptImage | None = None
         self._is_busy = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.last = Outcome()
+        self.last = UpgradeOutcome()
 
     def keep_image(self) -> None:
         """Keep the running program; without a way back there is no way forth."""
@@ -207,7 +207,7 @@ class Upgrades:
             note("no_upgrade", text, "WARNING")
 
     def note_arrival(
-        self, handover: Handover, left: KeptImage, workers: int, failure: str
+        self, handover: UpgradeRun, left: KeptImage, workers: int, failure: str
     ) -> None:
         """Say what became of the upgrade that has led here.
 
@@ -219,7 +219,7 @@ class Upgrades:
                 left.
         """
         program = left.program if failure else find_version()
-        self.last = Outcome(
+        self.last = UpgradeOutcome(
             number=handover.number,
             is_ok=not failure,
             reason=failure,
@@ -244,7 +244,7 @@ class Upgrades:
         """Upgrade for somebody who gets no answer."""
         self._begin(self._upgrade(by))
 
-    async def check(self, by: str) -> Outcome:
+    async def check(self, by: str) -> UpgradeOutcome:
         """Rehearse only."""
         outcome, _ = await self._try(by)
         what = f"blazeio {outcome.program} could take over"
@@ -252,14 +252,14 @@ class Upgrades:
         note("upgrade_checked", text, traceback=outcome.output)
         return outcome
 
-    async def upgrade(self, by: str) -> Outcome:
+    async def upgrade(self, by: str) -> UpgradeOutcome:
         """Rehearse; when that went well, the exec comes soon after the answer.
 
         It goes on when whoever asked no longer waits.
         """
         return await asyncio.shield(self._begin(self._upgrade(by)))
 
-    async def _upgrade(self, by: str) -> Outcome:
+    async def _upgrade(self, by: str) -> UpgradeOutcome:
         outcome, handover = await self._try(by)
         if not outcome.is_ok:
             text = f"{outcome.reason}; nothing has changed"
@@ -278,22 +278,22 @@ class Upgrades:
 
     # The rehearsal
 
-    async def _try(self, by: str) -> tuple[Outcome, Handover]:
+    async def _try(self, by: str) -> tuple[UpgradeOutcome, UpgradeRun]:
         began_at = time.monotonic()
-        handover = Handover(number=self.last.number + 1, by=by, began_at=began_at)
+        handover = UpgradeRun(number=self.last.number + 1, by=by, began_at=began_at)
         if self._is_busy:
-            return Outcome(reason="an upgrade is under way"), handover
+            return UpgradeOutcome(reason="an upgrade is under way"), handover
         self._is_busy = True
         try:
             program = await self._rehearse(handover)
         except RehearsalError as error:
-            return Outcome(reason=str(error), output=error.frames), handover
+            return UpgradeOutcome(reason=str(error), output=error.frames), handover
         finally:
             self._is_busy = False
         took_s = time.monotonic() - began_at
-        return Outcome(is_ok=True, program=program, took_s=took_s), handover
+        return UpgradeOutcome(is_ok=True, program=program, took_s=took_s), handover
 
-    async def _rehearse(self, handover: Handover) -> str:
+    async def _rehearse(self, handover: UpgradeRun) -> str:
         """Rehearse both images at once; gives the version of the new one.
 
         Raises:
@@ -338,7 +338,7 @@ class Upgrades:
             if time.monotonic() >= give_up_at:
                 raise RehearsalError("a process does not read its orders: try again")
 
-    def _write(self, handover: Handover, image: KeptImage) -> tuple[int, list[int]]:
+    def _write(self, handover: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
         """Write the state; gives its descriptor, and every one that goes over."""
         octets, fds = self._pack(handover, image)
         state_fd = seal("blazeio-state", octets)
@@ -346,7 +346,7 @@ class Upgrades:
 
     # The exec
 
-    async def _leave(self, handover: Handover) -> None:
+    async def _leave(self, handover: UpgradeRun) -> None:
         await asyncio.sleep(ANSWER_S)
         with _signals_blocked() as before:
             try:
@@ -361,7 +361,7 @@ class Upgrades:
         self.last = replace(self.last, is_over=True, is_ok=False, reason=reason)
         _note_failure(handover.by, f"{reason}; nothing has changed")
 
-    def _exec(self, handover: Handover, image: KeptImage) -> None:
+    def _exec(self, handover: UpgradeRun, image: KeptImage) -> None:
         """Become the next image; returns never.
 
         Raises:

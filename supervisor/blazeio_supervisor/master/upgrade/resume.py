@@ -13,10 +13,10 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-from blazeio_supervisor.config.live_settings import SettingsInForce
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.fleet.actions import (
     Action,
-    End,
+    EndWorker,
     Exit,
     Spawn,
     StartForkserver,
@@ -27,14 +27,18 @@ from blazeio_supervisor.log.setup import (
     configure_logs,
     configure_strays,
 )
-from blazeio_supervisor.master.components import hire
+from blazeio_supervisor.master.components import build_master
 from blazeio_supervisor.master.master import Master
 from blazeio_supervisor.master.output import resume_log_file
 from blazeio_supervisor.master.pid_file import pid_removed
-from blazeio_supervisor.master.upgrade.state import State, StateError, parse_state
+from blazeio_supervisor.master.upgrade.state import (
+    StateError,
+    UpgradeState,
+    parse_state,
+)
 from blazeio_supervisor.version import find_version
 
-_DRASTIC = (End, Exit, Spawn, StartForkserver, StopForkserver)
+_DRASTIC = (EndWorker, Exit, Spawn, StartForkserver, StopForkserver)
 """What a planner that has understood the state does not want at once."""
 
 
@@ -54,7 +58,7 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
     """Take over, up to the point of no return.
 
     Args:
-        state_fd: Of a ``State``.
+        state_fd: Of a ``UpgradeState``.
         failure: Why the image that should have taken over did not: this is
             the one that had left.
 
@@ -80,16 +84,16 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
     return run
 
 
-def _take_over(state: State, loop: asyncio.AbstractEventLoop) -> Master:
-    in_force = SettingsInForce.thaw(state.in_force)
+def _take_over(state: UpgradeState, loop: asyncio.AbstractEventLoop) -> Master:
+    in_force = LiveSettings.thaw(state.in_force)
     path = in_force.settings.log_path
     log_file = None if path is None else resume_log_file(path)
-    master = Master(hire(in_force, log_file, loop, state.started_at))
+    master = Master(build_master(in_force, log_file, loop, state.started_at))
     master.take_over(state, _take)
     return master
 
 
-def _read(state_fd: int) -> State:
+def _read(state_fd: int) -> UpgradeState:
     size = os.fstat(state_fd).st_size
     try:
         return parse_state(os.pread(state_fd, size, 0))
@@ -97,7 +101,7 @@ def _read(state_fd: int) -> State:
         sys.exit(str(error))
 
 
-def _let_go(state_fd: int, state: State, *, keeps_image: bool) -> None:
+def _let_go(state_fd: int, state: UpgradeState, *, keeps_image: bool) -> None:
     """Close what there are copies of.
 
     An image that came back goes on to live from the very descriptors.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.config.live_settings import FrozenSettings, SettingsInForce
+from blazeio_supervisor.config.live_settings import FrozenSettings, LiveSettings
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.planner import FrozenPlanner, Planner
 from blazeio_supervisor.ipc.messages import PROTOCOL, pack, unpack
@@ -23,7 +23,7 @@ from blazeio_supervisor.master.forkservers import Forkservers, FrozenForkserver
 from blazeio_supervisor.master.listeners import Binding
 from blazeio_supervisor.master.metrics import FrozenMetrics, MetricsServer
 from blazeio_supervisor.master.output import CapturedOutput, FrozenReader
-from blazeio_supervisor.master.upgrade.exec_new import Handover
+from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.workers import FrozenWorkers, Workers
 from blazeio_supervisor.sockets.address import TcpAddress
@@ -46,7 +46,7 @@ class _Head(msgspec.Struct, frozen=True):
     program: str
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class UpgradeState(msgspec.Struct, frozen=True, kw_only=True):
     """A master between two turns, with no reload under way.
 
     Attributes:
@@ -60,7 +60,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     protocol: int = PROTOCOL
     program: str
-    handover: Handover
+    handover: UpgradeRun
     image: KeptImage
     in_force: FrozenSettings
     started_at: float
@@ -89,12 +89,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def serialize_state(state: State) -> bytes:
+def serialize_state(state: UpgradeState) -> bytes:
     """Give the octets that the next image reads."""
     return pack(state)
 
 
-def parse_state(octets: bytes) -> State:
+def parse_state(octets: bytes) -> UpgradeState:
     """Read what another image has written.
 
     Raises:
@@ -108,7 +108,7 @@ def parse_state(octets: bytes) -> State:
         raise StateError(text.splitlines()[0]) from None
 
 
-def _decode(octets: bytes) -> State:
+def _decode(octets: bytes) -> UpgradeState:
     head = unpack(octets, _Head)
     ours, theirs = (VERSION, PROTOCOL), (head.version, head.protocol)
     if ours != theirs:
@@ -117,7 +117,7 @@ def _decode(octets: bytes) -> State:
             f"the running one ({head.program}) has state {head.version} and protocol "
             f"{head.protocol}: restart the service to use it"
         )
-    return unpack(octets, State)
+    return unpack(octets, UpgradeState)
 
 
 # The parts of a master that go over an exec: each says how it is frozen.
@@ -131,7 +131,7 @@ class Parts(Struct, frozen=True, kw_only=True):
         adopted: By which worker, for each such slot.
     """
 
-    in_force: SettingsInForce
+    in_force: LiveSettings
     started_at: float
     planner: Planner
     listeners: Listeners
@@ -145,9 +145,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     events: EventRing
     captured: CapturedOutput | None
 
-    def freeze(self, handover: Handover, image: KeptImage) -> State:
+    def freeze(self, handover: UpgradeRun, image: KeptImage) -> UpgradeState:
         """Give all that the next image needs."""
-        return State(
+        return UpgradeState(
             program=image.program,
             handover=handover,
             image=image,
@@ -166,14 +166,14 @@ class Parts(Struct, frozen=True, kw_only=True):
             captured=[] if self.captured is None else self.captured.freeze(),
         )
 
-    def pack(self, handover: Handover, image: KeptImage) -> tuple[bytes, list[int]]:
+    def pack(self, handover: UpgradeRun, image: KeptImage) -> tuple[bytes, list[int]]:
         """Give the same as octets, and every descriptor that is named in it."""
         state = self.freeze(handover, image)
         return serialize_state(state), state.list_fds()
 
     def thaw(
         self,
-        state: State,
+        state: UpgradeState,
         take: Callable[[int], socket.socket],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
