@@ -107,7 +107,7 @@ class Encoder(Protocol):
         ...
 
 
-class _Gzip:
+class _GzipEncoder:
     def __init__(self) -> None:
         self._stream = zlib.compressobj(GZIP_LEVEL, wbits=31)
 
@@ -118,7 +118,7 @@ class _Gzip:
         return self._stream.flush()
 
 
-class _Brotli:
+class _BrotliEncoder:
     def __init__(self) -> None:
         self._stream = brotlicffi.Compressor(quality=BR_QUALITY)
 
@@ -144,7 +144,7 @@ def find_zstd() -> Any | None:
 _zstd = find_zstd()
 
 
-class _Zstandard:
+class _ZstandardEncoder:
     def __init__(self) -> None:
         assert _zstd is not None  # else it is not available
         self._stream = _zstd.ZstdCompressor()
@@ -159,9 +159,9 @@ class _Zstandard:
         return ending
 
 
-_MAKERS: dict[str, Callable[[], Encoder]] = {"br": _Brotli, "gzip": _Gzip}
+_MAKERS: dict[str, Callable[[], Encoder]] = {"br": _BrotliEncoder, "gzip": _GzipEncoder}
 if _zstd is not None:
-    _MAKERS = {"zstd": _Zstandard, **_MAKERS}
+    _MAKERS = {"zstd": _ZstandardEncoder, **_MAKERS}
 
 AVAILABLE = tuple(_MAKERS)
 """The codings that can be given here, best first, for ``choose_coding``."""

@@ -144,7 +144,7 @@ class _Members(ABC):
         """Return what follows the member in the octets that it was given."""
 
 
-class _Gzip(_Members):
+class _GzipDecoder(_Members):
     """RFC 1952."""
 
     starts: tuple[bytes, ...] = (b"\x1f\x8b\x08",)
@@ -168,7 +168,7 @@ class _Gzip(_Members):
         return self._stream.unused_data
 
 
-class _ZlibOrRaw(_Gzip):
+class _ZlibOrRaw(_GzipDecoder):
     """The coding ``deflate``: zlib's format, or what some send under its name.
 
     RFC 9110 section 8.4.1.2 notes that some leave zlib's header out. Two octets
@@ -197,7 +197,7 @@ class _ZlibOrRaw(_Gzip):
         yield from super()._decompress(octets)
 
 
-class _Brotli:
+class _BrotliDecoder:
     """RFC 7932: one stream. Its library cannot tell what follows it."""
 
     def __init__(self, ignores_rest: bool) -> None:
@@ -218,7 +218,7 @@ class _Brotli:
 _zstd = find_zstd()
 
 
-class _Zstandard(_Members):
+class _ZstandardDecoder(_Members):
     """RFC 8878: frames, and those that are to be skipped."""
 
     starts = (
@@ -246,10 +246,10 @@ class _Zstandard(_Members):
 
 
 _STAGES: Final[dict[str, Callable[[bool], _Stage]]] = {
-    "gzip": _Gzip,
-    "x-gzip": _Gzip,  # RFC 9110 section 8.4.1.3
+    "gzip": _GzipDecoder,
+    "x-gzip": _GzipDecoder,  # RFC 9110 section 8.4.1.3
     "deflate": _ZlibOrRaw,
-    "br": _Brotli,
+    "br": _BrotliDecoder,
 }
 _FAULTS: tuple[type[Exception], ...] = (
     zlib.error,
@@ -258,7 +258,7 @@ _FAULTS: tuple[type[Exception], ...] = (
     _TooManyMembersError,
 )
 if _zstd is not None:
-    _STAGES["zstd"] = _Zstandard
+    _STAGES["zstd"] = _ZstandardDecoder
     _FAULTS = (*_FAULTS, _zstd.ZstdError)
 
 ACCEPTED: Final = tuple(name for name in _STAGES if name != "x-gzip")

@@ -67,3 +67,69 @@ def iterate_texts() -> Iterator[tuple[PurePosixPath, str]]:
         except UnicodeDecodeError:
             continue
         yield PurePosixPath(path.relative_to(REPOSITORY)), text
+
+
+def iterate_imports(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Iterate over the imports that run when the module is imported.
+
+    Those within functions run later, those under TYPE_CHECKING never.
+    """
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If):
+            if "TYPE_CHECKING" not in ast.unparse(node.test):
+                yield from iterate_imports(node.body)
+            yield from iterate_imports(node.orelse)
+        elif isinstance(node, ast.Try):
+            for part in (node.body, node.orelse, node.finalbody):
+                yield from iterate_imports(part)
+            for handler in node.handlers:
+                yield from iterate_imports(handler.body)
+
+
+def list_imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return every dotted name that may be a module which the import loads."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    module = node.module or ""
+    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
+
+
+def build_import_graph() -> dict[str, set[str]]:
+    """Return for each module of both packages those that its import loads."""
+    modules = {each.name: each for each in iterate_modules()}
+    return {
+        name: {
+            imported
+            for node in iterate_imports(module.parse().body)
+            for imported in list_imported(node)
+            if imported in modules and imported != name
+        }
+        for name, module in modules.items()
+    }
+
+
+def find_cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return each group of nodes that reach one another, sorted.
+
+    Args:
+        graph: For each node those to which it leads; all of them are keys.
+    """
+    reached = {node: _find_reached(node, graph) for node in graph}
+    cycles = {
+        tuple(sorted(other for other in reached[node] if node in reached[other]))
+        for node in graph
+        if node in reached[node]
+    }
+    return [list(cycle) for cycle in sorted(cycles)]
+
+
+def _find_reached(start: str, graph: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
