@@ -14,6 +14,7 @@ from blazeio.gateways.asgi import AsgiGateway
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.interfaces import Interface
 from blazeio.gateways.lifespan import Lifespan, LifespanMode
+from blazeio.gateways.wsgi import WsgiGateway
 from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
 
@@ -54,7 +55,7 @@ class ForeignApp(App[Any]):
         super().__init__(**options)
         self._new_protocol = GatewayProtocol
         self._name = name
-        self._threads = threads
+        self._gateway: AsgiGateway | WsgiGateway
         if interface is Interface.ASGI:
             own = Lifespan(app, lifespan)
             self.on_start(own.start)
@@ -62,8 +63,12 @@ class ForeignApp(App[Any]):
             self._gateway = AsgiGateway(
                 app, name, state=own.state, sends_paths=sends_paths
             )
+        elif interface is Interface.WSGI:
+            self._gateway = wsgi = WsgiGateway(app, name, threads)
+            self.on_start(wsgi.begin)
+            self.on_stop(wsgi.stop)
         else:
-            raise ConfigurationError(f"{name}: {interface} is no foreign interface")
+            raise ConfigurationError(f"{name}: expected an ASGI or a WSGI app")
 
     def __repr__(self) -> str:
         return f"<ForeignApp {self._name}>"

@@ -49,7 +49,7 @@ from blazeio.protocol.flow import (
 from blazeio.protocol.sendfile import read_pages, send_file
 
 if TYPE_CHECKING:
-    from blazeio.gateways.asgi import AsgiGateway
+    from blazeio.gateways.gateway import Gateway
 
 Message = MutableMapping[str, Any]
 
@@ -69,6 +69,7 @@ class HttpExchange:
 
     Attributes:
         state: What the response waits for, of ``messages``.
+        has_given_body: All of the request's body was received by the app.
         has_begun: Something of the response was given to the transport.
         is_over: The response is complete, or another was sent in its place: the
             connection is touched no more.
@@ -80,7 +81,6 @@ class HttpExchange:
     __slots__ = (
         "_content",
         "_gateway",
-        "_is_body_given",
         "_is_lost",
         "_r",
         "_start",
@@ -88,18 +88,19 @@ class HttpExchange:
         "_waiters",
         "end_background",
         "has_begun",
+        "has_given_body",
         "has_returned",
         "is_over",
         "state",
     )
 
-    def __init__(self, r: GatewayProtocol, gateway: "AsgiGateway") -> None:
+    def __init__(self, r: GatewayProtocol, gateway: "Gateway") -> None:
         self._r = r
         self._gateway = gateway
         self._content: ContentStream = r.content
         self._start: ResponseStart | None = None
         self._trailers: bytes | None = None
-        self._is_body_given = False
+        self.has_given_body = False
         self._is_lost = False
         self._waiters: list[asyncio.Future[None]] | None = None
         self.end_background: Callable[[], None] | None = None
@@ -114,21 +115,21 @@ class HttpExchange:
         """Give the next piece of the body; then, when it comes, the disconnect."""
         # Hot: runs once per request of most apps.
         content = self._content
-        if not self._is_body_given and not self.is_over:
+        if not self.has_given_body and not self.is_over:
             if content is NO_CONTENT:
-                self._is_body_given = True
+                self.has_given_body = True
                 return {"type": "http.request", "body": b"", "more_body": False}
-            piece = await self._next_piece(content)
+            piece = await self.next_piece(content)
             if piece is not None:
                 is_last = content.is_whole and not content.has_pieces
-                self._is_body_given = is_last
+                self.has_given_body = is_last
                 return {"type": "http.request", "body": piece, "more_body": not is_last}
         await self._disconnected()
         return {"type": "http.disconnect"}
 
-    async def _next_piece(self, content: ContentStream) -> bytes | None:
+    async def next_piece(self, content: ContentStream) -> bytes | None:
         """Wait for a piece; None where none will come."""
-        while not (self.is_over or self._is_body_given):
+        while not (self.is_over or self.has_given_body):
             piece = content.take()
             if piece is not None:
                 return piece
@@ -145,6 +146,18 @@ class HttpExchange:
             finally:
                 self._wake()  # all look again, or what they wait for were not told
         return None
+
+    async def collect(self, content: ContentStream) -> bool:
+        """Wait for the whole body; False where it will never be."""
+        while not content.is_whole:
+            if content.error is not None:
+                self._give_up(content.error)
+                return False
+            self._r.resume_content()
+            waiter: asyncio.Future[None] = self._gateway.loop.create_future()
+            content.tell(waiter)
+            await waiter
+        return True
 
     def _give_up(self, error: BlazeioError) -> None:
         """The body will never be whole: the client is answered, if it is there."""
@@ -199,20 +212,46 @@ class HttpExchange:
             raise ClientLost("the client is gone")
         kind = check_order(message, HTTP_EXPECTED[self.state], HTTP_MESSAGES)
         if kind == "http.response.start":
-            self._start = read_start(message)
-            self.state = BODY
+            self.hold(read_start(message))
             return
-        gate = r.gate
         if kind == "http.response.body":
-            self._write(read_body(message), is_last=not message.get("more_body"))
+            self.write(read_body(message), is_last=not message.get("more_body"))
         else:
             await self._send_other(kind, message)
+        gate = r.gate
         gate.spent_bytes += CALL_BYTES
         if gate.spent_bytes >= TURN_BYTES:
             gate.spent_bytes = 0
             await asyncio.sleep(0)
         if not gate.is_open:
             await self._pass(gate)
+
+    async def put(self, body: bytes, *, is_last: bool = False) -> None:
+        """Send a piece of the body, for who has no messages.
+
+        Raises:
+            ClientLost: The client is gone.
+            LocalProtocolError: More or less than the declared Content-Length.
+        """
+        self._require_client()
+        self.write(body, is_last=is_last)
+        gate = self._r.gate
+        if not gate.is_open:
+            await self._pass(gate)
+
+    async def put_file(self, part: FilePart) -> None:
+        """Send a part of a file as the rest of the body; raises as ``put``."""
+        self._require_client()
+        await self._send_file_part(part, is_last=True)
+
+    def _require_client(self) -> None:
+        if self._is_lost or self._r.transport.is_closing():
+            raise ClientLost("the client is gone")
+
+    def hold(self, start: ResponseStart) -> None:
+        """Have a head that leaves with the first piece of the body."""
+        self._start = start
+        self.state = BODY
 
     async def _pass(self, gate: WriteGate) -> None:
         """Sleep while the transport holds too much."""
@@ -222,7 +261,7 @@ class HttpExchange:
             if not self.is_over:
                 raise ClientLost("the client is gone") from error
 
-    def _write(self, body: bytes, *, is_last: bool) -> None:
+    def write(self, body: bytes, *, is_last: bool) -> None:
         """Give a piece of the body to the transport, after the head if it is held."""
         start = self._start
         waits = is_last and self._trailers is not None  # for the trailers
@@ -301,7 +340,7 @@ class HttpExchange:
     def _send_trailers(self, lines: bytes, *, is_last: bool) -> None:
         self._trailers = (self._trailers or b"") + lines
         if is_last:
-            wants = self._gateway.takes_trailers(self._r)
+            wants = takes_trailers(self._r)
             self._r.answer.end_with_trailers(self._trailers if wants else b"")
             self._end()
 
@@ -332,7 +371,7 @@ class HttpExchange:
         if part.offset is None:
             os.lseek(part.file, first + size, os.SEEK_SET)
         if is_last:
-            self._write(b"", is_last=True)
+            self.write(b"", is_last=True)
 
     async def _copy(self, file: int, first: int, size: int) -> bool:
         """Send octets of a file; False where it ends before."""
@@ -352,20 +391,21 @@ class HttpExchange:
 
     # The end of the app
 
-    def finish(self) -> None:
-        """The app has returned."""
-        self.has_returned = True
-        if self.is_over or self._is_lost:
-            return
-        if not self._r.is_alive:
-            return
-        self._gateway.log_unfinished(self._r, has_begun=self.has_begun)
-        self._answer_instead()
+    @property
+    def is_due(self) -> bool:
+        """Something of the response is still to come, and somebody is there for it."""
+        return not self.is_over and not self._is_lost and self._r.is_alive
 
-    def fail(self, error: BaseException) -> None:
-        """The app has raised; it was logged."""
+    def has_ended_well(self) -> bool:
+        """The app has returned; whether its response was complete by then."""
+        # Hot: runs once per request.
         self.has_returned = True
-        if not self.is_over and not self._is_lost and self._r.is_alive:
+        return self.is_over and self.end_background is None
+
+    def finish(self) -> None:
+        """The app has ended: answer in its place, where it has not."""
+        self.has_returned = True
+        if self.is_due:
             self._answer_instead()
 
     def _answer_instead(
@@ -389,6 +429,14 @@ class HttpExchange:
         """The response is complete and the app runs on: let the connection go on."""
         if not self.has_returned:
             self.end_background = self._r.detach()
+
+
+def takes_trailers(r: GatewayProtocol) -> bool:
+    """Whether the client wants trailers (RFC 9110 section 10.1.4)."""
+    codings = r.headers.get("te", "").split(",")
+    return r.answer.minor > 0 and "trailers" in [
+        each.partition(";")[0].strip().lower() for each in codings
+    ]
 
 
 def _find_part(part: FilePart) -> tuple[int, int]:

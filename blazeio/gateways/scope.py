@@ -66,8 +66,8 @@ def make_http_scope(
     """
     # Hot: runs once per request.
     path = facts.path
-    raw_path = _find_raw_path(facts.target, path)
-    if root_path and not _is_below(path, root_path):
+    raw_path = find_raw_path(facts.target, path)
+    if root_path and not is_below(path, root_path):
         path = root_path + path
         raw_path = quote(root_path, safe=_UNQUOTED).encode("ascii") + raw_path
     return {
@@ -123,7 +123,7 @@ def list_subprotocols(headers: Headers) -> list[str]:
 _UNQUOTED: Final = "/!$&'()*+,;=:@-._~"
 
 
-def _find_raw_path(target: str, path: str) -> bytes:
+def find_raw_path(target: str, path: str) -> bytes:
     """The path of a target as it was sent, without the query."""
     if "?" in target:
         target = target.partition("?")[0]
@@ -132,6 +132,6 @@ def _find_raw_path(target: str, path: str) -> bytes:
     return target.encode("ascii")
 
 
-def _is_below(path: str, root_path: str) -> bool:
+def is_below(path: str, root_path: str) -> bool:
     """Whether a request came with the prefix that a proxy usually takes away."""
     return path.startswith(root_path) and path[len(root_path) :][:1] in ("", "/")

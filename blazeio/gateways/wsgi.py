@@ -1,0 +1,449 @@
+"""``WsgiGateway``: a WSGI app (PEP 3333) as the handler of requests.
+
+A request has two sides. In the app's thread, a ``WsgiCall`` calls the app and
+iterates over what it returns. On the loop, the request's own task does what that
+asks for: read the body, send a part, send a file. The thread sleeps meanwhile; only
+a response that is complete with its first part is handed over without waiting.
+"""
+
+import asyncio
+import contextvars
+import io
+import os
+import queue
+import stat
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from blazeio.errors import BlazeioError, LocalProtocolError
+from blazeio.gateways.connection import GatewayProtocol
+from blazeio.gateways.environ import make_environ
+from blazeio.gateways.faults import ClientLost
+from blazeio.gateways.gateway import Gateway, find_facts
+from blazeio.gateways.http import HttpExchange
+from blazeio.gateways.input import BodyReader
+from blazeio.gateways.messages import FilePart, ResponseStart
+from blazeio.gateways.start_response import StartResponse
+from blazeio.gateways.thread_pool import ThreadPool
+from blazeio.loggers import get_logger
+from blazeio.protocol.flow import NO_CONTENT, ContentStream
+from blazeio.protocol.request import BlazeioServerProtocol
+
+log = get_logger("blazeio.app")
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+COLLECTED_BYTES: Final = 64 * 1024
+"""A body that declares no more is awaited on the loop: a client that sends it slowly
+holds no thread."""
+
+FILE_BLOCK_BYTES: Final = 64 * 1024
+"""So much of a file is read at once, where it cannot go by sendfile(2)."""
+
+STOP_S: Final = 1.0
+"""At the end, threads whose requests were cut have this long to come back."""
+
+_NO_CONTENT: Final = (204, 304)
+
+
+class _End:
+    """The thread has ended the call."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file that is sent by sendfile(2), where it has one.
+
+    Args:
+        file: Has ``read``, and may have ``close`` and ``fileno``.
+        block_bytes: Read at once, where the file is read.
+    """
+
+    def __init__(self, file: Any, block_bytes: int = FILE_BLOCK_BYTES) -> None:
+        self.file = file
+        self._block_bytes = block_bytes
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> "FileWrapper":
+        return self
+
+    def __next__(self) -> bytes:
+        octets: bytes = self.file.read(self._block_bytes)
+        if not octets:
+            raise StopIteration
+        return octets
+
+    def find_part(self) -> FilePart | None:
+        """Find what is left of a regular file; None where it is none."""
+        try:
+            descriptor = self.file.fileno()
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return FilePart(descriptor, self.file.tell(), None)
+        except (AttributeError, OSError, ValueError):
+            return None
+
+
+class WsgiGateway(Gateway):
+    """Serves requests by a WSGI app, in threads.
+
+    Args:
+        app: Called for each request.
+        name: How it is called in the log.
+        threads: How many requests run at once.
+        is_multiprocess: Other processes may serve the same app.
+    """
+
+    def __init__(
+        self, app: WsgiApp, name: str, threads: int, *, is_multiprocess: bool = False
+    ) -> None:
+        super().__init__(name)
+        self.app = app
+        self._threads = threads
+        self._is_multiprocess = is_multiprocess
+        self._pool: ThreadPool | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a thread."""
+        return 0 if self._pool is None else self._pool.waiting
+
+    def begin(self) -> None:
+        """Serve on the running loop from now on."""
+        self.loop = asyncio.get_running_loop()
+        self._pool = ThreadPool(self._threads, self.loop)
+
+    async def stop(self) -> None:
+        """End the threads; one that does not come back is named with its stack."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        for told in await pool.stop(STOP_S):
+            log.error("%s is still at work and is left behind: %s", self._name, told)
+
+    async def serve(self, r: BlazeioServerProtocol) -> object:
+        """Serve one request: the handler of connections of ``GatewayProtocol``."""
+        # Hot: runs once per request.
+        assert isinstance(r, GatewayProtocol)
+        pool = self._pool
+        assert pool is not None  # begin came before
+        exchange = HttpExchange(r, self)
+        method, target = r.method, r.tail
+        content = r.content
+        reader: Any
+        if content is NO_CONTENT:
+            reader = io.BytesIO()
+        else:
+            if _may_collect(r, content) and not await exchange.collect(content):
+                return self.end(exchange, f"{method} {target}")
+            whole = content.take_whole(COLLECTED_BYTES)
+            reader = None if whole is None else io.BytesIO(whole)
+        call = WsgiCall(self, pool, exchange, r)
+        environ = make_environ(find_facts(r), self.root_path)
+        environ["wsgi.input"] = call.reader if reader is None else reader
+        environ.update(
+            {
+                "wsgi.version": (1, 0),
+                "wsgi.url_scheme": r.scheme,
+                "wsgi.errors": sys.stderr,
+                "wsgi.multithread": self._threads > 1,
+                "wsgi.multiprocess": self._is_multiprocess,
+                "wsgi.run_once": False,
+                "wsgi.input_terminated": True,
+                "wsgi.file_wrapper": FileWrapper,
+            }
+        )
+        call.environ = environ
+        pool.submit(partial(contextvars.copy_context().run, call.run))
+        try:
+            error = await call.attend()
+        except BaseException as error:
+            call.abandon()
+            if exchange.end_background is None and r.handling.is_ended_by(error):
+                raise
+            return self.end(exchange, f"{method} {target}", error)
+        if error is None and exchange.has_ended_well():
+            return None
+        return self.end(exchange, f"{method} {target}", error)
+
+
+def _may_collect(r: GatewayProtocol, content: ContentStream) -> bool:
+    """Whether a body is small, and its client does not wait to be asked for it."""
+    if content.is_whole or r.headers.get("expect") is not None:
+        return False
+    return 0 <= content.due_bytes <= COLLECTED_BYTES and r.content_length is not None
+
+
+class WsgiCall:
+    """One call of the app, and what its thread asks the loop for.
+
+    Args:
+        gateway: Whose app is called.
+        pool: Whose thread calls it.
+        exchange: The request; touched on the loop alone.
+        r: Its connection; likewise.
+
+    Attributes:
+        environ: Of the request.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_asked",
+        "_exchange",
+        "_gateway",
+        "_is_abandoned",
+        "_is_head",
+        "_pool",
+        "_r",
+        "_response",
+        "_waiter",
+        "environ",
+    )
+
+    environ: dict[str, Any]
+
+    def __init__(
+        self,
+        gateway: WsgiGateway,
+        pool: ThreadPool,
+        exchange: HttpExchange,
+        r: GatewayProtocol,
+    ) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._exchange = exchange
+        self._r = r
+        self._is_head = r.method == "HEAD"
+        self._response = StartResponse(self._write)
+        self._asked: deque[Callable[[], Awaitable[None]] | _End] = deque()
+        self._answers: queue.SimpleQueue[Any] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_abandoned = False
+
+    @property
+    def reader(self) -> BodyReader:
+        """The body, as it arrives; for the thread."""
+        return BodyReader(partial(self._ask, self._pull))
+
+    # In the thread
+
+    def run(self) -> None:
+        """Call the app; all that a thread does of a request."""
+        error: BaseException | None = None
+        try:
+            if not self._is_abandoned and not self._is_lost():
+                self._run()
+        except BaseException as raised:
+            error = raised
+        self._pool.post(partial(self._end, error))
+
+    def _is_lost(self) -> bool:
+        """Whether the client went away while the request waited for a thread."""
+        return self._r.transport.is_closing()
+
+    def _run(self) -> None:
+        parts = self._gateway.app(self.environ, self._response)
+        try:
+            part = parts.find_part() if isinstance(parts, FileWrapper) else None
+            if part is not None:
+                self._send_file(part)
+            elif isinstance(parts, list | tuple) and len(parts) == 1:
+                self._send_whole(parts[0])
+            else:
+                self._send_parts(parts)
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+
+    def _send_parts(self, parts: Iterable[bytes]) -> None:
+        is_complete = False
+        for part in parts:
+            if not _check(part):
+                continue  # PEP 3333: nothing is ready yet
+            if is_complete:
+                raise LocalProtocolError("more than the declared Content-Length")
+            is_complete = self._send(part)
+            if is_complete and self._is_silent():
+                return  # of HEAD and of 204 and 304 the rest is not asked for
+        if is_complete:
+            return
+        if self._response.has_left:
+            self._ask(self._put_end)
+        else:
+            self._send_whole(b"")
+
+    def _is_silent(self) -> bool:
+        """Whether the response has no content, whatever the app gives."""
+        start = self._response.start
+        return self._is_head or (start is not None and start.status in _NO_CONTENT)
+
+    def _send(self, part: bytes) -> bool:
+        """Send a part; whether the response is complete with it."""
+        if not self._response.has_left:
+            if self._is_silent():
+                self._send_whole(b"")
+                return True
+            if self._declared().fields.content_length == len(part):
+                self._send_whole(part)
+                return True
+        self._write(part)
+        return False
+
+    def _declared(self) -> ResponseStart:
+        start = self._response.start
+        if start is None:
+            raise LocalProtocolError("the app has not called start_response")
+        return start
+
+    def _send_whole(self, body: bytes) -> None:
+        """Hand over all of the response, without waiting."""
+        if self._response.has_left:  # by write()
+            self._ask(partial(self._exchange.put, _check(body), is_last=True))
+            return
+        start = self._declared()
+        _check_length(start, _check(body), is_silent=self._is_silent())
+        self._response.has_left = True
+        self._post(partial(self._put_whole, start, body))
+
+    def _write(self, part: bytes, /) -> None:
+        """Send a part and wait until it has left: the ``write`` of PEP 3333, too."""
+        start = self._declared()
+        if _check(part) or not self._response.has_left:
+            has_left = self._response.has_left
+            self._ask(partial(self._put, None if has_left else start, part))
+            self._response.has_left = True
+
+    def _send_file(self, part: FilePart) -> None:
+        start = self._declared()
+        has_left = self._response.has_left
+        self._ask(partial(self._put_file, None if has_left else start, part))
+
+    def _ask(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Have the loop do something, and sleep until it has.
+
+        Raises:
+            ClientLost: The client is gone.
+        """
+        if self._answers is None:
+            self._answers = queue.SimpleQueue()
+        self._post(partial(self._answer, work))
+        answer = self._answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _post(self, work: Callable[[], Awaitable[Any]]) -> None:
+        self._pool.post(partial(self._note, work))
+
+    # On the loop
+
+    def _note(self, work: Callable[[], Awaitable[None]] | _End) -> None:
+        self._asked.append(work)
+        waiter = self._waiter
+        if self._is_abandoned:
+            self._refuse_asked()
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._note(_End(error))
+
+    async def attend(self) -> BaseException | None:
+        """Do what the thread asks for, until it has ended; return what it raised."""
+        asked = self._asked
+        while True:
+            while not asked:
+                self._waiter = self._gateway.loop.create_future()
+                await self._waiter
+            work = asked.popleft()
+            if isinstance(work, _End):
+                return work.error
+            await work()
+
+    def abandon(self) -> None:
+        """The request is over on the loop's side: the thread is told when it asks."""
+        self._is_abandoned = True
+        self._refuse_asked()
+
+    def _refuse_asked(self) -> None:
+        while self._asked:
+            self._asked.popleft()
+            if self._answers is not None:
+                self._answers.put(ClientLost("the request was cut"))
+
+    async def _answer(self, work: Callable[[], Awaitable[Any]]) -> None:
+        answers = self._answers
+        assert answers is not None  # the thread waits at it
+        try:
+            answer = await work()
+        except (BlazeioError, OSError) as error:
+            answer = error
+        except BaseException:
+            answers.put(ClientLost("the request was cut"))
+            raise
+        answers.put(answer)
+
+    async def _pull(self) -> bytes:
+        if self._exchange.has_given_body:
+            return b""
+        message = await self._exchange.receive()
+        if message["type"] != "http.request":
+            raise ClientLost("the client went away before its content was whole")
+        octets: bytes = message["body"]
+        return octets
+
+    async def _put_whole(self, start: ResponseStart, body: bytes) -> None:
+        exchange = self._exchange
+        if exchange.is_due:
+            exchange.hold(start)
+            exchange.write(body, is_last=True)
+
+    async def _put(self, start: ResponseStart | None, part: bytes) -> None:
+        if start is not None:
+            self._exchange.hold(start)
+        await self._exchange.put(part)
+
+    async def _put_end(self) -> None:
+        await self._exchange.put(b"", is_last=True)
+
+    async def _put_file(self, start: ResponseStart | None, part: FilePart) -> None:
+        if start is not None:
+            self._exchange.hold(_declare_length(start, part))
+        await self._exchange.put_file(part)
+
+
+def _check(part: object) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    kind = type(part).__name__
+    raise LocalProtocolError(f"a part of the response is a {kind}, expected bytes")
+
+
+def _declare_length(start: ResponseStart, part: FilePart) -> ResponseStart:
+    """Of a file all octets are known beforehand: no chunks, so sendfile(2)."""
+    if start.fields.content_length is not None:
+        return start
+    size = max(os.fstat(part.file).st_size - (part.offset or 0), 0)
+    return replace(start, fields=replace(start.fields, content_length=size))
+
+
+def _check_length(start: ResponseStart, body: bytes, *, is_silent: bool) -> None:
+    """Refuse in the app's thread what its Content-Length does not say."""
+    length = start.fields.content_length
+    if length is None or is_silent or length == len(body):
+        return
+    raise LocalProtocolError(
+        f"the response has {len(body)} octets, and declares Content-Length: {length}"
+    )
