@@ -89,9 +89,7 @@ def _find_path_info(facts: RequestFacts, root_path: str) -> str:
     return unquote_to_bytes(raw).decode("latin-1")
 
 
-def _name_server(
-    server: tuple[str, int | None] | None, scheme: str
-) -> tuple[str, str]:
+def _name_server(server: tuple[str, int | None] | None, scheme: str) -> tuple[str, str]:
     """Name and port are never empty (PEP 3333, "environ Variables")."""
     usual = "443" if scheme == "https" else "80"
     if server is None:

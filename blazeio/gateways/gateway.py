@@ -98,4 +98,3 @@ def find_facts(r: GatewayProtocol) -> RequestFacts:
         peer,
         r.local,
     )
-

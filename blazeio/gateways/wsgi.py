@@ -166,15 +166,15 @@ class WsgiGateway(Gateway):
         call.environ = environ
         pool.submit(partial(contextvars.copy_context().run, call.run))
         try:
-            error = await call.attend()
+            left = await call.attend()
         except BaseException as error:
             call.abandon()
             if exchange.end_background is None and r.handling.is_ended_by(error):
                 raise
             return self.end(exchange, f"{method} {target}", error)
-        if error is None and exchange.has_ended_well():
+        if left is None and exchange.has_ended_well():
             return None
-        return self.end(exchange, f"{method} {target}", error)
+        return self.end(exchange, f"{method} {target}", left)
 
 
 def _may_collect(r: GatewayProtocol, content: ContentStream) -> bool:
@@ -240,13 +240,13 @@ class WsgiCall:
 
     def run(self) -> None:
         """Call the app; all that a thread does of a request."""
-        error: BaseException | None = None
         try:
             if not self._is_abandoned and not self._is_lost():
                 self._run()
-        except BaseException as raised:
-            error = raised
-        self._pool.post(partial(self._end, error))
+        except BaseException as error:
+            self._pool.post(partial(self._end, error))
+        else:
+            self._pool.post(partial(self._end, None))
 
     def _is_lost(self) -> bool:
         """Whether the client went away while the request waited for a thread."""

@@ -70,6 +70,13 @@ async def asgi(serve: Serve, **options: Any) -> AsyncIterator[Site]:
         yield site
 
 
+@asynccontextmanager
+async def wsgi(app: Any, **options: Any) -> AsyncIterator[Site]:
+    """Serve a WSGI app."""
+    async with served(ForeignApp(app, Interface.WSGI, "tests:app", **options)) as site:
+        yield site
+
+
 class Step:
     """Something that a test waits for within an app."""
 

@@ -1,0 +1,156 @@
+"""Sections are those of PEP 3333."""
+
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+from tests.gateways.apps import GET, wsgi
+from tests.support.clock import wait_until
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)
+    return [b"hello"]
+
+
+class Closable:
+    """An iterable that counts its ends."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = iter(parts)
+        self.given = 0
+        self.closed = 0
+
+    def __iter__(self) -> "Closable":
+        return self
+
+    def __next__(self) -> Any:
+        part = next(self.parts)
+        self.given += 1
+        if isinstance(part, BaseException):
+            raise part
+        return part
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+# Threads
+
+
+async def test_requests_run_side_by_side_in_two_threads() -> None:
+    barrier = threading.Barrier(2, timeout=5)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        barrier.wait()
+        return hello(environ, start_response)
+
+    async with (
+        wsgi(app, threads=2) as site,
+        await site.connect() as one,
+        await site.connect() as two,
+    ):
+        await one.send(GET)
+        await two.send(GET)
+        assert (await one.read_response()).status == 200
+        assert (await two.read_response()).status == 200
+
+
+async def test_what_waits_and_whose_client_has_gone_is_never_run() -> None:
+    goes_on = threading.Event()
+    paths: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        paths.append(environ["PATH_INFO"])
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    async with (
+        wsgi(app, threads=1) as site,
+        await site.connect() as one,
+        await site.connect() as gone,
+    ):
+        await one.send(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n")
+        await wait_until(lambda: paths)
+        await gone.send(b"GET /gone HTTP/1.1\r\nHost: a\r\n\r\n")
+        await wait_until(lambda: site.server.in_flight == 2)
+        gone.reset()
+        await wait_until(lambda: len(site.server.context.connections) == 1)
+        goes_on.set()
+        await one.read_response()
+        await wait_until(lambda: not site.server.in_flight)
+    assert paths == ["/one"]
+
+
+async def test_a_request_runs_in_one_thread_with_a_context_of_its_own() -> None:
+    var = ContextVar("var", default="unset")
+    seen: list[tuple[str, str]] = []
+
+    class Parts(Closable):
+        def close(self) -> None:
+            seen.append((threading.current_thread().name, var.get()))
+
+    def app(environ: Any, start_response: Any) -> Any:
+        seen.append((threading.current_thread().name, var.get()))
+        var.set("set")
+        start_response("200 OK", [])
+        return Parts(b"one", b"two")
+
+    async with wsgi(app) as site, await site.connect() as peer:
+        await peer.send(GET)
+        await peer.read_response()
+        await wait_until(lambda: len(seen) == 2)
+        await peer.send(GET)
+        await peer.read_response()
+        await wait_until(lambda: len(seen) == 4)
+    for begun, closed in (seen[:2], seen[2:]):
+        assert begun[0] == closed[0]
+        assert (begun[1], closed[1]) == ("unset", "set")
+
+
+async def test_many_that_wait_for_one_thread_hold_up_nothing() -> None:
+    goes_on = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    async with wsgi(app, threads=1, in_flight=50) as site:
+        peers = [await site.connect() for _ in range(51)]
+        try:
+            for peer in peers[:50]:
+                await peer.send(GET)
+            await wait_until(lambda: site.server.in_flight == 50)
+            await peers[50].send(GET)
+            assert (await peers[50].read_response()).status == 503
+            goes_on.set()
+            for peer in peers[:50]:
+                assert (await peer.read_response()).status == 200
+        finally:
+            for peer in peers:
+                peer.close()
+
+
+async def test_what_is_queued_is_served_at_the_drain() -> None:
+    goes_on = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    async with (
+        wsgi(app, threads=1) as site,
+        await site.connect() as one,
+        await site.connect() as two,
+    ):
+        await one.send(GET)
+        await two.send(GET)
+        await wait_until(lambda: site.server.in_flight == 2)
+        site.server.stop_accepting()
+        site.server.start_draining(0)
+        goes_on.set()
+        for peer in (one, two):
+            answer = await peer.read_response()
+            assert (answer.status, answer.field("connection")) == (200, "close")
