@@ -59,6 +59,10 @@ class Headers(Mapping[str, str]):
         """Iterate over all fields in their order, repeated ones kept."""
         return iter(self._pairs)
 
+    def as_tuple(self) -> tuple[tuple[str, str], ...]:
+        """All fields in their order, repeated ones kept."""
+        return self._pairs
+
     def keep_octets(self, octets: list[tuple[bytes, bytes]]) -> None:
         """Keep the fields as octets beside the text, for who asks next."""
         _set_octets(self, octets)
