@@ -22,7 +22,7 @@ help:
 	@echo "make test-systemd  those that need a systemd"
 	@echo "make check         format, lint, types, contracts, spelling"
 	@echo "make format        put the code into its format"
-	@echo "make docs          write docs/settings.md    (from the options)"
+	@echo "make docs          write what documents have from the code"
 	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
 	@echo "make bench-all     every case beside its peers, and its bar"
 	@echo "make simulate      random histories of the fleet"
@@ -58,8 +58,8 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.stamp-run
-	$(BIN)/python -m blazeio_supervisor.cli.docs > docs/settings.md
+docs: $(VENV)/.stamp-dev
+	$(BIN)/python -m tests.documents.generated
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m tests.bench $(ARGS)

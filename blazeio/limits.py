@@ -20,65 +20,77 @@ class Limits:
     Sizes are octets, inclusive; spans are seconds.
 
     Attributes:
-        target_bytes: Longest request target; longer: 414. RFC 9112 section 3
+        target_bytes: Longest request target; longer: 414, close. RFC 9112 section 3
             recommends at least 8,000 for the whole request line.
-        head_bytes: Largest head; larger: 431.
-        field_count: Most field lines in a head; more: 431.
-        field_bytes: Longest field line; longer: 431.
-        content_bytes: Most content of a request; more: 413. None: no bound,
-            since a handler streams it.
+        head_bytes: Largest head; larger: 431, close.
+        field_count: Most field lines in a head; more: 431, close.
+        field_bytes: Longest field line; longer: 431, close.
+        content_bytes: Most content of a request; more: 413, close. None: no bound,
+            since a handler streams it. A route may have its own:
+            ``add_route(..., content_bytes=)``.
         collected_bytes: Most content collected in memory (``get_json``,
-            ``body_or_params``, ``read``), or by the fields of a form; more: 413.
+            ``body_or_params``, ``r.read``), or by the fields of a form; more: 413,
+            close.
         form_field_count: Most fields in a form (more: 413) or a query string
             (more: 400). 1,000 is the limit of PHP and Django, against
             dictionaries that are made to be slow.
-        form_file_count: Most files in a form; more: 413.
-        form_field_bytes: Largest field of a multipart form; larger: 413. Files
-            are bounded by ``content_bytes``.
+        form_file_count: Most files in a form; more: 413, close.
+        form_field_bytes: Largest field of a multipart form that is no file, or its
+            preamble; larger: 413, close. Files are bounded by ``content_bytes``.
         part_field_count: Most field lines before a field or file of a multipart
-            form; more: 413. RFC 7578 knows three.
-        part_field_bytes: Longest such line, with the file's name; longer: 413.
-        chunk_extension_bytes: Most octets of chunk extensions in one message.
-        trailer_bytes: Largest trailer section.
+            form; more: 413, close. RFC 7578 knows three.
+        part_field_bytes: Longest such line, with the file's name; longer: 413,
+            close.
+        chunk_extension_bytes: Most octets of chunk extensions in one message; more:
+            400, close.
+        trailer_bytes: Largest trailer section; larger: 431, close.
         pipeline_bytes: Octets kept of requests that wait behind the one being
-            served; then reading pauses.
+            served; then reading pauses until that one is answered.
         receive_bytes: Content kept for a handler that does not pull; then
-            reading pauses.
-        high_water_bytes: Octets the transport holds before writers sleep.
-        connections: Most open connections; at it, accepting rests and idle
-            ones are closed. None: what the descriptor limit leaves.
+            reading pauses until it does.
+        high_water_bytes: Octets the transport holds before writers sleep until the
+            client reads.
+        connections: Most open connections. At it, accepting pauses, one line is
+            logged, and idle connections are closed; where there are none, those
+            that have sent no whole head (or not ended their TLS handshake) for 1 s,
+            the oldest first. None: what the limit of descriptors leaves.
         in_flight: Most requests served at once; more: 503 with Retry-After.
             None: no bound.
-        head_timeout_s: From the first octet (or the accept) to a whole head.
-        keep_alive_timeout_s: How long an idle connection is kept.
+        head_timeout_s: From the first octet, or the accept, to the whole head;
+            later: 408, close.
+        keep_alive_timeout_s: How long an idle connection is kept; then it is closed.
         progress_bytes_per_s: While content is due, and while our octets wait to
-            be read, at least this many must move per second ...
-        progress_window_s: ... over each such window; else 408, or a reset.
+            be read, at least this many must move per second: 408 to who sends more
+            slowly, a reset to who reads more slowly.
+        progress_window_s: ``progress_bytes_per_s`` is judged over each such window.
         handler_timeout_s: How long a handler may take; then it is cancelled,
-            with everything it awaits, and 503 is answered if nothing was.
-            None: no bound.
-        half_close_grace_s: How long a half-closed peer waits for the answer
-            to begin.
-        linger_timeout_s: How long, and ``linger_bytes`` how much, is read on
-            after an early close so that the peer sees the answer (RFC 9112
-            section 9.6).
-        linger_bytes: See ``linger_timeout_s``. Who sends a file while we refuse it
+            with everything it awaits, and 503 is answered if nothing was. None: no
+            bound. A route may have its own: ``add_route(..., handler_timeout_s=)``.
+        half_close_grace_s: A client that has sent its FIN, and for which no answer
+            has begun by then, is gone: the handler is cancelled.
+        linger_timeout_s: How long is read on after an early close, so that the
+            peer sees the answer (RFC 9112 section 9.6); then the connection is gone.
+        linger_bytes: How much is read on then. Who sends a file while we refuse it
             mostly looks for an answer when all of it was sent; a reset before that
-            destroys the answer.
+            destroys the answer. Up to 1 MiB, or this where it is less, is read past
+            to keep the connection.
         streams: Most requests at once on a connection of HTTP/2, until their
             handlers are over; more: RST_STREAM (REFUSED_STREAM).
         stream_resets: How many streams in a row its client may reset, or make us
-            reset; more: the connection ends (ENHANCE_YOUR_CALM). Each answered
-            request earns one back, and each second ...
-        stream_resets_per_s: ... that many.
-        control_frames: Likewise, frames that carry nothing: PING, SETTINGS, empty
-            DATA ... Each request and each DATA frame earns one back, each second ...
-        control_frames_per_s: ... that many.
-        continuations: Most CONTINUATION frames of a header block; more: the
-            connection ends.
-        header_table_bytes: Largest dynamic table of its client's compression.
-        connection_receive_bytes: What its client may send at once on all streams;
-            on one of them ``receive_bytes``.
+            reset; more: GOAWAY (ENHANCE_YOUR_CALM). Each answered request earns one
+            back.
+        stream_resets_per_s: How many of ``stream_resets`` a second earns back.
+        control_frames: How many frames in a row may carry nothing: PING, SETTINGS,
+            PRIORITY, empty DATA, WINDOW_UPDATE below 1 KiB, unknown frames, and
+            those for streams that are over; more: GOAWAY (ENHANCE_YOUR_CALM). Each
+            request earns one back, a DATA frame in either direction two.
+        control_frames_per_s: How many of ``control_frames`` a second earns back.
+        continuations: Most CONTINUATION frames of a header block, which has at most
+            four times ``head_bytes``; more: GOAWAY (ENHANCE_YOUR_CALM).
+        header_table_bytes: Largest dynamic table of HPACK; the client keeps to it.
+        connection_receive_bytes: What its client may send at once on all streams
+            together, on one of them ``receive_bytes``; more: GOAWAY
+            (FLOW_CONTROL_ERROR).
 
     Raises:
         ConfigurationError: A bound is negative, or zero where that cannot be.

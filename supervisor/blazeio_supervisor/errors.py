@@ -9,16 +9,32 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Why the program ended."""
+    """Why the program ended; what each means is in ``EXIT_MEANINGS``."""
 
     OK = 0
-    CRASHED = 1  # a fault of ours
-    USAGE = 2  # an option or argument was wrong
-    APP_FAILED = 3  # imported, but it did not start: a hook raised, or was late
-    NOT_IMPORTABLE = 4  # no such module, attribute or file, or its import raised
-    CANNOT_BIND = 5  # an address is in use or not ours
-    NOT_RUNNING = 6  # a verb found no service
-    INTERRUPTED = 130  # ^C, as the shell has it
+    CRASHED = 1
+    USAGE = 2
+    APP_FAILED = 3
+    NOT_IMPORTABLE = 4
+    CANNOT_BIND = 5
+    NOT_RUNNING = 6
+    INTERRUPTED = 130  # as a shell reports SIGINT
+
+
+EXIT_MEANINGS = {
+    ExitCode.OK: "told to stop",
+    ExitCode.CRASHED: "a fault of the supervisor; of a verb: it was tried and failed",
+    ExitCode.USAGE: "an option or argument is wrong; nothing was started",
+    ExitCode.APP_FAILED: "the app was imported and failed to start: a hook raised, or "
+    "was late",
+    ExitCode.NOT_IMPORTABLE: "the app cannot be imported: it is not there, or its code "
+    "raised",
+    ExitCode.CANNOT_BIND: "an address cannot be bound; the line names the process that "
+    "holds it",
+    ExitCode.NOT_RUNNING: "a verb found no service",
+    ExitCode.INTERRUPTED: "a verb was ended by ^C; what it ordered goes on",
+}
+"""The table of ``README.md``."""
 
 
 class SupervisorError(Exception):

@@ -152,7 +152,9 @@ def _accumulate(histogram: Histogram) -> list[tuple[str, float]]:
 def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
     respawns = CounterMetricFamily(
         "blazeio_respawns",
-        "Workers that died, or were to be replaced though they serve well, by reason.",
+        "Workers that died (SIGKILL, exit_3), were late (blocked; late: not ready in "
+        "time), did what none of ours does (misbehaved), or were to be replaced though "
+        "they serve well (requests, lifetime, memory, asked).",
         labels=["reason"],
     )
     by_reason = dict.fromkeys(REASONS, 0)
@@ -163,14 +165,17 @@ def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
         respawns.add_metric([reason], count)
     yield respawns
     reloads = CounterMetricFamily(
-        "blazeio_reloads", "Orders to reload that are over.", labels=["result"]
+        "blazeio_reloads",
+        "Orders to reload that are over: ok, failed, superseded.",
+        labels=["result"],
     )
     for event, result in RESULTS.items():
         reloads.add_metric([result], counts.get((event, ""), 0))
     yield reloads
     faults = CounterMetricFamily(
         "blazeio_faults",
-        "Turns of the supervisor that failed, by a fault of its own.",
+        "Turns of the supervisor that failed by a fault of its own, each an event with "
+        "its traceback; there should be none.",
         labels=["event"],
     )
     for event in FAULTS:
@@ -191,7 +196,8 @@ def _list_slots(
     )
     length = GaugeMetricFamily(
         "blazeio_accept_queue_length",
-        "Connections that wait to be accepted; of TCP addresses.",
+        "Connections that wait to be accepted; of TCP addresses, since the kernel does "
+        "not count them for unix sockets.",
         labels=["slot"],
     )
     limit = GaugeMetricFamily(

@@ -7,8 +7,7 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.ipc import control_api as answers
-from tests.supervisor.cli.schema import list_structs, write_schema
-from tests.support.tree import REPOSITORY
+from tests.documents.control_schema import list_structs
 
 ORDERS_AND_ANSWERS = list_structs()
 
@@ -37,10 +36,3 @@ def test_the_table_names_every_order_and_answer() -> None:
         "ForkserverStack",
         "SettingAnswer",
     }
-
-
-def test_the_schema_in_the_documents_is_this_one() -> None:
-    """A field that goes away or changes its meaning makes a new ``SCHEMA``."""
-    path = REPOSITORY / "docs" / "control-schema.json"
-    how = "python -m tests.supervisor.cli.schema > docs/control-schema.json"
-    assert path.read_text() == write_schema(), f"once it is meant so: {how}"

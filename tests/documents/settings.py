@@ -1,6 +1,5 @@
 """docs/settings.md, made from the declaration: ``make docs``."""
 
-import sys
 from collections.abc import Iterator
 
 from blazeio_supervisor.config.option import Change, Option
@@ -49,7 +48,7 @@ _LEFT_OUT = """\
 
 
 def iterate_lines() -> Iterator[str]:
-    """Give the document, line by line."""
+    """Iterate over the lines of the document."""
     yield _INTRODUCTION
     for section in SECTIONS:
         yield f"## {section.title.partition(' (')[0]}\n"
@@ -88,10 +87,6 @@ def _format_name(option: Option) -> str:
     return f"`{name}`{more}"
 
 
-def main() -> None:
-    """Write it to standard output."""
-    sys.stdout.write("\n".join(iterate_lines()) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def write_settings() -> str:
+    """Write the document."""
+    return "\n".join(iterate_lines()) + "\n"

@@ -1,7 +1,4 @@
-"""The schema of the control socket as JSON Schema, for ``docs``.
-
-python -m tests.supervisor.cli.schema > docs/control-schema.json
-"""
+"""docs/control-schema.json: the schema of the control socket, as JSON Schema."""
 
 import inspect
 import json
@@ -50,7 +47,3 @@ def _clean(part: Any) -> Any:
 def write_schema() -> str:
     """Write it, sorted, so that a change of it is seen."""
     return json.dumps(make_schema(), indent=2, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    print(write_schema(), end="")

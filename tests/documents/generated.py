@@ -1,0 +1,151 @@
+"""The documents, and the parts of them, that are made from the code.
+
+``make docs`` writes them. A part stands between two comments that name it; the
+rest of such a document is written by hand.
+"""
+
+import asyncio
+import dataclasses
+import inspect
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client.core import Metric
+
+from blazeio.limits import Limits
+from blazeio_supervisor.config.http import WorkerLimits, format_default
+from blazeio_supervisor.config.option import list_options
+from blazeio_supervisor.errors import EXIT_MEANINGS
+from blazeio_supervisor.log.events import EVENTS
+from blazeio_supervisor.master.metrics import list_families
+from tests.documents.control_schema import write_schema
+from tests.documents.settings import write_settings
+from tests.supervisor.cli.desk import Desk
+from tests.support.tree import REPOSITORY
+
+UNITS = {
+    "_bytes_per_s": "octets a second",
+    "_resets_per_s": "streams a second",
+    "_frames_per_s": "frames a second",
+    "_bytes": "octets",
+    "_s": "seconds",
+    "form_field_count": "fields",
+    "form_file_count": "files",
+    "field_count": "lines",
+    "connections": "connections",
+    "in_flight": "requests",
+    "stream_resets": "streams",
+    "streams": "requests",
+    "control_frames": "frames",
+    "continuations": "frames",
+}
+"""By the end of a bound's name; the first that fits counts."""
+
+
+def make_documents() -> dict[Path, str]:
+    """Make the text that each document should have now."""
+    return {
+        REPOSITORY / "docs" / "settings.md": write_settings(),
+        REPOSITORY / "docs" / "control-schema.json": write_schema(),
+        **{
+            path: fill(path.read_text(), name, rows)
+            for path, name, rows in (
+                (REPOSITORY / "README.md", "exit codes", make_exit_rows()),
+                (REPOSITORY / "docs" / "events.md", "events", make_event_rows()),
+                (REPOSITORY / "docs" / "limits.md", "limits", make_limit_rows()),
+                (REPOSITORY / "docs" / "metrics.md", "metrics", make_metric_rows()),
+            )
+        },
+    }
+
+
+def fill(text: str, name: str, rows: Iterable[str]) -> str:
+    """Put rows where a document has the part of this name.
+
+    Raises:
+        ValueError: It has none.
+    """
+    begin, end = f"<!-- {name}: made by `make docs` -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    if not found or end not in rest:
+        message = f"the document has no {begin.strip()} ... {end}"
+        raise ValueError(message)
+    inside = "".join(f"{row}\n" for row in rows)
+    return f"{before}{begin}{inside}{end}{rest.partition(end)[2]}"
+
+
+def make_row(*cells: str) -> str:
+    """Make a row of a table."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def make_table(*columns: str) -> list[str]:
+    """Make the head of a table."""
+    return [make_row(*columns), f"|{'---|' * len(columns)}"]
+
+
+def make_exit_rows() -> Iterator[str]:
+    """Make the table of the exit codes."""
+    yield from make_table("code", "why")
+    for code, meaning in EXIT_MEANINGS.items():
+        yield make_row(str(int(code)), meaning)
+
+
+def make_event_rows() -> Iterator[str]:
+    """Make the table of the events."""
+    yield from make_table("event", "what has happened")
+    for name, meaning in EVENTS.items():
+        yield make_row(f"`{name}`", meaning)
+
+
+def make_limit_rows() -> Iterator[str]:
+    """Make the table of the bounds of the request path."""
+    entries = read_attributes(Limits)
+    options = {each.of: each.flag for each in list_options(WorkerLimits)}
+    yield from make_table("name", "unit", "default", "option", "what it bounds")
+    for field in dataclasses.fields(Limits):
+        name = field.name
+        unit = next(unit for end, unit in UNITS.items() if name.endswith(end))
+        yield make_row(
+            f"`{name}`", unit, format_default(name), f"`{options[name]}`", entries[name]
+        )
+
+
+def read_attributes(of: type) -> Mapping[str, str]:
+    """Read what the docstring of a class says of each attribute, as Markdown."""
+    text = (inspect.getdoc(of) or "").partition("Attributes:")[2]
+    entries = re.findall(r"^    (\w+): (.+(?:\n     .+)*)", text, re.MULTILINE)
+    return {
+        name: re.sub(r"\s+", " ", entry).replace("``", "`") for name, entry in entries
+    }
+
+
+def make_metric_rows() -> Iterator[str]:
+    """Make the table of the metrics."""
+    yield from make_table("metric", "type", "labels", "meaning")
+    for family in asyncio.run(measure()):
+        ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        # Without a worker some have no sample, which would name the labels.
+        labels: Iterable[str] = getattr(family, "_labelnames", ())
+        if family.type == "info":
+            labels = family.samples[0].labels
+        yield make_row(
+            f"`{family.name}{ending}`",
+            family.type,
+            " ".join(f"`{label}`" for label in labels),
+            family.documentation,
+        )
+
+
+async def measure() -> list[Metric]:
+    """Measure a service whose parts are there, without any processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder))
+        return list(list_families(desk.service))
+
+
+if __name__ == "__main__":
+    for path, text in make_documents().items():
+        path.write_text(text)
