@@ -15,7 +15,7 @@ from blazeio.errors import ConfigurationError, LocalProtocolError
 # What a path parameter may be, and the value a handler gets for it.
 
 
-_DIGITS = re.compile(r"[0-9]{1,300}")
+_MOST_DIGITS = 300
 _DECIMAL = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 _UUID = re.compile(r"(?i:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
 
@@ -39,7 +39,10 @@ class Converter(Struct, frozen=True, eq=False):
 def _to_int(segment: str) -> int | None:
     # Without a sign: a handler that counts from the end of a list for
     # /items/-1 would be a surprise. 300 digits fit a float; int() refuses 4,300.
-    return int(segment) if _DIGITS.fullmatch(segment) else None
+    # A pattern takes three times as long as these.
+    if segment.isdecimal() and segment.isascii() and len(segment) <= _MOST_DIGITS:
+        return int(segment)
+    return None
 
 
 def _to_float(segment: str) -> float | None:
