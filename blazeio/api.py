@@ -35,9 +35,8 @@ from blazeio.errors import (
     StatusError,
     TooManyRedirects,
 )
-from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
-from blazeio.files.static_server import StaticServer
+from blazeio.files.static_server import Simpleserve, StaticServer
 from blazeio.limits import Limits
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.request import BlazeioServerProtocol

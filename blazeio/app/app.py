@@ -17,7 +17,7 @@ from typing import (
     overload,
 )
 
-from blazeio.app import hosting
+from blazeio.app import run_hook
 from blazeio.app.dispatch import Dispatch, compose_dispatch
 from blazeio.app.endpoints import (
     MIDDLEWARE_NAMES,
@@ -555,7 +555,7 @@ class App(Hooks, Generic[StateT]):
             SystemExit: The address cannot be bound, or a file of ``tls`` cannot
                 be used; says why.
         """
-        serve = hosting.host.get()
+        serve = run_hook.hook.get()
         if serve is not None:
             serve(self)
         else:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from blazeio.errors import FieldInput, LocalProtocolError
-from blazeio.files.simpleserve import Simpleserve
+from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.pieces import (
     CONTENT,
     check_pieces,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from blazeio.client.auth import explain_refusal
 from blazeio.client.connection import ClientConnection
-from blazeio.client.digest import explain_refusal
 from blazeio.client.exchange import MOST_INTERIMS
 from blazeio.client.pool import IDEMPOTENT, may_retry
 from blazeio.client.redirects import FOLLOWED, Redirect, decide_redirect

@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 from blazeio.content.forwarded import NOBODY, AllowList, read_address
 from blazeio.errors import ConfigurationError, LocalProtocolError
-from blazeio.wire.target import is_host
+from blazeio.wire.grammar import is_host
 
 # Hosts as a user agent reads them, in the one form in which they are compared.
 #

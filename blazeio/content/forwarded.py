@@ -39,9 +39,8 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from blazeio.errors import ConfigurationError
-from blazeio.wire.grammar import TCHAR
+from blazeio.wire.grammar import TCHAR, is_host
 from blazeio.wire.headers import Headers
-from blazeio.wire.target import is_host
 
 # Which peers an operator believes, as a value.
 

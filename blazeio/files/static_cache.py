@@ -20,18 +20,16 @@ from blazeio.content.codings import AVAILABLE, choose_coding, encode_once
 from blazeio.content.media_types import guess_media_type, is_compressible
 from blazeio.content.representation import Representation, Validators, make_etag
 from blazeio.errors import Abort, ConfigurationError
-from blazeio.files.containment import (
+from blazeio.files.delivery import (
     Identity,
     OpenedFile,
-    identify,
-    names_source,
-    open_file,
-)
-from blazeio.files.delivery import (
     deliver_file,
     demand_read,
     describe,
+    identify,
     merge_fields,
+    names_source,
+    open_file,
     select_for,
     send_whole,
     serialize_lines,

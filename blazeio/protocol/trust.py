@@ -19,9 +19,9 @@ from blazeio.content.forwarded import (
     parse_allow_list,
     resolve_client,
 )
+from blazeio.wire.grammar import parse_target
 from blazeio.wire.headers import Headers
 from blazeio.wire.proxy_protocol import Endpoint, ProxyHeader
-from blazeio.wire.target import parse_target
 
 
 class Trust(Struct, frozen=True):

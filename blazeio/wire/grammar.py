@@ -1,16 +1,18 @@
-"""The ABNF of RFC 9110 and RFC 9112 as compiled patterns.
+"""The grammar of RFC 9110 and RFC 9112: compiled patterns, hosts and request targets.
 
 Every quantifier that could backtrack is possessive (``[..]*+``) or in an atomic
 group (``(?>(?:..)*)``): a peer cannot choose octets on which matching takes more
 than linear time. A possessive *group*, ``(?:..)*+``, is never written: before
 3.11.5 Python keeps what a failed last round has consumed, and takes ``5;`` for a
-chunk line. Patterns
-on octets are for what is read line by line; patterns on ``str`` are for
-values that were already decoded.
+chunk line. Patterns on octets are for what is read line by line; patterns on ``str``
+are for values that were already decoded.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from blazeio.errors import RemoteProtocolError
 
 # RFC 9110 section 5.6.2: token = 1*tchar
 TCHAR: Final = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
@@ -50,7 +52,7 @@ _IPV6: Final = "|".join(
 _UNRESERVED: Final = r"A-Za-z0-9\-._~"
 _IPV_FUTURE: Final = rf"[vV][0-9A-Fa-f]++\.[{_UNRESERVED}!$&'()*+,;=:]++"
 # reg-name without "," (a list is how two Host fields look after a join) and
-# not empty: the empty host is decided apart, in ``wire.target``.
+# not empty: the empty host is decided apart, in ``parse_target``.
 _REG_NAME: Final = rf"(?>(?:[{_UNRESERVED}!$&'()*+;=]|%[0-9A-Fa-f]{{2}})+)"
 
 # RFC 9110 section 7.2: Host = uri-host [ ":" port ]
@@ -93,3 +95,96 @@ def has_bare_line_end(octets: bytes, start: int) -> bool:
         == octets.count(b"\n", start)
         == octets.count(b"\r", before, max(len(octets) - 1, before))
     )
+
+
+# Request targets (RFC 9112 section 3.2) and Host
+
+
+_MAX_PORT = 65_535
+
+
+class Target(NamedTuple):
+    """A request target, taken apart.
+
+    Attributes:
+        path: Percent-decoded; ``"*"`` for the asterisk-form, ``""`` for the
+            authority-form.
+        query: As sent, without its ``?``.
+        authority: ``host[:port]`` of the absolute- and authority-form, which
+            then overrides the Host field (RFC 9112 section 3.3).
+    """
+
+    path: str
+    query: str
+    authority: str | None
+
+
+def decode_path(raw: str) -> str:
+    """Percent-decode a path as UTF-8.
+
+    Lenient, since nothing of the framing hangs on it: a truncated or non-hex
+    escape stays as it is, octets that are no UTF-8 become U+FFFD. What decodes
+    to NUL, ``/`` or ``..`` is the business of whoever opens files.
+    """
+    return unquote(raw) if "%" in raw else raw
+
+
+def is_host(value: str) -> bool:
+    """Tell whether ``value`` is ``uri-host [ ":" port ]`` and not empty.
+
+    RFC 9110 section 7.2, RFC 3986 section 3.2.2: no userinfo, no list.
+    """
+    match = HOST.fullmatch(value)
+    if match is None:
+        return False
+    port = match[1]
+    return not port or (len(port) <= 5 and int(port) <= _MAX_PORT)
+
+
+def parse_target(method: str, target: str) -> Target:
+    """Take a request target apart and check that its form fits the method.
+
+    Args:
+        method: As sent; methods are case-sensitive.
+        target: Not empty, visible ASCII only.
+
+    Raises:
+        RemoteProtocolError: The peer's fault; 400.
+    """
+    if method == "CONNECT":
+        return _parse_authority_form(target)
+    if target.startswith("/"):
+        raw, _, query = target.partition("?")
+        return Target(decode_path(raw), query, None)
+    if target == "*":
+        if method != "OPTIONS":
+            message = f"target '*' is only for OPTIONS, not for {method}"
+            raise RemoteProtocolError(message)
+        return Target("*", "", None)
+    return _parse_absolute_form(target)
+
+
+def _parse_authority_form(target: str) -> Target:
+    """RFC 9112 section 3.2.3; an empty or invalid port is refused (9110 9.3.6)."""
+    if not is_host(target) or not target[-1].isdigit() or ":" not in target:
+        message = f"CONNECT needs host:port as its target, got {quote(target)}"
+        raise RemoteProtocolError(message)
+    return Target("", "", target)
+
+
+def _parse_absolute_form(target: str) -> Target:
+    """RFC 9112 section 3.2.2, for http and https.
+
+    Userinfo is refused as RFC 9110 section 4.2.4 advises, an empty host as
+    its section 4.2.1 requires: ``is_host`` knows neither.
+    """
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        message = f"target is neither a path nor an http URI: {quote(target)}"
+        raise RemoteProtocolError(message)
+    before_query, _, query = rest.partition("?")
+    authority, slash, path = before_query.partition("/")
+    if not is_host(authority):
+        message = f"bad authority in the target: {quote(authority)}"
+        raise RemoteProtocolError(message)
+    return Target(decode_path(slash + path) or "/", query, authority)

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.grammar import FIELD_VALUE, TOKEN, quote
-from blazeio.wire.target import is_host
+from blazeio.wire.grammar import FIELD_VALUE, TOKEN, is_host, quote
 
 _Default = TypeVar("_Default")
 

@@ -22,12 +22,11 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.framing import parse_content_length
-from blazeio.wire.grammar import FIELD_VALUE, TCHAR, quote
+from blazeio.wire.grammar import FIELD_VALUE, TCHAR, decode_path, is_host, quote
 from blazeio.wire.headers import Headers, Memo
 from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
-from blazeio.wire.target import decode_path, is_host
 
 _KEPT_HEADS: Final = 16
 _KEPT_SECTIONS: Final = 8

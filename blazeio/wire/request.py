@@ -26,9 +26,15 @@ from msgspec import Struct
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields import kept_sections, read_header_section
-from blazeio.wire.grammar import TOKEN, VERSION, has_bare_line_end, quote
+from blazeio.wire.grammar import (
+    TOKEN,
+    VERSION,
+    decode_path,
+    has_bare_line_end,
+    parse_target,
+    quote,
+)
 from blazeio.wire.headers import Headers, Memo, parse_field_line
-from blazeio.wire.target import decode_path, parse_target
 
 # The head of one request, as values.
 

@@ -15,7 +15,7 @@ from blazeio.app.app import App
 from blazeio.app.deliver import Deliver, Prepare
 from blazeio.app.request import Request
 from blazeio.errors import Abort, ConfigurationError
-from blazeio.files.simpleserve import Simpleserve
+from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.event_stream import EventStream
 from tests.support.response import Response

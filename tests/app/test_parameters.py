@@ -9,8 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from blazeio.app.parameters import convert_params
-from blazeio.app.request import Request
+from blazeio.app.request import Request, convert_params
 from blazeio.content.forms import parse_urlencoded
 from blazeio.errors import Abort
 from blazeio.protocol.request import BlazeioServerProtocol

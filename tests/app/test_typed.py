@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 import msgspec
 import pytest
 
-from blazeio.app.parameters import decode_json
+from blazeio.app.request import decode_json
 from blazeio.errors import Abort
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from blazeio.client import (
     attempts,
+    auth,
     connection,
-    digest,
     download,
     exchange,
     pool,
@@ -21,11 +21,11 @@ from tests.support.tree import REPOSITORY
 
 MODULES = (
     attempts,
+    auth,
     client_cookies,
     connection,
     cookies,
     decoders,
-    digest,
     download,
     event_stream,
     exchange,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blazeio.errors import Abort
-from blazeio.files.containment import (
+from blazeio.files.delivery import (
     OpenedFile,
     identify,
     is_public,

@@ -7,8 +7,13 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.content.dates import parse_http_date
-from blazeio.files.containment import open_file
-from blazeio.files.delivery import deliver_file, demand_read, describe, serialize_lines
+from blazeio.files.delivery import (
+    deliver_file,
+    demand_read,
+    describe,
+    open_file,
+    serialize_lines,
+)
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.peer import UnexpectedEndError
 from tests.support.response import Response

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from blazeio.content.representation import Representation, Validators
-from blazeio.files.containment import identify
+from blazeio.files.delivery import identify
 from blazeio.files.static_cache import ENTRY_BYTES, FileMemory, KnownFile, Variant
 
 

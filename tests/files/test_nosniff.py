@@ -7,8 +7,8 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.files.simpleserve import Simpleserve
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
+from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.served import served
 

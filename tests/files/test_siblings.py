@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio.files.containment import open_file
+from blazeio.files.delivery import open_file
 from blazeio.files.static_cache import LONGEST_KEPT_BYTES, choose, open_variant
 
 Answer = tuple[bytes, str | None, bool]

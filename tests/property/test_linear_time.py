@@ -12,12 +12,12 @@ import pytest
 
 from blazeio.app.patterns import parse_pattern
 from blazeio.app.router import PatternTree
+from blazeio.client.auth import choose_digest
 from blazeio.client.cookies import (
     CookieJar,
     parse_cookie_date,
     parse_set_cookie,
 )
-from blazeio.client.digest import choose_digest
 from blazeio.client.proxy import parse_proxy
 from blazeio.client.redirects import resolve_location
 from blazeio.client.url import parse_url
@@ -38,7 +38,7 @@ from blazeio.content.multipart import (
     parse_parameters,
 )
 from blazeio.content.representation import decide_ranges, parse_etags
-from blazeio.files.containment import open_file
+from blazeio.files.delivery import open_file
 from blazeio.limits import Limits
 from blazeio.websocket.event_stream import serialize_event
 from blazeio.wire.chunked import ChunkDecoder

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import LAST_CHUNK, ChunkDecoder, serialize_chunk
+from blazeio.wire.grammar import is_host
 from blazeio.wire.headers import Headers, parse_field_line
 from blazeio.wire.request import parse_head
 from blazeio.wire.serializer import serialize_field, serialize_fields
-from blazeio.wire.target import is_host
 from tests.property.wire_octets import (
     chunked,
     contents,

@@ -12,7 +12,7 @@ import pytest
 
 from blazeio.app.deliver import Deliver
 from blazeio.errors import ClientDisconnected, LocalProtocolError
-from blazeio.files.simpleserve import Simpleserve
+from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES
 from blazeio.protocol.options import RouteOptions
 from blazeio.websocket.event_stream import EventStream

@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.target import Target, decode_path, is_host, parse_target
+from blazeio.wire.grammar import Target, decode_path, is_host, parse_target
 
 
 @pytest.mark.parametrize(

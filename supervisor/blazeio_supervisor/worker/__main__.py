@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from setproctitle import setproctitle
 
-from blazeio.app import hosting
+from blazeio.app import run_hook
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsConfig
@@ -74,7 +74,7 @@ from blazeio_supervisor.worker.stack_dump import StackDump
 from blazeio_supervisor.worker.worker import Worker, is_app
 
 # An environment under /root is closed to every other user.
-_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, hosting))
+_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, run_hook))
 
 
 class Generation(Struct):
@@ -152,7 +152,7 @@ class Generation(Struct):
         before = take_snapshot()
         births = ImportOrigins()
         births.begin()
-        hosting.host.set(_refuse_to_serve)
+        run_hook.hook.set(_refuse_to_serve)
         # A collection in mid-import would touch, so unshare, what is there.
         gc.disable()
         try:
@@ -173,7 +173,7 @@ class Generation(Struct):
             end_stray()
         if not is_still(self.channel, name):
             end_now(CHANNEL_CLOSED)
-        hosting.host.set(None)
+        run_hook.hook.set(None)
         births.end()
         objects = gc.get_objects()
         dangers = find_fork_dangers(before, births, objects)

@@ -15,7 +15,7 @@ from typing import NoReturn, TypeGuard
 
 from setproctitle import setproctitle
 
-from blazeio.app import hosting
+from blazeio.app import run_hook
 from blazeio.app.app import App
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import (
@@ -214,7 +214,7 @@ class Worker:
         return load_app(self._path, is_app, is_factory=self._load.is_factory)
 
     def _run_script(self) -> None:
-        hosting.host.set(self._serve)
+        run_hook.hook.set(self._serve)
         send(self._channel, Importing())
         try:
             run_script(self._path)
