@@ -147,7 +147,7 @@ def test_the_new_code_goes_on_with_everything(
 def test_what_the_rehearsal_sees_changes_nothing(
     service: Service, installed: Installation
 ) -> None:
-    installed.append("master.py", "raise ImportError('half installed')\n")
+    installed.append("master/master.py", "raise ImportError('half installed')\n")
     assert "cannot take over: ImportError: half installed" in refuse(service)
     installed.mend()
     installed.change("master/upgrade/state.py", f"VERSION = {VERSION}", "VERSION = 99")
@@ -177,7 +177,7 @@ def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
         (f"{IN_EARNEST}    raise ImportError('gone again')\n", "gone again"),
         (HANG, "it did not begin within"),
     ):
-        installed.append("master.py", code)
+        installed.append("master/master.py", code)
         assert reason in refuse(service)
         installed.mend()
     service.server.wait_for_log("the old code is back", count=2)
@@ -189,7 +189,7 @@ def test_what_comes_after_the_rehearsal_brings_the_old_code_back(
 def test_signals_and_deaths_on_the_way_are_seen_by_the_new_code(
     service: Service, installed: Installation
 ) -> None:
-    installed.append("master.py", SLOW)
+    installed.append("master/master.py", SLOW)
     leave(service)
     killed = service.pids()[0]
     psutil.Process(killed).kill()
