@@ -12,11 +12,9 @@ import pytest
 import blazeio as io
 from blazeio_supervisor.cli.serve import command
 from blazeio_supervisor.cli.verbs import MODULES, verbs
-from tests.support.tree import REPOSITORY
+from tests.support.tree import REPOSITORY, iterate_files
 
-DOCUMENTS = sorted(
-    [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("*/*/*.md")]
-)
+DOCUMENTS = [path for path in iterate_files() if path.suffix == ".md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 PYTHON = re.compile(r"^```python\n(.+?)^```", re.DOTALL | re.MULTILINE)
 CALL = re.compile(r"^(?:\$ )?blazeio-supervisor ([^;&|\n]+)", re.MULTILINE)
