@@ -59,7 +59,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.stamp-dev
-	$(BIN)/python -m tests.documents.generated
+	$(BIN)/python -m tests.architecture.documents.generated
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.ipc import control_api as answers
-from tests.documents.control_schema import list_structs
+from tests.architecture.documents.control_schema import list_structs
 
 ORDERS_AND_ANSWERS = list_structs()
 

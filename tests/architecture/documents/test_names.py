@@ -30,7 +30,7 @@ SHORT_FOR = [
     for folder in (".", "blazeio", "supervisor", "supervisor/blazeio_supervisor")
 ]
 """Folders that documents leave out where they name a file of the packages."""
-OF_READERS = {"app.py", "blazeio.toml", "web.service"}
+OF_READERS = {"app.py", "conftest.py", "blazeio.toml", "web.service"}
 """Files that whoever reads has, or makes."""
 CODE = re.compile(r"`([^`\n]+)`|^```[^\n]*\n(.+?)^```", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"[\w-][\w./-]*\.(?:py|md|json|toml|service|socket|conf|yaml|yml)")

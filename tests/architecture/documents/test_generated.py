@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.config.sources import OPTIONS
-from tests.documents.generated import fill, make_documents
+from tests.architecture.documents.generated import fill, make_documents
 from tests.support.tree import REPOSITORY
 
 DOCUMENTS = make_documents()

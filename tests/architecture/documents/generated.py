@@ -20,8 +20,8 @@ from blazeio_supervisor.config.option import list_options
 from blazeio_supervisor.errors import EXIT_MEANINGS
 from blazeio_supervisor.log.events import EVENTS
 from blazeio_supervisor.master.metrics import list_families
-from tests.documents.control_schema import write_schema
-from tests.documents.settings import write_settings
+from tests.architecture.documents.control_schema import write_schema
+from tests.architecture.documents.settings import write_settings
 from tests.supervisor.cli.desk import Desk
 from tests.support.tree import REPOSITORY
 
