@@ -48,24 +48,3 @@ def test_every_make_target_exists() -> None:
     named = set(re.findall(r"\bmake ([a-z]+)\b", README))
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     assert named <= targets
-
-
-def test_every_room_is_on_the_map() -> None:
-    (room_map,) = re.findall(r"```\n(blazeio/ .+?)```", README, re.DOTALL)
-    missing = [
-        folder.name
-        for root in ("blazeio", "supervisor/blazeio_supervisor")
-        for folder in (REPOSITORY / root).iterdir()
-        if (folder / "__init__.py").exists() and f"{folder.name}/" not in room_map
-    ]
-    assert not missing
-
-
-def test_every_room_of_the_supervisor_is_in_its_table() -> None:
-    home = REPOSITORY / "supervisor"
-    _, _, table = (home / "README.md").read_text().partition("## The rooms")
-    rooms = [
-        each.parent.name for each in (home / "blazeio_supervisor").glob("*/__init__.py")
-    ]
-    assert rooms
-    assert [each for each in rooms if f"`{each}`" not in table] == []
