@@ -526,9 +526,11 @@ class App(Hooks, Generic[StateT]):
             with CollectorTuning(asyncio.get_running_loop(), is_wanted=tunes_gc):
                 await service.serve(self.make_server, self.drain_hooks)
         finally:
-            await self.stop_hooks()
-            self._service = None
-            service.close()
+            try:
+                await self.stop_hooks()
+            finally:
+                self._service = None
+                service.close()
 
     async def exit(self) -> None:
         """Stop accepting, answer what is in flight, end ``run``.

@@ -21,6 +21,9 @@ from blazeio.protocol.request import BlazeioServerProtocol
 THREADS = 4
 """How many requests of a WSGI app run at once, unless it is said otherwise."""
 
+HOST = "127.0.0.1"
+"""Where it is served unless it is said otherwise, as such apps are used to."""
+
 _TERMS = RouteOptions(on_disconnect="finish")
 
 
@@ -38,6 +41,7 @@ class ForeignApp(App[Any]):
         lifespan: Whether an ASGI app has to have a lifespan.
         threads: How many requests of a WSGI app run at once.
         sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
+        is_multiprocess: Other processes may serve the same app.
         options: Those of ``App``.
     """
 
@@ -50,21 +54,24 @@ class ForeignApp(App[Any]):
         lifespan: LifespanMode = LifespanMode.AUTO,
         threads: int = THREADS,
         sends_paths: bool = False,
+        is_multiprocess: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(**{"host": HOST, **options})
         self._new_protocol = GatewayProtocol
         self._name = name
         self._gateway: AsgiGateway | WsgiGateway
+        self._asgi_lifespan: Lifespan | None = None
         if interface is Interface.ASGI:
-            own = Lifespan(app, lifespan)
+            self._asgi_lifespan = own = Lifespan(app, lifespan)
             self.on_start(own.start)
-            self.on_stop(own.stop)
             self._gateway = AsgiGateway(
                 app, name, state=own.state, sends_paths=sends_paths
             )
         elif interface is Interface.WSGI:
-            self._gateway = wsgi = WsgiGateway(app, name, threads)
+            self._gateway = wsgi = WsgiGateway(
+                app, name, threads, is_multiprocess=is_multiprocess
+            )
             self.on_start(wsgi.begin)
             self.on_stop(wsgi.stop)
         else:
@@ -72,6 +79,17 @@ class ForeignApp(App[Any]):
 
     def __repr__(self) -> str:
         return f"<ForeignApp {self._name}>"
+
+    async def stop_hooks(self) -> None:
+        """Shut the app down; once.
+
+        Raises:
+            BaseException: What an ASGI app has raised at its shutdown, or
+                ``LifespanFailed``, where it has said that it could not.
+        """
+        await super().stop_hooks()
+        if self._asgi_lifespan is not None:
+            await self._asgi_lifespan.stop()
 
     @property
     def dispatch(self) -> Dispatch:

@@ -73,6 +73,25 @@ def recognise(found: object, name: str) -> Interface:
     return _recognise_plain(found, signature, name)
 
 
+def find_interface(found: object, name: str, told: str) -> Interface:
+    """Tell the interface of what is no ``App``; or take the operator's word for it.
+
+    Args:
+        found: The object that was named.
+        name: How the operator named it.
+        told: ``asgi``, ``wsgi``; else it is recognised.
+
+    Raises:
+        ConfigurationError: As ``recognise``; or it cannot be called.
+    """
+    if told in ("auto", Interface.BLAZEIO):
+        return recognise(found, name)
+    if not callable(found):
+        kind = type(found).__name__
+        raise ConfigurationError(f"{name} is of type {kind!r}, and no {told} app")
+    return Interface(told)
+
+
 def _is_async(found: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine."""
     while isinstance(found, functools.partial):

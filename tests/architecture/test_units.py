@@ -26,6 +26,7 @@ WITHOUT_UNIT = {
     "Addresses.uds_mode": "a set of bits",
     "Privileges.umask": "a set of bits",
     "Process.workers": "counts what it names",
+    "Gateways.threads": "counts what it names; so called by every server",
     "Renewal.max_requests": "as Policy",
     "Renewal.max_requests_jitter": "likewise",
 }

@@ -29,7 +29,7 @@ NEVER_READY = START_FAILS.replace(
         ("app:web", START_FAILS, 3, r"failed to start: RuntimeError: no database"),
         ("none:web", "", 4, r"no module named 'none'"),
         ("app:none", APP, 4, r"no attribute 'none': did you mean web\?"),
-        ("app:io", APP, 4, r"neither an App nor a factory"),
+        ("app:io", APP, 4, r"app:io is of type 'module': expected an App"),
         ("app.py", "", 4, r"app\.py ended without calling web\.runner\(\)"),
         ("app.py", "1 / 0\n", 4, r"app\.py failed: ZeroDivisionError"),
         ("none.py", "", 4, r"no such file: none\.py"),

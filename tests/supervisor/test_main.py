@@ -36,7 +36,7 @@ class Mistake:
 MISTAKES = [
     # the app and the verbs
     Mistake("", "APP is missing: write `blazeio-supervisor module:attribute`"),
-    Mistake("hello", "'hello' is neither an APP nor a verb: did you mean `hello:web`?"),
+    Mistake("check nobody", "no module named 'nobody'", 4),
     Mistake("hello.py:web", "mixes a file and an attribute: write `hello:web` or"),
     Mistake("hello:a-b", "'a-b' is no Python name"),
     Mistake("relaod", "did you mean `reload`, or the app `relaod:web`?"),
@@ -87,7 +87,7 @@ MISTAKES = [
     # what a start would find
     Mistake("check none:web", "no module named 'none' in ", 4),
     Mistake("check hello:wbe", "has no attribute 'wbe': did you mean web?", 4),
-    Mistake("check hello:web --factory", "is an App, and no function that makes", 4),
+    Mistake("check hello:web --factory", "is an app, and no function that makes", 4),
     Mistake("check none.py", "none.py: No such file or directory", 4),
     Mistake("check fails:web", "fails failed to import: ZeroDivisionError", 4),
     Mistake("check script.py", "script.py cannot be compiled: expected", 4),

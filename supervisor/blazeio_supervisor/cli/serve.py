@@ -102,8 +102,9 @@ Or, by a VERB, look at a service that runs, or order something of it.
   {PROGRAM} top                       in another terminal
   {PROGRAM} reload --wait             after a change of the code
 
-APP is module:attribute (an App, or a function that makes one) or a script that
-ends in .py and calls web.runner().
+APP is module:attribute (an App, an ASGI 3 or WSGI app, or a function that makes
+one), a module alone (its app, application or web), or a script that ends in .py
+and calls web.runner().
 
 \b
 Verbs (their options: {PROGRAM} VERB --help):

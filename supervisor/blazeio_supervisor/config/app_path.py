@@ -1,4 +1,4 @@
-"""The APP argument: ``module:attr`` or a script ending in ``.py``."""
+"""The APP argument: ``module:attr``, a module alone, or a script ending in ``.py``."""
 
 import difflib
 
@@ -11,7 +11,8 @@ class AppPath(Struct, frozen=True):
     Attributes:
         text: As the operator wrote it.
         module: Dotted name; "" for a script.
-        attribute: Dotted path inside the module; "" for a script.
+        attribute: Dotted path inside the module; "" for a script, and where the
+            module is named alone: then the usual names are looked for in it.
         script: Path of the script; "" for a module.
     """
 
@@ -33,9 +34,11 @@ def parse_app_path(text: str) -> AppPath:
         ValueError: The operator's fault; the text says what is wrong.
     """
     if ":" not in text:
-        if not text.endswith(".py"):
-            raise ValueError(f"{text!r} is no APP: did you mean `{text}:web`?")
-        return AppPath(text, script=text)
+        if text.endswith(".py"):
+            return AppPath(text, script=text)
+        if all(part.isidentifier() for part in text.split(".")):
+            return AppPath(text, module=text)
+        raise ValueError(f"{text!r} is no APP: write `module:attribute`")
     module, _, attribute = text.partition(":")
     if module.endswith(".py"):
         dotted = module.removesuffix(".py").replace("/", ".").lstrip(".")
@@ -87,13 +90,15 @@ def read_app(word: str) -> AppPath:
     Raises:
         ValueError: It is none; says what to write instead.
     """
-    if not is_app_path(word):
+    hint = "" if is_app_path(word) else _suggest_verb(word)
+    if hint:
         what = "a verb" if word in VERBS else "neither an APP nor a verb"
-        raise ValueError(f"{word!r} is {what}: {_suggest_app(word)}")
+        raise ValueError(f"{word!r} is {what}: {hint}")
     return parse_app_path(word)
 
 
-def _suggest_app(word: str) -> str:
+def _suggest_verb(word: str) -> str:
+    """Say what was probably meant; "" where it may be a module."""
     if word in VERBS:
         return f"the verb comes first, `{PROGRAM} {word} ...`"
     if word == "help":
@@ -102,5 +107,5 @@ def _suggest_app(word: str) -> str:
     if near:
         return f"did you mean `{near[0]}`, or the app `{word}:web`?"
     if all(part.isidentifier() for part in word.split(".")):
-        return f"did you mean `{word}:web`?"
+        return ""
     return "write `module:attribute` or `script.py`"

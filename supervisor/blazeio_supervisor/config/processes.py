@@ -104,8 +104,9 @@ class Process(Section):
 
     app: AppPath = option(
         Parsed(read_app, "APP", lambda path: path.text),
-        "What to serve: module:attribute (an App, or a function that makes one), or "
-        "a script that ends in .py and calls web.runner().",
+        "What to serve: module:attribute (an App, an ASGI 3 or WSGI app, or a function "
+        "that makes one), a module alone (its app, application or web), or a script "
+        "that ends in .py and calls web.runner().",
     )
     workers: int = option(
         WorkerCount(
@@ -127,7 +128,7 @@ class Process(Section):
     )
     factory: bool = option(
         Flag(),
-        "APP must be a function that makes the App; else it may be one.",
+        "APP must be a function that makes the app; else it may be one.",
         default=False,
     )
     chdir: str = option(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from blazeio_supervisor.config.addresses import Addresses
+from blazeio_supervisor.config.gateways import Gateways
 from blazeio_supervisor.config.http import (
     Heads,
     Proxies,
@@ -36,6 +37,7 @@ from blazeio_supervisor.sockets.bind import UNIX_MODE
 
 SECTIONS: tuple[type[Section], ...] = (
     Process,
+    Gateways,
     Addresses,
     Tls,
     Proxies,
@@ -55,6 +57,7 @@ SECTIONS: tuple[type[Section], ...] = (
 @dataclass(frozen=True, kw_only=True)
 class Settings(
     Process,
+    Gateways,
     Addresses,
     Tls,
     Proxies,

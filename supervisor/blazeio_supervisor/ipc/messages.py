@@ -67,7 +67,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 17
+PROTOCOL = 18
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -146,6 +146,26 @@ class _Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True
 # master -> forkserver
 
 
+InterfaceName = Literal["auto", "blazeio", "asgi", "wsgi"]
+LifespanName = Literal["auto", "on", "off"]
+
+
+class GatewayConfig(msgspec.Struct, frozen=True):
+    """What an app of another interface is served with.
+
+    Attributes:
+        interface: What the app is; auto: told by its arguments.
+        lifespan: Whether an ASGI app has to have one.
+        threads: Requests of a WSGI app that one worker runs at once.
+        sends_paths: Announce ``http.response.pathsend``.
+    """
+
+    interface: InterfaceName = "auto"
+    lifespan: LifespanName = "auto"
+    threads: int = 4
+    sends_paths: bool = False
+
+
 class Load(_Message, frozen=True):
     """The first message: what to import, and how its workers will run.
 
@@ -162,6 +182,7 @@ class Load(_Message, frozen=True):
         cpus: The worker of slot n is bound to the nth of them, round and round.
         master_pid: Whose death its children watch for.
         overrides: What wins over the App's own settings.
+        gateway: What the app is served with, if it is no App.
     """
 
     generation: int
@@ -180,6 +201,7 @@ class Load(_Message, frozen=True):
     is_factory: bool = False
     cpus: tuple[int, ...] = ()
     is_forced: bool = False
+    gateway: GatewayConfig = GatewayConfig()
 
 
 class Fork(_Message, frozen=True):

@@ -88,6 +88,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         is_factory=settings.factory,
         cpus=settings.cpu_affinity,
         is_forced=settings.preload is True,
+        gateway=settings.gateway,
     )
 
 

@@ -43,6 +43,7 @@ from blazeio_supervisor.log.setup import (
     configure_strays,
     logs_configured,
 )
+from blazeio_supervisor.worker.adopt import make_adopter
 from blazeio_supervisor.worker.exit import Printing, end_forked, end_now, end_stray
 from blazeio_supervisor.worker.fork_safety import (
     find_fork_dangers,
@@ -71,7 +72,7 @@ from blazeio_supervisor.worker.import_app import (
 )
 from blazeio_supervisor.worker.overrides import read_certificates, working_in
 from blazeio_supervisor.worker.stack_dump import StackDump
-from blazeio_supervisor.worker.worker import Worker, is_app
+from blazeio_supervisor.worker.worker import Worker
 
 # An environment under /root is closed to every other user.
 _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, run_hook))
@@ -156,7 +157,9 @@ class Generation(Struct):
         # A collection in mid-import would touch, so unshare, what is there.
         gc.disable()
         try:
-            app = load_app(path, is_app, is_factory=self.load.is_factory)
+            app = load_app(
+                path, make_adopter(self.load), is_factory=self.load.is_factory
+            )
             if self.tls is None:
                 with _logging(self.load, self.printing):
                     _read_certificates(app, path, self.load.folder)

@@ -12,7 +12,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 from blazeio_supervisor.config.app_path import AppPath
 from blazeio_supervisor.errors import ExitCode
@@ -53,45 +53,90 @@ def enter_folder(app_dir: str) -> None:
 
 AppT = TypeVar("AppT")
 
+Adopt = Callable[[object, str], AppT | None]
+"""From what was found and its name to the app that is served; None: it is a function
+that makes one. Raises ``ValueError`` where it is neither, which says what to do."""
 
-def load_app(
-    path: AppPath,
-    is_app: Callable[[object], TypeGuard[AppT]],
-    *,
-    is_factory: bool = False,
-) -> AppT:
+USUAL_NAMES = ("app", "application", "web")
+"""What is looked for in a module that is named alone."""
+
+
+def load_app(path: AppPath, adopt: Adopt[AppT], *, is_factory: bool = False) -> AppT:
     """Import the module, follow the attribute, call it if it is a factory.
 
     Args:
         path: What to load.
-        is_app: Tells an App.
+        adopt: Knows what an app is.
         is_factory: It must be one.
 
     Raises:
         LoadError: The operator's fault (no such module or attribute) or the
             app's (its code raised).
     """
-    found = _follow(_import(path), path)
-    if is_app(found) and is_factory:
-        reason = f"{path.text} is an App, and no function that makes one (--factory)"
+    module = _import(path)
+    if path.attribute:
+        name, found = path.text, _follow(module, path)
+    else:
+        name, found = _find_usual(module, path)
+    app = _adopt(adopt, found, name, must_call=is_factory)
+    if app is not None and is_factory:
+        reason = f"{name} is an app, and no function that makes one (--factory)"
         raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
-    if is_app(found):
-        return found
+    if app is not None:
+        return app
     if not callable(found):
-        raise LoadError(
-            ExitCode.NOT_IMPORTABLE,
-            f"{path.text} is {_describe_type(found)}, neither an App nor a factory",
-        )
+        reason = f"{name} is {_describe_type(found)}, and no function (--factory)"
+        raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
     try:
         made = found()
     except BaseException as error:
-        raise describe_failure(error, f"the factory {path.text} raised") from error
-    if not is_app(made):
+        raise describe_failure(error, f"the factory {name} raised") from error
+    app = _adopt(adopt, made, f"what the factory {name} gave")
+    if app is None:
         raise LoadError(
             ExitCode.NOT_IMPORTABLE,
-            f"the factory {path.text} gave {_describe_type(made)}, not an App",
+            f"the factory {name} gave {_describe_type(made)}, not an app",
         )
-    return made
+    return app
+
+
+def _adopt(
+    adopt: Adopt[AppT], found: object, name: str, *, must_call: bool = False
+) -> AppT | None:
+    try:
+        return adopt(found, name)
+    except ValueError as error:
+        if must_call:
+            return None  # by --factory it is known what to do with it
+        raise LoadError(ExitCode.NOT_IMPORTABLE, str(error)) from None
+
+
+def _find_usual(module: object, path: AppPath) -> tuple[str, object]:
+    """Find the app of a module that was named alone."""
+    for name in USUAL_NAMES:
+        if hasattr(module, name):
+            return f"{path.module}:{name}", getattr(module, name)
+    tried = ", ".join(USUAL_NAMES[:-1])
+    raise LoadError(
+        ExitCode.NOT_IMPORTABLE,
+        f"module {path.module!r} has no {tried} or {USUAL_NAMES[-1]}: write "
+        f"`{path.module}:NAME`{_list_names(module)}",
+    )
+
+
+_LISTED_NAMES = 10
+
+
+def _list_names(module: object) -> str:
+    """Say what a module holds that can be called; what it has imported comes last."""
+    own = getattr(module, "__name__", None)
+    names = [
+        (getattr(value, "__module__", None) != own, name)
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_")
+    ]
+    found = [name for _, name in sorted(names, key=lambda each: each[0])]
+    return f"; it holds {', '.join(found[:_LISTED_NAMES])}" if found else ""
 
 
 def run_script(path: AppPath) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from time import monotonic  # an app may put another clock into ``time``
-from typing import NoReturn, TypeGuard
+from typing import NoReturn
 
 from setproctitle import setproctitle
 
@@ -55,6 +55,7 @@ from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair
+from blazeio_supervisor.worker.adopt import make_adopter
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_forked,
@@ -76,11 +77,6 @@ from blazeio_supervisor.worker.stack_dump import StackDump
 log = logging.getLogger("blazeio.worker")
 
 _IMPORTED_S = 0.5  # between SIGTERM and SIGKILL
-
-
-def is_app(found: object) -> TypeGuard[App]:
-    """Tell an App from what makes one."""
-    return isinstance(found, App)
 
 
 class Worker:
@@ -211,7 +207,9 @@ class Worker:
 
     def _load_app(self) -> App:
         send(self._channel, Importing())
-        return load_app(self._path, is_app, is_factory=self._load.is_factory)
+        return load_app(
+            self._path, make_adopter(self._load), is_factory=self._load.is_factory
+        )
 
     def _run_script(self) -> None:
         run_hook.hook.set(self._serve)

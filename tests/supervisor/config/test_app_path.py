@@ -10,11 +10,13 @@ from blazeio_supervisor.config.app_path import AppPath, is_app_path, parse_app_p
     [
         ("app:web", AppPath("app:web", "app", "web")),
         ("a.b:c.d", AppPath("a.b:c.d", "a.b", "c.d")),
+        ("app", AppPath("app", "app")),
+        ("a.b", AppPath("a.b", "a.b")),
         ("app.py", AppPath("app.py", script="app.py")),
         ("/srv/my-app.py", AppPath("/srv/my-app.py", script="/srv/my-app.py")),
     ],
 )
-def test_an_app_is_a_module_with_an_attribute_or_a_script(
+def test_an_app_is_a_module_with_or_without_an_attribute_or_a_script(
     text: str, path: AppPath
 ) -> None:
     assert parse_app_path(text) == path
@@ -23,7 +25,7 @@ def test_an_app_is_a_module_with_an_attribute_or_a_script(
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("app", "did you mean `app:web`"),
+        ("my-app", "write `module:attribute`"),
         ("app.py:web", "write `app:web` or `app.py`"),
         ("./a/b.py:web", "write `a.b:web` or `./a/b.py`"),
         ("app:", "'' is no Python name"),

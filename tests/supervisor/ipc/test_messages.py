@@ -67,6 +67,7 @@ SHAPES = {
     15: "24badf002e9651db",
     16: "638594a76b93320c",
     17: "b5ad660b18ba8b65",
+    18: "4cb21ddc46b28d2e",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -1,7 +1,6 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard
 
 import pytest
 
@@ -20,8 +19,16 @@ class App:
     """What the apps of these tests are."""
 
 
-def is_app(found: object) -> TypeGuard[object]:
+def is_app(found: object) -> bool:
     return type(found).__name__ == "App"
+
+
+def adopt(found: object, name: str) -> object:
+    if is_app(found):
+        return found
+    if callable(found):
+        return None
+    raise ValueError(f"{name} is of type {type(found).__name__!r}, and no App")
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def write(folder: Path, name: str, code: str) -> None:
 
 
 def load(text: str) -> object:
-    return load_app(parse_app_path(text), is_app)
+    return load_app(parse_app_path(text), adopt)
 
 
 def fail(text: str) -> LoadError:
@@ -72,9 +79,25 @@ def test_where_a_factory_is_asked_for_an_app_is_none(folder: Path) -> None:
     code = "class App: pass\nweb = App()\nmake = App\n"
     write(folder, "some_choice.py", code)
     make, web = map(parse_app_path, ("some_choice:make", "some_choice:web"))
-    assert is_app(load_app(make, is_app, is_factory=True))
-    with pytest.raises(LoadError, match="is an App, and no function that makes one"):
-        load_app(web, is_app, is_factory=True)
+    assert is_app(load_app(make, adopt, is_factory=True))
+    with pytest.raises(LoadError, match="is an app, and no function that makes one"):
+        load_app(web, adopt, is_factory=True)
+
+
+@pytest.mark.parametrize("name", ["app", "application", "web"])
+def test_a_module_alone_is_looked_into_for_the_usual_names(
+    folder: Path, name: str
+) -> None:
+    write(folder, f"some_alone_{name}.py", f"class App: pass\n{name} = App()\n")
+    assert is_app(load(f"some_alone_{name}"))
+
+
+def test_a_module_without_a_usual_name_is_told_what_it_holds(folder: Path) -> None:
+    write(folder, "some_names.py", "class App: pass\nsite = App()\ndef make(): ...\n")
+    assert fail("some_names").reason == (
+        "module 'some_names' has no app, application or web: write "
+        "`some_names:NAME`; it holds App, make"
+    )
 
 
 def test_a_module_in_a_package_is_found(folder: Path) -> None:
@@ -107,8 +130,8 @@ def test_a_missing_attribute_is_not_importable_and_the_app_is_suggested(
 @pytest.mark.parametrize(
     ("attribute", "reason"),
     [
-        ("number", "is of type 'int', neither an App nor a factory"),
-        ("make", "gave of type 'int', not an App"),
+        ("number", "some_other:number is of type 'int', and no App"),
+        ("make", "what the factory some_other:make gave is of type 'int', and no App"),
     ],
 )
 def test_what_is_no_app_is_not_importable(

@@ -210,4 +210,4 @@ def test_what_is_no_factory_is_told_by_who_loads_it(folder: Path) -> None:
     with LoneGeneration(folder, is_factory=True) as generation:
         failed = generation.channel.hear(Failed)
         assert failed.code == 4
-        assert "hello:web is an App, and no function that makes one" in failed.reason
+        assert "hello:web is an app, and no function that makes one" in failed.reason

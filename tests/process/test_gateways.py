@@ -1,0 +1,139 @@
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.process.service import Service, change, start_service
+from tests.support.live import LiveServers, run_to_exit
+
+pytestmark = pytest.mark.slow
+
+ASGI = """
+import asyncio, os, sys
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        print("startup", os.getpid(), file=sys.stderr)
+        scope["state"]["made_by"] = os.getpid()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("shutdown", os.getpid(), file=sys.stderr)
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    assert scope["state"]["made_by"] == os.getpid()
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.4)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+WSGI = """
+import os, time
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(0.4)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+BOTH = pytest.mark.parametrize("code", [ASGI, WSGI], ids=["asgi", "wsgi"])
+BIND = "--bind", "127.0.0.1:0"
+
+
+def count(service: Service, word: str) -> list[str]:
+    return sorted(re.findall(rf"^{word} (\d+)$", service.server.log, re.MULTILINE))
+
+
+@BOTH
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_an_app_of_another_interface_is_served_and_reloaded(
+    live_server: LiveServers, tmp_path: Path, code: str, loop: str
+) -> None:
+    service = start_service(
+        live_server, tmp_path, *BIND, "--loop", loop, app="app", code=code
+    )
+    service.wait_everybody_answers()
+    old = service.pids()
+    service.server.signal(signal.SIGHUP)
+    service.wait_for(lambda found: all(g == 2 for g, _ in found.values()), "reloaded")
+    service.wait_everybody_answers()
+    new = service.pids()
+    assert not set(old) & set(new)
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+    if code is ASGI:
+        everybody = sorted(map(str, (*old, *new)))
+        assert count(service, "startup") == everybody
+        assert count(service, "shutdown") == everybody
+
+
+@BOTH
+def test_what_is_in_flight_is_answered_at_the_end(
+    live_server: LiveServers, tmp_path: Path, code: str
+) -> None:
+    service = start_service(live_server, tmp_path, *BIND, app="app:app", code=code)
+    with service.server.connect() as peer:
+        peer.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        service.server.signal(signal.SIGTERM)
+        assert peer.read_response().status == 200
+    assert service.server.wait_exit() == 0
+
+
+FAILS = change(
+    ASGI,
+    'await send({"type": "lifespan.startup.complete"})',
+    'await send({"type": "lifespan.startup.failed", "message": "no database"})\n'
+    '        raise OSError("no database")',
+)
+REFUSES = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "status", "line"),
+    [
+        (FAILS, (), 3, "the app's startup has failed: no database"),
+        (REFUSES, ("--lifespan", "on"), 3, "failed to start: AssertionError"),
+        ("def app(scope): ...", (), 4, "asgiref.compatibility"),
+        ("async def app(): ...", (), 4, "async factory"),
+        (ASGI, ("--interface", "blazeio"), 4, "takes what an ASGI app does"),
+        ("site = 1\ndef make(): ...", (), 4, "write `app:NAME`; it holds make"),
+    ],
+)
+def test_an_app_that_cannot_be_served_says_why(
+    tmp_path: Path, code: str, options: tuple[str, ...], status: int, line: str
+) -> None:
+    (tmp_path / "app.py").write_text(code)
+    done = run_to_exit(["blazeio-supervisor", "app", *BIND, *options], cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    (failed,) = re.findall("^.*event=boot_failed .*$", done.stderr, re.MULTILINE)
+    assert line in failed
+
+
+def test_a_failed_startup_at_a_reload_leaves_the_old_generation(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, *BIND, app="app", code=ASGI)
+    (tmp_path / "app.py").write_text(FAILS)
+    service.server.signal(signal.SIGHUP)
+    service.server.wait_for_log("event=reload_failed .*no database")
+    service.server.wait_for_log('raise OSError."no database".')
+    service.wait_everybody_answers()
+
+
+def test_an_exception_at_the_shutdown_is_an_event_with_its_traceback(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    code = change(
+        ASGI,
+        'await send({"type": "lifespan.shutdown.complete"})',
+        'raise OSError("too late")',
+    )
+    service = start_service(live_server, tmp_path, *BIND, app="app", code=code)
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+    assert "event=stop_hook_failed" in service.server.log
+    assert 'raise OSError("too late")' in service.server.log
