@@ -69,7 +69,7 @@ def refuse(
 ) -> None:
     """One upgrade that must come to nothing."""
     before = service.workers()
-    installed.append("master.py", code)
+    installed.append("master/master.py", code)
     done = order(service, "upgrade")
     installed.mend()
     is_refused = done.returncode == 1 and reason in done.stderr
