@@ -310,7 +310,7 @@ class App(Hooks, Generic[StateT]):
             folder: Where the files are.
             name: For ``url_for``, whose parameter is ``path``; None: "static".
             options: Those of ``StaticServer``, by name: ``index=``, ``listing=``,
-                ``chunk_size=``, ``headers=``.
+                ``chunk_size=``, ``headers=``, ``memory_bytes=``.
 
         Raises:
             ConfigurationError: There is no such folder, or a route collides.

@@ -100,6 +100,7 @@ class PatternTree:
         values: list[Any] = []
         segments = path.split("/")
         del segments[0]
+        at = 0
         for segment in segments:
             child = node.literals.get(segment)
             if child is None:
@@ -109,9 +110,11 @@ class PatternTree:
                         values.append(value)
                         break
                 else:
-                    return None
+                    values.append("/".join(segments[at:]))
+                    break
             node = child
-        here = node.here
+            at += 1
+        here = node.here if at == len(segments) else node.rest
         route = here.get(method) or pick(here, method)
         return None if route is None else (route, values)
 

@@ -285,6 +285,18 @@ def serialize_lines(found: Representation) -> bytes:
     return serialize_fields([*found.fields().items(), NOSNIFF]).lines
 
 
+def serialize_whole(found: Representation, pairs: list[tuple[str, Any]]) -> bytes:
+    """The fields of a representation that is sent whole, and those of the caller.
+
+    Raises:
+        LocalProtocolError: One of the caller's is malformed.
+    """
+    if not pairs:
+        return serialize_lines(found)
+    fields: list[tuple[str, Any]] = list(found.fields().items())
+    return serialize_fields(_add_pairs(fields, pairs)).lines
+
+
 def wants_whole(r: BlazeioServerProtocol) -> bool:
     """Whether it is a GET without a condition that could change the answer."""
     return r.method == "GET" and CONDITIONS.isdisjoint(r.headers.index())
@@ -375,11 +387,18 @@ def select_file(
 ) -> tuple[Selection, int, FieldInput]:
     """Decide what of a file answers a request, with which status and fields."""
     pairs = read_pairs(headers)
+    selection = select_for(r, with_media_type(found, pairs))
+    return selection, selection.status, merge_fields(selection, pairs)
+
+
+def with_media_type(
+    found: Representation, pairs: list[tuple[str, Any]]
+) -> Representation:
+    """The same, of the Content-Type that a caller's fields say, if they do."""
     for name, value in pairs:
         if name == "content-type":
             found = replace(found, media_type=str(value))
-    selection = select_for(r, found)
-    return selection, selection.status, merge_fields(selection, pairs)
+    return found
 
 
 def read_pairs(headers: FieldInput | None) -> list[tuple[str, Any]]:
@@ -399,11 +418,17 @@ def merge_fields(selection: Selection, pairs: list[tuple[str, Any]]) -> FieldInp
     keep the file.
     """
     fields: list[tuple[str, Any]] = list(selection.fields.items())
-    if selection.status >= 400 or all(name != _NOSNIFF_NAME for name, _ in pairs):
+    if selection.status >= 400:
+        return [*fields, NOSNIFF]
+    return _add_pairs(fields, pairs)
+
+
+def _add_pairs(
+    fields: list[tuple[str, Any]], pairs: list[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    if all(name != _NOSNIFF_NAME for name, _ in pairs):
         fields.append(NOSNIFF)
-    if selection.status < 400:
-        fields += [pair for pair in pairs if pair[0] not in OURS]
-    return fields
+    return fields + [pair for pair in pairs if pair[0] not in OURS]
 
 
 def _make_boundary() -> str:

@@ -1,16 +1,17 @@
 """``IN_MEMORY_STATIC_CACHE``: small files, answered from memory.
 
-A hit costs one ``stat``: what is in memory is used while it is of the file
-that is there. A file is read once however many ask for it at the same time,
-and so is each of its compressed variants made, in a thread. What was not asked
+What is in memory is used while it is of the file that is there, which is looked at
+ten times a second at most. A file is read once however many ask for it at the same
+time, and so is each of its compressed variants made, in a thread. What was not asked
 for the longest makes room. A large file is sent from where it is, never kept.
 """
 
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache, partial
+from time import monotonic
 from typing import Any, Self, TypeVar
 
 from msgspec import Struct, field
@@ -32,8 +33,9 @@ from blazeio.files.delivery import (
     open_file,
     select_for,
     send_whole,
-    serialize_lines,
+    serialize_whole,
     wants_whole,
+    with_media_type,
 )
 from blazeio.loggers import get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -44,6 +46,8 @@ from blazeio.protocol.sendfile import read_pages
 
 ENTRY_BYTES = 512
 """About what one entry costs beside its content and its path."""
+LOOK_AGAIN_S = 0.1
+"""A file that was looked at is taken to be the same for so long: 1.5 us less."""
 
 
 class Variant:
@@ -53,29 +57,43 @@ class Variant:
         found: What it is.
         content: All of it.
         lines: Its fields, serialized.
+        pairs: Those of them that the caller has given.
     """
 
-    __slots__ = ("content", "found", "lines")
+    __slots__ = ("content", "found", "lines", "pairs")
 
-    def __init__(self, found: Representation, content: bytes) -> None:
-        self.found = found
+    def __init__(
+        self,
+        found: Representation,
+        content: bytes,
+        pairs: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        self.pairs = list(pairs)
+        self.found = with_media_type(found, self.pairs)
         self.content = content
-        self.lines = serialize_lines(found)
+        self.lines = serialize_whole(self.found, self.pairs)
 
 
 class KnownFile(Struct):
     """A file that was looked at.
 
     Attributes:
+        path: Below the folder.
         identity: When it was.
+        looked_at: When that was, monotonic seconds.
         plain: As it is; None when it is too large to be kept.
         encoded: By content coding; ``plain`` where encoding does not pay.
         cost_bytes: What it counts of the memory.
+        is_alone: No other file may stand for it; else it is not used for longer
+            than ``LOOK_AGAIN_S``.
     """
 
+    path: str
     identity: Identity
+    looked_at: float
     plain: Variant | None
     cost_bytes: int
+    is_alone: bool = True
     encoded: dict[str, Variant] = field(default_factory=dict)
 
     @property
@@ -85,20 +103,24 @@ class KnownFile(Struct):
 
 
 class FileMemory:
-    """Files below a folder, by their path.
+    """Files below a folder, by their path, or by another key.
 
     Args:
         home: The folder, absolute and without symbolic links.
         most_bytes: Most octets kept.
+        now: Tells the time, monotonic seconds.
 
     Attributes:
         kept_bytes: Octets kept now.
     """
 
-    __slots__ = ("_home", "_known", "kept_bytes", "most_bytes")
+    __slots__ = ("_home", "_known", "_now", "kept_bytes", "most_bytes")
 
-    def __init__(self, home: str, most_bytes: int) -> None:
+    def __init__(
+        self, home: str, most_bytes: int, now: Callable[[], float] = monotonic
+    ) -> None:
         self._home = home
+        self._now = now
         self._known: OrderedDict[str, KnownFile] = OrderedDict()  # latest asked: last
         self.most_bytes = most_bytes
         self.kept_bytes = 0
@@ -109,25 +131,39 @@ class FileMemory:
     def __contains__(self, path: object) -> bool:
         return path in self._known
 
-    def recall(self, path: str) -> KnownFile | None:
-        """What is known of a file, if it is still that; one system call."""
-        # Hot: runs once per request; most of it is the system call.
-        known = self._known.get(path)
+    def recall(self, key: str) -> KnownFile | None:
+        """What is known of a file, if it is still that."""
+        # Hot: runs once per request.
+        known = self._known.get(key)
         if known is None:
             return None
-        if known.identity != identify(self._home, path):
-            self._forget(path)
-            return None
-        self._known.move_to_end(path)
+        now = self._now()
+        if now - known.looked_at >= LOOK_AGAIN_S:
+            is_same = known.identity == identify(self._home, known.path)
+            if not (is_same and known.is_alone):
+                self._forget(key)
+                return None
+            known.looked_at = now
+        self._known.move_to_end(key)
         return known
 
-    def keep(self, path: str, identity: Identity, plain: Variant | None) -> KnownFile:
-        """Remember a file."""
-        if path in self._known:
-            self._forget(path)
+    def keep(
+        self,
+        path: str,
+        identity: Identity,
+        plain: Variant | None,
+        *,
+        key: str = "",
+        is_alone: bool = True,
+    ) -> KnownFile:
+        """Remember a file, by its path or by another key."""
+        key = key or path
+        if key in self._known:
+            self._forget(key)
         size = len(plain.content) if plain is not None else 0
-        known = KnownFile(identity, plain, size + 2 * len(path) + ENTRY_BYTES)
-        self._known[path] = known
+        cost_bytes = size + 2 * len(key) + ENTRY_BYTES
+        known = KnownFile(path, identity, self._now(), plain, cost_bytes, is_alone)
+        self._known[key] = known
         self._count(known.cost_bytes)
         return known
 
@@ -147,8 +183,8 @@ class FileMemory:
         while self.kept_bytes > self.most_bytes:
             self._forget(next(iter(self._known)))
 
-    def _forget(self, path: str) -> None:
-        self.kept_bytes -= self._known.pop(path).cost_bytes
+    def _forget(self, key: str) -> None:
+        self.kept_bytes -= self._known.pop(key).cost_bytes
 
 
 # Compressed siblings of a file: ``page.html.br`` beside ``page.html``.
@@ -172,6 +208,16 @@ def choose(accept_encoding: str | None, available: tuple[str, ...]) -> str | Non
 _choose = lru_cache(maxsize=128)(choose_coding)  # 0.1 us where it takes 4
 
 
+def order_codings(accept_encoding: str | None) -> tuple[str, ...]:
+    """The codings of siblings that a client accepts, best first."""
+    left = tuple(SUFFIXES)
+    order: tuple[str, ...] = ()
+    while left and (coding := choose(accept_encoding, left)) is not None:
+        order = (*order, coding)
+        left = tuple(each for each in left if each != coding)
+    return order
+
+
 def open_variant(
     opened: OpenedFile,
     name: str,
@@ -191,15 +237,13 @@ def open_variant(
     """
     if not is_compressible(guess_media_type(name)):
         return opened, describe(opened, name)
-    left = tuple(SUFFIXES)
-    while left and (coding := choose(accept_encoding, left)) is not None:
+    for coding in order_codings(accept_encoding):
         sibling = open_sibling(name + SUFFIXES[coding])
         if sibling is not None:
             if sibling.modified_ns >= opened.modified_ns:
                 opened.file.close()
                 return sibling, describe(sibling, name, coding, is_negotiated=True)
             sibling.file.close()
-        left = tuple(each for each in left if each != coding)
     return opened, describe(opened, name, is_negotiated=True)
 
 
@@ -312,7 +356,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         if known.plain is None:
             await self._send_large(r, path)
             return
-        await _send(r, await self._choose(r, path, known, known.plain))
+        await send_kept(r, await self._choose(r, path, known, known.plain))
 
     async def _choose(
         self, r: BlazeioServerProtocol, path: str, known: KnownFile, plain: Variant
@@ -416,14 +460,20 @@ def _describe_encoded(
     )
 
 
-async def _send(r: BlazeioServerProtocol, variant: Variant) -> None:
+async def send_kept(r: BlazeioServerProtocol, variant: Variant) -> None:
+    """Answer with a file that is in memory, or a part of it, or why not.
+
+    Raises:
+        ClientDisconnected: The peer is gone.
+        LocalProtocolError: A response has begun.
+    """
     # Hot: a hit; its fields were serialized when the file was read.
     content = variant.content
     if 0 < len(content) <= LARGEST_COPIED_BYTES and wants_whole(r):
         await send_whole(r, content, variant.lines)
         return
     selection = select_for(r, variant.found)
-    await r.prepare(merge_fields(selection, []), selection.status)
+    await r.prepare(merge_fields(selection, variant.pairs), selection.status)
     if r.method == "HEAD":
         return
     for before, part in selection.parts:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self, TypedDict
 from urllib.parse import quote
 
+from blazeio.content.media_types import guess_media_type, is_compressible
 from blazeio.content.representation import Representation, Selection
 from blazeio.errors import Abort, ConfigurationError, FieldInput
 from blazeio.files.delivery import (
@@ -27,13 +28,23 @@ from blazeio.files.delivery import (
     list_names,
     open_any,
     open_file,
+    read_pairs,
     reply_with_lines,
     select_file,
 )
-from blazeio.files.static_cache import open_variant
+from blazeio.files.static_cache import (
+    SUFFIXES,
+    FileMemory,
+    Variant,
+    open_variant,
+    order_codings,
+    send_kept,
+)
 from blazeio.loggers import escape_line, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.sendfile import read_pages
+from blazeio.protocol.sendfile import WHOLE_BYTES, read_pages
+
+MEMORY_BYTES = 16 * 1024 * 1024
 
 # A folder
 
@@ -67,6 +78,7 @@ class StaticOptions(TypedDict, total=False):
     listing: bool
     chunk_size: int
     headers: FieldInput | None
+    memory_bytes: int
 
 
 class StaticServer:
@@ -83,6 +95,8 @@ class StaticServer:
         listing: Answer with a list of its files for a folder without index.
         chunk_size: See ``Simpleserve.serve``.
         headers: Further fields, such as Cache-Control.
+        memory_bytes: Most octets kept of files of up to 64 KiB; 0: none. What was not
+            asked for the longest leaves; what has changed is seen within 0.1 s.
 
     Raises:
         ConfigurationError: There is no such folder, or the prefix is no path.
@@ -93,6 +107,7 @@ class StaticServer:
         "_headers",
         "_home",
         "_index",
+        "_memory",
         "_open",
         "_prefix",
         "_shows_listing",
@@ -107,6 +122,7 @@ class StaticServer:
         listing: bool = False,
         chunk_size: int = CHUNK_BYTES,
         headers: FieldInput | None = None,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         if not prefix.startswith("/"):
             raise ConfigurationError(f"prefix {prefix!r}: expected '/' and a path")
@@ -118,6 +134,7 @@ class StaticServer:
         self._shows_listing = listing
         self._chunk_size = max(chunk_size, 1)
         self._headers = headers
+        self._memory = FileMemory(self._home, memory_bytes)
         self._open = partial(open_file, self._home)
 
     def __repr__(self) -> str:
@@ -141,6 +158,21 @@ class StaticServer:
             ClientDisconnected: The peer is gone.
         """
         name = path + self._index if path.endswith("/") else path
+        codings: tuple[str, ...] = ()
+        if is_compressible(guess_media_type(name)):
+            codings = order_codings(r.headers.get("accept-encoding"))
+        key = f"{name}\0{','.join(codings)}" if codings else name
+        known = self._memory.recall(key)
+        if known is None or known.plain is None:
+            await self._serve_opened(r, path, name, key)
+            return
+        demand_read(r)
+        await send_kept(r, known.plain)
+
+    async def _serve_opened(
+        self, r: BlazeioServerProtocol, path: str, name: str, key: str
+    ) -> None:
+        """Answer with a file that is not in memory; keep it where it is small."""
         opened = self._open(name)
         if opened is None:
             await self._answer_folder(r, path)
@@ -149,7 +181,20 @@ class StaticServer:
         opened, found = open_variant(opened, name, likes, self._open)
         with opened.file:
             demand_read(r)
-            await deliver_file(r, opened, found, self._chunk_size, self._headers)
+            size = found.size_bytes
+            if size > min(WHOLE_BYTES, self._memory.most_bytes):
+                await deliver_file(r, opened, found, self._chunk_size, self._headers)
+                return
+            content = await read_pages(opened.file.fileno(), 0, size)
+            if len(content) != size:  # it has changed just now
+                await deliver_file(r, opened, found, self._chunk_size, self._headers)
+                return
+        variant = Variant(found, content, read_pairs(self._headers))
+        suffix = SUFFIXES[found.coding] if found.coding else ""
+        self._memory.keep(
+            name + suffix, opened.identity, variant, key=key, is_alone=key == name
+        )
+        await send_kept(r, variant)
 
     def _below_prefix(self, path: str) -> str:
         below = path.removeprefix(self._prefix)

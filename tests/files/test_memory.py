@@ -2,7 +2,13 @@ from pathlib import Path
 
 from blazeio.content.representation import Representation, Validators
 from blazeio.files.delivery import identify
-from blazeio.files.static_cache import ENTRY_BYTES, FileMemory, KnownFile, Variant
+from blazeio.files.static_cache import (
+    ENTRY_BYTES,
+    LOOK_AGAIN_S,
+    FileMemory,
+    KnownFile,
+    Variant,
+)
 
 
 def variant(size: int) -> Variant:
@@ -18,12 +24,29 @@ def keep(memory: FileMemory, home: Path, name: str, size: int = 1000) -> KnownFi
 
 
 def test_what_is_kept_is_recalled_while_the_file_is_the_same(home: Path) -> None:
-    memory = FileMemory(str(home), 10_000)
+    at = 0.0
+    memory = FileMemory(str(home), 10_000, lambda: at)
     known = keep(memory, home, "a")
+    at = LOOK_AGAIN_S
     assert memory.recall("/a") is known
     (home / "a").write_bytes(bytes(999))
+    at = 1.99 * LOOK_AGAIN_S  # it was just looked at
+    assert memory.recall("/a") is known
+    at = 2.01 * LOOK_AGAIN_S
     assert memory.recall("/a") is None
     assert (len(memory), memory.kept_bytes) == (0, 0)
+
+
+def test_what_others_may_stand_for_is_used_for_a_short_time(home: Path) -> None:
+    at = 0.0
+    memory = FileMemory(str(home), 10_000, lambda: at)
+    identity = keep(memory, home, "a").identity
+    known = memory.keep("/a", identity, variant(10), key="/a gzip", is_alone=False)
+    at = 0.99 * LOOK_AGAIN_S
+    assert memory.recall("/a gzip") is known
+    at = LOOK_AGAIN_S
+    assert memory.recall("/a gzip") is None
+    assert memory.recall("/a") is not None
 
 
 def test_what_was_not_asked_for_the_longest_leaves(home: Path) -> None:

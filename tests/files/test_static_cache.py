@@ -9,7 +9,11 @@ import pytest
 from blazeio.app.app import App
 from blazeio.content.representation import make_etag
 from blazeio.errors import ConfigurationError
-from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE, LARGEST_KEPT_BYTES
+from blazeio.files.static_cache import (
+    IN_MEMORY_STATIC_CACHE,
+    LARGEST_KEPT_BYTES,
+    LOOK_AGAIN_S,
+)
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.files.conftest import PAGE
 from tests.support.clock import wait_until
@@ -138,16 +142,24 @@ async def test_a_home_may_be_relative_or_a_link(
         assert (await site.get("/page/index.html")).text == PAGE
 
 
+async def pass_look_again() -> None:
+    """Let the span pass in which a file is taken to be the same."""
+    await asyncio.sleep(LOOK_AGAIN_S)
+
+
 async def test_a_change_is_seen(home: Path) -> None:
     page = home / "page" / "index.html"
     cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
     async with served(app_of(cache)) as site:
         assert (await site.get("/page/index.html")).text == PAGE
         page.write_text("new and longer than before, much longer")
+        await pass_look_again()
         assert (await site.get("/page/index.html")).text.startswith("new")
         os.replace(home / "a b.txt", page)
+        await pass_look_again()
         assert (await site.get("/page/index.html")).text == "text"
         page.unlink()
+        await pass_look_again()
         assert (await site.get("/page/index.html")).status == 404
 
 
@@ -160,6 +172,7 @@ async def test_a_file_that_became_a_link_out_is_gone(
         assert (await site.get("/page/index.html")).status == 200
         page.unlink()
         page.symlink_to(tmp_path / "secret.txt")
+        await pass_look_again()
         assert (await site.get("/page/index.html")).status == 404
 
 
@@ -328,9 +341,11 @@ async def test_variants_count_and_leave_with_their_file(home: Path, text: Path) 
         await ask(site, "/text.html", accept_encoding="gzip")
         assert cache._memory.kept_bytes > before
         text.write_bytes(b"<p>other</p>" * 1000)
+        await pass_look_again()
         changed = await ask(site, "/text.html", accept_encoding="gzip")
         assert zlib.decompress(changed.body, wbits=31) == b"<p>other</p>" * 1000
         text.unlink()
+        await pass_look_again()
         assert (await site.get("/text.html")).status == 404
         assert cache._memory.kept_bytes == 0
 
