@@ -1,4 +1,4 @@
-"""Sessions with a login; needs pip install 'blazeio[sessions,jinja]'.
+"""Sessions with a login; needs pip install itsdangerous jinja2.
 
 python examples/login.py, then http://localhost:8000/, as ada, password "engine".
 """

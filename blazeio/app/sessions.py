@@ -104,9 +104,7 @@ class CookieSessions:
         try:
             import itsdangerous
         except ImportError:
-            message = (
-                "CookieSessions needs itsdangerous: pip install 'blazeio[sessions]'"
-            )
+            message = "CookieSessions needs itsdangerous: pip install itsdangerous"
             raise ConfigurationError(message) from None
         listed = [secrets] if isinstance(secrets, str) else [*secrets]
         _check_secrets(listed)

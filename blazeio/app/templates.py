@@ -40,7 +40,7 @@ class Templates:
         try:
             import jinja2
         except ImportError:
-            message = "Templates needs Jinja2: pip install 'blazeio[jinja]'"
+            message = "Templates needs Jinja2: pip install jinja2"
             raise ConfigurationError(message) from None
         if isinstance(folder, str | os.PathLike):
             folder = [folder]

@@ -206,7 +206,7 @@ async def connect_by_socks(
         import python_socks
         from python_socks.async_.asyncio import Proxy as SocksProxy
     except ImportError as error:
-        message = "socks5 proxies need python-socks: pip install 'blazeio[socks]'"
+        message = "socks5 proxies need python-socks: pip install python-socks"
         raise ConfigurationError(message) from error
     by_socks = SocksProxy(
         python_socks.ProxyType.SOCKS5,

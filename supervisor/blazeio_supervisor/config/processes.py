@@ -481,7 +481,7 @@ class Development(Section):
         "fails prints its traceback, and the old code goes on; at the start, the next "
         "change is waited for. --canary-hold and "
         f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
-        "'blazeio[dev]'.",
+        "watchfiles.",
         default=False,
         change=Change.RESTART,
     )
@@ -508,7 +508,7 @@ class Development(Section):
             return
         if importlib.util.find_spec("watchfiles") is None:
             reason = "it needs watchfiles, which is not installed"
-            raise SettingError("reload", f"{reason}: pip install 'blazeio[dev]'")
+            raise SettingError("reload", f"{reason}: pip install watchfiles")
         for given in self.reload_dirs:
             if not os.path.isdir(os.path.join(self.folder, given)):
                 raise SettingError("reload_dirs", f"{given} is no folder")
