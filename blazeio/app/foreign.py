@@ -65,9 +65,10 @@ class ForeignApp(App[Any]):
         if interface is Interface.ASGI:
             self._asgi_lifespan = own = Lifespan(app, lifespan)
             self.on_start(own.start)
-            self._gateway = AsgiGateway(
+            self._gateway = asgi = AsgiGateway(
                 app, name, state=own.state, sends_paths=sends_paths
             )
+            self.on_drain(asgi.drain)
         elif interface is Interface.WSGI:
             self._gateway = wsgi = WsgiGateway(
                 app, name, threads, is_multiprocess=is_multiprocess

@@ -1,13 +1,23 @@
 """``AsgiGateway``: an ASGI 3 app as the handler of requests."""
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from blazeio.gateways.connection import GatewayProtocol
-from blazeio.gateways.gateway import Gateway, find_facts
+from blazeio.gateways.gateway import Gateway, find_facts, find_tls
 from blazeio.gateways.http import HttpExchange, takes_trailers
 from blazeio.gateways.lifespan import AsgiApp
-from blazeio.gateways.scope import make_http_scope
+from blazeio.gateways.scope import make_http_scope, make_websocket_scope
+from blazeio.gateways.websocket import WebSocketExchange
 from blazeio.protocol.request import BlazeioServerProtocol
+
+RESTARTS_S: Final = 2.0
+"""At the drain the WebSockets are closed over this long."""
+
+
+def _asks_for_websocket(upgrade: str) -> bool:
+    """Whether it is among the protocols that a client would rather speak."""
+    return "websocket" in [each.strip().lower() for each in upgrade.split(",")]
 
 
 class AsgiGateway(Gateway):
@@ -33,12 +43,16 @@ class AsgiGateway(Gateway):
         self._app = app
         self._state = {} if state is None else state
         self._sends_paths = sends_paths
+        self.websockets: set[WebSocketExchange] = set()
 
     async def serve(self, r: BlazeioServerProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
         # Hot: runs once per request.
         assert isinstance(r, GatewayProtocol)
         self.loop = r.context.loop
+        if r.answer.upgrade is not None and _asks_for_websocket(r.answer.upgrade):
+            await self._serve_websocket(r)
+            return None
         exchange = HttpExchange(r, self)
         extensions = self._find_extensions(r)
         scope = make_http_scope(find_facts(r), self.root_path, self._state, extensions)
@@ -53,6 +67,38 @@ class AsgiGateway(Gateway):
             return None
         return self.end(exchange, f"{method} {target}")
 
+    async def _serve_websocket(self, r: GatewayProtocol) -> None:
+        exchange = WebSocketExchange(r, self)
+        if not await exchange.check_handshake():
+            return
+        extensions = {"websocket.http.response": {}, **find_tls(r)}
+        facts = find_facts(r)
+        scope = make_websocket_scope(facts, self.root_path, self._state, extensions)
+        asked = f"{r.method} {r.tail}"
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            if r.handling.is_ended_by(error):
+                exchange.cut()
+                raise
+            self.report(asked, error)
+            await exchange.finish(error)
+            return
+        if exchange.is_due:
+            self.log_unanswered(asked)
+        await exchange.finish()
+
+    async def drain(self) -> None:
+        """Close the WebSockets, one after the other, so that not all come back at once.
+
+        Their apps are told, and go on until they end by themselves.
+        """
+        open_ones = list(self.websockets)
+        for place, exchange in enumerate(open_ones):
+            if place:
+                await asyncio.sleep(RESTARTS_S / len(open_ones))
+            exchange.restart()
+
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
         extensions: dict[str, Any] = {"http.response.zerocopysend": {}}
         if r.answer.minor:
@@ -61,4 +107,6 @@ class AsgiGateway(Gateway):
                 extensions["http.response.trailers"] = {}
         if self._sends_paths:
             extensions["http.response.pathsend"] = {}
+        if r.own_scheme == "https":
+            extensions.update(find_tls(r))
         return extensions

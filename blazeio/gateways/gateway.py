@@ -8,6 +8,7 @@ from blazeio.gateways.connection import DETACHED, GatewayProtocol
 from blazeio.gateways.faults import is_disconnect_fault, report_fault
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.scope import RequestFacts
+from blazeio.gateways.tls_extension import describe_tls
 from blazeio.loggers import get_logger
 
 log = get_logger("blazeio.app")
@@ -61,17 +62,22 @@ class Gateway:
             What the handler has to return.
         """
         if error is not None:
-            self._report(asked, error)
+            self.report(asked, error)
         elif exchange.is_due:
-            what = "ended its response" if exchange.has_begun else "answered"
-            log.error("%s: %s has not %s", asked, self._name, what)
+            self.log_unanswered(asked, has_begun=exchange.has_begun)
         exchange.finish()
         if exchange.end_background is None:
             return None
         exchange.end_background()
         return DETACHED
 
-    def _report(self, asked: str, error: BaseException) -> None:
+    def log_unanswered(self, asked: str, *, has_begun: bool = False) -> None:
+        """Log that the app has returned and its response is not complete."""
+        what = "ended its response" if has_begun else "answered"
+        log.error("%s: %s has not %s", asked, self._name, what)
+
+    def report(self, asked: str, error: BaseException) -> None:
+        """Log what the app has raised, unless it is that the client is gone."""
         if is_disconnect_fault(error):
             log.debug("%s: the client went away", asked)
         else:
@@ -98,3 +104,9 @@ def find_facts(r: GatewayProtocol) -> RequestFacts:
         peer,
         r.local,
     )
+
+
+def find_tls(r: GatewayProtocol) -> dict[str, Any]:
+    """Return the extension ``tls`` by its name; nothing where there is no TLS."""
+    tls = r.transport.get_extra_info("ssl_object")
+    return {} if tls is None else {"tls": describe_tls(tls)}

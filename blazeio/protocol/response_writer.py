@@ -227,6 +227,11 @@ class ResponseWriter:
         return self._extra is not None or bool(self._context.heads.fields)
 
     @property
+    def upgrade(self) -> str | None:
+        """The protocols that the client would rather speak; None: it names none."""
+        return self._head.upgrade
+
+    @property
     def minor(self) -> int:
         """The HTTP/1.x version of the request."""
         return self._head.minor

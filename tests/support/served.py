@@ -21,7 +21,8 @@ class Site:
         server: Serves the app.
     """
 
-    def __init__(self, port: int, server: Server) -> None:
+    def __init__(self, port: int, server: Server, app: App) -> None:
+        self._app = app
         self.port = port
         self.server = server
 
@@ -40,6 +41,12 @@ class Site:
         async with await self.connect() as peer:
             await peer.send(serialize_request(method, target, content, headers))
             return await peer.read_response(method=method)
+
+    async def drain(self) -> None:
+        """Begin to drain, as at the end of the service."""
+        self.server.stop_accepting()
+        self.server.start_draining(0)
+        await self._app.drain_hooks()
 
     async def get(self, target: str) -> Response:
         """GET it."""
@@ -64,4 +71,4 @@ def serialize_request(
 async def served(app: App) -> AsyncIterator[Site]:
     """Serve an app until the block ends; its hooks run."""
     async with TestServer(app, grace_s=0) as running:
-        yield Site(running.port, running.server)
+        yield Site(running.port, running.server, app)
