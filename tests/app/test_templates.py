@@ -85,5 +85,5 @@ def test_a_missing_package_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(ConfigurationError, match=r"blazeio\[jinja\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install jinja2$"):
         Templates(tmp_path)
