@@ -32,7 +32,7 @@ if __name__ == "__main__" and os.geteuid() == 0:
 try:
     import click
 
-    from blazeio_supervisor.config.app_path import PROGRAM, VERBS
+    from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
     from blazeio_supervisor.errors import ExitCode, SupervisorError
     from blazeio_supervisor.isolation import forget_starter
     from blazeio_supervisor.log.formats import escape_line
@@ -68,14 +68,16 @@ def _run() -> int:
 
 
 def _choose_command() -> click.Command:
-    """Return a verb's, when the first word is one; else what serves an app.
+    """Return the verbs when the first word is one, else the command that serves.
 
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
-    if sys.argv[1:2] and sys.argv[1] in VERBS:
-        from blazeio_supervisor.cli.verbs import verbs
+    first = sys.argv[1] if len(sys.argv) > 1 else "-"
+    if not first.startswith("-") and not is_app_path(first):
+        from blazeio_supervisor.cli.verbs import list_verbs, verbs
 
-        return verbs
+        if first in list_verbs():
+            return verbs
     from blazeio_supervisor.cli.serve import command
 
     return command

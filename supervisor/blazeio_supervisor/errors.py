@@ -63,3 +63,25 @@ class BindError(SupervisorError):
     """An address could not be bound; the line names who holds it."""
 
     exit_code = ExitCode.CANNOT_BIND
+
+
+class NotRunningError(SupervisorError):
+    """A verb found no service; the line says where it looked for one."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class NotAnsweringError(SupervisorError):
+    """A service is there, but does not answer, or its answer must not be believed."""
+
+
+class BrokenOffError(NotAnsweringError):
+    """The connection ended before the answer was whole.
+
+    Either the service is gone, or an upgrade's exec has cut the connection; in the
+    latter case the same question is answered when it is asked again.
+    """
+
+
+class NotAllowedError(NotAnsweringError):
+    """The service is another user's: it may not be asked, or must not be believed."""

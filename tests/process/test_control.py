@@ -280,7 +280,8 @@ def test_another_user_is_refused(live_server: LiveServers, tmp_path: Path) -> No
 AS_ANOTHER = """
 import os, sys
 import locale  # by gettext, when it is first asked
-import blazeio_supervisor.cli.orders  # which the other user may not read
+# The other user may not read these.
+from blazeio_supervisor.cli import client, orders, queries
 from blazeio_supervisor.__main__ import main
 os.setresuid(4242, 4242, 4242)
 sys.argv = sys.argv[1:]

@@ -197,7 +197,7 @@ def test_an_interrupt_is_no_traceback(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", [PROGRAM, "status"])
-    monkeypatch.setattr("blazeio_supervisor.cli.verbs.search", interrupt)
+    monkeypatch.setattr("blazeio_supervisor.cli.client.search", interrupt)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 130

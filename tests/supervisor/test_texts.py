@@ -19,16 +19,16 @@ from rich.console import Console
 import blazeio.loggers
 from blazeio_supervisor import __main__ as program
 from blazeio_supervisor.cli.client import find_client
-from blazeio_supervisor.cli.doctor.findings import DoctorReport, format_report, ill
-from blazeio_supervisor.cli.output import (
+from blazeio_supervisor.cli.doctor.machine import ill
+from blazeio_supervisor.cli.doctor.service import DoctorReport, format_report
+from blazeio_supervisor.cli.orders import format_reload, format_upgrade
+from blazeio_supervisor.cli.output import format_status
+from blazeio_supervisor.cli.queries import (
     format_config,
     format_event_line,
     format_events,
-    format_reload,
     format_stacks,
-    format_upgrade,
 )
-from blazeio_supervisor.cli.status_table import format_status
 from blazeio_supervisor.cli.top.session import TopSession, _paint
 from blazeio_supervisor.cli.verbs import ProgressLine, show
 from blazeio_supervisor.config.sources import write_toml

@@ -12,16 +12,9 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
 
 import click
 
-from blazeio_supervisor.cli.serve import (
-    LISTED,
-    SectionedCommand,
-    find_sources,
-    print_config,
-)
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.config.sources import Configuration
 from blazeio_supervisor.errors import ExitCode, SupervisorError
@@ -62,15 +55,6 @@ from blazeio_supervisor.worker.forkserver import spawn_forkserver
 
 _END_S = 2.0  # for the exit steps of the import, and for what it has started
 _OWN_TITLE = "(blazeio: master ["
-_EPILOG = """
-\b
-Exit codes:
-  0 it would start            4 the app cannot be imported
-  2 settings are wrong        5 an address cannot be bound
-  3 a factory raised
-\b
-What on_start hooks do is not tried: they may have an effect.
-"""
 
 
 class CheckFailedError(SupervisorError):
@@ -81,15 +65,12 @@ class CheckFailedError(SupervisorError):
         self.exit_code = ExitCode(code)
 
 
-def run_check(**words: Any) -> int:
-    """Tell whether APP would start: its settings, its import, its addresses.
+def check_start(configuration: Configuration) -> None:
+    """Check the settings, the import of the app, and its addresses.
 
-    The options are those of the service, and are read in the same places.
+    Raises:
+        SupervisorError: The service would not start.
     """
-    sources = find_sources(words)
-    if words["print_config"]:
-        return print_config(sources, shows_env=words["show_env"])
-    configuration = sources.read()
     settings = configuration.make_settings()
     os.chdir(settings.folder)
     configure_logs(LogConfig(level="WARNING"))
@@ -97,7 +78,6 @@ def run_check(**words: Any) -> int:
     own = import_app(settings)
     for address in settings.binds or own:
         _say(f"address    {try_address(settings, address)}")
-    return ExitCode.OK
 
 
 def import_app(settings: Settings) -> list[Address]:
@@ -258,14 +238,3 @@ def _say(line: str) -> None:
 
 def _name_file(configuration: Configuration) -> str:
     return f" ({configuration.path})" if configuration.path else ""
-
-
-check = SectionedCommand(
-    name="check",
-    sections=LISTED,
-    params=[click.Argument(["app"], required=False)],
-    callback=run_check,
-    help=run_check.__doc__,
-    epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-)

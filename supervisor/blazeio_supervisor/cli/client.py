@@ -11,56 +11,48 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct, field
 
-from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-from blazeio_supervisor.ipc.control_api import ErrorAnswer, ServiceAnswer
+from blazeio_supervisor.config.environment import find_runtime_directory
+from blazeio_supervisor.errors import (
+    BrokenOffError,
+    NotAllowedError,
+    NotAnsweringError,
+    NotRunningError,
+    SupervisorError,
+    UsageError,
+)
+from blazeio_supervisor.ipc.control_api import (
+    ANSWER_TIMEOUT_S,
+    SERVICE,
+    AnswerT,
+    ControlEndpoint,
+    ErrorAnswer,
+    OrderT,
+    ServiceAnswer,
+)
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
     Search,
     SocketPath,
     list_listening,
+    parse_place,
     read_peer,
+    search,
 )
 from blazeio_supervisor.log.formats import encode_json
 from blazeio_supervisor.master.service_name import Home, find_home
 
-ANSWER_TIMEOUT_S = 5.0
-"""An answer comes at once, or the master is stopped or starved."""
 _GONE_POLL_S = 0.1
 _PIECE_BYTES = 65536
 _TIMEVAL = struct.Struct("@ll")
 _NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
-
-AnswerT = TypeVar("AnswerT")
-
-
-class NotRunningError(SupervisorError):
-    """No service was found; the line says where it was looked for."""
-
-    exit_code = ExitCode.NOT_RUNNING
-
-
-class NotAnsweringError(SupervisorError):
-    """Something is there, but it does not answer, or must not be believed."""
-
-
-class BrokenOffError(NotAnsweringError):
-    """The connection ended in the midst of an answer.
-
-    Either the service is gone, or an upgrade's exec has cut it: then whoever asks
-    again is answered.
-    """
-
-
-class NotAllowedError(NotAnsweringError):
-    """It is another user's: it may not be asked, or must not be believed."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -98,13 +90,12 @@ class ControlClient(Struct, frozen=True):
     timeout_s: float | None = ANSWER_TIMEOUT_S
 
     def ask(
-        self,
-        method: str,
-        path: str,
-        kind: type[AnswerT],
-        order: msgspec.Struct | None = None,
+        self, endpoint: ControlEndpoint[OrderT, AnswerT], order: OrderT | None = None
     ) -> AnswerT:
-        """Ask, and read the whole answer; a question is asked twice if it must.
+        """Send an order or a question, and read the whole answer.
+
+        A question (GET) is sent a second time when an upgrade has cut its answer; an
+        order is not.
 
         Raises:
             NotRunningError: Nobody listens there.
@@ -114,37 +105,36 @@ class ControlClient(Struct, frozen=True):
         """
 
         def ask_once() -> AnswerT:
-            with self._asked(method, path, order, self.timeout_s) as response:
-                return msgspec.json.decode(response.read(), type=kind)
+            with self._asked(endpoint, order, self.timeout_s) as response:
+                octets = response.read()
+                if endpoint.answer is str:
+                    return cast(AnswerT, octets.decode())
+                return msgspec.json.decode(octets, type=endpoint.answer)
 
-        return _ask_again(ask_once) if method == "GET" else ask_once()
-
-    def read(self, path: str) -> str:
-        """Ask for a text, and read the whole of it.
-
-        Raises:
-            SupervisorError: As by ``ask``.
-        """
-
-        def read_once() -> str:
-            with self._asked("GET", path, None, self.timeout_s) as response:
-                return response.read().decode()
-
-        return _ask_again(read_once)
+        if endpoint.method == "POST":
+            return ask_once()
+        try:
+            return ask_once()
+        except BrokenOffError:
+            return ask_once()
 
     def follow(
         self,
-        path: str,
+        endpoint: ControlEndpoint[OrderT, Any],
+        order: OrderT,
         decoder: msgspec.json.Decoder[AnswerT],
-        order: msgspec.Struct | None = None,
     ) -> Iterator[AnswerT]:
-        """Ask, or order, and read the answer line by line, however long it takes.
+        """Send an order or a question, and read the answer line by line.
+
+        Args:
+            endpoint: One that can answer by lines.
+            order: What makes it do so.
+            decoder: Reads one line.
 
         Raises:
             SupervisorError: As by ``ask``.
         """
-        method = "GET" if order is None else "POST"
-        with self._asked(method, path, order, None) as response:
+        with self._asked(endpoint, order, None) as response:
             for line in _iterate_lines(response):
                 yield decoder.decode(line)
 
@@ -157,8 +147,26 @@ class ControlClient(Struct, frozen=True):
         with self._explained(), closing(self._connect(self.timeout_s)) as connection:
             return read_peer(connection.sock)
 
+    @contextmanager
+    def watch_end(self) -> Iterator["ServiceEnd"]:
+        """Watch the master from now on, so that its end can be waited for.
+
+        Raises:
+            SupervisorError: As by ``ask``.
+        """
+        pid = self.read_server().pid
+        try:
+            pidfd = os.pidfd_open(pid) if pid else None
+        except OSError:
+            pidfd = None  # gone this moment, or a sandbox that refuses
+        try:
+            yield ServiceEnd(self, pidfd)
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+
     def has_listener(self) -> bool:
-        """Whether anybody is there."""
+        """Tell whether anybody listens there."""
         try:
             self._connect(self.timeout_s).close()
         except NotRunningError:
@@ -170,15 +178,18 @@ class ControlClient(Struct, frozen=True):
     @contextmanager
     def _asked(
         self,
-        method: str,
-        path: str,
-        order: msgspec.Struct | None,
+        endpoint: ControlEndpoint[OrderT, Any],
+        order: OrderT | None,
         timeout_s: float | None,
     ) -> Iterator[http.client.HTTPResponse]:
-        content = None if order is None else encode_json(order)
+        target, content = endpoint.path, None
+        if order is not None and endpoint.method == "GET":
+            target += write_query(order)
+        elif order is not None:
+            content = encode_json(order)
         with self._explained(), closing(self._connect(timeout_s)) as connection:
             try:
-                connection.request(method, path, content)
+                connection.request(endpoint.method, target, content)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # who is refused is answered before the request is read
             with connection.getresponse() as response:
@@ -262,12 +273,17 @@ class ControlClient(Struct, frozen=True):
         return SupervisorError(reason)
 
 
-def _ask_again(ask_once: Callable[[], AnswerT]) -> AnswerT:
-    """Ask a question, and once more when an upgrade has cut the answer."""
-    try:
-        return ask_once()
-    except BrokenOffError:
-        return ask_once()
+def write_query(order: msgspec.Struct) -> str:
+    """Write the fields of a question as a query; those with their default are left out.
+
+    The values are numbers and switches, which need no escaping.
+    """
+    pairs = [
+        f"{field.name}={str(value).lower()}"
+        for field in msgspec.structs.fields(order)
+        if (value := getattr(order, field.name)) != field.default
+    ]
+    return f"?{'&'.join(pairs)}" if pairs else ""
 
 
 def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -278,25 +294,6 @@ def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield from lines
     if rest:
         yield rest
-
-
-@contextmanager
-def watched_end(client: ControlClient) -> Iterator["ServiceEnd"]:
-    """Watch a master from now on, for its end.
-
-    Raises:
-        SupervisorError: As by ``ControlClient.ask``.
-    """
-    pid = client.read_server().pid
-    try:
-        pidfd = os.pidfd_open(pid) if pid else None
-    except OSError:
-        pidfd = None  # gone this moment, or a sandbox that refuses
-    try:
-        yield ServiceEnd(client, pidfd)
-    finally:
-        if pidfd is not None:
-            os.close(pidfd)
 
 
 class ServiceEnd(Struct, frozen=True):
@@ -367,6 +364,28 @@ class _Census(Struct, frozen=True):
     others: list[SocketPath] = field(default_factory=list)
 
 
+def find_service(control: str | None, instance: str | None) -> ControlClient:
+    """Find the service that the options of a verb name.
+
+    Args:
+        control: Where it answers, as typed; None: it is looked for.
+        instance: Its name or pid; None: the only one.
+
+    Raises:
+        UsageError: ``control`` is no place, or both are given.
+        SupervisorError: As by ``find_client``.
+    """
+    try:
+        place = None if control is None else parse_place(control)
+    except ValueError as error:
+        raise UsageError(f"--control {control}: {error}") from None
+    if place is not None and instance is not None:
+        raise UsageError("--control and --instance: one of them says which")
+    uid, is_named = os.geteuid(), instance is not None
+    found = search(place, find_runtime_directory(), uid, is_named=is_named)
+    return find_client(found, uid, instance)
+
+
 def find_client(found: Search, uid: int, instance: str | None = None) -> ControlClient:
     """Find the one service that a verb is for.
 
@@ -433,7 +452,7 @@ def _ask_all(found: Search, uid: int) -> _Census:
             census.hidden.append(place)
             continue
         try:
-            service = client.ask("GET", "/service", ServiceAnswer)
+            service = client.ask(SERVICE)
         except NotRunningError:
             continue
         except SupervisorError as error:

@@ -1,72 +1,120 @@
-"""The verbs that order."""
+"""The verbs that order something of a service; each with its wait and its sentence.
+
+What an order is waited for by is a function ``measure_*``: it looks at a status of the
+service and says how much of the order is done. These are pure, as are the sentences.
+"""
 
 import re
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 from msgspec.structs import replace
 
-from blazeio_supervisor.cli.client import (
-    BrokenOffError,
-    ControlClient,
-    NotAnsweringError,
-    watched_end,
-)
-from blazeio_supervisor.cli.output import (
-    format_park,
-    format_recycle,
-    format_reload,
-    format_scale,
-    format_span,
-    format_step,
-    format_upgrade,
-)
+from blazeio_supervisor.cli.output import format_span, format_step
 from blazeio_supervisor.cli.verbs import (
-    Failures,
+    Extent,
     ProgressLine,
     ServiceTarget,
-    count_failures,
     interruptible,
-    measure_parking,
-    measure_recycling,
-    measure_resuming,
-    measure_scaling,
     read_slots,
     show,
     verb,
     wait_for,
 )
-from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
+from blazeio_supervisor.errors import (
+    BrokenOffError,
+    ExitCode,
+    NotAnsweringError,
+    SupervisorError,
+    UsageError,
+)
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.control_api import (
+    LAST_UPGRADE,
+    PARK,
+    RECYCLE,
+    RELOAD,
+    REOPEN_LOGS,
+    RESUME,
+    SCALE,
+    STATUS,
+    STOP,
+    UPGRADE,
     ParkAnswer,
     Progress,
     RecycleAnswer,
+    Recycled,
     RecycleOrder,
     ReloadAnswer,
     ReloadOrder,
-    ReopenLogsAnswer,
     ScaleAnswer,
     ScaleOrder,
+    SlotAnswer,
     StatusAnswer,
-    StopAnswer,
     StopOrder,
     UpgradeAnswer,
     UpgradeOrder,
+    WorkerAnswer,
 )
 from blazeio_supervisor.log.formats import escape_lines
 
+if TYPE_CHECKING:
+    from blazeio_supervisor.cli.client import ControlClient
+
 _FAILED = ExitCode.CRASHED
-_COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
-_UPGRADE_POLL_S = 0.05
-"""The question waits in the queue until a master reads it, the old or the new."""
+_WAIT = click.option("--wait", is_flag=True, help="Until it has taken effect.")
+
+# What several of them are waited for by.
+
+
+_WANTED = frozenset({"spawning", "booting", "standby", "serving"})
+FAILURES_COUNT = 3
+"""A slot that fails so often in a row is no longer waited for."""
+Failures = Mapping[int, int]
+"""By slot: how many workers in a row had failed when it was ordered."""
+
+
+def count_failures(status: StatusAnswer) -> Failures:
+    """Count the failures of before the order, which it has not caused."""
+    return {slot.slot: slot.failures for slot in status.slots}
+
+
+def _owners(status: StatusAnswer) -> dict[int, WorkerAnswer]:
+    return {each.slot: each for each in status.workers if each.role == "owner"}
+
+
+def _find_fault(status: StatusAnswer, known: Failures) -> str:
+    if status.is_parked:
+        return "the service is parked"
+    for slot in status.slots:
+        is_new = slot.failures > known.get(slot.slot, 0)
+        if is_new and slot.failures >= FAILURES_COUNT:
+            return _describe_failures(slot)
+    return ""
+
+
+def _describe_failures(slot: SlotAnswer) -> str:
+    return (
+        f"slot {slot.slot}: {slot.failures} workers in a row failed; the service's "
+        "log says why, and it tries on"
+    )
+
+
+# reload
+
+
 _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
     Progress | ReloadAnswer
 )
 
 
-@verb(click.option("--wait", is_flag=True, help="Until it is over; tell how it went."))
+@verb(
+    "load the code anew; --wait tells whether it worked",
+    click.option("--wait", is_flag=True, help="Until it is over; tell how it went."),
+)
 def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Load the code anew, worker by worker, without losing a request.
 
@@ -76,8 +124,7 @@ def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """
     client = target.find()
     if not wait:
-        asked = client.ask("POST", "/reload", ReloadAnswer, ReloadOrder())
-        return show(asked, is_json, format_reload)
+        return show(client.ask(RELOAD), is_json, format_reload)
     with interruptible("the reload goes on"):
         answer = _follow_reload(client)
     if answer.is_ok or is_json:
@@ -87,10 +134,53 @@ def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     raise SupervisorError(format_reload(answer))
 
 
-_WAIT = click.option("--wait", is_flag=True, help="Until it has taken effect.")
+def _follow_reload(client: "ControlClient") -> ReloadAnswer:
+    line = ProgressLine()
+    try:
+        for said in client.follow(RELOAD, ReloadOrder(wait=True), _STEPS):
+            if isinstance(said, ReloadAnswer):
+                return said
+            line.write(f"reload: {format_step(said)}")
+    except BrokenOffError:
+        pass  # the master was killed
+    finally:
+        line.clear()
+    raise SupervisorError("the service ended before the reload was over")
 
 
-@verb(click.argument("count", metavar="N|+N|-N"), _WAIT, has_signs=True)
+def format_reload(answer: ReloadAnswer) -> str:
+    """Write how a reload ended."""
+    if not answer.is_over:
+        return "reload asked for; `reload --wait` or the log tells how it ends"
+    later = "superseded by a later reload" if answer.is_superseded else ""
+    if answer.is_ok:
+        return (
+            f"{later or 'reloaded'}: generation {answer.generation} serves "
+            f"in every slot ({format_span(answer.took_s)})"
+            f"{_format_stuck(answer.needs_restart)}"
+        )
+    failed = f"{later}, which failed" if later else "reload failed"
+    return f"{failed}, after {format_span(answer.took_s)}: {answer.reason}"
+
+
+def _format_stuck(keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    return f"\nas before until the service is started anew: {', '.join(keys)}"
+
+
+# scale
+
+
+_COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
+
+
+@verb(
+    "have N workers, or +N more, or -N less",
+    click.argument("count", metavar="N|+N|-N"),
+    _WAIT,
+    has_signs=True,
+)
 def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
     """Have N workers from now on, or so many more (+2) or less (-2).
 
@@ -99,18 +189,51 @@ def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
     has asked for another number meanwhile.
     """
     client = target.find()
-    order, known = _read_count(count), _count_failures(client)
-    answer = client.ask("POST", "/scale", ScaleAnswer, order)
+    order, known = _read_count(count), count_failures(client.ask(STATUS))
+    answer = client.ask(SCALE, order)
     if not wait:
         return show(answer, is_json, format_scale)
     wanted = answer.count
     took_s = wait_for(client, "scaling", lambda s: measure_scaling(s, wanted, known))
-    what = "1 worker serves" if answer.count == 1 else f"{answer.count} workers serve"
-    done = f"{what}, {answer.before} before"
-    return show(answer, is_json, lambda _: f"{done} ({format_span(took_s)})")
+    what = "1 worker serves" if wanted == 1 else f"{wanted} workers serve"
+    done = f"{what}, {answer.before} before ({format_span(took_s)})"
+    return show(answer, is_json, lambda _: done)
 
 
-@verb(click.argument("slot", metavar="SLOT|all"), _WAIT)
+def _read_count(text: str) -> ScaleOrder:
+    match = _COUNT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no count: write N, +N or -N")
+    return ScaleOrder(change=int(text)) if match[1] else ScaleOrder(int(text))
+
+
+def measure_scaling(status: StatusAnswer, count: int, known: Failures) -> Extent:
+    """Count the wanted slots whose worker serves; at the end no other slot has one."""
+    serving = [each for each in _owners(status).values() if each.state == "serving"]
+    ours = {slot.slot for slot in status.slots if not slot.is_parked}
+    if len(ours) != count:
+        return Extent(0, count, f"meanwhile {len(ours)} are wanted")
+    done = sum(each.slot in ours for each in serving)
+    if done == count:
+        done -= sum(w.slot not in ours and w.state in _WANTED for w in status.workers)
+    return Extent(max(done, 0), count, _find_fault(status, known))
+
+
+def format_scale(answer: ScaleAnswer) -> str:
+    """Write how many workers were wanted before, and how many are now."""
+    if answer.before == answer.count:
+        return f"{count_of(answer.count, 'worker')}, as before"
+    return f"{count_of(answer.count, 'worker')} wanted, {answer.before} before"
+
+
+# recycle
+
+
+@verb(
+    "replace the worker of one slot, or all, with the same code",
+    click.argument("slot", metavar="SLOT|all"),
+    _WAIT,
+)
 def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     """Replace the worker of one slot, or all one by one, with the same code.
 
@@ -119,8 +242,8 @@ def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     """
     order = RecycleOrder(read_slots(slot))
     client = target.find()
-    known = _count_failures(client)
-    answer = client.ask("POST", "/recycle", RecycleAnswer, order)
+    known = count_failures(client.ask(STATUS))
+    answer = client.ask(RECYCLE, order)
     if not wait:
         return show(answer, is_json, format_recycle)
     pids = {each.slot: each.pid for each in answer.slots}
@@ -129,7 +252,35 @@ def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     return show(answer, is_json, lambda _: done)
 
 
-@verb(_WAIT)
+def measure_recycling(
+    status: StatusAnswer, pids: Mapping[int, int | None], known: Failures
+) -> Extent:
+    """Count the slots that have another worker than that, which serves."""
+    owners = _owners(status)
+    done = 0
+    for slot, pid in pids.items():
+        owner = owners.get(slot)
+        if owner is not None and owner.pid != pid:
+            done += owner.state == "serving"
+    return Extent(done, len(pids), _find_fault(status, known))
+
+
+def format_recycle(answer: RecycleAnswer) -> str:
+    """Write which worker is replaced, one line for each slot."""
+    return "\n".join(map(_format_recycled, answer.slots))
+
+
+def _format_recycled(recycled: Recycled) -> str:
+    slot, pid = recycled.slot, recycled.pid
+    if pid is None:
+        return f"slot {slot} has no worker: one is tried at once"
+    return f"slot {slot}: pid {pid} drains when its successor is ready"
+
+
+# park and resume
+
+
+@verb("let nobody serve for a while; new connections wait", _WAIT)
 def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Let nobody serve for a while: workers drain, new connections wait.
 
@@ -137,53 +288,73 @@ def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     --wait the exit code tells whether no worker is left. 1: it was resumed meanwhile.
     """
     client = target.find()
-    workers = client.ask("GET", "/status", StatusAnswer).workers
-    answer = client.ask("POST", "/park", ParkAnswer)
+    count = len(client.ask(STATUS).workers)
+    answer = client.ask(PARK)
     if not wait:
         return show(answer, is_json, format_park)
-    count = len(workers)
     took_s = wait_for(client, "parking", lambda s: measure_parking(s, count))
-    return show(
-        answer, is_json, lambda _: f"parked: no worker is left ({format_span(took_s)})"
-    )
+    done = f"parked: no worker is left ({format_span(took_s)})"
+    return show(answer, is_json, lambda _: done)
 
 
-@verb(_WAIT)
+@verb("serve again after `park`", _WAIT)
 def resume(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Serve again after `park`; connections that waited are answered.
 
     With --wait the exit code tells whether every slot serves. 1: new workers fail.
     """
     client = target.find()
-    known = _count_failures(client)
-    answer = client.ask("POST", "/resume", ParkAnswer)
+    known = count_failures(client.ask(STATUS))
+    answer = client.ask(RESUME)
     if not wait:
         return show(answer, is_json, format_park)
     took_s = wait_for(client, "resuming", lambda s: measure_resuming(s, known))
-    return show(answer, is_json, lambda _: f"every slot serves ({format_span(took_s)})")
+    done = f"every slot serves ({format_span(took_s)})"
+    return show(answer, is_json, lambda _: done)
 
 
-@verb()
-def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
-    """Write to new log files, after the old ones were renamed: what USR1 does.
+def measure_parking(status: StatusAnswer, at_first: int) -> Extent:
+    """Count the workers that have gone since the service is parked."""
+    if not status.is_parked:  # at least one is to be done: it is not over
+        at_first = max(at_first, 1)
+        fault = "" if status.will_park else "meanwhile it was resumed"
+        return Extent(0, at_first, fault)
+    return Extent(max(at_first - len(status.workers), 0), at_first)
 
-    That of --log-file, and the access log of every worker.
-    """
-    answer = target.find().ask("POST", "/reopen-logs", ReopenLogsAnswer)
-    if not answer.is_ok and not is_json:
-        raise SupervisorError(answer.reason)
-    show(answer, is_json, lambda _: "every log file is opened anew")
-    return ExitCode.OK if answer.is_ok else ExitCode.CRASHED
+
+def measure_resuming(status: StatusAnswer, known: Failures) -> Extent:
+    """Count the wanted slots whose worker serves, once the service is not parked."""
+    slots = [slot for slot in status.slots if not slot.is_parked]
+    if status.is_parked:
+        return Extent(0, len(slots))
+    return measure_scaling(status, len(slots), known)
+
+
+def format_park(answer: ParkAnswer) -> str:
+    """Write what becomes of the service."""
+    if not answer.is_parked:
+        return "resumed: a worker starts in each slot"
+    if answer.waits_for:
+        return f"will be parked when the {answer.waits_for} is over"
+    return "parked: the workers drain, new connections wait; `resume` ends it"
+
+
+# upgrade
+
+
+_UPGRADE_POLL_S = 0.05
+"""The question waits in the queue until a master reads it, the old or the new one."""
 
 
 @verb(
+    "go on with the code of the supervisor that is installed now",
     click.option(
         "--check",
         "--check-upgrade",
         "is_check",
         is_flag=True,
         help="Only find out whether it would work.",
-    )
+    ),
 )
 def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
     """Go on with the code of the supervisor that is installed now.
@@ -195,18 +366,52 @@ def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
     """
     client = replace(target.find(), timeout_s=None)
     with interruptible("the upgrade goes on"):
-        order = UpgradeOrder(check=is_check)
-        answer = client.ask("POST", "/upgrade", UpgradeAnswer, order)
+        answer = client.ask(UPGRADE, UpgradeOrder(check=is_check))
         while not answer.is_over:
             time.sleep(_UPGRADE_POLL_S)
-            answer = _ask_again(client) or answer
+            answer = _ask_for_end(client) or answer
     if not answer.is_ok and not is_json:
         raise SupervisorError(format_upgrade(answer, is_check=is_check))
     show(answer, is_json, lambda given: format_upgrade(given, is_check=is_check))
     return ExitCode.OK if answer.is_ok else _FAILED
 
 
+def _ask_for_end(client: "ControlClient") -> UpgradeAnswer | None:
+    """Ask how it ended; None: the master that had accepted the question has left."""
+    try:
+        return client.ask(LAST_UPGRADE)
+    except NotAnsweringError:
+        return None
+
+
+def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
+    """Write what became of an upgrade."""
+    span = format_span(answer.took_s)
+    if not answer.is_ok:
+        return f"no upgrade, the running code goes on: {answer.reason}"
+    if is_check:
+        return f"blazeio {answer.version} could take over ({span})"
+    return f"upgraded: blazeio {answer.version} has taken over ({span})"
+
+
+# reopen-logs and stop
+
+
+@verb("write to new log files, after the old ones were renamed")
+def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
+    """Write to new log files, after the old ones were renamed: what USR1 does.
+
+    That of --log-file, and the access log of every worker.
+    """
+    answer = target.find().ask(REOPEN_LOGS)
+    if not answer.is_ok and not is_json:
+        raise SupervisorError(answer.reason)
+    show(answer, is_json, lambda _: "every log file is opened anew")
+    return ExitCode.OK if answer.is_ok else _FAILED
+
+
 @verb(
+    "answer what is in flight, then end; waits for that",
     click.option("--quick", is_flag=True, help="Within a second, whatever is open."),
     click.option("--no-wait", is_flag=True, help="Do not wait for the end."),
 )
@@ -217,8 +422,8 @@ def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> in
     at most.
     """
     client = target.find()
-    with watched_end(client) as end:
-        answer = client.ask("POST", "/stop", StopAnswer, StopOrder(quick))
+    with client.watch_end() as end:
+        answer = client.ask(STOP, StopOrder(quick))
         if not no_wait:
             with interruptible("the service goes on stopping"):
                 end.wait()
@@ -226,34 +431,4 @@ def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> in
     return show(answer, is_json, lambda stopped: f"pid {stopped.pid} {what}")
 
 
-def _count_failures(client: ControlClient) -> Failures:
-    return count_failures(client.ask("GET", "/status", StatusAnswer))
-
-
-def _read_count(text: str) -> ScaleOrder:
-    match = _COUNT.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is no count: write N, +N or -N")
-    return ScaleOrder(change=int(text)) if match[1] else ScaleOrder(int(text))
-
-
-def _ask_again(client: ControlClient) -> UpgradeAnswer | None:
-    """None: the master that had accepted the question is the one that has left."""
-    try:
-        return client.ask("GET", "/upgrade", UpgradeAnswer)
-    except NotAnsweringError:
-        return None
-
-
-def _follow_reload(client: ControlClient) -> ReloadAnswer:
-    line = ProgressLine()
-    try:
-        for said in client.follow("/reload", _STEPS, ReloadOrder(wait=True)):
-            if isinstance(said, ReloadAnswer):
-                return said
-            line.write(f"reload: {format_step(said)}")
-    except BrokenOffError:
-        pass  # it was killed
-    finally:
-        line.clear()
-    raise SupervisorError("the service ended before the reload was over")
+VERBS = (reload, scale, recycle, park, resume, upgrade, reopen_logs, stop)

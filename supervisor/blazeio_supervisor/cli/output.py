@@ -1,35 +1,18 @@
-"""How an order went, in one line."""
+"""What several verbs print: numbers, tables that fit a terminal, a service's status.
 
-import time
+All of it is pure.
+"""
+
 from collections.abc import Callable, Sequence
-from textwrap import indent
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.control_api import (
-    ConfigAnswer,
-    EventsAnswer,
-    ForkserverStack,
-    ParkAnswer,
     Progress,
-    RecycleAnswer,
-    Recycled,
-    ReloadAnswer,
-    ScaleAnswer,
     SlotAnswer,
-    StackAnswer,
-    UpgradeAnswer,
-    WorkerStack,
-)
-from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import (
-    continue_lines,
-    escape_line,
-    find_import,
-    fold_own_frames,
-    format_identity,
+    StatusAnswer,
+    WorkerAnswer,
 )
 
 # Numbers as a person reads them.
@@ -118,55 +101,6 @@ def format_step(progress: Progress) -> str:
     return f"{bar} slots, generation {progress.generation}: {step}"
 
 
-def format_reload(answer: ReloadAnswer) -> str:
-    """Write how a reload ended."""
-    if not answer.is_over:
-        return "reload asked for; `reload --wait` or the log tells how it ends"
-    later = "superseded by a later reload" if answer.is_superseded else ""
-    if answer.is_ok:
-        return (
-            f"{later or 'reloaded'}: generation {answer.generation} serves "
-            f"in every slot ({format_span(answer.took_s)})"
-            f"{_format_stuck(answer.needs_restart)}"
-        )
-    failed = f"{later}, which failed" if later else "reload failed"
-    return f"{failed}, after {format_span(answer.took_s)}: {answer.reason}"
-
-
-def _format_stuck(keys: Sequence[str]) -> str:
-    if not keys:
-        return ""
-    return f"\nas before until the service is started anew: {', '.join(keys)}"
-
-
-def format_scale(answer: ScaleAnswer) -> str:
-    """Write what was wanted before, and now."""
-    if answer.before == answer.count:
-        return f"{count_of(answer.count, 'worker')}, as before"
-    return f"{count_of(answer.count, 'worker')} wanted, {answer.before} before"
-
-
-def format_recycle(answer: RecycleAnswer) -> str:
-    """Write who is replaced, one line for each slot."""
-    return "\n".join(map(_format_recycled, answer.slots))
-
-
-def _format_recycled(recycled: Recycled) -> str:
-    slot, pid = recycled.slot, recycled.pid
-    if pid is None:
-        return f"slot {slot} has no worker: one is tried at once"
-    return f"slot {slot}: pid {pid} drains when its successor is ready"
-
-
-def format_park(answer: ParkAnswer) -> str:
-    """Write what becomes of the service."""
-    if not answer.is_parked:
-        return "resumed: a worker starts in each slot"
-    if answer.waits_for:
-        return f"will be parked when the {answer.waits_for} is over"
-    return "parked: the workers drain, new connections wait; `resume` ends it"
-
-
 def describe_failures(slot: SlotAnswer) -> str:
     """Say how a slot's workers have failed, and when; "" when none has lately.
 
@@ -180,62 +114,10 @@ def describe_failures(slot: SlotAnswer) -> str:
     return f"fails, {slot.failures} times in a row, the last{ago}: {slot.failure}"
 
 
-def format_config(answer: ConfigAnswer) -> str:
-    """Write the settings as a file, then what waits for a restart."""
-    lines = [answer.text.rstrip()]
-    if answer.changed:
-        lines += ["", *(f"# Changed at run time: {each}" for each in answer.changed)]
-    if answer.needs_restart:
-        keys = ", ".join(answer.needs_restart)
-        text = f"# Changed since the start, and not in force before the next: {keys}"
-        lines += ["", text]
-    return "\n".join(lines)
-
-
-def format_stacks(answer: StackAnswer) -> str:
-    """Write where each worker is, and what still imports the app."""
-    imports = map(_format_import, answer.forkservers)
-    return "\n\n".join([*map(_format_stack, answer.workers), *imports])
-
-
-def _format_import(forkserver: ForkserverStack) -> str:
-    head = (
-        f"== forkserver, pid {forkserver.pid}, generation {forkserver.generation}, "
-        "importing"
-    )
-    where = find_import(forkserver.text)
-    text = indent(fold_own_frames(forkserver.text.strip()), "  ")
-    return "\n".join([head, where, text] if where else [head, text])
-
-
-def _format_stack(worker: WorkerStack) -> str:
-    head = (
-        f"== slot {worker.slot}, pid {worker.pid}, generation {worker.generation}, "
-        f"{worker.state}"
-    )
-    # Indented: a line of its text is never taken for the head of another worker.
-    text = indent(fold_own_frames(worker.text.strip()), "  ")
-    if not worker.text:
-        return f"{head}\nIt says nothing: it is stopped, or just being made."
-    if not worker.is_whole:
-        text += "\nIts tasks cannot be seen: C code computes, or it is stopped."
-    return f"{head}\n{text}"
-
-
 def format_bar(done: int, total: int, width: int = 20) -> str:
     """Draw how much is done: ``[#####---------------] 1 of 4``."""
     filled = width * done // max(total, 1)
     return f"[{'#' * filled}{'-' * (width - filled)}] {done} of {total}"
-
-
-def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
-    """Write what became of an upgrade."""
-    span = format_span(answer.took_s)
-    if not answer.is_ok:
-        return f"no upgrade, the running code goes on: {answer.reason}"
-    if is_check:
-        return f"blazeio {answer.version} could take over ({span})"
-    return f"upgraded: blazeio {answer.version} has taken over ({span})"
 
 
 # Tables that fit a terminal: the least important columns go first. Pure.
@@ -314,19 +196,199 @@ def _join(
     )
 
 
-# Events as a person reads them.
+# The status of a service as lines of plain text.
 
 
-def format_events(answer: EventsAnswer) -> str:
-    """Write each, the oldest first."""
-    return "\n".join(map(format_event_line, answer.events))
+_LISTENERS = {
+    "unbound": "not bound yet",
+    "slots": "a queue per slot",
+    "shared": "one shared queue",
+    "slots and shared": "a queue per slot, unix: one shared queue",
+}
+_STEERING = {
+    "load": "steered by load",
+    "even": "steered evenly",
+    "off": "not steered",
+}
+_LOADING = {
+    "once": "app imported once, workers are forks of it",
+    "each worker": "app imported by each worker: a respawn runs the code on disk",
+}
 
 
-def format_event_line(event: EventRecord) -> str:
-    """Write one with its date and local time; a traceback below it."""
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
-    identity = format_identity(event)
-    what = f"{event.event} {identity}".rstrip()
-    text = escape_line(event.text)
-    line = f"{at}.{int(event.at_s % 1 * 1000):03d} {event.level:7} {what}: {text}"
-    return f"{line}\n{continue_lines(event.traceback)}" if event.traceback else line
+_ADVICE_LINES = 4
+"""Of so many slots it is said how they failed."""
+
+
+class StatusLine(Struct, frozen=True):
+    """One line of the table: a worker, or a slot without one.
+
+    Attributes:
+        is_parked: Nobody shall serve there, for the slot's or the service's sake.
+    """
+
+    slot: SlotAnswer
+    worker: WorkerAnswer | None
+    is_parked: bool = False
+
+
+def format_status(status: StatusAnswer, width: int = 80) -> str:
+    """Write the whole status, in at most so many columns."""
+    lines = [
+        *describe_service(status, width),
+        f"  {_LOADING[status.loading]}",
+        "",
+        *fit_table(_COLUMNS, list_lines(status), describe_line, width),
+        *_advise(status),
+    ]
+    return "\n".join(lines)
+
+
+def _advise(status: StatusAnswer) -> list[str]:
+    """Say what to do next, where something is wrong."""
+    late = [w.slot for w in status.workers if w.is_late and w.state == "serving"]
+    lines = []
+    if late:
+        lines.append(f"slot {late[0]} is late: `stack {late[0]}` shows where it is")
+    lines += [
+        f"slot {slot.slot} {describe_failures(slot)}"
+        for slot in status.slots
+        if slot.failures and not slot.is_parked
+    ][:_ADVICE_LINES]
+    return ["", *lines] if lines else []
+
+
+def describe_service(status: StatusAnswer, width: int) -> list[str]:
+    """Say which service it is, where it serves and what it is about.
+
+    A name that leaves no room for the rest has a line of its own.
+    """
+    name = _describe_name(status)
+    master = (
+        f"master pid {status.pid}, generation {status.generation}, "
+        f"up {format_span(status.age_s)}{_describe_state(status)}"
+    )
+    whole = f"{name}: {master}"
+    lines = [
+        *([whole] if len(whole) <= width else [name, f"  {master}"]),
+        f"  {' '.join(status.addresses) or 'no address yet'}",
+        f"  {_LISTENERS[status.listeners]}, "
+        f"{_STEERING[status.steering] if status.is_steered else 'not steered'}",
+    ]
+    if status.reload is not None:
+        lines.append(f"  reload: {format_progress(status.reload)}")
+    return lines
+
+
+def list_lines(status: StatusAnswer) -> list[StatusLine]:
+    """Give a line to each worker, and to each slot that has no owner."""
+    lines = []
+    for slot in status.slots:
+        workers = [worker for worker in status.workers if worker.slot == slot.slot]
+        if not any(worker.role == "owner" for worker in workers):
+            is_parked = slot.is_parked or status.is_parked
+            lines.append(StatusLine(slot, None, is_parked))
+        lines += [StatusLine(slot, worker) for worker in workers]
+    return lines
+
+
+def describe_line(line: StatusLine) -> str:
+    """Say what is odd of it; "" when nothing is."""
+    slot, worker = line.slot, line.worker
+    if worker is None:
+        notes = _note_slot(slot)
+        if slot.failures and not line.is_parked:
+            notes.append(f"next try in {slot.retry_in_s:.1f} s")
+        return ", ".join(notes)
+    if worker.role != "owner":
+        return worker.role
+    notes = _note_slot(slot)
+    if worker.retire_reason:
+        notes.append(f"to be replaced: {worker.retire_reason}")
+    return ", ".join(notes)
+
+
+def name_state(line: StatusLine) -> str:
+    """Say what it is: a state of its worker, ``late``, ``parked`` or ``empty``."""
+    worker = line.worker
+    if worker is not None:
+        is_late = worker.is_late and worker.state == "serving"
+        return "late" if is_late else worker.state
+    return "parked" if line.is_parked else "empty"
+
+
+def write_queue(line: StatusLine) -> str:
+    """Write how many wait for the owner of the slot, and how many may."""
+    slot = line.slot
+    is_guest = line.worker is not None and line.worker.role != "owner"
+    if slot.queue_length is None or is_guest:
+        return "-"
+    return f"{slot.queue_length}/{slot.queue_limit}"
+
+
+def find_lag(worker: WorkerAnswer) -> float:
+    """Tell how late its loop is, seconds: of one that is late, by now."""
+    return worker.silent_s if worker.is_late else worker.lag_s
+
+
+def write_in_flight(worker: WorkerAnswer) -> str:
+    """Write how many it answers; of one that is late, how many when it last said so."""
+    return f"{worker.in_flight}?" if worker.is_late else str(worker.in_flight)
+
+
+def write_pid(line: StatusLine) -> str:
+    """Write its pid, when it has one."""
+    pid = None if line.worker is None else line.worker.pid
+    return "-" if pid is None else str(pid)
+
+
+def of_worker(write: Callable[[WorkerAnswer], str]) -> Callable[[StatusLine], str]:
+    """Write a cell of a worker; of a slot without one: a dash."""
+    return lambda line: "-" if line.worker is None else write(line.worker)
+
+
+def _write_weight(line: StatusLine) -> str:
+    is_owner = line.worker is not None and line.worker.role == "owner"
+    return str(line.slot.weight) if is_owner else "-"
+
+
+_COLUMNS: tuple[Column[StatusLine], ...] = (
+    Column("slot", lambda line: str(line.slot.slot)),
+    Column("pid", write_pid),
+    Column("state", name_state, is_text=True),
+    Column("gen", of_worker(lambda w: str(w.generation))),
+    Column("age", of_worker(lambda w: format_span(w.age_s)), rank=4),
+    Column("in flight", of_worker(write_in_flight)),
+    Column("conns", of_worker(lambda w: str(w.connections))),
+    Column("requests", of_worker(lambda w: format_count(w.requests)), rank=2),
+    Column("queue", write_queue, rank=1),
+    Column("lag", of_worker(lambda w: format_ms(find_lag(w)))),
+    Column("USS", of_worker(lambda w: format_bytes(w.own_bytes)), rank=3),
+    Column("weight", _write_weight, rank=5),
+)
+
+
+def _describe_state(status: StatusAnswer) -> str:
+    if status.is_leaving:
+        return ", leaving: not ready, still serving"
+    if status.is_stopping:
+        return ", stopping"
+    if status.dead_listeners:
+        return f", NOT ACCEPTING: {'; '.join(status.dead_listeners)}"
+    if status.is_parked:
+        return ", parked: connections wait"
+    if status.will_park:
+        return ", to be parked"
+    return "" if status.has_served else ", starting"
+
+
+def _describe_name(status: StatusAnswer) -> str:
+    if status.name == status.app:
+        return status.app
+    return f"{status.name} ({status.app})"
+
+
+def _note_slot(slot: SlotAnswer) -> list[str]:
+    if slot.adopted_by is None:
+        return []
+    return [f"adopted by slot {slot.adopted_by}"]

@@ -1,44 +1,60 @@
-"""The verbs that look."""
+"""The verbs that look at a service; each with the text that it prints."""
 
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
+from textwrap import indent
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from blazeio_supervisor.cli.client import BrokenOffError, ControlClient, NotRunningError
-from blazeio_supervisor.cli.doctor.findings import DoctorReport, Finding, format_report
-from blazeio_supervisor.cli.doctor.machine import examine_bounds, examine_machine
-from blazeio_supervisor.cli.doctor.service import examine_service, read_endpoint
-from blazeio_supervisor.cli.output import (
-    format_config,
-    format_event_line,
-    format_events,
-    format_stacks,
-)
-from blazeio_supervisor.cli.status_table import format_status
+from blazeio_supervisor.cli.output import format_status
 from blazeio_supervisor.cli.verbs import ServiceTarget, read_slots, show, verb
-from blazeio_supervisor.errors import ExitCode, UsageError
+from blazeio_supervisor.errors import (
+    BrokenOffError,
+    ExitCode,
+    NotRunningError,
+    UsageError,
+)
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.control_api import (
+    CONFIG,
+    EVENTS,
+    METRICS,
+    STACK,
+    STATUS,
     ConfigAnswer,
+    ConfigQuery,
     EventsAnswer,
+    EventsQuery,
+    ForkserverStack,
     StackAnswer,
     StackOrder,
-    StatusAnswer,
+    WorkerStack,
 )
 from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import escape_lines
-from blazeio_supervisor.sockets.bind import BACKLOG
+from blazeio_supervisor.log.formats import (
+    continue_lines,
+    escape_line,
+    escape_lines,
+    find_import,
+    fold_own_frames,
+    format_identity,
+)
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.cli.client import ControlClient
+
+# status and top
+
 
 WHOLE_WIDTH = 10_000
 """Columns where no terminal sets a bound: nothing is left out or cut."""
 
 
-@verb()
+@verb("what runs: workers, their load, a reload under way")
 def status(target: ServiceTarget, is_json: bool) -> int:
     """Show the service: addresses, workers and their load, a reload under way.
 
@@ -53,42 +69,13 @@ def status(target: ServiceTarget, is_json: bool) -> int:
     A narrow terminal leaves columns out; a pipe, a file and --json have all. A slot
     whose worker does not serve says who accepts from its queue (`adopted by`).
     """
-    answer = target.find().ask("GET", "/status", StatusAnswer)
+    answer = target.find().ask(STATUS)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WHOLE_WIDTH
     return show(answer, is_json, lambda given: format_status(given, width))
 
 
 @verb(
-    click.option(
-        "--show-env",
-        is_flag=True,
-        help="With the values of --env, which may be secrets; else with the names.",
-    )
-)
-def config(target: ServiceTarget, is_json: bool, show_env: bool) -> int:
-    """Show every setting in force, and where each came from.
-
-    The output is a TOML file that sets the same, with --show-env the variables too.
-    """
-    path = "/config?show_env=true" if show_env else "/config"
-    answer = target.find().ask("GET", path, ConfigAnswer)
-    return show(answer, is_json, format_config)
-
-
-@verb(click.argument("slot", metavar="SLOT|all", default="all"))
-def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
-    """Show where the workers of a slot are: every thread and every asyncio task.
-
-    Works while a worker's loop is blocked, too: the line at the top of `Current
-    thread` is the one that blocks it. Tasks that wait at the same place are one
-    entry.
-    """
-    order = StackOrder(read_slots(slot))
-    answer = target.find().ask("POST", "/stack", StackAnswer, order)
-    return show(answer, is_json, format_stacks)
-
-
-@verb(
+    "the same, live, with keys to order something",
     click.option(
         "--interval",
         type=click.FloatRange(0.1, 3600),
@@ -122,17 +109,56 @@ def top(target: ServiceTarget, interval: float) -> int:
     return ExitCode.OK
 
 
-@verb(has_json=False)
-def metrics(target: ServiceTarget) -> int:
-    """Print the figures of the service, as Prometheus reads them.
+# stack
 
-    The same as /metrics of --metrics-bind; docs/metrics.md says what they mean.
+
+@verb(
+    "where a worker is: its threads and tasks, also when it is blocked",
+    click.argument("slot", metavar="SLOT|all", default="all"),
+)
+def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
+    """Show where the workers of a slot are: every thread and every asyncio task.
+
+    Works while a worker's loop is blocked, too: the line at the top of `Current
+    thread` is the one that blocks it. Tasks that wait at the same place are one
+    entry.
     """
-    click.echo(escape_lines(target.find().read("/metrics")), nl=False)
-    return ExitCode.OK
+    order = StackOrder(read_slots(slot))
+    answer = target.find().ask(STACK, order)
+    return show(answer, is_json, format_stacks)
 
 
-# The verb that shows what has happened, and happens.
+def format_stacks(answer: StackAnswer) -> str:
+    """Write where each worker is, and what still imports the app."""
+    imports = map(_format_import, answer.forkservers)
+    return "\n\n".join([*map(_format_stack, answer.workers), *imports])
+
+
+def _format_import(forkserver: ForkserverStack) -> str:
+    head = (
+        f"== forkserver, pid {forkserver.pid}, generation {forkserver.generation}, "
+        "importing"
+    )
+    where = find_import(forkserver.text)
+    text = indent(fold_own_frames(forkserver.text.strip()), "  ")
+    return "\n".join([head, where, text] if where else [head, text])
+
+
+def _format_stack(worker: WorkerStack) -> str:
+    head = (
+        f"== slot {worker.slot}, pid {worker.pid}, generation {worker.generation}, "
+        f"{worker.state}"
+    )
+    # Indented: a line of its text is never taken for the head of another worker.
+    text = indent(fold_own_frames(worker.text.strip()), "  ")
+    if not worker.text:
+        return f"{head}\nIt says nothing: it is stopped, or just being made."
+    if not worker.is_whole:
+        text += "\nIts tasks cannot be seen: C code computes, or it is stopped."
+    return f"{head}\n{text}"
+
+
+# events
 
 
 _LAST_COUNT = 100
@@ -142,6 +168,7 @@ _GONE = "the service is gone, without a last word: was it killed?"
 
 
 @verb(
+    "what has happened; --follow: and what happens",
     click.option("--follow", "-f", is_flag=True, help="Then show each as it happens."),
     click.option(
         "--last",
@@ -163,8 +190,8 @@ def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int
     """
     client = target.find()
     if not follow:
-        path = f"/events?last={last}"
-        return show(client.ask("GET", path, EventsAnswer), is_json, format_events)
+        answer = client.ask(EVENTS, EventsQuery(last=last))
+        return show(answer, is_json, format_events)
     try:
         for event in _follow(client, last):
             show(event, is_json, format_event_line)
@@ -174,7 +201,7 @@ def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int
     return ExitCode.OK
 
 
-def _follow(client: ControlClient, last: int) -> Iterator[EventRecord]:
+def _follow(client: "ControlClient", last: int) -> Iterator[EventRecord]:
     """Give the last events, then each as it happens, none twice.
 
     Raises:
@@ -183,12 +210,13 @@ def _follow(client: ControlClient, last: int) -> Iterator[EventRecord]:
     """
     pid = client.read_server().pid
     # One at least: its number is where to go on.
-    past = client.ask("GET", f"/events?last={max(last, 1)}", EventsAnswer).events
+    past = client.ask(EVENTS, EventsQuery(last=max(last, 1))).events
     yield from past[len(past) - min(last, len(past)) :]
     seq = past[-1].seq if past else 0
     while True:
         try:
-            for event in client.follow(f"/events?after={seq}&follow=true", _EVENTS):
+            query = EventsQuery(after=seq, follow=True)
+            for event in client.follow(EVENTS, query, _EVENTS):
                 _say_missing(event.seq - seq - 1)
                 seq = event.seq
                 yield event
@@ -200,7 +228,7 @@ def _follow(client: ControlClient, last: int) -> Iterator[EventRecord]:
             raise NotRunningError(_GONE)
 
 
-def _is_still(client: ControlClient, pid: int) -> bool:
+def _is_still(client: "ControlClient", pid: int) -> bool:
     """Whether that master is still there; another one counts anew."""
     try:
         return client.read_server().pid == pid
@@ -214,60 +242,77 @@ def _say_missing(count: int) -> None:
         click.echo(text, err=True)
 
 
-# The verb that looks for what could be better.
+def format_events(answer: EventsAnswer) -> str:
+    """Write each, the oldest first."""
+    return "\n".join(map(format_event_line, answer.events))
 
 
-_LOOP = "uvloop"
+def format_event_line(event: EventRecord) -> str:
+    """Write one with its date and local time; a traceback below it."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
+    identity = format_identity(event)
+    what = f"{event.event} {identity}".rstrip()
+    text = escape_line(event.text)
+    line = f"{at}.{int(event.at_s % 1 * 1000):03d} {event.level:7} {what}: {text}"
+    return f"{line}\n{continue_lines(event.traceback)}" if event.traceback else line
 
 
-@verb()
+# metrics, config and doctor
+
+
+@verb("the figures, as Prometheus reads them", has_json=False)
+def metrics(target: ServiceTarget) -> int:
+    """Print the figures of the service, as Prometheus reads them.
+
+    The same as /metrics of --metrics-bind; docs/metrics.md says what they mean.
+    """
+    click.echo(escape_lines(target.find().ask(METRICS)), nl=False)
+    return ExitCode.OK
+
+
+@verb(
+    "every setting in force, and where it came from",
+    click.option(
+        "--show-env",
+        is_flag=True,
+        help="With the values of --env, which may be secrets; else with the names.",
+    ),
+)
+def config(target: ServiceTarget, is_json: bool, show_env: bool) -> int:
+    """Show every setting in force, and where each came from.
+
+    The output is a TOML file that sets the same, with --show-env the variables too.
+    """
+    answer = target.find().ask(CONFIG, ConfigQuery(show_env))
+    return show(answer, is_json, format_config)
+
+
+def format_config(answer: ConfigAnswer) -> str:
+    """Write the settings as a file, then what waits for a restart."""
+    lines = [answer.text.rstrip()]
+    if answer.changed:
+        lines += ["", *(f"# Changed at run time: {each}" for each in answer.changed)]
+    if answer.needs_restart:
+        keys = ", ".join(answer.needs_restart)
+        text = f"# Changed since the start, and not in force before the next: {keys}"
+        lines += ["", text]
+    return "\n".join(lines)
+
+
+@verb("what could be better here: kernel, limits, certificates")
 def doctor(target: ServiceTarget, is_json: bool) -> int:
     """Look at the machine, and at the service if one runs: what could be better.
 
     Each finding says what follows from it and how to mend it. Exit code 1: there
     is something to mend. What cannot be seen from here is not counted.
     """
-    report = _examine(target)
+    # The examinations take longer to load than the help of a verb may take.
+    from blazeio_supervisor.cli.doctor.service import examine, format_report
+
+    report = examine(target)
     width = shutil.get_terminal_size().columns
     show(report, is_json, lambda given: format_report(given, width))
     return ExitCode.OK if report.is_well else ExitCode.CRASHED
 
 
-def _examine(target: ServiceTarget) -> DoctorReport:
-    try:
-        client = target.find()
-    except NotRunningError:
-        if target.is_said:
-            raise
-        return DoctorReport(pid=None, findings=_examine_machine_alone())
-    return _examine_all(client)
-
-
-def _examine_machine_alone() -> list[Finding]:
-    return [
-        *examine_machine(BACKLOG, (), _LOOP),
-        *examine_bounds(os.getpid(), 1, None),
-    ]
-
-
-def _examine_all(client: ControlClient) -> DoctorReport:
-    status = client.ask("GET", "/status", StatusAnswer)
-    config = client.ask("GET", "/config", ConfigAnswer)
-    settings = {each.key: each.value for each in config.settings}
-    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
-    pids = [each.pid for each in status.workers if each.pid is not None]
-    wanted = sum(not slot.is_parked for slot in status.slots)
-    ports = [endpoint.port for endpoint in endpoints]
-    loop = str(settings.get("loop") or _LOOP)
-    return DoctorReport(
-        pid=status.pid,
-        findings=[
-            *examine_service(status, config),
-            *examine_machine(int(settings.get("backlog") or BACKLOG), ports, loop),
-            *examine_bounds(
-                pids[0] if pids else status.pid,
-                wanted,
-                settings.get("max_connections"),
-            ),
-        ],
-    )
+VERBS = (status, top, stack, events, metrics, config, doctor)

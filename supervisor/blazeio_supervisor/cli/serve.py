@@ -1,4 +1,4 @@
-"""What serves an app, as a command: its help, and what runs it."""
+"""The command that serves an app, and the verb ``check``: both have its options."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from blazeio_supervisor.config.app_path import PROGRAM, VERBS
+from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
+from blazeio_supervisor.config.app_path import PROGRAM
 from blazeio_supervisor.config.environment import find_environment
 from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.settings import SECTIONS
@@ -20,10 +21,13 @@ from blazeio_supervisor.config.sources import (
     list_settings,
     make_click_option,
 )
+from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.isolation import find_open_code, require_proc
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.master.output import open_log_file
 from blazeio_supervisor.version import find_version
+
+_VERBS_PLACE = "@VERBS@"
+"""Where the help lists the verbs, which are imported only when it is shown."""
 
 # Options in sections: a list of forty is not read by who is in a hurry.
 
@@ -73,6 +77,15 @@ class SectionedCommand(click.Command):
         for usage in others:
             formatter.write_usage(ctx.command_path, usage, prefix=" " * 7)
 
+    def format_help_text(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the help, with the list of all verbs in its place."""
+        if self.help and _VERBS_PLACE in self.help:
+            lines = (f"  {v.name:11}  {v.summary}" for v in list_verbs().values())
+            self.help = self.help.replace(_VERBS_PLACE, "\n".join(lines))
+        super().format_help_text(ctx, formatter)
+
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
@@ -92,7 +105,6 @@ class SectionedCommand(click.Command):
                 formatter.write_dl([record for record in records if record])
 
 
-_VERBS = "\n".join(f"  {verb:11}  {what}" for verb, what in VERBS.items())
 _HELP = f"""Serve APP with supervised workers.
 
 Or, by a VERB, look at a service that runs, or order something of it.
@@ -108,7 +120,7 @@ and calls web.runner().
 
 \b
 Verbs (their options: {PROGRAM} VERB --help):
-{_VERBS}
+{_VERBS_PLACE}
 
 Every option of APP may be said in three places: here as --some-name, in the
 environment as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
@@ -192,6 +204,7 @@ def serve(**words: Any) -> int:
         configure_strays,
     )
     from blazeio_supervisor.master.master import serve as run
+    from blazeio_supervisor.master.output import open_log_file
     from blazeio_supervisor.master.pid_file import pid_written
 
     os.chdir(in_force.settings.folder)
@@ -209,7 +222,13 @@ def serve(**words: Any) -> int:
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:
-    """Give the sources of a command line, here and now."""
+    """Return the sources of the settings: a command line, here and now.
+
+    Raises:
+        UsageError: The word in the place of APP is none, or the working directory
+            is gone.
+    """
+    check_app_word(words["app"])
     return Sources(words, dict(os.environ), find_environment())
 
 
@@ -240,6 +259,47 @@ command = SectionedCommand(
     help=_HELP,
     usages=("[OPTIONS] APP", "VERB [OPTIONS]"),
     epilog=_EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    context_settings=CONTEXT_SETTINGS,
 )
 click.version_option(find_version(), prog_name=PROGRAM)(command)
+
+
+# The verb ``check``.
+
+
+_CHECK_EPILOG = """
+\b
+Exit codes:
+  0 it would start            4 the app cannot be imported
+  2 settings are wrong        5 an address cannot be bound
+  3 a factory raised
+\b
+What on_start hooks do is not tried: they may have an effect.
+"""
+
+
+def run_check(**words: Any) -> int:
+    """Tell whether APP would start: its settings, its import, its addresses.
+
+    The options are those of the service, and are read in the same places.
+    """
+    sources = find_sources(words)
+    if words["print_config"]:
+        return print_config(sources, shows_env=words["show_env"])
+    configuration = sources.read()
+    # Its help, and wrong usage, are shown without loading what imports an app.
+    from blazeio_supervisor.cli.check import check_start
+
+    check_start(configuration)
+    return ExitCode.OK
+
+
+check = SectionedCommand(
+    name="check",
+    sections=LISTED,
+    params=[click.Argument(["app"], required=False)],
+    callback=run_check,
+    help=run_check.__doc__,
+    epilog=_CHECK_EPILOG,
+    context_settings=CONTEXT_SETTINGS,
+)

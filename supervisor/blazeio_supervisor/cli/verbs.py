@@ -1,39 +1,43 @@
-"""What all verbs have: how they are declared, find the service and answer.
+"""What a verb is, what all verbs have, and the list of them.
+
+A verb is one function in ``orders`` or ``queries``, declared by ``@verb``: its name is
+the verb's, its docstring the help, and it sends the order, waits if it was asked to,
+and prints the sentence that says how it went. What it sends and what is answered are
+an ``ControlEndpoint`` of ``ipc/control_api.py``; the master's side is a handler in
+``master/control_handlers.py``. **To add a verb: add its endpoint, its handler and its
+function, and its line to the tables of the READMEs.**
+
+The modules of the verbs are imported to know their names, so they import at their
+top only what is quick to load: the client, ``rich`` and the examinations of
+``doctor`` are imported by the functions that need them.
 
 Exit codes: 0 it was done; 1 it was tried and failed, or the service does not
 answer; 2 wrong usage; 6 there is no service.
 """
 
-import os
+import difflib
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from importlib import import_module
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.cli.client import (
-    ANSWER_TIMEOUT_S,
-    ControlClient,
-    NotRunningError,
-    find_client,
-)
 from blazeio_supervisor.cli.output import format_bar
-from blazeio_supervisor.config.app_path import VERBS
-from blazeio_supervisor.config.environment import find_runtime_directory
-from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
-from blazeio_supervisor.ipc.control_api import (
-    SlotAnswer,
-    StatusAnswer,
-    WorkerAnswer,
+from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
+from blazeio_supervisor.errors import (
+    ExitCode,
+    NotRunningError,
+    SupervisorError,
+    UsageError,
 )
-from blazeio_supervisor.ipc.socket_paths import parse_place, search
+from blazeio_supervisor.ipc.control_api import ANSWER_TIMEOUT_S, STATUS, StatusAnswer
 from blazeio_supervisor.log.formats import (
     encode_json,
     escape_answer,
@@ -41,9 +45,12 @@ from blazeio_supervisor.log.formats import (
     escape_lines,
 )
 
+if TYPE_CHECKING:
+    from blazeio_supervisor.cli.client import ControlClient
+
 _SLOT = re.compile(r"\d{1,6}", re.ASCII)
-_WHOLE_LINE = "\r\x1b[2K"
-AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
+_CLEAR_LINE = "\r\x1b[2K"
+ShownT = TypeVar("ShownT", bound=msgspec.Struct)
 _EPILOG = f"""
 \b
 Exit codes:
@@ -52,10 +59,14 @@ Exit codes:
 \b
 A service that does not answer within {ANSWER_TIMEOUT_S:g} s is given up.
 """
+CONTEXT_SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 96,
+}
 
 
 class InterruptedVerbError(SupervisorError):
-    """^C while waiting; what was ordered goes on."""
+    """^C was typed while a verb waited; what was ordered goes on."""
 
     exit_code = ExitCode.INTERRUPTED
 
@@ -72,25 +83,34 @@ class ServiceTarget(Struct, frozen=True):
     instance: str | None
 
     @property
-    def is_said(self) -> bool:
-        """Somebody has said which; else it is the only one."""
+    def is_named(self) -> bool:
+        """Whether the caller has said which; else it is the only one."""
         return self.control is not None or self.instance is not None
 
-    def find(self) -> ControlClient:
+    def find(self) -> "ControlClient":
         """Find the one service that is meant.
 
         Raises:
-            SupervisorError: As by ``find_client``.
+            SupervisorError: As by ``find_service``.
         """
-        try:
-            place = None if self.control is None else parse_place(self.control)
-        except ValueError as error:
-            raise UsageError(f"--control {self.control}: {error}") from None
-        if place is not None and self.instance is not None:
-            raise UsageError("--control and --instance: one of them says which")
-        uid, is_named = os.geteuid(), self.instance is not None
-        found = search(place, find_runtime_directory(), uid, is_named=is_named)
-        return find_client(found, uid, self.instance)
+        from blazeio_supervisor.cli.client import find_service
+
+        return find_service(self.control, self.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        name: As it is typed.
+        summary: Its line in the program's ``--help``.
+        load: Returns its command; it may import what that needs.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], click.Command]
 
 
 _INSTANCE = click.option(
@@ -108,42 +128,134 @@ _JSON = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
 
 def verb(
-    *params: Callable[[Any], Any], has_json: bool = True, has_signs: bool = False
-) -> Callable[[Callable[..., int]], click.Command]:
-    """Declare a verb by its function's name.
+    summary: str,
+    *params: Callable[[Any], Any],
+    has_json: bool = True,
+    has_signs: bool = False,
+) -> Callable[[Callable[..., int]], Verb]:
+    """Declare a verb by a function, which has its name and whose docstring is its help.
 
-    The function gets its ``ServiceTarget``, then ``is_json``, then its own parameters.
+    The function gets a ``ServiceTarget``, then ``is_json`` if it has that, then its own
+    parameters, and returns the exit code.
 
     Args:
-        params: Its own, as click declares them.
-        has_json: It can answer by JSON.
-        has_signs: An argument may begin with a minus: ``scale -2``.
+        summary: Its line in the program's ``--help``.
+        params: Its own parameters, as click declares them.
+        has_json: Whether it can answer in JSON.
+        has_signs: Whether an argument may begin with a minus: ``scale -2``.
     """
-    settings = {
-        "help_option_names": ["-h", "--help"],
-        "max_content_width": 96,
-        "ignore_unknown_options": has_signs,
-    }
+    settings = {**CONTEXT_SETTINGS, "ignore_unknown_options": has_signs}
     shared = [_INSTANCE, _CONTROL, *([_JSON] if has_json else [])]
 
-    def declare(function: Callable[..., int]) -> click.Command:
-        @wraps(function)
+    def declare(function: Callable[..., int]) -> Verb:
         def run(control: str | None, instance: str | None, **given: Any) -> int:
             return function(ServiceTarget(control, instance), **given)
 
-        declared: Any = run
-        for param in reversed((*params, *shared)):
-            declared = param(declared)
         name = function.__name__.replace("_", "-")
-        wrap = click.command(name, epilog=_EPILOG, context_settings=settings)
-        command: click.Command = wrap(declared)
-        return command
+
+        def load() -> click.Command:
+            declared: Any = run
+            for param in reversed((*params, *shared)):
+                declared = param(declared)
+            command: click.Command = click.command(
+                name,
+                help=function.__doc__,
+                epilog=_EPILOG,
+                context_settings=settings,
+            )(declared)
+            return command
+
+        return Verb(name, summary, load)
 
     return declare
 
 
+# The list of all verbs, and what was meant by a word that is none.
+
+
+def _load_unit() -> click.Command:
+    from blazeio_supervisor.cli.unit import unit
+
+    return unit
+
+
+def _load_check() -> click.Command:
+    from blazeio_supervisor.cli.serve import check
+
+    return check
+
+
+_OF_AN_APP = (
+    Verb(
+        "unit",
+        "print a systemd unit for APP with its options; --install it",
+        _load_unit,
+    ),
+    Verb(
+        "check",
+        "would APP start? settings, import, addresses; nothing runs",
+        _load_check,
+    ),
+)
+"""They have an APP and its options, and need no service that runs."""
+
+
+@cache
+def list_verbs() -> Mapping[str, Verb]:
+    """Return every verb by its name, in the order of ``--help``."""
+    from blazeio_supervisor.cli import orders, queries
+
+    all_verbs = (*queries.VERBS, *orders.VERBS, *_OF_AN_APP)
+    return {each.name: each for each in all_verbs}
+
+
+class VerbGroup(click.Group):
+    """The command ``blazeio-supervisor VERB``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names in the order of ``--help``."""
+        return list(list_verbs())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the command of a verb; None when there is no such verb."""
+        found = list_verbs().get(cmd_name)
+        return None if found is None else found.load()
+
+
+verbs = VerbGroup("verbs")
+
+
+def check_app_word(word: str | None) -> None:
+    """Refuse a word in the place of APP that is none, and suggest what was meant.
+
+    Raises:
+        UsageError: It is a verb, or neither an APP nor a verb.
+    """
+    hint = "" if word is None or is_app_path(word) else _suggest_verb(word)
+    if hint:
+        what = "a verb" if word in list_verbs() else "neither an APP nor a verb"
+        raise UsageError(f"{word!r} is {what}: {hint}")
+
+
+def _suggest_verb(word: str) -> str:
+    """Suggest what was probably meant; "" where the word may be a module."""
+    if word in list_verbs():
+        return f"the verb comes first, `{PROGRAM} {word} ...`"
+    if word == "help":
+        return f"write `{PROGRAM} --help`"
+    near = difflib.get_close_matches(word, list_verbs(), 1)
+    if near:
+        return f"did you mean `{near[0]}`, or the app `{word}:web`?"
+    if all(part.isidentifier() for part in word.split(".")):
+        return ""
+    return "write `module:attribute` or `script.py`"
+
+
+# What several verbs read and print.
+
+
 def read_slots(text: str) -> int | None:
-    """Read ``SLOT|all``; None is all.
+    """Read ``SLOT|all``; None stands for all.
 
     Raises:
         UsageError: It is neither.
@@ -156,11 +268,12 @@ def read_slots(text: str) -> int | None:
 
 
 def show(
-    answer: AnswerT, is_json: bool, write: Callable[[AnswerT], str]
+    answer: ShownT, is_json: bool, write: Callable[[ShownT], str]
 ) -> Literal[ExitCode.OK]:
     """Print an answer, for a machine or for a person.
 
-    Of what others said in it a person's terminal obeys nothing.
+    Strings of other people in it are escaped for a person: a terminal obeys nothing
+    that is in them.
     """
     if is_json:
         click.echo(encode_json(answer))
@@ -170,15 +283,15 @@ def show(
 
 
 class ProgressLine:
-    """One line of a terminal that is written over; elsewhere nothing."""
+    """One line of a terminal that is written over; nothing where there is none."""
 
     def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
+        self._is_shown = sys.stderr is not None and sys.stderr.isatty()
 
     def write(self, text: str) -> None:
-        """Write it over what stands there."""
+        """Write a text over what stands there."""
         if self._is_shown:
-            click.echo(f"{_WHOLE_LINE}{escape_line(text)}", err=True, nl=False)
+            click.echo(f"{_CLEAR_LINE}{escape_line(text)}", err=True, nl=False)
 
     def clear(self) -> None:
         """Leave the line empty."""
@@ -194,20 +307,14 @@ def interruptible(what_goes_on: str) -> Iterator[None]:
         raise InterruptedVerbError(f"no longer waited for: {what_goes_on}") from None
 
 
-# How far what was ordered is, by the service's status: pure.
+# Waiting until what was ordered is done, by looking at the service's status.
 
 
-FAILURES_COUNT = 3
-"""A slot that fails so often in a row is no longer waited for."""
-_WANTED = frozenset({"spawning", "booting", "standby", "serving"})
-
-
-Failures = Mapping[int, int]
-"""By slot: how many workers in a row had failed when it was ordered."""
+LOOK_EVERY_S = 0.1
 
 
 class Extent(Struct, frozen=True):
-    """How much is done.
+    """How much of an order is done.
 
     Attributes:
         fault: Why the rest is not waited for; "" while nothing is wrong.
@@ -219,96 +326,22 @@ class Extent(Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """All is done."""
+        """Whether all is done."""
         return self.done >= self.total
 
 
-def count_failures(status: StatusAnswer) -> Failures:
-    """Count those that no order has to answer for."""
-    return {slot.slot: slot.failures for slot in status.slots}
-
-
-def measure_scaling(status: StatusAnswer, count: int, known: Failures) -> Extent:
-    """Every wanted slot has a worker that serves, and no other has one."""
-    serving = [each for each in _owners(status).values() if each.state == "serving"]
-    ours = {slot.slot for slot in status.slots if not slot.is_parked}
-    if len(ours) != count:
-        return Extent(0, count, f"meanwhile {len(ours)} are wanted")
-    done = sum(each.slot in ours for each in serving)
-    if done == count:
-        done -= sum(w.slot not in ours and w.state in _WANTED for w in status.workers)
-    return Extent(max(done, 0), count, _find_fault(status, known))
-
-
-def measure_recycling(
-    status: StatusAnswer, pids: Mapping[int, int | None], known: Failures
-) -> Extent:
-    """Every slot has another worker than that, and it serves."""
-    owners = _owners(status)
-    done = 0
-    for slot, pid in pids.items():
-        owner = owners.get(slot)
-        if owner is not None and owner.pid != pid:
-            done += owner.state == "serving"
-    return Extent(done, len(pids), _find_fault(status, known))
-
-
-def measure_parking(status: StatusAnswer, at_first: int) -> Extent:
-    """It is parked, and no worker is left."""
-    if not status.is_parked:  # one more than none: it is not done
-        at_first = max(at_first, 1)
-        fault = "" if status.will_park else "meanwhile it was resumed"
-        return Extent(0, at_first, fault)
-    return Extent(max(at_first - len(status.workers), 0), at_first)
-
-
-def measure_resuming(status: StatusAnswer, known: Failures) -> Extent:
-    """Every wanted slot has a worker that serves."""
-    slots = [slot for slot in status.slots if not slot.is_parked]
-    if status.is_parked:
-        return Extent(0, len(slots))
-    return measure_scaling(status, len(slots), known)
-
-
-def _owners(status: StatusAnswer) -> dict[int, WorkerAnswer]:
-    return {each.slot: each for each in status.workers if each.role == "owner"}
-
-
-def _find_fault(status: StatusAnswer, known: Failures) -> str:
-    if status.is_parked:
-        return "the service is parked"
-    for slot in status.slots:
-        is_new = slot.failures > known.get(slot.slot, 0)
-        if is_new and slot.failures >= FAILURES_COUNT:
-            return _describe_failures(slot)
-    return ""
-
-
-def _describe_failures(slot: SlotAnswer) -> str:
-    return (
-        f"slot {slot.slot}: {slot.failures} workers in a row failed; the service's "
-        "log says why, and it tries on"
-    )
-
-
-# Waiting for what was ordered, by looking at the service's status.
-
-
-LOOK_EVERY_S = 0.1
-
-
 def wait_for(
-    client: ControlClient, what: str, measure: Callable[[StatusAnswer], Extent]
+    client: "ControlClient", what: str, measure: Callable[[StatusAnswer], Extent]
 ) -> float:
-    """Wait until it is done; a terminal shows how far it is.
+    """Wait until an order is done; a terminal shows how far it is.
 
     Args:
         client: Asks the service.
-        what: What was ordered, as the subject of a sentence: ``the reload``.
+        what: What was ordered, as the subject of a sentence: ``scaling``.
         measure: Says how far that is.
 
     Returns:
-        How long it took, seconds.
+        How long it took, in seconds.
 
     Raises:
         SupervisorError: It came to nothing, or is not waited for any more.
@@ -328,53 +361,8 @@ def wait_for(
         line.clear()
 
 
-def _look(client: ControlClient, what: str) -> StatusAnswer:
+def _look(client: "ControlClient", what: str) -> StatusAnswer:
     try:
-        return client.ask("GET", "/status", StatusAnswer)
+        return client.ask(STATUS)
     except NotRunningError as error:
         raise SupervisorError(f"the service ended before {what} was over") from error
-
-
-# All verbs as one command; each is loaded when it is called.
-
-
-MODULES = {
-    "status": ".queries",
-    "top": ".queries",
-    "stack": ".queries",
-    "events": ".queries",
-    "metrics": ".queries",
-    "config": ".queries",
-    "doctor": ".queries",
-    "reload": ".orders",
-    "scale": ".orders",
-    "recycle": ".orders",
-    "park": ".orders",
-    "resume": ".orders",
-    "upgrade": ".orders",
-    "reopen-logs": ".orders",
-    "stop": ".orders",
-    "unit": ".unit",
-    "check": ".check",
-}
-"""In which module, as seen from here, each verb is a function of its name."""
-
-
-class Verbs(click.Group):
-    """What is done to a running service."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """List them as the help does."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one."""
-        if cmd_name not in MODULES:
-            return None
-        module = import_module(MODULES[cmd_name], __package__)
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
-
-
-verbs = Verbs("verbs")
-"""``blazeio-supervisor VERB``."""

@@ -1,4 +1,8 @@
-"""The bounds of each worker: one option for each field of ``Limits``."""
+"""What the workers speak: limits, response heads, proxies in front, TLS.
+
+The library's modules that check a value are imported where one is checked: ``--help``
+needs none of them, and some import asyncio.
+"""
 
 import re
 from dataclasses import dataclass, fields
@@ -7,12 +11,8 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from blazeio.app.patterns import check_root_path
-from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.limits import LEAST, Limits
-from blazeio.protocol.options import HeaderConfig
-from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.config.option import (
     Section,
     SettingError,
@@ -216,6 +216,8 @@ def read_field(text: str) -> Field:
     name, colon, value = text.partition(":")
     if not colon:
         raise ValueError("expected NAME: VALUE")
+    from blazeio.protocol.options import HeaderConfig
+
     try:
         HeaderConfig(fields=((name, value.strip()),))
     except ConfigurationError as error:
@@ -260,6 +262,8 @@ def read_allow_list(text: str) -> str:
     Raises:
         ValueError: A word of it cannot be read.
     """
+    from blazeio.content.forwarded import parse_allow_list
+
     try:
         parse_allow_list(text)
     except ConfigurationError as error:
@@ -273,6 +277,8 @@ def read_root_path(text: str) -> str:
     Raises:
         ValueError: It is no path.
     """
+    from blazeio.app.patterns import check_root_path
+
     try:
         return check_root_path(text)
     except ConfigurationError:
@@ -312,7 +318,6 @@ class Proxies(Section):
 
 
 CertificatePair = tuple[str, str | None]
-_TLS_DEFAULTS = {field.name: field.default for field in fields(TlsSettings)}
 
 
 def read_pair(text: str) -> CertificatePair:
@@ -392,14 +397,14 @@ class Tls(Section):
         Seconds(0.1),
         "From the accept to the end of the handshake.",
         default=None,
-        default_text=f"{_TLS_DEFAULTS['handshake_timeout_s']:g}",
+        default_text="10",
         of="handshake_timeout_s",
     )
     tls_shutdown_timeout_s: float | None = option(
         Seconds(0.1),
         "How long the client's end is awaited after ours.",
         default=None,
-        default_text=f"{_TLS_DEFAULTS['shutdown_timeout_s']:g}",
+        default_text="2",
         of="shutdown_timeout_s",
     )
 
@@ -415,6 +420,8 @@ class Tls(Section):
         }
         if not given:
             return None
+        from blazeio.server.tls import TlsSettings
+
         if not self.certfile:
             raise SettingError(
                 _BY_OF[next(iter(given))].field, "has no effect without --certfile"

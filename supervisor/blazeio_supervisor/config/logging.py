@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from blazeio.errors import ConfigurationError
-from blazeio.server.access_log import STANDARD_OUTPUT
-from blazeio.server.log_format import compile_format
 from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import Choice, Flag, Parsed, Text
@@ -179,12 +177,17 @@ def check_log_path(around: StartEnvironment, field: str, given: str) -> None:
 # The access log of all workers.
 
 
+_STANDARD_OUTPUT = "-"
+
+
 def read_format(text: str) -> str:
     """Read ``--access-log-format``.
 
     Raises:
         ValueError: It cannot be read; says where.
     """
+    from blazeio.server.log_format import compile_format  # not needed by --help
+
     try:
         compile_format(text, "")
     except ConfigurationError as error:
@@ -214,7 +217,7 @@ class AccessLogging(Section):
 
     def check(self) -> None:
         """Look for the folder of the file."""
-        if self.access_log is None or self.access_log == STANDARD_OUTPUT:
+        if self.access_log is None or self.access_log == _STANDARD_OUTPUT:
             return
         check_log_path(self, "access_log", self.access_log)
 

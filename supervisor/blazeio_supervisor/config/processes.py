@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
-from blazeio_supervisor.config.app_path import AppPath, read_app
+from blazeio_supervisor.config.app_path import AppPath, parse_app_path
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
     Choice,
@@ -103,7 +103,7 @@ class Process(Section):
     title = "Process"
 
     app: AppPath = option(
-        Parsed(read_app, "APP", lambda path: path.text),
+        Parsed(parse_app_path, "APP", lambda path: path.text),
         "What to serve: module:attribute (an App, an ASGI 3 or WSGI app, or a function "
         "that makes one), a module alone (its app, application or web), or a script "
         "that ends in .py and calls web.runner().",

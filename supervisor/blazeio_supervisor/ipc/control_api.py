@@ -4,37 +4,49 @@ HTTP/1.1 with JSON. Fields may be added within one ``SCHEMA``; a field that
 changes its meaning or goes away makes a new number. Spans are seconds, sizes
 octets, counts plain numbers; null is what is not known.
 
-====== =========== ============== =========================================
-method path        content        answer
-====== =========== ============== =========================================
-GET    /service                   ``ServiceAnswer``
-GET    /status                    ``StatusAnswer``
-GET    /config                    ``ConfigAnswer``
-GET    /events     (query)        ``EventsAnswer``; with ``follow`` one
-                   EventsQuery    ``EventRecord`` line for each, until the end
-GET    /metrics                   text for Prometheus
-POST   /reload     ReloadOrder    ``Progress`` lines while it waits, then one
-                                  ``ReloadAnswer`` line
-POST   /scale      ScaleOrder     ``ScaleAnswer``
-POST   /recycle    RecycleOrder   ``RecycleAnswer``
-POST   /park                      ``ParkAnswer``
-POST   /resume                    ``ParkAnswer``
-POST   /stack      StackOrder     ``StackAnswer``
-GET    /upgrade                   ``UpgradeAnswer``, of the newest upgrade
-POST   /upgrade    UpgradeOrder   ``UpgradeAnswer``, when it is rehearsed
-POST   /reopen-logs               ``ReopenLogsAnswer``
-POST   /stop       StopOrder      ``StopAnswer``, at once
-====== =========== ============== =========================================
+Each ``ControlEndpoint`` below is one method and path, with what is sent and what is
+answered. A GET sends its query by the fields of a struct; a POST its order as JSON.
+Two can answer by lines of JSON: ``RELOAD``, which writes a ``Progress`` line for each
+step and then one ``ReloadAnswer``, and ``EVENTS``, which writes an ``EventRecord`` line
+for each event until the service ends. ``METRICS`` answers text for Prometheus.
 
 An order that cannot be carried out is answered by an ``ErrorAnswer``: 400, a
 number is out of bounds; 403, of another user; 409, the service is stopping.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
 from blazeio_supervisor.log.events import EventRecord
+
+ANSWER_TIMEOUT_S = 5.0
+"""How long a verb waits for an answer, which comes at once: else the master is stopped
+or starved."""
+
+OrderT = TypeVar("OrderT", bound=msgspec.Struct)
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEndpoint(Generic[OrderT, AnswerT]):
+    """One method and path of the control socket.
+
+    Attributes:
+        order: What is sent; each of its fields has a default, so that it may be
+            left out.
+        answer: What is answered with status 200.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    order: type[OrderT]
+    answer: type[AnswerT]
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The order of an endpoint that needs no more than its path."""
 
 
 class ReloadOrder(msgspec.Struct, frozen=True):
@@ -73,6 +85,9 @@ class ReloadAnswer(
     is_superseded: bool = False
 
 
+RELOAD = ControlEndpoint("POST", "/reload", ReloadOrder, ReloadAnswer)
+
+
 class ScaleOrder(msgspec.Struct, frozen=True):
     """Have so many workers.
 
@@ -90,6 +105,9 @@ class ScaleAnswer(msgspec.Struct, frozen=True):
 
     before: int
     count: int
+
+
+SCALE = ControlEndpoint("POST", "/scale", ScaleOrder, ScaleAnswer)
 
 
 class RecycleOrder(msgspec.Struct, frozen=True):
@@ -115,6 +133,9 @@ class RecycleAnswer(msgspec.Struct, frozen=True):
     slots: list[Recycled]
 
 
+RECYCLE = ControlEndpoint("POST", "/recycle", RecycleOrder, RecycleAnswer)
+
+
 class ParkAnswer(msgspec.Struct, frozen=True):
     """What was asked for.
 
@@ -125,6 +146,10 @@ class ParkAnswer(msgspec.Struct, frozen=True):
 
     is_parked: bool
     waits_for: str = ""
+
+
+PARK = ControlEndpoint("POST", "/park", Nothing, ParkAnswer)
+RESUME = ControlEndpoint("POST", "/resume", Nothing, ParkAnswer)
 
 
 class StackOrder(msgspec.Struct, frozen=True):
@@ -177,14 +202,7 @@ class StackAnswer(msgspec.Struct, frozen=True):
     forkservers: list[ForkserverStack] = []
 
 
-class StopOrder(msgspec.Struct, frozen=True):
-    """End the service.
-
-    Attributes:
-        is_quick: Within about a second, whatever is in flight.
-    """
-
-    is_quick: bool = False
+STACK = ControlEndpoint("POST", "/stack", StackOrder, StackAnswer)
 
 
 class UpgradeOrder(msgspec.Struct, frozen=True):
@@ -218,6 +236,11 @@ class UpgradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float
 
 
+UPGRADE = ControlEndpoint("POST", "/upgrade", UpgradeOrder, UpgradeAnswer)
+"""Answered when the new code is rehearsed."""
+LAST_UPGRADE = ControlEndpoint("GET", "/upgrade", Nothing, UpgradeAnswer)
+
+
 class ReopenLogsAnswer(msgspec.Struct, frozen=True):
     """Whether the log is written to a new file; the access logs follow by themselves.
 
@@ -229,13 +252,40 @@ class ReopenLogsAnswer(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+REOPEN_LOGS = ControlEndpoint("POST", "/reopen-logs", Nothing, ReopenLogsAnswer)
+
+
+class StopOrder(msgspec.Struct, frozen=True):
+    """End the service.
+
+    Attributes:
+        is_quick: Within about a second, whatever is in flight.
+    """
+
+    is_quick: bool = False
+
+
 class StopAnswer(msgspec.Struct, frozen=True):
     """The master that will be gone."""
 
     pid: int
 
 
+STOP = ControlEndpoint("POST", "/stop", StopOrder, StopAnswer)
+"""Answered at once, before the service stops."""
+
+
 # The settings in force.
+
+
+class ConfigQuery(msgspec.Struct, frozen=True):
+    """How the settings are shown.
+
+    Attributes:
+        show_env: With the values of variables; else with their names alone.
+    """
+
+    show_env: bool = False
 
 
 class SettingAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,6 +326,9 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
     changed: list[str] = []
 
 
+CONFIG = ControlEndpoint("GET", "/config", ConfigQuery, ConfigAnswer)
+
+
 # Who answers, or refuses; and the number of the schema.
 
 
@@ -311,6 +364,9 @@ class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     root: str = ""
 
 
+SERVICE = ControlEndpoint("GET", "/service", Nothing, ServiceAnswer)
+
+
 # What has happened: the events that are kept, and those that come.
 
 
@@ -335,6 +391,9 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     events: list[EventRecord]
+
+
+EVENTS = ControlEndpoint("GET", "/events", EventsQuery, EventsAnswer)
 
 
 # The whole service at one moment, as ``status`` and ``top`` show it.
@@ -497,3 +556,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     forkservers: list[tuple[int, str]]
     lag_bounds_s: list[float] = []
     dead_listeners: list[str] = []
+
+
+STATUS = ControlEndpoint("GET", "/status", Nothing, StatusAnswer)
+METRICS = ControlEndpoint("GET", "/metrics", Nothing, str)

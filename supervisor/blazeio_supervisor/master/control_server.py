@@ -8,131 +8,36 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
 from msgspec import Struct
 
 from blazeio.app.app import App
-from blazeio.app.request import Request
-from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.fleet.reasons import count_of
-from blazeio_supervisor.ipc.control_api import (
-    ErrorAnswer,
-    EventsAnswer,
-    EventsQuery,
-)
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
     SocketPath,
     choose_places,
     read_peer,
 )
-from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import encode_json
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.master.control_orders import Orders
+from blazeio_supervisor.master.control_handlers import ControlHandlers
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
     Lasting,
     PeerNotAllowedError,
-    RefusedError,
     Shares,
-    show,
 )
-from blazeio_supervisor.master.metrics import CONTENT_TYPE, Exposition
+from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.service_name import FrozenNaming
 from blazeio_supervisor.master.status import (
     ServiceState,
-    describe_config,
-    describe_service,
-    describe_status,
-    describe_upgrade,
 )
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.bind import BACKLOG, identify_path, open_unix
-
-# What can be looked at on the control socket.
-#
-# The master's loop runs it, so a handler only looks at what is known.
-
-
-_LINES = {"Content-Type": "application/x-ndjson"}
-
-
-class Views:
-    """The handlers, one for each view.
-
-    Args:
-        service: What is looked at.
-        exposition: Writes the metrics.
-        lasting: Counts those who follow.
-    """
-
-    def __init__(
-        self, service: ServiceState, exposition: Exposition, lasting: Lasting
-    ) -> None:
-        self._service = service
-        self._lasting = lasting
-        self._exposition = exposition
-
-    async def service(self, r: BlazeioServerProtocol) -> None:
-        """Show which service this is."""
-        show(r, describe_service(self._service))
-
-    async def status(self, r: BlazeioServerProtocol) -> None:
-        """Show the whole service as it is now."""
-        show(r, describe_status(self._service))
-
-    async def config(self, r: BlazeioServerProtocol) -> None:
-        """Show every setting in force, and where it came from.
-
-        With ``?show_env=true`` also the values of variables.
-        """
-        shows_env = parse_qs(r.query or "").get("show_env") == ["true"]
-        show(r, describe_config(self._service, shows_env=shows_env))
-
-    async def upgrade(self, r: BlazeioServerProtocol) -> None:
-        """Show what became of the newest upgrade."""
-        show(r, describe_upgrade(self._service.upgrades.last))
-
-    async def metrics(self, r: BlazeioServerProtocol) -> None:
-        """Show the figures, as Prometheus reads them."""
-        r.reply(self._exposition.write(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def events(self, r: BlazeioServerProtocol) -> None:
-        """Show what has happened; and what happens, to who follows."""
-        query = await _read_query(r)
-        ring = self._service.events
-        events = ring.list_after(query.after, query.last)
-        seq = events[-1].seq if events else ring.seq
-        if not query.follow:
-            show(r, EventsAnswer(events=events))
-            return
-        with self._lasting.answer():
-            await r.prepare(_LINES)
-            await _write_lines(r, events)
-            async for newer in ring.follow(seq):
-                await _write_lines(r, newer)
-            await r.eof()
-
-
-async def _read_query(r: BlazeioServerProtocol) -> EventsQuery:
-    try:
-        return msgspec.convert(
-            dict(await Request.get_params(r)), EventsQuery, strict=False
-        )
-    except msgspec.ValidationError as error:
-        raise RefusedError(f"the query cannot be read: {error}", 400) from None
-
-
-async def _write_lines(r: BlazeioServerProtocol, events: list[EventRecord]) -> None:
-    await r.write(b"".join(encode_json(each) + b"\n" for each in events))
-
 
 CONNECTION_COUNT = 64
 """Connections that the control socket has at most; a script gone wild must not take
@@ -146,8 +51,6 @@ STRANGERS_NOTED_EVERY_S = 60.0
 _MODE = 0o600
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
-
-Handler = Callable[[BlazeioServerProtocol], Awaitable[None]]
 
 
 class FrozenControl(Struct, frozen=True):
@@ -287,27 +190,9 @@ class ControlServer:
             content_bytes=_ORDER_BYTES,
             collected_bytes=_ORDER_BYTES,
         )
-        lasting = Lasting()
-        views = Views(self._service, self._exposition, lasting)
-        orders = Orders(self._service, lasting)
-        for method, path, handler in (
-            ("GET", "/service", views.service),
-            ("GET", "/status", views.status),
-            ("GET", "/events", views.events),
-            ("GET", "/metrics", views.metrics),
-            ("GET", "/config", views.config),
-            ("POST", "/reload", orders.reload),
-            ("POST", "/scale", orders.scale),
-            ("POST", "/recycle", orders.recycle),
-            ("POST", "/park", orders.park),
-            ("POST", "/resume", orders.resume),
-            ("POST", "/stack", orders.stack),
-            ("GET", "/upgrade", views.upgrade),
-            ("POST", "/upgrade", orders.upgrade),
-            ("POST", "/reopen-logs", orders.reopen_logs),
-            ("POST", "/stop", orders.stop),
-        ):
-            app.add_route(_explained(handler), path, methods=[method])
+        handlers = ControlHandlers(self._service, self._exposition, Lasting())
+        for endpoint, handler in handlers.list_routes():
+            app.add_route(handler, endpoint.path, methods=[endpoint.method])
         return app
 
     def _judge(self, connection: socket.socket, address: Any) -> int:
@@ -335,18 +220,6 @@ class ControlServer:
         )
         note("stranger_refused", text, "WARNING")
         self._strangers_noted_at, self._stranger_count = now, 0
-
-
-def _explained(handler: Handler) -> Handler:
-    """Answer an order that is refused with the reason."""
-
-    async def explained(r: BlazeioServerProtocol) -> None:
-        try:
-            await handler(r)
-        except RefusedError as error:
-            show(r, ErrorAnswer(str(error)), error.status)
-
-    return explained
 
 
 def _open_socket(place: SocketPath) -> socket.socket:

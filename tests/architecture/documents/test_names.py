@@ -14,7 +14,7 @@ from blazeio.app.sessions import CookieSessions
 from blazeio.client.settings import Timeouts
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.cli.serve import command
-from blazeio_supervisor.cli.verbs import MODULES, verbs
+from blazeio_supervisor.cli.verbs import list_verbs, verbs
 from blazeio_supervisor.config.sources import OPTIONS
 from blazeio_supervisor.log.events import EVENTS
 from tests.support.tree import REPOSITORY, iterate_files
@@ -100,7 +100,7 @@ def test_every_option_is_one(path: Path) -> None:
 
 def list_options() -> set[str]:
     context = click.Context(verbs)
-    commands = [command, *(verbs.get_command(context, name) for name in MODULES)]
+    commands = [command, *(verbs.get_command(context, name) for name in list_verbs())]
     return {
         option
         for each in commands

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from blazeio_supervisor.cli.check import check, try_address
+from blazeio_supervisor.cli.check import try_address
+from blazeio_supervisor.cli.serve import check
 from blazeio_supervisor.errors import BindError, SupervisorError
 from blazeio_supervisor.sockets.address import TcpAddress
 from tests.supervisor.typed import read_settings

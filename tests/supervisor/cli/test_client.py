@@ -8,19 +8,26 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.cli.client import (
-    ANSWER_TIMEOUT_S,
+from blazeio_supervisor.cli.client import ControlClient, write_query
+from blazeio_supervisor.errors import (
     BrokenOffError,
-    ControlClient,
+    ExitCode,
     NotAllowedError,
     NotAnsweringError,
     NotRunningError,
-    watched_end,
+    SupervisorError,
+    UsageError,
 )
-from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
 from blazeio_supervisor.ipc.control_api import (
+    ANSWER_TIMEOUT_S,
+    SCALE,
+    STOP,
+    ControlEndpoint,
+    EventsQuery,
+    Nothing,
     ScaleOrder,
     StopAnswer,
+    StopOrder,
 )
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 from tests.supervisor.cli.small_servers import (
@@ -31,10 +38,12 @@ from tests.supervisor.cli.small_servers import (
     stranger,
 )
 
+LAST = ControlEndpoint("GET", "/last", Nothing, StopAnswer)
+
 
 def test_an_answer_is_read_as_what_it_should_be(place: SocketPath) -> None:
     with served(place, answer(b'{"pid":7}')) as client:
-        assert client.ask("POST", "/stop", StopAnswer) == StopAnswer(7)
+        assert client.ask(STOP) == StopAnswer(7)
 
 
 @pytest.mark.parametrize("is_left", [True, False], ids=["killed", "never"])
@@ -45,7 +54,7 @@ def test_nobody_there_has_an_exit_code_of_its_own(
         with socket.socket(socket.AF_UNIX) as killed:
             killed.bind(place.address)
     with pytest.raises(NotRunningError, match=place.text) as caught:
-        ControlClient(place, UID).ask("POST", "/stop", StopAnswer)
+        ControlClient(place, UID).ask(STOP)
     assert caught.value.exit_code == ExitCode.NOT_RUNNING
 
 
@@ -62,7 +71,7 @@ def test_a_refusal_is_its_one_line(
 ) -> None:
     octets = answer(b'{"error":"not now"}', status)
     with served(place, octets) as client, pytest.raises(kind) as caught:
-        client.ask("POST", "/scale", StopAnswer, ScaleOrder(1))
+        client.ask(SCALE, ScaleOrder(1))
     assert str(caught.value) == "not now"
     assert type(caught.value) is kind
 
@@ -72,7 +81,7 @@ def test_a_verb_that_is_not_known_there_is_of_another_version(
 ) -> None:
     octets = answer(b"Not Found", "404 Not Found")
     with served(place, octets) as client, pytest.raises(SupervisorError) as caught:
-        client.ask("POST", "/dance", StopAnswer)
+        client.ask(ControlEndpoint("POST", "/dance", Nothing, StopAnswer))
     assert str(caught.value).endswith("another version")
 
 
@@ -85,8 +94,8 @@ def test_an_answer_of_another_shape_is_of_another_version(
 
     def ask(client: ControlClient) -> object:
         if is_followed:
-            return list(client.follow("/stop", steps, ScaleOrder(1)))
-        return client.ask("POST", "/stop", StopAnswer)
+            return list(client.follow(STOP, StopOrder(), steps))
+        return client.ask(STOP)
 
     with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:
         ask(client)
@@ -102,7 +111,7 @@ def test_an_answer_of_another_shape_is_of_another_version(
 )
 def test_what_is_no_answer_is_said_to_be_none(place: SocketPath, octets: bytes) -> None:
     with served(place, octets) as client, pytest.raises(NotAnsweringError) as caught:
-        client.ask("POST", "/stop", StopAnswer)
+        client.ask(STOP)
     assert str(caught.value).startswith(place.text)
 
 
@@ -114,10 +123,10 @@ def test_a_question_that_an_upgrade_has_cut_is_asked_again_and_no_order(
     octets = iter([cut, answer(b'{"pid":7}')])
     with answered(place, lambda target: next(octets)) as client:
         if method == "GET":
-            assert client.ask("GET", "/stop", StopAnswer).pid == 7
+            assert client.ask(LAST).pid == 7
             return
         with pytest.raises(BrokenOffError, match="broke off its answer"):
-            client.ask("POST", "/stop", StopAnswer)
+            client.ask(STOP)
 
 
 def test_a_master_that_is_stopped_is_given_up(place: SocketPath) -> None:
@@ -125,7 +134,7 @@ def test_a_master_that_is_stopped_is_given_up(place: SocketPath) -> None:
         listener.bind(place.address)
         listener.listen()
         with pytest.raises(NotAnsweringError, match=r"not answer within 0\.05 s"):
-            ControlClient(place, UID, timeout_s=0.05).ask("POST", "/stop", StopAnswer)
+            ControlClient(place, UID, timeout_s=0.05).ask(STOP)
     assert ANSWER_TIMEOUT_S == 5.0
 
 
@@ -137,7 +146,7 @@ def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
         stranger(place),
         pytest.raises(NotAllowedError, match=r"neither uid .* nor root"),
     ):
-        ControlClient(place, asker).ask("POST", "/stop", StopAnswer)
+        ControlClient(place, asker).ask(STOP)
 
 
 def test_the_end_of_another_pid_namespace_is_its_silence(
@@ -147,7 +156,21 @@ def test_the_end_of_another_pid_namespace_is_its_silence(
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    with served(place, b"") as client, watched_end(client) as end:
+    with served(place, b"") as client, client.watch_end() as end:
         assert end.pidfd is None
         assert client.has_listener()
     end.wait()  # returns, since nobody listens any more
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        (EventsQuery(), ""),
+        (EventsQuery(after=4, follow=True), "?after=4&follow=true"),
+        (EventsQuery(last=0), "?last=0"),
+    ],
+)
+def test_a_question_is_a_query_of_what_differs_from_the_defaults(
+    query: EventsQuery, text: str
+) -> None:
+    assert write_query(query) == text

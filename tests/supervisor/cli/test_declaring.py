@@ -1,13 +1,13 @@
 import click
 import pytest
 
-from blazeio_supervisor.config.app_path import VERBS
+from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.cli.verbs_room import invoke
 
 
 @pytest.mark.parametrize(
-    "verb", [verb for verb in VERBS if verb not in ("check", "unit")]
+    "verb", [verb for verb in list_verbs() if verb not in ("check", "unit")]
 )
 def test_the_help_of_each_says_its_exit_codes_and_its_timeout(verb: str) -> None:
     text = invoke(verb, "--help").output

@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
-from blazeio_supervisor.cli import verbs
-from blazeio_supervisor.cli.client import NotRunningError, find_client
-from blazeio_supervisor.cli.doctor.findings import DoctorReport
+from blazeio_supervisor.cli import client
+from blazeio_supervisor.cli.client import find_client
+from blazeio_supervisor.cli.doctor.service import DoctorReport
+from blazeio_supervisor.errors import NotRunningError
 from tests.supervisor.cli.verbs_room import VerbRoom, invoke
 
 
@@ -27,6 +28,6 @@ def test_without_a_service_the_machine_is_looked_at(
     def find_none(*_: object) -> None:
         raise NotRunningError("none")
 
-    monkeypatch.setattr(verbs, find_client.__name__, find_none)
+    monkeypatch.setattr(client, find_client.__name__, find_none)
     assert invoke("doctor").output.startswith("No service is running: the machine")
     assert isinstance(invoke("doctor", "--instance", "a").exception, NotRunningError)

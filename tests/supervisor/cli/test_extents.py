@@ -1,11 +1,11 @@
-from blazeio_supervisor.cli.verbs import (
-    Extent,
+from blazeio_supervisor.cli.orders import (
     count_failures,
     measure_parking,
     measure_recycling,
     measure_resuming,
     measure_scaling,
 )
+from blazeio_supervisor.cli.verbs import Extent
 from blazeio_supervisor.ipc.control_api import StatusAnswer
 from tests.supervisor.cli.test_status_table import (
     make_slot,

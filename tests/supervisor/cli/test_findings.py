@@ -1,13 +1,7 @@
 import pytest
 
-from blazeio_supervisor.cli.doctor.findings import (
-    DoctorReport,
-    Finding,
-    format_report,
-    hidden,
-    ill,
-    well,
-)
+from blazeio_supervisor.cli.doctor.machine import Finding, hidden, ill, well
+from blazeio_supervisor.cli.doctor.service import DoctorReport, format_report
 
 ILL = ill("clock", "hpet", "It is slow. " * 20, "another one")
 

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from click.testing import Result
 
-from blazeio_supervisor.cli.client import NotRunningError
+from blazeio_supervisor.errors import NotRunningError
 from blazeio_supervisor.ipc.control_api import EventsAnswer
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.events import EventRecord

@@ -1,18 +1,19 @@
 import pytest
 
-from blazeio_supervisor.cli.output import (
-    describe_failures,
-    format_bar,
-    format_config,
+from blazeio_supervisor.cli.orders import (
     format_park,
-    format_progress,
     format_recycle,
     format_reload,
     format_scale,
-    format_stacks,
-    format_step,
     format_upgrade,
 )
+from blazeio_supervisor.cli.output import (
+    describe_failures,
+    format_bar,
+    format_progress,
+    format_step,
+)
+from blazeio_supervisor.cli.queries import format_config, format_stacks
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
     ParkAnswer,

@@ -1,10 +1,6 @@
 import pytest
 
-from blazeio_supervisor.cli.status_table import (
-    format_status,
-    list_lines,
-    name_state,
-)
+from blazeio_supervisor.cli.output import format_status, list_lines, name_state
 from blazeio_supervisor.ipc.control_api import (
     Progress,
     SlotAnswer,

@@ -242,7 +242,7 @@ async def test_an_order_that_trickles_is_given_up(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "blazeio_supervisor.master.control_orders.ORDER_TIMEOUT_S", 0.05
+        "blazeio_supervisor.master.control_handlers.ORDER_TIMEOUT_S", 0.05
     )
     async with await room.connect() as peer:
         await peer.send(

@@ -1,4 +1,7 @@
-"""The machine: what the kernel says under /proc/sys and /sys, and Python itself."""
+"""The machine: what the kernel says under /proc/sys and /sys, and Python itself.
+
+Also what a finding of the doctor is.
+"""
 
 import os
 import platform
@@ -7,12 +10,53 @@ import socket
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
-from blazeio_supervisor.cli.doctor.findings import Finding, hidden, ill, well
+import msgspec
+
 from blazeio_supervisor.cli.output import format_bytes
 from blazeio_supervisor.config.types import list_groups
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.sockets.reuseport import pick_always
+
+Verdict = Literal["ok", "warn", "unknown"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at.
+
+    Attributes:
+        name: What; a stable word or two.
+        verdict: ``unknown``: it cannot be seen from here.
+        seen: How it is.
+        meaning: What follows from that; "" when all is well.
+        remedy: What to do about it; likewise.
+    """
+
+    name: str
+    verdict: Verdict
+    seen: str
+    meaning: str = ""
+    remedy: str = ""
+
+
+def well(name: str, seen: str) -> Finding:
+    """Nothing to do."""
+    return Finding(name=name, verdict="ok", seen=seen)
+
+
+def ill(name: str, seen: str, meaning: str, remedy: str) -> Finding:
+    """Something to mend."""
+    return Finding(name=name, verdict="warn", seen=seen, meaning=meaning, remedy=remedy)
+
+
+def hidden(name: str, where: str) -> Finding:
+    """A sandbox, say, lets nobody look."""
+    return Finding(name=name, verdict="unknown", seen=f"not visible here ({where})")
+
+
+# The machine.
+
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
 LEAST_PORTS = 10_000

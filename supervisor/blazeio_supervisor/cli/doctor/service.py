@@ -1,23 +1,155 @@
-"""A running service: what its own master says, and what the kernel says of it."""
+"""The verb ``doctor``: a service as its master and the kernel see it; the report."""
 
 import base64
+import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from blazeio_supervisor.cli.doctor.findings import Finding, hidden, ill, well
+import msgspec
+
+from blazeio_supervisor.cli.doctor.machine import (
+    Finding,
+    Verdict,
+    examine_bounds,
+    examine_machine,
+    hidden,
+    ill,
+    well,
+)
 from blazeio_supervisor.cli.output import describe_failures, format_bytes
+from blazeio_supervisor.cli.verbs import ServiceTarget
+from blazeio_supervisor.errors import NotRunningError
 from blazeio_supervisor.files import read
-from blazeio_supervisor.ipc.control_api import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.ipc.control_api import (
+    CONFIG,
+    SCHEMA,
+    STATUS,
+    ConfigAnswer,
+    StatusAnswer,
+)
 from blazeio_supervisor.sockets.address import (
     TcpAddress,
     TcpEndpoint,
     parse_address,
     resolve,
 )
+from blazeio_supervisor.sockets.bind import BACKLOG
 from blazeio_supervisor.sockets.port_owner import count_listeners, find_holders
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.cli.client import ControlClient
+
+# The report: the schema of ``doctor --json``, and its text.
+
+
+_WORDS: dict[Verdict, str] = {"ok": "OK", "warn": "WARN", "unknown": "?"}
+_INDENT = " " * 6
+
+
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All findings.
+
+    Attributes:
+        pid: Of the master that was looked at; None: no service runs, the
+            machine alone was looked at.
+    """
+
+    schema: int = SCHEMA
+    pid: int | None
+    findings: list[Finding]
+
+    @property
+    def is_well(self) -> bool:
+        """Nothing is wrong, as far as can be seen."""
+        return all(each.verdict != "warn" for each in self.findings)
+
+
+def format_report(report: DoctorReport, width: int) -> str:
+    """Write one line for each finding; more where something is wrong."""
+    if report.pid is None:
+        lines = ["No service is running: the machine alone is looked at.", ""]
+    else:
+        lines = [f"The service of pid {report.pid}, and its machine:", ""]
+    size = max((len(each.name) for each in report.findings), default=0)
+    for each in report.findings:
+        lines.append(f"{_WORDS[each.verdict]:4}  {each.name.ljust(size)}  {each.seen}")
+        lines += _wrap(each.meaning, width)
+        lines += _wrap(f"Mend: {each.remedy}" if each.remedy else "", width)
+    return "\n".join([*lines, "", _count(report.findings)])
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(width, 40),
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _count(findings: Sequence[Finding]) -> str:
+    bad = sum(each.verdict == "warn" for each in findings)
+    unseen = sum(each.verdict == "unknown" for each in findings)
+    text = f"{bad} to mend" if bad else "nothing to mend"
+    return f"{text}, {unseen} not visible" if unseen else text
+
+
+# What is examined.
+
+
+_LOOP = "uvloop"
+
+
+def examine(target: ServiceTarget) -> DoctorReport:
+    """Examine the service, if one runs, and the machine.
+
+    Raises:
+        SupervisorError: The service that was named is not there, or does not answer.
+    """
+    try:
+        client = target.find()
+    except NotRunningError:
+        if target.is_named:
+            raise
+        return DoctorReport(pid=None, findings=_examine_machine_alone())
+    return _examine_both(client)
+
+
+def _examine_machine_alone() -> list[Finding]:
+    return [
+        *examine_machine(BACKLOG, (), _LOOP),
+        *examine_bounds(os.getpid(), 1, None),
+    ]
+
+
+def _examine_both(client: "ControlClient") -> DoctorReport:
+    status = client.ask(STATUS)
+    config = client.ask(CONFIG)
+    settings = {each.key: each.value for each in config.settings}
+    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
+    pids = [each.pid for each in status.workers if each.pid is not None]
+    wanted = sum(not slot.is_parked for slot in status.slots)
+    ports = [endpoint.port for endpoint in endpoints]
+    loop = str(settings.get("loop") or _LOOP)
+    return DoctorReport(
+        pid=status.pid,
+        findings=[
+            *examine_service(status, config),
+            *examine_machine(int(settings.get("backlog") or BACKLOG), ports, loop),
+            *examine_bounds(
+                pids[0] if pids else status.pid,
+                wanted,
+                settings.get("max_connections"),
+            ),
+        ],
+    )
+
 
 # When a certificate ends: read from its file (RFC 5280 section 4.1).
 #

@@ -13,18 +13,16 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.cli.output import (
     Column,
+    StatusLine,
+    describe_line,
+    describe_service,
+    find_lag,
     fit_table,
     format_bytes,
     format_count,
     format_ms,
     format_rate,
     format_step,
-)
-from blazeio_supervisor.cli.status_table import (
-    StatusLine,
-    describe_line,
-    describe_service,
-    find_lag,
     list_lines,
     name_state,
     write_in_flight,

@@ -9,23 +9,21 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from blazeio_supervisor.cli.client import ControlClient, NotRunningError
-from blazeio_supervisor.cli.output import (
+from blazeio_supervisor.cli.client import ControlClient
+from blazeio_supervisor.cli.orders import (
     format_park,
     format_recycle,
     format_reload,
     format_scale,
-    format_stacks,
 )
+from blazeio_supervisor.cli.queries import format_stacks
 from blazeio_supervisor.cli.top.screen import (
     FAINT,
     Styled,
@@ -33,16 +31,20 @@ from blazeio_supervisor.cli.top.screen import (
     draw,
     measure_rates,
 )
-from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.errors import NotRunningError, SupervisorError
 from blazeio_supervisor.ipc.control_api import (
-    ParkAnswer,
-    RecycleAnswer,
+    PARK,
+    RECYCLE,
+    RELOAD,
+    RESUME,
+    SCALE,
+    STACK,
+    STATUS,
+    AnswerT,
+    ControlEndpoint,
+    OrderT,
     RecycleOrder,
-    ReloadAnswer,
-    ReloadOrder,
-    ScaleAnswer,
     ScaleOrder,
-    StackAnswer,
     StackOrder,
     StatusAnswer,
 )
@@ -130,7 +132,6 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-AnswerT = TypeVar("AnswerT")
 GONE = "the service is gone; waiting for it to come back (q quits)"
 
 
@@ -185,7 +186,7 @@ class TopSession:
     def look(self) -> None:
         """Look at the service once."""
         try:
-            status = self._client.ask("GET", "/status", StatusAnswer)
+            status = self._client.ask(STATUS)
         except NotRunningError:
             self._note_fault(GONE, is_gone=True)
         except SupervisorError as error:
@@ -270,7 +271,7 @@ class TopSession:
     def _dump(self) -> None:
         order = StackOrder(self._view.slot)
         try:
-            answer = self._client.ask("POST", "/stack", StackAnswer, order)
+            answer = self._client.ask(STACK, order)
         except SupervisorError as error:
             self._say(str(error), is_bad=True)
         else:
@@ -286,31 +287,25 @@ class TopSession:
 
 def _find_order(key: str, slot: int) -> _Order | None:
     def ask(
-        path: str,
-        kind: type[AnswerT],
+        endpoint: ControlEndpoint[OrderT, AnswerT],
         write: Callable[[AnswerT], str],
-        order: msgspec.Struct | None = None,
+        order: OrderT | None = None,
     ) -> Callable[[ControlClient], str]:
-        return lambda client: write(
-            escape_answer(client.ask("POST", path, kind, order))
-        )
+        return lambda client: write(escape_answer(client.ask(endpoint, order)))
 
-    reload = ask("/reload", ReloadAnswer, format_reload, ReloadOrder())
     more, less = (
-        ask("/scale", ScaleAnswer, format_scale, ScaleOrder(change=change))
-        for change in (1, -1)
+        ask(SCALE, format_scale, ScaleOrder(change=change)) for change in (1, -1)
     )
-    recycle = ask("/recycle", RecycleAnswer, format_recycle, RecycleOrder(slot))
     orders = {
-        "r": _Order("reload the code", reload),
+        "r": _Order("reload the code", ask(RELOAD, format_reload)),
         "+": _Order("one worker more", more),
         "-": _Order("one worker less", less),
-        "c": _Order(f"replace the worker of slot {slot}", recycle),
-        "p": _Order(
-            "park: nobody serves, connections wait",
-            ask("/park", ParkAnswer, format_park),
+        "c": _Order(
+            f"replace the worker of slot {slot}",
+            ask(RECYCLE, format_recycle, RecycleOrder(slot)),
         ),
-        "w": _Order("serve again", ask("/resume", ParkAnswer, format_park)),
+        "p": _Order("park: nobody serves, connections wait", ask(PARK, format_park)),
+        "w": _Order("serve again", ask(RESUME, format_park)),
     }
     return orders.get("+" if key == "=" else key)
 

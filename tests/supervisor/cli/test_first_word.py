@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.config.app_path import read_app
+from blazeio_supervisor.cli.serve import command, find_sources
 from blazeio_supervisor.errors import ExitCode, UsageError
 from tests.supervisor.typed import configure
 
@@ -30,12 +30,13 @@ from tests.supervisor.typed import configure
     ],
 )
 def test_a_word_that_is_no_app_is_refused_in_one_line(word: str, line: str) -> None:
+    typed = command.make_context("it", [word]).params
     with pytest.raises(UsageError) as caught:
-        configure(word)
+        find_sources(typed).read()
     assert str(caught.value) == line
     assert caught.value.exit_code is ExitCode.USAGE
 
 
-def test_an_app_is_read() -> None:
-    assert read_app("app:web").module == "app"
-    assert read_app("a.b").module == "a.b"
+def test_a_verb_of_the_environment_is_the_name_of_a_module() -> None:
+    settings = configure(environ={"BLAZEIO_APP": "status"}).make_settings()
+    assert settings.app.module == "status"
