@@ -12,7 +12,7 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd check format docs bench bench-all simulate soak fuzz ranges autobahn clean
+.PHONY: help run test test-long test-browser test-systemd check format docs bench bench-all simulate soak fuzz mutants ranges autobahn clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -30,6 +30,7 @@ help:
 	@echo "make ranges        10,000 range requests, beside nginx"
 	@echo "make autobahn      its WebSocket test suite  (PYTHON27=python2.7)"
 	@echo "make fuzz          coverage-guided fuzzing   (SECONDS=600)"
+	@echo "make mutants       wrong code, do tests notice? (ARGS=blazeio/wire/chunked.py)"
 	@echo "make clean         remove everything that make has made"
 
 run: $(VENV)/.stamp-run
@@ -94,6 +95,9 @@ fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz.http2 --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.children --seconds $(SECONDS)
 
+mutants: $(VENV)/.stamp-mutants
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .pytest_cache .mypy_cache \
 		.ruff_cache .hypothesis .import_linter_cache
@@ -125,4 +129,9 @@ $(VENV)/.stamp-bench: pyproject.toml $(VENV)/.stamp-run
 $(VENV)/.stamp-fuzz: pyproject.toml $(VENV)/.stamp-dev
 	@echo "installing the fuzzer"
 	@$(PIP) install --group fuzz
+	@touch $@
+
+$(VENV)/.stamp-mutants: pyproject.toml $(VENV)/.stamp-dev
+	@echo "installing what changes the code"
+	@$(PIP) install --group mutants
 	@touch $@
