@@ -58,8 +58,8 @@ from blazeio_supervisor.ipc.scoreboard import (
 from blazeio_supervisor.log.formats import LogOrigin, find_subject, trim_stacks
 from blazeio_supervisor.log.setup import LineHandler
 from blazeio_supervisor.master.forkservers import ForkserverRecord
-from blazeio_supervisor.master.output import _Reader
-from blazeio_supervisor.master.upgrade.state import VERSION, StateError, parse_state
+from blazeio_supervisor.master.output import OutputReader
+from blazeio_supervisor.master.upgrade.state import VERSION, StateError, load_state
 from blazeio_supervisor.master.worker_record import WorkerRecord
 from tests.support.clock import scaled
 
@@ -194,16 +194,16 @@ def read_output(octets: bytes, chance: random.Random) -> None:
 
     own, theirs = socket.socketpair()
     own.setblocking(False)
-    reader = _Reader(own, LogOrigin(), Keeper())
+    reader, keeper = OutputReader(own, LogOrigin()), Keeper()
     sent = octets + chance.choice((b"", b"\n", b"\n" * 500, b"end"))
     for at in range(0, len(sent), most := chance.choice((1 + len(sent), 700, 9000))):
         theirs.sendall(sent[at : at + most])
-        while reader.reads(chance.choice((1, 64, None))) or reader.has_lines:
-            reader.write(chance.choice((1, 64)))
+        while reader.reads(keeper, chance.choice((1, 64, None))) or reader.has_lines:
+            reader.write(keeper, chance.choice((1, 64)))
     theirs.close()
-    while reader.reads(None):
+    while reader.reads(keeper, None):
         pass
-    reader.close()
+    reader.close(keeper)
     whole = sent.decode("utf-8", "backslashreplace")
     if max(map(len, sent.split(b"\n"))) < 16 * 1024 and b"\xed\xa0" not in sent:
         assert "\n".join(lines).split("\n") == whole.removesuffix("\n").split("\n") or (
@@ -223,13 +223,17 @@ def read_stacks(octets: bytes, chance: random.Random) -> None:
     assert "\n" not in find_subject(text)
 
 
+STAND_IN = socket.socket()
+"""For every descriptor of a state."""
+
+
 def read_state(octets: bytes, chance: random.Random) -> None:
     """The state of another image."""
     place = Path(__file__).parents[1] / "supervisor" / "master"
     recorded = bytes.fromhex((place / f"state-{VERSION}.hex").read_text())
     for each in (octets, change(recorded, chance, [recorded[:50], *SEEDS])):
         try:
-            parse_state(each)
+            load_state(each, lambda _: STAND_IN)
         except StateError as error:
             require_short(str(error))
 
@@ -284,8 +288,8 @@ class Talk:
             else ForkserverRecord(1, 7, None, True, "")  # type: ignore[arg-type]
         )
         parse = parse_from_worker if self.is_worker else parse_from_forkserver
-        self.channel: ChildChannel[FromWorker | FromForkserver] = ChildChannel(
-            own,
+        self.channel = ChildChannel[FromWorker | FromForkserver](own)
+        self.channel.start(
             loop,
             parse=parse,
             on_message=self._hear,

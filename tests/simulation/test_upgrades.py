@@ -1,4 +1,4 @@
-"""A planner that is frozen and thawed goes on as if nothing had happened."""
+"""A planner with the state of another one goes on as if nothing had happened."""
 
 from random import Random
 
@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.fleet.actions import Action
-from blazeio_supervisor.fleet.planner import FrozenPlanner, Planner
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.snapshot import FleetState
 from tests.simulation import simulate
 from tests.simulation.ledger import Step
 from tests.simulation.simulate import History
@@ -27,11 +28,11 @@ class UpgradedHistory(History):
 
     def _turn(self) -> None:
         super()._turn()
-        if not self.planner.why_not_freeze():
+        if not self.planner.why_not_upgrade():
             self.upgrades += 1
-            octets = msgspec.msgpack.encode(self.planner.freeze())
-            self.planner = Planner(self.policy, 1, self.jitter)
-            self.planner.thaw(msgspec.msgpack.decode(octets, type=FrozenPlanner))
+            octets = msgspec.msgpack.encode(self.planner.state)
+            state = msgspec.msgpack.decode(octets, type=FleetState)
+            self.planner = Planner(self.policy, 1, self.jitter, state)
 
 
 def live(history: History, monkeypatch: pytest.MonkeyPatch) -> list[Action]:

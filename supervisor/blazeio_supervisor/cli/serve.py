@@ -193,7 +193,7 @@ def serve(**words: Any) -> int:
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
-    in_force = LiveSettings(sources)
+    in_force = LiveSettings.read(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
 

@@ -5,14 +5,12 @@ the new code is not taken, neither are the new settings. What needs a restart
 keeps its value, and is named.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
-import msgspec
+from msgspec import Struct
 
-from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import Change
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.config.sources import (
@@ -25,58 +23,46 @@ from blazeio_supervisor.config.sources import (
 from blazeio_supervisor.log.note import note
 
 
-class FrozenGiven(msgspec.Struct, frozen=True):
-    """Where the value of a setting comes from; what it is, the settings have."""
-
-    written: Any
-    origin: str
-    label: str
-
-
-class FrozenSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings, as the next image of the master takes them over.
-
-    Attributes:
-        words: What was typed.
-        path: Of the file; "": there is none.
-        given: By the field of ``Settings``.
-    """
-
-    words: dict[str, Any]
-    surroundings: StartEnvironment
-    path: str
-    given: dict[str, FrozenGiven]
-    settings: Settings
-    needs_restart: tuple[str, ...]
-
-
-class LiveSettings:
+class LiveSettings(Struct):
     """Settings that change as a whole, or not at all.
 
-    Args:
-        sources: Where they come from.
-        found: What has been read there already; None: they are read now.
-
     Attributes:
+        sources: Where they come from.
         configuration: Each with its origin.
         settings: The same, checked.
         needs_restart: The keys that have another value in the file than here.
-
-    Raises:
-        UsageError: They cannot be.
+        pending: Read for the next generation.
+        trial: Of a generation that is loaded, and not taken yet.
     """
 
-    def __init__(
-        self, sources: Sources, found: tuple[Configuration, Settings] | None = None
-    ) -> None:
-        self._sources = sources
-        self._read: tuple[Configuration, Settings] | None = None
-        self._trial: tuple[int, Configuration, Settings] | None = None
-        if found is None:
-            configuration = sources.read()
-            found = configuration, configuration.make_settings()
-        self.configuration, self.settings = found
-        self.needs_restart: tuple[str, ...] = ()
+    sources: Sources
+    configuration: Configuration
+    settings: Settings
+    needs_restart: tuple[str, ...] = ()
+    pending: tuple[Configuration, Settings] | None = None
+    trial: tuple[int, Configuration, Settings] | None = None
+
+    @classmethod
+    def read(cls, sources: Sources) -> Self:
+        """Read them for the first time.
+
+        Raises:
+            UsageError: They cannot be.
+        """
+        found = sources.read()
+        return cls(sources, found, found.make_settings())
+
+    def __post_init__(self) -> None:
+        """Take each value from the settings: of those that were decoded only these
+        have types. An option that another image did not know has its default.
+        """
+        given = {
+            field: replace(each, value=getattr(self.settings, field))
+            for field, each in self.configuration.given.items()
+            if hasattr(self.settings, field)
+        }
+        complete = choose(OPTIONS, [given])
+        self.configuration = replace(self.configuration, given=complete)
 
     def read_again(self) -> None:
         """Read them for the next generation; called when a reload is asked for.
@@ -84,7 +70,7 @@ class LiveSettings:
         Raises:
             UsageError: They cannot be; what is in force goes on.
         """
-        found = self._sources.read()
+        found = self.sources.read()
         found.make_settings()  # also what needs a restart must be right
         self.needs_restart = self._find_stuck(found)
         if self.needs_restart:
@@ -92,7 +78,7 @@ class LiveSettings:
             text = f"{names}: changed, but in force from the next start only"
             note("needs_restart", text, "WARNING")
         kept = replace(found, given=self._keep_stuck(found.given))
-        self._read = kept, kept.make_settings()
+        self.pending = kept, kept.make_settings()
 
     def begin(self, generation: int) -> Settings:
         """Give the settings of a generation that is about to be loaded.
@@ -100,59 +86,23 @@ class LiveSettings:
         Those that were read for it are on trial from now on; where nobody asked
         for a reload, those in force.
         """
-        configuration, settings = self._read or (self.configuration, self.settings)
-        self._read = None
-        self._trial = generation, configuration, settings
+        configuration, settings = self.pending or (self.configuration, self.settings)
+        self.pending = None
+        self.trial = generation, configuration, settings
         return settings
 
     def settings_of(self, generation: int) -> Settings:
         """Give the settings that a generation is loaded with."""
-        if self._trial is not None and self._trial[0] == generation:
-            return self._trial[2]
+        if self.trial is not None and self.trial[0] == generation:
+            return self.trial[2]
         return self.settings
 
     def end(self, generation: int, *, is_ok: bool) -> None:
         """Take what was on trial with a generation into force, or forget it."""
-        if self._trial is not None and self._trial[0] == generation:
+        if self.trial is not None and self.trial[0] == generation:
             if is_ok:
-                _, self.configuration, self.settings = self._trial
-            self._trial = None
-
-    def freeze(self) -> FrozenSettings:
-        """Give all that is in force; nothing is on trial."""
-        given = {
-            field: FrozenGiven(each.written, each.origin, each.label)
-            for field, each in self.configuration.given.items()
-        }
-        typed = self._sources.words.items()
-        return FrozenSettings(
-            words={name: word for name, word in typed if word not in (None, ())},
-            surroundings=self._sources.surroundings,
-            path=self.configuration.path,
-            given=given,
-            settings=self.settings,
-            needs_restart=self.needs_restart,
-        )
-
-    @classmethod
-    def thaw(cls, frozen: FrozenSettings) -> Self:
-        """Go on with what another one had; the environment is the same.
-
-        An option that the other one did not know has its default.
-        """
-        given = {
-            field: Given(
-                getattr(frozen.settings, field), each.written, each.origin, each.label
-            )
-            for field, each in frozen.given.items()
-            if hasattr(frozen.settings, field)
-        }
-        sources = Sources(frozen.words, dict(os.environ), frozen.surroundings)
-        complete = choose(OPTIONS, [given])
-        configuration = Configuration(complete, frozen.path, frozen.surroundings)
-        thawed = cls(sources, (configuration, frozen.settings))
-        thawed.needs_restart = frozen.needs_restart
-        return thawed
+                _, self.configuration, self.settings = self.trial
+            self.trial = None
 
     def _find_stuck(self, found: Configuration) -> tuple[str, ...]:
         return tuple(

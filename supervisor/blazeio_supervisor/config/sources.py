@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from blazeio_supervisor.config.app_path import PROGRAM
@@ -44,10 +45,10 @@ class Given:
             the message does it by itself.
     """
 
-    value: Any
-    written: Plain | None
-    origin: str
-    label: str
+    value: Any = UNSET  # which is not written down
+    written: Plain | None = None
+    origin: str = DEFAULT
+    label: str = ""
 
     @property
     def is_default(self) -> bool:
@@ -259,7 +260,7 @@ def read_command_line(
     given = {}
     for option in options:
         typed = words.get(option.field)
-        if typed is None or typed == ():
+        if typed is None or typed in ((), []):  # a list once it was decoded
             continue
         given[option.field] = _read(option, typed)
     return given

@@ -6,6 +6,8 @@ app is developed (``is_development``) its failures are no end: the next reload b
 anew.
 """
 
+from msgspec import Struct, field
+
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import StartAsked
@@ -25,22 +27,28 @@ from blazeio_supervisor.fleet.worker_state import Event
 _OF_THE_APP = frozenset({START_FAILED, NOT_IMPORTABLE})
 
 
-class Boot:
-    """Begins the first generation and tells when the service is ready.
+class Boot(Struct):
+    """Starts the first generation, and reports when the service is ready.
 
-    Args:
-        rollout: Has who asks for a reload meanwhile.
+    Attributes:
+        is_asked: The master has bound its sockets.
+        has_served: A worker has accepted connections.
+        is_given_up: While an app is developed: what was started is ended, or gone.
+        tickets: Of the reload that has caused this boot.
     """
 
-    def __init__(self, rollout: Rollout) -> None:
-        self._rollout = rollout
-        self.is_asked = False
-        self.has_served = False
-        self._is_given_up = False  # what it has begun is ended, or is gone
-        self._tickets: list[int] = []  # of the reload that has brought this boot
+    is_asked: bool = False
+    has_served: bool = False
+    is_given_up: bool = False
+    tickets: list[int] = field(default_factory=list)
 
-    def run(self, context: PlanContext) -> Failure | None:
-        """Begin when asked; return the failure that ends a first boot."""
+    def run(self, context: PlanContext, rollout: Rollout) -> Failure | None:
+        """Begin when asked; return the failure that ends a first boot.
+
+        Args:
+            context: The present turn.
+            rollout: Has who asks for a reload meanwhile.
+        """
         asked = [fact for fact in context.facts if isinstance(fact, StartAsked)]
         if asked and not self.is_asked:
             self.is_asked = True
@@ -56,7 +64,7 @@ class Boot:
             self._answer(context)
             return None
         if context.policy.is_development:
-            return self._try_on(context)
+            return self._try_again(context, rollout)
         return context.failures[0] if context.failures else None
 
     def abort(self, context: PlanContext, reason: str) -> None:
@@ -69,7 +77,7 @@ class Boot:
 
     # While an app is developed
 
-    def _try_on(self, context: PlanContext) -> Failure | None:
+    def _try_again(self, context: PlanContext, rollout: Rollout) -> Failure | None:
         """Boot anew once there is other code, and nothing is left of the last."""
         failure = context.failures[0] if context.failures else None
         if failure is not None:
@@ -78,18 +86,18 @@ class Boot:
             text = f"{failure.sentence}; waiting for a change of the code"
             context.report("boot_waits", text, "ERROR")
             self._give_up(context, failure.sentence)
-        elif self._rollout.is_asked and not self._is_given_up:
+        elif rollout.is_asked and not self.is_given_up:
             self._give_up(context, "the code has changed meanwhile")
         roster = context.roster
-        if self._is_given_up and not roster.forkservers and not roster.workers:
-            self._tickets = self._rollout.hand_over()
-            if self._tickets:
-                self._is_given_up = False
+        if self.is_given_up and not roster.forkservers and not roster.workers:
+            self.tickets = rollout.hand_over()
+            if self.tickets:
+                self.is_given_up = False
                 self._begin(context)
         return None
 
     def _give_up(self, context: PlanContext, reason: str) -> None:
-        self._is_given_up = True
+        self.is_given_up = True
         context.failures.clear()  # it is said; no slot has to answer for it
         for forkserver in list(context.roster.forkservers.values()):
             step_forkserver(context, forkserver, Event.DRAIN)
@@ -98,10 +106,10 @@ class Boot:
         self._answer(context, reason)
 
     def _answer(self, context: PlanContext, reason: str = "") -> None:
-        for ticket in self._tickets:
+        for ticket in self.tickets:
             generation = context.roster.generation
             context.act(ReloadEnded(ticket, generation, not reason, reason))
-        self._tickets = []
+        self.tickets = []
 
 
 def exit_of(failure: Failure) -> tuple[int, str]:

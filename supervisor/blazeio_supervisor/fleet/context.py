@@ -2,7 +2,6 @@
 
 from random import Random
 
-import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Action, ReportStatus
@@ -115,55 +114,42 @@ class PlanContext(Struct):
 RESOLUTION_S = 0.001  # a wait below it could round to none, and turn for ever
 
 
-class FrozenClock(msgspec.Struct, frozen=True):
-    """A steady clock, as the next image of the master takes it over."""
+class SteadyClock(Struct):
+    """Steady time; it is equal to the clock until the first late turn.
 
-    time: float
-    real: float
-    asked_at: float | None
-    is_late: bool
-
-
-class SteadyClock:
-    """Steady time; equal to the clock until the first late turn.
-
-    Args:
-        late_tick_s: How late a turn may be and still count whole.
+    Attributes:
+        time: Steady time, seconds.
+        real: The last reading of the clock.
+        asked_at: When, in clock time, the next turn is due; None before the first.
+        is_late: The last turn came too late.
+        is_void: It is the first late one.
     """
 
-    __slots__ = ("_asked_at", "_is_late", "_late_tick_s", "_real", "is_void", "time")
+    time: float = 0.0
+    real: float = 0.0
+    asked_at: float | None = None
+    is_late: bool = False
+    is_void: bool = False
 
-    def __init__(self, late_tick_s: float) -> None:
-        self._late_tick_s = late_tick_s
-        self._real = 0.0
-        self._asked_at: float | None = None
-        self._is_late = False
-        self.is_void = False
-        self.time = 0.0
+    def advance(self, now: float, late_tick_s: float) -> None:
+        """Take the clock's reading at the start of a turn.
 
-    def advance(self, now: float) -> None:
-        """Take the clock's reading at the begin of a turn."""
-        if self._asked_at is None:
+        Args:
+            now: The reading, monotonic seconds.
+            late_tick_s: How late a turn may be and still count whole.
+        """
+        if self.asked_at is None:
             self.time = now
         else:
-            was_late = self._is_late
-            surplus_s = max(0.0, now - self._asked_at - self._late_tick_s)
-            self._is_late = surplus_s > 0 or now < self._real
-            self.is_void = self._is_late and not was_late
-            self.time += max(0.0, now - self._real - surplus_s)
-        self._real = now
+            was_late = self.is_late
+            surplus_s = max(0.0, now - self.asked_at - late_tick_s)
+            self.is_late = surplus_s > 0 or now < self.real
+            self.is_void = self.is_late and not was_late
+            self.time += max(0.0, now - self.real - surplus_s)
+        self.real = now
 
     def ask(self, at: float) -> float:
         """Remember when (steady) the next turn is due; return it in clock time."""
         wait_s = max(at - self.time, RESOLUTION_S) if at > self.time else 0.0
-        self._asked_at = self._real + wait_s
-        return self._asked_at
-
-    def freeze(self) -> FrozenClock:
-        """Give all that it knows."""
-        return FrozenClock(self.time, self._real, self._asked_at, self._is_late)
-
-    def thaw(self, frozen: FrozenClock) -> None:
-        """Go on from there."""
-        self.time, self._real = frozen.time, frozen.real
-        self._asked_at, self._is_late = frozen.asked_at, frozen.is_late
+        self.asked_at = self.real + wait_s
+        return self.asked_at

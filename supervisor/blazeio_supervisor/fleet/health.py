@@ -8,7 +8,7 @@ machine, and nobody new is avoided, covered for or ended. That excuse ends at
 would hang for ever; and a single worker has no siblings to excuse it.
 """
 
-import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.fleet.actions import AdoptQueue, DumpStack, ReleaseQueue
 from blazeio_supervisor.fleet.context import Failure, PlanContext
@@ -18,19 +18,16 @@ from blazeio_supervisor.fleet.transitions import step_worker
 from blazeio_supervisor.fleet.worker_state import Event, State
 
 
-class FrozenLadder(msgspec.Struct, frozen=True):
-    """A ladder, as the next image of the master takes it over."""
+class LoopWatchdog(Struct):
+    """Judges every serving worker once a round.
 
-    round_at: float
-    is_machine: bool
+    Attributes:
+        round_at: When the next round is due, steady time.
+        is_machine: More than half of the workers were late at once.
+    """
 
-
-class LoopWatchdog:
-    """Judges every serving worker once a round."""
-
-    def __init__(self) -> None:
-        self._round_at = 0.0
-        self._is_machine = False
+    round_at: float = 0.0
+    is_machine: bool = False
 
     def run(self, context: PlanContext) -> None:
         """Judge those who were read, unless the master itself was late."""
@@ -38,21 +35,13 @@ class LoopWatchdog:
         if not serving:
             return
         read = {fact.worker for fact in context.facts if isinstance(fact, Beat)}
-        if read or self._round_at <= context.now:
-            self._round_at = context.now + context.policy.beat_every_s
+        if read or self.round_at <= context.now:
+            self.round_at = context.now + context.policy.beat_every_s
         if not context.is_void:
             self._judge(
                 context, [handle for handle in serving if handle.worker in read]
             )
-        context.wake(self._round_at)
-
-    def freeze(self) -> FrozenLadder:
-        """Give all that it knows; the rest is in the workers' pulses."""
-        return FrozenLadder(self._round_at, self._is_machine)
-
-    def thaw(self, frozen: FrozenLadder) -> None:
-        """Go on from there."""
-        self._round_at, self._is_machine = frozen.round_at, frozen.is_machine
+        context.wake(self.round_at)
 
     def _judge(self, context: PlanContext, serving: list[WorkerHandle]) -> None:
         if not serving:
@@ -65,19 +54,19 @@ class LoopWatchdog:
         self._note_machine(context, serving)
         for handle in serving:
             _note_recovery(context, handle)
-            _mark(context, handle, is_excused=self._is_machine)
-            _escalate(context, handle, is_excused=self._is_machine)
+            _mark(context, handle, is_excused=self.is_machine)
+            _escalate(context, handle, is_excused=self.is_machine)
 
     def _note_machine(self, context: PlanContext, serving: list[WorkerHandle]) -> None:
         late = sum(handle.pulse.is_late for handle in serving)
         is_machine = len(serving) > 1 and 2 * late > len(serving)
-        if is_machine and not self._is_machine:
+        if is_machine and not self.is_machine:
             text = (
                 f"{late} of {len(serving)} workers are late at once: the machine is "
                 "overloaded, or all wait for the same; none is replaced for it yet"
             )
             context.report("machine_late", text, "WARNING")
-        self._is_machine = is_machine
+        self.is_machine = is_machine
 
 
 def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:

@@ -3,7 +3,6 @@
 Level-triggered like every duty: what was told last is compared with what is.
 """
 
-import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Notify, Probe, Stage
@@ -112,137 +111,102 @@ class Throughput(Struct):
             self.fresh, self.began_at = 0, now
 
 
+class Lifecycle(Struct, kw_only=True):
+    """How far the service is: it starts, serves, reloads, is parked, ends."""
+
+    boot: Boot = field(default_factory=Boot)
+    rollout: Rollout = field(default_factory=Rollout)
+    parking: Parking = field(default_factory=Parking)
+    stopping: Stopping = field(default_factory=Stopping)
+
+
 EXTEND_S = 20.0
 """So much more time is asked for, again and again, while something is long."""
 EXTEND_EVERY_S = 5.0
 
 
-class FrozenNotices(msgspec.Struct, frozen=True):
-    """What was told, as the next image of the master takes it over."""
+class Notices(Struct):
+    """Remembers what was reported.
 
-    stage: Stage
-    status: str
-    began_at: float | None
-    extended_at: float | None
-    throughput: Throughput
-    proof: WatchdogFeed
-
-
-class Notices:
-    """Remembers what was told.
-
-    Args:
-        boot: Whether the service has begun.
-        rollout: Which code is spread.
-        parking: Whether nobody serves, on purpose.
-        stopping: Whether it ends.
+    Attributes:
+        stage: As last reported.
+        status: Likewise.
+        began_at: When the service was asked to start, steady time.
+        extended_at: When more time was last asked for.
     """
 
-    def __init__(
-        self, boot: Boot, rollout: Rollout, parking: Parking, stopping: Stopping
-    ) -> None:
-        self._boot = boot
-        self._rollout = rollout
-        self._parking = parking
-        self._stopping = stopping
-        self._throughput = Throughput()
-        self._proof = WatchdogFeed()
-        self._stage = Stage.BOOTING
-        self._status = ""
-        self._began_at: float | None = None
-        self._extended_at: float | None = None
+    stage: Stage = Stage.BOOTING
+    status: str = ""
+    began_at: float | None = None
+    extended_at: float | None = None
+    throughput: Throughput = field(default_factory=Throughput)
+    feed: WatchdogFeed = field(default_factory=WatchdogFeed)
 
-    def run(self, context: PlanContext) -> None:
-        """Tell what has changed; nothing before the service is asked to start."""
-        fresh = self._throughput.take(context)
-        is_begun = self._boot.is_asked or self._stopping.is_active
-        if not is_begun or self._stopping.is_over:
+    def run(self, context: PlanContext, life: Lifecycle) -> None:
+        """Report what has changed; nothing before the service is asked to start."""
+        fresh = self.throughput.take(context)
+        is_begun = life.boot.is_asked or life.stopping.is_active
+        if not is_begun or life.stopping.is_over:
             return
-        if self._began_at is None:
-            self._began_at = context.now
-        stage = self._find_stage(context)
-        status = self._describe(context, stage)
+        if self.began_at is None:
+            self.began_at = context.now
+        stage = self._find_stage(context, life)
+        status = self._describe(context, stage, life)
         is_served = stage in (Stage.READY, Stage.RELOADING)
         notice = Notify(
-            stage=None if stage is self._stage else stage,
-            status=None if status == self._status else status,
-            is_alive=is_served and self._is_alive(context, fresh),
+            stage=None if stage is self.stage else stage,
+            status=None if status == self.status else status,
+            is_alive=is_served
+            and self.feed.is_due(context, fresh, is_excused=life.parking.is_active),
             extend_s=self._extend(context, stage),
         )
-        self._stage, self._status = stage, status
+        self.stage, self.status = stage, status
         if notice != Notify():
             context.act(notice)
 
-    def freeze(self) -> FrozenNotices:
-        """Give all that it knows."""
-        return FrozenNotices(
-            self._stage,
-            self._status,
-            self._began_at,
-            self._extended_at,
-            self._throughput,
-            self._proof,
-        )
-
-    def thaw(self, frozen: FrozenNotices) -> None:
-        """Go on from there."""
-        self._stage, self._status = frozen.stage, frozen.status
-        self._began_at, self._extended_at = frozen.began_at, frozen.extended_at
-        self._throughput, self._proof = frozen.throughput, frozen.proof
-
-    def _is_alive(self, context: PlanContext, fresh: int) -> bool:
-        """Whether to feed the watchdog; a parked service need not serve."""
-        return self._proof.is_due(context, fresh, is_excused=self._parking.is_active)
-
-    def _find_stage(self, context: PlanContext) -> Stage:
-        if self._stopping.is_active or self._stopping.is_leaving:
+    def _find_stage(self, context: PlanContext, life: Lifecycle) -> Stage:
+        if life.stopping.is_active or life.stopping.is_leaving:
             return Stage.STOPPING
-        if self._stage is Stage.BOOTING and not self._is_ready(context):
+        if self.stage is Stage.BOOTING and not _is_ready(context, life):
             return Stage.BOOTING
-        if self._rollout.phase is not Phase.IDLE and self._stage is not Stage.BOOTING:
+        if life.rollout.phase is not Phase.IDLE and self.stage is not Stage.BOOTING:
             return Stage.RELOADING
         return Stage.READY
-
-    def _is_ready(self, context: PlanContext) -> bool:
-        if context.policy.ready == "all":
-            owners = [slot.owner for slot in context.roster.active()]
-            return all(owner is not None and owner.is_serving for owner in owners)
-        return self._boot.has_served
 
     def _extend(self, context: PlanContext, stage: Stage) -> float | None:
         """Ask for time, as long as our own deadlines bound it."""
         if stage is Stage.READY:
-            self._extended_at = None
+            self.extended_at = None
             return None
         if stage is Stage.BOOTING and self._is_boot_overdue(context):
             return None
-        asked_at = self._extended_at
+        asked_at = self.extended_at
         if asked_at is not None and not context.has_come(asked_at + EXTEND_EVERY_S):
             return None
-        self._extended_at = context.now
+        self.extended_at = context.now
         context.wake(context.now + EXTEND_EVERY_S)
         return EXTEND_S
 
     def _is_boot_overdue(self, context: PlanContext) -> bool:
         """A slot that never gets ready must not hold up ``--ready all`` for ever."""
-        assert self._began_at is not None
+        assert self.began_at is not None
         # One span for the import, one for the hooks of the workers.
-        return context.now >= self._began_at + 2 * context.policy.boot_timeout_s
+        return context.now >= self.began_at + 2 * context.policy.boot_timeout_s
 
     # The status line
 
-    def _describe(self, context: PlanContext, stage: Stage) -> str:
+    def _describe(self, context: PlanContext, stage: Stage, life: Lifecycle) -> str:
         if stage is Stage.STOPPING:
-            return self._describe_end(context)
-        roster, rollout = context.roster, self._rollout
+            return _describe_end(context, life)
+        roster, rollout = context.roster, life.rollout
         serving = sum(1 for _ in roster.serving())
         wanted = sum(1 for _ in roster.active())
         text = f"{serving}/{wanted} workers, gen {roster.generation}"
         if stage is Stage.BOOTING:
             return f"starting: {text}"
-        if self._parking.is_active:
+        if life.parking.is_active:
             return f"parked: {text}; connections wait"
-        text = f"{text}, {self._throughput.rate:,.0f} requests/s"
+        text = f"{text}, {self.throughput.rate:,.0f} requests/s"
         if rollout.phase is not Phase.IDLE:
             step = str(rollout.phase).replace("_", " ")
             return f"{text}; reload to gen {rollout.target}: {step}"
@@ -250,9 +214,17 @@ class Notices:
             return f"{text}; the last reload failed: {rollout.failure}"
         return text
 
-    def _describe_end(self, context: PlanContext) -> str:
-        if self._stopping.is_leaving:
-            return "leaving: still serving, until balancers have noticed"
-        left = context.roster.workers.values()
-        in_flight = sum(handle.pulse.in_flight for handle in left)
-        return f"draining: workers left {len(left)}, requests in flight {in_flight}"
+
+def _is_ready(context: PlanContext, life: Lifecycle) -> bool:
+    if context.policy.ready == "all":
+        owners = [slot.owner for slot in context.roster.active()]
+        return all(owner is not None and owner.is_serving for owner in owners)
+    return life.boot.has_served
+
+
+def _describe_end(context: PlanContext, life: Lifecycle) -> str:
+    if life.stopping.is_leaving:
+        return "leaving: still serving, until balancers have noticed"
+    left = context.roster.workers.values()
+    in_flight = sum(handle.pulse.in_flight for handle in left)
+    return f"draining: workers left {len(left)}, requests in flight {in_flight}"

@@ -19,8 +19,9 @@ new code is never spread without a canary.
 """
 
 from enum import StrEnum
+from typing import Self
 
-import msgspec
+from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import SUPERSEDED, CheckHealth, ReloadEnded
 from blazeio_supervisor.fleet.context import Failure, PlanContext
@@ -61,24 +62,30 @@ class Phase(StrEnum):
     ROLLING_BACK = "rolling_back"
 
 
-class Canary:
-    """One trial, begun by its making.
+class Canary(Struct):
+    """One trial.
 
     Attributes:
+        handle: The worker.
         phase: CANARY, CHECKING or PROBATION.
         has_passed: The code may be spread.
         reason: Why it failed; "" while it did not. That the canary died or
-            was late is a ``Failure`` of the turn, not told here.
+            was late is a ``Failure`` of the turn, and not said here.
+        until: When this phase is over, steady time.
     """
 
-    def __init__(self, context: PlanContext, generation: int) -> None:
-        self.phase = Phase.CANARY
-        self.has_passed = False
-        self.reason = ""
+    handle: WorkerHandle
+    phase: Phase = Phase.CANARY
+    has_passed: bool = False
+    reason: str = ""
+    until: float = 0.0
+
+    @classmethod
+    def begin(cls, context: PlanContext, generation: int) -> Self:
+        """Fork the first worker of a generation."""
         is_gated = context.policy.has_health_check
         slot = context.roster.slots[0]
-        self._handle = spawn(context, slot, generation, is_canary=is_gated)
-        self._until = 0.0
+        return cls(spawn(context, slot, generation, is_canary=is_gated))
 
     def run(self, context: PlanContext) -> None:
         """Go on as far as the facts allow."""
@@ -89,44 +96,44 @@ class Canary:
         if self.phase is Phase.PROBATION and not self.reason:
             # When nothing else serves, nothing is at stake: no hold.
             is_alone = next(context.roster.serving(), None) is None
-            self.has_passed = is_alone or context.has_come(self._until)
+            self.has_passed = is_alone or context.has_come(self.until)
 
     def discard(self, context: PlanContext) -> None:
         """End the canary."""
-        step_worker(context, self._handle, Event.DRAIN)
+        step_worker(context, self.handle, Event.DRAIN)
 
     def promote(self, context: PlanContext) -> None:
         """Let it own slot 0; the old worker drains."""
         slot = context.roster.slots[0]
-        old, slot.owner = slot.owner, self._handle
+        old, slot.owner = slot.owner, self.handle
         if old is not None:
             step_worker(context, old, Event.DRAIN)
 
     def _await_readiness(self, context: PlanContext) -> None:
-        if self._handle.state is State.STANDBY:
-            context.act(CheckHealth(self._handle.worker))
+        if self.handle.state is State.STANDBY:
+            context.act(CheckHealth(self.handle.worker))
             self.phase = Phase.CHECKING
-            self._until = context.now + context.policy.health_timeout_s
-        elif self._handle.is_serving:
+            self.until = context.now + context.policy.health_timeout_s
+        elif self.handle.is_serving:
             self._hold(context)
 
     def _await_health(self, context: PlanContext) -> None:
         for fact in context.facts:
-            if isinstance(fact, HealthChecked) and fact.worker == self._handle.worker:
+            if isinstance(fact, HealthChecked) and fact.worker == self.handle.worker:
                 if fact.is_healthy:
-                    admit(context, self._handle)
+                    admit(context, self.handle)
                     self._hold(context)
                 else:
-                    self.reason = f"{self._handle}: unhealthy: {fact.reason}"
+                    self.reason = f"{self.handle}: unhealthy: {fact.reason}"
                 return
-        if context.has_come(self._until):
+        if context.has_come(self.until):
             span_s = context.policy.health_timeout_s
             late = f"no answer within {span_s:g} s (--health-timeout)"
-            self.reason = f"{self._handle}: unhealthy: {late}"
+            self.reason = f"{self.handle}: unhealthy: {late}"
 
     def _hold(self, context: PlanContext) -> None:
         self.phase = Phase.PROBATION
-        self._until = context.now + context.policy.canary_hold_s
+        self.until = context.now + context.policy.canary_hold_s
 
 
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
@@ -137,90 +144,76 @@ _REPLACING = frozenset({Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK})
 _BOUNDED = _UNTOUCHED | {Phase.ROLLING, Phase.ROLLING_BACK}
 
 
-class FrozenRollout(msgspec.Struct, frozen=True):
-    """An idle rollout, as the next image of the master takes it over.
-
-    Attributes:
-        backoff: Of reloads that nobody asked for.
-    """
-
-    target: int
-    failure: str
-    backoff: Backoff
-
-
-class Rollout:
+class Rollout(Struct):
     """The one reload that runs, and the tickets that wait for the next.
 
     Attributes:
         target: The generation that it spreads.
         previous: The generation that it can go back to.
         failure: Why the last one came to nothing; "" once one succeeds.
+        step: Where it is, but for what ``canary`` knows.
+        canary: The trial, in its three phases.
+        tickets: Of those who have asked for it.
+        waiting: Those who have asked for the next one.
+        held_at: When the hold is over, steady time.
+        deadline_at: Of the whole, or of the whole way back.
+        reason: Why it is rolled back.
+        backoff: Of reloads that nobody asked for.
     """
 
-    def __init__(self) -> None:
-        self.target = 0
-        self.previous = 0
-        self.failure = ""
-        self._phase = Phase.IDLE
-        self._canary: Canary | None = None  # in its three phases, else None
-        self._tickets: list[int] = []
-        self._waiting: list[ReloadAsked] = []
-        self._held_at = 0.0
-        self._deadline_at = 0.0  # of the whole, or of the whole way back
-        self._reason = ""  # of the rollback
-        self._backoff = Backoff()
+    target: int = 0
+    previous: int = 0
+    failure: str = ""
+    step: Phase = Phase.IDLE
+    canary: Canary | None = None
+    tickets: list[int] = field(default_factory=list)
+    waiting: list[ReloadAsked] = field(default_factory=list)
+    held_at: float = 0.0
+    deadline_at: float = 0.0
+    reason: str = ""
+    backoff: Backoff = field(default_factory=Backoff)
 
     @property
     def phase(self) -> Phase:
         """Where it is."""
-        return self._phase if self._canary is None else self._canary.phase
+        return self.step if self.canary is None else self.canary.phase
 
     @property
     def is_idle(self) -> bool:
         """Whether no reload runs or waits."""
-        return self.phase is Phase.IDLE and not self._waiting
+        return self.phase is Phase.IDLE and not self.waiting
 
     @property
     def is_asked(self) -> bool:
         """Whether somebody waits for the next one."""
-        return bool(self._waiting)
+        return bool(self.waiting)
 
     @property
     def may_replace(self) -> bool:
         """Whether slots may get successors now."""
         return self.phase in _REPLACING
 
-    def freeze(self) -> FrozenRollout:
-        """Give all that it knows while it is idle."""
-        return FrozenRollout(self.target, self.failure, self._backoff)
-
-    def thaw(self, frozen: FrozenRollout) -> None:
-        """Go on from there."""
-        self.target, self.failure = frozen.target, frozen.failure
-        self._backoff = frozen.backoff
-
     def take(self, context: PlanContext) -> None:
         """Note who asks for a reload."""
-        self._waiting += [
+        self.waiting += [
             fact for fact in context.facts if isinstance(fact, ReloadAsked)
         ]
 
     def hand_over(self) -> list[int]:
         """Give the tickets of who waits to somebody else, who answers them."""
-        asked, self._waiting = self._waiting, []
+        asked, self.waiting = self.waiting, []
         return [each.ticket for each in asked]
 
     def abort(self, context: PlanContext, reason: str) -> None:
         """Answer every ticket: the service ends. No canary serves until then;
         others end the rest.
         """
-        self._tickets += [asked.ticket for asked in self._waiting]
-        self._waiting = []
+        self.tickets += [asked.ticket for asked in self.waiting]
+        self.waiting = []
         self._answer(context, reason)
-        if self._canary is not None:
-            self._canary.discard(context)
-        self._phase, self._canary = Phase.IDLE, None
+        if self.canary is not None:
+            self.canary.discard(context)
+        self.step, self.canary = Phase.IDLE, None
 
     def run(self, context: PlanContext) -> None:
         """Go on as far as the facts allow."""
@@ -229,20 +222,20 @@ class Rollout:
             reason = self._describe_delay(context)
         if reason:
             self._fail(context, reason)
-        elif self._waiting and self.phase in _BEFORE_READY:
+        elif self.waiting and self.phase in _BEFORE_READY:
             self._supersede(context)
         before = None
         while before is not self.phase:
             before = self.phase
-            self._step(context)
+            self._go_on(context)
         if self.phase in _BOUNDED:
-            context.wake(self._deadline_at)
+            context.wake(self.deadline_at)
 
-    def _step(self, context: PlanContext) -> None:
-        if self._canary is not None:
-            self._try_canary(context, self._canary)
+    def _go_on(self, context: PlanContext) -> None:
+        if self.canary is not None:
+            self._try_canary(context, self.canary)
             return
-        match self._phase:
+        match self.step:
             case Phase.IDLE:
                 self._start(context)
             case Phase.IMPORTING:
@@ -258,20 +251,20 @@ class Rollout:
 
     def _start(self, context: PlanContext) -> None:
         """Begin when somebody asks, or when no forkserver is left."""
-        if not self._waiting:
+        if not self.waiting:
             if context.roster.generation in context.roster.forkservers:
                 return
-            if self._backoff.next_at > context.now:
-                context.wake(self._backoff.next_at)
+            if self.backoff.next_at > context.now:
+                context.wake(self.backoff.next_at)
                 return
-        asked = self._waiting
-        self._tickets = self.hand_over()
+        asked = self.waiting
+        self.tickets = self.hand_over()
         self.previous = context.roster.generation
         self.target = context.roster.next_generation()
-        self._deadline_at = context.now + context.policy.rollout_timeout_s
+        self.deadline_at = context.now + context.policy.rollout_timeout_s
         why = asked_for(asked[-1].by) if asked else "what forked the workers is gone"
         context.report("reloading", f"loading generation {self.target}: {why}")
-        self._phase = Phase.IMPORTING
+        self.step = Phase.IMPORTING
 
     def _import(self, context: PlanContext) -> None:
         """Wait for discarded forkservers first: never more than two live."""
@@ -280,7 +273,7 @@ class Rollout:
             if all(generation == self.previous for generation in roster.forkservers):
                 start_forkserver(context, self.target)
         elif roster.can_fork(self.target) and not roster.is_replacing():
-            self._canary = Canary(context, self.target)
+            self.canary = Canary.begin(context, self.target)
 
     def _try_canary(self, context: PlanContext, canary: Canary) -> None:
         canary.run(context)
@@ -288,25 +281,25 @@ class Rollout:
             self._fail(context, canary.reason)
         elif canary.has_passed:
             canary.promote(context)
-            self._canary = None
+            self.canary = None
             self._spread(context, self.target)
-            self._phase = Phase.ROLLING
+            self.step = Phase.ROLLING
 
     def _roll(self, context: PlanContext) -> None:
         owners = [slot.owner for slot in context.roster.active()]
         if all(o and o.is_serving and o.generation == self.target for o in owners):
-            self._phase = Phase.HOLDING
-            self._held_at = context.now + context.policy.hold_s
+            self.step = Phase.HOLDING
+            self.held_at = context.now + context.policy.hold_s
 
     def _hold(self, context: PlanContext) -> None:
-        if context.has_come(self._held_at):
+        if context.has_come(self.held_at):
             self._stop_forkserver(context, self.previous)
             self._end(context)
 
     # What goes wrong
 
     def _is_overdue(self, context: PlanContext) -> bool:
-        return self.phase in _BOUNDED and context.has_come(self._deadline_at)
+        return self.phase in _BOUNDED and context.has_come(self.deadline_at)
 
     def _describe_delay(self, context: PlanContext) -> str:
         owners = [slot.owner for slot in context.roster.active()]
@@ -336,7 +329,7 @@ class Rollout:
             self._discard(context)
             self._end(context, reason)
         elif self.phase is Phase.ROLLING_BACK:
-            self._end(context, f"{self._reason}; the way back: {reason}")
+            self._end(context, f"{self.reason}; the way back: {reason}")
         elif context.roster.can_fork(self.previous):
             self._roll_back(context, reason)
         else:
@@ -346,31 +339,31 @@ class Rollout:
 
     def _discard(self, context: PlanContext) -> None:
         """End all that is new; no old worker was touched yet."""
-        if self._canary is not None:
-            self._canary.discard(context)
-            self._canary = None
+        if self.canary is not None:
+            self.canary.discard(context)
+            self.canary = None
         self._stop_forkserver(context, self.target)
 
     def _supersede(self, context: PlanContext) -> None:
         self._discard(context)
         self._answer(context, SUPERSEDED)
-        self._phase = Phase.IDLE
+        self.step = Phase.IDLE
 
     def _roll_back(self, context: PlanContext, reason: str) -> None:
         text = (
             f"generation {self.target} fails, going back to {self.previous}: {reason}"
         )
         context.report("rolling_back", text, "ERROR")
-        self._reason = reason
+        self.reason = reason
         self._spread(context, self.previous)
         self._stop_forkserver(context, self.target)
-        self._phase = Phase.ROLLING_BACK
-        self._deadline_at = context.now + context.policy.rollout_timeout_s
+        self.step = Phase.ROLLING_BACK
+        self.deadline_at = context.now + context.policy.rollout_timeout_s
 
     def _roll_back_on(self, context: PlanContext) -> None:
         owners = [slot.owner for slot in context.roster.active() if slot.owner]
         if all(owner.generation == self.previous for owner in owners):
-            self._end(context, f"{self._reason}; rolled back")
+            self._end(context, f"{self.reason}; rolled back")
 
     # How it ends
 
@@ -380,23 +373,23 @@ class Rollout:
             kept = context.roster.generation
             text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
             context.report("reload_failed", text, "ERROR")
-            if not self._tickets:
-                self._backoff.fail(context.now, context.policy, context.rng)
+            if not self.tickets:
+                self.backoff.fail(context.now, context.policy, context.rng)
         else:
             text = f"generation {self.target} serves in every slot"
             context.report("reloaded", text)
-            self._backoff.reset()
+            self.backoff.reset()
         self._answer(context, reason, is_reported=bool(reason))
-        self._phase = Phase.IDLE
+        self.step = Phase.IDLE
 
     def _answer(
         self, context: PlanContext, reason: str, *, is_reported: bool = False
     ) -> None:
-        for ticket in self._tickets:
+        for ticket in self.tickets:
             is_ok = not reason
             ended = ReloadEnded(ticket, self.target, is_ok, reason, is_reported)
             context.act(ended)
-        self._tickets = []
+        self.tickets = []
 
     def _spread(self, context: PlanContext, generation: int) -> None:
         """Fork from this generation from now on; what boots is of another."""

@@ -1,8 +1,8 @@
 """Who exists: workers, slots, forkservers. Bookkeeping only, no decisions."""
 
 from collections.abc import Iterator
+from typing import Self
 
-import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.facts import Beat
@@ -183,60 +183,55 @@ class Slot(Struct, eq=False):
         self.failed_at, self.failure, self.deaths_serving = None, "", 0
 
 
-class FrozenSlot(msgspec.Struct, frozen=True):
-    """A slot, as the next image of the master takes it over.
+class Roster(Struct):
+    """All handles, and the numbers given out so far.
 
     Attributes:
-        owner: Its serial number, like that of the others.
+        slots: By index.
+        generation: The one that new workers are forked from.
+        workers: By serial number.
+        forkservers: By generation.
     """
 
-    index: int
-    is_parked: bool
-    owner: int | None
-    successor: int | None
-    adopter: int | None
-    backoff: Backoff
-    renewals: Backoff
-    failed_at: float | None = None
-    failure: str = ""
-    deaths_serving: int = 0
+    slots: list[Slot]
+    generation: int = 1
+    workers: dict[int, WorkerHandle] = field(default_factory=dict)
+    forkservers: dict[int, ForkserverHandle] = field(default_factory=dict)
+    last_worker: int = 0
+    last_generation: int = 0
 
+    @classmethod
+    def with_slots(cls, count: int) -> Self:
+        """Return an empty one with so many slots."""
+        return cls([Slot(index) for index in range(count)])
 
-class FrozenRoster(msgspec.Struct, frozen=True):
-    """All handles, and the numbers given out so far."""
+    def __post_init__(self) -> None:
+        """Name the same handles in the slots as in ``workers``.
 
-    generation: int
-    last_worker: int
-    last_generation: int
-    slots: list[FrozenSlot]
-    workers: list[WorkerHandle]
-    forkservers: list[ForkserverHandle]
+        A roster that was decoded has a copy of each, and a worker that has ended may
+        still be an adopter: then the slot has none.
+        """
+        for slot in self.slots:
+            slot.owner = self._find(slot.owner)
+            slot.successor = self._find(slot.successor)
+            slot.adopter = self._find(slot.adopter)
 
-
-class Roster:
-    """All handles. ``generation`` is the one that new workers are forked from."""
-
-    def __init__(self, slots: int) -> None:
-        self.generation = 1
-        self.slots = [Slot(index) for index in range(slots)]
-        self.workers: dict[int, WorkerHandle] = {}
-        self.forkservers: dict[int, ForkserverHandle] = {}
-        self._last_worker = 0
-        self._last_generation = 0
+    def _find(self, handle: WorkerHandle | None) -> WorkerHandle | None:
+        return None if handle is None else self.workers.get(handle.worker)
 
     def next_worker(self) -> int:
         """Give out the serial number of a new life."""
-        self._last_worker += 1
-        return self._last_worker
+        self.last_worker += 1
+        return self.last_worker
 
     def next_generation(self) -> int:
         """Give out the number of a new load of the code."""
-        self._last_generation += 1
-        return self._last_generation
+        self.last_generation += 1
+        return self.last_generation
 
     def was_given_out(self, worker: int) -> bool:
         """Whether this serial number was ever given out."""
-        return 0 < worker <= self._last_worker
+        return 0 < worker <= self.last_worker
 
     def handles(self) -> list[WorkerHandle | ForkserverHandle]:
         """Every process that is not gone."""
@@ -276,61 +271,3 @@ class Roster:
             slot.owner, slot.successor = slot.successor, None
         elif slot.successor is handle:
             slot.successor = None
-
-    def freeze(self) -> FrozenRoster:
-        """Give all that it knows."""
-        return FrozenRoster(
-            self.generation,
-            self._last_worker,
-            self._last_generation,
-            [self._freeze_slot(slot) for slot in self.slots],
-            list(self.workers.values()),
-            list(self.forkservers.values()),
-        )
-
-    def thaw(self, frozen: FrozenRoster) -> None:
-        """Go on from there."""
-        self.generation = frozen.generation
-        self._last_worker = frozen.last_worker
-        self._last_generation = frozen.last_generation
-        self.workers = {handle.worker: handle for handle in frozen.workers}
-        self.forkservers = {each.generation: each for each in frozen.forkservers}
-        self.slots = [self._thaw_slot(slot) for slot in frozen.slots]
-
-    def _freeze_slot(self, slot: Slot) -> FrozenSlot:
-        handles = (slot.owner, slot.successor, slot.adopter)
-        # An adopter that has ended may still be named; it is nobody any more.
-        owner, successor, adopter = (
-            handle.worker if handle and handle.worker in self.workers else None
-            for handle in handles
-        )
-        return FrozenSlot(
-            slot.index,
-            slot.is_parked,
-            owner,
-            successor,
-            adopter,
-            slot.backoff,
-            slot.renewals,
-            slot.failed_at,
-            slot.failure,
-            slot.deaths_serving,
-        )
-
-    def _thaw_slot(self, frozen: FrozenSlot) -> Slot:
-        numbers = (frozen.owner, frozen.successor, frozen.adopter)
-        owner, successor, adopter = (
-            None if number is None else self.workers[number] for number in numbers
-        )
-        return Slot(
-            frozen.index,
-            frozen.is_parked,
-            owner,
-            successor,
-            adopter,
-            frozen.backoff,
-            frozen.renewals,
-            frozen.failed_at,
-            frozen.failure,
-            frozen.deaths_serving,
-        )

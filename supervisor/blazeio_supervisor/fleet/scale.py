@@ -9,6 +9,8 @@ Scaling does not wait for a reload: what is spawned has the generation that is
 wanted at that moment, and the rollout replaces it like any other slot.
 """
 
+from msgspec import Struct
+
 from blazeio_supervisor.fleet.actions import OpenSlot
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
@@ -90,18 +92,18 @@ def _wake(context: PlanContext, roster: Roster, index: int) -> None:
 # later resumes first.
 
 
-class Parking:
+class Parking(Struct):
     """Parks and resumes the service.
 
     Attributes:
         is_asked: It shall be parked.
         is_active: It is.
+        by: Who has asked for it.
     """
 
-    def __init__(self) -> None:
-        self.is_asked = False
-        self.is_active = False
-        self._by = ""
+    is_asked: bool = False
+    is_active: bool = False
+    by: str = ""
 
     def take(self, context: PlanContext, *, may_begin: bool) -> None:
         """Learn what is asked for.
@@ -120,7 +122,7 @@ class Parking:
         if self.is_asked and not self.is_active and may_begin:
             self.is_active = True
             text = "the workers drain, connections wait until `resume` or HUP"
-            context.report("parked", f"{asked_for(self._by)}: {text}")
+            context.report("parked", f"{asked_for(self.by)}: {text}")
 
     def run(self, context: PlanContext) -> None:
         """End whoever serves, or would."""
@@ -132,7 +134,7 @@ class Parking:
         if not self.is_asked and not may_begin:
             text = "it begins when the start or the reload under way is over"
             context.report("parking", f"{asked_for(asked.by)}: {text}")
-        self.is_asked, self._by = True, asked.by
+        self.is_asked, self.by = True, asked.by
 
     def _resume(self, context: PlanContext, asked: ResumeAsked | ReloadAsked) -> None:
         self.is_asked = False

@@ -1,9 +1,13 @@
-"""What ``status`` shows: frozen views of the roster, taken on request."""
+"""The state of the fleet, and the views of it that ``status`` shows."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.context import SteadyClock
+from blazeio_supervisor.fleet.health import LoopWatchdog
+from blazeio_supervisor.fleet.notices import Lifecycle, Notices
+from blazeio_supervisor.fleet.rollout import Phase
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
+from blazeio_supervisor.fleet.steer import Steering
 
 
 class WorkerView(Struct, frozen=True):
@@ -132,36 +136,38 @@ class Snapshot(Struct, frozen=True):
         return ""
 
 
-def take_snapshot(
-    roster: Roster,
-    rollout: Rollout,
-    weights: tuple[int, ...],
-    now: float,
-    *,
-    has_served: bool,
-    is_parked: bool,
-    will_park: bool,
-    is_leaving: bool,
-    is_stopping: bool,
-    dead_listeners: tuple[str, ...] = (),
-) -> Snapshot:
-    """View everything as it is now.
+class FleetState(Lifecycle, kw_only=True):
+    """All that the planner knows. Values only, so that the next image can go on.
 
-    Args:
-        weights: As last steered; shorter than the slots when never steered.
-        now: Steady time.
+    Attributes:
+        dead_listeners: Those that accept nothing and cannot be made anew, and why.
+        next_at: When ``plan`` must be called again, monotonic seconds.
     """
+
+    roster: Roster
+    clock: SteadyClock = field(default_factory=SteadyClock)
+    watchdog: LoopWatchdog = field(default_factory=LoopWatchdog)
+    steering: Steering = field(default_factory=Steering)
+    notices: Notices = field(default_factory=Notices)
+    dead_listeners: tuple[str, ...] = ()
+    next_at: float | None = None
+
+
+def take_snapshot(state: FleetState) -> Snapshot:
+    """View everything as it is now."""
+    roster, rollout, now = state.roster, state.rollout, state.clock.time
+    weights = state.steering.weights  # none before the first steering
     padded = weights + (0,) * (len(roster.slots) - len(weights))
     return Snapshot(
         generation=roster.generation,
         phase=rollout.phase,
         target=None if rollout.phase is Phase.IDLE else rollout.target,
-        has_served=has_served,
-        is_parked=is_parked,
-        will_park=will_park,
-        is_leaving=is_leaving,
-        is_stopping=is_stopping,
-        dead_listeners=dead_listeners,
+        has_served=state.boot.has_served,
+        is_parked=state.parking.is_active,
+        will_park=state.parking.is_asked and not state.parking.is_active,
+        is_leaving=state.stopping.is_leaving,
+        is_stopping=state.stopping.is_active,
+        dead_listeners=state.dead_listeners,
         slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),
         workers=tuple(_view_worker(w, now) for w in roster.workers.values()),
         forkservers=tuple(

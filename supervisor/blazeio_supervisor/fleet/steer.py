@@ -6,9 +6,7 @@ the others, by ``steering``, weights follow the load: a step of ten every
 burst is not chased and nobody starves; or all have the same.
 """
 
-from collections.abc import Mapping
-
-import msgspec
+from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Steer
 from blazeio_supervisor.fleet.context import PlanContext
@@ -17,29 +15,18 @@ from blazeio_supervisor.fleet.roster import WorkerHandle
 EVEN, LEAST, MOST, STEP = 100, 50, 150, 10
 
 
-class FrozenSteering(msgspec.Struct, frozen=True):
-    """The steering, as the next image of the master takes it over.
-
-    Attributes:
-        shares: Weights by the worker's serial number.
-    """
-
-    weights: tuple[int, ...]
-    shares: dict[int, int]
-    moved_at: float
-
-
-class Steering:
+class Steering(Struct):
     """Remembers each worker's weight and what was last sent.
 
     Attributes:
         weights: As last sent, one for each slot; empty before the first.
+        shares: The weight of each worker, by its serial number.
+        moved_at: When the shares last followed the load, steady time.
     """
 
-    def __init__(self) -> None:
-        self.weights: tuple[int, ...] = ()
-        self._shares: dict[WorkerHandle, int] = {}
-        self._moved_at = 0.0
+    weights: tuple[int, ...] = ()
+    shares: dict[int, int] = field(default_factory=dict)
+    moved_at: float = 0.0
 
     def run(self, context: PlanContext) -> None:
         """Send new weights when they differ; never with a single slot."""
@@ -51,39 +38,27 @@ class Steering:
         live = _choose_live(context)
         if not live and not self.weights:
             return  # nothing to take back yet
-        self._shares = {handle: self._shares.get(handle, EVEN) for handle in live}
+        self.shares = {
+            handle.worker: self.shares.get(handle.worker, EVEN) for handle in live
+        }
         if policy.steering == "load":
             self._follow_load(context, live)
-        by_slot = {handle.slot: share for handle, share in self._shares.items()}
+        by_slot = {handle.slot: self.shares[handle.worker] for handle in live}
         weights = tuple(by_slot.get(slot.index, 0) for slot in slots)
         if weights != self.weights:
             self.weights = weights
             context.act(Steer(weights))
 
-    def freeze(self) -> FrozenSteering:
-        """Give all that it knows."""
-        shares = {handle.worker: share for handle, share in self._shares.items()}
-        return FrozenSteering(self.weights, shares, self._moved_at)
-
-    def thaw(self, frozen: FrozenSteering, workers: Mapping[int, WorkerHandle]) -> None:
-        """Go on from there; who is gone by now has no share."""
-        self.weights, self._moved_at = frozen.weights, frozen.moved_at
-        self._shares = {
-            workers[worker]: share
-            for worker, share in frozen.shares.items()
-            if worker in workers
-        }
-
     def _follow_load(self, context: PlanContext, live: list[WorkerHandle]) -> None:
-        if not live or context.now < self._moved_at + context.policy.steer_every_s:
+        if not live or context.now < self.moved_at + context.policy.steer_every_s:
             return
-        self._moved_at = context.now
+        self.moved_at = context.now
         mean = sum(handle.pulse.load for handle in live) / len(live)
         for handle in live:
             target = min(max(EVEN * mean / handle.pulse.load, LEAST), MOST)
-            gap = target - self._shares[handle]
+            gap = target - self.shares[handle.worker]
             if abs(gap) >= STEP:
-                self._shares[handle] += STEP if gap > 0 else -STEP
+                self.shares[handle.worker] += STEP if gap > 0 else -STEP
 
 
 def _choose_live(context: PlanContext) -> list[WorkerHandle]:

@@ -8,6 +8,8 @@ A quick stop shortens the grace period; a second quick one kills at once.
 Adoptions stay as they are: whoever adopted a queue empties it too.
 """
 
+from msgspec import Struct
+
 from blazeio_supervisor.fleet.actions import CloseListeners, Exit, KeepWorker
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
@@ -16,28 +18,34 @@ from blazeio_supervisor.fleet.transitions import step_forkserver, step_worker
 from blazeio_supervisor.fleet.worker_state import Event, State
 
 
-class Stopping:
+class Stopping(Struct):
     """Stops the service once it was asked to, or the first boot failed.
 
     Attributes:
         is_leaving: It shall end soon, and serves until then.
         is_active: It drains.
+        is_quick: The grace period is the short one.
+        is_over: Every process has ended.
+        leave_at: When it drains at the latest, steady time.
+        grace_ends_at: When whoever drains is sent SIGTERM.
+        has_closed: No connection may begin any more.
+        code: The exit code of the master.
+        reason: Why the first boot failed; "" when the service was asked to end.
     """
 
-    def __init__(self) -> None:
-        self.is_leaving = False
-        self.is_active = False
-        self.is_quick = False
-        self.is_over = False
-        self._leave_at = 0.0
-        self._grace_ends_at = float("inf")
-        self._has_called = False
-        self._code = 0
-        self._reason = ""
+    is_leaving: bool = False
+    is_active: bool = False
+    is_quick: bool = False
+    is_over: bool = False
+    leave_at: float = 0.0
+    grace_ends_at: float = float("inf")
+    has_closed: bool = False
+    code: int = 0
+    reason: str = ""
 
     def fail(self, context: PlanContext, code: int, reason: str) -> None:
         """Stop because the first boot failed."""
-        self._code, self._reason = code, reason
+        self.code, self.reason = code, reason
         self._activate(context)
         text = f"the app did not start, so the service ends: {reason}"
         context.report("boot_failed", text, "ERROR")
@@ -59,8 +67,8 @@ class Stopping:
     def run(self, context: PlanContext) -> None:
         """End whoever is left; exit when nobody is."""
         roster = context.roster
-        if not self._has_called:
-            self._has_called = True
+        if not self.has_closed:
+            self.has_closed = True
             context.act(CloseListeners())
         for forkserver in list(roster.forkservers.values()):
             step_forkserver(context, forkserver, Event.DRAIN)
@@ -69,7 +77,7 @@ class Stopping:
         self._bound(context)
         if not roster.workers and not roster.forkservers:
             self.is_over = True
-            context.act(Exit(self._code, self._reason))
+            context.act(Exit(self.code, self.reason))
 
     def _ask(self, context: PlanContext, fact: StopAsked, *, has_served: bool) -> None:
         delay_s = context.policy.drain_delay_s if has_served else 0.0
@@ -84,7 +92,7 @@ class Stopping:
 
     def _leave(self, context: PlanContext, by: str, delay_s: float) -> None:
         self.is_leaving = True
-        self._leave_at = context.now + delay_s
+        self.leave_at = context.now + delay_s
         context.act(KeepWorker())
         context.report(
             "leaving",
@@ -107,7 +115,7 @@ class Stopping:
     def _activate(self, context: PlanContext) -> None:
         self.is_active = True
         ends_at = context.now + self._span_s(context)
-        self._grace_ends_at = min(self._grace_ends_at, ends_at)
+        self.grace_ends_at = min(self.grace_ends_at, ends_at)
 
     def _span_s(self, context: PlanContext) -> float:
         policy = context.policy
@@ -125,19 +133,19 @@ class Stopping:
         roster = context.roster
         is_lost = next(roster.serving(), None) is None
         is_lost = is_lost and not roster.can_fork(roster.generation)
-        return context.has_come(self._leave_at) or is_lost
+        return context.has_come(self.leave_at) or is_lost
 
     def _bound(self, context: PlanContext) -> None:
         """End the grace period of all at once, whatever each was told before.
 
         A worker may be forked, or become late, long after the stop was asked for.
         """
-        kill_at = self._grace_ends_at + context.policy.kill_after_s
+        kill_at = self.grace_ends_at + context.policy.kill_after_s
         for handle in context.roster.handles():
             if handle.deadline_at is None:
                 continue  # it is being killed
             is_draining = handle.state is State.DRAINING
-            latest = self._grace_ends_at if is_draining else kill_at
+            latest = self.grace_ends_at if is_draining else kill_at
             handle.deadline_at = min(handle.deadline_at, latest)
             if handle.kill_at is not None:
                 handle.kill_at = min(handle.kill_at, kill_at)

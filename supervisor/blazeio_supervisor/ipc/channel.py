@@ -411,22 +411,22 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
     """The master's end, served by its loop; never blocks it.
 
     Args:
-        sock: The own end of ``make_child_pair``; owned by this object.
-        loop: The running loop.
-        parse: Reads one message of such a child.
-        on_message: Called with each message and the pid that has sent it; may
-            raise ``ChildFault``.
-        on_fault: Called once, with what the child did; it is not heard any more.
-        on_end: Called once, when the child closed its end or died.
-        is_sender: Tells whether this pid is the child's; True while its pid is
-            not known. What others have sent is dropped.
-        on_foreign: Called with the pid of such another one, of many the first.
-        most_unread: See ``MOST_UNREAD``.
+        sock: The own end of ``make_child_pair``; owned by this object. Nothing is
+            read before ``start``.
     """
 
-    def __init__(
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._outbox = deque()
+        self._pause: asyncio.TimerHandle | None = None
+        self._foreign_count = 0
+        self._has_more = False
+        self._is_drained = False
+        self.is_open = True
+
+    def start(
         self,
-        sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
         *,
         parse: Callable[[bytes], FromChildT],
@@ -437,17 +437,29 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
         on_foreign: Callable[[int], None],
         most_unread: int = MOST_UNREAD,
     ) -> None:
+        """Read from now on.
+
+        Args:
+            loop: The running loop.
+            parse: Reads one message of such a child.
+            on_message: Called with each message and the pid that has sent it; may
+                raise ``ChildFault``.
+            on_fault: Called once, with what the child did; nothing more is read.
+            on_end: Called once, when the child closed its end or died.
+            is_sender: Tells whether this pid is the child's; True while its pid is
+                not known. What others have sent is dropped.
+            on_foreign: Called with the pid of such another one, of many the first.
+            most_unread: See ``MOST_UNREAD``.
+        """
+        self._loop = loop
         self._parse = parse
         self._on_child_message = on_message
         self._on_fault = on_fault
+        self._on_end = on_end
         self._is_sender = is_sender
         self._on_foreign = on_foreign
         self._most_unread = most_unread
-        self._pause: asyncio.TimerHandle | None = None
-        self._foreign_count = 0
-        self._has_more = False
-        self._is_drained = False
-        super().__init__(sock, loop, _ignore, on_end)
+        loop.add_reader(self._sock.fileno(), self.read)
 
     def send(self, message: Message, sockets: Sequence[Sendable] = ()) -> None:
         """Send now, or when the child reads again; to a dead one: nothing."""
@@ -523,7 +535,3 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
         else:
             # What lies unread may hold descriptors, which are closed with it.
             close_aside([self._sock])
-
-
-def _ignore(*_: object) -> None:
-    """Nothing comes in by the way of a channel whose peer is trusted."""

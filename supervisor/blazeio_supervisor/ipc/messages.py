@@ -37,26 +37,40 @@ _MARK = b"\xc1"  # the one octet that MessagePack never uses
 _encoder = msgspec.msgpack.Encoder()
 
 
-def pack(value: Any) -> bytes:
-    """Write a value, all of it."""
+def pack(value: Any, write: Callable[[Any], Any] | None = None) -> bytes:
+    """Write a value, all of it.
+
+    Args:
+        value: A structure.
+        write: Returns what stands for a part that is no value, as a socket is.
+    """
     try:
-        return _encoder.encode(value)
+        return msgspec.msgpack.encode(value, enc_hook=write)
     except UnicodeEncodeError:
-        told = msgspec.to_builtins(value, builtin_types=(bytes,))
-        return _MARK + _encoder.encode(map_texts(told, _write_octets))
+        plain = msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=write)
+        return _MARK + _encoder.encode(map_texts(plain, _write_octets))
 
 
-def unpack(octets: bytes, kind: type[ValueT]) -> ValueT:
+def unpack(
+    octets: bytes,
+    kind: type[ValueT],
+    read: Callable[[type, Any], Any] | None = None,
+) -> ValueT:
     """Read what ``pack`` has written.
+
+    Args:
+        octets: By that.
+        kind: What is to be read.
+        read: Returns a part of a type that is no value, from what stands for it.
 
     Raises:
         msgspec.MsgspecError: It is nothing of that kind.
         ValueError: Likewise.
     """
     if not octets.startswith(_MARK):
-        return msgspec.msgpack.decode(octets, type=kind)
-    told = map_texts(msgspec.msgpack.decode(octets[1:]), _read_octets)
-    return msgspec.convert(told, kind)
+        return msgspec.msgpack.decode(octets, type=kind, dec_hook=read)
+    plain = map_texts(msgspec.msgpack.decode(octets[1:]), _read_octets)
+    return msgspec.convert(plain, kind, dec_hook=read)
 
 
 def _write_octets(text: str) -> str:

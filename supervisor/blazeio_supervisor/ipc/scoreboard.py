@@ -27,7 +27,6 @@ from bisect import bisect_left
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 # What a worker counts, as a value: workers add up, also over their deaths.
@@ -343,25 +342,19 @@ class Row:
         return 0.0
 
 
-class FrozenLedger(msgspec.Struct, frozen=True):
-    """A ledger, as the next image of the master takes it over.
-
-    Attributes:
-        past: By slot, what its earlier workers have counted.
-    """
-
-    past: dict[int, Tally]
-
-
 class RowAllocator:
     """The master's side: makes the rows, and keeps what the dead ones counted.
 
+    Args:
+        past: As below, of the image before; it is shared with this object.
+
     Attributes:
-        past: By slot, what its earlier workers have counted.
+        past: By slot, what its earlier workers have counted; the counts of the
+            living are in their rows.
     """
 
-    def __init__(self) -> None:
-        self.past: dict[int, Tally] = {}
+    def __init__(self, past: dict[int, Tally] | None = None) -> None:
+        self.past = {} if past is None else past
 
     def take(self) -> Row:
         """Give a blank row to a new worker.
@@ -375,11 +368,3 @@ class RowAllocator:
         """Add a dead worker's counts to its slot, and give back its row."""
         self.past[slot] = self.past.get(slot, Tally()) + row.read_tally()
         row.close()
-
-    def freeze(self) -> FrozenLedger:
-        """Give all that it knows; the counts of the living are in their rows."""
-        return FrozenLedger(self.past)
-
-    def thaw(self, frozen: FrozenLedger) -> None:
-        """Go on from there."""
-        self.past = frozen.past

@@ -43,27 +43,31 @@ class StackCall:
     """Asks one worker.
 
     Args:
-        sock: The master's end; the worker has the other.
-        loop: The running loop.
-        on_fault: Called when the worker sends what none sends; it is not heard here
-            any more.
+        sock: The master's end; the worker has the other. Nothing is read before
+            ``start``.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        loop: asyncio.AbstractEventLoop,
-        on_fault: Callable[[str], None],
-    ) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._loop = loop
-        self._on_fault = on_fault
         self._answer: asyncio.Future[None] | None = None
         self._said = bytearray()
         self._read_bytes = 0
         self._is_drained = False
-        loop.add_reader(sock.fileno(), self._read)
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, on_fault: Callable[[str], None]
+    ) -> None:
+        """Read from now on.
+
+        Args:
+            loop: The running loop.
+            on_fault: Called when the worker sends what none sends; nothing more is
+                read here.
+        """
+        self._loop = loop
+        self._on_fault = on_fault
+        loop.add_reader(self._sock.fileno(), self._read)
 
     def fileno(self) -> int:
         """The descriptor, for the next image of the master."""

@@ -9,7 +9,6 @@ stay a zombie for the life of the service.
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -224,18 +223,18 @@ class ChildContext(Struct, frozen=True, kw_only=True):
 
     def listen(
         self,
-        own: socket.socket,
+        channel: ChildChannel[FromChildT],
         parse: Callable[[bytes], FromChildT],
         hear: Callable[[FromChildT, int], None],
         accuse: Accuse,
         accuse_closed: Callable[[], None],
         find_pid: Callable[[], int | None],
         most_unread: int = MOST_UNREAD,
-    ) -> ChildChannel[FromChildT]:
-        """Hear what a child says.
+    ) -> None:
+        """Read what a child says from now on.
 
         Args:
-            own: The master's end.
+            channel: The master's end.
             parse: Reads one message.
             hear: Takes it, with the pid that has sent it.
             accuse: Takes what the child did that none does, once.
@@ -251,8 +250,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
             # Its exit says more, and is about to be told.
             self.loop.call_later(CLOSED_S, accuse_closed)
 
-        return ChildChannel(
-            own,
+        channel.start(
             self.loop,
             parse=parse,
             on_message=hear,

@@ -1,10 +1,10 @@
 """All parts of a master, made and wired. Nothing begins here."""
 
 import asyncio
+from functools import partial
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
@@ -28,22 +28,29 @@ from blazeio_supervisor.master.reloads import Reloads, SettingsTransaction
 from blazeio_supervisor.master.shutdown import LastResort, Shutdown
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
-from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun, Upgrades
-from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.upgrade.state import Parts
+from blazeio_supervisor.master.upgrade.exec_new import Upgrades
+from blazeio_supervisor.master.upgrade.state import MasterState, dump_state
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import OrphanReaper, WorkerReadings, Workers
-from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 
 
 class Components(Struct, frozen=True, kw_only=True):
     """What a master itself has in hand.
 
     Attributes:
-        parts: Those that go over an exec.
+        state: All that the master knows.
+        captured: None: nobody reads what the children print.
     """
 
-    parts: Parts
+    state: MasterState
+    planner: Planner
+    binding: Binding
+    workers: Workers
+    forkservers: Forkservers
+    control: ControlServer
+    metrics: MetricsServer
+    events: EventRing
+    captured: CapturedOutput | None
     inbox: FactQueue
     turns: ControlLoop
     ending: Shutdown
@@ -56,22 +63,23 @@ class Components(Struct, frozen=True, kw_only=True):
 
 
 def build_master(
-    in_force: LiveSettings,
+    state: MasterState,
     log_file: LogFile | None,
     loop: asyncio.AbstractEventLoop,
-    started_at: float,
 ) -> Components:
     """Make them.
 
     Args:
-        in_force: What the operator asked for, and asks for at each reload.
+        state: Of a service that has not begun, or of the image before.
         log_file: Where the log goes; None: to standard error.
         loop: Which the master will run on; it need not run yet.
-        started_at: When the service was, monotonic seconds.
     """
+    in_force = state.settings
     settings = in_force.settings
-    planner = Planner(settings.make_policy(), settings.workers, settings.make_rng())
-    events = EventRing()
+    planner = Planner(
+        settings.make_policy(), settings.workers, settings.make_rng(), state.fleet
+    )
+    events = EventRing(state.events)
     frames = FramesPrinter()
     reaper = Reaper(loop)
     inbox = FactQueue(loop)
@@ -79,13 +87,7 @@ def build_master(
     ending = Shutdown(inbox, telling)
 
     # What clients come in by
-    listeners = Listeners(
-        settings.workers,
-        unix_mode=settings.unix_mode,
-        unix_owner=settings.unix_owner,
-        backlog=settings.backlog,
-    )
-    steerer = Steerer(listeners)
+    listeners, steerer = state.listeners, state.steerer
     store = FdStore(telling, listeners, settings.manager.store_count)
     banner = Banner(settings, listeners)
 
@@ -93,12 +95,12 @@ def build_master(
         store.keep()
         banner.note_bound()
 
-    binding = Binding(listeners, note_bound, ending.give_up)
+    binding = Binding(state.bound, listeners, note_bound, ending.give_up)
 
     # The children
     captured = None
     if settings.capture_output:
-        captured = CapturedOutput(loop, settings.log_terms)
+        captured = CapturedOutput(loop, settings.log_terms, state.captured)
     child_context = ChildContext(
         loop=loop,
         reaper=reaper,
@@ -108,24 +110,22 @@ def build_master(
         frames=frames,
         captured=captured,
     )
-    ledger = RowAllocator()
-    workers = Workers(child_context, ledger, listeners)
+    ledger = RowAllocator(state.counted)
+    workers = Workers(child_context, ledger, listeners, state.workers)
     orders = WorkerOrders(workers.records, reaper, listeners)
     readings = WorkerReadings(workers.records, ledger, workers.accuse)
-    forkservers = Forkservers(child_context, in_force.settings_of, workers)
+    forkservers = Forkservers(
+        child_context, in_force.settings_of, workers, state.forkservers
+    )
     reopening = Reopening(log_file, orders, forkservers)
 
     # What the planner wants is done
-    def pack(handover: UpgradeRun, image: KeptImage) -> tuple[bytes, list[int]]:
-        # Only here is a ring: the control server, which orders an upgrade, is
-        # itself of the parts that go over.
-        return parts.pack(handover, image)
-
+    pack = partial(dump_state, master=state)
     unsettled = (inbox, workers, forkservers, telling.notifier)
     upgrades = Upgrades(planner, unsettled, pack, reaper, settings.upgrade_timeout_s)
     reloads = Reloads(inbox.tell, frames, in_force)
     health_checks = HealthChecks(settings.health_path, orders.connect, inbox.tell)
-    slots = SlotListeners(listeners, steerer, orders, workers, store)
+    slots = SlotListeners(listeners, steerer, orders, workers, store, state.adopted)
     executor = ActionExecutor(
         planner=planner,
         rules=SettingsTransaction(in_force, planner, health_checks, upgrades, inbox),
@@ -178,32 +178,26 @@ def build_master(
         events=events,
         tell=inbox.tell,
         stop=ending.ask,
-        started_at=started_at,
+        started_at=state.started_at,
+        naming=state.naming,
         reopen_logs=reopening.reopen,
     )
     exposition = Exposition(service)
-    parts = Parts(
-        in_force=in_force,
-        started_at=started_at,
-        planner=planner,
-        listeners=listeners,
-        steerer=steerer,
-        binding=binding,
-        adopted=slots.adopted,
-        workers=workers,
-        forkservers=forkservers,
-        control=ControlServer(service, exposition),
-        metrics=MetricsServer(service, exposition),
-        captured=captured,
-        events=events,
-    )
     sampler = MemorySampler(
         readings.list_pids,
         readings.note_memory,
         is_limited=planner.policy.max_memory_bytes is not None,
     )
     return Components(
-        parts=parts,
+        state=state,
+        planner=planner,
+        binding=binding,
+        workers=workers,
+        forkservers=forkservers,
+        control=ControlServer(service, exposition, state.control),
+        metrics=MetricsServer(service, exposition, state.metrics),
+        events=events,
+        captured=captured,
         inbox=inbox,
         turns=turns,
         ending=ending,

@@ -113,7 +113,7 @@ class ControlHandlers:
         events = ring.list_after(query.after, query.last)
         if not query.follow:
             return api.EventsAnswer(events=events)
-        seq = events[-1].seq if events else ring.seq
+        seq = events[-1].seq if events else ring.history.seq
         with self._lasting.answer():
             await r.prepare(_LINES)
             await _write_lines(r, events)

@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -32,7 +31,6 @@ from blazeio_supervisor.master.guarded_server import (
     Shares,
 )
 from blazeio_supervisor.master.metrics import Exposition
-from blazeio_supervisor.master.service_name import FrozenNaming
 from blazeio_supervisor.master.status import (
     ServiceState,
 )
@@ -53,24 +51,18 @@ _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
 
 
-class FrozenControl(Struct, frozen=True):
-    """The names and the socket, as the next image of the master takes them over.
+class ControlState(Struct):
+    """Where verbs are answered.
 
     Attributes:
-        place: Where verbs are answered; None: nowhere.
-        fd: Of the listening socket there; it may be that of the name.
+        place: None: nowhere.
+        sock: That listens there; it may be that of the service's name.
         identity: Of the file, so that a later one is not taken for it.
     """
 
-    naming: FrozenNaming
-    place: SocketPath | None
-    fd: int | None
-    identity: tuple[int, int] | None
-
-    def list_fds(self) -> list[int]:
-        """List every descriptor, each once."""
-        own = [] if self.fd is None else [self.fd]
-        return list(dict.fromkeys([*own, *self.naming.fds]))
+    place: SocketPath | None = None
+    sock: socket.socket | None = None
+    identity: tuple[int, int] | None = None
 
 
 class ControlServer:
@@ -79,21 +71,27 @@ class ControlServer:
     Args:
         service: What is shown and ordered.
         exposition: Writes the metrics.
-
-    Attributes:
-        place: Where; None until ``open`` could make it.
+        state: Of the image before, or blank; it is shared with this object.
     """
 
-    def __init__(self, service: ServiceState, exposition: Exposition) -> None:
+    def __init__(
+        self,
+        service: ServiceState,
+        exposition: Exposition,
+        state: ControlState | None = None,
+    ) -> None:
         self._service = service
         self._exposition = exposition
         self._uid = os.geteuid()
-        self._sock: socket.socket | None = None
-        self._identity: tuple[int, int] | None = None
+        self._state = ControlState() if state is None else state
         self._server: GuardedServer | None = None
         self._strangers_noted_at = -STRANGERS_NOTED_EVERY_S
         self._stranger_count = 0
-        self.place: SocketPath | None = None
+
+    @property
+    def place(self) -> SocketPath | None:
+        """Where it answers; None until ``open`` could make it."""
+        return self._state.place
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to answer; that no place can be had is a line in the log."""
@@ -117,21 +115,16 @@ class ControlServer:
                 continue
             why = f" ({'; '.join(failures)})" if failures else ""
             note("control", f"verbs reach this service at {place}{why}")
-            identity = None if place.is_abstract else identify_path(place.text)
-            self._serve(place, sock, identity, loop)
+            self._state.place, self._state.sock = place, sock
+            if not place.is_abstract:
+                self._state.identity = identify_path(place.text)
+            self._serve(sock, loop)
             return
         level = "WARNING" if settings.control else "INFO"  # somebody counts on it
         text = f"no verb reaches this service: {'; '.join(failures)}"
         note("no_control", text, level)
 
-    def _serve(
-        self,
-        place: SocketPath,
-        sock: socket.socket,
-        identity: tuple[int, int] | None,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.place, self._sock, self._identity = place, sock, identity
+    def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         shares = Shares(CONNECTION_COUNT, USER_CONNECTION_COUNT)
         self._server = GuardedServer(self._make_app(), shares, self._judge, loop)
         self._server.accept_from(sock)
@@ -148,39 +141,21 @@ class ControlServer:
             return sock
         return _open_socket(place)
 
-    def freeze(self) -> FrozenControl:
-        """Name the sockets: that of the verbs, if there is one, and of the names."""
-        return FrozenControl(
-            self._service.naming.freeze(),
-            self.place,
-            None if self._sock is None else self._sock.fileno(),
-            self._identity,
-        )
-
-    def thaw(
-        self,
-        frozen: FrozenControl,
-        take: Callable[[int], socket.socket],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
-        naming = self._service.naming
-        naming.thaw(frozen.naming, take)
-        if frozen.place is None or frozen.fd is None:
-            return
-        is_named = frozen.fd in frozen.naming.fds
-        sock = naming.take_socket() if is_named else take(frozen.fd)
-        self._serve(frozen.place, sock, frozen.identity, loop)
+    def resume(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer where the image before has answered, if it has."""
+        if self._state.sock is not None:
+            self._serve(self._state.sock, loop)
 
     def close(self) -> None:
         """Answer no more; the file is removed, if it is still ours."""
         if self._server is not None:
             self._server.close()
-        if self._sock is not None:
-            self._sock.close()
-        if self.place and self._identity:
+        state = self._state
+        if state.sock is not None:
+            state.sock.close()
+        if state.place and state.identity:
             # Our own file, not that of a later service.
-            remove(self.place.text, self._identity)
+            remove(state.place.text, state.identity)
         self._service.naming.close()
 
     def _make_app(self) -> App:

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import os
 import sys
-from collections import Counter, deque
 from collections.abc import AsyncIterator
 
-import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.fleet.reasons import count_of
@@ -22,36 +22,37 @@ EVENTS_KEPT_BYTES = 8 * 1024 * 1024
 _EVENT_BYTES = 600  # of one without its texts: the object, its numbers, its place
 
 
-class FrozenRing(msgspec.Struct, frozen=True):
-    """What a ring knows, for the next image of the master.
+class EventHistory(Struct):
+    """What has happened.
 
     Attributes:
         seq: Of the last event.
-        counts: Event, reason, how often.
+        events: The last ones, the oldest first.
+        counts: How often each event was noted, by event and reason.
     """
 
-    seq: int
-    events: list[EventRecord]
-    counts: list[tuple[str, str, int]]
+    seq: int = 0
+    events: list[EventRecord] = field(default_factory=list)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class EventRing(logging.Handler):
     """Takes each event that is noted while it is attached.
 
+    Args:
+        history: Of the image before; it is shared with this object.
+
     Attributes:
-        seq: Of the last event.
-        counts: How often each event was noted, by event and reason.
+        history: What has happened so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, history: EventHistory | None = None) -> None:
         super().__init__(logging.DEBUG)
-        self._events: deque[EventRecord] = deque()
-        self._kept_bytes = 0
-        self.seq = 0
+        self.history = EventHistory() if history is None else history
+        self._kept_bytes = sum(map(measure, self.history.events))
         self._waiting: list[asyncio.Future[None]] = []
         self._is_closed = False
         self._level_before = logging.NOTSET
-        self.counts: Counter[tuple[str, str]] = Counter()
 
     def attach(self) -> None:
         """Take events from now on, also those below the level of the log."""
@@ -75,23 +76,25 @@ class EventRing(logging.Handler):
         """For ``logging``: keep the event of a record."""
         event = getattr(record, "event", None)
         if isinstance(event, EventRecord):
-            self.seq += 1
-            self._keep(msgspec.structs.replace(event, seq=self.seq))
-            self.counts[event.event, event.reason] += 1
+            history, key = self.history, (event.event, event.reason)
+            history.seq += 1
+            history.counts[key] = history.counts.get(key, 0) + 1
+            self._keep(replace(event, seq=history.seq))
             self._wake()
 
     def _keep(self, event: EventRecord) -> None:
-        self._events.append(event)
+        events = self.history.events
+        events.append(event)
         self._kept_bytes += measure(event)
-        while len(self._events) > 1 and (
-            len(self._events) > EVENTS_KEPT_COUNT
-            or self._kept_bytes > EVENTS_KEPT_BYTES
+        while len(events) > 1 and (
+            len(events) > EVENTS_KEPT_COUNT or self._kept_bytes > EVENTS_KEPT_BYTES
         ):
-            self._kept_bytes -= measure(self._events.popleft())
+            # Of a list, since that is written down as it is: 1 us for the 10,000.
+            self._kept_bytes -= measure(events.pop(0))
 
     def list_after(self, seq: int, most: int | None = None) -> list[EventRecord]:
         """Give what came after an event, the last ones if there are more."""
-        found = [event for event in self._events if event.seq > seq]
+        found = [event for event in self.history.events if event.seq > seq]
         return found if most is None else found[max(len(found) - most, 0) :]
 
     async def follow(self, seq: int) -> AsyncIterator[list[EventRecord]]:
@@ -110,19 +113,6 @@ class EventRing(logging.Handler):
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiting.append(waiter)
                 await waiter
-
-    def freeze(self) -> FrozenRing:
-        """Give all that it knows."""
-        counts = [(*key, count) for key, count in self.counts.items()]
-        return FrozenRing(self.seq, list(self._events), counts)
-
-    def thaw(self, frozen: FrozenRing) -> None:
-        """Go on from there."""
-        self.seq = frozen.seq
-        for kept in frozen.events:
-            self._keep(kept)
-        for event, reason, count in frozen.counts:
-            self.counts[event, reason] += count
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.config.settings import Settings
@@ -157,21 +156,6 @@ class ForkserverRecord(Struct):
             raise ChildFault(f"it said {type(message).__name__} when none does")
 
 
-class FrozenForkserver(msgspec.Struct, frozen=True):
-    """A forkserver, as the next image of the master takes it over."""
-
-    generation: int
-    pid: int
-    channel_fd: int
-    is_preload: bool
-    loading: str
-    has_loaded: bool
-    is_unsafe: bool
-    is_stopped: bool
-    reason: str
-    has_failed: bool = False
-
-
 class Forkservers:
     """Every forkserver that lives.
 
@@ -179,6 +163,7 @@ class Forkservers:
         child_context: What they are heard by.
         settings_of: Gives what a generation is loaded with.
         workers: Where what they fork is recorded.
+        records: Of the image before, by generation; they are shared with this object.
     """
 
     def __init__(
@@ -186,11 +171,12 @@ class Forkservers:
         child_context: ChildContext,
         settings_of: Callable[[int], Settings],
         workers: Workers,
+        records: dict[int, ForkserverRecord] | None = None,
     ) -> None:
         self._child_context = child_context
         self._settings_of = settings_of
         self._workers = workers
-        self._records: dict[int, ForkserverRecord] = {}
+        self._records = {} if records is None else records
 
     def start(self, generation: int) -> None:
         """Start the interpreter of a new generation."""
@@ -230,32 +216,26 @@ class Forkservers:
             for end in ends:
                 end.close()
         origin.pid = pid
-        record = self._add(generation, pid, own, is_preload, describe_loading(why))
-        record.stacks = StackCall(
-            asker, self._child_context.loop, lambda reason: self._accuse(record, reason)
+        loading, channel = describe_loading(why), ChildChannel[FromForkserver](own)
+        record = ForkserverRecord(generation, pid, channel, is_preload, loading)
+        record.stacks = StackCall(asker)
+        self._records[generation] = record
+        self._listen(record)
+        record.stacks.start(
+            self._child_context.loop, lambda reason: self._accuse(record, reason)
         )
         self._watch(record)
 
-    def _add(
-        self,
-        generation: int,
-        pid: int,
-        own: socket.socket,
-        is_preload: bool,
-        loading: str,
-    ) -> ForkserverRecord:
-        channel = self._child_context.listen(
-            own,
+    def _listen(self, record: ForkserverRecord) -> None:
+        self._child_context.listen(
+            record.channel,
             parse_from_forkserver,
             lambda message, _: self._on_message(record, message),
             lambda reason: self._accuse(record, reason),
             lambda: self._accuse_closed(record),
-            lambda: pid,
+            lambda: record.pid,
             MOST_FORKS_UNREAD,
         )
-        record = ForkserverRecord(generation, pid, channel, is_preload, loading)
-        self._records[generation] = record
-        return record
 
     def _accuse_closed(self, record: ForkserverRecord) -> None:
         if not record.is_stopped:
@@ -296,41 +276,13 @@ class Forkservers:
             for record in self._records.values()
         )
 
-    def freeze(self) -> list[FrozenForkserver]:
-        """Name every forkserver, for a process that has the same descriptors."""
-        return [
-            FrozenForkserver(
-                generation=record.generation,
-                pid=record.pid,
-                channel_fd=record.channel.fileno(),
-                is_preload=record.is_preload,
-                loading=record.loading,
-                has_loaded=record.has_loaded,
-                is_unsafe=record.is_unsafe,
-                is_stopped=record.is_stopped,
-                reason=record.reason,
-                has_failed=record.has_failed,
-            )
-            for record in self._records.values()
-        ]
-
-    def thaw(
-        self,
-        frozen: Sequence[FrozenForkserver],
-        take: Callable[[int], socket.socket],
-    ) -> None:
-        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
-        for each in frozen:
-            channel = take(each.channel_fd)
-            record = self._add(
-                each.generation, each.pid, channel, each.is_preload, each.loading
-            )
-            record.has_loaded, record.is_unsafe = each.has_loaded, each.is_unsafe
-            record.is_stopped, record.reason = each.is_stopped, each.reason
-            record.has_failed = each.has_failed
+    def resume(self) -> None:
+        """Read on what the forkservers say to whom another image has spoken."""
+        for record in self._records.values():
+            self._listen(record)
 
     def watch_again(self) -> None:
-        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        """Watch the ends of all, also of those that have ended meanwhile."""
         for record in list(self._records.values()):
             self._watch(record)
 

@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.fleet.facts import ListenersDead, RecycleAsked
 from blazeio_supervisor.log.note import note
@@ -34,6 +36,7 @@ class SlotListeners:
         orders: Tells workers to take from another slot's queue.
         workers: Say which slots have one that accepts.
         store: Keeps the sockets of new slots too.
+        adopted: As below, of the image before; it is shared with this object.
 
     Attributes:
         adopted: By which worker, for each such slot.
@@ -46,13 +49,14 @@ class SlotListeners:
         orders: WorkerOrders,
         workers: Workers,
         store: FdStore,
+        adopted: dict[int, int] | None = None,
     ) -> None:
         self._listeners = listeners
         self._steerer = steerer
         self._orders = orders
         self._workers = workers
         self._store = store
-        self.adopted: dict[int, int] = {}
+        self.adopted = {} if adopted is None else adopted
 
     def open(self, slot: int) -> None:
         """Make the listeners of one that never existed before."""
@@ -78,7 +82,7 @@ class SlotListeners:
         """Share new connections out by these weights."""
         text = f"new connections by weights: {' '.join(map(str, weights))}"
         note("steered", text, "DEBUG")
-        self._steerer.apply(weights)
+        self._steerer.apply(self._listeners, weights)
 
     def call_last(self) -> None:
         """Let no connection begin any more; those in the queues are still taken.
@@ -168,7 +172,7 @@ class ListenerWatch:
                 if each.slots is not None and slot in each.slots:
                     self._slots.adopt(slot, worker)
         if renewed:
-            self._steerer.apply_again()
+            self._steerer.apply_again(self._listeners)
         self._report(failures)
 
     def _report(self, failures: list[str]) -> None:
@@ -274,10 +278,23 @@ RETRY_FOR_S = 2.0  # a predecessor that is just ending has let go by then
 _RETRY_EVERY_S = 0.05
 
 
+class BoundState(Struct):
+    """What is known of the addresses.
+
+    Attributes:
+        own: The app's own address, when that is what is open.
+        is_open: Every address is.
+    """
+
+    own: TcpAddress | None = None
+    is_open: bool = False
+
+
 class Binding:
     """Opens addresses; whoever needs one is called back when it is open.
 
     Args:
+        state: Of the image before, or blank; it is shared with this object.
         listeners: Where they are opened.
         on_bound: Called once, when everything is open.
         on_failure: Called when something cannot be opened.
@@ -285,6 +302,7 @@ class Binding:
 
     def __init__(
         self,
+        state: BoundState,
         listeners: Listeners,
         on_bound: Callable[[], None],
         on_failure: Callable[[BindError], None],
@@ -294,8 +312,7 @@ class Binding:
         self._on_failure = on_failure
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[Callable[[], None]] = []
-        self._own: TcpAddress | None = None
-        self._is_open = False
+        self._state = state
 
     def begin(
         self, addresses: Sequence[Address], then: Callable[[], None] | None = None
@@ -308,26 +325,17 @@ class Binding:
     def need(self, host: str, port: int, then: Callable[[], None]) -> None:
         """Open the app's own address unless the operator gave one; then go on."""
         own = TcpAddress(host, port)
-        if self._task is None and not self._is_open:
-            self._own = own
+        if self._task is None and not self._state.is_open:
+            self._state.own = own
             self.begin([own])
-        elif self._own not in (None, own):
+        elif self._state.own not in (None, own):
             served = " ".join(self._listeners.addresses)
             text = f"the app now says {own}, and is served at {served} until a restart"
             note("address_kept", text, "WARNING")
-        if self._is_open:
+        if self._state.is_open:
             then()
         else:
             self._waiting.append(then)
-
-    @property
-    def own(self) -> TcpAddress | None:
-        """The app's own address, when that is what is open."""
-        return self._own
-
-    def thaw(self, own: TcpAddress | None) -> None:
-        """Go on where everything has been open for long."""
-        self._own, self._is_open = own, True
 
     def cancel(self) -> None:
         """Wait no longer for an address to become free."""
@@ -341,7 +349,7 @@ class Binding:
         except BindError as error:
             self._on_failure(error)
             return
-        self._is_open = True
+        self._state.is_open = True
         self._on_bound()
         for then in self._waiting:
             then()

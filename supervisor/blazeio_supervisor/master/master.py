@@ -15,7 +15,6 @@ and every child; signals only note what was asked for.
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +45,7 @@ from blazeio_supervisor.master.components import Components, build_master
 from blazeio_supervisor.master.file_watcher import watch_files
 from blazeio_supervisor.master.output import LogFile
 from blazeio_supervisor.master.reloads import name_master
-from blazeio_supervisor.master.upgrade.state import UpgradeState
+from blazeio_supervisor.master.upgrade.state import MasterState, UpgradeState
 from blazeio_supervisor.sockets.bind import take_inherited
 
 
@@ -68,7 +67,8 @@ async def serve(
             raises (a ``UsageError``) ends the service.
     """
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return await Master(build_master(in_force, log_file, loop, now), claim).run()
+    state = MasterState.begin(in_force, now)
+    return await Master(build_master(state, log_file, loop), claim).run()
 
 
 _ORPHANS_S = 0.5  # between SIGTERM and SIGKILL
@@ -88,7 +88,7 @@ class Master:
     ) -> None:
         self._components = components
         self._claim = claim
-        self._parts = components.parts
+        self._state = components.state
         self._loop = components.inbox.loop
         # With `stty tostop` a terminal sends it whenever something is logged, unless
         # it is blocked.
@@ -97,18 +97,18 @@ class Master:
 
     @property
     def _settings(self) -> Settings:
-        return self._parts.in_force.settings
+        return self._state.settings.settings
 
     async def run(self) -> int:
         """Serve until the end; gives the exit code."""
-        self._parts.events.attach()
+        self._components.events.attach()
         # Whoever has started us may have been a shell with others in the background.
         self._known_children = list_children(os.getpid())
         become_subreaper()
-        self._parts.listeners.inherit(take_inherited(self._settings.given_fds))
+        self._state.listeners.inherit(take_inherited(self._settings.given_fds))
         self._watch_signals()
         release((STOPS | CHANGES) - self._polled)
-        self._parts.control.open(self._loop)
+        self._components.control.open(self._loop)
         if self._opens_metrics():
             self._bind()
         return await self.run_on()
@@ -133,16 +133,16 @@ class Master:
             await self._close()
 
     async def _close(self) -> None:
-        parts = self._parts
-        parts.listeners.shut()
+        components = self._components
+        self._state.listeners.shut()
         self._end_orphans()
-        parts.events.detach()
-        parts.metrics.close()
-        if parts.captured is not None:
-            parts.captured.close()
-        await parts.control.drain()
-        parts.control.close()
-        await self._components.telling.end()
+        components.events.detach()
+        components.metrics.close()
+        if components.captured is not None:
+            components.captured.close()
+        await components.control.drain()
+        components.control.close()
+        await components.telling.end()
 
     def _end_orphans(self) -> None:
         """End what the app has left behind in the process group of the service.
@@ -162,7 +162,7 @@ class Master:
         address = self._settings.metrics_bind
         try:
             if address is not None:
-                self._parts.metrics.open(address, self._loop)
+                self._components.metrics.open(address, self._loop)
         except BindError as error:
             self._components.ending.give_up(error)
             return False
@@ -170,8 +170,8 @@ class Master:
 
     def _bind(self) -> None:
         binds = self._settings.binds
-        if binds or self._parts.listeners.is_bound:
-            self._parts.binding.begin(binds, self._begin)
+        if binds or self._state.listeners.is_bound:
+            self._components.binding.begin(binds, self._begin)
         else:
             self._begin()  # the app will say its own address
 
@@ -182,20 +182,24 @@ class Master:
             self._components.ending.give_up(error, "pid_file_taken")
             return
         self._components.ending.has_begun = True
-        self._components.inbox.tell(StartAsked(self._parts.listeners.slot_count))
+        self._components.inbox.tell(StartAsked(self._state.listeners.slot_count))
         # While the forkserver imports the app, this takes none of the start.
         self._loop.call_soon(self._components.upgrades.keep_image)
 
     # Another image of the master
 
-    def take_over(
-        self, state: UpgradeState, take: Callable[[int], socket.socket]
-    ) -> None:
-        """Go on where another one was frozen; no process hears of it yet."""
-        self._parts.events.attach()
-        self._components.banner.note_taken_over()
-        self._parts.thaw(state, take, self._loop)
-        self._components.ending.has_begun = True
+    def resume(self) -> None:
+        """Go on where the image before has stopped; nothing is read or sent yet."""
+        components = self._components
+        components.events.attach()
+        components.banner.note_taken_over()
+        components.workers.resume()
+        components.forkservers.resume()
+        components.control.resume(self._loop)
+        components.metrics.resume(self._loop)
+        if components.captured is not None:
+            components.captured.resume()
+        components.ending.has_begun = True
 
     def rehearse(self, now: float) -> list[Action]:
         """Say what the planner wants first, at that time."""
@@ -204,14 +208,13 @@ class Master:
     def watch_again(self) -> None:
         """Watch signals and processes in the place of the other one."""
         self._watch_signals()
-        self._parts.workers.watch_again()
-        self._parts.forkservers.watch_again()
+        self._components.workers.watch_again()
+        self._components.forkservers.watch_again()
 
-    def note_arrival(self, state: UpgradeState, failure: str) -> None:
-        """It is done; ``failure`` as of ``Upgrades.note_arrival``."""
-        workers = len(state.workers.workers)
-        self._components.upgrades.note_arrival(
-            state.handover, state.image, workers, failure
+    def note_outcome(self, state: UpgradeState, failure: str) -> None:
+        """Report the upgrade; ``failure`` as of ``Upgrades.note_outcome``."""
+        self._components.upgrades.note_outcome(
+            state.run, state.image, len(self._state.workers), failure
         )
 
     # What is asked for from outside

@@ -9,7 +9,7 @@ import asyncio
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
 import msgspec
@@ -74,7 +74,7 @@ def list_families(service: ServiceState) -> Iterator[Metric]:
     tallies = service.readings.read_tallies()
     yield from _describe(service, snapshot)
     yield from _list_requests(sum(tallies.values(), Tally()))
-    yield from _list_changes(service.events.counts)
+    yield from _list_changes(service.events.history.counts)
     yield from _list_slots(service, snapshot, tallies)
     yield from _list_workers(service, snapshot)
 
@@ -325,15 +325,16 @@ class Health(msgspec.Struct, frozen=True):
     workers_wanted: int
 
 
-class FrozenMetrics(msgspec.Struct, frozen=True):
-    """The sockets, as the next image of the master takes them over.
+class MetricsState(msgspec.Struct):
+    """Where the metrics are answered.
 
     Attributes:
+        sockets: That listen; none before ``MetricsServer.open``.
         path: Of a unix socket, and which file that is.
     """
 
-    fds: list[int]
-    path: tuple[str, tuple[int, int] | None] | None
+    sockets: list[socket.socket] = []
+    path: tuple[str, tuple[int, int] | None] | None = None
 
 
 class MetricsServer:
@@ -342,15 +343,20 @@ class MetricsServer:
     Args:
         service: What is told.
         exposition: Writes the figures.
+        state: Of the image before, or blank; it is shared with this object.
     """
 
-    def __init__(self, service: ServiceState, exposition: Exposition) -> None:
+    def __init__(
+        self,
+        service: ServiceState,
+        exposition: Exposition,
+        state: MetricsState | None = None,
+    ) -> None:
         self._service = service
         self._exposition = exposition
-        self._sockets: list[socket.socket] = []
+        self._state = MetricsState() if state is None else state
         self._server: GuardedServer | None = None
         self._answering = 0
-        self._path: tuple[str, tuple[int, int] | None] | None = None
 
     def open(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to answer.
@@ -369,36 +375,23 @@ class MetricsServer:
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         shares = Shares(CONNECTION_COUNT, PEER_CONNECTION_COUNT)
-        judge = judge_by_address if self._path is None else judge_by_user
+        judge = judge_by_address if self._state.path is None else judge_by_user
         self._server = GuardedServer(self._make_app(), shares, judge, loop)
-        for sock in self._sockets:
+        for sock in self._state.sockets:
             self._server.accept_from(sock)
 
-    def freeze(self) -> FrozenMetrics | None:
-        """Name the sockets; None when there are none."""
-        if self._server is None:
-            return None
-        return FrozenMetrics([sock.fileno() for sock in self._sockets], self._path)
-
-    def thaw(
-        self,
-        frozen: FrozenMetrics | None,
-        take: Callable[[int], socket.socket],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        """Answer where another one did; ``take`` as of ``Listeners.thaw``."""
-        if frozen is not None:
-            self._sockets = [take(fd) for fd in frozen.fds]
-            self._path = frozen.path
+    def resume(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer where the image before has answered, if it has."""
+        if self._state.sockets:
             self._serve(loop)
 
     def _bind(self, address: Address) -> None:
         if isinstance(address, UnixAddress):
-            self._sockets.append(open_unix(address, self._choose_mode()))
-            self._path = (address.path, identify_path(address.path))
+            self._state.sockets.append(open_unix(address, self._choose_mode()))
+            self._state.path = (address.path, identify_path(address.path))
             return
         for endpoint in resolve(address):
-            self._sockets.append(open_first(endpoint))
+            self._state.sockets.append(open_first(endpoint))
 
     def _choose_mode(self) -> int:
         return UNIX_MODE & ~(self._service.settings.umask or 0)
@@ -406,17 +399,17 @@ class MetricsServer:
     def _describe(self, address: Address) -> str:
         if isinstance(address, UnixAddress):
             return str(address)
-        names = [sock.getsockname() for sock in self._sockets]
+        names = [sock.getsockname() for sock in self._state.sockets]
         return " ".join(join_host_port(*name[:2]) for name in names)
 
     def close(self) -> None:
         """Answer no more; a path is removed, if it is still ours."""
         if self._server is not None:
             self._server.close()
-        for sock in self._sockets:
+        for sock in self._state.sockets:
             sock.close()
-        if self._path is not None:
-            remove(*self._path)
+        if self._state.path is not None:
+            remove(*self._state.path)
 
     def _make_app(self) -> App:
         app = App(

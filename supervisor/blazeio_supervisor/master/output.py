@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
+from msgspec import Struct
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files import open_to_append
@@ -49,162 +49,58 @@ the void: each of them holds a descriptor of the master's."""
 
 _NAME = "blazeio.output"
 
-OnFault = Callable[[str], None]
+OnFault = Callable[[int, str], None]
 
 
-def _ignore(fault: str) -> None:
-    """Nobody is answerable any more."""
+def _ignore(worker: int, fault: str) -> None:
+    """Nobody is answerable."""
 
 
-class FrozenReader(msgspec.Struct, frozen=True):
-    """What is read of one process, for the next image of the master.
+class OutputReader(Struct, eq=False):
+    """Reads for one process, and those that it has started.
 
     Attributes:
-        fd: The master's end.
-        rest: The begin of a line.
+        sock: The master's end.
+        origin: The process.
+        rest: What was read and is not logged yet: the start of a line, at least.
+        is_over: Nothing more will come.
+        is_drained: Nothing is left unread.
+        fault: What was sent that is no output; "" when there was nothing.
     """
 
-    fd: int
+    sock: socket.socket
     origin: LogOrigin
-    rest: bytes
-
-
-class CapturedOutput:
-    """Everything that is read.
-
-    Args:
-        loop: The master's.
-        terms: How the log is written.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, terms: LogConfig) -> None:
-        self._loop = loop
-        # No logger: what is printed is wanted at any level of the log.
-        self._handler = LineHandler(is_journal=terms.is_journal)
-        self._handler.setFormatter(make_formatter(terms))
-        self._readers: set[_Reader] = set()
-        self._orphans: list[_Reader] = []
-
-    def open(self, origin: LogOrigin, on_fault: OnFault = _ignore) -> socket.socket:
-        """Read for a new process; give its end, which the caller closes.
-
-        Args:
-            origin: The process.
-            on_fault: Called when it sends what is no output; it is read no more.
-        """
-        own, theirs = socket.socketpair()
-        own.setblocking(False)
-        self._add(_Reader(own, origin, self._handler, on_fault))
-        return theirs
-
-    def note_end(self, worker: int) -> None:
-        """A worker has ended; whoever it has started may go on printing."""
-        ended = [r for r in self._readers if r.origin.worker == worker]
-        self._orphans += [reader for reader in ended if reader in self._readers]
-        while len(self._orphans) > MOST_ORPHANS:
-            reader = self._orphans.pop(0)
-            if reader in self._readers:
-                self._forget(reader)
-
-    def _add(self, reader: "_Reader") -> None:
-        self._readers.add(reader)
-        self._loop.add_reader(reader.sock.fileno(), self._read, reader)
-
-    def freeze(self) -> list[FrozenReader]:
-        """Give all that is read, for a process that has the same descriptors."""
-        return [
-            FrozenReader(reader.sock.fileno(), reader.origin, reader.rest)
-            for reader in self._readers
-        ]
-
-    def thaw(
-        self, frozen: Sequence[FrozenReader], take: Callable[[int], socket.socket]
-    ) -> None:
-        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
-        for each in frozen:
-            reader = _Reader(take(each.fd), each.origin, self._handler)
-            reader.rest = each.rest
-            self._add(reader)
-
-    def close(self) -> None:
-        """Take what has been printed so far, or a part of it, and no more."""
-        until = self._loop.time() + LAST_S
-        for reader in list(self._readers):
-            for _ in range(LAST_BYTES // PIECE_BYTES):
-                if self._loop.time() > until or not reader.reads(most_lines=None):
-                    break
-            self._forget(reader)
-
-    def _read(self, reader: "_Reader") -> None:
-        reader.reads(LINES_PER_TURN)
-        if reader.is_over:
-            self._forget(reader)
-        elif reader.has_lines:
-            self._loop.remove_reader(reader.sock.fileno())
-            self._loop.call_soon(self._write_on, reader)
-
-    def _write_on(self, reader: "_Reader") -> None:
-        """Write more of what was taken before any more is taken."""
-        if reader not in self._readers:
-            return
-        reader.write(LINES_PER_TURN)
-        if reader.has_lines:
-            self._loop.call_soon(self._write_on, reader)
-        else:
-            self._loop.add_reader(reader.sock.fileno(), self._read, reader)
-
-    def _forget(self, reader: "_Reader") -> None:
-        self._loop.remove_reader(reader.sock.fileno())
-        self._readers.discard(reader)
-        if reader in self._orphans:
-            self._orphans.remove(reader)
-        reader.close()
-
-
-class _Reader:
-    """Reads for one process, and those that it has started."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        origin: LogOrigin,
-        handler: LineHandler,
-        on_fault: OnFault = _ignore,
-    ) -> None:
-        self.sock = sock
-        self.is_over = False
-        self._is_drained = False
-        self.origin = origin
-        self._handler = handler
-        self._on_fault = on_fault
-        self.rest = b""
+    rest: bytes = b""
+    is_over: bool = False
+    is_drained: bool = False
+    fault: str = ""
 
     @property
     def has_lines(self) -> bool:
         """Whether a whole line was taken, and is not written yet."""
         return b"\n" in self.rest
 
-    def reads(self, most_lines: int | None) -> bool:
+    def reads(self, handler: LineHandler, most_lines: int | None) -> bool:
         """Take one piece and write lines of it; whether there may be more."""
         octets = b""
         try:
             received = receive_octets(self.sock, PIECE_BYTES)
             octets = received[0] if received else b""
-            self._is_drained = not octets
+            self.is_drained = not octets
         except BlockingIOError:
             return False
         except ChildFault as fault:
-            self._on_fault(str(fault))
+            self.fault = str(fault)
         except OSError:
             pass
         if not octets:
             self.is_over = True
             return False
         self.rest += octets
-        self.write(most_lines)
+        self.write(handler, most_lines)
         return True
 
-    def write(self, most_lines: int | None) -> None:
+    def write(self, handler: LineHandler, most_lines: int | None) -> None:
         """Write whole lines, and of a very long one its begin.
 
         Lines that came together stay together: a traceback is one write.
@@ -214,27 +110,27 @@ class _Reader:
         else:
             end = _find_nth(self.rest, most_lines)
         if end >= 0:
-            self._log(self.rest[:end])
+            self._log(handler, self.rest[:end])
             self.rest = self.rest[end + 1 :]
         if not self.has_lines:
             while len(self.rest) >= LINE_BYTES:
-                self._log(self.rest[:LINE_BYTES])
+                self._log(handler, self.rest[:LINE_BYTES])
                 self.rest = self.rest[LINE_BYTES:]
 
-    def close(self) -> None:
+    def close(self, handler: LineHandler) -> None:
         """Log what has no end of line yet."""
         if self.rest:
-            self._log(self.rest)
-        if self._is_drained:
+            self._log(handler, self.rest)
+        if self.is_drained:
             self.sock.close()
         else:
             close_aside([self.sock])  # beside what is unread may be descriptors
 
-    def _log(self, octets: bytes) -> None:
+    def _log(self, handler: LineHandler, octets: bytes) -> None:
         text = octets.decode("utf-8", "backslashreplace")
         record = logging.LogRecord(_NAME, logging.INFO, "", 0, text, None, None)
         record.origin = self.origin
-        self._handler.handle(record)
+        handler.handle(record)
 
 
 def _find_nth(octets: bytes, count: int) -> int:
@@ -246,6 +142,104 @@ def _find_nth(octets: bytes, count: int) -> int:
             break
         end = following
     return end
+
+
+class CapturedOutput:
+    """Everything that is read.
+
+    Args:
+        loop: The master's.
+        terms: How the log is written.
+        readers: Of the image before; the list is shared with this object.
+
+    Attributes:
+        on_fault: Called with a worker that sends what is no output, and what that
+            is; nothing more is read of it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        terms: LogConfig,
+        readers: list[OutputReader] | None = None,
+    ) -> None:
+        self._loop = loop
+        # No logger: what is printed is wanted at any level of the log.
+        self._handler = LineHandler(is_journal=terms.is_journal)
+        self._handler.setFormatter(make_formatter(terms))
+        self._readers = [] if readers is None else readers
+        self.on_fault: OnFault = _ignore
+        self._orphans: list[OutputReader] = []
+
+    def open(self, origin: LogOrigin) -> socket.socket:
+        """Read for a new process; return its end, which the caller closes."""
+        own, theirs = socket.socketpair()
+        own.setblocking(False)
+        reader = OutputReader(own, origin)
+        self._readers.append(reader)
+        self._listen(reader)
+        return theirs
+
+    def note_forked(self, worker: int, pid: int) -> None:
+        """Log the pid of a worker from now on."""
+        for reader in self._readers:
+            if reader.origin.worker == worker:
+                reader.origin.pid = pid
+
+    def note_end(self, worker: int) -> None:
+        """A worker has ended; whoever it has started may go on printing."""
+        ended = [r for r in self._readers if r.origin.worker == worker]
+        self._orphans += [reader for reader in ended if reader in self._readers]
+        while len(self._orphans) > MOST_ORPHANS:
+            reader = self._orphans.pop(0)
+            if reader in self._readers:
+                self._forget(reader)
+
+    def _listen(self, reader: OutputReader) -> None:
+        self._loop.add_reader(reader.sock.fileno(), self._read, reader)
+
+    def resume(self) -> None:
+        """Read on for every process of which another image has read."""
+        for reader in self._readers:
+            self._listen(reader)
+
+    def close(self) -> None:
+        """Take what has been printed so far, or a part of it, and no more."""
+        until = self._loop.time() + LAST_S
+        for reader in list(self._readers):
+            for _ in range(LAST_BYTES // PIECE_BYTES):
+                if self._loop.time() > until or not reader.reads(
+                    self._handler, most_lines=None
+                ):
+                    break
+            self._forget(reader)
+
+    def _read(self, reader: OutputReader) -> None:
+        reader.reads(self._handler, LINES_PER_TURN)
+        if reader.fault and reader.origin.worker is not None:
+            self.on_fault(reader.origin.worker, reader.fault)
+        if reader.is_over:
+            self._forget(reader)
+        elif reader.has_lines:
+            self._loop.remove_reader(reader.sock.fileno())
+            self._loop.call_soon(self._write_on, reader)
+
+    def _write_on(self, reader: OutputReader) -> None:
+        """Write more of what was taken before any more is taken."""
+        if reader not in self._readers:
+            return
+        reader.write(self._handler, LINES_PER_TURN)
+        if reader.has_lines:
+            self._loop.call_soon(self._write_on, reader)
+        else:
+            self._loop.add_reader(reader.sock.fileno(), self._read, reader)
+
+    def _forget(self, reader: OutputReader) -> None:
+        self._loop.remove_reader(reader.sock.fileno())
+        self._readers.remove(reader)
+        if reader in self._orphans:
+            self._orphans.remove(reader)
+        reader.close(self._handler)
 
 
 # ``--log-file``: it takes the place of standard error, here and in all children.

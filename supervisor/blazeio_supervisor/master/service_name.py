@@ -12,9 +12,9 @@ import os
 import secrets
 import socket
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from blazeio_supervisor.ipc.processes import refuse_descriptors
 from blazeio_supervisor.ipc.socket_paths import (
@@ -49,15 +49,7 @@ class Home(Struct, frozen=True):
         )
 
 
-class FrozenNaming(Struct, frozen=True):
-    """The names, and the descriptors that hold them."""
-
-    name: str
-    alias: str
-    fds: list[int]
-
-
-class Naming:
+class Naming(Struct):
     """The names of this service.
 
     Attributes:
@@ -66,31 +58,31 @@ class Naming:
         alias: The name that was asked for, when no other service in this container
             is called so; "": there is none.
         why: Why the name is not the one that was asked for; "" when it is.
+        home: Where this process lives.
+        sockets: Bound to the name and to the alias; none where no socket can be.
     """
 
-    def __init__(self) -> None:
-        self.name = ""
-        self.alias = ""
-        self.why = ""
-        self.home = find_home()
-        self._uid = os.geteuid()
-        self._sockets: list[socket.socket] = []
+    name: str = ""
+    alias: str = ""
+    why: str = ""
+    home: Home = field(default_factory=lambda: find_home())
+    sockets: list[socket.socket] = field(default_factory=list)
 
     @property
     def place(self) -> SocketPath | None:
         """The abstract name of this service; None where there can be none."""
-        return _place(self._uid, self.name) if self._sockets else None
+        return _place(os.geteuid(), self.name) if self.sockets else None
 
     def claim(self, wanted: str) -> None:
         """Take a name; where no socket can be bound, the wanted one is believed."""
         self.name = wanted
         for name in _iterate_names(wanted):
             try:
-                self._sockets.append(_bind(_place(self._uid, name)))
+                self.sockets.append(_bind(_place(os.geteuid(), name)))
             except OSError as error:
                 if not _is_taken(error):
                     return
-                self.why = self.why or _describe_holder(_place(self._uid, name))
+                self.why = self.why or _describe_holder(_place(os.geteuid(), name))
             else:
                 self.name = name
                 break
@@ -100,7 +92,7 @@ class Naming:
         known = os.fsencode(f"{self.home.pid_namespace} {self.home.root}")
         word = f"{wanted}/{zlib.crc32(known):08x}"
         try:
-            self._sockets.append(_bind(_place(self._uid, word)))
+            self.sockets.append(_bind(_place(os.geteuid(), word)))
         except OSError:
             return  # another one in this container is called so
         self.alias = wanted
@@ -111,25 +103,15 @@ class Naming:
         Raises:
             OSError: There is none.
         """
-        if not self._sockets:
+        if not self.sockets:
             raise OSError(0, "no abstract name can be bound here")
-        return self._sockets[0]
-
-    def freeze(self) -> FrozenNaming:
-        """Give the names, for the next image of the master."""
-        fds = [sock.fileno() for sock in self._sockets]
-        return FrozenNaming(self.name, self.alias, fds)
-
-    def thaw(self, frozen: FrozenNaming, take: Callable[[int], socket.socket]) -> None:
-        """Go on under the same names; ``take`` as of ``Listeners.thaw``."""
-        self.name, self.alias = frozen.name, frozen.alias
-        self._sockets = [take(fd) for fd in frozen.fds]
+        return self.sockets[0]
 
     def close(self) -> None:
         """Let others have the names."""
-        for sock in self._sockets:
+        for sock in self.sockets:
             sock.close()
-        self._sockets.clear()
+        self.sockets.clear()
 
 
 def find_home() -> Home:

@@ -1,4 +1,4 @@
-"""One worker as the master knows it, and as the next master takes it over."""
+"""One worker as the master knows it: a value that goes over to the next image."""
 
 import signal
 import socket
@@ -32,7 +32,6 @@ from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.log.formats import (
-    LogOrigin,
     escape_line,
     find_subject,
     trim_stacks,
@@ -64,7 +63,6 @@ class WorkerRecord(Struct):
         memory: As last measured.
         is_killed: By us.
         is_told_to_end: By us, in any way.
-        origin: Of the lines that it prints, where they are captured.
     """
 
     worker: int
@@ -78,7 +76,6 @@ class WorkerRecord(Struct):
     reason: str = ""
     memory: Memory | None = None
     is_killed: bool = False
-    origin: LogOrigin | None = None
     sender: int | None = None
     has_address: bool = False
     has_ready: bool = False
@@ -140,25 +137,6 @@ class WorkerRecord(Struct):
         text = f"killed, since it had not ended when its time was over: {cut}"
         self.note("worker_killed", text, "WARNING", trim_stacks(stacks))
 
-    def freeze(self) -> "FrozenWorker":
-        """Give all of it that goes over an exec."""
-        return FrozenWorker(
-            worker=self.worker,
-            slot=self.slot,
-            generation=self.generation,
-            row_fd=self.row.fileno(),
-            channel_fd=self.channel.fileno(),
-            stacks_fd=self.stacks.fileno(),
-            pid=self.pid,
-            is_serving=self.is_serving,
-            reason=self.reason,
-            is_killed=self.is_killed,
-            has_address=self.has_address,
-            has_ready=self.has_ready,
-            has_failed=self.has_failed,
-            said_count=self.said_count,
-        )
-
 
 def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
     """Say why a process that ran code of the app ended before it said a word.
@@ -212,30 +190,6 @@ def describe_in_flight(row: Row) -> str:
 
 Records = dict[int, WorkerRecord]
 """By serial number; one dictionary, shared by all who know the workers."""
-
-
-class FrozenWorker(Struct, frozen=True):
-    """A worker, as the next image of the master takes it over.
-
-    Attributes:
-        row_fd: Of its row of the scoreboard.
-        channel_fd: The master's end; likewise ``stacks_fd``.
-    """
-
-    worker: int
-    slot: int
-    generation: int
-    row_fd: int
-    channel_fd: int
-    stacks_fd: int
-    pid: int | None
-    is_serving: bool
-    reason: str
-    is_killed: bool
-    has_address: bool
-    has_ready: bool
-    has_failed: bool
-    said_count: int
 
 
 # What the master orders a worker to do, over its channel or by a signal.

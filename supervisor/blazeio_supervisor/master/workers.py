@@ -8,8 +8,6 @@ import os
 import socket
 from collections.abc import Callable, Container
 
-import msgspec
-
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import (
@@ -22,6 +20,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.ipc.channel import (
+    ChildChannel,
     ChildFault,
     Descriptor,
     Sendable,
@@ -39,10 +38,8 @@ from blazeio_supervisor.ipc.messages import (
 )
 from blazeio_supervisor.ipc.processes import NotOurChildError
 from blazeio_supervisor.ipc.scoreboard import (
-    FrozenLedger,
     Histogram,
     LongestRequest,
-    Row,
     RowAllocator,
     RowReading,
     Tally,
@@ -61,7 +58,6 @@ from blazeio_supervisor.master.children import (
 )
 from blazeio_supervisor.master.memory import Memory, OomKills
 from blazeio_supervisor.master.worker_record import (
-    FrozenWorker,
     Records,
     WorkerRecord,
     describe_in_flight,
@@ -71,21 +67,6 @@ from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
 
 
-class FrozenWorkers(msgspec.Struct, frozen=True):
-    """All of them, and what the dead ones have counted."""
-
-    ledger: FrozenLedger
-    workers: list[FrozenWorker]
-
-    def list_fds(self) -> list[int]:
-        """List every descriptor."""
-        return [
-            fd
-            for each in self.workers
-            for fd in (each.row_fd, each.channel_fd, each.stacks_fd)
-        ]
-
-
 class Workers:
     """Every worker that lives, or was asked for.
 
@@ -93,18 +74,25 @@ class Workers:
         child_context: What they are heard by.
         ledger: Gives and takes back their rows.
         listeners: What they accept from.
+        records: As below, of the image before; they are shared with this object.
 
     Attributes:
         records: Of all of them; for whoever gives them orders or looks at them.
     """
 
     def __init__(
-        self, child_context: ChildContext, ledger: RowAllocator, listeners: Listeners
+        self,
+        child_context: ChildContext,
+        ledger: RowAllocator,
+        listeners: Listeners,
+        records: Records | None = None,
     ) -> None:
         self._child_context = child_context
         self._ledger = ledger
         self._listeners = listeners
-        self.records: Records = {}
+        self.records = {} if records is None else records
+        if child_context.captured is not None:
+            child_context.captured.on_fault = self.accuse
 
     @property
     def is_forking(self) -> bool:
@@ -130,45 +118,33 @@ class Workers:
         own, theirs = make_child_pair()
         asker, answerer = socket.socketpair()
         identity = spawn.worker, spawn.slot, spawn.generation
-        record = self._add(*identity, row, own, asker)
+        record = WorkerRecord(*identity, row, ChildChannel(own), StackCall(asker))
+        self.records[spawn.worker] = record
+        self._listen(record)
         # A descriptor of its own, since all that is its is closed by the caller.
         ends: list[Sendable] = [theirs, answerer, Descriptor(os.dup(row.fileno()))]
         if self._child_context.captured is not None:
-            record.origin = LogOrigin(*identity)
-            ends.append(
-                self._child_context.captured.open(
-                    record.origin, lambda reason: self.accuse(spawn.worker, reason)
-                )
-            )
+            ends.append(self._child_context.captured.open(LogOrigin(*identity)))
         is_bound = self._listeners.is_bound
         terms = list_terms(queues)
         order = Fork(spawn.worker, spawn.slot, spawn.is_canary, is_bound, terms=terms)
         return order, [*ends, *list_sockets(queues)]
 
-    def _add(
-        self,
-        worker: int,
-        slot: int,
-        generation: int,
-        row: Row,
-        own: socket.socket,
-        asker: socket.socket,
-    ) -> WorkerRecord:
+    def _listen(self, record: WorkerRecord) -> None:
+        worker = record.worker
+
         def accuse(reason: str) -> None:
             self.accuse(worker, reason)
 
-        channel = self._child_context.listen(
-            own,
+        self._child_context.listen(
+            record.channel,
             parse_from_worker,
             lambda message, sender: self._on_message(worker, message, sender),
             accuse,
             lambda: self._accuse_closed(worker),
             lambda: self._find_pid(worker),
         )
-        stacks = StackCall(asker, self._child_context.loop, accuse)
-        record = WorkerRecord(worker, slot, generation, row, channel, stacks)
-        self.records[worker] = record
-        return record
+        record.stacks.start(self._child_context.loop, accuse)
 
     def _find_pid(self, worker: int) -> int | None:
         record = self.records.get(worker)
@@ -215,8 +191,8 @@ class Workers:
             raise ChildFault(f"it named a worker that it is not: {error}") from None
         record.pid = pid
         self._child_context.blame.know(pid, lambda reason: self.accuse(worker, reason))
-        if record.origin is not None:
-            record.origin.pid = pid
+        if self._child_context.captured is not None:
+            self._child_context.captured.note_forked(worker, pid)
         record.note("worker_forked", "it boots", "DEBUG")
         self._child_context.tell(WorkerForked(worker, pid))
         if record.is_serving:  # its word was faster than the forkserver's
@@ -267,26 +243,13 @@ class Workers:
         """Whether all can hear us, and no order waits to be sent."""
         return all(record.channel.is_settled for record in self.records.values())
 
-    def freeze(self) -> FrozenWorkers:
-        """Name every worker, for a process that has the same descriptors."""
-        records = self.records.values()
-        return FrozenWorkers(self._ledger.freeze(), [each.freeze() for each in records])
-
-    def thaw(self, frozen: FrozenWorkers, take: Callable[[int], socket.socket]) -> None:
-        """Go on with what another one had; ``take`` as of ``Listeners.thaw``."""
-        self._ledger.thaw(frozen.ledger)
-        for each in frozen.workers:
-            row = Row(os.dup(each.row_fd))
-            ends = take(each.channel_fd), take(each.stacks_fd)
-            record = self._add(each.worker, each.slot, each.generation, row, *ends)
-            record.pid, record.is_serving = each.pid, each.is_serving
-            record.reason, record.is_killed = each.reason, each.is_killed
-            record.has_address, record.has_ready = each.has_address, each.has_ready
-            record.has_failed = each.has_failed
-            record.said_count = each.said_count
+    def resume(self) -> None:
+        """Read on what the workers say to whom another image has spoken."""
+        for record in self.records.values():
+            self._listen(record)
 
     def watch_again(self) -> None:
-        """Watch the ends of the thawed, also of those that have ended meanwhile."""
+        """Watch the ends of all, also of those that have ended meanwhile."""
         for record in list(self.records.values()):
             if record.pid is not None:
                 self._watch_again(record, record.pid)

@@ -90,7 +90,7 @@ def _parse_unix(text: str) -> UnixAddress:
     return UnixAddress(path)
 
 
-class TcpEndpoint(Struct, frozen=True):
+class TcpEndpoint(Struct, frozen=True, tag=True):
     """One numeric address of a socket family, ready for ``bind``."""
 
     family: socket.AddressFamily

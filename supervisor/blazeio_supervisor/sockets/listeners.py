@@ -8,9 +8,8 @@ balances only TCP).
 """
 
 import socket
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
-import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
@@ -41,11 +40,9 @@ from blazeio_supervisor.sockets.reuseport import (
     stop_handshakes,
 )
 from blazeio_supervisor.sockets.tcp_group import (
-    FrozenGroup,
     TcpGroup,
     inherit_group,
     open_group,
-    thaw_group,
 )
 
 
@@ -66,34 +63,6 @@ class UnixListener(Struct):
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.address}" if self.scheme else str(self.address)
-
-
-class FrozenUnix(msgspec.Struct, frozen=True):
-    """A unix listener by its descriptor."""
-
-    address: UnixAddress
-    fd: int
-    identity: tuple[int, int] | None
-    is_lent: bool = False
-    scheme: str = ""
-
-
-class FrozenListeners(msgspec.Struct, frozen=True):
-    """Every listener, as the next image of the master takes it over.
-
-    What the kernel knows of them (queues, the order of each group, its steering)
-    goes with the descriptors.
-    """
-
-    slot_count: int
-    scheme: str
-    groups: list[FrozenGroup]
-    unix: list[FrozenUnix]
-
-    def list_fds(self) -> list[int]:
-        """List every descriptor."""
-        shared = [listener.fd for listener in self.unix]
-        return [fd for group in self.groups for fd in group.fds] + shared
 
 
 class Listeners(Struct):
@@ -238,41 +207,6 @@ class Listeners(Struct):
         self.stored.clear()
         return names
 
-    def freeze(self) -> FrozenListeners:
-        """Name every socket, for a process that has the same descriptors."""
-        groups = [group.freeze() for group in self.groups]
-        unix = [
-            FrozenUnix(
-                each.address,
-                each.sock.fileno(),
-                each.identity,
-                each.is_lent,
-                each.scheme,
-            )
-            for each in self.unix
-        ]
-        return FrozenListeners(self.slot_count, self.scheme, groups, unix)
-
-    def thaw(
-        self, frozen: FrozenListeners, take: Callable[[int], socket.socket]
-    ) -> None:
-        """Go on with what another one had.
-
-        Args:
-            frozen: By that one.
-            take: Gives our own socket for a descriptor that is named there.
-        """
-        self.slot_count, self.scheme = frozen.slot_count, frozen.scheme
-        self.groups += [
-            thaw_group(group, [take(fd) for fd in group.fds]) for group in frozen.groups
-        ]
-        self.unix += [
-            UnixListener(
-                each.address, take(each.fd), each.identity, each.is_lent, each.scheme
-            )
-            for each in frozen.unix
-        ]
-
     # How it ends
 
     def unlink(self) -> None:
@@ -392,39 +326,28 @@ def _shut(sock: socket.socket) -> None:
 # found (``filters/order.py``).
 
 
-class Steerer:
+class Steerer(Struct):
     """Steers every group of the service, as long as the kernel takes it.
-
-    Args:
-        listeners: Whose groups.
 
     Attributes:
         is_active: The kernel has taken the last weights.
+        is_refused: The kernel has refused to steer, and is not asked again.
+        weights: The last ones.
     """
 
-    def __init__(self, listeners: Listeners) -> None:
-        self._listeners = listeners
-        self._is_refused = False
-        self._weights: tuple[int, ...] = ()
-        self.is_active = False
+    is_active: bool = False
+    is_refused: bool = False
+    weights: tuple[int, ...] = ()
 
-    def freeze(self) -> tuple[bool, bool]:
-        """Say whether the kernel steers, and whether it has refused to."""
-        return self.is_active, self._is_refused
-
-    def thaw(self, frozen: tuple[bool, bool]) -> None:
-        """Go on from there; the program itself is in the kernel."""
-        self.is_active, self._is_refused = frozen
-
-    def apply(self, weights: tuple[int, ...]) -> None:
+    def apply(self, listeners: Listeners, weights: tuple[int, ...]) -> None:
         """Steer by these weights; a kernel that refuses is not asked again."""
-        self._weights = weights
+        self.weights = weights
         groups = [
             group
-            for group in self._listeners.groups
+            for group in listeners.groups
             if group.is_ordered and len(group.sockets) > 1
         ]
-        if self._is_refused or len(weights) < 2 or not groups:
+        if self.is_refused or len(weights) < 2 or not groups:
             return
         try:
             for group in groups:
@@ -433,17 +356,17 @@ class Steerer:
                 steer(group.sockets, by_number)
             self.is_active = True
         except OSError as error:
-            self._is_refused = True
+            self.is_refused = True
             self.is_active = False
             text = f"the kernel shares out connections evenly: {error.strerror}"
             note("not_steered", text)
 
-    def apply_again(self) -> None:
+    def apply_again(self, listeners: Listeners) -> None:
         """Steer as before, after the kernel numbers some sockets anew."""
-        for group in self._listeners.groups:
+        for group in listeners.groups:
             if not group.is_ordered:
                 draw_evenly(group.sockets[0])
-        self.apply(self._weights)
+        self.apply(listeners, self.weights)
 
 
 def fold(weights: tuple[int, ...], count: int) -> list[int]:

@@ -7,7 +7,6 @@ slot i accepts from the i-th, round and round.
 import socket
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
@@ -15,19 +14,6 @@ from blazeio_supervisor.ipc.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import TcpEndpoint
 from blazeio_supervisor.sockets.bind import BACKLOG, open_first, open_sibling
 from blazeio_supervisor.sockets.reuseport import Queue, draw_evenly, sort_by_order
-
-
-class FrozenGroup(msgspec.Struct, frozen=True):
-    """A group by its descriptors, in the order of the slots."""
-
-    host: str
-    port: int
-    fds: list[int]
-    kept_count: int = 0
-    is_fixed: bool = False
-    is_ordered: bool = True
-    scheme: str = ""
-    ranks: list[int] = []
 
 
 class TcpGroup(Struct):
@@ -103,33 +89,6 @@ class TcpGroup(Struct):
             self.sockets.append(open_sibling(self.sockets[0], backlog))
             if self.ranks:
                 self.ranks = [*self.ranks, len(self.sockets) - 1]
-
-    def freeze(self) -> FrozenGroup:
-        """Name every socket, for a process that has the same descriptors."""
-        return FrozenGroup(
-            self.endpoint.host,
-            self.endpoint.port,
-            [sock.fileno() for sock in self.sockets],
-            self.kept_count,
-            self.is_fixed,
-            self.is_ordered,
-            self.scheme,
-            self.ranks,
-        )
-
-
-def thaw_group(frozen: FrozenGroup, sockets: list[socket.socket]) -> TcpGroup:
-    """Go on with the sockets that another one had."""
-    family = socket.AddressFamily(sockets[0].family)
-    return TcpGroup(
-        TcpEndpoint(family, frozen.host, frozen.port),
-        sockets,
-        frozen.kept_count,
-        frozen.is_fixed,
-        frozen.is_ordered,
-        frozen.scheme,
-        frozen.ranks,
-    )
 
 
 def open_group(

@@ -57,7 +57,7 @@ class Desk:
         self.reopen_failure = ""
         self.listeners = Listeners(slots)
         typed = ["app:web", f"--workers={slots}", f"--control={self.place}", *words]
-        self.in_force = LiveSettings(look_for_sources(*typed, folder=folder))
+        self.in_force = LiveSettings.read(look_for_sources(*typed, folder=folder))
         self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
         ledger, reaper = RowAllocator(), Reaper(loop)
         child_context = ChildContext(
@@ -76,7 +76,7 @@ class Desk:
             in_force=self.in_force,
             planner=self.driver.planner,
             listeners=self.listeners,
-            steerer=Steerer(self.listeners),
+            steerer=Steerer(),
             orders=WorkerOrders(self.workers.records, reaper, self.listeners),
             readings=self.readings,
             forkservers=Forkservers(
@@ -87,7 +87,7 @@ class Desk:
             upgrades=Upgrades(
                 self.driver.planner,
                 [],
-                self._freeze,
+                self._pack,
                 reaper,
                 timeout_s=1.0,
             ),
@@ -107,7 +107,7 @@ class Desk:
     def _note_scheme(self, *_: object, **__: object) -> None:
         raise AssertionError("nobody has a scheme here")
 
-    def _freeze(self, *_: object) -> NoReturn:
+    def _pack(self, *_: object) -> NoReturn:
         raise AssertionError("nobody leaves from here")
 
     def _tell(self, fact: Fact) -> None:

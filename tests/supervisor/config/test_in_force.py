@@ -3,8 +3,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.config.live_settings import FrozenSettings, LiveSettings
+from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.errors import UsageError
+from tests.supervisor.copies import copy
 from tests.supervisor.typed import look_for_sources
 
 
@@ -13,7 +14,7 @@ def write(folder: Path, text: str) -> None:
 
 
 def make(folder: Path, *words: str) -> LiveSettings:
-    return LiveSettings(look_for_sources("app:web", *words, folder=folder))
+    return LiveSettings.read(look_for_sources("app:web", *words, folder=folder))
 
 
 def test_what_is_read_again_is_on_trial_with_its_generation(tmp_path: Path) -> None:
@@ -91,36 +92,36 @@ def test_also_what_needs_a_restart_must_be_right(tmp_path: Path) -> None:
 
 def test_an_app_may_change(tmp_path: Path) -> None:
     write(tmp_path, "app = 'a:b'\n")
-    in_force = LiveSettings(look_for_sources(folder=tmp_path))
+    in_force = LiveSettings.read(look_for_sources(folder=tmp_path))
     write(tmp_path, "app = 'c:d'\n")
     in_force.read_again()
     assert in_force.begin(2).app.text == "c:d"
 
 
-def test_a_thawed_one_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
+def test_a_copy_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
     write(tmp_path, "timeout = 7\nbind = [':1']\n")
     before = make(tmp_path, "--no-preload", "--bind=:2", "--bind=unix:/a")
     write(tmp_path, "timeout = 8\ndrain_idle = 3\n")
-    octets = msgspec.msgpack.encode(before.freeze())
-    thawed = LiveSettings.thaw(msgspec.msgpack.decode(octets, type=FrozenSettings))
-    assert thawed.settings == before.settings
-    assert thawed.configuration == before.configuration
-    assert (thawed.settings.timeout_s, thawed.settings.preload) == (7, False)
-    thawed.read_again()
-    assert thawed.needs_restart == ()
-    assert thawed.begin(2).timeout_s == 8
-    assert thawed.begin(2).binds == before.settings.binds
+    other = copy(before)
+    assert other.settings == before.settings
+    assert other.configuration == before.configuration
+    assert (other.settings.timeout_s, other.settings.preload) == (7, False)
+    other.read_again()
+    assert other.needs_restart == ()
+    assert other.begin(2).timeout_s == 8
+    assert other.begin(2).binds == before.settings.binds
 
 
 def test_what_the_other_one_did_not_know_has_its_default(tmp_path: Path) -> None:
-    octets = msgspec.msgpack.encode(make(tmp_path, "--timeout=9").freeze())
+    octets = msgspec.msgpack.encode(make(tmp_path, "--timeout=9"))
     known = msgspec.msgpack.decode(octets)
-    del known["given"]["timeout_s"], known["settings"]["timeout_s"]
-    known["given"]["gone_s"] = {"written": 1.0, "origin": "--gone", "label": ""}
-    thawed = LiveSettings.thaw(msgspec.convert(known, FrozenSettings))
-    assert thawed.settings.timeout_s == 30
-    assert thawed.configuration.given["timeout_s"].is_default
-    assert "gone_s" not in thawed.configuration.given
+    given = known["configuration"]["given"]
+    del given["timeout_s"], known["settings"]["timeout_s"]
+    given["gone_s"] = {"value": 1, "written": 1, "origin": "--gone", "label": ""}
+    other = msgspec.convert(known, LiveSettings)
+    assert other.settings.timeout_s == 30
+    assert other.configuration.given["timeout_s"].is_default
+    assert "gone_s" not in other.configuration.given
 
 
 def test_a_master_that_went_elsewhere_reads_the_same_file_and_place(

@@ -24,7 +24,7 @@ from blazeio_supervisor.fleet.worker_state import Event, State
 
 
 def context() -> PlanContext:
-    return PlanContext(10.0, 10.0, False, Policy(), Roster(1), Random(1))
+    return PlanContext(10.0, 10.0, False, Policy(), Roster.with_slots(1), Random(1))
 
 
 def test_spawn_has_the_boot_deadline_and_keeps_it_when_forked() -> None:

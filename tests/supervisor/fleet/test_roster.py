@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from blazeio_supervisor.fleet.roster import ForkserverHandle, Roster, WorkerHandle
@@ -9,19 +10,19 @@ def worker(number: int, state: State = State.SERVING) -> WorkerHandle:
 
 
 def test_serial_numbers_are_never_given_out_twice() -> None:
-    roster = Roster(1)
+    roster = Roster.with_slots(1)
     assert [roster.next_worker() for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("number", "was"), [(0, False), (1, True), (2, False)])
 def test_it_knows_which_numbers_were_given_out(number: int, was: bool) -> None:
-    roster = Roster(1)
+    roster = Roster.with_slots(1)
     roster.next_worker()
     assert roster.was_given_out(number) is was
 
 
 def test_successor_moves_up_when_the_owner_leaves() -> None:
-    roster = Roster(1)
+    roster = Roster.with_slots(1)
     slot = roster.slots[0]
     slot.owner, slot.successor = worker(1), worker(2)
     roster.vacate(slot.owner)
@@ -30,7 +31,7 @@ def test_successor_moves_up_when_the_owner_leaves() -> None:
 
 
 def test_successor_that_leaves_leaves_the_owner() -> None:
-    roster = Roster(1)
+    roster = Roster.with_slots(1)
     slot = roster.slots[0]
     slot.owner, slot.successor = worker(1), worker(2)
     roster.vacate(slot.successor)
@@ -39,7 +40,7 @@ def test_successor_that_leaves_leaves_the_owner() -> None:
 
 
 def test_canary_that_has_no_place_leaves_none() -> None:
-    roster = Roster(1)
+    roster = Roster.with_slots(1)
     slot = roster.slots[0]
     slot.owner, slot.successor = worker(1), worker(2)
     roster.vacate(worker(3))
@@ -48,7 +49,7 @@ def test_canary_that_has_no_place_leaves_none() -> None:
 
 
 def test_serving_are_the_owners_that_accept() -> None:
-    roster = Roster(3)
+    roster = Roster.with_slots(3)
     roster.slots[0].owner = worker(1, State.BOOTING)
     roster.slots[2].owner = worker(2)
     assert [handle.worker for handle in roster.serving()] == [2]
@@ -59,10 +60,22 @@ def test_identities_in_log_lines() -> None:
     assert str(ForkserverHandle(3, None)) == "forkserver gen=3"
 
 
-def test_an_adopter_that_has_ended_is_nobody_once_frozen() -> None:
-    roster = Roster(2)
-    gone = WorkerHandle(1, 1, 1, 0.0, None)
-    roster.slots[0].adopter = gone
-    thawed = Roster(1)
-    thawed.thaw(roster.freeze())
-    assert [slot.adopter for slot in thawed.slots] == [None, None]
+def copy(roster: Roster) -> Roster:
+    octets = msgspec.msgpack.encode(roster)
+    return msgspec.msgpack.decode(octets, type=Roster)
+
+
+def test_an_adopter_that_has_ended_is_not_named_in_a_copy() -> None:
+    roster = Roster.with_slots(2)
+    roster.slots[0].adopter = WorkerHandle(1, 1, 1, 0.0, None)
+    assert [slot.adopter for slot in copy(roster).slots] == [None, None]
+
+
+def test_the_slots_of_a_copy_name_the_workers_of_the_copy() -> None:
+    roster = Roster.with_slots(2)
+    handle = roster.workers[1] = WorkerHandle(1, 0, 1, 0.0, None)
+    roster.slots[0].owner = roster.slots[1].adopter = handle
+    other = copy(roster)
+    assert other.slots[0].owner is other.workers[1]
+    assert other.slots[1].adopter is other.workers[1]
+    assert other.slots[0].successor is None

@@ -1,8 +1,11 @@
+import msgspec
 import pytest
 
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, StopAsked
-from blazeio_supervisor.fleet.snapshot import SlotView, WorkerView
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.snapshot import FleetState, SlotView, WorkerView
 from tests.supervisor.fleet.driver import Driver, only
 
 
@@ -129,9 +132,13 @@ def test_the_last_failure_is_shown_until_a_worker_has_proved_itself() -> None:
 
 
 def test_the_last_failure_goes_over_an_upgrade() -> None:
-    driver, heir = Driver(slots=1).start(), Driver(slots=1)
+    driver = Driver(slots=1).start()
     owner = driver.owners[0]
     assert owner is not None
     driver.exit(owner, -9)
-    heir.planner.thaw(driver.planner.freeze())
-    assert heir.planner.snapshot().slots[0].failure == "killed by SIGKILL"
+    octets = msgspec.msgpack.encode(driver.planner.state)
+    state = msgspec.msgpack.decode(octets, type=FleetState)
+    assert (
+        Planner(Policy(), 1, state=state).snapshot().slots[0].failure
+        == "killed by SIGKILL"
+    )

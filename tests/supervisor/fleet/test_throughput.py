@@ -8,7 +8,7 @@ from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 
 
 def context(now: float, *facts: Fact, workers: tuple[int, ...] = (1, 2)) -> PlanContext:
-    roster = Roster(2)
+    roster = Roster.with_slots(2)
     for worker in workers:
         roster.workers[worker] = WorkerHandle(worker, 0, 1, 0.0, None)
     return PlanContext(now, now, False, Policy(), roster, Random(0), facts)

@@ -7,7 +7,7 @@ from blazeio_supervisor.fleet.roster import Roster
 
 
 def context() -> PlanContext:
-    return PlanContext(10.0, 10.0, False, Policy(), Roster(1), Random(1))
+    return PlanContext(10.0, 10.0, False, Policy(), Roster.with_slots(1), Random(1))
 
 
 def test_the_earliest_wish_to_wake_wins() -> None:

@@ -23,7 +23,8 @@ class Line:
         own, self.worker = socket.socketpair()
         self.faults: list[str] = []
         loop = asyncio.get_running_loop()
-        self.call = StackCall(own, loop, self.faults.append)
+        self.call = StackCall(own)
+        self.call.start(loop, self.faults.append)
         self.asked = 0
 
     def ask(self, timeout_s: float = 5.0) -> asyncio.Task[Stacks]:

@@ -70,8 +70,8 @@ class Hearing:
         self.foreign: list[int] = []
         self.ends = 0
         self.pid = os.getpid()
-        self.channel = ChildChannel(
-            own,
+        self.channel = ChildChannel[FromWorker](own)
+        self.channel.start(
             asyncio.get_running_loop(),
             parse=parse_from_worker,
             on_message=self._on_message,

@@ -7,9 +7,9 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from blazeio_supervisor.master.upgrade.state import VERSION, serialize_state
+from blazeio_supervisor.master.upgrade.state import VERSION, dump_state
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from tests.supervisor.master.upgrade_bench import Bench
+from tests.supervisor.master.upgrade_bench import NO_IMAGE, RUN, Bench
 
 
 async def record() -> None:
@@ -19,7 +19,8 @@ async def record() -> None:
         bench.listeners.open(UnixAddress(f"{folder}/a.sock"))
         bench.open()
         place = Path(__file__).with_name(f"state-{VERSION}.hex")
-        place.write_text(serialize_state(bench.freeze()).hex() + "\n")
+        octets, _ = dump_state(RUN, NO_IMAGE, bench.state)
+        place.write_text(octets.hex() + "\n")
         bench.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.master import listeners
-from blazeio_supervisor.master.listeners import Binding
+from blazeio_supervisor.master.listeners import Binding, BoundState
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from tests.support.clock import wait_until
@@ -25,7 +25,9 @@ class Events:
         self.bound = 0
         self.errors: list[BindError] = []
         self.went_on: list[str] = []
-        self.binding = Binding(self.listeners, self._bound, self.errors.append)
+        self.binding = Binding(
+            BoundState(), self.listeners, self._bound, self.errors.append
+        )
 
     def _bound(self) -> None:
         self.bound += 1
@@ -155,10 +157,9 @@ async def test_waiting_for_an_address_can_be_ended(
     assert not events.errors
 
 
-async def test_a_thawed_one_has_everything_open(events: Events) -> None:
+async def test_after_an_upgrade_everything_is_open(events: Events) -> None:
     own = TcpAddress("127.0.0.1", 1)
-    events.binding.thaw(own)
+    events.binding._state = BoundState(own, is_open=True)
     events.need(own.host, own.port)
     assert events.went_on == ["one"]
-    assert events.binding.own == own
     assert not events.listeners.is_bound

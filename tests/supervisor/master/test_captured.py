@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from blazeio_supervisor.log.formats import LogConfig, LogOrigin
@@ -18,8 +17,9 @@ from blazeio_supervisor.master.output import (
     LINES_PER_TURN,
     PIECE_BYTES,
     CapturedOutput,
-    FrozenReader,
+    OutputReader,
 )
+from tests.supervisor.copies import copy
 from tests.support.clock import wait_until
 from tests.support.lingering import LINGER_S, lingering
 
@@ -101,18 +101,18 @@ async def test_closed_it_takes_what_was_printed_before(
     theirs.close()
 
 
-async def test_another_image_reads_on_where_one_was_frozen(
+async def test_another_image_reads_on_where_one_has_stopped(
     captured: CapturedOutput, written: Log
 ) -> None:
     theirs = captured.open(LogOrigin(slot=0))
     theirs.sendall(b"one\nbegin ")
     await wait_until(lambda: len(written.texts) == 1)
-    octets = msgspec.msgpack.encode(captured.freeze())
-    later = CapturedOutput(asyncio.get_running_loop(), LogConfig(is_json=True))
-    later.thaw(
-        msgspec.msgpack.decode(octets, type=list[FrozenReader]),
-        lambda fd: socket.socket(fileno=os.dup(fd)),
+    later = CapturedOutput(
+        asyncio.get_running_loop(),
+        LogConfig(is_json=True),
+        copy(captured._readers, list[OutputReader]),
     )
+    later.resume()
     (kept,) = captured._readers
     asyncio.get_running_loop().remove_reader(kept.sock.fileno())
     kept.sock.close()
@@ -171,7 +171,8 @@ async def test_descriptors_in_what_is_printed_are_refused(
     captured: CapturedOutput,
 ) -> None:
     faults: list[str] = []
-    theirs = captured.open(LogOrigin(), faults.append)
+    captured.on_fault = lambda _, fault: faults.append(fault)
+    theirs = captured.open(LogOrigin(worker=1))
     before = len(os.listdir("/proc/self/fd"))
     socket.send_fds(theirs, [b"hello\n"], [0] * 50)
     await wait_until(lambda: faults)
@@ -184,7 +185,8 @@ async def test_descriptors_behind_a_fault_hold_up_nobody(
     captured: CapturedOutput,
 ) -> None:
     faults: list[str] = []
-    theirs = captured.open(LogOrigin(), faults.append)
+    captured.on_fault = lambda _, fault: faults.append(fault)
+    theirs = captured.open(LogOrigin(worker=1))
     with lingering() as sender:
         for _ in range(2):
             socket.send_fds(theirs, [b"hello\n"], [sender.fileno()])
@@ -216,8 +218,8 @@ async def test_of_what_workers_leave_behind_only_some_is_read(
     ends = [captured.open(LogOrigin(worker=worker)) for worker in range(1, 6)]
     for worker in range(1, 5):
         captured.note_end(worker)
-    await wait_until(lambda: len(captured.freeze()) == 3)
-    assert {each.origin.worker for each in captured.freeze()} == {3, 4, 5}
+    await wait_until(lambda: len(captured._readers) == 3)
+    assert {each.origin.worker for each in captured._readers} == {3, 4, 5}
     for end in ends:
         end.close()
-    await wait_until(lambda: not captured.freeze())
+    await wait_until(lambda: not captured._readers)

@@ -1,8 +1,13 @@
 import asyncio
 import os
 
-from blazeio_supervisor.ipc.channel import make_child_pair, send
-from blazeio_supervisor.ipc.messages import Message, Ready, parse_from_worker
+from blazeio_supervisor.ipc.channel import ChildChannel, make_child_pair, send
+from blazeio_supervisor.ipc.messages import (
+    FromWorker,
+    Message,
+    Ready,
+    parse_from_worker,
+)
 from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, Reaper
 from tests.support.clock import wait_until
@@ -21,8 +26,9 @@ async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> N
     own, theirs = make_child_pair()
     heard: list[Message] = []
     faults: list[str] = []
-    channel = child_context.listen(
-        own,
+    channel = ChildChannel[FromWorker](own)
+    child_context.listen(
+        channel,
         parse_from_worker,
         lambda message, _: heard.append(message),
         faults.append,

@@ -21,7 +21,7 @@ async def test_who_asks_again_at_once_gets_the_same_text(
     desk = Desk(tmp_path)
     exposition = Exposition(desk.service)
     first = exposition.write()
-    desk.events.counts["adopted", ""] = 7
+    desk.events.history.counts["adopted", ""] = 7
     assert exposition.write() is first
     monkeypatch.setattr(module, "FRESH_FOR_S", 0.0)
     assert b"blazeio_adoptions_total 7.0" in exposition.write()

@@ -100,7 +100,7 @@ async def test_a_histogram_is_cumulative_and_agrees_with_its_count(
 
 async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    desk.events.counts.update(
+    desk.events.history.counts.update(
         {
             ("worker_failed", "SIGKILL"): 3,
             ("worker_failed", "blocked"): 1,

@@ -16,6 +16,7 @@ from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.master import listeners
 from blazeio_supervisor.master.components import build_master
 from blazeio_supervisor.master.master import Master
+from blazeio_supervisor.master.upgrade.state import MasterState
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from tests.supervisor.typed import look_for_sources
 from tests.supervisor.worker.lone_generation import HELLO
@@ -60,9 +61,9 @@ def make_master(
     (folder / "hello.py").write_text(HELLO)
     words = [app, f"--workers={workers}"]
     words += [f"--bind={format_address(bind)}" for bind in binds]
-    in_force = LiveSettings(look_for_sources(*words, folder=folder))
+    in_force = LiveSettings.read(look_for_sources(*words, folder=folder))
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return Master(build_master(in_force, None, loop, now))
+    return Master(build_master(MasterState.begin(in_force, now), None, loop))
 
 
 @pytest.mark.usefixtures("loop_signals")
@@ -107,7 +108,7 @@ async def test_an_action_that_fails_is_logged_and_the_service_goes_on(
     master = make_master(tmp_path, TcpAddress("127.0.0.1", 0))
     run = asyncio.create_task(master.run())
     await wait_until(lambda: "event=ready" in caplog.text, 10)
-    for group in master._parts.listeners.groups:
+    for group in master._state.listeners.groups:
         group.sockets.pop().close()  # so that no sibling can join it
     os.kill(os.getpid(), signal.SIGTTIN)
     await wait_until(

@@ -8,6 +8,7 @@ import pytest
 from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name
 from blazeio_supervisor.master import service_name as module
 from blazeio_supervisor.master.service_name import Home, Naming, find_home
+from tests.supervisor.copies import copy
 
 UID = os.geteuid()
 Make = Callable[..., Naming]
@@ -88,9 +89,7 @@ def test_who_has_a_name_is_said_if_he_listens(make: Make, name: str) -> None:
 
 def test_the_names_go_over_an_exec(make: Make, name: str) -> None:
     before = make(name)
-    frozen = before.freeze()
-    after = Naming()
-    after.thaw(frozen, lambda fd: socket.socket(fileno=os.dup(fd)))
+    after = copy(before)
     before.close()
     assert (after.name, after.alias) == (name, name)
     assert make(name).name != name

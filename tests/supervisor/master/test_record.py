@@ -9,12 +9,3 @@ async def test_what_happens_to_it_is_noted_with_all_that_it_is(
     pid = bench.fork()
     bench.workers.records[1].note("odd", "it hums", "WARNING")
     assert f"event=odd worker=1 slot=0 gen=1 pid={pid}: it hums" in caplog.text
-
-
-async def test_it_is_frozen_by_numbers(bench: Bench) -> None:
-    pid = bench.fork()
-    record = bench.workers.records[1]
-    frozen = record.freeze()
-    assert (frozen.worker, frozen.slot, frozen.pid) == (1, 0, pid)
-    assert frozen.channel_fd == record.channel.fileno()
-    assert frozen.stacks_fd == record.stacks.fileno()

@@ -21,7 +21,7 @@ def make_reloads(
 ) -> tuple[Reloads, list[Fact], FramesPrinter]:
     facts: list[Fact] = []
     frames = FramesPrinter()
-    in_force = LiveSettings(look_for_sources("app:web", folder=folder))
+    in_force = LiveSettings.read(look_for_sources("app:web", folder=folder))
     return Reloads(facts.append, frames, in_force), facts, frames
 
 

@@ -3,7 +3,6 @@ import logging
 import tracemalloc
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 
 from blazeio_supervisor.log.events import EventRecord
@@ -17,8 +16,8 @@ from blazeio_supervisor.master.events import (
     EVENTS_KEPT_BYTES,
     EVENTS_KEPT_COUNT,
     EventRing,
-    FrozenRing,
 )
+from tests.supervisor.copies import copy
 from tests.support.clock import wait_until, within
 
 
@@ -57,13 +56,13 @@ def test_the_oldest_are_forgotten_but_counted(ring: EventRing) -> None:
         note("adopted", "", "DEBUG")
     kept = ring.list_after(0)
     assert (len(kept), kept[0].seq) == (EVENTS_KEPT_COUNT, 6)
-    assert ring.counts["adopted", ""] == EVENTS_KEPT_COUNT + 5
+    assert ring.history.counts["adopted", ""] == EVENTS_KEPT_COUNT + 5
 
 
 def test_they_are_counted_by_reason(ring: EventRing) -> None:
     for reason in ("SIGKILL", "late", "SIGKILL"):
         note("worker_failed", "", "DEBUG", reason=reason)
-    assert ring.counts == {
+    assert ring.history.counts == {
         ("worker_failed", "SIGKILL"): 2,
         ("worker_failed", "late"): 1,
     }
@@ -98,17 +97,16 @@ def test_detached_it_leaves_the_log_as_it_was() -> None:
     assert ring.list_after(0) == []
 
 
-def test_another_goes_on_where_one_was_frozen(ring: EventRing) -> None:
+def test_another_goes_on_where_one_has_stopped(ring: EventRing) -> None:
     note("worker_failed", "one", reason="late")
-    octets = msgspec.json.encode(ring.freeze())
+    history = copy(ring.history)
     ring.detach()
-    later = EventRing()
-    later.thaw(msgspec.json.decode(octets, type=FrozenRing))
+    later = EventRing(history)
     later.attach()
     note("worker_failed", "two", reason="late")
     later.detach()
     assert [each.seq for each in later.list_after(0)] == [1, 2]
-    assert later.counts["worker_failed", "late"] == 2
+    assert later.history.counts["worker_failed", "late"] == 2
 
 
 @pytest.mark.parametrize("character", ["x", "\u00e9", "\u2192", "\U0001f600"])
@@ -140,8 +138,7 @@ def test_what_another_image_has_kept_counts_too(ring: EventRing) -> None:
     text = "x" * 7_000
     for _ in range(2_000):
         note("blocked", text, traceback=text * 3)
-    taken = EventRing()
-    taken.thaw(ring.freeze())
+    taken = EventRing(copy(ring.history))
     before = len(taken.list_after(0))
     event = ring.list_after(0)[-1]
     for _ in range(before):

@@ -100,7 +100,7 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     desk = Desk(tmp_path)
     around = StartEnvironment(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
-    in_force = LiveSettings(Sources(words, {}, around))
+    in_force = LiveSettings.read(Sources(words, {}, around))
     service = msgspec.structs.replace(desk.service, in_force=in_force)
     server = ControlServer(service, Exposition(service))
     server.open(asyncio.get_running_loop())

@@ -21,7 +21,7 @@ class Table:
         telling = SystemdNotifier(None, asyncio.get_running_loop())
         self.slots = SlotListeners(
             bench.listeners,
-            Steerer(bench.listeners),
+            Steerer(),
             bench.orders,
             bench.workers,
             FdStore(telling, bench.listeners, 0),

@@ -16,7 +16,7 @@ OLD = """
 import os
 def rehearse(state_fd):
     return f"old, with {state_fd}"
-def arrive(state_fd, failure):
+def resume(state_fd, failure):
     print(f"old again: {failure}; home: {os.environ.get('PYTHONHOME')}")
     return lambda: 7
 """

@@ -59,7 +59,7 @@ async def test_the_mode_of_the_listeners_is_shown(tmp_path: Path) -> None:
     desk.listeners.open(TcpAddress("127.0.0.1", 0))
     assert describe_status(desk.service).listeners == "slots and shared"
     assert not describe_status(desk.service).is_steered
-    desk.service.steerer.apply((1, 1))
+    desk.service.steerer.apply(desk.service.listeners, (1, 1))
     assert describe_status(desk.service).is_steered
     desk.listeners.unix.pop().sock.close()
     assert describe_status(desk.service).listeners == "slots"

@@ -16,6 +16,7 @@ from blazeio_supervisor.sockets.bind import (
 )
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import read_queue
+from tests.supervisor.copies import copy
 from tests.support.clock import block_until
 
 TCP = TcpAddress("127.0.0.1", 0)
@@ -174,43 +175,29 @@ def test_a_queue_outlives_whoever_accepted_from_it(listeners: Listeners) -> None
     close_all(clients)
 
 
-def take(fd: int) -> socket.socket:
-    return socket.socket(fileno=os.dup(fd))
-
-
-def test_what_was_frozen_goes_on_with_the_same_queues(
+def test_a_copy_goes_on_with_the_same_queues(
     listeners: Listeners, tmp_path: Path
 ) -> None:
     listeners.open(TCP)
     listeners.open(UnixAddress(str(tmp_path / "a.sock")))
     listeners.scheme = "https"
     clients = connect(listeners, 6)
-    thawed = Listeners(1)
-    thawed.thaw(listeners.freeze(), take)
-    assert thawed.addresses == listeners.addresses
-    assert [len(thawed.all_of(slot)) for slot in range(3)] == [2, 2, 2]
+    later = copy(listeners)
+    assert later.addresses == listeners.addresses
+    assert [len(later.all_of(slot)) for slot in range(3)] == [2, 2, 2]
     accepted = 0
 
     def are_all_accepted() -> bool:
         nonlocal accepted
-        accepted += sum(accept_all(sock) for sock in thawed.groups[0].sockets)
+        accepted += sum(accept_all(sock) for sock in later.groups[0].sockets)
         return accepted == len(clients)
 
     block_until(are_all_accepted)
     close_all(clients)
-    thawed.open_slot(3)
-    assert len(thawed.own_of(3)) == 1
-    thawed.shut()
+    later.open_slot(3)
+    assert len(later.own_of(3)) == 1
+    later.shut()
     assert not (tmp_path / "a.sock").exists()
-
-
-def test_every_descriptor_of_the_frozen_is_listed(
-    listeners: Listeners, tmp_path: Path
-) -> None:
-    listeners.open(TCP)
-    listeners.open(UnixAddress(str(tmp_path / "a.sock")))
-    sockets = [*listeners.groups[0].sockets, listeners.unix[0].sock]
-    assert listeners.freeze().list_fds() == [sock.fileno() for sock in sockets]
 
 
 def test_each_queue_has_the_length_that_was_asked_for() -> None:
@@ -362,4 +349,4 @@ def test_each_address_says_what_is_spoken_there(
     assert unix == f"http://unix:{tmp_path}/s"
     schemes = [queue.terms.scheme for queue in listeners.all_of(1)]
     assert schemes == ["http", "", "http"]
-    assert [group.scheme for group in listeners.freeze().groups] == ["http", ""]
+    assert [group.scheme for group in listeners.groups] == ["http", ""]

@@ -11,7 +11,6 @@ from blazeio_supervisor.sockets.tcp_group import (
     TcpGroup,
     inherit_group,
     open_group,
-    thaw_group,
 )
 
 ANY = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)
@@ -65,8 +64,3 @@ def test_sockets_of_another_user_are_shared() -> None:
         with pytest.raises(BindError):
             group.grow(3)
         assert group.queue_of(2, 3).terms == ListenerInfo(is_shared=True, is_lent=True)
-
-
-def test_a_frozen_group_is_the_same_when_it_is_thawed(group: TcpGroup) -> None:
-    group.kept_count = 2
-    assert thaw_group(group.freeze(), group.sockets) == group

@@ -3,7 +3,7 @@
 ::
 
     ask -> settle, rehearse the new image and the way back -> answer
-                                   '-> block signals, settle, freeze, exec
+                                   '-> block signals, settle, dump the state, exec
 
 Every failure before the exec leaves everything as it is. After it, stage 0 comes
 back to the kept image.
@@ -206,13 +206,13 @@ class Upgrades:
             text = f"cannot keep the running program, so `upgrade` will refuse: {error}"
             note("no_upgrade", text, "WARNING")
 
-    def note_arrival(
-        self, handover: UpgradeRun, left: KeptImage, workers: int, failure: str
+    def note_outcome(
+        self, run: UpgradeRun, left: KeptImage, workers: int, failure: str
     ) -> None:
         """Say what became of the upgrade that has led here.
 
         Args:
-            handover: Of that upgrade.
+            run: Of that upgrade.
             left: The image that had left.
             workers: How many were taken over.
             failure: Why no other image came instead: this is the one that had
@@ -220,11 +220,11 @@ class Upgrades:
         """
         program = left.program if failure else find_version()
         self.last = UpgradeOutcome(
-            number=handover.number,
+            number=run.number,
             is_ok=not failure,
             reason=failure,
             program=program,
-            took_s=time.monotonic() - handover.began_at,
+            took_s=time.monotonic() - run.began_at,
         )
         kept = f"pid {os.getpid()} and {count_of(workers, 'worker')} kept"
         if failure:
@@ -232,11 +232,11 @@ class Upgrades:
             text = (
                 f"the new code did not begin: {failure}; the old code is back, {kept}"
             )
-            _note_failure(handover.by, text)
+            _note_failure(run.by, text)
             return
         self.keep_image()
         text = f"blazeio {program} in place of {left.program}, {kept}"
-        note("upgraded", f"asked for by {handover.by}: {text}")
+        note("upgraded", f"asked for by {run.by}: {text}")
 
     # Asking
 
@@ -260,14 +260,14 @@ class Upgrades:
         return await asyncio.shield(self._begin(self._upgrade(by)))
 
     async def _upgrade(self, by: str) -> UpgradeOutcome:
-        outcome, handover = await self._try(by)
+        outcome, run = await self._try(by)
         if not outcome.is_ok:
             text = f"{outcome.reason}; nothing has changed"
             _note_failure(by, text, outcome.output)
             return outcome
         self._is_busy = True
-        self.last = replace(outcome, number=handover.number, is_over=False)
-        self._begin(self._leave(handover))
+        self.last = replace(outcome, number=run.number, is_over=False)
+        self._begin(self._leave(run))
         return self.last
 
     def _begin(self, doing: Coroutine[Any, Any, Done]) -> asyncio.Task[Done]:
@@ -280,27 +280,27 @@ class Upgrades:
 
     async def _try(self, by: str) -> tuple[UpgradeOutcome, UpgradeRun]:
         began_at = time.monotonic()
-        handover = UpgradeRun(number=self.last.number + 1, by=by, began_at=began_at)
+        run = UpgradeRun(number=self.last.number + 1, by=by, began_at=began_at)
         if self._is_busy:
-            return UpgradeOutcome(reason="an upgrade is under way"), handover
+            return UpgradeOutcome(reason="an upgrade is under way"), run
         self._is_busy = True
         try:
-            program = await self._rehearse(handover)
+            program = await self._rehearse(run)
         except RehearsalError as error:
-            return UpgradeOutcome(reason=str(error), output=error.frames), handover
+            return UpgradeOutcome(reason=str(error), output=error.frames), run
         finally:
             self._is_busy = False
         took_s = time.monotonic() - began_at
-        return UpgradeOutcome(is_ok=True, program=program, took_s=took_s), handover
+        return UpgradeOutcome(is_ok=True, program=program, took_s=took_s), run
 
-    async def _rehearse(self, handover: UpgradeRun) -> str:
+    async def _rehearse(self, run: UpgradeRun) -> str:
         """Rehearse both images at once; gives the version of the new one.
 
         Raises:
             RehearsalError: The upgrade would fail.
         """
         image = await self._settle()
-        state_fd, fds = self._write(handover, image)
+        state_fd, fds = self._write(run, image)
         pipes = os.pipe(), os.pipe()
         (_, new_fd), (_, old_fd) = pipes
         new = Launch.of_new(image, state_fd, self.timeout_s, new_fd)
@@ -330,7 +330,7 @@ class Upgrades:
         give_up_at = time.monotonic() + SETTLE_S
         while True:
             await asyncio.sleep(_SETTLE_EVERY_S)  # signals become facts meanwhile
-            obstacle = self._planner.why_not_freeze()
+            obstacle = self._planner.why_not_upgrade()
             if obstacle:
                 raise RehearsalError(obstacle)
             if all(party.is_settled for party in self._parties):
@@ -338,20 +338,20 @@ class Upgrades:
             if time.monotonic() >= give_up_at:
                 raise RehearsalError("a process does not read its orders: try again")
 
-    def _write(self, handover: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
+    def _write(self, run: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
         """Write the state; gives its descriptor, and every one that goes over."""
-        octets, fds = self._pack(handover, image)
+        octets, fds = self._pack(run, image)
         state_fd = seal("blazeio-state", octets)
         return state_fd, [state_fd, *fds]
 
     # The exec
 
-    async def _leave(self, handover: UpgradeRun) -> None:
+    async def _leave(self, run: UpgradeRun) -> None:
         await asyncio.sleep(ANSWER_S)
         with _signals_blocked() as before:
             try:
                 image = await self._settle()
-                blocked = replace(handover, signal_mask=before)
+                blocked = replace(run, signal_mask=before)
                 self._exec(blocked, image)
             except RehearsalError as error:
                 reason = str(error)
@@ -359,15 +359,15 @@ class Upgrades:
                 reason = f"cannot start {sys.executable}: {error.strerror}"
         self._is_busy = False
         self.last = replace(self.last, is_over=True, is_ok=False, reason=reason)
-        _note_failure(handover.by, f"{reason}; nothing has changed")
+        _note_failure(run.by, f"{reason}; nothing has changed")
 
-    def _exec(self, handover: UpgradeRun, image: KeptImage) -> None:
+    def _exec(self, run: UpgradeRun, image: KeptImage) -> None:
         """Become the next image; returns never.
 
         Raises:
             OSError: The kernel refused, and nothing has happened.
         """
-        state_fd, fds = self._write(handover, image)
+        state_fd, fds = self._write(run, image)
         # What hangs must be given up before a watchdog ends us.
         watchdog_s = self._planner.policy.watchdog_s or float("inf")
         timeout_s = min(self.timeout_s, watchdog_s / 2)

@@ -1,7 +1,7 @@
-"""The next image: it goes on where another one was frozen.
+"""The next image: it goes on where the one before has stopped.
 
-Called by stage 0 of the image that leaves, by these two names and arguments,
-which therefore never change. Until ``arrive`` has returned, the other image can
+Called by stage 0 of the image before, by these two names and arguments, which
+therefore never change. Until ``resume`` has returned, the other image can
 still come back: so nothing is read, sent or closed before that, and only copies
 of the named descriptors are used.
 """
@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.fleet.actions import (
     Action,
     EndWorker,
@@ -34,7 +33,7 @@ from blazeio_supervisor.master.pid_file import pid_removed
 from blazeio_supervisor.master.upgrade.state import (
     StateError,
     UpgradeState,
-    parse_state,
+    load_state,
 )
 from blazeio_supervisor.version import find_version
 
@@ -48,13 +47,13 @@ def rehearse(state_fd: int) -> str:
     Raises:
         SystemExit: It could not take over; says why, in one line.
     """
-    state = _read(state_fd)
-    master = _take_over(state, asyncio.Runner().get_loop())
-    require_calm(master.rehearse(state.planner.clock.real))
+    state, _ = _read(state_fd)
+    master = _make_master(state, asyncio.Runner().get_loop())
+    require_calm(master.rehearse(state.master.fleet.clock.real))
     return find_version()
 
 
-def arrive(state_fd: int, failure: str) -> Callable[[], int]:
+def resume(state_fd: int, failure: str) -> Callable[[], int]:
     """Take over, up to the point of no return.
 
     Args:
@@ -66,48 +65,50 @@ def arrive(state_fd: int, failure: str) -> Callable[[], int]:
         What goes on from there, until the end of the service; gives the exit
         code.
     """
-    state = _read(state_fd)
-    apply_config(state.in_force.settings.log_terms)
-    configure_logs(state.in_force.settings.log_terms)
-    configure_strays(state.in_force.settings.log_terms)
+    state, fds = _read(state_fd)
+    settings = state.master.settings.settings
+    apply_config(settings.log_terms)
+    configure_logs(settings.log_terms)
+    configure_strays(settings.log_terms)
     runner = asyncio.Runner()
-    master = _take_over(state, runner.get_loop())
+    master = _make_master(state, runner.get_loop())
     master.watch_again()
-    master.note_arrival(state, failure)
+    master.note_outcome(state, failure)
 
     def run() -> int:
-        _let_go(state_fd, state, keeps_image=bool(failure))
-        signal.pthread_sigmask(signal.SIG_SETMASK, state.handover.signal_mask)
-        with pid_removed(state.in_force.settings.pid_file), runner:
+        _let_go(state_fd, fds, state.image.list_fds() if failure else [])
+        signal.pthread_sigmask(signal.SIG_SETMASK, state.run.signal_mask)
+        with pid_removed(settings.pid_file), runner:
             return runner.run(master.run_on())
 
     return run
 
 
-def _take_over(state: UpgradeState, loop: asyncio.AbstractEventLoop) -> Master:
-    in_force = LiveSettings.thaw(state.in_force)
-    path = in_force.settings.log_path
+def _make_master(state: UpgradeState, loop: asyncio.AbstractEventLoop) -> Master:
+    path = state.master.settings.settings.log_path
     log_file = None if path is None else resume_log_file(path)
-    master = Master(build_master(in_force, log_file, loop, state.started_at))
-    master.take_over(state, _take)
+    master = Master(build_master(state.master, log_file, loop))
+    master.resume()
     return master
 
 
-def _read(state_fd: int) -> UpgradeState:
+def _read(state_fd: int) -> tuple[UpgradeState, list[int]]:
     size = os.fstat(state_fd).st_size
     try:
-        return parse_state(os.pread(state_fd, size, 0))
+        return load_state(os.pread(state_fd, size, 0), _take)
     except StateError as error:
         sys.exit(str(error))
 
 
-def _let_go(state_fd: int, state: UpgradeState, *, keeps_image: bool) -> None:
+def _let_go(state_fd: int, fds: Sequence[int], kept: Sequence[int]) -> None:
     """Close what there are copies of.
 
-    An image that came back goes on to live from the very descriptors.
+    Args:
+        state_fd: Of the state.
+        fds: Every descriptor that is named there.
+        kept: Those of an image that came back: it goes on to live from them.
     """
-    kept = state.image.list_fds() if keeps_image else []
-    for fd in (state_fd, *state.list_fds()):
+    for fd in (state_fd, *fds):
         if fd in kept:
             os.set_inheritable(fd, False)
         else:

@@ -6,7 +6,7 @@ packages on the disk are broken. Its one argument is an ``Orders`` as JSON.
 
 ::
 
-    exec -> [alarm armed] -> site, import of the new image, thaw -> [disarmed] -> run
+    exec -> [alarm armed] -> site, import of the new image, resume -> [disarmed] -> run
                   |                        |
                   '--- deadline, exception '--> exec of the old image, from memory
 
@@ -24,7 +24,7 @@ from importlib.util import spec_from_file_location
 from typing import Any, NoReturn
 
 ENTRY = "blazeio_supervisor.master.upgrade.resume"
-"""Has ``rehearse`` and ``arrive``: what any two images must have in common."""
+"""Has ``rehearse`` and ``resume``: what any two images must have in common."""
 NEW, OLD = "new", "old"
 OK = "ok "
 """Begins the word of a rehearsal that went well; then comes the version."""
@@ -65,10 +65,10 @@ def main() -> NoReturn:
             _use_old(archive, orders)
         else:
             _use_new()
-        arrival = import_module(ENTRY)
+        entry = import_module(ENTRY)
         if orders["result_fd"] is not None:
-            _end_rehearsal(orders, f"{OK}{arrival.rehearse(orders['state_fd'])}", 0)
-        run = arrival.arrive(orders["state_fd"], orders["failure"])
+            _end_rehearsal(orders, f"{OK}{entry.rehearse(orders['state_fd'])}", 0)
+        run = entry.resume(orders["state_fd"], orders["failure"])
     except BaseException as error:
         _give_up(orders, error)
     _disarm()

@@ -15,9 +15,9 @@ from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.exec_new import rehearse
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
 from blazeio_supervisor.master.upgrade.resume import require_calm
-from blazeio_supervisor.master.upgrade.state import serialize_state
+from blazeio_supervisor.master.upgrade.state import dump_state
 from blazeio_supervisor.version import find_version
-from tests.supervisor.master.upgrade_bench import Bench
+from tests.supervisor.master.upgrade_bench import RUN, Bench
 from tests.support.clock import scaled
 
 
@@ -32,14 +32,14 @@ async def test_the_installed_and_the_kept_image_could_take_over(
     launch: Callable[[KeptImage, int, float, int], Launch],
     version: str,
 ) -> None:
-    state = upgrade_bench.freeze(image)
-    state_fd = seal("state", serialize_state(state))
+    octets, fds = dump_state(RUN, image, upgrade_bench.state)
+    state_fd = seal("state", octets)
     pipe = os.pipe()
     word = await rehearse(
         Reaper(asyncio.get_running_loop()),
         launch(image, state_fd, scaled(5), pipe[1]),
         pipe,
-        [state_fd, *state.list_fds()],
+        [state_fd, *fds],
     )
     os.close(state_fd)
     assert word == version

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -10,6 +11,7 @@ from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade import exec_new
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
+from blazeio_supervisor.master.upgrade.state import dump_state
 from tests.supervisor.master.upgrade_bench import Bench
 from tests.support.clock import scaled, wait_until
 
@@ -21,9 +23,9 @@ class Office:
         self.bench = upgrade_bench
         self.is_settled = True
         self.upgrades = Upgrades(
-            upgrade_bench.parts.planner,
+            upgrade_bench.driver.planner,
             [self],
-            upgrade_bench.parts.pack,
+            partial(dump_state, master=upgrade_bench.state),
             Reaper(asyncio.get_running_loop()),
             timeout_s=scaled(5),
         )
@@ -75,7 +77,8 @@ async def test_a_failed_exec_leaves_everything_as_it_was(
     assert not last.is_ok
     assert last.reason == "cannot start /no/python: No such file or directory"
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    assert not any(map(os.get_inheritable, office.bench.freeze().listeners.list_fds()))
+    group = office.bench.listeners.groups[0]
+    assert not any(sock.get_inheritable() for sock in group.sockets)
     assert len(os.listdir("/proc/self/fd")) == count
     reason = (await office.upgrades.check("a test")).reason
     assert reason.endswith(
