@@ -33,6 +33,7 @@ try:
     import click
 
     from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
+    from blazeio_supervisor.config.spellings import expand
     from blazeio_supervisor.errors import ExitCode, SupervisorError
     from blazeio_supervisor.isolation import forget_starter
     from blazeio_supervisor.log.formats import escape_line
@@ -45,19 +46,27 @@ except ImportError as error:
 
 def main() -> None:
     """Run the program; every failure of the operator's is one line."""
+    sys.exit(run_program(sys.argv[1:]))
+
+
+def run_program(words: list[str]) -> int:
+    """Run the program in this process, with these words; return the exit code."""
     forget_starter()
     if os.geteuid() == 0:
         _leave_untrusted_paths()
-    sys.exit(_run())
+    return _run(words)
 
 
-def _run() -> int:
+def _run(words: list[str]) -> int:
     try:
-        code: int = _choose_command().main(prog_name=PROGRAM, standalone_mode=False)
+        command = _choose_command(words)
+        if not isinstance(command, click.Group) or words[0] in _OF_APP:
+            words = expand(words)
+        code: int = command.main(words, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context else PROGRAM
-        _say(f"{error.format_message()} (see {command} --help)")
+        path = context.command_path if context else PROGRAM
+        _say(f"{error.format_message()} (see {path} --help)")
         return ExitCode.USAGE
     except click.Abort:  # ^C, where nobody waits for anything
         return ExitCode.INTERRUPTED
@@ -67,12 +76,16 @@ def _run() -> int:
     return code
 
 
-def _choose_command() -> click.Command:
+_OF_APP = ("check", "unit")
+"""Verbs that take the options of an app."""
+
+
+def _choose_command(words: list[str]) -> click.Command:
     """Return the verbs when the first word is one, else the command that serves.
 
     Only what is needed is imported: a verb answers in a tenth of a second.
     """
-    first = sys.argv[1] if len(sys.argv) > 1 else "-"
+    first = words[0] if words else "-"
     if not first.startswith("-") and not is_app_path(first):
         from blazeio_supervisor.cli.verbs import list_verbs, verbs
 

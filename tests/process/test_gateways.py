@@ -137,3 +137,59 @@ def test_an_exception_at_the_shutdown_is_an_event_with_its_traceback(
     assert service.server.wait_exit() == 0
     assert "event=stop_hook_failed" in service.server.log
     assert 'raise OSError("too late")' in service.server.log
+
+
+RUNS = """
+import blazeio_supervisor
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"run"})
+
+if __name__ == "__main__":
+    blazeio_supervisor.run("script:app", workers=1, bind="127.0.0.1:0", control=None)
+"""
+
+
+def test_a_script_runs_its_service_by_run(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "script.py").write_text(RUNS)
+    server = live_server.start(["python", folder / "script.py"], cwd=tmp_path)
+    server.wait_for_log("event=ready ")
+    octets = server.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert octets.endswith(b"run")
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "line"),
+    [
+        ('run("script:app", wrokers=2)', 2, "Did you mean '--workers'"),
+        ("run(app)", 1, "write the import path, 'main:app'"),
+        ('run("none:app")', 4, "no module named 'none'"),
+    ],
+)
+def test_a_run_that_cannot_be_says_why(
+    tmp_path: Path, call: str, status: int, line: str
+) -> None:
+    code = f"import blazeio_supervisor\napp = 1\nblazeio_supervisor.{call}\n"
+    (tmp_path / "script.py").write_text(code)
+    done = run_to_exit(["python", "script.py"], cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert line in done.stderr
+
+
+def test_other_spellings_are_understood(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(WSGI)
+    words = ["blazeio-supervisor", "app", "-w", "1", "-k", "sync", "--port", "0"]
+    server = live_server.start(words, cwd=tmp_path)
+    server.wait_for_log("event=ready ")
+    octets = server.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert octets.startswith(b"HTTP/1.1 200 ")

@@ -267,22 +267,22 @@ def test_what_is_found_and_what_is_not(
     uid = os.geteuid()
 
     class Choosing:
-        def main(self, **_: object) -> None:
+        def main(self, *_: object, **__: object) -> None:
             with served(places[0], octets), served(places[1], octets):
                 find_client(Search(places, ["x", HOSTILE]), uid)
 
     class Missing:
-        def main(self, **_: object) -> None:
+        def main(self, *_: object, **__: object) -> None:
             others = [SocketPath(f"@blazeio/1/{HOSTILE}")]
             find_client(Search([], ["x", HOSTILE], others), uid)
 
     class Failing:
-        def main(self, **_: object) -> None:
+        def main(self, *_: object, **__: object) -> None:
             raise SupervisorError(HOSTILE)
 
     for command in (Choosing(), Missing(), Failing()):
-        monkeypatch.setattr(program, "_choose_command", lambda now=command: now)
-        assert program._run() != 0
+        monkeypatch.setattr(program, "_choose_command", lambda _, now=command: now)
+        assert program._run([]) != 0
     told = capfdbinary.readouterr().err
     assert_harmless(told)
     assert told.count(b"pwned") >= 5

@@ -41,7 +41,7 @@ _LEFT_OUT = """\
 | not there | why |
 |---|---|
 | daemonizing (`--daemon`) | who starts a service also watches it: systemd, a container engine, a terminal. A process that goes into the background by itself loses its exit code, its log and its start order |
-| threads and gevent as workers | one worker is one event loop on one core. What blocks belongs into `asyncio.to_thread`, and more load into more workers |
+| gevent and other worker classes | one worker is one event loop on one core, and the threads of a WSGI app. What blocks belongs into `asyncio.to_thread`, and more load into more workers |
 | settings files in Python | a file that is run can fail, hang or differ in ways that nobody sees before it is deployed; a master that may be root should run nobody's code. What must be computed goes into the environment |
 | statsd | numbers that are pushed are lost while nobody listens, and cannot be summed again after a restart. Metrics are there to be asked for |
 """

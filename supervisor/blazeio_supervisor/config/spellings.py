@@ -1,0 +1,92 @@
+"""Options as other servers spell them: what is typed becomes what we call it. Pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from blazeio_supervisor.errors import UsageError
+
+HOST, PORT = "127.0.0.1", "8000"
+"""What goes with ``--port`` alone, and with ``--host`` alone."""
+
+LOCAL_PROXIES: Final = "127.0.0.1,::1,unix"
+"""Who is believed by ``--proxy-headers``, unless it is said."""
+
+_ASGI_CLASSES: Final = ("asgi", "uvicorn", "hypercorn")
+_WSGI_CLASSES: Final = ("sync", "gthread", "wsgi")
+
+
+def _rename(own: str) -> Callable[[str], list[str]]:
+    return lambda value: [own, value]
+
+
+def _read_class(value: str) -> list[str]:
+    """A worker class of gunicorn: it says which interface the app has."""
+    name = value.lower()
+    for interface, classes in (("asgi", _ASGI_CLASSES), ("wsgi", _WSGI_CLASSES)):
+        if any(name == each or name.startswith(f"{each}.") for each in classes):
+            return ["--interface", interface]
+        if interface == "asgi" and "uvicorn" in name:
+            return ["--interface", interface]
+    raise UsageError(
+        f"-k {value}: there are no worker classes: an ASGI app runs on the worker's "
+        "event loop, a WSGI app in its threads (--threads N)"
+    )
+
+
+WITH_VALUE: Final[dict[str, Callable[[str], list[str]]]] = {
+    "-w": _rename("--workers"),
+    "-b": _rename("--bind"),
+    "-k": _read_class,
+    "--worker-class": _read_class,
+}
+"""From a spelling to our own words for it and its value."""
+
+_ADDRESS: Final = ("--host", "--port")
+_PROXY_SWITCHES: Final = ("--proxy-headers", "--no-proxy-headers")
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line in our own spelling.
+
+    Raises:
+        UsageError: A value is missing, or means nothing here.
+    """
+    expanded: list[str] = []
+    address: dict[str, str] = {}
+    believes_proxies = False
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        if name in WITH_VALUE or name in _ADDRESS:
+            if not equals:
+                value = _take_value(name, left)
+            if name in _ADDRESS:
+                address[name] = value
+            else:
+                expanded += WITH_VALUE[name](value)
+        elif word in _PROXY_SWITCHES:
+            believes_proxies = word == _PROXY_SWITCHES[0]
+        elif word[:2] in WITH_VALUE and word[:1] == "-" and word[1:2] != "-":
+            expanded += WITH_VALUE[word[:2]](word[2:])  # -w4
+        else:
+            expanded.append(word)
+    if address:
+        expanded += ["--bind", _join_address(address)]
+    allowed = "--forwarded-allow-ips"
+    if believes_proxies and not any(each.startswith(allowed) for each in words):
+        expanded += [allowed, LOCAL_PROXIES]
+    return expanded
+
+
+def _take_value(name: str, left: list[str]) -> str:
+    if not left:
+        raise UsageError(f"Option {name!r} requires an argument")
+    return left.pop(0)
+
+
+def _join_address(address: dict[str, str]) -> str:
+    host, port = address.get("--host", HOST), address.get("--port", PORT)
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{host}:{port}"
