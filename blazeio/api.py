@@ -12,9 +12,10 @@ from blazeio.app.sessions import CookieSessions
 from blazeio.app.templates import Templates
 from blazeio.client.auth import DigestAuth
 from blazeio.client.cookies import Cookie, CookieJar
+from blazeio.client.pool import PoolLimits
 from blazeio.client.response import ClientResponse
 from blazeio.client.session import Session
-from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.client.settings import ClientTls, Timeouts
 from blazeio.content.event_stream import ServerSentEvent
 from blazeio.errors import (
     Abort,

@@ -255,7 +255,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._is_paused = False
             self.transport.resume_reading()
         self._end_phase_in(self._context.limits.linger_timeout_s, NEVER)
-        self._context.lender.linger(self)
+        self._context.pool.linger(self)
 
     def close(self, error: BlazeioError | None = None) -> None:
         """Close it: an idle one with its farewell, any other at once.
@@ -274,7 +274,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         """End it at once; its exchange is told why. May be repeated."""
         self._end_exchange(error)
         self._phase = CLOSED
-        self._context.lender.lost(self)
+        self._context.pool.lost(self)
         self.transport.abort()
 
     # From the transport
@@ -282,7 +282,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
         self.transport = cast(asyncio.Transport, transport)
-        self._context.lender.made(self)
+        self._context.pool.made(self)
         high_bytes = self._context.limits.high_water_bytes
         self.transport.set_write_buffer_limits(high=high_bytes)
 
@@ -322,7 +322,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         if self._successor is not None:
             self._successor.connection_lost()
         self._context.wheel.forget(self)
-        self._context.lender.closed(self)
+        self._context.pool.closed(self)
 
     def pause_writing(self) -> None:
         """The transport holds more than the high watermark."""
@@ -514,7 +514,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.deadline_at = self._phase_ends_at = until
         if until < self.entered_at:
             self._context.wheel.set(self, until)
-        self._context.lender.give_back(self, until)
+        self._context.pool.give_back(self, until)
 
     # Ending
 
@@ -534,7 +534,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         error.__cause__ = cause
         self._end_exchange(error)
         self._phase = CLOSED
-        self._context.lender.lost(self)
+        self._context.pool.lost(self)
 
     def _end_exchange(self, error: BlazeioError | None) -> None:
         exchange, self._exchange = self._exchange, None

@@ -12,8 +12,9 @@ from blazeio.client.attempts import RedirectHandler
 from blazeio.client.auth import Auth, Credentials
 from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.cookies import CookieJar
+from blazeio.client.pool import PoolLimits
 from blazeio.client.proxy import ProxyRules
-from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.client.settings import ClientTls, Timeouts
 from blazeio.client.url import Origin, Url
 from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
@@ -65,7 +66,7 @@ class ClientContext:
         max_redirects: How many of them; likewise.
         allow_downgrade: From https to http, too.
         base_url: Before each URL that is not absolute; None: all are.
-        lender: Of connections.
+        pool: Of connections.
         wheel: For the deadlines of connections.
         view: What is received into.
         is_closed: Nothing can be asked any more; ``closed_error`` says why.
@@ -85,10 +86,10 @@ class ClientContext:
         "follow_redirects",
         "is_closed",
         "is_routed",
-        "lender",
         "limits",
         "loop",
         "max_redirects",
+        "pool",
         "pool_limits",
         "proxies",
         "retries",
@@ -100,7 +101,7 @@ class ClientContext:
         "wheel",
     )
 
-    lender: ConnectionPool
+    pool: ConnectionPool
     loop: asyncio.AbstractEventLoop
     thread: int
     view: memoryview
@@ -154,7 +155,7 @@ class ClientContext:
         _begun.add(self)
         self.wheel = DeadlineWheel(self.loop)
         self.view = receive_view()
-        self.lender = ConnectionPool(self)
+        self.pool = ConnectionPool(self)
 
     async def close(self) -> None:
         """Close all connections; who waits for something gets SessionClosed.
@@ -173,7 +174,7 @@ class ClientContext:
             return
         if self._closing is not None:
             self._closing.set()
-        await self.lender.close()
+        await self.pool.close()
         self.wheel.close()
 
     def closed_error(self) -> SessionClosed:
@@ -226,7 +227,7 @@ class ClientContext:
     def identify(
         self, url: Url, auth: Auth | None, cookies: Mapping[str, str] | None
     ) -> Credentials | None:
-        """Make who asks in one request; None where that is nobody in particular."""
+        """Make the credentials of one request; None where it has none, and no jar."""
         # Hot: runs once per request.
         if auth is None:
             auth = self.auth
@@ -239,27 +240,27 @@ class ClientContext:
             return None
         return Credentials(url, auth, cookies, self.cookies)
 
-    def make_follower(
+    def make_redirects(
         self,
         follow_redirects: bool | None,
         max_redirects: int | None,
-        identity: Credentials | None,
+        credentials: Credentials | None,
     ) -> RedirectHandler | None:
-        """Make what follows for one request; None where nothing would be followed.
+        """Make the redirect handler of one request; None where it would do nothing.
 
         Args:
-            follow_redirects: None: as the session says.
+            follow_redirects: None: as the session does.
             max_redirects: Likewise.
-            identity: Who may answer challenges.
+            credentials: They may answer challenges.
         """
         # Hot: runs once per request.
         if follow_redirects is None:
             follow_redirects = self.follow_redirects
-        if not follow_redirects and (identity is None or identity.digest is None):
+        if not follow_redirects and (credentials is None or credentials.digest is None):
             return None
         most = self.max_redirects if max_redirects is None else max_redirects
         redirects = most if follow_redirects else 0
-        return RedirectHandler(redirects, self.allow_downgrade, identity)
+        return RedirectHandler(redirects, self.allow_downgrade, credentials)
 
 
 _begun: weakref.WeakSet[ClientContext] = weakref.WeakSet()

@@ -35,14 +35,17 @@ class Exchange(Protocol):
     """One request, and who waits for its response.
 
     Attributes:
-        method: Of the request.
         timeouts: Of this request.
-        total_at: When all of it must be over, loop time.
+        total_at: When request and response must be over, loop time.
     """
 
-    method: str
     timeouts: "Timeouts"
     total_at: float
+
+    @property
+    def method(self) -> str:
+        """The method of the request."""
+        ...
 
     @property
     def is_sent(self) -> bool:

@@ -19,12 +19,14 @@ Laws, at all times:
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
+from math import inf
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from blazeio.client.settings import PoolLimits
+from blazeio.errors import ConfigurationError
 
 _Origin = TypeVar("_Origin", bound=Hashable)
 _Connection = TypeVar("_Connection", bound=Hashable)
@@ -35,6 +37,36 @@ IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 MOST_RETRIES = 1
 """Of one request. Section 9.2.2 of the same: an automatic retry that has failed is
 not retried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """The bounds of a session's connections.
+
+    Attributes:
+        connections: Most of them, open or being opened; who asks then waits.
+        connections_per_origin: The same, for each scheme, host and port.
+        idle_s: How long one is kept that nobody uses, seconds; less where the
+            server says so by Keep-Alive.
+
+    Raises:
+        ConfigurationError: One of them cannot be.
+    """
+
+    connections: int = 100
+    connections_per_origin: int = 100
+    idle_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("connections", 1),
+            ("connections_per_origin", 1),
+            ("idle_s", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not least <= value < inf:
+                message = f"pool {name}={value!r}: expected a number >= {least}"
+                raise ConfigurationError(message)
 
 
 def may_retry(method: str, status: int, *, was_reused: bool, can_repeat: bool) -> bool:

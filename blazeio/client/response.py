@@ -1,45 +1,62 @@
-"""``ClientResponse``: one request of ours, and the response to it.
+"""``ClientResponse``: a request of the client, and the response to it, for its caller.
 
-The mirror image of ``r``: what a server reads by ``r.pull`` a client reads by
-``resp.pull``, what it writes by ``r.write`` a client writes by ``resp.write``, by
-the same code (``BlazeioPayloadUtils``).
+The counterpart of ``r`` on the server: a server reads the request by ``r.pull`` and
+writes the response by ``r.write``; a client reads the response by ``resp.pull`` and
+writes the request by ``resp.write``, with the same code (``BlazeioPayloadUtils``).
+
+Here is what a caller uses: the block, the content as it arrives or as a whole, decoded
+or not, and what is made of it (text, JSON, events, a file). How the request is sent,
+and how the head of its response arrives, is in ``client.request_exchange``.
 """
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
+from copy import copy
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from blazeio.client.arguments import (
+from blazeio.client.attempts import RequestAttempts
+from blazeio.client.auth import Auth
+from blazeio.client.download import Progress, save_content
+from blazeio.client.request import (
+    ClientRequest,
+    merge_fields,
+    read_method,
+)
+from blazeio.client.request_body import NO_BODY, Body, Files, choose_body
+from blazeio.client.request_exchange import RequestExchange
+from blazeio.client.response_content import (
+    LEAST_RETRY_S,
+    as_invalid,
+    check_same,
+    decode_all,
+    find_content_charset,
+    is_json,
+    iterate_events,
+    list_cookies,
+)
+from blazeio.client.settings import (
     check_argument,
     check_arguments,
     check_retries,
     settle_cookies,
 )
-from blazeio.client.auth import Auth
-from blazeio.client.download import Progress, save_content
-from blazeio.client.request_body import (
-    NO_BODY,
-    Body,
-    Files,
-    choose_body,
-)
-from blazeio.client.request_head import (
-    merge_fields,
-    read_method,
-)
-from blazeio.client.response_content import LEAST_RETRY_S, Collecting, iterate_events
 from blazeio.client.url import Url, join_base, parse_url
+from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms import FormInput, serialize_urlencoded
+from blazeio.content.json_text import read_json
 from blazeio.errors import (
     FieldInput,
+    InvalidResponse,
+    LocalProtocolError,
+    RemoteProtocolError,
+    RequestError,
+    ServerDisconnected,
+    SessionClosed,
+    StatusError,
+    TotalTimeout,
 )
-from blazeio.protocol.flow import NO_CONTENT
-from blazeio.protocol.handover import Successor
-from blazeio.protocol.payload import NO_HEADERS
-from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.headers import Headers
 from blazeio.wire.serializer import NO_FIELDS
 
@@ -47,18 +64,30 @@ if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
 
+_Typed = TypeVar("_Typed")
 
-class ClientResponse(Collecting):
+_SHOWN = frozenset(
+    """
+    aread ayield buffer_overflow_manager close content_coding content_length cookies
+    current_length data decoded ensure_reading eof events handle_chunked headers history
+    interims is_sent json method prepare pull raise_for_status read reason request
+    save status_code take_over text trailers transfer_encoding url write
+    write_chunked write_chunked_eof writer
+    """.split()  # noqa: SIM905 - a table reads better as text
+)
+"""The names for callers, which ``dir`` lists and editors complete. The others are for
+the connection, the session and the modules beside this one."""
+
+
+class ClientResponse(RequestExchange):
     """A request, and its response once the block is entered.
 
-    Made by ``Session``. ``async with`` sends the request and waits for the head of
-    the response; where content was announced (by a Content-Length or
-    ``Transfer-Encoding: chunked`` among ``headers``) and not given, the block is
-    entered at once, for ``write`` and ``eof``; then ``prepare`` waits for the head.
+    ``Session`` makes it. ``async with`` sends the request and waits for the head of
+    the response. Where ``headers`` announce content (by Content-Length or
+    ``Transfer-Encoding: chunked``) and none is given, the block is entered at once, for
+    ``write`` and ``eof``; then ``prepare`` waits for the head.
 
     Attributes:
-        method: Of the request.
-        url: Of the request; after redirects, of the last one.
         status_code: 0 until the head has come.
         reason: The reason phrase, as sent.
         headers: Case-insensitive; repeated fields are joined by ", ".
@@ -67,12 +96,12 @@ class ClientResponse(Collecting):
         interims: Status and headers of the interim responses (1xx), as they came.
         history: Status, URL and headers of each response that led to this one.
         is_sent: The request is whole.
-        total_at: When all of it must be over, loop time.
+        is_left: The caller has left the block, or closed the response.
+        total_at: When request and response must be over, loop time.
+        client_request: What is asked; after redirects, of the last server.
     """
 
-    __slots__ = ("__weakref__", "_compress", "context", "timeouts", "upgrade")
-
-    context: "ClientContext"
+    __slots__ = ("__weakref__", "_again", "_allows_trailing", "_decoded")
 
     def __init__(
         self,
@@ -100,75 +129,69 @@ class ClientResponse(Collecting):
     ) -> None:
         if unknown or max_redirects is not None or upgrade is not None:
             check_arguments(unknown, max_redirects=max_redirects, upgrade=upgrade)
-        self.context = context
         if method != "GET":
             check_argument("method", method)
             method = read_method(method)
-        self.method = method
         if context.base_url is not None:
             url = join_base(context.base_url, url)
-        self.url = parse_url(url)
+        url = parse_url(url)
         if params is not None:
-            self.url = self.url.with_query(serialize_urlencoded(params, "params"))
-        if timeouts is None:
-            self.timeouts = context.timeouts
-        else:
+            url = url.with_query(serialize_urlencoded(params, "params"))
+        if timeouts is not None:
             check_argument("timeouts", timeouts)
-            self.timeouts = timeouts
-        if body is None and json is NO_BODY and form is None and files is None:
-            self._body: bytes | AsyncIterable[bytes | str] | None = None
-            self._extra_lines = b""
-        else:
-            self._body, self._extra_lines = choose_body(body, json, form, files)
+        content, content_lines = None, b""
+        if not (body is None and json is NO_BODY and form is None and files is None):
+            content, content_lines = choose_body(body, json, form, files)
         if headers is None and context.fields is None:
-            self._fields = NO_FIELDS
+            fields = NO_FIELDS
         else:
-            self._fields = merge_fields(context.fields, headers)
-        if cookies is not None or "cookie" in self._fields.names:
-            self._fields, cookies = settle_cookies(self._fields, cookies)
-        self._compress = context.compress if compress is None else compress
+            fields = merge_fields(context.fields, headers)
+        if cookies is not None or "cookie" in fields.names:
+            fields, cookies = settle_cookies(fields, cookies)
+        compress = context.compress if compress is None else compress
+        credentials = context.identify(url, auth, cookies)
+        request = ClientRequest(
+            method,
+            url,
+            fields,
+            content,
+            content_lines,
+            credentials,
+            compress,
+            upgrade,
+            expect_continue,
+            method == "GET"
+            and fields is NO_FIELDS
+            and content is None
+            and not compress
+            and upgrade is None
+            and not expect_continue
+            and credentials is None
+            and not context.is_routed,
+        )
+        attempts = RequestAttempts(
+            context.retries if retries is None else check_retries(retries),
+            context.make_redirects(follow_redirects, max_redirects, credentials),
+        )
+        RequestExchange.__init__(  # 0.1 us less than super()
+            self,
+            context,
+            request,
+            context.timeouts if timeouts is None else timeouts,
+            attempts,
+        )
         self._allows_trailing = (
             context.allow_trailing_octets
             if allow_trailing_octets is None
             else allow_trailing_octets
         )
-        self._identity = context.identify(self.url, auth, cookies)
-        self._follower = context.make_follower(
-            follow_redirects, max_redirects, self._identity
-        )
-        if retries is None:
-            self._retries = context.retries
-        else:
-            self._retries = check_retries(retries)
-        self.upgrade = upgrade
-        self._continued = asyncio.Event() if expect_continue else None
-        self._is_plain = (
-            method == "GET"
-            and self._fields is NO_FIELDS
-            and self._body is None
-            and not self._compress
-            and upgrade is None
-            and not expect_continue
-            and self._identity is None
-            and not context.is_routed
-        )
-        self.status_code = 0
-        self.reason = ""
-        self.headers = NO_HEADERS
-        self.content_length: int | None = None
-        self.transfer_encoding = None
-        self.content = NO_CONTENT
-        self.interims = []
-        self.history = []
-        self.total_at = NEVER
-        self._connection = self._message = self._sender = self._waiter = None
-        self._error = self._decoded = self._start = self._again = None
-        self.is_sent = self._is_left = False
-        self._has_own_attempts = self._has_retried = False
+        self._decoded: bytes | None = None
+        self._again: ClientResponse | None = None
 
-    def __repr__(self) -> str:
-        status = self.status_code or "no response yet"
-        return f"<{type(self).__name__} {self.method} {self.url}: {status}>"
+    def __dir__(self) -> list[str]:
+        """List what is for callers: this is what an editor completes."""
+        names = super().__dir__()
+        return sorted(each for each in names if each in _SHOWN or each[0] == "_")
 
     # The block
 
@@ -181,16 +204,16 @@ class ClientResponse(Collecting):
         """
         if self._message is None:  # else it was awaited before
             try:
-                await self._ask()
+                await self._attempts.run(self)
             except BaseException:
                 await self.close()
                 self._message = None
-                self._is_left = False
+                self.is_left = False
                 raise
         return self
 
     def __await__(self) -> Generator[Any, None, "ClientResponse"]:
-        """Ask as the block does, without one; see there.
+        """Send the request as the block does, without a block.
 
         The connection is free again when all of the content was read, or after
         ``close``.
@@ -210,7 +233,7 @@ class ClientResponse(Collecting):
         traceback: TracebackType | None,
     ) -> None:
         """Leave the rest of the response, if there is any."""
-        self._is_left = True
+        self.is_left = True
         if (
             self._connection is not None
             or self._sender is not None
@@ -218,24 +241,58 @@ class ClientResponse(Collecting):
         ):
             await self.close()
 
+    async def close(self) -> None:
+        """Leave the rest of the response; may be repeated.
+
+        Where little of it is still to come, it is read and dropped, so that the
+        connection can be used again; else the connection is closed.
+        """
+        self.is_left = True
+        if self._again is not None:
+            await self._again.close()
+        await self._leave()
+
+    async def reset(self) -> None:
+        """Leave the response, and be as before the request was sent."""
+        await super().reset()
+        self._decoded = None
+
     # Reading the response
 
-    def resume_content(self) -> None:
-        """A reader waits."""
-        connection = self._connection
-        if connection is not None:
-            connection.start_content()
-
-    def take_over(self, successor: Successor) -> None:
-        """After a 101: its octets go to another as they come, not to ``pull``.
+    def raise_for_status(self) -> Self:
+        """Raise an error for a status of 400 or above; else return the response.
 
         Raises:
-            LocalProtocolError: There was no 101.
-            ServerDisconnected: The server is gone.
+            StatusError: It has ``status_code`` and ``response``.
+            LocalProtocolError: The caller's fault: there is no response yet.
         """
-        if self._connection is None:
-            raise self._gone()
-        self._connection.hand_over(successor)
+        status = self.status_code
+        if not status:
+            raise LocalProtocolError("there is no response yet: `await resp.prepare()`")
+        if status < 400:
+            return self
+        what = f"{status} {self.reason:.100}".rstrip()
+        raise StatusError(f"{self.method} {self.url}: {what}", status, self)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that this response sets, by name, without those it deletes.
+
+        The session's ``CookieJar`` has those of all responses, with their domains
+        and paths, and sends them back.
+        """
+        return list_cookies(self.headers)
+
+    @property
+    def content_coding(self) -> str | None:
+        """The codings of the content, in lower case, as Content-Encoding names them.
+
+        None where there is none. Where one of them is not known here (``compress``, or
+        a wrong value such as ``utf-8``), ``aread``, ``text``, ``decoded`` and ``save``
+        return the octets as they were sent.
+        """
+        field = self.headers.get("content-encoding")
+        return (field and ", ".join(parse_codings(field))) or None
 
     def pull(self) -> AsyncIterator[bytes]:
         """Iterate over the content as it arrives, in the coding that it has.
@@ -253,6 +310,169 @@ class ClientResponse(Collecting):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the content as ``pull`` does."""
         return self.pull()
+
+    async def decoded(self) -> AsyncIterator[bytes]:
+        """Iterate over the content as it arrives, decoded.
+
+        Raises:
+            ContentDecodingError: It is not in the coding that it names, not whole,
+                or stands for far too much (DecompressionBombError).
+            RequestError: See ``pull``.
+        """
+        await self.prepare()
+        codings = parse_codings(self.headers.get("content-encoding", ""))
+        if not can_undo(codings):
+            codings = ()  # see ``content_coding``
+        decoder = ContentDecoder(codings, ignores_rest=self._allows_trailing)
+        async for octets in self.pull():
+            for piece in decoder.decode(octets):
+                yield piece
+        decoder.finish()
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Collect the whole content, in the coding that it has; see ``aread``.
+
+        Args:
+            limit: Most octets; default ``Limits.collected_bytes``.
+
+        Raises:
+            InvalidResponse: There is more of it.
+            RequestError: It will not be whole; the kind says why.
+        """
+        if not self.status_code:
+            await self._end_request()
+        content = self.content
+        is_untouched = content.received_bytes == content.queued_bytes
+        try:
+            return await super().read(limit)
+        except ServerDisconnected as error:
+            if not is_untouched or not self._attempts.may_read_again(self):
+                raise
+            return await self._read_again(error, limit)
+        except RemoteProtocolError as error:
+            raise as_invalid(error) from error
+
+    async def _read_again(self, first: ServerDisconnected, limit: int | None) -> bytes:
+        """Send the request again, and collect the content of its response.
+
+        A copy of this response does it. This one is changed only when all of the
+        content has come, so that a failed attempt leaves the first response as it is.
+
+        Args:
+            first: How the content has broken off.
+            limit: See ``read``.
+
+        Raises:
+            ServerDisconnected: The first error; its cause is how the second
+                attempt has failed.
+            SessionClosed: Meanwhile.
+            TotalTimeout: All of it took too long.
+        """
+        self._attempts.has_retried = True
+        await self._end_sender()
+        again = self._again = copy(self)
+        again.interims = []
+        again._attempts = self._attempts.copy()
+        try:
+            await again.forget()
+            await again._attempts.retry(again)
+            check_same(self, again)
+            octets = await again.read(limit)
+        except (SessionClosed, TotalTimeout) as second:
+            raise second from first
+        except RequestError as second:
+            raise first from second
+        finally:
+            self._again = None
+            await again.close()
+        self.reason, self.headers = again.reason, again.headers
+        self.content_length = again.content_length
+        self.transfer_encoding = again.transfer_encoding
+        self.content = again.content
+        self.interims += again.interims
+        return octets
+
+    async def aread(self, limit: int | None = None) -> bytes:
+        """Collect the whole content, decoded; repeated calls return the same octets.
+
+        Args:
+            limit: Most octets, encoded and decoded; default
+                ``Limits.collected_bytes``.
+
+        Raises:
+            InvalidResponse: There is more of it, or its Content-Encoding is not
+                what it says.
+            RequestError: It will not be whole; the kind says why.
+        """
+        if self._decoded is not None:
+            return self._decoded
+        if limit is None:
+            limit = self.context.limits.collected_bytes
+        octets = self.content.take_whole(limit) if self.status_code else None
+        if octets is None:
+            octets = await self.read(limit)
+        field = self.headers.get("content-encoding")
+        if field is not None and octets and can_undo(codings := parse_codings(field)):
+            decoder = ContentDecoder(codings, ignores_rest=self._allows_trailing)
+            octets = await decode_all(octets, decoder, limit)
+        self._decoded = octets
+        return octets
+
+    async def text(self, limit: int | None = None) -> str:
+        """Collect the content as text: by the charset it names, else UTF-8.
+
+        Octets that are not of that charset become U+FFFD.
+
+        Args:
+            limit: See ``aread``.
+
+        Raises:
+            RequestError: See ``aread``.
+        """
+        octets = await self.aread(limit)
+        return octets.decode(find_content_charset(self.headers), errors="replace")
+
+    async def data(self) -> Any:
+        """Collect the content: JSON as a value, by its Content-Type, else text.
+
+        JSON without any content, as of a HEAD, is None.
+
+        Raises:
+            RequestError: As of ``json`` and ``text``.
+        """
+        # Before the headers are read: those of a second attempt may be different.
+        octets = await self.aread()
+        if is_json(self.headers):
+            return await self.json() if octets else None
+        return await self.text()
+
+    @overload
+    async def json(self, *, limit: int | None = None) -> Any: ...
+    @overload
+    async def json(self, type: type[_Typed], *, limit: int | None = None) -> _Typed: ...
+    async def json(
+        self,
+        type: Any = Any,  # noqa: A002 - as msgspec names it
+        *,
+        limit: int | None = None,
+    ) -> Any:
+        """Collect the content and read it as JSON; a byte order mark is ignored.
+
+        Args:
+            type: What it must be: a ``msgspec.Struct``, a dataclass, ``list[int]``
+                ...; default: anything.
+            limit: See ``aread``.
+
+        Raises:
+            InvalidResponse: It is no JSON, not of that type, or nested deeper
+                than can be read.
+            RequestError: See ``aread``.
+        """
+        octets = await self.aread(limit)
+        try:
+            return read_json(octets, type)
+        except ValueError as error:
+            raise InvalidResponse(f"{self.url}: {error!s:.300}") from error
 
     def events(
         self,
@@ -290,22 +510,24 @@ class ClientResponse(Collecting):
     ) -> int:
         """Save the content, decoded, as a file; it is there when it is whole.
 
-        Until then it is beside it, as ``NAME.<16 hex digits>.part``. Where the
-        server has a strong entity tag, what breaks off is gone on with by range
+        Until then it is beside it, as ``NAME.<16 hex digits>.part``. Where the server
+        has a strong entity tag, a download that breaks off is continued by range
         requests, also by a later ``save`` to the same path.
 
         Args:
-            path: Of the file; one that is there is replaced, through a link as well.
+            path: Where the file will be; an existing one is replaced, through a link
+                as well.
             progress: Called with the octets so far, and how many there will be;
                 None where that is not known.
 
         Returns:
-            Its size, octets.
+            The size of the file, octets.
 
         Raises:
-            RequestError: The status is not 200, or it is of a HEAD; or it broke off,
-                and could not be gone on with; the kind says why.
+            RequestError: The status is not 200, or the method was HEAD; or the
+                download broke off and could not be continued; the kind says why.
             LocalProtocolError: The caller's fault: some of it was read before.
-            OSError: It cannot be written; BlockingIOError: somebody else saves it.
+            OSError: It cannot be written; BlockingIOError: another ``save`` to the
+                same path is running.
         """
         return await save_content(self, path, progress)

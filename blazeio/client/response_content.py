@@ -1,22 +1,21 @@
-"""``Collecting``: what a response says, and its content, decoded, as text, as JSON.
+"""What is made of the content of a response: decoded octets, text, JSON, events.
 
-Keeps what it has decoded; the rest of a response is in ``client.response``.
+The functions here belong to methods of ``ClientResponse``; they hold what needs no
+state of it. ``resp.events()`` is a subscription that may outlive many responses: when
+the stream ends or breaks off, it is asked for again with ``Last-Event-ID``, after a
+span that grows with each attempt that brings nothing.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from copy import copy
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING
 
-from blazeio.client.attempts import Asking
 from blazeio.client.cookies import parse_set_cookie
-from blazeio.client.pool import SAFE
 from blazeio.content.dates import parse_retry_after
 from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
-from blazeio.content.json_text import read_json
 from blazeio.content.multipart import find_charset, parse_parameters
 from blazeio.errors import (
     ConnectError,
@@ -24,312 +23,85 @@ from blazeio.errors import (
     InvalidResponse,
     LocalProtocolError,
     RemoteProtocolError,
-    RequestError,
     RequestTimeout,
     ServerDisconnected,
-    SessionClosed,
-    StatusError,
     TotalTimeout,
 )
 from blazeio.protocol.flow import join_small, too_large
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 from blazeio.wire.grammar import FIELD_VALUE
+from blazeio.wire.headers import Headers
 
 if TYPE_CHECKING:
     from blazeio.client.response import ClientResponse
-    from blazeio.client.url import Url
-    from blazeio.wire.headers import Headers
 
 
-_Typed = TypeVar("_Typed")
+def list_cookies(headers: Headers) -> dict[str, str]:
+    """Return the cookies that a response sets, by name, without those it deletes."""
+    now = time.time()
+    found: dict[str, str] = {}
+    for field in headers.get_all("set-cookie"):
+        cookie = parse_set_cookie(field)
+        if cookie is None:
+            continue
+        expiry = cookie.expiry(now)
+        if expiry is None or expiry > now:
+            found[cookie.name] = cookie.value
+        else:
+            found.pop(cookie.name, None)
+    return found
 
 
-_SHOWN = frozenset(
+def check_same(resp: "ClientResponse", again: "ClientResponse") -> None:
+    """Demand that a second response has the same representation as the first.
+
+    Raises:
+        InvalidResponse: The server's fault: it has another one.
     """
-    aread ayield buffer_overflow_manager close content_coding content_length cookies
-    current_length data decoded ensure_reading eof events handle_chunked headers history
-    interims is_sent json method prepare pull raise_for_status read reason request
-    save status_code take_over text trailers transfer_encoding url write
-    write_chunked write_chunked_eof writer
-    """.split()  # noqa: SIM905 - a table reads better as text
-)
-"""For a caller; the rest is for the connection, the session and its own parts."""
+    if again.status_code != resp.status_code:
+        message = f"asked once more, the server said {again.status_code}"
+        raise InvalidResponse(f"{resp.url}: {message}")
+    for name in ("etag", "last-modified"):
+        if name in resp.headers and resp.headers[name] != again.headers.get(name):
+            message = f"asked once more, the server had another {name}"
+            raise InvalidResponse(f"{resp.url}: {message}")
 
 
-class Collecting(Asking):
-    """A base of ``ClientResponse``."""
+def find_content_charset(headers: Headers) -> str:
+    """Return the charset that Content-Type names, if it is known; else UTF-8."""
+    try:
+        parameters = parse_parameters(headers.get("content-type", ""))[1]
+    except ValueError:
+        return "utf-8"
+    return find_charset(parameters.get("charset", "")) or "utf-8"
 
-    __slots__ = ("_allows_trailing",)
 
-    _allows_trailing: bool
+def is_json(headers: Headers) -> bool:
+    """Tell whether the content is JSON, by its Content-Type."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
-    if TYPE_CHECKING:
-        headers: Headers
-        method: str
-        reason: str
-        url: Url
 
-    def __dir__(self) -> list[str]:
-        """Without what is not for a caller: what completion shows."""
-        names = super().__dir__()
-        return sorted(each for each in names if each in _SHOWN or each[0] == "_")
+async def decode_all(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:
+    """Decode a whole content; a large one in a thread, while the loop goes on.
 
-    @property
-    def cookies(self) -> dict[str, str]:
-        """What this response sets, by name; not what it deletes.
-
-        The session's ``CookieJar`` has those of all responses, with their domains
-        and paths, and sends them back; this is for a look.
-        """
-        now = time.time()
-        found: dict[str, str] = {}
-        for field in self.headers.get_all("set-cookie"):
-            cookie = parse_set_cookie(field)
-            if cookie is None:
-                continue
-            expiry = cookie.expiry(now)
-            if expiry is None or expiry > now:
-                found[cookie.name] = cookie.value
-            else:
-                found.pop(cookie.name, None)
-        return found
-
-    def raise_for_status(self) -> Self:
-        """Refuse a status of 400 or above; else return the response itself.
-
-        Raises:
-            StatusError: It has ``status_code`` and ``response``.
-            LocalProtocolError: The caller's fault: there is no response yet.
-        """
-        status = self.status_code
-        if not status:
-            raise LocalProtocolError("there is no response yet: `await resp.prepare()`")
-        if status < 400:
-            return self
-        what = f"{status} {self.reason:.100}".rstrip()
-        raise StatusError(f"{self.method} {self.url}: {what}", status, self)
-
-    async def read(self, limit: int | None = None) -> bytes:
-        """Collect the whole content, in the coding that it has; see ``aread``.
-
-        Args:
-            limit: Most octets; default ``Limits.collected_bytes``.
-
-        Raises:
-            InvalidResponse: There is more of it.
-            RequestError: It will not be whole; the kind says why.
-        """
-        if not self.status_code:
-            await self._end_request()
-        content = self.content
-        is_untouched = content.received_bytes == content.queued_bytes
-        try:
-            return await super().read(limit)
-        except ServerDisconnected as error:
-            if not is_untouched or not self._may_start_over:
-                raise
-            return await self._read_again(error, limit)
-        except RemoteProtocolError as error:
-            raise _as_invalid(error) from error
-
-    @property
-    def _may_start_over(self) -> bool:
-        """It can be asked once more, where the content has broken off."""
-        return (
-            self._retries > 0
-            and not self._has_retried
-            and not self._is_left
-            and self.method in SAFE
-            and self.can_repeat
-            and self.upgrade is None
-        )
-
-    async def _read_again(self, first: ServerDisconnected, limit: int | None) -> bytes:
-        """Collect the content of the same, asked once more.
-
-        Another response does it, and this one becomes that in the end: as long as
-        it is not whole, nothing is changed.
-
-        Args:
-            first: How the content has broken off.
-            limit: See ``read``.
-
-        Raises:
-            ServerDisconnected: The first error; its cause is how the second
-                attempt has failed.
-            SessionClosed: Meanwhile.
-            TotalTimeout: All of it took too long.
-        """
-        self._has_retried = True
-        await self._end_sender()
-        again = self._again = copy(self)
-        again.interims = []
-        try:
-            await again.forget()
-            await again._ask_anew()
-            self._check_same(again)
-            octets = await again.read(limit)
-        except (SessionClosed, TotalTimeout) as second:
-            raise second from first
-        except RequestError as second:
-            raise first from second
-        finally:
-            self._again = None
-            await again.close()
-        self.reason, self.headers = again.reason, again.headers
-        self.content_length = again.content_length
-        self.transfer_encoding = again.transfer_encoding
-        self.content = again.content
-        self.interims += again.interims
-        return octets
-
-    def _check_same(self, again: Self) -> None:
-        """Demand a response with the same representation.
-
-        Raises:
-            InvalidResponse: It is another one.
-        """
-        if again.status_code != self.status_code:
-            message = f"asked once more, the server said {again.status_code}"
-            raise InvalidResponse(f"{self.url}: {message}")
-        for name in ("etag", "last-modified"):
-            if name in self.headers and self.headers[name] != again.headers.get(name):
-                message = f"asked once more, the server had another {name}"
-                raise InvalidResponse(f"{self.url}: {message}")
-
-    @property
-    def content_coding(self) -> str | None:
-        """The codings of the content, in lower case, as Content-Encoding names them.
-
-        None where there is none. Where one of them is not known here (``compress``,
-        or what is none at all, like ``utf-8``), ``aread``, ``text``, ``decoded`` and
-        ``save`` give the octets as they were sent.
-        """
-        field = self.headers.get("content-encoding")
-        return (field and ", ".join(parse_codings(field))) or None
-
-    async def decoded(self) -> AsyncIterator[bytes]:
-        """Iterate over the content as it arrives, decoded.
-
-        Raises:
-            ContentDecodingError: It is not in the coding that it names, not whole,
-                or stands for far too much (DecompressionBombError).
-            RequestError: See ``pull``.
-        """
-        await self.prepare()
-        codings = parse_codings(self.headers.get("content-encoding", ""))
-        if not can_undo(codings):
-            codings = ()  # see ``content_coding``
-        decoder = ContentDecoder(codings, ignores_rest=self._allows_trailing)
-        async for octets in self.pull():
-            for piece in decoder.decode(octets):
-                yield piece
-        decoder.finish()
-
-    async def aread(self, limit: int | None = None) -> bytes:
-        """Collect the whole content, decoded; asked again, give the same.
-
-        Args:
-            limit: Most octets, encoded and decoded; default
-                ``Limits.collected_bytes``.
-
-        Raises:
-            InvalidResponse: There is more of it, or its Content-Encoding is not
-                what it says.
-            RequestError: It will not be whole; the kind says why.
-        """
-        if self._decoded is not None:
-            return self._decoded
-        if limit is None:
-            limit = self.context.limits.collected_bytes
-        octets = self.content.take_whole(limit) if self.status_code else None
-        if octets is None:
-            octets = await self.read(limit)
-        field = self.headers.get("content-encoding")
-        if field is not None and octets and can_undo(codings := parse_codings(field)):
-            decoder = ContentDecoder(codings, ignores_rest=self._allows_trailing)
-            if len(octets) <= OFF_LOOP_BYTES // 4:
-                octets = decode_whole(octets, decoder, limit)
-            else:
-                octets = await asyncio.to_thread(decode_whole, octets, decoder, limit)
-        self._decoded = octets
-        return octets
-
-    async def text(self, limit: int | None = None) -> str:
-        """Collect the content as text: by the charset it names, else UTF-8.
-
-        What is not of that charset becomes U+FFFD.
-
-        Args:
-            limit: See ``aread``.
-
-        Raises:
-            RequestError: See ``aread``.
-        """
-        octets = await self.aread(limit)
-        return octets.decode(self._charset(), errors="replace")
-
-    def _charset(self) -> str:
-        try:
-            parameters = parse_parameters(self.headers.get("content-type", ""))[1]
-        except ValueError:
-            return "utf-8"
-        return find_charset(parameters.get("charset", "")) or "utf-8"
-
-    async def data(self) -> Any:
-        """Collect the content: JSON as a value, by its Content-Type, else text.
-
-        JSON without any content, as of a HEAD, is None.
-
-        Raises:
-            RequestError: As of ``json`` and ``text``.
-        """
-        await self.aread()  # before its headers, which may be those of another then
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip()
-        media_type = media_type.lower()
-        if media_type == "application/json" or media_type.endswith("+json"):
-            return await self.json() if await self.aread() else None
-        return await self.text()
-
-    @overload
-    async def json(self, *, limit: int | None = None) -> Any: ...
-    @overload
-    async def json(self, type: type[_Typed], *, limit: int | None = None) -> _Typed: ...
-    async def json(
-        self,
-        type: Any = Any,  # noqa: A002 - as msgspec names it
-        *,
-        limit: int | None = None,
-    ) -> Any:
-        """Collect the content and read it as JSON; a byte order mark is ignored.
-
-        Args:
-            type: What it must be: a ``msgspec.Struct``, a dataclass, ``list[int]``
-                ...; default: anything.
-            limit: See ``aread``.
-
-        Raises:
-            InvalidResponse: It is no JSON, not of that type, or nested deeper
-                than can be read.
-            RequestError: See ``aread``.
-        """
-        octets = await self.aread(limit)
-        try:
-            return read_json(octets, type)
-        except ValueError as error:
-            raise InvalidResponse(f"{self.url}: {error!s:.300}") from error
+    See ``decode_whole``.
+    """
+    if len(octets) <= OFF_LOOP_BYTES // 4:
+        return decode_whole(octets, decoder, limit)
+    return await asyncio.to_thread(decode_whole, octets, decoder, limit)
 
 
 def decode_whole(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:
-    """Undo the content coding of a whole content.
+    """Decode a whole content.
 
     Args:
-        octets: It.
-        decoder: Of its codings; of no use afterwards.
-        limit: Most octets that it may stand for.
+        octets: The content, as it was sent.
+        decoder: Decodes it; of no use afterwards.
+        limit: Most octets that may come out.
 
     Raises:
-        InvalidResponse: It is something else, or stands for more.
+        InvalidResponse: The server's fault: it is not in its coding, or more comes out.
     """
     pieces: list[bytes] = []
     size = 0
@@ -341,45 +113,49 @@ def decode_whole(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:
             join_small(pieces, piece)
         decoder.finish()
     except RemoteProtocolError as error:
-        raise _as_invalid(error) from error
+        raise as_invalid(error) from error
     return b"".join(pieces)
 
 
-def _as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
+def as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
+    """Return the error of a peer as what it is for a client: InvalidResponse."""
     return error if isinstance(error, InvalidResponse) else InvalidResponse(str(error))
 
 
-# Server-sent events, as a client reads them: ``resp.events()``.
+# Server-sent events: ``resp.events()``
 
 
 EVENT_STREAM = "text/event-stream"
 RETRY_S = 3.0
-"""Before a client comes back, where the server has not said; as browsers do."""
+"""The delay before the stream is asked for again, where the server names none; browsers
+use the same."""
 LEAST_RETRY_S = 1.0
-"""Whatever the server says: ``retry: 0`` would be a thousand connections a second."""
+"""The shortest delay: with ``retry: 0`` a client would make a thousand connections a
+second."""
 LONGEST_RETRY_S = 60.0
-"""However often it has failed, unless the server wants more."""
+"""The longest delay after many failures, unless the server wants a longer one."""
 MOST_RETRY_S = 3600.0
-"""Whatever the server says, this is waited for at most before the span is drawn: a
-subscription that never comes back is none."""
+"""The longest delay that a server can ask for, before the random part is added: a
+subscription must come back at some time."""
 MOST_DOUBLINGS = 10
 TRANSIENT = frozenset((408, 425, 429))
-"""Statuses that another attempt may not see; and all from 500 on."""
+"""Statuses that are worth another attempt, besides those from 500 on."""
 
 
 def decide_delay_s(
     retry_s: float, failures: int, chance: float, least_s: float = LEAST_RETRY_S
 ) -> float:
-    """Decide how long to wait before coming back.
+    """Decide how long to wait before the stream is asked for again.
 
-    Full jitter: any span from what the server wants to twice that, doubled for
-    each failure. Clients that have lost a server at once do not come back at once.
+    The delay is random ("full jitter"): at least what the server wants, at most twice
+    that, doubled for each failure. Clients that have lost a server at the same moment
+    then do not all return at the same moment.
 
     Args:
-        retry_s: As the server wants it.
+        retry_s: The delay that the server wants.
         failures: Attempts that brought no event, in a row.
-        chance: 0 to 1, drawn anew each time.
-        least_s: A server that wants less gets this.
+        chance: A new random number each time, 0 to 1.
+        least_s: The shortest delay, whatever the server wants.
     """
     wanted = min(max(retry_s, least_s), max(MOST_RETRY_S, least_s))
     doubled = wanted * 2.0 ** (min(failures, MOST_DOUBLINGS) + 1)
@@ -408,10 +184,10 @@ async def iterate_events(
 
 
 class _Subscription:
-    """The events of one request, over as many responses as it takes.
+    """The events of one ``resp.events()``, from all the responses that it takes.
 
     Attributes:
-        is_over: The server has said that there will be no more.
+        is_over: The server has said that there will be no more events.
     """
 
     def __init__(
@@ -428,7 +204,7 @@ class _Subscription:
         self._has_begun = False
 
     async def listen(self) -> AsyncIterator[ServerSentEvent]:
-        """Those of one response."""
+        """Iterate over the events of one response."""
         resp = self._resp
         last_event_id = self._parser.last_event_id
         if resp.status_code == 0:
@@ -465,15 +241,17 @@ class _Subscription:
 
 
 def is_transient(status: int) -> bool:
-    """Whether another attempt may not see it."""
+    """Tell whether a status is worth another attempt."""
     return status >= 500 or status in TRANSIENT
 
 
 def _is_event_stream(resp: "ClientResponse") -> bool:
-    """False where there will be none any more: 204, as the standard has it.
+    """Tell whether events may come; False for 204, which ends a subscription.
+
+    WHATWG HTML, section 9.2.3.
 
     Raises:
-        InvalidResponse: It is something else.
+        InvalidResponse: The server's fault: it is no event stream.
     """
     if resp.status_code == 204:
         return False
@@ -493,7 +271,7 @@ def _is_event_stream(resp: "ClientResponse") -> bool:
 
 
 def _last_event_field(event_id: str) -> tuple[tuple[str, str], ...]:
-    """What was seen last, as UTF-8, where a field can hold it."""
+    """Return the field with the last event's ID as UTF-8, where a field can hold it."""
     value = event_id.encode().decode("latin-1")
     if not value or FIELD_VALUE.fullmatch(value) is None:
         return ()

@@ -6,23 +6,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
-from blazeio.client.arguments import (
+from blazeio.client.auth import Auth, check_auth
+from blazeio.client.context import ClientContext
+from blazeio.client.cookies import CookieJar
+from blazeio.client.pool import MOST_RETRIES, PoolLimits
+from blazeio.client.proxy import ProxyRules, parse_proxy, read_proxy_rules
+from blazeio.client.redirects import MOST_REDIRECTS
+from blazeio.client.response import ClientResponse
+from blazeio.client.settings import (
+    ClientTls,
     PoolOptions,
     RequestOptions,
     SingleFurther,
     SingleOptions,
+    Timeouts,
     check_arguments,
     check_retries,
     refuse_unknown,
 )
-from blazeio.client.auth import Auth, check_auth
-from blazeio.client.context import ClientContext
-from blazeio.client.cookies import CookieJar
-from blazeio.client.pool import MOST_RETRIES
-from blazeio.client.proxy import ProxyRules, parse_proxy, read_proxy_rules
-from blazeio.client.redirects import MOST_REDIRECTS
-from blazeio.client.response import ClientResponse
-from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
 from blazeio.client.url import Url, parse_url, show_url
 from blazeio.errors import (
     ConfigurationError,
@@ -216,7 +217,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
         self._response: ClientResponse | None = None
 
     def __repr__(self) -> str:
-        told = "not entered" if self._context is None else repr(self._context.lender)
+        told = "not entered" if self._context is None else repr(self._context.pool)
         where = "" if self._url is None else f"{show_url(str(self._url))} "
         return f"<Session {where}{told}>"
 
@@ -274,7 +275,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
     def __del__(self) -> None:
         """Warn of one that nobody has closed, and whose connections are open."""
         context = getattr(self, "_context", None)
-        if context is not None and not context.is_closed and context.lender.has_open:
+        if context is not None and not context.is_closed and context.pool.has_open:
             message = f"{self!r} was not closed: `await session.aclose()`"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 

@@ -237,7 +237,7 @@ async def test_one_that_nobody_closes_is_warned_of() -> None:
         del session
         with pytest.warns(ResourceWarning, match=r"was not closed: `await session\."):
             kept.clear()
-        await shared.lender.close()
+        await shared.pool.close()
         shared.wheel.close()
         with warnings.catch_warnings():
             warnings.simplefilter("error")

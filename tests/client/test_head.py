@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.request_head import (
+from blazeio.client.request import (
     declares_content,
     frame_request,
     merge_fields,

@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 import blazeio as io
-from blazeio.client.arguments import PoolOptions, RequestOptions, SingleOptions
+from blazeio.client.settings import PoolOptions, RequestOptions, SingleOptions
 
 
 def list_named(function: object) -> set[str]:

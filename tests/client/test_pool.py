@@ -26,7 +26,7 @@ from blazeio.client.pool import (
     Ticket,
     may_retry,
 )
-from blazeio.client.settings import PoolLimits
+from blazeio.client.pool import PoolLimits
 
 IDLE_S = 10.0
 

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from blazeio.client.settings import ClientTls, PoolLimits, Timeouts
+from blazeio.client.pool import PoolLimits
+from blazeio.client.settings import ClientTls, Timeouts
 from blazeio.errors import ConfigurationError
 
 

@@ -78,16 +78,16 @@ async def test_who_is_cancelled_while_waiting_leaves_the_queue() -> None:
 async def test_one_that_is_given_to_who_is_cancelled_at_once_is_not_lost() -> None:
     async with RawServer(OK) as server, io.Session(pool=ONE) as session:
         async with session.get(server.url) as resp:
-            lender = session._context.lender  # type: ignore[union-attr]
+            pool = session._context.pool  # type: ignore[union-attr]
             waiting = asyncio.create_task(session.get(server.url).__aenter__())
             await wait_until(lambda: "idle" in repr(session) or waiting.done())
             await resp.aread()
         await within(waiting)
-        connection = lender.take(next(iter(lender.pool._lanes)), 0.0)
+        connection = pool.take(next(iter(pool.pool._lanes)), 0.0)
         assert connection is not None
         blocked = asyncio.create_task(session.get(server.url).__aenter__())
         await wait_until(lambda: "1 waiting" in repr(session))
-        lender.give_back(connection, connection.idle_until)
+        pool.give_back(connection, connection.idle_until)
         blocked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await blocked
