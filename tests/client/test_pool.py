@@ -22,11 +22,11 @@ from blazeio.client.pool import (
     Open,
     Opening,
     Pool,
+    PoolLimits,
     ServeRequest,
     Ticket,
     may_retry,
 )
-from blazeio.client.pool import PoolLimits
 
 IDLE_S = 10.0
 
