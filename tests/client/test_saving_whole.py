@@ -143,7 +143,7 @@ DISAGREEING: dict[str, Callable[[int], bytes]] = {
     "another total": lambda at: part(at, TOTAL - 1, total=TOTAL + 1),
     "less in all": lambda at: part(at, TOTAL - 2, total=TOTAL - 1),
     "beyond its total": lambda at: part(at, TOTAL, total=TOTAL),
-    "beyond ours": lambda at: part(at, TOTAL, total="*"),
+    "beyond ours": lambda at: part(at, TOTAL, total="*", content=CONTENT[at:] + b"x"),
     "another tag": lambda at: part(at, TOTAL - 1, etag='"b"'),
     "a weak tag": lambda at: part(at, TOTAL - 1, etag='W/"a"'),
     "another length": lambda at: part(at, TOTAL - 1, content=CONTENT[at:-1]),
@@ -171,6 +171,7 @@ DISAGREEING: dict[str, Callable[[int], bytes]] = {
     "nothing to be had": lambda _: respond(
         "416 R", b"", f"Content-Range: bytes */{TOTAL}"
     ),
+    "less to be had": lambda at: respond("416 R", b"", f"Content-Range: bytes */{at}"),
     "another status": lambda _: respond("404 Not Found", b"", "Content-Length: 0"),
 }
 

@@ -289,6 +289,15 @@ def test_a_block_is_bounded() -> None:
     assert "of 65551 octets, at most 4096" in refuse(v2(bytes(65_535)))
 
 
+def test_a_block_of_4096_octets_is_whole_and_one_more_is_refused() -> None:
+    fitting = v2(IPV4_BLOCK + tlv(4, bytes(4096 - 16 - len(IPV4_BLOCK) - 3)))
+    header = parse_proxy_header(fitting)
+    assert header is not None
+    assert header.end == len(fitting) == 4096
+    longer = v2(IPV4_BLOCK + tlv(4, bytes(4096 - 16 - len(IPV4_BLOCK) - 2)))
+    assert "of 4097 octets, at most 4096" in refuse(longer)
+
+
 # Neither
 
 

@@ -83,6 +83,34 @@ def test_it_is_ready_while_somebody_serves() -> None:
     assert not driver.planner.snapshot().is_ready
 
 
+@pytest.mark.parametrize(
+    ("slots", "serving", "reason"),
+    [
+        (4, 3, ""),
+        (4, 2, ""),
+        (4, 1, "1 of 4 workers serve"),
+        (5, 3, ""),
+        (5, 2, "2 of 5 workers serve"),
+    ],
+)
+def test_it_is_ready_while_half_of_the_workers_serve(
+    slots: int, serving: int, reason: str
+) -> None:
+    driver = Driver(slots=slots).start()
+    for worker in range(serving, slots):
+        driver.exit(worker + 1, -9)
+    view = driver.planner.snapshot()
+    assert view.serving_count == serving
+    assert (view.is_ready, view.why_not_ready) == (not reason, reason)
+
+
+def test_parked_slots_do_not_count_for_half() -> None:
+    driver = Driver(slots=4).start()
+    driver.tell(ScaleAsked(2))
+    driver.exit(2, -9)
+    assert driver.planner.snapshot().why_not_ready == ""
+
+
 def test_who_leaves_serves_but_is_not_ready() -> None:
     driver = Driver(slots=1, drain_delay_s=5.0).start()
     driver.tell(StopAsked())

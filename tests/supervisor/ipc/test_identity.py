@@ -70,6 +70,26 @@ def test_a_user_is_taken_on_with_groups_and_environment() -> None:
 
 
 @NEEDS_ROOT
+def test_who_would_still_have_the_rights_of_root_does_not_go_on() -> None:
+    """Capabilities outlive the change where the process had asked for that."""
+    code = """
+import ctypes
+NO_SETUID_FIXUP = 4
+PR_SET_SECUREBITS = 28
+assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
+from blazeio_supervisor.ipc.identity import Identity, take_on
+try:
+    take_on(Identity(12345, 54321))
+except OSError as exception:
+    print(exception.strerror)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "root's rights are still there afterwards\n"
+
+
+@NEEDS_ROOT
 def test_a_user_without_an_entry_has_one_group_and_no_name() -> None:
     assert take_on(12345, 54321)[:2] == [
         "(12345, 12345, 12345) (54321, 54321, 54321) [54321]",

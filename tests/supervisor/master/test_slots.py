@@ -1,6 +1,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,20 +12,21 @@ from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.sockets.listeners import Steerer
 from tests.supervisor.master.bench import Bench
 from tests.support.clock import wait_until
+from tests.support.service_manager import ListeningManager
 
 
 class Table:
     """Slots, and workers that are children of the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, manager: str | None = None, room: int = 0) -> None:
         self.bench = bench = Bench()
-        telling = SystemdNotifier(None, asyncio.get_running_loop())
+        self.telling = telling = SystemdNotifier(manager, asyncio.get_running_loop())
         self.slots = SlotListeners(
             bench.listeners,
             Steerer(),
             bench.orders,
             bench.workers,
-            FdStore(telling, bench.listeners, 0),
+            FdStore(telling, bench.listeners, room),
         )
 
     def hear(self) -> object:
@@ -46,6 +48,19 @@ async def table() -> AsyncIterator[Table]:
 async def test_a_new_slot_has_its_own_listeners(table: Table) -> None:
     table.slots.open(2)
     assert len(table.bench.listeners.own_of(2)) == 1
+
+
+async def test_the_listener_of_a_new_slot_is_stored(tmp_path: Path) -> None:
+    with ListeningManager(str(tmp_path / "notify")) as manager:
+        table = Table(manager.address, room=8)
+        table.slots.open(2)
+        manager.read()
+        stored = [fd for found in manager.stored.values() for fd in found]
+        identities = {os.fstat(fd).st_ino for fd in stored}
+        (own,) = table.bench.listeners.own_of(2)
+        assert os.fstat(own.sock.fileno()).st_ino in identities
+        table.telling.notifier.close()
+        await table.bench.close()
 
 
 async def test_an_adopter_is_remembered_until_it_lets_go(table: Table) -> None:
