@@ -34,7 +34,9 @@ class Policy(Struct, frozen=True, kw_only=True):
             ``grace_s``, then TERM. It waits for the workers that it has forked:
             while there are any, their grace period is added.
         backoff_base_s: The second respawn in a row waits this long; each
-            further one twice as long (the first does not wait).
+            further one twice as long (the first does not wait, nor does that of
+            a worker that was killed from outside after it had served for
+            ``canary_hold_s``).
         backoff_most_s: The longest wait, before jitter.
         backoff_jitter: Each wait is varied by up to this share, up or down.
         stable_after_s: A worker that served this long resets its slot's

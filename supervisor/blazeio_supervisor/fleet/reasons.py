@@ -42,6 +42,15 @@ def describe_exit(status: int, reason: str = "") -> str:
     return f"{words}: {reason}" if reason else words
 
 
+_FROM_OUTSIDE = frozenset({1, 2, 3, 9, 15})
+"""HUP, INT, QUIT, KILL and TERM: a process that fails gets others."""
+
+
+def was_killed(status: int | None) -> bool:
+    """Whether somebody else has ended the process: an operator, or the kernel."""
+    return status is not None and -status in _FROM_OUTSIDE
+
+
 def name_exit(status: int) -> str:
     """Say how a process ended in one word, of few: ``exit_3``, ``SIGKILL``."""
     if status < 0:

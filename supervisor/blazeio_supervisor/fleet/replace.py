@@ -5,7 +5,7 @@ Only marks them; the replacement lane replaces first and retires then.
 
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import RecycleAsked
-from blazeio_supervisor.fleet.reasons import asked_for
+from blazeio_supervisor.fleet.reasons import asked_for, was_killed
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import spawn, step_worker
 from blazeio_supervisor.fleet.worker_state import Event
@@ -172,6 +172,10 @@ def _note(context: PlanContext, failure: Failure, handle: WorkerHandle) -> None:
     if handle.is_stable(context.now, context.policy.stable_after_s):
         slot.forgive()
     backoff.fail(context.now, context.policy, context.rng)
+    if was_killed(failure.status) and handle.is_stable(
+        context.now, context.policy.canary_hold_s
+    ):
+        backoff.next_at = context.now  # it has not failed to start
     slot.fail(words, context.now, was_ready=handle.ready_at is not None)
     wait_s = backoff.next_at - context.now
     when = f"in {wait_s:.2f} s" if wait_s > 0 else "at once"

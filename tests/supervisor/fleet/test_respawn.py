@@ -26,6 +26,28 @@ def test_second_death_in_a_row_waits() -> None:
     assert one(Spawn, driver.wait(0.02)).slot == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "served_s", "is_at_once"),
+    [
+        (-9, 2.1, True),
+        (-15, 2.1, True),
+        (-9, 1.9, False),
+        (-11, 2.1, False),
+        (1, 2.1, False),
+    ],
+)
+def test_who_has_served_and_is_killed_from_outside_is_respawned_at_once(
+    status: int, served_s: float, is_at_once: bool
+) -> None:
+    driver = Driver(slots=2, backoff_jitter=0.0).start()
+    crash(driver, 3)
+    (spawn,) = only(Spawn, driver.wait(40))
+    driver.serve(spawn.worker)
+    driver.wait(served_s)
+    found = only(Spawn, driver.exit(spawn.worker, status))
+    assert bool(found) == is_at_once
+
+
 def test_death_of_a_stable_worker_is_a_first_one_again() -> None:
     driver = Driver(slots=2).start()
     for spawn in die(driver):
