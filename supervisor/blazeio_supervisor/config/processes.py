@@ -331,7 +331,8 @@ class Times(Section):
         Seconds(),
         "At a reload the first new worker must serve this long before an old one is "
         "touched (if it dies, nothing has happened), and the last one before the way "
-        "back to the old code is given up.",
+        "back to the old code is given up. Under load it takes less: 0.2 s, and 200 "
+        "answers of each new worker with no greater share of 5xx than before.",
         default=2.0,
     )
     rollout_timeout_s: float = option(

@@ -97,6 +97,7 @@ class Beat(Struct, frozen=True):
         is_full: At its connection limit: it accepts nothing now.
         memory_bytes: Private memory (USS) when sampled, else None.
         requests: Requests begun in this life.
+        errors: Of their responses, those with a status of 500 or above.
     """
 
     worker: int
@@ -107,6 +108,12 @@ class Beat(Struct, frozen=True):
     is_full: bool = False
     memory_bytes: int | None = None
     requests: int = 0
+    errors: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Requests that are over."""
+        return max(0, self.requests - self.in_flight)
 
 
 class HealthChecked(Struct, frozen=True):

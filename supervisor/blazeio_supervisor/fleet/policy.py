@@ -51,6 +51,10 @@ class Policy(Struct, frozen=True, kw_only=True):
             code that dies one second after it was ready costs nothing.
         hold_s: After the last slot was replaced, how long every new worker
             must live on before the way back (the old forkserver) is given up.
+        least_hold_s: Either hold ends after this already, once the new code has
+            shown enough: each new worker has answered
+        proof_request_count: as many requests, and no greater share of them by 5xx than
+            the old code.
         is_development: A first boot that fails is tried again with the next reload,
             and does not end the service.
         rollout_timeout_s: A whole reload; then it is rolled back. The way
@@ -100,6 +104,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     health_timeout_s: float = 10.0
     canary_hold_s: float = 2.0
     hold_s: float = 2.0
+    least_hold_s: float = 0.2
+    proof_request_count: int = 200
     is_development: bool = False
     rollout_timeout_s: float = 600.0
     worker_limit: int = 256

@@ -26,7 +26,7 @@ from msgspec import Struct, field
 from blazeio_supervisor.fleet.actions import SUPERSEDED, CheckHealth, ReloadEnded
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
-from blazeio_supervisor.fleet.policy import Backoff
+from blazeio_supervisor.fleet.policy import Backoff, Policy
 from blazeio_supervisor.fleet.reasons import asked_for
 from blazeio_supervisor.fleet.roster import WorkerHandle
 from blazeio_supervisor.fleet.transitions import (
@@ -46,7 +46,8 @@ from blazeio_supervisor.fleet.worker_state import Event, State
 #
 # With a health check it may not accept from its slot before it was found
 # healthy. In probation it serves beside the old worker for ``canary_hold_s``, so
-# that code which dies soon after it was ready costs no old worker.
+# that code which dies soon after it was ready costs no old worker; for less, where it
+# has proven itself by what it has answered.
 
 
 class Phase(StrEnum):
@@ -62,6 +63,33 @@ class Phase(StrEnum):
     ROLLING_BACK = "rolling_back"
 
 
+def measure_error_share(context: PlanContext) -> float:
+    """Return the share of all answers that were 5xx, of those who serve now."""
+    beats = [w.pulse.beat for w in context.roster.serving() if w.pulse.beat is not None]
+    answered = sum(beat.answered for beat in beats)
+    return sum(beat.errors for beat in beats) / answered if answered else 0.0
+
+
+def is_time(context: PlanContext, at: float) -> bool:
+    """Whether that time has come; if not, the next turn is no later.
+
+    Once it has, each beat is looked at as it comes: nobody is woken for that.
+    """
+    if at > context.now:
+        context.wake(at)
+    return at <= context.now and not context.is_void
+
+
+def has_proven(handle: WorkerHandle, policy: Policy, error_share: float) -> bool:
+    """Whether a new worker has answered enough, and no worse than the old ones."""
+    beat = handle.pulse.beat
+    return (
+        beat is not None
+        and beat.answered >= policy.proof_request_count
+        and beat.errors <= error_share * beat.answered
+    )
+
+
 class Canary(Struct):
     """One trial.
 
@@ -72,6 +100,8 @@ class Canary(Struct):
         reason: Why it failed; "" while it did not. That the canary died or
             was late is a ``Failure`` of the turn, and not said here.
         until: When this phase is over, steady time.
+        proven_from: When a probation may be over earlier, likewise.
+        error_share: Of the answers of the old code, those that are 5xx.
     """
 
     handle: WorkerHandle
@@ -79,13 +109,17 @@ class Canary(Struct):
     has_passed: bool = False
     reason: str = ""
     until: float = 0.0
+    proven_from: float = 0.0
+    error_share: float = 0.0
 
     @classmethod
     def begin(cls, context: PlanContext, generation: int) -> Self:
         """Fork the first worker of a generation."""
         is_gated = context.policy.has_health_check
         slot = context.roster.slots[0]
-        return cls(spawn(context, slot, generation, is_canary=is_gated))
+        share = measure_error_share(context)
+        handle = spawn(context, slot, generation, is_canary=is_gated)
+        return cls(handle, error_share=share)
 
     def run(self, context: PlanContext) -> None:
         """Go on as far as the facts allow."""
@@ -96,7 +130,9 @@ class Canary(Struct):
         if self.phase is Phase.PROBATION and not self.reason:
             # When nothing else serves, nothing is at stake: no hold.
             is_alone = next(context.roster.serving(), None) is None
-            self.has_passed = is_alone or context.has_come(self.until)
+            self.has_passed = (
+                is_alone or context.has_come(self.until) or self._is_proven(context)
+            )
 
     def discard(self, context: PlanContext) -> None:
         """End the canary."""
@@ -134,6 +170,12 @@ class Canary(Struct):
     def _hold(self, context: PlanContext) -> None:
         self.phase = Phase.PROBATION
         self.until = context.now + context.policy.canary_hold_s
+        self.proven_from = context.now + context.policy.least_hold_s
+
+    def _is_proven(self, context: PlanContext) -> bool:
+        return is_time(context, self.proven_from) and has_proven(
+            self.handle, context.policy, self.error_share
+        )
 
 
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
@@ -156,6 +198,8 @@ class Rollout(Struct):
         tickets: Of those who have asked for it.
         waiting: Those who have asked for the next one.
         held_at: When the hold is over, steady time.
+        proven_from: When it may be over earlier, likewise.
+        error_share: Of the answers of the code before, those that are 5xx.
         deadline_at: Of the whole, or of the whole way back.
         reason: Why it is rolled back.
         backoff: Of reloads that nobody asked for.
@@ -169,6 +213,8 @@ class Rollout(Struct):
     tickets: list[int] = field(default_factory=list)
     waiting: list[ReloadAsked] = field(default_factory=list)
     held_at: float = 0.0
+    proven_from: float = 0.0
+    error_share: float = 0.0
     deadline_at: float = 0.0
     reason: str = ""
     backoff: Backoff = field(default_factory=Backoff)
@@ -281,7 +327,7 @@ class Rollout(Struct):
             self._fail(context, canary.reason)
         elif canary.has_passed:
             canary.promote(context)
-            self.canary = None
+            self.canary, self.error_share = None, canary.error_share
             self._spread(context, self.target)
             self.step = Phase.ROLLING
 
@@ -290,11 +336,19 @@ class Rollout(Struct):
         if all(o and o.is_serving and o.generation == self.target for o in owners):
             self.step = Phase.HOLDING
             self.held_at = context.now + context.policy.hold_s
+            self.proven_from = context.now + context.policy.least_hold_s
 
     def _hold(self, context: PlanContext) -> None:
-        if context.has_come(self.held_at):
+        if context.has_come(self.held_at) or self._is_proven(context):
             self._stop_forkserver(context, self.previous)
             self._end(context)
+
+    def _is_proven(self, context: PlanContext) -> bool:
+        return is_time(context, self.proven_from) and all(
+            slot.owner is not None
+            and has_proven(slot.owner, context.policy, self.error_share)
+            for slot in context.roster.active()
+        )
 
     # What goes wrong
 

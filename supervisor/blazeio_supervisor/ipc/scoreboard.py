@@ -132,6 +132,9 @@ def first_cell(status: int) -> int:
     return RESPONSES + status // 100 * len(LATENCY_EDGES_S)
 
 
+# Where the responses of a status class are counted, without the sum of their spans.
+_ERRORS = slice(first_cell(500) + 1, first_cell(500) + len(LATENCY_EDGES_S))
+
 ROW_BYTES = 16 * 1024
 """Of the memory; of it only the first page is used, and what is never used costs
 nothing."""
@@ -170,6 +173,7 @@ class RowReading(Struct, frozen=True):
         beat_at: Monotonic seconds of the last beat; 0.0 before the first.
         lag_s: How late the loop ran, smoothed, seconds.
         requests: Begun in its life.
+        errors: Responses with a status of 500 or above, in its life.
     """
 
     beat_at: float
@@ -178,6 +182,7 @@ class RowReading(Struct, frozen=True):
     connections: int
     requests: int
     is_full: bool
+    errors: int = 0
 
 
 class LongestRequest(Struct, frozen=True):
@@ -313,6 +318,7 @@ class Row:
             connections=int(self._check(cells[_CONNECTIONS])),
             requests=int(self._check(self.counted[REQUESTS])),
             is_full=bool(self._check(cells[_IS_FULL])),
+            errors=int(self._check(sum(self.counted[_ERRORS]))),
         )
 
     def read_tally(self) -> Tally:

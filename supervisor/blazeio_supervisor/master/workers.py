@@ -420,6 +420,7 @@ class WorkerReadings:
                     is_full=reading.is_full,
                     memory_bytes=None if memory is None else memory.own_bytes,
                     requests=reading.requests,
+                    errors=reading.errors,
                 )
             )
         return beats

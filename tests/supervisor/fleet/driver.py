@@ -170,6 +170,7 @@ def _at(beat: Beat, now: float) -> Beat:
         beat.is_full,
         beat.memory_bytes,
         beat.requests,
+        beat.errors,
     )
 
 

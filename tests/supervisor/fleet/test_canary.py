@@ -1,3 +1,5 @@
+import pytest
+
 from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     CheckHealth,
@@ -7,7 +9,7 @@ from blazeio_supervisor.fleet.actions import (
     StopForkserver,
     StopMode,
 )
-from blazeio_supervisor.fleet.facts import HealthChecked
+from blazeio_supervisor.fleet.facts import Beat, HealthChecked
 from tests.supervisor.fleet.driver import Driver, deeds, one, only
 
 GATED = {"has_health_check": True}
@@ -92,3 +94,70 @@ def test_health_path_that_never_answers_fails_the_reload() -> None:
     assert ended.reason.endswith(
         ": unhealthy: no answer within 10 s (--health-timeout)"
     )
+
+
+# A hold is over earlier where the new code has shown enough
+
+
+def answer(driver: Driver, worker: int, requests: int, errors: int = 0) -> None:
+    driver.ready[worker] = Beat(worker, 0.0, requests=requests, errors=errors)
+
+
+def under_trial(*, old_errors: int = 0) -> Driver:
+    """A canary, worker 3, that has just got ready."""
+    driver = fleet()
+    for worker in (1, 2):
+        answer(driver, worker, 1000, old_errors)
+    driver.wait(0.1)
+    driver.reload()
+    driver.load(2)
+    driver.serve(3)
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("requests", "errors", "old_errors", "is_proven"),
+    [
+        (200, 0, 0, True),
+        (199, 0, 0, False),
+        (10_000, 1, 0, False),
+        (200, 2, 10, True),
+        (200, 3, 10, False),
+    ],
+)
+def test_the_hold_is_short_for_who_answers_enough_and_as_well_as_the_old_code(
+    requests: int, errors: int, old_errors: int, is_proven: bool
+) -> None:
+    driver = under_trial(old_errors=old_errors)
+    answer(driver, 3, requests, errors)
+    assert only(EndWorker, driver.wait(0.15)) == []
+    ended = EndWorker(1, StopMode.DRAIN) in driver.wait(0.2)
+    assert ended == is_proven
+    if not is_proven:
+        assert only(EndWorker, driver.wait(1.5)) == []
+        assert EndWorker(1, StopMode.DRAIN) in driver.wait(0.3)
+
+
+def test_what_is_in_flight_is_no_answer() -> None:
+    driver = under_trial()
+    driver.ready[3] = Beat(3, 0.0, requests=200, in_flight=1)
+    assert only(EndWorker, driver.wait(1.9)) == []
+
+
+def test_a_canary_that_has_not_proven_itself_costs_no_turns() -> None:
+    driver = under_trial()
+    answer(driver, 3, 100)
+    driver.wait(0.3)
+    due_at = driver.planner.next_deadline_at()
+    assert due_at is not None
+    assert due_at > driver.now
+
+
+def test_the_way_back_is_given_up_early_once_all_have_proven_themselves() -> None:
+    driver = fleet(slots=2)
+    driver.reload_until_holding(ticket=4)
+    new = [owner for owner in driver.owners if owner is not None]
+    answer(driver, new[0], 500)
+    assert only(ReloadEnded, driver.wait(0.5)) == []
+    answer(driver, new[1], 200)
+    assert one(ReloadEnded, driver.wait(0.1)).is_ok

@@ -8,6 +8,7 @@ COUNTS = {
     "worker_limit",
     "good_beats",
     "max_requests",
+    "proof_request_count",
     "max_requests_jitter",
     "backoff_jitter",
 }
