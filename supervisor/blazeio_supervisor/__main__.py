@@ -4,8 +4,11 @@ As root it imports nothing from folders that another user may write; of ``python
 -m``, which looks in the working directory first, nothing before that is settled.
 """
 
+import errno
+import io
 import os
 import sys
+from typing import Any
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -32,6 +35,7 @@ if __name__ == "__main__" and os.geteuid() == 0:
 try:
     import click
 
+    from blazeio_supervisor.cli.output import discard, say
     from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
     from blazeio_supervisor.config.spellings import expand
     from blazeio_supervisor.errors import ExitCode, SupervisorError
@@ -44,8 +48,37 @@ except ImportError as error:
     )
 
 
+class OutputError(SupervisorError):
+    """Standard output takes no more: a full disk, or a pipe whose reader has ended."""
+
+
+class _StandardOutput(io.FileIO):
+    """Descriptor 1, whose failures are told apart from those of other files."""
+
+    def write(self, octets: Any, /) -> int:
+        """Write octets.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        try:
+            return super().write(octets)
+        except OSError as error:
+            reason = f"cannot write to standard output: {error.strerror}"
+            raise OutputError(reason) from error
+
+
 def main() -> None:
     """Run the program; every failure of the operator's is one line."""
+    plain = sys.stdout
+    if plain is sys.__stdout__ and plain is not None:
+        raw = _StandardOutput(plain.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            plain.encoding,
+            plain.errors,
+            line_buffering=plain.isatty(),
+        )
     sys.exit(run_program(sys.argv[1:]))
 
 
@@ -59,8 +92,8 @@ def run_program(words: list[str]) -> int:
 
 def _run(words: list[str]) -> int:
     try:
-        command = _choose_command(words)
-        if not isinstance(command, click.Group) or words[0] in _OF_APP:
+        command, has_app = _choose_command(words)
+        if has_app:
             words = expand(words)
         code: int = command.main(words, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
@@ -68,6 +101,12 @@ def _run(words: list[str]) -> int:
         path = context.command_path if context else PROGRAM
         _say(f"{error.format_message()} (see {path} --help)")
         return ExitCode.USAGE
+    except OutputError as error:
+        # Where the reader has ended (`| head -1`), nobody asks for more.
+        if getattr(error.__cause__, "errno", None) != errno.EPIPE:
+            _say(error.message)
+        discard(sys.stdout)
+        return error.exit_code
     except click.Abort:  # ^C, where nobody waits for anything
         return ExitCode.INTERRUPTED
     except SupervisorError as error:
@@ -76,29 +115,26 @@ def _run(words: list[str]) -> int:
     return code
 
 
-_OF_APP = ("check", "unit")
-"""Verbs that take the options of an app."""
-
-
-def _choose_command(words: list[str]) -> click.Command:
+def _choose_command(words: list[str]) -> tuple[click.Command, bool]:
     """Return the verbs when the first word is one, else the command that serves.
 
-    Only what is needed is imported: a verb answers in a tenth of a second.
+    Also whether it has the options of an app. Only what is needed is imported: a verb
+    answers in a tenth of a second.
     """
     first = words[0] if words else "-"
     if not first.startswith("-") and not is_app_path(first):
         from blazeio_supervisor.cli.verbs import list_verbs, verbs
 
         if first in list_verbs():
-            return verbs
+            return verbs, list_verbs()[first].has_app
     from blazeio_supervisor.cli.serve import command
 
-    return command
+    return command, True
 
 
 def _say(line: str, *details: str) -> None:
     for each in (f"{PROGRAM}: {line}", *details):
-        click.echo(escape_line(each), err=True)
+        say(escape_line(each))
 
 
 if __name__ == "__main__":

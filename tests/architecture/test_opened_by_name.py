@@ -43,6 +43,7 @@ KIND = "the text of a setting, and no file"
 ALLOWED = {
     "cli.doctor.machine": KERNEL,
     "ipc.socket_paths": "names in /run: a verb believes the peer, not the file",
+    "cli.output": "/dev/null",
     "cli.queries": "shutil asks the terminal for its width",
     "worker.overrides": "the working directory, which it stands in",
     "worker.fork_safety": KERNEL,

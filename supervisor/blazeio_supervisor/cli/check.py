@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 
 import click
 
+from blazeio_supervisor.cli.output import say
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.config.sources import Configuration
 from blazeio_supervisor.errors import ExitCode, SupervisorError
@@ -103,7 +104,7 @@ def import_app(settings: Settings) -> list[Address]:
             _say(f"app        {took}, by each worker anew, since {why}")
             return []
         case Failed(code, reason, frames):
-            click.echo(escape_lines(frames), err=True, nl=False)
+            say(escape_lines(frames), ends_line=False)
             raise CheckFailedError(code, reason)
     raise AssertionError("the importer says nothing else")
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from blazeio_supervisor.cli.output import format_span, format_step
+from blazeio_supervisor.cli.output import format_span, format_step, say
 from blazeio_supervisor.cli.verbs import (
     Extent,
     ProgressLine,
@@ -130,7 +130,7 @@ def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     if answer.is_ok or is_json:
         show(answer, is_json, format_reload)
         return ExitCode.OK if answer.is_ok else _FAILED
-    click.echo(escape_lines(answer.output), err=True, nl=False)
+    say(escape_lines(answer.output), ends_line=False)
     raise SupervisorError(format_reload(answer))
 
 

@@ -1,11 +1,14 @@
 """What several verbs print: numbers, tables that fit a terminal, a service's status.
 
-All of it is pure.
+All but ``say`` and ``discard`` is pure.
 """
 
+import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TextIO, TypeVar
 
+import click
 from msgspec import Struct
 
 from blazeio_supervisor.ipc.control_api import (
@@ -14,6 +17,28 @@ from blazeio_supervisor.ipc.control_api import (
     StatusAnswer,
     WorkerAnswer,
 )
+
+# Standard error.
+
+
+def say(text: str, *, ends_line: bool = True) -> None:
+    """Write to standard error; where that cannot be written, the exit code counts."""
+    try:
+        click.echo(text, err=True, nl=ends_line)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let nothing more be written to a stream that has failed.
+
+    At the exit Python writes what is left in the buffer: it would fail again, and
+    the exit code would be 120.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
 
 # Numbers as a person reads them.
 

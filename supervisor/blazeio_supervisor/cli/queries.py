@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from blazeio_supervisor.cli.output import format_status
-from blazeio_supervisor.cli.verbs import ServiceTarget, read_slots, show, verb
+from blazeio_supervisor.cli.output import format_status, say
+from blazeio_supervisor.cli.verbs import (
+    ServiceTarget,
+    is_terminal,
+    read_slots,
+    show,
+    verb,
+)
 from blazeio_supervisor.errors import (
     BrokenOffError,
     ExitCode,
@@ -70,7 +76,9 @@ def status(target: ServiceTarget, is_json: bool) -> int:
     whose worker does not serve says who accepts from its queue (`adopted by`).
     """
     answer = target.find().ask(STATUS)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WHOLE_WIDTH
+    width = (
+        shutil.get_terminal_size().columns if is_terminal(sys.stdout) else WHOLE_WIDTH
+    )
     return show(answer, is_json, lambda given: format_status(given, width))
 
 
@@ -100,7 +108,7 @@ def top(target: ServiceTarget, interval: float) -> int:
     up, down   choose a slot: c replaces its worker, s shows where it is
     """
     client = target.find()
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise UsageError("top needs a terminal; `status` does not")
     # Rich takes longer to load than a verb may take to answer.
     from blazeio_supervisor.cli.top.session import TopSession
@@ -197,7 +205,7 @@ def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int
             show(event, is_json, format_event_line)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    click.echo("the service has ended", err=True)
+    say("the service has ended")
     return ExitCode.OK
 
 
@@ -239,7 +247,7 @@ def _is_still(client: "ControlClient", pid: int) -> bool:
 def _say_missing(count: int) -> None:
     if count > 0:
         text = f"{count_of(count, 'event')} missing here: too many came at once"
-        click.echo(text, err=True)
+        say(text)
 
 
 def format_events(answer: EventsAnswer) -> str:

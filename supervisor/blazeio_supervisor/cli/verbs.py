@@ -23,13 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import click
 import msgspec
 from msgspec import Struct
 
-from blazeio_supervisor.cli.output import format_bar
+from blazeio_supervisor.cli.output import format_bar, say
 from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
 from blazeio_supervisor.errors import (
     ExitCode,
@@ -106,11 +106,13 @@ class Verb:
         name: As it is typed.
         summary: Its line in the program's ``--help``.
         load: Returns its command; it may import what that needs.
+        has_app: It has an APP and the options of one, and needs no service.
     """
 
     name: str
     summary: str
     load: Callable[[], click.Command]
+    has_app: bool = False
 
 
 _INSTANCE = click.option(
@@ -190,14 +192,15 @@ _OF_AN_APP = (
         "unit",
         "print a systemd unit for APP with its options; --install it",
         _load_unit,
+        has_app=True,
     ),
     Verb(
         "check",
         "would APP start? settings, import, addresses; nothing runs",
         _load_check,
+        has_app=True,
     ),
 )
-"""They have an APP and its options, and need no service that runs."""
 
 
 @cache
@@ -282,16 +285,21 @@ def show(
     return ExitCode.OK
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; None: it was closed before the start."""
+    return stream is not None and stream.isatty()
+
+
 class ProgressLine:
     """One line of a terminal that is written over; nothing where there is none."""
 
     def __init__(self) -> None:
-        self._is_shown = sys.stderr is not None and sys.stderr.isatty()
+        self._is_shown = is_terminal(sys.stderr)
 
     def write(self, text: str) -> None:
         """Write a text over what stands there."""
         if self._is_shown:
-            click.echo(f"{_CLEAR_LINE}{escape_line(text)}", err=True, nl=False)
+            say(f"{_CLEAR_LINE}{escape_line(text)}", ends_line=False)
 
     def clear(self) -> None:
         """Leave the line empty."""

@@ -35,6 +35,7 @@ from blazeio_supervisor.ipc.messages import LoopName
 from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
 
 WORKER_LIMIT = 256
+DEFAULT_LOOP: LoopName = "uvloop"
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -193,12 +194,18 @@ class Process(Section):
         default="first",
         change=Change.RESTART,
     )
-    loop: LoopName = option(
-        Choice(("uvloop", "asyncio"), "NAME"),
-        "The event loop: uvloop or asyncio. Where it is the default, the app may "
-        "choose another one by io.use_loop.",
-        default="uvloop",
+    loop: LoopName | None = option(
+        Choice(get_args(LoopName), "NAME"),
+        "The event loop of the workers: uvloop or asyncio. It wins over what the app "
+        "chooses by io.use_loop.",
+        default=None,
+        default_text="the app's choice, else uvloop",
     )
+
+    @property
+    def usual_loop(self) -> LoopName:
+        """The loop of the workers, unless the app chooses another one itself."""
+        return self.loop or DEFAULT_LOOP
 
     @property
     def instance(self) -> str:

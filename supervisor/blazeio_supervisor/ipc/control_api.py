@@ -315,6 +315,7 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
         text: The same as a TOML file.
         changed: What was changed at run time, and holds until the next start, one
             sentence for each.
+        folder: Where relative paths in the settings start.
     """
 
     # Which fields hold several lines, for `escape_answer`.
@@ -324,6 +325,7 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
     needs_restart: list[str]
     text: str
     changed: list[str] = []
+    folder: str = ""
 
 
 CONFIG = ControlEndpoint("GET", "/config", ConfigQuery, ConfigAnswer)

@@ -189,6 +189,7 @@ class Load(_Message, frozen=True):
         folder: The working directory, as typed.
         log: How its processes write their lines of it.
         is_preload: Import the app here, once; else each worker does it.
+        loop: The kind of event loop, whatever the app says; None: the app may choose.
         is_forced: Fork after the import, whatever it has left behind.
         identity: Whom to become before the import; None: stay who we are.
         umask: Of the files that the app makes; None: as the master's.
@@ -204,7 +205,7 @@ class Load(_Message, frozen=True):
     folder: str
     app_dir: str
     is_preload: bool
-    loop: LoopName
+    loop: LoopName | None
     graceful_timeout_s: float
     drain_idle_s: float
     log: LogConfig

@@ -200,5 +200,5 @@ class Banner:
         note(
             "listening",
             f"{settings.app.text} on {where}: {count_of(settings.workers, 'worker')}, "
-            f"{self._listeners.mode}, {settings.loop}, pid {os.getpid()}",
+            f"{self._listeners.mode}, {settings.usual_loop}, pid {os.getpid()}",
         )

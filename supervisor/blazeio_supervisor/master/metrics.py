@@ -87,7 +87,7 @@ def _describe(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
         {
             "version": find_version(),
             "python": platform.python_version(),
-            "loop": settings.loop,
+            "loop": settings.usual_loop,
             "app": settings.app.text,
             "instance_name": service.name,
         },

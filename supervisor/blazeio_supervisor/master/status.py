@@ -139,6 +139,7 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
         needs_restart=list(service.in_force.needs_restart),
         text=format_settings(settings),
         changed=changed,
+        folder=service.settings.folder,
     )
 
 

@@ -20,7 +20,7 @@ from blazeio.app import run_hook
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsConfig
-from blazeio.server.loop import use_loop
+from blazeio.server.loop import DEFAULT_LOOP, use_loop
 from blazeio_supervisor.config.app_path import AppPath, parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.channel import is_still, name_socket, receive, send
@@ -231,7 +231,8 @@ def _begin(
     if load.umask is not None:
         os.umask(load.umask)
     set_variables(variables)  # only now: they say what is imported
-    use_loop(load.loop)  # its module is loaded here, not by each worker from the disk
+    # Its module is loaded here, not by each worker from the disk.
+    use_loop(load.loop or DEFAULT_LOOP)
     enter_folder(load.app_dir)
     _apply_config(load)
     return tls
@@ -279,7 +280,7 @@ def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoRe
     try:
         with _logging(load, printing):
             tls = read_certificates(load.overrides)
-        use_loop(load.loop)
+        use_loop(load.loop or DEFAULT_LOOP)
         enter_folder(load.app_dir)
         _apply_config(load)
     except LoadError as error:

@@ -19,7 +19,6 @@ from blazeio.app import run_hook
 from blazeio.app.app import App
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import (
-    DEFAULT_LOOP,
     get_loop,
     has_loop,
     run_through,
@@ -246,7 +245,7 @@ class Worker:
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True
-        if self._load.loop != DEFAULT_LOOP and not has_loop():
+        if self._load.loop is not None and not has_loop():
             use_loop(self._load.loop)  # the operator's choice, whatever the app says
         loop = get_loop()
         serving = WorkerServer(

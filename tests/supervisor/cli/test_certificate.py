@@ -5,6 +5,12 @@ import trustme
 
 from blazeio_supervisor.cli.doctor.service import read_expiry
 
+
+def write_pem(content: bytes) -> bytes:
+    head, foot = b"-----BEGIN CERTIFICATE-----\n", b"\n-----END CERTIFICATE-----\n"
+    return head + content + foot
+
+
 END = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
@@ -26,8 +32,10 @@ def test_the_first_of_a_chain_is_the_servers_own() -> None:
     ("octets", "reason"),
     [
         (b"", "no certificate in it"),
-        (b"-----BEGIN CERTIFICATE-----AAAA-----END CERTIFICATE-----", "cannot be read"),
-        (b"-----BEGIN CERTIFICATE-----MAA=-----END CERTIFICATE-----", "cannot be read"),
+        (b"\xff\n", "no certificate in it"),
+        (write_pem(b"AAAA"), "cannot be read"),
+        (write_pem(b"MAA="), "cannot be read"),
+        (write_pem(b"A"), "cannot be read"),
     ],
 )
 def test_what_is_none_is_said_to_be_none(octets: bytes, reason: str) -> None:

@@ -1,3 +1,5 @@
+import os
+
 import msgspec
 
 from blazeio_supervisor.errors import UsageError
@@ -28,6 +30,7 @@ async def test_config_is_a_file_with_the_origin_of_each(verb_room: VerbRoom) -> 
     said = await verb_room.run("config", "--json")
     config = msgspec.json.decode(said.output, type=ConfigAnswer)
     assert {each.key for each in config.settings} > {"app", "workers", "backlog"}
+    assert config.folder == os.path.dirname(verb_room.place.text)
 
 
 async def test_status_in_a_pipe_loses_no_column(verb_room: VerbRoom) -> None:

@@ -9,15 +9,12 @@ import pytest
 import trustme
 
 from blazeio_supervisor.cli.doctor.service import (
-    describe_memory,
     examine_certificates,
     examine_group,
     examine_served_certificate,
-    examine_service,
     examine_settings,
     examine_workers,
     list_tls_endpoints,
-    read_endpoint,
 )
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
@@ -96,7 +93,7 @@ def test_a_certificate_is_renewed_in_time(
     issued = trustme.CA().issue_cert("a", not_before=begin, not_after=end)
     path = tmp_path / "a.pem"
     path.write_bytes(issued.cert_chain_pems[0].bytes())
-    (finding,) = examine_certificates({"certfile": str(path)}, NOW)
+    (finding,) = examine_certificates({"certfile": str(path)}, NOW, "")
     assert finding.verdict == verdict
     assert words in f"{finding.seen} {finding.meaning}"
 
@@ -107,7 +104,7 @@ def test_each_certificate_is_looked_at_as_far_as_it_can_be(tmp_path: Path) -> No
         "certfile": str(tmp_path / "gone.pem"),
         "other_certificate": [f"{tmp_path}/b.pem,{tmp_path}/b.key"],
     }
-    gone, broken = examine_certificates(settings, NOW)
+    gone, broken = examine_certificates(settings, NOW, "/")
     assert gone.verdict == "unknown"
     assert broken.seen.endswith("b.pem: no certificate in it")
 
@@ -139,49 +136,16 @@ def test_a_certificate_that_nobody_serves_is_not_visible() -> None:
         assert examine_served_certificate(endpoint, NOW).verdict == "unknown"
 
 
+def test_a_relative_path_starts_from_the_folder_of_the_service(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.pem").write_bytes(b"")
+    settings = {"certfile": "a.pem", "other_certificate": ["a.pem,a.key"]}
+    for finding in examine_certificates(settings, NOW, str(tmp_path)):
+        assert finding.seen == f"{tmp_path}/a.pem: no certificate in it"
+    for finding in examine_certificates(settings, NOW, ""):
+        assert finding.verdict == "unknown"
+
+
 def test_an_app_without_certificates_has_none() -> None:
-    assert list(examine_certificates({"certfile": None}, NOW)) == []
-
-
-def test_all_of_a_service_is_looked_at() -> None:
-    status = make_status([make_slot(0)], [make_worker(0)], addresses=["unix:/a"])
-    assert [each.verdict for each in examine_service(status, make_config())] == [
-        "ok",
-        "ok",
-        "ok",
-        "ok",
-    ]
-
-
-def test_the_memory_of_the_workers_is_that_of_status() -> None:
-    workers = [make_worker(0), make_worker(1, own_bytes=3 * 1024 * 1024)]
-    status = make_status([make_slot(0), make_slot(1)], workers)
-    assert describe_memory(status).seen == (
-        "15.5 MiB of their own (USS), the most in slot 0: 12.5 MiB"
-    )
-    status = make_status([make_slot(0)], [make_worker(0, own_bytes=None)])
-    assert describe_memory(status).verdict == "unknown"
-
-
-def test_an_address_is_read_as_it_is_shown() -> None:
-    assert str(read_endpoint("https://[::1]:8443")) == "http://[::1]:8443"
-    assert read_endpoint("unix:/run/a.sock") is None
-
-
-def test_one_that_failed_once_and_serves_is_well() -> None:
-    once = make_slot(0, failures=1, failed_s=12.0, failure="killed by SIGKILL")
-    finding = examine_workers(make_status([once], [make_worker(0)]))
-    assert finding.verdict == "ok"
-    words = "1 of 1 serve; slot 0 failed once 12 s ago: killed by SIGKILL"
-    assert finding.seen == words
-
-
-def test_workers_that_only_drain_are_not_counted() -> None:
-    leaving = make_worker(0, role="leaving")
-    finding = examine_workers(make_status([make_slot(0)], [make_worker(0), leaving]))
-    assert finding.seen == "1 of 1 serve"
-
-
-def test_a_parked_service_is_well() -> None:
-    finding = examine_workers(make_status([make_slot(0)], [], is_parked=True))
-    assert (finding.verdict, finding.seen[:7]) == ("ok", "parked:")
+    assert list(examine_certificates({"certfile": None}, NOW, "/")) == []

@@ -26,7 +26,7 @@ def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
         "WEB_CONCURRENCY",
     )
     assert (by_key["timeout"].value, by_key["timeout"].origin) == (2, str(path))
-    assert (by_key["loop"].value, by_key["loop"].origin) == ("uvloop", "default")
+    assert (by_key["loop"].value, by_key["loop"].origin) == (None, "default")
     assert by_key["certfile"].value is None
     assert by_key["certfile"].meaning == "the App's own, else plain HTTP"
     assert len(by_key) == len(OPTIONS)

@@ -27,6 +27,8 @@ def test_a_count_that_cannot_be_is_refused(text: str) -> None:
 
 def test_a_loop_that_is_none_is_refused() -> None:
     assert read_settings("--loop=asyncio").loop == "asyncio"
+    assert read_settings("--loop=uvloop").loop == "uvloop"
+    assert (read_settings().loop, read_settings().usual_loop) == (None, "uvloop")
     with pytest.raises(UsageError, match="--loop trio: expected uvloop or asyncio"):
         read_settings("--loop=trio")
 

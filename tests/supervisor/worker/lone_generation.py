@@ -151,7 +151,7 @@ class LoneGeneration:
         app: str = "hello:web",
         *,
         preload: bool = True,
-        loop: LoopName = "uvloop",
+        loop: LoopName | None = None,
         grace_s: float = 5.0,
         overrides: Overrides | None = None,
         cpus: tuple[int, ...] = (),

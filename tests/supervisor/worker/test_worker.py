@@ -11,6 +11,7 @@ from blazeio_supervisor.ipc.messages import (
     Failed,
     Listen,
     ListenerInfo,
+    LoopName,
     Ready,
     ReopenLogs,
 )
@@ -59,6 +60,35 @@ def test_an_app_is_served_from_the_listener_of_the_slot(
         assert ask(listener).endswith(f"\r\n\r\n{worker.pid}".encode())
         title = psutil.Process(worker.pid).cmdline()[0]
         assert title == f"blazeio: worker 0 gen 1 [{app}]"
+
+
+CHOOSES_ASYNCIO = """
+import asyncio, blazeio as io
+io.use_loop("asyncio")
+web = io.App()
+
+@web.add_route
+async def tell(r, route="/"):
+    await io.Deliver.text(r, type(asyncio.get_running_loop()).__module__)
+"""
+
+
+@pytest.mark.parametrize("preload", [True, False], ids=["forked", "imported"])
+@pytest.mark.parametrize(
+    ("typed", "package"),
+    [(None, b"asyncio"), ("asyncio", b"asyncio"), ("uvloop", b"uvloop")],
+)
+def test_the_loop_of_the_command_line_wins_over_the_choice_of_the_app(
+    folder: Path, preload: bool, typed: LoopName | None, package: bytes
+) -> None:
+    (folder / "chooses.py").write_text(CHOOSES_ASYNCIO)
+    with (
+        make_listener() as listener,
+        LoneGeneration(folder, "chooses:web", preload=preload, loop=typed) as one,
+    ):
+        one.fork_ready([listener])
+        content = ask(listener).partition(b"\r\n\r\n")[2]
+        assert content.partition(b".")[0] == package
 
 
 def test_a_worker_imports_the_app_when_the_forkserver_did_not(folder: Path) -> None:

@@ -226,7 +226,7 @@ def examine_python(loop: str) -> Finding:
         return ill(
             name,
             f"{seen}, which is not installed",
-            "Workers cannot start with a loop that is not there.",
+            "Workers run on the slower loop of asyncio instead.",
             "pip install uvloop, or --loop asyncio",
         )
     if loop == "asyncio":

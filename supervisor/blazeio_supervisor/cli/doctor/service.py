@@ -1,8 +1,6 @@
 """The verb ``doctor``: a service as its master and the kernel see it; the report."""
 
-import base64
 import os
-import re
 import ssl
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from blazeio.server.tls import read_certificate
 from blazeio_supervisor.cli.doctor.machine import (
     Finding,
     Verdict,
@@ -22,6 +21,7 @@ from blazeio_supervisor.cli.doctor.machine import (
 )
 from blazeio_supervisor.cli.output import describe_failures, format_bytes
 from blazeio_supervisor.cli.verbs import ServiceTarget
+from blazeio_supervisor.config.processes import DEFAULT_LOOP
 from blazeio_supervisor.errors import NotRunningError
 from blazeio_supervisor.files import read
 from blazeio_supervisor.ipc.control_api import (
@@ -103,9 +103,6 @@ def _count(findings: Sequence[Finding]) -> str:
 # What is examined.
 
 
-_LOOP = "uvloop"
-
-
 def examine(target: ServiceTarget) -> DoctorReport:
     """Examine the service, if one runs, and the machine.
 
@@ -123,7 +120,7 @@ def examine(target: ServiceTarget) -> DoctorReport:
 
 def _examine_machine_alone() -> list[Finding]:
     return [
-        *examine_machine(BACKLOG, (), _LOOP),
+        *examine_machine(BACKLOG, (), DEFAULT_LOOP),
         *examine_bounds(os.getpid(), 1, None),
     ]
 
@@ -136,7 +133,7 @@ def _examine_both(client: "ControlClient") -> DoctorReport:
     pids = [each.pid for each in status.workers if each.pid is not None]
     wanted = sum(not slot.is_parked for slot in status.slots)
     ports = [endpoint.port for endpoint in endpoints]
-    loop = str(settings.get("loop") or _LOOP)
+    loop = str(settings.get("loop") or DEFAULT_LOOP)
     return DoctorReport(
         pid=status.pid,
         findings=[
@@ -151,75 +148,7 @@ def _examine_both(client: "ControlClient") -> DoctorReport:
     )
 
 
-# When a certificate ends: read from its file (RFC 5280 section 4.1).
-#
-# ``ssl`` tells that only of a peer's certificate that it has verified.
-
-
-# Base64 holds no "-"; ".*?" would look from each beginning to the end of the file.
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*+)-----END CERTIFICATE-----")
-_SEQUENCE, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0x17, 0x18
-_VERSION = 0xA0
-
-
-def read_expiry(octets: bytes) -> datetime:
-    """Give the end of the first certificate of a PEM file: the server's own.
-
-    Raises:
-        ValueError: There is none.
-    """
-    match = _PEM.search(octets)
-    if match is None:
-        raise ValueError("no certificate in it")
-    try:
-        return _find_end(base64.b64decode(match[1]))
-    except (IndexError, ValueError) as error:
-        raise ValueError("its certificate cannot be read") from error
-
-
-def _find_end(der: bytes) -> datetime:
-    certificate = _open(der, 0)
-    fields = _open(der, certificate)
-    if der[fields] == _VERSION:
-        fields = _skip(der, fields)
-    for _ in range(3):  # serial number, signature, issuer
-        fields = _skip(der, fields)
-    not_before = _open(der, fields)
-    return _read_time(der, _skip(der, not_before))
-
-
-def _read_length(der: bytes, at: int) -> tuple[int, int]:
-    """Give the begin of the content and its length."""
-    length = der[at + 1]
-    if length < 0x80:
-        return at + 2, length
-    count = length & 0x7F
-    begin = at + 2 + count
-    return begin, int.from_bytes(der[at + 2 : begin])
-
-
-def _open(der: bytes, at: int) -> int:
-    if der[at] != _SEQUENCE:
-        raise ValueError("no sequence")
-    return _read_length(der, at)[0]
-
-
-def _skip(der: bytes, at: int) -> int:
-    begin, length = _read_length(der, at)
-    return begin + length
-
-
-def _read_time(der: bytes, at: int) -> datetime:
-    begin, length = _read_length(der, at)
-    text = der[begin : begin + length].decode("ascii")
-    if der[at] == _GENERALIZED_TIME:
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    if der[at] != _UTC_TIME:
-        raise ValueError("no time")
-    # Two digits of a year: 50 and above are of the last century.
-    century = "19" if text[:2] >= "50" else "20"
-    found = datetime.strptime(century + text, "%Y%m%d%H%M%SZ")
-    return found.replace(tzinfo=UTC)
+# The service.
 
 
 RENEW_BEFORE = timedelta(days=14)
@@ -235,7 +164,7 @@ def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Find
     yield examine_settings(config)
     yield examine_group(status)
     now = datetime.now(UTC)
-    yield from examine_certificates(settings, now)
+    yield from examine_certificates(settings, now, config.folder)
     for endpoint in list_tls_endpoints(status)[:1]:  # all have the same
         yield examine_served_certificate(endpoint, now)
 
@@ -324,13 +253,22 @@ def examine_group(status: StatusAnswer) -> Finding:
 
 
 def examine_certificates(
-    settings: Mapping[str, Any], now: datetime
+    settings: Mapping[str, Any], now: datetime, folder: str
 ) -> Iterator[Finding]:
-    """When those of the command line or of the settings' file end."""
+    """Look when the certificates of the command line or of the settings' file end.
+
+    Args:
+        settings: By key, as the service has them.
+        now: The time now.
+        folder: Where relative paths of the service start; "" when it does not say so.
+    """
     others = settings.get("other_certificate") or []
     pairs = [settings.get("certfile"), *others]
     for path in (str(pair).partition(",")[0] for pair in pairs if pair):
-        yield _examine_certificate(path, now)
+        if folder or os.path.isabs(path):
+            yield _examine_certificate(os.path.join(folder, path), now)
+        else:
+            yield hidden("certificate", f"{path}: a service of another version")
 
 
 def _examine_certificate(path: str, now: datetime) -> Finding:
@@ -342,6 +280,21 @@ def _examine_certificate(path: str, now: datetime) -> Finding:
     except ValueError as error:
         return ill(name, f"{path}: {error}", "A reload would fail.", "put it right")
     return _judge_end(name, path, ends_at, now)
+
+
+def read_expiry(octets: bytes) -> datetime:
+    """Return the end of the first certificate of a PEM file: the server's own.
+
+    Raises:
+        ValueError: There is none, or it cannot be read.
+    """
+    try:
+        certificate = read_certificate(octets.decode("ascii", "replace"))
+    except ValueError as error:
+        raise ValueError("its certificate cannot be read") from error
+    if certificate is None:
+        raise ValueError("no certificate in it")
+    return certificate.ends_at
 
 
 def examine_served_certificate(endpoint: TcpEndpoint, now: datetime) -> Finding:
