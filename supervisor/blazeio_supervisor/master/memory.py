@@ -1,13 +1,18 @@
 """How much memory a worker has of its own, and its share of what is shared.
 
-Workers share most of their pages with the forkserver they were forked from, so
-their resident size says little. The kernel knows better, but has to walk all
-pages of the process for it: some ms for each 100 MB, with its page tables
-locked. So it is read in a thread, one worker after the other, and seldom.
+Workers share most of their pages with the forkserver that they were forked from, so
+their resident size says little. The kernel knows their own and their proportional share
+(proc_pid_smaps(5), smaps_rollup), but has to walk all pages of the process for it:
+some ms for each 100 MB, with its page tables locked. So it is read in a thread, one
+worker after the other, and seldom.
 
-Nothing can end that walk, and no process ends before its threads do. So one whose
-page tables are very large is not walked: an app that maps the same pages again and
-again could keep the master from ending for as long as it likes.
+Nothing can end that walk, and a process cannot end before its threads do. So a worker
+whose page tables are very large is not walked: an app that maps the same pages again
+and again could keep the master from ending for as long as it likes. ``psutil`` has no
+such bound, since it does not tell the size of the page tables: therefore both files are
+read here.
+
+The second part tells whether the kernel's out-of-memory killer has ended a worker.
 """
 
 import asyncio
@@ -199,10 +204,10 @@ async def _measure_aside(pid: int) -> Memory | None:
     return await measured
 
 
-# Telling the kernel's out-of-memory killer from anybody else's SIGKILL.
+# The out-of-memory killer
 #
-# A process does not learn who killed it. But the kernel counts its own kills for
-# each control group, before it sends the signal.
+# waitid(2) does not tell who has sent a SIGKILL. But the kernel counts its own kills
+# for each control group, before it sends the signal (memory.events, oom_kill).
 
 
 OOM_REASON = "out of memory: the kernel killed it (oom_kill of its control group)"

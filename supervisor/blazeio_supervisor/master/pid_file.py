@@ -14,7 +14,6 @@ supervisor, and is older than the file.
 import os
 import re
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,14 +26,16 @@ from blazeio_supervisor.files import (
     remove,
     replace,
 )
+from blazeio_supervisor.ipc.processes import find_process
 from blazeio_supervisor.trust import describe_kind
 
 CONTENT_BYTES = 64
 """A longer file is something else, and is not replaced."""
 _MODE = 0o644
 _SLACK_S = 2.0
-"""The kernel counts in ticks, and the clock of files in its own."""
-_OURS = re.compile(rb"blazeio: master|blazeio[-_]supervisor")
+"""The kernel counts the age of a process in ticks of 10 ms, and takes the time of a
+file from a clock that may be behind by a tick."""
+_OURS = re.compile(r"blazeio: master|blazeio[-_]supervisor")
 
 
 @contextmanager
@@ -141,15 +142,4 @@ def _find_rival(path: str) -> int:
     found = look(path)
     if not 0 < pid < 2**31 or pid == os.getpid() or found is None:
         return 0
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read()
-    except OSError:
-        return 0  # it has ended, or is none that we could tell
-    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
-    is_older = age_s + _SLACK_S >= time.time() - found.st_mtime
-    has_ended = fields[0] in (b"Z", b"X")
-    return pid if is_older and not has_ended and _OURS.search(command) else 0
+    return pid if find_process(pid, _OURS, found.st_mtime + _SLACK_S) else 0

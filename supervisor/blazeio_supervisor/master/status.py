@@ -29,6 +29,7 @@ from blazeio_supervisor.ipc.control_api import (
     UpgradeAnswer,
     WorkerAnswer,
 )
+from blazeio_supervisor.ipc.processes import read_cpu_s
 from blazeio_supervisor.ipc.scoreboard import LAG_EDGES_S, Tally
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
@@ -38,26 +39,6 @@ from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
-
-# How much processor time a process has used.
-
-
-_UTIME = 11  # behind the name, which may hold spaces; stime follows
-_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-def read_cpu_s(pid: int) -> float | None:
-    """Read it, in seconds, user and system; None: the process is gone, or hidden.
-
-    Cost: 20 us.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    user, system = map(int, fields[_UTIME : _UTIME + 2])
-    return (user + system) / _TICKS_A_SECOND
 
 
 class ServiceState(Struct, frozen=True, kw_only=True):

@@ -1,10 +1,18 @@
-"""Who holds an address: from /proc, for the one line that says so."""
+"""Which processes listen at an address, for the error that says "in use by".
+
+The listening sockets are read from /proc/net/tcp, and their holders from the open
+files of all processes. ``psutil.net_connections`` cannot do it: it names one process
+for each socket, and a listener is held by a master and all its workers; and it merges
+the sockets of one address whose holder is hidden, so that they cannot be counted. What
+is said of a process (its command line, its parent) comes from ``psutil``.
+"""
 
 import os
 import socket
 
 from msgspec import Struct
 
+from blazeio_supervisor.ipc.processes import read_command, read_parent
 from blazeio_supervisor.sockets.address import TcpEndpoint
 
 _LISTEN = "0A"  # the state in /proc/net/tcp
@@ -25,13 +33,12 @@ class PortOwner(Struct, frozen=True):
 def find_holders(endpoint: TcpEndpoint) -> list[PortOwner]:
     """Find the processes that listen there; empty when they cannot be seen.
 
-    A socket is often held by a whole family (a master and its workers): only
-    who has no parent that holds it is named. Workers whose master was killed
-    are all named.
+    A socket is often held by a master and all its workers: a process whose parent
+    holds it too is left out. Workers whose master was killed are all named.
     """
     inodes = _find_listening_inodes(endpoint)
     holders = _find_pids(inodes) if inodes else set()
-    heads = [pid for pid in holders if _read_parent(pid) not in holders]
+    heads = [pid for pid in holders if read_parent(pid) not in holders]
     return [describe_holder(pid) for pid in sorted(heads)]
 
 
@@ -53,12 +60,7 @@ def _is_at(local: str, endpoint: TcpEndpoint) -> bool:
 
 def describe_holder(pid: int) -> PortOwner:
     """Name a process by its command line, on one line whatever that holds."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            text = file.read().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        text = ""
-    words = " ".join(text.split())
+    words = " ".join(read_command(pid).split())
     name = "".join(each if each.isprintable() else "?" for each in words)
     return PortOwner(pid, name[:_NAME_CHARS] or "unnamed")
 
@@ -114,11 +116,3 @@ def _points_to(path: str, wanted: set[str]) -> bool:
         return os.readlink(path) in wanted
     except OSError:
         return False
-
-
-def _read_parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0

@@ -1,6 +1,6 @@
 import os
 
-from blazeio_supervisor.master.status import read_cpu_s
+from blazeio_supervisor.ipc.processes import read_cpu_s
 from tests.support.clock import block_until
 
 
