@@ -143,7 +143,7 @@ async def test_who_leaves_a_stream_early_makes_room_for_who_waits(
 
 async def test_a_request_has_its_own_bound_to_connect() -> None:
     """The bound of each counts for the attempt that is made for it."""
-    async with Backlog() as url, io.Session() as session:
+    async with FullBacklog() as url, io.Session() as session:
         patient = asyncio.create_task(session.get(url).__aenter__())
         await wait_until(lambda: "1 opening" in repr(session))
         with pytest.raises(ConnectTimeout, match=r"no connection within 0\.05 s"):
@@ -155,7 +155,7 @@ async def test_a_request_has_its_own_bound_to_connect() -> None:
         await asyncio.wait([patient])
 
 
-class Backlog:
+class FullBacklog:
     """A port whose queue of connections is full: it answers no SYN."""
 
     async def __aenter__(self) -> str:

@@ -272,7 +272,7 @@ def fuzz(name: str, seconds: float, seed: int) -> int:
 # Whole conversations
 
 
-class Talk:
+class ChildConversation:
     """The master's end of a channel, and a child that says anything."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -339,7 +339,7 @@ async def converse(seconds: float, seed: int) -> int:
     failures: list[object] = []
     loop.set_exception_handler(lambda _, context: failures.append(context))
     while time.monotonic() < ends_at or not count:
-        talk = Talk(chance)
+        talk = ChildConversation(chance)
         for _ in range(chance.choice((1, 2, 5, 100))):
             talk.say(chance)
             if chance.random() < 0.5:

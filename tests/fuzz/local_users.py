@@ -19,7 +19,7 @@ from pathlib import Path
 
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.sockets.address import UnixAddress
-from tests.supervisor.cli.room import Room
+from tests.supervisor.cli.control_harness import ControlServerHarness
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
 from tests.support.response import parse_responses
@@ -89,7 +89,9 @@ class LocalUsers:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._room = Room(folder, control=f"@blazeio-fuzz/{os.getpid()}/{seed}")
+        self._room = ControlServerHarness(
+            folder, control=f"@blazeio-fuzz/{os.getpid()}/{seed}"
+        )
         service = self._room.service
         self._metrics = MetricsServer(service, Exposition(service))
         self._path = str(folder / "m.sock")

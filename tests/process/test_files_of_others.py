@@ -34,7 +34,7 @@ async def pid""",
 )
 
 
-class Premises:
+class FoldersOfTwoUsers:
     """Root's folder with the settings, and the folder of the app and its user.
 
     Attributes:
@@ -80,90 +80,90 @@ def give_text(path: Path, text: str) -> None:
 
 
 @pytest.fixture
-def premises(open_folder: Path) -> Premises:
+def folders(open_folder: Path) -> FoldersOfTwoUsers:
     need_root()
-    return Premises(open_folder)
+    return FoldersOfTwoUsers(open_folder)
 
 
 @pytest.mark.long
 def test_root_runs_nothing_of_the_apps_user(
-    live_server: LiveServers, premises: Premises
+    live_server: LiveServers, folders: FoldersOfTwoUsers
 ) -> None:
     """At the start of a generation, at its reload, in an upgrade and its rehearsal."""
-    given = f"{premises.app}/lib:{premises.library}"
-    premises.config.write_text(f'env = {{PYTHONPATH = "{given}", HOME = "/nowhere"}}')
+    given = f"{folders.app}/lib:{folders.library}"
+    folders.config.write_text(f'env = {{PYTHONPATH = "{given}", HOME = "/nowhere"}}')
     server = live_server.start(
-        premises.command("--config", str(premises.config), "--control", "c.sock"),
-        cwd=premises.folder,
-        env={"PYTHONPATH": f"{premises.library}:{premises.app}:"},
+        folders.command("--config", str(folders.config), "--control", "c.sock"),
+        cwd=folders.folder,
+        env={"PYTHONPATH": f"{folders.library}:{folders.app}:"},
     )
-    service = Service(server, premises.folder)
+    service = Service(server, folders.folder)
     service.wait_count(1)
     assert "event=open_to_others" in server.log  # of the PYTHONPATH of root's own
     expected = f"{given} /nowhere found"
     assert service.get("/environment").text == expected
     look = ["blazeio-supervisor", "config", "--control", "c.sock"]
     for words, is_shown in (((), False), (("--json",), False), (("--show-env",), True)):
-        done = run_to_exit([*look, *words], cwd=premises.folder)
+        done = run_to_exit([*look, *words], cwd=folders.folder)
         assert (done.returncode, given in done.stdout) == (0, is_shown), done.stdout
         assert "PYTHONPATH=" in done.stdout
-    premises.arm()
+    folders.arm()
     service.reload(2)
-    assert premises.who_ran() == {str(NOBODY)}  # the trap works
+    assert folders.who_ran() == {str(NOBODY)}  # the trap works
     verb = ["blazeio-supervisor", "upgrade", "--control", "c.sock"]
-    done = run_to_exit(verb, cwd=premises.folder, timeout_s=30)
+    done = run_to_exit(verb, cwd=folders.folder, timeout_s=30)
     assert done.returncode == 0, done.stdout + done.stderr + server.log
     service.reload(3)
     assert service.get("/environment").text == expected
-    assert premises.who_ran() == {str(NOBODY)}, server.log
+    assert folders.who_ran() == {str(NOBODY)}, server.log
 
 
 def test_a_module_in_the_working_directory_is_none_of_roots(
-    premises: Premises,
+    folders: FoldersOfTwoUsers,
 ) -> None:
-    premises.arm()
-    command = premises.command("--print-config", "--no-config")
+    folders.arm()
+    command = folders.command("--print-config", "--no-config")
     at = next(n for n, word in enumerate(command) if word.endswith("-supervisor"))
     python = [resolve(["python"])[0], "-m", "blazeio_supervisor"]
-    done = run_to_exit([*command[:at], *python, *command[at + 1 :]], cwd=premises.app)
+    done = run_to_exit([*command[:at], *python, *command[at + 1 :]], cwd=folders.app)
     assert done.returncode == 0, done.stderr
-    assert premises.who_ran() == set()
+    assert folders.who_ran() == set()
 
 
 def test_settings_that_the_user_may_write_are_refused(
-    live_server: LiveServers, premises: Premises
+    live_server: LiveServers, folders: FoldersOfTwoUsers
 ) -> None:
     """At the start, and at a reload; what others may not write is read."""
-    settings = premises.app / "blazeio.toml"
+    settings = folders.app / "blazeio.toml"
     give_text(settings, "workers = 1\n")
-    done = run_to_exit(premises.command(), cwd=premises.app)
+    done = run_to_exit(folders.command(), cwd=folders.app)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert f"{premises.app} belongs to nobody (uid 65534)" in line
+    assert f"{folders.app} belongs to nobody (uid 65534)" in line
     assert "root must not trust it" in line
 
-    project = premises.app / "pyproject.toml"
+    project = folders.app / "pyproject.toml"
     settings.unlink()
     give_text(project, "[project]\nname = 'theirs'\n")
-    done = run_to_exit(premises.command("--print-config"), cwd=premises.app)
+    done = run_to_exit(folders.command("--print-config"), cwd=folders.app)
     assert done.returncode == 0, done.stderr  # it has no word for us
     give_text(project, "[tool.blazeio]\nworkers = 1\n")
-    done = run_to_exit(premises.command("--print-config"), cwd=premises.app)
+    done = run_to_exit(folders.command("--print-config"), cwd=folders.app)
     assert done.returncode == 2
     assert "root must not trust it" in done.stderr
     project.unlink()
     os.mkfifo(settings)
-    done = run_to_exit(premises.command("--print-config"), cwd=premises.app)
+    done = run_to_exit(folders.command("--print-config"), cwd=folders.app)
     assert done.returncode == 2
     assert "is a pipe (FIFO), and no regular file" in done.stderr
 
-    premises.config.write_text("env_file = 'env'\nworkers = 1\n")
-    variables = premises.folder / "env"
+    folders.config.write_text("env_file = 'env'\nworkers = 1\n")
+    variables = folders.folder / "env"
     variables.write_text("WORD=first\n")
     server = live_server.start(
-        premises.command("--config", "blazeio.toml"), cwd=premises.folder
+        folders.command("--config", "blazeio.toml"), cwd=folders.folder
     )
-    service = Service(server, premises.folder)
+    service = Service(server, folders.folder)
     service.wait_count(1)
     give(variables)
     server.signal(signal.SIGHUP)
@@ -174,22 +174,22 @@ def test_settings_that_the_user_may_write_are_refused(
 
 
 def test_a_certificate_is_not_read_for_whoever_may_exchange_it(
-    premises: Premises,
+    folders: FoldersOfTwoUsers,
 ) -> None:
-    key = premises.folder / "root.key"
+    key = folders.folder / "root.key"
     key.write_text("secret")
-    link = premises.app / "web.pem"
+    link = folders.app / "web.pem"
     link.symlink_to(key)
     give(link)
     done = run_to_exit(
-        premises.command("--certfile", str(link), "--no-config"), cwd=premises.folder
+        folders.command("--certfile", str(link), "--no-config"), cwd=folders.folder
     )
     assert done.returncode == 2
     assert f"TLS certfile {link}: {link} is a symbolic link that nobody" in done.stderr
-    pipe = premises.folder / "pipe"
+    pipe = folders.folder / "pipe"
     os.mkfifo(pipe)
     done = run_to_exit(
-        premises.command("--certfile", str(pipe), "--no-config"), cwd=premises.folder
+        folders.command("--certfile", str(pipe), "--no-config"), cwd=folders.folder
     )
     assert done.returncode == 2
     assert f"TLS certfile {pipe}: {pipe} is a pipe (FIFO)" in done.stderr
@@ -197,18 +197,18 @@ def test_a_certificate_is_not_read_for_whoever_may_exchange_it(
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])
 def test_rotation_leads_root_to_no_other_file(
-    live_server: LiveServers, premises: Premises, kind: str
+    live_server: LiveServers, folders: FoldersOfTwoUsers, kind: str
 ) -> None:
-    victim = premises.folder / "victim"
+    victim = folders.folder / "victim"
     victim.write_text("root's\n")
-    log = premises.app / "log"
+    log = folders.app / "log"
     server = live_server.start(
-        premises.command("--log-file", str(log), "--pid-file", f"{premises.app}/pid"),
-        cwd=premises.folder,
+        folders.command("--log-file", str(log), "--pid-file", f"{folders.app}/pid"),
+        cwd=folders.folder,
         ready="^$",
     )
     block_until(lambda: log.exists() and "event=ready " in log.read_text(), 10, "ready")
-    old = log.rename(premises.app / "log.1")
+    old = log.rename(folders.app / "log.1")
     if kind == "symbolic":
         log.symlink_to(victim)
     elif kind == "hard":

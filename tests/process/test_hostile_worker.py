@@ -69,7 +69,7 @@ DEEDS = {
 LONG = pytest.mark.long
 
 
-class Besieged(Service):
+class HostileService(Service):
     """A service of root's whose app runs as nobody, and means harm.
 
     Attributes:
@@ -138,14 +138,14 @@ class Besieged(Service):
         assert took_s < GRACE_S + scaled(MOST_S), self.server.log[-3000:]
 
 
-Besiege = Callable[..., Besieged]
+Besiege = Callable[..., HostileService]
 
 
 @pytest.fixture
 def besiege(live_server: LiveServers, open_folder: Path) -> Iterator[Besiege]:
-    started: list[Besieged] = []
+    started: list[HostileService] = []
 
-    def start(*options: str, code: str = HOSTILE, workers: int = 3) -> Besieged:
+    def start(*options: str, code: str = HOSTILE, workers: int = 3) -> HostileService:
         (open_folder / "app.py").write_text(code)
         nobody = pwd.getpwnam("nobody")
         for path in (open_folder, open_folder / "app.py"):
@@ -157,7 +157,7 @@ def besiege(live_server: LiveServers, open_folder: Path) -> Iterator[Besiege]:
         aside = open_folder / "aside"
         wrapped = let_everybody_read_python(resolve([*words, *options]), aside)
         server = live_server.start(wrapped, cwd=open_folder)
-        service = Besieged(server, open_folder)
+        service = HostileService(server, open_folder)
         service.wait_count(workers)
         service.server.wait_for_log("event=ready ")
         service.note_addresses()

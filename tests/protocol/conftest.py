@@ -9,8 +9,8 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler
 from tests.protocol.serving import (
+    CallLog,
     Connect,
-    Diary,
     LoopFactory,
     Serve,
     Served,
@@ -65,5 +65,5 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
-def diary() -> Diary:
-    return Diary()
+def calls() -> CallLog:
+    return CallLog()

@@ -193,7 +193,7 @@ class Served:
             await wait_until(lambda: not server.connection_count)
 
 
-class Diary:
+class CallLog:
     """What handlers went through, in order.
 
     Attributes:

@@ -9,8 +9,8 @@ from blazeio.errors import ClientDisconnected
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     Served,
@@ -210,7 +210,7 @@ class TestSending:
 
     @pytest.mark.parametrize("how", ["write", "writer", "eof", "write_chunked"])
     async def test_a_disconnect_wakes_every_sleeper(
-        self, connect: Connect, diary: Diary, how: str
+        self, connect: Connect, calls: CallLog, how: str
     ) -> None:
         async def handler(r: R) -> None:
             await r.write(b"x" * 90)  # with its head, more than may wait
@@ -221,7 +221,7 @@ class TestSending:
                 try:
                     await sleeper
                 except ClientDisconnected:
-                    diary.note("told")
+                    calls.note("told")
 
         wire = connect(handler, high_water_bytes=100)
         wire.peer.is_stalled = True
@@ -229,28 +229,28 @@ class TestSending:
         await wait_until(lambda: not wire.r.gate.is_open)
         await asyncio.sleep(0)
         wire.peer.lose(BrokenPipeError())
-        await diary.has("told")
+        await calls.has("told")
 
     async def test_buffer_overflow_manager_returns_when_there_is_room(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             await r.buffer_overflow_manager()
-            diary.note("room")
+            calls.note("room")
             r.reply(b"x" * 1000)
             await r.buffer_overflow_manager()
-            diary.note("room again")
+            calls.note("room again")
 
         wire = connect(handler, high_water_bytes=100)
         wire.peer.is_stalled = True
         wire.peer.feed(GET)
-        await diary.has("room")
+        await calls.has("room")
         wire.peer.is_stalled = False
         wire.peer.drain()
-        await diary.has("room", "room again")
+        await calls.has("room", "room again")
 
     async def test_it_raises_when_nobody_is_there(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             try:
@@ -258,13 +258,13 @@ class TestSending:
             finally:
                 with pytest.raises(ClientDisconnected):
                     await r.buffer_overflow_manager()
-                diary.note("told")
+                calls.note("told")
 
         wire = connect(handler)
         wire.peer.feed(GET)
         await asyncio.sleep(0)
         wire.peer.lose()
-        await diary.has("told")
+        await calls.has("told")
 
     async def test_a_slow_client_hinders_no_other(self, serve: Serve) -> None:
         async def handler(r: R) -> None:

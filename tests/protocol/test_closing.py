@@ -8,8 +8,8 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import MIB
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     chunks,
@@ -46,9 +46,9 @@ async def assert_closed_in_peace(peer: RawPeer) -> None:
 class TestRefusedHeads:
     @pytest.mark.parametrize(("octets", "status"), REFUSED)
     async def test_are_answered_and_not_reset(
-        self, serve: Serve, diary: Diary, octets: bytes, status: int
+        self, serve: Serve, calls: CallLog, octets: bytes, status: int
     ) -> None:
-        served = serve(diary.watching(hello), **SMALL)
+        served = serve(calls.watching(hello), **SMALL)
         peer = await served.connect()
         await peer.send(octets + b"unread" * 1000)
         response = await peer.read_response()
@@ -56,7 +56,7 @@ class TestRefusedHeads:
         assert response.field("date")
         assert response.body
         await assert_closed_in_peace(peer)
-        assert diary.entries == []
+        assert calls.entries == []
 
     async def test_are_refused_before_they_are_whole(self, serve: Serve) -> None:
         peer = await serve(hello).connect()
@@ -416,15 +416,15 @@ class TestProgress:
         assert await peer.read_until_end() == b""
 
     async def test_a_client_that_does_not_read_is_reset(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             await r.write(b"x" * 20_000_000)
 
-        served = serve(diary.watching(handler), progress_window_s=SOON_S)
+        served = serve(calls.watching(handler), progress_window_s=SOON_S)
         peer = await served.connect(receive_buffer_bytes=4096)
         await peer.send(GET)
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
         await wait_until(lambda: not served.server.connection_count)
         with pytest.raises(ConnectionResetError):
             await peer.read_until_end()

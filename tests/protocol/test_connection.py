@@ -4,8 +4,8 @@ import asyncio
 
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     Wire,
@@ -176,12 +176,12 @@ class TestRawHandler:
         await wait_until(lambda: wire.peer.is_lost)
         assert b"".join(got) == b"ab"
 
-    async def test_a_reset_cancels_it(self, serve: Serve, diary: Diary) -> None:
-        served = serve(hello, raw_handler=diary.watching(forever))
+    async def test_a_reset_cancels_it(self, serve: Serve, calls: CallLog) -> None:
+        served = serve(hello, raw_handler=calls.watching(forever))
         peer = await served.connect()
-        await diary.has("begin")
+        await calls.has("begin")
         peer.reset()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_reading_pauses_while_it_does_not_read(self, serve: Serve) -> None:
         may_read = asyncio.Event()

@@ -8,8 +8,8 @@ from blazeio.errors import ClientDisconnected
 from blazeio.protocol.options import RouteOptions
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     Served,
@@ -40,54 +40,54 @@ def is_paused(served: Served) -> bool:
 
 class TestReset:
     async def test_cancels_a_handler_that_waits(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        peer = await serve(diary.watching(forever)).connect()
+        peer = await serve(calls.watching(forever)).connect()
         await peer.send(GET)
-        await diary.has("begin")
+        await calls.has("begin")
         peer.reset()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_cancels_a_handler_that_streams(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        peer = await serve(diary.watching(stream_forever)).connect()
+        peer = await serve(calls.watching(stream_forever)).connect()
         await peer.send(GET)
         await peer.read_some()
         peer.reset()
-        await wait_until(lambda: len(diary.entries) == 2)
-        assert diary.entries[1] in ("CancelledError", "ClientDisconnected")
+        await wait_until(lambda: len(calls.entries) == 2)
+        assert calls.entries[1] in ("CancelledError", "ClientDisconnected")
 
     async def test_cancels_a_handler_that_reads(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        peer = await serve(diary.watching(pull_all)).connect()
+        peer = await serve(calls.watching(pull_all)).connect()
         await peer.send(UNDUE)
-        await diary.has("begin")
+        await calls.has("begin")
         peer.reset()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_is_seen_while_reading_is_paused_by_content(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), receive_bytes=1000)
+        served = serve(calls.watching(forever), receive_bytes=1000)
         peer = await served.connect()
         await peer.send(post(b"x" * 500_000)[:400_000])
         await wait_until(lambda: is_paused(served))
         peer.reset()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_is_seen_while_reading_is_paused_by_pipelining(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), pipeline_bytes=100)
+        served = serve(calls.watching(forever), pipeline_bytes=100)
         peer = await served.connect()
         await peer.send(GET)
-        await diary.has("begin")
+        await calls.has("begin")
         await peer.send(GET * 10)
         await wait_until(lambda: is_paused(served))
         peer.reset()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_of_an_idle_connection_is_quiet(
         self, serve: Serve, caplog: pytest.LogCaptureFixture
@@ -101,12 +101,12 @@ class TestReset:
 
 
 class TestFin:
-    async def test_with_content_due_cancels(self, serve: Serve, diary: Diary) -> None:
-        peer = await serve(diary.watching(forever)).connect()
+    async def test_with_content_due_cancels(self, serve: Serve, calls: CallLog) -> None:
+        peer = await serve(calls.watching(forever)).connect()
         await peer.send(UNDUE)
-        await diary.has("begin")
+        await calls.has("begin")
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_right_behind_its_request_leaves_nothing_in_flight(
         self, serve: Serve
@@ -120,35 +120,35 @@ class TestFin:
         await wait_until(lambda: served.server.request_count == 20)
         await wait_until(lambda: not served.server.in_flight)
 
-    async def test_within_chunks_cancels(self, serve: Serve, diary: Diary) -> None:
-        peer = await serve(diary.watching(pull_all)).connect()
+    async def test_within_chunks_cancels(self, serve: Serve, calls: CallLog) -> None:
+        peer = await serve(calls.watching(pull_all)).connect()
         await peer.send(CHUNKED + b"5\r\nab")
-        await diary.has("begin")
+        await calls.has("begin")
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_with_content_due_is_seen_while_reading_is_paused(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), receive_bytes=1000)
+        served = serve(calls.watching(forever), receive_bytes=1000)
         peer = await served.connect()
         await peer.send(post(b"x" * 5000)[:4000])
         await wait_until(lambda: is_paused(served))
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_of_chunks_is_seen_while_reading_is_paused_and_none_is_left(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), receive_bytes=1000)
+        served = serve(calls.watching(forever), receive_bytes=1000)
         peer = await served.connect()
         await peer.send(CHUNKED + b"%x\r\n" % 5000 + b"x" * 2000)
         await wait_until(lambda: is_paused(served))
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_behind_whole_content_in_the_kernel_waits_for_the_handler(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         may_pull = asyncio.Event()
 
@@ -156,10 +156,10 @@ class TestFin:
             await may_pull.wait()
             await pull_all(r)
 
-        served = serve(diary.watching(handler), receive_bytes=1000)
+        served = serve(calls.watching(handler), receive_bytes=1000)
         peer = await served.connect()
         await peer.send(request("POST", "/", "Content-Length: 20000"))
-        await diary.has("begin")
+        await calls.has("begin")
         await peer.send(b"x" * 10_000)
         await wait_until(lambda: is_paused(served))
         await peer.send(b"x" * 10_000)
@@ -169,20 +169,20 @@ class TestFin:
         await asyncio.sleep(scaled(0.05))
         may_pull.set()
         assert (await peer.read_response()).body == b"got all"
-        await diary.has("begin", "end")
+        await calls.has("begin", "end")
 
     async def test_while_the_response_is_streamed_cancels(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             await r.write(b"a")
             await forever(r)
 
-        peer = await serve(diary.watching(handler)).connect()
+        peer = await serve(calls.watching(handler)).connect()
         await peer.send(GET)
         await peer.read_some()
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_of_an_idle_connection_is_answered_by_fin(self, serve: Serve) -> None:
         peer = await serve(hello).connect()
@@ -207,7 +207,7 @@ class TestFin:
 
 
 class TestHalfClose:
-    async def test_the_answer_still_comes(self, serve: Serve, diary: Diary) -> None:
+    async def test_the_answer_still_comes(self, serve: Serve, calls: CallLog) -> None:
         may_answer = asyncio.Event()
 
         async def handler(r: R) -> None:
@@ -215,7 +215,7 @@ class TestHalfClose:
             assert r.peer_closed
             r.reply(b"late")
 
-        served = serve(diary.watching(handler))
+        served = serve(calls.watching(handler))
         peer = await served.connect()
         await peer.send(post(b"abc"))
         peer.half_close()
@@ -223,20 +223,20 @@ class TestHalfClose:
         may_answer.set()
         assert (await peer.read_response()).body == b"late"
         assert await peer.read_until_end() == b""
-        assert diary.entries == ["begin", "end"]
+        assert calls.entries == ["begin", "end"]
 
     async def test_after_the_grace_the_handler_is_cancelled(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), half_close_grace_s=scaled(0.05))
+        served = serve(calls.watching(forever), half_close_grace_s=scaled(0.05))
         peer = await served.connect()
         await peer.send(GET)
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     @pytest.mark.slow
     async def test_an_answer_begun_within_the_grace_may_take_longer(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             await wait_until(lambda: r.peer_closed)
@@ -244,7 +244,7 @@ class TestHalfClose:
             await asyncio.sleep(scaled(0.25))
             await r.write(b", ended")
 
-        served = serve(diary.watching(handler), half_close_grace_s=scaled(0.1))
+        served = serve(calls.watching(handler), half_close_grace_s=scaled(0.1))
         peer = await served.connect()
         await peer.send(GET)
         peer.half_close()
@@ -263,31 +263,31 @@ class TestHalfClose:
         assert await peer.read_until_end() == b""
 
     async def test_the_grace_holds_for_each_request_in_a_row(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             if r.path == "/slow":
                 await forever(r)
             r.reply(b"")
 
-        wire = connect(diary.watching(handler), half_close_grace_s=scaled(0.1))
+        wire = connect(calls.watching(handler), half_close_grace_s=scaled(0.1))
         wire.peer.feed(GET + request("GET", "/slow"))
         wire.peer.feed_eof()
-        await diary.has("begin", "end", "begin", "CancelledError")
+        await calls.has("begin", "end", "begin", "CancelledError")
 
     async def test_a_request_in_a_row_that_cannot_become_whole_is_given_up(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
-        wire = connect(diary.watching(pull_all))
+        wire = connect(calls.watching(pull_all))
         wire.peer.feed(GET + UNDUE)
         wire.peer.feed_eof()
-        await diary.has("begin", "end", "begin", "CancelledError")
+        await calls.has("begin", "end", "begin", "CancelledError")
         assert len(wire.responses()) == 1
 
     async def test_a_head_in_a_row_that_cannot_become_whole_is_given_up(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
-        wire = connect(diary.watching(hello))
+        wire = connect(calls.watching(hello))
         wire.peer.feed(GET + GET[:5])
         wire.peer.feed_eof()
         await wait_until(lambda: wire.peer.is_lost)
@@ -310,7 +310,7 @@ class TestHalfClose:
 class TestAfterTheAnswer:
     @pytest.mark.parametrize("how", ["reset", "close", "half_close"])
     async def test_a_disconnect_does_not_cancel(
-        self, serve: Serve, diary: Diary, how: str
+        self, serve: Serve, calls: CallLog, how: str
     ) -> None:
         may_go_on = asyncio.Event()
 
@@ -318,9 +318,9 @@ class TestAfterTheAnswer:
             await r.prepare({"Content-Length": 2})
             await r.eof(b"ok")
             await may_go_on.wait()
-            diary.note("afterwork")
+            calls.note("afterwork")
 
-        served = serve(diary.watching(handler))
+        served = serve(calls.watching(handler))
         peer = await served.connect()
         await peer.send(GET)
         await peer.read_response()
@@ -331,29 +331,29 @@ class TestAfterTheAnswer:
             await wait_until(lambda: any(r.peer_closed for r in served.connections))
         assert served.server.in_flight == 1
         may_go_on.set()
-        await diary.has("begin", "afterwork", "end")
+        await calls.has("begin", "afterwork", "end")
         await wait_until(lambda: served.server.in_flight == 0)
 
-    async def test_the_same_of_a_reply(self, serve: Serve, diary: Diary) -> None:
+    async def test_the_same_of_a_reply(self, serve: Serve, calls: CallLog) -> None:
         may_go_on = asyncio.Event()
 
         async def handler(r: R) -> None:
             r.reply(b"ok")
             await may_go_on.wait()
 
-        served = serve(diary.watching(handler))
+        served = serve(calls.watching(handler))
         peer = await served.connect()
         await peer.exchange(GET)
         peer.reset()
         await wait_until(lambda: not served.server.connection_count)
-        assert diary.entries == ["begin"]
+        assert calls.entries == ["begin"]
         may_go_on.set()
-        await diary.has("begin", "end")
+        await calls.has("begin", "end")
 
 
 class TestCancellation:
     async def test_comes_once_so_that_cleanup_can_wait(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             try:
@@ -361,33 +361,33 @@ class TestCancellation:
             finally:
                 for _ in range(20):
                     await asyncio.sleep(0.001)
-                diary.note("cleaned up")
+                calls.note("cleaned up")
 
         peer = await serve(handler).connect()
         await peer.send(UNDUE)
         await asyncio.sleep(scaled(0.02))
         peer.half_close()  # seen as a broken request, then as a lost connection
-        await diary.has("cleaned up")
+        await calls.has("cleaned up")
 
     async def test_that_is_swallowed_does_no_harm(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             try:
                 await forever(r)
             except asyncio.CancelledError:
-                diary.note("swallowed")
+                calls.note("swallowed")
             try:
                 await r.write(b"x")
             except ClientDisconnected:
-                diary.note("nobody there")
+                calls.note("nobody there")
 
         served = serve(handler)
         peer = await served.connect()
         await peer.send(UNDUE)
         await wait_until(lambda: served.server.in_flight)
         peer.half_close()
-        await diary.has("swallowed", "nobody there")
+        await calls.has("swallowed", "nobody there")
 
     async def test_finds_a_handler_that_ends_at_the_same_time(
         self, connect: Connect
@@ -448,7 +448,7 @@ async def test_nothing_is_left_of_1000_aborted_connections(serve: Serve) -> None
 
 
 async def test_a_route_that_finishes_alone_is_not_cancelled(
-    serve: Serve, diary: Diary
+    serve: Serve, calls: CallLog
 ) -> None:
     gone = asyncio.Event()
 
@@ -457,13 +457,13 @@ async def test_a_route_that_finishes_alone_is_not_cancelled(
         with pytest.raises(ClientDisconnected):
             await r.write(b"to nobody")
 
-    served = serve(diary.watching(handler))
+    served = serve(calls.watching(handler))
     terms = RouteOptions(on_disconnect="finish")
     served.server.context.find_options = lambda method, path: terms
     peer = await served.connect()
     await peer.send(GET)
-    await diary.has("begin")
+    await calls.has("begin")
     peer.reset()
     await wait_until(lambda: not served.connections)
     gone.set()
-    await diary.has("begin", "end")
+    await calls.has("begin", "end")

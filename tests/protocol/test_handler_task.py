@@ -15,7 +15,7 @@ async def hello(r: BlazeioServerProtocol) -> None:
     """Never called here."""
 
 
-class Kept:
+class HandlerTaskHarness:
     """A handling whose work tells how it ended."""
 
     def __init__(self, **limits: int) -> None:
@@ -38,11 +38,13 @@ class Kept:
 
 
 @pytest.fixture
-async def kept() -> Kept:
-    return Kept()
+async def kept() -> HandlerTaskHarness:
+    return HandlerTaskHarness()
 
 
-async def test_what_runs_is_counted_from_its_beginning_to_its_end(kept: Kept) -> None:
+async def test_what_runs_is_counted_from_its_beginning_to_its_end(
+    kept: HandlerTaskHarness,
+) -> None:
     kept.handling.begin(kept.work())
     assert (kept.context.in_flight, kept.context.request_count) == (1, 1)
     assert kept.handling.is_running
@@ -52,21 +54,23 @@ async def test_what_runs_is_counted_from_its_beginning_to_its_end(kept: Kept) ->
     assert not kept.handling.is_running
 
 
-async def test_a_cancelled_one_has_begun_so_that_its_end_is_counted(kept: Kept) -> None:
+async def test_a_cancelled_one_has_begun_so_that_its_end_is_counted(
+    kept: HandlerTaskHarness,
+) -> None:
     kept.handling.begin(kept.work())
     kept.handling.cancel()
     await wait_until(lambda: kept.was == ["cancelled"])
     assert kept.is_begun
 
 
-async def test_one_that_took_too_long_can_tell(kept: Kept) -> None:
+async def test_one_that_took_too_long_can_tell(kept: HandlerTaskHarness) -> None:
     kept.handling.begin(kept.work())
     await wait_until(lambda: kept.is_begun)
     kept.handling.time_out()
     await wait_until(lambda: kept.was == ["cancelled", "late"])
 
 
-async def test_one_that_leaves_can_tell_and_stay(kept: Kept) -> None:
+async def test_one_that_leaves_can_tell_and_stay(kept: HandlerTaskHarness) -> None:
     kept.handling.begin(kept.work())
     await wait_until(lambda: kept.is_begun)
     kept.handling.leave()
@@ -74,7 +78,9 @@ async def test_one_that_leaves_can_tell_and_stay(kept: Kept) -> None:
     assert not kept.handling.is_shutting_down  # it is over
 
 
-async def test_the_tasks_of_an_app_may_come_from_its_own_factory(kept: Kept) -> None:
+async def test_the_tasks_of_an_app_may_come_from_its_own_factory(
+    kept: HandlerTaskHarness,
+) -> None:
     made: list[asyncio.Task[object]] = []
 
     def make(loop: asyncio.AbstractEventLoop, work: Any, **named: Any) -> Any:
@@ -89,7 +95,9 @@ async def test_the_tasks_of_an_app_may_come_from_its_own_factory(kept: Kept) -> 
     assert len(made) == 1
 
 
-async def test_it_knows_its_task_and_since_when_it_runs(kept: Kept) -> None:
+async def test_it_knows_its_task_and_since_when_it_runs(
+    kept: HandlerTaskHarness,
+) -> None:
     assert not kept.handling.runs_in(None)
     before = time.monotonic()
     kept.handling.begin(kept.work())
@@ -102,13 +110,15 @@ async def test_it_knows_its_task_and_since_when_it_runs(kept: Kept) -> None:
     await wait_until(lambda: kept.was)
 
 
-async def test_nothing_is_cancelled_where_nothing_runs(kept: Kept) -> None:
+async def test_nothing_is_cancelled_where_nothing_runs(
+    kept: HandlerTaskHarness,
+) -> None:
     kept.handling.cancel()
     kept.handling.time_out()
     assert not kept.handling.is_running
 
 
-async def test_who_waits_for_the_end_is_told(kept: Kept) -> None:
+async def test_who_waits_for_the_end_is_told(kept: HandlerTaskHarness) -> None:
     told: list[int] = []
     kept.context.when_changed = lambda: told.append(kept.context.in_flight)
     kept.handling.begin(kept.work())
@@ -117,7 +127,7 @@ async def test_who_waits_for_the_end_is_told(kept: Kept) -> None:
 
 
 async def test_at_the_most_in_flight_requests_are_turned_away() -> None:
-    kept = Kept(in_flight=1)
+    kept = HandlerTaskHarness(in_flight=1)
     assert kept.handling.choose() is hello
     kept.handling.begin(kept.work())
     assert kept.handling.choose() is turn_away

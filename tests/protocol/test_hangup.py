@@ -19,7 +19,7 @@ class Paused:
         self.told.append("reset" if is_reset else "fin")
 
 
-class Ends:
+class ConnectedPair:
     """A TCP connection: ours, and the client's."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Ends:
     def fd(self) -> int:
         return self.ours.fileno()
 
-    def __enter__(self) -> "Ends":
+    def __enter__(self) -> "ConnectedPair":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,7 +42,7 @@ class Ends:
 async def test_a_fin_is_told_once_and_a_reset_after_it() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
     paused = Paused()
-    with Ends() as ends:
+    with ConnectedPair() as ends:
         ends.theirs.sendall(b"unread")
         watcher.watch(ends.fd, paused)
         ends.theirs.shutdown(socket.SHUT_WR)
@@ -60,7 +60,7 @@ async def test_a_fin_is_told_once_and_a_reset_after_it() -> None:
 async def test_after_a_reset_nothing_is_told() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
     paused = Paused()
-    with Ends() as ends:
+    with ConnectedPair() as ends:
         watcher.watch(ends.fd, paused)
         reset_on_close(ends.theirs)
         ends.theirs.close()
@@ -74,7 +74,7 @@ async def test_after_a_reset_nothing_is_told() -> None:
 async def test_octets_alone_are_not_told() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
     quiet, other = Paused(), Paused()
-    with Ends() as ends, Ends() as others:
+    with ConnectedPair() as ends, ConnectedPair() as others:
         watcher.watch(ends.fd, quiet)
         watcher.watch(others.fd, other)
         ends.theirs.sendall(b"x" * 1000)
@@ -87,7 +87,7 @@ async def test_octets_alone_are_not_told() -> None:
 async def test_what_is_forgotten_is_not_told() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
     forgotten, other = Paused(), Paused()
-    with Ends() as ends, Ends() as others:
+    with ConnectedPair() as ends, ConnectedPair() as others:
         watcher.watch(ends.fd, forgotten)
         watcher.watch(others.fd, other)
         watcher.forget(ends.fd)
@@ -101,7 +101,7 @@ async def test_what_is_forgotten_is_not_told() -> None:
 
 async def test_one_may_be_forgotten_by_another_that_is_told() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
-    with Ends() as first, Ends() as second:
+    with ConnectedPair() as first, ConnectedPair() as second:
 
         class Selfish(Paused):
             def on_hangup(self, *, is_reset: bool) -> None:
@@ -123,12 +123,12 @@ async def test_one_may_be_forgotten_by_another_that_is_told() -> None:
 async def test_a_descriptor_closed_before_it_is_forgotten_does_no_harm() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
     paused = Paused()
-    with Ends() as ends:
+    with ConnectedPair() as ends:
         fd = ends.fd
         watcher.watch(fd, paused)
         ends.ours.close()
         watcher.forget(fd)
-    with Ends() as ends:
+    with ConnectedPair() as ends:
         watcher.watch(ends.fd, paused)
         ends.theirs.shutdown(socket.SHUT_WR)
         await wait_until(lambda: paused.told == ["fin"])
@@ -138,7 +138,7 @@ async def test_a_descriptor_closed_before_it_is_forgotten_does_no_harm() -> None
 async def test_watching_again_hands_the_descriptor_over() -> None:
     watcher = HangupWatcher(asyncio.get_running_loop())
     before, after = Paused(), Paused()
-    with Ends() as ends:
+    with ConnectedPair() as ends:
         watcher.watch(ends.fd, before)
         watcher.watch(ends.fd, after)
         ends.theirs.shutdown(socket.SHUT_WR)
@@ -151,7 +151,7 @@ async def test_it_costs_no_descriptor_until_used_and_none_after() -> None:
     def count() -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    with Ends() as ends:
+    with ConnectedPair() as ends:
         before = count()
         watcher = HangupWatcher(asyncio.get_running_loop())
         watcher.forget(ends.fd)

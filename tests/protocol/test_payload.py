@@ -12,7 +12,7 @@ import pytest
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 from blazeio.wire.headers import Headers
-from tests.protocol.serving import GET, Connect, Diary, R, Serve, forever, request
+from tests.protocol.serving import GET, CallLog, Connect, R, Serve, forever, request
 from tests.support.clock import wait_until
 from tests.support.response import Response, parse_response
 
@@ -232,22 +232,22 @@ class TestWriting:
         assert (await connect(handler).ask(GET)).body == b"abc"
 
     async def test_less_than_declared_at_eof_raises_and_is_a_500(
-        self, serve: Serve, diary: Diary, caplog: pytest.LogCaptureFixture
+        self, serve: Serve, calls: CallLog, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def handler(r: R) -> None:
             await r.prepare({"Content-Length": 3})
             try:
                 await r.eof(b"a")
             except LocalProtocolError as error:
-                diary.note(str(error)[:30])
+                calls.note(str(error)[:30])
 
         peer = await serve(handler).connect()
         await peer.send(GET)
         assert (await peer.read_response()).status == 500
-        assert diary.entries == ["the message ended 2 octets sho"]
+        assert calls.entries == ["the message ended 2 octets sho"]
 
     async def test_less_than_declared_at_eof_raises_and_cuts(
-        self, serve: Serve, diary: Diary, caplog: pytest.LogCaptureFixture
+        self, serve: Serve, calls: CallLog, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def handler(r: R) -> None:
             await r.prepare({"Content-Length": 4})
@@ -255,29 +255,29 @@ class TestWriting:
             try:
                 await r.eof(b"a")
             except LocalProtocolError as error:
-                diary.note(str(error)[:30])
+                calls.note(str(error)[:30])
 
         peer = await serve(handler).connect()
         await peer.send(GET)
         with pytest.raises(ConnectionResetError):
             await peer.read_until_end()
-        assert diary.entries == ["the message ended 2 octets sho"]
+        assert calls.entries == ["the message ended 2 octets sho"]
 
     async def test_the_handler_goes_on_after_eof(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         may_go_on = asyncio.Event()
 
         async def handler(r: R) -> None:
             await r.eof(b"first")
             await may_go_on.wait()
-            diary.note(r.path)
+            calls.note(r.path)
 
         wire = connect(handler)
         wire.peer.feed(request("GET", "/a") + request("GET", "/b"))
         assert len(await wire.answered(1)) == 1
         may_go_on.set()
-        await diary.has("/a", "/b")
+        await calls.has("/a", "/b")
         assert len(wire.responses()) == 2
 
     async def test_nothing_can_be_written_after_eof(self, connect: Connect) -> None:
@@ -346,7 +346,7 @@ class TestWriting:
         assert response.body == b"abc" + b"x" * 5000
 
     async def test_writer_to_nobody_raises(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             await r.prepare()
@@ -354,12 +354,12 @@ class TestWriting:
             try:
                 await r.writer(b"abc")
             except ClientDisconnected:
-                diary.note("nobody")
+                calls.note("nobody")
             await forever(r)
 
         wire = connect(handler)
         wire.peer.feed(GET)
-        await diary.has("nobody")
+        await calls.has("nobody")
 
 
 async def test_bytes_like_content_is_taken(connect: Connect) -> None:

@@ -8,8 +8,8 @@ import pytest
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     forever,
@@ -107,7 +107,7 @@ class TestAnswers:
         assert (record.levelname, record.getMessage()) == ("ERROR", said)
 
     async def test_a_reply_to_nobody_raises(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             try:
@@ -117,17 +117,17 @@ class TestAnswers:
                     try:
                         r.reply(body)
                     except ClientDisconnected:
-                        diary.note("nobody")
+                        calls.note("nobody")
                 raise
 
         wire = connect(handler)
         wire.peer.feed(GET)
         await asyncio.sleep(0)
         wire.peer.lose()
-        await diary.has("nobody")
+        await calls.has("nobody")
 
     async def test_a_second_response_raises_and_changes_nothing(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             r.reply(b"first")
@@ -136,37 +136,37 @@ class TestAnswers:
                     await second
             with pytest.raises(LocalProtocolError, match="already"):
                 r.reply(b"second")
-            diary.note("refused")
+            calls.note("refused")
 
         wire = connect(handler)
         assert (await wire.ask(GET)).body == b"first"
-        await diary.has("refused")
+        await calls.has("refused")
         assert len(wire.responses()) == 1
 
 
 class TestHandlerDeadline:
     async def test_a_handler_beyond_it_is_cancelled_and_503_answered(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), handler_timeout_s=scaled(0.05))
+        served = serve(calls.watching(forever), handler_timeout_s=scaled(0.05))
         peer = await served.connect()
         await peer.send(GET)
         response = await peer.read_response()
         assert (response.status, response.field("connection")) == (503, "close")
         assert await peer.read_until_end() == b""
-        assert diary.entries == ["begin", "CancelledError"]
+        assert calls.entries == ["begin", "CancelledError"]
 
-    async def test_a_begun_response_is_cut(self, serve: Serve, diary: Diary) -> None:
+    async def test_a_begun_response_is_cut(self, serve: Serve, calls: CallLog) -> None:
         async def handler(r: R) -> None:
             await r.write(b"half")
             await forever(r)
 
-        served = serve(diary.watching(handler), handler_timeout_s=scaled(0.05))
+        served = serve(calls.watching(handler), handler_timeout_s=scaled(0.05))
         peer = await served.connect()
         await peer.send(GET)
         with pytest.raises(ConnectionResetError):
             await peer.read_until_end()
-        assert diary.entries == ["begin", "CancelledError"]
+        assert calls.entries == ["begin", "CancelledError"]
 
     async def test_it_does_not_outlive_the_request(self, serve: Serve) -> None:
         peer = await serve(hello, handler_timeout_s=scaled(0.05)).connect()
@@ -176,38 +176,38 @@ class TestHandlerDeadline:
             await asyncio.sleep(scaled(0.04))
 
     async def test_it_holds_on_when_the_answer_is_complete(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             r.reply(b"done")
             await forever(r)
 
-        served = serve(diary.watching(handler), handler_timeout_s=scaled(0.05))
+        served = serve(calls.watching(handler), handler_timeout_s=scaled(0.05))
         peer = await served.connect()
         for _ in range(2):  # the connection goes on
             await peer.send(GET)
             assert (await peer.read_response()).body == b"done"
-        await diary.has("begin", "CancelledError", "begin", "CancelledError")
+        await calls.has("begin", "CancelledError", "begin", "CancelledError")
 
     async def test_it_holds_on_when_the_client_is_gone(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             r.reply(b"done")
             await forever(r)
 
-        served = serve(diary.watching(handler), handler_timeout_s=scaled(0.1))
+        served = serve(calls.watching(handler), handler_timeout_s=scaled(0.1))
         peer = await served.connect()
         await peer.send(GET)
         await peer.read_response()
         peer.reset()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_a_half_closed_client_is_told_as_well(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         limits = {"handler_timeout_s": scaled(0.05), "half_close_grace_s": scaled(5)}
-        peer = await serve(diary.watching(forever), **limits).connect()
+        peer = await serve(calls.watching(forever), **limits).connect()
         await peer.send(GET)
         peer.half_close()
         assert (await peer.read_response()).status == 503

@@ -14,7 +14,7 @@ from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 
 
-class Side:
+class ReadControlHarness:
     """An read_control, its transport, the peer's end and what it was told."""
 
     def __init__(self) -> None:
@@ -35,13 +35,15 @@ class Side:
 
 
 @pytest.fixture
-async def side() -> AsyncIterator[Side]:
-    side = Side()
+async def side() -> AsyncIterator[ReadControlHarness]:
+    side = ReadControlHarness()
     yield side
     side.close()
 
 
-async def test_pausing_stops_reading_and_watches_for_the_end(side: Side) -> None:
+async def test_pausing_stops_reading_and_watches_for_the_end(
+    side: ReadControlHarness,
+) -> None:
     side.read_control.pause(side)
     assert not side.read_control.is_open
     assert not side.transport.is_reading()
@@ -49,7 +51,7 @@ async def test_pausing_stops_reading_and_watches_for_the_end(side: Side) -> None
     await wait_until(lambda: side.told == [False])
 
 
-async def test_resuming_reads_and_watches_no_longer(side: Side) -> None:
+async def test_resuming_reads_and_watches_no_longer(side: ReadControlHarness) -> None:
     side.read_control.pause(side)
     side.read_control.resume()
     assert side.read_control.is_open
@@ -60,7 +62,7 @@ async def test_resuming_reads_and_watches_no_longer(side: Side) -> None:
     assert not side.told
 
 
-async def test_both_may_be_repeated(side: Side) -> None:
+async def test_both_may_be_repeated(side: ReadControlHarness) -> None:
     side.read_control.resume()
     side.read_control.pause(side)
     side.read_control.pause(side)
@@ -69,7 +71,9 @@ async def test_both_may_be_repeated(side: Side) -> None:
     assert side.transport.is_reading()
 
 
-async def test_a_closing_transport_is_neither_paused_nor_resumed(side: Side) -> None:
+async def test_a_closing_transport_is_neither_paused_nor_resumed(
+    side: ReadControlHarness,
+) -> None:
     side.read_control.pause(side)
     side.transport.close()
     side.read_control.resume()
@@ -78,7 +82,7 @@ async def test_a_closing_transport_is_neither_paused_nor_resumed(side: Side) -> 
     assert side.read_control.is_open
 
 
-async def test_a_lost_connection_is_watched_no_longer(side: Side) -> None:
+async def test_a_lost_connection_is_watched_no_longer(side: ReadControlHarness) -> None:
     side.read_control.pause(side)
     side.ours.close()  # the transport no longer knows its descriptor
     side.read_control.close()
@@ -86,12 +90,14 @@ async def test_a_lost_connection_is_watched_no_longer(side: Side) -> None:
     assert side.read_control.is_open
 
 
-async def test_unread_octets_are_those_in_the_kernel(side: Side) -> None:
+async def test_unread_octets_are_those_in_the_kernel(side: ReadControlHarness) -> None:
     side.theirs.sendall(b"abc")
     assert side.read_control.unread_bytes() == 3
 
 
-async def test_unsent_octets_are_those_here_and_in_the_kernel(side: Side) -> None:
+async def test_unsent_octets_are_those_here_and_in_the_kernel(
+    side: ReadControlHarness,
+) -> None:
     side.transport.is_stalled = True
     side.transport.write(b"x" * 100)
     assert side.read_control.unsent_bytes() == 100

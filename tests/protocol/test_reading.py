@@ -8,8 +8,8 @@ import pytest
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     chunks,
@@ -96,24 +96,24 @@ class TestReading:
         assert (await connect(handler).ask(post(b"abc"))).body == b"abc"
 
     async def test_ensure_reading_sleeps_until_content_waits(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             await r.ensure_reading()
-            diary.note(r.current_length)
+            calls.note(r.current_length)
             r.reply(await r.read())
 
         wire = connect(handler)
         wire.peer.feed(post(b"abc")[:-3])
         await asyncio.sleep(0)
-        assert not diary.entries
+        assert not calls.entries
         wire.peer.feed(b"ab")
-        await diary.has(2)
+        await calls.has(2)
         wire.peer.feed(b"c")
         assert (await wire.answered())[0].body == b"abc"
 
     async def test_two_readers_are_refused(
-        self, connect: Connect, diary: Diary
+        self, connect: Connect, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             first = asyncio.create_task(r.read())
@@ -121,12 +121,12 @@ class TestReading:
             try:
                 await r.read()
             except RuntimeError as error:
-                diary.note(str(error))
+                calls.note(str(error))
             r.reply(await first)
 
         wire = connect(handler)
         wire.peer.feed(post(b"abc")[:-3])
-        await diary.has("two tasks read the content of one message")
+        await calls.has("two tasks read the content of one message")
         wire.peer.feed(b"abc")
         assert (await wire.answered())[0].body == b"abc"
 

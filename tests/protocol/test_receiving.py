@@ -5,8 +5,8 @@ import contextvars
 
 from tests.protocol.serving import (
     GET,
+    CallLog,
     Connect,
-    Diary,
     R,
     Serve,
     chunks,
@@ -62,14 +62,14 @@ class TestPipelining:
             assert bodies == [b"one", b"two", b"three"], cut
 
     async def test_what_follows_a_last_request_is_not_served(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(hello))
+        served = serve(calls.watching(hello))
         peer = await served.connect()
         await peer.send(request("GET", "/", "Connection: close") + GET + GET)
         assert (await peer.read_response()).field("connection") == "close"
         assert await peer.read_until_end() == b""
-        assert diary.entries == ["begin", "end"]
+        assert calls.entries == ["begin", "end"]
 
     async def test_octets_of_waiting_requests_are_bounded(self, serve: Serve) -> None:
         may_go_on = asyncio.Event()
@@ -147,18 +147,18 @@ class TestContinue:
     HEAD = request("POST", "/", "Content-Length: 3", "Expect: 100-continue")
 
     async def test_comes_when_content_is_first_read(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         may_read = asyncio.Event()
 
         async def handler(r: R) -> None:
-            diary.note("begin")
+            calls.note("begin")
             await may_read.wait()
             r.reply(await r.read())
 
         peer = await serve(handler).connect()
         await peer.send(self.HEAD)
-        await diary.has("begin")
+        await calls.has("begin")
         assert peer.octets == b""
         may_read.set()
         assert (await peer.read_response()).status == 100

@@ -13,7 +13,7 @@ from tests.protocol.serving import hello
 from tests.support.response import Response, parse_response, parse_responses
 
 
-class Record:
+class FakeSink:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
 
@@ -35,13 +35,13 @@ def a_head(method: str = "GET", minor: int = 1, persists: bool = True) -> Reques
     return head
 
 
-class Asked:
+class ResponseWriterHarness:
     """One answer, and what was written of it."""
 
     def __init__(self, method: str = "GET", minor: int = 1, persists: bool = True):
         loop = asyncio.get_running_loop()
         self.context = ServerContext(hello, Limits(), loop)
-        self.sink = Record()
+        self.sink = FakeSink()
         self.answer = ResponseWriter(self.context, self.sink)
         self.answer.ask(a_head(method, minor, persists))
         self.method = method
@@ -55,7 +55,7 @@ class Asked:
 
 
 async def test_a_whole_answer_is_one_write() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"abc", 404, TEXT, None)
     assert len(asked.sink.writes) == 1
     assert (asked.response.status, asked.response.body) == (404, b"abc")
@@ -70,7 +70,7 @@ async def test_a_whole_answer_is_one_write() -> None:
 
 
 async def test_a_whole_answer_with_fields() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"{}", 200, TEXT, {"Content-Type": "application/json"})
     assert asked.response.field_all("content-type") == ["application/json"]
     assert asked.response.field("content-length") == "2"
@@ -78,13 +78,13 @@ async def test_a_whole_answer_with_fields() -> None:
 
 
 async def test_a_whole_answer_without_content_type() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", 200, b"", None)
     assert asked.response.field("content-type") is None
 
 
 async def test_an_empty_body_has_no_content_type_where_fields_are_given() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", 302, TEXT, {"Location": "/"})
     assert asked.response.field("content-type") is None
     assert asked.response.field("location") == "/"
@@ -92,7 +92,7 @@ async def test_an_empty_body_has_no_content_type_where_fields_are_given() -> Non
 
 @pytest.mark.parametrize("status", [204, 304])
 async def test_an_answer_without_content_has_no_length(status: int) -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", status, TEXT, None)
     assert asked.response.field("content-length") is None
     assert asked.response.field("content-type") is None
@@ -100,13 +100,13 @@ async def test_an_answer_without_content_has_no_length(status: int) -> None:
 
 @pytest.mark.parametrize("status", [204, 304])
 async def test_the_answer_to_head_without_content_has_no_length(status: int) -> None:
-    asked = Asked("HEAD")
+    asked = ResponseWriterHarness("HEAD")
     asked.answer.send_whole(b"", status, TEXT, None)
     assert asked.response.field("content-length") is None
 
 
 async def test_a_connected_tunnel_has_no_length() -> None:
-    asked = Asked("CONNECT")
+    asked = ResponseWriterHarness("CONNECT")
     asked.answer.begin({"Content-Length": 0}, 200)
     asked.answer.send(b"", is_last=True)
     assert b"".join(asked.sink.writes).find(b"Content-Length") < 0
@@ -114,7 +114,7 @@ async def test_a_connected_tunnel_has_no_length() -> None:
 
 @pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 600, 999, -1])
 async def test_a_status_that_is_not_final_is_refused(status: int) -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     for send in (
         lambda: asked.answer.send_whole(b"", status, TEXT, None),
         lambda: asked.answer.begin(None, status),
@@ -128,7 +128,7 @@ async def test_a_status_that_is_not_final_is_refused(status: int) -> None:
 
 
 async def test_what_fails_before_it_is_sent_can_still_be_answered() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     with pytest.raises(TypeError):
         asked.answer.send_whole("text", 200, TEXT, None)  # type: ignore[arg-type]
     with pytest.raises(LocalProtocolError):
@@ -139,7 +139,7 @@ async def test_what_fails_before_it_is_sent_can_still_be_answered() -> None:
 
 
 async def test_a_second_answer_is_refused() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", 200, TEXT, None)
     with pytest.raises(LocalProtocolError, match="already begun"):
         asked.answer.begin(None, 200)
@@ -148,7 +148,7 @@ async def test_a_second_answer_is_refused() -> None:
 
 
 async def test_fields_are_added_before_the_head_and_not_after() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.add_field("Set-Cookie", "a=1")
     asked.answer.add_field("Set-Cookie", "b=2")
     asked.answer.send_whole(b"", 200, TEXT, None)
@@ -158,7 +158,7 @@ async def test_fields_are_added_before_the_head_and_not_after() -> None:
 
 
 async def test_nothing_is_left_for_the_next_request() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.add_field("Set-Cookie", "a=1")
     asked.answer.begin(None, 202)
     asked.answer.send(b"x", is_last=True)
@@ -184,7 +184,7 @@ async def test_nothing_is_left_for_the_next_request() -> None:
 async def test_connection_field(
     minor: int, persists: bool, wants_close: bool, expected: str | None
 ) -> None:
-    asked = Asked(minor=minor, persists=persists)
+    asked = ResponseWriterHarness(minor=minor, persists=persists)
     fields = {"Connection": "close"} if wants_close else None
     asked.answer.send_whole(b"a", 200, TEXT, fields)
     assert asked.response.field("connection") == expected
@@ -192,7 +192,7 @@ async def test_connection_field(
 
 
 async def test_while_draining_each_answer_is_the_last() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.context.start_draining(1)
     asked.answer.send_whole(b"a", 200, TEXT, None)
     assert asked.response.field("connection") == "close"
@@ -200,11 +200,11 @@ async def test_while_draining_each_answer_is_the_last() -> None:
 
 
 async def test_a_connection_can_be_given_up_before_and_after_the_head() -> None:
-    before = Asked()
+    before = ResponseWriterHarness()
     before.answer.give_up_connection()
     before.answer.send_whole(b"a", 200, TEXT, None)
     assert before.response.field("connection") == "close"
-    after = Asked()
+    after = ResponseWriterHarness()
     after.answer.begin(None, 200)
     after.answer.send(b"a", is_last=False)
     after.answer.give_up_connection()
@@ -213,27 +213,27 @@ async def test_a_connection_can_be_given_up_before_and_after_the_head() -> None:
 
 
 async def test_date_and_server_of_the_caller_win() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", 200, TEXT, {"Date": "then", "Server": "me"})
     assert asked.response.field("date") == "then"
     assert asked.response.field("server") == "me"
 
 
 async def test_server_of_the_caller_leaves_the_date_ours() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", 200, TEXT, {"Server": "me"})
     assert asked.response.field("server") == "me"
     assert (asked.response.field("date") or "").endswith(" GMT")
 
 
 async def test_date_of_the_caller_leaves_the_server_ours() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     asked.answer.send_whole(b"", 200, TEXT, {"Date": "then"})
     assert asked.response.field("date") == "then"
 
 
 async def test_a_head_is_flushed_once_and_only_while_it_is_the_answer() -> None:
-    asked = Asked()
+    asked = ResponseWriterHarness()
     message = asked.answer.begin(None, 200)
     asked.answer.flush_head(message)
     asked.answer.flush_head(message)

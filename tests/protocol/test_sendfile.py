@@ -16,7 +16,7 @@ from blazeio.protocol.sendfile import (
     read_pages,
     send_file,
 )
-from tests.protocol.serving import Diary, R, Serve, Served, request
+from tests.protocol.serving import CallLog, R, Serve, Served, request
 from tests.protocol.tls_serving import TlsServed
 from tests.support.clock import scaled, wait_until
 
@@ -134,30 +134,30 @@ async def test_a_file_that_has_shrunk_cuts_the_connection(
 
 @pytest.mark.parametrize("how", ["reset", "half_close"])
 async def test_a_client_that_goes_ends_it(
-    serve: Serve, path: Path, diary: Diary, how: str
+    serve: Serve, path: Path, calls: CallLog, how: str
 ) -> None:
-    served = serve(diary.watching(Sender(path)))
+    served = serve(calls.watching(Sender(path)))
     peer = await served.connect(receive_buffer_bytes=4096)
     await peer.send(request("GET", f"/?0-{SIZE}"))
     await wait_until(lambda: is_waiting(served))
     getattr(peer, how)()
-    await wait_until(lambda: len(diary.entries) == 2)
+    await wait_until(lambda: len(calls.entries) == 2)
     # of a reset, sendfile may hear before the transport does
-    assert diary.entries[1] in ("CancelledError", "ClientDisconnected")
+    assert calls.entries[1] in ("CancelledError", "ClientDisconnected")
     assert not is_waiting(served)
 
 
 async def test_a_client_that_does_not_read_is_cut(
-    serve: Serve, path: Path, diary: Diary
+    serve: Serve, path: Path, calls: CallLog
 ) -> None:
     served = serve(
-        diary.watching(Sender(path)),
+        calls.watching(Sender(path)),
         progress_window_s=0.1 * scaled(1),
         progress_bytes_per_s=100.0,
     )
     peer = await served.connect(receive_buffer_bytes=4096)
     await peer.send(request("GET", f"/?0-{SIZE}"))
-    await diary.has("begin", "CancelledError")
+    await calls.has("begin", "CancelledError")
 
 
 async def test_a_client_that_reads_slowly_is_not_cut(

@@ -19,7 +19,7 @@ WINDOW_S = 10.0
 LIMITS = Limits(progress_window_s=WINDOW_S, progress_bytes_per_s=10)
 
 
-class Connection:
+class TimeoutsHarness:
     """The owner; time is what the test says it is."""
 
     def __init__(self, limits: Limits) -> None:
@@ -63,39 +63,43 @@ class Connection:
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[Connection]:
-    connection = Connection(LIMITS)
+async def connection() -> AsyncIterator[TimeoutsHarness]:
+    connection = TimeoutsHarness(LIMITS)
     yield connection
     connection.close()
 
 
 class TestPhase:
-    async def test_it_ends_once(self, connection: Connection) -> None:
+    async def test_it_ends_once(self, connection: TimeoutsHarness) -> None:
         connection.patience.end_phase_in(5)
         assert connection.look_after(4.9) == []
         assert connection.look_after(0.1) == ["phase"]
         assert connection.look_after(100) == []
 
-    async def test_the_last_word_counts(self, connection: Connection) -> None:
+    async def test_the_last_word_counts(self, connection: TimeoutsHarness) -> None:
         connection.patience.end_phase_in(5)
         connection.patience.end_phase_in(8)
         assert connection.look_after(6) == []
         assert connection.look_after(2) == ["phase"]
 
-    async def test_within_never_makes_it_later(self, connection: Connection) -> None:
+    async def test_within_never_makes_it_later(
+        self, connection: TimeoutsHarness
+    ) -> None:
         connection.patience.end_phase_in(5)
         connection.patience.end_phase_within(50)
         assert connection.look_after(5) == ["phase"]
         connection.patience.end_phase_within(3)
         assert connection.look_after(3) == ["phase"]
 
-    async def test_a_lifted_one_does_not_end(self, connection: Connection) -> None:
+    async def test_a_lifted_one_does_not_end(self, connection: TimeoutsHarness) -> None:
         connection.patience.end_phase_in(5)
         connection.patience.phase_ends_at = NEVER
         assert connection.look_after(5) == []
         assert connection.patience.deadline_at == NEVER
 
-    async def test_it_is_kept_beside_a_demand(self, connection: Connection) -> None:
+    async def test_it_is_kept_beside_a_demand(
+        self, connection: TimeoutsHarness
+    ) -> None:
         connection.patience.start_content(ContentStream(length=9))
         connection.patience.end_phase_in(3)
         assert connection.look_after(3) == ["phase"]
@@ -104,7 +108,7 @@ class TestPhase:
 
 class TestContent:
     async def test_that_keeps_coming_is_waited_for(
-        self, connection: Connection
+        self, connection: TimeoutsHarness
     ) -> None:
         content = ContentStream(length=10_000)
         connection.patience.start_content(content)
@@ -113,7 +117,7 @@ class TestContent:
             assert connection.look_after(WINDOW_S) == []
 
     async def test_that_comes_too_slowly_is_told_once(
-        self, connection: Connection
+        self, connection: TimeoutsHarness
     ) -> None:
         content = ContentStream(length=10_000)
         connection.patience.start_content(content)
@@ -122,7 +126,7 @@ class TestContent:
         assert connection.look_after(WINDOW_S) == []
 
     async def test_demanded_again_goes_on_in_its_window(
-        self, connection: Connection
+        self, connection: TimeoutsHarness
     ) -> None:
         content = ContentStream(length=10_000)
         connection.patience.start_content(content)
@@ -130,7 +134,7 @@ class TestContent:
         connection.patience.start_content(content)
         assert connection.look_after(1) == ["content"]
 
-    async def test_excused_begins_anew(self, connection: Connection) -> None:
+    async def test_excused_begins_anew(self, connection: TimeoutsHarness) -> None:
         content = ContentStream(length=10_000)
         connection.patience.start_content(content)
         connection.look_after(WINDOW_S - 1)
@@ -143,7 +147,7 @@ class TestContent:
 
 class TestReader:
     async def test_that_keeps_reading_is_waited_for(
-        self, connection: Connection
+        self, connection: TimeoutsHarness
     ) -> None:
         connection.transport.is_stalled = True
         connection.transport.write(b"x" * 5000)
@@ -152,7 +156,9 @@ class TestReader:
             connection.transport.drain(100)
             assert connection.look_after(WINDOW_S) == []
 
-    async def test_that_reads_too_slowly_is_told(self, connection: Connection) -> None:
+    async def test_that_reads_too_slowly_is_told(
+        self, connection: TimeoutsHarness
+    ) -> None:
         connection.transport.is_stalled = True
         connection.transport.write(b"x" * 5000)
         connection.patience.start_reading()
@@ -160,7 +166,7 @@ class TestReader:
         connection.transport.drain(99)
         assert connection.look_after(WINDOW_S) == ["reader"]
 
-    async def test_excused_is_waited_for(self, connection: Connection) -> None:
+    async def test_excused_is_waited_for(self, connection: TimeoutsHarness) -> None:
         connection.transport.is_stalled = True
         connection.transport.write(b"x" * 5000)
         connection.patience.start_reading()
@@ -168,7 +174,7 @@ class TestReader:
         assert connection.look_after(100) == []
 
 
-async def test_the_end_lifts_everything(connection: Connection) -> None:
+async def test_the_end_lifts_everything(connection: TimeoutsHarness) -> None:
     connection.patience.start_content(ContentStream(length=9))
     connection.patience.start_reading()
     connection.patience.end_phase_in(1)
@@ -179,7 +185,7 @@ async def test_the_end_lifts_everything(connection: Connection) -> None:
 
 class TestHandler:
     async def test_its_deadline_outlives_the_connection(
-        self, connection: Connection
+        self, connection: TimeoutsHarness
     ) -> None:
         connection.patience.end_handler_in(5)
         connection.patience.end_all_but_handler()
@@ -188,14 +194,14 @@ class TestHandler:
         assert connection.look_after(100) == []
 
     async def test_a_grace_of_the_phase_does_not_replace_it(
-        self, connection: Connection
+        self, connection: TimeoutsHarness
     ) -> None:
         connection.patience.end_handler_in(5)
         connection.patience.end_phase_within(1)
         assert connection.look_after(1) == ["phase"]
         assert connection.look_after(4) == ["handler"]
 
-    async def test_once_over_it_has_none(self, connection: Connection) -> None:
+    async def test_once_over_it_has_none(self, connection: TimeoutsHarness) -> None:
         connection.patience.end_handler_in(5)
         connection.patience.excuse_handler()
         connection.patience.end_phase_in(7)
@@ -205,7 +211,7 @@ class TestHandler:
 
 async def test_the_wheel_looks_at_the_earliest() -> None:
     limits = Limits(progress_window_s=0.1, progress_bytes_per_s=10)
-    connection = Connection(limits)
+    connection = TimeoutsHarness(limits)
     connection.wheel.now = asyncio.get_running_loop().time
     connection.patience.end_phase_in(3600)
     connection.patience.start_content(ContentStream(length=9))

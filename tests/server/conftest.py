@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.protocol.conftest import diary as diary
+from tests.protocol.conftest import calls as calls
 from tests.protocol.conftest import serve as serve
 from tests.protocol.serving import LoopFactory, loop_factories
 

@@ -19,7 +19,7 @@ from tests.support.clock import wait_until
 from tests.support.peer import RawPeer, reset_on_close
 
 
-class Guest(asyncio.Protocol):
+class NamedProtocol(asyncio.Protocol):
     """Says its name and closes."""
 
     def __init__(self, name: bytes) -> None:
@@ -31,7 +31,7 @@ class Guest(asyncio.Protocol):
         transport.close()
 
 
-class House:
+class AcceptorHarness:
     """A listening socket, its acceptors, and clients in its queue."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -49,9 +49,9 @@ class House:
             self.asked += 1
             return self.room
 
-        def make() -> Guest:
+        def make() -> NamedProtocol:
             self.made_in_turn.append(self.turn)
-            return Guest(name)
+            return NamedProtocol(name)
 
         def settle() -> None:
             self.settled += 1
@@ -93,15 +93,15 @@ class House:
 
 
 @pytest.fixture(params=["tcp", "unix"])
-async def house(
+async def harness(
     request: pytest.FixtureRequest, tmp_path: Path, serve: Serve
-) -> AsyncIterator[House]:
+) -> AsyncIterator[AcceptorHarness]:
     # asks for ``serve`` only to run on both loops
     path = str(tmp_path / "socket")
     is_tcp = request.param == "tcp"
-    house = House(bind("127.0.0.1", 0) if is_tcp else bind_unix(path))
-    yield house
-    await house.end()
+    harness = AcceptorHarness(bind("127.0.0.1", 0) if is_tcp else bind_unix(path))
+    yield harness
+    await harness.end()
 
 
 @pytest.fixture
@@ -160,44 +160,44 @@ class TestBind:
 
 
 class TestAccepting:
-    async def test_all_that_wait_are_accepted(self, house: House) -> None:
-        clients = house.queue(40)
-        house.accept()
-        assert await house.names(clients) == [b"a"] * 40
-        await wait_until(lambda: house.settled == 40)
+    async def test_all_that_wait_are_accepted(self, harness: AcceptorHarness) -> None:
+        clients = harness.queue(40)
+        harness.accept()
+        assert await harness.names(clients) == [b"a"] * 40
+        await wait_until(lambda: harness.settled == 40)
 
-    async def test_at_most_a_batch_per_turn(self, house: House) -> None:
-        clients = house.queue(20)
-        house.accept(batch=3)
-        while len(house.made_in_turn) < 20:
-            house.turn += 1
+    async def test_at_most_a_batch_per_turn(self, harness: AcceptorHarness) -> None:
+        clients = harness.queue(20)
+        harness.accept(batch=3)
+        while len(harness.made_in_turn) < 20:
+            harness.turn += 1
             await asyncio.sleep(0)
-        await house.names(clients)
-        turns = house.made_in_turn
+        await harness.names(clients)
+        turns = harness.made_in_turn
         assert max(turns.count(turn) for turn in turns) == 3
 
-    async def test_several_share_one_queue(self, house: House) -> None:
+    async def test_several_share_one_queue(self, harness: AcceptorHarness) -> None:
         for name in (b"a", b"b", b"c"):
-            house.accept(name, batch=1)
-        told = await house.names(house.queue(30))
+            harness.accept(name, batch=1)
+        told = await harness.names(harness.queue(30))
         assert sorted(set(told)) == [b"a", b"b", b"c"]
 
     async def test_closing_one_leaves_the_queue_to_the_others(
-        self, house: House
+        self, harness: AcceptorHarness
     ) -> None:
-        house.accept(b"a").close()
-        second = house.accept(b"b")
-        assert set(await house.names(house.queue(5))) == {b"b"}
+        harness.accept(b"a").close()
+        second = harness.accept(b"b")
+        assert set(await harness.names(harness.queue(5))) == {b"b"}
         second.close()
-        waiting = house.queue(3)
-        house.accept(b"c")
-        assert set(await house.names(waiting)) == {b"c"}
+        waiting = harness.queue(3)
+        harness.accept(b"c")
+        assert set(await harness.names(waiting)) == {b"c"}
 
     async def test_closing_in_the_middle_of_a_batch_leaves_the_rest(
-        self, house: House
+        self, harness: AcceptorHarness
     ) -> None:
-        clients = house.queue(6)
-        first = house.accept(b"a")
+        clients = harness.queue(6)
+        first = harness.accept(b"a")
         accept_one = first._accept_one
         accepted = 0
 
@@ -210,55 +210,63 @@ class TestAccepting:
 
         first._accept_one = accept_two_and_close  # type: ignore[method-assign]
         await wait_until(lambda: first.is_closed)
-        house.accept(b"b")
-        assert await house.names(clients) == [b"a"] * 2 + [b"b"] * 4
+        harness.accept(b"b")
+        assert await harness.names(clients) == [b"a"] * 2 + [b"b"] * 4
 
     async def test_no_more_are_accepted_than_there_is_room_for(
-        self, house: House, quick_retry: None
+        self, harness: AcceptorHarness, quick_retry: None
     ) -> None:
-        clients = house.queue(6)
-        house.room = 2
-        house.accept()
-        while len(house.made_in_turn) < 6:
-            house.turn += 1
+        clients = harness.queue(6)
+        harness.room = 2
+        harness.accept()
+        while len(harness.made_in_turn) < 6:
+            harness.turn += 1
             await asyncio.sleep(0)
-        await house.names(clients)
-        turns = house.made_in_turn
+        await harness.names(clients)
+        turns = harness.made_in_turn
         assert max(turns.count(turn) for turn in turns) == 2
 
-    async def test_the_flags_of_the_shared_socket_stay(self, house: House) -> None:
+    async def test_the_flags_of_the_shared_socket_stay(
+        self, harness: AcceptorHarness
+    ) -> None:
         # as a worker makes it of a received descriptor
-        received = socket.socket(fileno=os.dup(house.sock.fileno()))
-        original, house.sock = house.sock, received
-        house.accept()
+        received = socket.socket(fileno=os.dup(harness.sock.fileno()))
+        original, harness.sock = harness.sock, received
+        harness.accept()
         assert not os.get_blocking(original.fileno())
         assert not os.get_blocking(received.fileno())
-        clients = house.queue(2)
-        assert await house.names(clients) == [b"a", b"a"]
+        clients = harness.queue(2)
+        assert await harness.names(clients) == [b"a", b"a"]
         original.close()
 
-    async def test_what_others_make_block_blocks_no_loop(self, house: House) -> None:
-        house.accept()
-        house.sock.setblocking(True)  # the mode is that of all who share it
-        assert await house.names(house.queue(1)) == [b"a"]
+    async def test_what_others_make_block_blocks_no_loop(
+        self, harness: AcceptorHarness
+    ) -> None:
+        harness.accept()
+        harness.sock.setblocking(True)  # the mode is that of all who share it
+        assert await harness.names(harness.queue(1)) == [b"a"]
         await asyncio.sleep(0)  # in the same turn it looked for a second one
-        house.sock.setblocking(True)
-        acceptor = house.accept()
+        harness.sock.setblocking(True)
+        acceptor = harness.accept()
         acceptor.drain_queue()
         acceptor.close()
         acceptor._accept_some()  # as a signal's handler may close it just before
 
-    async def test_draining_takes_the_whole_queue_at_once(self, house: House) -> None:
-        clients = house.queue(30)
-        acceptor = house.accept(batch=2)
+    async def test_draining_takes_the_whole_queue_at_once(
+        self, harness: AcceptorHarness
+    ) -> None:
+        clients = harness.queue(30)
+        acceptor = harness.accept(batch=2)
         acceptor.drain_queue()
         assert acceptor.pending == 30
         acceptor.close()
-        assert await house.names(clients) == [b"a"] * 30
+        assert await harness.names(clients) == [b"a"] * 30
         await wait_until(lambda: not acceptor.pending)
 
-    async def test_draining_a_closed_one_takes_nothing(self, house: House) -> None:
-        acceptor = house.accept()
+    async def test_draining_a_closed_one_takes_nothing(
+        self, harness: AcceptorHarness
+    ) -> None:
+        acceptor = harness.accept()
         acceptor.close()
         acceptor.close()
         acceptor.drain_queue()
@@ -266,24 +274,24 @@ class TestAccepting:
         assert acceptor.pending == 0
 
     async def test_a_client_that_reset_in_the_queue_does_no_harm(
-        self, house: House
+        self, harness: AcceptorHarness
     ) -> None:
-        gone, *clients = house.queue(5)
+        gone, *clients = harness.queue(5)
         reset_on_close(gone)
         gone.close()
-        house.accept()
-        assert await house.names(clients) == [b"a"] * 4
+        harness.accept()
+        assert await harness.names(clients) == [b"a"] * 4
 
     async def test_a_queue_shut_down_by_others_is_left_alone(
-        self, house: House
+        self, harness: AcceptorHarness
     ) -> None:
-        acceptor = house.accept()
+        acceptor = harness.accept()
         await asyncio.sleep(0)
-        house.sock.shutdown(socket.SHUT_RDWR)
+        harness.sock.shutdown(socket.SHUT_RDWR)
         await wait_until(lambda: acceptor.is_closed)
 
     async def test_an_error_of_one_connection_does_not_stop_the_next(
-        self, house: House
+        self, harness: AcceptorHarness
     ) -> None:
         class Failing(socket.socket):
             failures = 2
@@ -294,47 +302,47 @@ class TestAccepting:
                     raise ConnectionAbortedError(103, "aborted")
                 return super().accept()
 
-        acceptor = house.accept()
+        acceptor = harness.accept()
         sock = acceptor._sock
         acceptor._sock = Failing(sock.family, fileno=sock.detach())
-        assert await house.names(house.queue(2)) == [b"a", b"a"]
+        assert await harness.names(harness.queue(2)) == [b"a", b"a"]
 
 
 class TestResting:
     async def test_without_room_the_queue_waits(
-        self, house: House, quick_retry: None
+        self, harness: AcceptorHarness, quick_retry: None
     ) -> None:
-        house.room = 0
-        acceptor = house.accept()
-        clients = house.queue(3)
-        await wait_until(lambda: house.asked)
+        harness.room = 0
+        acceptor = harness.accept()
+        clients = harness.queue(3)
+        await wait_until(lambda: harness.asked)
         await asyncio.sleep(0.12)
-        assert house.asked < 8, "it asks now and then, no more"
-        assert house.settled == 0
-        house.room = 1000
+        assert harness.asked < 8, "it asks now and then, no more"
+        assert harness.settled == 0
+        harness.room = 1000
         acceptor.wake()
-        assert await house.names(clients) == [b"a"] * 3
+        assert await harness.names(clients) == [b"a"] * 3
 
     async def test_room_is_found_again_without_being_woken(
-        self, house: House, quick_retry: None
+        self, harness: AcceptorHarness, quick_retry: None
     ) -> None:
-        house.room = 0
-        house.accept()
-        clients = house.queue(3)
-        await wait_until(lambda: house.asked)
-        house.room = 1000
-        assert await house.names(clients) == [b"a"] * 3
+        harness.room = 0
+        harness.accept()
+        clients = harness.queue(3)
+        await wait_until(lambda: harness.asked)
+        harness.room = 1000
+        assert await harness.names(clients) == [b"a"] * 3
 
     async def test_a_resting_one_can_be_closed(
-        self, house: House, quick_retry: None
+        self, harness: AcceptorHarness, quick_retry: None
     ) -> None:
-        house.room = 0
-        acceptor = house.accept()
-        house.queue(1)
-        await wait_until(lambda: house.asked)
+        harness.room = 0
+        acceptor = harness.accept()
+        harness.queue(1)
+        await wait_until(lambda: harness.asked)
         acceptor.close()
         await asyncio.sleep(0.1)
-        assert house.asked == 1
+        assert harness.asked == 1
 
 
 @pytest.mark.slow

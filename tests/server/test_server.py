@@ -14,7 +14,7 @@ from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from tests.protocol.serving import (
     GET,
-    Diary,
+    CallLog,
     R,
     Serve,
     forever,
@@ -27,7 +27,7 @@ from tests.support.peer import RawPeer
 IDLE_S = scaled(0.1)
 
 
-class Door:
+class GatedHandler:
     """A handler that answers when it is told to."""
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class TestCounting:
     async def test_connections_requests_and_what_is_in_flight(
         self, serve: Serve
     ) -> None:
-        door = Door()
-        served = serve(door.handle)
+        gate = GatedHandler()
+        served = serve(gate.handle)
         server = served.server
         peers = [await served.connect() for _ in range(3)]
         await wait_until(lambda: server.connection_count == 3)
@@ -51,7 +51,7 @@ class TestCounting:
             await peer.send(GET)
         await wait_until(lambda: server.in_flight == 2)
         assert (server.request_count, server.is_draining) == (2, False)
-        door.may_answer.set()
+        gate.may_answer.set()
         for peer in peers[:2]:
             await peer.read_response()
         await wait_until(lambda: server.in_flight == 0)
@@ -112,8 +112,8 @@ class TestDraining:
         assert await peer.read_until_end() == b""
 
     async def test_what_is_in_flight_is_answered(self, serve: Serve) -> None:
-        door = Door()
-        served = serve(door.handle)
+        gate = GatedHandler()
+        served = serve(gate.handle)
         peer = await served.connect()
         await peer.send(GET)
         await wait_until(lambda: served.server.in_flight)
@@ -122,7 +122,7 @@ class TestDraining:
         drained = asyncio.create_task(served.server.drained())
         await asyncio.sleep(2 * IDLE_S)
         assert not drained.done()
-        door.may_answer.set()
+        gate.may_answer.set()
         response = await peer.read_response()
         assert (response.body, response.field("connection")) == (b"at last", "close")
         peer.close()
@@ -174,13 +174,13 @@ class TestDraining:
         await within(served.server.drained(), 1)
         assert await silent.read_until_end() == b""
 
-    async def test_afterwork_is_waited_for(self, serve: Serve, diary: Diary) -> None:
+    async def test_afterwork_is_waited_for(self, serve: Serve, calls: CallLog) -> None:
         may_end = asyncio.Event()
 
         async def handler(r: R) -> None:
             r.reply(b"")
             await may_end.wait()
-            diary.note("afterwork")
+            calls.note("afterwork")
 
         served = serve(handler)
         peer = await served.connect()
@@ -191,7 +191,7 @@ class TestDraining:
         assert not drained.done()
         may_end.set()
         await within(drained)
-        assert diary.entries == ["afterwork"]
+        assert calls.entries == ["afterwork"]
 
     async def test_an_empty_server_is_drained_at_once(self, serve: Serve) -> None:
         await within(serve(hello).server.drained())
@@ -220,15 +220,15 @@ class TestDraining:
 
 class TestCancelling:
     async def test_every_handler_is_cancelled_and_every_connection_cut(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever))
+        served = serve(calls.watching(forever))
         busy, idle = await served.connect(), await served.connect()
         await busy.send(GET)
-        await diary.has("begin")
+        await calls.has("begin")
         await wait_until(lambda: served.server.connection_count == 2)
         served.server.cancel()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
         for peer in (busy, idle):
             with pytest.raises(ConnectionResetError):
                 await peer.read_until_end()
@@ -236,31 +236,31 @@ class TestCancelling:
 
     @pytest.mark.parametrize("is_gone", [True, False])
     async def test_afterwork_is_cancelled_too(
-        self, serve: Serve, diary: Diary, is_gone: bool
+        self, serve: Serve, calls: CallLog, is_gone: bool
     ) -> None:
         async def handler(r: R) -> None:
             r.reply(b"")
             await forever(r)
 
-        served = serve(diary.watching(handler))
+        served = serve(calls.watching(handler))
         peer = await served.connect()
         await peer.exchange(GET)
         if is_gone:
             peer.reset()
             await wait_until(lambda: not served.server.connection_count)
         served.server.cancel()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
         await within(served.server.drained())
 
     async def test_a_cancelled_handler_has_time_to_clean_up(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
         async def handler(r: R) -> None:
             try:
                 await forever(r)
             finally:
                 await asyncio.sleep(0.01)
-                diary.note("cleaned up")
+                calls.note("cleaned up")
 
         served = serve(handler)
         peer = await served.connect()
@@ -268,7 +268,7 @@ class TestCancelling:
         await wait_until(lambda: served.server.in_flight)
         served.server.cancel()
         await within(served.server.drained())
-        assert diary.entries == ["cleaned up"]
+        assert calls.entries == ["cleaned up"]
 
     async def test_a_connection_that_comes_after_the_close_is_cut(
         self, serve: Serve
@@ -288,8 +288,8 @@ class TestFull:
     async def test_at_the_most_connections_the_queue_waits(
         self, serve: Serve, caplog: pytest.LogCaptureFixture
     ) -> None:
-        door = Door()
-        served = serve(door.handle, connections=2)
+        gate = GatedHandler()
+        served = serve(gate.handle, connections=2)
         first, second = await served.connect(), await served.connect()
         for peer in (first, second):
             await peer.send(GET)
@@ -300,7 +300,7 @@ class TestFull:
         assert served.server.is_full
         assert "2 connections are open, the most" in caplog.text
         assert served.server.request_count == 2
-        door.may_answer.set()
+        gate.may_answer.set()
         await first.read_response()
         first.close()
         assert (await third.read_response()).body == b"at last"
@@ -341,15 +341,15 @@ class TestFull:
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(acceptor, "RETRY_S", 0.05)
-        door = Door()
-        served = serve(door.handle, connections=1)
+        gate = GatedHandler()
+        served = serve(gate.handle, connections=1)
         busy = await served.connect()
         await busy.send(GET)
         await wait_until(lambda: served.server.in_flight)
         late = await served.connect()
         await late.send(request("GET", "/late"))
         await asyncio.sleep(0.02)
-        door.may_answer.set()
+        gate.may_answer.set()
         await busy.read_response()  # and stays, idle
         assert (await late.read_response()).body == b"at last"
 
@@ -368,20 +368,20 @@ class TestFarewell:
         await forever(r)
 
     async def test_is_said_and_the_response_ends_whole(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(self.stream))
+        served = serve(calls.watching(self.stream))
         peers = [await served.connect() for _ in range(2)]
         for peer in peers:
             await peer.send(GET)
         await wait_until(lambda: served.server.in_flight == 2)
-        await diary.has("begin", "begin")
+        await calls.has("begin", "begin")
         served.server.start_draining(IDLE_S)
         for peer in peers:
             response = await peer.read_response()
             assert response.body == b"hello retry later"
         await within(served.server.drained())
-        assert diary.entries[2:] == ["CancelledError", "CancelledError"]
+        assert calls.entries[2:] == ["CancelledError", "CancelledError"]
 
     async def test_of_a_stream_that_begins_late_is_said_at_once(
         self, serve: Serve
@@ -460,18 +460,18 @@ async def test_a_connection_that_is_there_already_is_served(serve: Serve) -> Non
 
 
 async def test_a_drain_may_be_waited_for_so_long(serve: Serve) -> None:
-    door = Door()
-    served = serve(door.handle)
+    gate = GatedHandler()
+    served = serve(gate.handle)
     peer = await served.connect()
     await peer.send(GET)
     await wait_until(lambda: served.server.in_flight == 1)
     served.server.start_draining(0)
     assert not await served.server.drained_within(scaled(0.05))
-    door.may_answer.set()
+    gate.may_answer.set()
     assert await served.server.drained_within(scaled(5))
 
 
-class Noted:
+class FakeRecorder:
     """A recorder that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -490,7 +490,7 @@ class TestSight:
         self, serve: Serve
     ) -> None:
         served = serve(hello)
-        recorders = Noted(), Noted()
+        recorders = FakeRecorder(), FakeRecorder()
         for each in recorders:
             served.server.record_responses(each)
         await served.exchange(GET)

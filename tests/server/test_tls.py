@@ -26,10 +26,10 @@ from tests.support.clock import within
 from tests.support.live import run_to_exit
 from tests.support.tls_peer import NAME, Certificates, TlsPeer
 
-Serve = Callable[..., "Meeting"]
+Serve = Callable[..., "TlsServerHarness"]
 
 
-class Meeting:
+class TlsServerHarness:
     """A server, and how clients get there."""
 
     def __init__(self, served: Served, certificates: Certificates) -> None:
@@ -67,14 +67,14 @@ async def serve(certificates: Certificates) -> AsyncIterator[Serve]:
     """``serve(context, handler)`` or ``serve(**settings)``: on both loops."""
     all_served: list[Served] = []
 
-    def start(settings: TlsSettings | None = None, **more: Any) -> Meeting:
+    def start(settings: TlsSettings | None = None, **more: Any) -> TlsServerHarness:
         more.setdefault("certfile", certificates.issue(NAME))
         terms = make_tls_config(settings or TlsSettings(**more))
         served = Served.start(hello, Limits())
         served.server.stop_accepting()
         served.server.accept_from(served.sock, tls=terms)
         all_served.append(served)
-        return Meeting(served, certificates)
+        return TlsServerHarness(served, certificates)
 
     yield start
     for served in all_served:
@@ -212,18 +212,20 @@ class TestServerNames:
         self, serve: Serve, certificates: Certificates, name: str, shown: set[str]
     ) -> None:
         others = (("a.example", "b.example"), ("*.c.example",))
-        meeting = serve(
+        tls_server = serve(
             other_certificates=tuple((certificates.issue(*o), None) for o in others)
         )
-        assert await meeting.names_shown(name) == shown
+        assert await tls_server.names_shown(name) == shown
 
     async def test_are_told_to_the_handler_in_lower_case(
         self, serve: Serve, certificates: Certificates
     ) -> None:
-        meeting = serve(other_certificates=((certificates.issue("a.example"), None),))
-        peer = await meeting.connect("A.example")
+        tls_server = serve(
+            other_certificates=((certificates.issue("a.example"), None),)
+        )
+        peer = await tls_server.connect("A.example")
         await peer.exchange(GET)
-        (r,) = meeting.served.connections
+        (r,) = tls_server.served.connections
         assert r.tls is not None
         assert r.tls.server_name == "a.example"
 
@@ -238,15 +240,15 @@ class TestServerNames:
     async def test_do_not_lift_the_demand_for_a_client_certificate(
         self, serve: Serve, certificates: Certificates
     ) -> None:
-        meeting = serve(
+        tls_server = serve(
             other_certificates=((certificates.issue("a.example"), None),),
             client_cert="required",
             client_ca=certificates.ca_file,
         )
         context = certificates.client_context(certificates.issue("client.example"))
-        peer = await meeting.connect("a.example", context=context)
+        peer = await tls_server.connect("a.example", context=context)
         await peer.exchange(GET)
-        peer = await meeting.connect("a.example")
+        peer = await tls_server.connect("a.example")
         with pytest.raises(ssl.SSLError, match="certificate required"):
             await peer.read_until_end()
 
@@ -260,24 +262,24 @@ class TestSessions:
             client_cert="required",
             client_ca=certificates.ca_file,
         )
-        meeting = serve(settings)
+        tls_server = serve(settings)
         context = certificates.client_context(certificates.issue("client.example"))
-        peer = await meeting.connect(context=context)
+        peer = await tls_server.connect(context=context)
         await peer.exchange(GET)
         assert not peer.tls.session_reused
-        again = await meeting.connect(session=peer.tls.session, context=context)
+        again = await tls_server.connect(session=peer.tls.session, context=context)
         assert again.tls.session_reused
         await again.exchange(GET)
-        for r in meeting.served.connections:
+        for r in tls_server.served.connections:
             assert r.tls is not None
             assert r.tls.peer_certificate is not None
 
     async def test_are_not_resumed_after_a_reload_but_served(
         self, serve: Serve, certificates: Certificates
     ) -> None:
-        meeting = serve(certfile=certificates.issue(NAME))
+        tls_server = serve(certfile=certificates.issue(NAME))
         context = certificates.client_context()
-        peer = await meeting.connect(context=context)
+        peer = await tls_server.connect(context=context)
         await peer.exchange(GET)
         after = serve(certfile=certificates.issue(NAME))
         again = await after.connect(session=peer.tls.session, context=context)
@@ -343,24 +345,24 @@ for listener in listeners:
 
 class TestForeignClients:
     async def test_httpx(self, serve: Serve) -> None:
-        meeting = serve()
-        context = meeting.certificates.client_context()
-        url = f"https://{NAME}:{meeting.served.address[1]}/"
+        tls_server = serve()
+        context = tls_server.certificates.client_context()
+        url = f"https://{NAME}:{tls_server.served.address[1]}/"
         async with httpx.AsyncClient(verify=context, trust_env=False) as client:
             for _ in range(2):
                 answer = await client.get(url)
                 assert (answer.status_code, answer.text) == (200, "hello")
-        assert meeting.served.server.request_count == 2
+        assert tls_server.served.server.request_count == 2
 
     async def test_a_blocking_socket_that_insists_on_a_clean_end(
         self, serve: Serve
     ) -> None:
-        meeting = serve()
-        context = meeting.certificates.client_context()
+        tls_server = serve()
+        context = tls_server.certificates.client_context()
 
         def ask() -> bytes:
             with (
-                socket.create_connection(meeting.served.address, 5) as sock,
+                socket.create_connection(tls_server.served.address, 5) as sock,
                 context.wrap_socket(
                     sock, server_hostname=NAME, suppress_ragged_eofs=False
                 ) as tls,
@@ -377,12 +379,12 @@ class TestForeignClients:
     @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
     @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
     async def test_openssl(self, serve: Serve, version: str) -> None:
-        meeting = serve()
-        host, port = meeting.served.address
+        tls_server = serve()
+        host, port = tls_server.served.address
         client = await asyncio.create_subprocess_exec(
             *("openssl", "s_client", "-connect", f"{host}:{port}", version),
             *("-servername", NAME, "-verify_hostname", NAME, "-alpn", "http/1.1"),
-            *("-CAfile", str(meeting.certificates.ca_file), "-ign_eof"),
+            *("-CAfile", str(tls_server.certificates.ca_file), "-ign_eof"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -397,10 +399,10 @@ class TestForeignClients:
     async def test_one_that_speaks_no_http_1_1_is_still_served(
         self, serve: Serve
     ) -> None:
-        meeting = serve()
-        context = meeting.certificates.client_context()
+        tls_server = serve()
+        context = tls_server.certificates.client_context()
         context.set_alpn_protocols(["acme"])
-        peer = await meeting.connect(context=context)
+        peer = await tls_server.connect(context=context)
         assert peer.tls.selected_alpn_protocol() is None
         assert (await peer.exchange(GET)).endswith(b"hello")
 

@@ -8,10 +8,10 @@ import pytest_asyncio
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.master.upgrade.image import KeptImage, keep_image
 from blazeio_supervisor.sockets.address import TcpAddress
-from tests.supervisor.cli.room import Room
-from tests.supervisor.cli.verbs_room import VerbRoom
-from tests.supervisor.master import upgrade_bench as upgrades
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.cli.control_harness import ControlServerHarness
+from tests.supervisor.cli.verb_harness import VerbHarness
+from tests.supervisor.master.upgrade_harness import UpgradeHarness
+from tests.supervisor.master.workers_harness import WorkersHarness
 
 
 @pytest.fixture
@@ -20,29 +20,29 @@ def place(tmp_path: Path) -> SocketPath:
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    made = Room(tmp_path)
+async def control(tmp_path: Path) -> AsyncIterator[ControlServerHarness]:
+    made = ControlServerHarness(tmp_path)
     yield made
     made.server.close()
 
 
 @pytest.fixture
-async def verb_room(tmp_path: Path) -> AsyncIterator[VerbRoom]:
-    made = VerbRoom(tmp_path)
+async def verb_harness(tmp_path: Path) -> AsyncIterator[VerbHarness]:
+    made = VerbHarness(tmp_path)
     yield made
     made.server.close()
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    made = Bench()
+async def harness() -> AsyncIterator[WorkersHarness]:
+    made = WorkersHarness()
     yield made
     await made.close()
 
 
 @pytest_asyncio.fixture
-async def upgrade_bench(tmp_path: Path) -> AsyncIterator[upgrades.Bench]:
-    made = upgrades.Bench(tmp_path)
+async def upgrade_harness(tmp_path: Path) -> AsyncIterator[UpgradeHarness]:
+    made = UpgradeHarness(tmp_path)
     made.listeners.open(TcpAddress("127.0.0.1", 0))
     made.open()
     yield made

@@ -59,12 +59,12 @@ from tests.supervisor.cli.test_status_table import (
     make_status,
     make_worker,
 )
-from tests.supervisor.cli.verbs_room import VerbRoom
+from tests.supervisor.cli.verb_harness import VerbHarness
 
 
 @pytest.fixture
-async def verb_room(tmp_path: Path) -> AsyncIterator[VerbRoom]:
-    made = VerbRoom(tmp_path)
+async def verb_harness(tmp_path: Path) -> AsyncIterator[VerbHarness]:
+    made = VerbHarness(tmp_path)
     yield made
     made.server.close()
 
@@ -220,24 +220,24 @@ def test_the_verbs_that_look(
     assert b"\x1b" not in capfdbinary.readouterr().out
 
 
-async def test_the_verbs_ask_a_service(verb_room: VerbRoom) -> None:
-    verb_room.events.attach()
+async def test_the_verbs_ask_a_service(verb_harness: VerbHarness) -> None:
+    verb_harness.events.attach()
     note("worker_failed", HOSTILE, "ERROR", reason=HOSTILE, traceback=HOSTILE)
     try:
         for words in (("events",), ("events", "--json"), ("metrics",), ("status",)):
-            said = await verb_room.run(*words)
+            said = await verb_harness.run(*words)
             assert said.exit_code in (0, None), said.exception
             assert_harmless(said.stdout_bytes)
             assert "pwned" in said.output or words == ("status",)
     finally:
-        verb_room.events.detach()
+        verb_harness.events.detach()
 
 
-async def test_the_metrics_are_still_read(verb_room: VerbRoom) -> None:
-    verb_room.events.attach()
+async def test_the_metrics_are_still_read(verb_harness: VerbHarness) -> None:
+    verb_harness.events.attach()
     note("worker_exited", "x", reason=HOSTILE)
-    verb_room.events.detach()
-    octets = Exposition(verb_room.service).write()
+    verb_harness.events.detach()
+    octets = Exposition(verb_harness.service).write()
     assert_harmless(octets)
     assert list(text_string_to_metric_families(octets.decode()))
 

@@ -10,7 +10,7 @@ from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
 
 
-class Diary(asyncio.Protocol):
+class RecordingProtocol(asyncio.Protocol):
     """Writes down what the transport calls."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Diary(asyncio.Protocol):
         self.calls.append("lost" if exc is None else "broken")
 
 
-class BufferedDiary(asyncio.BufferedProtocol):
+class RecordingBufferedProtocol(asyncio.BufferedProtocol):
     """Receives into a buffer of three octets."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class BufferedDiary(asyncio.BufferedProtocol):
 class Side:
     """One transport under test and the peer at its other end."""
 
-    diary: Diary
+    calls: RecordingProtocol
     transport: asyncio.Transport
 
     async def peer_sends(self, octets: bytes) -> None: ...
@@ -67,8 +67,8 @@ class Side:
 
 class FakeSide(Side):
     def __init__(self) -> None:
-        self.diary = Diary()
-        self.fake = FakeTransport(self.diary)
+        self.calls = RecordingProtocol()
+        self.fake = FakeTransport(self.calls)
         self.fake.is_stalled = True
         self.transport = self.fake
 
@@ -85,7 +85,7 @@ class FakeSide(Side):
 class RealSide(Side):
     def __init__(self, peer: socket.socket) -> None:
         self.peer = peer
-        self.diary = Diary()
+        self.calls = RecordingProtocol()
 
     async def peer_sends(self, octets: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.peer, octets)
@@ -111,24 +111,24 @@ async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
     theirs.setblocking(False)
     real = RealSide(theirs)
     transport, _ = await asyncio.get_running_loop().create_connection(
-        lambda: real.diary, sock=ours
+        lambda: real.calls, sock=ours
     )
     real.transport = transport
     yield real
     real.transport.abort()
     theirs.close()
-    await wait_until(lambda: real.diary.calls[-1] in ("lost", "broken"))
+    await wait_until(lambda: real.calls.calls[-1] in ("lost", "broken"))
 
 
 async def test_close_tells_the_protocol_later_and_once(side: Side) -> None:
     side.transport.close()
     side.transport.close()
     assert side.transport.is_closing()
-    assert side.diary.calls == ["made"]
-    await wait_until(lambda: len(side.diary.calls) > 1)
+    assert side.calls.calls == ["made"]
+    await wait_until(lambda: len(side.calls.calls) > 1)
     side.transport.abort()
     await asyncio.sleep(0)
-    assert side.diary.calls == ["made", "lost"]
+    assert side.calls.calls == ["made", "lost"]
 
 
 async def test_a_paused_transport_delivers_nothing(side: Side) -> None:
@@ -137,25 +137,25 @@ async def test_a_paused_transport_delivers_nothing(side: Side) -> None:
     await side.peer_sends(b"one")
     for _ in range(5):
         await asyncio.sleep(0)
-    assert side.diary.received == b""
+    assert side.calls.received == b""
     side.transport.resume_reading()
-    await wait_until(lambda: side.diary.received == b"one")
+    await wait_until(lambda: side.calls.received == b"one")
 
 
 async def test_a_fin_is_seen_after_all_octets(side: Side) -> None:
-    side.diary.keeps_half_open = True
+    side.calls.keeps_half_open = True
     side.transport.pause_reading()
     await side.peer_sends(b"last")
     await side.peer_sends_eof()
     side.transport.resume_reading()
-    await wait_until(lambda: "eof" in side.diary.calls)
-    assert side.diary.received == b"last"
+    await wait_until(lambda: "eof" in side.calls.calls)
+    assert side.calls.received == b"last"
     assert not side.transport.is_closing()
 
 
 async def test_a_fin_closes_unless_the_protocol_objects(side: Side) -> None:
     await side.peer_sends_eof()
-    await wait_until(lambda: side.diary.calls == ["made", "eof", "lost"])
+    await wait_until(lambda: side.calls.calls == ["made", "eof", "lost"])
 
 
 async def test_writers_are_paused_and_resumed_at_the_watermarks(side: Side) -> None:
@@ -163,9 +163,9 @@ async def test_writers_are_paused_and_resumed_at_the_watermarks(side: Side) -> N
     assert side.transport.get_write_buffer_limits() == (10, 1000)
     for _ in range(3):
         side.transport.write(b"x" * 1_000_000)
-    assert side.diary.calls == ["made", "pause"]
+    assert side.calls.calls == ["made", "pause"]
     await side.peer_reads_all()
-    await wait_until(lambda: side.diary.calls == ["made", "pause", "resume"])
+    await wait_until(lambda: side.calls.calls == ["made", "pause", "resume"])
 
 
 async def test_a_write_after_the_end_of_writing_is_an_error(side: Side) -> None:
@@ -175,14 +175,14 @@ async def test_a_write_after_the_end_of_writing_is_an_error(side: Side) -> None:
 
 
 def test_a_buffered_protocol_gets_all_octets_through_its_small_buffer() -> None:
-    diary = BufferedDiary()
-    transport = FakeTransport(diary)
+    calls = RecordingBufferedProtocol()
+    transport = FakeTransport(calls)
     transport.feed(b"more than three")
-    assert diary.received == b"more than three"
+    assert calls.received == b"more than three"
 
 
 def test_what_was_written_can_be_taken() -> None:
-    transport = FakeTransport(Diary())
+    transport = FakeTransport(RecordingProtocol())
     transport.write(b"a")
     transport.writelines([b"b", b"c"])
     assert transport.take_written() == b"abc"
@@ -191,8 +191,8 @@ def test_what_was_written_can_be_taken() -> None:
 
 
 def test_a_lost_connection_swallows_writes() -> None:
-    diary = Diary()
-    transport = FakeTransport(diary)
+    calls = RecordingProtocol()
+    transport = FakeTransport(calls)
     transport.lose(ConnectionResetError())
     transport.write(b"gone")
-    assert (diary.calls, bytes(transport.written)) == (["made", "broken"], b"")
+    assert (calls.calls, bytes(transport.written)) == (["made", "broken"], b"")

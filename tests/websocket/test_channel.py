@@ -33,7 +33,7 @@ class ReadControl:
         self._transport.resume_reading()
 
 
-class Line(asyncio.Protocol):
+class ChannelHarness(asyncio.Protocol):
     """A carrier of a channel, on a fake transport."""
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ class Line(asyncio.Protocol):
 
 
 @pytest.fixture
-async def line() -> Line:
-    return Line()
+async def harness() -> ChannelHarness:
+    return ChannelHarness()
 
 
 async def receiving(channel: Channel) -> asyncio.Task[str | bytes]:
@@ -71,75 +71,81 @@ async def receiving(channel: Channel) -> asyncio.Task[str | bytes]:
     return task
 
 
-async def test_a_ping_is_answered_while_nobody_receives(line: Line) -> None:
-    line.transport.feed(masked(Opcode.PING, b"a"))
-    assert line.transport.written == b"\x8a\x01a"
+async def test_a_ping_is_answered_while_nobody_receives(
+    harness: ChannelHarness,
+) -> None:
+    harness.transport.feed(masked(Opcode.PING, b"a"))
+    assert harness.transport.written == b"\x8a\x01a"
 
 
-async def test_messages_wait_in_their_order(line: Line) -> None:
-    waiting = await receiving(line.channel)
+async def test_messages_wait_in_their_order(harness: ChannelHarness) -> None:
+    waiting = await receiving(harness.channel)
     for text in (b"1", b"2", b"3"):
-        line.transport.feed(masked(Opcode.TEXT, text))
-    assert [await waiting, await line.channel.receive()] == ["1", "2"]
-    assert await line.channel.receive() == "3"
+        harness.transport.feed(masked(Opcode.TEXT, text))
+    assert [await waiting, await harness.channel.receive()] == ["1", "2"]
+    assert await harness.channel.receive() == "3"
 
 
-async def test_reading_pauses_while_too_much_waits(line: Line) -> None:
+async def test_reading_pauses_while_too_much_waits(harness: ChannelHarness) -> None:
     for _ in range(5):
-        line.transport.feed(HELLO)
-    assert len(line.transport.undelivered) == 2 * len(HELLO)
-    assert [await line.channel.receive() for _ in range(5)] == ["hello"] * 5
-    assert line.transport.is_reading()
+        harness.transport.feed(HELLO)
+    assert len(harness.transport.undelivered) == 2 * len(HELLO)
+    assert [await harness.channel.receive() for _ in range(5)] == ["hello"] * 5
+    assert harness.transport.is_reading()
 
 
-async def test_a_message_survives_that_its_receiver_is_cancelled(line: Line) -> None:
-    waiting = await receiving(line.channel)
-    line.transport.feed(HELLO)
+async def test_a_message_survives_that_its_receiver_is_cancelled(
+    harness: ChannelHarness,
+) -> None:
+    waiting = await receiving(harness.channel)
+    harness.transport.feed(HELLO)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert await line.channel.receive() == "hello"
+    assert await harness.channel.receive() == "hello"
 
 
-async def test_two_tasks_cannot_receive_at_once(line: Line) -> None:
-    waiting = await receiving(line.channel)
+async def test_two_tasks_cannot_receive_at_once(harness: ChannelHarness) -> None:
+    waiting = await receiving(harness.channel)
     with pytest.raises(LocalProtocolError, match="two tasks receive"):
-        await line.channel.receive()
-    line.transport.feed(HELLO)
+        await harness.channel.receive()
+    harness.transport.feed(HELLO)
     assert await waiting == "hello"
 
 
-async def test_what_has_arrived_can_be_taken_after_the_end(line: Line) -> None:
-    line.transport.feed(HELLO)
-    line.channel.connection_lost()
-    assert await line.channel.receive() == "hello"
+async def test_what_has_arrived_can_be_taken_after_the_end(
+    harness: ChannelHarness,
+) -> None:
+    harness.transport.feed(HELLO)
+    harness.channel.connection_lost()
+    assert await harness.channel.receive() == "hello"
     with pytest.raises(ClientDisconnected, match="closed: 1006"):
-        await line.channel.receive()
+        await harness.channel.receive()
 
 
-async def test_a_writer_sleeps_at_the_gate(line: Line) -> None:
-    line.gate.close()
-    sending = asyncio.create_task(line.channel.send("a"))
+async def test_a_writer_sleeps_at_the_gate(harness: ChannelHarness) -> None:
+    harness.gate.close()
+    sending = asyncio.create_task(harness.channel.send("a"))
     await asyncio.sleep(0)
-    assert not line.transport.written
-    line.gate.open()
+    assert not harness.transport.written
+    harness.gate.open()
     await sending
-    assert line.transport.written == b"\x81\x01a"
+    assert harness.transport.written == b"\x81\x01a"
 
 
-async def test_who_pings_and_does_not_read_is_cut(line: Line) -> None:
+async def test_who_pings_and_does_not_read_is_cut(harness: ChannelHarness) -> None:
     pings = masked(Opcode.PING, b"x" * 100) * 100
     for _ in range(10):
-        line.transport.feed(pings)  # as long as it is read, any number
-    line.transport.is_stalled = True
-    line.gate.close()
+        harness.transport.feed(pings)  # as long as it is read, any number
+    harness.transport.is_stalled = True
+    harness.gate.close()
     for _ in range(5):
-        line.transport.feed(pings)
-    assert not line.transport.was_aborted
+        harness.transport.feed(pings)
+    assert not harness.transport.was_aborted
     for _ in range(5):
-        line.transport.feed(pings)
-    assert line.transport.was_aborted
-    assert line.transport.get_write_buffer_size() < 2 * UNREAD_ANSWERS_BYTES
+        harness.transport.feed(pings)
+    assert harness.transport.was_aborted
+    assert harness.transport.get_write_buffer_size() < 2 * UNREAD_ANSWERS_BYTES
 
 
 async def test_before_the_handshake_it_says_how_it_is_used() -> None:

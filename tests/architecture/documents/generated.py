@@ -22,7 +22,7 @@ from blazeio_supervisor.log.events import EVENTS
 from blazeio_supervisor.master.metrics import list_families
 from tests.architecture.documents.control_schema import write_schema
 from tests.architecture.documents.settings import write_settings
-from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.tree import REPOSITORY
 
 UNITS = {
@@ -142,8 +142,8 @@ def make_metric_rows() -> Iterator[str]:
 async def measure() -> list[Metric]:
     """Measure a service whose parts are there, without any processes."""
     with tempfile.TemporaryDirectory() as folder:
-        desk = Desk(Path(folder))
-        return list(list_families(desk.service))
+        harness = MasterHarness(Path(folder))
+        return list(list_families(harness.service))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from blazeio.protocol.context import (
 from blazeio.protocol.tls import RECORD_BYTES
 from tests.protocol.serving import (
     GET,
-    Diary,
+    CallLog,
     R,
     echo,
     forever,
@@ -179,17 +179,17 @@ class TestStrangers:
             await peer.shake_hands(served.certificates.client_context())
 
     async def test_a_damaged_record_ends_the_connection(
-        self, serve: Serve, diary: Diary, caplog: pytest.LogCaptureFixture
+        self, serve: Serve, calls: CallLog, caplog: pytest.LogCaptureFixture
     ) -> None:
-        served = serve(diary.watching(forever))
+        served = serve(calls.watching(forever))
         peer = await served.connect()
         await peer.send(GET)
-        await diary.has("begin")
+        await calls.has("begin")
         await RawPeer.send(peer, b"\x17\x03\x03\x00\x20" + bytes(32))
         with pytest.raises(ssl.SSLError, match="bad record mac"):
             await peer.read_until_end()
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
         assert not caplog.records
 
     async def test_after_a_damaged_record_a_silent_client_is_cut(
@@ -258,16 +258,16 @@ class TestOctets:
             assert (await peer.read_response()).body == b"60000"
 
     async def test_are_not_enough_for_due_content_when_the_client_has_gone(
-        self, serve: Serve, diary: Diary
+        self, serve: Serve, calls: CallLog
     ) -> None:
-        served = serve(diary.watching(forever), receive_bytes=1000)
+        served = serve(calls.watching(forever), receive_bytes=1000)
         peer = await served.connect()
         await peer.send(request("POST", "/", "Content-Length: 200000") + b"x" * 5000)
         await wait_until(
             lambda: any(not r.read_control.is_open for r in served.connections)
         )
         peer.half_close()
-        await diary.has("begin", "CancelledError")
+        await calls.has("begin", "CancelledError")
 
     async def test_of_a_raw_handler_end_with_the_closure_alert(
         self, serve: Serve

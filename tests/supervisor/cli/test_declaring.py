@@ -3,7 +3,7 @@ import pytest
 
 from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.errors import UsageError
-from tests.supervisor.cli.verbs_room import invoke
+from tests.supervisor.cli.verb_harness import invoke
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.note import note
 from tests.supervisor.cli.small_servers import answer, answered
-from tests.supervisor.cli.verbs_room import VerbRoom, invoke
+from tests.supervisor.cli.verb_harness import VerbHarness, invoke
 from tests.support.clock import wait_until
 
 
@@ -19,29 +19,29 @@ from tests.support.clock import wait_until
     ("words", "texts"), [((), ["a", "b"]), (("--last", "1"), ["b"])]
 )
 async def test_events_are_lines_or_json(
-    verb_room: VerbRoom, words: tuple[str, ...], texts: list[str]
+    verb_harness: VerbHarness, words: tuple[str, ...], texts: list[str]
 ) -> None:
-    verb_room.events.attach()
+    verb_harness.events.attach()
     for text in "ab":
         note("scaled", text)
-    said = (await verb_room.run("events", *words)).output
+    said = (await verb_harness.run("events", *words)).output
     assert [line[-1] for line in said.splitlines()] == texts
-    said = (await verb_room.run("events", *words, "--json")).output
+    said = (await verb_harness.run("events", *words, "--json")).output
     found = msgspec.json.decode(said, type=EventsAnswer).events
     assert [each.text for each in found] == texts
-    verb_room.events.detach()
+    verb_harness.events.detach()
 
 
 async def test_events_are_followed_to_the_end_of_the_service(
-    verb_room: VerbRoom,
+    verb_harness: VerbHarness,
 ) -> None:
-    verb_room.events.attach()
+    verb_harness.events.attach()
     note("ready", "a")
-    run = asyncio.create_task(verb_room.run("events", "--follow", "--json"))
-    await wait_until(lambda: verb_room.events.is_followed)
+    run = asyncio.create_task(verb_harness.run("events", "--follow", "--json"))
+    await wait_until(lambda: verb_harness.events.is_followed)
     note("stopped", "b")
-    verb_room.events.detach()
-    await verb_room.server.drain()
+    verb_harness.events.detach()
+    await verb_harness.server.drain()
     done = await run
     lines = done.stdout.splitlines()
     found = [msgspec.json.decode(line, type=EventRecord) for line in lines]

@@ -10,7 +10,7 @@ from blazeio_supervisor.ipc import control_api
 from blazeio_supervisor.master.control_handlers import ControlHandlers
 from blazeio_supervisor.master.guarded_server import Lasting
 from blazeio_supervisor.master.metrics import Exposition
-from tests.supervisor.cli.verbs_room import VerbRoom
+from tests.supervisor.cli.verb_harness import VerbHarness
 from tests.support.live import run_to_exit
 
 IMPORTED = """
@@ -43,14 +43,14 @@ def test_each_verb_is_loaded_by_its_name() -> None:
     assert verbs.get_command(context, "dance") is None
 
 
-async def test_each_endpoint_has_one_handler(verb_room: VerbRoom) -> None:
+async def test_each_endpoint_has_one_handler(verb_harness: VerbHarness) -> None:
     declared = [
         value
         for value in vars(control_api).values()
         if isinstance(value, control_api.ControlEndpoint)
     ]
-    exposition = Exposition(verb_room.service)
-    handlers = ControlHandlers(verb_room.service, exposition, Lasting())
+    exposition = Exposition(verb_harness.service)
+    handlers = ControlHandlers(verb_harness.service, exposition, Lasting())
     routes = [endpoint for endpoint, _ in handlers.list_routes()]
     assert len(routes) == len(declared) >= 15
     assert {(each.method, each.path) for each in routes} == {

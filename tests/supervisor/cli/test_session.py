@@ -12,16 +12,16 @@ from blazeio_supervisor.fleet.facts import (
     ResumeAsked,
     ScaleAsked,
 )
-from tests.supervisor.cli.desk import US
-from tests.supervisor.cli.room import Room
+from tests.supervisor.cli.control_harness import ControlServerHarness
+from tests.supervisor.cli.master_harness import US
 from tests.supervisor.cli.small_servers import UID
 
 
-class Show:
+class TopSessionHarness:
     """A session, without a terminal."""
 
-    def __init__(self, room: Room) -> None:
-        self.session = TopSession(ControlClient(room.place, UID), 1.0)
+    def __init__(self, control: ControlServerHarness) -> None:
+        self.session = TopSession(ControlClient(control.place, UID), 1.0)
 
     async def look(self) -> str:
         await asyncio.to_thread(self.session.look)
@@ -38,13 +38,13 @@ class Show:
 
 
 @pytest.fixture
-async def show(room: Room) -> Show:
-    made = Show(room)
+async def show(control: ControlServerHarness) -> TopSessionHarness:
+    made = TopSessionHarness(control)
     await made.look()
     return made
 
 
-async def test_it_shows_the_service(show: Show) -> None:
+async def test_it_shows_the_service(show: TopSessionHarness) -> None:
     assert "app:web: master pid" in show.text
     assert "2 serve" in show.text
 
@@ -62,30 +62,36 @@ async def test_it_shows_the_service(show: Show) -> None:
     ],
 )
 async def test_an_order_is_given_once_it_is_confirmed(
-    room: Room, show: Show, key: str, fact: object
+    control: ControlServerHarness, show: TopSessionHarness, key: str, fact: object
 ) -> None:
     assert "? y: yes, any other key: no" in await show.press(key)
-    assert room.facts == []
+    assert control.facts == []
     await show.press("y")
-    assert room.facts == [fact]
+    assert control.facts == [fact]
 
 
-async def test_an_order_that_is_not_confirmed_is_none(room: Room, show: Show) -> None:
+async def test_an_order_that_is_not_confirmed_is_none(
+    control: ControlServerHarness, show: TopSessionHarness
+) -> None:
     assert "? y: yes" not in await show.press("r", "n")
-    assert room.facts == []
+    assert control.facts == []
 
 
-async def test_the_keys_are_for_the_chosen_slot(room: Room, show: Show) -> None:
+async def test_the_keys_are_for_the_chosen_slot(
+    control: ControlServerHarness, show: TopSessionHarness
+) -> None:
     await show.press(DOWN, DOWN, DOWN, UP, DOWN, "c", "y")
-    assert room.facts == [RecycleAsked(1, by=US)]
+    assert control.facts == [RecycleAsked(1, by=US)]
 
 
-async def test_a_refusal_is_said(show: Show, room: Room) -> None:
-    room.driver.tell(ScaleAsked(1))
+async def test_a_refusal_is_said(
+    show: TopSessionHarness, control: ControlServerHarness
+) -> None:
+    control.driver.tell(ScaleAsked(1))
     assert "0 workers: expected 1 to 256" in await show.press("-", "y")
 
 
-async def test_a_stack_covers_the_table_until_a_key(show: Show) -> None:
+async def test_a_stack_covers_the_table_until_a_key(show: TopSessionHarness) -> None:
     text = await show.press("s")
     assert "== slot 0, pid 1001" in text
     assert "2 serve" not in text
@@ -94,15 +100,19 @@ async def test_a_stack_covers_the_table_until_a_key(show: Show) -> None:
     assert "2 serve" in await show.press("q")
 
 
-async def test_a_service_that_goes_away_is_said_to(room: Room, show: Show) -> None:
-    room.server.close()
+async def test_a_service_that_goes_away_is_said_to(
+    control: ControlServerHarness, show: TopSessionHarness
+) -> None:
+    control.server.close()
     text = await show.look()
     assert GONE in text
     assert "2 serve" in text
 
 
 async def test_a_fault_is_said_until_the_next_good_look(
-    room: Room, show: Show, monkeypatch: pytest.MonkeyPatch
+    control: ControlServerHarness,
+    show: TopSessionHarness,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object) -> None:
         raise SupervisorError("too late")
@@ -114,6 +124,6 @@ async def test_a_fault_is_said_until_the_next_good_look(
 
 
 @pytest.mark.parametrize("key", ["q", "Q", "escape"])
-async def test_it_ends_by_a_key(show: Show, key: str) -> None:
+async def test_it_ends_by_a_key(show: TopSessionHarness, key: str) -> None:
     await show.press(key)
     assert show.session._is_over

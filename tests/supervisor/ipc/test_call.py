@@ -16,7 +16,7 @@ from tests.support.clock import wait_until
 from tests.support.lingering import LINGER_S, lingering
 
 
-class Line:
+class StackCallHarness:
     """Both ends; what a worker says is said by hand."""
 
     def __init__(self) -> None:
@@ -35,96 +35,100 @@ class Line:
 
 
 @pytest.fixture
-async def line() -> AsyncIterator[Line]:
-    made = Line()
+async def harness() -> AsyncIterator[StackCallHarness]:
+    made = StackCallHarness()
     yield made
     made.call.close()
     made.worker.close()
 
 
-async def test_an_answer_ends_with_its_end(line: Line) -> None:
-    asking = line.ask()
-    await wait_until(lambda: line.asked)
-    line.worker.sendall(b"threads\n")
-    line.worker.sendall(b"tasks\n" + END)
+async def test_an_answer_ends_with_its_end(harness: StackCallHarness) -> None:
+    asking = harness.ask()
+    await wait_until(lambda: harness.asked)
+    harness.worker.sendall(b"threads\n")
+    harness.worker.sendall(b"tasks\n" + END)
     assert await asking == Stacks("threads\ntasks\n", True)
 
 
-async def test_what_is_there_by_then_is_given(line: Line) -> None:
-    asking = line.ask(timeout_s=0.1)
-    line.worker.sendall(b"threads\n")
+async def test_what_is_there_by_then_is_given(harness: StackCallHarness) -> None:
+    asking = harness.ask(timeout_s=0.1)
+    harness.worker.sendall(b"threads\n")
     assert await asking == Stacks("threads\n", False)
 
 
-async def test_what_comes_late_is_no_part_of_the_next_answer(line: Line) -> None:
-    assert await line.ask(timeout_s=0.01) == Stacks("", False)
-    line.worker.sendall(b"late" + END)
-    await wait_until(lambda: not is_readable(line))
-    asking = line.ask()
-    await wait_until(lambda: line.asked == 2)
-    line.worker.sendall(b"new" + END)
+async def test_what_comes_late_is_no_part_of_the_next_answer(
+    harness: StackCallHarness,
+) -> None:
+    assert await harness.ask(timeout_s=0.01) == Stacks("", False)
+    harness.worker.sendall(b"late" + END)
+    await wait_until(lambda: not is_readable(harness))
+    asking = harness.ask()
+    await wait_until(lambda: harness.asked == 2)
+    harness.worker.sendall(b"new" + END)
     assert await asking == Stacks("new", True)
 
 
-def is_readable(line: Line) -> bool:
+def is_readable(harness: StackCallHarness) -> bool:
     try:
-        return bool(line.call._sock.recv(1, socket.MSG_PEEK))
+        return bool(harness.call._sock.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
 
 
-async def test_two_who_ask_get_one_answer(line: Line) -> None:
-    both = asyncio.gather(line.ask(), line.ask())
-    await wait_until(lambda: line.asked)
-    line.worker.sendall(b"once" + END)
+async def test_two_who_ask_get_one_answer(harness: StackCallHarness) -> None:
+    both = asyncio.gather(harness.ask(), harness.ask())
+    await wait_until(lambda: harness.asked)
+    harness.worker.sendall(b"once" + END)
     assert list(await both) == [Stacks("once", True)] * 2
-    assert line.asked == 1
+    assert harness.asked == 1
 
 
-async def test_a_worker_that_dies_ends_it(line: Line) -> None:
-    asking = line.ask()
-    await wait_until(lambda: line.asked)
-    line.worker.close()
+async def test_a_worker_that_dies_ends_it(harness: StackCallHarness) -> None:
+    asking = harness.ask()
+    await wait_until(lambda: harness.asked)
+    harness.worker.close()
     assert await asking == Stacks("", False)
 
 
-async def test_what_is_longer_than_its_bound_is_cut(line: Line) -> None:
-    asking = line.ask()
-    await wait_until(lambda: line.asked)
+async def test_what_is_longer_than_its_bound_is_cut(harness: StackCallHarness) -> None:
+    asking = harness.ask()
+    await wait_until(lambda: harness.asked)
     octets = b"x" * (ANSWER_BYTES + 9) + END
-    await asyncio.to_thread(line.worker.sendall, octets)
+    await asyncio.to_thread(harness.worker.sendall, octets)
     answer = await asking
     assert (len(answer.text), answer.is_whole) == (ANSWER_BYTES, False)
 
 
-async def test_one_that_speaks_without_end_is_accused(line: Line) -> None:
+async def test_one_that_speaks_without_end_is_accused(
+    harness: StackCallHarness,
+) -> None:
     piece = bytes(ANSWER_BYTES)
     for _ in range(MOST_BYTES // ANSWER_BYTES):
-        await asyncio.to_thread(line.worker.sendall, piece)
-    assert line.faults == []
-    await asyncio.to_thread(line.worker.sendall, b"x")
-    await wait_until(lambda: line.faults)
-    assert "its stacks" in line.faults[0]
+        await asyncio.to_thread(harness.worker.sendall, piece)
+    assert harness.faults == []
+    await asyncio.to_thread(harness.worker.sendall, b"x")
+    await wait_until(lambda: harness.faults)
+    assert "its stacks" in harness.faults[0]
 
 
-async def test_a_question_renews_what_may_be_said(line: Line) -> None:
+async def test_a_question_renews_what_may_be_said(harness: StackCallHarness) -> None:
     piece = bytes(ANSWER_BYTES)
     for _ in range(2 * MOST_BYTES // ANSWER_BYTES):
-        asking = line.ask()
-        await asyncio.to_thread(line.worker.sendall, piece + END)
+        asking = harness.ask()
+        await asyncio.to_thread(harness.worker.sendall, piece + END)
         await asking
-    assert line.faults == []
+    assert harness.faults == []
 
 
 async def test_descriptors_behind_a_fault_hold_up_nobody() -> None:
     """They are of a socket whose close waits for a peer that does not read."""
-    line = Line()
+    harness = StackCallHarness()
     with lingering() as sender:
         for _ in range(2):
-            socket.send_fds(line.worker, [b"x"], [sender.fileno()])
+            socket.send_fds(harness.worker, [b"x"], [sender.fileno()])
         sender.close()
-        await wait_until(lambda: line.faults)
-        line.worker.close()
+        await wait_until(lambda: harness.faults)
+        harness.worker.close()
         began_at = time.monotonic()
-        line.call.close()
+        harness.call.close()
         assert time.monotonic() - began_at < LINGER_S / 2

@@ -85,7 +85,7 @@ def test_octets_of_somebody_else_are_refused_and_their_descriptors_closed() -> N
         assert len(os.listdir("/proc/self/fd")) == count
 
 
-class Listening:
+class LoopChannelHarness:
     """A LoopChannel whose messages are kept."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -103,7 +103,7 @@ class Listening:
 
 async def test_the_loop_hears_every_message_in_order_then_one_end() -> None:
     own, theirs = make_pair()
-    listening = Listening(own)
+    listening = LoopChannelHarness(own)
     with theirs:
         send(theirs, Ready())
         send(theirs, Release(1))
@@ -115,7 +115,7 @@ async def test_the_loop_hears_every_message_in_order_then_one_end() -> None:
 
 async def test_what_a_peer_does_not_read_waits_and_keeps_its_order() -> None:
     own, theirs = make_pair()
-    listening = Listening(own)
+    listening = LoopChannelHarness(own)
     reader, writer = socket.socketpair()
     wanted = [Failed(3, "x" * 10_000 + str(number)) for number in range(200)]
     for message in wanted:
@@ -145,7 +145,7 @@ async def test_what_a_peer_does_not_read_waits_and_keeps_its_order() -> None:
 
 async def test_a_closed_channel_gives_back_what_still_waits() -> None:
     own, theirs = make_pair()
-    listening = Listening(own)
+    listening = LoopChannelHarness(own)
     count = len(os.listdir("/proc/self/fd"))
     for _ in range(500):
         listening.channel.send(Failed(3, "x" * 10_000), [theirs])
@@ -156,7 +156,7 @@ async def test_a_closed_channel_gives_back_what_still_waits() -> None:
 
 async def test_to_a_dead_peer_nothing_is_sent_and_nothing_raised() -> None:
     own, theirs = make_pair()
-    listening = Listening(own)
+    listening = LoopChannelHarness(own)
     theirs.close()
     listening.channel.send(Ready())
     await wait_until(lambda: listening.ends)
@@ -165,7 +165,7 @@ async def test_to_a_dead_peer_nothing_is_sent_and_nothing_raised() -> None:
 
 async def test_it_is_settled_once_nothing_waits_to_be_sent() -> None:
     own, theirs = make_pair()
-    listening = Listening(own)
+    listening = LoopChannelHarness(own)
     assert listening.channel.is_settled
     assert listening.channel.fileno() == own.fileno()
     for _ in range(500):

@@ -60,7 +60,7 @@ def list_fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-class Hearing:
+class ChildChannelHarness:
     """The master's end, whose child the test is."""
 
     def __init__(self) -> None:
@@ -92,67 +92,73 @@ class Hearing:
 
 
 @pytest.fixture
-async def hearing() -> AsyncIterator[Hearing]:
-    made = Hearing()
+async def harness() -> AsyncIterator[ChildChannelHarness]:
+    made = ChildChannelHarness()
     yield made
     made.channel.close()
     made.end.close()
 
 
-async def test_an_honest_child_is_heard_to_its_end(hearing: Hearing) -> None:
-    send(hearing.end, Ready())
-    hearing.end.close()
-    await wait_until(lambda: hearing.ends)
-    assert hearing.heard == [Ready()]
-    assert not hearing.faults
+async def test_an_honest_child_is_heard_to_its_end(
+    harness: ChildChannelHarness,
+) -> None:
+    send(harness.end, Ready())
+    harness.end.close()
+    await wait_until(lambda: harness.ends)
+    assert harness.heard == [Ready()]
+    assert not harness.faults
 
 
 @pytest.mark.parametrize("octets", BROKEN.values(), ids=BROKEN.keys())
 async def test_what_is_no_message_of_its_is_its_fault(
-    hearing: Hearing, octets: bytes
+    harness: ChildChannelHarness, octets: bytes
 ) -> None:
-    hearing.end.send(octets)
-    send(hearing.end, Ready())
-    await wait_until(lambda: hearing.faults)
-    assert len(hearing.faults) == 1
-    assert len(hearing.faults[0]) < 300
-    assert not hearing.heard  # what comes after is not heard any more
-    assert not hearing.channel.is_open
+    harness.end.send(octets)
+    send(harness.end, Ready())
+    await wait_until(lambda: harness.faults)
+    assert len(harness.faults) == 1
+    assert len(harness.faults[0]) < 300
+    assert not harness.heard  # what comes after is not heard any more
+    assert not harness.channel.is_open
 
 
 async def test_what_is_refused_by_who_hears_it_is_its_fault_too(
-    hearing: Hearing,
+    harness: ChildChannelHarness,
 ) -> None:
-    send(hearing.end, Said("requests_cut", "too much"))
-    await wait_until(lambda: hearing.faults)
-    assert hearing.faults == ["it said too much"]
+    send(harness.end, Said("requests_cut", "too much"))
+    await wait_until(lambda: harness.faults)
+    assert harness.faults == ["it said too much"]
 
 
 @pytest.mark.parametrize("count", [1, 253])
 @pytest.mark.parametrize("octets", [READY, b"junk", b""])
 async def test_descriptors_are_closed_and_its_fault(
-    hearing: Hearing, octets: bytes, count: int
+    harness: ChildChannelHarness, octets: bytes, count: int
 ) -> None:
     before = list_fds()
-    socket.send_fds(hearing.end, [octets], [0] * count)
-    await wait_until(lambda: hearing.faults)
-    assert "descriptors, which nobody expects" in hearing.faults[0]
+    socket.send_fds(harness.end, [octets], [0] * count)
+    await wait_until(lambda: harness.faults)
+    assert "descriptors, which nobody expects" in harness.faults[0]
     await wait_until(lambda: list_fds() == before - 1)  # that of the channel too
-    assert not hearing.heard
+    assert not harness.heard
 
 
-async def test_descriptors_that_find_no_room_are_its_fault(hearing: Hearing) -> None:
+async def test_descriptors_that_find_no_room_are_its_fault(
+    harness: ChildChannelHarness,
+) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    socket.send_fds(hearing.end, [READY], [0] * 200)
+    socket.send_fds(harness.end, [READY], [0] * 200)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (list_fds() + 5, limits[1]))
-        await wait_until(lambda: hearing.faults)
+        await wait_until(lambda: harness.faults)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert "descriptors" in hearing.faults[0]
+    assert "descriptors" in harness.faults[0]
 
 
-async def test_to_close_what_it_sent_keeps_nobody_waiting(hearing: Hearing) -> None:
+async def test_to_close_what_it_sent_keeps_nobody_waiting(
+    harness: ChildChannelHarness,
+) -> None:
     """A close of a connection with SO_LINGER waits until its data are taken."""
     listener = socket.create_server(("127.0.0.1", 0))
     sender = socket.create_connection(listener.getsockname())
@@ -165,62 +171,64 @@ async def test_to_close_what_it_sent_keeps_nobody_waiting(hearing: Hearing) -> N
             sender.send(bytes(65536))
     except BlockingIOError:
         pass
-    socket.send_fds(hearing.end, [READY], [sender.fileno()])
+    socket.send_fds(harness.end, [READY], [sender.fileno()])
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     fd = sender.detach()
     threading.Thread(target=os.close, args=(fd,), daemon=True).start()
     await asyncio.sleep(0)
     began_at = time.monotonic()
-    hearing.channel.read()
-    assert hearing.faults
+    harness.channel.read()
+    assert harness.faults
     assert time.monotonic() - began_at < 1.0
     peer.close()  # that ends the waiting
     listener.close()
 
 
-async def test_a_flood_takes_only_its_share_of_a_turn(hearing: Hearing) -> None:
+async def test_a_flood_takes_only_its_share_of_a_turn(
+    harness: ChildChannelHarness,
+) -> None:
     for _ in range(MESSAGES_PER_TURN + 5):
-        send(hearing.end, Ready())
-    hearing.channel.read()
-    assert len(hearing.heard) == MESSAGES_PER_TURN
-    await wait_until(lambda: len(hearing.heard) == MESSAGES_PER_TURN + 5)
+        send(harness.end, Ready())
+    harness.channel.read()
+    assert len(harness.heard) == MESSAGES_PER_TURN
+    await wait_until(lambda: len(harness.heard) == MESSAGES_PER_TURN + 5)
 
 
 async def test_of_one_that_is_dead_only_so_many_words_are_heard(
-    hearing: Hearing,
+    harness: ChildChannelHarness,
 ) -> None:
     for _ in range(MOST_LAST_WORDS + 5):
-        send(hearing.end, Ready())
-    hearing.channel.read_last_words()
-    assert len(hearing.heard) == MOST_LAST_WORDS
-    assert not hearing.channel.is_open
+        send(harness.end, Ready())
+    harness.channel.read_last_words()
+    assert len(harness.heard) == MOST_LAST_WORDS
+    assert not harness.channel.is_open
 
 
 @pytest.mark.parametrize("octets", BROKEN.values(), ids=BROKEN.keys())
 async def test_last_words_that_are_broken_fail_nobody(
-    hearing: Hearing, octets: bytes
+    harness: ChildChannelHarness, octets: bytes
 ) -> None:
-    send(hearing.end, Ready())
-    hearing.end.send(octets)
-    hearing.end.close()
-    hearing.channel.read_last_words()
-    assert hearing.heard == [Ready()]
-    assert len(hearing.faults) == 1
-    assert not hearing.channel.is_open
+    send(harness.end, Ready())
+    harness.end.send(octets)
+    harness.end.close()
+    harness.channel.read_last_words()
+    assert harness.heard == [Ready()]
+    assert len(harness.faults) == 1
+    assert not harness.channel.is_open
 
 
 async def test_one_that_reads_no_orders_is_at_fault_and_nothing_piles_up(
-    hearing: Hearing,
+    harness: ChildChannelHarness,
 ) -> None:
     before = list_fds()
     for _ in range(5000):
-        hearing.channel.send(Admit(), [hearing.end])
-        if hearing.faults:
+        harness.channel.send(Admit(), [harness.end])
+        if harness.faults:
             break
-    assert hearing.faults == ["it does not read its orders"]
-    assert len(hearing.channel._outbox) <= MOST_UNREAD
-    hearing.channel.send(Admit(), [hearing.end])
-    assert len(hearing.faults) == 1
+    assert harness.faults == ["it does not read its orders"]
+    assert len(harness.channel._outbox) <= MOST_UNREAD
+    harness.channel.send(Admit(), [harness.end])
+    assert len(harness.faults) == 1
     await wait_until(lambda: list_fds() <= before)
 
 
@@ -236,32 +244,34 @@ def say_by_another(end: socket.socket, octets: bytes, count: int = 1) -> int:
 
 @pytest.mark.parametrize("octets", [READY, b"junk"])
 async def test_what_others_say_in_its_name_is_dropped_and_is_not_its_fault(
-    hearing: Hearing, octets: bytes
+    harness: ChildChannelHarness, octets: bytes
 ) -> None:
-    pid = say_by_another(hearing.end, octets)
-    send(hearing.end, Ready())
-    await wait_until(lambda: hearing.heard)
-    assert hearing.heard == [Ready()]
-    assert hearing.foreign == [pid]
-    assert not hearing.faults
+    pid = say_by_another(harness.end, octets)
+    send(harness.end, Ready())
+    await wait_until(lambda: harness.heard)
+    assert harness.heard == [Ready()]
+    assert harness.foreign == [pid]
+    assert not harness.faults
 
 
 async def test_a_flood_in_its_name_has_to_wait(
-    hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+    harness: ChildChannelHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "FOREIGN_PAUSE_S", 0.2)
-    say_by_another(hearing.end, b"junk", MESSAGES_PER_TURN + 3)
-    send(hearing.end, Ready())
+    say_by_another(harness.end, b"junk", MESSAGES_PER_TURN + 3)
+    send(harness.end, Ready())
     began_at = time.monotonic()
-    await wait_until(lambda: hearing.heard)
+    await wait_until(lambda: harness.heard)
     assert time.monotonic() - began_at >= 0.2
-    assert len(hearing.foreign) == 2  # once before the pause, once after it
-    assert not hearing.faults
+    assert len(harness.foreign) == 2  # once before the pause, once after it
+    assert not harness.faults
 
 
-async def test_an_order_to_an_honest_child_arrives(hearing: Hearing) -> None:
-    hearing.channel.send(Admit())
-    assert receive(hearing.end) == (Admit(), [])
+async def test_an_order_to_an_honest_child_arrives(
+    harness: ChildChannelHarness,
+) -> None:
+    harness.channel.send(Admit())
+    assert receive(harness.end) == (Admit(), [])
 
 
 # Streams

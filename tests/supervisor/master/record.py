@@ -9,19 +9,19 @@ from pathlib import Path
 
 from blazeio_supervisor.master.upgrade.state import VERSION, dump_state
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from tests.supervisor.master.upgrade_bench import NO_IMAGE, RUN, Bench
+from tests.supervisor.master.upgrade_harness import NO_IMAGE, RUN, UpgradeHarness
 
 
 async def record() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
-        bench.listeners.open(TcpAddress("127.0.0.1", 0))
-        bench.listeners.open(UnixAddress(f"{folder}/a.sock"))
-        bench.open()
+        harness = UpgradeHarness(Path(folder))
+        harness.listeners.open(TcpAddress("127.0.0.1", 0))
+        harness.listeners.open(UnixAddress(f"{folder}/a.sock"))
+        harness.open()
         place = Path(__file__).with_name(f"state-{VERSION}.hex")
-        octets, _ = dump_state(RUN, NO_IMAGE, bench.state)
+        octets, _ = dump_state(RUN, NO_IMAGE, harness.state)
         place.write_text(octets.hex() + "\n")
-        bench.close()
+        harness.close()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tests.support.clock import wait_until
 FREE = TcpAddress("127.0.0.1", 0)
 
 
-class Events:
+class BindingHarness:
     """What a Binding calls."""
 
     def __init__(self) -> None:
@@ -37,8 +37,8 @@ class Events:
 
 
 @pytest.fixture
-def events() -> Iterator[Events]:
-    made = Events()
+def events() -> Iterator[BindingHarness]:
+    made = BindingHarness()
     yield made
     made.listeners.shut()
 
@@ -51,14 +51,18 @@ def taken() -> Iterator[socket.socket]:
         yield sock
 
 
-async def test_what_the_operator_asked_for_is_opened_once(events: Events) -> None:
+async def test_what_the_operator_asked_for_is_opened_once(
+    events: BindingHarness,
+) -> None:
     events.binding.begin([FREE, FREE])
     await wait_until(lambda: events.bound)
     assert len(events.listeners.groups) == 2
     assert events.bound == 1
 
 
-async def test_the_address_of_the_app_is_not_needed_then(events: Events) -> None:
+async def test_the_address_of_the_app_is_not_needed_then(
+    events: BindingHarness,
+) -> None:
     events.binding.begin([FREE])
     events.need("192.0.2.1", 1)
     assert not events.went_on  # not before there is a listener
@@ -68,7 +72,7 @@ async def test_the_address_of_the_app_is_not_needed_then(events: Events) -> None
 
 
 async def test_without_any_the_app_says_it_and_all_who_wait_go_on(
-    events: Events,
+    events: BindingHarness,
 ) -> None:
     events.need("127.0.0.1", 0, "first")
     events.need("127.0.0.1", 0, "second")
@@ -79,7 +83,7 @@ async def test_without_any_the_app_says_it_and_all_who_wait_go_on(
 
 
 async def test_an_app_that_says_another_address_later_is_told_of_in_the_log(
-    events: Events, caplog: pytest.LogCaptureFixture
+    events: BindingHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     events.need("127.0.0.1", 0)
     await wait_until(lambda: events.went_on)
@@ -89,7 +93,7 @@ async def test_an_app_that_says_another_address_later_is_told_of_in_the_log(
 
 
 async def test_an_address_that_becomes_free_in_time_is_taken(
-    events: Events, taken: socket.socket
+    events: BindingHarness, taken: socket.socket
 ) -> None:
     events.need("127.0.0.1", taken.getsockname()[1])
     taken.close()
@@ -98,7 +102,7 @@ async def test_an_address_that_becomes_free_in_time_is_taken(
 
 
 async def test_an_address_that_stays_taken_is_given_up(
-    events: Events, taken: socket.socket, monkeypatch: pytest.MonkeyPatch
+    events: BindingHarness, taken: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "RETRY_FOR_S", 0.1)
     events.need("127.0.0.1", taken.getsockname()[1])
@@ -109,7 +113,7 @@ async def test_an_address_that_stays_taken_is_given_up(
 
 
 async def test_a_living_stranger_at_a_path_is_asked_once(
-    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    events: BindingHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "RETRY_FOR_S", 0.4)
     path = str(tmp_path / "s")
@@ -129,7 +133,7 @@ async def test_a_living_stranger_at_a_path_is_asked_once(
 
 
 async def test_a_path_that_is_given_up_in_time_is_taken(
-    events: Events, tmp_path: Path
+    events: BindingHarness, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as predecessor:
@@ -142,13 +146,15 @@ async def test_a_path_that_is_given_up_in_time_is_taken(
     assert not events.errors
 
 
-async def test_an_address_that_cannot_be_is_not_tried_again(events: Events) -> None:
+async def test_an_address_that_cannot_be_is_not_tried_again(
+    events: BindingHarness,
+) -> None:
     events.binding.begin([TcpAddress("192.0.2.1", 80)])
     await wait_until(lambda: events.errors, 0.5)
 
 
 async def test_waiting_for_an_address_can_be_ended(
-    events: Events, taken: socket.socket
+    events: BindingHarness, taken: socket.socket
 ) -> None:
     events.binding.begin([TcpAddress("127.0.0.1", taken.getsockname()[1])])
     events.binding.cancel()
@@ -157,7 +163,7 @@ async def test_waiting_for_an_address_can_be_ended(
     assert not events.errors
 
 
-async def test_after_an_upgrade_everything_is_open(events: Events) -> None:
+async def test_after_an_upgrade_everything_is_open(events: BindingHarness) -> None:
     own = TcpAddress("127.0.0.1", 1)
     events.binding._state = BoundState(own, is_open=True)
     events.need(own.host, own.port)

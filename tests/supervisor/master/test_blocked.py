@@ -8,7 +8,7 @@ from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import END
 from blazeio_supervisor.log.formats import MOST_CHARS
 from blazeio_supervisor.master.executor import StackReports
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
 DEAF = f"import signal, time; signal.signal({STACK_SIGNAL:d}, signal.SIG_IGN); "
@@ -24,20 +24,20 @@ def ignores(pid: int, number: int) -> bool:
     return bool(mask & 1 << (number - 1))
 
 
-async def begin(bench: Bench) -> socket.socket:
+async def begin(harness: WorkersHarness) -> socket.socket:
     """Report a worker that lives on; gives the end that it would answer by."""
-    pid = bench.fork(f"{DEAF} time.sleep(60)")
+    pid = harness.fork(f"{DEAF} time.sleep(60)")
     await wait_until(lambda: ignores(pid, STACK_SIGNAL), 9)
-    reports = StackReports(bench.workers.records, bench.orders, bench.forkservers)
+    reports = StackReports(harness.workers.records, harness.orders, harness.forkservers)
     reports.begin(1, 1.04)
     await asyncio.sleep(0)  # its task has asked by now
-    return bench.askers[0]
+    return harness.askers[0]
 
 
 async def test_the_request_is_named_and_the_stacks_come_with_it(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = await begin(bench)
+    asked = await begin(harness)
     subject = b"\nworker=1 slot=0 gen=1 pid=7: its loop is in GET /a (for 1.0 s)\n"
     asked.sendall(THREADS + subject + END)
     await wait_until(lambda: LOST in caplog.text)
@@ -49,9 +49,9 @@ async def test_the_request_is_named_and_the_stacks_come_with_it(
 
 
 async def test_what_computes_below_python_says_only_where_its_threads_are(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = await begin(bench)
+    asked = await begin(harness)
     asked.sendall(THREADS)
     await wait_until(lambda: LOST in caplog.text, 5)
     assert "no new connection goes to it: C code computes in it" in caplog.text
@@ -59,9 +59,9 @@ async def test_what_computes_below_python_says_only_where_its_threads_are(
 
 
 async def test_more_than_most_is_cut(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = await begin(bench)
+    asked = await begin(harness)
     asked.sendall(b"x" * (MOST_CHARS + 1) + END)
     await wait_until(lambda: LOST in caplog.text)
     assert caplog.text.count("x" * MOST_CHARS) == 1
@@ -69,15 +69,19 @@ async def test_more_than_most_is_cut(
 
 
 async def test_one_that_says_nothing_is_stopped(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pid = bench.fork()  # which the signal ends
-    StackReports(bench.workers.records, bench.orders, bench.forkservers).begin(1, 9.0)
-    assert (await bench.wait_exited()).status == -STACK_SIGNAL
+    pid = harness.fork()  # which the signal ends
+    StackReports(harness.workers.records, harness.orders, harness.forkservers).begin(
+        1, 9.0
+    )
+    assert (await harness.wait_exited()).status == -STACK_SIGNAL
     await wait_until(lambda: LOST in caplog.text)
     assert f"{LOST}{pid}: its loop has stood still for 9.0 s" in caplog.text
     assert "goes to it: it says nothing: it is stopped" in caplog.text
 
 
-async def test_one_that_is_gone_is_not_reported(bench: Bench) -> None:
-    StackReports(bench.workers.records, bench.orders, bench.forkservers).begin(9, 1.0)
+async def test_one_that_is_gone_is_not_reported(harness: WorkersHarness) -> None:
+    StackReports(harness.workers.records, harness.orders, harness.forkservers).begin(
+        9, 1.0
+    )

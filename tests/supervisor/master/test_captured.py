@@ -24,7 +24,7 @@ from tests.support.clock import wait_until
 from tests.support.lingering import LINGER_S, lingering
 
 
-class Log:
+class CapturedLog:
     """A file in the place of standard error."""
 
     def __init__(self, path: Path) -> None:
@@ -39,8 +39,8 @@ class Log:
 
 
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    log = Log(tmp_path / "log")
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CapturedLog]:
+    log = CapturedLog(tmp_path / "log")
     monkeypatch.setattr(
         module, "LineHandler", lambda is_journal: LineHandler(log.fd, is_journal=False)
     )
@@ -49,12 +49,12 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
 
 
 @pytest.fixture
-async def captured(written: Log) -> CapturedOutput:
+async def captured(written: CapturedLog) -> CapturedOutput:
     return CapturedOutput(asyncio.get_running_loop(), LogConfig(is_json=True))
 
 
 async def test_each_line_has_the_name_of_who_printed_it(
-    captured: CapturedOutput, written: Log
+    captured: CapturedOutput, written: CapturedLog
 ) -> None:
     first, second = captured.open(LogOrigin(slot=0)), captured.open(LogOrigin(slot=1))
     first.sendall(b"a\nb\n")
@@ -68,7 +68,7 @@ async def test_each_line_has_the_name_of_who_printed_it(
 
 
 async def test_a_line_waits_for_its_end_and_is_told_without_at_the_end(
-    captured: CapturedOutput, written: Log
+    captured: CapturedOutput, written: CapturedLog
 ) -> None:
     theirs = captured.open(LogOrigin())
     theirs.sendall(b"begin ")
@@ -81,7 +81,7 @@ async def test_a_line_waits_for_its_end_and_is_told_without_at_the_end(
 
 
 async def test_a_line_that_is_too_long_is_cut(
-    captured: CapturedOutput, written: Log
+    captured: CapturedOutput, written: CapturedLog
 ) -> None:
     theirs = captured.open(LogOrigin())
     theirs.sendall(b"x" * (LINE_BYTES + 5))
@@ -92,7 +92,7 @@ async def test_a_line_that_is_too_long_is_cut(
 
 
 async def test_closed_it_takes_what_was_printed_before(
-    captured: CapturedOutput, written: Log
+    captured: CapturedOutput, written: CapturedLog
 ) -> None:
     theirs = captured.open(LogOrigin())
     theirs.sendall(b"last words\n\xff\n")
@@ -102,7 +102,7 @@ async def test_closed_it_takes_what_was_printed_before(
 
 
 async def test_another_image_reads_on_where_one_has_stopped(
-    captured: CapturedOutput, written: Log
+    captured: CapturedOutput, written: CapturedLog
 ) -> None:
     theirs = captured.open(LogOrigin(slot=0))
     theirs.sendall(b"one\nbegin ")
@@ -123,7 +123,7 @@ async def test_another_image_reads_on_where_one_has_stopped(
 
 
 async def test_one_that_prints_without_end_leaves_turns_to_others(
-    captured: CapturedOutput, written: Log
+    captured: CapturedOutput, written: CapturedLog
 ) -> None:
     loud, quiet = captured.open(LogOrigin(slot=0)), captured.open(LogOrigin(slot=1))
     loud.setblocking(False)
@@ -144,7 +144,7 @@ async def test_one_that_prints_without_end_leaves_turns_to_others(
 
 async def test_the_end_waits_for_nobody_who_prints_without_end(
     captured: CapturedOutput,
-    written: Log,
+    written: CapturedLog,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "LAST_BYTES", 4 * PIECE_BYTES)
@@ -199,7 +199,7 @@ async def test_descriptors_behind_a_fault_hold_up_nobody(
 
 
 async def test_the_end_takes_what_many_have_printed_for_a_moment_only(
-    captured: CapturedOutput, written: Log, monkeypatch: pytest.MonkeyPatch
+    captured: CapturedOutput, written: CapturedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LAST_S", 0.0)
     ends = [captured.open(LogOrigin(slot=slot)) for slot in range(3)]

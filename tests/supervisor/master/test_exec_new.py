@@ -12,75 +12,81 @@ from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade import exec_new
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
 from blazeio_supervisor.master.upgrade.state import dump_state
-from tests.supervisor.master.upgrade_bench import Bench
+from tests.supervisor.master.upgrade_harness import UpgradeHarness
 from tests.support.clock import scaled, wait_until
 
 
-class Office:
+class UpgradesHarness:
     """Upgrades of the parts on a upgrade_bench."""
 
-    def __init__(self, upgrade_bench: Bench) -> None:
-        self.bench = upgrade_bench
+    def __init__(self, upgrade_harness: UpgradeHarness) -> None:
+        self.harness = upgrade_harness
         self.is_settled = True
         self.upgrades = Upgrades(
-            upgrade_bench.driver.planner,
+            upgrade_harness.driver.planner,
             [self],
-            partial(dump_state, master=upgrade_bench.state),
+            partial(dump_state, master=upgrade_harness.state),
             Reaper(asyncio.get_running_loop()),
             timeout_s=scaled(5),
         )
 
 
 @pytest_asyncio.fixture
-async def office(upgrade_bench: Bench) -> Office:
-    return Office(upgrade_bench)
+async def upgrades_harness(upgrade_harness: UpgradeHarness) -> UpgradesHarness:
+    return UpgradesHarness(upgrade_harness)
 
 
-async def test_without_a_way_back_there_is_no_way_forth(office: Office) -> None:
-    outcome = await office.upgrades.check("a test")
+async def test_without_a_way_back_there_is_no_way_forth(
+    upgrades_harness: UpgradesHarness,
+) -> None:
+    outcome = await upgrades_harness.upgrades.check("a test")
     assert not outcome.is_ok
     assert outcome.reason == "the running program could not be kept at its start"
 
 
-async def test_what_is_under_way_is_not_left(office: Office) -> None:
-    office.upgrades.keep_image()
-    office.bench.driver.tell(ReloadAsked(1))
-    assert (await office.upgrades.upgrade("a test")).reason == "a reload is under way"
-    assert office.upgrades.last == UpgradeOutcome()
+async def test_what_is_under_way_is_not_left(upgrades_harness: UpgradesHarness) -> None:
+    upgrades_harness.upgrades.keep_image()
+    upgrades_harness.harness.driver.tell(ReloadAsked(1))
+    assert (
+        await upgrades_harness.upgrades.upgrade("a test")
+    ).reason == "a reload is under way"
+    assert upgrades_harness.upgrades.last == UpgradeOutcome()
 
 
 async def test_who_does_not_read_its_orders_is_in_the_way(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    upgrades_harness: UpgradesHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exec_new, "SETTLE_S", 0.05)
-    office.upgrades.keep_image()
-    office.is_settled = False
-    outcome = await office.upgrades.check("a test")
+    upgrades_harness.upgrades.keep_image()
+    upgrades_harness.is_settled = False
+    outcome = await upgrades_harness.upgrades.check("a test")
     assert outcome.reason == "a process does not read its orders: try again"
 
 
 @pytest.mark.long
 @pytest.mark.slow
 async def test_a_failed_exec_leaves_everything_as_it_was(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    upgrades_harness: UpgradesHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office.upgrades.keep_image()
-    began = asyncio.create_task(office.upgrades.upgrade("a test"))
+    upgrades_harness.upgrades.keep_image()
+    began = asyncio.create_task(upgrades_harness.upgrades.upgrade("a test"))
     await asyncio.sleep(0)
-    assert (await office.upgrades.upgrade("b")).reason == "an upgrade is under way"
+    assert (
+        await upgrades_harness.upgrades.upgrade("b")
+    ).reason == "an upgrade is under way"
     outcome = await began
     assert (outcome.number, outcome.is_over, outcome.is_ok) == (1, False, True)
     monkeypatch.setattr(sys, "executable", "/no/python")
     count = len(os.listdir("/proc/self/fd"))
-    await wait_until(lambda: office.upgrades.last.is_over)
-    last = office.upgrades.last
+    await wait_until(lambda: upgrades_harness.upgrades.last.is_over)
+    last = upgrades_harness.upgrades.last
     assert not last.is_ok
     assert last.reason == "cannot start /no/python: No such file or directory"
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    group = office.bench.listeners.groups[0]
+    group = upgrades_harness.harness.listeners.groups[0]
     assert not any(sock.get_inheritable() for sock in group.sockets)
     assert len(os.listdir("/proc/self/fd")) == count
-    reason = (await office.upgrades.check("a test")).reason
+    reason = (await upgrades_harness.upgrades.check("a test")).reason
     assert reason.endswith(
         "the new code cannot take over: cannot start /no/python: "
         "No such file or directory"
@@ -88,11 +94,13 @@ async def test_a_failed_exec_leaves_everything_as_it_was(
 
 
 async def test_it_goes_on_when_whoever_asked_has_left(
-    office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    upgrades_harness: UpgradesHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    office.upgrades.keep_image()
+    upgrades_harness.upgrades.keep_image()
     monkeypatch.setattr(sys, "executable", "/no/python")
-    asked = asyncio.create_task(office.upgrades.upgrade("a test"))
+    asked = asyncio.create_task(upgrades_harness.upgrades.upgrade("a test"))
     await asyncio.sleep(0)
     asked.cancel()
     await wait_until(lambda: "event=upgrade_failed" in caplog.text, 20)

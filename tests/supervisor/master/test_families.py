@@ -15,7 +15,7 @@ from blazeio_supervisor.ipc.scoreboard import (
 from blazeio_supervisor.master.memory import Memory
 from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.sockets.address import TcpAddress
-from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.master_harness import MasterHarness
 
 
 def close(ends: list[Sendable]) -> None:
@@ -24,11 +24,11 @@ def close(ends: list[Sendable]) -> None:
         end.close()
 
 
-class Figures:
+class MetricSamples:
     """A text, read back."""
 
-    def __init__(self, desk: Desk) -> None:
-        text = Exposition(desk.service).write().decode()
+    def __init__(self, harness: MasterHarness) -> None:
+        text = Exposition(harness.service).write().decode()
         self._samples = [
             sample
             for family in text_string_to_metric_families(text)
@@ -51,11 +51,11 @@ class Figures:
 
 
 async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    harness = MasterHarness(tmp_path)
     for worker in (3, 1):
-        order, ends = desk.workers.prepare(Spawn(worker, 0, 1))
+        order, ends = harness.workers.prepare(Spawn(worker, 0, 1))
         close(ends)
-        row = desk.workers.records[order.worker].row
+        row = harness.workers.records[order.worker].row
         row.counted[first_cell(200)] = 0.5
         row.counted[first_cell(200) + 1] = 10
         row.counted[first_cell(200) + 3] = 2
@@ -63,8 +63,8 @@ async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -
         row.counted[REQUEST_BYTES], row.counted[RESPONSE_BYTES] = 7, 9
         row.count(3, 4, 13)
         if worker == 3:
-            desk.workers.note_fork_failed(3, "it died")
-    figures = Figures(desk)
+            harness.workers.note_fork_failed(3, "it died")
+    figures = MetricSamples(harness)
     assert figures.find("requests_total", status="2xx") == 24
     assert figures.find("requests_total", status="5xx") == 2
     assert figures.find("requests_total", status="none") == 0
@@ -73,21 +73,21 @@ async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -
     assert figures.find("slot_requests_total", slot="0") == 26
     assert figures.find("requests_in_flight", slot="0") == 3
     assert figures.find("connections", slot="0") == 4
-    desk.workers.forget_unanswered(1)
+    harness.workers.forget_unanswered(1)
 
 
 async def test_a_histogram_is_cumulative_and_agrees_with_its_count(
     tmp_path: Path,
 ) -> None:
-    desk = Desk(tmp_path)
-    order, ends = desk.workers.prepare(Spawn(1, 0, 1))
+    harness = MasterHarness(tmp_path)
+    order, ends = harness.workers.prepare(Spawn(1, 0, 1))
     close(ends)
-    row = desk.workers.records[order.worker].row
+    row = harness.workers.records[order.worker].row
     row.counted[first_cell(200)] = 0.5
     row.counted[first_cell(200) + 1] = 10
     row.counted[first_cell(200) + 2] = 2
     row.beat(1.0, 0.002)
-    figures = Figures(desk)
+    figures = MetricSamples(harness)
     name = "request_duration_seconds"
     assert figures.find(f"{name}_bucket", status="2xx", le="0.001") == 10
     assert figures.find(f"{name}_bucket", status="2xx", le="0.0025") == 12
@@ -95,12 +95,12 @@ async def test_a_histogram_is_cumulative_and_agrees_with_its_count(
     assert figures.find(f"{name}_count", status="2xx") == 12
     assert figures.find(f"{name}_sum", status="2xx") == 0.5
     assert figures.find("loop_lag_seconds_bucket", le="0.0025") == 1
-    desk.workers.forget_unanswered(1)
+    harness.workers.forget_unanswered(1)
 
 
 async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.events.history.counts.update(
+    harness = MasterHarness(tmp_path)
+    harness.events.history.counts.update(
         {
             ("worker_failed", "SIGKILL"): 3,
             ("worker_failed", "blocked"): 1,
@@ -111,7 +111,7 @@ async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
             ("turn_failed", ""): 7,
         }
     )
-    figures = Figures(desk)
+    figures = MetricSamples(harness)
     assert figures.find("respawns_total", reason="SIGKILL") == 3
     assert figures.find("respawns_total", reason="blocked") == 1
     assert figures.find("respawns_total", reason="memory") == 2
@@ -125,9 +125,9 @@ async def test_changes_are_counted_by_reason_and_result(tmp_path: Path) -> None:
 
 
 async def test_the_service_says_what_it_is(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.listeners.open(TcpAddress("127.0.0.1", 0))
-    figures = Figures(desk)
+    harness = MasterHarness(tmp_path)
+    harness.listeners.open(TcpAddress("127.0.0.1", 0))
+    figures = MetricSamples(harness)
     labels = figures.labels("info")
     assert (labels["app"], labels["loop"]) == ("app:web", "uvloop")
     assert labels["version"]
@@ -136,17 +136,17 @@ async def test_the_service_says_what_it_is(tmp_path: Path) -> None:
     assert figures.find("workers_serving") == figures.find("workers_wanted") == 2
     assert figures.find("accept_queue_length", slot="1") == 0
     assert figures.find("accept_queue_limit", slot="1") > 0
-    desk.listeners.shut()
+    harness.listeners.shut()
 
 
 async def test_memory_is_by_slot_and_kind(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    _, ends = desk.workers.prepare(Spawn(1, 0, 1))
+    harness = MasterHarness(tmp_path)
+    _, ends = harness.workers.prepare(Spawn(1, 0, 1))
     close(ends)
-    desk.readings.note_memory(1, Memory(10, 20, 30))
-    figures = Figures(desk)
+    harness.readings.note_memory(1, Memory(10, 20, 30))
+    figures = MetricSamples(harness)
     assert [
         figures.find("memory_bytes", slot="0", kind=kind)
         for kind in ("uss", "pss", "rss")
     ] == [10, 20, 30]
-    desk.workers.forget_unanswered(1)
+    harness.workers.forget_unanswered(1)

@@ -37,7 +37,7 @@ from tests.support.clock import wait_until
 pytestmark = pytest.mark.slow
 
 
-class Bench:
+class ForkserversHarness:
     """Forkservers and workers, without the planner."""
 
     def __init__(self, folder: Path, app: str) -> None:
@@ -99,7 +99,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def harness(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[ForkserversHarness]:
     (tmp_path / "hello.py").write_text(HELLO)
     (tmp_path / "unsafe.py").write_text(
         HELLO + "\nimport threading\n"
@@ -107,116 +109,124 @@ async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     )
     (tmp_path / "sleeps.py").write_text("import time; time.sleep(60)")
     become_subreaper()
-    made = Bench(tmp_path, getattr(request, "param", "hello:web"))
+    made = ForkserversHarness(tmp_path, getattr(request, "param", "hello:web"))
     yield made
     await made.close()
     become_subreaper(is_wanted=False)
 
 
-async def test_a_generation_loads_and_forks(bench: Bench) -> None:
-    bench.forkservers.start(1)
-    await bench.wait_for(ForkserverReady)
-    assert bench.addresses == [("127.0.0.1", 8000)]
-    assert bench.schemes == [False]
-    assert bench.forkservers.has_preloaded(1)
-    assert not bench.forkservers.has_preloaded(2)
-    bench.forkservers.fork(Spawn(1, 0, 1))
-    await bench.wait_for(WorkerReady)
-    assert isinstance(bench.facts[-2], WorkerForked)  # its pid is known before
+async def test_a_generation_loads_and_forks(harness: ForkserversHarness) -> None:
+    harness.forkservers.start(1)
+    await harness.wait_for(ForkserverReady)
+    assert harness.addresses == [("127.0.0.1", 8000)]
+    assert harness.schemes == [False]
+    assert harness.forkservers.has_preloaded(1)
+    assert not harness.forkservers.has_preloaded(2)
+    harness.forkservers.fork(Spawn(1, 0, 1))
+    await harness.wait_for(WorkerReady)
+    assert isinstance(harness.facts[-2], WorkerForked)  # its pid is known before
 
 
-async def test_told_to_stop_it_ends_after_the_forks_it_owes(bench: Bench) -> None:
-    bench.forkservers.start(1)
-    await bench.wait_for(ForkserverReady)
-    bench.forkservers.fork(Spawn(1, 0, 1))
-    bench.forkservers.stop(1, StopMode.DRAIN)
-    await bench.wait_for(WorkerReady)
+async def test_told_to_stop_it_ends_after_the_forks_it_owes(
+    harness: ForkserversHarness,
+) -> None:
+    harness.forkservers.start(1)
+    await harness.wait_for(ForkserverReady)
+    harness.forkservers.fork(Spawn(1, 0, 1))
+    harness.forkservers.stop(1, StopMode.DRAIN)
+    await harness.wait_for(WorkerReady)
     # And after the worker that it has forked.
-    (record,) = bench.workers.records.values()
+    (record,) = harness.workers.records.values()
     record.channel.send(Drain(1.0))
-    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
+    assert await harness.wait_for(ForkserverExited) == ForkserverExited(1, 0)
 
 
-@pytest.mark.parametrize("bench", ["sleeps:web"], indirect=True)
-async def test_told_to_stop_in_mid_import_it_ends_at_once(bench: Bench) -> None:
-    bench.forkservers.start(1)
-    await wait_until(lambda: bench.forkserver_pids(), 5)
-    bench.forkservers.stop(1, StopMode.DRAIN)
-    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, -15)
+@pytest.mark.parametrize("harness", ["sleeps:web"], indirect=True)
+async def test_told_to_stop_in_mid_import_it_ends_at_once(
+    harness: ForkserversHarness,
+) -> None:
+    harness.forkservers.start(1)
+    await wait_until(lambda: harness.forkserver_pids(), 5)
+    harness.forkservers.stop(1, StopMode.DRAIN)
+    assert await harness.wait_for(ForkserverExited) == ForkserverExited(1, -15)
 
 
-@pytest.mark.parametrize("bench", ["none:web"], indirect=True)
-async def test_an_app_that_cannot_be_had_is_told_with_its_reason(bench: Bench) -> None:
-    bench.forkservers.start(1)
-    exited = await bench.wait_for(ForkserverExited)
+@pytest.mark.parametrize("harness", ["none:web"], indirect=True)
+async def test_an_app_that_cannot_be_had_is_told_with_its_reason(
+    harness: ForkserversHarness,
+) -> None:
+    harness.forkservers.start(1)
+    exited = await harness.wait_for(ForkserverExited)
     assert isinstance(exited, ForkserverExited)
     assert exited.status == ExitCode.NOT_IMPORTABLE
     assert exited.reason.startswith("no module named 'none'")
 
 
-@pytest.mark.parametrize("bench", ["unsafe:web"], indirect=True)
+@pytest.mark.parametrize("harness", ["unsafe:web"], indirect=True)
 async def test_an_app_that_cannot_be_forked_is_imported_by_its_workers(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: ForkserversHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.forkservers.start(1)
-    await bench.wait_for(ForkserverReady)
+    harness.forkservers.start(1)
+    await harness.wait_for(ForkserverReady)
     assert "so each worker imports the app by itself" in caplog.text
-    assert not any(isinstance(fact, ForkserverExited) for fact in bench.facts)
-    bench.forkservers.fork(Spawn(1, 0, 1))
-    await bench.wait_for(WorkerReady)
+    assert not any(isinstance(fact, ForkserverExited) for fact in harness.facts)
+    harness.forkservers.fork(Spawn(1, 0, 1))
+    await harness.wait_for(WorkerReady)
 
 
-async def test_two_generations_live_side_by_side(bench: Bench) -> None:
-    bench.forkservers.start(1)
-    bench.forkservers.start(2)
-    await bench.wait_for(ForkserverReady, 2)
-    bench.forkservers.stop(1, StopMode.DRAIN)
-    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, 0)
-    bench.forkservers.fork(Spawn(1, 0, 2))
-    await bench.wait_for(WorkerReady)
+async def test_two_generations_live_side_by_side(harness: ForkserversHarness) -> None:
+    harness.forkservers.start(1)
+    harness.forkservers.start(2)
+    await harness.wait_for(ForkserverReady, 2)
+    harness.forkservers.stop(1, StopMode.DRAIN)
+    assert await harness.wait_for(ForkserverExited) == ForkserverExited(1, 0)
+    harness.forkservers.fork(Spawn(1, 0, 2))
+    await harness.wait_for(WorkerReady)
 
 
-async def test_a_fork_of_a_generation_that_is_gone_fails_at_once(bench: Bench) -> None:
-    bench.forkservers.fork(Spawn(1, 0, 1))
-    exited = await bench.wait_for(WorkerExited)
+async def test_a_fork_of_a_generation_that_is_gone_fails_at_once(
+    harness: ForkserversHarness,
+) -> None:
+    harness.forkservers.fork(Spawn(1, 0, 1))
+    exited = await harness.wait_for(WorkerExited)
     assert exited == WorkerExited(1, 1, "the process that forks it is gone")
 
 
 async def test_a_forkserver_that_the_kernel_killed_says_so(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    harness: ForkserversHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 0\n")
-    child_context = replace(bench.child_context, oom_kills=OomKills(counter))
-    monkeypatch.setattr(bench.forkservers, "_child_context", child_context)
-    bench.forkservers.start(1)
-    await bench.wait_for(ForkserverReady)
+    child_context = replace(harness.child_context, oom_kills=OomKills(counter))
+    monkeypatch.setattr(harness.forkservers, "_child_context", child_context)
+    harness.forkservers.start(1)
+    await harness.wait_for(ForkserverReady)
     counter.write_text("oom_kill 1\n")
-    (pid,) = bench.forkserver_pids()
+    (pid,) = harness.forkserver_pids()
     os.kill(pid, signal.SIGKILL)
-    exited = await bench.wait_for(ForkserverExited)
+    exited = await harness.wait_for(ForkserverExited)
     assert exited == ForkserverExited(1, -9, OOM_REASON)
 
 
 async def test_a_forkserver_that_is_killed_voids_the_forks_it_owes(
-    bench: Bench,
+    harness: ForkserversHarness,
 ) -> None:
-    bench.forkservers.start(1)
-    await bench.wait_for(ForkserverReady)
-    (pid,) = bench.forkserver_pids()
+    harness.forkservers.start(1)
+    await harness.wait_for(ForkserverReady)
+    (pid,) = harness.forkserver_pids()
     os.kill(pid, 19)
-    bench.forkservers.fork(Spawn(1, 0, 1))
-    assert bench.workers.is_forking
-    bench.forkservers.stop(1, StopMode.KILL)
-    assert await bench.wait_for(ForkserverExited) == ForkserverExited(1, -9)
-    assert not bench.workers.is_forking
+    harness.forkservers.fork(Spawn(1, 0, 1))
+    assert harness.workers.is_forking
+    harness.forkservers.stop(1, StopMode.KILL)
+    assert await harness.wait_for(ForkserverExited) == ForkserverExited(1, -9)
+    assert not harness.workers.is_forking
 
 
 async def test_an_interpreter_that_is_gone_is_an_end_with_a_reason(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: ForkserversHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/no/such/python")
-    bench.forkservers.start(1)
-    exited = await bench.wait_for(ForkserverExited)
+    harness.forkservers.start(1)
+    exited = await harness.wait_for(ForkserverExited)
     assert isinstance(exited, ForkserverExited)
     assert exited.reason == ("cannot start /no/such/python: No such file or directory")

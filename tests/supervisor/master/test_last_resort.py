@@ -11,7 +11,7 @@ from blazeio_supervisor.master.shutdown import LEAVE_S, SLACK_S, LastResort
 from tests.support.clock import wait_until
 
 
-class Stop:
+class LastResortHarness:
     """A stop of nobody who decides anything."""
 
     def __init__(self, grace_s: float = 0.2) -> None:
@@ -36,7 +36,7 @@ class Stop:
 
 
 async def test_who_is_left_is_killed_in_time(caplog: pytest.LogCaptureFixture) -> None:
-    stop = Stop()
+    stop = LastResortHarness()
     stop.start_child()
     began_at = time.monotonic()
     stop.resort.begin(is_quick=False)
@@ -49,7 +49,7 @@ async def test_who_is_left_is_killed_in_time(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_quick_stop_has_its_own_time() -> None:
-    stop = Stop(grace_s=60.0)
+    stop = LastResortHarness(grace_s=60.0)
     stop.resort.begin(is_quick=False)
     await asyncio.sleep(0)
     stop.grace_s = 0.1
@@ -63,7 +63,7 @@ async def test_a_quick_stop_has_its_own_time() -> None:
 async def test_what_a_stopped_master_sleeps_through_counts_little(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop = Stop(grace_s=5.0)
+    stop = LastResortHarness(grace_s=5.0)
     stop.start_child()
     stop.resort.begin(is_quick=False)
     stop.resort._ticked_at -= 3600  # as if it had been stopped for an hour

@@ -3,16 +3,16 @@ import os
 import pytest
 
 from blazeio_supervisor.master.listeners import QUIET_LOOKS, ListenerModes
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.master.workers_harness import WorkersHarness
 
 
 async def test_one_that_was_made_to_block_does_so_no_more_and_that_is_told(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    modes = ListenerModes(bench.listeners)
+    modes = ListenerModes(harness.listeners)
     modes.look()
     assert not caplog.text
-    fd = bench.listeners.own_of(1)[0].sock.fileno()
+    fd = harness.listeners.own_of(1)[0].sock.fileno()
     for _ in range(3):
         os.set_blocking(fd, True)
         modes.look()

@@ -18,21 +18,21 @@ from blazeio_supervisor.master.metrics import (
     MetricsServer,
 )
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.clock import within
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 from tests.support.served import serialize_request
 
-Open = Callable[[Desk], MetricsServer]
+Open = Callable[[MasterHarness], MetricsServer]
 
 
 @pytest.fixture
 async def open_server(tmp_path: Path) -> AsyncIterator[Open]:
     made: list[MetricsServer] = []
 
-    def open_it(desk: Desk) -> MetricsServer:
-        server = MetricsServer(desk.service, Exposition(desk.service))
+    def open_it(harness: MasterHarness) -> MetricsServer:
+        server = MetricsServer(harness.service, Exposition(harness.service))
         made.append(server)
         path = str(tmp_path / "m.sock")
         server.open(UnixAddress(path), asyncio.get_running_loop())
@@ -52,7 +52,7 @@ async def get(tmp_path: Path, target: str) -> Response:
 async def test_metrics_are_text_for_prometheus(
     tmp_path: Path, open_server: Open
 ) -> None:
-    open_server(Desk(tmp_path))
+    open_server(MasterHarness(tmp_path))
     answer = await get(tmp_path, "/metrics")
     assert "text/plain; version=" in str(answer.field("content-type"))
     assert b"\nblazeio_requests_total{" in answer.body
@@ -61,10 +61,10 @@ async def test_metrics_are_text_for_prometheus(
 async def test_a_service_that_leaves_lives_but_is_not_ready(
     tmp_path: Path, open_server: Open
 ) -> None:
-    desk = Desk(tmp_path)
-    open_server(desk)
+    harness = MasterHarness(tmp_path)
+    open_server(harness)
     assert (await get(tmp_path, "/readyz")).status == 200
-    desk.driver.tell(StopAsked())
+    harness.driver.tell(StopAsked())
     answer = await get(tmp_path, "/readyz")
     health = msgspec.json.decode(answer.body, type=Health)
     assert (answer.status, health.ok, health.reason) == (503, False, "it drains")
@@ -72,7 +72,7 @@ async def test_a_service_that_leaves_lives_but_is_not_ready(
 
 
 async def test_the_path_goes_with_it(tmp_path: Path, open_server: Open) -> None:
-    server = open_server(Desk(tmp_path))
+    server = open_server(MasterHarness(tmp_path))
     server.close()
     assert not os.path.exists(tmp_path / "m.sock")
 
@@ -81,8 +81,8 @@ async def test_it_answers_on_tcp_and_says_where(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    desk = Desk(tmp_path)
-    server = MetricsServer(desk.service, Exposition(desk.service))
+    harness = MasterHarness(tmp_path)
+    server = MetricsServer(harness.service, Exposition(harness.service))
     server.open(TcpAddress("127.0.0.1", 0), asyncio.get_running_loop())
     port = int(caplog.messages[-1].rpartition(":")[2])
     async with await RawPeer.connect("127.0.0.1", port) as peer:
@@ -92,8 +92,8 @@ async def test_it_answers_on_tcp_and_says_where(
 
 
 async def test_an_address_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    server = MetricsServer(desk.service, Exposition(desk.service))
+    harness = MasterHarness(tmp_path)
+    server = MetricsServer(harness.service, Exposition(harness.service))
     for address in (UnixAddress("/nowhere/m.sock"), TcpAddress("no host", 1)):
         with pytest.raises(BindError, match="cannot bind"):
             server.open(address, asyncio.get_running_loop())
@@ -112,8 +112,8 @@ async def tcp_port(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[int]:
     caplog.set_level("INFO")
-    desk = Desk(tmp_path)
-    server = MetricsServer(desk.service, LargeExposition(desk.service))
+    harness = MasterHarness(tmp_path)
+    server = MetricsServer(harness.service, LargeExposition(harness.service))
     server.open(TcpAddress("127.0.0.1", 0), asyncio.get_running_loop())
     yield int(caplog.messages[-1].rpartition(":")[2])
     server.close()
@@ -180,9 +180,11 @@ async def test_one_address_is_answered_a_few_times_at_once(tcp_port: int) -> Non
 async def test_the_socket_is_for_everybody_without_what_the_umask_takes_away(
     tmp_path: Path, umask: int | None, mode: int
 ) -> None:
-    desk = Desk(tmp_path, words=() if umask is None else (f"--umask={umask:o}",))
+    harness = MasterHarness(
+        tmp_path, words=() if umask is None else (f"--umask={umask:o}",)
+    )
     path = tmp_path / "m.sock"
-    server = MetricsServer(desk.service, Exposition(desk.service))
+    server = MetricsServer(harness.service, Exposition(harness.service))
     server.open(UnixAddress(str(path)), asyncio.get_running_loop())
     found = stat.S_IMODE(path.stat().st_mode)
     server.close()

@@ -31,7 +31,7 @@ from blazeio_supervisor.master.children import Blame
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.worker_record import MOST_SAID
 from blazeio_supervisor.master.workers import Workers
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
 ADDRESS, FAILED = Address("127.0.0.1", 8000), Failed(3, "no database")
@@ -57,18 +57,20 @@ def list_misbehaved(facts: Sequence[Fact]) -> list[str]:
     ],
 )
 async def test_what_a_worker_says_when_none_does_ends_it(
-    bench: Bench, said: Sequence[FromWorker], caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness,
+    said: Sequence[FromWorker],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pid = bench.fork()
+    pid = harness.fork()
     for message in said:
-        send(bench.ends[0], message)
-    await wait_until(lambda: list_misbehaved(bench.facts))
-    (reason,) = list_misbehaved(bench.facts)
+        send(harness.ends[0], message)
+    await wait_until(lambda: list_misbehaved(harness.facts))
+    (reason,) = list_misbehaved(harness.facts)
     assert reason == f"it said {type(said[-1]).__name__} when none does"
     assert f"event=misbehaved worker=1 slot=0 gen=1 pid={pid}: it is end" in caplog.text
-    assert not bench.workers.serving_slots
+    assert not harness.workers.serving_slots
     os.kill(pid, signal.SIGKILL)
-    exited = await bench.wait_exited()
+    exited = await harness.wait_exited()
     assert exited == WorkerExited(1, -9, f"it misbehaved: {reason}")
 
 
@@ -81,52 +83,56 @@ async def test_what_a_worker_says_when_none_does_ends_it(
     ],
 )
 async def test_an_honest_life_is_no_fault(
-    bench: Bench, said: Sequence[FromWorker]
+    harness: WorkersHarness, said: Sequence[FromWorker]
 ) -> None:
-    bench.fork("")
+    harness.fork("")
     for message in said:
-        send(bench.ends[0], message)
-    bench.ends[0].shutdown(socket.SHUT_WR)
-    await bench.wait_exited()
-    assert not list_misbehaved(bench.facts)
+        send(harness.ends[0], message)
+    harness.ends[0].shutdown(socket.SHUT_WR)
+    await harness.wait_exited()
+    assert not list_misbehaved(harness.facts)
 
 
 async def test_junk_in_the_channel_of_one_that_died_does_not_stop_its_burial(
-    bench: Bench,
+    harness: WorkersHarness,
 ) -> None:
-    pid = bench.fork()
+    pid = harness.fork()
     os.kill(pid, signal.SIGKILL)
-    bench.ends[0].setblocking(False)
+    harness.ends[0].setblocking(False)
     try:
         while True:
-            bench.ends[0].send(b"\xc1junk")
+            harness.ends[0].send(b"\xc1junk")
     except BlockingIOError:
         pass
-    exited = await bench.wait_exited()
+    exited = await harness.wait_exited()
     assert exited.worker == 1
-    assert not bench.workers.records
+    assert not harness.workers.records
 
 
 async def test_a_worker_that_keeps_its_channel_closed_is_ended(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: WorkersHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blazeio_supervisor.master.children.CLOSED_S", 0.1)
-    bench.fork()
-    send(bench.ends[0], Ready())
-    bench.ends[0].shutdown(socket.SHUT_WR)
-    await wait_until(lambda: list_misbehaved(bench.facts))
-    assert "after it has closed its channel" in list_misbehaved(bench.facts)[0]
+    harness.fork()
+    send(harness.ends[0], Ready())
+    harness.ends[0].shutdown(socket.SHUT_WR)
+    await wait_until(lambda: list_misbehaved(harness.facts))
+    assert "after it has closed its channel" in list_misbehaved(harness.facts)[0]
 
 
-async def test_a_row_that_holds_what_none_means_ends_its_worker(bench: Bench) -> None:
-    bench.fork()
-    bench.fork()
-    bench.rows[1].cells[2] = float("nan")
-    beats = bench.readings.read_beats()
+async def test_a_row_that_holds_what_none_means_ends_its_worker(
+    harness: WorkersHarness,
+) -> None:
+    harness.fork()
+    harness.fork()
+    harness.rows[1].cells[2] = float("nan")
+    beats = harness.readings.read_beats()
     assert [beat.worker for beat in beats if hasattr(beat, "worker")] == [1, 2]
-    bench.readings.read_beats()
-    assert bench.facts[-1] == WorkerMisbehaved(2, "its row of the scoreboard holds nan")
-    assert len(list_misbehaved(bench.facts)) == 1
+    harness.readings.read_beats()
+    assert harness.facts[-1] == WorkerMisbehaved(
+        2, "its row of the scoreboard holds nan"
+    )
+    assert len(list_misbehaved(harness.facts)) == 1
 
 
 # What a forkserver says of workers
@@ -139,54 +145,54 @@ async def test_a_row_that_holds_what_none_means_ends_its_worker(bench: Bench) ->
         lambda _: os.getpid(),
         lambda _: 1,
         lambda _: 2**31 - 1,
-        lambda bench: bench.pids[0],
+        lambda harness: harness.pids[0],
     ],
     ids=["parent", "master", "init", "none", "sibling"],
 )
 async def test_a_worker_is_a_child_of_ours_and_nobody_elses(
-    bench: Bench, name: Callable[[Bench], int]
+    harness: WorkersHarness, name: Callable[[WorkersHarness], int]
 ) -> None:
-    bench.fork()
-    bench.prepare(2)
+    harness.fork()
+    harness.prepare(2)
     with pytest.raises(ChildFault, match="named a worker that it is not"):
-        bench.workers.note_forked(2, name(bench), 1)
-    assert bench.workers.records[2].pid is None
-    assert len(bench.child_context.reaper) == 1
-    os.kill(bench.pids[0], signal.SIGKILL)
-    await bench.wait_exited()  # it is still watched
+        harness.workers.note_forked(2, name(harness), 1)
+    assert harness.workers.records[2].pid is None
+    assert len(harness.child_context.reaper) == 1
+    os.kill(harness.pids[0], signal.SIGKILL)
+    await harness.wait_exited()  # it is still watched
 
 
-async def test_a_worker_runs_as_its_user(bench: Bench) -> None:
-    bench.prepare()
-    pid = bench.spawn()
+async def test_a_worker_runs_as_its_user(harness: WorkersHarness) -> None:
+    harness.prepare()
+    pid = harness.spawn()
     with pytest.raises(ChildFault, match="does not run as uid 4711"):
-        bench.workers.note_forked(1, pid, 1, 4711)
-    bench.workers.note_forked(1, pid, 1, os.getuid())
+        harness.workers.note_forked(1, pid, 1, 4711)
+    harness.workers.note_forked(1, pid, 1, os.getuid())
 
 
 @pytest.mark.parametrize(("worker", "generation"), [(2, 1), (1, 2), (0, 1)])
 async def test_a_forkserver_speaks_of_workers_that_it_was_asked_for(
-    bench: Bench, worker: int, generation: int
+    harness: WorkersHarness, worker: int, generation: int
 ) -> None:
-    bench.prepare()
-    pid = bench.spawn()
+    harness.prepare()
+    pid = harness.spawn()
     with pytest.raises(ChildFault, match="which it does not fork"):
-        bench.workers.note_forked(worker, pid, generation)
+        harness.workers.note_forked(worker, pid, generation)
     with pytest.raises(ChildFault, match="which it does not fork"):
-        bench.workers.note_refused(worker, "no", generation)
-    assert bench.workers.is_forking
-    bench.workers.note_forked(1, pid, 1)
+        harness.workers.note_refused(worker, "no", generation)
+    assert harness.workers.is_forking
+    harness.workers.note_forked(1, pid, 1)
 
 
 async def test_a_worker_that_lives_cannot_be_forked_again_nor_refused(
-    bench: Bench,
+    harness: WorkersHarness,
 ) -> None:
-    pid = bench.fork()
+    pid = harness.fork()
     with pytest.raises(ChildFault):
-        bench.workers.note_forked(1, pid, 1)
+        harness.workers.note_forked(1, pid, 1)
     with pytest.raises(ChildFault):
-        bench.workers.note_refused(1, "no", 1)
-    assert bench.workers.records[1].pid == pid
+        harness.workers.note_refused(1, "no", 1)
+    assert harness.workers.records[1].pid == pid
 
 
 def make_record(*, is_preload: bool = True) -> ForkserverRecord:
@@ -257,28 +263,28 @@ def test_whoever_has_started_a_process_is_answerable_for_it() -> None:
 
 
 async def test_what_a_sibling_says_in_its_name_is_the_siblings_fault() -> None:
-    bench = Bench(Workers)
-    own = bench.fork()
-    bench.prepare(2)
+    harness = WorkersHarness(Workers)
+    own = harness.fork()
+    harness.prepare(2)
     code = (
         "import socket, time\n"
-        f"s = socket.socket(fileno={bench.ends[0].fileno()})\n"
+        f"s = socket.socket(fileno={harness.ends[0].fileno()})\n"
         "s.send(b'junk'); time.sleep(60)"
     )
-    end = bench.ends[0]
+    end = harness.ends[0]
     os.set_inheritable(end.fileno(), True)  # as if it had been taken from there
-    thief = bench.spawn(code)
+    thief = harness.spawn(code)
     os.set_inheritable(end.fileno(), False)
-    bench.workers.note_forked(2, thief, 1)
-    await wait_until(lambda: list_misbehaved(bench.facts))
-    assert bench.facts[-1] == WorkerMisbehaved(
+    harness.workers.note_forked(2, thief, 1)
+    await wait_until(lambda: list_misbehaved(harness.facts))
+    assert harness.facts[-1] == WorkerMisbehaved(
         2, "it wrote to a channel that is not its own, or a child of it did"
     )
-    assert bench.workers.records[1].channel.is_open
-    assert WorkerReady(1) not in bench.facts
+    assert harness.workers.records[1].channel.is_open
+    assert WorkerReady(1) not in harness.facts
     assert receive_nothing(end)
-    assert own in bench.readings.list_pids().values()
-    await bench.close()
+    assert own in harness.readings.list_pids().values()
+    await harness.close()
 
 
 def receive_nothing(end: socket.socket) -> bool:

@@ -9,7 +9,7 @@ from tests.support.clock import wait_until
 WORKER = 7
 
 
-class Bench:
+class ProbesHarness:
     """Probes, and a worker that serves what it is handed when it is told to."""
 
     def __init__(self) -> None:
@@ -28,31 +28,31 @@ class Bench:
 
 
 async def test_who_serves_answers_without_a_request() -> None:
-    bench = Bench()
+    harness = ProbesHarness()
     server = App().make_server(asyncio.get_running_loop())
-    bench.probes.begin(WORKER)
-    await server.serve(bench.handed[0])
-    await wait_until(lambda: bench.facts == [Answered(WORKER)])
+    harness.probes.begin(WORKER)
+    await server.serve(harness.handed[0])
+    await wait_until(lambda: harness.facts == [Answered(WORKER)])
     assert server.request_count == 0
     server.close()
     await server.drained()
 
 
 async def test_who_is_silent_is_not_asked_again_until_it_answers() -> None:
-    bench = Bench()
+    harness = ProbesHarness()
     for _ in range(3):
-        bench.probes.begin(WORKER)
-    assert len(bench.handed) == 1
-    bench.handed[0].close()
-    await wait_until(lambda: bench.facts == [Answered(WORKER)])
-    bench.probes.begin(WORKER)
-    assert len(bench.handed) == 2
-    bench.handed[1].close()
-    await wait_until(lambda: len(bench.facts) == 2)
+        harness.probes.begin(WORKER)
+    assert len(harness.handed) == 1
+    harness.handed[0].close()
+    await wait_until(lambda: harness.facts == [Answered(WORKER)])
+    harness.probes.begin(WORKER)
+    assert len(harness.handed) == 2
+    harness.handed[1].close()
+    await wait_until(lambda: len(harness.facts) == 2)
 
 
 async def test_who_is_gone_is_not_asked() -> None:
-    bench = Bench()
-    bench.probes.begin(8)
-    assert bench.facts == []
-    assert bench.handed == []
+    harness = ProbesHarness()
+    harness.probes.begin(8)
+    assert harness.facts == []
+    assert harness.handed == []

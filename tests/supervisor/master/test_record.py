@@ -1,11 +1,11 @@
 import pytest
 
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.master.workers_harness import WorkersHarness
 
 
 async def test_what_happens_to_it_is_noted_with_all_that_it_is(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pid = bench.fork()
-    bench.workers.records[1].note("odd", "it hums", "WARNING")
+    pid = harness.fork()
+    harness.workers.records[1].note("odd", "it hums", "WARNING")
     assert f"event=odd worker=1 slot=0 gen=1 pid={pid}: it hums" in caplog.text

@@ -8,7 +8,7 @@ from blazeio_supervisor.master import output as module
 from blazeio_supervisor.master.output import LogFile, Reopening, open_log_file
 
 
-class Children:
+class FakeChildren:
     """Write down what they are told."""
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ def log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogFil
 
 
 def test_all_others_are_told_too() -> None:
-    one, other = Children(), Children()
+    one, other = FakeChildren(), FakeChildren()
     assert Reopening(None, one, other).reopen() == ""
     assert (one.told, other.told) == ([0], [0])
 
 
 def test_they_get_the_new_file(log_file: LogFile, tmp_path: Path) -> None:
-    children = Children()
+    children = FakeChildren()
     (tmp_path / "log").rename(tmp_path / "log.1")
     assert Reopening(log_file, children).reopen() == ""
     assert children.told == [1]

@@ -17,7 +17,7 @@ from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
 from blazeio_supervisor.master.upgrade.resume import require_calm
 from blazeio_supervisor.master.upgrade.state import dump_state
 from blazeio_supervisor.version import find_version
-from tests.supervisor.master.upgrade_bench import RUN, Bench
+from tests.supervisor.master.upgrade_harness import RUN, UpgradeHarness
 from tests.support.clock import scaled
 
 
@@ -27,12 +27,12 @@ from tests.support.clock import scaled
     [(Launch.of_new, find_version()), (Launch.of_old, "of unknown version")],
 )
 async def test_the_installed_and_the_kept_image_could_take_over(
-    upgrade_bench: Bench,
+    upgrade_harness: UpgradeHarness,
     image: KeptImage,
     launch: Callable[[KeptImage, int, float, int], Launch],
     version: str,
 ) -> None:
-    octets, fds = dump_state(RUN, image, upgrade_bench.state)
+    octets, fds = dump_state(RUN, image, upgrade_harness.state)
     state_fd = seal("state", octets)
     pipe = os.pipe()
     word = await rehearse(

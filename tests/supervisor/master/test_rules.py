@@ -10,7 +10,7 @@ from blazeio_supervisor.master import reloads as module
 from blazeio_supervisor.master.loop import FactQueue
 from blazeio_supervisor.master.probes import HealthChecks
 from blazeio_supervisor.master.reloads import SettingsTransaction
-from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.master_harness import MasterHarness
 
 
 @pytest.fixture
@@ -20,15 +20,15 @@ def titles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-class Room:
-    """Rules of a desk whose settings come from a file."""
+class SettingsHarness:
+    """The transaction of a service whose settings come from a file."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "blazeio.toml"
         self.write(workers=2)
-        self.desk = Desk(folder)
+        self.harness = MasterHarness(folder)
         self.inbox = FactQueue(asyncio.get_running_loop())
-        service = self.desk.service
+        service = self.harness.service
         self.checks = HealthChecks("", lambda _: None, self.inbox.tell)
         self.rules = SettingsTransaction(
             service.in_force, service.planner, self.checks, service.upgrades, self.inbox
@@ -47,19 +47,19 @@ class Room:
 async def test_what_is_tried_out_is_kept_or_not(
     tmp_path: Path, is_ok: bool, kept: str
 ) -> None:
-    room = Room(tmp_path)
-    room.write(health_path="/up")
-    room.desk.in_force.read_again()
-    room.rules.try_out(2)
-    assert room.checks.path == "/up"
-    room.rules.decide(ReloadEnded(1, 2, is_ok))
-    assert room.checks.path == kept
+    control = SettingsHarness(tmp_path)
+    control.write(health_path="/up")
+    control.harness.in_force.read_again()
+    control.rules.try_out(2)
+    assert control.checks.path == "/up"
+    control.rules.decide(ReloadEnded(1, 2, is_ok))
+    assert control.checks.path == kept
 
 
 async def test_the_master_is_named_by_its_app(
     tmp_path: Path, titles: list[str]
 ) -> None:
-    room = Room(tmp_path)
-    room.rules.decide(ReloadEnded(1, 2, True))
+    control = SettingsHarness(tmp_path)
+    control.rules.decide(ReloadEnded(1, 2, True))
     assert titles == ["blazeio: master [app:web]"]
-    assert ScaleAsked(count=2) not in room.facts()
+    assert ScaleAsked(count=2) not in control.facts()

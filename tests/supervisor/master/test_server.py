@@ -21,8 +21,8 @@ from blazeio_supervisor.master.control_server import (
 )
 from blazeio_supervisor.master.guarded_server import LASTING_COUNT
 from blazeio_supervisor.master.metrics import Exposition
-from tests.supervisor.cli.desk import Desk
-from tests.supervisor.cli.room import Room
+from tests.supervisor.cli.control_harness import ControlServerHarness
+from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.clock import wait_until, within
 from tests.support.served import serialize_request
 
@@ -47,48 +47,48 @@ with socket.socket(socket.AF_UNIX) as sock:
 async def test_the_file_is_for_its_user_alone_and_goes_at_the_end(
     tmp_path: Path,
 ) -> None:
-    room = Room(tmp_path)
-    assert stat.S_IMODE(os.stat(room.place.text).st_mode) == 0o600
-    room.server.close()
-    assert not os.path.exists(room.place.text)
+    control = ControlServerHarness(tmp_path)
+    assert stat.S_IMODE(os.stat(control.place.text).st_mode) == 0o600
+    control.server.close()
+    assert not os.path.exists(control.place.text)
 
 
 async def test_the_file_of_a_later_service_is_left_alone(tmp_path: Path) -> None:
-    room = Room(tmp_path)
-    os.unlink(room.place.text)
+    control = ControlServerHarness(tmp_path)
+    os.unlink(control.place.text)
     with socket.socket(socket.AF_UNIX) as later:
-        later.bind(room.place.text)
-        room.server.close()
-        assert os.path.exists(room.place.text)
+        later.bind(control.place.text)
+        control.server.close()
+        assert os.path.exists(control.place.text)
 
 
 async def test_what_a_killed_service_left_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(tmp_path / "c.sock"))
         killed.listen()
-    room = Room(tmp_path)
-    assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
-    room.server.close()
+    control = ControlServerHarness(tmp_path)
+    assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
+    control.server.close()
 
 
 async def test_a_living_service_keeps_its_place_and_it_is_one_line(
-    room: Room, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    control: ControlServerHarness, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "blazeio")
-    second = Room(tmp_path)
+    second = ControlServerHarness(tmp_path)
     assert second.server.place is None
     second.server.close()
     (record,) = caplog.records
     assert record.levelname == "WARNING"  # somebody counts on it
     assert f"is in use by pid {os.getpid()}" in record.getMessage()
-    assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+    assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
 
 
 async def test_a_folder_that_is_not_there_is_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "blazeio")
-    Room(tmp_path, control="no/such/c.sock").server.close()
+    ControlServerHarness(tmp_path, control="no/such/c.sock").server.close()
     (record,) = caplog.records
     assert "event=no_control" in record.getMessage()
 
@@ -97,11 +97,11 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "blazeio")
-    desk = Desk(tmp_path)
+    harness = MasterHarness(tmp_path)
     around = StartEnvironment(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
     in_force = LiveSettings.read(Sources(words, {}, around))
-    service = msgspec.structs.replace(desk.service, in_force=in_force)
+    service = msgspec.structs.replace(harness.service, in_force=in_force)
     server = ControlServer(service, Exposition(service))
     server.open(asyncio.get_running_loop())
     server.close()
@@ -114,47 +114,55 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
 
 
 async def test_it_answers_in_the_abstract_namespace_too(tmp_path: Path) -> None:
-    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
-    answer = await room.ask("GET", "/service")
-    room.server.close()
+    control = ControlServerHarness(
+        tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}"
+    )
+    answer = await control.ask("GET", "/service")
+    control.server.close()
     assert msgspec.json.decode(answer.body, type=ServiceAnswer).pid == os.getpid()
 
 
 async def test_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    control = ControlServerHarness(
+        tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}"
+    )
     is_root = os.geteuid() == 0
     if not is_root:  # then the service is another's
-        monkeypatch.setattr(room.server, "_uid", os.geteuid() + 1)
+        monkeypatch.setattr(control.server, "_uid", os.geteuid() + 1)
     asking = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-c", ASK, room.place.text[1:]),
+        *("-c", ASK, control.place.text[1:]),
         stdout=asyncio.subprocess.PIPE,
     )
     said, _ = await within(asking.communicate(), 10)
-    room.server.close()
+    control.server.close()
     assert said.startswith(b"HTTP/1.1 403 ")
     assert b"it answers only to uid" in said
-    assert room.stops == []
+    assert control.stops == []
 
 
-async def test_status_is_answered(room: Room) -> None:
-    answer = await room.ask("GET", "/status")
+async def test_status_is_answered(control: ControlServerHarness) -> None:
+    answer = await control.ask("GET", "/status")
     status = msgspec.json.decode(answer.body, type=StatusAnswer)
     assert [worker.slot for worker in status.workers] == [0, 1]
 
 
-async def test_a_verb_of_another_version_is_unknown(room: Room) -> None:
-    assert (await room.ask("POST", "/dance")).status == HTTPStatus.NOT_FOUND
+async def test_a_verb_of_another_version_is_unknown(
+    control: ControlServerHarness,
+) -> None:
+    assert (await control.ask("POST", "/dance")).status == HTTPStatus.NOT_FOUND
 
 
-def connect_many(room: Room, count: int, octets: bytes = b"") -> list[socket.socket]:
+def connect_many(
+    control: ControlServerHarness, count: int, octets: bytes = b""
+) -> list[socket.socket]:
     """Connections of this user that send so much, and nothing more."""
     made = []
     for _ in range(count):
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(room.place.address)
+        sock.connect(control.place.address)
         sock.sendall(octets)
         made.append(sock)
     return made
@@ -162,30 +170,32 @@ def connect_many(room: Room, count: int, octets: bytes = b"") -> list[socket.soc
 
 @pytest.mark.parametrize("octets", [b"", b"GET /status HTT"], ids=["none", "half"])
 async def test_silent_connections_give_way_to_one_that_asks(
-    room: Room, octets: bytes
+    control: ControlServerHarness, octets: bytes
 ) -> None:
-    server = room.server._server
+    server = control.server._server
     assert server is not None
     with contextlib.ExitStack() as stack:
-        for sock in connect_many(room, 2 * CONNECTION_COUNT, octets):
+        for sock in connect_many(control, 2 * CONNECTION_COUNT, octets):
             stack.enter_context(sock)
         await wait_until(lambda: server.connection_count == USER_CONNECTION_COUNT)
-        assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
+        assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
         assert server.connection_count <= USER_CONNECTION_COUNT
 
 
-async def test_who_follows_cannot_keep_other_verbs_out(room: Room) -> None:
+async def test_who_follows_cannot_keep_other_verbs_out(
+    control: ControlServerHarness,
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(LASTING_COUNT):
-            peer = await stack.enter_async_context(await room.connect())
+            peer = await stack.enter_async_context(await control.connect())
             await peer.send(serialize_request("GET", "/events?follow=true"))
             await peer.read_some()
-        refusal = await room.refusal("GET", "/events?follow=true")
+        refusal = await control.refusal("GET", "/events?follow=true")
         assert refusal.startswith(f"503 {LASTING_COUNT} are following")
-        assert (await room.ask("GET", "/status")).status == HTTPStatus.OK
+        assert (await control.ask("GET", "/status")).status == HTTPStatus.OK
     # Their places are free again when they have left.
-    async with await room.connect() as peer:
-        server = room.server._server
+    async with await control.connect() as peer:
+        server = control.server._server
         assert server is not None
         await wait_until(lambda: server.connection_count == 1)
         await peer.send(serialize_request("GET", "/events?follow=true"))
@@ -215,36 +225,38 @@ async def test_strangers_take_no_place_and_are_noted_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", "blazeio")
-    room = Room(tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}")
+    control = ControlServerHarness(
+        tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}"
+    )
     if os.geteuid() != 0:  # then the service is another's
-        monkeypatch.setattr(room.server, "_uid", os.geteuid() + 1)
+        monkeypatch.setattr(control.server, "_uid", os.geteuid() + 1)
     stranger = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-c", SQUEEZE, room.place.text[1:]),
+        *("-c", SQUEEZE, control.place.text[1:]),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
     assert stranger.stdout is not None
     assert await within(stranger.stdout.readline(), 20) == b"connected\n"
     assert await within(stranger.stdout.readline(), 20) == b"all refused\n"
-    server = room.server._server
+    server = control.server._server
     assert server is not None
     assert server.connection_count == 0
     if os.geteuid() == 0:
-        assert (await room.ask("GET", "/service")).status == HTTPStatus.OK
-    room.server.close()
+        assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
+    control.server.close()
     await within(stranger.communicate(b""), 10)
     noted = [each for each in caplog.messages if "event=stranger_refused" in each]
     assert len(noted) == 1
 
 
 async def test_an_order_that_trickles_is_given_up(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    control: ControlServerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "blazeio_supervisor.master.control_handlers.ORDER_TIMEOUT_S", 0.05
     )
-    async with await room.connect() as peer:
+    async with await control.connect() as peer:
         await peer.send(
             b"POST /scale HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
         )

@@ -23,7 +23,7 @@ def resume(state_fd, failure):
 GOOD = OLD.replace("old, ", "new, ").replace("old again: ", "new here: ")
 
 
-class Stage:
+class UpgradeImages:
     """An archive with an old image, and a folder with a new one."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,39 +90,39 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
+def images(tmp_path: Path) -> Iterator[UpgradeImages]:
+    made = UpgradeImages(tmp_path)
     yield made
     made.close()
 
 
-def test_a_good_image_runs(stage: Stage) -> None:
-    done = stage.run(GOOD)
+def test_a_good_image_runs(images: UpgradeImages) -> None:
+    done = images.run(GOOD)
     assert (done.returncode, done.stderr) == (7, "")
     assert done.stdout == "new here: ; home: None\n"
 
 
-def test_either_image_can_be_rehearsed(stage: Stage) -> None:
-    assert stage.rehearse(GOOD) == ("ok new, with 41", "")
-    assert stage.rehearse("1 / 0", image="old") == ("ok old, with 41", "")
+def test_either_image_can_be_rehearsed(images: UpgradeImages) -> None:
+    assert images.rehearse(GOOD) == ("ok new, with 41", "")
+    assert images.rehearse("1 / 0", image="old") == ("ok old, with 41", "")
 
 
-def test_a_fault_is_told_in_a_line_and_then_as_a_whole(stage: Stage) -> None:
-    word, said = stage.rehearse("1 / 0")
+def test_a_fault_is_told_in_a_line_and_then_as_a_whole(images: UpgradeImages) -> None:
+    word, said = images.rehearse("1 / 0")
     reason, *frames = word.splitlines()
     assert reason == "ZeroDivisionError: division by zero"
     assert (frames[0][:10], frames[-1]) == ("Traceback ", reason)
     assert said == ""
 
 
-def test_a_refusal_is_told_in_its_own_words(stage: Stage) -> None:
+def test_a_refusal_is_told_in_its_own_words(images: UpgradeImages) -> None:
     code = "def rehearse(state_fd): raise SystemExit('not this one')"
-    assert stage.rehearse(code) == ("not this one\n", "")
+    assert images.rehearse(code) == ("not this one\n", "")
 
 
-def test_what_hangs_is_given_up_whatever_it_catches(stage: Stage) -> None:
+def test_what_hangs_is_given_up_whatever_it_catches(images: UpgradeImages) -> None:
     code = "import time\nwhile True:\n try: time.sleep(9)\n except BaseException: pass"
-    word, _ = stage.rehearse(code, timeout_s=0.1)
+    word, _ = images.rehearse(code, timeout_s=0.1)
     line = f"TimeoutError: it did not begin within {scaled(0.1):g} s\n"
     assert word.startswith(line)
 
@@ -138,18 +138,18 @@ def test_what_hangs_is_given_up_whatever_it_catches(stage: Stage) -> None:
     ],
 )
 def test_the_old_image_comes_back_in_earnest(
-    stage: Stage, code: str, failure: str
+    images: UpgradeImages, code: str, failure: str
 ) -> None:
-    done = stage.run(code, timeout_s=0.5)
+    done = images.run(code, timeout_s=0.5)
     assert done.returncode == 7
     assert "old again: " in done.stdout
     assert failure in done.stdout
     assert done.stdout.endswith("; home: None\n")
 
 
-def test_no_deadline_is_left_for_what_runs(stage: Stage) -> None:
+def test_no_deadline_is_left_for_what_runs(images: UpgradeImages) -> None:
     code = GOOD.replace("lambda: 7", "lambda: __import__('time').sleep(1.0)")
-    assert stage.run(code, timeout_s=0.3).returncode == 0
+    assert images.run(code, timeout_s=0.3).returncode == 0
 
 
 def test_kept_extensions_are_found_by_their_descriptors() -> None:

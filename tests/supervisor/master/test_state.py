@@ -23,7 +23,7 @@ from blazeio_supervisor.master.upgrade.state import (
 )
 from blazeio_supervisor.version import find_version
 from tests.supervisor.copies import take
-from tests.supervisor.master.upgrade_bench import NO_IMAGE, RUN, Bench
+from tests.supervisor.master.upgrade_harness import NO_IMAGE, RUN, UpgradeHarness
 from tests.support.peer import RawPeer
 from tests.support.served import serialize_request
 
@@ -41,8 +41,10 @@ def stand_in() -> Iterator[socket.socket]:
         yield sock
 
 
-async def test_a_state_is_read_as_it_was_written(upgrade_bench: Bench) -> None:
-    octets, fds = dump(upgrade_bench.state)
+async def test_a_state_is_read_as_it_was_written(
+    upgrade_harness: UpgradeHarness,
+) -> None:
+    octets, fds = dump(upgrade_harness.state)
     taken: list[socket.socket] = []
 
     def take_itself(fd: int) -> socket.socket:
@@ -58,9 +60,9 @@ async def test_a_state_is_read_as_it_was_written(upgrade_bench: Bench) -> None:
             sock.detach()
 
 
-async def test_it_lists_every_descriptor_once(upgrade_bench: Bench) -> None:
-    _, sockets = upgrade_bench.workers.prepare(Spawn(9, 0, 1))
-    record, state = upgrade_bench.workers.records[9], upgrade_bench.state
+async def test_it_lists_every_descriptor_once(upgrade_harness: UpgradeHarness) -> None:
+    _, sockets = upgrade_harness.workers.prepare(Spawn(9, 0, 1))
+    record, state = upgrade_harness.workers.records[9], upgrade_harness.state
     image = KeptImage(
         archive_fd=901, interpreter_fd=902, extensions={"a": 903}, home="", program=""
     )
@@ -72,24 +74,24 @@ async def test_it_lists_every_descriptor_once(upgrade_bench: Bench) -> None:
     found = {sock.fileno() for sock in named} | {901, 902, 903}
     ends = record.row, record.channel, record.stacks
     assert sorted(fds) == sorted(found | {end.fileno() for end in ends})
-    upgrade_bench.workers.note_fork_failed(9, "not even tried")
+    upgrade_harness.workers.note_fork_failed(9, "not even tried")
     for theirs in sockets[:3]:
         theirs.close()
 
 
 async def test_another_image_goes_on_with_it(
-    upgrade_bench: Bench, tmp_path: Path
+    upgrade_harness: UpgradeHarness, tmp_path: Path
 ) -> None:
-    upgrade_bench.state.adopted[1] = 7
-    octets, _ = dump(upgrade_bench.state)
+    upgrade_harness.state.adopted[1] = 7
+    octets, _ = dump(upgrade_harness.state)
     state = load_state(octets, take)[0].master
-    assert state.listeners.addresses == upgrade_bench.listeners.addresses
+    assert state.listeners.addresses == upgrade_harness.listeners.addresses
     assert state.adopted == {1: 7}
     planner = Planner(Policy(), 1, state=state.fleet)
     assert planner.plan([], state.fleet.clock.real) == []
-    assert planner.snapshot() == upgrade_bench.driver.planner.snapshot()
-    upgrade_bench.control._server.close()  # type: ignore[union-attr]
-    other = Bench(tmp_path)
+    assert planner.snapshot() == upgrade_harness.driver.planner.snapshot()
+    upgrade_harness.control._server.close()  # type: ignore[union-attr]
+    other = UpgradeHarness(tmp_path)
     control = ControlServer(other.service, Exposition(other.service), state.control)
     control.resume(asyncio.get_running_loop())
     async with await RawPeer.connect(str(tmp_path / "c.sock")) as peer:
@@ -116,9 +118,9 @@ async def test_of_another_version_only_the_head_is_read(field: str) -> None:
 
 
 async def test_descriptors_that_are_not_open_are_one_line(
-    upgrade_bench: Bench,
+    upgrade_harness: UpgradeHarness,
 ) -> None:
-    octets, _ = dump(upgrade_bench.state)
+    octets, _ = dump(upgrade_harness.state)
 
     def refuse(fd: int) -> socket.socket:
         raise OSError(9, "Bad file descriptor")

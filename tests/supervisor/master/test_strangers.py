@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from blazeio_supervisor.master.workers import EVERY_S, OrphanReaper
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
 
@@ -22,9 +22,9 @@ async def wait_dead(pid: int) -> None:
 
 
 @pytest.fixture
-def strangers(bench: Bench) -> OrphanReaper:
+def strangers(harness: WorkersHarness) -> OrphanReaper:
     return OrphanReaper(
-        bench.child_context.reaper, bench.workers, bench.child_context.oom_kills
+        harness.child_context.reaper, harness.workers, harness.child_context.oom_kills
     )
 
 
@@ -42,9 +42,9 @@ async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
 
 
 async def test_nobody_is_taken_for_one_while_a_worker_has_no_pid(
-    bench: Bench, strangers: OrphanReaper
+    harness: WorkersHarness, strangers: OrphanReaper
 ) -> None:
-    bench.prepare()
+    harness.prepare()
     pid = spawn_stray()
     await wait_dead(pid)
     strangers.reap(100.0)

@@ -16,7 +16,7 @@ from tests.support.service_manager import ListeningManager
 
 
 @dataclass
-class Line:
+class NotifierHarness:
     telling: SystemdNotifier
     manager: ListeningManager
 
@@ -27,16 +27,16 @@ class Line:
 
 
 @pytest.fixture
-async def line(tmp_path: Path) -> AsyncIterator[Line]:
+async def harness(tmp_path: Path) -> AsyncIterator[NotifierHarness]:
     with ListeningManager(str(tmp_path / "notify")) as manager:
         telling = SystemdNotifier(manager.address, asyncio.get_running_loop())
-        yield Line(telling, manager)
+        yield NotifierHarness(telling, manager)
         telling.notifier.close()
 
 
-async def test_what_belongs_together_is_one_message(line: Line) -> None:
+async def test_what_belongs_together_is_one_message(harness: NotifierHarness) -> None:
     notice = Notify(Stage.READY, "8/8 workers", is_alive=True, extend_s=1.5)
-    assert line.tell(notice) == [
+    assert harness.tell(notice) == [
         "READY=1",
         f"MAINPID={os.getpid()}",
         "STATUS=8/8 workers",
@@ -45,39 +45,39 @@ async def test_what_belongs_together_is_one_message(line: Line) -> None:
     ]
 
 
-async def test_a_reload_is_told_with_its_moment(line: Line) -> None:
+async def test_a_reload_is_told_with_its_moment(harness: NotifierHarness) -> None:
     before = time.monotonic_ns() // 1000
-    stage, moment = line.tell(Notify(Stage.RELOADING))
+    stage, moment = harness.tell(Notify(Stage.RELOADING))
     assert stage == "RELOADING=1"
     assert before <= int(moment.removeprefix("MONOTONIC_USEC=")) <= before + 10_000_000
 
 
-async def test_the_end_is_told(line: Line) -> None:
-    assert line.tell(Notify(Stage.STOPPING)) == ["STOPPING=1"]
+async def test_the_end_is_told(harness: NotifierHarness) -> None:
+    assert harness.tell(Notify(Stage.STOPPING)) == ["STOPPING=1"]
 
 
-async def test_a_failure_says_why(line: Line) -> None:
-    line.telling.fail("cannot bind\n:80", errno.EACCES)
-    line.telling.fail("no module named app", None)
-    assert line.manager.read() == [
+async def test_a_failure_says_why(harness: NotifierHarness) -> None:
+    harness.telling.fail("cannot bind\n:80", errno.EACCES)
+    harness.telling.fail("no module named app", None)
+    assert harness.manager.read() == [
         "STATUS=failed: cannot bind :80\nERRNO=13",
         "STATUS=failed: no module named app",
     ]
 
 
-async def test_sockets_are_kept_and_let_go_by_name(line: Line) -> None:
+async def test_sockets_are_kept_and_let_go_by_name(harness: NotifierHarness) -> None:
     with socket.socket() as sock:
-        line.telling.store("many", [sock] * 300)
-    line.manager.read()
-    assert len(line.manager.stored["many"]) == 300
-    line.telling.forget("many")
-    line.manager.read()
-    assert "many" not in line.manager.stored
+        harness.telling.store("many", [sock] * 300)
+    harness.manager.read()
+    assert len(harness.manager.stored["many"]) == 300
+    harness.telling.forget("many")
+    harness.manager.read()
+    assert "many" not in harness.manager.stored
 
 
-async def test_its_end_waits_until_all_is_heard(line: Line) -> None:
-    line.telling.fail("last words", None)
-    ending = asyncio.create_task(line.telling.end())
-    await wait_until(lambda: bool(line.manager.read()))
+async def test_its_end_waits_until_all_is_heard(harness: NotifierHarness) -> None:
+    harness.telling.fail("last words", None)
+    ending = asyncio.create_task(harness.telling.end())
+    await wait_until(lambda: bool(harness.manager.read()))
     await asyncio.wait_for(ending, 1)
-    assert line.manager.messages == ["STATUS=failed: last words"]
+    assert harness.manager.messages == ["STATUS=failed: last words"]

@@ -21,7 +21,7 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.master.loop import ControlLoop, FactQueue
 from blazeio_supervisor.master.workers import OrphanReaper
-from tests.supervisor.master.bench import Bench
+from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
 ASKED = ScaleAsked(change=1)
@@ -49,27 +49,29 @@ async def test_facts_of_one_moment_are_taken_together() -> None:
     assert taken == [[ASKED, ASKED]]
 
 
-class Theatre:
+class ControlLoopHarness:
     """Turns of a planner, whose actions are written down, or fail."""
 
     def __init__(
         self, fault: Exception | None = None, fails_at: type[Action] = Spawn
     ) -> None:
-        bench = Bench()
-        self.bench = bench
+        harness = WorkersHarness()
+        self.harness = harness
         self.fault = fault
         self.fails_at = fails_at
         self.actions: list[Action] = []
         self.inbox = FactQueue(asyncio.get_running_loop())
         self.planner = Planner(Policy(), 1)
         strangers = OrphanReaper(
-            bench.child_context.reaper, bench.workers, bench.child_context.oom_kills
+            harness.child_context.reaper,
+            harness.workers,
+            harness.child_context.oom_kills,
         )
         self.turns = ControlLoop(
             self.inbox,
             self.planner,
             self._perform,
-            bench.readings,
+            harness.readings,
             strangers,
         )
 
@@ -83,79 +85,79 @@ class Theatre:
 
     async def close(self) -> None:
         self.turns.end()
-        await self.bench.close()
+        await self.harness.close()
 
 
 async def test_what_the_planner_wants_is_performed() -> None:
-    theatre = Theatre()
-    theatre.turns.begin()
-    theatre.inbox.tell(StartAsked(1))
-    await theatre.wait_for(StartForkserver)
-    theatre.inbox.tell(ForkserverReady(1))
-    await theatre.wait_for(Spawn)
-    await theatre.close()
+    loop_harness = ControlLoopHarness()
+    loop_harness.turns.begin()
+    loop_harness.inbox.tell(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
+    loop_harness.inbox.tell(ForkserverReady(1))
+    await loop_harness.wait_for(Spawn)
+    await loop_harness.close()
 
 
 async def test_a_spawn_that_fails_is_the_end_of_its_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    theatre = Theatre(OSError("no room"))
-    theatre.turns.begin()
-    theatre.inbox.tell(StartAsked(1))
-    await theatre.wait_for(StartForkserver)
-    theatre.inbox.tell(ForkserverReady(1))
-    await theatre.wait_for(Spawn)
-    assert theatre.inbox.take() == [WorkerExited(1, 1, "OSError: no room")]
+    loop_harness = ControlLoopHarness(OSError("no room"))
+    loop_harness.turns.begin()
+    loop_harness.inbox.tell(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
+    loop_harness.inbox.tell(ForkserverReady(1))
+    await loop_harness.wait_for(Spawn)
+    assert loop_harness.inbox.take() == [WorkerExited(1, 1, "OSError: no room")]
     assert "event=action_failed a fault of the supervisor, at Spawn" in caplog.text
-    await theatre.close()
+    await loop_harness.close()
 
 
 async def test_a_forkserver_that_cannot_be_started_has_ended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    theatre = Theatre(OSError("no room"), StartForkserver)
-    theatre.turns.begin()
-    theatre.inbox.tell(StartAsked(1))
-    await theatre.wait_for(StartForkserver)
-    assert theatre.inbox.take() == [ForkserverExited(1, 1, "OSError: no room")]
+    loop_harness = ControlLoopHarness(OSError("no room"), StartForkserver)
+    loop_harness.turns.begin()
+    loop_harness.inbox.tell(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
+    assert loop_harness.inbox.take() == [ForkserverExited(1, 1, "OSError: no room")]
     assert "event=action_failed a fault of the supervisor" in caplog.text
-    await theatre.close()
+    await loop_harness.close()
 
 
 async def test_a_planner_that_fails_ends_nothing(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theatre = Theatre()
+    loop_harness = ControlLoopHarness()
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(theatre.planner, "plan", fail)
-        theatre.turns.begin()
-        theatre.inbox.tell(ASKED)
+        patch.setattr(loop_harness.planner, "plan", fail)
+        loop_harness.turns.begin()
+        loop_harness.inbox.tell(ASKED)
         await wait_until(lambda: "event=planner_failed" in caplog.text)
-    theatre.inbox.tell(StartAsked(1))
-    await theatre.wait_for(StartForkserver)
-    await theatre.close()
+    loop_harness.inbox.tell(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
+    await loop_harness.close()
 
 
 async def test_turns_go_on_whatever_fails_in_one(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theatre = Theatre()
+    loop_harness = ControlLoopHarness()
     caplog.set_level("DEBUG", "blazeio")
     fault = "event=turn_failed cannot"
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("no number")
 
-    monkeypatch.setattr(theatre.bench.readings, "read_beats", fail)
-    monkeypatch.setattr(theatre.turns._strangers, "reap", fail)
-    theatre.turns.begin()
+    monkeypatch.setattr(loop_harness.harness.readings, "read_beats", fail)
+    monkeypatch.setattr(loop_harness.turns._strangers, "reap", fail)
+    loop_harness.turns.begin()
     await wait_until(lambda: caplog.text.count(fault) >= 6)
-    theatre.inbox.tell(StartAsked(1))
-    await theatre.wait_for(StartForkserver)
+    loop_harness.inbox.tell(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
     await wait_until(lambda: caplog.text.count(fault) >= 8)
     levels = [r.levelname for r in caplog.records if fault in r.getMessage()]
     assert levels[0] == "ERROR"
@@ -163,13 +165,13 @@ async def test_turns_go_on_whatever_fails_in_one(
     assert "cannot read the scoreboard: no number" in caplog.text
     assert "cannot reap strangers: no number" in caplog.text
     assert "ZeroDivisionError" in caplog.text
-    await theatre.close()
+    await loop_harness.close()
 
 
 async def test_an_order_to_stop_outlives_a_decision_that_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    theatre = Theatre()
+    loop_harness = ControlLoopHarness()
     calls: list[float] = []
 
     def fail(*_: object) -> None:
@@ -177,41 +179,41 @@ async def test_an_order_to_stop_outlives_a_decision_that_fails(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(theatre.planner, "plan", fail)
-        theatre.turns.begin()
-        theatre.inbox.tell(StartAsked(1), StopAsked())
+        patch.setattr(loop_harness.planner, "plan", fail)
+        loop_harness.turns.begin()
+        loop_harness.inbox.tell(StartAsked(1), StopAsked())
         await wait_until(lambda: len(calls) >= 4)
     span_s = calls[-1] - calls[0]
     assert span_s >= 0.1  # it does not turn on the spot
-    await theatre.wait_for(Exit)
-    await theatre.close()
+    await loop_harness.wait_for(Exit)
+    await loop_harness.close()
 
 
 async def test_a_row_that_holds_no_number_disturbs_no_turn() -> None:
-    theatre = Theatre()
-    theatre.bench.prepare()
+    loop_harness = ControlLoopHarness()
+    loop_harness.harness.prepare()
     for cell in range(16):
-        theatre.bench.rows[0].cells[cell] = float("nan")
-    theatre.turns.begin()
-    theatre.inbox.tell(StartAsked(1))
-    await theatre.wait_for(StartForkserver)
-    theatre.inbox.tell(StopAsked())
-    await theatre.wait_for(CloseListeners)
-    await theatre.close()
+        loop_harness.harness.rows[0].cells[cell] = float("nan")
+    loop_harness.turns.begin()
+    loop_harness.inbox.tell(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
+    loop_harness.inbox.tell(StopAsked())
+    await loop_harness.wait_for(CloseListeners)
+    await loop_harness.close()
 
 
 async def test_a_rehearsal_performs_nothing() -> None:
-    theatre = Theatre()
-    theatre.turns.rehearse(100.0)
-    assert not theatre.actions
-    await theatre.close()
+    loop_harness = ControlLoopHarness()
+    loop_harness.turns.rehearse(100.0)
+    assert not loop_harness.actions
+    await loop_harness.close()
 
 
 async def test_after_the_end_no_fact_is_heard() -> None:
-    theatre = Theatre()
-    theatre.turns.begin()
-    theatre.turns.end()
-    theatre.inbox.tell(StartAsked(1))
-    await wait_until(lambda: theatre.inbox.is_settled)
-    assert not theatre.actions
-    await theatre.close()
+    loop_harness = ControlLoopHarness()
+    loop_harness.turns.begin()
+    loop_harness.turns.end()
+    loop_harness.inbox.tell(StartAsked(1))
+    await wait_until(lambda: loop_harness.inbox.is_settled)
+    assert not loop_harness.actions
+    await loop_harness.close()

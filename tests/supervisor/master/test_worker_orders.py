@@ -15,25 +15,25 @@ from blazeio_supervisor.ipc.messages import (
     Serve,
 )
 from blazeio_supervisor.sockets.reuseport import list_sockets
-from tests.supervisor.master.bench import DRAIN, Bench
+from tests.supervisor.master.workers_harness import DRAIN, WorkersHarness
 from tests.support.clock import wait_until
 
 
 async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
-    bench: Bench,
+    harness: WorkersHarness,
 ) -> None:
-    bench.fork()
-    own = bench.orders.connect(1)
+    harness.fork()
+    own = harness.orders.connect(1)
     assert own is not None
     with own:
-        received = receive(bench.ends[0])
+        received = receive(harness.ends[0])
         assert received is not None
         message, (fd,) = received
         assert message == Serve()
         with socket.socket(fileno=fd) as theirs:
             theirs.sendall(b"hello")
             assert own.recv(9) == b"hello"
-    assert bench.orders.connect(9) is None
+    assert harness.orders.connect(9) is None
 
 
 @pytest.mark.parametrize(
@@ -41,53 +41,59 @@ async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
     [(StopMode.TERM, signal.SIGTERM), (StopMode.KILL, signal.SIGKILL)],
 )
 async def test_a_worker_is_ended_by_signal(
-    bench: Bench, ending: StopMode, number: int
+    harness: WorkersHarness, ending: StopMode, number: int
 ) -> None:
-    bench.fork()
-    bench.orders.end(1, ending, DRAIN)
-    assert (await bench.wait_exited()).status == -number
+    harness.fork()
+    harness.orders.end(1, ending, DRAIN)
+    assert (await harness.wait_exited()).status == -number
 
 
-async def test_a_worker_is_asked_to_drain_over_its_channel(bench: Bench) -> None:
-    bench.fork()
-    send(bench.ends[0], Ready())
-    await wait_until(lambda: bench.workers.serving_slots)
-    bench.orders.end(1, StopMode.DRAIN, DRAIN)
-    assert receive(bench.ends[0]) == (DRAIN, [])
-    assert not bench.workers.serving_slots
+async def test_a_worker_is_asked_to_drain_over_its_channel(
+    harness: WorkersHarness,
+) -> None:
+    harness.fork()
+    send(harness.ends[0], Ready())
+    await wait_until(lambda: harness.workers.serving_slots)
+    harness.orders.end(1, StopMode.DRAIN, DRAIN)
+    assert receive(harness.ends[0]) == (DRAIN, [])
+    assert not harness.workers.serving_slots
 
 
 async def test_one_that_was_ready_before_its_pid_is_known_is_asked_too(
-    bench: Bench,
+    harness: WorkersHarness,
 ) -> None:
-    bench.prepare()
-    bench.orders.end(1, StopMode.DRAIN, DRAIN)
-    assert receive(bench.ends[0]) == (DRAIN, [])
+    harness.prepare()
+    harness.orders.end(1, StopMode.DRAIN, DRAIN)
+    assert receive(harness.ends[0]) == (DRAIN, [])
 
 
-async def test_an_adopter_gets_the_queue_of_the_other_slot(bench: Bench) -> None:
-    bench.fork()
-    bench.orders.adopt(slot=1, by=1)
-    received = receive(bench.ends[0])
+async def test_an_adopter_gets_the_queue_of_the_other_slot(
+    harness: WorkersHarness,
+) -> None:
+    harness.fork()
+    harness.orders.adopt(slot=1, by=1)
+    received = receive(harness.ends[0])
     assert received is not None
     message, fds = received
     assert message == Adopt(1, (ListenerInfo(),))
-    (wanted,) = list_sockets(bench.listeners.own_of(1))
+    (wanted,) = list_sockets(harness.listeners.own_of(1))
     assert [os.readlink(f"/proc/self/fd/{fd}") for fd in fds] == [
         os.readlink(f"/proc/self/fd/{wanted.fileno()}")
     ]
     os.close(fds[0])
-    bench.orders.release(slot=1, by=1)
-    assert receive(bench.ends[0]) == (Release(1), [])
+    harness.orders.release(slot=1, by=1)
+    assert receive(harness.ends[0]) == (Release(1), [])
 
 
-async def test_every_worker_is_told_to_reopen_its_logs(bench: Bench) -> None:
-    bench.prepare(1, slot=0)
-    bench.prepare(2, slot=1)
-    bench.orders.reopen_logs([])
-    assert [receive(end) for end in bench.ends] == [(ReopenLogs(), [])] * 2
+async def test_every_worker_is_told_to_reopen_its_logs(harness: WorkersHarness) -> None:
+    harness.prepare(1, slot=0)
+    harness.prepare(2, slot=1)
+    harness.orders.reopen_logs([])
+    assert [receive(end) for end in harness.ends] == [(ReopenLogs(), [])] * 2
 
 
-async def test_orders_to_a_worker_that_is_gone_are_ignored(bench: Bench) -> None:
-    bench.orders.end(9, StopMode.KILL, DRAIN)
-    bench.orders.admit(9)
+async def test_orders_to_a_worker_that_is_gone_are_ignored(
+    harness: WorkersHarness,
+) -> None:
+    harness.orders.end(9, StopMode.KILL, DRAIN)
+    harness.orders.admit(9)

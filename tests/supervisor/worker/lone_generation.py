@@ -72,7 +72,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
-class End:
+class MasterEnd:
     """The master's end of one channel, with deadlines."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -103,7 +103,7 @@ class End:
 class LoneWorker:
     """One forked worker. Its parent is the test."""
 
-    def __init__(self, channel: End, pid: int, row: Row) -> None:
+    def __init__(self, channel: MasterEnd, pid: int, row: Row) -> None:
         self.channel = channel
         self.pid = pid
         self.row = row
@@ -178,7 +178,7 @@ class LoneGeneration:
         become_subreaper()
         sys.stdout.flush()
         own, theirs = make_pair()
-        self.channel = End(own)
+        self.channel = MasterEnd(own)
         self._asker, answerer = socket.socketpair()
         send(own, self._load, [answerer.fileno()])
         answerer.close()
@@ -216,7 +216,7 @@ class LoneGeneration:
         answerer.close()
         asker.close()  # nobody asks here
         forked = self.channel.hear(Forked)
-        worker = LoneWorker(End(own), forked.pid, row)
+        worker = LoneWorker(MasterEnd(own), forked.pid, row)
         self.workers.append(worker)
         return worker
 

@@ -18,7 +18,7 @@ from tests.support.clock import wait_until
 Handler = Callable[[Any], Any]
 
 
-class Site:
+class StackDumpHarness:
     """A server in this process, and a dump that is called by hand."""
 
     def __init__(self, handler: Handler) -> None:
@@ -45,7 +45,7 @@ class Site:
             each.close()
 
 
-def dump(site: Site) -> str:
+def dump(site: StackDumpHarness) -> str:
     """What is said of requests, without the ages."""
     site.dump._answer()
     _, said, *_ = site.own.recv(100_000).decode().splitlines()
@@ -62,7 +62,7 @@ async def test_the_request_that_blocks_is_named() -> None:
     async def handle(_: Any) -> None:
         said.append(dump(site))
 
-    site = Site(handle)
+    site = StackDumpHarness(handle)
     await site.send("/block?a=1")
     await wait_until(lambda: said)
     assert said == [
@@ -72,7 +72,7 @@ async def test_the_request_that_blocks_is_named() -> None:
 
 
 async def test_what_else_is_in_flight_is_named_the_oldest_first() -> None:
-    site = Site(wait_for_ever)
+    site = StackDumpHarness(wait_for_ever)
     for number in range(MOST_NAMED + 2):
         await site.send(f"/{number}")
         await wait_until(lambda: site.server.in_flight == number + 1)  # noqa: B023
@@ -84,7 +84,7 @@ async def test_what_else_is_in_flight_is_named_the_oldest_first() -> None:
 
 
 async def test_a_long_target_is_cut() -> None:
-    site = Site(wait_for_ever)
+    site = StackDumpHarness(wait_for_ever)
     await site.send("/" + "x" * 1000)
     await wait_until(lambda: site.server.in_flight)
     assert f"GET /{'x' * 199} (for" in dump(site)
@@ -92,7 +92,7 @@ async def test_a_long_target_is_cut() -> None:
 
 
 async def test_a_callback_is_no_request() -> None:
-    site = Site(wait_for_ever)
+    site = StackDumpHarness(wait_for_ever)
     said: list[str] = []
     asyncio.get_running_loop().call_soon(lambda: said.append(dump(site)))
     await wait_until(lambda: said)
@@ -104,7 +104,7 @@ async def test_a_callback_is_no_request() -> None:
 
 
 async def test_who_asks_is_told_of_each_task() -> None:
-    site = Site(wait_for_ever)
+    site = StackDumpHarness(wait_for_ever)
     await site.send("/wait")
     await wait_until(lambda: site.server.in_flight)
     site.dump._answer()

@@ -18,7 +18,7 @@ from tests.support.peer import RawPeer
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-class House:
+class ServerWithTwoListeners:
     """A server with its own listener and another slot's."""
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class House:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
+async def harness() -> AsyncIterator[ServerWithTwoListeners]:
+    made = ServerWithTwoListeners()
     yield made
     await made.close()
 
@@ -66,17 +66,21 @@ async def is_ignored(listener: socket.socket) -> bool:
     return True
 
 
-async def test_nothing_is_accepted_before_it_is_opened(house: House) -> None:
-    assert await is_ignored(house.own)
-    house.entrances.open()
-    assert await is_served(house.own)
+async def test_nothing_is_accepted_before_it_is_opened(
+    harness: ServerWithTwoListeners,
+) -> None:
+    assert await is_ignored(harness.own)
+    harness.entrances.open()
+    assert await is_served(harness.own)
 
 
-async def test_an_adopted_queue_is_served_until_it_is_released(house: House) -> None:
-    house.entrances.adopt(3, [Queue(house.other.dup())])
-    assert await is_served(house.other)
-    house.entrances.release(3)
-    assert await is_ignored(house.other)
+async def test_an_adopted_queue_is_served_until_it_is_released(
+    harness: ServerWithTwoListeners,
+) -> None:
+    harness.entrances.adopt(3, [Queue(harness.other.dup())])
+    assert await is_served(harness.other)
+    harness.entrances.release(3)
+    assert await is_ignored(harness.other)
 
 
 @pytest.mark.parametrize(("is_shared", "most"), [(True, 3), (False, 5)])
@@ -103,57 +107,67 @@ async def test_from_a_shared_queue_one_is_taken_at_a_time(
     await server.drained()
 
 
-async def test_a_queue_that_was_never_adopted_can_be_released(house: House) -> None:
-    house.entrances.release(7)
+async def test_a_queue_that_was_never_adopted_can_be_released(
+    harness: ServerWithTwoListeners,
+) -> None:
+    harness.entrances.release(7)
 
 
-async def test_a_queue_adopted_twice_is_released_once(house: House) -> None:
-    house.entrances.adopt(3, [Queue(house.other.dup())])
-    house.entrances.adopt(3, [Queue(house.other.dup())])
-    assert await is_served(house.other)
-    house.entrances.release(3)
-    assert await is_ignored(house.other)
+async def test_a_queue_adopted_twice_is_released_once(
+    harness: ServerWithTwoListeners,
+) -> None:
+    harness.entrances.adopt(3, [Queue(harness.other.dup())])
+    harness.entrances.adopt(3, [Queue(harness.other.dup())])
+    assert await is_served(harness.other)
+    harness.entrances.release(3)
+    assert await is_ignored(harness.other)
 
 
-async def test_closed_it_leaves_the_queue_to_others(house: House) -> None:
-    house.entrances.open()
-    house.entrances.close()
-    assert await is_ignored(house.own)
+async def test_closed_it_leaves_the_queue_to_others(
+    harness: ServerWithTwoListeners,
+) -> None:
+    harness.entrances.open()
+    harness.entrances.close()
+    assert await is_ignored(harness.own)
 
 
 @pytest.mark.parametrize("is_closed_before", [False, True])
 async def test_the_last_calls_are_answered_and_then_all_are_refused(
-    house: House, is_closed_before: bool
+    harness: ServerWithTwoListeners, is_closed_before: bool
 ) -> None:
-    house.entrances.open()
-    house.entrances.adopt(3, [Queue(house.other.dup())])
+    harness.entrances.open()
+    harness.entrances.adopt(3, [Queue(harness.other.dup())])
     if is_closed_before:
-        house.entrances.close()
-    async with await connect(house.own) as one, await connect(house.other) as two:
-        await house.entrances.hear_last_calls()
+        harness.entrances.close()
+    async with await connect(harness.own) as one, await connect(harness.other) as two:
+        await harness.entrances.hear_last_calls()
         assert b"welcome" in await one.exchange(REQUEST)
         assert b"welcome" in await two.exchange(REQUEST)
-    for listener in (house.own, house.other):
+    for listener in (harness.own, harness.other):
         with pytest.raises(ConnectionRefusedError):
             await connect(listener)
 
 
-async def test_all_is_taken_at_once_when_there_is_no_time(house: House) -> None:
-    async with await connect(house.own) as peer:
-        house.entrances.take_all_and_shut()
+async def test_all_is_taken_at_once_when_there_is_no_time(
+    harness: ServerWithTwoListeners,
+) -> None:
+    async with await connect(harness.own) as peer:
+        harness.entrances.take_all_and_shut()
         assert b"welcome" in await peer.exchange(REQUEST)
     with pytest.raises(ConnectionRefusedError):
-        await connect(house.own)
-    house.entrances.take_all_and_shut()
-    await house.entrances.hear_last_calls()
-    await wait_until(lambda: not house.server.connection_count)
+        await connect(harness.own)
+    harness.entrances.take_all_and_shut()
+    await harness.entrances.hear_last_calls()
+    await wait_until(lambda: not harness.server.connection_count)
 
 
-async def test_what_is_lent_is_neither_emptied_nor_shut(house: House) -> None:
+async def test_what_is_lent_is_neither_emptied_nor_shut(
+    harness: ServerWithTwoListeners,
+) -> None:
     lent = ListenerInfo(is_lent=True)
-    entrances = WorkerListeners(house.server, [Queue(house.own.dup(), lent)])
+    entrances = WorkerListeners(harness.server, [Queue(harness.own.dup(), lent)])
     entrances.open()
-    assert await is_served(house.own)
+    assert await is_served(harness.own)
     await entrances.hear_last_calls()
     entrances.take_all_and_shut()
-    assert await is_ignored(house.own)  # it waits for whoever accepts next
+    assert await is_ignored(harness.own)  # it waits for whoever accepts next

@@ -1,4 +1,4 @@
-"""A desk that answers on its control socket."""
+"""The parts of a master that answer on their control socket."""
 
 import asyncio
 from pathlib import Path
@@ -8,14 +8,14 @@ import msgspec
 from blazeio_supervisor.ipc.control_api import ErrorAnswer
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.metrics import Exposition
-from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 from tests.support.served import serialize_request
 
 
-class Room(Desk):
-    """A desk that answers on its place."""
+class ControlServerHarness(MasterHarness):
+    """The parts of a master, which answer on their socket."""
 
     def __init__(self, folder: Path, slots: int = 2, control: str = "c.sock") -> None:
         super().__init__(folder, slots, control)

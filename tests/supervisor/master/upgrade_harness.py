@@ -9,7 +9,7 @@ from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.upgrade.state import MasterState
 from blazeio_supervisor.sockets.address import TcpAddress
-from tests.supervisor.cli.desk import Desk
+from tests.supervisor.cli.master_harness import MasterHarness
 
 NO_IMAGE = KeptImage(
     archive_fd=-1, interpreter_fd=-1, extensions={}, home="", program="0"
@@ -17,8 +17,8 @@ NO_IMAGE = KeptImage(
 RUN = UpgradeRun(number=1, by="a test", began_at=0.0)
 
 
-class Bench(Desk):
-    """A desk whose parts may go over to another image.
+class UpgradeHarness(MasterHarness):
+    """The parts of a master, which may go over to another image.
 
     Attributes:
         state: Of a master that serves, on paper; its slots have sockets.

@@ -46,7 +46,7 @@ def _no_settings(generation: int) -> Settings:
     raise AssertionError(f"nothing is loaded here, generation {generation} neither")
 
 
-class Bench:
+class WorkersHarness:
     """Workers, with a child of the test in the place of each worker."""
 
     def __init__(self, kind: type[Workers] = WorkersOfTest) -> None:

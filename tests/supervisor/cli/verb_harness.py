@@ -1,14 +1,14 @@
-"""A desk that answers, and verbs that ask it."""
+"""The parts of a master that answer on a control socket, and verbs that ask."""
 
 import asyncio
 
 from click.testing import CliRunner, Result
 
 from blazeio_supervisor.cli.verbs import verbs
-from tests.supervisor.cli.room import Room
+from tests.supervisor.cli.control_harness import ControlServerHarness
 
 
-class VerbRoom(Room):
+class VerbHarness(ControlServerHarness):
     async def run(self, *words: str) -> Result:
         """A verb, as from a shell."""
         arguments = [*words, "--control", self.place.text]

@@ -28,7 +28,7 @@ US = f"pid {os.getpid()}"
 """Who asks on the socket, as the log says it."""
 
 
-class Desk:
+class MasterHarness:
     """Slots that serve, as far as the planner knows.
 
     Attributes:
