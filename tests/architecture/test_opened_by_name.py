@@ -41,7 +41,7 @@ KERNEL = "the kernel's own files, in which nobody makes links"
 OWN = "its own code, by the path from which it was imported"
 KIND = "the text of a setting, and no file"
 ALLOWED = {
-    "cli.doctor.machine": KERNEL,
+    "cli.doctor_machine": KERNEL,
     "ipc.socket_paths": "names in /run: a verb believes the peer, not the file",
     "cli.output": "/dev/null",
     "cli.queries": "shutil asks the terminal for its width",

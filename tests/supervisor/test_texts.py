@@ -19,8 +19,8 @@ from rich.console import Console
 import blazeio.loggers
 from blazeio_supervisor import __main__ as program
 from blazeio_supervisor.cli.client import find_client
-from blazeio_supervisor.cli.doctor.machine import ill
-from blazeio_supervisor.cli.doctor.service import DoctorReport, format_report
+from blazeio_supervisor.cli.doctor import DoctorReport, format_report
+from blazeio_supervisor.cli.doctor_machine import ill
 from blazeio_supervisor.cli.orders import format_reload, format_upgrade
 from blazeio_supervisor.cli.output import format_status
 from blazeio_supervisor.cli.queries import (
@@ -29,7 +29,7 @@ from blazeio_supervisor.cli.queries import (
     format_events,
     format_stacks,
 )
-from blazeio_supervisor.cli.top.session import TopSession, _paint
+from blazeio_supervisor.cli.top import TopSession, _paint
 from blazeio_supervisor.cli.verbs import ProgressLine, show
 from blazeio_supervisor.config.sources import write_toml
 from blazeio_supervisor.errors import SupervisorError
@@ -281,7 +281,8 @@ def test_what_is_found_and_what_is_not(
             raise SupervisorError(HOSTILE)
 
     for command in (Choosing(), Missing(), Failing()):
-        monkeypatch.setattr(program, "_choose_command", lambda _, now=command: now)
+        chosen = (command, False)
+        monkeypatch.setattr(program, "_choose_command", lambda _, now=chosen: now)
         assert program._run([]) != 0
     told = capfdbinary.readouterr().err
     assert_harmless(told)

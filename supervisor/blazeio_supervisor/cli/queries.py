@@ -111,7 +111,7 @@ def top(target: ServiceTarget, interval: float) -> int:
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise UsageError("top needs a terminal; `status` does not")
     # Rich takes longer to load than a verb may take to answer.
-    from blazeio_supervisor.cli.top.session import TopSession
+    from blazeio_supervisor.cli.top import TopSession
 
     TopSession(client, interval).run()
     return ExitCode.OK
@@ -315,7 +315,7 @@ def doctor(target: ServiceTarget, is_json: bool) -> int:
     is something to mend. What cannot be seen from here is not counted.
     """
     # The examinations take longer to load than the help of a verb may take.
-    from blazeio_supervisor.cli.doctor.service import examine, format_report
+    from blazeio_supervisor.cli.doctor import examine, format_report
 
     report = examine(target)
     width = shutil.get_terminal_size().columns

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from blazeio_supervisor.cli.doctor.service import DoctorReport
+from blazeio_supervisor.cli.doctor import DoctorReport
 from blazeio_supervisor.ipc import control_api
 from blazeio_supervisor.log.events import EventRecord
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.cli.doctor.machine import (
+from blazeio_supervisor.cli.doctor_machine import (
     examine_bounds,
     examine_files,
     examine_memory,

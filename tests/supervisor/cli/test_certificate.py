@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 import trustme
 
-from blazeio_supervisor.cli.doctor.service import read_expiry
+from blazeio_supervisor.cli.doctor import read_expiry
 
 
 def write_pem(content: bytes) -> bytes:

@@ -3,7 +3,7 @@ import pytest
 
 from blazeio_supervisor.cli import client
 from blazeio_supervisor.cli.client import find_client
-from blazeio_supervisor.cli.doctor.service import DoctorReport
+from blazeio_supervisor.cli.doctor import DoctorReport
 from blazeio_supervisor.errors import NotRunningError
 from tests.supervisor.cli.verb_harness import VerbHarness, invoke
 

@@ -1,7 +1,7 @@
 import pytest
 
-from blazeio_supervisor.cli.doctor.machine import Finding, hidden, ill, well
-from blazeio_supervisor.cli.doctor.service import DoctorReport, format_report
+from blazeio_supervisor.cli.doctor import DoctorReport, format_report
+from blazeio_supervisor.cli.doctor_machine import Finding, hidden, ill, well
 
 ILL = ill("clock", "hpet", "It is slow. " * 20, "another one")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.cli.top.session import (
+from blazeio_supervisor.cli.top import (
     DOWN,
     ESCAPE,
     UP,

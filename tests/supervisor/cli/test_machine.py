@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.cli.doctor import machine
-from blazeio_supervisor.cli.doctor.machine import (
+from blazeio_supervisor.cli import doctor_machine as machine
+from blazeio_supervisor.cli.doctor_machine import (
     examine_backlog,
     examine_clock,
     examine_huge_pages,

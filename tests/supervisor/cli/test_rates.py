@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from blazeio_supervisor.cli.top.screen import (
+from blazeio_supervisor.cli.top_screen import (
     Rates,
     WorkerRates,
     find_percentile,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from blazeio_supervisor.cli.doctor.service import (
+from blazeio_supervisor.cli.doctor import (
     examine_certificates,
     examine_group,
     examine_served_certificate,

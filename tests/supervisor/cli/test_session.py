@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from blazeio_supervisor.cli.client import ControlClient
-from blazeio_supervisor.cli.top.session import DOWN, GONE, UP, TopSession
+from blazeio_supervisor.cli.top import DOWN, GONE, UP, TopSession
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.facts import (
     ParkAsked,

@@ -24,7 +24,7 @@ from blazeio_supervisor.cli.orders import (
     format_scale,
 )
 from blazeio_supervisor.cli.queries import format_stacks
-from blazeio_supervisor.cli.top.screen import (
+from blazeio_supervisor.cli.top_screen import (
     FAINT,
     Styled,
     View,

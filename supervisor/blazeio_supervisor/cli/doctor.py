@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from blazeio.server.tls import read_certificate
-from blazeio_supervisor.cli.doctor.machine import (
+from blazeio_supervisor.cli.doctor_machine import (
     Finding,
     Verdict,
     examine_bounds,

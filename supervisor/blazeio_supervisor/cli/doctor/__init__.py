@@ -1,1 +1,0 @@
-"""``doctor``: what could be better on this machine, and how to mend it."""

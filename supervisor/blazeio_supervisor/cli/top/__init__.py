@@ -1,1 +1,0 @@
-"""``top``: the service as it lives, on a terminal."""
