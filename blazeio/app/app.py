@@ -169,7 +169,7 @@ class App(Hooks, Generic[StateT]):
         self._outer: App[Any] | None = None
         self._served_below = self.root_path
         self._service: AppRunner | None = None
-        self._new_protocol: type[BlazeioServerProtocol] = BlazeioServerProtocol
+        self._request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol
 
     def __repr__(self) -> str:
         return f"<App {self.host}:{self.port} {len(self.routes)} paths>"
@@ -465,7 +465,7 @@ class App(Hooks, Generic[StateT]):
             make_url=self._make_url,
             heads=self.headers if heads is None else heads.under(self.headers),
             root_path=self.root_path if root_path is None else root_path,
-            new_protocol=self._new_protocol,
+            request_class=self._request_class,
         )
 
     def _name_handler(self, method: str, path: str) -> str:

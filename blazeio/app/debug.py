@@ -73,7 +73,7 @@ def locate(error: BaseException, otherwise: str) -> str:
 
 def name_place(frame: FrameType | None) -> str | None:
     """Name the function of the user that runs now, up to where ours called it."""
-    while frame is not None and not _is_ours(frame, "blazeio.protocol.serving"):
+    while frame is not None and not _is_ours(frame, "blazeio.protocol.handler_task"):
         if not _is_ours(frame, "blazeio."):
             return _name(frame.f_code, frame.f_globals, frame.f_lineno)
         frame = frame.f_back
@@ -241,7 +241,7 @@ def note_unraised(abort: Abort) -> None:
     task, frame = find_task(), sys._getframe(1)
     while task is not None and frame is not None:
         for r in frame.f_locals.values():
-            if isinstance(r, BlazeioServerProtocol) and r.handling.runs_in(task):
+            if isinstance(r, BlazeioServerProtocol) and r.handler_task.runs_in(task):
                 _tell_unraised(r, abort)
                 return
         frame = frame.f_back  # type: ignore[assignment]
@@ -251,7 +251,7 @@ def _tell_unraised(r: BlazeioServerProtocol, abort: Abort) -> None:
     place = name_place(sys._getframe(1))
     if place is None:  # its handler is over: what it has returned is told there
         return
-    r.handling.note_forgotten(is_sending=False)
+    r.handler_task.note_forgotten(is_sending=False)
     log.error(
         "%s %s: %r was made and not raised in %s, so it did nothing: write `raise`",
         r.method,
@@ -279,7 +279,7 @@ class _Watch:
             return
         if not _is_bare_end(coroutine):
             is_ours = _module_of(coroutine).startswith("blazeio.")
-            r.handling.note_forgotten(is_sending=is_ours)
+            r.handler_task.note_forgotten(is_sending=is_ours)
         call = coroutine.__qualname__
         for each in _OF_R:
             call = call.replace(each, "r.")
@@ -310,7 +310,7 @@ def _find_request(
         return None
     for value in frame.f_locals.values():
         r = value if isinstance(value, BlazeioServerProtocol) else _r_of(value)
-        if r is not None and r.handling.runs_in(task):
+        if r is not None and r.handler_task.runs_in(task):
             return r
     return None
 

@@ -108,9 +108,9 @@ class Deliver:
         try:
             r.reply(body, status, JSON, headers)
         except LocalProtocolError:
-            await r.count_refusal()
+            await r.response.gate.count_call()
             raise
-        if not r.gate.is_open:
+        if not r.response.gate.is_open:
             await r.buffer_overflow_manager()
 
     @staticmethod
@@ -130,9 +130,9 @@ class Deliver:
         try:
             r.reply(body, status, TEXT, headers)
         except LocalProtocolError:
-            await r.count_refusal()
+            await r.response.gate.count_call()
             raise
-        if not r.gate.is_open:
+        if not r.response.gate.is_open:
             await r.buffer_overflow_manager()
 
     @staticmethod
@@ -149,9 +149,9 @@ class Deliver:
         try:
             r.reply(body, status, HTML, headers)
         except LocalProtocolError:
-            await r.count_refusal()
+            await r.response.gate.count_call()
             raise
-        if not r.gate.is_open:
+        if not r.response.gate.is_open:
             await r.buffer_overflow_manager()
 
     @staticmethod
@@ -181,7 +181,7 @@ class Deliver:
         try:
             r.reply(b"", status, b"", [location, *list_fields(headers)])
         except LocalProtocolError:
-            await r.count_refusal()
+            await r.response.gate.count_call()
             raise
 
     @staticmethod
@@ -203,7 +203,7 @@ class Deliver:
         try:
             r.reply(b"", 204, b"", headers)
         except LocalProtocolError:
-            await r.count_refusal()
+            await r.response.gate.count_call()
             raise
 
     @staticmethod
@@ -279,9 +279,9 @@ class Deliver:
         try:
             r.reply(_octets(data), status, b"", fields)
         except LocalProtocolError:
-            await r.count_refusal()
+            await r.response.gate.count_call()
             raise
-        if not r.gate.is_open:
+        if not r.response.gate.is_open:
             await r.buffer_overflow_manager()
 
 

@@ -223,7 +223,7 @@ def _compose_with_before(
     async def dispatch(r: BlazeioServerProtocol) -> None:
         try:
             await before(r)
-            if r.answer.is_complete:
+            if r.response.is_complete:
                 return  # it has answered: nothing is left to do
             handler = by_method.get(r.method, any_method).get(r.path)
             left = await (handler or choose_other(r))(r)
@@ -301,7 +301,7 @@ def _compose_chain(handlers: Sequence[Handler]) -> Handler:
     async def serve(r: BlazeioServerProtocol) -> Any:
         for each in chain:
             left = await each(r)
-            if r.answer.is_complete:
+            if r.response.is_complete:
                 return None
         return left  # of the last one, which is the handler
 

@@ -69,7 +69,7 @@ def answer_error_with_traceback(r: BlazeioServerProtocol, error: BaseException) 
 
 
 def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> None:
-    if r.handling.is_ended_by(error):
+    if r.handler_task.is_ended_by(error):
         raise error
     meant = find_answer(error)
     if meant is not error and not _is_all_quiet(error):
@@ -78,18 +78,18 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
         what = type(meant).__name__
         log.error("%s %s: %s: %s", r.method, r.tail, what, meant)
     elif not isinstance(meant, _QUIET) or (
-        isinstance(meant, Abort) and r.status and not r.answer.is_held()
+        isinstance(meant, Abort) and r.status and not r.response.is_held()
     ):
         report(r, meant)
     if not r.is_alive or isinstance(meant, ClientDisconnected):
-        r.abort()
+        r.carrier.abort()
         return
-    if r.answer.is_held():
-        r.answer.take_back()  # nothing of it has left: the error can be answered
+    if r.response.is_held():
+        r.response.take_back()  # nothing of it has left: the error can be answered
     if not r.status:
         answer(r, meant)
-    elif not r.answer.is_complete:
-        r.abort()
+    elif not r.response.is_complete:
+        r.carrier.abort()
 
 
 def find_answer(error: BaseException) -> BaseException:
@@ -253,10 +253,10 @@ async def answer_by_handlers(
     if handler is None or (not is_expected and fail is not answer_error):
         fail(r, error)  # App(debug=True) shows what is a bug
         return
-    if r.answer.is_held():
-        r.answer.take_back()
+    if r.response.is_held():
+        r.response.take_back()
     if isinstance(meant, RemoteProtocolError):
-        r.answer.give_up_connection()  # what follows cannot be read
+        r.response.give_up_connection()  # what follows cannot be read
     second: BaseException | None = None
     try:
         left = await handler(r, meant)
@@ -284,10 +284,10 @@ def _can_be_answered(
     r: BlazeioServerProtocol, error: BaseException, meant: BaseException
 ) -> bool:
     return not (
-        r.handling.is_ended_by(error)
+        r.handler_task.is_ended_by(error)
         or not r.is_alive
         or isinstance(meant, ClientDisconnected)
-        or (r.status and not r.answer.is_held())
+        or (r.status and not r.response.is_held())
     )
 
 

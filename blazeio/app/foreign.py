@@ -58,7 +58,7 @@ class ForeignApp(App[Any]):
         **options: Any,
     ) -> None:
         super().__init__(**{"host": HOST, **options})
-        self._new_protocol = GatewayProtocol
+        self._request_class = GatewayProtocol
         self._name = name
         self._gateway: AsgiGateway | WsgiGateway
         self._asgi_lifespan: Lifespan | None = None

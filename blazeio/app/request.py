@@ -39,6 +39,7 @@ from blazeio.content.cookies import find_cookie
 from blazeio.content.forms import Params, parse_urlencoded
 from blazeio.content.json_text import decode_undisturbed
 from blazeio.errors import Abort, LocalProtocolError
+from blazeio.protocol.handler_task import HandlerTask
 from blazeio.protocol.request import BlazeioServerProtocol
 
 # Parameters as values of a type
@@ -331,7 +332,7 @@ def find_request(r: BlazeioServerProtocol | None = None) -> BlazeioServerProtoco
     if r is not None:
         return r
     known = _ask_task() or _known.get()
-    if known is None or not known[0].handling.runs_in(known[1]):
+    if known is None or not known[0].handler_task.runs_in(known[1]):
         raise LocalProtocolError("no request is being handled here: pass r")
     return known[0]
 
@@ -342,12 +343,10 @@ def _ask_task() -> Known | None:
     if task is None or not inspect.iscoroutine(work):
         return None
     found = inspect.getcoroutinelocals(work).get("self")
-    if not isinstance(found, BlazeioServerProtocol):
+    if not isinstance(found, HandlerTask) or not found.runs_in(task):
         return None
-    if not found.handling.runs_in(task):
-        return None
-    _known.set((found, task))
-    return found, task
+    _known.set((found.request, task))
+    return found.request, task
 
 
 R = BlazeioServerProtocol

@@ -233,7 +233,7 @@ def bind(
         return handler
 
     async def serve(r: BlazeioServerProtocol) -> Any:
-        r.patience.end_handler_in(span_s)
+        r.handler_task.start_deadline(span_s)
         return await handler(r)
 
     return serve

@@ -29,11 +29,11 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
 from blazeio.protocol.handover import Successor
-from blazeio.protocol.payload import NO_HEADERS, BlazeioPayloadUtils
+from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.pieces import closed_at_end
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.framing import GIVEN_OUT, OutgoingMessage
-from blazeio.wire.headers import Headers
+from blazeio.wire.headers import NO_HEADERS, Headers
 from blazeio.wire.response import ResponseHead
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class RequestExchange(BlazeioPayloadUtils):
         "_connection",
         "_continued",
         "_error",
+        "_gate",
         "_message",
         "_sender",
         "_waiter",
@@ -76,7 +77,6 @@ class RequestExchange(BlazeioPayloadUtils):
         "content",
         "content_length",
         "context",
-        "gate",
         "headers",
         "history",
         "interims",
@@ -95,7 +95,7 @@ class RequestExchange(BlazeioPayloadUtils):
     turn; so an error waits for the loss a little longer than on a server."""
 
     context: "ClientContext"
-    gate: WriteGate
+    _gate: WriteGate
     transport: asyncio.Transport
 
     def __init__(
@@ -190,7 +190,7 @@ class RequestExchange(BlazeioPayloadUtils):
         # Hot: runs once per request.
         self._connection = connection
         self.transport = connection.transport
-        self.gate = connection.gate
+        self._gate = connection.gate
         connection.begin(self)
         request = self.client_request
         if request.is_plain:
@@ -322,7 +322,7 @@ class RequestExchange(BlazeioPayloadUtils):
         return False  # who waits is told at once when we cut a connection
 
     def _gone(self) -> BlazeioError:
-        return self.gate.error or ServerDisconnected("the connection is closed")
+        return self._gate.error or ServerDisconnected("the connection is closed")
 
     async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
         message = self._begun_message()
@@ -331,8 +331,8 @@ class RequestExchange(BlazeioPayloadUtils):
             await self._await_continue(self._continued)
         if connection is None or self._connection is not connection:
             raise self._gone()
-        if self.gate.error is not None:
-            raise self.gate.error
+        if self._gate.error is not None:
+            raise self._gate.error
         if not is_last:
             framed = message.content(octets)
         else:
@@ -357,7 +357,7 @@ class RequestExchange(BlazeioPayloadUtils):
             # before HTTP/1.1 never send a 100.
             continued.set()
 
-    def resume_content(self) -> None:
+    def _resume_content(self) -> None:
         """Let more content come: a reader waits."""
         connection = self._connection
         if connection is not None:
@@ -408,7 +408,7 @@ class RequestExchange(BlazeioPayloadUtils):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        if self._sender is not None and self.gate.error is not None:
+        if self._sender is not None and self._gate.error is not None:
             self._stop_sending()  # the response came before the request was whole
 
     def completed(self) -> None:

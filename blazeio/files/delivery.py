@@ -319,9 +319,9 @@ async def send_whole(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> 
     try:
         reply_with_lines(r, content, lines)
     except LocalProtocolError:
-        await r.count_refusal()
+        await r.response.gate.count_call()
         raise
-    if not r.gate.is_open:
+    if not r.response.gate.is_open:
         await r.buffer_overflow_manager()
 
 
@@ -332,7 +332,7 @@ def reply_with_lines(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> 
         ClientDisconnected: The peer is gone.
         LocalProtocolError: A response has begun.
     """
-    if not r.answer.says_more:
+    if not r.response.says_more:
         r.reply(content, 200, lines)
         return
     fields = []

@@ -50,7 +50,7 @@ class AsgiGateway(Gateway):
         # Hot: runs once per request.
         assert isinstance(r, GatewayProtocol)
         self.loop = r.context.loop
-        if r.answer.upgrade is not None and _asks_for_websocket(r.answer.upgrade):
+        if r.response.upgrade is not None and _asks_for_websocket(r.response.upgrade):
             await self._serve_websocket(r)
             return None
         exchange = HttpExchange(r, self)
@@ -60,7 +60,7 @@ class AsgiGateway(Gateway):
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            if exchange.end_background is None and r.handling.is_ended_by(error):
+            if exchange.end_background is None and r.handler_task.is_ended_by(error):
                 raise
             return self.end(exchange, f"{method} {target}", error)
         if exchange.has_ended_well():
@@ -78,7 +78,7 @@ class AsgiGateway(Gateway):
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            if r.handling.is_ended_by(error):
+            if r.handler_task.is_ended_by(error):
                 exchange.cut()
                 raise
             self.report(asked, error)
@@ -101,7 +101,7 @@ class AsgiGateway(Gateway):
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
         extensions: dict[str, Any] = {"http.response.zerocopysend": {}}
-        if r.answer.minor:
+        if r.response.minor:
             extensions["http.response.early_hint"] = {}
             if "te" in r.headers and takes_trailers(r):
                 extensions["http.response.trailers"] = {}

@@ -8,14 +8,9 @@ here.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
 
-from blazeio.protocol.context import Handler
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.trust import find_scheme
-
-DETACHED: Final = object()
-"""What a handler returns that was detached: the connection is no longer its own."""
 
 
 class GatewayProtocol(BlazeioServerProtocol):
@@ -40,38 +35,18 @@ class GatewayProtocol(BlazeioServerProtocol):
         self.own_scheme = find_scheme(transport)
         super().connection_made(transport)
 
-    async def _serve(self, handler: Handler) -> None:
-        """Run the handler; the whole of one request's task."""
-        try:
-            left: Any = await handler(self)
-        except BaseException as error:
-            await self._fail(error)
-        else:
-            if left is not DETACHED:
-                self._finish()
-
     def detach(self) -> Callable[[], None] | None:
         """Turn to what comes next; the handler, which has answered, runs on.
 
         It is counted until it calls what is returned, and returns ``DETACHED``; it
-        must not touch the connection any more.
+        must not touch the request any more.
 
         Returns:
             None where no handler runs.
         """
-        task = self.handling.task
-        if task is None:
-            return None
-        end = self.context.begin_background(task)
-        self._finish()
-        return end
+        return self.handler_task.detach()
 
-    def cancel(self) -> None:
-        """Cancel the handler, if one runs, and cut the connection."""
-        self.handling.cancel()
-        self.abort()
-
-    def _stays_for_answer(self) -> bool:
+    def _stays_for_response(self) -> bool:
         """After a FIN in mid-response: the app was told, what it sends is delivered."""
         return True
 

@@ -4,12 +4,13 @@ import asyncio
 import contextvars
 from typing import Any
 
-from blazeio.gateways.connection import DETACHED, GatewayProtocol
+from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.faults import is_disconnect_fault, report_fault
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.scope import RequestFacts
 from blazeio.gateways.tls_extension import describe_tls
 from blazeio.loggers import get_logger
+from blazeio.protocol.handler_task import DETACHED
 
 log = get_logger("blazeio.app")
 
@@ -87,7 +88,7 @@ class Gateway:
 def find_facts(r: GatewayProtocol) -> RequestFacts:
     """Say what a request and its connection are."""
     # Hot: runs once per request.
-    origin = r.origin
+    origin = r.carrier.origin
     peer, scheme = r.peer, r.own_scheme
     if origin is not None:
         client = origin.find_client(r.headers)
@@ -98,7 +99,7 @@ def find_facts(r: GatewayProtocol) -> RequestFacts:
         r.path,
         r.tail,
         r.query,
-        _VERSIONS[r.answer.minor],
+        _VERSIONS[r.response.minor],
         scheme,
         r.headers,
         peer,

@@ -138,7 +138,7 @@ class HttpExchange:
             if content.error is not None:
                 self._give_up(content.error)
                 return None
-            self._r.resume_content()
+            self._r.carrier.resume_content()
             waiter = self._new_waiter()
             content.tell(waiter)
             try:
@@ -153,7 +153,7 @@ class HttpExchange:
             if content.error is not None:
                 self._give_up(content.error)
                 return False
-            self._r.resume_content()
+            self._r.carrier.resume_content()
             waiter: asyncio.Future[None] = self._gateway.loop.create_future()
             content.tell(waiter)
             await waiter
@@ -218,7 +218,7 @@ class HttpExchange:
             self.write(read_body(message), is_last=not message.get("more_body"))
         else:
             await self._send_other(kind, message)
-        gate = r.gate
+        gate = r.response.gate
         gate.spent_bytes += CALL_BYTES
         if gate.spent_bytes >= TURN_BYTES:
             gate.spent_bytes = 0
@@ -235,7 +235,7 @@ class HttpExchange:
         """
         self._require_client()
         self.write(body, is_last=is_last)
-        gate = self._r.gate
+        gate = self._r.response.gate
         if not gate.is_open:
             await self._pass(gate)
 
@@ -266,7 +266,7 @@ class HttpExchange:
         start = self._start
         waits = is_last and self._trailers is not None  # for the trailers
         if start is None:
-            self._r.answer.send(body, is_last=is_last and not waits)
+            self._r.response.send(body, is_last=is_last and not waits)
         elif is_last and self._is_plain(start, len(body)):
             self._r.reply(body, start.status, start.fields.lines)
         else:
@@ -286,14 +286,14 @@ class HttpExchange:
             and (length is None or length == size)
             and not fields.wants_close
             and not start.has_trailers
-            and self._r.answer.takes_lines(start.status)
+            and self._r.response.takes_lines(start.status)
         )
 
     def _begin(self, start: ResponseStart, body: bytes, *, is_last: bool) -> None:
         """Send the head and the first piece, by the rules for unusual answers."""
         r = self._r
-        answer = r.answer
-        r.note_early_answer()
+        answer = r.response
+        r.carrier.note_early_response()
         message = answer.begin_block(start.fields.to_block(), start.status)
         is_silent = r.method == "HEAD" and start.status not in _NO_CONTENT_LENGTH
         if is_silent and is_last and body and message.content_length is None:
@@ -334,14 +334,14 @@ class HttpExchange:
 
     def _send_early_hint(self, lines: bytes) -> None:
         """RFC 8297; not to HTTP/1.0, which knows no 103."""
-        if self._r.answer.minor:
+        if self._r.response.minor:
             self._r.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
 
     def _send_trailers(self, lines: bytes, *, is_last: bool) -> None:
         self._trailers = (self._trailers or b"") + lines
         if is_last:
             wants = takes_trailers(self._r)
-            self._r.answer.end_with_trailers(self._trailers if wants else b"")
+            self._r.response.end_with_trailers(self._trailers if wants else b"")
             self._end()
 
     async def _send_path(self, path: str) -> None:
@@ -357,7 +357,7 @@ class HttpExchange:
         if self._start is not None:
             self._begin(self._start, b"", is_last=False)
         r = self._r
-        message = r.answer.message
+        message = r.response.message
         assert message is not None  # the head was sent
         if message.has_content and size:
             message.check(size)
@@ -376,7 +376,7 @@ class HttpExchange:
     async def _copy(self, file: int, first: int, size: int) -> bool:
         """Send octets of a file; False where it ends before."""
         r = self._r
-        message = r.answer.message
+        message = r.response.message
         if message is not None and not message.takes_chunks:
             return await send_file(r, file, first, size, FILE_CHUNK_BYTES)
         end = first + size
@@ -414,7 +414,7 @@ class HttpExchange:
         """Answer in the place of the app, or cut what it has begun."""
         r = self._r
         if self.has_begun:
-            r.abort()
+            r.carrier.abort()
         elif status == 500:
             r.reply(text.encode(), status)
         else:
@@ -434,7 +434,7 @@ class HttpExchange:
 def takes_trailers(r: GatewayProtocol) -> bool:
     """Whether the client wants trailers (RFC 9110 section 10.1.4)."""
     codings = r.headers.get("te", "").split(",")
-    return r.answer.minor > 0 and "trailers" in [
+    return r.response.minor > 0 and "trailers" in [
         each.partition(";")[0].strip().lower() for each in codings
     ]
 

@@ -64,7 +64,7 @@ class Socket(WebSocket):
         endpoint = FrameEndpoint(
             Side.SERVER, message_bytes=MESSAGE_BYTES, subprotocol=subprotocol
         )
-        self.begin(endpoint, r, r.context.limits.receive_bytes)
+        self.begin(endpoint, r.carrier, r.context.limits.receive_bytes)
         r.take_over(lines, self)
 
     def restart(self) -> None:

@@ -169,7 +169,7 @@ class WsgiGateway(Gateway):
             left = await call.attend()
         except BaseException as error:
             call.abandon()
-            if exchange.end_background is None and r.handling.is_ended_by(error):
+            if exchange.end_background is None and r.handler_task.is_ended_by(error):
                 raise
             return self.end(exchange, f"{method} {target}", error)
         if left is None and exchange.has_ended_well():

@@ -26,6 +26,7 @@ from blazeio.protocol.trust import Trust
 from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
+    from blazeio.protocol.carrier import ServerConnection
     from blazeio.protocol.request import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
 
@@ -57,7 +58,7 @@ class Recorder(Protocol):
         ...
 
 
-class _Both:
+class _TwoRecorders:
     """Two recorders: who has only one pays for one."""
 
     __slots__ = ("_first", "_second")
@@ -171,7 +172,7 @@ class ServerContext:
         self.hangups = HangupWatcher(loop)
         self.writability = WritabilityWatcher(loop)
         self.ciphertext_view = memoryview(bytearray(CIPHERTEXT_BUFFER_BYTES))
-        self.connections: set[BlazeioServerProtocol] = set()
+        self.connections: set[ServerConnection] = set()
         self.handshakes: set[TlsTransport] = set()
         self.detached: set[BlazeioServerProtocol] = set()
         self.base = contextvars.copy_context()
@@ -226,7 +227,7 @@ class ServerContext:
     def record_responses(self, recorder: Recorder) -> None:
         """Tell one more of each response; before the first connection."""
         if self.recorder is not None:
-            recorder = _Both(self.recorder, recorder)
+            recorder = _TwoRecorders(self.recorder, recorder)
         self.recorder = recorder
 
     def know_clients(self) -> None:

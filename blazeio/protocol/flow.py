@@ -102,6 +102,17 @@ class WriteGate:
             self.error = error
         self.open()
 
+    async def count_call(self) -> None:
+        """Count a call that takes what has arrived, or a mistaken one.
+
+        The loop turns when it is time, so that who calls again and again, and never
+        has to wait, does not keep the loop to itself.
+        """
+        self.spent_bytes += CALL_BYTES
+        if self.spent_bytes >= TURN_BYTES:
+            self.spent_bytes = 0
+            await asyncio.sleep(0)
+
     async def passed(self) -> None:
         """Return when open.
 

@@ -1,4 +1,14 @@
-"""The task of the handler that serves one request, or one raw connection."""
+"""``HandlerTask``: the life of one request, from its head to the end of its handler.
+
+It runs the handler in a task of its own, watches its deadline, and cancels it where
+its client goes away. When the handler is over the response is ended here, recorded,
+and the carrier is told to turn to what comes next. What a handler raises, and nothing
+above has answered, ends here as well.
+
+A handler may raise everything that Python has: ``SystemExit`` comes of argparse,
+``asyncio.CancelledError`` of a task that it awaits. None of that may end the process
+or the loop; only what was meant for the task itself goes on.
+"""
 
 import asyncio
 import inspect
@@ -6,15 +16,26 @@ import opcode
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from blazeio.errors import ClientDisconnected, LocalProtocolError, ProtocolError
+from blazeio.loggers import get_logger
 from blazeio.protocol.context import TASK_NAME, Handler, ServerContext
+from blazeio.protocol.flow import ContentStream
+from blazeio.protocol.timeouts import NEVER
+from blazeio.wire.request import NO_HEAD, RequestHead
 
 if TYPE_CHECKING:
+    from blazeio.protocol.handover import Successor
     from blazeio.protocol.request import BlazeioServerProtocol
+
+log = get_logger("blazeio.protocol")
+
+DETACHED: Final = object()
+"""What a handler returns that was detached: its request is over already."""
 
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 
@@ -66,14 +87,22 @@ RETRY_AFTER_S = 1
 
 
 class HandlerTask:
-    """At most one task at a time; counted from its beginning to its end.
+    """The task of a request's handler: at most one at a time.
+
+    Args:
+        request: Of the carrier; used again for each of its requests.
+        context: Of the server; running requests are counted there.
 
     Attributes:
+        request: Whose handler it runs.
         begun_at: When the last one began, monotonic seconds.
-        ended_at: When the last one ended, likewise.
-        is_shutting_down: It was cancelled for a farewell; until ``end``.
-        is_late: It was cancelled since it took too long; until ``end``.
-        is_cut: It was cancelled with its connection, which is over for good.
+        ended_at: When the last one ended, monotonic seconds.
+        is_shutting_down: It was cancelled so that its shutdown hook can run.
+        is_late: It was cancelled since its deadline has passed.
+        is_cut: It was cancelled with its carrier, which is gone for good.
+        has_left_http: What it reads and writes is another protocol.
+        deadline_at: When the handler has to be over; for the wheel.
+        entered_at: The wheel's own.
     """
 
     __slots__ = (
@@ -82,22 +111,35 @@ class HandlerTask:
         "_forgotten_in",
         "_is_cancel_due",
         "_is_cleaning",
+        "_shutdown_hook",
+        "_successor",
         "_task",
         "begun_at",
+        "deadline_at",
         "ended_at",
+        "entered_at",
+        "has_left_http",
         "is_cut",
         "is_late",
         "is_shutting_down",
+        "request",
     )
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(
+        self, request: "BlazeioServerProtocol", context: ServerContext
+    ) -> None:
+        self.request = request
         self._context = context
         self._task: asyncio.Task[None] | None = None
+        self._shutdown_hook: Handler | None = None
+        self._successor: Successor | None = None
         self._forgotten_in: asyncio.Task[Any] | None = None
         self._forgot_sending = False
         self._is_cancel_due = self._is_cleaning = False
+        self.has_left_http = False
         self.is_cut = self.is_late = self.is_shutting_down = False
         self.begun_at = self.ended_at = 0.0
+        self.deadline_at = self.entered_at = NEVER
 
     @property
     def is_running(self) -> bool:
@@ -106,7 +148,7 @@ class HandlerTask:
 
     @property
     def task(self) -> asyncio.Task[Any] | None:
-        """That of the handler that is at work."""
+        """The task of the handler that is at work."""
         return self._task
 
     def runs_in(self, task: asyncio.Task[Any] | None) -> bool:
@@ -117,6 +159,329 @@ class HandlerTask:
     def is_forked(self) -> bool:
         """Whether this is a process that a handler has forked."""
         return os.getpid() != self._context.pid
+
+    # Told by the carrier
+
+    def start_with_content(self, head: RequestHead, content: ContentStream) -> None:
+        """Begin a request with content, which the carrier feeds as it arrives."""
+        request = self.request
+        request.content = content
+        request.transfer_encoding = "chunked" if head.is_chunked else None
+        self.start(head)
+
+    def start(self, head: RequestHead) -> None:
+        """Begin a request: run the app's handler for it."""
+        # Hot: runs once per request.
+        request = self.request
+        request._load(head)
+        self._shutdown_hook = None
+        context = self._context
+        limits = context.limits
+        handler = context.handler
+        if limits.handler_timeout_s is not None:
+            self.start_deadline(limits.handler_timeout_s)
+        if limits.in_flight is not None and context.in_flight >= limits.in_flight:
+            handler = turn_away
+        context.in_flight += 1
+        context.request_count += 1
+        self.begun_at = context.now()  # 0.04 us
+        if context.loop.get_task_factory() is None:
+            # As loop.create_task; with a functools.partial for what is the same each
+            # time it costs 0.06 us more, and without a name, which is then made up
+            # from a counter, 0.15. Whoever calls, the task before or the transport,
+            # has a context of its own.
+            self._task = asyncio.Task(
+                self._run(handler),
+                loop=context.loop,
+                name=TASK_NAME,
+                context=context.base.copy(),
+            )
+        else:
+            self._start_by_factory(handler)
+        if context.on_begin is not None:
+            context.on_begin(request)
+
+    def _start_by_factory(self, handler: Handler) -> None:
+        """Make the task by the app's own factory, which may not take a context."""
+        base = self._context.base.copy()
+        work = self._run(handler)
+        self._task = base.run(self._context.loop.create_task, work)
+
+    def start_raw(self, handler: Handler) -> None:
+        """Run a handler that speaks no HTTP, for as long as it takes."""
+        self.has_left_http = True
+        self._context.in_flight += 1
+        self._context.request_count += 1
+        self.begun_at = self._context.now()
+        self._start_by_factory(handler)
+
+    def forget(self) -> None:
+        """Hold nothing of a request that is over: many connections are idle."""
+        self._shutdown_hook = None
+        self.request._forget()
+
+    def refuse_head(self, error: ProtocolError) -> None:
+        """Answer what is no request: no handler runs, and it takes no time."""
+        self.request._load(NO_HEAD)
+        self.begun_at = self.ended_at = self._context.now()
+        self.refuse(error)
+
+    def leave_http(self, successor: "Successor | None") -> None:
+        """The request has become a connection of another protocol.
+
+        How long a request may take says nothing of a connection.
+
+        Args:
+            successor: Who reads the octets; None: the handler.
+        """
+        self.has_left_http = True
+        self._successor = successor
+        self.stop_deadline()
+
+    def octets_have_ended(self) -> None:
+        """The peer will send no more octets of the other protocol."""
+        if self._successor is None:
+            self.request.content.end()
+        else:
+            self._successor.eof_received()
+
+    def carrier_is_lost(self) -> None:
+        """The request has lost its carrier: a handler that has not answered is cut."""
+        if self._successor is not None:
+            self._successor.connection_lost()
+        if self._task is None:
+            self._context.wheel.forget(self)
+            return
+        request = self.request
+        self._context.detached.add(request)
+        if not (request.response.is_complete or self.outlives_carrier):
+            self.cancel()
+
+    @property
+    def outlives_carrier(self) -> bool:
+        """Whether the handler runs on when its carrier is lost.
+
+        One that waits for octets is told by an error, and needs no cancellation.
+        """
+        request = self.request
+        if request.response.status == 101:
+            reader = self._successor or request.content
+            if reader.is_awaited:
+                return True
+        options = self._context.find_options(request.method, request.path)
+        return options.on_disconnect == "finish"
+
+    # The deadline
+
+    def start_deadline(self, span_s: float) -> None:
+        """Have the handler end within so many seconds from now, or be cancelled."""
+        wheel = self._context.wheel
+        wheel.set(self, wheel.now() + span_s)
+
+    def stop_deadline(self) -> None:
+        """Let the handler take as long as it likes."""
+        # The wheel finds nothing due here, and looks at the next.
+        self.deadline_at = NEVER
+
+    def deadline_passed(self, now: float) -> None:
+        """Called by the wheel, also where the response is complete or the peer gone."""
+        if self._task is not None:
+            self.is_late = True
+            self.cancel()
+
+    # The end of the service
+
+    def set_shutdown_hook(self, hook: Handler) -> None:
+        """Call this when the server drains; see ``r.on_shutdown``."""
+        self._shutdown_hook = hook
+        loop = self._context.loop
+        if loop.time() >= self._context.shutdown_hooks_from:
+            loop.call_soon(self.run_shutdown_hook)
+
+    @property
+    def has_shutdown_hook(self) -> bool:
+        """Whether a handler that still streams has a hook for the end."""
+        return (
+            self._shutdown_hook is not None
+            and self._task is not None
+            and self.request.is_alive
+            and not self.request.response.is_complete
+        )
+
+    def run_shutdown_hook(self) -> None:
+        """Cancel the handler; its shutdown hook then runs in its task."""
+        if self.has_shutdown_hook and not self.is_shutting_down:
+            self.is_shutting_down = True
+            self.cancel()
+
+    # What happens in the task
+
+    async def _run(self, handler: Handler) -> None:
+        """Run the handler; this is all of the request's task."""
+        try:
+            left = await handler(self.request)
+        except BaseException as error:  # a cancellation, or a handler's own
+            await self._fail(error)
+        else:
+            if left is not DETACHED:
+                self._finish()
+
+    def _end(self) -> None:
+        """The handler is over, however it ended."""
+        context = self._context
+        self._task = None
+        self.ended_at = context.now()
+        self.deadline_at = NEVER
+        context.in_flight -= 1
+        if context.when_changed is not None:
+            context.when_changed()
+        if self.is_late or self.is_shutting_down:
+            self.is_late = self.is_shutting_down = False
+
+    def _finish(self) -> None:
+        """End the response, then have the carrier turn to what comes next."""
+        # Hot: runs once per request; _end by hand.
+        context = self._context
+        self._task = None
+        self.ended_at = context.now()
+        self.deadline_at = NEVER
+        context.in_flight -= 1
+        if context.when_changed is not None:
+            context.when_changed()
+        if self.is_late or self.is_shutting_down:
+            self.is_late = self.is_shutting_down = False
+        request = self.request
+        if self.has_left_http or not request.is_alive:
+            self._finish_beside_http()
+            return
+        if not (request.response.is_complete or self._completes()):
+            return
+        if context.recorder is not None:
+            context.recorder.record(request)
+        request.carrier.request_is_over()
+
+    def _finish_beside_http(self) -> None:
+        """The client is gone, or another protocol was spoken at last."""
+        self.record()
+        if self.request.is_alive:
+            self.request.carrier.close()
+        else:
+            self._leave_detached()
+
+    def _leave_detached(self) -> None:
+        """Nothing refers to a request that has no carrier and no handler."""
+        self._context.detached.discard(self.request)
+        self._context.wheel.forget(self)
+
+    def detach(self) -> Callable[[], None] | None:
+        """Turn to what comes next; the handler, which has answered, runs on.
+
+        It is counted until it calls what is returned, and has to return ``DETACHED``.
+        It must not touch the request any more, which is another one by then.
+
+        Returns:
+            None where no handler runs.
+        """
+        if self._task is None:
+            return None
+        end = self._context.begin_background(self._task)
+        self._finish()
+        return end
+
+    async def _fail(self, error: BaseException) -> None:
+        """The handler was cancelled, or has raised what nothing above has answered."""
+        is_ended = self.is_ended_by(error)
+        if self.is_forked and is_ended:
+            raise error  # the connection is not this process's to cut
+        if self.is_shutting_down and self.has_shutdown_hook:
+            await self._run_shutdown_hook()
+            return
+        request = self.request
+        is_late = self.is_late
+        if is_late and request.response.is_complete:
+            self._finish()  # only what came after the response is cut
+            return
+        self._end()
+        if not request.is_alive:
+            self._leave_detached()
+        elif is_late and not request.response.status:
+            self.refuse(ProtocolError("the request took too long to answer", 503))
+            return
+        request.carrier.abort()
+        self.record()
+        if is_ended:
+            raise error
+        if not isinstance(error, ClientDisconnected):
+            self._report(error)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer an error in the place of a handler; it is the last response."""
+        self.request.response.refuse(error)
+        self.record()
+        self.request.carrier.close()
+
+    async def _run_shutdown_hook(self) -> None:
+        hook, self._shutdown_hook = self._shutdown_hook, None
+        assert hook is not None  # has_shutdown_hook
+        if self._task is not None:
+            self._task.uncancel()  # the cancellation has done what it was for
+        await self._run(hook)
+
+    def _completes(self) -> bool:
+        """End a response whose handler did not; False: it could not be."""
+        request = self.request
+        response = request.response
+        message = response.message
+        if self.has_forgotten_to_send or (message is None and self.has_forgotten):
+            return self._answer_fault()  # it was logged as it was noted
+        is_held = message is not None and not message.is_begun
+        try:
+            if response.gate.is_taken:
+                reason = "the handler is over while another task still writes for it"
+                raise LocalProtocolError(reason)
+            if message is None:
+                request.reply(b"", 204)
+            else:
+                response.send(b"", is_last=True)
+        except LocalProtocolError as error:
+            name = self._context.name_handler(request.method, request.path)
+            log.error("%s %s: %s: %s", request.method, request.tail, name, error)
+            if is_held:
+                response.take_back()
+            return self._answer_fault()
+        return True
+
+    def _answer_fault(self) -> bool:
+        """Answer 500 where nothing has left yet, else cut; whether it was said."""
+        request = self.request
+        if request.response.is_held():
+            request.response.take_back()
+        if not request.response.status:
+            request.reply(b"Internal Server Error", 500)
+            return True
+        request.carrier.abort()
+        self.record()
+        return False
+
+    def record(self) -> None:
+        """The response is over, whole or not; a raw handler has none."""
+        recorder = self._context.recorder
+        request = self.request
+        if recorder is not None and (request.method or request.response.status):
+            recorder.record(request)
+
+    def _report(self, error: BaseException) -> None:
+        """Log what nobody has answered: of a raw handler, or of a shutdown hook."""
+        request = self.request
+        log.error(
+            "%s: %s in %s: the connection is cut",
+            f"{request.method} {request.tail}".strip() or "a connection",
+            type(error).__name__,
+            self._context.name_handler(request.method, request.path),
+            exc_info=error,
+        )
+
+    # What ends it
 
     def is_ended_by(self, error: BaseException) -> bool:
         """Whether this ends the handler's task, and is no error of the handler.
@@ -174,65 +539,6 @@ class HandlerTask:
             self._is_cancel_due = self._is_cleaning = False
             if is_due:
                 self.cancel()
-
-    def choose(self) -> Handler:
-        """The app's handler; or, at ``Limits.in_flight``, one that turns away."""
-        context = self._context
-        most = context.limits.in_flight
-        if most is None or context.in_flight < most:
-            return context.handler
-        return turn_away
-
-    def begin(self, work: Coroutine[None, None, None]) -> None:
-        """Run it in a task; ``end`` must be called when it is over."""
-        # Hot: runs once per request.
-        context = self._context
-        context.in_flight += 1
-        context.request_count += 1
-        self.begun_at = context.now()  # 0.04 us
-        loop = context.loop
-        # Whoever calls, the task before or the transport, has a context of its own.
-        base = context.base.copy()
-        if loop.get_task_factory() is None:
-            # As loop.create_task; with a functools.partial for what is the same each
-            # time it costs 0.06 us more, and without a name, which is then made up
-            # from a counter, 0.15.
-            self._task = asyncio.Task(work, loop=loop, name=TASK_NAME, context=base)
-        else:  # not every factory takes a context
-            self._task = base.run(loop.create_task, work)
-
-    def end(self) -> None:
-        """The work is over, however it ended."""
-        # Hot: runs once per request.
-        context = self._context
-        self._task = None
-        self.ended_at = context.now()
-        context.in_flight -= 1
-        if context.when_changed is not None:
-            context.when_changed()
-        if self.is_late or self.is_shutting_down:
-            self.is_late = self.is_shutting_down = False
-
-    def pass_over(self) -> None:
-        """What has arrived is no request: nothing runs, and it takes no time."""
-        self.begun_at = self.ended_at = self._context.now()
-
-    def time_out(self) -> None:
-        """Cancel it, since it took too long."""
-        if self._task is not None:
-            self.is_late = True
-            self.cancel()
-
-    def leave(self) -> None:
-        """Cancel it, for a farewell to be said in its task."""
-        if self._task is not None:
-            self.is_shutting_down = True
-            self.cancel()
-
-    def stay(self) -> None:
-        """Within the task: the cancellation has done what it was for."""
-        if self._task is not None:
-            self._task.uncancel()
 
     def cancel(self) -> None:
         """Cancel it, but let it begin: else its end would never be counted."""

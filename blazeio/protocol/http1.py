@@ -1,296 +1,338 @@
-"""``Receiving``: octets become heads and content, and heads become handlers.
+"""``Http1Connection``: HTTP/1.0 and HTTP/1.1 on one connection of a client.
 
-No octets are kept but those of a head that is not whole, of requests that wait
-for the one that is served, and of content that its handler has not taken.
+It is the protocol of the transport, the carrier of its requests, and what the server
+sees of the connection (see ``protocol.carrier``). Its states are a table, in
+``protocol.states``; ``_switch`` is the one place where the state changes.
+
+Octets come in one of two ways. asyncio reads into a buffer of its protocol, if that is
+a BufferedProtocol. uvloop has a buffer of its own, and gives the octets to whoever is a
+Protocol as well, which spares a small request a call, a view and its copy. No view of
+the receive buffer leaves ``buffer_updated``: a task runs later, and by then the buffer
+holds another client's octets.
+
+A connection ends in one of three ways. At once, by RST, where a response is cut short:
+a FIN would say that it is whole. In stages, where the peer may still be sending: no
+reset may destroy our last response. Or plainly, where the peer has no more to say.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Callable
+from typing import cast
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.protocol.ending import Endings
-from blazeio.protocol.flow import NO_CONTENT, ContentStream
-from blazeio.protocol.payload import NO_HEADERS
-from blazeio.protocol.states import CONTENT, HEAD, LINGER, RAW, WHOLE
-from blazeio.protocol.timeouts import NEVER
+from blazeio.limits import READ_PAST_BYTES
+from blazeio.loggers import get_logger
+from blazeio.protocol import states
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
+from blazeio.protocol.handover import Handover
+from blazeio.protocol.pipeline import PendingOctets
+from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.sendfile import send_past_transport
+from blazeio.protocol.states import HEAD, IDLE, NEXT_STATE, REQUEST, RESPONSE_END, WHOLE
+from blazeio.protocol.timeouts import ConnectionTimeouts
+from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.headers import Headers
+from blazeio.wire.framing import OutgoingMessage
+from blazeio.wire.proxy_protocol import ProxyHeader
 from blazeio.wire.request import RequestHead, parse_head
 
-if TYPE_CHECKING:
-    from blazeio.protocol.context import Handler
-
-WINDOW_BYTES = 16 * 1024
-"""Of octets that wait behind a request, so many are at hand."""
+log = get_logger("blazeio.protocol")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
-class Receiving(Endings):
-    """The way in. A base of the protocol, with what it learns of a request.
+class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
+    """One connection, and the requests that come on it one after the other.
+
+    Args:
+        context: What the connections of this server share.
+        header: What the peer said by the PROXY protocol, if it spoke it.
+        request_class: The class of ``r``.
 
     Attributes:
-        content: Of the request, as it arrives. The others are the protocol's own
-            words for handlers: see ``BlazeioServerProtocol``.
+        request: The one that is served, and used again for the next.
     """
 
     __slots__ = (
+        "_context",
+        "_has_fin",
+        "_is_handed_over",
         "_is_reading_on",
+        "_linger_bytes",
         "_owes_continue",
+        "_pending",
         "_scanned",
-        "content",
-        "content_length",
-        "headers",
-        "method",
-        "path",
-        "path_params",
-        "query",
-        "store",
-        "tail",
-        "transfer_encoding",
+        "_state",
+        "gate",
+        "origin",
+        "read_control",
+        "request",
+        "timeouts",
+        "transport",
     )
 
-    content: ContentStream
-    content_length: int | None
-    headers: Headers
-    store: dict[str, Any]
-    transfer_encoding: str | None
+    transport: asyncio.Transport
 
-    if TYPE_CHECKING:
-        _serve: Callable[[Handler], Coroutine[Any, Any, None]]
-        _next_request: Callable[[float], None]
+    def __init__(
+        self,
+        context: ServerContext,
+        header: ProxyHeader | None = None,
+        request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
+    ) -> None:
+        self._context = context
+        self._state = states.OPENED
+        self._has_fin = self._is_handed_over = False
+        self._is_reading_on = self._owes_continue = False
+        self._linger_bytes = self._scanned = 0
+        self._pending = PendingOctets()
+        trust = context.trust
+        self.origin = None if trust is None else ConnectionOrigin(trust, header)
+        self.gate = WriteGate()
+        self.request = request_class(context, self)
 
-    _is_reading_on: bool
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {states.STATE_NAMES[self._state]}>"
 
-    def _begin_blank(self) -> None:
-        self._is_reading_on = False
-        self._behind = b""
-        self._behind_at = 0
-        self._remainder = b""
-        self._scanned = 0
-        self.method = self.path = self.query = self.tail = ""
-        self.content_length = None
-        self.headers = NO_HEADERS
-        self.store = {}
-        self.path_params: Mapping[str, Any] = NO_PARAMS
-        self._forget_content()
+    def _switch(self, event: int) -> None:
+        """Change the state, as the table says."""
+        # Hot: runs twice per request.
+        self._state = NEXT_STATE[self._state][event]
 
-    def _forget_content(self) -> None:
-        self.content = NO_CONTENT
-        self.transfer_encoding = None
-        self._owes_continue = False
+    # Called by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        # uvloop's transports do not derive from asyncio's.
+        self.transport = transport = cast(asyncio.Transport, transport)
+        context = self._context
+        limits = context.limits
+        self.read_control = ReadControl(transport, context, self)
+        self.timeouts = ConnectionTimeouts(self, self.read_control, context)
+        transport.set_write_buffer_limits(high=limits.high_water_bytes)
+        if self.origin is not None:
+            self.origin.connect(transport)
+        self.request.connection_made(transport)
+        context.connections.add(self)
+        if context.is_closed:
+            self.abort()
+        elif context.raw_handler is None:
+            self.timeouts.end_state_in(limits.head_timeout_s)
+            if context.is_draining:
+                self.drain()
+        else:
+            self._switch(states.HTTP_LEFT)
+            self.request.content = ContentStream(length=UNTIL_CLOSE)
+            self.request.handler_task.start_raw(context.raw_handler)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop's one receive buffer."""
+        return self._context.receive_view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets have arrived; they are copied out before we return."""
+        # Hot: runs once per read.
+        self.data_received(self._context.receive_view[:nbytes].tobytes())
 
     def data_received(self, octets: bytes) -> None:
-        """These have arrived."""
+        """Octets have arrived."""
         # Hot: runs once per read.
-        phase = self._phase
-        if phase == HEAD:
-            self._receive_head(self._remainder + octets if self._remainder else octets)
-        elif phase in (CONTENT, RAW):
+        state = self._state
+        if state <= HEAD:
+            if state == HEAD:
+                octets = self._pending.window + octets
+            self._receive_head(octets)
+        elif state == WHOLE:  # octets of the next request wait
+            self._pending.append(octets)
+            if not self._has_room():
+                self.read_control.pause()
+        elif state == states.LINGER:  # octets are dropped, up to a bound
+            self._linger_bytes -= len(octets)
+            if self._linger_bytes < 0:
+                self._close()
+        else:  # CONTENT, DISCARD, RAW
             self._receive_content(octets)
-        elif phase == WHOLE:
-            self._receive_early(octets)
-        elif phase == LINGER:
-            self._receive_late(len(octets))
+
+    def eof_received(self) -> bool:
+        """The peer will send no more; it may still read (half-close)."""
+        self._has_fin = True
+        request = self.request
+        while self._state in states.CONTENT_DUE and request.content.has_undecoded:
+            self._receive_content(b"")  # without a turn: nothing more will come
+        request.eof_received()
+        response = request.response
+        state = self._state
+        if state == states.LINGER or not request.handler_task.is_running:
+            self._close()
+        elif state == states.CONTENT:
+            self._disconnected("the client closed before its content was whole")
+        elif state == states.RAW or response.is_complete:
+            pass  # the other protocol was told; or nothing more is to be sent
+        elif not response.status:
+            self.timeouts.end_state_in(self._context.limits.half_close_grace_s)
+        elif not request._stays_for_response():
+            self._disconnected("the client closed while the response was streamed")
+        return True  # the transport stays open: we close it ourselves
+
+    def pause_writing(self) -> None:
+        """The transport holds more than the high watermark."""
+        self.request.pause_writing()
+        self.timeouts.start_reading()
+
+    def resume_writing(self) -> None:
+        """The transport has sent enough."""
+        self.request.resume_writing()
+        if not self.transport.is_closing():
+            self.timeouts.stop_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over, by either side."""
+        # asyncio calls from the context of whoever has written last.
+        self._context.run_outside(self._lose, exc)
+
+    def _lose(self, exc: Exception | None) -> None:
+        self._switch(states.LOST)
+        self._pending.clear()
+        context = self._context
+        context.connections.discard(self)
+        self.timeouts.close()
+        self.read_control.close()
+        self.request.connection_lost(exc)
+        if context.when_closed is not None:
+            context.when_closed()
+
+    # Receiving
 
     def _receive_head(self, octets: bytes) -> None:
         # Hot: runs once per request.
-        context = self.context
-        limits = context.limits
+        limits = self._context.limits
         try:
             head = parse_head(octets, limits, 0, self._scanned)
         except RemoteProtocolError as error:
-            self._refuse(error)
+            self.request.handler_task.refuse_head(error)
             return
         if head is None:
             self._await_more_of_head(octets)
             return
-        self.method = head.method
-        self.tail = head.target
-        self.path = head.path
-        self.query = head.query
-        self.headers = head.headers
-        self.content_length = head.content_length
-        self.answer.ask(head)
         self._scanned = 0
-        self._phase = WHOLE
-        if limits.handler_timeout_s is None:
-            self.patience.phase_ends_at = NEVER
-        else:
-            self.patience.end_handler_in(limits.handler_timeout_s)
-        if len(octets) > head.end or self._behind:
-            self._keep(octets[head.end :])
-        elif self._remainder:
-            self._remainder = b""
-        if head.is_chunked or head.content_length:
-            self._begin_content(head)
-        if limits.in_flight is None:
-            self.handling.begin(self._serve(context.handler))
-        else:
-            self.handling.begin(self._serve(self.handling.choose()))
-        if context.on_begin is not None:
-            context.on_begin(self)  # type: ignore[arg-type]
-        if self._remainder and self._phase == CONTENT:
-            self._receive_content(self._take_remainder())
-
-    def _keep(self, octets: bytes) -> None:
-        """What waits behind this request: a window of it, and the rest run_outside.
-
-        Each request of many that came in one read would copy all that follows.
-        """
-        if self._behind:
-            if len(octets) < WINDOW_BYTES // 2:
-                octets += self._next_window()
-        elif len(octets) > 2 * WINDOW_BYTES:
-            self._behind, self._behind_at = octets, WINDOW_BYTES
-            octets = octets[:WINDOW_BYTES]
-        self._remainder = octets
-
-    def _next_window(self) -> bytes:
-        start, end = self._behind_at, self._behind_at + WINDOW_BYTES
-        octets = self._behind[start:end]
-        self._behind_at = end
-        if end >= len(self._behind):
-            self._behind, self._behind_at = b"", 0
-        return octets
-
-    def _take_remainder(self) -> bytes:
-        """All that waits; it is another's from now on."""
-        octets = self._remainder + self._behind[self._behind_at :]
-        self._remainder = self._behind = b""
-        self._behind_at = 0
-        return octets
+        pending = self._pending
+        if len(octets) > head.end or pending.has_more:
+            pending.keep(octets[head.end :])
+        elif pending.window:
+            pending.window = b""
+        if not (head.is_chunked or head.content_length):
+            self._switch(REQUEST)
+            self.request.handler_task.start(head)
+            return
+        self._switch(states.REQUEST_WITH_CONTENT)
+        content = self._new_content(head)
+        self.request.handler_task.start_with_content(head, content)
+        if content.error is not None:
+            self.request.response.give_up_connection()
+        if pending.window:
+            self._receive_content(pending.take_all())
 
     def _await_more_of_head(self, octets: bytes) -> None:
-        if self._behind:
+        pending = self._pending
+        if pending.has_more:
             self._scanned = max(len(octets) - 3, 0)
-            self._receive_head(octets + self._next_window())
+            self._receive_head(octets + pending.next_window())
             return
-        if not self._remainder:
-            self.patience.end_phase_in(self.context.limits.head_timeout_s)
-        self._remainder = octets
-        self._scanned = max(len(octets) - 3, 0)
+        if self._state != HEAD:
+            self.timeouts.end_state_in(self._context.limits.head_timeout_s)
+            self._switch(states.HEAD_BEGUN)
+        pending.window = octets
+        self._scanned = max(len(octets) - 3, 0)  # the end of the head has 4 octets
 
-    def _begin_content(self, head: RequestHead) -> None:
-        limits = self.context.limits
-        bound = self.context.find_options(self.method, self.path).content_bytes
+    def _new_content(self, head: RequestHead) -> ContentStream:
+        context = self._context
+        bound = context.find_options(head.method, head.path).content_bytes
         if bound is None:
-            bound = limits.content_bytes
-        self._phase = CONTENT
+            bound = context.limits.content_bytes
+        length = head.content_length or 0
+        decoder = ChunkDecoder(context.limits) if head.is_chunked else None
+        content = ContentStream(length=length, decoder=decoder, bound=bound)
         self._owes_continue = head.expects_continue
-        if head.is_chunked:
-            self.transfer_encoding = "chunked"
-            self.content = ContentStream(decoder=ChunkDecoder(limits), bound=bound)
-        else:
-            self.content = ContentStream(length=head.content_length or 0, bound=bound)
-        if self.content.error is not None:
-            self.answer.give_up_connection()
-        elif not self._owes_continue:
-            self.patience.start_content(self.content)
+        if content.error is None and not self._owes_continue:
+            self.timeouts.start_content(content)
+        return content
 
     def _receive_content(self, octets: bytes) -> None:
-        content = self.content
-        self._owes_continue = False  # it did not wait for it
+        content = self.request.content
+        is_discarded = self._state == states.DISCARD
+        self._owes_continue = False  # the client did not wait for 100 Continue
         rest = content.feed(octets)
         if content.is_whole:
-            self._phase = WHOLE
-            self._keep(rest)
-            self.patience.stop_content()
+            self._switch(states.CONTENT_END)
+            self._pending.keep(rest)
+            self.timeouts.stop_content()
         elif content.error is not None:
-            self._content_is_lost()
+            self._lose_content()
         elif content.has_used_turn:
             self._wait_for_turn()
-        elif (
-            self.handling.is_running  # else it is dropped below
-            and content.queued_bytes > self.context.limits.receive_bytes
-        ):
-            self.patience.stop_content()  # it is the handler that is slow
-            self.read_control.pause(self)
-        if not self.handling.is_running:
+        elif self._is_full(content):
+            self.timeouts.stop_content()  # it is the handler that is slow
+            self.read_control.pause()
+        if is_discarded:
             self._discard_content()
 
     def _wait_for_turn(self) -> None:
-        """It goes on when the loop has turned for the others."""
-        self.read_control.pause(self)
+        """Decode the rest when the loop has turned for the others."""
+        self.read_control.pause()
         if not self._is_reading_on:
             self._is_reading_on = True
-            base = self.context.base.copy()
-            self.context.loop.call_soon(self._read_on, context=base)
-
-    def _decode_all(self) -> None:
-        """What has arrived, now: the peer will send no more."""
-        while self._phase == CONTENT and self.content.has_undecoded:
-            self._receive_content(b"")
+            base = self._context.base.copy()
+            self._context.loop.call_soon(self._read_on, context=base)
 
     def _read_on(self) -> None:
-        """The next turn: decode what has arrived, or let more of it come."""
+        """In the next turn, decode what has arrived, or let more of it come."""
         self._is_reading_on = False
-        content = self.content
-        is_full = content.queued_bytes > self.context.limits.receive_bytes
-        if self._phase != CONTENT or not content.has_used_turn:
+        content = self.request.content
+        if self._state not in states.CONTENT_DUE or not content.has_used_turn:
             return
-        if is_full and self.handling.is_running:
-            self.patience.stop_content()  # until the handler has taken of it
+        if self._is_full(content):
+            self.timeouts.stop_content()  # until the handler has taken some of it
             return
         content.has_used_turn = False
         if content.has_undecoded:
             self._receive_content(b"")
-        if self._phase == WHOLE:
+        if self._state == WHOLE:
             if self._has_room():
                 self.read_control.resume()
-        elif self._phase == CONTENT and not (content.has_used_turn or content.error):
-            is_full = content.queued_bytes > self.context.limits.receive_bytes
-            if not (is_full and self.handling.is_running):
-                self.read_control.resume()
+        elif (
+            self._state in states.CONTENT_DUE
+            and not (content.has_used_turn or content.error)
+            and not self._is_full(content)
+        ):
+            self.read_control.resume()
 
-    def _content_is_lost(self) -> None:
+    def _is_full(self, content: ContentStream) -> bool:
+        """Whether so much waits for the handler that no more may come."""
+        is_large = content.queued_bytes > self._context.limits.receive_bytes
+        return is_large and self._state != states.DISCARD
+
+    def _lose_content(self) -> None:
         """What follows cannot be told from a request: it is never read."""
-        self.answer.give_up_connection()
-        self.patience.stop_content()
-        self.read_control.pause(self)
+        self.request.response.give_up_connection()
+        self.timeouts.stop_content()
+        self.read_control.pause()
 
     def _discard_content(self) -> None:
         """The response is over; content that is still due is read past."""
-        content = self.content
+        content = self.request.content
         content.discard()
-        if self._phase == WHOLE:
-            self._next_request(self.context.now())
+        if self._state == IDLE:
+            self.request_is_over()
         elif content.error or content.received_bytes > self._linger_bytes:
-            self._close_in_stages()
-
-    def _receive_early(self, octets: bytes) -> None:
-        """Octets of later requests wait while this one is served."""
-        if self._behind:
-            self._behind, self._behind_at = self._behind[self._behind_at :] + octets, 0
-        else:
-            self._remainder += octets
-        if not self._has_room():
-            self.read_control.pause(self)
+            self.close()
 
     def _has_room(self) -> bool:
         """Whether more octets of later requests may come."""
-        return (
-            self._phase == WHOLE
-            and len(self._remainder) + len(self._behind) - self._behind_at
-            <= self.context.limits.pipeline_bytes
-        )
-
-    def resume_content(self) -> None:
-        """The handler waits for content: let it come."""
-        if self._phase not in (CONTENT, RAW) or self.content.error is not None:
-            return
-        if self._owes_continue:
-            self._owes_continue = False
-            if not self.answer.status:
-                self.transport.write(CONTINUE)
-        if self.content.has_used_turn:
-            self._wait_for_turn()
-        else:
-            self.read_control.resume()
-        if self._phase == CONTENT:
-            self.patience.start_content(self.content)
+        if self._state <= HEAD:
+            return True
+        most = self._context.limits.pipeline_bytes
+        return self._state == WHOLE and self._pending.size <= most
 
     def on_hangup(self, *, is_reset: bool) -> None:
         """The side epoll saw FIN or RST while reading is paused.
@@ -298,13 +340,261 @@ class Receiving(Endings):
         After a FIN the rest of the content may already be in the kernel, for
         the handler to take: only what cannot become whole is given up.
         """
+        content = self.request.content
         if is_reset:
             self._disconnected("the client reset the connection")
-        elif (
-            self._phase == CONTENT
-            and self.content.error is None
-            and not self.content.has_undecoded
+        elif self._state in states.CONTENT_DUE and not (
+            content.error or content.has_undecoded
         ):
-            least_bytes = self.content.due_bytes or 1  # of chunks, the last is due
+            least_bytes = content.due_bytes or 1  # of chunks, the last one is due
             if self.read_control.unread_bytes() < least_bytes:
                 self._disconnected("the client closed before its content was whole")
+
+    # As the carrier of a request
+
+    frames_content = False
+
+    @property
+    def http_version(self) -> str:
+        """The version of the request: ``1.0`` or ``1.1``."""
+        return "1.1" if self.request.response.minor else "1.0"
+
+    @property
+    def can_sendfile(self) -> bool:
+        """Not over TLS, where octets have to be enciphered."""
+        return self.transport.get_extra_info("ssl_object") is None
+
+    def resume_content(self) -> None:
+        """The handler waits for content: let it come."""
+        content = self.request.content
+        if self._state not in (states.CONTENT, states.RAW) or content.error is not None:
+            return
+        if self._owes_continue:
+            self._owes_continue = False
+            if not self.request.response.status:
+                self.transport.write(CONTINUE)
+        if content.has_used_turn:
+            self._wait_for_turn()
+        else:
+            self.read_control.resume()
+        if self._state == states.CONTENT:
+            self.timeouts.start_content(content)
+
+    def note_early_response(self) -> None:
+        """Give the connection up where content is due that will not be read past."""
+        if self._state == states.CONTENT and (
+            self._owes_continue or self._is_far_from_whole()
+        ):
+            self.request.response.give_up_connection()
+
+    def _is_far_from_whole(self) -> bool:
+        most_bytes = min(self._context.limits.linger_bytes, READ_PAST_BYTES)
+        return self.request.content.due_bytes > most_bytes
+
+    def send_whole(self, start: bytes, line: bytes, content: bytes) -> None:
+        """Send a whole response in one write."""
+        # Hot: runs once per request; one formatting operation.
+        self.transport.write(
+            b"%b%bContent-Length: %d\r\n\r\n%b" % (start, line, len(content), content)
+        )
+
+    def send(
+        self,
+        message: OutgoingMessage,
+        octets: bytes | memoryview,
+        *,
+        is_last: bool,
+        trailers: bytes = b"",
+    ) -> None:
+        """Send content in its framing; the head goes first where it is still held."""
+        framed: bytes | memoryview
+        if is_last:
+            framed = message.end(bytes(octets), trailers)
+        else:
+            framed = message.content(octets)
+        if framed:
+            self.transport.write(framed)
+
+    def send_head(self, message: OutgoingMessage) -> None:
+        """Send the head alone."""
+        self.transport.write(message.begin())
+
+    async def sendfile(self, file: int, first: int, size: int) -> bool:
+        """Send octets of a file past the transport, by sendfile(2)."""
+        return await send_past_transport(self, file, first, size)
+
+    def take_over(self, head: bytes, receive: Callable[[bytes], None] | None) -> None:
+        """Send a 101 response; what arrives from now on is no HTTP."""
+        self.transport.write(head)
+        self._switch(states.HTTP_LEFT)
+        octets = self._pending.take_all()
+        if receive is None:
+            receive = self._receive_content
+        else:
+            self._is_handed_over = True
+            self.transport.set_protocol(Handover(self, receive))
+        if octets:
+            receive(octets)
+
+    def request_is_over(self) -> None:
+        """The response is complete: the next request, or the end."""
+        # Hot: runs once per request; by hand: forget and end_state_at.
+        request = self.request
+        response = request.response
+        persists = response.is_persistent and (
+            response.message is None or response.message.is_persistent
+        )
+        if self._state == WHOLE and persists:
+            self._switch(RESPONSE_END)
+            now = request.handler_task.ended_at
+        elif self._state == IDLE:  # the rest of its content was read past
+            now = self._context.now()
+        elif self._state == states.CONTENT:
+            self._finish_content(persists=persists)
+            return
+        else:
+            self._close_after_response()
+            return
+        if request.store or request.path_params or request.content is not NO_CONTENT:
+            request._forget()
+        timeouts = self.timeouts
+        timeouts.state_ends_at = now = now + self._context.idle_timeout_s
+        if now < timeouts.entered_at:
+            timeouts.end_state_at(now)
+        pending = self._pending
+        if pending.window:
+            octets, pending.window = pending.window, b""
+            # We are in the task of the request before: its contextvars end here.
+            self._context.run_outside(self._receive_head, octets)
+        if self._has_fin:
+            self.eof_received()  # once more: what it means depends on the request
+        elif not self.read_control.is_open and self._has_room():
+            self.read_control.resume()
+
+    def _finish_content(self, *, persists: bool) -> None:
+        """The handler left content unread: read past a little, else close."""
+        if not persists or self._owes_continue or self._is_far_from_whole():
+            self.close()
+            return
+        limits = self._context.limits
+        self._switch(RESPONSE_END)
+        self.timeouts.end_state_in(limits.linger_timeout_s)
+        most_bytes = min(limits.linger_bytes, READ_PAST_BYTES)
+        content = self.request.content
+        self._linger_bytes = content.received_bytes + most_bytes
+        content.discard()
+        self.read_control.resume()
+
+    # As the server sees it
+
+    @property
+    def is_idle(self) -> bool:
+        """It is kept alive, and nothing of a next request has arrived."""
+        return self._state == IDLE
+
+    def list_running(self) -> list[BlazeioServerProtocol]:
+        """Return the request whose handler runs, if one does."""
+        return [self.request] if self.request.handler_task.is_running else []
+
+    def close_idle(self) -> None:
+        """Close it if it is idle: another client needs its place."""
+        if self._state == IDLE:
+            self._close()
+
+    def silence_s(self, now: float) -> float:
+        """Return for how long no whole head has come; below 0: one is served."""
+        if self._state > HEAD:
+            return -1.0
+        head_timeout_s = self._context.limits.head_timeout_s
+        return now - self.timeouts.state_ends_at + head_timeout_s
+
+    def close_silent(self) -> None:
+        """Close it as if the time for a head were over."""
+        self.on_state_timeout()
+
+    def drain(self) -> None:
+        """The server drains: an idle connection is kept only a little longer."""
+        if self._state <= HEAD:
+            self.timeouts.end_state_within(self._context.idle_timeout_s)
+
+    def cancel(self) -> None:
+        """Cancel the handler, if one runs, and cut the connection."""
+        # The loss of the connection, one turn later, cancels most handlers. A second
+        # cancellation would break into what they clean up.
+        task = self.request.handler_task
+        if self.request.response.is_complete or task.outlives_carrier:
+            task.cancel()
+        self.abort()
+
+    # Called by its timeouts
+
+    def on_state_timeout(self) -> None:
+        """What the connection waits for in its state has not come.
+
+        A request that has come meanwhile has not lifted the end of the time for its
+        head: to do that for each would cost more than to look at it here.
+        """
+        if self._state == HEAD:
+            error = RemoteProtocolError("the request head took too long", 408)
+            self.request.handler_task.refuse_head(error)
+        elif not self.request.handler_task.is_running:
+            self._close()
+        elif self._has_fin and not self.request.response.status:
+            self._disconnected("the half-closed client waited in vain")
+
+    def on_content_timeout(self) -> None:
+        """Content came too slowly: the handler sees it, as 408."""
+        error = RemoteProtocolError("the content came too slowly", 408)
+        self.request.content.fail(error)
+        self._lose_content()
+        if self._state == states.DISCARD:
+            self.close()
+
+    def on_reading_timeout(self) -> None:
+        """The peer does not read what it asked for."""
+        self._disconnected("the client does not read what it asked for")
+
+    # The ends
+
+    def abort(self) -> None:
+        """End the connection at once, by RST: the peer sees that it was cut."""
+        if self.request.is_alive:
+            self.request.is_alive = False
+            self.read_control.resume()
+            self.read_control.reset_at_close()
+            self.transport.abort()
+
+    def _disconnected(self, reason: str) -> None:
+        """The peer cannot or will not take the response: the loss cancels the task."""
+        log.debug("%r: %s", self.request, reason)
+        self.abort()
+
+    def _close_after_response(self) -> None:
+        """Close; in stages unless the client asked for it and is silent."""
+        is_theirs = not self.request.response.is_persistent
+        is_silent = not self._pending.window and self.read_control.is_open
+        if self._has_fin or (is_theirs and is_silent):
+            self._close()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close in stages: our side first, then theirs (RFC 9112 section 9.6)."""
+        if self._is_handed_over:
+            self.transport.set_protocol(self)  # what still comes is dropped here
+        if self._has_fin or not self.transport.can_write_eof():
+            self._close()
+            return
+        limits = self._context.limits
+        self._switch(states.OUTPUT_SHUT)
+        self._linger_bytes = limits.linger_bytes
+        self._pending.clear()
+        self.timeouts.end_state_in(limits.linger_timeout_s)
+        self.read_control.resume()
+        self.transport.write_eof()
+
+    def _close(self) -> None:
+        self.read_control.resume()
+        if self.transport.get_write_buffer_size():
+            self.timeouts.start_reading()  # or a stalled reader would keep it for ever
+        self.transport.close()

@@ -3,14 +3,14 @@
 For ``r``, the request that a server reads and the response that it writes; and
 for ``resp``, the response that a client reads and the request that it writes.
 Stateless: the state is in the concrete object and in its ``ContentStream`` and
-``WriteGate``. What differs is behind four hooks: ``resume_content``,
+``WriteGate``. What differs is behind four hooks: ``_resume_content``,
 ``_begun_message``, ``_flush_head`` and ``_give``.
 """
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from blazeio.errors import BlazeioError, LocalProtocolError
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, join_small, too_large
@@ -24,9 +24,7 @@ from blazeio.protocol.pieces import (
     name_kind,
 )
 from blazeio.wire.framing import OutgoingMessage
-from blazeio.wire.headers import Headers
-
-NO_HEADERS = Headers([])
+from blazeio.wire.headers import NO_HEADERS, Headers
 
 LEAST_CUT = 4
 """No write is cut into pieces smaller than the high watermark divided by this."""
@@ -42,15 +40,8 @@ Where more is missing, the connection is cut."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    from blazeio.limits import Limits
     from blazeio.protocol.flow import ContentStream, WriteGate
-
-    class Bounded(Protocol):
-        """What is shared by the messages of one side."""
-
-        limits: Limits
 
 
 class BlazeioPayloadUtils:
@@ -68,17 +59,14 @@ class BlazeioPayloadUtils:
     if TYPE_CHECKING:
         transport: asyncio.Transport
         content: ContentStream
-        gate: WriteGate
+        _gate: WriteGate
         _has_been_cut: Callable[[], bool]
         transfer_encoding: str | None
-        resume_content: Callable[[], None]
+        _resume_content: Callable[[], None]
         _flush_head: Callable[[], None]
         _gone: Callable[[], BlazeioError]
 
-        @property
-        def context(self) -> Bounded:
-            """Knows the limits."""
-            ...
+        context: Any  # of either side: it has the ``limits``
 
         def _begun_message(self) -> OutgoingMessage:
             """The message that is written to."""
@@ -113,10 +101,10 @@ class BlazeioPayloadUtils:
         """
         content = self.content
         if content.has_pieces or content.is_whole:
-            await self._take_turn()  # it does not wait
+            await self._gate.count_call()  # it does not wait
         elif content.error is None and self.transport.is_closing():
             await self._raise_gone()  # nothing more will come
-        self.resume_content()
+        self._resume_content()
         await content.arrival()
 
     async def _arriving(self) -> AsyncIterator[bytes]:
@@ -128,11 +116,11 @@ class BlazeioPayloadUtils:
                 yield piece
                 piece = content.take()
             if content.is_whole:
-                await self._take_turn()  # who asks again and again never waits
+                await self._gate.count_call()  # who asks again and again never waits
                 return
             if content.error is None and self.transport.is_closing():
                 await self._raise_gone()
-            self.resume_content()
+            self._resume_content()
             await content.arrival()
 
     def pull(self) -> AsyncIterator[bytes]:
@@ -190,11 +178,11 @@ class BlazeioPayloadUtils:
         if limit is None:
             limit = self.context.limits.collected_bytes
         if content.collected is not None:
-            await self._take_turn()  # who asks again and again never waits
+            await self._gate.count_call()  # who asks again and again never waits
         arrived = content.take_whole(limit)
         if arrived is not None:
             if not arrived:  # of no content, the same again is not known
-                await self._take_turn()
+                await self._gate.count_call()
             return arrived
         due_bytes = 0 if content.ends_by_close else content.due_bytes
         if content.queued_bytes + due_bytes > limit:
@@ -226,8 +214,8 @@ class BlazeioPayloadUtils:
         await self._overflow()
 
     async def _overflow(self) -> None:
-        if not self.gate.is_open or self.gate.error is not None:
-            await self.gate.passed()
+        if not self._gate.is_open or self._gate.error is not None:
+            await self._gate.passed()
 
     async def _spend(self, size: int) -> None:
         """Count a call that gives or takes octets; let the loop turn when it is time.
@@ -236,28 +224,20 @@ class BlazeioPayloadUtils:
             PeerGone: The connection is closing.
         """
         # Hot: runs once per call; ``write`` has it by hand.
-        gate = self.gate
+        gate = self._gate
         gate.spent_bytes += size + CALL_BYTES
         if gate.spent_bytes >= TURN_BYTES:
             await self._give_way()
 
-    async def _take_turn(self) -> None:
-        """The same for who takes what has arrived: it is there, whoever has left."""
-        gate = self.gate
-        gate.spent_bytes += CALL_BYTES
-        if gate.spent_bytes >= TURN_BYTES:
-            gate.spent_bytes = 0
-            await asyncio.sleep(0)
-
-    async def count_refusal(self) -> None:
+    async def _count_refusal(self) -> None:
         """Count a call that was a mistake, as one that gives or takes octets.
 
         A handler that catches the error and tries again keeps the loop from nobody.
         """
-        if getattr(self, "gate", None) is None:
+        if getattr(self, "_gate", None) is None:
             await asyncio.sleep(0)  # of a client, without a connection
         else:
-            await self._take_turn()
+            await self._gate.count_call()
 
     async def _give_way(self) -> None:
         """Let the loop turn for the others; then see whether the peer is there.
@@ -265,7 +245,7 @@ class BlazeioPayloadUtils:
         Raises:
             PeerGone: The connection is closing.
         """
-        gate = self.gate
+        gate = self._gate
         gate.spent_bytes = 0
         await asyncio.sleep(0)
         if self.transport.is_closing():
@@ -283,7 +263,7 @@ class BlazeioPayloadUtils:
         Raises:
             PeerGone: Always.
         """
-        gate = self.gate
+        gate = self._gate
         if gate.error is None and not self._has_been_cut():
             for _ in range(self._turns_until_lost):
                 await asyncio.sleep(0)
@@ -305,7 +285,7 @@ class BlazeioPayloadUtils:
         Raises:
             PeerGone: The peer is gone.
         """
-        gate = self.gate
+        gate = self._gate
         if gate.is_taken:
             await gate.take_turn()
         gate.is_taken = True
@@ -363,7 +343,7 @@ class BlazeioPayloadUtils:
                 return
             octets = data.encode() if isinstance(data, str) else bytes(data)
             message = self._begun_message()
-            gate = self.gate
+            gate = self._gate
             size = len(octets)
             gate.spent_bytes += size + CALL_BYTES
             if self.transport.is_closing():
@@ -388,7 +368,7 @@ class BlazeioPayloadUtils:
                 finally:
                     gate.end_turn()
         except LocalProtocolError:
-            await self.count_refusal()
+            await self._count_refusal()
             raise
         # Not before: writes leave in the order in which they were called.
         if gate.spent_bytes >= TURN_BYTES:
@@ -454,7 +434,7 @@ class BlazeioPayloadUtils:
 
     def _room(self) -> int:
         """How much of a large write may leave now: up to the high watermark."""
-        most = self.context.limits.high_water_bytes
+        most: int = self.context.limits.high_water_bytes
         waiting = self.transport.get_write_buffer_size()
         return max(most - waiting, most // LEAST_CUT, 1)
 
@@ -469,7 +449,7 @@ class BlazeioPayloadUtils:
             if not self._begun_message().takes_chunks:
                 raise LocalProtocolError("write_chunked: the message is not chunked")
         except LocalProtocolError:
-            await self.count_refusal()
+            await self._count_refusal()
             raise
         await self.write(data)
 
@@ -504,7 +484,7 @@ class BlazeioPayloadUtils:
             if is_length_known and len(octets) > self.context.limits.high_water_bytes:
                 await self.write(octets)  # cut; else one write, for its Content-Length
                 octets = b""
-            gate = self.gate
+            gate = self._gate
             if self.transport.is_closing():
                 await self._raise_gone()
             if gate.is_open and not gate.is_taken and len(octets) <= AT_ONCE_BYTES:
@@ -519,5 +499,5 @@ class BlazeioPayloadUtils:
             finally:
                 gate.end_turn()
         except LocalProtocolError:
-            await self.count_refusal()
+            await self._count_refusal()
             raise

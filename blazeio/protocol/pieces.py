@@ -50,8 +50,8 @@ async def closed_at_end(pieces: object, owner: object = None) -> AsyncIterator[N
         close: Callable[[], Awaitable[object]] | None
         close = getattr(pieces, "aclose", None)
         if isinstance(pieces, AsyncIterator) and close is not None:
-            handling: Cleaning | None = getattr(owner, "handling", None)
-            with nullcontext() if handling is None else handling.cleaning():
+            handler_task: Cleaning | None = getattr(owner, "handler_task", None)
+            with nullcontext() if handler_task is None else handler_task.cleaning():
                 await close()
         elif isinstance(pieces, Generator) or iscoroutine(pieces):
             pieces.close()

@@ -52,7 +52,7 @@ def _ask(fd: int, what: int) -> int:
     return int.from_bytes(fcntl.ioctl(fd, what, bytes(4)), sys.byteorder)
 
 
-class Watched(Protocol):
+class HangupListener(Protocol):
     """What the watcher needs of a connection."""
 
     def on_hangup(self, *, is_reset: bool) -> None:
@@ -69,13 +69,13 @@ class HangupWatcher:
         self._loop = loop
         self._base = contextvars.copy_context()
         self._epoll: select.epoll | None = None  # made on first use
-        self._watched: dict[int, Watched] = {}
+        self._watched: dict[int, HangupListener] = {}
 
     def list_epolls(self) -> list[int]:
         """Return the descriptor of the side epoll, if there is one by now."""
         return [] if self._epoll is None else [self._epoll.fileno()]
 
-    def watch(self, fd: int, connection: Watched) -> None:
+    def watch(self, fd: int, connection: HangupListener) -> None:
         """Call ``connection.on_hangup`` at the peer's FIN, and at its RST."""
         if self._epoll is None:
             self._epoll = select.epoll()
@@ -187,25 +187,33 @@ class Shared(Protocol):
 class ReadControl:
     """Whether the transport reads; while it does not, the hang-up is watched.
 
+    Args:
+        transport: Of the connection.
+        shared: What the connections of a loop share.
+        watched: The connection, told of the peer's FIN and RST while nothing is read.
+
     Attributes:
         is_open: The transport reads.
     """
 
-    __slots__ = ("_fd", "_shared", "_transport", "is_open")
+    __slots__ = ("_fd", "_shared", "_transport", "_watched", "is_open")
 
-    def __init__(self, transport: asyncio.Transport, shared: Shared) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, shared: Shared, watched: HangupListener
+    ) -> None:
         self._transport = transport
         self._shared = shared
+        self._watched = watched
         self._fd = -1  # kept while paused: a lost transport no longer knows it
         self.is_open = True
 
-    def pause(self, connection: Watched) -> None:
+    def pause(self) -> None:
         """Read no more; the peer feels it when its window is full."""
         if self.is_open and not self._transport.is_closing():
             self.is_open = False
             self._transport.pause_reading()
             self._fd = self._fileno()
-            self._shared.hangups.watch(self._fd, connection)
+            self._shared.hangups.watch(self._fd, self._watched)
 
     def resume(self) -> None:
         """Read again."""

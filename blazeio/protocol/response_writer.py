@@ -1,12 +1,13 @@
 """The response of one request: composed, framed and given to the transport.
 
-``r`` has one ``ResponseWriter`` for its whole life; ``ask`` makes it blank for each
-request. It knows the transport and never sleeps.
+``r`` has one ``ResponseWriter`` for its whole life; ``reset`` empties it for each
+request. It decides what leaves, has the carrier send it, and never sleeps.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -18,21 +19,19 @@ from blazeio.errors import (
     describe_status,
     is_final_status,
 )
-from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.payload import AT_ONCE_BYTES, NO_HEADERS
+from blazeio.protocol.payload import AT_ONCE_BYTES
 from blazeio.wire.framing import Framing, OutgoingMessage, decide_response_framing
-from blazeio.wire.request import RequestHead
+from blazeio.wire.request import NO_HEAD, RequestHead
 from blazeio.wire.serializer import (
     FieldBlock,
-    serialize_error,
     serialize_field,
     serialize_fields,
     serialize_status_line,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from blazeio.protocol.carrier import RequestCarrier
 
 
 HeadHook = Callable[[int], FieldInput | None]
@@ -141,42 +140,16 @@ OFF_LOOP_BYTES = AT_ONCE_BYTES
 """Larger inputs are compressed in a thread: 16 KiB of JSON cost the loop about
 0.3 ms at gzip's default level, a thread's round trip 0.1 ms."""
 
-_NO_HEAD = RequestHead(
-    method="",
-    target="",
-    path="",
-    query="",
-    minor=1,
-    headers=NO_HEADERS,
-    host=None,
-    content_length=None,
-    is_chunked=False,
-    is_plain=True,
-    is_persistent=True,
-    expects_continue=False,
-    upgrade=None,
-    end=0,
-    limits=Limits(),
-)
-"""What an error is answered to where no head could be read."""
-
-
-class Sink(Protocol):
-    """What an answer is written to."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Send, or keep until it can be sent."""
-        ...
-
-    def is_closing(self) -> bool:
-        """Whether nothing more can be sent."""
-        ...
-
 
 class ResponseWriter:
-    """What is said to one request.
+    """The response to one request: its fields, its framing, how much has left.
+
+    Args:
+        context: What each response says.
+        carrier: What it leaves by.
 
     Attributes:
+        gate: Where those who write sleep.
         content_bytes: Octets of content given to the transport so far, encoded
             but unframed.
         status: Of the response; 0 until it has begun.
@@ -186,26 +159,28 @@ class ResponseWriter:
     """
 
     __slots__ = (
+        "_carrier",
         "_context",
         "_extra",
         "_head",
         "_is_plain",
-        "_sink",
         "content_bytes",
         "encoder",
+        "gate",
         "is_complete",
         "is_persistent",
         "message",
         "status",
     )
 
-    def __init__(self, context: ServerContext, sink: Sink) -> None:
+    def __init__(self, context: ServerContext, carrier: "RequestCarrier") -> None:
         self._context = context
-        self._sink = sink
-        self.ask(_NO_HEAD)
+        self._carrier = carrier
+        self.gate = carrier.gate
+        self.reset(NO_HEAD)
 
-    def ask(self, head: RequestHead) -> None:
-        """Be blank, for a request with this head."""
+    def reset(self, head: RequestHead) -> None:
+        """Hold no response yet, to a request with this head."""
         # Hot: runs once per request.
         self._head = head
         self._extra: ExtraFields | None = None
@@ -216,10 +191,6 @@ class ResponseWriter:
         self.encoder: Encoder | None = None
         self.content_bytes = 0
         self.status = 0
-
-    def forget_request(self) -> None:
-        """Be blank: what comes is answered, and it is no request."""
-        self.ask(_NO_HEAD)
 
     @property
     def says_more(self) -> bool:
@@ -233,7 +204,7 @@ class ResponseWriter:
 
     @property
     def minor(self) -> int:
-        """The HTTP/1.x version of the request."""
+        """The HTTP/1.x version of the request; 1 for a later version."""
         return self._head.minor
 
     def give_up_connection(self) -> None:
@@ -253,16 +224,13 @@ class ResponseWriter:
         """Whether a response was prepared, and nothing of it has left."""
         return self.message is not None and not self.message.is_begun
 
-    def may_persist(self) -> bool:
-        """Whether the connection may go on after what was answered."""
-        return self.is_persistent and (
-            self.message is None or self.message.is_persistent
-        )
+    def switch_protocols(self, lines: bytes) -> bytes:
+        """Compose a 101 of these field lines, and those that were added before.
 
-    def switch_protocols(self, lines: bytes) -> None:
-        """Send 101 with these field lines, and those that were added before.
+        The response is complete when the other protocol has ended.
 
-        It is complete when the other protocol has ended.
+        Returns:
+            The whole of it, to be sent now.
 
         Raises:
             LocalProtocolError: A response has begun.
@@ -271,8 +239,7 @@ class ResponseWriter:
             raise LocalProtocolError(f"a response has already begun: {self.status}")
         extra = self._write_extra((), 101)
         self.status = 101
-        start = serialize_status_line(101)
-        self._sink.write(b"".join((start, lines, extra, b"\r\n")))
+        return b"".join((serialize_status_line(101), lines, extra, b"\r\n"))
 
     def complete(self) -> None:
         """What was begun by other means has ended: nothing of it is missing."""
@@ -330,9 +297,8 @@ class ResponseWriter:
             and status != 304
             and not context.is_draining
         ):
-            self._sink.write(
-                b"%b%bContent-Length: %d\r\n\r\n%b"
-                % (context.head_start(status), content_type_line, len(body), body)
+            self._carrier.send_whole(
+                context.head_start(status), content_type_line, body
             )
             self.status = status
             self.is_complete = True
@@ -418,12 +384,7 @@ class ResponseWriter:
             start += context.heads.write_lines(names)
         if "content-type" in names:
             content_type_line = b""
-        framing = decide_response_framing(
-            method=self._head.method,
-            minor=self.minor,
-            status=status,
-            content_length=block.content_length,
-        )
+        framing = self._decide_framing(status, block.content_length)
         content_length = block.content_length
         if framing is Framing.NONE and (
             status == 204 or self._head.method == "CONNECT"
@@ -449,16 +410,12 @@ class ResponseWriter:
         """
         message = self.message
         assert message is not None  # begin came before
-        framed: bytes | memoryview
         if is_last:
-            framed = message.end(self._finish_encoding(bytes(octets)))
-        else:
-            framed = message.content(octets)
+            octets = self._finish_encoding(bytes(octets))
+        self._carrier.send(message, octets, is_last=is_last)
         self.content_bytes = message.content_bytes
         if is_last:
             self.is_complete = True
-        if framed:
-            self._sink.write(framed)
 
     def _finish_encoding(self, octets: bytes) -> bytes:
         encoder, self.encoder = self.encoder, None
@@ -472,7 +429,7 @@ class ResponseWriter:
         """
         message = self.message
         assert message is not None  # begin came before
-        self._sink.write(message.end(trailers=lines))
+        self._carrier.send(message, b"", is_last=True, trailers=lines)
         self.is_complete = True
 
     def count_beside(self, size: int) -> None:
@@ -482,23 +439,56 @@ class ResponseWriter:
         self.content_bytes = self.message.content_bytes
 
     def refuse(self, error: ProtocolError) -> None:
-        """Send the answer to what never became a request, or took too long."""
-        context = self._context
-        lines = context.date_line() + context.heads.write_lines()
+        """Answer what never became a request, or took too long; then close."""
+        self.take_back()
+        self.give_up_connection()
+        status, context = error.status_hint, self._context
+        start = serialize_status_line(status)
+        lines = [start, context.date_line(), context.heads.write_lines(), TEXT]
         if self._extra is not None:
-            lines += self._extra.write()
-        octets = serialize_error(error.status_hint, lines, str(error))
-        self.message = None
-        self.status = error.status_hint
-        self.is_complete = True
-        self.content_bytes = len(octets) - octets.index(b"\r\n\r\n") - 4
-        self._sink.write(octets)
+            lines.append(self._extra.write())  # no hook: it may be what has failed
+        framing = self._decide_framing(status, None)
+        self.status = status
+        self.message = OutgoingMessage(
+            b"".join(lines), framing, None, self.minor, is_persistent=False
+        )
+        self.send(str(error).encode() or start[9:-2], is_last=True)
 
     def flush_head(self, message: OutgoingMessage) -> None:
         """Send the head alone, if this is still the response and it is held."""
         if (
             message is self.message
             and not message.is_begun
-            and not self._sink.is_closing()
+            and not self._carrier.transport.is_closing()
         ):
-            self._sink.write(message.begin())
+            self._carrier.send_head(message)
+
+    def _decide_framing(self, status: int, content_length: int | None) -> Framing:
+        framing = decide_response_framing(
+            method=self._head.method,
+            minor=self.minor,
+            status=status,
+            content_length=content_length,
+        )
+        if framing is Framing.CHUNKED and self._carrier.frames_content:
+            return Framing.STREAM
+        return framing
+
+
+async def encode_in_thread(
+    encoder: Encoder, octets: bytes
+) -> tuple[bytes, asyncio.CancelledError | None]:
+    """Encode; also when cancelled, since the stream then has the octets in it.
+
+    Returns:
+        What was encoded, and the cancellation to go on with.
+    """
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(None, encoder.encode, octets)
+    interrupted = None
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as error:
+            interrupted = error
+    return work.result(), interrupted

@@ -13,9 +13,9 @@ import os
 from typing import TYPE_CHECKING
 
 from blazeio.errors import ClientDisconnected
-from blazeio.protocol.tls import TlsTransport
 
 if TYPE_CHECKING:
+    from blazeio.protocol.http1 import Http1Connection
     from blazeio.protocol.request import BlazeioServerProtocol
 
 
@@ -77,8 +77,11 @@ async def send_file(
         ClientDisconnected: The peer is gone.
         LocalProtocolError: More than the declared Content-Length.
     """
-    if size > WHOLE_BYTES and not isinstance(r.transport, TlsTransport):
-        return await _send_past_transport(r, file, first, size)
+    if size > WHOLE_BYTES and r.carrier.can_sendfile:
+        message = r.response.message
+        assert message is not None  # it was prepared
+        message.check(size)
+        return await r.carrier.sendfile(file, first, size)
     return await _send_chunks(r, file, first, size, chunk_bytes)
 
 
@@ -95,25 +98,27 @@ async def _send_chunks(
     return True
 
 
-async def _send_past_transport(
-    r: "BlazeioServerProtocol", file: int, first: int, size: int
+async def send_past_transport(
+    connection: "Http1Connection", file: int, first: int, size: int
 ) -> bool:
-    message = r.answer.message
+    """Send octets of a file by sendfile(2), for ``RequestCarrier.sendfile``."""
+    r = connection.request
+    message = r.response.message
     assert message is not None  # it was prepared
-    message.check(size)
-    transport = r.transport
+    transport = connection.transport
     transport.set_write_buffer_limits(high=0)
     try:
-        r.answer.flush_head(message)
+        r.response.flush_head(message)
         await r.buffer_overflow_manager()
-        return await _pour(r, file, first, first + size)
+        return await _copy(connection, file, first, first + size)
     finally:
         if not transport.is_closing():
             high_bytes = r.context.limits.high_water_bytes
             transport.set_write_buffer_limits(high=high_bytes)
 
 
-async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> bool:
+async def _copy(connection: "Http1Connection", file: int, first: int, end: int) -> bool:
+    r = connection.request
     sock = r.transport.get_extra_info("socket").fileno()
     while first < end:
         step = min(STEP_BYTES, end - first)
@@ -123,7 +128,7 @@ async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> 
         try:
             count = os.sendfile(sock, file, first, step)
         except BlockingIOError:
-            await _writable(r, sock)
+            await _writable(connection, sock)
             continue
         except (ConnectionError, TimeoutError) as error:  # the transport will see it
             await asyncio.sleep(0)
@@ -131,18 +136,19 @@ async def _pour(r: "BlazeioServerProtocol", file: int, first: int, end: int) -> 
         if not count:
             return False
         first += count
-        r.answer.count_beside(count)
+        r.response.count_beside(count)
         if first == end:
             break
         if count < step:
-            await _writable(r, sock)  # the buffer is full: no need to be told
+            # The socket's buffer is full: another call would only say so.
+            await _writable(connection, sock)
         else:
             await asyncio.sleep(0)  # a peer as fast as we are is not the only one
     return True
 
 
-async def _writable(r: "BlazeioServerProtocol", sock: int) -> None:
+async def _writable(connection: "Http1Connection", sock: int) -> None:
     """Sleep while the kernel's buffer is full; the peer has to read meanwhile."""
-    r.patience.start_reading()
-    await r.context.writability.writable(sock)
-    r.patience.stop_reading()
+    connection.timeouts.start_reading()
+    await connection.request.context.writability.writable(sock)
+    connection.timeouts.stop_reading()

@@ -47,7 +47,7 @@ from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.serializer import serialize_error
 
 if TYPE_CHECKING:
-    from blazeio.protocol.request import BlazeioServerProtocol
+    from blazeio.protocol.http1 import Http1Connection
 
 
 class TlsConfig(Struct, frozen=True):
@@ -159,13 +159,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self,
         context: ServerContext,
         terms: TlsConfig,
-        new_app: "Callable[[], BlazeioServerProtocol]",
+        new_app: "Callable[[], Http1Connection]",
     ) -> None:
         super().__init__(NO_EXTRA)
         self._context = context
         self._terms = terms
         self._new_app = new_app
-        self._app: BlazeioServerProtocol | Handover | None = None
+        self._app: Http1Connection | Handover | None = None
         self._facts: TlsFacts | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -210,9 +210,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # As the transport of the connection
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of the socket's transport; and ``ssl_object``."""
+        """Of the socket's transport; and ``ssl_object``, ``tls_facts``."""
         if name == "ssl_object":
             return self._tls
+        if name == "tls_facts":
+            return self.facts
         if name == "held_bytes":
             return self._count_held_bytes()
         return self._raw.get_extra_info(name, default)
@@ -505,7 +507,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Tell another of what comes from now on."""
-        self._app = cast("BlazeioServerProtocol | Handover", protocol)
+        self._app = cast("Http1Connection | Handover", protocol)
 
     # Ending
 

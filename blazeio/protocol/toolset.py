@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES, HeadHook
-from blazeio.protocol.tls import TlsFacts, TlsTransport
+from blazeio.protocol.tls import TlsFacts
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
 from blazeio.wire.fields import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:
+    from blazeio.protocol.carrier import RequestCarrier
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.response_writer import ResponseWriter
-    from blazeio.protocol.trust import Origin
     from blazeio.wire.headers import Headers
 
 
@@ -26,8 +26,8 @@ class ExtraToolset:
     if TYPE_CHECKING:
         transport: asyncio.Transport
 
-        answer: ResponseWriter
-        origin: Origin | None
+        response: ResponseWriter
+        carrier: RequestCarrier
         context: ServerContext
         headers: Headers
         method: str
@@ -58,7 +58,7 @@ class ExtraToolset:
             LocalProtocolError: The head has been prepared, or the cookie is
                 malformed.
         """
-        self.answer.add_field(
+        self.response.add_field(
             "Set-Cookie", serialize_set_cookie(name, value, **attributes)
         )
 
@@ -77,7 +77,7 @@ class ExtraToolset:
             LocalProtocolError: The head has been prepared, or the field is
                 malformed.
         """
-        fields = self.answer.add_fields(name)
+        fields = self.response.add_fields(name)
         if unless_given:
             fields.set_default(name, value)
         else:
@@ -93,7 +93,7 @@ class ExtraToolset:
         Raises:
             LocalProtocolError: The head has been prepared.
         """
-        self.answer.add_fields("on_head").add_hook(hook)
+        self.response.add_fields("on_head").add_hook(hook)
 
     # Who asks: the peer of the connection, or whoever a trusted proxy told of
 
@@ -104,17 +104,17 @@ class ExtraToolset:
         ``("", 0)`` over a unix socket; the port is 0 where a proxy kept it to
         itself.
         """
-        if self.origin is None:
+        if self.carrier.origin is None:
             return find_peer(self.transport)
-        client = self.origin.find_client(self.headers)
+        client = self.carrier.origin.find_client(self.headers)
         return Endpoint(client.host, client.port)
 
     @property
     def scheme(self) -> str:
         """``http`` or ``https``: how the client asked."""
-        if self.origin is None:
+        if self.carrier.origin is None:
             return find_scheme(self.transport)
-        return self.origin.find_client(self.headers).scheme
+        return self.carrier.origin.find_client(self.headers).scheme
 
     @property
     def root_path(self) -> str:
@@ -143,14 +143,14 @@ class ExtraToolset:
     @property
     def tls(self) -> TlsFacts | None:
         """What was agreed on this connection; None where it has no TLS."""
-        transport = self.transport
-        return transport.facts if isinstance(transport, TlsTransport) else None
+        facts: TlsFacts | None = self.transport.get_extra_info("tls_facts")
+        return facts
 
     @property
     def authority(self) -> str:
         """``host[:port]`` as the client named us; "" in HTTP/1.0 if it did not."""
-        if self.origin is not None:
-            told = self.origin.find_client(self.headers).authority
+        if self.carrier.origin is not None:
+            told = self.carrier.origin.find_client(self.headers).authority
             if told:
                 return told
         return find_authority(self.method, self.tail, self.headers)
@@ -163,7 +163,7 @@ class ExtraToolset:
         ignored.
         """
         options = split_list(self.headers.get_all("connection"))
-        if self.answer.minor == 0 or "upgrade" not in options:
+        if self.response.minor == 0 or "upgrade" not in options:
             return None
         return self.headers.get("upgrade")
 

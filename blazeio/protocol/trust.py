@@ -53,7 +53,7 @@ def make_trust(
     return None if trust == Trust() else trust
 
 
-class Origin:
+class ConnectionOrigin:
     """Where the requests of one connection come from.
 
     There only where somebody is trusted; else the transport says it all.

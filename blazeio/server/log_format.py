@@ -143,15 +143,19 @@ class Atom(NamedTuple):
 
 
 LOCALS: Final = {
-    "answer": "r.answer",
-    "client": "r.origin.find_client(r.headers)",
+    "response": "r.response",
+    "client": "r.carrier.origin.find_client(r.headers)",
     "field": "r.headers.index().get",
 }
 """Evaluated once in a line, where its atoms use them."""
 
-_SPAN = "int((r.handling.ended_at - r.handling.begun_at) * 1e6) if r.method else 0"
-_VERSION = '("HTTP/1.1" if answer.minor else "HTTP/1.0") if r.method else ""'
-_OUTCOME = '"complete" if answer.is_complete else "cut" if answer.status else "none"'
+_SPAN = (
+    "int((r.handler_task.ended_at - r.handler_task.begun_at) * 1e6) if r.method else 0"
+)
+_VERSION = 'f"HTTP/{r.http_version}" if r.method else ""'
+_OUTCOME = (
+    '"complete" if response.is_complete else "cut" if response.status else "none"'
+)
 
 ATOMS: Final[dict[str, Atom]] = {
     "time": Atom("clf_time", OWN, "when the response was over, as Apache writes it"),
@@ -171,9 +175,9 @@ ATOMS: Final[dict[str, Atom]] = {
     "path": Atom("r.path", FOREIGN, "the path, percent-decoded"),
     "query": Atom("r.query", FOREIGN, "the query, as sent"),
     "version": Atom(_VERSION, FOREIGN, "`HTTP/1.1` or `HTTP/1.0`"),
-    "status": Atom("answer.status or nothing", NUMBER, "the status, if one was sent"),
+    "status": Atom("response.status or nothing", NUMBER, "the status, if one was sent"),
     "content_bytes": Atom(
-        "answer.content_bytes", NUMBER, "octets of content sent, without framing"
+        "response.content_bytes", NUMBER, "octets of content sent, without framing"
     ),
     "received_bytes": Atom(
         "r.current_length", NUMBER, "octets of content received, without framing"

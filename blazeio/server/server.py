@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
+from blazeio.protocol.carrier import ServerConnection
 from blazeio.protocol.context import Handler, Recorder, ServerContext
+from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
     FindOptions,
     HeaderConfig,
@@ -56,7 +58,7 @@ class Server:
         find_options: Gives what holds for single routes.
         name_handler: Names who handles a method and path, for the log.
         make_url: From the name of a route and parameters to its path.
-        new_protocol: The class of each connection.
+        request_class: The class of ``r``.
     """
 
     def __init__(
@@ -74,9 +76,9 @@ class Server:
         make_url: MakeUrl = make_no_url,
         heads: HeaderConfig | None = None,
         root_path: str = "",
-        new_protocol: type[BlazeioServerProtocol] = BlazeioServerProtocol,
+        request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
     ) -> None:
-        self._protocol = new_protocol
+        self._request_class = request_class
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
         self.context.trust = trust
@@ -111,8 +113,8 @@ class Server:
         """Have each request noted as it begins; ``note`` must not raise."""
         self.context.on_begin = note
 
-    def _new_protocol(self, header: ProxyHeader | None = None) -> BlazeioServerProtocol:
-        return self._protocol(self.context, header)
+    def _new_connection(self, header: ProxyHeader | None = None) -> Http1Connection:
+        return Http1Connection(self.context, header, self._request_class)
 
     def accept_from(
         self,
@@ -135,12 +137,12 @@ class Server:
 
         def new_tls(header: ProxyHeader | None = None) -> TlsTransport:
             assert tls is not None  # or it is not used
-            new_app = functools.partial(self._new_protocol, header)
+            new_app = functools.partial(self._new_connection, header)
             return TlsTransport(self.context, tls, new_app)
 
         acceptor = Acceptor(
             sock,
-            self._new_protocol if tls is None else new_tls,
+            self._new_connection if tls is None else new_tls,
             self._make_room,
             self._count_changed,
             self._loop,
@@ -152,7 +154,7 @@ class Server:
         self._acceptors.append(acceptor)
         return acceptor
 
-    async def serve(self, connection: socket.socket) -> BlazeioServerProtocol:
+    async def serve(self, connection: socket.socket) -> Http1Connection:
         """Serve a connection that is there already; return once it is being served.
 
         In plain HTTP and without a PROXY header, whatever ``accept_from`` does.
@@ -165,7 +167,7 @@ class Server:
             The connection, which is in ``context.connections`` until it is closed.
         """
         _, protocol = await self._loop.connect_accepted_socket(
-            self._new_protocol, connection
+            self._new_connection, connection
         )
         return protocol
 
@@ -204,7 +206,7 @@ class Server:
         """Close those that have held their places without a request, the oldest."""
         context = self.context
         now = context.wheel.now()
-        holders: list[BlazeioServerProtocol | TlsTransport] = [
+        holders: list[ServerConnection | TlsTransport] = [
             *context.connections,
             *context.handshakes,
         ]
@@ -249,12 +251,10 @@ class Server:
     def running(self) -> list[BlazeioServerProtocol]:
         """The requests whose handlers run, the one begun first in front."""
         context = self.context
-        found = [
-            r
-            for r in (*list(context.connections), *list(context.detached))
-            if r.handling.is_running
-        ]
-        return sorted(found, key=lambda r: r.handling.begun_at)
+        found = list(context.detached)
+        for connection in list(context.connections):
+            found += connection.list_running()
+        return sorted(found, key=lambda r: r.handler_task.begun_at)
 
     def list_sockets(self) -> list[int]:
         """Return the descriptors of all listeners and connections.
@@ -264,7 +264,7 @@ class Server:
         """
         context = self.context
         found = [fd for each in list(self._acceptors) for fd in each.list_sockets()]
-        open_ones = (*list(context.connections), *list(context.detached))
+        open_ones = list(context.connections)
         found += [_find_descriptor(each.transport) for each in open_ones]
         found += [_find_descriptor(each) for each in list(context.handshakes)]
         return [fd for fd in found if fd >= 0]
@@ -295,10 +295,11 @@ class Server:
             self._greeter.hasten(idle_s)
 
     def _run_shutdown_hooks(self) -> None:
-        streams = [each for each in self.context.connections if each.has_shutdown_hook]
-        for place, stream in enumerate(streams):
-            delay_s = SHUTDOWN_HOOKS_S * place / len(streams)
-            self._loop.call_later(delay_s, stream.run_shutdown_hook)
+        tasks = [r.handler_task for r in self.running]
+        tasks = [task for task in tasks if task.has_shutdown_hook]
+        for place, task in enumerate(tasks):
+            delay_s = SHUTDOWN_HOOKS_S * place / len(tasks)
+            self._loop.call_later(delay_s, task.run_shutdown_hook)
 
     async def drained(self) -> None:
         """Return when no connection is open and no handler runs."""
@@ -320,8 +321,10 @@ class Server:
     def cancel(self) -> None:
         """Cancel every handler that still runs; cut every connection."""
         context = self.context
-        for connection in [*context.connections, *context.detached]:
+        for connection in list(context.connections):
             connection.cancel()
+        for request in list(context.detached):
+            request.handler_task.cancel()
         for task in list(context.background):
             task.cancel()
         for handshake in list(context.handshakes):

@@ -51,7 +51,7 @@ class MessageReading(Protocol):
 
     is_open: bool
 
-    def pause(self, connection: "Carrier") -> None:
+    def pause(self) -> None:
         """Read no more."""
         ...
 
@@ -73,10 +73,6 @@ class Carrier(Protocol):
 
     def abort(self) -> None:
         """End it at once."""
-        ...
-
-    def on_hangup(self, *, is_reset: bool) -> None:
-        """FIN or RST was seen while reading is paused."""
         ...
 
 
@@ -204,7 +200,7 @@ class Channel:
             if not self._carrier.read_control.is_open:
                 self._carrier.read_control.resume()  # what is awaited yet is a FIN
         elif self._is_full:
-            self._carrier.read_control.pause(self._carrier)
+            self._carrier.read_control.pause()
         elif endpoint.has_unread or endpoint.read_count >= FRAMES_PER_READ:
             endpoint.read_count = 0
             self._wait_for_turn()
@@ -214,7 +210,7 @@ class Channel:
     def _wait_for_turn(self) -> None:
         """It goes on when the loop has turned for the others."""
         if self._carrier.read_control.is_open:
-            self._carrier.read_control.pause(self._carrier)
+            self._carrier.read_control.pause()
         if not self._is_reading_on:
             self._is_reading_on = True
             self._loop.call_soon(self._go_on)
@@ -238,7 +234,7 @@ class Channel:
 
     def _pause_if_full(self) -> None:
         if self._is_full:
-            self._carrier.read_control.pause(self._carrier)
+            self._carrier.read_control.pause()
 
     def _note_end(self) -> None:
         """Nothing more will come; who receives sees it, others have a little time."""

@@ -29,7 +29,6 @@ from blazeio.websocket.channel import (
     MESSAGE_BYTES,
     PING_EVERY_S,
     PING_TIMEOUT_S,
-    Carrier,
     Channel,
 )
 from blazeio.websocket.frames import FrameEndpoint
@@ -237,14 +236,14 @@ class _Line:
 
     def __init__(self, response: ClientResponse) -> None:
         self.transport = response.transport
-        self.gate = response.gate
+        self.gate = response._gate
         self.is_open = True
 
     @property
     def read_control(self) -> "_Line":
         return self
 
-    def pause(self, connection: Carrier) -> None:
+    def pause(self) -> None:
         if self.is_open and not self.transport.is_closing():
             self.is_open = False
             self.transport.pause_reading()
@@ -256,9 +255,6 @@ class _Line:
 
     def abort(self) -> None:
         self.transport.abort()
-
-    def on_hangup(self, *, is_reset: bool) -> None:
-        """Nobody watches it while it does not read."""
 
 
 def _deflate() -> ClientPerMessageDeflateFactory:

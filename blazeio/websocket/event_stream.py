@@ -90,7 +90,7 @@ class EventStream:
             LocalProtocolError: A response has begun.
         """
         await self.r.prepare(HEAD)
-        self.r.patience.excuse_handler()  # a stream without an end is never late
+        self.r.handler_task.stop_deadline()  # a stream without an end is never late
         if self._retry_ms is not None:
             await self.r.write(f"retry: {self._retry_ms}\n\n")
         self.r.on_shutdown(_end_well)
@@ -138,10 +138,10 @@ class EventStream:
             self._timer = loop.call_later(self._keep_alive_every_s, self._keep_alive)
 
     def _keep_alive(self) -> None:
-        answer = self.r.answer
+        answer = self.r.response
         if not self.r.is_alive or answer.is_complete:
             return
-        gate = self.r.gate
+        gate = self.r.response.gate
         is_free = gate.is_open and not gate.is_taken  # else within a large event
         if answer.content_bytes == self._sent_bytes and is_free:
             answer.send(_COMMENT, is_last=False)

@@ -104,7 +104,7 @@ def _as_request(r: BlazeioServerProtocol) -> Request:
     headers = Headers()
     for name, value in r.headers.pairs:
         headers[name] = value
-    return Request(r.tail, headers, r.method, f"HTTP/1.{r.answer.minor}")
+    return Request(r.tail, headers, r.method, f"HTTP/1.{r.response.minor}")
 
 
 def _check_version(r: BlazeioServerProtocol) -> None:
@@ -129,8 +129,8 @@ def _refuse(r: BlazeioServerProtocol, response: Response) -> None:
 
 
 def _offer_upgrade(r: BlazeioServerProtocol) -> None:
-    r.answer.add_field("Connection", "Upgrade")
-    r.answer.add_field("Upgrade", "websocket")
+    r.response.add_field("Connection", "Upgrade")
+    r.response.add_field("Upgrade", "websocket")
 
 
 def _field_lines(fields: Iterable[tuple[str, str]]) -> bytes:
@@ -207,7 +207,7 @@ class WebSocket(Channel):
         )
         if not self.r.content.is_whole:
             await self.r.read(limit=READ_PAST_BYTES)
-        self.begin(endpoint, self.r, self.r.context.limits.receive_bytes)
+        self.begin(endpoint, self.r.carrier, self.r.context.limits.receive_bytes)
         self.r.take_over(agreement.field_lines, self)
         self.r.on_shutdown(self._bid_farewell)
         return self
@@ -219,7 +219,7 @@ class WebSocket(Channel):
         traceback: TracebackType | None,
     ) -> bool:
         """Close it; an exception of the block goes on, a disconnect does not."""
-        if error is not None and self.r.handling.is_ended_by(error):
+        if error is not None and self.r.handler_task.is_ended_by(error):
             self._unset_timer()
             return False  # cut; or the farewell follows
         # That of another connection, of which this one relays, is a failure here.
@@ -235,4 +235,4 @@ class WebSocket(Channel):
 
     def _leave(self) -> None:
         super()._leave()
-        self.r.answer.complete()
+        self.r.response.complete()

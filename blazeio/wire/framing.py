@@ -15,6 +15,7 @@ class Framing(Enum):
     LENGTH = "content-length"
     CHUNKED = "chunked"
     CLOSE = "until the connection closes"
+    STREAM = "until the stream ends, by other means than HTTP/1's"
 
 
 def decide_response_framing(
@@ -132,6 +133,9 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
 # Pure. The head is held back until the first content, so that both leave in one
 # write, and so that a message whose end is known by then gets a Content-Length
 # instead of chunks. RFC 9112 section 6.
+
+
+_UNDECLARED = (Framing.CHUNKED, Framing.CLOSE, Framing.STREAM)
 
 
 class OutgoingMessage:
@@ -253,7 +257,7 @@ class OutgoingMessage:
             )
             raise LocalProtocolError(message)
         self.is_ended = True
-        if not self.is_begun and self._framing in (Framing.CHUNKED, Framing.CLOSE):
+        if not self.is_begun and self._framing in _UNDECLARED:
             self._framing = Framing.LENGTH
             self.content_length = self._due_bytes = len(octets)
         out = self.begin()

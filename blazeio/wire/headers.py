@@ -316,3 +316,7 @@ def _refuse_field_line(line: bytes) -> NoReturn:
     else:
         message = f"control octet in the value of field {quote(name)}"
     raise RemoteProtocolError(message)
+
+
+NO_HEADERS = Headers([])
+"""Shared by all messages without fields."""

@@ -34,7 +34,7 @@ from blazeio.wire.grammar import (
     parse_target,
     quote,
 )
-from blazeio.wire.headers import Headers, Memo, parse_field_line
+from blazeio.wire.headers import NO_HEADERS, Headers, Memo, parse_field_line
 
 # The head of one request, as values.
 
@@ -87,6 +87,26 @@ class RequestHead(Struct, frozen=True, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor}>"
+
+
+NO_HEAD = RequestHead(
+    method="",
+    target="",
+    path="",
+    query="",
+    minor=1,
+    headers=NO_HEADERS,
+    host=None,
+    content_length=None,
+    is_chunked=False,
+    is_plain=True,
+    is_persistent=True,
+    expects_continue=False,
+    upgrade=None,
+    end=0,
+    limits=Limits(),
+)
+"""The blank record: where no head could be read, and between two requests."""
 
 
 # RFC 9112 section 3: a method longer than any we implement is 501. The

@@ -108,7 +108,7 @@ async def test_a_cancelled_write_with_much_left_cuts_the_connection() -> None:
     async def _x(r: R) -> None:
         await r.prepare()
         task = asyncio.create_task(r.write(b"x" * 20_000_000))
-        await wait_until(lambda: not r.gate.is_open)
+        await wait_until(lambda: not r.response.gate.is_open)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert r.transport.is_closing()

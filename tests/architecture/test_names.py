@@ -8,10 +8,6 @@ from tests.support.tree import iterate_modules
 TWICE: dict[str, str] = {
     "FilePart": "a form's, of blazeio.content; a file of the ASGI server, of gateways",
     "Lifespan": "an app's hooks, of blazeio.app; ASGI's events, of gateways",
-    "Origin": "who is behind a proxy, of protocol; scheme and authority, of client",
-    "Owner": "what handover and timeouts need of a connection, both of protocol",
-    "Watched": "what readiness needs of a connection, of protocol; an exchange",
-    "_Both": "two recorders, of protocol; the types of two arguments, of client",
 }
 """Names that two classes have, each with what they are. To be emptied."""
 

@@ -18,6 +18,7 @@ import uvloop
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import Recorder, ServerContext
+from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.access_log import AccessLog
 from tests.support.transport import FakeTransport
@@ -66,7 +67,7 @@ class Load:
             self.context.record_responses(recorder)
         if isinstance(recorder, AccessLog):
             self.context.know_clients()
-        self._all = [BlazeioServerProtocol(self.context) for _ in range(count)]
+        self._all = [Http1Connection(self.context) for _ in range(count)]
         for each in self._all:
             Silent(each, peername=("192.0.2.1", 54321))
         self._size = len(request)

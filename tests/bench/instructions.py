@@ -53,13 +53,13 @@ class Connections:
     """
 
     def __init__(self, server: "Server", octets: Sequence[bytes]) -> None:
-        from blazeio.protocol.request import BlazeioServerProtocol
+        from blazeio.protocol.http1 import Http1Connection
         from tests.bench.access_log import Silent
 
         self._context = server.context
         self._octets = octets
         self._place = 0
-        self._all = [BlazeioServerProtocol(server.context) for _ in range(CONNECTIONS)]
+        self._all = [Http1Connection(server.context) for _ in range(CONNECTIONS)]
         for each in self._all:
             Silent(each, peername=("192.0.2.1", 54321))
 

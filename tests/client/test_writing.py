@@ -193,7 +193,7 @@ async def test_a_writer_sleeps_while_the_server_does_not_read() -> None:
         session.post(server.url, headers=ANNOUNCED) as resp,
     ):
         writing = asyncio.create_task(resp.write(bytes(30_000_000)))
-        await wait_until(lambda: not resp.gate.is_open)
+        await wait_until(lambda: not resp._gate.is_open)
         assert resp.transport.get_write_buffer_size() < 200_000
         go_on.set()
         await within(writing, 5)

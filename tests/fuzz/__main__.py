@@ -30,6 +30,7 @@ with atheris.instrument_imports(include=["blazeio", "h11"]):
     from blazeio.errors import RemoteProtocolError
     from blazeio.limits import Limits
     from blazeio.protocol.context import ServerContext
+    from blazeio.protocol.http1 import Http1Connection
     from blazeio.protocol.request import BlazeioServerProtocol
     from tests.property.test_wire_peers import (
         KNOWN,
@@ -76,7 +77,7 @@ def cut(octets: bytes, marks: bytes) -> Iterator[bytes]:
 async def converse(pieces: list[bytes]) -> bytes:
     """What a connection answers."""
     context = ServerContext(echo, Limits(), _loop)
-    protocol = BlazeioServerProtocol(context)
+    protocol = Http1Connection(context)
     transport = FakeTransport(protocol, extra={"socket": _socket})
     try:
         for piece in pieces:

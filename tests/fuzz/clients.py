@@ -29,6 +29,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
+from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.frames import STEP_FRAMES, FrameEndpoint
 from blazeio.websocket.websocket import WebSocket
@@ -372,7 +373,7 @@ async def converse(seconds: float, seed: int) -> int:
             count += 1
             octets = chance.choice((b"", _UPGRADE)) + mutate(seeds, chance)
             context = ServerContext(handle, LIMITS, loop)
-            r = BlazeioServerProtocol(context)
+            r = Http1Connection(context)
             transport = FakeTransport(r, extra={"socket": ours})
             try:
                 await _feed(transport, context, cut(octets, chance))

@@ -7,7 +7,7 @@ counted, a connection kept, or a handler running.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import pytest
@@ -15,6 +15,7 @@ import uvloop
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import Handler, ServerContext
+from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
@@ -57,7 +58,8 @@ class Wire:
     """One connection without a socket.
 
     Attributes:
-        r: The protocol under test.
+        connection: The protocol under test.
+        r: The request on it.
         peer: The fake transport: what the client does, and what it received.
         context: Of the protocol.
     """
@@ -73,9 +75,10 @@ class Wire:
         self.context = ServerContext(handler, limits, loop, raw_handler)
         # a paused protocol asks the kernel about its socket: give it one
         self._socket, self.other_end = socket.socketpair()
-        self.r = BlazeioServerProtocol(self.context)
+        self.connection = Http1Connection(self.context)
+        self.r = self.connection.request
         self.peer = FakeTransport(
-            self.r, peername=peername, extra={"socket": self._socket}
+            self.connection, peername=peername, extra={"socket": self._socket}
         )
 
     @property
@@ -158,9 +161,15 @@ class Served:
         return cls(server, sock)
 
     @property
-    def connections(self) -> Iterable[R]:
+    def connections(self) -> list[Http1Connection]:
         """The open ones."""
-        return self.server.context.connections
+        found = list(self.server.context.connections)
+        return [each for each in found if isinstance(each, Http1Connection)]
+
+    @property
+    def requests(self) -> list[R]:
+        """Those of the open connections."""
+        return [each.request for each in self.connections]
 
     async def connect(self, *, receive_buffer_bytes: int = 0) -> RawPeer:
         """A client."""

@@ -27,11 +27,11 @@ BODY = bytes(range(256)) * 8000  # 2 MB
 
 
 def is_paused(served: Served) -> bool:
-    return any(not r.read_control.is_open for r in served.connections)
+    return any(not each.read_control.is_open for each in served.connections)
 
 
 def is_stalled(served: Served) -> bool:
-    return any(not r.gate.is_open for r in served.connections)
+    return any(not r.response.gate.is_open for r in served.requests)
 
 
 class TestReceiving:
@@ -63,7 +63,7 @@ class TestReceiving:
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(octets))
         await wait_until(lambda: is_paused(served))
-        (r,) = served.connections
+        (r,) = served.requests
         received = r.current_length
         for _ in range(20):
             await asyncio.sleep(0.001)
@@ -126,7 +126,7 @@ class TestSending:
         peer = await served.connect(receive_buffer_bytes=4096)
         await peer.send(GET)
         await wait_until(lambda: is_stalled(served))
-        (r,) = served.connections
+        (r,) = served.requests
         await asyncio.sleep(0.01)
         before, cpu_s = writes, time.process_time()
         await asyncio.sleep(0.2)
@@ -148,7 +148,7 @@ class TestSending:
         peer = await served.connect(receive_buffer_bytes=4096)
         await peer.send(GET)
         await wait_until(lambda: is_stalled(served))
-        (r,) = served.connections
+        (r,) = served.requests
         assert r.transport.get_write_buffer_size() <= 50_000 * 5 / 4
         peer.reset()
 
@@ -169,7 +169,7 @@ class TestSending:
         wire.peer.feed(GET)
         while wire.context.in_flight:
             await asyncio.sleep(0)
-            if not wire.r.gate.is_open:
+            if not wire.r.response.gate.is_open:
                 wire.peer.drain()
         wire.peer.drain()
         response = parse_response(bytes(wire.written))
@@ -185,7 +185,7 @@ class TestSending:
         wire = connect(handler, high_water_bytes=100)
         wire.peer.is_stalled = True
         wire.peer.feed(GET)
-        await wait_until(lambda: not wire.r.gate.is_open)
+        await wait_until(lambda: not wire.r.response.gate.is_open)
         assert wire.written == b""
         wire.peer.is_stalled = False
         wire.peer.drain()
@@ -203,7 +203,7 @@ class TestSending:
         wire = connect(handler, high_water_bytes=100)
         wire.peer.is_stalled = True
         wire.peer.feed(GET)
-        await wait_until(lambda: not wire.r.gate.is_open)
+        await wait_until(lambda: not wire.r.response.gate.is_open)
         wire.peer.is_stalled = False
         wire.peer.drain()
         assert (await wire.answered())[0].body.endswith(b"01234")
@@ -226,7 +226,7 @@ class TestSending:
         wire = connect(handler, high_water_bytes=100)
         wire.peer.is_stalled = True
         wire.peer.feed(GET)
-        await wait_until(lambda: not wire.r.gate.is_open)
+        await wait_until(lambda: not wire.r.response.gate.is_open)
         await asyncio.sleep(0)
         wire.peer.lose(BrokenPipeError())
         await calls.has("told")

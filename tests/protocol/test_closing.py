@@ -163,7 +163,7 @@ class TestUnreadContent:
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(post(b"x" * 600_000) + GET))
         await wait_until(
-            lambda: any(not r.read_control.is_open for r in served.connections)
+            lambda: any(not each.read_control.is_open for each in served.connections)
         )
         may_answer.set()
         await peer.read_response()
@@ -289,7 +289,7 @@ class TestTooLargeContent:
         peer = await served.connect()
         await peer.send(request("POST", "/", "Content-Length: 11") + b"x" * 5)
         await wait_until(
-            lambda: any(not r.read_control.is_open for r in served.connections)
+            lambda: any(not each.read_control.is_open for each in served.connections)
         )
         peer.half_close()
         await asyncio.sleep(scaled(0.02))
@@ -463,8 +463,8 @@ async def test_a_cut_connection_tells_its_handler(connect: Connect) -> None:
     wire = connect(forever)
     wire.peer.feed(GET)
     await asyncio.sleep(0)
-    wire.r.abort()
-    wire.r.abort()
+    wire.r.carrier.abort()
+    wire.r.carrier.abort()
     assert not wire.r.is_alive
     assert wire.peer.was_aborted
     await wait_until(lambda: not wire.context.in_flight)

@@ -142,12 +142,16 @@ class TestPersistence:
 
     async def test_the_representation_shows_where_it_is(self, connect: Connect) -> None:
         wire = connect(forever)
-        assert repr(wire.r) == "<BlazeioServerProtocol HEAD  >"
+        assert repr(wire.r) == "<BlazeioServerProtocol on <Http1Connection OPENED>>"
         wire.peer.feed(request("GET", "/a"))
-        assert repr(wire.r) == "<BlazeioServerProtocol WHOLE GET /a>"
+        assert (
+            repr(wire.r) == "<BlazeioServerProtocol GET /a on <Http1Connection WHOLE>>"
+        )
         await asyncio.sleep(0)
         wire.peer.lose()
-        assert repr(wire.r) == "<BlazeioServerProtocol CLOSED GET /a>"
+        assert (
+            repr(wire.r) == "<BlazeioServerProtocol GET /a on <Http1Connection CLOSED>>"
+        )
 
 
 class TestRawHandler:
@@ -197,9 +201,9 @@ class TestRawHandler:
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(b"x" * 10_000_000))
         await wait_until(
-            lambda: any(not r.read_control.is_open for r in served.connections)
+            lambda: any(not each.read_control.is_open for each in served.connections)
         )
-        (r,) = served.connections
+        (r,) = served.requests
         assert r.content.queued_bytes < 300 * 1024
         may_read.set()
         await sending
@@ -225,11 +229,11 @@ async def test_a_background_task_finds_r_serving_somebody_else(
 
 async def test_idle_means_kept_alive_and_waiting(connect: Connect) -> None:
     wire = connect(hello)
-    assert not wire.r.is_idle  # its first request is under way
-    wire.r.close_idle()
+    assert not wire.connection.is_idle  # its first request is under way
+    wire.connection.close_idle()
     assert not wire.peer.is_closing()
     await wire.ask(GET)
-    await wait_until(lambda: wire.r.is_idle)
-    wire.r.close_idle()
+    await wait_until(lambda: wire.connection.is_idle)
+    wire.connection.close_idle()
     assert wire.peer.is_closing()
     await within(asyncio.sleep(0))

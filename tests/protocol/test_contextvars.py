@@ -52,7 +52,9 @@ class Witness:
         r.reply(b"")
 
     async def handle_upload(self, r: R) -> None:
-        await wait_until(lambda: not r.read_control.is_open)  # until it was paused
+        await wait_until(
+            lambda: not r.carrier.read_control.is_open
+        )  # until it was paused
         r.reply(b"%d" % len(await r.read()))
 
     async def handle_download(self, r: R) -> None:
@@ -115,7 +117,7 @@ async def upload_in_chunks(served: Served, peer: RawPeer) -> bool:
 async def download(served: Served, peer: RawPeer) -> bool:
     await peer.send(request("GET", "/download"))
     r = await only_connection(served)
-    await wait_until(lambda: not r.gate.is_open)
+    await wait_until(lambda: not r.response.gate.is_open)
     await read_until(peer, b"end\r\n0\r\n\r\n")
     return True
 
@@ -143,7 +145,7 @@ async def come_in_pieces(served: Served, peer: RawPeer) -> bool:
 async def reset_a_download(served: Served, peer: RawPeer) -> bool:
     await peer.send(request("GET", "/forever"))
     r = await only_connection(served)
-    await wait_until(lambda: not r.gate.is_open)
+    await wait_until(lambda: not r.response.gate.is_open)
     peer.reset()
     await wait_until(lambda: not served.server.context.connections)
     return False
@@ -185,7 +187,7 @@ WAYS: list[Way] = [
 
 async def only_connection(served: Served) -> R:
     await wait_until(lambda: len(served.server.context.connections) == 1)
-    return next(iter(served.connections))
+    return served.requests[0]
 
 
 async def read_until(peer: RawPeer, end: bytes) -> None:

@@ -35,7 +35,7 @@ async def pull_all(r: R) -> None:
 
 
 def is_paused(served: Served) -> bool:
-    return any(not r.read_control.is_open for r in served.connections)
+    return any(not each.read_control.is_open for each in served.connections)
 
 
 class TestReset:
@@ -164,8 +164,9 @@ class TestFin:
         await wait_until(lambda: is_paused(served))
         await peer.send(b"x" * 10_000)
         peer.half_close()
-        (r,) = served.connections
-        await wait_until(lambda: r.read_control.unread_bytes() >= r.content.due_bytes)
+        (connection,) = served.connections
+        due_bytes = connection.request.content.due_bytes
+        await wait_until(lambda: connection.read_control.unread_bytes() >= due_bytes)
         await asyncio.sleep(scaled(0.05))
         may_pull.set()
         assert (await peer.read_response()).body == b"got all"
@@ -219,7 +220,7 @@ class TestHalfClose:
         peer = await served.connect()
         await peer.send(post(b"abc"))
         peer.half_close()
-        await wait_until(lambda: any(r.peer_closed for r in served.connections))
+        await wait_until(lambda: any(r.peer_closed for r in served.requests))
         may_answer.set()
         assert (await peer.read_response()).body == b"late"
         assert await peer.read_until_end() == b""
@@ -328,7 +329,7 @@ class TestAfterTheAnswer:
         if how == "reset":
             await wait_until(lambda: not served.server.connection_count)
         else:
-            await wait_until(lambda: any(r.peer_closed for r in served.connections))
+            await wait_until(lambda: any(r.peer_closed for r in served.requests))
         assert served.server.in_flight == 1
         may_go_on.set()
         await calls.has("begin", "afterwork", "end")

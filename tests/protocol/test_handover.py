@@ -87,7 +87,7 @@ async def test_what_comes_after_the_handler_is_dropped() -> None:
 
     async def leave_http(r: R) -> None:
         r.take_over(b"Upgrade: x\r\n", reader)
-        r.answer.complete()
+        r.response.complete()
 
     wire = Wire(leave_http, Limits())
     wire.peer.feed(GET)

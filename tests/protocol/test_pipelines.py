@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from blazeio.protocol.http1 import WINDOW_BYTES
+from blazeio.protocol.pipeline import WINDOW_BYTES
 from tests.protocol.serving import Connect, R, Wire, chunks, post, request
 from tests.support.clock import wait_until
 
@@ -51,7 +51,7 @@ async def test_what_waits_is_copied_in_windows(connect: Connect) -> None:
     sizes: list[int] = []
 
     async def look(r: R) -> None:
-        sizes.append(len(r._remainder))
+        sizes.append(len(wire.connection._pending.window))
         r.reply(b"")
 
     wire = connect(look)

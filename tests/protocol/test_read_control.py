@@ -15,14 +15,14 @@ from tests.support.transport import FakeTransport
 
 
 class ReadControlHarness:
-    """An read_control, its transport, the peer's end and what it was told."""
+    """A control, its transport, the peer's end and what it was told."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.transport = FakeTransport(asyncio.Protocol(), extra={"socket": self.ours})
         context = ServerContext(hello, Limits(), asyncio.get_running_loop())
         self.watcher = context.hangups
-        self.read_control = ReadControl(self.transport, context)
+        self.read_control = ReadControl(self.transport, context, self)
         self.told: list[bool] = []
 
     def on_hangup(self, *, is_reset: bool) -> None:
@@ -44,7 +44,7 @@ async def side() -> AsyncIterator[ReadControlHarness]:
 async def test_pausing_stops_reading_and_watches_for_the_end(
     side: ReadControlHarness,
 ) -> None:
-    side.read_control.pause(side)
+    side.read_control.pause()
     assert not side.read_control.is_open
     assert not side.transport.is_reading()
     side.theirs.shutdown(socket.SHUT_WR)
@@ -52,7 +52,7 @@ async def test_pausing_stops_reading_and_watches_for_the_end(
 
 
 async def test_resuming_reads_and_watches_no_longer(side: ReadControlHarness) -> None:
-    side.read_control.pause(side)
+    side.read_control.pause()
     side.read_control.resume()
     assert side.read_control.is_open
     assert side.transport.is_reading()
@@ -64,8 +64,8 @@ async def test_resuming_reads_and_watches_no_longer(side: ReadControlHarness) ->
 
 async def test_both_may_be_repeated(side: ReadControlHarness) -> None:
     side.read_control.resume()
-    side.read_control.pause(side)
-    side.read_control.pause(side)
+    side.read_control.pause()
+    side.read_control.pause()
     side.read_control.resume()
     side.read_control.resume()
     assert side.transport.is_reading()
@@ -74,16 +74,16 @@ async def test_both_may_be_repeated(side: ReadControlHarness) -> None:
 async def test_a_closing_transport_is_neither_paused_nor_resumed(
     side: ReadControlHarness,
 ) -> None:
-    side.read_control.pause(side)
+    side.read_control.pause()
     side.transport.close()
     side.read_control.resume()
     assert side.read_control.is_open
-    side.read_control.pause(side)
+    side.read_control.pause()
     assert side.read_control.is_open
 
 
 async def test_a_lost_connection_is_watched_no_longer(side: ReadControlHarness) -> None:
-    side.read_control.pause(side)
+    side.read_control.pause()
     side.ours.close()  # the transport no longer knows its descriptor
     side.read_control.close()
     side.read_control.close()

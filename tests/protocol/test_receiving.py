@@ -82,16 +82,16 @@ class TestPipelining:
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(GET * 400_000))
         await wait_until(
-            lambda: any(not r.read_control.is_open for r in served.connections)
+            lambda: any(not each.read_control.is_open for each in served.connections)
         )
-        (r,) = served.connections
-        assert len(r._remainder) < 300 * 1024  # the bound, and one read
+        (connection,) = served.connections
+        assert connection._pending.size < 300 * 1024  # the bound, and one read
         may_go_on.set()
         most = 0
         async with asyncio.timeout(scaled(5)):
             while served.server.request_count <= 500:
                 await asyncio.sleep(0)
-                most = max(most, len(r._remainder))
+                most = max(most, connection._pending.size)
         assert most < 300 * 1024, "each request let in more than it took"
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)

@@ -1,27 +1,33 @@
-"""Heads and framing of one response, given to a sink that only records."""
+"""Heads and framing of one response, given to a transport that only records."""
 
 import asyncio
+import socket
 
 import pytest
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.response_writer import TEXT, ResponseWriter
+from blazeio.protocol.http1 import Http1Connection
+from blazeio.protocol.response_writer import TEXT
 from blazeio.wire.request import RequestHead, parse_head
 from tests.protocol.serving import hello
 from tests.support.response import Response, parse_response, parse_responses
+from tests.support.transport import FakeTransport
 
 
-class FakeSink:
-    def __init__(self) -> None:
+class FakeSink(FakeTransport):
+    """Keeps what is written, write by write."""
+
+    def __init__(self, connection: Http1Connection) -> None:
         self.writes: list[bytes] = []
+        ours, theirs = socket.socketpair()
+        ours.close()
+        theirs.close()
+        super().__init__(connection, extra={"socket": ours})
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
-
-    def is_closing(self) -> bool:
-        return False
 
 
 def a_head(method: str = "GET", minor: int = 1, persists: bool = True) -> RequestHead:
@@ -41,10 +47,17 @@ class ResponseWriterHarness:
     def __init__(self, method: str = "GET", minor: int = 1, persists: bool = True):
         loop = asyncio.get_running_loop()
         self.context = ServerContext(hello, Limits(), loop)
-        self.sink = FakeSink()
-        self.answer = ResponseWriter(self.context, self.sink)
-        self.answer.ask(a_head(method, minor, persists))
+        connection = Http1Connection(self.context)
+        self.sink = FakeSink(connection)
+        self.answer = connection.request.response
+        self.answer.reset(a_head(method, minor, persists))
         self.method = method
+
+    @property
+    def persists(self) -> bool:
+        """Whether the connection may go on after it."""
+        message = self.answer.message
+        return self.answer.is_persistent and (message is None or message.is_persistent)
 
     @property
     def response(self) -> Response:
@@ -66,7 +79,7 @@ async def test_a_whole_answer_is_one_write() -> None:
         "content-length",
     ]
     assert (asked.answer.status, asked.answer.is_complete) == (404, True)
-    assert asked.answer.may_persist()
+    assert asked.persists
 
 
 async def test_a_whole_answer_with_fields() -> None:
@@ -162,7 +175,7 @@ async def test_nothing_is_left_for_the_next_request() -> None:
     asked.answer.add_field("Set-Cookie", "a=1")
     asked.answer.begin(None, 202)
     asked.answer.send(b"x", is_last=True)
-    asked.answer.ask(a_head())
+    asked.answer.reset(a_head())
     assert (asked.answer.status, asked.answer.is_complete) == (0, False)
     assert asked.answer.message is None
     asked.answer.send_whole(b"", 200, TEXT, None)
@@ -188,7 +201,7 @@ async def test_connection_field(
     fields = {"Connection": "close"} if wants_close else None
     asked.answer.send_whole(b"a", 200, TEXT, fields)
     assert asked.response.field("connection") == expected
-    assert asked.answer.may_persist() is (expected != "close")
+    assert asked.persists is (expected != "close")
 
 
 async def test_while_draining_each_answer_is_the_last() -> None:
@@ -196,7 +209,7 @@ async def test_while_draining_each_answer_is_the_last() -> None:
     asked.context.start_draining(1)
     asked.answer.send_whole(b"a", 200, TEXT, None)
     assert asked.response.field("connection") == "close"
-    assert not asked.answer.may_persist()
+    assert not asked.persists
 
 
 async def test_a_connection_can_be_given_up_before_and_after_the_head() -> None:
@@ -209,7 +222,7 @@ async def test_a_connection_can_be_given_up_before_and_after_the_head() -> None:
     after.answer.send(b"a", is_last=False)
     after.answer.give_up_connection()
     after.answer.send(b"", is_last=True)
-    assert not after.answer.may_persist()
+    assert not after.persists
 
 
 async def test_date_and_server_of_the_caller_win() -> None:
@@ -239,8 +252,8 @@ async def test_a_head_is_flushed_once_and_only_while_it_is_the_answer() -> None:
     asked.answer.flush_head(message)
     assert len(asked.sink.writes) == 1
     asked.answer.send(b"", is_last=True)
-    asked.answer.ask(a_head())
+    asked.answer.reset(a_head())
     old = asked.answer.begin(None, 200)
-    asked.answer.ask(a_head())
+    asked.answer.reset(a_head())
     asked.answer.flush_head(old)
     assert len(asked.sink.writes) == 2

@@ -100,7 +100,7 @@ async def test_the_answer_knows_what_was_sent(serve: Serve, path: Path) -> None:
     async def handler(r: R) -> None:
         await Sender(path)(r)
         await r.eof()
-        sent.append((r.answer.content_bytes, r.answer.is_complete))
+        sent.append((r.response.content_bytes, r.response.is_complete))
 
     await serve(handler).exchange(request("GET", "/?0-1000000"))
     assert sent == [(1_000_000, True)]

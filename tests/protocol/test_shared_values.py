@@ -100,7 +100,7 @@ def describe(r: R) -> tuple[object, ...]:
         *("x" in r.headers, dict(r.trailers), dict(r.path_params), dict(r.store)),
         *(r.content.collected, r.content.is_whole, r.content.queued_bytes),
         *(r.content.error, r.content.reader, r.current_length, r.upgrade),
-        *(r.authority, r.answer.is_persistent, r.answer.minor),
+        *(r.authority, r.response.is_persistent, r.response.minor),
     )
 
 
@@ -115,7 +115,7 @@ async def test_nothing_that_requests_share_can_be_changed(
         r.reply(b"")
 
     async def write(r: R) -> None:
-        shared = [r.headers, r.content, r.trailers, r.path_params, r.answer._head]
+        shared = [r.headers, r.content, r.trailers, r.path_params, r.response._head]
         found = walk(*shared)
         assert len(found) > 8
         for value in found:
@@ -148,7 +148,7 @@ async def test_what_is_shared_refuses_to_be_written_to(connect: Connect) -> None
             lambda: setattr(r.content, "collected", b"x"),
             lambda: setattr(r.content, "is_whole", False),
             lambda: r.content._pieces.append(b"x"),
-            lambda: setattr(r.answer._head, "path", "/x"),
+            lambda: setattr(r.response._head, "path", "/x"),
             lambda: setitem(cast("dict[str, str]", r.path_params), "x", "y"),
         ]
         for attempt in attempts:
@@ -193,7 +193,7 @@ async def test_what_is_kept_of_one_request_is_not_taken_for_another(
         results.append(
             (
                 *(r.method, r.path, r.query, r.tail, r.authority, r.upgrade),
-                *(r.headers.pairs, r.answer.minor, r.answer.is_persistent),
+                *(r.headers.pairs, r.response.minor, r.response.is_persistent),
             )
         )
         r.reply(b"")

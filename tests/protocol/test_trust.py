@@ -11,7 +11,7 @@ from blazeio.content.forwarded import Client, parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.trust import (
-    Origin,
+    ConnectionOrigin,
     Trust,
     find_authority,
     find_peer,
@@ -38,8 +38,8 @@ def new_origin(
     peername: object = ("10.0.0.1", 5),
     told: ProxyHeader | None = None,
     **extra: Any,
-) -> Origin:
-    origin = Origin(Trust(parse_allow_list(forwarded_allow_ips)), told)
+) -> ConnectionOrigin:
+    origin = ConnectionOrigin(Trust(parse_allow_list(forwarded_allow_ips)), told)
     origin.connect(FakeTransport(peername=peername, extra=extra))
     return origin
 

@@ -74,7 +74,7 @@ Serve = Callable[..., TlsServed]
 async def facts_of(served: TlsServed, peer: TlsPeer) -> Any:
     """What ``r.tls`` is on this client's connection."""
     await peer.exchange(GET)
-    (r,) = served.connections
+    (r,) = served.requests
     return r.tls
 
 

@@ -225,7 +225,7 @@ class TestServerNames:
         )
         peer = await tls_server.connect("A.example")
         await peer.exchange(GET)
-        (r,) = tls_server.served.connections
+        (r,) = tls_server.served.requests
         assert r.tls is not None
         assert r.tls.server_name == "a.example"
 
@@ -270,7 +270,7 @@ class TestSessions:
         again = await tls_server.connect(session=peer.tls.session, context=context)
         assert again.tls.session_reused
         await again.exchange(GET)
-        for r in tls_server.served.connections:
+        for r in tls_server.served.requests:
             assert r.tls is not None
             assert r.tls.peer_certificate is not None
 

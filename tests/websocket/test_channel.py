@@ -24,7 +24,7 @@ class ReadControl:
         self._transport = transport
         self.is_open = True
 
-    def pause(self, connection: object) -> None:
+    def pause(self) -> None:
         self.is_open = False
         self._transport.pause_reading()
 

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from blazeio.app.app import App
+from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.control_api import ErrorAnswer
@@ -134,7 +135,7 @@ class GuardedServer:
         self._judge = judge
         self._loop = loop
         self._sockets: list[socket.socket] = []
-        self._peers: dict[BlazeioServerProtocol, Hashable] = {}
+        self._peers: dict[Http1Connection, Hashable] = {}
         self._beginning: dict[asyncio.Task[None], Hashable] = {}
         self._is_closed = False
 
@@ -151,13 +152,16 @@ class GuardedServer:
     def count_answering(self, peer: Hashable) -> int:
         """Count the requests of a peer that are being answered."""
         return sum(
-            self._peers[each] == peer and each.handling.is_running
+            self._peers[each] == peer and bool(each.list_running())
             for each in self._list_open()
         )
 
     def peer_of(self, r: BlazeioServerProtocol) -> Hashable:
         """Say whose a connection is, as it was judged."""
-        return self._peers.get(r)
+        carrier = r.carrier
+        return (
+            self._peers.get(carrier) if isinstance(carrier, Http1Connection) else None
+        )
 
     async def drain(self, span_s: float) -> None:
         """Let those who are being answered read the end, for so long at most."""
@@ -220,8 +224,7 @@ class GuardedServer:
         """
         connections = self._list_open()
         occupants = [
-            Occupant(self._peers[each], not each.handling.is_running)
-            for each in connections
+            Occupant(self._peers[each], not each.list_running()) for each in connections
         ]
         # Those that are just beginning have had no turn to speak.
         occupants += [Occupant(each, False) for each in self._beginning.values()]
@@ -231,7 +234,7 @@ class GuardedServer:
             self._peers.pop(connection, None)
             connection.abort()
 
-    def _list_open(self) -> list[BlazeioServerProtocol]:
+    def _list_open(self) -> list[Http1Connection]:
         """List the connections, the oldest first; forget those that are gone."""
         living = self._server.context.connections
         for each in [each for each in self._peers if each not in living]:

@@ -279,7 +279,7 @@ class WorkerServer:
             self._named_longest_at = now
             self._longest = _find_longest(self._server)
             self._row.name_longest(_name(self._longest))
-        elif self._longest is not None and not self._longest.handling.is_running:
+        elif self._longest is not None and not self._longest.handler_task.is_running:
             self._longest = None
             self._row.name_longest(None)
         self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
@@ -440,4 +440,4 @@ def _name(r: BlazeioServerProtocol | None) -> LongestRequest | None:
     if r is None:
         return None
     path = r.tail.partition("?")[0]  # a query may hold secrets
-    return LongestRequest(f"{r.method} {path}", r.handling.begun_at)
+    return LongestRequest(f"{r.method} {path}", r.handler_task.begun_at)

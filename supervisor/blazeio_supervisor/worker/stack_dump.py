@@ -184,7 +184,7 @@ class StackDump:
         names = {
             task: _describe_requests([r])
             for r in self._server.running
-            if (task := r.handling.task) is not None
+            if (task := r.handler_task.task) is not None
         }
         current = asyncio.current_task(self._loop)
         tasks = asyncio.all_tasks(self._loop)
@@ -198,8 +198,8 @@ class StackDump:
             return "it is starting"
         task = asyncio.current_task(loop)
         requests = server.running
-        blocking = [r for r in requests if r.handling.runs_in(task)]
-        others = [r for r in requests if not r.handling.runs_in(task)]
+        blocking = [r for r in requests if r.handler_task.runs_in(task)]
+        others = [r for r in requests if not r.handler_task.runs_in(task)]
         return f"{_describe_task(task, blocking)}; {_describe_others(others)}"
 
 
@@ -225,6 +225,7 @@ def _describe_others(others: list[BlazeioServerProtocol]) -> str:
 def _describe_requests(requests: Iterable[BlazeioServerProtocol]) -> str:
     now = time.monotonic()
     return ", ".join(
-        f"{r.method} {r.tail[:_TARGET_CHARS]} (for {now - r.handling.begun_at:.1f} s)"
+        f"{r.method} {r.tail[:_TARGET_CHARS]} "
+        f"(for {now - r.handler_task.begun_at:.1f} s)"
         for r in requests
     )

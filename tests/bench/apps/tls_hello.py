@@ -12,6 +12,7 @@ import sys
 import uvloop
 
 from blazeio.limits import Limits
+from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
@@ -51,7 +52,7 @@ def accept_with_tls_of_the_loop(
         connection, _ = listener.accept()
         connection.setblocking(False)
         made = loop.connect_accepted_socket(
-            lambda: BlazeioServerProtocol(server.context), connection, ssl=context
+            lambda: Http1Connection(server.context), connection, ssl=context
         )
         task = loop.create_task(made)
         tasks.add(task)

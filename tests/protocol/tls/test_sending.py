@@ -135,7 +135,7 @@ class TestTransport:
         served = serve(hello)
         peer = await served.connect()
         await peer.exchange(GET)
-        (r,) = served.connections
+        (r,) = served.requests
         transport = r.transport
         assert isinstance(transport, TlsTransport)
         assert repr(transport) == "<TlsTransport OPEN>"
@@ -158,7 +158,7 @@ class TestTransport:
         served = serve(hello)
         peer = await served.connect()
         await peer.exchange(GET)
-        (r,) = served.connections
+        (r,) = served.requests
         r.transport.pause_reading()
         r.transport.close()
         await assert_ended_in_peace(peer)
@@ -179,8 +179,8 @@ class TestTransport:
         await peer.shake_hands(served.certificates.client_context())
         await peer.send(GET)
         await wait_until(lambda: served.server.in_flight)
-        (r,) = served.connections
-        assert not r.gate.is_open
+        (r,) = served.requests
+        assert not r.response.gate.is_open
         transport.resume_writing()
         assert (await peer.read_response()).body == b"x"
 
@@ -200,7 +200,7 @@ class TestTransport:
         assert client.stdin is not None
         assert client.stderr is not None
         await wait_until(lambda: served.connections, 5)
-        (r,) = served.connections
+        (r,) = served.requests
         if not is_read:
             assert isinstance(r.transport, TlsTransport)
             r.transport.pause_writing()

@@ -238,9 +238,9 @@ class TestOctets:
         peer = await served.connect()
         sending = asyncio.create_task(peer.send(post(b"x" * 20_000_000)))
         await wait_until(
-            lambda: any(not r.read_control.is_open for r in served.connections)
+            lambda: any(not each.read_control.is_open for each in served.connections)
         )
-        (r,) = served.connections
+        (r,) = served.requests
         assert not sending.done()
         assert r.content.queued_bytes < 100_000
         may_pull.set()
@@ -264,7 +264,7 @@ class TestOctets:
         peer = await served.connect()
         await peer.send(request("POST", "/", "Content-Length: 200000") + b"x" * 5000)
         await wait_until(
-            lambda: any(not r.read_control.is_open for r in served.connections)
+            lambda: any(not each.read_control.is_open for each in served.connections)
         )
         peer.half_close()
         await calls.has("begin", "CancelledError")

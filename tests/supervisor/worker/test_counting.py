@@ -5,7 +5,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.http1 import Http1Connection
 from blazeio_supervisor.ipc.scoreboard import (
     LATENCY_EDGES_S,
     STATUS_CLASSES,
@@ -97,7 +97,7 @@ async def test_who_leaves_before_an_answer_is_counted_apart(
 async def test_a_response_stands_in_the_row_before_the_next_turn(row: Row) -> None:
     context = ServerContext(hello, Limits(), asyncio.get_running_loop())
     context.record_responses(ResponseCounter(row))
-    FakeTransport(BlazeioServerProtocol(context)).feed(GET)
+    FakeTransport(Http1Connection(context)).feed(GET)
     await asyncio.sleep(0)
     assert row.read_tally().latency("2xx").count == 1
     context.close()
