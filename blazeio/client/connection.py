@@ -228,10 +228,16 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._context.loop.call_soon_threadsafe(self.leave, watched)
         return True
 
-    def leave(self, exchange: object) -> None:
-        """Nobody wants the rest: read past a little of it, else close.
+    def leave(self, exchange: object, *, drains: bool = True) -> None:
+        """Stop serving an exchange whose response is not whole.
 
-        Never where the request is not whole: the next would be taken for its content.
+        Where little is still to come, it is read and dropped, so that the connection
+        can be used again; else the connection is closed. It is closed too where the
+        request is not whole, since the next one would be taken for its content.
+
+        Args:
+            exchange: Which it serves; another one: nothing happens.
+            drains: Its response may end soon; False for a stream of events.
         """
         served = self._exchange
         is_theirs = served is exchange or (
@@ -241,7 +247,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             return
         content = self._content
         is_near = content.due_bytes <= MOST_DRAINED_BYTES
-        may_serve = self._is_reusable and served.is_sent and is_near
+        may_serve = drains and self._is_reusable and served.is_sent and is_near
         self._exchange = None
         if self._phase != CONTENT or not may_serve:
             self.abort()

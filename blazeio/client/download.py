@@ -117,6 +117,7 @@ class _Download:
         self._refusal: InvalidResponse | None = None
         self._retry_after_s = 0.0
         self._is_whole = False
+        self._has_restarted = False
         self._learn()
 
     def _learn(self) -> None:
@@ -146,7 +147,9 @@ class _Download:
                 most, failures = self._file.size_bytes, 0
             else:
                 failures += 1
-            if error is not None and (self._etag is None or failures >= MOST_FAILURES):
+            if error is not None and (
+                failures >= MOST_FAILURES or not self._may_ask_again()
+            ):
                 raise error
             if failures >= MOST_FAILURES:
                 raise InvalidResponse(f"{self._resp.url}: the rest does not come")
@@ -157,6 +160,16 @@ class _Download:
             await self._ask_for_the_rest()
         await finish_in_thread(self._file.place)
         return self._file.size_bytes
+
+    def _may_ask_again(self) -> bool:
+        """Whether the rest can be asked for; without an entity tag, all of it, once."""
+        if self._etag is not None:
+            return True
+        can_restart = self._place is not None and self._resp.may_read_again
+        if self._has_restarted or not can_restart:
+            return False
+        self._has_restarted = True
+        return True
 
     async def _go_on_with_what_is_there(self) -> None:
         """A part of the same that an earlier attempt has left behind."""
@@ -176,17 +189,19 @@ class _Download:
     async def _ask_for_the_rest(self) -> None:
         """Ask for what follows; where the server has changed it, for all of it."""
         resp = self._resp
-        assert self._etag is not None  # else it is not asked for again
         self._refusal, self._retry_after_s = None, 0.0
-        try:
-            await resp.ask_again(
+        fields: tuple[tuple[str, str], ...] = ()
+        if self._etag is not None:
+            fields = (
                 ("Range", f"bytes={self._file.size_bytes}-"),
                 ("If-Range", self._etag),
                 ("Accept-Encoding", "identity"),
             )
+        try:
+            await resp.ask_again(*fields)
         except _TRANSIENT:
             return  # ``_receive`` finds nothing, and counts it
-        if resp.status_code == 206:
+        if resp.status_code == 206 and self._etag is not None:
             self._range = self._check_part()
             self._total = self._range.total if self._total is None else self._total
         elif resp.status_code == 416 and self._is_all_there():

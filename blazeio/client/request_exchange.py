@@ -41,6 +41,15 @@ if TYPE_CHECKING:
     from blazeio.client.settings import Timeouts
 
 
+EVENT_STREAM = "text/event-stream"
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Tell whether the content is a stream of events, by its Content-Type."""
+    media_type = headers.get("content-type", "").partition(";")[0]
+    return media_type.strip(" \t").lower() == EVENT_STREAM
+
+
 class RequestExchange(BlazeioPayloadUtils):
     """A request and the head of its response.
 
@@ -147,6 +156,11 @@ class RequestExchange(BlazeioPayloadUtils):
         """Whether the request can be sent again: its content is not a stream."""
         return self.client_request.can_repeat
 
+    @property
+    def may_read_again(self) -> bool:
+        """Whether the request may be sent again because its content broke off."""
+        return self._attempts.may_read_again(self)
+
     async def forget(self) -> None:
         """Leave the response, so that the request can be sent once more."""
         await self._attempts.forget(self)
@@ -173,7 +187,7 @@ class RequestExchange(BlazeioPayloadUtils):
     async def _leave(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.leave(self)
+            connection.leave(self, drains=not is_event_stream(self.headers))
             self._fail_readers(closed_error())
         if self._sender is not None:
             await self._end_sender()

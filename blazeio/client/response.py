@@ -346,7 +346,7 @@ class ClientResponse(RequestExchange):
         try:
             return await super().read(limit)
         except ServerDisconnected as error:
-            if not is_untouched or not self._attempts.may_read_again(self):
+            if not is_untouched or not self.may_read_again:
                 raise
             return await self._read_again(error, limit)
         except RemoteProtocolError as error:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from blazeio.client.cookies import parse_set_cookie
+from blazeio.client.request_exchange import is_event_stream
 from blazeio.content.dates import parse_retry_after
 from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
@@ -125,7 +126,6 @@ def as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
 # Server-sent events: ``resp.events()``
 
 
-EVENT_STREAM = "text/event-stream"
 RETRY_S = 3.0
 """The delay before the stream is asked for again, where the server names none; browsers
 use the same."""
@@ -214,7 +214,7 @@ class _Subscription:
             field = resp.headers.get("retry-after", "")
             self._retry_after_s = parse_retry_after(field, time.time()) or 0.0
             return
-        self.is_over = not _is_event_stream(resp)
+        self.is_over = not _may_have_events(resp)
         if self.is_over:
             return
         self._has_begun = True
@@ -245,7 +245,7 @@ def is_transient(status: int) -> bool:
     return status >= 500 or status in TRANSIENT
 
 
-def _is_event_stream(resp: "ClientResponse") -> bool:
+def _may_have_events(resp: "ClientResponse") -> bool:
     """Tell whether events may come; False for 204, which ends a subscription.
 
     WHATWG HTML, section 9.2.3.
@@ -255,8 +255,8 @@ def _is_event_stream(resp: "ClientResponse") -> bool:
     """
     if resp.status_code == 204:
         return False
-    media_type = resp.headers.get("content-type", "").partition(";")[0].strip(" \t")
-    if resp.status_code != 200 or media_type.lower() != EVENT_STREAM:
+    if resp.status_code != 200 or not is_event_stream(resp.headers):
+        media_type = resp.headers.get("content-type", "").partition(";")[0].strip(" \t")
         what = f"{resp.status_code} {resp.reason:.100}".rstrip()
         kind = f"{media_type:.64}" or "no type"
         message = f"{resp.url}: no event stream, but {what}, {kind}"

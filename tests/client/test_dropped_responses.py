@@ -42,6 +42,22 @@ async def test_it_makes_room_and_is_warned_of() -> None:
             assert await resp.text() == "ok"
 
 
+async def test_a_stream_of_events_that_is_left_is_closed_at_once() -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        lines = b"Content-Type: Text/Event-Stream;x\r\nTransfer-Encoding: chunked\r\n"
+        await visitor.send(b"HTTP/1.1 200 OK\r\n%b\r\n8\r\ndata:x\n\n\r\n" % lines)
+        await visitor.read_until_end()
+
+    limits = io.Limits(linger_timeout_s=1000.0)
+    async with RawServer(script) as server, io.Session(limits=limits) as session:
+        async with session.get(server.url) as resp:
+            async for event in resp.events():
+                assert event.data == "x"
+                break
+        assert "busy" not in repr(session)
+
+
 async def test_another_thread_may_collect_it() -> None:
     async with (
         RawServer(answer_the_first_half_way) as server,

@@ -145,15 +145,39 @@ async def test_a_wrong_part_is_not_joined(
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'])
-async def test_without_a_strong_tag_nothing_is_gone_on_with(
-    tmp_path: Path, etag: str
+@pytest.mark.parametrize(("retries", "requests"), [(1, 2), (0, 1)])
+async def test_without_a_strong_tag_a_file_is_asked_for_anew_once(
+    tmp_path: Path, etag: str, retries: int, requests: int
 ) -> None:
     script = answer(whole(etag=etag)[:-1])
     async with RawServer(script) as server:
         with pytest.raises(io.ServerDisconnected):
-            async with io.Session(server.url) as resp:
+            async with io.Session(server.url, retries=retries) as resp:
                 await resp.save(tmp_path / "file")
-    assert (len(server.requests), list(tmp_path.iterdir())) == (1, [])
+    assert (len(server.requests), list(tmp_path.iterdir())) == (requests, [])
+    assert not any(b"Range" in each for each in server.requests)
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"weak"'])
+async def test_without_a_strong_tag_the_second_response_is_saved_whole(
+    tmp_path: Path, etag: str
+) -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        is_first = visitor.number == 0
+        await visitor.send(whole(etag=etag)[:-1] if is_first else whole(b"new", etag))
+
+    async with RawServer(script) as server, io.Session(server.url) as resp:
+        assert await resp.save(tmp_path / "file") == 3
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+async def test_a_device_is_not_written_to_twice() -> None:
+    async with RawServer(answer(whole(etag="")[:-1])) as server:
+        with pytest.raises(io.ServerDisconnected):
+            async with io.Session(server.url) as resp:
+                await resp.save("/dev/null")
+    assert len(server.requests) == 1
 
 
 async def test_attempts_that_bring_nothing_come_to_an_end(tmp_path: Path) -> None:
