@@ -132,9 +132,10 @@ def tickets_are_answered_once(step: Step, policy: Policy) -> None:
     ledger = step.ledger
     for action in step.ordered(ReloadEnded):
         assert isinstance(action, ReloadEnded)
-        require(action.ticket in ledger.asked, f"nobody asked for {action.ticket}")
-        answers = ledger.answers[action.ticket]
-        require(len(answers) == 1, f"ticket {action.ticket} answered twice")
+        for ticket in action.tickets:
+            require(ticket in ledger.asked, f"nobody asked for {ticket}")
+            count = len(ledger.answers[ticket])
+            require(count == 1, f"ticket {ticket} answered twice")
     bound_s = 5 * policy.rollout_timeout_s + step.world.slept_s
     for ticket, asked_at in ledger.asked.items():
         if ticket not in ledger.answers and ledger.exit_code is None:

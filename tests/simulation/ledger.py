@@ -141,13 +141,19 @@ class Ledger:
         self, actions: Sequence[Action], now: float, slept_s: float
     ) -> None:
         self.spawned |= {each.worker for each in actions if isinstance(each, Spawn)}
+        reports = [each for each in actions if isinstance(each, ReportStatus)]
+        if any(each.event == "reload_superseded" for each in reports):
+            # Whoever has asked before waits for the later one from now on.
+            open_ = self.asked.keys() - self.answers.keys()
+            self.asked |= dict.fromkeys(open_, now)
         for action in actions:
             self._note_order(action)
             match action:
                 case EndWorker(worker):
                     self.ended_at.setdefault(worker, (now, slept_s))
-                case ReloadEnded(ticket, _, is_ok):
-                    self.answers[ticket].append(is_ok)
+                case ReloadEnded(tickets, _, is_ok):
+                    for ticket in tickets:
+                        self.answers[ticket].append(is_ok)
                 case CloseListeners():
                     self._note_stop(now, slept_s)
                     self.stop_at = now

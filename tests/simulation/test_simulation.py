@@ -64,4 +64,4 @@ def test_history_prints_what_happens_when_asked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     History("2/1", is_verbose=True).run(20)
-    assert "StartForkserver(generation=1)" in capsys.readouterr().out
+    assert "StartForkserver(generation=1, ticket=None)" in capsys.readouterr().out

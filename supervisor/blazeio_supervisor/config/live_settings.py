@@ -1,8 +1,7 @@
 """The settings of a running service, and what a reload makes of them.
 
-A reload reads them anew, and they are on trial as long as its generation is: if
-the new code is not taken, neither are the new settings. What needs a restart
-keeps its value, and is named.
+A reload reads them anew, and takes them when its code is taken. What needs a
+restart keeps its value, and is named.
 """
 
 from collections.abc import Mapping
@@ -31,16 +30,12 @@ class LiveSettings(Struct):
         configuration: Each with its origin.
         settings: The same, checked.
         needs_restart: The keys that have another value in the file than here.
-        pending: Read for the next generation.
-        trial: Of a generation that is loaded, and not taken yet.
     """
 
     sources: Sources
     configuration: Configuration
     settings: Settings
     needs_restart: tuple[str, ...] = ()
-    pending: tuple[Configuration, Settings] | None = None
-    trial: tuple[int, Configuration, Settings] | None = None
 
     @classmethod
     def read(cls, sources: Sources) -> Self:
@@ -64,8 +59,8 @@ class LiveSettings(Struct):
         complete = choose(OPTIONS, [given])
         self.configuration = replace(self.configuration, given=complete)
 
-    def read_again(self) -> None:
-        """Read them for the next generation; called when a reload is asked for.
+    def read_again(self) -> "LiveSettings":
+        """Return what they are for the next generation, with what is kept.
 
         Raises:
             UsageError: They cannot be; what is in force goes on.
@@ -78,31 +73,11 @@ class LiveSettings(Struct):
             text = f"{names}: changed, but in force from the next start only"
             note("needs_restart", text, "WARNING")
         kept = replace(found, given=self._keep_stuck(found.given))
-        self.pending = kept, kept.make_settings()
+        return LiveSettings(self.sources, kept, kept.make_settings())
 
-    def begin(self, generation: int) -> Settings:
-        """Give the settings of a generation that is about to be loaded.
-
-        Those that were read for it are on trial from now on; where nobody asked
-        for a reload, those in force.
-        """
-        configuration, settings = self.pending or (self.configuration, self.settings)
-        self.pending = None
-        self.trial = generation, configuration, settings
-        return settings
-
-    def settings_of(self, generation: int) -> Settings:
-        """Give the settings that a generation is loaded with."""
-        if self.trial is not None and self.trial[0] == generation:
-            return self.trial[2]
-        return self.settings
-
-    def end(self, generation: int, *, is_ok: bool) -> None:
-        """Take what was on trial with a generation into force, or forget it."""
-        if self.trial is not None and self.trial[0] == generation:
-            if is_ok:
-                _, self.configuration, self.settings = self.trial
-            self.trial = None
+    def take(self, other: "LiveSettings") -> None:
+        """Put what was read again into force."""
+        self.configuration, self.settings = other.configuration, other.settings
 
     def _find_stuck(self, found: Configuration) -> tuple[str, ...]:
         return tuple(

@@ -14,9 +14,15 @@ class StopMode(StrEnum):
 
 
 class StartForkserver(Struct, frozen=True):
-    """Start the forkserver of a new generation; answer ForkserverReady/Exited."""
+    """Start the forkserver of a new generation; answer ForkserverReady/Exited.
+
+    Attributes:
+        ticket: Of the reload with whose settings it is loaded; None: with those in
+            force.
+    """
 
     generation: int
+    ticket: int | None = None
 
 
 class StopForkserver(Struct, frozen=True):
@@ -148,22 +154,22 @@ class CloseListeners(Struct, frozen=True):
     """
 
 
-SUPERSEDED = "superseded by a later reload"
-
-
 class ReloadEnded(Struct, frozen=True):
-    """A reload is over; each ticket that asked for it gets one of these.
+    """A reload is over, for all who have asked for it.
 
     Attributes:
+        tickets: Of those, also of the superseded ones.
         generation: The one that was to be spread.
-        reason: Why it was not; ``SUPERSEDED`` when nothing is wrong with it.
+        reason: Why it was not; "" when it was.
+        superseded: Tickets whose place a later one has taken; they end as that does.
         is_reported: There is an event of its failure by now.
     """
 
-    ticket: int
+    tickets: tuple[int, ...]
     generation: int
     is_ok: bool
     reason: str = ""
+    superseded: tuple[int, ...] = ()
     is_reported: bool = False
 
 

@@ -73,7 +73,8 @@ class Boot(Struct):
 
     def _begin(self, context: PlanContext) -> None:
         context.roster.generation = context.roster.next_generation()
-        start_forkserver(context, context.roster.generation)
+        ticket = self.tickets[-1] if self.tickets else None
+        start_forkserver(context, context.roster.generation, ticket)
 
     # While an app is developed
 
@@ -90,7 +91,7 @@ class Boot(Struct):
             self._give_up(context, "the code has changed meanwhile")
         roster = context.roster
         if self.is_given_up and not roster.forkservers and not roster.workers:
-            self.tickets = rollout.hand_over()
+            self.tickets = [asked.ticket for asked in rollout.hand_over()]
             if self.tickets:
                 self.is_given_up = False
                 self._begin(context)
@@ -106,9 +107,9 @@ class Boot(Struct):
         self._answer(context, reason)
 
     def _answer(self, context: PlanContext, reason: str = "") -> None:
-        for ticket in self.tickets:
-            generation = context.roster.generation
-            context.act(ReloadEnded(ticket, generation, not reason, reason))
+        if self.tickets:
+            tickets, generation = tuple(self.tickets), context.roster.generation
+            context.act(ReloadEnded(tickets, generation, not reason, reason))
         self.tickets = []
 
 

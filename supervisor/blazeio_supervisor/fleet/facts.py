@@ -131,7 +131,7 @@ class Answered(Struct, frozen=True):
 
 
 class ReloadAsked(Struct, frozen=True):
-    """HUP or ``reload``. ``ticket`` comes back in ``ReloadEnded``."""
+    """HUP or ``reload``. ``ticket`` comes back in the actions."""
 
     ticket: int
     by: str = ""

@@ -11,8 +11,8 @@
 
 The old forkserver lives until every new worker has held for ``hold_s`` after
 the last slot was replaced: it is the way back. Whoever asks again before the
-canary is ready supersedes; later it waits, and all who wait share the next
-reload.
+canary is ready supersedes: the reload begins anew, and ends for all who have
+asked. Later it waits, and all who wait share the next reload.
 
 A forkserver that dies unasked is replaced by the same path, without tickets:
 new code is never spread without a canary.
@@ -23,7 +23,7 @@ from typing import Self
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.actions import SUPERSEDED, CheckHealth, ReloadEnded
+from blazeio_supervisor.fleet.actions import CheckHealth, ReloadEnded, ReportStatus
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
 from blazeio_supervisor.fleet.policy import Backoff, Policy
@@ -187,7 +187,7 @@ _BOUNDED = _UNTOUCHED | {Phase.ROLLING, Phase.ROLLING_BACK}
 
 
 class Rollout(Struct):
-    """The one reload that runs, and the tickets that wait for the next.
+    """The one reload that runs, and those who wait for the next.
 
     Attributes:
         target: The generation that it spreads.
@@ -195,7 +195,8 @@ class Rollout(Struct):
         failure: Why the last one came to nothing; "" once one succeeds.
         step: Where it is, but for what ``canary`` knows.
         canary: The trial, in its three phases.
-        tickets: Of those who have asked for it.
+        asked: Who has asked for it.
+        superseded: Who had asked for it before it began anew.
         waiting: Those who have asked for the next one.
         held_at: When the hold is over, steady time.
         proven_from: When it may be over earlier, likewise.
@@ -210,7 +211,8 @@ class Rollout(Struct):
     failure: str = ""
     step: Phase = Phase.IDLE
     canary: Canary | None = None
-    tickets: list[int] = field(default_factory=list)
+    asked: list[ReloadAsked] = field(default_factory=list)
+    superseded: list[ReloadAsked] = field(default_factory=list)
     waiting: list[ReloadAsked] = field(default_factory=list)
     held_at: float = 0.0
     proven_from: float = 0.0
@@ -245,17 +247,16 @@ class Rollout(Struct):
             fact for fact in context.facts if isinstance(fact, ReloadAsked)
         ]
 
-    def hand_over(self) -> list[int]:
-        """Give the tickets of who waits to somebody else, who answers them."""
+    def hand_over(self) -> list[ReloadAsked]:
+        """Return who waits; the caller answers them."""
         asked, self.waiting = self.waiting, []
-        return [each.ticket for each in asked]
+        return asked
 
     def abort(self, context: PlanContext, reason: str) -> None:
         """Answer every ticket: the service ends. No canary serves until then;
         others end the rest.
         """
-        self.tickets += [asked.ticket for asked in self.waiting]
-        self.waiting = []
+        self.asked += self.hand_over()
         self._answer(context, reason)
         if self.canary is not None:
             self.canary.discard(context)
@@ -303,8 +304,7 @@ class Rollout(Struct):
             if self.backoff.next_at > context.now:
                 context.wake(self.backoff.next_at)
                 return
-        asked = self.waiting
-        self.tickets = self.hand_over()
+        self.asked = asked = self.hand_over()
         self.previous = context.roster.generation
         self.target = context.roster.next_generation()
         self.deadline_at = context.now + context.policy.rollout_timeout_s
@@ -317,7 +317,8 @@ class Rollout(Struct):
         roster = context.roster
         if self.target not in roster.forkservers:
             if all(generation == self.previous for generation in roster.forkservers):
-                start_forkserver(context, self.target)
+                ticket = self.asked[-1].ticket if self.asked else None
+                start_forkserver(context, self.target, ticket)
         elif roster.can_fork(self.target) and not roster.is_replacing():
             self.canary = Canary.begin(context, self.target)
 
@@ -400,7 +401,15 @@ class Rollout(Struct):
 
     def _supersede(self, context: PlanContext) -> None:
         self._discard(context)
-        self._answer(context, SUPERSEDED)
+        for asked in self.asked:
+            text = (
+                f"the reload that {asked.by} asked for is overtaken by "
+                f"{self.waiting[0].by}"
+            )
+            event = "reload_superseded"
+            context.act(ReportStatus(event, text, generation=self.target))
+        self.superseded += self.asked
+        self.asked = []
         self.step = Phase.IDLE
 
     def _roll_back(self, context: PlanContext, reason: str) -> None:
@@ -427,7 +436,7 @@ class Rollout(Struct):
             kept = context.roster.generation
             text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
             context.report("reload_failed", text, "ERROR")
-            if not self.tickets:
+            if not (self.asked or self.superseded):
                 self.backoff.fail(context.now, context.policy, context.rng)
         else:
             text = f"generation {self.target} serves in every slot"
@@ -439,11 +448,12 @@ class Rollout(Struct):
     def _answer(
         self, context: PlanContext, reason: str, *, is_reported: bool = False
     ) -> None:
-        for ticket in self.tickets:
-            is_ok = not reason
-            ended = ReloadEnded(ticket, self.target, is_ok, reason, is_reported)
-            context.act(ended)
-        self.tickets = []
+        superseded = tuple(each.ticket for each in self.superseded)
+        tickets = superseded + tuple(each.ticket for each in self.asked)
+        if tickets:
+            ended = (tickets, self.target, not reason, reason, superseded)
+            context.act(ReloadEnded(*ended, is_reported=is_reported))
+        self.asked, self.superseded = [], []
 
     def _spread(self, context: PlanContext, generation: int) -> None:
         """Fork from this generation from now on; what boots is of another."""

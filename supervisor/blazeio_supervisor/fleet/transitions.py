@@ -41,12 +41,14 @@ from blazeio_supervisor.fleet.worker_state import (
 _LATE = frozenset({Event.OVERDUE, Event.TERM})  # TERM by name: its loop is blocked
 
 
-def start_forkserver(context: PlanContext, generation: int) -> ForkserverHandle:
-    """Start the forkserver of a new generation."""
+def start_forkserver(
+    context: PlanContext, generation: int, ticket: int | None = None
+) -> ForkserverHandle:
+    """Start the forkserver of a new generation; ``ticket`` as of the action."""
     deadline_at = context.now + context.policy.boot_timeout_s
     forkserver = ForkserverHandle(generation, deadline_at)
     context.roster.forkservers[generation] = forkserver
-    context.act(StartForkserver(generation))
+    context.act(StartForkserver(generation, ticket))
     return forkserver
 
 

@@ -24,7 +24,7 @@ from blazeio_supervisor.master.memory import MemorySampler
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, Reopening
 from blazeio_supervisor.master.probes import HealthChecks, Probes
-from blazeio_supervisor.master.reloads import Reloads, SettingsTransaction
+from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.shutdown import LastResort, Shutdown
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
@@ -114,8 +114,9 @@ def build_master(
     workers = Workers(child_context, ledger, listeners, state.workers)
     orders = WorkerOrders(workers.records, reaper, listeners)
     readings = WorkerReadings(workers.records, ledger, workers.accuse)
+    reloads = Reloads(inbox.tell, frames, in_force)
     forkservers = Forkservers(
-        child_context, in_force.settings_of, workers, state.forkservers
+        child_context, reloads.settings_of, workers, state.forkservers
     )
     reopening = Reopening(log_file, orders, forkservers)
 
@@ -123,12 +124,13 @@ def build_master(
     pack = partial(dump_state, master=state)
     unsettled = (inbox, workers, forkservers, telling.notifier)
     upgrades = Upgrades(planner, unsettled, pack, reaper, settings.upgrade_timeout_s)
-    reloads = Reloads(inbox.tell, frames, in_force)
     health_checks = HealthChecks(settings.health_path, orders.connect, inbox.tell)
     slots = SlotListeners(listeners, steerer, orders, workers, store, state.adopted)
     executor = ActionExecutor(
         planner=planner,
-        rules=SettingsTransaction(in_force, planner, health_checks, upgrades, inbox),
+        live_settings=in_force,
+        upgrades=upgrades,
+        tell=inbox.tell,
         forkservers=forkservers,
         orders=orders,
         stack_reports=StackReports(workers.records, orders, forkservers),

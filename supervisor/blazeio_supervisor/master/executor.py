@@ -1,11 +1,13 @@
 """The hands: each action of the planner carried out."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, assert_never
 
 from msgspec import Struct
 
+from blazeio_supervisor.config.live_settings import LiveSettings
+from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.fleet.actions import (
     Action,
     AdmitWorker,
@@ -29,6 +31,7 @@ from blazeio_supervisor.fleet.actions import (
     Steer,
     StopForkserver,
 )
+from blazeio_supervisor.fleet.facts import Fact, ScaleAsked
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.log.formats import (
     find_import,
@@ -36,13 +39,15 @@ from blazeio_supervisor.log.formats import (
     trim_stacks,
 )
 from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import set_level
 from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import Binding, SlotListeners
 from blazeio_supervisor.master.probes import HealthChecks, Probes
-from blazeio_supervisor.master.reloads import Reloads, SettingsTransaction
+from blazeio_supervisor.master.reloads import Reloads, name_master
 from blazeio_supervisor.master.shutdown import Shutdown
 from blazeio_supervisor.master.systemd import SystemdNotifier
+from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
 
 # What is said of a process that stands still: where it does, told by itself.
@@ -124,7 +129,6 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     """What each action is done with."""
 
     planner: Planner
-    rules: SettingsTransaction
     forkservers: Forkservers
     orders: WorkerOrders
     stack_reports: StackReports
@@ -132,7 +136,10 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     probes: Probes
     slots: SlotListeners
     binding: Binding
+    live_settings: LiveSettings
     reloads: Reloads
+    upgrades: Upgrades
+    tell: Callable[[Fact], None]
     banner: Banner
     telling: SystemdNotifier
     ending: Shutdown
@@ -144,8 +151,8 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
             Exception: It cannot be done.
         """
         match action:
-            case StartForkserver(generation):
-                self.rules.try_out(generation)
+            case StartForkserver(generation, ticket):
+                self._go_by(self.reloads.begin(generation, ticket))
                 self.forkservers.start(generation)
             case StopForkserver(generation, ending):
                 self.forkservers.stop(generation, ending)
@@ -191,10 +198,20 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 assert_never(action)
 
     def _end_reload(self, ended: ReloadEnded) -> None:
-        settings = self.rules.decide(ended)
+        before = self.live_settings.settings
+        settings = self.reloads.end(ended)
+        self._go_by(settings)
+        set_level(settings.log_level)
+        name_master(settings)
+        if settings.workers != before.workers:
+            self.tell(ScaleAsked(count=settings.workers, by="the new settings"))
         if ended.is_ok:
             self.banner.take(ended.generation, settings)
-        self.reloads.end(ended)
+
+    def _go_by(self, settings: Settings) -> None:
+        self.planner.policy = settings.make_policy()
+        self.health_checks.path = settings.health_path
+        self.upgrades.timeout_s = settings.upgrade_timeout_s
 
     def _call_last(self) -> None:
         self.ending.be_final()

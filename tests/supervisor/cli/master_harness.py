@@ -80,7 +80,7 @@ class MasterHarness:
             orders=WorkerOrders(self.workers.records, reaper, self.listeners),
             readings=self.readings,
             forkservers=Forkservers(
-                child_context, self.in_force.settings_of, self.workers
+                child_context, self.reloads.settings_of, self.workers
             ),
             reloads=self.reloads,
             events=self.events,

@@ -49,7 +49,7 @@ async def end_reload(
 
 
 async def test_a_reload_that_worked_is_one_line(verb_harness: VerbHarness) -> None:
-    said = await end_reload(verb_harness, ReloadEnded(1, 2, True))
+    said = await end_reload(verb_harness, ReloadEnded((1,), 2, True))
     assert said.return_value == 0
     assert said.output.startswith("reloaded: generation 2 serves in every slot")
 
@@ -57,7 +57,7 @@ async def test_a_reload_that_worked_is_one_line(verb_harness: VerbHarness) -> No
 async def test_a_reload_that_failed_shows_what_the_app_raised(
     verb_harness: VerbHarness,
 ) -> None:
-    said = await end_reload(verb_harness, ReloadEnded(1, 2, False, "no database"))
+    said = await end_reload(verb_harness, ReloadEnded((1,), 2, False, "no database"))
     assert isinstance(said.exception, SupervisorError)
     assert said.exception.exit_code == 1
     assert str(said.exception).endswith(": no database")
@@ -68,7 +68,7 @@ async def test_a_reload_that_failed_is_json_for_machines(
     verb_harness: VerbHarness,
 ) -> None:
     said = await end_reload(
-        verb_harness, ReloadEnded(1, 2, False, "no database"), "--json"
+        verb_harness, ReloadEnded((1,), 2, False, "no database"), "--json"
     )
     assert said.return_value == 1
     answer = msgspec.json.decode(said.output, type=ReloadAnswer)

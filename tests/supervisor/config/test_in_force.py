@@ -17,46 +17,14 @@ def make(folder: Path, *words: str) -> LiveSettings:
     return LiveSettings.read(look_for_sources("app:web", *words, folder=folder))
 
 
-def test_what_is_read_again_is_on_trial_with_its_generation(tmp_path: Path) -> None:
+def test_what_is_read_again_is_in_force_once_it_is_taken(tmp_path: Path) -> None:
     in_force = make(tmp_path)
     write(tmp_path, "timeout = 7\n")
-    in_force.read_again()
-    assert in_force.begin(2).timeout_s == in_force.settings_of(2).timeout_s == 7
-    assert in_force.settings.timeout_s == in_force.settings_of(1).timeout_s == 30
-    in_force.end(2, is_ok=True)
-    assert in_force.settings.timeout_s == in_force.settings_of(1).timeout_s == 7
-    assert in_force.configuration.given["timeout_s"].origin.endswith("blazeio.toml")
-
-
-def test_what_was_not_taken_is_forgotten(tmp_path: Path) -> None:
-    in_force = make(tmp_path)
-    write(tmp_path, "timeout = 7\n")
-    in_force.read_again()
-    in_force.begin(2)
-    in_force.end(2, is_ok=False)
-    assert in_force.settings.timeout_s == in_force.settings_of(2).timeout_s == 30
-
-
-def test_a_generation_that_nobody_asked_for_has_what_is_in_force(
-    tmp_path: Path,
-) -> None:
-    in_force = make(tmp_path)
-    write(tmp_path, "timeout = 7\n")
-    assert in_force.begin(2).timeout_s == 30
-    in_force.end(2, is_ok=True)
-    assert in_force.settings.timeout_s == 30
-
-
-def test_a_later_ask_waits_for_its_own_generation(tmp_path: Path) -> None:
-    in_force = make(tmp_path)
-    for generation, timeout in ((2, 7), (3, 8)):
-        write(tmp_path, f"timeout = {timeout}\n")
-        in_force.read_again()
-        if generation == 2:
-            in_force.begin(2)
-    in_force.end(2, is_ok=True)
+    other = in_force.read_again()
+    assert (in_force.settings.timeout_s, other.settings.timeout_s) == (30, 7)
+    in_force.take(other)
     assert in_force.settings.timeout_s == 7
-    assert in_force.begin(3).timeout_s == 8
+    assert in_force.configuration.given["timeout_s"].origin.endswith("blazeio.toml")
 
 
 def test_a_file_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
@@ -64,7 +32,7 @@ def test_a_file_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path, "timeout = 0\n")
     with pytest.raises(UsageError, match="timeout = 0"):
         in_force.read_again()
-    assert in_force.begin(2).timeout_s == 30
+    assert in_force.settings.timeout_s == 30
 
 
 def test_what_needs_a_restart_is_kept_and_named(
@@ -72,8 +40,7 @@ def test_what_needs_a_restart_is_kept_and_named(
 ) -> None:
     in_force = make(tmp_path, "--workers=2")
     write(tmp_path, "name = 'b'\nbind = ':1'\nworkers = 3\ntimeout = 7\n")
-    in_force.read_again()
-    settings = in_force.begin(2)
+    settings = in_force.read_again().settings
     assert (settings.name, settings.binds) == ("", ())
     assert (settings.workers, settings.timeout_s) == (2, 7)
     assert in_force.needs_restart == ("name", "bind")
@@ -94,8 +61,7 @@ def test_an_app_may_change(tmp_path: Path) -> None:
     write(tmp_path, "app = 'a:b'\n")
     in_force = LiveSettings.read(look_for_sources(folder=tmp_path))
     write(tmp_path, "app = 'c:d'\n")
-    in_force.read_again()
-    assert in_force.begin(2).app.text == "c:d"
+    assert in_force.read_again().settings.app.text == "c:d"
 
 
 def test_a_copy_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
@@ -106,10 +72,10 @@ def test_a_copy_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
     assert other.settings == before.settings
     assert other.configuration == before.configuration
     assert (other.settings.timeout_s, other.settings.preload) == (7, False)
-    other.read_again()
+    again = other.read_again().settings
     assert other.needs_restart == ()
-    assert other.begin(2).timeout_s == 8
-    assert other.begin(2).binds == before.settings.binds
+    assert again.timeout_s == 8
+    assert again.binds == before.settings.binds
 
 
 def test_what_the_other_one_did_not_know_has_its_default(tmp_path: Path) -> None:
@@ -134,7 +100,6 @@ def test_a_master_that_went_elsewhere_reads_the_same_file_and_place(
     in_force = make(tmp_path, *words)
     place = in_force.settings.control
     monkeypatch.chdir(tmp_path / "there")
-    in_force.read_again()
+    settings = in_force.read_again().settings
     assert not in_force.needs_restart
-    settings = in_force.begin(2)
     assert (settings.workers, settings.control) == (2, place)

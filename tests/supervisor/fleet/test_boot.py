@@ -119,14 +119,14 @@ def test_failure_beside_one_that_serves_does_not_end_the_master() -> None:
 def test_reload_asked_during_the_first_boot_waits_for_it() -> None:
     driver = booting()
     assert driver.reload() == []
-    assert StartForkserver(2) in driver.get_ready(1)
+    assert StartForkserver(2, 1) in driver.get_ready(1)
 
 
 def test_reload_asked_during_a_first_boot_that_fails_is_answered() -> None:
     driver = booting()
     driver.tell(ReloadAsked(5))
     ended = one(ReloadEnded, driver.exit(1, 1))
-    assert (ended.ticket, ended.is_ok) == (5, False)
+    assert (ended.tickets, ended.is_ok) == ((5,), False)
 
 
 def failed(code: int = 3) -> Driver:
@@ -155,17 +155,17 @@ def test_with_reload_too_what_no_change_of_code_mends_ends_the_master(
 
 def test_with_reload_a_change_boots_anew_until_it_serves() -> None:
     driver = failed()
-    assert driver.tell(ReloadAsked(1)) == [StartForkserver(2)]
+    assert driver.tell(ReloadAsked(1)) == [StartForkserver(2, 1)]
     ended = driver.tell(ForkserverExited(2, 3, "SyntaxError: worse"))
     assert one(ReloadEnded, ended) == ReloadEnded(
-        1, 2, False, "exit code 3: SyntaxError: worse"
+        (1,), 2, False, "exit code 3: SyntaxError: worse"
     )
 
     driver.tell(ReloadAsked(2))
     spawns = only(Spawn, driver.tell(ForkserverReady(3)))
     assert [(each.slot, each.generation) for each in spawns] == [(0, 3), (1, 3)]
     up = driver.serve(spawns[0].worker)
-    assert one(ReloadEnded, up) == ReloadEnded(2, 3, True, "")
+    assert one(ReloadEnded, up) == ReloadEnded((2,), 3, True, "")
     assert "ready" in events(up)
 
 
@@ -181,14 +181,14 @@ def test_with_reload_all_that_a_failed_boot_has_begun_ends_first() -> None:
     assert events(actions) == ["boot_waits"]
     assert driver.tell(ReloadAsked(1)) == []
     driver.exit(second.worker, -15)
-    assert driver.exit_forkserver(1) == [StartForkserver(2)]
+    assert driver.exit_forkserver(1) == [StartForkserver(2, 1)]
 
 
 def test_with_reload_a_change_during_a_boot_begins_it_anew() -> None:
     driver = Driver(is_development=True)
     driver.tell(StartAsked())
     assert driver.tell(ReloadAsked(1)) == [StopForkserver(1, StopMode.TERM)]
-    assert driver.exit_forkserver(1, -15) == [StartForkserver(2)]
+    assert driver.exit_forkserver(1, -15) == [StartForkserver(2, 1)]
 
 
 def test_with_reload_a_stop_ends_the_waiting() -> None:
@@ -200,4 +200,4 @@ def test_with_reload_a_stop_answers_whose_code_is_tried() -> None:
     driver = failed()
     driver.tell(ReloadAsked(1))
     ended = one(ReloadEnded, driver.tell(StopAsked()))
-    assert ended == ReloadEnded(1, 2, False, "the service is stopping")
+    assert ended == ReloadEnded((1,), 2, False, "the service is stopping")

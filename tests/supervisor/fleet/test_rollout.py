@@ -1,7 +1,6 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    SUPERSEDED,
     EndWorker,
     ReloadEnded,
     ReportStatus,
@@ -26,7 +25,7 @@ def fleet(slots: int = 2, **policy: object) -> Driver:
 
 
 def test_reload_starts_a_fresh_forkserver_and_touches_nothing() -> None:
-    assert deeds(fleet().reload()) == [StartForkserver(2)]
+    assert deeds(fleet().reload()) == [StartForkserver(2, 1)]
 
 
 def test_all_slots_are_replaced_then_held_then_the_old_forkserver_stops() -> None:
@@ -35,7 +34,7 @@ def test_all_slots_are_replaced_then_held_then_the_old_forkserver_stops() -> Non
     assert driver.generations == [2, 2, 2]
     assert only(ReloadEnded, driver.wait(1.9)) == []
     actions = driver.wait(0.2)
-    assert deeds(actions) == [StopForkserver(1), ReloadEnded(8, 2, True)]
+    assert deeds(actions) == [StopForkserver(1), ReloadEnded((8,), 2, True)]
     assert events(actions) == ["reloaded"]
     assert driver.phase == "idle"
 
@@ -45,7 +44,7 @@ def test_reload_after_reload_counts_generations_on() -> None:
     driver.reload_until_holding()
     driver.wait(2.1)
     driver.exit_forkserver(1)
-    assert StartForkserver(3) in driver.reload()
+    assert StartForkserver(3, 1) in driver.reload()
 
 
 def test_next_reload_waits_until_the_last_forkserver_is_gone() -> None:
@@ -53,7 +52,7 @@ def test_next_reload_waits_until_the_last_forkserver_is_gone() -> None:
     driver.reload_until_holding()
     driver.wait(2.1)
     assert only(StartForkserver, driver.reload(2)) == []
-    assert driver.exit_forkserver(1) == [StartForkserver(3)]
+    assert driver.exit_forkserver(1) == [StartForkserver(3, 2)]
 
 
 def test_dead_slot_gets_the_old_code_while_the_canary_is_tried() -> None:
@@ -140,7 +139,7 @@ def test_failure_of_the_canary_leaves_every_old_worker_untouched(
     assert callable(fail)
     actions = fail(driver)
     ended = one(ReloadEnded, actions)
-    assert (ended.ticket, ended.is_ok) == (6, False)
+    assert (ended.tickets, ended.is_ok) == ((6,), False)
     assert ended.reason.endswith(reason)
     assert driver.owners == [1, 2]
     assert not [end for end in only(EndWorker, driver.log) if end.worker in {1, 2}]
@@ -297,9 +296,14 @@ def test_second_reload_supersedes_before_the_canary_is_ready() -> None:
     driver.load(2)
     driver.fork(3)
     actions = driver.reload(ticket=2)
-    assert ReloadEnded(1, 2, False, SUPERSEDED) in actions
     assert EndWorker(3, StopMode.TERM) in actions
-    assert driver.exit_forkserver(2) == [StartForkserver(3)]
+    (report,) = [a for a in only(ReportStatus, actions) if "overtaken" in a.text]
+    assert (report.event, report.generation) == ("reload_superseded", 2)
+    assert driver.exit_forkserver(2) == [StartForkserver(3, 2)]
+    driver.serve(driver.load(3).worker)
+    driver.roll(driver.wait(2.1))
+    ended = one(ReloadEnded, driver.wait(2.1))
+    assert ended == ReloadEnded((1, 2), 3, True, superseded=(1,))
 
 
 def test_second_reload_supersedes_the_import_too() -> None:
@@ -314,9 +318,11 @@ def test_superseded_before_its_forkserver_was_started() -> None:
     driver = fleet(slots=1)
     for ticket in (1, 2, 3):
         driver.reload(ticket)
-    ended = [e.ticket for e in only(ReloadEnded, driver.log)]
-    assert ended == [1, 2]
-    assert driver.exit_forkserver(2) == [StartForkserver(4)]
+    assert only(ReloadEnded, driver.log) == []
+    assert driver.exit_forkserver(2) == [StartForkserver(4, 3)]
+    ended = one(ReloadEnded, driver.exit_forkserver(4, 1))
+    assert (ended.tickets, ended.superseded) == ((1, 2, 3), (1, 2))
+    assert not ended.is_ok
 
 
 def test_reloads_asked_later_wait_and_become_one() -> None:
@@ -325,11 +331,10 @@ def test_reloads_asked_later_wait_and_become_one() -> None:
     driver.reload(ticket=2)
     driver.reload(ticket=3)
     actions = driver.wait(2.1)
-    assert [e.ticket for e in only(ReloadEnded, actions)] == [1]
+    assert one(ReloadEnded, actions).tickets == (1,)
     driver.exit_forkserver(1)
     driver.serve(driver.load(3).worker)
-    ended = only(ReloadEnded, driver.wait(5))
-    assert ended == [ReloadEnded(2, 3, True), ReloadEnded(3, 3, True)]
+    assert one(ReloadEnded, driver.wait(5)) == ReloadEnded((2, 3), 3, True)
 
 
 def test_reload_waits_once_the_canary_is_ready() -> None:
@@ -342,7 +347,7 @@ def test_reload_waits_once_the_canary_is_ready() -> None:
 def test_reloads_asked_in_one_turn_share_one() -> None:
     driver = fleet()
     actions = driver.tell(ReloadAsked(1), ReloadAsked(2))
-    assert deeds(actions) == [StartForkserver(2)]
+    assert deeds(actions) == [StartForkserver(2, 2)]
 
 
 # A forkserver that dies unasked
@@ -381,7 +386,7 @@ def test_reload_asked_meanwhile_does_not_wait_for_the_backoff() -> None:
     driver.exit_forkserver(1, -9)
     driver.exit_forkserver(2, 1)
     driver.exit_forkserver(3, 1)
-    assert StartForkserver(4) in driver.reload()
+    assert StartForkserver(4, 1) in driver.reload()
 
 
 def test_late_words_of_an_unknown_forkserver_are_ignored() -> None:

@@ -102,7 +102,7 @@ def test_stop_in_the_middle_of_a_reload_wins() -> None:
     canary = driver.load(2)
     driver.fork(canary.worker)
     actions = driver.tell(GENTLY)
-    assert ReloadEnded(4, 2, False, "the service is stopping") in actions
+    assert ReloadEnded((4,), 2, False, "the service is stopping") in actions
     assert EndWorker(canary.worker, StopMode.TERM) in actions
     assert {stop.generation for stop in only(StopForkserver, actions)} == {1, 2}
 
@@ -110,7 +110,7 @@ def test_stop_in_the_middle_of_a_reload_wins() -> None:
 def test_reload_asked_while_stopping_is_refused() -> None:
     driver = Driver(slots=1).start()
     driver.tell(GENTLY)
-    assert driver.reload(9) == [ReloadEnded(9, 0, False, "the service is stopping")]
+    assert driver.reload(9) == [ReloadEnded((9,), 0, False, "the service is stopping")]
 
 
 def test_nobody_is_respawned_while_stopping() -> None:
@@ -205,13 +205,13 @@ def test_a_canary_ends_at_once_when_the_service_leaves() -> None:
     canary = driver.load(2).worker
     driver.serve(canary)
     actions = driver.tell(GENTLY)
-    assert ReloadEnded(4, 2, False, "the service is stopping") in actions
+    assert ReloadEnded((4,), 2, False, "the service is stopping") in actions
     assert only(EndWorker, actions) == [EndWorker(canary, StopMode.DRAIN)]
 
 
 def test_nothing_new_is_begun_while_the_service_leaves() -> None:
     driver = leave()
-    assert driver.reload(9) == [ReloadEnded(9, 0, False, "the service is stopping")]
+    assert driver.reload(9) == [ReloadEnded((9,), 0, False, "the service is stopping")]
     assert deeds(driver.tell(ScaleAsked(4), RecycleAsked(0))) == []
 
 

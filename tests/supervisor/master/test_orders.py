@@ -47,7 +47,7 @@ async def test_who_waits_for_a_reload_sees_its_steps_and_its_end(
     control.driver.tell(*control.facts)
     await asyncio.sleep(0.15)
     control.frames.print("Traceback ...\n", 2)
-    control.reloads.end(ReloadEnded(1, 2, False, "no database"))
+    control.reloads.end(ReloadEnded((1,), 2, False, "no database"))
     step, ended = (await asking).body.splitlines()
     assert msgspec.json.decode(step, type=Progress).step == "importing"
     answer = msgspec.json.decode(ended, type=ReloadAnswer)
@@ -66,7 +66,7 @@ async def test_who_leaves_while_waiting_changes_nothing(
         order = msgspec.json.encode({"wait": True})
         await peer.send(serialize_request("POST", "/reload", order))
         await wait_until(lambda: control.facts)
-    control.reloads.end(ReloadEnded(1, 2, True))
+    control.reloads.end(ReloadEnded((1,), 2, True))
     assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
 
 

@@ -7,7 +7,15 @@ from typing import get_args
 import pytest
 
 from blazeio_supervisor.fleet import actions
-from blazeio_supervisor.fleet.actions import Action, CloseListeners, Exit, ReportStatus
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    CloseListeners,
+    Exit,
+    ReloadEnded,
+    ReportStatus,
+)
+from blazeio_supervisor.fleet.facts import ScaleAsked
+from blazeio_supervisor.master import reloads
 from tests.supervisor.master.test_composition import make_crew
 from tests.support.clock import within
 
@@ -44,3 +52,28 @@ async def test_an_exit_is_the_end(tmp_path: Path) -> None:
     components = make_crew(tmp_path, asyncio.get_running_loop())
     components.turns._perform(Exit(3))
     assert await within(components.ending.wait(), 1) == 3
+
+
+@pytest.fixture
+def titles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(reloads, "setproctitle", said.append)
+    return said
+
+
+@pytest.mark.parametrize(("is_ok", "kept"), [(True, "/up"), (False, "")])
+async def test_the_master_goes_by_the_settings_of_a_reload(
+    tmp_path: Path, is_ok: bool, kept: str, titles: list[str]
+) -> None:
+    (tmp_path / "blazeio.toml").write_text("workers = 2\n")
+    components = make_crew(tmp_path, asyncio.get_running_loop())
+    executor = components.turns._perform.__self__  # type: ignore[attr-defined]
+    (tmp_path / "blazeio.toml").write_text("workers = 3\nhealth_path = '/up'\n")
+    components.reloads.ask("a test")
+    executor._go_by(executor.reloads.begin(2, 1))
+    assert executor.health_checks.path == "/up"
+    executor.execute(ReloadEnded((1,), 2, is_ok))
+    assert executor.health_checks.path == kept
+    assert titles == ["blazeio: master [app:web]"]
+    asked = ScaleAsked(count=3, by="the new settings") in components.inbox.take()
+    assert asked == is_ok
