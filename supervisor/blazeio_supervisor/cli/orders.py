@@ -411,7 +411,7 @@ def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
 
 
 @verb(
-    "answer what is in flight, then end; waits for that",
+    "answer what is in flight, then end the service; waits for that",
     click.option("--quick", is_flag=True, help="Within a second, whatever is open."),
     click.option("--no-wait", is_flag=True, help="Do not wait for the end."),
 )

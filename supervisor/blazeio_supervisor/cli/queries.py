@@ -307,7 +307,7 @@ def format_config(answer: ConfigAnswer) -> str:
     return "\n".join(lines)
 
 
-@verb("what could be better here: kernel, limits, certificates")
+@verb("what could be better (kernel, limits, certificates), and how")
 def doctor(target: ServiceTarget, is_json: bool) -> int:
     """Look at the machine, and at the service if one runs: what could be better.
 

@@ -5,7 +5,7 @@ the verb's, its docstring the help, and it sends the order, waits if it was aske
 and prints the sentence that says how it went. What it sends and what is answered are
 an ``ControlEndpoint`` of ``ipc/control_api.py``; the master's side is a handler in
 ``master/control_handlers.py``. **To add a verb: add its endpoint, its handler and its
-function, and its line to the tables of the READMEs.**
+function, and run ``make docs``.**
 
 The modules of the verbs are imported to know their names, so they import at their
 top only what is quick to load: the client, ``rich`` and the examinations of
@@ -190,7 +190,7 @@ def _load_check() -> click.Command:
 _OF_AN_APP = (
     Verb(
         "unit",
-        "print a systemd unit for APP with its options; --install it",
+        "print a systemd unit for APP and its options; --install writes it",
         _load_unit,
         has_app=True,
     ),

@@ -12,9 +12,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import click
 from prometheus_client.core import Metric
 
 from blazeio.limits import Limits
+from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.config.http import WorkerLimits, format_default
 from blazeio_supervisor.config.option import list_options
 from blazeio_supervisor.errors import EXIT_MEANINGS
@@ -46,19 +48,20 @@ UNITS = {
 
 def make_documents() -> dict[Path, str]:
     """Make the text that each document should have now."""
-    return {
-        REPOSITORY / "docs" / "settings.md": write_settings(),
-        REPOSITORY / "docs" / "control-schema.json": write_schema(),
-        **{
-            path: fill(path.read_text(), name, rows)
-            for path, name, rows in (
-                (REPOSITORY / "README.md", "exit codes", make_exit_rows()),
-                (REPOSITORY / "docs" / "events.md", "events", make_event_rows()),
-                (REPOSITORY / "docs" / "limits.md", "limits", make_limit_rows()),
-                (REPOSITORY / "docs" / "metrics.md", "metrics", make_metric_rows()),
-            )
-        },
+    readme, docs = REPOSITORY / "README.md", REPOSITORY / "docs"
+    made = {
+        docs / "settings.md": write_settings(),
+        docs / "control-schema.json": write_schema(),
     }
+    for path, name, rows in (
+        (readme, "verbs", make_verb_rows()),
+        (readme, "exit codes", make_exit_rows()),
+        (docs / "events.md", "events", make_event_rows()),
+        (docs / "limits.md", "limits", make_limit_rows()),
+        (docs / "metrics.md", "metrics", make_metric_rows()),
+    ):
+        made[path] = fill(made.get(path) or path.read_text(), name, rows)
+    return made
 
 
 def fill(text: str, name: str, rows: Iterable[str]) -> str:
@@ -91,6 +94,20 @@ def make_exit_rows() -> Iterator[str]:
     yield from make_table("code", "why")
     for code, meaning in EXIT_MEANINGS.items():
         yield make_row(str(int(code)), meaning)
+
+
+def make_verb_rows() -> Iterator[str]:
+    """Make the table of the verbs, each with its arguments."""
+    yield from make_table("verb", "what it does")
+    for verb in list_verbs().values():
+        command = verb.load()
+        context = click.Context(command)
+        arguments = [
+            param.make_metavar(context)
+            for param in command.params
+            if isinstance(param, click.Argument)
+        ]
+        yield make_row(f"`{' '.join([verb.name, *arguments])}`", verb.summary)
 
 
 def make_event_rows() -> Iterator[str]:
