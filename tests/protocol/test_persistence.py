@@ -14,6 +14,7 @@ from tests.protocol.serving import (
     Serve,
     forever,
     hello,
+    request,
 )
 from tests.support.clock import scaled, wait_until
 
@@ -155,6 +156,14 @@ class TestHandlerDeadline:
         assert (response.status, response.field("connection")) == (503, "close")
         assert await peer.read_until_end() == b""
         assert calls.entries == ["begin", "CancelledError"]
+
+    async def test_the_head_of_it_answers_a_head_request(self, serve: Serve) -> None:
+        served = serve(forever, handler_timeout_s=scaled(0.05))
+        peer = await served.connect()
+        await peer.send(request("HEAD"))
+        octets = await peer.read_until_end()
+        assert octets.startswith(b"HTTP/1.1 503 ")
+        assert octets.endswith(b"\r\n\r\n")
 
     async def test_a_begun_response_is_cut(self, serve: Serve, calls: CallLog) -> None:
         async def handler(r: R) -> None:

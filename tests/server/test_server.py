@@ -8,6 +8,7 @@ import pytest
 
 from blazeio.errors import ClientDisconnected
 from blazeio.limits import Limits
+from blazeio.protocol.options import RouteOptions
 from blazeio.server import acceptor
 from blazeio.server import server as server_module
 from blazeio.server.acceptor import bind
@@ -269,6 +270,18 @@ class TestCancelling:
         served.server.cancel()
         await within(served.server.drained())
         assert calls.entries == ["cleaned up"]
+
+    async def test_one_that_outlives_its_client_is_cancelled_at_once(
+        self, serve: Serve, calls: CallLog
+    ) -> None:
+        served = serve(calls.watching(forever))
+        options = RouteOptions(on_disconnect="finish")
+        served.server.context.find_options = lambda method, path: options
+        peer = await served.connect()
+        await peer.send(GET)
+        await calls.has("begin")
+        served.server.cancel()
+        await calls.has("begin", "CancelledError")
 
     async def test_a_connection_that_comes_after_the_close_is_cut(
         self, serve: Serve
