@@ -38,10 +38,10 @@ from blazeio_supervisor.ipc.messages import (
     Loaded,
     Message,
     MessageError,
+    Quit,
     Ready,
-    Said,
-    Stop,
     Unsafe,
+    WorkerEvent,
     parse_from_forkserver,
     parse_from_worker,
     parse_message,
@@ -72,14 +72,14 @@ SEEDS = [
     for message in (
         Address("127.0.0.1", 8000),
         Ready(is_tls=True),
-        Said("requests_cut", "two are cut", "Traceback"),
+        WorkerEvent("requests_cut", "two are cut", "Traceback"),
         Failed(3, "no database", "Traceback"),
         Loaded("::1", 65535),
         Unsafe(("a thread", "a loop")),
         Forked(7, 4711),
         ForkFailed(7, "no room"),
         Fork(1, 0),
-        Stop(),
+        Quit(),
     )
 ]
 _PIECES = (

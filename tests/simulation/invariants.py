@@ -47,7 +47,7 @@ def never_fewer_serving(step: Step, policy: Policy) -> None:
         return
     before = serving(step.before) - step.ledger.exited
     after = serving(step.after)
-    hung = {end.worker for end in step.ended if end.ending is StopMode.TERM} & before
+    hung = {end.worker for end in step.ended if end.mode is StopMode.TERM} & before
     hung |= step.ledger.misbehaved & before
     least = min(len(before), wanted_count(step.after))
     lost = before - after - hung
@@ -163,7 +163,7 @@ def trial_touches_no_old_worker(step: Step, policy: Policy) -> None:
     view = {w.worker: w for w in step.before.workers if w.state == "serving"}
     for end in step.ended:
         worker = view.get(end.worker)
-        if worker is None or end.ending is not StopMode.DRAIN:
+        if worker is None or end.mode is not StopMode.DRAIN:
             continue
         is_parked = step.after.slots[worker.slot].is_parked
         is_new = worker.generation == step.before.target
@@ -190,7 +190,7 @@ def orders_reach_somebody(step: Step, policy: Policy) -> None:
         known = step.ledger.pids.keys() | step.ledger.exited
         require(end.worker in known, f"{end} to one without a pid")
         worker = step.world.workers.get(end.worker)
-        if end.ending is StopMode.DRAIN and worker is not None:
+        if end.mode is StopMode.DRAIN and worker is not None:
             require(worker.is_ready, f"{end} to one that boots")
 
 
@@ -269,7 +269,7 @@ def nobody_healthy_is_ended(step: Step, policy: Policy) -> None:
         return
     view = {w.worker: w for w in step.before.workers}
     for end in step.ended:
-        if end.ending is StopMode.DRAIN or end.worker not in view:
+        if end.mode is StopMode.DRAIN or end.worker not in view:
             continue
         worker = step.world.workers.get(end.worker)
         if worker is None or not worker.is_alive:
@@ -310,7 +310,7 @@ def sleep_ends_nobody(step: Step, policy: Policy) -> None:
     if step.sleep_s > 1.0 and not step.was_late and not step.facts:
         is_stop = step.ledger.stop_at is not None and step.before.is_stopping
         is_stop = is_stop or step.after.is_parked  # it was asked to, before that
-        struck = [end for end in step.ended if end.ending is not StopMode.DRAIN]
+        struck = [end for end in step.ended if end.mode is not StopMode.DRAIN]
         require(not struck or is_stop, f"{struck} in the first turn after a sleep")
 
 
@@ -341,7 +341,7 @@ def recycled_workers_are_replaced_first(step: Step, policy: Policy) -> None:
     retiring = {w.worker: w for w in step.before.workers if w.retire_reason}
     for end in step.ended:
         worker = retiring.get(end.worker)
-        if worker is None or end.ending is not StopMode.DRAIN:
+        if worker is None or end.mode is not StopMode.DRAIN:
             continue
         slot = step.after.slots[worker.slot]
         is_replaced = slot.owner is not None and slot.owner.state == "serving"

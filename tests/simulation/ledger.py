@@ -8,7 +8,6 @@ from blazeio_supervisor.fleet.actions import (
     Action,
     AdoptQueue,
     CloseListeners,
-    EndWorker,
     Exit,
     Notify,
     OpenSlot,
@@ -21,6 +20,7 @@ from blazeio_supervisor.fleet.actions import (
     Steer,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     Fact,
@@ -149,7 +149,7 @@ class Ledger:
         for action in actions:
             self._note_order(action)
             match action:
-                case EndWorker(worker):
+                case StopWorker(worker):
                     self.ended_at.setdefault(worker, (now, slept_s))
                 case ReloadEnded(tickets, _, is_ok):
                     for ticket in tickets:
@@ -179,7 +179,7 @@ class Ledger:
                     self.lost |= self.present  # it was given up
                 self.ready.discard(generation)
                 self.stops[generation].append(ending)
-            case EndWorker(worker, ending):
+            case StopWorker(worker, ending):
                 self.endings[worker].append(ending)
             case OpenSlot():
                 self.slots += 1
@@ -230,5 +230,5 @@ class Step:
         return [action for action in self.actions if isinstance(action, Spawn)]
 
     @property
-    def ended(self) -> list[EndWorker]:
-        return [action for action in self.actions if isinstance(action, EndWorker)]
+    def ended(self) -> list[StopWorker]:
+        return [action for action in self.actions if isinstance(action, StopWorker)]

@@ -16,12 +16,12 @@ from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     AdoptQueue,
     CheckHealth,
-    EndWorker,
     ReleaseQueue,
     Spawn,
     StartForkserver,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -166,7 +166,7 @@ class World:
                 self._stop_forkserver(self.forkservers[generation], ending)
             case Spawn():
                 self.after(self._some(0.002, 0.03), lambda: self._fork(action))
-            case EndWorker(worker, ending):
+            case StopWorker(worker, ending):
                 if worker in self.workers:
                     self._end(self.workers[worker], ending)
             case AdmitWorker(worker):

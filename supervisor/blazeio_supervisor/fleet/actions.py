@@ -28,13 +28,13 @@ class StartForkserver(Struct, frozen=True):
 class StopForkserver(Struct, frozen=True):
     """End this generation's forkserver; its workers live on.
 
-    Escalates like ``EndWorker``, and repeats of the same ending are never sent. After
+    Escalates like ``StopWorker``, and is never repeated with the same mode. After
     its end answer ForkserverExited; a ``Spawn`` that it never answered is void
     then, so the shell closes that worker's channel.
     """
 
     generation: int
-    ending: StopMode = StopMode.DRAIN
+    mode: StopMode = StopMode.DRAIN
 
 
 class Spawn(Struct, frozen=True):
@@ -64,14 +64,14 @@ class AdmitWorker(Struct, frozen=True):
     worker: int
 
 
-class EndWorker(Struct, frozen=True):
-    """End a worker. Repeats of the same ending are never sent.
+class StopWorker(Struct, frozen=True):
+    """Stop a worker; it is never repeated with the same mode.
 
     It may name a worker whose exit was told in the same turn: then it is void.
     """
 
     worker: int
-    ending: StopMode
+    mode: StopMode
 
 
 class DumpStack(Struct, frozen=True):
@@ -142,14 +142,14 @@ class Steer(Struct, frozen=True):
     weights: tuple[int, ...]
 
 
-class KeepWorker(Struct, frozen=True):
-    """Every worker serves on until its ``EndWorker``, whoever sends it SIGTERM."""
+class KeepServing(Struct, frozen=True):
+    """Every worker serves on until its ``StopWorker``, whoever sends it SIGTERM."""
 
 
 class CloseListeners(Struct, frozen=True):
     """The service ends: no connection may begin any more.
 
-    Each ``EndWorker`` from here on is the last one of its slot: nobody comes after
+    Each ``StopWorker`` from here on is the last one of its slot: nobody comes after
     that worker, so it takes what waits in its queue.
     """
 
@@ -242,7 +242,7 @@ Action = (
     | Spawn
     | CheckHealth
     | AdmitWorker
-    | EndWorker
+    | StopWorker
     | DumpStack
     | AskStack
     | ReportBoot
@@ -250,7 +250,7 @@ Action = (
     | AdoptQueue
     | ReleaseQueue
     | Steer
-    | KeepWorker
+    | KeepServing
     | CloseListeners
     | ReloadEnded
     | ReportStatus

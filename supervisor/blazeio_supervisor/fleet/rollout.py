@@ -406,8 +406,7 @@ class Rollout(Struct):
                 f"the reload that {asked.by} asked for is overtaken by "
                 f"{self.waiting[0].by}"
             )
-            event = "reload_superseded"
-            context.act(ReportStatus(event, text, generation=self.target))
+            context.act(ReportStatus("reload_superseded", text, generation=self.target))
         self.superseded += self.asked
         self.asked = []
         self.step = Phase.IDLE

@@ -10,7 +10,7 @@ Adoptions stay as they are: whoever adopted a queue empties it too.
 
 from msgspec import Struct
 
-from blazeio_supervisor.fleet.actions import CloseListeners, Exit, KeepWorker
+from blazeio_supervisor.fleet.actions import CloseListeners, Exit, KeepServing
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
 from blazeio_supervisor.fleet.reasons import asked_for, count_of
@@ -62,7 +62,7 @@ class Stopping(Struct):
         if self.is_leaving and self._has_left(context):
             self._begin(context, "", is_quick=False)
         elif self.is_leaving and any(isinstance(f, WorkerReady) for f in context.facts):
-            context.act(KeepWorker())
+            context.act(KeepServing())
 
     def run(self, context: PlanContext) -> None:
         """End whoever is left; exit when nobody is."""
@@ -93,7 +93,7 @@ class Stopping(Struct):
     def _leave(self, context: PlanContext, by: str, delay_s: float) -> None:
         self.is_leaving = True
         self.leave_at = context.now + delay_s
-        context.act(KeepWorker())
+        context.act(KeepServing())
         context.report(
             "leaving",
             f"{asked_for(by)}: no longer ready, but it serves on for {delay_s:g} s, "

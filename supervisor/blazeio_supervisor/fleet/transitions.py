@@ -8,12 +8,12 @@ forgotten.
 from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     AskStack,
-    EndWorker,
     ReportBoot,
     Spawn,
     StartForkserver,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import (
@@ -89,7 +89,7 @@ def step_worker(
     if event in _LATE and step.send is StopMode.TERM:
         context.act(AskStack(handle.worker))
     if step.send is not None:
-        context.act(EndWorker(handle.worker, step.send))
+        context.act(StopWorker(handle.worker, step.send))
     if step.state is State.SERVING and handle.ready_at is None:
         handle.ready_at = context.now
     if _keeps_deadline(before, step.state):

@@ -81,7 +81,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 18
+PROTOCOL = 19
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -239,7 +239,7 @@ class Fork(_Message, frozen=True):
     terms: tuple[ListenerInfo, ...] = ()
 
 
-class Stop(_Message, frozen=True):
+class Quit(_Message, frozen=True):
     """The generation is over; the forkserver ends, its workers live on."""
 
 
@@ -329,7 +329,7 @@ class Ready(_Message, frozen=True):
     is_tls: bool = False
 
 
-class Said(_Message, frozen=True):
+class WorkerEvent(_Message, frozen=True):
     """An event of the worker's own; see ``observe.events.vocabulary``.
 
     Attributes:
@@ -354,7 +354,7 @@ class Listen(_Message, frozen=True):
     terms: tuple[ListenerInfo, ...] = ()
 
 
-class Serve(_Message, frozen=True):
+class ServeConnection(_Message, frozen=True):
     """Carries a connection: serve it, though nothing is accepted yet."""
 
 
@@ -375,7 +375,7 @@ class Drain(_Message, frozen=True):
     is_final: bool = False
 
 
-class Stay(_Message, frozen=True):
+class IgnoreTerm(_Message, frozen=True):
     """The service will end soon: serve on until ``Drain``, whoever sends TERM.
 
     A TERM to the whole process group reaches the workers as well as the master.
@@ -403,21 +403,21 @@ class ReopenLogs(_Message, frozen=True):
 
 
 FromForkserver = Importing | Loaded | Unsafe | Forked | ForkFailed | Failed
-FromWorker = Importing | Address | Ready | Said | Failed
+FromWorker = Importing | Address | Ready | WorkerEvent | Failed
 FromChild = FromForkserver | FromWorker
 """What the master hears; each is checked for more than its shape by who hears it."""
 
 Message = (
     Load
     | Fork
-    | Stop
+    | Quit
     | FromForkserver
     | FromWorker
     | Listen
-    | Serve
+    | ServeConnection
     | Admit
     | Drain
-    | Stay
+    | IgnoreTerm
     | Adopt
     | Release
     | ReopenLogs
@@ -487,7 +487,7 @@ def cut_texts(message: MessageT) -> MessageT:
             cut = {"reason": reason[:TEXT_CHARS]}
             cut["traceback"] = traceback[-TRACEBACK_CHARS:]
             return msgspec.structs.replace(message, **cut)
-        case Said(_, text, traceback):
+        case WorkerEvent(_, text, traceback):
             cut = {"text": text[:TEXT_CHARS]}
             cut["traceback"] = traceback[-TRACEBACK_CHARS:]
             return msgspec.structs.replace(message, **cut)

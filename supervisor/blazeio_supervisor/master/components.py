@@ -141,7 +141,7 @@ def build_master(
         reloads=reloads,
         banner=banner,
         telling=telling,
-        ending=ending,
+        shutdown=ending,
     )
     strangers = OrphanReaper(reaper, workers, child_context.oom_kills)
     attendance = ListenerWatch(

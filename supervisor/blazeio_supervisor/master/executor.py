@@ -16,9 +16,8 @@ from blazeio_supervisor.fleet.actions import (
     CheckHealth,
     CloseListeners,
     DumpStack,
-    EndWorker,
     Exit,
-    KeepWorker,
+    KeepServing,
     Notify,
     OpenSlot,
     Probe,
@@ -30,6 +29,7 @@ from blazeio_supervisor.fleet.actions import (
     StartForkserver,
     Steer,
     StopForkserver,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import Fact, ScaleAsked
 from blazeio_supervisor.fleet.planner import Planner
@@ -142,7 +142,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     tell: Callable[[Fact], None]
     banner: Banner
     telling: SystemdNotifier
-    ending: Shutdown
+    shutdown: Shutdown
 
     def execute(self, action: Action) -> None:  # noqa: C901 - a table, which mypy knows to be total
         """Carry out one action.
@@ -154,15 +154,15 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
             case StartForkserver(generation, ticket):
                 self._go_by(self.reloads.begin(generation, ticket))
                 self.forkservers.start(generation)
-            case StopForkserver(generation, ending):
-                self.forkservers.stop(generation, ending)
+            case StopForkserver(generation, mode):
+                self.forkservers.stop(generation, mode)
             case Spawn():
                 self.forkservers.fork(action)
             case AdmitWorker(worker):
                 self.orders.admit(worker)
-            case EndWorker(worker, ending):
-                drain = self.ending.make_drain(self.planner.policy)
-                self.orders.end(worker, ending, drain)
+            case StopWorker(worker, mode):
+                drain = self.shutdown.make_drain(self.planner.policy)
+                self.orders.end(worker, mode, drain)
             case DumpStack(worker, blocked_s):
                 self.stack_reports.begin(worker, blocked_s)
             case AskStack(worker):
@@ -181,7 +181,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 self.slots.release(slot, by)
             case Steer(weights):
                 self.slots.steer(weights)
-            case KeepWorker():
+            case KeepServing():
                 self.orders.stay()
             case CloseListeners():
                 self._call_last()
@@ -193,7 +193,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 self.telling.tell(action)
             case Exit(code, reason):
                 self.stack_reports.cancel()
-                self.ending.end(code, reason)
+                self.shutdown.end(code, reason)
             case _:
                 assert_never(action)
 
@@ -214,7 +214,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
         self.upgrades.timeout_s = settings.upgrade_timeout_s
 
     def _call_last(self) -> None:
-        self.ending.be_final()
+        self.shutdown.be_final()
         self.binding.cancel()
         self.slots.call_last()
 

@@ -35,8 +35,8 @@ from blazeio_supervisor.ipc.messages import (
     Importing,
     Load,
     Loaded,
+    Quit,
     ReopenLogs,
-    Stop,
     Unsafe,
     parse_from_forkserver,
 )
@@ -304,16 +304,16 @@ class Forkservers:
         for record in self._records.values():
             record.channel.send(ReopenLogs(), files)
 
-    def stop(self, generation: int, ending: StopMode) -> None:
+    def stop(self, generation: int, mode: StopMode) -> None:
         """End a forkserver; its workers live on."""
         record = self._records.get(generation)
         if record is None:
             return
         record.is_stopped = True
-        if ending is StopMode.KILL:
+        if mode is StopMode.KILL:
             self._child_context.reaper.send_signal(record.pid, signal.SIGKILL)
-        elif ending is StopMode.DRAIN and record.has_loaded:
-            record.channel.send(Stop())  # after the forks that it still owes
+        elif mode is StopMode.DRAIN and record.has_loaded:
+            record.channel.send(Quit())  # after the forks that it still owes
         else:
             # In the midst of an import it cannot listen, and has no children.
             self._child_context.reaper.send_signal(record.pid, signal.SIGTERM)

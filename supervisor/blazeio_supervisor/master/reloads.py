@@ -139,12 +139,12 @@ class Reloads:
 
 
 def _note_end(reload: Reload, outcome: ReloadOutcome) -> None:
-    event = "reload_ok" if outcome.is_ok else "reload_failed"
-    end = f"has failed: {outcome.reason}"
+    generation, by = outcome.generation, f"the reload that {reload.by} asked for"
     if outcome.is_ok:
-        end = f"took {outcome.took_s:.1f} s"
-    text = f"the reload that {reload.by} asked for {end}"
-    note(event, text, generation=outcome.generation)
+        note("reload_ok", f"{by} took {outcome.took_s:.1f} s", generation=generation)
+    else:
+        text = f"{by} has failed: {outcome.reason}"
+        note("reload_failed", text, generation=generation)
 
 
 def name_master(settings: Settings) -> None:

@@ -18,14 +18,14 @@ from blazeio_supervisor.ipc.messages import (
     Drain,
     Failed,
     FromWorker,
+    IgnoreTerm,
     Importing,
     Message,
     Ready,
     Release,
     ReopenLogs,
-    Said,
-    Serve,
-    Stay,
+    ServeConnection,
+    WorkerEvent,
 )
 from blazeio_supervisor.ipc.processes import refuse_descriptors
 from blazeio_supervisor.ipc.scoreboard import Row
@@ -102,7 +102,7 @@ class WorkerRecord(Struct):
                 self.has_address = True
             case Ready():
                 is_due, self.has_ready = not self.has_ready, True
-            case Said():
+            case WorkerEvent():
                 is_due = self.has_ready and self.said_count < MOST_SAID
                 self.said_count += 1
             case Failed():
@@ -211,19 +211,19 @@ class WorkerOrders:
         self._reaper = reaper
         self._listeners = listeners
 
-    def end(self, worker: int, ending: StopMode, drain: Drain) -> None:
+    def end(self, worker: int, mode: StopMode, drain: Drain) -> None:
         """End a worker; ``drain`` is the order when it is asked nicely."""
         record = self._records.get(worker)
         if record is None:
             return
         record.is_told_to_end = True
-        if ending is StopMode.DRAIN:  # needs no pid
+        if mode is StopMode.DRAIN:  # needs no pid
             record.is_serving = False
             record.channel.send(drain)
             return
         if record.pid is None:
             return
-        match ending:
+        match mode:
             case StopMode.TERM:
                 self._reaper.send_signal(record.pid, signal.SIGTERM)
             case StopMode.KILL:
@@ -233,7 +233,7 @@ class WorkerOrders:
     def stay(self) -> None:
         """Have every worker serve on, whoever sends it SIGTERM."""
         for record in self._records.values():
-            record.channel.send(Stay())
+            record.channel.send(IgnoreTerm())
 
     def admit(self, worker: int) -> None:
         """Let a canary accept from its slot."""
@@ -261,7 +261,7 @@ class WorkerOrders:
         with theirs:
             for sock in (own, theirs):
                 sock.setblocking(False)
-            record.channel.send(Serve(), [theirs])
+            record.channel.send(ServeConnection(), [theirs])
         return own
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:

@@ -33,7 +33,7 @@ from blazeio_supervisor.ipc.messages import (
     FromWorker,
     Listen,
     Ready,
-    Said,
+    WorkerEvent,
     parse_from_worker,
 )
 from blazeio_supervisor.ipc.processes import NotOurChildError
@@ -278,7 +278,7 @@ class Workers:
             case Failed(_, reason, frames):
                 record.reason = reason
                 self._child_context.frames.print(frames, record.generation)
-            case Said():
+            case WorkerEvent():
                 record.note(message.event, message.text, "WARNING", message.traceback)
             case Address(host, port):
                 self._child_context.need_address(

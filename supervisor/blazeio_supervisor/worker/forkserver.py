@@ -38,8 +38,8 @@ from blazeio_supervisor.ipc.messages import (
     Forked,
     ForkFailed,
     Load,
+    Quit,
     ReopenLogs,
-    Stop,
     pack,
     unpack,
 )
@@ -102,7 +102,7 @@ class Forkserver(Struct):
             if received is None:
                 self._end_orphans()
             message, fds = received
-            if isinstance(message, Stop):
+            if isinstance(message, Quit):
                 self._end_with_workers()
             if isinstance(message, ForkOrder):
                 self._fork(message, fds)

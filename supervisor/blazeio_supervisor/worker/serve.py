@@ -30,15 +30,15 @@ from blazeio_supervisor.ipc.messages import (
     Adopt,
     Drain,
     Fork,
+    IgnoreTerm,
     Listen,
     Load,
     Message,
     Ready,
     Release,
     ReopenLogs,
-    Said,
-    Serve,
-    Stay,
+    ServeConnection,
+    WorkerEvent,
 )
 from blazeio_supervisor.ipc.scoreboard import LongestRequest, Row
 from blazeio_supervisor.sockets.reuseport import Queue, pair
@@ -225,7 +225,7 @@ class WorkerServer:
         match message:
             case Drain():
                 self._ask_to_drain(message)
-            case Stay():
+            case IgnoreTerm():
                 self._stay()
             case Admit() if not self._drain_order.done():
                 self._entrances.open()
@@ -235,7 +235,7 @@ class WorkerServer:
             case Listen(terms) if not self._drain_order.done():
                 self._replace_listeners(pair(sockets, terms))
                 return
-            case Serve():
+            case ServeConnection():
                 self._serve(sockets)
                 return
             case Release(slot):
@@ -362,7 +362,7 @@ class WorkerServer:
                 f"the share of requests in the grace period of {order.grace_s:g} s "
                 f"is over, cutting {left}"
             )
-            self._say(Said("requests_cut", text))
+            self._say(WorkerEvent("requests_cut", text))
             self._server.cancel()
             await self._server.drained_within(cleanup_s)
         hooks.cancel()
@@ -382,7 +382,7 @@ class WorkerServer:
     def _left_s(self) -> float:
         return self.ends_at - monotonic()
 
-    def _say(self, said: Said) -> None:
+    def _say(self, said: WorkerEvent) -> None:
         """Tell the master; when it is gone, the log."""
         if self._channel.is_open:
             self._channel.send(said)
@@ -397,11 +397,11 @@ class WorkerServer:
                 await self._app.stop_hooks()
         except TimeoutError:
             text = f"on_stop hooks took longer than {hooks_s:.1f} s: they are cut"
-            self._say(Said("stop_hook_failed", text))
+            self._say(WorkerEvent("stop_hook_failed", text))
         except Exception as error:
             failure = describe_failure(error, "an on_stop hook raised")
             text = f"{failure.reason}; the worker goes on ending"
-            self._say(Said("stop_hook_failed", text, failure.frames))
+            self._say(WorkerEvent("stop_hook_failed", text, failure.frames))
         rest = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in rest:
             task.cancel()

@@ -42,7 +42,7 @@ from blazeio_supervisor.ipc.messages import (
     Listen,
     Load,
     ReopenLogs,
-    Said,
+    WorkerEvent,
 )
 from blazeio_supervisor.ipc.processes import (
     end_processes,
@@ -154,7 +154,7 @@ class Worker:
     def _say_cut(self, text: str) -> None:
         line = f"the grace period of {self._grace_s:g} s is over, {text}"
         try:
-            send(self._channel, Said("threads_cut", line))
+            send(self._channel, WorkerEvent("threads_cut", line))
         except OSError:  # the master is gone
             log.warning("%s", line)
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    EndWorker,
     Notify,
     ReportStatus,
     Spawn,
     StartForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -126,7 +126,7 @@ class Driver:
             match todo.pop(0):
                 case Spawn(worker=worker):
                     todo += self.serve(worker)
-                case EndWorker(worker, StopMode.DRAIN | StopMode.TERM):
+                case StopWorker(worker, StopMode.DRAIN | StopMode.TERM):
                     todo += self.exit(worker)
                 case _:
                     pass

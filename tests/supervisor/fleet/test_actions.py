@@ -4,7 +4,12 @@ import pytest
 from msgspec import Struct
 
 from blazeio_supervisor.fleet import actions
-from blazeio_supervisor.fleet.actions import Action, EndWorker, StopForkserver, StopMode
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    StopForkserver,
+    StopMode,
+    StopWorker,
+)
 
 KINDS = get_args(Action)
 
@@ -16,18 +21,18 @@ def test_every_action_is_in_the_union() -> None:
 
 
 def test_actions_are_values() -> None:
-    assert EndWorker(1, StopMode.TERM) == EndWorker(1, StopMode.TERM)
-    assert len({EndWorker(1, StopMode.TERM), EndWorker(1, StopMode.TERM)}) == 1
+    assert StopWorker(1, StopMode.TERM) == StopWorker(1, StopMode.TERM)
+    assert len({StopWorker(1, StopMode.TERM), StopWorker(1, StopMode.TERM)}) == 1
 
 
 def test_actions_cannot_be_changed() -> None:
-    action = EndWorker(1, StopMode.TERM)
+    action = StopWorker(1, StopMode.TERM)
     with pytest.raises(AttributeError, match="immutable"):
         action.worker = 2  # type: ignore[misc]
 
 
 def test_forkserver_is_stopped_gently_unless_said_otherwise() -> None:
-    assert StopForkserver(1).ending is StopMode.DRAIN
+    assert StopForkserver(1).mode is StopMode.DRAIN
 
 
 @pytest.mark.parametrize("kind", KINDS)

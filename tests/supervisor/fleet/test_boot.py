@@ -2,7 +2,6 @@ import pytest
 
 from blazeio_supervisor.fleet.actions import (
     CloseListeners,
-    EndWorker,
     Exit,
     ReloadEnded,
     ReportStatus,
@@ -10,6 +9,7 @@ from blazeio_supervisor.fleet.actions import (
     StartForkserver,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
@@ -84,13 +84,13 @@ def test_worker_that_exits_in_the_first_boot_ends_the_master() -> None:
 
 def test_failed_first_boot_ends_the_other_booting_workers_too() -> None:
     driver = booting(slots=2)
-    assert EndWorker(2, StopMode.TERM) in driver.exit(1, 3)
+    assert StopWorker(2, StopMode.TERM) in driver.exit(1, 3)
 
 
 def test_first_boot_that_takes_too_long_exits_with_3() -> None:
     driver = booting()
     actions = driver.wait(60.5)
-    assert EndWorker(1, StopMode.TERM) in actions
+    assert StopWorker(1, StopMode.TERM) in actions
     driver.exit(1, -15)
     exit_ = one(Exit, driver.exit_forkserver(1))
     assert exit_.code == 3
@@ -107,7 +107,7 @@ def test_import_that_takes_too_long_exits_with_3() -> None:
 def test_boot_that_hangs_is_killed_in_the_end() -> None:
     driver = booting()
     driver.wait(60.5)
-    assert EndWorker(1, StopMode.KILL) in driver.wait(5.1)
+    assert StopWorker(1, StopMode.KILL) in driver.wait(5.1)
 
 
 def test_failure_beside_one_that_serves_does_not_end_the_master() -> None:
@@ -176,7 +176,7 @@ def test_with_reload_all_that_a_failed_boot_has_begun_ends_first() -> None:
     driver.fork(first.worker)
     driver.fork(second.worker)
     actions = driver.exit(first.worker, 3, "no database")
-    assert EndWorker(second.worker, StopMode.TERM) in actions
+    assert StopWorker(second.worker, StopMode.TERM) in actions
     assert StopForkserver(1, StopMode.DRAIN) in actions
     assert events(actions) == ["boot_waits"]
     assert driver.tell(ReloadAsked(1)) == []

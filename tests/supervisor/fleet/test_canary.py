@@ -3,11 +3,11 @@ import pytest
 from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     CheckHealth,
-    EndWorker,
     ReloadEnded,
     Spawn,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import Beat, HealthChecked
 from tests.supervisor.fleet.driver import Driver, deeds, one, only
@@ -30,8 +30,8 @@ def test_no_old_worker_is_touched_before_the_canary_has_held() -> None:
     driver.reload()
     driver.load(2)
     actions = driver.serve(3) + driver.wait(1.9)
-    assert only(EndWorker, actions) == []
-    assert EndWorker(1, StopMode.DRAIN) in driver.wait(0.2)
+    assert only(StopWorker, actions) == []
+    assert StopWorker(1, StopMode.DRAIN) in driver.wait(0.2)
 
 
 def test_canary_of_a_fleet_where_nothing_serves_is_not_held() -> None:
@@ -62,7 +62,7 @@ def test_canary_is_admitted_when_healthy() -> None:
     assert driver.load(2) == Spawn(3, 0, 2, is_canary=True)
     assert driver.serve(3) == [CheckHealth(3)]
     assert driver.tell(HealthChecked(3, True)) == [AdmitWorker(3)]
-    assert EndWorker(1, StopMode.DRAIN) in driver.wait(2.1)
+    assert StopWorker(1, StopMode.DRAIN) in driver.wait(2.1)
 
 
 def test_unhealthy_canary_is_ended_with_its_reason() -> None:
@@ -71,7 +71,7 @@ def test_unhealthy_canary_is_ended_with_its_reason() -> None:
     driver.load(2)
     driver.serve(3)
     actions = driver.tell(HealthChecked(3, False, "status 500"))
-    assert deeds(actions)[:2] == [EndWorker(3, StopMode.DRAIN), StopForkserver(2)]
+    assert deeds(actions)[:2] == [StopWorker(3, StopMode.DRAIN), StopForkserver(2)]
     ended = one(ReloadEnded, actions)
     assert not ended.is_ok
     assert ended.reason.endswith("unhealthy: status 500")
@@ -130,18 +130,18 @@ def test_the_hold_is_short_for_who_answers_enough_and_as_well_as_the_old_code(
 ) -> None:
     driver = under_trial(old_errors=old_errors)
     answer(driver, 3, requests, errors)
-    assert only(EndWorker, driver.wait(0.15)) == []
-    ended = EndWorker(1, StopMode.DRAIN) in driver.wait(0.2)
+    assert only(StopWorker, driver.wait(0.15)) == []
+    ended = StopWorker(1, StopMode.DRAIN) in driver.wait(0.2)
     assert ended == is_proven
     if not is_proven:
-        assert only(EndWorker, driver.wait(1.5)) == []
-        assert EndWorker(1, StopMode.DRAIN) in driver.wait(0.3)
+        assert only(StopWorker, driver.wait(1.5)) == []
+        assert StopWorker(1, StopMode.DRAIN) in driver.wait(0.3)
 
 
 def test_what_is_in_flight_is_no_answer() -> None:
     driver = under_trial()
     driver.ready[3] = Beat(3, 0.0, requests=200, in_flight=1)
-    assert only(EndWorker, driver.wait(1.9)) == []
+    assert only(StopWorker, driver.wait(1.9)) == []
 
 
 def test_a_canary_that_has_not_proven_itself_costs_no_turns() -> None:

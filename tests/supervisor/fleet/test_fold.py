@@ -1,13 +1,13 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    EndWorker,
     ReloadEnded,
     ReportStatus,
     Spawn,
     StartForkserver,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -86,7 +86,7 @@ def test_demands_before_the_start_are_harmless() -> None:
 def test_a_worker_that_misbehaves_is_killed_and_replaced_at_once() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(WorkerMisbehaved(2, "it sent junk"))
-    assert EndWorker(2, StopMode.KILL) in actions
+    assert StopWorker(2, StopMode.KILL) in actions
     assert [spawn.slot for spawn in only(Spawn, actions)] == [1]
     (failed,) = [r for r in only(ReportStatus, actions) if r.event == "worker_failed"]
     assert failed.reason == "misbehaved"
@@ -98,7 +98,7 @@ def test_one_that_drains_and_misbehaves_is_killed_and_no_failure() -> None:
     driver = Driver(slots=2).start()
     driver.tell(ScaleAsked(count=1))
     actions = driver.tell(WorkerMisbehaved(2, "it sent junk"))
-    assert deeds(actions)[0] == EndWorker(2, StopMode.KILL)
+    assert deeds(actions)[0] == StopWorker(2, StopMode.KILL)
     assert "worker_failed" not in events(actions)
 
 

@@ -3,12 +3,12 @@ import re
 from blazeio_supervisor.fleet.actions import (
     AdoptQueue,
     DumpStack,
-    EndWorker,
     ReleaseQueue,
     ReportStatus,
     Spawn,
     Steer,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, Tick
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
@@ -59,7 +59,7 @@ def test_after_30_s_it_is_dumped_terminated_and_respawned() -> None:
     driver = block(four(), 2)
     driver.wait(29.9)
     actions = driver.wait(0.2)
-    assert one(EndWorker, actions) == EndWorker(2, StopMode.TERM)
+    assert one(StopWorker, actions) == StopWorker(2, StopMode.TERM)
     assert isinstance(actions[0], DumpStack)
     assert one(Spawn, actions).slot == 1
     assert "its loop has stood still for 30.0 s" in one(ReportStatus, actions).text
@@ -67,12 +67,12 @@ def test_after_30_s_it_is_dumped_terminated_and_respawned() -> None:
 
 def test_who_ignores_term_is_killed() -> None:
     driver = block(four(), 2)
-    assert EndWorker(2, StopMode.KILL) in driver.wait(36)
+    assert StopWorker(2, StopMode.KILL) in driver.wait(36)
 
 
 def test_without_a_timeout_nobody_is_ended() -> None:
     driver = block(Driver(slots=4, timeout_s=float("inf")).start(), 2)
-    assert only(EndWorker, driver.wait(200)) == []
+    assert only(StopWorker, driver.wait(200)) == []
 
 
 def test_slot_returns_after_three_good_beats() -> None:
@@ -126,8 +126,8 @@ def test_worker_that_never_beats_is_judged_from_its_readiness() -> None:
     driver.wait(20)
     driver.silent.add(spawn.worker)
     driver.get_ready(spawn.worker)
-    assert EndWorker(spawn.worker, StopMode.TERM) not in driver.wait(29.5)
-    assert EndWorker(spawn.worker, StopMode.TERM) in driver.wait(1)
+    assert StopWorker(spawn.worker, StopMode.TERM) not in driver.wait(29.5)
+    assert StopWorker(spawn.worker, StopMode.TERM) in driver.wait(1)
 
 
 def test_canary_that_hangs_while_held_fails_the_reload() -> None:
@@ -158,16 +158,16 @@ def test_half_of_them_late_is_not_the_machine() -> None:
 
 def test_excuse_ends_for_workers_that_all_block_for_good() -> None:
     driver = block(four(), 1, 2, 3, 4)
-    assert only(EndWorker, driver.wait(59)) == []
-    ends = only(EndWorker, driver.wait(2))
-    assert {end.ending for end in ends} == {StopMode.TERM}
+    assert only(StopWorker, driver.wait(59)) == []
+    ends = only(StopWorker, driver.wait(2))
+    assert {end.mode for end in ends} == {StopMode.TERM}
     assert len(ends) == 4
 
 
 def test_single_worker_has_no_excuse() -> None:
     driver = block(Driver(slots=1).start(), 1)
     assert only(DumpStack, driver.wait(2)) != []
-    assert EndWorker(1, StopMode.TERM) in driver.wait(29)
+    assert StopWorker(1, StopMode.TERM) in driver.wait(29)
 
 
 def test_turn_that_came_late_judges_nobody() -> None:
@@ -186,8 +186,8 @@ def test_machine_that_slept_ends_and_steers_nobody_when_beats_are_back() -> None
 def test_worker_stopped_while_the_master_slept_gets_its_whole_timeout() -> None:
     driver = block(four(), 2)
     driver.sleep_through(60)
-    assert only(EndWorker, driver.wait(29)) == []
-    assert EndWorker(2, StopMode.TERM) in driver.wait(2)
+    assert only(StopWorker, driver.wait(29)) == []
+    assert StopWorker(2, StopMode.TERM) in driver.wait(2)
 
 
 def test_rounds_are_asked_for_while_somebody_serves() -> None:
@@ -209,7 +209,7 @@ def test_nobody_is_judged_by_what_was_read_before_a_sleep() -> None:
     driver.sleep_through(60)
     driver.planner.plan([RecycleAsked(-1)], driver.now + 0.01)
     driver.silent.clear()
-    assert only(EndWorker, driver.wait(10)) == []
+    assert only(StopWorker, driver.wait(10)) == []
 
 
 def test_round_that_was_missed_is_asked_for_again() -> None:
@@ -236,5 +236,5 @@ def test_ready_worker_that_never_beat_climbs_the_ladder() -> None:
     actions = driver.wait(30.2)
     assert AdoptQueue(1, 1) in actions
     assert only(Steer, actions)[-1].weights[1] == 0
-    assert one(EndWorker, actions) == EndWorker(spawn.worker, StopMode.TERM)
+    assert one(StopWorker, actions) == StopWorker(spawn.worker, StopMode.TERM)
     assert DumpStack in [type(each) for each in actions]

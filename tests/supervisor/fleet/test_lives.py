@@ -2,11 +2,11 @@ from random import Random
 
 from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
-    EndWorker,
     Spawn,
     StartForkserver,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.policy import Policy
@@ -51,8 +51,8 @@ def test_drain_has_the_grace_period_and_term_its_own() -> None:
     step_worker(it, handle, Event.OVERDUE)
     assert handle.deadline_at == 15.0  # five seconds later, in a turn at 10 s
     assert handle.kill_at == 40.5
-    told = [each for each in it.actions if isinstance(each, EndWorker)]
-    assert told == [EndWorker(1, StopMode.DRAIN), EndWorker(1, StopMode.TERM)]
+    told = [each for each in it.actions if isinstance(each, StopWorker)]
+    assert told == [StopWorker(1, StopMode.DRAIN), StopWorker(1, StopMode.TERM)]
     assert it.failures == []
 
 
@@ -113,5 +113,5 @@ def test_given_up_forkserver_is_killed_and_fails_once() -> None:
 def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
     it = context()
     take_in_stray(it, 5, 77)
-    assert it.actions == [EndWorker(5, StopMode.KILL)]
+    assert it.actions == [StopWorker(5, StopMode.KILL)]
     assert it.roster.workers[5].state is State.KILLING

@@ -3,12 +3,12 @@ import pytest
 from blazeio_supervisor.fleet.actions import (
     AdoptQueue,
     CloseListeners,
-    EndWorker,
     ReloadEnded,
     Spawn,
     StartForkserver,
     Steer,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -32,9 +32,9 @@ def park(slots: int = 2, **policy: float) -> Driver:
 def test_parked_workers_drain_and_none_takes_their_place() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(ParkAsked())
-    assert only(EndWorker, actions) == [
-        EndWorker(1, StopMode.DRAIN),
-        EndWorker(2, StopMode.DRAIN),
+    assert only(StopWorker, actions) == [
+        StopWorker(1, StopMode.DRAIN),
+        StopWorker(2, StopMode.DRAIN),
     ]
     assert events(actions) == ["parked"]
     assert driver.planner.snapshot().is_parked
@@ -79,7 +79,7 @@ def test_a_worker_that_just_boots_is_ended_too() -> None:
     spawn = one(Spawn, driver.tell(ScaleAsked(2)))
     driver.fork(spawn.worker)
     actions = driver.tell(ParkAsked())
-    assert EndWorker(spawn.worker, StopMode.TERM) in only(EndWorker, actions)
+    assert StopWorker(spawn.worker, StopMode.TERM) in only(StopWorker, actions)
 
 
 def test_a_reload_wakes_it() -> None:

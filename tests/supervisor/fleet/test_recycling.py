@@ -5,10 +5,10 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    EndWorker,
     ReportStatus,
     Spawn,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -30,7 +30,7 @@ def test_asked_worker_is_replaced_first_and_then_drained() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(RecycleAsked(1))
     assert deeds(actions) == [Spawn(3, 1, 1)]
-    assert EndWorker(2, StopMode.DRAIN) in driver.serve(3)
+    assert StopWorker(2, StopMode.DRAIN) in driver.serve(3)
     assert driver.owners == [1, 3]
 
 

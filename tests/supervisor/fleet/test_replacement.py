@@ -1,4 +1,4 @@
-from blazeio_supervisor.fleet.actions import EndWorker, Spawn, StopMode
+from blazeio_supervisor.fleet.actions import Spawn, StopMode, StopWorker
 from tests.supervisor.fleet.driver import Driver, only
 
 
@@ -10,8 +10,8 @@ def test_one_slot_at_a_time_gets_a_successor() -> None:
 def test_old_worker_drains_only_when_its_successor_serves() -> None:
     driver = Driver(slots=2).start()
     successor = only(Spawn, driver.reload_until_rolling())[0]
-    assert only(EndWorker, driver.fork(successor.worker)) == []
-    assert EndWorker(2, StopMode.DRAIN) in driver.get_ready(successor.worker)
+    assert only(StopWorker, driver.fork(successor.worker)) == []
+    assert StopWorker(2, StopMode.DRAIN) in driver.get_ready(successor.worker)
 
 
 def test_next_slot_does_not_wait_for_the_drain() -> None:

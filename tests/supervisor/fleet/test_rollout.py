@@ -1,13 +1,13 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
-    EndWorker,
     ReloadEnded,
     ReportStatus,
     Spawn,
     StartForkserver,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
@@ -76,7 +76,7 @@ def test_old_code_that_still_boots_is_ended_when_rolling_begins() -> None:
     driver.fork(booting.worker)
     driver.serve(canary.worker)
     actions = driver.wait(2.1)
-    assert EndWorker(booting.worker, StopMode.TERM) in actions
+    assert StopWorker(booting.worker, StopMode.TERM) in actions
     assert only(Spawn, actions)[-1].generation == 2
 
 
@@ -142,7 +142,7 @@ def test_failure_of_the_canary_leaves_every_old_worker_untouched(
     assert (ended.tickets, ended.is_ok) == ((6,), False)
     assert ended.reason.endswith(reason)
     assert driver.owners == [1, 2]
-    assert not [end for end in only(EndWorker, driver.log) if end.worker in {1, 2}]
+    assert not [end for end in only(StopWorker, driver.log) if end.worker in {1, 2}]
     assert driver.slot(0).failures == 0
 
 
@@ -193,14 +193,14 @@ def test_rollback_never_drains_before_the_old_code_serves_again() -> None:
     driver = rolled_to_slot_1()
     driver.fork(6)
     driver.exit(6, 3)
-    assert only(EndWorker, driver.fork(7)) == []
-    assert only(EndWorker, driver.get_ready(7)) == [EndWorker(4, StopMode.DRAIN)]
+    assert only(StopWorker, driver.fork(7)) == []
+    assert only(StopWorker, driver.get_ready(7)) == [StopWorker(4, StopMode.DRAIN)]
 
 
 def test_rollback_ends_the_successor_that_boots() -> None:
     driver = rolled_to_slot_1()
     driver.fork(6)
-    assert EndWorker(6, StopMode.TERM) in driver.exit(5, 1)
+    assert StopWorker(6, StopMode.TERM) in driver.exit(5, 1)
     assert driver.generations[1] == 1
 
 
@@ -296,7 +296,7 @@ def test_second_reload_supersedes_before_the_canary_is_ready() -> None:
     driver.load(2)
     driver.fork(3)
     actions = driver.reload(ticket=2)
-    assert EndWorker(3, StopMode.TERM) in actions
+    assert StopWorker(3, StopMode.TERM) in actions
     (report,) = [a for a in only(ReportStatus, actions) if "overtaken" in a.text]
     assert (report.event, report.generation) == ("reload_superseded", 2)
     assert driver.exit_forkserver(2) == [StartForkserver(3, 2)]

@@ -1,4 +1,4 @@
-from blazeio_supervisor.fleet.actions import EndWorker, OpenSlot, Spawn, StopMode
+from blazeio_supervisor.fleet.actions import OpenSlot, Spawn, StopMode, StopWorker
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     ScaleAsked,
@@ -18,9 +18,9 @@ def test_scaling_up_opens_slots_and_forks() -> None:
 def test_scaling_down_drains_the_highest_slots_and_parks_them() -> None:
     driver = Driver(slots=3).start()
     actions = driver.tell(ScaleAsked(1))
-    assert only(EndWorker, actions) == [
-        EndWorker(3, StopMode.DRAIN),
-        EndWorker(2, StopMode.DRAIN),
+    assert only(StopWorker, actions) == [
+        StopWorker(3, StopMode.DRAIN),
+        StopWorker(2, StopMode.DRAIN),
     ]
     assert [driver.slot(i).is_parked for i in range(3)] == [False, True, True]
 
@@ -37,13 +37,13 @@ def test_one_more_and_one_less() -> None:
     driver = Driver(slots=2).start()
     assert [s.slot for s in only(Spawn, driver.tell(ScaleAsked(change=1)))] == [2]
     driver.fork(3)
-    assert only(EndWorker, driver.tell(ScaleAsked(change=-1)))[0].worker == 3
+    assert only(StopWorker, driver.tell(ScaleAsked(change=-1)))[0].worker == 3
 
 
 def test_one_slot_always_stays() -> None:
     driver = Driver(slots=2).start()
     actions = driver.tell(ScaleAsked(0))
-    assert only(EndWorker, actions) == [EndWorker(2, StopMode.DRAIN)]
+    assert only(StopWorker, actions) == [StopWorker(2, StopMode.DRAIN)]
     assert events(actions) == ["scale_limited", "scaled"]
 
 
@@ -68,15 +68,19 @@ def test_booting_worker_of_a_parked_slot_is_ended() -> None:
     driver.tell(ForkserverReady(1))
     driver.serve(1)
     driver.fork(2)
-    assert only(EndWorker, driver.tell(ScaleAsked(1))) == [EndWorker(2, StopMode.TERM)]
+    assert only(StopWorker, driver.tell(ScaleAsked(1))) == [
+        StopWorker(2, StopMode.TERM)
+    ]
 
 
 def test_parked_worker_serves_on_until_the_others_do() -> None:
     driver = Driver(slots=3).start()
     driver.exit(1, 1)
-    assert only(EndWorker, driver.tell(ScaleAsked(1))) == [EndWorker(3, StopMode.DRAIN)]
+    assert only(StopWorker, driver.tell(ScaleAsked(1))) == [
+        StopWorker(3, StopMode.DRAIN)
+    ]
     assert driver.owners == [4, 2, None]
-    assert only(EndWorker, driver.serve(4)) == [EndWorker(2, StopMode.DRAIN)]
+    assert only(StopWorker, driver.serve(4)) == [StopWorker(2, StopMode.DRAIN)]
 
 
 def test_slot_woken_while_its_worker_still_serves_keeps_it() -> None:
@@ -93,7 +97,7 @@ def test_parked_worker_of_other_code_gets_no_successor() -> None:
     actions = driver.tell(WorkerExited(3, 1), ScaleAsked(1))
     assert "rolling_back" in events(actions)
     assert one(Spawn, actions) == Spawn(5, 0, 1)
-    assert EndWorker(4, StopMode.DRAIN) in driver.serve(5)
+    assert StopWorker(4, StopMode.DRAIN) in driver.serve(5)
 
 
 def test_scaling_before_the_start_opens_slots_only() -> None:
@@ -125,9 +129,9 @@ def test_parking_the_slot_that_is_being_replaced_ends_both_workers() -> None:
     driver = Driver(slots=2).start()
     successor = only(Spawn, driver.reload_until_rolling())[0]
     driver.fork(successor.worker)
-    ends = only(EndWorker, driver.tell(ScaleAsked(1)))
+    ends = only(StopWorker, driver.tell(ScaleAsked(1)))
     assert ends == [
-        EndWorker(successor.worker, StopMode.TERM),
-        EndWorker(2, StopMode.DRAIN),
+        StopWorker(successor.worker, StopMode.TERM),
+        StopWorker(2, StopMode.DRAIN),
     ]
     assert driver.phase == "holding"

@@ -2,13 +2,13 @@ from typing import Any
 
 from blazeio_supervisor.fleet.actions import (
     CloseListeners,
-    EndWorker,
     Exit,
-    KeepWorker,
+    KeepServing,
     ReloadEnded,
     Spawn,
     StopForkserver,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
@@ -29,8 +29,8 @@ def test_everybody_drains_and_the_forkserver_stops() -> None:
     assert deeds(driver.tell(GENTLY)) == [
         CloseListeners(),
         StopForkserver(1),
-        EndWorker(1, StopMode.DRAIN),
-        EndWorker(2, StopMode.DRAIN),
+        StopWorker(1, StopMode.DRAIN),
+        StopWorker(2, StopMode.DRAIN),
     ]
 
 
@@ -52,21 +52,21 @@ def test_those_who_do_not_end_are_terminated_then_killed() -> None:
     driver = Driver(slots=1).start()
     driver.tell(GENTLY)
     actions = driver.wait(36)
-    assert only(EndWorker, actions) == [
-        EndWorker(1, StopMode.TERM),
-        EndWorker(1, StopMode.KILL),
+    assert only(StopWorker, actions) == [
+        StopWorker(1, StopMode.TERM),
+        StopWorker(1, StopMode.KILL),
     ]
-    endings = [stop.ending for stop in only(StopForkserver, actions)]
+    endings = [stop.mode for stop in only(StopForkserver, actions)]
     assert endings == [StopMode.TERM, StopMode.KILL]
 
 
 def test_quick_stop_shortens_the_grace_period() -> None:
     driver = Driver(slots=1).start()
-    assert EndWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
+    assert StopWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
     actions = driver.wait(2.1)
-    assert only(EndWorker, actions) == [
-        EndWorker(1, StopMode.TERM),
-        EndWorker(1, StopMode.KILL),
+    assert only(StopWorker, actions) == [
+        StopWorker(1, StopMode.TERM),
+        StopWorker(1, StopMode.KILL),
     ]
 
 
@@ -75,7 +75,7 @@ def test_quick_stop_after_a_gentle_one_shortens_what_is_left() -> None:
     driver.tell(GENTLY)
     driver.wait(10)
     driver.tell(QUICKLY)
-    assert EndWorker(1, StopMode.TERM) in driver.wait(1.1)
+    assert StopWorker(1, StopMode.TERM) in driver.wait(1.1)
 
 
 def test_second_quick_stop_kills_at_once() -> None:
@@ -84,8 +84,8 @@ def test_second_quick_stop_kills_at_once() -> None:
     actions = driver.tell(QUICKLY)
     assert deeds(actions) == [
         StopForkserver(1, StopMode.KILL),
-        EndWorker(1, StopMode.KILL),
-        EndWorker(2, StopMode.KILL),
+        StopWorker(1, StopMode.KILL),
+        StopWorker(2, StopMode.KILL),
     ]
     assert events(actions) == ["killing"]
 
@@ -103,7 +103,7 @@ def test_stop_in_the_middle_of_a_reload_wins() -> None:
     driver.fork(canary.worker)
     actions = driver.tell(GENTLY)
     assert ReloadEnded((4,), 2, False, "the service is stopping") in actions
-    assert EndWorker(canary.worker, StopMode.TERM) in actions
+    assert StopWorker(canary.worker, StopMode.TERM) in actions
     assert {stop.generation for stop in only(StopForkserver, actions)} == {1, 2}
 
 
@@ -132,7 +132,7 @@ def test_fork_answered_while_stopping_is_ended() -> None:
     driver.tell(StartAsked())
     driver.tell(ForkserverReady(1))
     driver.tell(GENTLY)
-    assert driver.fork(1) == [EndWorker(1, StopMode.TERM)]
+    assert driver.fork(1) == [StopWorker(1, StopMode.TERM)]
 
 
 def test_stop_during_the_first_boot_exits_with_0() -> None:
@@ -149,7 +149,7 @@ def leave(slots: int = 2, **policy: Any) -> Driver:
     """A service that has 5 s to leave."""
     driver = Driver(slots, drain_delay_s=5.0, **policy).start()
     actions = driver.tell(GENTLY)
-    assert (deeds(actions), events(actions)) == ([KeepWorker()], ["leaving"])
+    assert (deeds(actions), events(actions)) == ([KeepServing()], ["leaving"])
     return driver
 
 
@@ -158,33 +158,33 @@ def test_who_leaves_serves_until_the_delay_is_over() -> None:
     assert deeds(driver.wait(4.9)) == []
     actions = driver.wait(0.2)
     assert deeds(actions)[0] == CloseListeners()
-    assert only(EndWorker, actions) == [
-        EndWorker(1, StopMode.DRAIN),
-        EndWorker(2, StopMode.DRAIN),
+    assert only(StopWorker, actions) == [
+        StopWorker(1, StopMode.DRAIN),
+        StopWorker(2, StopMode.DRAIN),
     ]
 
 
 def test_the_grace_period_begins_after_the_delay() -> None:
     driver = leave(slots=1)
-    assert EndWorker(1, StopMode.TERM) not in driver.wait(34)
-    assert EndWorker(1, StopMode.TERM) in driver.wait(2)
+    assert StopWorker(1, StopMode.TERM) not in driver.wait(34)
+    assert StopWorker(1, StopMode.TERM) in driver.wait(2)
 
 
 def test_a_second_gentle_stop_ends_the_delay() -> None:
     driver = leave()
-    assert EndWorker(2, StopMode.DRAIN) in driver.tell(GENTLY)
+    assert StopWorker(2, StopMode.DRAIN) in driver.tell(GENTLY)
     assert driver.tell(GENTLY) == []
 
 
 def test_a_quick_stop_ends_the_delay_and_shortens_the_grace_period() -> None:
     driver = leave(slots=1)
-    assert EndWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
-    assert EndWorker(1, StopMode.TERM) in driver.wait(1.1)
+    assert StopWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
+    assert StopWorker(1, StopMode.TERM) in driver.wait(1.1)
 
 
 def test_a_quick_stop_has_no_delay() -> None:
     driver = Driver(slots=1, drain_delay_s=5.0).start()
-    assert EndWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
+    assert StopWorker(1, StopMode.DRAIN) in driver.tell(QUICKLY)
 
 
 def test_who_has_never_served_leaves_at_once() -> None:
@@ -206,7 +206,7 @@ def test_a_canary_ends_at_once_when_the_service_leaves() -> None:
     driver.serve(canary)
     actions = driver.tell(GENTLY)
     assert ReloadEnded((4,), 2, False, "the service is stopping") in actions
-    assert only(EndWorker, actions) == [EndWorker(canary, StopMode.DRAIN)]
+    assert only(StopWorker, actions) == [StopWorker(canary, StopMode.DRAIN)]
 
 
 def test_nothing_new_is_begun_while_the_service_leaves() -> None:

@@ -30,7 +30,7 @@ from blazeio_supervisor.ipc.messages import (
     Fork,
     FromWorker,
     Ready,
-    Said,
+    WorkerEvent,
     parse_from_worker,
     serialize_message,
 )
@@ -84,7 +84,7 @@ class ChildChannelHarness:
     def _on_message(self, message: FromWorker, sender: int) -> None:
         assert sender == self.pid
         self.heard.append(message)
-        if message == Said("requests_cut", "too much"):
+        if message == WorkerEvent("requests_cut", "too much"):
             raise ChildFault("it said too much")
 
     def _end(self) -> None:
@@ -125,7 +125,7 @@ async def test_what_is_no_message_of_its_is_its_fault(
 async def test_what_is_refused_by_who_hears_it_is_its_fault_too(
     harness: ChildChannelHarness,
 ) -> None:
-    send(harness.end, Said("requests_cut", "too much"))
+    send(harness.end, WorkerEvent("requests_cut", "too much"))
     await wait_until(lambda: harness.faults)
     assert harness.faults == ["it said too much"]
 

@@ -68,6 +68,7 @@ SHAPES = {
     16: "638594a76b93320c",
     17: "b5ad660b18ba8b65",
     18: "4cb21ddc46b28d2e",
+    19: "3546f237446b408f",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

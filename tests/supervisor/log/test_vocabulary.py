@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from blazeio_supervisor.log.events import EVENTS
 from tests.support.tree import Module, iterate_modules
 
-NOTERS = {"note", "report", "Said"}
+NOTERS = {"note", "report", "ReportStatus", "WorkerEvent"}
 PASSING_ON = {"give_up"}
 """They note what they are given, among other things."""
 

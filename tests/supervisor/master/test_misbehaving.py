@@ -24,8 +24,8 @@ from blazeio_supervisor.ipc.messages import (
     FromWorker,
     Loaded,
     Ready,
-    Said,
     Unsafe,
+    WorkerEvent,
 )
 from blazeio_supervisor.master.children import Blame
 from blazeio_supervisor.master.forkservers import ForkserverRecord
@@ -35,7 +35,7 @@ from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
 ADDRESS, FAILED = Address("127.0.0.1", 8000), Failed(3, "no database")
-SAID = Said("requests_cut", "one is cut")
+SAID = WorkerEvent("requests_cut", "one is cut")
 FORKED = Forked(1, 4711)
 
 

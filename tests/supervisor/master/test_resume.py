@@ -6,10 +6,10 @@ import pytest
 
 from blazeio_supervisor.fleet.actions import (
     AdoptQueue,
-    EndWorker,
     Spawn,
     Steer,
     StopMode,
+    StopWorker,
 )
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.exec_new import rehearse
@@ -45,7 +45,7 @@ async def test_the_installed_and_the_kept_image_could_take_over(
     assert word == version
 
 
-@pytest.mark.parametrize("action", [Spawn(3, 0, 1), EndWorker(3, StopMode.TERM)])
+@pytest.mark.parametrize("action", [Spawn(3, 0, 1), StopWorker(3, StopMode.TERM)])
 def test_a_planner_that_would_begin_or_end_somebody_is_refused(action: object) -> None:
     with pytest.raises(
         SystemExit, match=f"it would begin with {type(action).__name__}"

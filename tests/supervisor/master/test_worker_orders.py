@@ -12,7 +12,7 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
     Release,
     ReopenLogs,
-    Serve,
+    ServeConnection,
 )
 from blazeio_supervisor.sockets.reuseport import list_sockets
 from tests.supervisor.master.workers_harness import DRAIN, WorkersHarness
@@ -29,7 +29,7 @@ async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
         received = receive(harness.ends[0])
         assert received is not None
         message, (fd,) = received
-        assert message == Serve()
+        assert message == ServeConnection()
         with socket.socket(fileno=fd) as theirs:
             theirs.sendall(b"hello")
             assert own.recv(9) == b"hello"

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.ipc.messages import Fork, ForkFailed, Loaded, Stop
+from blazeio_supervisor.ipc.messages import Fork, ForkFailed, Loaded, Quit
 from tests.supervisor.worker.lone_generation import (
     HELLO,
     LoneGeneration,
@@ -52,7 +52,7 @@ def test_the_forkserver_holds_no_listener(folder: Path) -> None:
 def test_told_to_stop_it_ends_after_its_last_worker(folder: Path) -> None:
     with make_listener() as listener, LoneGeneration(folder) as generation:
         workers = [generation.fork_ready([listener]) for _ in range(2)]
-        generation.channel.send(Stop())
+        generation.channel.send(Quit())
         workers[0].channel.close()
         assert workers[0].wait_exit() == 0
         assert psutil.pid_exists(generation.pid)
@@ -65,7 +65,7 @@ def test_told_to_stop_it_ends_after_its_last_worker(folder: Path) -> None:
 def test_told_to_stop_it_waits_for_no_worker_after_a_term(folder: Path) -> None:
     with make_listener() as listener, LoneGeneration(folder) as generation:
         worker = generation.fork_ready([listener])
-        generation.channel.send(Stop())
+        generation.channel.send(Quit())
         generation.forkserver.signal(signal.SIGTERM)
         assert generation.forkserver.wait_exit() == 0
         assert psutil.pid_exists(worker.pid)

@@ -16,8 +16,8 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
     Release,
     ReopenLogs,
-    Said,
-    Serve,
+    ServeConnection,
+    WorkerEvent,
 )
 from tests.supervisor.worker.lone_generation import (
     HELLO,
@@ -210,7 +210,7 @@ def test_a_canary_serves_a_connection_that_is_handed_to_it(
     worker = generation.fork_ready([listener], is_canary=True)
     own, theirs = socket.socketpair()
     with own, theirs:
-        worker.channel.send(Serve(), [theirs])
+        worker.channel.send(ServeConnection(), [theirs])
         own.settimeout(scaled(5))
         own.sendall(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
         theirs.close()
@@ -441,7 +441,7 @@ def test_a_stop_hook_that_takes_too_long_is_cut(
     with LoneGeneration(folder, "slow_end:web") as generation:
         worker = generation.fork_ready([listener])
         worker.channel.send(Drain(0.3))
-        said = worker.channel.hear(Said)
+        said = worker.channel.hear(WorkerEvent)
         assert said.event == "stop_hook_failed"
         assert said.text.startswith("on_stop hooks took longer than 0.1 s")
         assert worker.wait_exit() == 0

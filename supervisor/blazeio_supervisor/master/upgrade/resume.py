@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 
 from blazeio_supervisor.fleet.actions import (
     Action,
-    EndWorker,
     Exit,
     Spawn,
     StartForkserver,
     StopForkserver,
+    StopWorker,
 )
 from blazeio_supervisor.log.setup import (
     apply_config,
@@ -37,7 +37,7 @@ from blazeio_supervisor.master.upgrade.state import (
 )
 from blazeio_supervisor.version import find_version
 
-_DRASTIC = (EndWorker, Exit, Spawn, StartForkserver, StopForkserver)
+_DRASTIC = (StopWorker, Exit, Spawn, StartForkserver, StopForkserver)
 """What a planner that has understood the state does not want at once."""
 
 
