@@ -59,10 +59,10 @@ class DigestChallenge(Struct, frozen=True):
     """A challenge that can be answered; RFC 7616 section 3.3.
 
     Attributes:
-        realm: Of the protection space.
-        nonce: To be hashed.
+        realm: Names the protection space.
+        nonce: The server's random value; it is hashed.
         algorithm: As it was sent.
-        opaque: To be sent back; None where there was none.
+        opaque: Sent back unchanged; None where there was none.
         qop: ``auth``, ``auth-int``, or "" as in RFC 2069.
         hides_username: The name is sent as a hash.
     """
@@ -85,18 +85,18 @@ class DigestChallenge(Struct, frozen=True):
         count: int = 1,
         content: bytes = b"",
     ) -> str:
-        """Write the Authorization field; section 3.4.
+        """Return the Authorization field; section 3.4.
 
         Args:
             username: Any, sent as UTF-8.
-            password: Likewise; only its hash leaves.
-            method: Of the request.
+            password: Likewise; only its hash is sent.
+            method: The method of the request.
             target: The request target, as it is sent.
-            cnonce: Random.
-            count: Which request it is that answers this nonce, from 1.
+            cnonce: The client's random value.
+            count: How many requests have used this nonce, with this one.
             content: Hashed where the server wants that (``auth-int``).
         """
-        # What the server sent is hashed as the octets that it sent.
+        # Hash the octets that the server sent, not their text.
         realm, nonce = self.realm.encode("latin-1"), self.nonce.encode("latin-1")
         nc = f"{count:08x}"
         secret = self._hash(b"%b:%b:%b" % (username.encode(), realm, password.encode()))
@@ -125,7 +125,7 @@ class DigestChallenge(Struct, frozen=True):
 
     @property
     def rank(self) -> int:
-        """The less the better."""
+        """The place of its algorithm; lower is better."""
         return _ORDER[_plain(self.algorithm)]
 
     def _hash(self, data: str | bytes) -> str:
@@ -134,7 +134,7 @@ class DigestChallenge(Struct, frozen=True):
         return hashlib.new(name, octets, usedforsecurity=False).hexdigest()
 
     def _name(self, username: str) -> str:
-        """Section 3.4.4."""
+        """Return the name as it is sent: section 3.4.4."""
         if self.hides_username:
             realm = self.realm.encode("latin-1")
             hidden = self._hash(b"%b:%b" % (username.encode(), realm))
@@ -148,8 +148,8 @@ def choose_digest(fields: Iterable[str]) -> DigestChallenge | None:
     """Choose among the challenges of WWW-Authenticate fields.
 
     Returns:
-        The one with the best algorithm that is known here; None where there is
-        no Digest challenge that can be answered.
+        The one with the best algorithm that is known here; None where no Digest
+        challenge can be answered.
     """
     challenges = [_read(each) for field in fields for each in _parse_digests(field)]
     able = [each for each in challenges if isinstance(each, DigestChallenge)]
@@ -157,7 +157,7 @@ def choose_digest(fields: Iterable[str]) -> DigestChallenge | None:
 
 
 def explain_refusal(fields: Iterable[str]) -> str | None:
-    """Say why the Digest challenges of WWW-Authenticate fields cannot be answered.
+    """Explain why the Digest challenges of WWW-Authenticate fields cannot be answered.
 
     Returns:
         None where one can be, or where there is none.
@@ -172,7 +172,7 @@ def explain_refusal(fields: Iterable[str]) -> str | None:
 
 
 def _parse_digests(field: str) -> list[dict[str, str]]:
-    """The parameters of each Digest challenge; a field that is malformed ends."""
+    """Return the parameters of each Digest challenge."""
     found: list[dict[str, str]] = []
     current: dict[str, str] = {}
     at = 0
@@ -233,8 +233,8 @@ CNONCE_OCTETS = 8
 class DigestAuth:
     """Name and password for servers that ask by Digest (RFC 7616).
 
-    The first request of an origin is refused and asked again; after that the
-    challenge is answered beforehand, until the server gives another one.
+    The first request to an origin is refused and sent again. After that the challenge
+    is answered beforehand, until the server sends another one.
 
     Args:
         username: Any; sent as UTF-8.
@@ -261,15 +261,15 @@ class DigestAuth:
         return f"<DigestAuth {self._username}>"
 
     def learn(self, origin: Origin, fields: Iterable[str]) -> bool:
-        """Take a challenge; whether it is one that can be answered.
+        """Take a challenge; return whether it can be answered.
 
         Args:
-            origin: Who asks.
+            origin: The server.
             fields: Its WWW-Authenticate fields.
         """
         challenge = choose_digest(fields)
         if challenge is None or challenge == self._challenges.get(origin):
-            return False  # the same again: it has refused the answer
+            return False  # the same challenge again: the server has refused the answer
         self._challenges[origin] = challenge
         self._counts[origin] = 0
         return True
@@ -277,13 +277,13 @@ class DigestAuth:
     def authorize(
         self, origin: Origin, method: str, target: str, content: bytes
     ) -> str | None:
-        """Write the Authorization field; None before there is a challenge.
+        """Return the Authorization field; None before there was a challenge.
 
         Args:
-            origin: Who is asked.
-            method: Of the request.
-            target: As it is sent.
-            content: Of the request.
+            origin: The server.
+            method: The method of the request.
+            target: Its target, as it is sent.
+            content: Its content.
         """
         challenge = self._challenges.get(origin)
         if challenge is None:
@@ -301,14 +301,14 @@ class DigestAuth:
 
 
 Auth = tuple[str, str] | DigestAuth
-"""Name and password: as Basic credentials (RFC 7617), or by Digest."""
+"""Name and password for Basic (RFC 7617), or a ``DigestAuth``."""
 
 
 def check_auth(auth: object) -> None:
-    """Refuse what is no ``Auth``: a request must not go without, silently.
+    """Refuse what is no ``Auth``: a request must not silently go without credentials.
 
     Raises:
-        InvalidArgument: The caller's fault; nothing of it is shown.
+        InvalidArgument: The caller's fault; the error does not show the value.
     """
     if auth is None or isinstance(auth, DigestAuth):
         return
@@ -326,16 +326,16 @@ def check_auth(auth: object) -> None:
 
 
 class Credentials:
-    """Who asks, in one request and those that it is redirected to.
+    """The credentials of one request, and of those that it is redirected to.
 
     Args:
-        url: Its userinfo counts where there is no ``auth``.
-        auth: Credentials.
+        url: Its userinfo is used where there is no ``auth``.
+        auth: Name and password, or a ``DigestAuth``.
         cookies: Sent besides those of the jar.
-        jar: Of the session.
+        jar: The cookie jar of the session.
 
     Attributes:
-        digest: Answers challenges; None: nobody does.
+        digest: Answers challenges; None: challenges are not answered.
     """
 
     __slots__ = ("_authorization", "_cookies", "_jar", "_names", "digest")
@@ -357,7 +357,7 @@ class Credentials:
         self._jar = jar
 
     def copy(self) -> "Credentials":
-        """Return another that forgets for itself, with the same jar and digest."""
+        """Return an independent copy, with the same jar and digest."""
         twin = Credentials.__new__(Credentials)
         for name in Credentials.__slots__:
             setattr(twin, name, getattr(self, name))
@@ -366,13 +366,13 @@ class Credentials:
     def serialize(
         self, url: Url, method: str, content: bytes, given: frozenset[str]
     ) -> bytes:
-        """Write the field lines.
+        """Serialize the field lines Authorization and Cookie.
 
         Args:
-            url: Who is asked.
-            method: Of the request.
-            content: Of it, as far as it is known.
-            given: Lower-case names of fields that the caller has written himself.
+            url: The URL of the request.
+            method: The method of the request.
+            content: Its content, as far as it is known.
+            given: Lower-case names of fields that the caller has set.
         """
         lines = b""
         authorization = self._authorization
@@ -387,7 +387,7 @@ class Credentials:
         return lines
 
     def _serialize_cookies(self, url: Url) -> bytes:
-        """One field, with no name of the caller's once more from the jar."""
+        """Serialize one Cookie field; the caller's cookies win over the jar's."""
         cookies = self._cookies
         if self._jar is not None:
             kept = self._jar.field_for(url.text, time.time(), apart_from=self._names)
@@ -395,13 +395,13 @@ class Credentials:
         return serialize_field("Cookie", cookies) if cookies else b""
 
     def forget(self, dropped: frozenset[str]) -> None:
-        """Keep from the next who is asked what these fields would tell it."""
+        """Drop what must not be sent to another origin, by the names of its fields."""
         if "authorization" in dropped:
             self._authorization = self.digest = None
         if "cookie" in dropped:
             self._cookies, self._names = "", frozenset()
 
     def learn_cookies(self, url: Url, fields: list[str]) -> None:
-        """Keep what a response sets."""
+        """Store the cookies that a response sets."""
         if self._jar is not None:
             self._jar.store(url.text, fields, time.time())

@@ -1,8 +1,14 @@
-"""Making a connection: name, TCP or unix socket, TLS.
+"""Opening a connection: name, TCP or unix socket, proxy, TLS.
 
-The addresses of a name are tried by happy eyeballs (RFC 8305): families take
-turns, the next one is tried when 250 ms have brought no success. TCP by
-``aiohappyeyeballs``, TLS by the event loop.
+The addresses of a name are tried by Happy Eyeballs (RFC 8305): families alternate, and
+the next address is tried when 250 ms have brought no success. ``aiohappyeyeballs`` does
+that; TLS is done by the event loop.
+
+An HTTP proxy is asked by CONNECT (RFC 9110 section 9.3.6), a SOCKS proxy by SOCKS 5
+(RFC 1928). Both are done on the socket, before there is a transport: what follows is
+TLS or HTTP with the server, as if it had been connected to directly. A proxy that is
+itself reached over TLS needs a transport before; TLS with the server then runs inside
+it.
 """
 
 import asyncio
@@ -41,11 +47,7 @@ if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
 
 
-# Through a proxy: CONNECT (RFC 9110 section 9.3.6) and SOCKS 5 (RFC 1928).
-#
-# Over the socket itself, before there is a transport: what follows is TLS or HTTP
-# with the server, as if it had been connected to directly. A proxy that is spoken to
-# over TLS has a transport before; TLS with the server then goes within it.
+# Tunnels
 
 
 READ_BYTES = 4096
@@ -58,17 +60,17 @@ async def open_tunnel(
     authority: str,
     limits: Limits,
 ) -> None:
-    """Have an HTTP proxy connect to a server.
+    """Ask an HTTP proxy to connect to a server.
 
     Args:
-        loop: The running one.
+        loop: The running loop.
         sock: Connected to the proxy, not blocking.
-        proxy: It.
+        proxy: The proxy.
         authority: ``host:port`` of the server.
-        limits: Of the head that the proxy answers with.
+        limits: Bounds of the head of the proxy's response.
 
     Raises:
-        ProxyError: It did not; nothing was sent to the server.
+        ProxyError: The proxy refused; nothing was sent to the server.
     """
     await loop.sock_sendall(sock, _serialize_connect(proxy, authority))
     answer = _Answer(proxy, authority, limits)
@@ -77,16 +79,16 @@ async def open_tunnel(
 
 
 class TunnelProtocol(asyncio.Protocol):
-    """The same over TLS, where there is a transport already.
+    """``open_tunnel`` over TLS, where there is a transport already.
 
     Args:
-        loop: The running one.
-        proxy: It.
+        loop: The running loop.
+        proxy: The proxy.
         authority: ``host:port`` of the server.
-        limits: Of the head that the proxy answers with.
+        limits: Bounds of the head of the proxy's response.
 
     Attributes:
-        transport: To the proxy, once TLS is spoken.
+        transport: To the proxy, after the TLS handshake.
         opened: Done when the proxy has connected; else it has a ProxyError.
     """
 
@@ -104,20 +106,20 @@ class TunnelProtocol(asyncio.Protocol):
         self._answer = _Answer(proxy, authority, limits)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TLS is spoken: order the tunnel."""
+        """Ask for the tunnel: the TLS handshake is over."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.write(self._order)
 
     def data_received(self, data: bytes) -> None:
-        """Some of the answer has come, or more than that."""
+        """Read the response of the proxy, and what may follow it."""
         self._take(data)
 
     def eof_received(self) -> None:
-        """The proxy has ended."""
+        """Fail: the proxy has sent a FIN."""
         self._take(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """So it has."""
+        """Fail: the connection to the proxy is lost."""
         self._take(b"")
 
     def _take(self, octets: bytes) -> None:
@@ -138,7 +140,7 @@ def _serialize_connect(proxy: Proxy, authority: str) -> bytes:
 
 
 class _Answer:
-    """What a proxy answers to CONNECT: heads, of which the last one counts."""
+    """The response of a proxy to CONNECT: interim heads and a final one."""
 
     def __init__(self, proxy: Proxy, authority: str, limits: Limits) -> None:
         self._proxy = proxy
@@ -148,13 +150,13 @@ class _Answer:
         self._interims = 0
 
     def feed(self, octets: bytes) -> bool:
-        """Take what has come; whether the tunnel is open.
+        """Take octets; return whether the tunnel is open.
 
         Args:
-            octets: Empty: the proxy has ended.
+            octets: What has come; empty: the proxy has ended.
 
         Raises:
-            ProxyError: It will not be.
+            ProxyError: There will be no tunnel.
         """
         if not octets:
             raise ProxyError(f"proxy {self._proxy} closed and gave no answer")
@@ -192,15 +194,15 @@ async def connect_by_socks(
     """Connect to a server through a SOCKS 5 proxy.
 
     Args:
-        loop: The running one.
-        proxy: ``socks5`` resolves the name here, ``socks5h`` lets the proxy do it.
-        host: Of the server.
-        port: Of it.
+        loop: The running loop.
+        proxy: With ``socks5`` the name is resolved here, with ``socks5h`` by the proxy.
+        host: The host of the server.
+        port: The port of the server.
 
     Raises:
         ConfigurationError: The package python-socks is missing.
-        ConnectError: There is no way to the proxy.
-        ProxyError: It does not connect to the server.
+        ConnectError: The proxy cannot be reached.
+        ProxyError: The proxy does not connect to the server.
     """
     try:
         import python_socks
@@ -233,21 +235,21 @@ NEXT_ADDRESS_S = 0.25
 async def connect(
     context: "ClientContext", origin: Origin, connect_s: float | None
 ) -> ClientConnection:
-    """Connect.
+    """Open a connection to an origin.
 
     Args:
-        context: Of the session.
+        context: The context of the session.
         origin: Who is connected to.
         connect_s: How long it may take, seconds; None: for ever.
 
     Raises:
         ConnectTimeout: It took longer.
         ResolveError: The name has no address.
-        TlsError: The certificate is not to be trusted, or TLS is not spoken.
-        ConnectError: Refused, unreachable, out of descriptors ... and whatever
-            nobody has foreseen, so that none who waits for it waits for ever.
-        ConfigurationError: A file of ``ClientTls`` cannot be used, or a package
-            is missing.
+        TlsError: The certificate is not trusted, or the server does not speak TLS.
+        ConnectError: Refused, unreachable, out of descriptors; and any other exception,
+            so that no request waits for ever for an attempt that has failed.
+        ConfigurationError: A file of ``ClientTls`` cannot be used, or a package is
+            missing.
     """
     try:
         async with asyncio.timeout(connect_s):
@@ -292,12 +294,13 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
 def _give_up(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.BaseProtocol
 ) -> None:
-    """Close a socket of which ``create_connection`` has made no connection.
+    """Close the socket of a ``create_connection`` that has failed.
 
     Where it has failed late there is a transport, which closes the socket in the next
-    turn of the loop, and not before. Closed by us meanwhile, its number would be that
-    of another socket, from which the transport would take its place in the loop. A
-    transport that has just shaken hands would even wait for a farewell of the server.
+    turn of the loop. If we closed the socket before that, its number could already
+    belong to another socket, and the transport would remove that one from the loop. A
+    transport whose handshake has just ended would even wait for the closure alert of
+    the server; so it is aborted.
     """
     transport = getattr(protocol, "transport", None)
     if transport is not None:
@@ -306,7 +309,7 @@ def _give_up(
 
 
 def _tls_with_server(tls: ClientTls, origin: Origin) -> dict[str, Any]:
-    """Return the options of ``create_connection``; none where it is no https."""
+    """Return the TLS options of ``create_connection``; empty for plain http."""
     if origin.scheme != "https":
         return {}
     host = origin.host if tls.server_name is None else read_host(tls.server_name)
@@ -316,16 +319,16 @@ def _tls_with_server(tls: ClientTls, origin: Origin) -> dict[str, Any]:
 async def _dial_by_tls(
     context: "ClientContext", origin: Origin, proxy: Proxy, options: dict[str, Any]
 ) -> ClientConnection:
-    """Connect through a proxy that is spoken to over TLS.
+    """Connect through a proxy that is itself reached over TLS.
 
-    It is trusted as servers are. Our certificate and the name that is verified
-    instead of the host are for the server, not for it.
+    The proxy's certificate is verified as a server's is. The client certificate and the
+    server name of ``ClientTls`` are for the server, not for the proxy.
 
     Args:
-        context: Of the session.
-        origin: The server; or the proxy, which is asked for it by absolute URLs.
-        proxy: It.
-        options: Of TLS with the server, within the tunnel.
+        context: The context of the session.
+        origin: The server; or the proxy, which is asked by absolute URLs.
+        proxy: The proxy.
+        options: The options of TLS with the server, inside the tunnel.
     """
     loop = context.loop
     connection = ClientConnection(context, origin)
@@ -372,12 +375,12 @@ async def _dial_by_tls(
 
 
 def _let_nested_tls_fail(transport: asyncio.Transport) -> None:
-    """Mend TLS within TLS of asyncio in Python 3.11 and early 3.12.
+    """Work around a fault of TLS in TLS in asyncio of Python 3.11 and early 3.12.
 
-    Its outer transport ends with a TypeError where the inner handshake or a record
-    fails (``_force_close`` gives ``_abort`` an argument that it does not take), so
-    that the error would be lost and the connection would stay. Later ones and
-    uvloop do it right.
+    The outer transport raises TypeError where the inner handshake or a record fails
+    (``_force_close`` passes ``_abort`` an argument that it does not take): the real
+    error would be lost and the connection would stay open. Later versions and uvloop do
+    not have the fault.
     """
     takes_reason = "exc" in inspect.signature(SSLProtocol._abort).parameters
     if isinstance(transport, _SSLProtocolTransport) and not takes_reason:
@@ -385,12 +388,12 @@ def _let_nested_tls_fail(transport: asyncio.Transport) -> None:
 
 
 def certified_name(host: str) -> str:
-    """Return a host as certificates name it, and as it is asked for by SNI."""
+    """Return a host as certificates name it and as SNI sends it."""
     return strip_zone(strip_final_dot(host))
 
 
 async def _reach(context: "ClientContext", origin: Origin) -> socket.socket:
-    """A socket whose other end is the server, or a proxy that is asked for it."""
+    """Return a socket that is connected to the server, or to its proxy."""
     loop, proxy = context.loop, origin.proxy
     if proxy is None or origin.is_forwarding:
         return await _connect_tcp(loop, origin.host, origin.port)
@@ -419,14 +422,14 @@ async def _connect_tcp(
 async def connect_first(
     loop: asyncio.AbstractEventLoop, addresses: Sequence[AddrInfoType]
 ) -> socket.socket:
-    """Connect to whichever address answers first.
+    """Connect to the address that answers first.
 
     Args:
-        loop: The running one.
-        addresses: As ``getaddrinfo`` gives them, best first.
+        loop: The running loop.
+        addresses: As ``getaddrinfo`` returns them, best first.
 
     Raises:
-        OSError: None of them did.
+        OSError: None of them answered.
     """
     sock = await start_connection(
         addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop
@@ -437,10 +440,10 @@ async def connect_first(
 
 @functools.lru_cache(maxsize=16)
 def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
-    """Make what verifies servers; kept, since reading the trust store takes 20 ms.
+    """Make the context that verifies servers; cached, since it takes 20 ms.
 
     Raises:
-        ConfigurationError: A file is missing, or not what it should be.
+        ConfigurationError: A file is missing, or is not what it should be.
     """
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
@@ -455,7 +458,7 @@ def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     if tls.certfile is not None:
         try:
-            # Never None: OpenSSL would ask for it on the terminal, and all would wait.
+            # Never None: OpenSSL would ask on the terminal, and block the loop.
             password = tls.keyfile_password or ""
             context.load_cert_chain(tls.certfile, tls.keyfile, password)
         except (OSError, ssl.SSLError) as error:
@@ -465,7 +468,7 @@ def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
 
 
 def _name_fault(error: OSError) -> str:
-    """Say what the kernel says: asyncio itself only names the address again."""
+    """Return the kernel's text for an error: asyncio's own only repeats the address."""
     return str(error) if error.errno is None else os.strerror(error.errno)
 
 

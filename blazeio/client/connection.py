@@ -1,13 +1,13 @@
-"""One connection to a server: requests out, responses in.
+"""``ClientConnection``: one connection to a server; requests go out, responses come in.
 
     IDLE -> HEAD -> CONTENT -> IDLE
               |        |
-              |        +--> DRAINING -> IDLE    (its reader has left)
+              |        +--> DRAINING -> IDLE    (the reader has left)
               +--> TUNNEL                       (101, CONNECT)
 
-It serves one ``Exchange`` at a time and tells it what happens. Content is given
-to the exchange as it arrives; when all of it is there the connection is free for
-the next, whether or not it was taken.
+It serves one ``Exchange`` at a time, and calls its methods when something happens.
+Content is given to the exchange as it arrives. When all of it has arrived, the
+connection is free for the next exchange, whether or not a reader has taken the content.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from blazeio.client.exchange import (
     TUNNEL,
     Exchange,
     ExchangeDeadlines,
-    Watched,
+    WeakExchange,
+    describe_missing_end,
     has_ended_properly,
-    tell_what_is_missing,
 )
 from blazeio.client.url import Origin
 from blazeio.errors import (
@@ -50,30 +50,31 @@ if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
 
 MOST_DRAINED_BYTES = 64 * 1024
-"""Content that nobody wants is read past, up to this: a new connection costs as
-much as some 100 KiB."""
+"""How much unwanted content is read and dropped: a new connection costs as much as
+about 100 KiB."""
 TRUSTED_S = 0.005
-"""So long after a response its connection is used by a request that could be sent once
-more without a look at it, which takes 3 % as long as a small request as a whole."""
+"""How long after a response a connection is used again without asking the kernel
+whether the server has closed it. Only for requests that could be sent once more; the
+question takes 3 % of the time of a small request."""
 
 
 class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
     """A connection, for one exchange after the other.
 
     Args:
-        context: Of the session.
+        context: The context of the session.
         origin: Who is connected to.
 
     Attributes:
         transport: To the server.
-        gate: Where who writes sleeps.
-        was_used: It has served before.
-        trusted_until: So long, loop time, a request that can be sent once more does
-            not ask whether it is fresh.
-        has_content: Some content of its request may wait here when it is answered.
+        gate: Where a writer waits while the transport's buffer is full.
+        was_used: It has served a request before.
+        trusted_until: Until then, loop time, it is used again without ``is_fresh``.
+        has_content: Its request has content, some of which may still be in the
+            transport's buffer when the response has come.
         has_received: An octet of the present response has come.
-        deadline_at: For the wheel.
-        entered_at: The wheel's own.
+        deadline_at: Read by the wheel.
+        entered_at: Written by the wheel.
     """
 
     __slots__ = (
@@ -131,55 +132,56 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
 
     @property
     def is_closed(self) -> bool:
-        """It is over, by either side."""
+        """Whether it was closed, by either side."""
         return self._phase == CLOSED
 
     @property
     def idle_until(self) -> float:
-        """Until when it may be used, if it becomes idle now; loop time.
+        """Until when it may be used if it becomes idle now; loop time.
 
-        A second less than the server says, since it counts from earlier.
+        A second less than the server's Keep-Alive says, since the server began to count
+        earlier.
         """
         span_s = self._idle_s
         if self._keep_alive_s is not None:
             span_s = min(span_s, max(self._keep_alive_s - 1.0, 0.0))
         return self._context.wheel.now() + span_s
 
-    # Asked for by an exchange
+    # For exchanges and the pool
 
     def is_fresh(self) -> bool:
-        """Whether it is idle, and nothing has come from the server since then.
+        """Tell whether it is idle, and nothing has come from the server since then.
 
-        A FIN, a reset, the closure alert of TLS, a 408 that nobody asked for: the
-        loop may learn of them later than the kernel, so the kernel is asked.
+        A FIN, a reset, the closure alert of TLS, or an unrequested 408: the kernel
+        knows of them before the loop does, so the kernel is asked (poll(2)).
         """
         if self._phase != IDLE or self.transport.is_closing():
             return False
         sock = self.transport.get_extra_info("socket")
         if sock is None or sock.fileno() < 0:
-            return False  # TLS has lost it, and tells us in the next turn
+            return False  # TLS has lost it: connection_lost() follows
         poll = self._poll
-        if poll is None:  # kept: to make one takes as long as to ask it
+        if poll is None:  # kept, since making one takes as long as using it
             poll = self._poll = poll_for_arrivals(sock.fileno())
         return not poll(0)
 
     def begin(self, exchange: Exchange) -> None:
-        """Serve this one; it writes its request.
+        """Serve an exchange, which writes its request.
 
         Raises:
-            ServerDisconnected: The server has closed it.
+            ServerDisconnected: The server has closed the connection.
         """
         # Hot: runs once per request.
         if self._phase != IDLE:
-            missing = tell_what_is_missing(HEAD, NO_CONTENT, has_received=False)
+            missing = describe_missing_end(HEAD, NO_CONTENT, has_received=False)
             raise ServerDisconnected(f"{self.origin} {missing}")
         self._exchange = exchange
         self._phase = HEAD
         self._phase_ends_at = NEVER
         self.has_received = False
 
-    def start_content(self) -> None:
-        """Its reader waits: let more of the response come."""
+    def resume_content(self) -> None:
+        """Let more of the response come: a reader waits."""
         exchange = self._exchange
         if exchange is None:
             return
@@ -193,7 +195,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._end_phase_in(exchange.timeouts.read_s, exchange.total_at)
 
     def hand_over(self, successor: Successor) -> None:
-        """After a 101: its octets go to another; those that wait, at once.
+        """After a 101: give the octets to a protocol; those that wait, at once.
 
         The exchange remains, with its deadlines, until it leaves.
 
@@ -206,22 +208,26 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.transport.set_protocol(Handover(self, successor.data_received))
         while (octets := self._content.take()) is not None:
             successor.data_received(octets)
-        self.start_content()
+        self.resume_content()
         if self._has_fin:
             successor.eof_received()
 
     def watch(self, exchange: Exchange, name: str) -> None:
-        """Leave it when its caller drops it, too.
+        """Leave an exchange also when its caller drops it without closing it.
 
         Args:
             exchange: Which it serves, and whose response has begun.
-            name: Of the exchange, for the warning.
+            name: The exchange in the text of the warning.
         """
         if self._exchange is exchange:
-            self._exchange = Watched(exchange, name, self._note_dropped)
+            self._exchange = WeakExchange(exchange, name, self._note_dropped)
 
-    def _note_dropped(self, watched: Watched) -> bool:
-        """Within the collector, in whichever thread; whether it was still served."""
+    def _note_dropped(self, watched: WeakExchange) -> bool:
+        """Leave a dropped exchange; runs in the collector, in any thread.
+
+        Returns:
+            Whether it was still served.
+        """
         if self._exchange is not watched:
             return False
         if not self._context.loop.is_closed():
@@ -241,7 +247,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         """
         served = self._exchange
         is_theirs = served is exchange or (
-            isinstance(served, Watched) and served.stands_for(exchange)
+            isinstance(served, WeakExchange) and served.stands_for(exchange)
         )
         if served is None or not is_theirs:
             return
@@ -264,7 +270,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._context.pool.linger(self)
 
     def close(self, error: BlazeioError | None = None) -> None:
-        """Close it: an idle one with its farewell, any other at once.
+        """Close it: an idle one with TLS's closure alert, any other at once.
 
         Args:
             error: What the exchange is told.
@@ -277,27 +283,27 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.transport.close()
 
     def abort(self, error: BlazeioError | None = None) -> None:
-        """End it at once; its exchange is told why. May be repeated."""
+        """Cut it at once; its exchange is told why. May be repeated."""
         self._end_exchange(error)
         self._phase = CLOSED
         self._context.pool.lost(self)
         self.transport.abort()
 
-    # From the transport
+    # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is open."""
+        """Take the transport: the connection is open."""
         self.transport = cast(asyncio.Transport, transport)
         self._context.pool.made(self)
         high_bytes = self._context.limits.high_water_bytes
         self.transport.set_write_buffer_limits(high=high_bytes)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the thread's receive buffer."""
+        """Return the receive buffer of the thread."""
         return self._context.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Octets have arrived; they are copied out before we return."""
+        """Take octets that have arrived; they are copied before this returns."""
         # Hot: runs once per read.
         octets = self._context.view[:nbytes].tobytes()
         phase = self._phase
@@ -307,10 +313,10 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         elif phase in (CONTENT, DRAINING, TUNNEL):
             self._receive_content(octets)
         elif phase == IDLE:
-            self.abort()  # an answer that nobody asked for
+            self.abort()  # a response to no request
 
     def eof_received(self) -> bool:
-        """The server will send no more; it is over."""
+        """Take the server's FIN: nothing more will come."""
         while self._phase == CONTENT and self._content.has_undecoded:
             self._receive_content(b"")
         self._has_fin = True
@@ -318,12 +324,12 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._content.end()
             if self._successor is not None:
                 self._successor.eof_received()
-            return True  # we may still have something to say
+            return True  # keeps the transport open: we may still send
         self._end_by_server(is_clean=has_ended_properly(self.transport))
-        return False  # the transport closes by itself
+        return False  # lets the transport close itself
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over, by either side."""
+        """End the exchange: the connection is gone."""
         self._end_by_server(is_clean=False, cause=exc)
         if self._successor is not None:
             self._successor.connection_lost()
@@ -331,7 +337,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._context.pool.closed(self)
 
     def pause_writing(self) -> None:
-        """The transport holds more than the high watermark."""
+        """Let writers wait: the buffer is above the high watermark."""
         self.gate.close()
         exchange = self._exchange
         if exchange is not None and exchange.timeouts.write_s is not None:
@@ -339,7 +345,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._rearm()
 
     def resume_writing(self) -> None:
-        """The transport has sent enough."""
+        """Let writers go on: the buffer has been sent."""
         self._write_ends_at = NEVER
         self.gate.open()
 
@@ -348,7 +354,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
     def _receive_head(self, octets: bytes) -> None:
         # Hot: runs once per response.
         exchange = self._exchange
-        assert exchange is not None  # in HEAD there is one
+        assert exchange is not None  # in HEAD there is always one
         try:
             head = parse_response_head(octets, self._context.limits, self._scanned)
         except RemoteProtocolError as error:
@@ -407,7 +413,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             rest = content.feed(rest)
         if content.has_used_turn:
             self._wait_for_turn()
-        exchange.answered(head, content)
+        exchange.response_received(head, content)
         if content.is_whole:
             self._finish(rest)
         elif content.error is not None:
@@ -422,16 +428,16 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             else:
                 self._begin_tunnel(exchange, head, rest)
             return
-        exchange.answered_for_now(head)
+        exchange.interim_received(head)
         if rest and self._phase == HEAD:
             self._receive_head(rest)
 
     def _begin_tunnel(
         self, exchange: Exchange, head: ResponseHead, rest: bytes
     ) -> None:
-        """HTTP is over on this connection: octets go both ways as they are.
+        """Leave HTTP on this connection: from now on octets go both ways as they are.
 
-        So is the request, and with it the deadline of all.
+        The request is over with it, and so is its total timeout.
         """
         exchange.total_at = NEVER
         self._is_reusable = False
@@ -440,7 +446,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._content = ContentStream(length=UNTIL_CLOSE)
         if rest:
             self._content.feed(rest)
-        exchange.answered(head, self._content)
+        exchange.response_received(head, self._content)
 
     def _receive_content(self, octets: bytes) -> None:
         # Hot: runs once per read of content.
@@ -466,7 +472,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self.transport.pause_reading()
 
     def _wait_for_turn(self) -> None:
-        """It goes on when the loop has turned for the others."""
+        """Stop reading until the loop has served others (``_read_on``)."""
         if not self._is_paused and not self.transport.is_closing():
             self._is_paused = True
             self.transport.pause_reading()
@@ -475,14 +481,14 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._context.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
-        """The next turn: decode what has arrived, or let more of it come."""
+        """Decode what has arrived, or let more come; runs in the next turn."""
         self._is_reading_on = False
         content = self._content
         limits = self._context.limits
         if self._phase not in (CONTENT, DRAINING) or not content.has_used_turn:
             return
         if content.queued_bytes > limits.receive_bytes:
-            return  # until its reader has taken of it
+            return  # until its reader has taken some of it
         content.has_used_turn = False
         if content.has_undecoded:
             self._receive_content(b"")
@@ -493,7 +499,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
                 self.transport.resume_reading()
 
     def _finish(self, rest: bytes) -> None:
-        """The response is whole: be free for the next, or close."""
+        """End the exchange: the response is whole; become idle, or close."""
         # Hot: runs once per request.
         exchange = self._exchange
         self._exchange = None
@@ -502,12 +508,12 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             if not exchange.is_sent:
                 self._is_reusable = False
                 self.gate.fail(AnsweredEarly("the whole response came before"))
-            exchange.completed()
+            exchange.response_completed()
         if (
             rest
             or not self._is_reusable
             or self._has_fin
-            or self._is_paused  # what follows may wait within TLS
+            or self._is_paused  # what follows may already be in the buffers of TLS
             or (self.has_content and self.transport.get_write_buffer_size())
         ):
             self.abort()
@@ -525,7 +531,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
     # Ending
 
     def _end_by_server(self, *, is_clean: bool, cause: Exception | None = None) -> None:
-        """FIN, or the connection is lost."""
+        """End the exchange: a FIN has come, or the connection is lost."""
         if self._phase == CLOSED:
             return
         content = self._content
@@ -533,7 +539,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             content.end()
             self._finish(b"")
             return
-        missing = tell_what_is_missing(
+        missing = describe_missing_end(
             self._phase, content, has_received=self.has_received
         )
         error = ServerDisconnected(f"{self.origin} {missing}")
@@ -552,7 +558,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             exchange.failed(error)
 
     def _refuse(self, error: BlazeioError) -> None:
-        """The server has broken HTTP."""
+        """Cut the connection: the server has violated HTTP."""
         told = InvalidResponse(f"{self.origin}: {error}")
         told.__cause__ = error
         if self._content.error is error:

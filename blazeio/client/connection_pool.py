@@ -1,8 +1,8 @@
-"""``ConnectionPool``: does what the pool decides.
+"""``ConnectionPool``: carries out what the rules of the pool decide.
 
-Each attempt to connect is a task of its own, so that one who waits can be served
-by whichever connection is free first, and so that a caller who is cancelled
-leaves the others' attempts alone.
+Each attempt to connect is a task of its own. So a waiting request can be served by
+whichever connection is free first, and a caller who is cancelled does not end an
+attempt that may serve another request.
 """
 
 import asyncio
@@ -41,10 +41,10 @@ _Waiter = asyncio.Future[ClientConnection]
 
 
 class ConnectionPool:
-    """Gives a session's requests their connections.
+    """The connections of one session.
 
     Args:
-        context: Of the session.
+        context: The context of the session.
     """
 
     __slots__ = (
@@ -73,28 +73,28 @@ class ConnectionPool:
 
     @property
     def has_open(self) -> bool:
-        """A connection is open, or being opened."""
+        """Whether a connection is open, or being opened."""
         return bool(self._open or self._attempts)
 
     async def wait(
         self, origin: Origin, exchange: "Exchange", *, needs_new: bool = False
     ) -> ClientConnection:
-        """Wait for a connection; it is theirs then.
+        """Wait for a connection; the caller owns it then.
 
-        One that the server has closed on the way from its last user to here serves
-        nobody: the place in the queue is kept.
+        The server may close a connection just before it is given to a waiting request.
+        Then the request waits again, at its place in the queue.
 
         Args:
             origin: Who is to be connected to.
-            exchange: Who waits; its timeouts count.
+            exchange: The request that waits; its timeouts count.
             needs_new: Only a connection that has never been used will do.
 
         Raises:
-            ConnectError: The one that was opened for them could not be.
-            ConfigurationError: Likewise, by what was set.
-            PoolTimeout: None became free in time.
+            ConnectError: The connection that was opened for it could not be made.
+            ConfigurationError: Likewise, because of a setting.
+            PoolTimeout: No connection became free in time.
             TotalTimeout: The whole request took too long.
-            SessionClosed: Meanwhile, or before.
+            SessionClosed: The session was closed.
         """
         loop = self._context.loop
         waiter: _Waiter = loop.create_future()
@@ -126,7 +126,7 @@ class ConnectionPool:
         except asyncio.CancelledError:
             self._withdraw(ticket, waiter)
             raise
-        if self._context.is_closed:  # in the turn in which it was served
+        if self._context.is_closed:  # in the turn of the loop in which it was served
             raise self._context.closed_error()
         return connection
 
@@ -146,37 +146,37 @@ class ConnectionPool:
         if self._waiting.pop(ticket, None) is not None:
             self._act(self.pool.withdraw(ticket))
         elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            # served in the turn in which it was cancelled
+            # It was served in the turn of the loop in which it was cancelled.
             connection = waiter.result()
             self.give_back(connection, connection.idle_until)
 
     def give_back(self, connection: ClientConnection, idle_until: float) -> None:
-        """It is free."""
+        """Take back a connection that is free."""
         # Hot: runs once per request.
         actions = self.pool.give_back(connection, idle_until)
         if actions:
             self._act(actions)
 
     def made(self, connection: ClientConnection) -> None:
-        """It has a transport."""
+        """Note that a connection has a transport."""
         self._open.add(connection)
 
     def linger(self, connection: ClientConnection) -> None:
-        """It only reads past the rest of a response."""
+        """Note that a connection is only being drained."""
         self._act(self.pool.linger(connection))
 
     def lost(self, connection: ClientConnection) -> None:
-        """It is closed, or about to be."""
+        """Note that a connection is closed, or about to be."""
         self._act(self.pool.lost(connection))
 
     def closed(self, connection: ClientConnection) -> None:
-        """Its transport is gone."""
+        """Note that the transport of a connection is gone."""
         self._open.discard(connection)
         if self._ended is not None and not self._open and not self._ended.done():
             self._ended.set_result(None)
 
     async def close(self) -> None:
-        """Close everything, and wait until it is; who waits gets SessionClosed."""
+        """Close all connections and wait for it; waiting requests get SessionClosed."""
         error = self._context.closed_error()
         for action in self.pool.shut():
             if isinstance(action, Close):
@@ -187,7 +187,7 @@ class ConnectionPool:
         attempts = list(self._attempts.values())
         if attempts:
             await asyncio.wait(attempts, timeout=CLOSE_S)
-            self._abort_all(error)  # those that had just shaken hands
+            self._abort_all(error)  # those whose TLS handshake has just ended
         if self._open:
             self._ended = self._context.loop.create_future()
             await asyncio.wait([self._ended], timeout=CLOSE_S)
@@ -196,7 +196,7 @@ class ConnectionPool:
         for connection in list(self._open):
             connection.abort(error)
 
-    # What the pool says
+    # The actions of the pool
 
     def _act(self, actions: Sequence[object]) -> None:
         for action in actions:
@@ -226,8 +226,9 @@ class ConnectionPool:
         _, exchange = self._waiting[opening.ticket]
         work = connect(self._context, opening.origin, exchange.timeouts.connect_s)
         task = self._attempts[opening] = self._context.loop.create_task(work)
-        # Not within the task: one that is cancelled before its first turn runs
-        # nothing of its own, and who waits must be told all the same.
+        # As a callback, not within the task: a task that is cancelled before its first
+        # step runs none of its own code, and the waiting request must be told all the
+        # same.
         task.add_done_callback(lambda task: self._attempt_ended(opening, task))
 
     def _attempt_ended(

@@ -1,4 +1,4 @@
-"""What all requests of one session share."""
+"""``ClientContext``: what all requests of a session share."""
 
 import asyncio
 import os
@@ -26,7 +26,8 @@ from blazeio.wire.headers import Headers
 class _ThreadBuffer(threading.local):
     """A receive buffer for each thread, since a thread runs one loop at a time.
 
-    Made on first use. No view of it outlives one ``buffer_updated``.
+    It is made on first use. No view of it is used after ``buffer_updated`` has
+    returned.
     """
 
     view: memoryview | None = None
@@ -36,7 +37,7 @@ _buffer = _ThreadBuffer()
 
 
 def receive_view() -> memoryview:
-    """The receive buffer of this thread."""
+    """Return the receive buffer of this thread."""
     view = _buffer.view
     if view is None:
         view = _buffer.view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
@@ -45,31 +46,32 @@ def receive_view() -> memoryview:
 
 
 class ClientContext:
-    """Shared by the requests of one session, on one loop from ``begin`` on.
+    """Shared by the requests of one session; used on one loop from ``begin`` on.
 
     Attributes:
-        loop: Where its connections live.
-        limits: Of heads, content and buffers.
-        timeouts: Where a request has none of its own.
-        pool_limits: Of connections.
-        thread: Of its loop, as ``threading.get_ident`` tells it; -1 once it is closed.
-        tls: How https is spoken.
-        unix: Path of a socket that is connected to, whatever the URL says.
-        proxies: Which one a request goes through.
-        is_routed: One of the two stands between.
+        loop: The loop that its connections belong to.
+        limits: Bounds of heads, content and buffers.
+        timeouts: The timeouts of a request that has none of its own.
+        pool_limits: Bounds of the connections.
+        thread: The loop's thread, by ``threading.get_ident``; -1 when it is closed.
+        tls: The TLS settings of https.
+        unix: The path of a socket that is connected to, whatever the URL says.
+        proxies: Say which proxy a request goes through.
+        is_routed: There may be a proxy, or a unix socket instead of the host.
         fields: Sent with each request that has none of the same name.
-        compress: Content may be encoded, where a request does not say.
-        allow_trailing_octets: What follows encoded content is dropped; likewise.
-        cookies: Kept and given back; None: they are not.
-        auth: Who asks, where a request does not say.
-        follow_redirects: Whether, where a request does not say.
-        max_redirects: How many of them; likewise.
-        allow_downgrade: From https to http, too.
-        base_url: Before each URL that is not absolute; None: all are.
-        pool: Of connections.
-        wheel: For the deadlines of connections.
-        view: What is received into.
-        is_closed: Nothing can be asked any more; ``closed_error`` says why.
+        compress: Whether encoded content is asked for, where a request does not say.
+        allow_trailing_octets: Whether octets after encoded content are dropped, where a
+            request does not say.
+        cookies: The cookie jar; None: there is none.
+        auth: The credentials of requests that have none of their own.
+        follow_redirects: Whether redirects are followed, where a request does not say.
+        max_redirects: How many of them, where a request does not say.
+        allow_downgrade: A redirect may lead from https to http.
+        base_url: Put before each URL that is not absolute; None: all URLs are absolute.
+        pool: The connections.
+        wheel: The deadlines of the connections.
+        view: The buffer that is received into.
+        is_closed: No request can be sent any more; ``closed_error`` says why.
     """
 
     __slots__ = (
@@ -149,7 +151,7 @@ class ClientContext:
         self._closing: asyncio.Event | None = None
 
     def begin(self) -> None:
-        """Be of the running loop, from now on."""
+        """Bind the session to the running loop."""
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
         _begun.add(self)
@@ -158,9 +160,9 @@ class ClientContext:
         self.pool = ConnectionPool(self)
 
     async def close(self) -> None:
-        """Close all connections; who waits for something gets SessionClosed.
+        """Close all connections; waiting requests get SessionClosed.
 
-        Where its loop is closed, they went with it.
+        Where its loop is closed, the connections were closed with it.
 
         Raises:
             LocalProtocolError: The caller's fault: another loop is running.
@@ -178,11 +180,11 @@ class ClientContext:
         self.wheel.close()
 
     def closed_error(self) -> SessionClosed:
-        """Make the error that says why nothing can be asked any more."""
+        """Make the error that says why no request can be sent any more."""
         return SessionClosed(self._why_closed)
 
     def refuse(self) -> NoReturn:
-        """Say why nothing can be asked: it is closed, or another loop is running.
+        """Refuse a request: the session is closed, or another loop is running.
 
         Raises:
             SessionClosed: The caller's fault.
@@ -193,10 +195,10 @@ class ClientContext:
         raise LocalProtocolError("the session belongs to another event loop")
 
     async def pause(self, span_s: float) -> None:
-        """Sleep, before something is asked for once more.
+        """Sleep before another attempt.
 
         Raises:
-            SessionClosed: Meanwhile, or before.
+            SessionClosed: The session was closed.
         """
         if self.is_closed:
             raise self.closed_error()
@@ -210,13 +212,13 @@ class ClientContext:
         raise self.closed_error()
 
     def leave_to_parent(self) -> None:
-        """This is a copy, in a process that was forked: the sockets are another's."""
+        """Close this copy, in a forked child; the sockets are the parent's."""
         self.is_closed = True
         self.thread = -1
         self._why_closed = "the session was entered before the fork: open one here"
 
     def route(self, origin: Origin) -> Origin:
-        """Say whom to connect to for it: itself, or what stands between."""
+        """Return who is connected to for an origin: itself or a proxy."""
         if self.unix is not None:
             return origin._replace(unix=self.unix)
         proxy = self.proxies.choose(origin.scheme, origin.host, origin.port)
@@ -227,7 +229,7 @@ class ClientContext:
     def identify(
         self, url: Url, auth: Auth | None, cookies: Mapping[str, str] | None
     ) -> Credentials | None:
-        """Make the credentials of one request; None where it has none, and no jar."""
+        """Return the credentials of one request; None where it has none, and no jar."""
         # Hot: runs once per request.
         if auth is None:
             auth = self.auth
@@ -246,7 +248,7 @@ class ClientContext:
         max_redirects: int | None,
         credentials: Credentials | None,
     ) -> RedirectHandler | None:
-        """Make the redirect handler of one request; None where it would do nothing.
+        """Return the redirect handler of one request; None where it would do nothing.
 
         Args:
             follow_redirects: None: as the session does.

@@ -1,25 +1,28 @@
-"""Cookies that servers have set, and who gets them back: RFC 6265bis.
+"""Cookies that servers have set, and to whom they are sent back: RFC 6265bis.
 
-What a user agent without pages can know of it: domain and host-only cookies,
-paths, expiry, ``Secure`` (and that nobody overwrites one in the clear),
-``HttpOnly``, the prefixes ``__Secure-`` and ``__Host-``. SameSite is kept and
-means nothing here, since there is no site that a request comes from.
+What a user agent without pages can implement: domain and host-only cookies, paths,
+expiry, ``Secure`` (and that a cookie set in the clear does not replace a Secure one),
+``HttpOnly``, the prefixes ``__Secure-`` and ``__Host-``. SameSite is kept and has no
+effect, since no site causes a request here.
 
 **Public suffixes.** A server of ``a.example.com`` may set a cookie for all of
-``example.com``, but one of ``shop.co.uk`` none for all of ``co.uk``. Which is
-which only the Public Suffix List knows, a list that changes every week: none is
+``example.com``, but a server of ``shop.co.uk`` must not set one for all of ``co.uk``.
+Only the Public Suffix List tells the two apart, and it changes every week, so none is
 built in. Without one, names of a single label (``com``, ``localhost``), the usual
-second levels of countries (``co.uk``, ``com.au``) and addresses are taken for
-suffixes, so that a cookie for one of them stays with the host that set it. Whoever
-speaks to hosts that may want to harm one another gives the jar a list:
+second levels of countries (``co.uk``, ``com.au``) and addresses are taken for suffixes;
+a cookie for one of them stays with the host that set it. A program that sends requests
+to hosts which may want to harm each other passes a list:
 ``CookieJar(publicsuffixlist.PublicSuffixList().is_public)``.
 
-**Hosts** are compared in the one form of ``rules.hosts``, without a final dot:
-``www.example.com.`` is ``www.example.com``, and ``com.`` is a suffix as ``com`` is.
-A ``Domain`` with a final dot counts only where the host has one, too; browsers and
-curl ignore it.
+**Hosts** are compared in the form of ``proxy.read_host``, without a final dot:
+``www.example.com.`` is ``www.example.com``, and ``com.`` is a suffix as ``com`` is. A
+``Domain`` with a final dot counts only where the host has one, too; browsers and curl
+ignore it.
 
-The time is told.
+``parse_set_cookie`` is lenient where RFC 6265bis section 5.6 says so: it keeps what a
+browser would keep, and ignores what a browser would ignore.
+
+Pure: the time is an argument.
 """
 
 import heapq
@@ -35,21 +38,18 @@ from blazeio.client.proxy import read_host, strip_final_dot
 from blazeio.content.cookies import LONGEST_PAIR_BYTES
 from blazeio.content.forwarded import read_address
 
-# A Set-Cookie field as a user agent reads it: RFC 6265bis section 5.6.
-#
-# Lenient where the RFC says so, attribute by attribute: of what a browser would
-# understand nothing is lost, and of what it would drop nothing is kept.
+# Reading Set-Cookie: RFC 6265bis section 5.6
 
 
 LONGEST_ATTRIBUTE_BYTES: Final = 1024
-"""A longer value of an attribute is as if it were not there."""
+"""An attribute with a longer value is ignored."""
 MOST_AGE_S: Final = 400 * 24 * 3600
-"""Section 5.5: no cookie lives longer without being set again."""
+"""Section 5.5: a cookie lives no longer than this unless it is set again."""
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_AGE: Final = re.compile(r"-?[0-9]+")
 
-# Section 5.1.1: dates have been written in too many ways for one form of them.
+# Section 5.1.1: dates are written in too many forms to have one grammar.
 _DELIMITERS: Final = re.compile(r"[\x09\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
 _DAY: Final = re.compile(r"([0-9]{1,2})(?![0-9])")
@@ -58,19 +58,18 @@ _MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
 
 
 class SetCookie(Struct, frozen=True):
-    """What one field says; the attributes as they were understood.
+    """One Set-Cookie field, with its attributes as they were understood.
 
     Attributes:
-        name: May be "", as browsers have it.
-        value: As sent, quotes and all.
+        name: May be "", as in browsers.
+        value: As sent, with its quotes.
         domain: Lower case, without a leading dot; "" for the host only.
         path: Begins with "/"; "" for the default.
         max_age_s: Seconds to live, 0 or less: delete. Wins over ``expires_at``.
         expires_at: Unix time.
         is_secure: For TLS only.
         is_http_only: Not for scripts.
-        same_site: Lower case, as sent; a client that shows no pages has no use
-            for it.
+        same_site: Lower case, as sent; has no effect here.
     """
 
     name: str
@@ -84,7 +83,7 @@ class SetCookie(Struct, frozen=True):
     same_site: str = ""
 
     def expiry(self, now: float) -> float | None:
-        """When it is over, in Unix time; None: with the session.
+        """Return when it expires, Unix time; None: with the session.
 
         Args:
             now: Unix time.
@@ -99,8 +98,8 @@ def parse_set_cookie(field: str) -> SetCookie | None:
     """Read the value of one Set-Cookie field.
 
     Returns:
-        None where a user agent ignores it: controls, neither name nor value, or
-        more than ``LONGEST_PAIR_BYTES``.
+        None where a user agent ignores it: it has controls, neither name nor value, or
+            more than ``LONGEST_PAIR_BYTES``.
     """
     if _CONTROLS.search(field):
         return None
@@ -119,7 +118,7 @@ def parse_set_cookie(field: str) -> SetCookie | None:
         value,
         _read_domain_attribute(attributes.get("domain", "")),
         path if path.startswith("/") else "",
-        # Nine digits are 31 years already, and no integer is too large.
+        # Nine digits are 31 years already; the integer is never too large.
         int(max_age[:10]) if _MAX_AGE.fullmatch(max_age) else None,
         parse_cookie_date(attributes.get("expires", "")),
         "secure" in attributes,
@@ -129,16 +128,16 @@ def parse_set_cookie(field: str) -> SetCookie | None:
 
 
 def _read_domain_attribute(text: str) -> str:
-    """Without its leading dot; what is not ASCII is UTF-8, if it is anything."""
+    """Return a domain without its leading dot; what is not ASCII is read as UTF-8."""
     try:
         text = text.encode("latin-1").decode()
     except UnicodeError:
-        pass  # no host will be read of it
+        pass  # ``read_host`` will refuse it
     return text.removeprefix(".").lower()
 
 
 def _parse_attributes(text: str) -> dict[str, str]:
-    """The last of each name counts, if its value is one that counts at all."""
+    """Read the attributes; the last one of each name counts, if its value is valid."""
     attributes: dict[str, str] = {}
     for each in text.split(";"):
         name, _, value = each.partition("=")
@@ -185,20 +184,20 @@ def parse_cookie_date(text: str) -> float | None:
 
 
 def _month_of(token: str) -> int:
-    """1 to 12 by the first three letters; 0 where they are none."""
+    """Return 1 to 12 by the first three letters; 0 where they are no month."""
     place = _MONTHS.find(token[:3].lower())
     return place // 3 + 1 if len(token) >= 3 and place % 3 == 0 else 0
 
 
 MOST_COOKIES: Final = 3000
-"""Section 6.1: at least so many in all ..."""
+"""RFC 6265bis section 6.1: at least this many in all ..."""
 MOST_COOKIES_OF_DOMAIN: Final = 50
-"""... and so many of one domain. The least used go first."""
+"""... and this many of one domain. The least recently used are dropped first."""
 MOST_SENT_COOKIES: Final = 150
 MOST_SENT_BYTES: Final = 8190
-"""Of one request: what a server has set must not make our requests so large that
-others refuse them. Both as in curl; what does not fit is left out, the first come
-first."""
+"""The most octets of cookies in one request. What servers have set must not make our
+requests so large that others refuse them. The same bounds as in curl; cookies that do
+not fit are left out."""
 
 # Second levels below which countries register names.
 _SECOND_LEVELS: Final = frozenset(
@@ -235,12 +234,12 @@ class Cookie(Struct, frozen=True):
     expires_at: float | None = None
 
     def has_expired(self, now: float) -> bool:
-        """Whether it is over at ``now``, Unix time."""
+        """Tell whether it has expired at ``now``, Unix time."""
         return self.expires_at is not None and self.expires_at <= now
 
 
 class _Entry:
-    """A cookie, when it was made and when it was last of use, as ordinals."""
+    """A cookie, when it was made and when it was last used, as ordinals."""
 
     __slots__ = ("cookie", "is_kept", "made", "used")
 
@@ -251,11 +250,11 @@ class _Entry:
 
 
 _Key = tuple[str, str, bool]
-"""Path, name and whether it is host-only: with the domain it is the identity."""
+"""Path, name and whether it is host-only: together with the domain, its identity."""
 
 
 def is_usual_suffix(domain: str) -> bool:
-    """Tell the public suffixes that are known without a list.
+    """Tell whether a domain is a public suffix that is known without a list.
 
     Single labels, and a usual second level below the two letters of a country.
     """
@@ -269,9 +268,8 @@ class CookieJar:
     """The cookies of one user.
 
     Args:
-        is_public_suffix: Tells of a domain, in lower-case A-labels and without a
-            final dot, whether anybody can have a name right below it; see the
-            module.
+        is_public_suffix: Tells whether anybody can register a name right below a domain
+            (lower-case A-labels, no final dot); see the module.
     """
 
     __slots__ = ("_count", "_domains", "_is_public_suffix", "_ordinal", "_queue")
@@ -282,8 +280,8 @@ class CookieJar:
         self._is_public_suffix = is_public_suffix
         self._domains: dict[str, dict[_Key, _Entry]] = {}
         self._ordinal = self._count = 0
-        # Those of the least use first, as far as it was known when they came;
-        # empty until the jar is full for the first time.
+        # A heap, the least recently used first as far as it was known when they were
+        # added; empty until the jar is full for the first time.
         self._queue: list[tuple[bool, int, int, _Entry]] = []
 
     def store(self, url: str, fields: Iterable[str], now: float) -> None:
@@ -293,7 +291,7 @@ class CookieJar:
         ``Secure`` one that came in the clear, and so on.
 
         Args:
-            url: Of the request.
+            url: The URL of the request.
             fields: The values, as they came.
             now: Unix time.
         """
@@ -305,9 +303,9 @@ class CookieJar:
                     self.add(cookie, now)
 
     def add(self, cookie: Cookie, now: float) -> None:
-        """Add a cookie, or replace the one of the same name and place.
+        """Add a cookie, or replace the one of the same name, domain and path.
 
-        One that has expired is thereby deleted.
+        A cookie that has expired is thereby deleted.
         """
         self._ordinal += 1
         key = (cookie.path, cookie.name, cookie.is_host_only)
@@ -334,13 +332,13 @@ class CookieJar:
     def field_for(
         self, url: str, now: float, *, apart_from: Container[str] = ()
     ) -> str | None:
-        """Write the Cookie field of a request, section 5.8.
+        """Return the Cookie field of a request, section 5.8.
 
-        Longer paths come first, then what was set earlier; no more than
+        Longer paths come first, then cookies that were set earlier; no more than
         ``MOST_SENT_COOKIES`` and ``MOST_SENT_BYTES``.
 
         Args:
-            url: Of the request.
+            url: The URL of the request.
             now: Unix time.
             apart_from: Names that are left out.
 
@@ -367,13 +365,13 @@ class CookieJar:
         return "; ".join(pairs) or None
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all cookies."""
         self._domains.clear()
         self._queue.clear()
         self._count = 0
 
     def __iter__(self) -> Iterator[Cookie]:
-        """All cookies, expired ones too, in the order in which they were set."""
+        """Iterate over all cookies, expired ones too, as they were set."""
         entries = [e for each in self._domains.values() for e in each.values()]
         entries.sort(key=lambda each: each.made)
         return (each.cookie for each in entries)
@@ -382,7 +380,7 @@ class CookieJar:
         return self._count
 
     def _accept(self, url: str, said: SetCookie, now: float) -> Cookie | None:
-        """What is stored of a field; None where it is ignored."""
+        """Return the cookie that a field sets; None where it is ignored."""
         parts, host = _read_url(url)
         domain = _read_domain(said.domain, parts)
         if not host or domain is None:
@@ -398,7 +396,7 @@ class CookieJar:
             said.value,
             domain or host,
             said.path or _default_path(parts.path),
-            # An address has nobody below it.
+            # There are no hosts below an address.
             not domain or read_address(host) is not None,
             said.is_secure,
             said.is_http_only,
@@ -412,7 +410,7 @@ class CookieJar:
         return cookie if _keeps_prefix(cookie, has_attribute, said.path) else None
 
     def _is_guarded(self, cookie: Cookie, host: str) -> bool:
-        """Whether a Secure cookie would be hidden by one set in the clear."""
+        """Tell whether a cookie set in the clear would hide a Secure one."""
         return any(
             known.cookie.is_secure
             and known.cookie.name == cookie.name
@@ -436,7 +434,7 @@ class CookieJar:
         ]
 
     def _evict(self, entries: dict[_Key, _Entry], now: float) -> None:
-        """Make room in one domain: what has expired, else the least of use."""
+        """Make room in one domain: remove an expired cookie, or the least used."""
         doomed = [key for key, e in entries.items() if e.cookie.has_expired(now)]
         if not doomed:
             doomed = [min(entries, key=lambda k: _worth(entries[k]))]
@@ -445,10 +443,10 @@ class CookieJar:
         self._count -= len(doomed)
 
     def _evict_of_all(self, now: float) -> None:
-        """Make room in the jar: where the least of use is.
+        """Make room in the jar: remove the least recently used cookie.
 
-        A server may set a hundred cookies by one response of 3 KiB, so this must
-        not look at all of them each time: 5 us, not 500.
+        A server may set a hundred cookies by one response of 3 KiB, so this must not
+        look at all cookies each time: 5 us, not 500.
         """
         queue = self._queue
         if not queue or len(queue) > 4 * MOST_COOKIES:
@@ -460,7 +458,7 @@ class CookieJar:
             if not least.is_kept:
                 heapq.heappop(queue)
             elif (place := _place_of(least)) != queue[0]:
-                heapq.heapreplace(queue, place)  # it was of use since then
+                heapq.heapreplace(queue, place)  # it was used since then
             else:
                 break
         name = least.cookie.domain
@@ -470,12 +468,12 @@ class CookieJar:
 
 
 def _worth(entry: _Entry) -> tuple[bool, int]:
-    """Section 5.7: those that are not secure go before the others."""
+    """Return the order of removal, section 5.7: not Secure ones go first."""
     return entry.cookie.is_secure, entry.used
 
 
 def _read_url(url: str) -> tuple[SplitResult, str]:
-    """Take a URL apart; with its host as it is compared, "" where it has none."""
+    """Split a URL; return it with its host as it is compared, "" where it has none."""
     parts = urlsplit(url)
     try:
         return parts, strip_final_dot(read_host(parts.hostname or ""))
@@ -487,8 +485,8 @@ def _read_domain(said: str, parts: SplitResult) -> str | None:
     """Read the attribute ``Domain``; None where a user agent ignores the cookie.
 
     Args:
-        said: "" where it was not.
-        parts: Of the URL of the request.
+        said: The attribute; "" where it was not sent.
+        parts: The URL of the request.
     """
     if not said:
         return ""
@@ -501,12 +499,12 @@ def _read_domain(said: str, parts: SplitResult) -> str | None:
 
 
 def _place_of(entry: _Entry) -> tuple[bool, int, int, _Entry]:
-    """Where it is among those that would be evicted; no two are equal."""
+    """Return its place in the order of removal; no two are equal."""
     return (*_worth(entry), id(entry), entry)
 
 
 def _lineage(host: str) -> list[str]:
-    """The host, and each domain that it is below."""
+    """Return a host and all domains above it."""
     if read_address(host) is not None:
         return [host]
     labels = host.split(".")
@@ -514,14 +512,14 @@ def _lineage(host: str) -> list[str]:
 
 
 def _domain_matches(host: str, domain: str) -> bool:
-    """Section 5.1.3."""
+    """Tell whether a host is a domain or below it: section 5.1.3."""
     if host == domain:
         return True
     return host.endswith(f".{domain}") and read_address(host) is None
 
 
 def _path_matches(path: str, of_cookie: str) -> bool:
-    """Section 5.1.4."""
+    """Tell whether a path is that of a cookie or below it: section 5.1.4."""
     return path == of_cookie or (
         path.startswith(of_cookie)
         and (of_cookie.endswith("/") or path[len(of_cookie)] == "/")
@@ -529,12 +527,12 @@ def _path_matches(path: str, of_cookie: str) -> bool:
 
 
 def _default_path(path: str) -> str:
-    """Section 5.1.4: up to, and without, the last slash."""
+    """Return a path up to, and without, its last slash: section 5.1.4."""
     return path.rpartition("/")[0] or "/"
 
 
 def _keeps_prefix(cookie: Cookie, has_domain: bool, path: str) -> bool:
-    """Section 5.7, items 20 to 22: what the name promises is so."""
+    """Tell whether the cookie is as its prefix promises: section 5.7, 20 to 22."""
     name = (cookie.name or cookie.value).lower()
     if not name.startswith(("__secure-", "__host-")):
         return True

@@ -1,11 +1,12 @@
-"""Content into a file: ``resp.save(path)``.
+"""Saving content as a file: ``resp.save(path)``.
 
-It is written beside the file, under a name that tells of which representation it
-is a part, and moved into its place when it is whole: nobody ever sees half of it.
-A part that was left behind, by a connection that broke or a process that ended,
-is gone on with by range requests (RFC 9110 section 14), as long as the server
-still has the same: a strong entity tag tells, and only that. A server may answer
-one with less than was asked for (section 15.3.7); then it is asked again.
+The content is written beside the file, under a name that identifies the representation
+it is a part of, and moved into its place when it is whole: nobody ever sees half a
+file. A part that was left behind, by a connection that broke or a process that ended,
+is continued by range requests (RFC 9110 section 14), as long as the server still has
+the same representation; only a strong entity tag proves that. A server may answer a
+range request with less than was asked for (section 15.3.7); then the rest is asked for
+again. Without a strong entity tag the download begins anew, once.
 """
 
 import asyncio
@@ -45,22 +46,21 @@ if TYPE_CHECKING:
     from blazeio.client.response import ClientResponse
 
 Progress = Callable[[int, int | None], None]
-"""Told the octets that are there so far, and how many there will be, if known."""
+"""Called with the octets so far, and how many there will be, if that is known."""
 
 MOST_FAILURES: Final = 4
-"""Attempts in a row that bring no octet that was not there before; then the last
-one's error is told."""
+"""How many attempts in a row may bring no new octet; then the last error is raised."""
 PAUSE_S: Final = 0.5
-"""Before the next attempt; twice as long after each that brought nothing."""
+"""Seconds before the next attempt; doubled after each attempt that brought nothing."""
 MOST_RETRY_AFTER_S: Final = 60.0
-"""A server that wants the rest to be asked for later than this is not waited for: the
-part stays, for a later ``save``."""
+"""The longest Retry-After that is waited for, seconds. Where the server wants more, the
+part stays for a later ``save``."""
 WRITE_BYTES: Final = 1024 * 1024
-"""Octets that are collected for one write, which is the work of a thread: a disk
-that is busy holds up nobody else."""
+"""Octets that are collected for one write, which is done in a thread, so that a busy
+disk does not block the loop."""
 
 _TRANSIENT: Final = (ConnectError, HeadTimeout, ReadTimeout, ServerDisconnected)
-"""Errors that another attempt may not see."""
+"""Errors that are worth another attempt."""
 
 
 async def save_content(
@@ -93,13 +93,13 @@ async def save_content(
 
 
 class _Download:
-    """One file on its way.
+    """One download.
 
     Args:
         resp: A response with status 200.
-        file: Where its content goes.
-        progress: Is told.
-        place: Where the whole file is to be; None: it goes to a device.
+        file: What its content is written to.
+        progress: Called with the octets so far.
+        place: Where the whole file will be; None: it goes to a device.
     """
 
     def __init__(
@@ -121,13 +121,13 @@ class _Download:
         self._learn()
 
     def _learn(self) -> None:
-        """What a 200 says of the representation."""
+        """Read size and entity tag of the representation from a 200."""
         self._range = None
         self._total = None if _is_encoded(self._resp) else self._resp.content_length
         self._etag = None if self._place is None else _strong_etag(self._resp)
 
     async def run(self) -> int:
-        """Get all of it; return its size."""
+        """Download all of it; return its size."""
         await self._go_on_with_what_is_there()
         most = self._file.size_bytes
         failures = 0
@@ -162,7 +162,7 @@ class _Download:
         return self._file.size_bytes
 
     def _may_ask_again(self) -> bool:
-        """Whether the rest can be asked for; without an entity tag, all of it, once."""
+        """Tell whether the rest may be asked for; all of it only once."""
         if self._etag is not None:
             return True
         can_restart = self._place is not None and self._resp.may_read_again
@@ -172,7 +172,7 @@ class _Download:
         return True
 
     async def _go_on_with_what_is_there(self) -> None:
-        """A part of the same that an earlier attempt has left behind."""
+        """Continue a part of the same representation, left by an earlier attempt."""
         found, total = self._file.size_bytes, self._total
         if not found:
             return
@@ -187,7 +187,7 @@ class _Download:
             await self._ask_for_the_rest()
 
     async def _ask_for_the_rest(self) -> None:
-        """Ask for what follows; where the server has changed it, for all of it."""
+        """Ask for what is missing; without an entity tag, for all of it."""
         resp = self._resp
         self._refusal, self._retry_after_s = None, 0.0
         fields: tuple[tuple[str, str], ...] = ()
@@ -200,7 +200,7 @@ class _Download:
         try:
             await resp.ask_again(*fields)
         except _TRANSIENT:
-            return  # ``_receive`` finds nothing, and counts it
+            return  # ``_receive`` finds no response, and the attempt counts as failed
         if resp.status_code == 206 and self._etag is not None:
             self._range = self._check_part()
             self._total = self._range.total if self._total is None else self._total
@@ -212,10 +212,10 @@ class _Download:
             self._note_refusal()
 
     def _note_refusal(self) -> None:
-        """Another attempt may not see it, after as long as the server wants.
+        """Note a status that is worth another attempt, and how long to wait before it.
 
         Raises:
-            InvalidResponse: It would, or it is to be too late.
+            InvalidResponse: The server's fault: it is not, or not soon enough.
         """
         resp = self._resp
         what = f"{resp.status_code} {resp.reason:.100}".rstrip()
@@ -230,16 +230,18 @@ class _Download:
         self._refusal = refusal
 
     def _is_all_there(self) -> bool:
-        """RFC 9110 section 15.5.17: the rest of it has no octet."""
+        """Tell whether a 416 says that nothing is missing (section 15.5.17)."""
         field = self._resp.headers.get("content-range", "")
         size = self._file.size_bytes
         return read_unsatisfied_range(field) == size and self._total in (None, size)
 
     def _check_part(self) -> ContentRange:
-        """RFC 9110 section 15.3.7.3: of the same, and from where we are.
+        """Return the range of a 206: of the same representation, from where we are.
+
+        RFC 9110 section 15.3.7.3.
 
         Raises:
-            InvalidResponse: It is something else.
+            InvalidResponse: The server's fault: it is another part.
         """
         resp = self._resp
         etag = resp.headers.get("etag", self._etag)
@@ -258,9 +260,9 @@ class _Download:
         return part
 
     def _begin_anew(self) -> None:
-        """The server has another representation, or gives no parts."""
+        """Begin with the first octet: the server sends the whole representation."""
         self._learn()
-        assert self._place is not None  # else it is not asked for again
+        assert self._place is not None  # a device is never asked for again
         mark = _mark(self._resp)
         if mark != self._file.mark:
             other = PartFile(self._place, mark)
@@ -270,11 +272,11 @@ class _Download:
         self._file.truncate(0)
 
     async def _receive(self) -> None:
-        """Take what this response brings; what has arrived is kept if it breaks off.
+        """Write what this response brings; what has arrived is kept if it breaks off.
 
         Raises:
-            InvalidResponse: It is another number of octets than was told, or it is
-                a refusal; what is there is as it was before.
+            InvalidResponse: The server's fault: it is another number of octets than its
+                head says, or a refusal; the file is as it was before.
         """
         resp, part = self._resp, self._range
         if self._refusal is not None:
@@ -315,7 +317,7 @@ class _Download:
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         resp = self._resp
-        if resp.content.collected is not None:  # by ``aread``, or a hook
+        if resp.content.collected is not None:  # by ``aread``
             yield await resp.aread()
             return
         async for piece in resp.decoded():
@@ -326,7 +328,7 @@ class _Download:
             self._progress(self._file.size_bytes, self._total)
 
     def close(self) -> None:
-        """Leave a part only where it can be gone on with."""
+        """Close the file; a part stays only where it can be continued."""
         self._file.is_kept = self._etag is not None and self._file.size_bytes > 0
         self._file.close()
 
@@ -337,14 +339,14 @@ def _is_encoded(resp: "ClientResponse") -> bool:
 
 
 def _mark(resp: "ClientResponse") -> str:
-    """Sixteen digits that say what a part is a part of."""
+    """Return sixteen digits that identify the representation."""
     total = None if _is_encoded(resp) else resp.content_length
     told = f"{resp.url}\n{_strong_etag(resp)}\n{total}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _strong_etag(resp: "ClientResponse") -> str | None:
-    """What tells a part of the same from a part of another; None: nothing does."""
+    """Return the entity tag that identifies the representation; None: it has none."""
     etag = resp.headers.get("etag", "")
     is_strong = is_etag(etag) and not etag.startswith("W/")
     can_have_part = (

@@ -1,4 +1,11 @@
-"""What a connection knows of the request that it serves, and how far that is."""
+"""``Exchange``: a request and its response, as the connection that serves it sees them.
+
+``client.request_exchange`` has the one implementation that sends requests.
+``WeakExchange`` stands for it once a response is awaited outside a block, so that the
+connection notices when the response is dropped. ``ExchangeDeadlines`` has the timeouts
+of a connection: of its phase (a head, content, idleness), of writing, and of the whole
+exchange; the wheel looks at the earliest of them.
+"""
 
 import asyncio
 import ssl
@@ -25,17 +32,17 @@ if TYPE_CHECKING:
 
 
 MOST_INTERIMS = 16
-"""Interim responses of one request; more are no news but an attack."""
+"""How many interim responses a request may have; more are an attack."""
 
 IDLE, HEAD, CONTENT, DRAINING, TUNNEL, CLOSED = range(6)
 PHASES = ("IDLE", "HEAD", "CONTENT", "DRAINING", "TUNNEL", "CLOSED")
 
 
 class Exchange(Protocol):
-    """One request, and who waits for its response.
+    """A request, and who waits for its response.
 
     Attributes:
-        timeouts: Of this request.
+        timeouts: The timeouts of this request.
         total_at: When request and response must be over, loop time.
     """
 
@@ -49,48 +56,48 @@ class Exchange(Protocol):
 
     @property
     def is_sent(self) -> bool:
-        """The request is whole."""
+        """Whether the whole request was sent."""
         ...
 
     @property
     def wants_upgrade(self) -> bool:
-        """A 101 may come."""
+        """Whether a 101 may come."""
         ...
 
-    def answered_for_now(self, head: ResponseHead) -> None:
+    def interim_received(self, head: ResponseHead) -> None:
         """An interim response has come."""
         ...
 
-    def answered(self, head: ResponseHead, content: ContentStream) -> None:
-        """The final response has begun."""
+    def response_received(self, head: ResponseHead, content: ContentStream) -> None:
+        """The head of the final response has come."""
         ...
 
-    def completed(self) -> None:
-        """The connection is no longer theirs: the response is whole."""
+    def response_completed(self) -> None:
+        """The response is whole; the connection no longer serves this exchange."""
         ...
 
     def failed(self, error: BlazeioError) -> None:
-        """The connection is no longer theirs: the response will not be whole."""
+        """The response will not be whole; the connection serves it no longer."""
         ...
 
 
-class Watched:
-    """Stands for an exchange that its caller may drop without a word.
+class WeakExchange:
+    """Stands for an exchange that its caller may drop without closing it.
 
-    A connection holds what it serves: a response that is awaited, without a block,
-    and then dropped half-way would keep its place in the pool for ever.
+    A connection holds what it serves. A response that is awaited without a block, and
+    then dropped half-way, would keep its place in the pool for ever.
 
     Args:
-        exchange: Whose response has begun; it is not kept alive by this.
-        name: Of the exchange, for the warning.
-        dropped: Called when it is gone, by whichever thread collects it; returns
-            whether it was still served.
+        exchange: Its response has begun; it is referenced weakly.
+        name: The exchange in the text of the warning.
+        dropped: Called when the exchange is gone, by whichever thread collects it;
+            returns whether it was still served.
     """
 
     __slots__ = ("_exchange", "_was_sent", "method", "timeouts", "total_at")
 
     def __init__(
-        self, exchange: Exchange, name: str, dropped: Callable[["Watched"], bool]
+        self, exchange: Exchange, name: str, dropped: Callable[["WeakExchange"], bool]
     ) -> None:
         def note(_: object) -> None:
             if dropped(self):
@@ -105,55 +112,52 @@ class Watched:
         self.total_at = exchange.total_at
 
     def stands_for(self, exchange: object) -> bool:
-        """Whether it is this one."""
+        """Tell whether this stands for an exchange."""
         return self._exchange() is exchange
 
     @property
     def is_sent(self) -> bool:
-        """The request is whole."""
+        """Whether the whole request was sent."""
         exchange = self._exchange()
         return self._was_sent or (exchange is not None and exchange.is_sent)
 
     @property
     def wants_upgrade(self) -> bool:
-        """A 101 may come: no longer."""
+        """Whether a 101 may come: no, the response has begun."""
         return False
 
-    def answered_for_now(self, head: ResponseHead) -> None:
-        """An interim response has come: no longer."""
+    def interim_received(self, head: ResponseHead) -> None:
+        """Never called: the response has begun."""
 
-    def answered(self, head: ResponseHead, content: ContentStream) -> None:
-        """The final response has begun: it had."""
+    def response_received(self, head: ResponseHead, content: ContentStream) -> None:
+        """Never called: the response has begun."""
 
-    def completed(self) -> None:
-        """Tell it so."""
-        exchange, self._exchange = self._exchange(), _nobody
+    def response_completed(self) -> None:
+        """Tell the exchange, if it still exists."""
+        exchange, self._exchange = self._exchange(), _no_exchange
         if exchange is not None:
-            exchange.completed()
+            exchange.response_completed()
 
     def failed(self, error: BlazeioError) -> None:
-        """Tell it so."""
-        exchange, self._exchange = self._exchange(), _nobody
+        """Tell the exchange, if it still exists."""
+        exchange, self._exchange = self._exchange(), _no_exchange
         if exchange is not None:
             exchange.failed(error)
 
 
-def _nobody() -> None:
-    """Stand for a weak reference to what needs no more watching."""
+def _no_exchange() -> None:
+    """Replace a weak reference that is no longer needed."""
 
 
-# How long one exchange is waited for: the deadlines of its connection.
-#
-# That of the phase (for a head, for content, for the end of an idle connection), that
-# of the writing, and that of all; the wheel looks at the earliest.
+# Timeouts
 
 
 class ExchangeDeadlines:
-    """A base of ``ClientConnection``.
+    """The timeouts of a ``ClientConnection``; its base class.
 
     Attributes:
-        deadline_at: For the wheel.
-        entered_at: The wheel's own.
+        deadline_at: Read by the wheel.
+        entered_at: Written by the wheel.
     """
 
     __slots__ = ("_phase_ends_at", "_write_ends_at", "deadline_at", "entered_at")
@@ -171,10 +175,10 @@ class ExchangeDeadlines:
         origin: Origin
 
         def abort(self, error: BlazeioError | None = None) -> None:
-            """End it at once; its exchange is told why."""
+            """Cut the connection; its exchange is told why."""
 
-    def await_head(self) -> None:
-        """The request is whole: its answer is due."""
+    def start_head_timeout(self) -> None:
+        """Start the timeout for the head of the response: the request is whole."""
         # Hot: runs once per request.
         exchange = self._exchange
         if exchange is None or self._phase != HEAD:
@@ -182,18 +186,18 @@ class ExchangeDeadlines:
         span_s = exchange.timeouts.head_s
         self._end_phase_in(span_s, exchange.total_at)
 
-    def hold_to_total(self) -> None:
-        """Only the deadline of all counts for now."""
+    def start_total_timeout(self) -> None:
+        """Use only the total timeout for now."""
         exchange = self._exchange
         if exchange is not None:
             self._end_phase_in(None, exchange.total_at)
 
     def deadline_passed(self, now: float) -> None:
-        """For the wheel."""
+        """End what has timed out; called by the wheel."""
         exchange = self._exchange
         if exchange is None:
             if self._phase_ends_at <= now:
-                self.abort()  # idle for too long, or drained for too long
+                self.abort()  # idle, or draining, for too long
         elif exchange.total_at <= now:
             message = f"the request took longer than {exchange.timeouts.total_s} s"
             self.abort(TotalTimeout(message))
@@ -203,10 +207,10 @@ class ExchangeDeadlines:
             )
             self.abort(WriteTimeout(message))
         elif self._phase_ends_at <= now:
-            self._answer_is_late(exchange)
+            self._phase_timed_out(exchange)
         self._rearm()
 
-    def _answer_is_late(self, exchange: Exchange) -> None:
+    def _phase_timed_out(self, exchange: Exchange) -> None:
         timeouts = exchange.timeouts
         if self._phase == HEAD:
             message = f"{self.origin} did not begin to answer for {timeouts.head_s} s"
@@ -215,7 +219,7 @@ class ExchangeDeadlines:
             message = f"{self.origin} sent nothing for {timeouts.read_s} s"
             self.abort(ReadTimeout(message))
         else:
-            self._phase_ends_at = NEVER  # it is the reader who is slow
+            self._phase_ends_at = NEVER  # the reader is slow, not the server
 
     def _end_phase_in(self, span_s: float | None, total_at: float) -> None:
         # Hot: runs once per request, and once per wait for content.
@@ -236,34 +240,35 @@ class ExchangeDeadlines:
         self._context.wheel.set(self, ends_at)
 
 
-# How a server may end a connection, and what then is missing.
+# The end of a connection
 
 
 def has_ended_properly(transport: asyncio.BaseTransport) -> bool:
-    """Whether the server itself has ended what it sent.
+    """Tell whether the server itself has ended what it sent.
 
-    Over TLS anybody between can send a FIN: only a closure alert is the server's
-    (RFC 9112 section 9.8). Where content ends by the close, that is all there is.
+    Over TLS anybody between client and server can send a FIN; only a closure alert
+    comes from the server (RFC 9112 section 9.8). Where the close is the end of the
+    content, that is the only proof that the content is whole.
     """
     tls = transport.get_extra_info("ssl_object")
     if tls is None:
         return True
     try:
-        return not tls.read(1)  # nothing, at once: the alert was there
+        return not tls.read(1)  # b"" at once: the alert was there
     except ssl.SSLZeroReturnError:
         return True
     except ssl.SSLError:
         return False
 
 
-def tell_what_is_missing(
+def describe_missing_end(
     phase: int, content: ContentStream, *, has_received: bool
 ) -> str:
-    """Say how far it had come.
+    """Return what is missing at the end of a connection, for the error.
 
     Args:
-        phase: Of the connection.
-        content: Of the response, in CONTENT.
+        phase: The phase of the connection.
+        content: The content of the response, in CONTENT.
         has_received: An octet of the response has come.
     """
     if phase == CONTENT and content.ends_by_close:

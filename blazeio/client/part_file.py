@@ -1,8 +1,12 @@
-"""A file on its way into its place: the part beside it, and how it is moved there.
+"""A file that is being downloaded: its part beside it, and how it is moved into place.
 
-One process writes a part at a time, by a lock on it (flock(2)). Its name can be known
-before, also to others who may write into the same directory: it is taken only where it
-is a file of ours with this one name.
+One process writes a part at a time, by a lock on it (flock(2)). Others who may write
+into the same directory can guess its name, so an existing file is taken only where it
+is our own and has this one name. A file is moved into its place by rename(2), so that
+it appears whole.
+
+Ranges of a download (Content-Range, RFC 9110 section 14.4) are read here too, and
+``finish_in_thread`` runs the blocking calls.
 """
 
 import asyncio
@@ -18,16 +22,17 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 from msgspec import Struct
 
 MOST_LINKS = 40
-"""Symbolic links that are followed one after the other, as in the kernel."""
+"""How many symbolic links are followed one after the other; the kernel has the same
+bound."""
 
 
 class Destination(Protocol):
-    """Where content goes.
+    """What content is written to.
 
     Attributes:
-        mark: Of the representation that it is a part of.
-        size_bytes: Octets that are there.
-        is_kept: What is there when it is closed may be gone on with later.
+        mark: Identifies the representation that it is a part of.
+        size_bytes: How many octets it has.
+        is_kept: When it is closed, its part stays, so that it can be continued.
     """
 
     mark: str
@@ -35,31 +40,32 @@ class Destination(Protocol):
     is_kept: bool
 
     def write(self, octets: bytes) -> None:
-        """Append these.
+        """Append octets.
 
         Raises:
-            OSError: Not all of it could be written; ``size_bytes`` says how much was.
+            OSError: Not all of them could be written; ``size_bytes`` says how many
+                were.
         """
         ...
 
     def truncate(self, size_bytes: int) -> None:
-        """Keep only so many octets."""
+        """Cut it to a size."""
         ...
 
     def place(self) -> None:
-        """It is whole: let it be seen at its place."""
+        """Move it into its place: it is whole."""
         ...
 
     def close(self) -> None:
-        """Be done with it; what was not placed is removed, unless ``is_kept``."""
+        """Close it; what was not placed is removed, unless ``is_kept``."""
         ...
 
 
 def find_place(path: Path) -> Path:
-    """Find the file that a path leads to, by links, so that they stay.
+    """Return the file that a path leads to by links, so that the links stay.
 
-    A link of somebody else in a directory where everybody may write, as /tmp, leads
-    nowhere: the kernel does not follow it either (proc(5), protected_symlinks).
+    A link of another user in a directory where everybody may write, such as /tmp, is
+    not followed; the kernel does not follow it either (proc(5), protected_symlinks).
 
     Raises:
         OSError: There are too many links, or one must not be followed.
@@ -83,11 +89,11 @@ class PartFile:
     """The beginning of a file, beside its place.
 
     Args:
-        place: Where the whole file is to be.
-        mark: Tells parts of different representations from each other.
+        place: Where the whole file will be.
+        mark: Tells parts of different representations apart.
 
     Raises:
-        BlockingIOError: Somebody else writes it.
+        BlockingIOError: Another process, or another ``save``, writes it.
         OSError: It cannot be written, or is no part of ours.
     """
 
@@ -138,7 +144,7 @@ class PartFile:
         self.size_bytes = os.lseek(self._file, size_bytes, os.SEEK_SET)
 
     def place(self) -> None:
-        """Move it into its place; with the owner and mode of what is there."""
+        """Move it into its place, with owner and mode of the file that is there."""
         os.fsync(self._file)
         found = os.fstat(self._file)
         if found.st_size != self.size_bytes or not _is_at(self.path, found):
@@ -153,7 +159,7 @@ class PartFile:
                 try:
                     os.fchown(self._file, before.st_uid, before.st_gid)
                 except PermissionError:
-                    pass  # it becomes ours, as every new file
+                    pass  # it stays ours, as every new file is
             os.fchmod(self._file, stat.S_IMODE(before.st_mode))
         self.path.replace(self._place)
         self._is_placed = True
@@ -164,16 +170,16 @@ class PartFile:
             if not (self._is_placed or self.is_kept) and _is_at(
                 self.path, os.fstat(self._file)
             ):
-                self.path.unlink(missing_ok=True)  # before the lock is given up
+                self.path.unlink(missing_ok=True)  # before the lock is released
         finally:
             os.close(self._file)
 
 
 class Device:
-    """A pipe, a terminal, /dev/null: content goes to it as it comes.
+    """A pipe, a terminal, /dev/null: content is written to it as it comes.
 
     Args:
-        path: Of it; nothing is ever put in its place.
+        path: Its path; it is never replaced.
 
     Raises:
         OSError: It cannot be written to.
@@ -195,16 +201,16 @@ class Device:
             self.size_bytes += count
 
     def truncate(self, size_bytes: int) -> None:
-        """Nothing can be taken back.
+        """Do nothing, if nothing was written.
 
         Raises:
-            OSError: Something has been written.
+            OSError: Something was written, which cannot be undone.
         """
         if size_bytes != self.size_bytes:
             raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE), str(self._path))
 
     def place(self) -> None:
-        """It is where it was."""
+        """Do nothing."""
 
     def close(self) -> None:
         """See ``Destination``."""
@@ -212,7 +218,7 @@ class Device:
 
 
 def is_device(path: Path) -> bool:
-    """Whether the path leads to what is neither a file nor to become one.
+    """Tell whether a path leads to something that exists and is no regular file.
 
     Raises:
         IsADirectoryError: It leads to a directory.
@@ -227,7 +233,7 @@ def is_device(path: Path) -> bool:
 
 
 def _is_at(path: Path, found: os.stat_result) -> bool:
-    """Whether a path still leads to this very file."""
+    """Tell whether a path still leads to this very file."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:
@@ -235,7 +241,7 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
     return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
 
 
-# Content-Range of a response: RFC 9110 section 14.4. Pure.
+# Content-Range: RFC 9110 section 14.4
 
 
 _PART: Final = re.compile(
@@ -245,12 +251,12 @@ _UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,18})", re.IGNORECASE)
 
 
 class ContentRange(Struct, frozen=True):
-    """Which octets of a representation the content of a 206 is.
+    """Which octets of a representation a 206 has.
 
     Attributes:
         first: Offset of the first octet.
         last: Offset of the last octet; not less.
-        total: Octets of the whole representation; None: the server does not know.
+        total: Size of the whole representation; None: the server does not know.
     """
 
     first: int
@@ -259,7 +265,7 @@ class ContentRange(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Octets of the part."""
+        """The size of the part, octets."""
         return self.last - self.first + 1
 
 
@@ -276,16 +282,16 @@ def read_content_range(field: str) -> ContentRange | None:
 
 
 def read_unsatisfied_range(field: str) -> int | None:
-    """Read the field of a 416: octets of the whole representation; None: not said."""
+    """Read the field of a 416: the size of the representation; None: not said."""
     found = _UNSATISFIED.fullmatch(field)
     return None if found is None else int(found[1])
 
 
-# Blocking work in a thread, finished before anybody goes on who is cancelled.
+# Blocking calls in threads
 #
-# ``asyncio.to_thread`` leaves the thread alone with its work when its caller is
-# cancelled: it would read on from a file that is sent once more meanwhile, or write to
-# a descriptor whose number is another file's by then.
+# ``asyncio.to_thread`` leaves the thread running when its caller is cancelled: it would
+# go on reading from a file that is meanwhile sent once more, or writing to a descriptor
+# whose number belongs to another file by then.
 
 
 _Result = TypeVar("_Result")
@@ -295,9 +301,9 @@ _Args = TypeVarTuple("_Args")
 async def finish_in_thread(
     function: Callable[[*_Args], _Result], *args: *_Args
 ) -> _Result:
-    """Call it in a thread; return what it returns, raise what it raises.
+    """Call a function in a thread; return what it returns, raise what it raises.
 
-    A caller who is cancelled is cancelled when the call is over, and only then.
+    A caller that is cancelled is cancelled when the call is over, and only then.
     """
     work = asyncio.get_running_loop().run_in_executor(None, function, *args)
     is_cancelled = False
@@ -307,6 +313,6 @@ async def finish_in_thread(
         except asyncio.CancelledError:
             is_cancelled = True
     if is_cancelled:
-        work.exception()  # it is nobody's business any more
+        work.exception()  # the error of a cancelled call is of no interest
         raise asyncio.CancelledError
     return work.result()

@@ -1,20 +1,24 @@
-"""Which connection serves which request, and what is opened and closed for it.
+"""The rules of the connection pool: who is served by which connection, what is opened.
 
-Pure: no I/O, no clock, no asyncio; what has happened is told by a method, and
-what is to be done about it is returned. Connections are opaque.
+Pure: no I/O, no clock, no asyncio. A method tells what has happened; it returns the
+actions that follow. ``connection_pool.ConnectionPool`` carries them out. Connections
+are opaque here.
 
-Laws, at all times:
+These laws hold at all times:
 
-* There are never more connections, being opened or open, than the bounds.
-* Nobody waits while a connection of that origin is idle, but who needs a new one.
-* Whoever asks first is served first, among those whom the same connection could
-  serve; across origins where the bound on all connections is what they wait for.
-* One that was told lost, or has been idle for too long, serves nobody. Whoever was
-  served by one that the server had closed waits again, at the same place.
-* A failed attempt fails the one for whom it was begun, if they still wait.
-* One that only reads past the rest of a response is closed where somebody waits
-  for the room that it takes.
-* After ``shut`` nothing is opened, and whoever asks is failed.
+* There are never more connections, open or being opened, than the bounds allow.
+* A request waits only while no connection of its origin is idle, or while it needs a
+  new one.
+* Requests are served in the order in which they came, among those that the same
+  connection could serve. Where the bound on all connections is what they wait for, that
+  is true across origins.
+* A connection that was reported as lost, or was idle for too long, serves nobody. A
+  request that was given a connection which the server had closed waits again, at the
+  same place.
+* A failed attempt to connect fails the request for which it was begun, if that still
+  waits.
+* A connection that is only being drained is closed when a request waits for its room.
+* After ``shut`` nothing is opened, and every request fails.
 """
 
 from collections import OrderedDict
@@ -35,8 +39,8 @@ _Connection = TypeVar("_Connection", bound=Hashable)
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 MOST_RETRIES = 1
-"""Of one request. Section 9.2.2 of the same: an automatic retry that has failed is
-not retried."""
+"""How often one request is sent again. RFC 9110 section 9.2.2: an automatic retry that
+has failed is not retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +48,14 @@ class PoolLimits:
     """The bounds of a session's connections.
 
     Attributes:
-        connections: Most of them, open or being opened; who asks then waits.
-        connections_per_origin: The same, for each scheme, host and port.
-        idle_s: How long one is kept that nobody uses, seconds; less where the
-            server says so by Keep-Alive.
+        connections: How many may be open or being opened; a request that finds no room
+            waits.
+        connections_per_origin: The same for each scheme, host and port.
+        idle_s: How long an idle connection is kept, seconds; less where the server says
+            so by Keep-Alive.
 
     Raises:
-        ConfigurationError: One of them cannot be.
+        ConfigurationError: A bound is not possible.
     """
 
     connections: int = 100
@@ -70,16 +75,16 @@ class PoolLimits:
 
 
 def may_retry(method: str, status: int, *, was_reused: bool, can_repeat: bool) -> bool:
-    """Whether a request is sent once more, whose connection brought no answer.
+    """Tell whether a request is sent once more when its connection brought no response.
 
-    Only where being seen twice does no harm: the server may have done it, and
-    closed before the head of its response was whole (RFC 9110 section 9.2.2). A
-    408 on a kept connection says no more than that this was idle for too long
-    (section 15.5.9); on a new one it is an answer.
+    It is sent again only where being processed twice does no harm: the server may have
+    done it, and closed the connection before the head of its response was whole (RFC
+    9110 section 9.2.2). A 408 on a reused connection only says that the connection was
+    idle for too long (section 15.5.9); on a new one it is a response.
 
     Args:
-        method: Of the request.
-        status: Of its response; 0: the head was not whole.
+        method: The method of the request.
+        status: The status of the response; 0: its head was not whole.
         was_reused: The connection had served a request before.
         can_repeat: The content of the request is still there to be sent again.
     """
@@ -88,11 +93,11 @@ def may_retry(method: str, status: int, *, was_reused: bool, can_repeat: bool) -
 
 
 class Ticket(Struct, Generic[_Origin], eq=False):
-    """The place in the queue of one who waits for a connection.
+    """The place of a waiting request in the queue.
 
     Attributes:
         origin: Who is to be connected to.
-        number: Of the place; less is before.
+        number: A lower number is served earlier.
         needs_new: Only a connection that has never been used will do.
         opening: The attempt that was begun for it; None: none is under way.
     """
@@ -108,7 +113,7 @@ class Opening(Struct, Generic[_Origin], eq=False):
 
     Attributes:
         origin: Who is connected to.
-        ticket: For whom it was begun; its outcome may serve another.
+        ticket: The request it was begun for; its connection may serve another one.
     """
 
     origin: _Origin
@@ -116,45 +121,45 @@ class Opening(Struct, Generic[_Origin], eq=False):
 
 
 class ServeRequest(Struct, Generic[_Origin, _Connection], frozen=True):
-    """Let the holder of the ticket have the connection."""
+    """Give the connection to the request that holds the ticket."""
 
     ticket: Ticket[_Origin]
     connection: _Connection
 
 
 class Fail(Struct, Generic[_Origin], frozen=True):
-    """Tell the holder of the ticket that there will be no connection."""
+    """Tell the request that holds the ticket that there will be no connection."""
 
     ticket: Ticket[_Origin]
 
 
 class Open(Struct, Generic[_Origin], frozen=True):
-    """Open a connection; tell ``opened`` or ``failed``."""
+    """Open a connection, then call ``opened`` or ``failed``."""
 
     opening: Opening[_Origin]
 
 
 class Abandon(Struct, Generic[_Origin], frozen=True):
-    """Give the attempt up; nothing more is told of it."""
+    """Give up the attempt; neither ``opened`` nor ``failed`` is called."""
 
     opening: Opening[_Origin]
 
 
 class Close(Struct, Generic[_Connection], frozen=True):
-    """Close the connection; nothing more is told of it."""
+    """Close the connection; the pool has forgotten it."""
 
     connection: _Connection
 
 
 class _OriginPool(Generic[_Origin, _Connection]):
-    """Everything of one origin.
+    """The connections and the waiting requests of one origin.
 
     Attributes:
-        idle: Until when each may be used.
-        busy: Those that serve somebody, or are lingering.
-        lingering: Those of them that read past the rest of a response.
+        idle: Idle connections, with the time until which each may be used.
+        busy: Connections that serve a request, or are being drained.
+        lingering: Those of ``busy`` that are being drained.
         openings: Attempts under way.
-        waiting: By the number of their tickets, ascending.
+        waiting: Tickets by their numbers, ascending.
     """
 
     __slots__ = ("busy", "idle", "lingering", "openings", "origin", "waiting")
@@ -172,8 +177,8 @@ class _OriginPool(Generic[_Origin, _Connection]):
         return len(self.idle) + len(self.busy) + len(self.openings)
 
     @property
-    def is_in_need(self) -> bool:
-        """More wait than attempts are under way."""
+    def needs_connection(self) -> bool:
+        """Whether more requests wait than attempts are under way."""
         return len(self.waiting) > len(self.openings)
 
     @property
@@ -181,7 +186,7 @@ class _OriginPool(Generic[_Origin, _Connection]):
         return not (self.waiting or self.connection_count)
 
     def enqueue(self, ticket: Ticket[_Origin]) -> None:
-        """Let it wait; one that has waited before, where its number belongs."""
+        """Let a request wait, at the place of its number."""
         waiting = self.waiting
         last = next(reversed(waiting), None)
         waiting[ticket] = None
@@ -193,10 +198,10 @@ class _OriginPool(Generic[_Origin, _Connection]):
             waiting.move_to_end(each, last=False)
 
     def find_first(self, *, is_new: bool) -> Ticket[_Origin] | None:
-        """Find who is to be served by a connection.
+        """Return the ticket that a connection serves next; None: nobody waits for it.
 
         Args:
-            is_new: It has never been used.
+            is_new: The connection has never been used.
         """
         accepting = (each for each in self.waiting if is_new or not each.needs_new)
         return next(accepting, None)
@@ -216,44 +221,44 @@ class Pool(Generic[_Origin, _Connection]):
     """The connections of one session.
 
     Args:
-        limits: Its bounds.
+        limits: Their bounds.
     """
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._lanes: dict[_Origin, _OriginPool[_Origin, _Connection]] = {}
-        self._lane_of: dict[_Connection, _OriginPool[_Origin, _Connection]] = {}
+        self._by_origin: dict[_Origin, _OriginPool[_Origin, _Connection]] = {}
+        self._origin_of: dict[_Connection, _OriginPool[_Origin, _Connection]] = {}
         self._opening_count = 0
         self._asked_count = 0
         self._is_shut = False
 
     def __repr__(self) -> str:
-        lanes = "; ".join(map(repr, self._lanes.values()))
-        return f"<Pool {lanes or 'empty'}>"
+        pools = "; ".join(map(repr, self._by_origin.values()))
+        return f"<Pool {pools or 'empty'}>"
 
-    # Asking
+    # What a request asks for
 
     def take(self, origin: _Origin, now: float) -> _Connection | None:
-        """Take an idle connection, the one that was used last; it is busy then.
+        """Take the idle connection that was used last; it is busy from now on.
 
         Returns:
-            None where there is none: ``ask`` for one.
+            None where no connection is idle; then ``ask``.
         """
         # Hot: runs once per request.
-        lane = self._lanes.get(origin)
-        if lane is None or not lane.idle:
+        of_origin = self._by_origin.get(origin)
+        if of_origin is None or not of_origin.idle:
             return None
-        connection, until = lane.idle.popitem()
+        connection, until = of_origin.idle.popitem()
         if until <= now:
-            lane.idle[connection] = until
+            of_origin.idle[connection] = until
             return None
-        lane.busy.add(connection)
+        of_origin.busy.add(connection)
         return connection
 
     def ask(
         self, origin: _Origin, now: float, *, needs_new: bool = False
     ) -> tuple[Ticket[_Origin], Sequence[object]]:
-        """Wait for a connection; until served, failed or withdrawn.
+        """Wait for a connection, until the ticket is served, failed or withdrawn.
 
         Args:
             origin: Who is to be connected to.
@@ -269,106 +274,108 @@ class Pool(Generic[_Origin, _Connection]):
     def refuse(
         self, ticket: Ticket[_Origin], connection: _Connection, now: float
     ) -> Sequence[object]:
-        """Wait again, at the same place: the server had closed what it was served.
+        """Wait again at the same place: the connection had been closed by the server.
 
         Args:
-            ticket: Of one that was served and has used nothing of it.
-            connection: What it was served; it is lost.
+            ticket: The ticket that was served.
+            connection: The connection that was given; it is lost.
             now: Monotonic seconds.
         """
         if self._is_shut:
             return [Fail(ticket)]
-        if connection in self._lane_of:
+        if connection in self._origin_of:
             self._forget(connection)
         return self._enqueue(ticket, now)
 
     def withdraw(self, ticket: Ticket[_Origin]) -> Sequence[object]:
-        """Its holder waits no longer; one that was served has no ticket left."""
-        lane = self._lanes.get(ticket.origin)
-        if lane is None or ticket not in lane.waiting:
+        """Stop waiting; does nothing for a ticket that was served."""
+        of_origin = self._by_origin.get(ticket.origin)
+        if of_origin is None or ticket not in of_origin.waiting:
             return ()
-        del lane.waiting[ticket]
+        del of_origin.waiting[ticket]
         actions: list[object] = []
-        if len(lane.openings) > len(lane.waiting):
-            opening = ticket.opening or next(reversed(lane.openings))
-            self._end_opening(lane, opening)
+        if len(of_origin.openings) > len(of_origin.waiting):
+            opening = ticket.opening or next(reversed(of_origin.openings))
+            self._end_opening(of_origin, opening)
             actions.append(Abandon(opening))
-        return self._refilled(lane, actions)
+        return self._open_for_waiting(of_origin, actions)
 
-    # What has become of connections
+    # What happens to connections
 
     def opened(
         self, opening: Opening[_Origin], connection: _Connection, idle_until: float
     ) -> Sequence[object]:
-        """An attempt has succeeded.
+        """Take the connection of an attempt that has succeeded.
 
         Args:
             opening: The attempt.
-            connection: Its outcome.
+            connection: The new connection.
             idle_until: Until when it may be used if nobody takes it before.
         """
-        lane = self._lanes[opening.origin]
-        self._end_opening(lane, opening)
-        self._lane_of[connection] = lane
-        return self._place(lane, connection, idle_until, is_new=True)
+        of_origin = self._by_origin[opening.origin]
+        self._end_opening(of_origin, opening)
+        self._origin_of[connection] = of_origin
+        return self._place(of_origin, connection, idle_until, is_new=True)
 
     def failed(self, opening: Opening[_Origin]) -> Sequence[object]:
-        """An attempt has failed."""
-        lane = self._lanes[opening.origin]
-        self._end_opening(lane, opening)
+        """Forget an attempt that has failed; its request fails, too."""
+        of_origin = self._by_origin[opening.origin]
+        self._end_opening(of_origin, opening)
         actions: list[object] = []
         ticket = opening.ticket
-        if ticket in lane.waiting:
-            del lane.waiting[ticket]
+        if ticket in of_origin.waiting:
+            del of_origin.waiting[ticket]
             actions.append(Fail(ticket))
-        return self._refilled(lane, actions)
+        return self._open_for_waiting(of_origin, actions)
 
     def give_back(self, connection: _Connection, idle_until: float) -> Sequence[object]:
-        """A busy connection can serve the next; one that was lost serves nobody.
+        """Take back a busy connection that can serve another request.
 
         Args:
-            connection: It.
+            connection: The connection; one that was lost is ignored.
             idle_until: Until when it may be used if nobody takes it before.
         """
         # Hot: runs once per request.
-        lane = self._lane_of.get(connection)
-        if lane is None:
+        of_origin = self._origin_of.get(connection)
+        if of_origin is None:
             return ()
-        lane.busy.remove(connection)
-        if lane.lingering:
-            lane.lingering.pop(connection, None)
-        if not lane.waiting and not self._is_full:
-            lane.idle[connection] = idle_until
+        of_origin.busy.remove(connection)
+        if of_origin.lingering:
+            of_origin.lingering.pop(connection, None)
+        if not of_origin.waiting and not self._is_full:
+            of_origin.idle[connection] = idle_until
             return ()
-        return self._place(lane, connection, idle_until, is_new=False)
+        return self._place(of_origin, connection, idle_until, is_new=False)
 
     def linger(self, connection: _Connection) -> Sequence[object]:
-        """A busy connection only reads past the rest of a response from now on.
+        """Note that a busy connection is only being drained from now on.
 
         It is given back when that is over, unless its room is needed before.
         """
-        lane = self._lane_of.get(connection)
-        if lane is None:
+        of_origin = self._origin_of.get(connection)
+        if of_origin is None:
             return ()
-        if lane.is_in_need or (self._is_full and self._oldest_in_need() is not None):
-            return self._replaced(lane, connection)
-        lane.lingering[connection] = None
+        if of_origin.needs_connection or (
+            self._is_full and self._find_oldest_waiting() is not None
+        ):
+            return self._replace(of_origin, connection)
+        of_origin.lingering[connection] = None
         return ()
 
     def lost(self, connection: _Connection) -> Sequence[object]:
-        """It is closed, or must be; whatever it was doing."""
-        lane = self._lane_of.get(connection)
-        if lane is None:
+        """Forget a connection that is closed, or must be, whatever it was doing."""
+        of_origin = self._origin_of.get(connection)
+        if of_origin is None:
             return ()
         self._forget(connection)
-        return self._refilled(lane, [])
+        return self._open_for_waiting(of_origin, [])
 
     def expire(self, now: float) -> list[object]:
-        """Close what has been idle for too long."""
+        """Close connections that have been idle for too long."""
         expired = [
             connection
-            for lane in self._lanes.values()
-            for connection, until in lane.idle.items()
+            for of_origin in self._by_origin.values()
+            for connection, until in of_origin.idle.items()
             if until <= now
         ]
         for connection in expired:
@@ -376,152 +383,154 @@ class Pool(Generic[_Origin, _Connection]):
         return [Close(connection) for connection in expired]
 
     def shut(self) -> Sequence[object]:
-        """Close, abandon and fail everything, for good."""
+        """Close all connections, abandon all attempts, fail all requests; for good."""
         self._is_shut = True
-        actions: list[object] = [Close(connection) for connection in self._lane_of]
-        for lane in self._lanes.values():
-            actions += map(Abandon, lane.openings)
-            actions += map(Fail, lane.waiting)
-        self._lanes.clear()
-        self._lane_of.clear()
+        actions: list[object] = [Close(connection) for connection in self._origin_of]
+        for of_origin in self._by_origin.values():
+            actions += map(Abandon, of_origin.openings)
+            actions += map(Fail, of_origin.waiting)
+        self._by_origin.clear()
+        self._origin_of.clear()
         self._opening_count = 0
         return actions
 
-    # Deciding
+    # Decisions
 
     @property
     def _is_full(self) -> bool:
-        count = len(self._lane_of) + self._opening_count
+        count = len(self._origin_of) + self._opening_count
         return count >= self._limits.connections
 
-    def _may_open(self, lane: _OriginPool[_Origin, _Connection]) -> bool:
-        return lane.connection_count < self._limits.connections_per_origin
+    def _may_open(self, of_origin: _OriginPool[_Origin, _Connection]) -> bool:
+        return of_origin.connection_count < self._limits.connections_per_origin
 
     def _enqueue(self, ticket: Ticket[_Origin], now: float) -> list[object]:
-        """Let it wait, for a connection that is there or for one that is opened."""
+        """Let a request wait, for an existing connection or for a new one."""
         actions = self.expire(now)
-        lane = self._lanes.get(ticket.origin)
-        if lane is None:
-            lane = self._lanes[ticket.origin] = _OriginPool(ticket.origin)
-        lane.enqueue(ticket)
-        if lane.idle and not ticket.needs_new:
-            connection, _ = lane.idle.popitem()
-            return [*actions, self._serve(lane, ticket, connection)]
-        if lane.is_in_need:
-            victim = self._find_victim(lane)
+        of_origin = self._by_origin.get(ticket.origin)
+        if of_origin is None:
+            of_origin = self._by_origin[ticket.origin] = _OriginPool(ticket.origin)
+        of_origin.enqueue(ticket)
+        if of_origin.idle and not ticket.needs_new:
+            connection, _ = of_origin.idle.popitem()
+            return [*actions, self._serve(of_origin, ticket, connection)]
+        if of_origin.needs_connection:
+            victim = self._find_to_close(of_origin)
             if victim is not None:
                 self._forget(victim)
                 actions.append(Close(victim))
-        return self._refilled(lane, actions)
+        return self._open_for_waiting(of_origin, actions)
 
-    def _find_victim(
-        self, lane: _OriginPool[_Origin, _Connection]
+    def _find_to_close(
+        self, of_origin: _OriginPool[_Origin, _Connection]
     ) -> _Connection | None:
-        """Find what is closed to make room for a lane; None: nothing, or no need."""
-        if not self._may_open(lane):
-            own = lane.lingering or lane.idle
+        """Return the connection to close so that another can be opened; None: none."""
+        if not self._may_open(of_origin):
+            own = of_origin.lingering or of_origin.idle
             return next(iter(own), None)
         if not self._is_full:
             return None
-        for each in self._lanes.values():
+        for each in self._by_origin.values():
             if each.lingering:
                 return next(iter(each.lingering))
         return self._find_longest_idle()
 
-    def _open(self, lane: _OriginPool[_Origin, _Connection]) -> Open[_Origin]:
-        """Begin an attempt, for the first who has none."""
-        ticket = next(each for each in lane.waiting if each.opening is None)
-        opening = ticket.opening = Opening(lane.origin, ticket)
-        lane.openings[opening] = None
+    def _open(self, of_origin: _OriginPool[_Origin, _Connection]) -> Open[_Origin]:
+        """Begin an attempt, for the first request that has none."""
+        ticket = next(each for each in of_origin.waiting if each.opening is None)
+        opening = ticket.opening = Opening(of_origin.origin, ticket)
+        of_origin.openings[opening] = None
         self._opening_count += 1
         return Open(opening)
 
     def _end_opening(
-        self, lane: _OriginPool[_Origin, _Connection], opening: Opening[_Origin]
+        self, of_origin: _OriginPool[_Origin, _Connection], opening: Opening[_Origin]
     ) -> None:
-        del lane.openings[opening]
+        del of_origin.openings[opening]
         opening.ticket.opening = None
         self._opening_count -= 1
 
     def _serve(
         self,
-        lane: _OriginPool[_Origin, _Connection],
+        of_origin: _OriginPool[_Origin, _Connection],
         ticket: Ticket[_Origin],
         connection: _Connection,
     ) -> ServeRequest[_Origin, _Connection]:
-        del lane.waiting[ticket]
-        lane.busy.add(connection)
+        del of_origin.waiting[ticket]
+        of_origin.busy.add(connection)
         return ServeRequest(ticket, connection)
 
     def _place(
         self,
-        lane: _OriginPool[_Origin, _Connection],
+        of_origin: _OriginPool[_Origin, _Connection],
         connection: _Connection,
         idle_until: float,
         *,
         is_new: bool,
     ) -> Sequence[object]:
-        """A connection is free: for the first who waits, of whichever origin."""
-        starved = self._oldest_in_need() if self._is_full else None
-        first = lane.find_first(is_new=is_new)
-        if starved is not None and starved is not lane:
+        """Give a free connection to the oldest waiting request, or keep it idle."""
+        starved = self._find_oldest_waiting() if self._is_full else None
+        first = of_origin.find_first(is_new=is_new)
+        if starved is not None and starved is not of_origin:
             oldest = next(iter(starved.waiting))
             if first is None or oldest.number < first.number:
-                return self._replaced(lane, connection)
+                return self._replace(of_origin, connection)
         if first is not None:
-            return [self._serve(lane, first, connection)]
-        if lane.is_in_need:  # of a new one, and a bound is what they wait for
-            return self._replaced(lane, connection)
-        lane.idle[connection] = idle_until
+            return [self._serve(of_origin, first, connection)]
+        if (
+            of_origin.needs_connection
+        ):  # they wait for a new connection, and a bound is reached
+            return self._replace(of_origin, connection)
+        of_origin.idle[connection] = idle_until
         return ()
 
-    def _replaced(
-        self, lane: _OriginPool[_Origin, _Connection], connection: _Connection
+    def _replace(
+        self, of_origin: _OriginPool[_Origin, _Connection], connection: _Connection
     ) -> Sequence[object]:
-        """Close it; one is opened in its place."""
+        """Close a connection, so that a new one can be opened in its place."""
         self._forget(connection)
-        return self._refilled(lane, [Close(connection)])
+        return self._open_for_waiting(of_origin, [Close(connection)])
 
-    def _refilled(
-        self, lane: _OriginPool[_Origin, _Connection], actions: list[object]
+    def _open_for_waiting(
+        self, of_origin: _OriginPool[_Origin, _Connection], actions: list[object]
     ) -> list[object]:
-        """There may be room now: open for those who wait, the oldest first."""
+        """Open connections for waiting requests, the oldest first, if there is room."""
         while not self._is_full:
-            oldest = self._oldest_in_need()
+            oldest = self._find_oldest_waiting()
             if oldest is None:
                 break
             actions.append(self._open(oldest))
-        if lane.is_empty:
-            self._lanes.pop(lane.origin, None)
+        if of_origin.is_empty:
+            self._by_origin.pop(of_origin.origin, None)
         return actions
 
-    def _oldest_in_need(self) -> _OriginPool[_Origin, _Connection] | None:
-        """The lane whose first waits longest, of those that one more would help."""
-        lanes = (
-            lane
-            for lane in self._lanes.values()
-            if lane.is_in_need and self._may_open(lane)
+    def _find_oldest_waiting(self) -> _OriginPool[_Origin, _Connection] | None:
+        """Return the origin, with room for more, whose first request waits longest."""
+        pools = (
+            of_origin
+            for of_origin in self._by_origin.values()
+            if of_origin.needs_connection and self._may_open(of_origin)
         )
-        return min(lanes, key=_first_number, default=None)
+        return min(pools, key=_first_number, default=None)
 
     def _find_longest_idle(self) -> _Connection | None:
-        """Find the connection that is to expire first."""
+        """Return the idle connection that expires first."""
         idle: Iterable[tuple[float, _Connection]] = (
             (until, connection)
-            for lane in self._lanes.values()
-            for connection, until in lane.idle.items()
+            for of_origin in self._by_origin.values()
+            for connection, until in of_origin.idle.items()
         )
         first = min(idle, key=lambda each: each[0], default=None)
         return None if first is None else first[1]
 
     def _forget(self, connection: _Connection) -> None:
-        lane = self._lane_of.pop(connection)
-        lane.idle.pop(connection, None)
-        lane.busy.discard(connection)
-        lane.lingering.pop(connection, None)
-        if lane.is_empty:
-            self._lanes.pop(lane.origin, None)
+        of_origin = self._origin_of.pop(connection)
+        of_origin.idle.pop(connection, None)
+        of_origin.busy.discard(connection)
+        of_origin.lingering.pop(connection, None)
+        if of_origin.is_empty:
+            self._by_origin.pop(of_origin.origin, None)
 
 
-def _first_number(lane: _OriginPool[_Origin, _Connection]) -> int:
-    return next(iter(lane.waiting)).number
+def _first_number(of_origin: _OriginPool[_Origin, _Connection]) -> int:
+    return next(iter(of_origin.waiting)).number

@@ -1,14 +1,24 @@
-"""Which proxy a request goes through, as the environment says.
+"""Which proxy a request goes through, and how hosts are read.
 
-The variables that curl made customary, read from a mapping that the caller
-gives: ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, and all
-but the first in capitals too; small letters win. ``HTTP_PROXY`` is not read: in
-a CGI program it is the field ``Proxy`` of whoever asks (CVE-2016-5385).
+The proxy comes from variables of the environment, as curl has made them customary, read
+from a mapping that the caller passes: ``http_proxy``, ``https_proxy``, ``all_proxy``
+and ``no_proxy``, and all but the first in capitals too; small letters win.
+``HTTP_PROXY`` is not read: in a CGI program it holds the field ``Proxy`` of the client
+(CVE-2016-5385).
 
-``no_proxy`` is a list of hosts that are reached directly, with commas or spaces
-between: ``example.com`` (and the hosts below it, with or without a leading dot
-or ``*.``), ``example.com:8080`` (that port only), addresses, networks
-(``10.0.0.0/8``), and ``*`` for all.
+``no_proxy`` is a list of hosts that are connected to directly, separated by commas or
+spaces: ``example.com`` (and the hosts below it, with or without a leading dot or
+``*.``), ``example.com:8080`` (that port only), addresses, networks (``10.0.0.0/8``),
+and ``*`` for all.
+
+``read_host`` reads a host in the one form in which hosts are compared. Names are IDNA
+2008 with the mapping of UTS 46 (not transitional, as in browsers): ``Straße.de`` and
+``stra%C3%9Fe.de`` are ``xn--strae-oqa.de``. Labels of ASCII stay as they are, but for
+their case: ``my_service`` and ``r3---sn.example`` are in use, though IDNA would refuse
+them. Each address has one form; IPv4 is read as the WHATWG URL standard does: ``127.1``
+is ``127.0.0.1``, and a name that ends in a number is an error. The same function serves
+request URLs, Location, proxies, NO_PROXY, WebSockets and cookies, so that no two of
+them can read one host differently.
 """
 
 import base64
@@ -31,24 +41,14 @@ from blazeio.content.forwarded import NOBODY, AllowList, read_address
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.wire.grammar import is_host
 
-# Hosts as a user agent reads them, in the one form in which they are compared.
-#
-# Names are IDNA 2008 with the mapping of UTS 46 (not transitional, as browsers):
-# ``Straße.de`` and ``stra%C3%9Fe.de`` are ``xn--strae-oqa.de``. Labels of ASCII
-# stay as they are, but for their case: ``my_service`` and ``r3---sn.example`` are
-# in use, though IDNA would not have them. Addresses are written in one way each,
-# those of IPv4 as the WHATWG's URL standard reads them: ``127.1`` is
-# ``127.0.0.1``, and a name that ends in a number is none.
-#
-# The same reader serves request URLs, Location, proxies, NO_PROXY, WebSockets and
-# cookies, so that no two of them can take one host for two.
+# Hosts
 
 
 LONGEST_LABEL_OCTETS: Final = 63
 LONGEST_NAME_OCTETS: Final = 253
 """RFC 1035 section 2.3.4, as text and without the final dot."""
 LONGEST_TEXT_CHARS: Final = 1024
-"""Before percent-decoding and the mapping: more than any name of 253 octets."""
+"""Before percent-decoding and mapping: more than any name of 253 octets needs."""
 
 # authority = [ userinfo "@" ] host [ ":" port ], RFC 3986 section 3.2
 _PLACE: Final = re.compile(r"(?:\[([^\]]*+)\]|([^:\[\]]*+))(?::([0-9]*+))?")
@@ -58,15 +58,15 @@ _MOST_PORT: Final = 65_535
 
 
 def read_place(text: str) -> tuple[str, int | None]:
-    """Read ``host [ ":" port ]``; what is before an "@" is not part of it.
+    """Read ``host [ ":" port ]``; userinfo is refused.
 
     Returns:
-        The host as ``read_host`` gives it, without brackets; the port, None
-        where there is none.
+        The host as ``read_host`` returns it, without brackets; the port, None where
+        there is none.
 
     Raises:
-        ValueError: It is no such place; the message says why, and quotes no
-            more than the host.
+        ValueError: It is not of that form; the message says why, and quotes no more
+            than the host.
     """
     match = _PLACE.fullmatch(text)
     if match is None:
@@ -83,17 +83,17 @@ def read_place(text: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
-# A program asks the same hosts again and again: 0.1 us instead of 3.
+# Programs use the same hosts again and again: 0.1 us instead of 3.
 @lru_cache(maxsize=1024)
 def read_host(text: str) -> str:
     """Read a host: a name, or an address with or without brackets.
 
     Returns:
-        A name in lower-case A-labels, with its final dot if it has one; an
-        address without brackets; one of IPv6 with its zone (``fe80::1%eth0``).
+        A name in lower-case A-labels, with its final dot if it has one; an address
+        without brackets; an IPv6 address with its zone (``fe80::1%eth0``).
 
     Raises:
-        ValueError: It is none; the message says why, and quotes the host.
+        ValueError: It is no host; the message says why, and quotes it.
     """
     if ":" in text or text.startswith("["):
         is_bracketed = text.startswith("[") and text.endswith("]")
@@ -109,18 +109,18 @@ def read_host(text: str) -> str:
 
 
 def strip_final_dot(host: str) -> str:
-    """Return the same host without the dot that ends an absolute name.
+    """Return a host without the dot that ends an absolute name.
 
-    For what compares names (cookies, NO_PROXY) and for certificates, which know
-    names without it only (RFC 6066 section 3).
+    Where names are compared (cookies, NO_PROXY), and for certificates and SNI, whose
+    names have no such dot (RFC 6066 section 3).
     """
     return host.removesuffix(".")
 
 
 def strip_zone(host: str) -> str:
-    """Return an address without its zone, which means nothing to a peer.
+    """Return an address without its zone.
 
-    RFC 6874 section 4: it is not sent.
+    RFC 6874 section 4: a zone means nothing to a peer and is not sent.
     """
     return host.partition("%")[0]
 
@@ -134,7 +134,7 @@ def bracketed(host: str) -> str:
 
 
 def _to_ascii(name: str) -> str:
-    # Only where a host is not ASCII: its tables take 10 ms to import.
+    # Imported only where a host is not ASCII: its tables take 10 ms.
     import idna
 
     try:
@@ -183,7 +183,7 @@ def _read_number(part: str) -> int:
     try:
         return int(part, 8 if len(part) > 1 and part[0] == "0" else 10)
     except ValueError:
-        return -1  # an 8 or 9 in octal
+        return -1  # an 8 or 9 in an octal number
 
 
 def _read_ipv6(text: str) -> str:
@@ -200,16 +200,16 @@ def _read_ipv6(text: str) -> str:
     return f"{address}%{zone}" if percent else str(address)
 
 
-# Basic credentials: RFC 7617.
+# Basic credentials: RFC 7617
 
 
 def basic_credentials(username: str, password: str) -> str:
-    """Write the value of Authorization or Proxy-Authorization, in UTF-8.
+    """Return the value of Authorization or Proxy-Authorization, in UTF-8.
 
     Raises:
-        LocalProtocolError: The caller's fault: the name holds a colon, by which
-            its reader would take the rest of it for the password; or one of them
-            is no text. Neither is shown.
+        LocalProtocolError: The caller's fault: the name holds a colon, after which a
+            server would read the rest as the password; or one of them is no text. The
+            error shows neither.
     """
     if ":" in username:
         message = "the name before a password cannot hold a colon (RFC 7617)"
@@ -232,11 +232,11 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        scheme: ``http``, ``https`` (the same over TLS), ``socks5`` or ``socks5h``
-            (which resolves names itself).
-        host: As ``rules.hosts`` gives it.
-        port: Of it.
-        username: "" where none is asked for; not shown by ``repr``.
+        scheme: ``http``, ``https`` (HTTP over TLS), ``socks5`` or ``socks5h`` (which
+            resolves names itself).
+        host: As ``read_host`` returns it.
+        port: Its port.
+        username: "" where none is needed; ``repr`` does not show it.
         password: Likewise.
     """
 
@@ -251,12 +251,12 @@ class Proxy:
 
     @property
     def is_http(self) -> bool:
-        """It speaks HTTP, else SOCKS 5."""
+        """Whether it speaks HTTP; else SOCKS 5."""
         return self.scheme in ("http", "https")
 
     @property
     def is_tls(self) -> bool:
-        """What is said to it is enciphered, whatever the server is asked by."""
+        """Whether it is reached over TLS, whatever the server is reached by."""
         return self.scheme == "https"
 
     @property
@@ -268,14 +268,14 @@ class Proxy:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Read a proxy as people write it: ``http://user:password@host:3128``.
+    """Read a proxy's URL: ``http://user:password@host:3128``.
 
-    Without a scheme it is http; the default port is that of the scheme, 80, 443, or
+    Without a scheme it is http; the default port is that of the scheme: 80, 443, or
     1080 for socks5. Name and password are percent-decoded.
 
     Raises:
-        ConfigurationError: It is none. What it says is not quoted, since it may
-            hold a password.
+        ConfigurationError: It is no URL of a proxy. The error does not quote it, since
+            it may hold a password.
     """
     text = url.strip()
     try:
@@ -301,12 +301,12 @@ def parse_proxy(url: str) -> Proxy:
 
 @dataclass(frozen=True, slots=True)
 class ProxyRules:
-    """Proxies by scheme, and who is reached without.
+    """The proxies by scheme, and which hosts are connected to directly.
 
     Attributes:
-        by_scheme: Of ``http`` and ``https``.
-        direct: Addresses that are reached directly; ``*`` is every host.
-        direct_names: Names (and those below them) with the one port that is
+        by_scheme: The proxies of ``http`` and ``https``.
+        direct: Addresses that are connected to directly; ``*`` is every host.
+        direct_names: Names (and those below them), each with the one port that is
             meant, None for all.
     """
 
@@ -318,9 +318,9 @@ class ProxyRules:
         """Choose the proxy of a request; None: it goes directly.
 
         Args:
-            scheme: Of the URL; those of WebSockets are asked as http and https.
+            scheme: The scheme of the URL; those of WebSockets count as http and https.
             host: A name or an address, without brackets.
-            port: Of it.
+            port: The port of the URL.
         """
         proxy = self.by_scheme.get(scheme)
         if proxy is None:
@@ -336,10 +336,10 @@ class ProxyRules:
 
 
 def read_proxy_rules(environment: Mapping[str, str]) -> ProxyRules:
-    """Read the variables.
+    """Read the variables of an environment.
 
     Raises:
-        ConfigurationError: A variable holds no proxy; says which variable.
+        ConfigurationError: A variable holds no URL of a proxy; names the variable.
     """
     fallback = _read_proxy(environment, "all_proxy", "ALL_PROXY")
     found = {
@@ -377,7 +377,7 @@ def _read_proxy(environment: Mapping[str, str], *names: str) -> Proxy | None:
 
 
 def _canonical(host: str) -> str:
-    """Names by their A-labels without the final dot; addresses in one way."""
+    """Return the one form of a host: A-labels without a final dot, or an address."""
     try:
         host = strip_zone(read_host(host))
     except ValueError:

@@ -1,8 +1,8 @@
-"""Redirects: what is asked next, of whom, and what must not go along.
+"""Redirects: which request follows, to whom, and what must not be sent along.
 
-RFC 9110 section 15.4, where it leaves a choice as browsers do it (Fetch, "HTTP-
-redirect fetch"): 301 and 302 make a GET of a POST, 303 of all but HEAD, 307 and
-308 change nothing. Credentials stay with the origin that they were given for.
+RFC 9110 section 15.4; where it leaves a choice, as browsers do it (Fetch,
+"HTTP-redirect fetch"): 301 and 302 turn a POST into a GET, 303 all methods but HEAD,
+307 and 308 change nothing. Credentials stay with the origin that they were given for.
 """
 
 from typing import Final
@@ -16,13 +16,13 @@ from blazeio.errors import RedirectError
 from blazeio.wire.grammar import quote
 
 MOST_REDIRECTS: Final = 10
-"""That are followed for one request, unless the caller says otherwise. Fetch has
-20, curl 30; no chain that is meant is longer than a few."""
+"""How many redirects are followed by default. Fetch has 20, curl 30; no real chain is
+longer than a few."""
 
 FOLLOWED: Final = frozenset((301, 302, 303, 307, 308))
-"""Of the others 300 is a choice for people, and 304 to 306 lead nowhere."""
+"""Statuses that are followed. 300 is a choice for people; 304 to 306 lead nowhere."""
 
-# RFC 9110 section 15.4 item 4, and what would be said of content that is gone.
+# RFC 9110 section 15.4 item 4: fields that describe content which is no longer sent.
 _OF_CONTENT: Final = frozenset(
     (
         "content-encoding",
@@ -37,21 +37,21 @@ _OF_CONTENT: Final = frozenset(
         "transfer-encoding",
     )
 )
-# Section 15.4 items 1 to 3. Host is made anew from the URL.
+# RFC 9110 section 15.4 items 1 to 3. Host is made anew from the URL.
 _OF_ORIGIN: Final = frozenset(("authorization", "cookie", "host", "origin", "referer"))
 _OF_PROXY: Final = frozenset(("proxy-authorization",))
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-# All of ASCII that is visible but what no URL holds; "%" is there already.
+# All visible ASCII but what a URL cannot hold; "%" is never escaped.
 _URL_CHARS: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
 class Redirect(Struct, frozen=True):
-    """The next request.
+    """The request that follows.
 
     Attributes:
-        method: Of it.
-        url: Absolute, with the fragment of the one before where it has none.
+        method: Its method.
+        url: Absolute; without a fragment of its own it has that of the earlier URL.
         keeps_content: The content is sent again.
         dropped: Lower-case names of fields that are not sent again.
     """
@@ -71,22 +71,22 @@ def decide_redirect(
     can_replay: bool = True,
     allows_downgrade: bool = False,
 ) -> Redirect | None:
-    """Decide what follows a response.
+    """Decide which request follows a response.
 
     Args:
-        status: Of the response.
+        status: The status of the response.
         location: Its Location field, latin-1; None where it has none.
-        method: Of the request.
-        url: Of the request; absolute.
+        method: The method of the request.
+        url: The URL of the request; absolute.
         can_replay: Its content can be sent again, or it had none.
         allows_downgrade: From https to http is followed too.
 
     Returns:
-        None where the response is the answer.
+        None where the response is not a redirect that is followed.
 
     Raises:
-        RedirectError: It leads nowhere, or where nobody should follow. The
-            server's fault; nothing more was sent.
+        RedirectError: The server's fault: it leads nowhere, or where nobody should
+            follow. Nothing more was sent.
     """
     if status not in FOLLOWED or location is None:
         return None
@@ -113,20 +113,20 @@ def decide_redirect(
 
 
 def resolve_location(url: str, location: str) -> str:
-    """Make an absolute URL of a Location field.
+    """Return the absolute URL of a Location field.
 
-    RFC 9110 section 10.2.2: relative to the URL of the request, whose fragment
-    stays unless there is another. What is not ASCII is percent-encoded octet by
-    octet, as are spaces: many servers send them. The host is read as that of a
-    request URL is, so a name in UTF-8 becomes one in A-labels.
+    RFC 9110 section 10.2.2: it is relative to the URL of the request, whose fragment
+    stays unless there is another. Spaces and what is not ASCII are percent-encoded
+    octet by octet, since many servers send them. The host is read as the host of a
+    request's URL is, so a name in UTF-8 becomes A-labels.
 
     Args:
-        url: Of the request.
+        url: The URL of the request.
         location: The field, latin-1.
 
     Raises:
-        RedirectError: It is no URL of http or https, or it names credentials,
-            which are neither used nor shown.
+        RedirectError: It is no URL of http or https, or it has userinfo, which is
+            neither used nor shown.
     """
     encoded = percent_encode(location.encode("latin-1"), safe=_URL_CHARS)
     try:
@@ -142,16 +142,16 @@ def resolve_location(url: str, location: str) -> str:
 
 
 def _nowhere(location: str) -> RedirectError:
-    """What is before an "@" is left out: it may be a password."""
+    """Make the error, without what is before an "@": it may be a password."""
     shown = f"...@{location.rpartition('@')[2]}" if "@" in location else location
     return RedirectError(f"Location {quote(shown)} is no URL that can be followed")
 
 
 def _may_know(before: SplitResult, after: SplitResult) -> bool:
-    """Whether the new place may be told what the old one was.
+    """Tell whether the new URL may be sent the credentials of the old one.
 
-    The same origin (RFC 6454 section 5), or the same host at last over TLS: what
-    was sent in the clear can be sent enciphered.
+    That is so for the same origin (RFC 6454 section 5), and for the same host that is
+    now reached over TLS: what was sent in the clear may be sent encrypted.
     """
     if before.hostname != after.hostname:
         return False

@@ -1,4 +1,11 @@
-"""A form with files as the content of a request: read as it is sent."""
+"""The content of a request: octets, JSON, forms, files and streams.
+
+``choose_body`` turns the arguments of a request into octets or an async iterable, and
+the field line of its type. Files are read in threads while they are sent, so that a
+slow disk does not block the loop; their size is sent as Content-Length where it is
+known. A body that can be sent again (octets, files) says so by ``can_repeat``; a stream
+cannot.
+"""
 
 import contextlib
 import errno
@@ -43,11 +50,12 @@ class FormBody(AsyncIterable[bytes]):
     """The content of a form, in pieces.
 
     Args:
-        form: Framed.
+        form: The form with its part heads.
 
     Attributes:
         content_type: With its boundary.
-        size_bytes: Of all of it; None where that of a file is not known.
+        size_bytes: The size of the whole content; None where that of a file is not
+            known.
         can_repeat: It can be iterated over once more.
     """
 
@@ -61,7 +69,7 @@ class FormBody(AsyncIterable[bytes]):
         )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Read the files one after the other, off the loop."""
+        """Read the files one after the other, in threads."""
         for before, file in self._form.files:
             yield before
             pieces = _read(file.content)
@@ -72,18 +80,18 @@ class FormBody(AsyncIterable[bytes]):
 
 
 class FileBody(AsyncIterable[bytes]):
-    """A file as the whole content: from where it stands to its end.
+    """A file as the whole content: from its present position to its end.
 
     Args:
         file: A path, or a file that is open for octets; it stays open.
 
     Attributes:
-        size_bytes: None where it cannot be known before, as of a pipe.
+        size_bytes: None where it is not known before, as of a pipe.
         can_repeat: It can be read once more.
 
     Raises:
         InvalidArgument: The caller's fault: it is no file, or open for text.
-        LocalProtocolError: Likewise: it cannot be looked at.
+        LocalProtocolError: Likewise: its size cannot be read.
     """
 
     def __init__(self, file: os.PathLike[str] | BinaryIO) -> None:
@@ -102,7 +110,7 @@ class FileBody(AsyncIterable[bytes]):
         self.can_repeat = self.size_bytes is not None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Read it off the loop."""
+        """Read the file, in threads."""
         return _read(self._file)
 
 
@@ -110,12 +118,12 @@ def make_form_body(fields: FormInput, files: Files) -> FormBody:
     """Make the content of a form with files.
 
     Args:
-        fields: Text.
-        files: By the name of their field.
+        fields: The text fields.
+        files: The files, by the name of their field.
 
     Raises:
-        LocalProtocolError: The caller's fault: a file is none, or cannot be
-            looked at.
+        LocalProtocolError: The caller's fault: something is no file, or its size cannot
+            be read.
     """
     pairs = files.items() if isinstance(files, Mapping) else files
     try:
@@ -158,7 +166,7 @@ def _guess_name(content: Any) -> str:
 
 
 def _measure(content: Any) -> int | None:
-    """Its octets; None where they are not known before.
+    """Return the size of a file; None where it is not known before.
 
     Raises:
         TypeError: It is no file.
@@ -180,7 +188,7 @@ def _measure(content: Any) -> int | None:
 
 
 def _measure_path(path: os.PathLike[str]) -> int | None:
-    """Its octets; None for a pipe or a device, whose size says nothing."""
+    """Return the size of a file; None for a pipe or a device."""
     told = os.stat(path)
     if stat.S_ISDIR(told.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
@@ -205,14 +213,16 @@ async def _read(content: File) -> AsyncIterator[bytes]:
                 async for octets in pieces:
                     yield octets
         finally:
-            # It may be sent once more, also where only a part of it has been sent.
+            # From the same position, so that it can be sent again after a part was
+            # sent.
             if start is not None and not getattr(content, "closed", False):
                 content.seek(start)
 
 
 async def _read_path(path: Path) -> AsyncIterator[bytes]:
     with contextlib.ExitStack() as stack:
-        # Within the thread, since who is cancelled gets nothing of what it returns.
+        # Opened into the stack within the thread: a caller that is cancelled does not
+        # get what the thread returns.
         file = await finish_in_thread(lambda: stack.enter_context(path.open("rb")))
         async with iterated(_read_file(file)) as pieces:
             async for octets in pieces:
@@ -226,7 +236,7 @@ async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
         yield octets
 
 
-# The content of a request, as its caller gives it.
+# Choosing the content
 
 
 Body = (
@@ -244,24 +254,24 @@ Body = (
     | BinaryIO
 )
 """Octets, text (UTF-8), pieces of both as they come, a path or an open file. A
-generator is closed when nobody wants more of it."""
+generator is closed when no more of it is wanted."""
 
 JSON = b"Content-Type: application/json\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 
 NO_BODY: Any = object()
-"""``json=None`` is the JSON null; this is none."""
+"""The default of ``json``, since ``json=None`` is the JSON null."""
 
 
 def choose_body(
     body: Body | None, json: Any, form: FormInput | None, files: Files | None = None
 ) -> tuple[bytes | AsyncIterable[bytes | str] | None, bytes]:
-    """Give the content, and the field line of its type.
+    """Return the content, and the field line of its type.
 
     Raises:
-        LocalProtocolError: The caller's fault: more than one was given, or one
-            of a wrong type.
+        LocalProtocolError: The caller's fault: more than one was given, or one of a
+            wrong type.
     """
     has_form = form is not None or files is not None
     if sum([body is not None, json is not NO_BODY, has_form]) > 1:
@@ -289,27 +299,27 @@ def choose_body(
 
 
 class PiecesBody(AsyncIterable[bytes | str]):
-    """Content that a plain generator makes, or another iterator, once."""
+    """Content from a plain generator, or another iterator; it can be sent once."""
 
     def __init__(self, pieces: Iterator[bytes | str]) -> None:
         self._pieces = pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes | str]:
-        """Iterate on the loop; it is closed at the end."""
+        """Iterate on the loop; the generator is closed at the end."""
         async with closed_at_end(self._pieces):
             for piece in self._pieces:
                 yield piece
 
 
 def measure_body(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:
-    """Give its octets; None where that is not known before it was sent."""
+    """Return the size of a body; None where it is not known before it was sent."""
     if isinstance(body, FormBody | FileBody):
         return body.size_bytes
     return None if isinstance(body, AsyncIterable) else len(body or b"")
 
 
 def can_repeat(body: bytes | AsyncIterable[bytes | str] | None) -> bool:
-    """Whether it can be sent once more."""
+    """Tell whether a body can be sent once more."""
     if isinstance(body, FormBody | FileBody):
         return body.can_repeat
     return not isinstance(body, AsyncIterable)

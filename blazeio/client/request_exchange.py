@@ -211,13 +211,13 @@ class RequestExchange(BlazeioPayloadUtils):
             self._message = GIVEN_OUT
             self.is_sent = True
             connection.transport.write(serialize_plain_get(request.url.request_start))
-            connection.await_head()
+            connection.start_head_timeout()
             return self._head_arrival()
         self._message = message = request.begin_message(connection.origin)
         if request.announces_content:
             connection.has_content = True
             if self.total_at != NEVER:
-                connection.hold_to_total()
+                connection.start_total_timeout()
             return None
         body = b"" if request.body is None else request.body
         connection.has_content = request.body is not None
@@ -228,10 +228,10 @@ class RequestExchange(BlazeioPayloadUtils):
         ):
             connection.transport.write(message.end(body))
             self.is_sent = True
-            connection.await_head()
+            connection.start_head_timeout()
         else:
             if self.total_at != NEVER:
-                connection.hold_to_total()
+                connection.start_total_timeout()
             self._sender = self.context.loop.create_task(self._send_body(body))
         return self._head_arrival()
 
@@ -359,7 +359,7 @@ class RequestExchange(BlazeioPayloadUtils):
             self.transport.write(framed)
         if is_last:
             self.is_sent = True
-            connection.await_head()
+            connection.start_head_timeout()
 
     async def _await_continue(self, continued: asyncio.Event) -> None:
         self._flush_head()
@@ -375,7 +375,7 @@ class RequestExchange(BlazeioPayloadUtils):
         """Let more content come: a reader waits."""
         connection = self._connection
         if connection is not None:
-            connection.start_content()
+            connection.resume_content()
 
     def take_over(self, successor: Successor) -> None:
         """After a 101: give the octets that arrive to a protocol, not to ``pull``.
@@ -395,7 +395,7 @@ class RequestExchange(BlazeioPayloadUtils):
         """A 101 may come."""
         return self.client_request.upgrade is not None
 
-    def answered_for_now(self, head: ResponseHead) -> None:
+    def interim_received(self, head: ResponseHead) -> None:
         """An interim response has come."""
         if head.status == 100 and self._continued is not None:
             self._continued.set()
@@ -404,7 +404,7 @@ class RequestExchange(BlazeioPayloadUtils):
             message = f"more than {MOST_INTERIMS} interim responses"
             self._connection.abort(InvalidResponse(message))
 
-    def answered(self, head: ResponseHead, content: ContentStream) -> None:
+    def response_received(self, head: ResponseHead, content: ContentStream) -> None:
         """The final response has begun."""
         # Hot: runs once per request.
         self.status_code = head.status
@@ -425,7 +425,7 @@ class RequestExchange(BlazeioPayloadUtils):
         if self._sender is not None and self._gate.error is not None:
             self._stop_sending()  # the response came before the request was whole
 
-    def completed(self) -> None:
+    def response_completed(self) -> None:
         """The response is whole; the connection serves others."""
         self._connection = None
         if self._sender is not None:

@@ -1,4 +1,4 @@
-"""``Session``: the front of the client."""
+"""``Session``: requests of a client, and the connections that they share."""
 
 import os
 import warnings
@@ -34,16 +34,18 @@ from blazeio.errors import (
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 
-# ``io.Session.get(url)``: a verb asked of the class is a session with one request.
+# ``io.Session.get(url)``: on the class, a method of HTTP makes a session with one
+# request.
 #
-# A property of the metaclass goes before the method of the same name where the class is
-# asked, and is not seen where a session is: that costs the latter nothing.
+# A property of the metaclass is found before the method of the same name where the
+# class is asked, and is not seen where a session is asked: that costs a session
+# nothing.
 
 
 def _verb(method: str) -> property:
     def make(session: Any) -> Callable[..., Any]:
         def ask(url: Any, headers: Any = None, **options: Any) -> Any:
-            """Make a session with this one request, to be entered."""
+            """Make a session with one request; enter it to send the request."""
             return session(url, method, headers, **options)
 
         ask.__name__ = ask.__qualname__ = method
@@ -53,7 +55,7 @@ def _verb(method: str) -> property:
 
 
 class SessionType(type):
-    """The type of ``Session``: its verbs, asked of the class."""
+    """The type of ``Session``, for ``io.Session.get(url)`` and so on."""
 
     get = _verb("get")
     head = _verb("head")
@@ -76,62 +78,61 @@ class Session(Generic[_Entered], metaclass=SessionType):
         async with io.Session("http://example.com/") as resp:
             print(resp.status_code, await resp.text())
 
-    Without one it is a pool, for any number of requests::
+    Without a URL it is a pool, for any number of requests::
 
         async with io.Session() as session:
             async with session.get("http://example.com/") as resp:
                 ...
 
-    The block may be left out: ``session = io.Session()``, and when there is
-    nothing more to ask, ``await session.aclose()``.
+    The block may be left out: ``session = io.Session()``, and at the end ``await
+    session.aclose()``.
 
-    It belongs to the loop that it was entered on, or first asked on. All of a
-    request that is not its URL is given by name.
+    A session belongs to the loop that it was entered on, or first used on. All
+    arguments of a request but its URL are given by name.
 
     Args:
         url: ``http://`` or ``https://``; None: a pool.
-        method: Of the one request; usual ones in any case.
-        headers: Of the one request, or of each one of the pool.
-        body: Octets, text, an async iterable of both, a path or an open file;
-            ``json``: a value that is
-            sent as JSON; ``form``: names and values, urlencoded, or with ``files``
-            as multipart/form-data. One of them.
+        method: The method of the one request; usual ones in any case.
+        headers: The fields of the one request, or of each request of the pool.
+        body: Octets, text, an async iterable of both, a path or an open file; ``json``:
+            a value that is sent as JSON; ``form``: names and values, urlencoded, or
+            with ``files`` as multipart/form-data. Only one of them.
         params: Names and values that are added to the URL's query.
         expect_continue: Wait for ``100 Continue`` before the content is sent.
-        upgrade: A protocol to change to; after a 101 ``pull`` gives octets as
-            they are, and ``writer`` sends them.
-        compress: Ask for encoded content. ``aread``, ``text`` and ``json`` decode
-            it, ``pull`` gives it as it comes.
-        allow_trailing_octets: What follows the end of encoded content (gzip,
-            deflate, zstd) is dropped; else all but zeros is an error.
-        auth: Name and password, for Basic; or a ``DigestAuth``. A request of a
-            pool may have its own.
+        upgrade: A protocol to change to; after a 101 ``pull`` gives octets as they are,
+            and ``writer`` sends them.
+        compress: Ask for encoded content. ``aread``, ``text`` and ``json`` decode it;
+            ``pull`` gives it as it comes.
+        allow_trailing_octets: Octets after the end of encoded content (gzip, deflate,
+            zstd) are dropped; by default they are an error, unless they are zeros.
+        auth: Name and password, for Basic; or a ``DigestAuth``. A request of a pool may
+            have its own.
         cookies: Names and values, sent with the one request.
-        cookie_jar: Keeps what servers set, and gives it back; None: nobody does.
-        follow_redirects: Go on to where a response redirects to, as browsers do;
-            ``resp.history`` has what came before. A request may say otherwise.
+        cookie_jar: Keeps the cookies that servers set, and sends them back; None: no
+            cookies are kept.
+        follow_redirects: Follow redirects as browsers do; ``resp.history`` has the
+            earlier responses. A request may override it.
         max_redirects: How many of them; then TooManyRedirects.
-        retries: 1: what may be repeated is asked once more where the server closes
-            before its response is whole; 0: it never is. A request may say otherwise.
-        allow_downgrade: Follow them from https to http, too.
+        retries: 1: a request that may be repeated is sent once more where the server
+            closes before its response is whole; 0: never. A request may override it.
+        allow_downgrade: Follow redirects from https to http, too.
         timeouts: See ``Timeouts``; a request of a pool may have its own.
-        limits: Of heads, content and buffers; see ``Limits``.
+        limits: Bounds of heads, content and buffers; see ``Limits``.
         pool: Bounds of the connections; see ``PoolLimits``.
-        tls: How https is spoken; see ``ClientTls``.
-        unix: Path of a socket that is connected to, instead of the URL's host.
-        proxy: Goes between: ``http://user:password@host:3128``, ``https://`` where
-            the proxy itself is spoken to over TLS, or ``socks5://``
-            (names are resolved here) and ``socks5h://`` (there), which need the
-            extra ``socks``.
-        base_url: What comes before the path of each URL that is not absolute:
-            ``https://host/v1`` and ``/users`` are ``https://host/v1/users``.
-        trust_env: Where there is no ``proxy``, the environment says who is reached
-            through which: http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+        tls: The settings of https; see ``ClientTls``.
+        unix: The path of a socket that is connected to, instead of the URL's host.
+        proxy: ``http://user:password@host:3128``; ``https://`` where the proxy itself
+            is reached over TLS; ``socks5://`` (names are resolved here) or
+            ``socks5h://`` (by the proxy), which need the extra ``socks``.
+        base_url: Put before each URL that is not absolute: ``https://host/v1`` and
+            ``/users`` are ``https://host/v1/users``.
+        trust_env: Where there is no ``proxy``, take it from the environment:
+            http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
 
     Raises:
-        ConfigurationError: What is of one request was given without a URL; or a
-            proxy is none.
-        InvalidArgument: An argument is of a wrong type; a TypeError, too.
+        ConfigurationError: An argument of one request was given without a URL; or a
+            proxy's URL is wrong.
+        InvalidArgument: An argument is of a wrong type; it is a TypeError, too.
     """
 
     @overload
@@ -212,7 +213,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
             allow_downgrade=allow_downgrade,
             base_url=None if base_url is None else _check_base(base_url),
         )
-        self._context: ClientContext | None = None  # once it has begun
+        self._context: ClientContext | None = None  # once it is in use
         self._is_entered = False
         self._response: ClientResponse | None = None
 
@@ -222,7 +223,10 @@ class Session(Generic[_Entered], metaclass=SessionType):
         return f"<Session {where}{told}>"
 
     async def __aenter__(self) -> _Entered:
-        """Be ready; with a URL, ask, and give the response.
+        """Bind the session to the running loop; with a URL, send the request.
+
+        Returns:
+            The session; with a URL, the response.
 
         Raises:
             RequestError: The request came to nothing; the kind says why.
@@ -256,11 +260,11 @@ class Session(Generic[_Entered], metaclass=SessionType):
         await self.close()
 
     def _begin(self) -> ClientContext:
-        """Be of the running loop; at the block, or at the first request.
+        """Bind the session to the running loop: at the block, or at the first request.
 
         Raises:
-            LocalProtocolError: The caller's fault: there is none.
-            SessionClosed: Likewise: it was closed before anything was asked.
+            LocalProtocolError: The caller's fault: no loop is running.
+            SessionClosed: Likewise: it was closed before anything was sent.
         """
         if self._shared.is_closed:
             raise SessionClosed("the session was closed")
@@ -273,7 +277,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
         return self._shared
 
     def __del__(self) -> None:
-        """Warn of one that nobody has closed, and whose connections are open."""
+        """Warn of a session with open connections that nobody has closed."""
         context = getattr(self, "_context", None)
         if context is not None and not context.is_closed and context.pool.has_open:
             message = f"{self!r} was not closed: `await session.aclose()`"
@@ -286,7 +290,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
     async def close(self) -> None:
         """Close all connections; requests under way get SessionClosed.
 
-        May be repeated. The block does it; where there is none, the caller.
+        May be repeated. The block does it; without a block, the caller has to.
         """
         context = self._context
         if context is None:
@@ -302,10 +306,10 @@ class Session(Generic[_Entered], metaclass=SessionType):
         headers: FieldInput | Headers | None = None,
         **options: Unpack[SingleFurther],
     ) -> Any:
-        """Ask once, and give the content: ``await io.Session.fetch(url)``.
+        """Send one request, and return the content: ``await io.Session.fetch(url)``.
 
         Returns:
-            What ``resp.data()`` gives: the value of JSON, else text.
+            As ``resp.data()``: the value of JSON, else text.
 
         Raises:
             RequestError: It came to nothing; the kind says why.
@@ -319,7 +323,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
     def request(
         self, method: str, url: str | Url, **options: Unpack[RequestOptions]
     ) -> ClientResponse:
-        """A request; use it in an ``async with``.
+        """Make a request; send it by ``async with`` or ``await``.
 
         Args:
             method: Usual ones in any case.
@@ -337,43 +341,43 @@ class Session(Generic[_Entered], metaclass=SessionType):
         return ClientResponse(self._context or self._begin(), method, url, **options)
 
     def get(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
-        """GET; see ``request``."""
-        # Hot: not by ``request``, which costs 0.3 us.
+        """Make a GET; see ``request``."""
+        # Hot: not by ``request``, which would take 0.3 us more.
         return ClientResponse(self._context or self._begin(), "GET", url, **options)
 
     def head(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
-        """HEAD; see ``request``."""
+        """Make a HEAD; see ``request``."""
         return self.request("HEAD", url, **options)
 
     def post(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
-        """POST; see ``request``."""
+        """Make a POST; see ``request``."""
         return self.request("POST", url, **options)
 
     def put(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
-        """PUT; see ``request``."""
+        """Make a PUT; see ``request``."""
         return self.request("PUT", url, **options)
 
     def patch(
         self, url: str | Url, **options: Unpack[RequestOptions]
     ) -> ClientResponse:
-        """PATCH; see ``request``."""
+        """Make a PATCH; see ``request``."""
         return self.request("PATCH", url, **options)
 
     def delete(
         self, url: str | Url, **options: Unpack[RequestOptions]
     ) -> ClientResponse:
-        """DELETE; see ``request``."""
+        """Make a DELETE; see ``request``."""
         return self.request("DELETE", url, **options)
 
     def options(
         self, url: str | Url, **options: Unpack[RequestOptions]
     ) -> ClientResponse:
-        """OPTIONS; see ``request``."""
+        """Make an OPTIONS; see ``request``."""
         return self.request("OPTIONS", url, **options)
 
 
 def _check_base(url: str) -> str:
-    """Return a base URL.
+    """Return a base URL after checking it.
 
     Raises:
         InvalidUrl: The caller's fault: it is no URL.
@@ -387,14 +391,14 @@ def _check_base(url: str) -> str:
 
 
 def _choose_proxies(proxy: str | None, *, trust_env: bool) -> ProxyRules:
-    """Say which proxy a request goes through.
+    """Return the rules by which a request chooses its proxy.
 
     Args:
-        proxy: For all of them; None: nothing is said.
-        trust_env: Then the environment says.
+        proxy: Used for all requests; None: nothing was set.
+        trust_env: Then read the environment.
 
     Raises:
-        ConfigurationError: It is no proxy, or a variable holds none.
+        ConfigurationError: It is no URL of a proxy, or a variable holds none.
     """
     if proxy is not None:
         everywhere = parse_proxy(proxy)

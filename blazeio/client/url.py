@@ -1,4 +1,4 @@
-"""URLs of http and https, taken apart once and kept."""
+"""URLs of http and https: ``Url`` and ``Origin``, parsed once and cached."""
 
 import re
 from typing import Final, NamedTuple
@@ -16,30 +16,30 @@ from blazeio.wire.headers import Memo
 from blazeio.wire.serializer import serialize_field
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-# RFC 3986 section 3.3 and 3.4; what is escaped stays so. The rest is what
-# browsers leave as it is (WHATWG URL, path and query percent-encode sets).
+# RFC 3986 sections 3.3 and 3.4; escapes stay as they are. The rest are characters that
+# browsers do not escape (WHATWG URL, path and query percent-encode sets).
 _SAFE: Final = "/:@!$&'()*+,;=-._~%?[]|^\\"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 3986, appendix B.
 _URL: Final = re.compile(
     r"(?:([^:/?#]*+):)?(?://([^/?#]*+))?([^?#]*+)(?:\?([^#]*+))?(?:#.*+)?"
 )
-# Known ones only: of "me:secret@host" the name is no scheme.
+# Only known schemes: in "me:secret@host", "me" is not one.
 _SCHEME: Final = re.compile(r"(?i:(?:https?|wss?|ftp|file|socks5h?):)?/{0,2}")
 _SHOWN_CHARS: Final = 200
 _ABSOLUTE: Final = re.compile(r"[ \t]*+[A-Za-z][A-Za-z0-9+.\-]*+:")
 
 
 class Origin(NamedTuple):
-    """Who is asked: connections to one origin are alike.
+    """Who is connected to: all connections to one origin are interchangeable.
 
     Attributes:
         scheme: ``http`` or ``https``.
-        host: As ``rules.hosts`` gives it: lower-case A-labels, or an address
-            without brackets; one of IPv6 may have a zone.
-        port: Of TCP.
-        unix: Path of a socket that is connected to instead; None: TCP.
-        proxy: It is reached through; None: directly.
+        host: As ``proxy.read_host`` returns it: lower-case A-labels, or an address
+            without brackets; an IPv6 address may have a zone.
+        port: The TCP port.
+        unix: The path of a socket that is connected to instead; None: TCP.
+        proxy: The proxy that leads there; None: it is connected to directly.
     """
 
     scheme: str
@@ -57,20 +57,20 @@ class Origin(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """``host:port``, as a proxy is told (RFC 9112 section 3.2.3)."""
+        """``host:port``, as a proxy is told it (RFC 9112 section 3.2.3)."""
         return f"{bracketed(strip_zone(self.host))}:{self.port}"
 
     @property
     def is_forwarding(self) -> bool:
-        """It is a proxy, to be asked by absolute URLs (RFC 9112 section 3.2.2).
+        """Whether it is a proxy that is asked by absolute URLs.
 
-        Everything of http goes through it on the same connections.
+        All requests of http go through it on the same connections.
         """
         return self.scheme == "http" and self.proxy is not None and self.proxy.is_http
 
     @property
     def proxy_lines(self) -> bytes:
-        """The field lines that a proxy is to read."""
+        """The field lines for the proxy."""
         authorization = None if self.proxy is None else self.proxy.authorization
         if authorization is None:
             return b""
@@ -78,14 +78,14 @@ class Origin(NamedTuple):
 
 
 class Url:
-    """A URL, ready to be asked for.
+    """A URL, ready for a request.
 
     Attributes:
         text: As it was written, without its fragment and userinfo.
-        origin: Who is asked.
-        authority: ``host[:port]``, for Host; no default port.
-        target: In origin-form, ASCII.
-        authorization: Value of Authorization, of its userinfo; None: none.
+        origin: Who is connected to.
+        authority: ``host[:port]``, for Host; without a default port.
+        target: The request target in origin-form, ASCII.
+        authorization: The value of Authorization for its userinfo; None: it has none.
         request_start: The request line after its method, and Host.
     """
 
@@ -122,10 +122,10 @@ class Url:
         return self.text
 
     def with_query(self, query: str) -> "Url":
-        """The same with more in its query.
+        """Return the URL with more in its query.
 
         Args:
-            query: Percent-encoded; follows what is there.
+            query: Percent-encoded; appended to the query that is there.
         """
         if not query:
             return self
@@ -134,16 +134,17 @@ class Url:
         return Url(self.origin, target, self.authorization)
 
 
-# A server may redirect to a new URL of 8 KiB each time: 512 of them are 16 MiB.
+# A server may redirect to a new URL of 8 KiB each time: caching 512 of them would take
+# 16 MiB.
 _LONGEST_KEPT_CHARS: Final = 1024
-# A program asks the same URLs again and again: 0.05 us instead of 12.
+# Programs use the same URLs again and again: 0.05 us instead of 12.
 _kept_urls: Final[Memo[str | Url, Url]] = Memo(256)
 
 
 def parse_url(text: str | Url) -> Url:
-    """Take a URL apart; one that is taken apart already stays as it is.
+    """Parse a URL; a ``Url`` is returned as it is.
 
-    Characters that a URL cannot hold are escaped, as browsers do; a fragment is
+    Characters that a URL cannot hold are escaped, as browsers do it; a fragment is
     dropped.
 
     Raises:
@@ -152,7 +153,7 @@ def parse_url(text: str | Url) -> Url:
     # Hot: runs once per request.
     try:
         url = _kept_urls.recent.get(text) or _kept_urls.recall(text)
-    except TypeError:  # not hashable: no str
+    except TypeError:  # not hashable, so no str
         url = None
     if url is None:
         if isinstance(text, Url):
@@ -167,19 +168,19 @@ def parse_url(text: str | Url) -> Url:
 
 
 def join_base(base: str, text: str | Url) -> str | Url:
-    """Put a reference behind the base URL of a session.
+    """Join a reference to the base URL of a session.
 
-    Its path follows that of the base, with or without a slash between: a base of
-    ``https://host/v1`` and ``/users`` are ``https://host/v1/users``, as httpx has
-    it, so that no slash leaves ``/v1`` out. An absolute URL stays as it is.
+    Its path follows that of the base, with or without a slash between:
+    ``https://host/v1`` and ``/users`` are ``https://host/v1/users``, as in httpx, so
+    that a slash does not drop ``/v1``. An absolute URL is returned as it is.
 
     Args:
         base: Without query and fragment.
-        text: What a request was made with.
+        text: The URL of the request.
 
     Raises:
-        InvalidUrl: The caller's fault: it begins with ``//``, which some take for
-            a path and others for a host.
+        InvalidUrl: The caller's fault: it begins with ``//``, which some read as a path
+            and others as a host.
     """
     if not isinstance(text, str) or _ABSOLUTE.match(text):
         return text
@@ -196,7 +197,7 @@ def _parse(text: str) -> Url:
     if _CONTROL.search(text) is not None:
         raise InvalidUrl(f"URL {show_url(text)!r}: it holds a control character")
     match = _URL.fullmatch(text)
-    assert match is not None  # every text without a line end is matched
+    assert match is not None  # it matches every text without a line end
     scheme, authority, path, query = (each or "" for each in match.groups())
     scheme = scheme.lower()
     if scheme not in _DEFAULT_PORTS:
@@ -206,11 +207,11 @@ def _parse(text: str) -> Url:
         raise InvalidUrl(message)
     userinfo, _, place = authority.rpartition("@")
     try:
-        if "\\" in authority:  # to browsers the host ends there
+        if "\\" in authority:  # browsers end the host there
             raise ValueError("a backslash in its authority")
         host, port = read_place(place)
     except ValueError as error:
-        # With an "@" anywhere, what was read as the host may be half a password.
+        # With an "@" anywhere, what looks like the host may be half a password.
         why = "it has no host that can be" if "@" in text else str(error)
         raise InvalidUrl(f"URL {show_url(text)!r}: {why}") from None
     target = quote(path, safe=_SAFE.replace("?", "")) or "/"
@@ -221,15 +222,16 @@ def _parse(text: str) -> Url:
 
 
 def _read_userinfo(userinfo: str) -> str:
-    """RFC 7617: what is before the @, as Basic credentials."""
+    """Return the userinfo as Basic credentials (RFC 7617)."""
     name, _, password = userinfo.partition(":")
     return basic_credentials(unquote(name), unquote(password))
 
 
 def show_url(text: str) -> str:
-    """Return a URL for an error text or a ``repr``: without any of its userinfo.
+    """Return a URL for an error or a ``repr``, without any userinfo.
 
-    Whatever it is: of one that is malformed nobody knows where its password ends.
+    Where a URL is malformed nobody knows where its password ends: then all of that part
+    is left out.
     """
     _, at, after = text.rpartition("@")
     scheme = _SCHEME.match(text)
@@ -238,7 +240,7 @@ def show_url(text: str) -> str:
     if at:
         text = f"{start}...@{after}"
     else:
-        # A host that was forgotten: http://name:password
+        # The host was forgotten: http://name:password
         place, colon, rest = text[len(start) :].partition(":")
         port = re.split(r"[/?#]", rest, maxsplit=1)[0]
         if colon and not port.isdigit() and not re.search(r"[/?#\[]", place):

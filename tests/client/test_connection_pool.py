@@ -83,7 +83,7 @@ async def test_one_that_is_given_to_who_is_cancelled_at_once_is_not_lost() -> No
             await wait_until(lambda: "idle" in repr(session) or waiting.done())
             await resp.aread()
         await within(waiting)
-        connection = pool.take(next(iter(pool.pool._lanes)), 0.0)
+        connection = pool.take(next(iter(pool.pool._by_origin)), 0.0)
         assert connection is not None
         blocked = asyncio.create_task(session.get(server.url).__aenter__())
         await wait_until(lambda: "1 waiting" in repr(session))

@@ -4,7 +4,7 @@ from blazeio.client.exchange import (
     CONTENT,
     HEAD,
     IDLE,
-    tell_what_is_missing,
+    describe_missing_end,
 )
 from blazeio.limits import Limits
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream
@@ -40,4 +40,4 @@ from blazeio.wire.chunked import ChunkDecoder
 def test_what_is_missing_is_said(
     phase: int, content: ContentStream, has_received: bool, said: str
 ) -> None:
-    assert tell_what_is_missing(phase, content, has_received=has_received) == said
+    assert describe_missing_end(phase, content, has_received=has_received) == said
