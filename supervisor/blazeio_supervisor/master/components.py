@@ -1,4 +1,14 @@
-"""All parts of a master, made and wired. Nothing begins here."""
+"""All parts of a master, made and wired. Nothing begins here.
+
+They are made in the order in which they need each other, group by group; no group
+needs a later one::
+
+    _BaseParts    facts, the planner that decides on them, the end of the service
+    _Addresses    the sockets of the service, and who is told when they are open
+    _Children     workers and forkservers, and what is asked of them
+    ControlLoop   gives facts to the planner and carries out its actions
+    ServiceState  what the control socket and the metrics show and order
+"""
 
 import asyncio
 from functools import partial
@@ -35,7 +45,7 @@ from blazeio_supervisor.master.workers import OrphanReaper, WorkerReadings, Work
 
 
 class Components(Struct, frozen=True, kw_only=True):
-    """What a master itself has in hand.
+    """What a master itself uses of its parts.
 
     Attributes:
         state: All that the master knows.
@@ -51,15 +61,39 @@ class Components(Struct, frozen=True, kw_only=True):
     metrics: MetricsServer
     events: EventRing
     captured: CapturedOutput | None
-    inbox: FactQueue
-    turns: ControlLoop
-    ending: Shutdown
+    facts: FactQueue
+    control_loop: ControlLoop
+    shutdown: Shutdown
     banner: Banner
-    telling: SystemdNotifier
+    notifier: SystemdNotifier
     sampler: MemorySampler
     reloads: Reloads
     upgrades: Upgrades
     reopening: Reopening
+
+
+class _BaseParts(Struct, frozen=True, kw_only=True):
+    loop: asyncio.AbstractEventLoop
+    planner: Planner
+    facts: FactQueue
+    reaper: Reaper
+    notifier: SystemdNotifier
+    shutdown: Shutdown
+
+
+class _Addresses(Struct, frozen=True, kw_only=True):
+    store: FdStore
+    banner: Banner
+    binding: Binding
+
+
+class _Children(Struct, frozen=True, kw_only=True):
+    context: ChildContext
+    workers: Workers
+    orders: WorkerOrders
+    readings: WorkerReadings
+    reloads: Reloads
+    forkservers: Forkservers
 
 
 def build_master(
@@ -67,146 +101,181 @@ def build_master(
     log_file: LogFile | None,
     loop: asyncio.AbstractEventLoop,
 ) -> Components:
-    """Make them.
+    """Make all parts.
 
     Args:
         state: Of a service that has not begun, or of the image before.
         log_file: Where the log goes; None: to standard error.
         loop: Which the master will run on; it need not run yet.
     """
-    in_force = state.settings
-    settings = in_force.settings
-    planner = Planner(
-        settings.make_policy(), settings.workers, settings.make_rng(), state.fleet
-    )
+    base = _build_base(state, loop)
+    addresses = _build_addresses(state, base)
+    children = _build_children(state, base, addresses)
+    upgrades = _build_upgrades(state, base, children)
+    control_loop = _build_control_loop(state, base, addresses, children, upgrades)
+    reopening = Reopening(log_file, children.orders, children.forkservers)
     events = EventRing(state.events)
-    frames = FramesPrinter()
-    reaper = Reaper(loop)
-    inbox = FactQueue(loop)
-    telling = SystemdNotifier(settings.manager.address, loop)
-    ending = Shutdown(inbox, telling)
-
-    # What clients come in by
-    listeners, steerer = state.listeners, state.steerer
-    store = FdStore(telling, listeners, settings.manager.store_count)
-    banner = Banner(settings, listeners)
-
-    def note_bound() -> None:
-        store.keep()
-        banner.note_bound()
-
-    binding = Binding(state.bound, listeners, note_bound, ending.give_up)
-
-    # The children
-    captured = None
-    if settings.capture_output:
-        captured = CapturedOutput(loop, settings.log_terms, state.captured)
-    child_context = ChildContext(
-        loop=loop,
-        reaper=reaper,
-        tell=inbox.tell,
-        need_address=binding.need,
-        note_scheme=banner.note_scheme,
-        frames=frames,
-        captured=captured,
-    )
-    ledger = RowAllocator(state.counted)
-    workers = Workers(child_context, ledger, listeners, state.workers)
-    orders = WorkerOrders(workers.records, reaper, listeners)
-    readings = WorkerReadings(workers.records, ledger, workers.accuse)
-    reloads = Reloads(inbox.tell, frames, in_force)
-    forkservers = Forkservers(
-        child_context, reloads.settings_of, workers, state.forkservers
-    )
-    reopening = Reopening(log_file, orders, forkservers)
-
-    # What the planner wants is done
-    pack = partial(dump_state, master=state)
-    unsettled = (inbox, workers, forkservers, telling.notifier)
-    upgrades = Upgrades(planner, unsettled, pack, reaper, settings.upgrade_timeout_s)
-    health_checks = HealthChecks(settings.health_path, orders.connect, inbox.tell)
-    slots = SlotListeners(listeners, steerer, orders, workers, store, state.adopted)
-    executor = ActionExecutor(
-        planner=planner,
-        live_settings=in_force,
-        upgrades=upgrades,
-        tell=inbox.tell,
-        forkservers=forkservers,
-        orders=orders,
-        stack_reports=StackReports(workers.records, orders, forkservers),
-        health_checks=health_checks,
-        probes=Probes(orders.connect, inbox.tell),
-        slots=slots,
-        binding=binding,
-        reloads=reloads,
-        banner=banner,
-        telling=telling,
-        shutdown=ending,
-    )
-    strangers = OrphanReaper(reaper, workers, child_context.oom_kills)
-    attendance = ListenerWatch(
-        listeners,
-        workers,
-        readings,
-        slots,
-        steerer,
-        lambda: ending.is_final,
-        inbox.tell,
-    )
-    modes = ListenerModes(listeners)
-    watches = strangers, attendance, modes
-    turns = ControlLoop(inbox, planner, executor.execute, readings, *watches)
-
-    last_resort = LastResort(
-        loop,
-        reaper,
-        lambda: planner.policy,
-        lambda: ending.make_drain(planner.policy).grace_s,
-        ending.leave,
-    )
-    ending.on_ask = last_resort.begin
-
-    # What the operator sees, and orders
     service = ServiceState(
-        in_force=in_force,
-        planner=planner,
-        listeners=listeners,
-        steerer=steerer,
-        orders=orders,
-        readings=readings,
-        forkservers=forkservers,
-        reloads=reloads,
+        in_force=state.settings,
+        planner=base.planner,
+        listeners=state.listeners,
+        steerer=state.steerer,
+        orders=children.orders,
+        readings=children.readings,
+        forkservers=children.forkservers,
+        reloads=children.reloads,
         upgrades=upgrades,
         events=events,
-        tell=inbox.tell,
-        stop=ending.ask,
+        tell=base.facts.tell,
+        stop=base.shutdown.ask,
         started_at=state.started_at,
         naming=state.naming,
         reopen_logs=reopening.reopen,
     )
     exposition = Exposition(service)
-    sampler = MemorySampler(
-        readings.list_pids,
-        readings.note_memory,
-        is_limited=planner.policy.max_memory_bytes is not None,
-    )
     return Components(
         state=state,
-        planner=planner,
-        binding=binding,
-        workers=workers,
-        forkservers=forkservers,
+        planner=base.planner,
+        binding=addresses.binding,
+        workers=children.workers,
+        forkservers=children.forkservers,
         control=ControlServer(service, exposition, state.control),
         metrics=MetricsServer(service, exposition, state.metrics),
         events=events,
-        captured=captured,
-        inbox=inbox,
-        turns=turns,
-        ending=ending,
-        banner=banner,
-        telling=telling,
-        sampler=sampler,
-        reloads=reloads,
+        captured=children.context.captured,
+        facts=base.facts,
+        control_loop=control_loop,
+        shutdown=base.shutdown,
+        banner=addresses.banner,
+        notifier=base.notifier,
+        sampler=MemorySampler(
+            children.readings.list_pids,
+            children.readings.note_memory,
+            is_limited=base.planner.policy.max_memory_bytes is not None,
+        ),
+        reloads=children.reloads,
         upgrades=upgrades,
         reopening=reopening,
+    )
+
+
+def _build_base(state: MasterState, loop: asyncio.AbstractEventLoop) -> _BaseParts:
+    settings = state.settings.settings
+    policy, rng = settings.make_policy(), settings.make_rng()
+    facts = FactQueue(loop)
+    notifier = SystemdNotifier(settings.manager.address, loop)
+    planner = Planner(policy, settings.workers, rng, state.fleet)
+    reaper = Reaper(loop)
+    shutdown = Shutdown(facts, notifier)
+    shutdown.on_ask = LastResort(loop, reaper, planner, shutdown).begin
+    return _BaseParts(
+        loop=loop,
+        planner=planner,
+        facts=facts,
+        reaper=reaper,
+        notifier=notifier,
+        shutdown=shutdown,
+    )
+
+
+def _build_addresses(state: MasterState, base: _BaseParts) -> _Addresses:
+    settings, listeners = state.settings.settings, state.listeners
+    store = FdStore(base.notifier, listeners, settings.manager.store_count)
+    banner = Banner(settings, listeners)
+    told = store.keep, banner.note_bound
+    binding = Binding(state.bound, listeners, told, base.shutdown.give_up)
+    return _Addresses(store=store, banner=banner, binding=binding)
+
+
+def _build_children(
+    state: MasterState, base: _BaseParts, addresses: _Addresses
+) -> _Children:
+    settings, frames = state.settings.settings, FramesPrinter()
+    captured = None
+    if settings.capture_output:
+        captured = CapturedOutput(base.loop, settings.log_terms, state.captured)
+    context = ChildContext(
+        loop=base.loop,
+        reaper=base.reaper,
+        tell=base.facts.tell,
+        need_address=addresses.binding.need,
+        note_scheme=addresses.banner.note_scheme,
+        frames=frames,
+        captured=captured,
+    )
+    rows = RowAllocator(state.counted)
+    workers = Workers(context, rows, state.listeners, state.workers)
+    reloads = Reloads(base.facts.tell, frames, state.settings)
+    return _Children(
+        context=context,
+        workers=workers,
+        orders=WorkerOrders(workers.records, base.reaper, state.listeners),
+        readings=WorkerReadings(workers.records, rows, workers.accuse),
+        reloads=reloads,
+        forkservers=Forkservers(
+            context, reloads.settings_of, workers, state.forkservers
+        ),
+    )
+
+
+def _build_upgrades(
+    state: MasterState, base: _BaseParts, children: _Children
+) -> Upgrades:
+    # Between these nothing may lie unread or unsent when another image takes over.
+    parties = (
+        base.facts,
+        children.workers,
+        children.forkservers,
+        base.notifier.notifier,
+    )
+    pack = partial(dump_state, master=state)
+    timeout_s = state.settings.settings.upgrade_timeout_s
+    return Upgrades(base.planner, parties, pack, base.reaper, timeout_s)
+
+
+def _build_control_loop(
+    state: MasterState,
+    base: _BaseParts,
+    addresses: _Addresses,
+    children: _Children,
+    upgrades: Upgrades,
+) -> ControlLoop:
+    tell, listeners = base.facts.tell, state.listeners
+    orders, workers = children.orders, children.workers
+    slots = SlotListeners(
+        listeners, state.steerer, orders, workers, addresses.store, state.adopted
+    )
+    path = state.settings.settings.health_path
+    executor = ActionExecutor(
+        planner=base.planner,
+        live_settings=state.settings,
+        upgrades=upgrades,
+        tell=tell,
+        forkservers=children.forkservers,
+        orders=orders,
+        stack_reports=StackReports(workers.records, orders, children.forkservers),
+        health_checks=HealthChecks(path, orders.connect, tell),
+        probes=Probes(orders.connect, tell),
+        slots=slots,
+        binding=addresses.binding,
+        reloads=children.reloads,
+        banner=addresses.banner,
+        notifier=base.notifier,
+        shutdown=base.shutdown,
+    )
+    watches = (
+        OrphanReaper(base.reaper, workers, children.context.oom_kills),
+        ListenerWatch(
+            listeners,
+            workers,
+            children.readings,
+            slots,
+            state.steerer,
+            lambda: base.shutdown.is_final,
+            tell,
+        ),
+        ListenerModes(listeners),
+    )
+    return ControlLoop(
+        base.facts, base.planner, executor.execute, children.readings, watches
     )

@@ -1,4 +1,4 @@
-"""The hands: each action of the planner carried out."""
+"""Each action of the planner is carried out here."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -126,7 +126,7 @@ class StackReports:
 
 
 class ActionExecutor(Struct, frozen=True, kw_only=True):
-    """What each action is done with."""
+    """Carries out the actions of the planner, each with the part that it is about."""
 
     planner: Planner
     forkservers: Forkservers
@@ -141,7 +141,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     upgrades: Upgrades
     tell: Callable[[Fact], None]
     banner: Banner
-    telling: SystemdNotifier
+    notifier: SystemdNotifier
     shutdown: Shutdown
 
     def execute(self, action: Action) -> None:  # noqa: C901 - a table, which mypy knows to be total
@@ -190,7 +190,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
             case ReportStatus():
                 _note_report(action)
             case Notify():
-                self.telling.tell(action)
+                self.notifier.tell(action)
             case Exit(code, reason):
                 self.stack_reports.cancel()
                 self.shutdown.end(code, reason)

@@ -126,6 +126,8 @@ class ListenerWatch:
         tell: Takes facts for the planner.
     """
 
+    fault = "cannot look at listeners"
+
     def __init__(
         self,
         listeners: Listeners,
@@ -244,18 +246,20 @@ QUIET_LOOKS = 1200
 
 
 class ListenerModes:
-    """Looks at them as often as the scoreboard is read, and sets what was changed.
+    """Looks at them at least as often as the scoreboard is read.
 
     Args:
         listeners: Of all slots.
     """
 
+    fault = "cannot look at listeners"
+
     def __init__(self, listeners: Listeners) -> None:
         self._listeners = listeners
         self._quiet_looks = 0
 
-    def look(self) -> None:
-        """Set them."""
+    def look(self, now: float) -> None:
+        """Set back each that was changed, whatever the time."""
         self._quiet_looks = max(self._quiet_looks - 1, 0)
         for slot in range(self._listeners.slot_count):
             for queue in self._listeners.all_of(slot):
@@ -296,7 +300,7 @@ class Binding:
     Args:
         state: Of the image before, or blank; it is shared with this object.
         listeners: Where they are opened.
-        on_bound: Called once, when everything is open.
+        on_bound: Each is called once, in this order, when everything is open.
         on_failure: Called when something cannot be opened.
     """
 
@@ -304,7 +308,7 @@ class Binding:
         self,
         state: BoundState,
         listeners: Listeners,
-        on_bound: Callable[[], None],
+        on_bound: Sequence[Callable[[], None]],
         on_failure: Callable[[BindError], None],
     ) -> None:
         self._listeners = listeners
@@ -350,7 +354,8 @@ class Binding:
             self._on_failure(error)
             return
         self._state.is_open = True
-        self._on_bound()
+        for note_bound in self._on_bound:
+            note_bound()
         for then in self._waiting:
             then()
         self._waiting.clear()

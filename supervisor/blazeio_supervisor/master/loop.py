@@ -1,9 +1,13 @@
-"""The planner's turns: facts in, at once or by the timer; actions to the hands."""
+"""The control loop: facts go to the planner, and its actions are carried out.
+
+A turn comes when there are facts, and when the planner's timer is due.
+"""
 
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Action, Spawn, StartForkserver
@@ -16,10 +20,9 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.master.listeners import ListenerModes, ListenerWatch
-from blazeio_supervisor.master.workers import OrphanReaper, WorkerReadings
+from blazeio_supervisor.master.workers import WorkerReadings
 
-Perform = Callable[[Action], None]
+Execute = Callable[[Action], None]
 
 AGAIN_S = 0.1
 """After a decision that failed comes the next one, with the same order to stop."""
@@ -67,36 +70,41 @@ class FactQueue:
             self.loop.call_soon(on_first)
 
 
+class Watch(Protocol):
+    """What is looked at whenever the timer is due."""
+
+    @property
+    def fault(self) -> str:
+        """How the log names a look that failed."""
+
+    def look(self, now: float) -> None:
+        """Look, if it is time again; ``now`` is monotonic seconds."""
+
+
 class ControlLoop:
-    """One for each bundle of facts, and one whenever the planner asked for it.
+    """One turn for each bundle of facts, and one whenever the planner asked for it.
 
     Args:
-        inbox: Where the facts come from.
+        facts: Where they come from.
         planner: Decides.
         execute: Carries out one action; what it raises is noted.
         readings: Looked at once for each beat.
-        strangers: Reaped now and then.
-        attendance: Looks whether every listener accepts; None: nobody does.
-        modes: Keep every listener non-blocking; None: nobody does.
+        watches: Looked at whenever the timer is due.
     """
 
     def __init__(
         self,
-        inbox: FactQueue,
+        facts: FactQueue,
         planner: Planner,
-        execute: Perform,
+        execute: Execute,
         readings: WorkerReadings,
-        strangers: OrphanReaper,
-        attendance: ListenerWatch | None = None,
-        modes: ListenerModes | None = None,
+        watches: Sequence[Watch] = (),
     ) -> None:
-        self._attendance = attendance
-        self._inbox = inbox
+        self._facts = facts
         self._planner = planner
-        self._perform = execute
+        self._execute = execute
         self._readings = readings
-        self._strangers = strangers
-        self._modes = modes
+        self._watches = watches
         self._timer: asyncio.TimerHandle | None = None
         self._beats_at = 0.0
         self._not_before = 0.0
@@ -105,7 +113,7 @@ class ControlLoop:
 
     def begin(self) -> None:
         """Take turns from now on."""
-        self._inbox.open(self._take_turn)
+        self._facts.open(self._take_turn)
         self._set_timer()
 
     def end(self) -> None:
@@ -126,36 +134,27 @@ class ControlLoop:
         if self._timer is not None:
             self._timer.cancel()
         due_at = max(min(at, deadline or at), self._not_before)
-        self._timer = self._inbox.loop.call_at(due_at, self._look)
+        self._timer = self._facts.loop.call_at(due_at, self._look)
 
     def _look(self) -> None:
         """Take a turn because it is time, and see on the way who lives."""
         now = time.monotonic()
         facts: list[Fact] = []
-        try:
-            self._strangers.reap(now)
-        except Exception as error:
-            self._note_fault("turn_failed", f"cannot reap strangers: {error}")
-        try:
-            if self._attendance is not None:
-                self._attendance.look(now)
-        except Exception as error:
-            self._note_fault("turn_failed", f"cannot look at listeners: {error}")
+        for watch in self._watches:
+            try:
+                watch.look(now)
+            except Exception as error:
+                self._note_fault("turn_failed", f"{watch.fault}: {error}")
         if now >= self._beats_at + self._planner.policy.beat_every_s:
             self._beats_at = now
             try:
                 facts = self._readings.read_beats()
             except Exception as error:
                 self._note_fault("turn_failed", f"cannot read the scoreboard: {error}")
-            try:
-                if self._modes is not None:
-                    self._modes.look()
-            except Exception as error:
-                self._note_fault("turn_failed", f"cannot look at listeners: {error}")
-        self._plan([*self._inbox.take(), *facts, Tick()])
+        self._plan([*self._facts.take(), *facts, Tick()])
 
     def _take_turn(self) -> None:
-        facts = self._inbox.take()
+        facts = self._facts.take()
         if facts:  # else the timer was faster
             self._plan(facts)
 
@@ -182,22 +181,22 @@ class ControlLoop:
         # What is told once must not be lost with what the fault is about.
         asked = [fact for fact in facts if isinstance(fact, StopAsked)]
         if asked:
-            self._inbox.loop.call_later(AGAIN_S, self._inbox.tell, *asked)
+            self._facts.loop.call_later(AGAIN_S, self._facts.tell, *asked)
         return []
 
     def _try(self, action: Action) -> None:
         try:
-            self._perform(action)
+            self._execute(action)
         except Exception as error:
             text = f"a fault of the supervisor, at {action!r}: {error}"
             self._note_fault("action_failed", text[:MOST_CHARS])
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
-                self._inbox.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
+                self._facts.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
             elif isinstance(action, StartForkserver):
                 reason = f"{type(error).__name__}: {error}"
                 exited = ForkserverExited(action.generation, ExitCode.CRASHED, reason)
-                self._inbox.tell(exited)
+                self._facts.tell(exited)
 
     def _note_fault(self, event: str, text: str) -> None:
         """Note each, and print one in ``QUIET_S``: a turn comes 20 times a second."""

@@ -5,11 +5,10 @@ and every child; signals only note what was asked for.
 
 ::
 
-    composition   makes all parts and wires them
-    turns         facts to the planner, its actions to the hands
-    hands         each action carried out: on children, slots, rules
-    ending        how the service ends
-    last_resort   that it does, whatever happens
+    components    all parts, made and wired
+    loop          facts go to the planner, its actions to the executor
+    executor      each action is carried out: on children, slots, settings
+    shutdown      the end of the service, and its last resort
 """
 
 import asyncio
@@ -89,7 +88,7 @@ class Master:
         self._components = components
         self._claim = claim
         self._state = components.state
-        self._loop = components.inbox.loop
+        self._loop = components.facts.loop
         # With `stty tostop` a terminal sends it whenever something is logged, unless
         # it is blocked.
         self._polled = {signal.SIGTTOU} if has_terminal() else set()
@@ -122,11 +121,11 @@ class Master:
         beside = [self._loop.create_task(self._components.sampler.run())]
         if self._settings.reload:
             beside.append(self._loop.create_task(self._watch_code()))
-        self._components.turns.begin()
+        self._components.control_loop.begin()
         try:
-            return await self._components.ending.wait()
+            return await self._components.shutdown.wait()
         finally:
-            self._components.turns.end()
+            self._components.control_loop.end()
             for task in beside:
                 task.cancel()
             await asyncio.wait(beside)
@@ -142,7 +141,7 @@ class Master:
             components.captured.close()
         await components.control.drain()
         components.control.close()
-        await components.telling.end()
+        await components.notifier.end()
 
     def _end_orphans(self) -> None:
         """End what the app has left behind in the process group of the service.
@@ -152,7 +151,7 @@ class Master:
         if self._known_children is not None:
             orphans = list_orphans(self._known_children)
             # Behind a grace period that was used up there is no time left.
-            is_late = self._components.ending.is_forced
+            is_late = self._components.shutdown.is_forced
             end_processes(orphans, 0.0 if is_late else _ORPHANS_S)
             reap(orphans)
 
@@ -164,7 +163,7 @@ class Master:
             if address is not None:
                 self._components.metrics.open(address, self._loop)
         except BindError as error:
-            self._components.ending.give_up(error)
+            self._components.shutdown.give_up(error)
             return False
         return True
 
@@ -179,10 +178,10 @@ class Master:
         try:
             self._claim()
         except UsageError as error:
-            self._components.ending.give_up(error, "pid_file_taken")
+            self._components.shutdown.give_up(error, "pid_file_taken")
             return
-        self._components.ending.has_begun = True
-        self._components.inbox.tell(StartAsked(self._state.listeners.slot_count))
+        self._components.shutdown.has_begun = True
+        self._components.facts.tell(StartAsked(self._state.listeners.slot_count))
         # While the forkserver imports the app, this takes none of the start.
         self._loop.call_soon(self._components.upgrades.keep_image)
 
@@ -199,11 +198,11 @@ class Master:
         components.metrics.resume(self._loop)
         if components.captured is not None:
             components.captured.resume()
-        components.ending.has_begun = True
+        components.shutdown.has_begun = True
 
     def rehearse(self, now: float) -> list[Action]:
         """Say what the planner wants first, at that time."""
-        return self._components.turns.rehearse(now)
+        return self._components.control_loop.rehearse(now)
 
     def watch_again(self) -> None:
         """Watch signals and processes in the place of the other one."""
@@ -221,9 +220,9 @@ class Master:
 
     def _watch_signals(self) -> None:
         watch, components = self._loop.add_signal_handler, self._components
-        watch(signal.SIGTERM, components.ending.ask, False, "SIGTERM")
-        watch(signal.SIGQUIT, components.ending.ask, False, "SIGQUIT")
-        watch(signal.SIGINT, components.ending.ask, True, "SIGINT")
+        watch(signal.SIGTERM, components.shutdown.ask, False, "SIGTERM")
+        watch(signal.SIGQUIT, components.shutdown.ask, False, "SIGQUIT")
+        watch(signal.SIGINT, components.shutdown.ask, True, "SIGINT")
         changes: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGUSR1: components.reopening.reopen,
             signal.SIGHUP: partial(components.reloads.ask, "SIGHUP"),
@@ -237,11 +236,11 @@ class Master:
                 self._poll_for(number, call)
             else:
                 watch(number, self._change, call)
-        components.ending.hold = hold
+        components.shutdown.hold = hold
 
     def _change(self, call: Callable[[], object]) -> None:
         """Carry out a signal, unless one that came with it has stopped the service."""
-        if not self._components.ending.is_asked:
+        if not self._components.shutdown.is_asked:
             call()
 
     def _poll_for(self, number: signal.Signals, call: Callable[[], object]) -> None:
@@ -252,11 +251,11 @@ class Master:
         self._loop.call_later(_POLL_EVERY_S, self._poll_for, number, call)
 
     def _scale(self, change: int, by: str) -> None:
-        self._components.inbox.tell(ScaleAsked(change=change, by=by))
+        self._components.facts.tell(ScaleAsked(change=change, by=by))
 
     def _park(self) -> None:
         if not is_in_foreground():  # else the window was resized
-            self._components.inbox.tell(ParkAsked("SIGWINCH"))
+            self._components.facts.tell(ParkAsked("SIGWINCH"))
 
     async def _watch_code(self) -> None:
         """Have the code loaded anew whenever it changes, until cancelled."""

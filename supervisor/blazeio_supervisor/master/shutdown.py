@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import Drain
 from blazeio_supervisor.ipc.signals import CHANGES, STOPS
@@ -16,11 +17,11 @@ from blazeio_supervisor.master.systemd import SystemdNotifier
 
 
 class Shutdown:
-    """What is known of it, and the end itself.
+    """What is known of the end of the service, and the end itself.
 
     Args:
-        inbox: The planner learns here that it is wanted.
-        telling: The service manager learns here why, if something is wrong.
+        facts: The planner learns here that the end is wanted.
+        notifier: The service manager learns here why, if something is wrong.
 
     Attributes:
         has_begun: The planner was told to start: so it must end the service.
@@ -31,10 +32,10 @@ class Shutdown:
         on_ask: Called with whether a quick end was asked for, each time.
     """
 
-    def __init__(self, inbox: FactQueue, telling: SystemdNotifier) -> None:
-        self._inbox = inbox
-        self._telling = telling
-        self._over: asyncio.Future[int] = inbox.loop.create_future()
+    def __init__(self, facts: FactQueue, notifier: SystemdNotifier) -> None:
+        self._facts = facts
+        self._notifier = notifier
+        self._over: asyncio.Future[int] = facts.loop.create_future()
         self._failure = ExitCode.OK
         self._is_quick = False
         self.has_begun = False
@@ -55,13 +56,13 @@ class Shutdown:
         self._is_quick |= is_quick
         self.on_ask(is_quick)
         self.hold(CHANGES)
-        self._inbox.tell(StopAsked(is_quick, by))
+        self._facts.tell(StopAsked(is_quick, by))
 
     def give_up(self, error: SupervisorError, event: str = "cannot_bind") -> None:
         """End at once: what the service needs cannot be had."""
         note(event, str(error), "ERROR")
         cause = error.__cause__
-        self._telling.fail(str(error), getattr(cause, "errno", None))
+        self._notifier.fail(str(error), getattr(cause, "errno", None))
         self._failure = error.exit_code
         if self.has_begun:
             self.ask(True, "")
@@ -83,7 +84,7 @@ class Shutdown:
     def end(self, code: int, reason: str) -> None:
         """Everything of ours has ended; ``reason`` is "" when all went well."""
         if reason:
-            self._telling.fail(reason, None)
+            self._notifier.fail(reason, None)
         note("stopped", f"all of the service has ended: exit code {code}")
         self._be_over(code)
 
@@ -129,24 +130,22 @@ class LastResort:
     Args:
         loop: The master's.
         reaper: Has every child.
-        find_policy: Gives the times as they are now.
-        find_grace_s: Likewise the grace period: a quick stop has a shorter one.
-        leave: Ends the master, though there are children.
+        planner: Has the times as they are now.
+        shutdown: Has the grace period as it is now; it ends the master, though there
+            are children left.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         reaper: Reaper,
-        find_policy: Callable[[], Policy],
-        find_grace_s: Callable[[], float],
-        leave: Callable[[], None],
+        planner: Planner,
+        shutdown: Shutdown,
     ) -> None:
         self._loop = loop
         self._reaper = reaper
-        self._find_policy = find_policy
-        self._find_grace_s = find_grace_s
-        self._leave = leave
+        self._planner = planner
+        self._shutdown = shutdown
         self._is_asked = False
         self._is_quick = False
         self._waited_s = 0.0
@@ -169,7 +168,7 @@ class LastResort:
         self._ticked_at = now
         over_s = self._waited_s - self._find_limit_s()
         if over_s >= LEAVE_S:
-            self._leave()
+            self._shutdown.leave()
             return
         if over_s >= 0 and not self._has_killed:
             self._has_killed = True
@@ -177,9 +176,10 @@ class LastResort:
         self._loop.call_later(TICK_S, self._tick)
 
     def _find_limit_s(self) -> float:
-        policy = self._find_policy()
+        policy = self._planner.policy
         delay_s = 0.0 if self._is_quick else policy.drain_delay_s
-        return delay_s + self._find_grace_s() + policy.kill_after_s + SLACK_S
+        grace_s = self._shutdown.make_drain(policy).grace_s
+        return delay_s + grace_s + policy.kill_after_s + SLACK_S
 
     def _kill(self) -> None:
         count = self._reaper.kill_all()

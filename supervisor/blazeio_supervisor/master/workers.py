@@ -350,7 +350,7 @@ MOST_NAMED = 8
 
 
 class OrphanReaper:
-    """Reaps them now and then.
+    """Reaps processes now and then that nobody has asked for.
 
     Args:
         reaper: Knows which are ours.
@@ -358,13 +358,15 @@ class OrphanReaper:
         oom_kills: Count kills of strangers too; kept fresh on the way.
     """
 
+    fault = "cannot reap strangers"
+
     def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:
         self._reaper = reaper
         self._workers = workers
         self._oom_kills = oom_kills
         self._next_at = 0.0
 
-    def reap(self, now: float) -> None:
+    def look(self, now: float) -> None:
         """Reap those that are there, once it is time again; ``now`` is monotonic."""
         if now < self._next_at or self._workers.is_forking:
             return

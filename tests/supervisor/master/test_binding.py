@@ -26,7 +26,7 @@ class BindingHarness:
         self.errors: list[BindError] = []
         self.went_on: list[str] = []
         self.binding = Binding(
-            BoundState(), self.listeners, self._bound, self.errors.append
+            BoundState(), self.listeners, [self._bound], self.errors.append
         )
 
     def _bound(self) -> None:

@@ -36,7 +36,7 @@ async def test_a_report_is_a_line_with_all_that_it_says(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     components = make_crew(tmp_path, asyncio.get_running_loop())
-    components.turns._perform(
+    components.control_loop._execute(
         ReportStatus("odd", "it hums", "ERROR", 3, 1, 2, 99, "SIGKILL")
     )
     assert "event=odd worker=3 slot=1 gen=2 pid=99" in caplog.text
@@ -44,14 +44,14 @@ async def test_a_report_is_a_line_with_all_that_it_says(
 
 async def test_the_last_call_makes_every_drain_a_final_one(tmp_path: Path) -> None:
     components = make_crew(tmp_path, asyncio.get_running_loop())
-    components.turns._perform(CloseListeners())
-    assert components.ending.is_final
+    components.control_loop._execute(CloseListeners())
+    assert components.shutdown.is_final
 
 
 async def test_an_exit_is_the_end(tmp_path: Path) -> None:
     components = make_crew(tmp_path, asyncio.get_running_loop())
-    components.turns._perform(Exit(3))
-    assert await within(components.ending.wait(), 1) == 3
+    components.control_loop._execute(Exit(3))
+    assert await within(components.shutdown.wait(), 1) == 3
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_the_master_goes_by_the_settings_of_a_reload(
 ) -> None:
     (tmp_path / "blazeio.toml").write_text("workers = 2\n")
     components = make_crew(tmp_path, asyncio.get_running_loop())
-    executor = components.turns._perform.__self__  # type: ignore[attr-defined]
+    executor = components.control_loop._execute.__self__  # type: ignore[attr-defined]
     (tmp_path / "blazeio.toml").write_text("workers = 3\nhealth_path = '/up'\n")
     components.reloads.ask("a test")
     executor._go_by(executor.reloads.begin(2, 1))
@@ -75,5 +75,5 @@ async def test_the_master_goes_by_the_settings_of_a_reload(
     executor.execute(ReloadEnded((1,), 2, is_ok))
     assert executor.health_checks.path == kept
     assert titles == ["blazeio: master [app:web]"]
-    asked = ScaleAsked(count=3, by="the new settings") in components.inbox.take()
+    asked = ScaleAsked(count=3, by="the new settings") in components.facts.take()
     assert asked == is_ok

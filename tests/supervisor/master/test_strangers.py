@@ -32,12 +32,12 @@ async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
     strangers: OrphanReaper, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "blazeio")
-    strangers.reap(100.0)
+    strangers.look(100.0)
     pid = spawn_stray()
     await wait_dead(pid)
-    strangers.reap(100.0 + EVERY_S / 2)
+    strangers.look(100.0 + EVERY_S / 2)
     assert "event=reaped_stranger" not in caplog.text
-    strangers.reap(100.0 + EVERY_S)
+    strangers.look(100.0 + EVERY_S)
     assert f"event=reaped_stranger no process of ours: pid {pid}" in caplog.text
 
 
@@ -47,6 +47,6 @@ async def test_nobody_is_taken_for_one_while_a_worker_has_no_pid(
     harness.prepare()
     pid = spawn_stray()
     await wait_dead(pid)
-    strangers.reap(100.0)
+    strangers.look(100.0)
     await wait_dead(pid)  # it is there yet, for us
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it is dead

@@ -62,7 +62,7 @@ class ControlLoopHarness:
         self.actions: list[Action] = []
         self.inbox = FactQueue(asyncio.get_running_loop())
         self.planner = Planner(Policy(), 1)
-        strangers = OrphanReaper(
+        self.strangers = OrphanReaper(
             harness.child_context.reaper,
             harness.workers,
             harness.child_context.oom_kills,
@@ -72,7 +72,7 @@ class ControlLoopHarness:
             self.planner,
             self._perform,
             harness.readings,
-            strangers,
+            [self.strangers],
         )
 
     def _perform(self, action: Action) -> None:
@@ -153,7 +153,7 @@ async def test_turns_go_on_whatever_fails_in_one(
         raise ZeroDivisionError("no number")
 
     monkeypatch.setattr(loop_harness.harness.readings, "read_beats", fail)
-    monkeypatch.setattr(loop_harness.turns._strangers, "reap", fail)
+    monkeypatch.setattr(loop_harness.strangers, "look", fail)
     loop_harness.turns.begin()
     await wait_until(lambda: caplog.text.count(fault) >= 6)
     loop_harness.inbox.tell(StartAsked(1))
