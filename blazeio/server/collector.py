@@ -42,12 +42,12 @@ class CollectorTuning:
     are no longer Python's own, or the collector is off.
 
     Args:
-        loop: The running one.
+        loop: Looks at the memory by its timers; None: whoever beats calls ``look``.
         is_wanted: False: nothing is changed.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, is_wanted: bool = True
+        self, loop: asyncio.AbstractEventLoop | None, *, is_wanted: bool = True
     ) -> None:
         self._loop = loop
         is_usual = gc.isenabled() and gc.get_threshold() in USUAL_THRESHOLDS
@@ -64,7 +64,8 @@ class CollectorTuning:
             gc.freeze()
             gc.set_threshold(*THRESHOLDS)
             self._kept_bytes = read_resident_bytes()
-            self._look()
+            if self._loop is not None:
+                self._look_on(self._loop)
         return self
 
     def __exit__(
@@ -81,8 +82,18 @@ class CollectorTuning:
             if not self._was_frozen:
                 gc.unfreeze()
 
-    def _look(self) -> None:
-        """Collect where memory has grown much since the last time."""
+    def _look_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        delay_s = LOOK_EVERY_S if self.look() else LOOK_IDLE_EVERY_S
+        self._timer = loop.call_later(delay_s, self._look_on, loop)
+
+    def look(self) -> bool:
+        """Collect where memory has grown much since the last time.
+
+        Returns:
+            Whether it has changed since.
+        """
+        if not self._is_on:
+            return False
         has_bytes = read_resident_bytes()
         is_changing, self._seen_bytes = has_bytes != self._seen_bytes, has_bytes
         if has_bytes > max(
@@ -91,8 +102,7 @@ class CollectorTuning:
             gc.collect()
             self._kept_bytes = has_bytes = read_resident_bytes()
         self._kept_bytes = min(self._kept_bytes, has_bytes)
-        delay_s = LOOK_EVERY_S if is_changing else LOOK_IDLE_EVERY_S
-        self._timer = self._loop.call_later(delay_s, self._look)
+        return is_changing
 
 
 def read_resident_bytes() -> int:

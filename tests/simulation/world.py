@@ -140,8 +140,11 @@ class World:
 
     def _beat(self, worker: SimWorker) -> Beat:
         at = self.now - self._some(0.0, 0.03)
+        rests = not worker.in_flight and not worker.is_blocked(self.now)
         if worker.is_blocked(self.now):
             at = worker.blocked_since
+        elif rests:
+            at = self.now - self._some(0.0, 1.0)
         elif self.now < self.slept_at + 0.05:
             at = min(at, self._frozen_beat_at)
         worker.requests += worker.in_flight
@@ -154,6 +157,7 @@ class World:
             is_full=worker.is_full(self.now),
             memory_bytes=worker.memory_bytes or None,
             requests=worker.requests,
+            rests=rests,
         )
 
     # What the master does

@@ -98,6 +98,7 @@ class Beat(Struct, frozen=True):
         memory_bytes: Private memory (USS) when sampled, else None.
         requests: Requests begun in this life.
         errors: Of their responses, those with a status of 500 or above.
+        rests: Nobody asks it: it beats once in ``Policy.rest_every_s``.
     """
 
     worker: int
@@ -109,6 +110,7 @@ class Beat(Struct, frozen=True):
     memory_bytes: int | None = None
     requests: int = 0
     errors: int = 0
+    rests: bool = False
 
     @property
     def answered(self) -> int:

@@ -24,19 +24,25 @@ class LoopWatchdog(Struct):
     Attributes:
         round_at: When the next round is due, steady time.
         is_machine: More than half of the workers were late at once.
+        is_at_rest: All workers that there are serve, and rest.
     """
 
     round_at: float = 0.0
     is_machine: bool = False
+    is_at_rest: bool = False
 
     def run(self, context: PlanContext) -> None:
         """Judge those who were read, unless the master itself was late."""
-        serving = [w for w in context.roster.workers.values() if w.is_serving]
+        workers = context.roster.workers.values()
+        serving = [w for w in workers if w.is_serving]
         if not serving:
             return
+        self.is_at_rest = len(serving) == len(workers) and all(map(_rests, serving))
         read = {fact.worker for fact in context.facts if isinstance(fact, Beat)}
         if read or self.round_at <= context.now:
-            self.round_at = context.now + context.policy.beat_every_s
+            policy = context.policy
+            span_s = policy.rest_every_s if self.is_at_rest else policy.beat_every_s
+            self.round_at = context.now + span_s
         if not context.is_void:
             self._judge(
                 context, [handle for handle in serving if handle.worker in read]
@@ -69,8 +75,14 @@ class LoopWatchdog(Struct):
         self.is_machine = is_machine
 
 
+def _rests(handle: WorkerHandle) -> bool:
+    return handle.pulse.beat is not None and handle.pulse.beat.rests
+
+
 def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:
-    return context.now - max(handle.pulse.beat_at, handle.ready_at or 0.0)
+    """Return for how long it has said nothing though it should."""
+    silent_s = context.now - max(handle.pulse.beat_at, handle.ready_at or 0.0)
+    return silent_s - context.policy.rest_every_s if _rests(handle) else silent_s
 
 
 def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:

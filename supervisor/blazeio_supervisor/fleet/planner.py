@@ -71,6 +71,7 @@ class Planner:
         if state.stopping.is_over:
             return []
         state.clock.advance(now, self.policy.late_tick_s)
+        state.watchdog.is_at_rest = False
         context = PlanContext(
             now=state.clock.time,
             clock_now=now,
@@ -100,6 +101,14 @@ class Planner:
         pause_s = self.policy.beat_every_s if context.is_void else 0.0
         state.next_at = state.clock.ask(max(context.due_at, context.now + pause_s))
         return context.actions
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is to be done before the next deadline.
+
+        But for what is told, and unless a worker no longer rests.
+        """
+        return self.state.watchdog.is_at_rest
 
     def next_deadline_at(self) -> float | None:
         """When ``plan`` must be called again at the latest, monotonic seconds.

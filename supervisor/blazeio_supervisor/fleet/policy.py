@@ -65,7 +65,9 @@ class Policy(Struct, frozen=True, kw_only=True):
             machine's fault: the surplus is not counted as time, and the first
             such turn ends nobody.
         beat_every_s: How often the master reads the scoreboard. A worker
-            beats at least as often.
+            beats at least as often,
+        rest_every_s: but one whom nobody asks once in this span; so often it is
+            read while all of them rest. What follows is late by as much for it.
         steer_after_s: No beat for this long: no new connections.
         adopt_after_s: No beat for this long: a sibling takes its queue too.
         dump_after_s: No beat for this long: its stacks are dumped,
@@ -112,6 +114,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     tick_every_s: float = 1.0
     late_tick_s: float = 0.1
     beat_every_s: float = 0.05
+    rest_every_s: float = 1.0
     steer_after_s: float = 0.1
     adopt_after_s: float = 0.25
     dump_after_s: float = 1.0

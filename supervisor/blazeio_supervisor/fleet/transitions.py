@@ -241,6 +241,8 @@ def _fold_worker(
             end_misbehaving(context, handle, f"it misbehaved: {reason}")
         case _:
             fresh_s = context.policy.steer_after_s
+            if fact.rests:
+                fresh_s += context.policy.rest_every_s
             handle.pulse.take(fact, context.now, context.clock_now, fresh_s)
 
 

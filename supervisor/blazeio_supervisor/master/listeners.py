@@ -199,7 +199,7 @@ class ListenerWatch:
                 and queue.length > 0
                 and reading is not None
                 and not reading.is_full
-                and now - reading.beat_at < EVERY_S
+                and reading.is_fresh(now, EVERY_S)
             )
             if not is_idle or reading is None:
                 self._standing.pop(record.worker, None)

@@ -61,6 +61,7 @@ class WorkerRecord(Struct):
         said_count: Events that it told of.
         is_accused: It did what none does, and is about to be ended.
         memory: As last measured.
+        measured_at: When that was, monotonic seconds.
         is_killed: By us.
         is_told_to_end: By us, in any way.
     """
@@ -75,6 +76,7 @@ class WorkerRecord(Struct):
     is_serving: bool = False
     reason: str = ""
     memory: Memory | None = None
+    measured_at: float = float("-inf")
     is_killed: bool = False
     sender: int | None = None
     has_address: bool = False

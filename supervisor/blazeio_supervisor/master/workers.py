@@ -6,6 +6,7 @@ happens becomes a fact.
 
 import os
 import socket
+import time
 from collections.abc import Callable, Container
 
 from blazeio_supervisor.errors import ExitCode
@@ -56,7 +57,7 @@ from blazeio_supervisor.master.children import (
     end_left_behind,
     name_children_of,
 )
-from blazeio_supervisor.master.memory import Memory, OomKills
+from blazeio_supervisor.master.memory import AT_REST_EVERY_S, Memory, OomKills
 from blazeio_supervisor.master.worker_record import (
     Records,
     WorkerRecord,
@@ -423,9 +424,14 @@ class WorkerReadings:
                     memory_bytes=None if memory is None else memory.own_bytes,
                     requests=reading.requests,
                     errors=reading.errors,
+                    rests=reading.rests,
                 )
             )
         return beats
+
+    def has_woken(self) -> bool:
+        """Whether any worker does not rest; cheaper than to read all rows."""
+        return any(not record.row.rests for record in self._records.values())
 
     def read_row(self, worker: int) -> RowReading | None:
         """Look at one worker's row."""
@@ -451,14 +457,24 @@ class WorkerReadings:
         return tallies
 
     def list_pids(self) -> dict[int, int]:
-        """Give the pid of each that has one, by serial number."""
-        return {r.worker: r.pid for r in self._records.values() if r.pid is not None}
+        """Give the pid of each whose memory is to be measured, by serial number.
+
+        What rests is left alone for a while: the kernel takes 1 ms for each look.
+        """
+        now = time.monotonic()
+        return {
+            record.worker: record.pid
+            for record in self._records.values()
+            if record.pid is not None
+            and not (record.row.rests and now < record.measured_at + AT_REST_EVERY_S)
+        }
 
     def note_memory(self, worker: int, memory: Memory) -> None:
         """Keep what was measured."""
         record = self._records.get(worker)
         if record is not None:
             record.memory = memory
+            record.measured_at = time.monotonic()
 
     def recall_memory(self, worker: int) -> Memory | None:
         """Give what was last measured of a worker; None also before that."""

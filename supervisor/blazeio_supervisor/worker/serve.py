@@ -40,7 +40,12 @@ from blazeio_supervisor.ipc.messages import (
     ServeConnection,
     WorkerEvent,
 )
-from blazeio_supervisor.ipc.scoreboard import LongestRequest, Row
+from blazeio_supervisor.ipc.scoreboard import (
+    BEAT_EVERY_S,
+    REST_EVERY_S,
+    LongestRequest,
+    Row,
+)
 from blazeio_supervisor.sockets.reuseport import Queue, pair
 from blazeio_supervisor.worker.exit import Printing, end_forked, end_stray
 from blazeio_supervisor.worker.forks import (
@@ -61,7 +66,7 @@ from blazeio_supervisor.worker.stack_dump import StackDump
 
 log = get_logger("blazeio.worker")
 
-BEAT_EVERY_S = 0.05
+_REST_AFTER_S = 1.0  # without a request
 _NAME_LONGEST_EVERY_S = 1.0  # it takes a look at every connection
 _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
@@ -119,6 +124,10 @@ class WorkerServer:
         self._printing = printing
         self._arrivals: set[asyncio.Task[Any]] = set()
         self._named_longest_at = 0.0
+        self._namer = RequestNamer(row)
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._seen_requests = 0
+        self._asked_at = 0.0
         self._longest: BlazeioServerProtocol | None = None
         self._hurry_from = float("inf")
         self.ends_at = float("inf")
@@ -138,7 +147,7 @@ class WorkerServer:
         self._server = self._make_server(loop)
         self._check_schemes()
         self._server.record_responses(ResponseCounter(self._row))
-        self._server.note_requests(RequestNamer(self._row).note)
+        self._server.note_requests(self._namer.note)
         self._dump.watch(self._server, loop)
         self._entrances = WorkerListeners(self._server, self._queues)
         self._channel = LoopChannel(
@@ -148,12 +157,14 @@ class WorkerServer:
         self._own.undo_in_children(self._leave_to_worker)
         if not await self._boots():
             return
-        with CollectorTuning(loop, is_wanted=self._app.tune_gc):
+        self._collector = CollectorTuning(None, is_wanted=self._app.tune_gc)
+        with self._collector:
             await self._accept_until_told()
 
     async def _accept_until_told(self) -> None:
         self._own.handle(signal.SIGTERM, self._on_term)
-        self._beat(monotonic())
+        self._asked_at = monotonic()
+        self._beat(self._asked_at)
         if not self._order.is_canary:
             self._entrances.open()
         self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
@@ -275,6 +286,7 @@ class WorkerServer:
         now = monotonic()
         self._count()
         self._row.beat(now, max(0.0, now - due_at))
+        self._collector.look()  # no timer of its own: each wakes an idle process
         if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
             self._named_longest_at = now
             self._longest = _find_longest(self._server)
@@ -282,7 +294,34 @@ class WorkerServer:
         elif self._longest is not None and not self._longest.handler_task.is_running:
             self._longest = None
             self._row.name_longest(None)
-        self._loop.call_later(BEAT_EVERY_S, self._beat, now + BEAT_EVERY_S)
+        self._beat_in(REST_EVERY_S if self._may_rest(now) else BEAT_EVERY_S, now)
+
+    def _beat_in(self, span_s: float, now: float) -> None:
+        timer = self._loop.call_later(span_s, self._beat, now + span_s)
+        self._beat_timer = timer
+
+    def _may_rest(self, now: float) -> bool:
+        """Whether nobody has asked for a while; then the next request wakes it."""
+        server = self._server
+        if server.in_flight or server.request_count != self._seen_requests:
+            self._seen_requests = server.request_count
+            self._asked_at = now
+        rests = now - self._asked_at >= _REST_AFTER_S
+        if rests and self._namer.on_wake is None:
+            self._row.rest(True)
+            self._namer.on_wake = self._wake
+        return rests
+
+    def _wake(self) -> None:
+        """Beat as ever: a request begins, and may block the loop at once."""
+        now = monotonic()
+        self._namer.on_wake = None
+        self._asked_at = now
+        self._row.beat(now, 0.0)
+        self._row.rest(False)
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        self._beat_in(BEAT_EVERY_S, now)
 
     def _count(self) -> None:
         server = self._server

@@ -171,6 +171,7 @@ def _at(beat: Beat, now: float) -> Beat:
         beat.memory_bytes,
         beat.requests,
         beat.errors,
+        beat.rests,
     )
 
 

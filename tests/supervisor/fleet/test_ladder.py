@@ -1,5 +1,7 @@
 import re
 
+from msgspec.structs import replace
+
 from blazeio_supervisor.fleet.actions import (
     AdoptQueue,
     DumpStack,
@@ -10,7 +12,7 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
-from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, Tick
+from blazeio_supervisor.fleet.facts import Beat, RecycleAsked, ScaleAsked, Tick
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
 
@@ -238,3 +240,64 @@ def test_ready_worker_that_never_beat_climbs_the_ladder() -> None:
     assert only(Steer, actions)[-1].weights[1] == 0
     assert one(StopWorker, actions) == StopWorker(spawn.worker, StopMode.TERM)
     assert DumpStack in [type(each) for each in actions]
+
+
+# Workers that nobody asks beat once a second
+
+
+def rest(driver: Driver, *workers: int) -> Driver:
+    driver.wait(0.5)
+    for worker in workers:
+        driver.ready[worker] = replace(driver.ready[worker], rests=True)
+    driver.wait(0.1)
+    return driver
+
+
+def count_turns(driver: Driver, seconds: float) -> int:
+    end, turns = driver.now + seconds, 0
+    while driver.now < end:
+        due = driver.planner.next_deadline_at()
+        assert due is not None
+        driver.wait(min(due, end) - driver.now + 1e-6)
+        turns += 1
+    return turns
+
+
+def test_while_all_rest_there_is_a_round_a_second() -> None:
+    driver = rest(four(), 1, 2, 3, 4)
+    assert driver.planner.is_at_rest
+    assert count_turns(driver, 10) <= 11
+
+
+def test_one_that_does_not_rest_has_all_read_as_ever() -> None:
+    driver = rest(four(), 1, 2, 3)
+    assert not driver.planner.is_at_rest
+    assert count_turns(driver, 1) >= 19
+
+
+def test_who_rests_is_late_a_second_later() -> None:
+    driver = rest(four(), 2)
+    driver.silent.add(2)
+    assert driver.wait(1.05) == []
+    assert driver.wait(0.12) == [Steer((100, 0, 100, 100))]
+    assert only(AdoptQueue, driver.wait(0.2)) == [AdoptQueue(1, 1)]
+
+
+def test_who_has_rested_and_blocks_at_once_is_late_as_ever() -> None:
+    driver = rest(four(), 1, 2, 3, 4)
+    driver.ready[2] = replace(driver.ready[2], rests=False)
+    driver.wait(0.01)
+    driver.tell(Tick())
+    driver.silent.add(2)
+    assert Steer((100, 0, 100, 100)) in driver.wait(0.2)
+
+
+def test_a_beat_of_who_rests_is_good_though_it_is_old() -> None:
+    driver = block(four(), 2)
+    assert AdoptQueue(1, 1) in driver.wait(0.5)
+    driver.wait(1.0)
+    actions = []
+    for _ in range(4):
+        driver.ready[2] = Beat(2, driver.now - 0.9, rests=True)
+        actions += driver.wait(0.1)
+    assert ReleaseQueue(1, 1) in actions

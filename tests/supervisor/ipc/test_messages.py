@@ -69,6 +69,7 @@ SHAPES = {
     17: "b5ad660b18ba8b65",
     18: "4cb21ddc46b28d2e",
     19: "3546f237446b408f",
+    20: "0db3727d2c265aa8",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
@@ -104,6 +105,7 @@ def write_row() -> bytes:
     row = scoreboard.Row(scoreboard.make_row_memory())
     row.beat(at=1.5, late_s=2.5)
     row.count(in_flight=3, connections=4, requests=5, is_full=True)
+    row.rest(True)
     row.name_longest(scoreboard.LongestRequest("GET /", 6.5))
     octets = os.pread(row.fileno(), scoreboard.ROW_BYTES, 0)
     row.close()

@@ -1,7 +1,11 @@
+import time
+
+import pytest
+
 from blazeio_supervisor.fleet.facts import (
     Beat,
 )
-from blazeio_supervisor.master.memory import Memory
+from blazeio_supervisor.master.memory import AT_REST_EVERY_S, Memory
 from tests.supervisor.master.workers_harness import WorkersHarness
 
 
@@ -25,6 +29,27 @@ async def test_what_was_measured_is_in_the_beats(harness: WorkersHarness) -> Non
     harness.readings.note_memory(9, Memory(1, 2))  # is gone
     harness.readings.note_memory(1, Memory(300, 400))
     assert harness.readings.read_beats() == [Beat(1, 0.0, memory_bytes=300)]
+
+
+async def test_who_rests_is_seen_to_wake_and_measured_once_a_minute(
+    harness: WorkersHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = {1: harness.fork(), 2: harness.fork()}
+    readings, rows = harness.readings, harness.rows
+    assert readings.has_woken()
+    for row in rows:
+        row.rest(True)
+    assert not readings.has_woken()
+    assert readings.list_pids() == pids
+    for worker in pids:
+        readings.note_memory(worker, Memory(300, 400))
+    assert readings.list_pids() == {}
+    rows[0].rest(False)
+    assert readings.has_woken()
+    assert readings.list_pids() == {1: pids[1]}
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + AT_REST_EVERY_S)
+    assert readings.list_pids() == pids
 
 
 async def test_a_row_can_be_read_while_its_worker_lives(

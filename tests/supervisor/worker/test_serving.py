@@ -97,6 +97,35 @@ def test_a_blocked_loop_does_not_beat_and_is_late_afterwards(
         block_until(lambda: row.read().lag_s < 0.05)
 
 
+def test_who_is_asked_for_nothing_rests_until_the_next_request(
+    generation: LoneGeneration, listener: socket.socket
+) -> None:
+    worker = generation.fork_ready([listener])
+    row = worker.row
+    with connect(listener) as peer:
+        peer.exchange(REQUEST)
+        block_until(lambda: row.rests)
+        rested_at = row.read().beat_at
+        peer.exchange(REQUEST)
+        assert not row.rests
+        assert row.read().beat_at > rested_at
+        block_until(lambda: row.rests)
+
+
+def test_a_request_that_blocks_the_loop_at_once_has_woken_it(
+    generation: LoneGeneration, listener: socket.socket
+) -> None:
+    worker = generation.fork_ready([listener])
+    row = worker.row
+    block_until(lambda: row.rests)
+    with connect(listener) as peer:
+        began_at = time.monotonic()
+        peer.send(BLOCK)
+        block_until(lambda: not row.rests)
+        assert began_at < row.read().beat_at < time.monotonic()
+        peer.read_response()
+
+
 def test_told_to_drain_it_answers_what_is_in_flight_and_exits_0(
     generation: LoneGeneration, listener: socket.socket
 ) -> None:
