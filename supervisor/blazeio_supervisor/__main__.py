@@ -36,8 +36,7 @@ try:
     import click
 
     from blazeio_supervisor.cli.output import discard, say
-    from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
-    from blazeio_supervisor.config.spellings import expand
+    from blazeio_supervisor.config.command_line import PROGRAM, expand, is_app_path
     from blazeio_supervisor.errors import ExitCode, SupervisorError
     from blazeio_supervisor.isolation import forget_starter
     from blazeio_supervisor.log.formats import escape_line

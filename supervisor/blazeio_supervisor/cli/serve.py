@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
-from blazeio_supervisor.config.app_path import PROGRAM
+from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import find_environment
 from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.settings import SECTIONS

@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.cli.output import format_bar, say
-from blazeio_supervisor.config.app_path import PROGRAM, is_app_path
+from blazeio_supervisor.config.command_line import PROGRAM, is_app_path
 from blazeio_supervisor.errors import (
     ExitCode,
     NotRunningError,

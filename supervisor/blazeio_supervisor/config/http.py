@@ -7,7 +7,7 @@ needs none of them, and some import asyncio.
 import re
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import UNSET, UnsetType
 
@@ -31,6 +31,7 @@ from blazeio_supervisor.config.types import (
     Size,
     Text,
 )
+from blazeio_supervisor.ipc.messages import GatewayConfig, InterfaceName, LifespanName
 
 _LIMITS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
 
@@ -449,3 +450,51 @@ def _name_options(line: str) -> SettingError:
     assert match is not None  # so says ``key_files.mistake``
     reason = _SETTING_NAMES.sub(lambda word: _BY_OF[word[0]].flag, match[3])
     return SettingError(_BY_OF[match[1]].field, reason)
+
+
+# How an app of another interface is served: ASGI, WSGI.
+
+
+THREAD_LIMIT = 1000
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Gateways(Section):
+    """What an ASGI or WSGI app is served with; without effect on an App."""
+
+    title = "ASGI and WSGI apps"
+
+    interface: InterfaceName = option(
+        Choice(get_args(InterfaceName), "NAME"),
+        "What APP is: blazeio (an App), asgi (ASGI 3) or wsgi. auto tells it by the "
+        "arguments that APP takes.",
+        default="auto",
+    )
+    lifespan: LifespanName = option(
+        Choice(get_args(LifespanName), "MODE"),
+        "Whether an ASGI app has a lifespan: auto asks it, and serves one that raises "
+        "all the same; on ends the start then; off does not ask.",
+        default="auto",
+    )
+    threads: int = option(
+        Count(1, THREAD_LIMIT),
+        "Requests that a worker runs at once of a WSGI app, each in a thread; more "
+        "wait in order.",
+        default=4,
+    )
+    asgi_pathsend: bool = option(
+        Flag(),
+        "Announce http.response.pathsend to an ASGI app. Frameworks then send files by "
+        "it past their own middlewares: uncompressed, where one would compress them.",
+        default=False,
+    )
+
+    @property
+    def gateway(self) -> GatewayConfig:
+        """All of it, for the processes of the app."""
+        return GatewayConfig(
+            interface=self.interface,
+            lifespan=self.lifespan,
+            threads=self.threads,
+            sends_paths=self.asgi_pathsend,
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
-from blazeio_supervisor.config.app_path import AppPath, parse_app_path
+from blazeio_supervisor.config.command_line import AppPath, parse_app_path
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
     Choice,

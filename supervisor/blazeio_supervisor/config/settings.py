@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from blazeio_supervisor.config.addresses import Addresses
-from blazeio_supervisor.config.gateways import Gateways
 from blazeio_supervisor.config.http import (
+    Gateways,
     Heads,
     Proxies,
     Tls,

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.app_path import PROGRAM
+from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import PREFIX, Option, SettingError
 from blazeio_supervisor.config.settings import Settings, list_all_options

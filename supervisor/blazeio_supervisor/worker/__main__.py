@@ -21,7 +21,7 @@ from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import DEFAULT_LOOP, use_loop
-from blazeio_supervisor.config.app_path import AppPath, parse_app_path
+from blazeio_supervisor.config.command_line import AppPath, parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.channel import is_still, name_socket, receive, send
 from blazeio_supervisor.ipc.identity import Identity, take_on

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-from blazeio_supervisor.config.app_path import AppPath
+from blazeio_supervisor.config.command_line import AppPath
 from blazeio_supervisor.errors import ExitCode
 
 _FRAME_COUNT = 20

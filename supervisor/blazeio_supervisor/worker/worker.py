@@ -24,7 +24,7 @@ from blazeio.server.loop import (
     run_through,
     use_loop,
 )
-from blazeio_supervisor.config.app_path import AppPath
+from blazeio_supervisor.config.command_line import AppPath
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.channel import (
     is_still,

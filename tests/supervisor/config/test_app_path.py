@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from blazeio_supervisor.config.app_path import AppPath, is_app_path, parse_app_path
+from blazeio_supervisor.config.command_line import AppPath, is_app_path, parse_app_path
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.config.app_path import parse_app_path
+from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.config.http import WorkerLimits
 from blazeio_supervisor.config.processes import Process
 from blazeio_supervisor.config.settings import SECTIONS, Settings, list_all_options

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio_supervisor.config.spellings import expand
+from blazeio_supervisor.config.command_line import expand
 from blazeio_supervisor.errors import UsageError
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from blazeio_supervisor.config.app_path import parse_app_path
+from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.sockets.address import TcpAddress

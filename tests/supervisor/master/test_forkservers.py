@@ -8,7 +8,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.app_path import parse_app_path
+from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn, StopMode

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from blazeio_supervisor.config.app_path import parse_app_path
+from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.master.forkservers import describe_loading, make_load
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.app_path import parse_app_path
+from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.worker.import_app import (
     LoadError,
