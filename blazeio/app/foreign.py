@@ -5,7 +5,7 @@ Whoever serves an ``App`` serves it as well: ``runner``, a supervisor, a test se
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from blazeio.app.app import App
 from blazeio.app.dispatch import Dispatch
@@ -16,7 +16,6 @@ from blazeio.gateways.interfaces import Interface
 from blazeio.gateways.lifespan import Lifespan, LifespanMode
 from blazeio.gateways.wsgi import WsgiGateway
 from blazeio.protocol.options import RouteOptions
-from blazeio.protocol.request import BlazeioServerProtocol
 
 THREADS = 4
 """How many requests of a WSGI app run at once, unless it is said otherwise."""
@@ -95,10 +94,7 @@ class ForeignApp(App[Any]):
     @property
     def dispatch(self) -> Dispatch:
         """The coroutine function that serves each request."""
-        return self._serve
-
-    async def _serve(self, r: BlazeioServerProtocol) -> Any:
-        return await self._gateway.serve(r)
+        return cast(Dispatch, self._gateway.serve)
 
     def make_server(self, loop: asyncio.AbstractEventLoop, **options: Any) -> Any:
         """A server of this app; arguments as of ``App``."""

@@ -5,11 +5,10 @@ from typing import Any, Final
 
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.gateway import Gateway, find_facts, find_tls
-from blazeio.gateways.http import HttpExchange, takes_trailers
+from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.lifespan import AsgiApp
 from blazeio.gateways.scope import make_http_scope, make_websocket_scope
 from blazeio.gateways.websocket import WebSocketExchange
-from blazeio.protocol.request import BlazeioServerProtocol
 
 RESTARTS_S: Final = 2.0
 """At the drain the WebSockets are closed over this long."""
@@ -45,10 +44,9 @@ class AsgiGateway(Gateway):
         self._sends_paths = sends_paths
         self.websockets: set[WebSocketExchange] = set()
 
-    async def serve(self, r: BlazeioServerProtocol) -> object:
+    async def serve(self, r: GatewayProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
         # Hot: runs once per request.
-        assert isinstance(r, GatewayProtocol)
         self.loop = r.context.loop
         if r.response.upgrade is not None and _asks_for_websocket(r.response.upgrade):
             await self._serve_websocket(r)
@@ -100,11 +98,15 @@ class AsgiGateway(Gateway):
             exchange.restart()
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
-        extensions: dict[str, Any] = {"http.response.zerocopysend": {}}
+        extensions: dict[str, Any]
         if r.response.minor:
-            extensions["http.response.early_hint"] = {}
-            if "te" in r.headers and takes_trailers(r):
-                extensions["http.response.trailers"] = {}
+            extensions = {
+                "http.response.zerocopysend": {},
+                "http.response.early_hint": {},
+                "http.response.trailers": {},
+            }
+        else:
+            extensions = {"http.response.zerocopysend": {}}
         if self._sends_paths:
             extensions["http.response.pathsend"] = {}
         if r.own_scheme == "https":

@@ -41,19 +41,17 @@ _kept_names: Final[Memo[bytes, tuple[bytes, int]]] = Memo(256)
 def encode_fields(headers: Headers) -> list[Pair]:
     """Return the fields of a request as octets, names in lower case, as a new list."""
     # Hot: runs once per request.
-    known = getattr(headers, "octets", None)
-    if known is None:
-        known = _encode(headers)
-        headers.keep_octets(known)
-    return known.copy()
-
-
-def _encode(headers: Headers) -> list[Pair]:
-    recent = _kept_pairs.recent
-    encoded: list[Pair] = []
-    for pair in headers.iter_pairs():
-        octets = recent.get(pair)
-        encoded.append(_encode_pair(pair) if octets is None else octets)
+    known: list[Pair] | None = getattr(headers, "octets", None)
+    if known is not None:
+        return known.copy()
+    pairs = headers.as_tuple()
+    encoded: list[Any] = list(map(_kept_pairs.recent.get, pairs))
+    if all(encoded):
+        headers.keep_octets(encoded)
+        return encoded.copy()
+    for at, octets in enumerate(encoded):
+        if octets is None:
+            encoded[at] = _encode_pair(pairs[at])
     return encoded
 
 
@@ -75,7 +73,8 @@ class ResponseFields(Struct, frozen=True, gc=False):
             are left out.
         content_length: As declared, octets; None: it was not.
         wants_close: ``Connection: close`` was among them.
-        is_usual: Nothing among them is said by the server as well (Date, Server).
+        is_usual: Nothing among them closes the connection, or is said by the server
+            as well (Date, Server).
     """
 
     lines: bytes
@@ -83,8 +82,15 @@ class ResponseFields(Struct, frozen=True, gc=False):
     wants_close: bool
     is_usual: bool
 
-    def to_block(self) -> FieldBlock:
-        """Return the same for the writer of unusual answers."""
+    def to_block(self, *, needs_names: bool) -> FieldBlock:
+        """Return the same for the writer of unusual answers.
+
+        Args:
+            needs_names: Other fields may have to give way to these.
+        """
+        if self.is_usual and not needs_names:
+            names = _NO_NAMES
+            return FieldBlock(self.lines, self.content_length, self.wants_close, names)
         names = frozenset(
             line.partition(b":")[0].decode("ascii").lower()
             for line in self.lines.split(b"\r\n")
@@ -93,6 +99,7 @@ class ResponseFields(Struct, frozen=True, gc=False):
         return FieldBlock(self.lines, self.content_length, self.wants_close, names)
 
 
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 NO_FIELDS: Final = ResponseFields(b"", None, False, True)
 
 
@@ -110,9 +117,13 @@ def write_fields(pairs: Iterable[Any]) -> ResponseFields:
     recent = _kept_names.recent
     lines: list[bytes] = []
     unusual: list[tuple[int, bytes]] | None = None
+    length: int | None = None
     try:
         for name, value in pairs:
             start, kind = recent.get(name) or _read_name(name)
+            if kind == LENGTH and length is None and value.isdigit() and len(value) < 9:
+                length = int(value)
+                continue
             if kind:
                 if unusual is None:
                     unusual = []
@@ -120,7 +131,7 @@ def write_fields(pairs: Iterable[Any]) -> ResponseFields:
                 if kind != OF_SERVER:
                     continue
             lines.append(start + value)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         _refuse_pairs(error)
     if not lines:
         block = b""
@@ -130,8 +141,8 @@ def write_fields(pairs: Iterable[Any]) -> ResponseFields:
         if block.translate(None, _CONSISTS_OF) != b"\r\n" * (len(lines) - 1):
             _refuse_octets(lines)
     if unusual is None:
-        return ResponseFields(block, None, False, True)
-    return _read_unusual(block, unusual)
+        return ResponseFields(block, length, False, True)
+    return _read_unusual(block, length, unusual)
 
 
 def _read_name(name: object) -> tuple[bytes, int]:
@@ -159,8 +170,9 @@ _KINDS: Final = {
 }
 
 
-def _read_unusual(block: bytes, unusual: list[tuple[int, bytes]]) -> ResponseFields:
-    length: int | None = None
+def _read_unusual(
+    block: bytes, length: int | None, unusual: list[tuple[int, bytes]]
+) -> ResponseFields:
     wants_close = False
     is_usual = True
     for kind, value in unusual:
@@ -171,6 +183,7 @@ def _read_unusual(block: bytes, unusual: list[tuple[int, bytes]]) -> ResponseFie
         elif kind == CONNECTION:
             options = [option.strip() for option in value.lower().split(b",")]
             wants_close = wants_close or b"close" in options
+            is_usual = is_usual and not wants_close
         elif kind == OF_SERVER:
             is_usual = False
     return ResponseFields(block, length, wants_close, is_usual)

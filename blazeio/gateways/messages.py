@@ -113,11 +113,18 @@ def read_start(message: Message) -> ResponseStart:
     """
     # Hot: runs once per response.
     status = message.get("status")
-    if not is_final_status(status):
-        raise LocalProtocolError(f"{message['type']}: {describe_status(status)}")
+    if status.__class__ is not int or not 200 <= status <= 599:
+        status = _read_status(message)
     headers = message.get("headers")
     fields = NO_FIELDS if not headers else write_fields(headers)
-    return ResponseStart(int(status or 0), fields, bool(message.get("trailers")))
+    return ResponseStart(status, fields, bool(message.get("trailers")))
+
+
+def _read_status(message: Message) -> int:
+    status = message.get("status")
+    if not is_final_status(status):  # an IntEnum is one
+        raise LocalProtocolError(f"{message['type']}: {describe_status(status)}")
+    return int(status or 0)
 
 
 def read_body(message: Message) -> bytes:

@@ -32,7 +32,6 @@ from blazeio.gateways.start_response import StartResponse
 from blazeio.gateways.thread_pool import ThreadPool
 from blazeio.loggers import get_logger
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
-from blazeio.protocol.request import BlazeioServerProtocol
 
 log = get_logger("blazeio.app")
 
@@ -131,10 +130,9 @@ class WsgiGateway(Gateway):
         for told in await pool.stop(STOP_S):
             log.error("%s is still at work and is left behind: %s", self._name, told)
 
-    async def serve(self, r: BlazeioServerProtocol) -> object:
+    async def serve(self, r: GatewayProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
         # Hot: runs once per request.
-        assert isinstance(r, GatewayProtocol)
         pool = self._pool
         assert pool is not None  # begin came before
         exchange = HttpExchange(r, self)

@@ -313,14 +313,28 @@ class ResponseWriter:
             message.content_length = len(body)  # what a GET would be told
         self.send(body, is_last=True)
 
-    def takes_lines(self, status: int) -> bool:
-        """Whether ``send_whole`` writes field lines and content as they are given."""
-        return (
+    def send_lines(self, body: bytes, status: int, lines: bytes) -> bool:
+        """Send all of a response whose fields were checked and written before.
+
+        Returns:
+            False where something about it is unusual: nothing was sent.
+        """
+        # Hot: as ``send_whole``.
+        context = self._context
+        if (
             self._is_plain
+            and self.status == 0
             and self._extra is None
-            and status not in _NO_CONTENT_LENGTH
-            and not self._context.is_draining
-        )
+            and status != 204
+            and status != 304
+            and not context.is_draining
+        ):
+            self._carrier.send_whole(context.head_start(status), lines, body)
+            self.status = status
+            self.is_complete = True
+            self.content_bytes = len(body)
+            return True
+        return False
 
     def begin_encoded(
         self, headers: FieldInput | None, status: int, accept_encoding: str | None

@@ -198,6 +198,11 @@ class OutgoingMessage:
         return self.content_length is None
 
     @property
+    def is_chunked(self) -> bool:
+        """Whether content goes in chunks."""
+        return self._framing is Framing.CHUNKED
+
+    @property
     def has_content(self) -> bool:
         """Whether content is sent; not after HEAD, nor of a 204 or 304."""
         return self._framing is not Framing.NONE
