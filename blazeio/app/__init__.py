@@ -1,1 +1,1 @@
-"""App, routes and dispatch; Request, Deliver: what an application writes against."""
+"""What an application is written against: App, routes, Request, Deliver."""

@@ -1,4 +1,11 @@
-"""``App``: what it is made of, and how it is served when nobody else serves it."""
+"""``App``: routes, middlewares, hooks and settings, and serving them in one process.
+
+An ``App`` holds what a handler needs at run time and what a server needs to start. It
+imports nothing of the supervisor: whoever has sockets (``AppRunner`` here, a worker
+there, a test server) calls ``make_server``. Routes may be added at any time;
+middlewares only until the dispatch is composed, which happens when the app is first
+served.
+"""
 
 import asyncio
 import inspect
@@ -32,7 +39,7 @@ from blazeio.app.route import (
     Scope,
     describe_missing,
     make_named,
-    make_terms,
+    make_route_options,
 )
 from blazeio.app.router import HandlerT, MethodRoutes, RouteTable
 from blazeio.app.runner import AppRunner, run_until_signalled
@@ -74,31 +81,31 @@ class App(Hooks, Generic[StateT]):
 
     Args:
         host: Where ``run`` and ``runner`` listen, an address or a name.
-        port: 0 to 65535; 0 takes one that is free.
-        tls: Speak HTTPS in this way; None: plain HTTP.
-        forwarded_allow_ips: Proxies whose X-Forwarded-* or Forwarded fields say
-            who the client is: addresses, networks, ``*`` or ``unix``, separated
-            by commas or one by one. Nobody by default.
+        port: 0 to 65535; 0 takes a free one.
+        tls: The settings of HTTPS; None: plain HTTP.
+        forwarded_allow_ips: Proxies whose X-Forwarded-* or Forwarded fields are
+            believed about the client: addresses, networks, ``*`` or ``unix``, separated
+            by commas or as a list. Nobody by default.
         proxy_protocol_allow_ips: Likewise, those that send a header of the PROXY
             protocol first, and have to.
-        access_log: A file that gets a line for each response; "-" for standard
-            output. None: no log.
-        access_log_format: See ``lines.format.compile_format``.
-        headers: Fields of every response, also of errors, files and streams; where
-            a handler gives one of that name, its own counts; these count before
-            those that the supervisor was told of (``--header``).
-        root_path: What a proxy takes away in front of each path, ``/api``:
-            ``r.root_path``, and where redirects of the framework lead.
-        state: What belongs to the app as a whole, a pool of connections, say. A
-            class of one's own tells a type checker what it has: ``App(state=State())``.
+        access_log: A file that gets a line for each response; "-" for standard output.
+            None: no log.
+        access_log_format: See ``server.log_format.compile_format``.
+        headers: Fields of every response, also of errors, files and streams. A field of
+            a handler wins over them; they win over those of the supervisor
+            (``--header``).
+        root_path: The prefix of each path that a proxy has removed, ``/api``: it is
+            ``r.root_path``, and redirects of the framework begin with it.
+        state: What belongs to the app as a whole, such as a pool of connections. A
+            class of its own tells a type checker what it has: ``App(state=State())``.
             None: a SimpleNamespace.
-        strict_slashes: False: where only a slash at the end of the path is
-            wrong, redirect (308) instead of answering 404.
-        debug: Show the traceback of a bug to the client. Never where others
-            can reach it: it shows the code.
-        tune_gc: Where ``runner`` or a worker serves, have Python's cyclic collector
-            look at less and less often: see docs/limits.md. Thresholds that the app
-            has set itself are left alone.
+        strict_slashes: False: where only a slash at the end of the path is wrong,
+            redirect (308) instead of 404.
+        debug: Show the traceback of a bug to the client. Never where others can reach
+            it: it shows the code.
+        tune_gc: Where ``runner`` or a worker serves, make Python's cyclic collector
+            look at fewer objects, and less often: see docs/limits.md. Thresholds that
+            the app has set itself are not changed.
         limits: The fields of ``Limits``, by name.
 
     Attributes:
@@ -117,11 +124,11 @@ class App(Hooks, Generic[StateT]):
         tune_gc: As given.
         limits: Every bound of the request path.
         routes: The route table.
-        route: ``route.get("/path")`` and its siblings, as decorators.
+        route: Decorators for one method: ``route.get("/path")`` and so on.
 
     Raises:
-        ConfigurationError: A limit or the port cannot be, or a list or a
-            format cannot be read.
+        ConfigurationError: A limit or the port is not possible, or a list or a format
+            cannot be read.
     """
 
     def __init__(
@@ -151,7 +158,7 @@ class App(Hooks, Generic[StateT]):
             forwarded_allow_ips=forwarded_allow_ips,
             proxy_protocol_allow_ips=proxy_protocol_allow_ips,
         )
-        compile_format(access_log_format, "")  # or it would fail when it is served
+        compile_format(access_log_format, "")  # else it would fail when it is served
         self.access_log = access_log
         self.access_log_format = access_log_format
         self.headers = HeaderConfig(fields=tuple((headers or {}).items()))
@@ -174,13 +181,13 @@ class App(Hooks, Generic[StateT]):
     def __repr__(self) -> str:
         return f"<App {self.host}:{self.port} {len(self.routes)} paths>"
 
-    if not TYPE_CHECKING:  # or every typo would pass a type checker
+    if not TYPE_CHECKING:  # else every typo would pass a type checker
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Say what is called otherwise in other frameworks."""
+            """Refuse an unknown attribute; say what it is called here."""
             raise AttributeError(describe_missing("App", name), name=name, obj=self)
 
-    # Assembling
+    # Assembling the app
 
     @overload
     def add_route(
@@ -190,7 +197,7 @@ class App(Hooks, Generic[StateT]):
         *,
         methods: Methods = None,
         name: str | None = None,
-        **terms: Unpack[RouteOptionValues],
+        **options: Unpack[RouteOptionValues],
     ) -> HandlerT: ...
     @overload
     def add_route(
@@ -199,7 +206,7 @@ class App(Hooks, Generic[StateT]):
         *,
         methods: Methods = None,
         name: str | None = None,
-        **terms: Unpack[RouteOptionValues],
+        **options: Unpack[RouteOptionValues],
     ) -> Callable[[HandlerT], HandlerT]: ...
     def add_route(
         self,
@@ -208,7 +215,7 @@ class App(Hooks, Generic[StateT]):
         *,
         methods: Methods = None,
         name: str | None = None,
-        **terms: Unpack[RouteOptionValues],
+        **options: Unpack[RouteOptionValues],
     ) -> Any:
         """Add a route, or a middleware by its name.
 
@@ -217,20 +224,20 @@ class App(Hooks, Generic[StateT]):
 
         Args:
             target: The handler, or the path when used as a decorator.
-            path: Of the route: ``/users/{id:int}``; its parameters are in
-                ``r.path_params``, and given to the handler where it takes
-                arguments of their names. None: the default of the handler's parameter
-                ``route``, else its name: ``_api_ip`` is ``/api/ip``.
-            methods: Those it serves (GET serves HEAD too); None: all of them.
-            name: What ``url_for`` calls it; None: the name of the handler.
-            terms: The fields of ``RouteOptions``, by name: ``content_bytes=``,
+            path: The path of the route: ``/users/{id:int}``; its parameters are in
+                ``r.path_params``, and are passed to a handler that has arguments of
+                their names. None: the default of the handler's parameter ``route``,
+                else its name: ``_api_ip`` is ``/api/ip``.
+            methods: The methods it serves (GET serves HEAD too); None: all of them.
+            name: Its name for ``url_for``; None: the name of the handler.
+            options: The fields of ``RouteOptions``, by name: ``content_bytes=``,
                 ``handler_timeout_s=``, ``on_disconnect="finish"``.
 
         Raises:
-            ConfigurationError: It is no ``async def`` that takes ``r``, has no
-                usable path, or collides with a route that exists.
+            ConfigurationError: It is no ``async def`` that takes ``r``, has no usable
+                path, or collides with a route that exists.
         """
-        own = make_terms(terms)
+        own = make_route_options(options)
         if callable(target):
             self._add(target, path, methods, own, name)
             return target
@@ -249,32 +256,32 @@ class App(Hooks, Generic[StateT]):
         handler: Callable[..., Any],
         path: str | None,
         methods: Methods,
-        terms: RouteOptions = DEFAULT_OPTIONS,
+        options: RouteOptions = DEFAULT_OPTIONS,
         name: str | None = None,
     ) -> None:
         kind = getattr(handler, "__name__", "")
         if path is None and kind in MIDDLEWARE_NAMES:
             self._middlewares.add(kind, handler)
         else:
-            self.routes.add(handler, path, methods, terms, name)
+            self.routes.add(handler, path, methods, options, name)
 
     def mount(self, prefix: str, app: "App[Any]", *, name: str = "") -> None:
-        """Serve another app's routes below a path, also those it gets later.
+        """Serve another app's routes below a path, also those that it gets later.
 
-        A request there passes the middlewares of this app, then those of the
-        other one; where that has no fallback, this one's answers. Its hooks and
-        tasks run with this app's. Its limits, TLS and logs do not count.
+        A request there passes the middlewares of this app, then those of the other app.
+        Where that has no fallback, this app's is used. Its hooks and tasks run with
+        this app's. Its limits, TLS and logs do not count.
 
         Args:
-            prefix: ``/api``: its route ``/users`` is ``/api/users`` then. It
-                may have parameters.
-            app: The other one.
-            name: Before the names of its routes: with "api", ``url_for("api.users")``
-                leads to the one that the other app calls "users".
+            prefix: With ``/api`` its route ``/users`` is ``/api/users``. It may have
+                parameters.
+            app: The other app.
+            name: Put before the names of its routes: with "api",
+                ``url_for("api.users")`` is the route that the other app calls "users".
 
         Raises:
-            ConfigurationError: Two routes collide, the prefix ends with a
-                slash, the other app has a main handler, or it is too late.
+            ConfigurationError: Two routes collide, the prefix ends with a slash, the
+                other app has a main handler, or it is too late.
         """
         if not isinstance(app, App):
             message = (
@@ -303,10 +310,10 @@ class App(Hooks, Generic[StateT]):
     ) -> StaticServer:
         """Serve the files below a folder.
 
-        Routes that are more particular go first.
+        A route with a more specific path wins.
 
         Args:
-            prefix: ``/assets``: its file ``a/b.css`` is ``/assets/a/b.css`` then.
+            prefix: With ``/assets`` its file ``a/b.css`` is ``/assets/a/b.css``.
             folder: Where the files are.
             name: For ``url_for``, whose parameter is ``path``; None: "static".
             options: Those of ``StaticServer``, by name: ``index=``, ``listing=``,
@@ -331,19 +338,18 @@ class App(Hooks, Generic[StateT]):
         return static
 
     def url_for(self, name: str, /, **params: Any) -> str:
-        """Make the path of a route: ``web.url_for("user", id=7)`` is ``/users/7``.
+        """Return the path of a route: ``web.url_for("user", id=7)`` is ``/users/7``.
 
-        In a handler it is ``r.url_for``. Values are percent-encoded; what is in front
-        of it (``root_path``, the prefixes of apps it is mounted in) is added.
+        In a handler use ``r.url_for``. Values are percent-encoded; ``root_path`` and
+        the prefixes of the apps that it is mounted in are put before it.
 
         Args:
             name: As given to ``add_route``; else the name of the handler.
-            params: A value for each parameter of the path; what is none of them is
-                the query.
+            params: A value for each parameter of the path; all others are the query.
 
         Raises:
-            LocalProtocolError: There is no such route, or several; a parameter is
-                missing or not of its kind. The caller's fault.
+            LocalProtocolError: The caller's fault: there is no such route, or several;
+                a parameter is missing or not of its kind.
         """
         outermost: App[Any] = self
         while outermost._outer is not None:
@@ -355,11 +361,11 @@ class App(Hooks, Generic[StateT]):
         return make_url(name, self.routes.find_named(name), params)
 
     def main_handler(self, handler: HandlerT) -> HandlerT:
-        """Have a coroutine function take each connection, before any HTTP.
+        """Call a coroutine function for each connection, instead of HTTP.
 
-        It is called once per connection; reads octets with ``r.request()``,
-        writes them with ``await r.writer(octets)``; the connection is closed
-        when it returns. There are no routes then.
+        It is called once per connection; it reads octets by ``r.request()`` and writes
+        them by ``await r.writer(octets)``; the connection is closed when it returns.
+        There are no routes then.
 
         Raises:
             ConfigurationError: It is no ``async def`` that takes ``r``.
@@ -371,8 +377,9 @@ class App(Hooks, Generic[StateT]):
     async def append_class_routes(self, instance: object) -> None:
         """Add the endpoints and middlewares among an instance's methods.
 
-        Those are the methods whose name starts with ``_`` but not ``__``:
-        ``_api_ip`` is ``/api/ip``; and the three middlewares by their names.
+        Endpoints are the methods whose names start with ``_`` but not ``__``:
+        ``_api_ip`` is ``/api/ip``. The three kinds of middlewares are found by their
+        names.
 
         Raises:
             ConfigurationError: See ``add_route``.
@@ -384,7 +391,7 @@ class App(Hooks, Generic[StateT]):
     @overload
     def attach(self, target: InstanceT) -> InstanceT: ...
     def attach(self, target: Any) -> Any:
-        """Do as ``append_class_routes``, without an event loop.
+        """Do the same as ``append_class_routes``, without an event loop.
 
         Args:
             target: An instance, or a class that is made without arguments.
@@ -406,8 +413,8 @@ class App(Hooks, Generic[StateT]):
     def dispatch(self) -> Dispatch:
         """The coroutine function that serves each request.
 
-        Composed when it is first asked for; no middleware can be added then,
-        routes can.
+        It is composed when it is first used; after that, routes can be added,
+        middlewares cannot.
         """
         if self._dispatch is None:
             if self.debug:
@@ -431,20 +438,20 @@ class App(Hooks, Generic[StateT]):
         heads: HeaderConfig | None = None,
         root_path: str | None = None,
     ) -> Server:
-        """A server of this app, for whoever has sockets to accept from.
+        """Make a server of this app, for whoever has sockets to accept from.
 
         Args:
-            loop: The running one.
-            limits: Instead of the app's own.
-            trust: Instead of the app's own.
-            access_log: Instead of the app's own; closed with the server.
-            tls: Instead of the app's own.
-            heads: What each response says beside its own fields.
-            root_path: Instead of the app's own.
+            loop: The running loop.
+            limits: Used instead of the app's own.
+            trust: Used instead of the app's own.
+            access_log: Used instead of the app's own; closed with the server.
+            tls: Used instead of the app's own.
+            heads: The fields that each response has beside its own.
+            root_path: Used instead of the app's own.
 
         Raises:
-            ConfigurationError: The app's access log cannot be opened, or a file
-                of its ``tls`` cannot be used.
+            ConfigurationError: The app's access log cannot be opened, or a file of its
+                ``tls`` cannot be used.
         """
         if access_log is None and self.access_log is not None:
             access_log = AccessLog(
@@ -474,10 +481,10 @@ class App(Hooks, Generic[StateT]):
         return self.routes.name_handler(method, path)
 
     def read_certificates(self) -> TlsConfig | None:
-        """Read the files of ``tls``; once, and before a fork if there is one.
+        """Read the files of ``tls``; once, before a fork if there is one.
 
-        Whoever forks afterwards shares one set of ticket keys with its
-        children, and may drop the privileges that the files need.
+        A process that forks afterwards shares one set of ticket keys with its children,
+        and may drop the privileges that the files need.
 
         Raises:
             ConfigurationError: A file cannot be used; says which and why.
@@ -487,33 +494,33 @@ class App(Hooks, Generic[StateT]):
         return self._tls_terms
 
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
-        """Serve one request: middlewares, its route, and what errors become."""
+        """Serve one request: middlewares, route, and the responses to errors."""
         await self.dispatch(r)
 
     async def init(self) -> None:
-        """Run the ``on_start`` hooks, in their order, and begin the tasks; once.
+        """Run the ``on_start`` hooks in order, then start the tasks; once.
 
         Raises:
-            Exception: What a hook raised; those after it did not run.
+            Exception: What a hook raised; the hooks after it did not run.
         """
         await self._lifespan.start()
 
     async def stop_hooks(self) -> None:
-        """End the tasks, run the ``on_stop`` hooks in reverse; once per ``init``."""
+        """End the tasks, then run the ``on_stop`` hooks in reverse; once."""
         await self._lifespan.stop()
 
     async def drain_hooks(self) -> None:
-        """Run the ``on_drain`` hooks, in their order; who drains calls it once."""
+        """Run the ``on_drain`` hooks in order; a server that drains calls it once."""
         await self._lifespan.drain()
 
     async def run(self) -> None:
         """Serve in this process, on the running loop, until ``exit``.
 
         Raises:
-            ConfigurationError: The address cannot be bound, a file of ``tls``
-                cannot be used, or the app is already served.
+            ConfigurationError: The address cannot be bound, a file of ``tls`` cannot be
+                used, or the app is already served.
         """
-        await self._run(tunes_gc=False)  # the process is somebody else's
+        await self._run(tunes_gc=False)  # the process is the caller's
 
     async def _run(self, *, tunes_gc: bool) -> None:
         if self._service is not None:
@@ -533,11 +540,10 @@ class App(Hooks, Generic[StateT]):
                 service.close()
 
     async def exit(self) -> None:
-        """Stop accepting, answer what is in flight, end ``run``.
+        """Stop accepting, finish the requests in flight, end ``run``.
 
-        Returns when ``run`` is over and the ``on_stop`` hooks have run. A
-        handler must not await it, since it waits for that handler: there it
-        belongs in a task of its own.
+        Returns when ``run`` is over and the ``on_stop`` hooks have run. A handler must
+        not await it, since it waits for that handler: use a task.
         """
         if self._service is None:
             await self.stop_hooks()
@@ -546,16 +552,16 @@ class App(Hooks, Generic[StateT]):
             await self._service.wait_closed()
 
     def runner(self) -> None:
-        """Serve, and return when told to end: what a script's last line calls.
+        """Serve until told to end: the last line of a script.
 
-        Alone it serves in this process until ^C or TERM; what is in flight is
-        answered first, a second signal ends it at once. Under
-        ``blazeio-supervisor`` the worker that runs the script serves.
+        Alone it serves in this process until SIGINT or SIGTERM. Requests in flight are
+        finished first; a second signal ends it at once. Under ``blazeio-supervisor``
+        the worker that runs the script serves.
 
         Raises:
             ConfigurationError: An event loop runs here: await ``run`` instead.
-            SystemExit: The address cannot be bound, or a file of ``tls`` cannot
-                be used; says why.
+            SystemExit: The address cannot be bound, or a file of ``tls`` cannot be
+                used; says why.
         """
         serve = run_hook.hook.get()
         if serve is not None:
@@ -570,10 +576,10 @@ class App(Hooks, Generic[StateT]):
 
 
 def _check_place(host: object, port: object, tls: object) -> None:
-    """Check the first arguments of an App, whose order differs elsewhere.
+    """Check the first arguments of an App, whose order differs in other frameworks.
 
     Raises:
-        ConfigurationError: One is of another type, or the port cannot be.
+        ConfigurationError: One is of another type, or the port is not possible.
     """
     if not isinstance(host, str):
         raise ConfigurationError(f"App({host!r}): the host comes first: App('', 8000)")

@@ -1,7 +1,11 @@
-"""An error of an app on one line: where it happened, what is wrong, what to do.
+"""The errors of an app's code: a line for the log, a page for the developer.
 
-The traceback of the user's code stands below it; the line is for who reads a log,
-and for what a traceback does not say, as that ``r`` was left out.
+The line names the place in the app's code, what is wrong, and what to do about it; the
+traceback of the app's own frames follows it. Some mistakes leave no traceback: an
+``await`` that was forgotten, a second response, an ``Abort`` that was made and not
+raised. They are found here, at no cost for requests that are correct: CPython calls a
+hook of ``warnings`` when a coroutine that nobody awaited is freed, and an ``Abort`` has
+``__del__``.
 """
 
 import asyncio
@@ -29,7 +33,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.response_writer import TEXT
 
 LONGEST_TEXT = 300
-"""Characters of an error's own text on the line; the traceback has all of it."""
+"""How many characters of an error's text are on the line; the traceback has all."""
 
 _TAKES_R = re.compile(
     r"((?:Deliver|Prepare|Simpleserve)\.\w+)\(\) missing [0-9]+ required positional"
@@ -42,11 +46,11 @@ _ANSWERS = frozenset(
     write write_chunked
     """.split()  # noqa: SIM905 - a table reads better as text
 )
-"""The names of what begins a response."""
+"""The names of the functions that begin a response."""
 
 
 def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that the user wrote; all of it where none is."""
+    """Return the part of a traceback that is the app's code; else all of it."""
     ours = traceback
     while ours is not None and _is_ours(ours.tb_frame, "blazeio.app."):
         ours = ours.tb_next
@@ -54,11 +58,11 @@ def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def locate(error: BaseException, otherwise: str) -> str:
-    """Name the function of the user in which it happened, with file and line.
+    """Name the function of the app in which an error happened, with file and line.
 
     Args:
-        error: As a handler has let it out.
-        otherwise: Where no code of the user has a part in it.
+        error: As a handler has raised it.
+        otherwise: Returned where no code of the app took part.
     """
     traceback, found = error.__traceback__, None
     while traceback is not None:
@@ -66,13 +70,13 @@ def locate(error: BaseException, otherwise: str) -> str:
         if found is None and not _is_ours(frame, "blazeio."):
             found = _name(frame.f_code, frame.f_globals, traceback.tb_lineno)
         elif frame.f_code.co_name == "call_next" and _is_ours(frame, "blazeio."):
-            found = None  # that was a middleware, and what it is around has failed
+            found = None  # that was a middleware; what it is around has failed
         traceback = traceback.tb_next
     return found or otherwise
 
 
 def name_place(frame: FrameType | None) -> str | None:
-    """Name the function of the user that runs now, up to where ours called it."""
+    """Name the function of the app that runs now, below the framework's."""
     while frame is not None and not _is_ours(frame, "blazeio.protocol.handler_task"):
         if not _is_ours(frame, "blazeio."):
             return _name(frame.f_code, frame.f_globals, frame.f_lineno)
@@ -91,12 +95,12 @@ def _is_ours(frame: FrameType, room: str) -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """Say on one line what is wrong, and the way out where we know one."""
+    """Say on one line what is wrong, and what to do where that is known."""
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r}) ends no service: raise io.Abort(text, status)"
     if isinstance(error, asyncio.CancelledError):
         return "what it awaited was cancelled, or it cancelled itself"
-    if isinstance(error, Abort):  # as an answer it is not told
+    if isinstance(error, Abort):  # returned, not raised
         return f"{error!r} cannot be sent: a response has already begun"
     text = _first_line(error)
     if isinstance(error, TypeError | AttributeError) and "coroutine" in text:
@@ -140,7 +144,7 @@ def _find_call_without_r(error: BaseException, text: str) -> str | None:
 
 
 def _find_unawaited(error: BaseException) -> str:
-    """Say where ``await`` is missing: a coroutine was used as what it would give."""
+    """Say where ``await`` is missing: a coroutine was used as its result."""
     for frame in _frames(error):
         for value in frame.f_locals.values():
             if (
@@ -148,7 +152,7 @@ def _find_unawaited(error: BaseException) -> str:
                 and inspect.getcoroutinestate(value) == inspect.CORO_CREATED
             ):
                 call = value.__qualname__
-                value.close()  # or Python would warn, too
+                value.close()  # else Python would warn, too
                 prefix = "io." if call.startswith(_FIRST_ARGUMENT) else ""
                 return f"write `await {prefix}{call}(...)`"
     return "write `await` before the call that made it"
@@ -162,10 +166,10 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _find_both_answers(error: BaseException) -> str:
-    """Where a second answer was begun, and where the first may have been.
+    """Say where a second response was begun, and where the first may have been.
 
-    Nothing is noted while all is well. Looked for are the calls that answer, in the
-    functions that were under way, in front of the place that they had come to.
+    Nothing is recorded while all is well. The calls that begin a response are searched
+    in the functions that were running, before the line that they had reached.
     """
     second, places = "", []
     traceback = error.__traceback__
@@ -195,12 +199,12 @@ def _lines_that_answer(code: CodeType, before: int) -> set[int]:
     return {line for line in found if line is not None and line != here}
 
 
-# An ``await`` that was forgotten: ``io.Deliver.json(r, data)`` on a line of its own.
+# Forgotten awaits: ``io.Deliver.json(r, data)`` as a statement of its own
 #
-# The coroutine is made and thrown away, so that the request is answered by nobody.
-# Python would warn, once for each place, and the client would get an empty 204. The
-# interpreter tells ``warnings`` of each coroutine that nobody awaited, as it is freed;
-# that is where it is noted here, so that a request pays nothing for it.
+# The coroutine is made and dropped, so that nobody answers the request: Python would
+# warn once for each place, and the client would get an empty 204. The interpreter calls
+# a hook in ``warnings`` for each coroutine that nobody awaited, when it is freed; it is
+# recorded there, so that a correct request pays nothing.
 
 
 if TYPE_CHECKING:
@@ -211,7 +215,7 @@ if TYPE_CHECKING:
 log = get_logger("blazeio.app")
 
 _HOOK = "_warn_unawaited_coroutine"
-"""CPython looks this up in ``warnings``; elsewhere its own warning is all there is."""
+"""CPython looks this name up in ``warnings``; other interpreters only warn."""
 
 _SENDING = frozenset(
     """
@@ -219,13 +223,15 @@ _SENDING = frozenset(
     send serve sse stream text write write_chunked writer
     """.split()  # noqa: SIM905 - a table reads better as text
 )
-"""Our coroutines that send something; what those that read give is missed anyway."""
+"""The coroutines of the framework that send something. One that only reads is missed by
+its result anyway.
+"""
 
 _OF_R = ("BlazeioPayloadUtils.", "ExtraToolset.", "Answering.", "Serving.")
 
 
 def watch_for_forgotten_awaits() -> None:
-    """Have them noted in this process, from now on; asked again, do nothing."""
+    """Record forgotten awaits in this process from now on; may be repeated."""
     tell_python = getattr(warnings, _HOOK, None)
     if tell_python is None or isinstance(tell_python, _Watch):
         return
@@ -234,9 +240,9 @@ def watch_for_forgotten_awaits() -> None:
 
 
 def note_unraised(abort: Abort) -> None:
-    """Note an ``Abort`` that was made in a handler, and thrown away.
+    """Record an ``Abort`` that was made in a handler and not raised.
 
-    Within its ``__del__``, where the line that made it still runs.
+    Called by its ``__del__``, where the line that made it still runs.
     """
     task, frame = find_task(), sys._getframe(1)
     while task is not None and frame is not None:
@@ -249,7 +255,7 @@ def note_unraised(abort: Abort) -> None:
 
 def _tell_unraised(r: BlazeioServerProtocol, abort: Abort) -> None:
     place = name_place(sys._getframe(1))
-    if place is None:  # its handler is over: what it has returned is told there
+    if place is None:  # the handler is over; what it has returned is reported there
         return
     r.handler_task.note_forgotten(is_sending=False)
     log.error(
@@ -262,17 +268,17 @@ def _tell_unraised(r: BlazeioServerProtocol, abort: Abort) -> None:
 
 
 class _Watch:
-    """Stands where the interpreter tells of coroutines that nobody awaited.
+    """Called by the interpreter for coroutines that nobody awaited.
 
     Args:
-        tell_python: Warns as before.
+        tell_python: The hook that was there before; it warns.
     """
 
     def __init__(self, tell_python: "Callable[[Unawaited], None]") -> None:
         self._tell_python = tell_python
 
     def __call__(self, coroutine: "Unawaited") -> None:
-        """Note it, where it should have answered a request; else warn."""
+        """Record it where it should have answered a request; else warn."""
         r = _find_request(coroutine)
         if r is None:
             self._tell_python(coroutine)
@@ -299,7 +305,7 @@ class _Watch:
 def _find_request(
     coroutine: "Unawaited",
 ) -> BlazeioServerProtocol | None:
-    """The request that it should have answered, in whose handler it was made."""
+    """Return the request that it should have answered, in whose handler it was made."""
     frame, task = coroutine.cr_frame, find_task()
     if frame is None or task is None:
         return None
@@ -322,7 +328,7 @@ def _module_of(coroutine: "Unawaited") -> str:
 
 
 def _r_of(value: object) -> BlazeioServerProtocol | None:
-    """Of an ``EventStream`` or a ``WebSocket``, whose ``send`` was not awaited."""
+    """Return the request of an ``EventStream`` or a ``WebSocket``."""
     if not type(value).__module__.startswith("blazeio."):
         return None
     r = getattr(value, "r", None)
@@ -330,14 +336,14 @@ def _r_of(value: object) -> BlazeioServerProtocol | None:
 
 
 def _is_bare_end(coroutine: "Unawaited") -> bool:
-    """Whether it is ``r.eof()``, which comes by itself when the handler is over."""
+    """Tell whether it is ``r.eof()``, which is called at the end anyway."""
     frame = coroutine.cr_frame
     if frame is None or frame.f_code.co_name != "eof":
         return False
     return not frame.f_locals.get("data")
 
 
-# The traceback of a bug as an answer, for whoever develops: ``App(debug=True)``.
+# The traceback of a bug as a response: ``App(debug=True)``
 
 
 TYPES = {"text/plain": TEXT, "application/json": JSON, "text/html": HTML}
@@ -362,11 +368,11 @@ th { text-align: left; padding-right: 1em; vertical-align: top } .at { color: #5
 def serve_traceback(
     r: BlazeioServerProtocol, error: BaseException, frames: TracebackType | None
 ) -> None:
-    """Answer 500 with the traceback: a page, JSON or text, by Accept.
+    """Respond with 500 and the traceback: a page, JSON or text, by Accept.
 
     Args:
         r: The request.
-        error: What the handler let out.
+        error: What the handler raised.
         frames: The part of its traceback to show.
     """
     told = traceback.TracebackException(type(error), error, frames, compact=True)
@@ -377,12 +383,12 @@ def serve_traceback(
         lines = escape_lines("".join(told.format()))
         text = msgspec.json.encode({"error": _title(told), "traceback": lines}).decode()
     else:
-        text = escape_lines("".join(told.format()))  # a terminal shows it, perhaps
+        text = escape_lines("".join(told.format()))  # a terminal may show it
     r.reply(text.encode(), 500, TYPES[media_type], {**HEADERS, "Vary": "Accept"})
 
 
 def escape(text: str) -> str:
-    """Write a text for HTML, with what cannot be seen in it."""
+    """Escape a text for HTML, and show characters that are invisible."""
     return escape_html(escape_lines(text))
 
 
@@ -411,7 +417,7 @@ def _told(told: traceback.TracebackException) -> Iterator[str]:
             yield f"<h2>{why} {escape(_title(each))}</h2>\n"
         for frame in each.stack:
             yield _frame(frame)
-        for one in each.exceptions or ():  # of a group, such as a TaskGroup raises
+        for one in each.exceptions or ():  # those of a group
             yield f"<h2>In it {escape(_title(one))}</h2>\n<blockquote>"
             yield from _told(one)
             yield "</blockquote>\n"
@@ -420,7 +426,7 @@ def _told(told: traceback.TracebackException) -> Iterator[str]:
 def _chain(
     told: traceback.TracebackException,
 ) -> Iterator[tuple[traceback.TracebackException, str]]:
-    """The exception, then those it came of, each with how."""
+    """Iterate over an exception and its causes, each with how it led on."""
     following: traceback.TracebackException | None = told
     why = ""
     while following is not None:

@@ -1,4 +1,9 @@
-"""``Deliver``: whole responses in one write, and streams. ``Prepare``: heads."""
+"""``Deliver``: whole responses in one write, and streams. ``Prepare``: heads.
+
+Each method of ``Deliver`` is a response in one call; a whole response leaves in one
+write, head and content together. A field of the caller, such as Content-Type, wins over
+the usual one.
+"""
 
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping
@@ -22,14 +27,14 @@ from blazeio.protocol.response_writer import TEXT
 from blazeio.websocket.event_stream import EventStream
 from blazeio.wire.serializer import list_field_pairs
 
-# Header fields as a caller writes them, and the usual ones beside them. Pure.
+# Header fields of a caller, and the usual ones beside them
 
 
 Pairs = list[tuple[Any, Any]]
 
 
 def list_fields(headers: FieldInput | None) -> Pairs:
-    """The fields as pairs, in their order.
+    """Return header fields as pairs, in their order.
 
     Raises:
         LocalProtocolError: They are neither a mapping nor pairs.
@@ -38,7 +43,7 @@ def list_fields(headers: FieldInput | None) -> Pairs:
 
 
 def merge_fields(headers: FieldInput | None, usual: Mapping[str, str]) -> Pairs:
-    """The caller's fields, and of the usual ones those that it does not name."""
+    """Return the caller's fields, with the usual ones that they do not name."""
     pairs = list_fields(headers)
     names = {_lower(name) for name, _ in pairs}
     kept = [(name, value) for name, value in usual.items() if name.lower() not in names]
@@ -46,7 +51,7 @@ def merge_fields(headers: FieldInput | None, usual: Mapping[str, str]) -> Pairs:
 
 
 def names_field(pairs: Pairs, name: str) -> bool:
-    """Whether a field of this name, in lower case, is among them."""
+    """Tell whether a field of this name, in lower case, is among them."""
     return any(_lower(each) == name for each, _ in pairs)
 
 
@@ -64,19 +69,19 @@ HTML = b"Content-Type: text/html; charset=utf-8\r\n"
 OCTETS = "application/octet-stream"
 
 REDIRECTS = (301, 302, 303, 307, 308)
-# What a URI may hold as it is (RFC 3986 section 2), "%" since it may be quoted.
+# Characters that a URI may hold as they are (RFC 3986 section 2), and "%", since it may
+# be escaped already.
 _URI_CHARACTERS = "%!#$&'()*+,/:;=?@[]~"
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Deliver:
-    """Send a response. Each is a coroutine that takes ``r`` first.
+    """Send a response. Each method is a coroutine that takes ``r`` first.
 
-    Each raises LocalProtocolError, with nothing sent, when a response has
-    begun or the status or a header field is malformed; and ClientDisconnected
-    when the client is gone. A Content-Type among ``headers`` goes before the
-    usual one.
+    Each raises LocalProtocolError, with nothing sent, when a response has begun or the
+    status or a header field is malformed; and ClientDisconnected when the client is
+    gone. A Content-Type among ``headers`` wins over the usual one.
     """
 
     @staticmethod
@@ -91,14 +96,14 @@ class Deliver:
 
         Args:
             r: The request to answer.
-            data: What msgspec encodes: the built-in types, dataclasses, attrs,
-                Structs, datetimes, UUIDs, enums, decimals.
+            data: What msgspec encodes: the built-in types, dataclasses, attrs, Structs,
+                datetimes, UUIDs, enums, decimals.
             status: 200 to 599.
             headers: Further header fields.
-            indent: Spaces for each level, for who reads it; None: no white space.
+            indent: Spaces for each level, for people; None: no white space.
 
         Raises:
-            TypeError: A part of ``data`` is none of these; nothing was sent.
+            TypeError: A part of ``data`` cannot be encoded; nothing was sent.
         """
         if r.transport.is_closing():
             await r.give_way()
@@ -121,7 +126,7 @@ class Deliver:
         headers: FieldInput | None = None,
         content_type: str | None = None,
     ) -> None:
-        """Send text; str is UTF-8. It is ``text/plain`` unless another type is said."""
+        """Send text; str is UTF-8. The default type is ``text/plain``."""
         if content_type is not None:
             headers = merge_fields(headers, {"Content-Type": content_type})
         body = text.encode() if isinstance(text, str) else _octets(text)
@@ -161,11 +166,12 @@ class Deliver:
         status: int = 302,
         headers: FieldInput | None = None,
     ) -> None:
-        """Send the client elsewhere.
+        """Redirect the client.
 
         Args:
             r: The request to answer.
-            path: A path or a URI; what a URI cannot hold is percent-encoded.
+            path: A path or a URI; characters that a URI cannot hold are
+                percent-encoded.
             status: 301, 302, 303, 307 or 308.
             headers: Further header fields.
         """
@@ -188,7 +194,7 @@ class Deliver:
     async def file(
         r: R, path: str | os.PathLike[str], headers: FieldInput | None = None
     ) -> None:
-        """Send a file, in parts or "not modified" too; see ``Simpleserve.serve``.
+        """Send a file, ranges of it, or "not modified"; see ``Simpleserve.serve``.
 
         Raises:
             Abort: 404, there is no such regular file.
@@ -197,7 +203,7 @@ class Deliver:
 
     @staticmethod
     async def no_content(r: R, headers: FieldInput | None = None) -> None:
-        """Say that all went well, with 204 and no content."""
+        """Send 204 without content."""
         if r.transport.is_closing():
             await r.give_way()
         try:
@@ -218,18 +224,18 @@ class Deliver:
     ) -> None:
         """Send content piece by piece, as it is made.
 
-        A generator is closed at the end, whatever the end is: all of it was
-        sent, the client has gone away, the handler was cancelled. To a HEAD
-        request nothing of it is asked for.
+        A generator is closed at the end, whatever the end is: all of it was sent, the
+        client has gone away, the handler was cancelled. For a HEAD request no piece is
+        asked for.
 
         Args:
             r: The request to answer.
-            pieces: Async iterable or iterable of bytes or str (UTF-8).
+            pieces: An async iterable or iterable of bytes or str (UTF-8).
             status: 200 to 599.
-            headers: Further header fields; with a Content-Length the content is
-                not chunked.
-            content_type: Of the content.
-            compress: As of ``r.prepare``: each piece for itself.
+            headers: Further header fields; with a Content-Length the content is not
+                chunked.
+            content_type: The media type of the content.
+            compress: As of ``r.prepare``: each piece can be decoded when it arrives.
         """
         async with closed_at_end(pieces, r):
             if not isinstance(pieces, CONTENT):
@@ -246,7 +252,7 @@ class Deliver:
 
         Args:
             r: The request to answer.
-            events: The data of each: a str, or what ``json`` takes.
+            events: The data of each event: a str, or what ``json`` takes.
         """
         async with closed_at_end(events, r):
             check_pieces(events)
@@ -310,10 +316,10 @@ class Prepare:
 
 
 def _octets(content: object) -> Octets:
-    """The octets of content; str is UTF-8.
+    """Return content as octets; str is UTF-8.
 
     Raises:
-        LocalProtocolError: It is none. The caller's fault.
+        LocalProtocolError: The caller's fault: it is neither.
     """
     if isinstance(content, bytes):
         return content
@@ -322,5 +328,5 @@ def _octets(content: object) -> Octets:
     if isinstance(content, bytearray | memoryview):
         return bytes(content)
     if iscoroutine(content):
-        content.close()  # or Python would warn, too
+        content.close()  # else Python would warn, too
     raise LocalProtocolError(f"the content is {name_kind(content)}")

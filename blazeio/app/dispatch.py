@@ -1,10 +1,10 @@
-"""From ``r`` to its handler, and from whatever that raises to an answer.
+"""From a request to its handler, and from what the handler raises to a response.
 
-One coroutine serves a request: the middlewares before, then the route's handler
-(or the fallbacks, or 404), the middlewares after; around all but the last are those
-that call what is next. Those of a sub-app run within
-those of the app it is mounted in. Which of these exist is decided once, when
-the app starts: what is not there costs nothing.
+One coroutine serves a request: the middlewares before, then the route's handler (or the
+fallbacks, or 404), then the middlewares after; the middlewares that are "around"
+enclose all but the last. The middlewares of a sub-app run inside those of the app that
+it is mounted in. Which of these exist is decided once, when the app starts: what does
+not exist costs a request nothing.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -27,35 +27,36 @@ from blazeio.errors import Abort
 from blazeio.protocol.context import Handler
 from blazeio.protocol.request import BlazeioServerProtocol
 
-# What serves a request that no exact route has: parameters, 405, 404 and others.
+# Requests without an exact route: parameters, fallbacks, 405 and 404
 
 
 Enclose = Callable[[Sequence[Scope], Handler], Handler]
 
 _SAFE = "/:@!$&'()*+,;=~"
-"""What a path may hold as it is; a browser takes a backslash for a slash."""
+"""Characters that a path may hold as they are; not a backslash, which browsers take for
+a slash."""
 
 
-def compose_misses(
+def compose_fallback(
     routes: RouteTable,
     fallbacks: Sequence[Handler],
     strict_slashes: bool,
     enclose: Enclose,
 ) -> Callable[[BlazeioServerProtocol], Handler]:
-    """Compose what chooses a handler where no exact route was found.
+    """Compose the function that chooses a handler where no exact route was found.
 
     Args:
-        routes: Looked into for each request.
+        routes: Searched for each request.
         fallbacks: Those of the app itself.
-        strict_slashes: Of the app itself.
-        enclose: Puts what the sub-apps of a path want around a handler.
+        strict_slashes: The setting of the app itself.
+        enclose: Puts the middlewares of the sub-apps of a path around a handler.
     """
-    miss = Miss(routes, fallbacks, strict_slashes)
+    fallback = Fallback(routes, fallbacks, strict_slashes)
     below = [
         (chain[-1], _compose_below(chain, routes, fallbacks, enclose))
         for chain in routes.scopes
     ]
-    # a sub-app within another one is asked first
+    # a sub-app within another one goes first
     below.sort(key=lambda each: len(each[0].prefix.segments), reverse=True)
 
     def choose(r: BlazeioServerProtocol) -> Handler:
@@ -68,7 +69,7 @@ def compose_misses(
             for scope, serve in below:
                 if scope.prefix.covers(segments):
                     return serve
-        return miss
+        return fallback
 
     return choose
 
@@ -79,17 +80,17 @@ def _compose_below(
     fallbacks: Sequence[Handler],
     enclose: Enclose,
 ) -> Handler:
-    """The innermost app that has fallbacks runs them."""
+    """Return the fallback handler of the innermost app that has one."""
     for scope in chain:
         fallbacks = scope.middlewares.fallback or fallbacks
-    return enclose(chain, Miss(routes, fallbacks, chain[-1].strict_slashes))
+    return enclose(chain, Fallback(routes, fallbacks, chain[-1].strict_slashes))
 
 
-class Miss:
-    """A handler: answers where there is no route.
+class Fallback:
+    """A handler for requests that no route serves.
 
     Args:
-        routes: Asked for other methods, and other slashes.
+        routes: Asked for other methods, and for the path with the other slash.
         fallbacks: Run in turn until one has answered.
         strict_slashes: False: redirect to the path with the other slash.
     """
@@ -104,7 +105,7 @@ class Miss:
         self._redirects = not strict_slashes
 
     async def __call__(self, r: BlazeioServerProtocol) -> None:
-        """Say which methods there are, redirect, fall back; else 404."""
+        """Answer with 405 or OPTIONS, redirect, run the fallbacks; else 404."""
         if r.path == "*":  # OPTIONS of the server itself, RFC 9110 section 9.3.7
             self._tell_methods(r, self._routes.methods_of_all())
         elif methods := self._routes.methods_of(r.path):
@@ -130,7 +131,7 @@ class Miss:
 
     def _other_slash(self, r: BlazeioServerProtocol) -> str | None:
         path = r.path[:-1] if r.path.endswith("/") else f"{r.path}/"
-        # "//host" would lead to another site; CONNECT has no path
+        # "//host" would lead to another site; CONNECT has no path.
         if (
             path.startswith("//")
             or not r.path
@@ -164,11 +165,11 @@ def compose_dispatch(
     """Compose the coroutine function that serves each request of an app.
 
     Args:
-        routes: Looked into for each request: later routes are found too.
-        middlewares: Looked into once, now; so are those of sub-apps.
-        strict_slashes: False: a path that only lacks a slash at its end, or has
-            one too many, is redirected.
-        debug: Show what is a bug to the client.
+        routes: Searched for each request: later routes are found too.
+        middlewares: Read once, now; so are those of sub-apps.
+        strict_slashes: False: a path that lacks a slash at its end, or has one too
+            many, is redirected.
+        debug: Show the traceback of a bug to the client.
     """
     fail = answer_error_with_traceback if debug else answer_error
     watch_for_forgotten_awaits()
@@ -177,7 +178,7 @@ def compose_dispatch(
         chain[-1].middlewares.seal()
 
     def enclose(scopes: Sequence[Scope], handler: Handler) -> Handler:
-        """Put around a handler what the sub-apps want, the innermost first."""
+        """Put the middlewares of sub-apps around a handler, the innermost first."""
         within = [middlewares, *(each.middlewares for each in scopes)]
         while len(within) > 1:
             errors = [each.errors for each in reversed(within) if each.errors]
@@ -185,7 +186,9 @@ def compose_dispatch(
         return handler
 
     routes.seal(lambda route: enclose(route.scopes, route.serve))
-    choose_other = compose_misses(routes, middlewares.fallback, strict_slashes, enclose)
+    choose_other = compose_fallback(
+        routes, middlewares.fallback, strict_slashes, enclose
+    )
     if middlewares.around or middlewares.errors:
         dispatch = _compose_all(routes, choose_other, middlewares, fail)
     elif not middlewares.before:
@@ -196,8 +199,8 @@ def compose_dispatch(
     return _compose_with_after(dispatch, middlewares.after, fail)
 
 
-# Hot: one of these runs once per request. Finding the handler is RouteTable.find
-# by hand: the call would cost more than the two lookups.
+# Hot: one of these runs once per request. They find the handler as RouteTable.find
+# does: a call of it would cost more than its two lookups.
 
 
 def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Dispatch:
@@ -238,7 +241,7 @@ def _compose_with_before(
 def _compose_all(
     routes: RouteTable, choose_other: Choose, middlewares: Middlewares, fail: Fail
 ) -> Dispatch:
-    """Where middlewares are around, or the app answers errors itself."""
+    """Compose the dispatch of an app with "around" middlewares or error handlers."""
     by_method, any_method = routes.by_method, routes.any_method
 
     async def serve(r: BlazeioServerProtocol) -> Any:
@@ -263,7 +266,7 @@ def _put_around(around: Around, inner: Handler) -> Handler:
         if left is not None:
             refuse_returned(r, left, throw)
 
-    call_next.__qualname__ = "call_next"  # as it is told where nobody awaits it
+    call_next.__qualname__ = "call_next"  # for the text about a forgotten ``await``
 
     async def serve(r: BlazeioServerProtocol) -> Any:
         return await around(r, call_next)
@@ -274,7 +277,7 @@ def _put_around(around: Around, inner: Handler) -> Handler:
 def _compose_with_after(
     dispatch: Dispatch, after: Sequence[Handler], fail: Fail
 ) -> Dispatch:
-    for each in after:  # the first one innermost: so it runs first
+    for each in after:  # the first one is innermost, so that it runs first
         dispatch = _put_after(dispatch, each, fail)
     return dispatch
 
@@ -283,7 +286,7 @@ def _put_after(inner: Dispatch, after: Handler, fail: Fail) -> Dispatch:
     async def dispatch(r: BlazeioServerProtocol) -> None:
         try:
             await inner(r)
-        finally:  # a disconnect cancels: what was opened before is closed here
+        finally:  # also when a disconnect cancels: what ``before`` has opened is closed
             try:
                 await after(r)
             except BaseException as error:
@@ -293,7 +296,7 @@ def _put_after(inner: Dispatch, after: Handler, fail: Fail) -> Dispatch:
 
 
 def _compose_chain(handlers: Sequence[Handler]) -> Handler:
-    """One after the other, until one has answered."""
+    """Compose handlers that run one after the other, until one has answered."""
     if len(handlers) == 1:
         return handlers[0]
     chain = tuple(handlers)
@@ -303,7 +306,7 @@ def _compose_chain(handlers: Sequence[Handler]) -> Handler:
             left = await each(r)
             if r.response.is_complete:
                 return None
-        return left  # of the last one, which is the handler
+        return left  # what the last one, the handler, has returned
 
     return serve
 
@@ -327,12 +330,12 @@ def _enclose(
 def _answer_errors(
     handler: Handler, fail: Fail, errors: Sequence[ErrorHandlers]
 ) -> Dispatch:
-    """Those that run after see the status of an error: it is answered here.
+    """Answer errors before the "after" middlewares run, so that they see the status.
 
     Args:
         handler: What may raise.
-        fail: Gives the usual answer.
-        errors: Asked before, the innermost first.
+        fail: Sends the usual response to an error.
+        errors: The app's error handlers, the innermost first.
     """
 
     async def serve(r: BlazeioServerProtocol) -> None:
@@ -351,10 +354,12 @@ def _answer_errors(
                 refuse_returned(r, left, throw)
         except BaseException as error:
             caught = error
-        if caught is not None:  # outside: what a handler raises is no consequence
+        if (
+            caught is not None
+        ):  # outside of "except", so that its error is not chained to this one
             try:
                 await answer_by_handlers(r, caught, errors, fail)
             finally:
-                del caught  # its traceback has this frame, which has it
+                del caught  # its traceback refers to this frame, which refers to it
 
     return serve_with_handlers if errors else serve

@@ -1,8 +1,8 @@
-"""From functions and methods to handlers: their paths, and what they must be.
+"""From functions and methods to handlers: their paths, and what a handler must be.
 
-The rules are the seed's: a method whose name starts with ``_`` (not ``__``) is
-an endpoint, and every ``_`` of its name becomes ``/``. A parameter
-``route="/path"`` overrides the name; a path given by the caller overrides both.
+A method whose name starts with ``_`` (not ``__``) is an endpoint, and every ``_`` of
+its name becomes ``/``. A parameter ``route="/path"`` overrides the name; a path that
+the caller passes overrides both. The original package had these rules.
 """
 
 import inspect
@@ -38,10 +38,10 @@ def check_handler(
     Args:
         function: The handler.
         names: The parameters of its path, which it may take too.
-        called_with: What it is called with, by position.
+        called_with: The arguments that it is called with, by position.
 
     Raises:
-        ConfigurationError: It is not; names it and where it is defined.
+        ConfigurationError: It cannot be called so; names it and where it is defined.
     """
     if inspect.isasyncgenfunction(function):
         message = (
@@ -86,7 +86,7 @@ def _check_parameters(
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
-    # an object with `async def __call__` is a handler too
+    # An object with `async def __call__` is a handler too.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - looked at, not called
     )
@@ -97,8 +97,8 @@ def decide_path(handler: Callable[..., Any], path: str | None = None) -> Pattern
 
     Args:
         handler: The function, method or callable object.
-        path: As given by the caller; None: the handler's ``route`` parameter,
-            or else its name, says it.
+        path: As the caller passed it; None: the handler's ``route`` parameter, or else
+            its name, gives it.
 
     Raises:
         ConfigurationError: There is no usable path.
@@ -125,7 +125,7 @@ def _path_from_parameter(handler: Callable[..., Any]) -> str | None:
 
 
 def path_from_name(name: str) -> str:
-    """``_api_ip`` and ``api_ip`` are ``/api/ip``; ``_`` is ``/``.
+    """Make a path of a name: ``_api_ip`` is ``/api/ip``, ``_`` is ``/``.
 
     Raises:
         ConfigurationError: The name would give an empty segment.
@@ -138,15 +138,14 @@ def path_from_name(name: str) -> str:
 
 
 def find_endpoints(instance: object) -> Iterator[tuple[str, Handler]]:
-    """Give the name and bound method of each endpoint and middleware.
+    """Iterate over the names and bound methods of endpoints and middlewares.
 
     Args:
-        instance: Its class's methods are searched, inherited ones too, in the
+        instance: The methods of its class are searched, inherited ones too, in the
             order of their names.
 
     Raises:
-        ConfigurationError: A method is named like an endpoint and cannot be
-            one.
+        ConfigurationError: A method is named like an endpoint and cannot be one.
     """
     owner = type(instance)
     for name in dir(owner):
@@ -167,7 +166,7 @@ def _names_endpoint(name: str, owner: type) -> bool:
         return True
     if not name.startswith("_") or name.startswith("__"):
         return False
-    # self.__load is stored as _Owner__load: private, no endpoint
+    # self.__load is stored as _Owner__load: private, no endpoint.
     return not any(
         name.startswith(f"_{each.__name__.lstrip('_')}__") for each in owner.__mro__
     )

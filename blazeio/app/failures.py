@@ -1,4 +1,11 @@
-"""What becomes of an exception that a handler or a middleware let out."""
+"""From an exception of a handler or a middleware to a response.
+
+``Abort`` is a response that the app wants. What the client did wrong has a 4xx; another
+server's failure (``Session``) is 502 or 504; everything else is a bug: it is logged
+with the app's own frames, and answered with 500. Error handlers of the app
+(``@web.on_error``) go first. Where a response has already begun, the connection is cut,
+so that the client sees that it is not whole.
+"""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +41,7 @@ from blazeio.protocol.response_writer import TEXT
 log = get_logger("blazeio.app")
 
 _QUIET = (Abort, ClientDisconnected, RemoteProtocolError)
-"""What a handler may let out without being at fault."""
+"""What a handler may raise without a bug in it."""
 
 _UPSTREAM = (
     ConnectError,
@@ -43,8 +50,8 @@ _UPSTREAM = (
     ServerDisconnected,
     StatusError,
 )
-"""A server that the handler asked, by ``Session``, has failed: a gateway's error
-(RFC 9110 sections 15.6.3 and 15.6.5), and nobody's bug here."""
+"""A server that the handler has asked by ``Session`` has failed: an error of a gateway
+(RFC 9110 sections 15.6.3 and 15.6.5), and no bug here."""
 
 _TYPES = ("text/plain", "application/json")
 
@@ -52,19 +59,19 @@ Fail = Callable[[BlazeioServerProtocol, BaseException], None]
 
 
 def answer_error(r: BlazeioServerProtocol, error: BaseException) -> None:
-    """Answer what a handler or middleware let out.
+    """Answer what a handler or middleware has raised.
 
-    Where a response has begun and not ended the connection is aborted, so that
-    the client sees that it was cut.
+    Where a response has begun and not ended the connection is aborted, so that the
+    client sees that it was cut.
 
     Raises:
-        BaseException: It ends the task itself: see ``Handling.is_ended_by``.
+        BaseException: It ends the task itself: see ``HandlerTask.is_ended_by``.
     """
     _deal_with(r, error, _answer)
 
 
 def answer_error_with_traceback(r: BlazeioServerProtocol, error: BaseException) -> None:
-    """The same, where what is a bug is shown to the client: ``App(debug=True)``."""
+    """Answer it, and show a bug to the client: ``App(debug=True)``."""
     _deal_with(r, error, _answer_openly)
 
 
@@ -73,7 +80,7 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
         raise error
     meant = find_answer(error)
     if meant is not error and not _is_all_quiet(error):
-        report(r, error)  # what else is in the group is a bug
+        report(r, error)  # the other exceptions of the group are bugs
     if isinstance(meant, _UPSTREAM):
         what = type(meant).__name__
         log.error("%s %s: %s: %s", r.method, r.tail, what, meant)
@@ -85,7 +92,7 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
         r.carrier.abort()
         return
     if r.response.is_held():
-        r.response.take_back()  # nothing of it has left: the error can be answered
+        r.response.take_back()  # nothing was sent yet: the error can be answered
     if not r.status:
         answer(r, meant)
     elif not r.response.is_complete:
@@ -93,11 +100,11 @@ def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> 
 
 
 def find_answer(error: BaseException) -> BaseException:
-    """Find what a group of exceptions comes to, as a TaskGroup raises one.
+    """Return the exception that stands for a group, such as a TaskGroup raises.
 
-    An Abort in it is the answer. A group of nothing but what is nobody's bug here is
-    the first of these: what a client or another server got wrong, last that the
-    client went away. Any other exception is returned as it is.
+    An Abort in it is the response. A group without a bug is represented by the first of
+    these: what the client or another server did wrong, and last that the client went
+    away. Any other exception is returned as it is.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -110,7 +117,7 @@ def find_answer(error: BaseException) -> BaseException:
 
 
 def list_leaves(error: BaseException) -> list[BaseException]:
-    """List the exceptions of a group; of another one, itself."""
+    """List the exceptions of a group; of another exception, itself."""
     return list(_leaves(error))
 
 
@@ -127,12 +134,12 @@ def _is_all_quiet(error: BaseException) -> bool:
 
 
 def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None:
-    """A handler has returned something: in other frameworks that is the answer.
+    """Report a value that a handler has returned, which other frameworks would send.
 
-    Where it has answered, this is no harm; else it waits for what nobody sends.
+    Where the handler has answered, it does no harm; else there is no response.
     """
     if inspect.iscoroutine(value):
-        value.close()  # or Python would warn, too
+        value.close()  # else Python would warn, too
     if r.status or not r.is_alive:
         return
     if inspect.iscoroutine(value):
@@ -149,7 +156,7 @@ def refuse_returned(r: BlazeioServerProtocol, value: object, fail: Fail) -> None
 
 
 def find_status(error: BaseException) -> int:
-    """The status that an error is answered with."""
+    """Return the status that an error is answered with."""
     if isinstance(error, RequestTimeout):
         return 504
     if isinstance(error, _UPSTREAM):
@@ -194,9 +201,9 @@ def _send(
     status: int,
     headers: FieldInput | None = None,
 ) -> None:
-    """Send what went wrong as the client likes it: as text, or as JSON."""
+    """Send what went wrong in the form that the client accepts: text, or JSON."""
     fields = list_fields(headers)
-    if names_field(fields, "content-type"):  # it is neither, but what that says
+    if names_field(fields, "content-type"):  # then the message is sent as it is
         r.reply(message.encode(errors="replace"), status, b"", fields)
         return
     fields.append(("Vary", "Accept"))
@@ -208,11 +215,13 @@ def _send(
 
 
 def _speakable(message: str) -> str:
-    return message.encode(errors="replace").decode()  # lone surrogates are no UTF-8
+    return message.encode(
+        errors="replace"
+    ).decode()  # lone surrogates are not valid in UTF-8
 
 
 def report(r: BlazeioServerProtocol, error: BaseException) -> None:
-    """Log a bug: what was asked for, the place, and the app's own frames."""
+    """Log a bug: the request, the place, and the app's own frames."""
     name = r.context.name_handler(r.method, r.path)
     text = explain(error)
     log.error(
@@ -226,7 +235,7 @@ def report(r: BlazeioServerProtocol, error: BaseException) -> None:
     )
 
 
-# What an app's own handlers of errors answer.
+# Error handlers of the app
 
 
 async def answer_by_handlers(
@@ -235,28 +244,28 @@ async def answer_by_handlers(
     handlers: Sequence[ErrorHandlers],
     fail: Fail,
 ) -> None:
-    """Have the app's handler answer an error; the usual answer where it has none.
+    """Call the app's handler for an error; send the usual response where it has none.
 
     Args:
         r: The request.
-        error: What its handler or a middleware let out.
+        error: What the handler or a middleware has raised.
         handlers: Of the sub-app first, then of those around it.
-        fail: Gives the usual answer.
+        fail: Sends the usual response.
 
     Raises:
-        BaseException: It ends the task itself: see ``Handling.is_ended_by``.
+        BaseException: It ends the task itself: see ``HandlerTask.is_ended_by``.
     """
     meant = _find_meant(error)
     handler, is_expected = None, False
     if _can_be_answered(r, error, meant):
         handler, is_expected = _find(meant, handlers)
     if handler is None or (not is_expected and fail is not answer_error):
-        fail(r, error)  # App(debug=True) shows what is a bug
+        fail(r, error)  # App(debug=True) shows a bug
         return
     if r.response.is_held():
         r.response.take_back()
     if isinstance(meant, RemoteProtocolError):
-        r.response.give_up_connection()  # what follows cannot be read
+        r.response.give_up_connection()  # the rest of the connection cannot be read
     second: BaseException | None = None
     try:
         left = await handler(r, meant)
@@ -264,7 +273,7 @@ async def answer_by_handlers(
             refuse_returned(r, left, throw)
     except BaseException as raised:
         second = raised
-    is_left = second in (meant, error)  # raised again: not for this handler
+    is_left = second in (meant, error)  # raised again: the usual response
     if is_left or (second is None and not r.status and r.is_alive):
         fail(r, error)
         return
@@ -277,7 +286,9 @@ async def answer_by_handlers(
 def _find_meant(error: BaseException) -> BaseException:
     meant = find_answer(error)
     leaves = list_leaves(meant)
-    return leaves[0] if len(leaves) == 1 else meant  # a TaskGroup of one that failed
+    return (
+        leaves[0] if len(leaves) == 1 else meant
+    )  # a TaskGroup of which one task failed
 
 
 def _can_be_answered(
@@ -305,5 +316,5 @@ def _find(
 
 
 def throw(r: BlazeioServerProtocol, error: BaseException) -> NoReturn:
-    """Raise it where it happened; ``Fail`` for what is within a middleware."""
+    """Raise an error where it happened; the ``Fail`` of what is inside a middleware."""
     raise error

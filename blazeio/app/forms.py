@@ -1,4 +1,11 @@
-"""Forms: fields that are there at once, and files that still arrive."""
+"""Forms and uploads: fields that are read at once, and files that still arrive.
+
+A multipart form is read only as far as it is asked for: ``FormReader`` reads the fields
+up to the first file; then the file is streamed, and the transport pauses while the
+handler is slow. Fields behind a file are read when the next file is asked for. Content
+that is no form is itself one file (``WholeContent``). Each request has one source of
+files, which is kept with it.
+"""
 
 import asyncio
 from collections import deque
@@ -20,51 +27,51 @@ from blazeio.errors import Abort, LocalProtocolError, RemoteProtocolError
 from blazeio.protocol.flow import join_small
 from blazeio.protocol.request import BlazeioServerProtocol
 
-# ``Upload``: one file that a client sends, as it arrives.
+# Files, as they arrive
 
 
 class Source(Protocol):
-    """Where a file comes from."""
+    """What an ``Upload`` reads from."""
 
     @property
     def most_collected_bytes(self) -> int:
-        """Most octets that are collected in memory."""
+        """The most octets that are collected in memory."""
         ...
 
     async def open(self, upload: "Upload") -> FileHead:
-        """Read on to the file that ``upload`` is to be."""
+        """Read on to the head of the file that ``upload`` stands for."""
         ...
 
     async def next_chunk(self, upload: "Upload") -> bytes:
-        """Its next octets; b"" at its end."""
+        """Return its next octets; b"" at its end."""
         ...
 
 
 class UploadSource(Source, Protocol):
-    """Where all the files of one request come from."""
+    """What all the files of one request are read from."""
 
     def take(self) -> "Upload":
-        """The file that was met and not taken yet; else the one that comes."""
+        """Return the file that was reached and not taken yet; else the next one."""
         ...
 
     async def next_upload(self) -> "Upload | None":
-        """The same, read on to; None when there is no other."""
+        """Read on to the next file; None when there is no other."""
         ...
 
 
 class Upload(AsyncIterator[bytes]):
     """One file that a client sends: ``async for chunk in upload``.
 
-    The transport pauses, and so the client, while the caller is slow. What
-    the file is called is known once its head has arrived: after
-    ``await upload``, and while it is iterated over.
+    The transport pauses, and so the client, while the caller is slow. The name of the
+    file is known once its head has arrived: after ``await upload``, and while it is
+    iterated over.
 
     Attributes:
-        received_bytes: Octets given so far.
+        received_bytes: Octets returned so far.
 
     Raises:
-        RemoteProtocolError: While it is read: the form is malformed (400) or
-            beyond a bound (413).
+        RemoteProtocolError: While it is read: the form is malformed (400) or beyond a
+            bound (413).
         ClientDisconnected: While it is read: the client went away.
     """
 
@@ -81,10 +88,10 @@ class Upload(AsyncIterator[bytes]):
 
     @property
     def head(self) -> FileHead:
-        """All that is known of it.
+        """What its head says.
 
         Raises:
-            LocalProtocolError: Nothing yet.
+            LocalProtocolError: It has not arrived yet.
         """
         if self._head is None:
             raise LocalProtocolError("what a file is called: await the upload first")
@@ -92,25 +99,25 @@ class Upload(AsyncIterator[bytes]):
 
     @property
     def name(self) -> str:
-        """Of the form's field; "" where the content is no form."""
+        """The name of the form's field; "" where the content is no form."""
         return self.head.name
 
     @property
     def filename(self) -> str:
-        """As the client sent it, never to be used as a path."""
+        """The name of the file, as the client sent it; never use it as a path."""
         return self.head.filename
 
     @property
     def safe_filename(self) -> str:
-        """The name as one harmless path component; never empty.
+        """The name of the file as one harmless path component; never empty.
 
-        Another file may have it already.
+        Another file may have the same name.
         """
         return self.head.safe_filename
 
     @property
     def content_type(self) -> str:
-        """As the client says, lower case, without parameters; or ""."""
+        """Its media type, as the client says, lower case, without parameters; or ""."""
         return self.head.content_type
 
     def __await__(self) -> Generator[Any, None, "Upload"]:
@@ -131,7 +138,7 @@ class Upload(AsyncIterator[bytes]):
         return chunk
 
     async def read(self, limit: int | None = None) -> bytes:
-        """Collect what of it was not read yet.
+        """Collect what was not read yet.
 
         Args:
             limit: Most octets; default ``Limits.collected_bytes``.
@@ -154,7 +161,7 @@ class Upload(AsyncIterator[bytes]):
 class Uploads(AsyncIterator[Upload]):
     """Every file of a request, one after the other.
 
-    What of a file was not read is read past when the next one is asked for.
+    The unread rest of a file is skipped when the next file is asked for.
     """
 
     __slots__ = ("_source",)
@@ -169,13 +176,13 @@ class Uploads(AsyncIterator[Upload]):
         return upload
 
 
-# Content that is no form: as it arrives, and as the one file that it is.
+# Content that is no form: one file
 
 
 class Pieces:
     """The content of one request, piece by piece.
 
-    Not a generator: one that a handler leaves half-way has to be closed later,
+    Not a generator: one that a handler leaves half-way would have to be closed later,
     by a task of the loop.
     """
 
@@ -192,7 +199,7 @@ class Pieces:
         return self._r.context.limits.collected_bytes
 
     async def next(self) -> bytes:
-        """The next piece; b"" at the end.
+        """Return the next piece; b"" at the end.
 
         Raises:
             ClientDisconnected: The client went away before the end.
@@ -227,42 +234,42 @@ class WholeContent:
 
     @property
     def most_collected_bytes(self) -> int:
-        """Most octets that are collected in memory."""
+        """The most octets that are collected in memory."""
         return self._pieces.most_collected_bytes
 
     def pull(self) -> Upload:
-        """What ``r.pull()`` gives."""
+        """Return what ``r.pull()`` returns: the file."""
         return self._upload
 
     def take(self) -> Upload:
-        """The one file."""
+        """Return the file."""
         self._is_taken = True
         return self._upload
 
     async def next_upload(self) -> Upload | None:
-        """The one file, once."""
+        """Return the file, once."""
         return None if self._is_taken else self.take()
 
     async def open(self, upload: Upload) -> FileHead:
-        """Nothing has to be read for it."""
+        """Return its head; nothing has to be read for it."""
         return upload.head
 
     async def next_chunk(self, upload: Upload) -> bytes:
-        """Its next octets; b"" at its end."""
+        """Return its next octets; b"" at its end."""
         return await self._pieces.next()
 
 
 class NoFile:
-    """Of a request that brings no file."""
+    """The source of a request that brings no file."""
 
     most_collected_bytes = 0
 
     def take(self) -> Upload:
-        """One that cannot be read."""
+        """Return a file that raises when it is read."""
         return Upload(self)
 
     async def next_upload(self) -> Upload | None:
-        """None."""
+        """Return None."""
         return None
 
     async def open(self, upload: Upload) -> FileHead:
@@ -274,21 +281,21 @@ class NoFile:
         raise no_file()
 
     async def next_chunk(self, upload: Upload) -> bytes:
-        """Nothing."""
+        """Return b""."""
         return b""
 
 
 def no_file() -> Abort:
-    """What a client is answered that should have sent a file, or another one."""
+    """Make the response for a client that should have sent a file, or another one."""
     return Abort("A file was expected, and there is none", 400)
 
 
 def media_type_of(r: BlazeioServerProtocol) -> str:
-    """The media type of the content: lower case, without parameters; or ""."""
+    """Return the media type of the content: lower case, without parameters; or ""."""
     value = r.headers.get("content-type", "")
     try:
         return parse_parameters(value)[0]
-    except ValueError:  # its parameters are looked at by who needs one
+    except ValueError:  # its parameters are checked by whoever needs them
         return value.partition(";")[0].strip().lower()
 
 
@@ -296,10 +303,10 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 
 PARTS_STEP_BYTES = 8 * 1024
-"""So much of a form is decoded before the loop turns for the others: 2 ms of work,
-where it is small fields with many lines ..."""
+"""How much of a form is decoded before the loop serves others: 2 ms of work, where it
+is small fields with many lines ..."""
 FILE_STEP_BYTES = 64 * 1024
-"""... and so much within a file."""
+"""... and how much within a file."""
 OFF_LOOP_BYTES = 64 * 1024
 """A larger urlencoded form is decoded in a thread."""
 
@@ -314,8 +321,8 @@ OVER = _Over.OVER
 class Form(Params):
     """The fields of a form, by name, as far as they have arrived.
 
-    A form without files is whole. One with files has what stands before the
-    file that is read; what follows is added when the next file is asked for.
+    A form without files is whole. A form with files has the fields before the file that
+    is read; later fields are added when the next file is asked for.
 
     Attributes:
         upload: The first file; None where there is none.
@@ -363,7 +370,7 @@ class FormReader:
 
     @property
     def most_collected_bytes(self) -> int:
-        """Most octets that are collected in memory."""
+        """The most octets that are collected in memory."""
         return self._pieces.most_collected_bytes
 
     async def begin(self) -> Form:
@@ -376,18 +383,18 @@ class FormReader:
         return self.form
 
     def pull(self) -> AsyncIterator[bytes]:
-        """What ``r.pull()`` gives: the octets of the file that is at hand."""
+        """Return what ``r.pull()`` returns: the octets of the present file."""
         return Upload(NoFile(), NAMELESS) if self._upload is None else self._upload
 
     def take(self) -> Upload:
-        """The file that was met and not taken yet; else the one that comes."""
+        """Return the file that was reached and not taken yet; else the next one."""
         if self._upload is not None and not self._is_taken:
             self._is_taken = True
             return self._upload
         return Upload(self)
 
     async def next_upload(self) -> Upload | None:
-        """The same, read on to; None when there is no other."""
+        """Read on to the next file; None when there is no other."""
         if self._upload is not None and not self._is_taken:
             return self.take()
         head = await self._next_head()
@@ -398,7 +405,7 @@ class FormReader:
         return upload
 
     async def open(self, upload: Upload) -> FileHead:
-        """Read on to the next file, which ``upload`` is from then on.
+        """Read on to the next file, which ``upload`` stands for from then on.
 
         Raises:
             Abort: 400, there is none.
@@ -410,7 +417,7 @@ class FormReader:
         return head
 
     async def next_chunk(self, upload: Upload) -> bytes:
-        """Its next octets; b"" at its end.
+        """Return its next octets; b"" at its end.
 
         Raises:
             LocalProtocolError: The next file was asked for already.
@@ -434,7 +441,7 @@ class FormReader:
             self.form.upload = upload
 
     async def _next_head(self) -> FileHead | None:
-        """Read past what is left of a file; keep the fields; None at the end."""
+        """Skip the rest of a file, and keep the fields that follow; None at the end."""
         self._has_begun = True
         while True:
             event = await self._next_event()
@@ -510,7 +517,7 @@ def _decode_urlencoded(content: bytes, most: int) -> list[tuple[str, str]]:
 
 
 def find_uploads(r: BlazeioServerProtocol) -> UploadSource:
-    """Where the files of a request come from; nothing is read yet."""
+    """Return the source of the files of a request; nothing is read yet."""
     media_type = media_type_of(r)
     if media_type == MULTIPART and has_content(r):
         return reader_of(r)
@@ -525,7 +532,7 @@ def find_uploads(r: BlazeioServerProtocol) -> UploadSource:
 
 
 def reader_of(r: BlazeioServerProtocol) -> FormReader:
-    """The reader of a multipart form: one for each request."""
+    """Return the reader of a multipart form: one for each request."""
     reader = r.content.reader
     if not isinstance(reader, FormReader):
         reader = r.content.reader = FormReader(r)
@@ -533,5 +540,5 @@ def reader_of(r: BlazeioServerProtocol) -> FormReader:
 
 
 def has_content(r: BlazeioServerProtocol) -> bool:
-    """Whether the request has content, or may still have."""
+    """Tell whether the request has content, or may still have."""
     return bool(r.content_length) or r.transfer_encoding is not None

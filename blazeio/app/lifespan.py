@@ -1,4 +1,10 @@
-"""What an app runs beside requests: hooks, and tasks tied to the server's life."""
+"""What an app runs beside requests: hooks, and background tasks.
+
+``Hooks`` has the decorators of an ``App``; ``Lifespan`` runs what they have collected:
+start hooks before anything is accepted, background tasks while the app is served, drain
+hooks when the server begins to drain, stop hooks after the last request. The hooks of
+mounted apps run with those of the app that they are mounted in.
+"""
 
 import asyncio
 import inspect
@@ -14,7 +20,7 @@ from blazeio.protocol.handler_task import find_task, is_cancelled, is_of_keyboar
 log = get_logger("blazeio.app")
 
 TASK_END_S = 2.0
-"""A cancelled background task may clean up for this long."""
+"""How long a cancelled background task may clean up, seconds."""
 
 Hook = Callable[[], Awaitable[Any] | Any]
 Background = Callable[[], Coroutine[Any, Any, Any]]
@@ -40,12 +46,12 @@ class Lifespan:
         self._is_running = False
 
     def include(self, inner: "Lifespan") -> None:
-        """Have the life of another app too; within this one."""
+        """Run the hooks and tasks of another app too, within those of this one."""
         if inner not in self._inner:
             self._inner.append(inner)
 
     def add_task(self, background: Background) -> None:
-        """Run it from the start to the stop; started already: from now on, once.
+        """Run a task from the start to the stop; once started, from now on.
 
         Raises:
             ConfigurationError: It is no coroutine function without arguments.
@@ -57,7 +63,7 @@ class Lifespan:
             self._backgrounds.append(background)
 
     async def start(self) -> None:
-        """Run the start hooks, then begin the tasks; once until ``stop``.
+        """Run the start hooks, then start the tasks; once until ``stop``.
 
         Raises:
             Exception: What a hook raised; nothing after it was run.
@@ -125,7 +131,7 @@ async def _run(background: Background) -> None:
 def _check_background(background: Any) -> None:
     if inspect.iscoroutine(background):
         name = background.__qualname__
-        background.close()  # or Python would warn that nobody awaited it
+        background.close()  # else Python would warn that nobody awaited it
         message = f"add_task({name}()): give the function itself, without ()"
         raise ConfigurationError(message)
     if not inspect.iscoroutinefunction(background):
@@ -167,7 +173,7 @@ async def _call_safely(hook: Hook, kind: str) -> None:
 
 
 def _ends_task(error: BaseException) -> bool:
-    """Whether it is no error of what was called: we were cancelled, or ^C came."""
+    """Tell whether it must end this task: it is cancelled, or SIGINT came."""
     if isinstance(error, asyncio.CancelledError):
         return is_cancelled()
     if isinstance(error, GeneratorExit):
@@ -175,7 +181,7 @@ def _ends_task(error: BaseException) -> bool:
     return is_of_keyboard(error)
 
 
-# ``Hooks``: what an app does around all its requests, and around its life.
+# The decorators of an ``App``
 
 
 HookT = TypeVar("HookT", bound=Hook)
@@ -185,14 +191,14 @@ ErrorHandlerT = TypeVar("ErrorHandlerT", bound=ErrorHandler)
 
 
 class Hooks:
-    """The decorators of an ``App`` that add no routes; a base of it."""
+    """The decorators of an ``App`` that add no routes; its base class."""
 
     def __init__(self) -> None:
         self._middlewares = Middlewares()
         self._lifespan = Lifespan()
 
     def middleware(self, function: AroundT) -> AroundT:
-        """Put a middleware around all that serves a request: ``@web.middleware``.
+        """Put a middleware around each request: ``@web.middleware``.
 
         ::
 
@@ -204,15 +210,15 @@ class Hooks:
                 finally:
                     log.info("%s took %.3f s", r.path, time.monotonic() - begun)
 
-        It runs for each request, found or not, around ``before_middleware``, the
-        route and the fallbacks; the first one is outermost. What these raise, an
-        ``Abort`` too, comes through ``call_next``, and is answered when it leaves
-        the outermost: ``after_middleware`` sees the status. One that answers by
-        itself does not call ``call_next``.
+        It runs for each request, found or not, around ``before_middleware``, the route
+        and the fallbacks; the first one is outermost. What these raise, an ``Abort``
+        too, passes through ``call_next``, and is answered when it leaves the outermost
+        one; ``after_middleware`` sees the status. A middleware that answers by itself
+        does not call ``call_next``.
 
         Raises:
             ConfigurationError: It is no ``async def`` that takes ``r`` and
-                ``call_next``, or the app is served by now.
+                ``call_next``, or the app is already served.
         """
         self._middlewares.add_around(function)
         return function
@@ -220,22 +226,22 @@ class Hooks:
     def on_error(
         self, *kinds: type[BaseException] | int
     ) -> Callable[[ErrorHandlerT], ErrorHandlerT]:
-        """Answer errors of these classes, or of these statuses: ``@web.on_error(404)``.
+        """Handle errors by their class or status: ``@web.on_error(404)``.
 
         The handler, ``async def handler(r, error)``, answers as a route does. The
-        nearest class of an error counts; then its status, which is that of an
-        ``Abort``, 4xx for content that cannot be read, 502 and 504 for another
-        server's failures, and 500 for a bug. ``Exception`` is any bug, and not
-        ``Abort``. What is a bug is logged all the same, unless a handler is for
-        its own class. A handler that raises the error again leaves it to the usual
-        answer. What a handler of a route has answered itself is no error.
+        nearest class of an error is used; then its status, which is that of an
+        ``Abort``, 4xx for content that cannot be read, 502 and 504 for failures of
+        another server, and 500 for a bug. ``Exception`` means any bug, and not
+        ``Abort``. A bug is logged all the same, unless a handler is for its own class.
+        A handler that raises the error again leaves it to the usual response. An error
+        after a route has answered is not handled.
 
         Args:
             kinds: Classes of exceptions, and statuses from 400 to 599.
 
         Raises:
-            ConfigurationError: One is neither, two handlers are for the same one,
-                or the app is served by now.
+            ConfigurationError: One is neither, two handlers are for the same one, or
+                the app is already served.
         """
         if not kinds:
             raise ConfigurationError("on_error(): write @web.on_error(404), or a class")
@@ -258,8 +264,8 @@ class Hooks:
     def on_drain(self, hook: HookT) -> HookT:
         """Call a function, async or not, when the server begins to drain.
 
-        From then on each answer is the last of its connection, and nothing waits
-        for the hook: it may tell streams to end (see ``r.draining`` too).
+        From then on each response is the last of its connection. Nothing waits for the
+        hook: it may tell streams to end (see ``r.draining`` too).
         """
         self._lifespan.drain_hooks.append(hook)
         return hook
@@ -267,19 +273,18 @@ class Hooks:
     def on_stop(self, hook: HookT) -> HookT:
         """Call a function, async or not, after the last request was answered.
 
-        The hooks run in the reverse order; what one raises is logged, and the
-        others run.
+        The hooks run in reverse order. An exception is logged, and the others run.
         """
         self._lifespan.stop_hooks.append(hook)
         return hook
 
     def add_task(self, function: BackgroundT) -> BackgroundT:
-        """Run a coroutine function in the background, as long as the app is served.
+        """Run a coroutine function in the background, while the app is served.
 
-        It begins after the ``on_start`` hooks (under a supervisor: in each
-        worker, after the fork) and is cancelled before the ``on_stop`` hooks,
-        with 2 seconds to clean up. What it raises is logged and ends it alone.
-        Added while the app is served, it begins at once.
+        It starts after the ``on_start`` hooks (under a supervisor: in each worker,
+        after the fork) and is cancelled before the ``on_stop`` hooks, with 2 seconds to
+        clean up. An exception is logged and ends this task only. Added while the app is
+        served, it starts at once.
 
         Raises:
             ConfigurationError: It is no ``async def`` without arguments.

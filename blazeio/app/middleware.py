@@ -1,4 +1,8 @@
-"""``Cors``: a middleware that lets pages of other origins read what is answered."""
+"""Middlewares and error handlers of an app; ``Cors`` and ``security_headers``.
+
+An app has middlewares of four kinds: before, fallback, after, and around. ``dispatch``
+composes them once; after that none can be added.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -15,24 +19,24 @@ from blazeio.errors import (
 from blazeio.protocol.context import Handler
 from blazeio.protocol.request import BlazeioServerProtocol
 
-# What an app does about an exception instead of the usual answer. Pure.
+# Error handlers of an app
 
 
 ErrorHandler = Callable[[BlazeioServerProtocol, Any], Awaitable[Any]]
 
 ANY_BUG = (Exception, BaseException)
-"""Who handles these handles what nobody has foreseen: it is a bug all the same."""
+"""A handler of these classes gets unforeseen errors: they are bugs all the same."""
 
 _OWN = (Abort, RemoteProtocolError, RequestError, *ANY_BUG)
-"""The status of an error is more particular than these classes, and less than
-those that an app derives from them."""
+"""The status of an error is more specific than these classes, and less specific than
+classes that an app derives from them."""
 
 _ANSWERED = (Abort, RemoteProtocolError)
-"""They have an answer, and are no bugs: who handles Exception does not mean them."""
+"""These are responses, and no bugs: a handler of Exception does not get them."""
 
 
 class ErrorHandlers:
-    """Those of one app, by the class of the error or by the status of its answer."""
+    """The error handlers of one app, by the class of an error or by its status."""
 
     __slots__ = ("_by_status", "_by_type", "_is_sealed")
 
@@ -45,11 +49,12 @@ class ErrorHandlers:
         return bool(self._by_type or self._by_status)
 
     def add(self, what: type[BaseException] | int, handler: ErrorHandler) -> None:
-        """Add one.
+        """Add a handler.
 
         Raises:
-            ConfigurationError: It is no handler, ``what`` is neither an exception
-                nor a status of an error, there is one for it, or it is too late.
+            ConfigurationError: It is no handler, ``what`` is neither an exception nor a
+                status of an error, there is a handler for it already, or it is too
+                late.
         """
         check_handler(handler, called_with=("r", "error"))
         if self._is_sealed:
@@ -74,21 +79,21 @@ class ErrorHandlers:
             raise ConfigurationError(message)
 
     def seal(self) -> None:
-        """No more can be added: whether there are any has been looked at."""
+        """Refuse further handlers: the dispatch was composed."""
         self._is_sealed = True
 
     def find(
         self, error: BaseException, status: int
     ) -> tuple[ErrorHandler, bool] | None:
-        """Find who handles an error: the nearest of its classes, or its status.
+        """Find the handler of an error: that of its nearest class, or of its status.
 
         Args:
             error: What was raised.
-            status: What it would be answered with.
+            status: The status that it would be answered with.
 
         Returns:
-            The handler, and whether it is for this kind of error alone, so that it
-            is no bug; None: there is none.
+            The handler, and whether it is for this very kind of error, so that it is no
+            bug; None: there is none.
         """
         for kind in type(error).__mro__:
             if kind in ANY_BUG and isinstance(error, _ANSWERED):
@@ -101,20 +106,20 @@ class ErrorHandlers:
         return None if found is None else (found, False)
 
 
-# The middlewares of an app, of each kind as many as it likes.
+# Middlewares of an app
 
 
 CallNext = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
-"""What a middleware around calls, once, to have the request served."""
+"""A middleware around others calls this, once, to have the request served."""
 Around = Callable[[BlazeioServerProtocol, CallNext], Awaitable[Any]]
 
 
 class Middlewares:
-    """Those that an app has, each kind in the order it was added.
+    """The middlewares of an app, each kind in the order in which it was added.
 
     Attributes:
         before: Run before every route, found or not.
-        fallback: Run where no route is, instead of 404, until one has answered.
+        fallback: Run where no route is found, instead of 404, until one has answered.
         after: Run when all is over, also after an error or a disconnect.
         around: Run around the others and the route, the first one outermost.
         errors: Answer what they raise.
@@ -131,10 +136,10 @@ class Middlewares:
         self._is_sealed = False
 
     def add(self, name: str, function: Callable[..., Any]) -> None:
-        """Add one, by the name of its kind.
+        """Add a middleware, by the name of its kind.
 
         Raises:
-            ConfigurationError: It is no handler, or the app is served by now.
+            ConfigurationError: It is no handler, or the app is already served.
         """
         check_handler(function)
         self._check_time(function)
@@ -146,10 +151,10 @@ class Middlewares:
         kind.append(function)
 
     def add_around(self, function: Callable[..., Any]) -> None:
-        """Add one that calls what comes after it.
+        """Add a middleware that calls what comes after it.
 
         Raises:
-            ConfigurationError: It is none, or the app is served by now.
+            ConfigurationError: It is none, or the app is already served.
         """
         check_handler(function, called_with=("r", "call_next"))
         self._check_time(function)
@@ -161,7 +166,7 @@ class Middlewares:
             raise ConfigurationError(message)
 
     def seal(self) -> None:
-        """No more can be added: they have been composed."""
+        """Refuse further middlewares: the dispatch was composed."""
         self._is_sealed = True
         self.errors.seal()
 
@@ -169,7 +174,7 @@ class Middlewares:
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/?#\s*,A-Z]+")
 
 MAX_AGE_S = 600
-"""How long a browser need not ask again; Chromium takes 7,200 s at most."""
+"""How long a browser need not ask again; Chromium limits it to 7,200 s."""
 
 METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
 
@@ -178,21 +183,21 @@ class Cors:
     """A middleware for the CORS protocol (WHATWG Fetch, section 3.3).
 
     ``web.middleware(io.Cors("https://app.example.com"))``: all responses say who may
-    read them, also errors and files; preflights are answered here, before any
+    read them, also errors and files. Preflight requests are answered here, before any
     route and any ``before_middleware``.
 
     Args:
         origins: ``https://host`` or ``https://host:port``, one or several; ``*`` for
             all of them.
-        methods: Those that a page may use.
-        headers: Fields that a page may send; None: those that it asks for.
-        expose: Fields of responses that a page may read, beside the simple ones.
-        credentials: Whether a page may send cookies; not with ``*``, since every
-            page on the web would act as the user then.
-        max_age_s: How long a browser may keep the answer to a preflight, seconds.
+        methods: The methods that a page may use.
+        headers: The fields that a page may send; None: those that it asks for.
+        expose: The fields of responses that a page may read, beside the simple ones.
+        credentials: Whether a page may send cookies; not with ``*``, since then every
+            page on the web could act as the user.
+        max_age_s: How long a browser may cache the response to a preflight, seconds.
 
     Raises:
-        ConfigurationError: One of them cannot be.
+        ConfigurationError: An argument is not possible.
     """
 
     def __init__(
@@ -223,13 +228,13 @@ class Cors:
         self._max_age_s = str(int(max_age_s))
 
     async def __call__(self, r: BlazeioServerProtocol, call_next: CallNext) -> None:
-        """Say who may read the answer; answer preflights."""
+        """Add the fields of CORS; answer preflight requests."""
         origin = r.headers.get("origin")
         if not self._is_open:
-            r.add_header("Vary", "Origin")  # also for who sends none: caches
+            r.add_header("Vary", "Origin")  # also without an Origin: for caches
         is_allowed = origin is not None and (self._is_open or origin in self._origins)
         if is_allowed:
-            assert origin is not None  # so mypy knows
+            assert origin is not None  # for mypy
             self._allow(r, origin)
         if (
             r.method == "OPTIONS"
@@ -263,9 +268,9 @@ class Cors:
 
 
 def _say(r: BlazeioServerProtocol, name: str, value: str) -> None:
-    """Add a field; where a handler passes on that of another server, its own counts.
+    """Add a field; that of another server's response, passed on by a handler, wins.
 
-    Two fields of these names are none to a browser.
+    A browser ignores both where there are two fields of such a name.
     """
     r.add_header(name, value, unless_given=True)
 
@@ -280,11 +285,11 @@ def _check_origins(origins: Iterable[str]) -> None:
             raise ConfigurationError(f"Cors({each!r:.80}): {reason}")
 
 
-# ``security_headers``: fields by which browsers protect the users of an app.
+# Security headers: fields by which browsers protect the users of an app
 
 
 HSTS_S = 365 * 24 * 3600
-"""What browsers want for their preload lists, at least."""
+"""The least that browsers want for their preload lists."""
 
 
 def security_headers(
@@ -298,20 +303,20 @@ def security_headers(
 ) -> dict[str, str]:
     """Make fields for ``App(headers=io.security_headers())``.
 
-    X-Content-Type-Options is always among them. A handler's own field counts more.
+    X-Content-Type-Options is always among them. A handler's own field wins.
 
     Args:
         content_security_policy: What a page may load and run, ``default-src 'self'``;
-            None: nothing is said.
-        hsts_s: For so long browsers come back over HTTPS alone, seconds; ``HSTS_S``
-            is a year. None: nothing is said. It cannot be taken back before.
+            None: no such field.
+        hsts_s: For how long browsers use HTTPS only, seconds; ``HSTS_S`` is a year.
+            None: no such field. It cannot be revoked before.
         frame_options: ``DENY`` or ``SAMEORIGIN``: who may show a page in a frame.
-        referrer_policy: What other sites are told of where a user comes from.
-        opener_policy: Whether pages of other origins keep a hold of our window.
+        referrer_policy: What other sites learn about where a user comes from.
+        opener_policy: Whether pages of other origins keep a reference to our window.
         permissions_policy: Which features pages may use, ``camera=()``.
 
     Raises:
-        ConfigurationError: One of them cannot be.
+        ConfigurationError: An argument is not possible.
     """
     if frame_options not in (None, "DENY", "SAMEORIGIN"):
         reason = "expected 'DENY', 'SAMEORIGIN' or None"

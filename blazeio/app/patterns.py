@@ -1,4 +1,4 @@
-"""Paths as they are declared: literal segments and ``{name:kind}``."""
+"""Paths as routes declare them, with ``{name:kind}``, and URLs of them."""
 
 import difflib
 import re
@@ -12,7 +12,7 @@ from msgspec import Struct
 from blazeio.content.forms import serialize_urlencoded
 from blazeio.errors import ConfigurationError, LocalProtocolError
 
-# What a path parameter may be, and the value a handler gets for it.
+# Kinds of path parameters
 
 
 _MOST_DIGITS = 300
@@ -24,10 +24,10 @@ class Converter(Struct, frozen=True, eq=False):
     """One kind of path parameter.
 
     Attributes:
-        name: As it stands behind the colon of ``{id:int}``.
-        rank: Where several kinds accept a segment, the lowest goes first.
-        python_type: Of the values.
-        convert: From a segment to its value; None: it is none.
+        name: What stands behind the colon of ``{id:int}``.
+        rank: Where several kinds accept a segment, the lowest rank wins.
+        python_type: The type of its values.
+        convert: Makes a value of a segment; None: the segment is not of this kind.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Converter(Struct, frozen=True, eq=False):
 
 
 def _to_int(segment: str) -> int | None:
-    # Without a sign: a handler that counts from the end of a list for
-    # /items/-1 would be a surprise. 300 digits fit a float; int() refuses 4,300.
-    # A pattern takes three times as long as these.
+    # Without a sign: /items/-1 would surprise a handler that uses it as an index. 300
+    # digits fit a float; int() refuses more than 4,300. A pattern would take three
+    # times as long as these tests.
     if segment.isdecimal() and segment.isascii() and len(segment) <= _MOST_DIGITS:
         return int(segment)
     return None
 
 
 def _to_float(segment: str) -> float | None:
-    # With one, for coordinates; without exponents, "nan" and "inf".
+    # With a sign, for coordinates; without exponents, "nan" and "inf".
     return float(segment) if _DECIMAL.fullmatch(segment) else None
 
 
@@ -59,7 +59,7 @@ def _to_str(segment: str) -> str | None:
 
 
 REST = Converter("path", 4, str, str)
-"""All that follows, with its slashes; it may be empty."""
+"""Everything that follows, with its slashes; it may be empty."""
 
 CONVERTERS = {
     each.name: each
@@ -71,14 +71,14 @@ CONVERTERS = {
         REST,
     )
 }
-"""By name, the most particular first."""
+"""By name, the most specific first."""
 
 
 class Parameter(Struct, frozen=True):
     """A segment that may be any value of a kind.
 
     Attributes:
-        name: Of the value.
+        name: The name of the value.
         converter: Its kind.
     """
 
@@ -92,8 +92,8 @@ class Pattern(Struct, frozen=True):
     Attributes:
         text: As it was written.
         segments: What stands between its slashes.
-        names: Those of its parameters, in their order; empty: it is exact.
-        ranks: How wide each segment is; less is more particular.
+        names: The names of its parameters, in order; empty: it is an exact path.
+        ranks: The rank of each segment; lower is more specific.
     """
 
     text: str
@@ -102,7 +102,7 @@ class Pattern(Struct, frozen=True):
     ranks: tuple[int, ...]
 
     def under(self, prefix: "Pattern") -> "Pattern":
-        """The same below a prefix.
+        """Return the path below a prefix.
 
         Raises:
             ConfigurationError: A parameter of both has the same name.
@@ -110,7 +110,7 @@ class Pattern(Struct, frozen=True):
         return parse_pattern(prefix.text + self.text)
 
     def covers(self, segments: Sequence[str]) -> bool:
-        """Whether a request's path is this one, or below it."""
+        """Tell whether a request's path is this one, or below it."""
         if len(segments) < len(self.segments):
             return False
         pairs = zip(self.segments, segments, strict=False)
@@ -127,8 +127,8 @@ def parse_pattern(text: str) -> Pattern:
     """Read a path as a route declares it.
 
     Args:
-        text: ``/users/{id:int}``; a parameter is a whole segment, one without
-            a kind is ``str``, and one of kind ``path`` is the last.
+        text: ``/users/{id:int}``; a parameter is a whole segment, one without a kind is
+            ``str``, and one of kind ``path`` is the last.
 
     Raises:
         ConfigurationError: It is no such path; says why.
@@ -185,8 +185,8 @@ def _read_segment(part: str, text: str) -> str | Parameter:
     return Parameter(name, converter)
 
 
-# What other frameworks write: Flask, then Express and Rails, then many; Next.js; axum
-# and ASP.NET, Go.
+# What other frameworks write: Flask; Express and Rails; many; Next.js; axum, ASP.NET
+# and Go.
 _FOREIGN = (
     (re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>"), None),
     (re.compile(r":(?P<name>\w+)(?P<kind>)\??"), None),
@@ -200,9 +200,9 @@ _KINDS = {"string": "str", "integer": "int", "number": "float", "any": "str"}
 
 
 def _refuse_foreign(part: str, text: str) -> None:
-    """Refuse a parameter in the writing of another framework.
+    """Refuse a parameter in the notation of another framework.
 
-    Taken literally it would be a route that nobody ever asks for.
+    As a literal it would be a route that nobody ever requests.
     """
     for pattern, kind in _FOREIGN:
         found = pattern.fullmatch(part)
@@ -220,10 +220,10 @@ def _refuse_foreign(part: str, text: str) -> None:
 
 
 def parse_prefix(text: str) -> Pattern:
-    """Read a path that others stand below.
+    """Read a path that other paths stand below.
 
     Raises:
-        ConfigurationError: It ends with a slash or a parameter of kind path.
+        ConfigurationError: It ends with a slash or with a parameter of kind path.
     """
     pattern = parse_pattern(text)
     last = pattern.segments[-1]
@@ -234,11 +234,11 @@ def parse_prefix(text: str) -> Pattern:
 
 
 def check_root_path(text: str) -> str:
-    """Check what stands in front of every path, outside; "" is nothing.
+    """Check the prefix that a proxy removes; "" is none.
 
     Raises:
-        ConfigurationError: It does not begin with a slash, ends with one, or
-            has a query.
+        ConfigurationError: It does not begin with a slash, ends with one, or has a
+            query.
     """
     if text and (text[0] != "/" or text[-1] == "/" or set(text) & set("?# {}")):
         message = f"root_path {text!r}: expected a path such as '/api'"
@@ -246,27 +246,26 @@ def check_root_path(text: str) -> str:
     return text
 
 
-# Paths of routes, made from their names and the values of their parameters. Pure.
+# Making paths of routes
 
 
 _SAFE = "@!$&'()*+,;=:~"
-"""What a segment may hold as it is (RFC 3986 section 3.3)."""
+"""Characters that a segment may hold as they are (RFC 3986 section 3.3)."""
 
 _DOTS = (".", "..")
 
 
 def make_url(name: str, pattern: Pattern, params: Mapping[str, Any]) -> str:
-    """Make the path of a route, and a query of the parameters that it has not.
+    """Return the path of a route, with further parameters as its query.
 
     Args:
-        name: Of the route, for the error.
+        name: The name of the route, for the error.
         pattern: Its path.
-        params: A value for each of its parameters; further ones are the query,
-            where a list repeats one and None leaves it out.
+        params: A value for each of its parameters; further ones are the query, where a
+            list repeats one and None leaves it out.
 
     Raises:
-        LocalProtocolError: One is missing, or its kind does not take the value. The
-            caller's fault.
+        LocalProtocolError: The caller's fault: a value is missing, or not of its kind.
     """
     missing = [each for each in pattern.names if each not in params]
     if missing:

@@ -66,9 +66,10 @@ _RECORDS = (
     types.NamedTupleType,
 )
 _TRUTHS = {"on": "true", "yes": "true", "off": "false", "no": "false"}
-"""What check boxes of pages send, beside what msgspec takes: true, false, 1, 0."""
+"""What check boxes of pages send, beside the values that msgspec takes: true, false, 1,
+0."""
 _NOT_FINITE = re.compile(r"(?i)[+-]?(?:nan|inf|infinity)")
-"""No comparison holds of them, so no bound would."""
+"""Every comparison with them is false, so a bound would not hold."""
 
 _FIRST_STEP = re.compile(r"\.([^.\[]+)(?:\[(\d+)\])?")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
@@ -78,34 +79,34 @@ Values = dict[str, str | list[str]]
 
 
 class _Description(msgspec.Struct, frozen=True):
-    """What a type wants of each parameter.
+    """What a type expects of each parameter.
 
     Attributes:
         fields: The types of its fields, by name; empty: it has none.
-        every: The type of each value, where the names are left open.
+        every: The type of each value, where the names are open.
     """
 
     fields: dict[str, types.Type]
     every: types.Type | None = None
 
     def type_of(self, name: str) -> types.Type | None:
-        """The type of one parameter; None: nothing is said of it."""
+        """Return the type of one parameter; None: any."""
         return self.fields.get(name, self.every)
 
 
 def convert_params(params: Params, expected: Any) -> Any:
-    """Make of parameters a value of a type.
+    """Convert parameters to a value of a type.
 
     Args:
-        params: Of a query string, or of an urlencoded form.
+        params: Of a query string, or of a urlencoded form.
         expected: A ``msgspec.Struct``, a dataclass, a TypedDict, ``dict[str, int]``.
-            Of a repeated parameter a field that is a list has all values, another
-            one the last.
+            Where a parameter is repeated, a field that is a list gets all values, any
+            other field the last one.
 
     Raises:
-        Abort: 422, one is missing, or is not what its field wants: the text names
-            the parameter, the wanted type and the value.
-        TypeError: msgspec does not know the type. The caller's fault.
+        Abort: 422, one is missing, or is not of the type of its field: the text names
+            the parameter, the expected type and the value.
+        TypeError: The caller's fault: msgspec does not know the type.
     """
     description = _describe(expected)
     every: dict[str, list[str]] = {}
@@ -135,7 +136,7 @@ def _plain(told: types.Type) -> types.Type:
 
 
 def _choices(told: types.Type) -> list[types.Type]:
-    """The types that a type may be."""
+    """Return the types of a union; of another type, itself."""
     told = _plain(told)
     if isinstance(told, types.UnionType):
         return [_plain(each) for each in told.types]
@@ -143,7 +144,7 @@ def _choices(told: types.Type) -> list[types.Type]:
 
 
 def _prepare(name: str, texts: list[str], description: _Description) -> str | list[str]:
-    """The last text of a parameter, or all of them where a list is wanted."""
+    """Return the last text of a parameter, or all of them where a list is expected."""
     told = description.type_of(name)
     if told is None:
         return texts[-1]
@@ -170,7 +171,7 @@ def _prepare_text(text: str, name: str, choices: list[types.Type]) -> str:
 
 
 def _name(told: types.Type) -> str:
-    """Name a type for who sends the parameter: ``int``, ``str | null``, ``list``."""
+    """Name a type for the client: ``int``, ``str | null``, ``list``."""
     return " | ".join(_name_one(each) for each in _choices(told))
 
 
@@ -193,7 +194,7 @@ def _list_values(values: Iterable[object]) -> str:
 
 
 def _blame_one(values: Values, expected: Any, description: _Description) -> None:
-    """Find the value that is not what is wanted of each, and name it.
+    """Find the value of an open name that is of a wrong type, and name it.
 
     Raises:
         Abort: 422, it was found.
@@ -211,7 +212,7 @@ def _value_type(expected: Any) -> Any:
 
 
 def _explain(text: str, values: Values, description: _Description) -> str:
-    """Name the parameter, what is wanted and the value, of an error of msgspec."""
+    """Turn an error of msgspec into a text with parameter, expected type and value."""
     reason, at, place = text.rpartition(" - at `")
     if not at:
         reason, place = text, ""
@@ -281,19 +282,19 @@ def decode_json(content: bytes, expected: Any = None) -> Any:
 _AWAITS = dis.opmap["GET_AWAITABLE"]
 _CACHE = dis.opmap.get("CACHE", 0)
 _STEP = 2
-"""Octets of one instruction of CPython."""
+"""The size of one instruction of CPython, octets."""
 
 T = TypeVar("T")
 
 
 def is_awaited(depth: int) -> bool:
-    """Whether what is returned now is awaited where it was asked for.
+    """Tell whether the caller's caller awaits what is returned now.
 
     Some functions were coroutines in the original package (``docs/compat.md``) and are
     plain functions now. A caller that still writes ``await`` gets an awaitable.
 
     Args:
-        depth: How many frames above the caller of this function it was asked for.
+        depth: How many frames above the caller of this function it was called.
     """
     frame = sys._getframe(depth + 1)
     code = frame.f_code.co_code
@@ -304,7 +305,7 @@ def is_awaited(depth: int) -> bool:
 
 
 def awaitable(value: T) -> Coroutine[Any, Any, T]:
-    """Make an awaitable of a value that is there."""
+    """Make an awaitable of a value."""
 
     async def give() -> T:
         return value
@@ -316,18 +317,17 @@ def awaitable(value: T) -> Coroutine[Any, Any, T]:
 
 
 Known = tuple[BlazeioServerProtocol, asyncio.Task[Any]]
-"""A request, and the task that handles it: ``r`` serves the next one, too."""
+"""A request, and the task that handles it: ``r`` serves later requests, too."""
 
 _known: ContextVar[Known | None] = ContextVar("r", default=None)
 
 
 def find_request(r: BlazeioServerProtocol | None = None) -> BlazeioServerProtocol:
-    """Give ``r`` if it is one, else the request of the running handler.
+    """Return ``r`` if it is given, else the request of the running handler.
 
     Raises:
-        LocalProtocolError: No handler is running here, or it is over, or it
-            runs in a task that was begun before the handler first asked: pass
-            ``r``.
+        LocalProtocolError: No handler is running here, or it is over, or it runs in a
+            task that was started before the handler first asked: pass ``r``.
     """
     if r is not None:
         return r
@@ -357,15 +357,14 @@ class Request:
 
     Within a handler ``r`` may be left out.
 
-    What the client got wrong is an Abort or a RemoteProtocolError: a handler
-    that does not catch it answers with its status. JSON and urlencoded forms
-    are collected up to ``Limits.collected_bytes`` and kept with the request: a
-    middleware and a handler may both ask. Files are streamed, once.
+    What the client did wrong is an Abort or a RemoteProtocolError: a handler that does
+    not catch it answers with its status. JSON and urlencoded forms are collected up to
+    ``Limits.collected_bytes`` and kept with the request: a middleware and a handler may
+    both read them. Files are streamed, once.
 
-    All raise ClientDisconnected when the client goes away before what they wait
-    for has come, RemoteProtocolError when content is too large (413) or breaks
-    its framing (400), and LocalProtocolError when ``r`` is left out where no
-    handler runs.
+    All methods raise ClientDisconnected when the client goes away before what they wait
+    for has come, RemoteProtocolError when content is too large (413) or breaks its
+    framing (400), and LocalProtocolError when ``r`` is left out where no handler runs.
     """
 
     @overload
@@ -383,15 +382,15 @@ class Request:
 
         Args:
             r: The request.
-            type: What is expected: a ``msgspec.Struct``, a dataclass, a
-                TypedDict, ``list[int]`` ... None: anything.
+            type: What is expected: a ``msgspec.Struct``, a dataclass, a TypedDict,
+                ``list[int]`` ... None: anything.
 
         Returns:
             A value of that type, validated.
 
         Raises:
-            Abort: 400, it is not JSON; 422, it is not of that type: the text
-                names the field, as ``$.items[0].price``.
+            Abort: 400, it is not JSON; 422, it is not of that type: the text names the
+                field, as ``$.items[0].price``.
         """
         return decode_json(await find_request(r).read(), type)
 
@@ -412,17 +411,17 @@ class Request:
             r: The request.
             type: What is expected: a ``msgspec.Struct``, a dataclass, a TypedDict,
                 ``dict[str, int]``. Its fields are converted from text: ``int``,
-                ``float``, ``bool``, enums, dates, UUIDs, ``None`` from "null"; one
-                that is a list has every value of a repeated parameter. None:
-                nothing is converted.
+                ``float``, ``bool``, enums, dates, UUIDs, ``None`` from "null"; a field
+                that is a list has every value of a repeated parameter. None: nothing is
+                converted.
 
         Returns:
-            A value of that type, validated. Without one a dict of str; of a
-            repeated parameter the last, and all of them by its ``get_all(name)``.
+            A value of that type, validated. Without a type a dict of str; where a
+            parameter is repeated its last value, and all of them by ``get_all(name)``.
 
         Raises:
             Abort: 400, there are more than ``Limits.form_field_count``; 422, one is
-                missing or not of its type: the text names the parameter, the wanted
+                missing or not of its type: the text names the parameter, the expected
                 type and the value.
         """
         params = _parse_query(find_request(r))
@@ -439,22 +438,21 @@ class Request:
     async def body_or_params(r: R | None = None, *, type: Any) -> Any: ...
     @staticmethod
     async def body_or_params(r: R | None = None, *, type: Any = None) -> Any:  # noqa: A002
-        """Give the content where it is JSON or a urlencoded form, else the query.
+        """Return the content where it is JSON or a urlencoded form, else the query.
 
-        The Content-Type decides. Content of any other type, and content
-        without one, is left alone: a handler may still stream it, or ask for
-        its ``form_data``.
+        The Content-Type decides. Content of any other type, and content without one, is
+        not read: a handler may still stream it, or read its ``form_data``.
 
         Args:
             r: The request.
             type: What is expected, as of ``get_json`` and ``get_params``.
 
         Returns:
-            What ``get_json`` gives, or what ``get_params`` gives.
+            What ``get_json`` or ``get_params`` returns.
 
         Raises:
-            Abort: 400, the content is not what its type says; 413, it has too
-                many fields; 422, it is not of the type that is expected.
+            Abort: 400, the content is not what its type says; 413, it has too many
+                fields; 422, it is not of the type that is expected.
         """
         r = find_request(r)
         params: Params | None = None
@@ -473,18 +471,17 @@ class Request:
         """Read a form, urlencoded or multipart, up to its first file.
 
         The fields before a file are there while the file still arrives; then
-        ``r.pull()`` gives the octets of that file, or ``get_upload`` does. A
-        handler that aborts before leaves the rest unread. Asked again, it
-        gives the same form.
+        ``r.pull()`` or ``get_upload`` gives the octets of that file. A handler that
+        aborts before leaves the rest unread. Repeated calls return the same form.
 
         Returns:
-            A dict of str, as of ``get_params``; empty for a request without
-            content. Its ``upload`` is the first file, or None.
+            A dict of str, as of ``get_params``; empty for a request without content.
+            Its ``upload`` is the first file, or None.
 
         Raises:
             Abort: 415, the content is no form.
-            RemoteProtocolError: The form is malformed (400), or beyond one of
-                the ``Limits.form_*`` and ``part_*`` (413).
+            RemoteProtocolError: The form is malformed (400), or beyond one of the
+                ``Limits.form_*`` and ``part_*`` (413).
         """
         return await read_form(find_request(r))
 
@@ -497,13 +494,13 @@ class Request:
     def get_upload(r: R | None = None) -> Upload:
         """Stream a file: ``async for chunk in Request.get_upload(r)``.
 
-        Of a multipart form this is its next file; other content is itself the
-        file. ``upload = await Request.get_upload(r)`` reads on to where its
-        ``filename`` and ``content_type`` are known. Not a coroutine: the Upload
-        raises what goes wrong once it is read.
+        Of a multipart form this is the next file; other content is itself the file.
+        ``upload = await Request.get_upload(r)`` reads on until its ``filename`` and
+        ``content_type`` are known. This is not a coroutine: errors are raised when the
+        Upload is read.
 
         Raises:
-            Abort: 400, there is no file, or no other one; from the Upload.
+            Abort: 400, there is no file, or no other one; when the Upload is read.
         """
         return find_uploads(find_request(r)).take()
 
@@ -511,18 +508,18 @@ class Request:
     def get_uploads(r: R | None = None) -> Uploads:
         """Stream several files: ``async for upload in Request.get_uploads(r)``.
 
-        What of a file is not read is read past. Afterwards ``form_data`` has
-        the fields behind the files too. No file is no error here.
+        The unread rest of a file is skipped. Afterwards ``form_data`` has the fields
+        behind the files too. A request without a file is no error here.
         """
         return Uploads(find_uploads(find_request(r)))
 
     @staticmethod
     def get_cookie(r: R | None = None, name: str = "") -> str | None:
-        """Give the value of a cookie as the client sent it; None without it.
+        """Return the value of a cookie as the client sent it; None without it.
 
-        Not a coroutine, but ``await`` is understood, since it was one in the
-        original package. Of two with one name it is the first, which is the one
-        with the longer path (RFC 6265 section 5.4).
+        This is not a coroutine, but may be awaited, since it was one in the original
+        package. Of two cookies with one name it is the first, which has the longer path
+        (RFC 6265 section 5.4).
         """
         value = find_cookie(find_request(r).headers.get("cookie", ""), name)
         return awaitable(value) if is_awaited(1) else value  # type: ignore[return-value]

@@ -1,4 +1,8 @@
-"""One route, as it was declared, and which of a path's serves a method."""
+"""``Route``: the handler of some methods of a path, and what holds for it alone.
+
+A handler is called with ``r`` alone at run time: path parameters that it takes by name,
+and the options of the route, are bound into a wrapper when the route is added.
+"""
 
 import difflib
 import inspect
@@ -18,7 +22,7 @@ from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
 
-# Path parameters as keyword arguments of the handlers that take them.
+# Path parameters as keyword arguments
 
 
 _BY_KEYWORD = (
@@ -29,19 +33,19 @@ _PLAIN_TYPES = (int, float, str, uuid.UUID)
 
 
 def bind_arguments(function: Callable[..., Any], pattern: Pattern) -> Handler:
-    """Make of a handler one that is called with ``r`` alone.
+    """Make a handler that is called with ``r`` alone.
 
     Args:
-        function: Those of its parameters behind ``r`` that are named like one
-            of the path get its value.
+        function: Those of its parameters after ``r`` that are named like a parameter of
+            the path get its value.
         pattern: Its path.
 
     Returns:
-        The handler itself, where it takes none.
+        The function itself, where it takes none of them.
 
     Raises:
-        ConfigurationError: It is no handler, takes what its path has not, or
-            says another type than the path does.
+        ConfigurationError: It is no handler, takes a parameter that the path does not
+            have, or declares another type than the path does.
     """
     check_handler(function, pattern.names)
     if not pattern.names:
@@ -92,22 +96,22 @@ def _check_type(
             raise ConfigurationError(message)
 
 
-# Records whose fields are given by name, at the front door. Pure.
+# Options by name
 
 
 RecordT = TypeVar("RecordT")
 
 
 def make_named(kind: type[RecordT], given: Mapping[str, object], whose: str) -> RecordT:
-    """Make a record of what was given by name; what was not has its default.
+    """Make a record of options that were given by name; the others have their defaults.
 
     Args:
         kind: A dataclass.
         given: Its fields.
-        whose: Names it to who gave them, ``App(...) has no limit named``.
+        whose: The beginning of the error, such as ``App(...) has no limit named``.
 
     Raises:
-        ConfigurationError: There is no such field, or it cannot be.
+        ConfigurationError: There is no such field, or its value is not possible.
     """
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in given:
@@ -140,15 +144,15 @@ _ELSEWHERE = {
     **dict.fromkeys(("on_event", "on_startup", "startup"), "web.on_start"),
     **dict.fromkeys(("on_cleanup", "on_shutdown", "shutdown"), "web.on_stop"),
 }
-"""What other frameworks have, and what it is called here."""
+"""The names of other frameworks, and the names here."""
 
 
 def describe_missing(kind: str, name: str) -> str:
     """Say that there is no such attribute, and what it is called here.
 
     Args:
-        kind: Of the object.
-        name: What it has not.
+        kind: The class of the object.
+        name: The attribute.
     """
     ours = _ELSEWHERE.get(name)
     hint = "" if ours is None else f"; write {ours.format(name)}"
@@ -161,13 +165,13 @@ ANY = "any method"
 
 
 class Scope(Struct, frozen=True):
-    """A sub-app where it is mounted: what holds for all that is below a prefix.
+    """A sub-app where it is mounted: what holds for everything below a prefix.
 
     Attributes:
         prefix: Without a slash at its end.
         middlewares: Those of the sub-app.
-        strict_slashes: As the sub-app has it.
-        name: Before the names of its routes, with a dot; "" for nothing.
+        strict_slashes: The setting of the sub-app.
+        name: Put before the names of its routes, with a dot; "" for nothing.
     """
 
     prefix: Pattern
@@ -176,7 +180,7 @@ class Scope(Struct, frozen=True):
     name: str = ""
 
     def under(self, outer: "Scope") -> "Scope":
-        """The same, where the app it is mounted in is mounted itself."""
+        """Return it as it is seen from where the app around it is mounted."""
         return replace(self, prefix=self.prefix.under(outer.prefix))
 
 
@@ -185,50 +189,51 @@ class Route(Struct, eq=False):
 
     Attributes:
         pattern: The path.
-        methods: Those it serves; ``ANY`` alone for all.
+        methods: The methods it serves; ``ANY`` alone for all.
         handler: As it was declared.
-        serve: The same, called with ``r`` alone.
-        terms: What holds for it alone.
+        serve: The handler, called with ``r`` alone.
+        options: What holds for it alone.
         scopes: The sub-apps it comes from, the outermost first.
-        name: What ``url_for`` calls it; that of the handler if none was given.
-        is_named: One was given.
+        name: Its name for ``url_for``; that of the handler if none was given.
+        is_named: A name was given.
     """
 
     pattern: Pattern
     methods: tuple[str, ...]
     handler: Callable[..., Any]
     serve: Handler
-    terms: RouteOptions = DEFAULT_OPTIONS
+    options: RouteOptions = DEFAULT_OPTIONS
     scopes: tuple[Scope, ...] = ()
     name: str = ""
     is_named: bool = False
 
     def under(self, scope: Scope) -> "Route":
-        """The same route, where the app it is in is mounted.
+        """Return the route as it is seen from where its app is mounted.
 
         Raises:
-            ConfigurationError: The handler takes what its path has not.
+            ConfigurationError: The handler takes a parameter that the path does not
+                have.
         """
         pattern = self.pattern.under(scope.prefix)
         return replace(
             self,
             pattern=pattern,
-            serve=bind(self.handler, pattern, self.terms),
+            serve=bind(self.handler, pattern, self.options),
             scopes=(scope, *(each.under(scope) for each in self.scopes)),
             name=f"{scope.name}.{self.name}" if scope.name else self.name,
         )
 
 
 def bind(
-    function: Callable[..., Any], pattern: Pattern, terms: RouteOptions
+    function: Callable[..., Any], pattern: Pattern, options: RouteOptions
 ) -> Handler:
-    """Make of a handler one that is called with ``r`` alone, and held to its terms.
+    """Make a handler that is called with ``r`` alone, with the options of its route.
 
     Raises:
         ConfigurationError: See ``bind_arguments``.
     """
     handler = bind_arguments(function, pattern)
-    span_s = terms.handler_timeout_s
+    span_s = options.handler_timeout_s
     if span_s is None:
         return handler
 
@@ -244,7 +249,7 @@ ByMethod = dict[str, Route]
 
 
 def pick(routes: ByMethod, method: str) -> Route | None:
-    """Pick the route that serves a method; GET serves HEAD (RFC 9110 9.3.2)."""
+    """Return the route that serves a method; GET serves HEAD too."""
     route = routes.get(method)
     if route is None and method == "HEAD":
         route = routes.get("GET")
@@ -252,7 +257,7 @@ def pick(routes: ByMethod, method: str) -> Route | None:
 
 
 def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
-    """The names of methods, each once, in capitals.
+    """Return the names of methods, each once, in capitals.
 
     Raises:
         ConfigurationError: There is none, or one is no name.
@@ -268,11 +273,11 @@ def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
     return names
 
 
-def make_terms(given: Mapping[str, object]) -> RouteOptions:
-    """The terms of a route, by name.
+def make_route_options(given: Mapping[str, object]) -> RouteOptions:
+    """Make the options of a route from what was given by name.
 
     Raises:
-        ConfigurationError: There is no such term, or it cannot be.
+        ConfigurationError: There is no such option, or its value is not possible.
     """
     if not given:
         return DEFAULT_OPTIONS

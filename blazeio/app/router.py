@@ -1,6 +1,11 @@
-"""The route table: exact paths by hashing, those with parameters by segment.
+"""The route table: exact paths by hashing, paths with parameters by segment.
 
-Trailing slashes are exact: ``/api/ip`` and ``/api/ip/`` are two routes.
+Trailing slashes are significant: ``/api/ip`` and ``/api/ip/`` are two routes.
+
+A path with parameters is searched in a tree of segments. At each segment a literal wins
+over a parameter, and a narrower kind over a wider one: int, uuid, float, str, path. So
+the order in which routes were added does not matter. A search visits each node at most
+once, and no node is deeper than the longest route: a client cannot make a search long.
 """
 
 import difflib
@@ -17,35 +22,29 @@ from blazeio.app.route import (
     Scope,
     bind,
     check_methods,
-    make_terms,
+    make_route_options,
     pick,
 )
 from blazeio.errors import ConfigurationError, LocalProtocolError
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions, RouteOptionValues
 
-# Routes with parameters, found by segment: the more particular one first.
-#
-# At each segment a literal goes before a parameter, and a parameter of a
-# narrower kind before one of a wider: int, uuid, float, str, path. So the order
-# in which routes were added means nothing. A search visits each node at most
-# once, and no node is deeper than the longest route: what a client sends cannot
-# make it long.
+# Routes with parameters
 
 
 Found = list[tuple[ByMethod, tuple[Any, ...]]]
 
 
 class Node:
-    """What may stand behind a part of a path.
+    """What may follow a part of a path.
 
     Attributes:
-        literals: Where a segment leads that is written so.
-        parameters: Where one leads that is a value, by what converts it; the
-            narrowest kind first.
-        kinds: Of the parameters, in their order.
-        here: Routes that end here.
-        rest: Routes that take all that follows.
+        literals: The node that follows a literal segment.
+        parameters: The node that follows a value, by its converter; the narrowest kind
+            first.
+        kinds: The kinds of the parameters, in order.
+        here: The routes that end here.
+        rest: The routes that take everything that follows.
     """
 
     __slots__ = ("here", "kinds", "literals", "parameters", "rest")
@@ -59,7 +58,7 @@ class Node:
 
 
 class PatternTree:
-    """Routes by the shape of their paths: the names of parameters tell none apart."""
+    """Routes by the shape of their paths: the names of parameters do not matter."""
 
     __slots__ = ("_root", "is_empty")
 
@@ -68,7 +67,7 @@ class PatternTree:
         self.is_empty = True
 
     def place_of(self, pattern: Pattern) -> ByMethod:
-        """The routes of this shape, to look into and to add to."""
+        """Return the routes of this shape; routes are added to it."""
         self.is_empty = False
         node = self._root
         for part in pattern.segments:
@@ -81,21 +80,21 @@ class PatternTree:
         return node.here
 
     def search(self, path: str) -> Found:
-        """Give what has this path, with the values, the most particular first."""
+        """Return all routes of a path with their values, the most specific first."""
         found: Found = []
         if not self.is_empty:
             _walk(self._root, path.split("/"), 1, (), found)
         return found
 
     def first(self, path: str, method: str) -> tuple[Route, list[Any]] | None:
-        """Give the most particular route of this path and method, with the values.
+        """Return the most specific route of a path and method, with the values.
 
         Returns:
-            None where the way that is the most particular at each segment leads to
-            none: only ``search`` knows, then. It costs three times as much, since
-            it looks for all.
+            None where the most specific way at each segment leads to no route: then
+            ``search`` has to be used. That takes three times as long, since it finds
+            all.
         """
-        # Hot: once per request with parameters.
+        # Hot: runs once per request with parameters.
         node = self._root
         values: list[Any] = []
         segments = path.split("/")
@@ -132,8 +131,8 @@ def _step(node: Node, part: Parameter) -> Node:
 def _walk(
     node: Node, segments: list[str], at: int, values: tuple[Any, ...], found: Found
 ) -> None:
-    # Hot: once per segment of a path with parameters. Into a list, since a
-    # generator of generators costs twice as much.
+    # Hot: runs once per segment of a path with parameters. It fills a list, since a
+    # generator of generators takes twice as long.
     if at == len(segments):
         if node.here:
             found.append((node.here, values))
@@ -151,34 +150,33 @@ def _walk(
 
 
 Enclose = Callable[[Route], Handler]
-"""Puts what its sub-apps want around a route."""
+"""Puts the middlewares of its sub-apps around a route."""
 
 
 USUAL_METHODS = {"DELETE", "GET", "PATCH", "POST", "PUT"}
-"""Told of a server with routes for any method, which are countless."""
+"""Named for a server whose routes serve any method, which cannot be listed."""
 
 Match = tuple[Route, dict[str, Any]]
-"""A route, and the values of the path for its parameters."""
+"""A route, and the values of the path's parameters."""
 
 
 class RouteTable:
     """Which handler serves which method and path.
 
     Attributes:
-        by_method: Exact path to handler for each method that some exact route
-            names; the routes without methods are in each of them.
+        by_method: For each method that an exact route names: exact path to handler; the
+            routes without methods are in each of them.
         any_method: Exact path to handler for all other methods.
-        scopes: Where sub-apps are mounted: of each the way to it, from the
-            outermost on.
+        scopes: Where sub-apps are mounted: the scopes that lead to each, the outermost
+            first.
     """
 
     # Two dicts of paths, so that the hot path is two lookups and no branch: see
-    # blazeio/app/dispatch.py. Both are changed in place: a dispatch
-    # holds them.
+    # blazeio/app/dispatch.py. Both are changed in place: a dispatch holds them.
     __slots__ = (
         "_enclose",
         "_exact",
-        "_has_terms",
+        "_has_options",
         "_named",
         "_outer",
         "_routes",
@@ -196,7 +194,7 @@ class RouteTable:
         self._tree = PatternTree()
         self._routes: list[Route] = []
         self._named: dict[str, list[Route]] = {}
-        self._has_terms = False
+        self._has_options = False
         self._outer: list[tuple[RouteTable, Scope]] = []
         self._enclose: Enclose | None = None
 
@@ -205,7 +203,7 @@ class RouteTable:
         handler: Callable[..., Any],
         path: str | None,
         methods: Methods,
-        terms: RouteOptions = DEFAULT_OPTIONS,
+        options: RouteOptions = DEFAULT_OPTIONS,
         name: str | None = None,
     ) -> None:
         """Add a route.
@@ -213,17 +211,17 @@ class RouteTable:
         Args:
             handler: An ``async def`` that takes ``r``, and may take the path's
                 parameters by their names.
-            path: None: the handler says it (see ``decide_path``).
-            methods: Those it serves; GET serves HEAD too. None: all.
-            terms: What holds for it alone.
+            path: None: the handler gives it (see ``decide_path``).
+            methods: The methods it serves; GET serves HEAD too. None: all.
+            options: What holds for it alone.
             name: For ``url_for``; None: that of the handler.
 
         Raises:
-            ConfigurationError: It is no handler, has no path, or another route
-                serves a method of this path, or was given this name.
+            ConfigurationError: It is no handler, has no path, or another route serves a
+                method of this path, or has this name.
         """
         pattern = decide_path(handler, path)
-        serve = bind(handler, pattern, terms)
+        serve = bind(handler, pattern, options)
         names = check_methods(methods, pattern.text)
         called = name or getattr(handler, "__name__", None) or type(handler).__name__
         self._take(
@@ -232,18 +230,18 @@ class RouteTable:
                 names,
                 handler,
                 serve,
-                terms,
+                options,
                 name=called,
                 is_named=name is not None,
             )
         )
 
     def mount(self, scope: Scope, inner: "RouteTable") -> None:
-        """Have the routes of another table, also those it gets later.
+        """Add the routes of another table, also those that it gets later.
 
         Raises:
-            ConfigurationError: A route of it collides with one that is here, or
-                it is this table, or has this table in it.
+            ConfigurationError: One of its routes collides with one that is here, or it
+                is this table, or has this table in it.
         """
         if inner is self or inner in self._tables_around():
             raise ConfigurationError(f"mount {scope.prefix.text!r}: within itself")
@@ -255,7 +253,7 @@ class RouteTable:
         inner._outer.append((self, scope))
 
     def seal(self, enclose: Enclose) -> None:
-        """Put around each route of a sub-app what that has; now and from now on."""
+        """Put the middlewares of sub-apps around their routes, now and from now on."""
         self._enclose = enclose
         for route in self._routes:
             self._install(route)
@@ -285,7 +283,7 @@ class RouteTable:
         return None
 
     def _is_mounted_over(self, route: Route) -> bool:
-        """Whether the prefix of a sub-app may be more particular than a route."""
+        """Tell whether the prefix of a sub-app may be more specific than a route."""
         ranks = route.pattern.ranks
         for chain in self.scopes:
             prefix = chain[-1].prefix.ranks
@@ -294,11 +292,11 @@ class RouteTable:
         return False
 
     def find_options(self, method: str, path: str) -> RouteOptions:
-        """Find what holds for the route of a request alone."""
-        if not self._has_terms:
+        """Find the options of the route of a request."""
+        if not self._has_options:
             return DEFAULT_OPTIONS
         found = self.match(method, path)
-        return DEFAULT_OPTIONS if found is None else found[0].terms
+        return DEFAULT_OPTIONS if found is None else found[0].options
 
     def name_handler(self, method: str, path: str) -> str:
         """Name the handler of a request, and where it is defined, for the log."""
@@ -309,8 +307,7 @@ class RouteTable:
         """Find the path of a route by its name, as it is in the outermost app.
 
         Raises:
-            LocalProtocolError: There is none, or there are several. The caller's
-                fault.
+            LocalProtocolError: The caller's fault: there is none, or there are several.
         """
         routes = self._named.get(name, [])
         routes = [each for each in routes if each.is_named] or routes
@@ -333,7 +330,7 @@ class RouteTable:
         return pattern
 
     def methods_of(self, path: str) -> list[str]:
-        """The methods that a path serves, sorted, for the Allow field.
+        """Return the methods that a path serves, sorted, for the Allow field.
 
         Empty where no route has the path, or where one serves every method.
         """
@@ -343,7 +340,7 @@ class RouteTable:
         return [] if not methods or ANY in methods else _with_own(methods)
 
     def methods_of_all(self) -> list[str]:
-        """The methods that some route serves, sorted; of any, the usual ones."""
+        """Return the methods that some route serves, sorted."""
         served = {method for route in self._routes for method in route.methods}
         if ANY in served:
             served = served - {ANY} | USUAL_METHODS
@@ -356,7 +353,7 @@ class RouteTable:
         return len({route.pattern.text for route in self._routes})
 
     def _search(self, path: str) -> Found:
-        """Those with parameters; a prefix goes before what is wider than it.
+        """Find routes with parameters; a sub-app's prefix wins over a wider route.
 
         So ``/{rest:path}`` of the outer app takes nothing from a mounted one.
         """
@@ -379,7 +376,7 @@ class RouteTable:
         for method in route.methods:
             routes[method] = route
         self._routes.append(route)
-        self._has_terms = self._has_terms or route.terms is not DEFAULT_OPTIONS
+        self._has_options = self._has_options or route.options is not DEFAULT_OPTIONS
         self._install(route)
         for table, scope in self._outer:
             table._take(route.under(scope))
@@ -428,12 +425,12 @@ class RouteTable:
 
 
 def _is_wider(routes: ByMethod, prefix: Pattern) -> bool:
-    ranks = next(iter(routes.values())).pattern.ranks  # of one shape, all of them
+    ranks = next(iter(routes.values())).pattern.ranks  # all of them have the same shape
     return ranks[: len(prefix.ranks)] > prefix.ranks
 
 
 def _with_own(methods: set[str]) -> list[str]:
-    """And those that are answered without a route of their own."""
+    """Return the methods, with those that are answered without a route."""
     own = {"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"}
     return sorted(methods | own)
 
@@ -461,7 +458,7 @@ def _check_collisions(routes: ByMethod, route: Route) -> None:
                 raise ConfigurationError(message)
 
 
-# ``web.route.get("/path")`` and its siblings: decorators that name a method.
+# Decorators that name a method: ``web.route.get("/path")``
 
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[None]])
@@ -472,7 +469,7 @@ class MethodRoute:
 
     Args:
         table: Gets the routes.
-        methods: Those that its routes serve.
+        methods: The methods that its routes serve.
     """
 
     __slots__ = ("_methods", "_table")
@@ -489,21 +486,21 @@ class MethodRoute:
         target: str | None = None,
         *,
         name: str | None = None,
-        **terms: Unpack[RouteOptionValues],
+        **options: Unpack[RouteOptionValues],
     ) -> Callable[[HandlerT], HandlerT]: ...
     def __call__(
         self,
         target: Any = None,
         *,
         name: str | None = None,
-        **terms: Unpack[RouteOptionValues],
+        **options: Unpack[RouteOptionValues],
     ) -> Any:
-        """Put on a function, or called with the path that it shall serve.
+        """Decorate a function, or return a decorator for a path.
 
         Args:
-            target: The path; None: the function says it.
+            target: The path; None: the function gives it.
             name: For ``url_for``; None: that of the function.
-            terms: The fields of ``RouteOptions``, by name.
+            options: The fields of ``RouteOptions``, by name.
 
         Raises:
             ConfigurationError: See ``RouteTable.add``.
@@ -511,7 +508,7 @@ class MethodRoute:
         if callable(target):
             self._table.add(target, None, self._methods)
             return target
-        own = make_terms(terms)
+        own = make_route_options(options)
 
         def decorate(handler: HandlerT) -> HandlerT:
             self._table.add(handler, target, self._methods, own, name)
@@ -521,7 +518,7 @@ class MethodRoute:
 
 
 class MethodRoutes:
-    """``web.route.get("/path")`` and its siblings.
+    """``web.route.get("/path")`` and the other methods.
 
     Args:
         table: Gets the routes.
@@ -542,10 +539,10 @@ class MethodRoutes:
         self.delete = MethodRoute(table, "DELETE")
         self.options = MethodRoute(table, "OPTIONS")
 
-    if not TYPE_CHECKING:  # or a type checker would let it pass
+    if not TYPE_CHECKING:  # else a type checker would let it pass
 
         def __call__(self, *words: object, **options: object) -> NoReturn:
-            """Say how it is written: in other frameworks it is called like this.
+            """Say how it is written: other frameworks call it like this.
 
             Raises:
                 ConfigurationError: Always.

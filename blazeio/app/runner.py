@@ -1,4 +1,4 @@
-"""Serving one app in this process alone: listen, serve, drain, signals."""
+"""Serving one app in this process: bind, serve, drain, signals."""
 
 import asyncio
 import os
@@ -19,11 +19,12 @@ from blazeio.server.server import Server
 log = get_logger("blazeio.app")
 
 DRAIN_IDLE_S = 2.0
-"""A kept-alive connection may have its next request under way for this long."""
+"""How long an idle connection stays open while draining, seconds: its next request may
+be under way."""
 GRACE_S = 30.0
-"""What is in flight may take this long to be answered."""
+"""How long requests in flight may take while draining, seconds."""
 ABORT_S = 1.0
-"""A cancelled handler may clean up for this long."""
+"""How long a cancelled handler may clean up, seconds."""
 
 
 class AppRunner:
@@ -31,9 +32,9 @@ class AppRunner:
 
     Args:
         host: An address or a name.
-        port: 0 takes one that is free.
-        tls: How HTTPS is spoken; None: plain HTTP.
-        grace_s: What is in flight when asked to stop is cut after this.
+        port: 0 takes a free one.
+        tls: The settings of HTTPS; None: plain HTTP.
+        grace_s: After this, requests in flight are cut when it was asked to stop.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class AppRunner:
         make_server: Callable[[asyncio.AbstractEventLoop], Server],
         drain_hooks: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
-        """Accept and serve; after ``ask_to_stop`` answer what is in flight.
+        """Accept and serve; after ``ask_to_stop`` finish the requests in flight.
 
-        Cancelled, it cuts every connection and returns at once.
+        If it is cancelled, it cuts every connection and returns at once.
         """
         loop = asyncio.get_running_loop()
         raise_descriptor_limit()
@@ -85,7 +86,7 @@ class AppRunner:
 
     async def _drain(self, server: Server) -> None:
         server.stop_accepting(take_queue=True)
-        self._listener.close()  # else clients would queue up, for nobody
+        self._listener.close()  # else clients would wait in its queue for ever
         server.start_draining(DRAIN_IDLE_S)
         if await server.drained_within(self._grace_s):
             return
@@ -94,16 +95,16 @@ class AppRunner:
         await server.drained_within(ABORT_S)
 
     def ask_to_stop(self) -> None:
-        """Let ``serve`` end; before it began, it will end at once."""
+        """End ``serve``; if it has not begun, it will end at once."""
         self._stop.set()
 
     def close(self) -> None:
-        """Give the address back; ``wait_closed`` returns."""
+        """Close the listener; ``wait_closed`` returns."""
         self._listener.close()
         self._over.set()
 
     async def wait_closed(self) -> None:
-        """Return when all is over."""
+        """Return when it is closed."""
         await self._over.wait()
 
 
@@ -111,7 +112,7 @@ def run_until_signalled(
     run: Callable[[], Coroutine[Any, Any, None]],
     ask_to_stop: Callable[[], None],
 ) -> None:
-    """Run a coroutine on the loop of this process until INT or TERM.
+    """Run a coroutine on the loop of this process until SIGINT or SIGTERM.
 
     The first signal asks it to stop, the next one cancels it.
 
@@ -121,8 +122,8 @@ def run_until_signalled(
 
     Raises:
         ConfigurationError: A loop runs already: ``run`` can be awaited there.
-        SystemExit: It was cancelled (128 plus the signal's number), or could
-            not bind (1, with a message).
+        SystemExit: It was cancelled (128 plus the signal's number), or could not bind
+            (1, with a message).
     """
     _require_no_loop()
     loop = get_loop()
@@ -150,7 +151,7 @@ def run_until_signalled(
             raise
         raise SystemExit(128 + seen[0]) from None
     finally:
-        if os.getpid() == pid:  # a forked process has our epoll instance too
+        if os.getpid() == pid:  # a forked process shares our epoll instance
             _unwatch_signals(loop)
             _finish(loop)
 
@@ -182,7 +183,7 @@ def _unwatch_signals(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    """End what else runs on the loop; it stays open for who made it."""
+    """End the other tasks of the loop; the loop stays open for whoever made it."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

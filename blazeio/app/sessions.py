@@ -1,4 +1,4 @@
-"""``CookieSessions``: what is known of a user, in a signed cookie of theirs.
+"""``CookieSessions``: what an app remembers of a user, in a signed cookie.
 
 The extra ``sessions`` brings itsdangerous, which signs.
 """
@@ -18,23 +18,23 @@ from blazeio.protocol.request import BlazeioServerProtocol
 log = get_logger("blazeio.app")
 
 MAX_AGE_S = 14 * 24 * 3600
-"""How long a session lasts after its last renewal."""
+"""How long a session lasts after its last renewal, seconds."""
 
 COOKIE_BYTES = 4096
-"""Of name and value; browsers drop what is larger without a word (RFC 6265
-section 6.1)."""
+"""Bound of name and value; browsers silently drop larger cookies (RFC 6265 section
+6.1)."""
 
 SECRET_CHARACTERS = 16
-"""A secret that is shorter can be tried out."""
+"""A shorter secret can be guessed."""
 
 
 class _Open:
     """The session of one request.
 
     Attributes:
-        values: What is in it now.
-        text: The same as JSON, as it was read.
-        told: As it was when the head was composed; before that as it was read.
+        values: The present values.
+        text: The values as JSON, as they were read.
+        told: The JSON when the head was composed; before that as it was read.
         signed_at: When the cookie was written, Unix time; 0: there is none.
     """
 
@@ -47,17 +47,17 @@ class _Open:
 
 
 class _Slot:
-    """Where the session of a request is, once somebody has asked for it."""
+    """Holds the session of a request, once it was asked for."""
 
     __slots__ = ("is_told", "opened")
 
     def __init__(self) -> None:
         self.opened: _Open | None = None
-        self.is_told = False  # the head has left, and the session with it
+        self.is_told = False  # the head was sent, with the cookie
 
 
 class CookieSessions:
-    """A middleware, and the sessions of the requests it is around.
+    """A middleware, and the sessions of the requests that it is around.
 
     ::
 
@@ -67,22 +67,22 @@ class CookieSessions:
         async def login(r):
             sessions.of(r)["user"] = name
 
-    The values are signed, not secret: who has the cookie can read them, and cannot
-    change them. Nothing is kept on the server: a cookie that was copied is good until
-    it is too old. What was changed is sent with the head of the response, so it is
+    The values are signed, not secret: whoever has the cookie can read them, and cannot
+    change them. Nothing is stored on the server: a copied cookie is valid until it is
+    too old. A changed session is sent with the head of the response, so it must be
     changed before that.
 
     Args:
-        secrets: One, or several: the first one signs, and what any of them has signed
-            is read, so that a new one can be put in front of an old one. At least
-            16 characters each, of chance: ``secrets.token_urlsafe()``.
-        cookie: Its name.
-        max_age_s: How long a session lasts, seconds; one in use is renewed at half
-            of it.
+        secrets: One, or several: the first one signs, and cookies signed by any of them
+            are read, so that a new secret can be put before an old one. Each has at
+            least 16 random characters: ``secrets.token_urlsafe()``.
+        cookie: The name of the cookie.
+        max_age_s: How long a session lasts, seconds; one in use is renewed at half of
+            it.
         path: Where the browser sends it.
         domain: Also sent to the hosts below this one; None: this host only.
-        secure: It is sent over HTTPS alone; browsers take http://localhost for that,
-            other clients do not.
+        secure: Sent over HTTPS only; browsers treat http://localhost as such, other
+            clients do not.
         same_site: ``Lax``: not sent where another site posts to this one.
 
     Raises:
@@ -112,7 +112,7 @@ class CookieSessions:
             message = f"CookieSessions(max_age_s={max_age_s!r:.80}): expected seconds"
             raise ConfigurationError(message)
         self._signer = itsdangerous.TimestampSigner(
-            listed[::-1],  # itsdangerous signs by the last one
+            listed[::-1],  # itsdangerous signs with the last one
             salt=f"blazeio.session.{cookie}",
             key_derivation="hmac",
             digest_method=hashlib.sha256,
@@ -135,9 +135,11 @@ class CookieSessions:
             raise ConfigurationError(f"CookieSessions: {error}") from None
 
     async def __call__(self, r: BlazeioServerProtocol, call_next: CallNext) -> None:
-        """Have ``of`` know the request; send what was changed."""
+        """Prepare ``of`` for the request; send what was changed."""
         slot = self._open[r] = _Slot()
-        r.on_head(lambda status: self._fields(slot))  # also of an error outside
+        r.on_head(
+            lambda status: self._fields(slot)
+        )  # also for an error outside of this middleware
         try:
             await call_next(r)
             _warn_of_what_is_lost(r, slot)
@@ -145,15 +147,15 @@ class CookieSessions:
             del self._open[r]
 
     def of(self, r: BlazeioServerProtocol) -> dict[str, Any]:
-        """The values of the user who asks; to be changed in place.
+        """Return the values of the request's user; change them in place.
 
-        They are what JSON knows. It is empty without a cookie, and where the cookie
-        is too old or not signed by us. ``clear()`` ends the session: the cookie is
+        They are JSON values. They are empty without a cookie, and where the cookie is
+        too old or not signed by us. ``clear()`` ends the session: the cookie is
         deleted.
 
         Raises:
-            LocalProtocolError: The middleware is not around this request. The
-                caller's fault.
+            LocalProtocolError: The caller's fault: the middleware is not around this
+                request.
         """
         slot = self._open.get(r)
         if slot is None:
@@ -174,7 +176,7 @@ class CookieSessions:
             text = self._decode(signed).decode()
             values = json.loads(text)
         except (self._bad, ValueError, RecursionError):
-            return _Open({}, "{}", 1)  # a cookie that is no good is deleted
+            return _Open({}, "{}", 1)  # an invalid cookie is deleted
         if not isinstance(values, dict):
             return _Open({}, "{}", 1)
         return _Open(values, text, at.timestamp())
@@ -183,10 +185,12 @@ class CookieSessions:
         found = slot.opened
         slot.is_told = True
         if found is None:
-            return None  # nobody asked for it
+            return None  # the session was not used
         text = found.told = _dump(found.values)
         is_old = time.time() - found.signed_at > self._max_age_s / 2
-        fields = [("Vary", "Cookie")]  # it was asked for: the answer may depend on it
+        fields = [
+            ("Vary", "Cookie")
+        ]  # the session was used: the response may depend on it
         if not found.values:
             if found.signed_at:
                 fields.append(("Set-Cookie", self._write("", 0)))

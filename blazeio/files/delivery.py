@@ -41,19 +41,19 @@ from blazeio.wire.serializer import list_field_pairs, serialize_fields
 log = get_logger("blazeio.files")
 
 Identity = tuple[int, int, int, int]
-"""Device, inode, time and size: another one when file or content changed."""
+"""Device, inode, time and size: different when the file or its content has changed."""
 
 _SOURCES = (".py", ".pyc", ".pyi", ".pyo")
 _WELL_KNOWN = ".well-known"  # RFC 8615: the one hidden name that is public
 
 
 class OpenedFile(Struct, frozen=True):
-    """A regular file below the folder, open for reading; the caller closes it.
+    """A regular file, open for reading; the caller closes it.
 
     Attributes:
         file: Unbuffered.
-        identity: When it was opened.
-        size_bytes: When it was opened.
+        identity: As it was when the file was opened.
+        size_bytes: As it was when the file was opened.
     """
 
     file: BinaryIO
@@ -84,7 +84,7 @@ def open_file(home: str, path: str) -> OpenedFile | None:
 
 
 def open_any(path: str) -> OpenedFile | None:
-    """Open a regular file, wherever it is.
+    """Open a regular file, wherever it is; None: there is none.
 
     Raises:
         Abort: 503, this process has no descriptor left.
@@ -94,15 +94,15 @@ def open_any(path: str) -> OpenedFile | None:
 
 def _open(name: str, home: str | None) -> OpenedFile | None:
     try:
-        # O_NONBLOCK: a pipe without a writer would block the open for ever
+        # O_NONBLOCK: opening a pipe without a writer would block for ever.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         _demand_descriptors(error)
-        return None  # not there, not for us, or no name that a file can have
+        return None  # it does not exist, is not readable, or is no name of a file
     try:
         status = os.fstat(descriptor)
         is_ours = stat.S_ISREG(status.st_mode) and _is_below(home, descriptor)
-    except OSError:  # without /proc nobody can tell where it is
+    except OSError:  # without /proc its real path is unknown
         os.close(descriptor)
         raise
     if not is_ours:
@@ -113,25 +113,25 @@ def _open(name: str, home: str | None) -> OpenedFile | None:
 
 
 def _demand_descriptors(error: Exception) -> None:
-    """Tell a file that cannot be opened now from one that is not there."""
+    """Raise 503 where no descriptor is left: the file may exist."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         log.error("no file can be opened: %s", error.strerror)
         raise Abort("Service Unavailable", 503, {"Retry-After": "1"}) from error
 
 
 MOST_NAMES = 10_000
-"""Of one folder; a listing ends there."""
+"""How many names of one folder are listed."""
 
 
 def list_names(home: str, path: str) -> list[str] | None:
-    """List what is served of a folder below another; blocks for a disk.
+    """List what is served of a folder below another one; blocks while the disk works.
 
     Args:
         home: The outer folder, absolute and without symbolic links.
-        path: Of the folder; starts and ends with "/".
+        path: The folder; starts and ends with "/".
 
     Returns:
-        Sorted names, those of folders with a "/" behind; None: no such folder.
+        Sorted names, those of folders with a "/" at the end; None: no such folder.
     """
     if path != "/" and not is_public(path[:-1]):
         return None
@@ -157,9 +157,9 @@ def list_names(home: str, path: str) -> list[str] | None:
 
 
 def _ending_of(entry: os.DirEntry[str]) -> str | None:
-    """What its name has behind it in a list; None: it is nothing that is served.
+    """Return what its name ends with in a list; None: it is not served.
 
-    A link may loop, lead nowhere, or to where this process may not look.
+    A link may loop, lead nowhere, or lead to where this process may not look.
     """
     try:
         if entry.is_dir():
@@ -170,10 +170,10 @@ def _ending_of(entry: os.DirEntry[str]) -> str | None:
 
 
 def identify(home: str, path: str) -> Identity | None:
-    """What ``open_file`` would find now, by one system call; None: nothing.
+    """Return the identity of what ``open_file`` would open now; None: nothing.
 
-    It says nothing about containment: equal to the identity of a file that was
-    opened, it is that file.
+    One system call. It does not prove that the file is below the folder; a file that
+    was opened before, and has the same identity, is.
     """
     try:
         return _identity(os.stat(home + path))
@@ -182,12 +182,12 @@ def identify(home: str, path: str) -> Identity | None:
 
 
 def names_source(path: str) -> bool:
-    """Whether a path names Python code: a folder may be the app's own."""
+    """Tell whether a path names Python code, since the folder may be the app's own."""
     return "/__pycache__/" in path or path.lower().endswith(_SOURCES)
 
 
 def is_public(path: str) -> bool:
-    """Whether a path can name a file that is served at all."""
+    """Tell whether a path can name a file that is served at all."""
     if not path.startswith("/") or "\0" in path:
         return False
     first, *others = path[1:].split("/")
@@ -252,7 +252,7 @@ def describe(
         is_negotiated: See ``Representation``.
     """
     etag = make_etag(opened.modified_ns, opened.size_bytes, coding)
-    # RFC 9110 section 8.8.2.1: no Last-Modified is later than its Date
+    # RFC 9110 section 8.8.2.1: no Last-Modified is later than its Date.
     modified_s = min(opened.modified_ns // 1_000_000_000, int(time.time()))
     return Representation(
         guess_media_type(name),
@@ -264,7 +264,7 @@ def describe(
 
 
 def demand_read(r: BlazeioServerProtocol) -> None:
-    """Refuse what neither reads a file nor asks about it.
+    """Refuse methods other than GET and HEAD.
 
     Raises:
         Abort: 405.
@@ -274,22 +274,22 @@ def demand_read(r: BlazeioServerProtocol) -> None:
 
 
 def select_for(r: BlazeioServerProtocol, found: Representation) -> Selection:
-    """Decide what answers this request now."""
+    """Select what answers this request now: preconditions and ranges."""
     asked = r.headers.index()
     return select(r.method, asked, found, time.time(), _make_boundary)
 
 
 @lru_cache(maxsize=1024)
 def serialize_lines(found: Representation) -> bytes:
-    """The fields of a representation; of most, they were asked for before."""
+    """Serialize the fields of a representation; cached."""
     return serialize_fields([*found.fields().items(), NOSNIFF]).lines
 
 
 def serialize_whole(found: Representation, pairs: list[tuple[str, Any]]) -> bytes:
-    """The fields of a representation that is sent whole, and those of the caller.
+    """Serialize the fields of a whole representation, with those of the caller.
 
     Raises:
-        LocalProtocolError: One of the caller's is malformed.
+        LocalProtocolError: A field of the caller is malformed.
     """
     if not pairs:
         return serialize_lines(found)
@@ -298,7 +298,7 @@ def serialize_whole(found: Representation, pairs: list[tuple[str, Any]]) -> byte
 
 
 def wants_whole(r: BlazeioServerProtocol) -> bool:
-    """Whether it is a GET without a condition that could change the answer."""
+    """Tell whether it is a GET without a condition or range."""
     return r.method == "GET" and CONDITIONS.isdisjoint(r.headers.index())
 
 
@@ -326,7 +326,7 @@ async def send_whole(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> 
 
 
 def reply_with_lines(r: BlazeioServerProtocol, content: bytes, lines: bytes) -> None:
-    """Reply with serialized fields; where the app has such fields, these count.
+    """Answer with serialized fields; fields of the app of the same names win.
 
     Raises:
         ClientDisconnected: The peer is gone.
@@ -349,15 +349,15 @@ async def deliver_file(
     chunk_bytes: int,
     headers: FieldInput | None = None,
 ) -> None:
-    """Answer with a file, or a part of it, or why not.
+    """Answer with a file, a part of it, or the reason why not.
 
     Args:
         r: The request.
         opened: The file; stays open.
-        found: What it is sent as.
-        chunk_bytes: Octets per read, where it has to be read.
-        headers: Further fields. Content-Type stands instead of the guessed
-            one; validators, ranges and length stay ours.
+        found: The representation that it is sent as.
+        chunk_bytes: Octets per read, where sendfile(2) cannot be used.
+        headers: Further fields. A Content-Type replaces the guessed one; validators,
+            ranges and length are always our own.
 
     Raises:
         ClientDisconnected: The peer is gone.
@@ -377,7 +377,7 @@ async def deliver_file(
         if before:
             await r.write(before)
         if not await send_file(r, file, part.first, part.size, chunk_bytes):
-            return  # it has shrunk: the response ends short and is cut
+            return  # it has shrunk: the connection is cut
     if selection.ending:
         await r.write(selection.ending)
 
@@ -385,7 +385,7 @@ async def deliver_file(
 def select_file(
     r: BlazeioServerProtocol, found: Representation, headers: FieldInput | None
 ) -> tuple[Selection, int, FieldInput]:
-    """Decide what of a file answers a request, with which status and fields."""
+    """Select what of a file answers a request, with its status and fields."""
     pairs = read_pairs(headers)
     selection = select_for(r, with_media_type(found, pairs))
     return selection, selection.status, merge_fields(selection, pairs)
@@ -394,7 +394,7 @@ def select_file(
 def with_media_type(
     found: Representation, pairs: list[tuple[str, Any]]
 ) -> Representation:
-    """The same, of the Content-Type that a caller's fields say, if they do."""
+    """Return the representation with the caller's Content-Type, if there is one."""
     for name, value in pairs:
         if name == "content-type":
             found = replace(found, media_type=str(value))
@@ -402,7 +402,7 @@ def with_media_type(
 
 
 def read_pairs(headers: FieldInput | None) -> list[tuple[str, Any]]:
-    """A caller's fields as pairs, their names in lower case."""
+    """Return a caller's fields as pairs, their names in lower case."""
     if headers is None:
         return []
     return [
@@ -412,10 +412,9 @@ def read_pairs(headers: FieldInput | None) -> list[tuple[str, Any]]:
 
 
 def merge_fields(selection: Selection, pairs: list[tuple[str, Any]]) -> FieldInput:
-    """Fields of the selection, and those of the caller that are not ours.
+    """Merge the fields of a selection with those of the caller that are not our own.
 
-    None of the caller's goes with an error: no cache may keep that as it may
-    keep the file.
+    An error has no fields of the caller: no cache may keep it as it may keep the file.
     """
     fields: list[tuple[str, Any]] = list(selection.fields.items())
     if selection.status >= 400:

@@ -1,9 +1,13 @@
-"""``IN_MEMORY_STATIC_CACHE``: small files, answered from memory.
+"""Small files in memory, and their precompressed forms: ``IN_MEMORY_STATIC_CACHE``.
 
-What is in memory is used while it is of the file that is there, which is looked at
-ten times a second at most. A file is read once however many ask for it at the same
-time, and so is each of its compressed variants made, in a thread. What was not asked
-for the longest makes room. A large file is sent from where it is, never kept.
+A cached file is used while it is the file that exists now, which is checked ten times a
+second at most. A file is read once, however many requests want it at the same time, and
+each of its encoded variants is made once, in a thread. The least recently used file
+makes room. A large file is sent from the disk, and never cached.
+
+A file may have precompressed forms beside it, ``page.html.br`` beside ``page.html``:
+they are used where the client accepts their coding, and where they are not older than
+the file.
 """
 
 import asyncio
@@ -41,21 +45,22 @@ from blazeio.loggers import get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.sendfile import read_pages
 
-# Contents of files in a bounded memory; what was not asked for longest leaves.
+# The cache
 
 
 ENTRY_BYTES = 512
-"""About what one entry costs beside its content and its path."""
+"""About what one entry takes beside its content and its path."""
 LOOK_AGAIN_S = 0.1
-"""A file that was looked at is taken to be the same for so long: 1.5 us less."""
+"""How long a file that was checked is assumed not to have changed, seconds; saves 1.5
+us a request."""
 
 
 class Variant:
     """A file as it is sent, in one content coding or in none.
 
     Attributes:
-        found: What it is.
-        content: All of it.
+        found: Its representation.
+        content: All of its octets.
         lines: Its fields, serialized.
         pairs: Those of them that the caller has given.
     """
@@ -74,17 +79,17 @@ class Variant:
         self.lines = serialize_whole(self.found, self.pairs)
 
 
-class KnownFile(Struct):
-    """A file that was looked at.
+class CachedFile(Struct):
+    """A file in the cache.
 
     Attributes:
         path: Below the folder.
-        identity: When it was.
-        looked_at: When that was, monotonic seconds.
-        plain: As it is; None when it is too large to be kept.
+        identity: As it was when the file was read.
+        looked_at: When it was last checked, monotonic seconds.
+        plain: Without a content coding; None when it is too large to be cached.
         encoded: By content coding; ``plain`` where encoding does not pay.
-        cost_bytes: What it counts of the memory.
-        is_alone: No other file may stand for it; else it is not used for longer
+        cost_bytes: What it takes of the cache.
+        is_alone: No precompressed file may replace it; else it is not used for longer
             than ``LOOK_AGAIN_S``.
     """
 
@@ -102,39 +107,39 @@ class KnownFile(Struct):
         return self.identity[2]
 
 
-class FileMemory:
-    """Files below a folder, by their path, or by another key.
+class FileCache:
+    """Files below a folder, by their path or another key.
 
     Args:
         home: The folder, absolute and without symbolic links.
-        most_bytes: Most octets kept.
-        now: Tells the time, monotonic seconds.
+        most_bytes: The most octets in the cache.
+        now: Returns the time, monotonic seconds.
 
     Attributes:
-        kept_bytes: Octets kept now.
+        cached_bytes: The octets in the cache now.
     """
 
-    __slots__ = ("_home", "_known", "_now", "kept_bytes", "most_bytes")
+    __slots__ = ("_files", "_home", "_now", "cached_bytes", "most_bytes")
 
     def __init__(
         self, home: str, most_bytes: int, now: Callable[[], float] = monotonic
     ) -> None:
         self._home = home
         self._now = now
-        self._known: OrderedDict[str, KnownFile] = OrderedDict()  # latest asked: last
+        self._files: OrderedDict[str, CachedFile] = OrderedDict()  # oldest first
         self.most_bytes = most_bytes
-        self.kept_bytes = 0
+        self.cached_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._files)
 
     def __contains__(self, path: object) -> bool:
-        return path in self._known
+        return path in self._files
 
-    def recall(self, key: str) -> KnownFile | None:
-        """What is known of a file, if it is still that."""
+    def get(self, key: str) -> CachedFile | None:
+        """Return a cached file, if it is still the file that exists."""
         # Hot: runs once per request.
-        known = self._known.get(key)
+        known = self._files.get(key)
         if known is None:
             return None
         now = self._now()
@@ -144,10 +149,10 @@ class FileMemory:
                 self._forget(key)
                 return None
             known.looked_at = now
-        self._known.move_to_end(key)
+        self._files.move_to_end(key)
         return known
 
-    def keep(
+    def add(
         self,
         path: str,
         identity: Identity,
@@ -155,49 +160,49 @@ class FileMemory:
         *,
         key: str = "",
         is_alone: bool = True,
-    ) -> KnownFile:
-        """Remember a file, by its path or by another key."""
+    ) -> CachedFile:
+        """Add a file, by its path or by another key."""
         key = key or path
-        if key in self._known:
+        if key in self._files:
             self._forget(key)
         size = len(plain.content) if plain is not None else 0
         cost_bytes = size + 2 * len(key) + ENTRY_BYTES
-        known = KnownFile(path, identity, self._now(), plain, cost_bytes, is_alone)
-        self._known[key] = known
+        known = CachedFile(path, identity, self._now(), plain, cost_bytes, is_alone)
+        self._files[key] = known
         self._count(known.cost_bytes)
         return known
 
-    def keep_encoded(
-        self, path: str, known: KnownFile, coding: str, variant: Variant
+    def add_encoded(
+        self, path: str, known: CachedFile, coding: str, variant: Variant
     ) -> None:
-        """Remember what a file is in a content coding."""
+        """Add an encoded variant of a cached file."""
         known.encoded[coding] = variant
-        if variant is known.plain or self._known.get(path) is not known:
+        if variant is known.plain or self._files.get(path) is not known:
             return
         cost_bytes = len(variant.content) + ENTRY_BYTES
         known.cost_bytes += cost_bytes
         self._count(cost_bytes)
 
     def _count(self, cost_bytes: int) -> None:
-        self.kept_bytes += cost_bytes
-        while self.kept_bytes > self.most_bytes:
-            self._forget(next(iter(self._known)))
+        self.cached_bytes += cost_bytes
+        while self.cached_bytes > self.most_bytes:
+            self._forget(next(iter(self._files)))
 
     def _forget(self, key: str) -> None:
-        self.kept_bytes -= self._known.pop(key).cost_bytes
+        self.cached_bytes -= self._files.pop(key).cost_bytes
 
 
-# Compressed siblings of a file: ``page.html.br`` beside ``page.html``.
+# Precompressed files
 
 
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
-"""Where each content coding is looked for, best first."""
+"""Where the file of each content coding is looked for, best first."""
 
 LONGEST_KEPT_BYTES = 256
 
 
 def choose(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
-    """As ``choose_coding``: the same few values come again and again."""
+    """Do the same as ``choose_coding``, with a cache."""
     if accept_encoding is None:
         return None
     if len(accept_encoding) > LONGEST_KEPT_BYTES:
@@ -205,11 +210,11 @@ def choose(accept_encoding: str | None, available: tuple[str, ...]) -> str | Non
     return _choose(accept_encoding, available)
 
 
-_choose = lru_cache(maxsize=128)(choose_coding)  # 0.1 us where it takes 4
+_choose = lru_cache(maxsize=128)(choose_coding)  # 0.1 us instead of 4
 
 
-def order_codings(accept_encoding: str | None) -> tuple[str, ...]:
-    """The codings of siblings that a client accepts, best first."""
+def accepted_codings(accept_encoding: str | None) -> tuple[str, ...]:
+    """Return the codings of precompressed files that a client accepts, best first."""
     left = tuple(SUFFIXES)
     order: tuple[str, ...] = ()
     while left and (coding := choose(accept_encoding, left)) is not None:
@@ -222,28 +227,30 @@ def open_variant(
     opened: OpenedFile,
     name: str,
     accept_encoding: str | None,
-    open_sibling: Callable[[str], OpenedFile | None],
+    open_precompressed: Callable[[str], OpenedFile | None],
 ) -> tuple[OpenedFile, Representation]:
-    """The file, or its compressed sibling that the client likes best.
+    """Return the file, or the precompressed file that the client prefers.
 
-    A sibling that is older than the file is none: it was made of what the file
-    was before.
+    A precompressed file that is older than the file is not used: it was made from
+    earlier content.
 
     Args:
-        opened: The file; closed here when a sibling stands for it.
+        opened: The file; closed here when a precompressed file replaces it.
         name: Its name.
-        accept_encoding: Of the request.
-        open_sibling: Opens ``name`` with a suffix.
+        accept_encoding: The field of the request.
+        open_precompressed: Opens ``name`` with a suffix.
     """
     if not is_compressible(guess_media_type(name)):
         return opened, describe(opened, name)
-    for coding in order_codings(accept_encoding):
-        sibling = open_sibling(name + SUFFIXES[coding])
-        if sibling is not None:
-            if sibling.modified_ns >= opened.modified_ns:
+    for coding in accepted_codings(accept_encoding):
+        precompressed = open_precompressed(name + SUFFIXES[coding])
+        if precompressed is not None:
+            if precompressed.modified_ns >= opened.modified_ns:
                 opened.file.close()
-                return sibling, describe(sibling, name, coding, is_negotiated=True)
-            sibling.file.close()
+                return precompressed, describe(
+                    precompressed, name, coding, is_negotiated=True
+                )
+            precompressed.file.close()
     return opened, describe(opened, name, is_negotiated=True)
 
 
@@ -256,25 +263,25 @@ SMALLEST_READ_BYTES = 64 * 1024
 CODINGS = tuple(coding for coding in SUFFIXES if coding in AVAILABLE)
 """Best first: what is made once may take its time."""
 LARGEST_COPIED_BYTES = 64 * 1024
-"""A larger answer is written in pieces, so that a slow reader does not hold a
-copy of all of it."""
+"""A larger response is written in pieces, so that a slow reader does not hold a copy of
+all of it."""
 SMALLEST_ENCODED_BYTES = 256
-"""What is smaller fits one packet as it is."""
+"""Smaller files fit one packet without a coding."""
 
 Result = TypeVar("Result")
 
 
 class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
-    """The files below a folder. Made by ``init``, answers by ``handler``.
+    """The files below a folder. ``init`` makes it, ``handler`` answers requests.
 
     Args:
         home: The folder, absolute and without symbolic links.
-        routes: Path of a request to path of a file, where they differ.
+        routes: The path of a request to the path of a file, where they differ.
         chunk_size: See ``init``.
         memory_bytes: See ``init``.
     """
 
-    __slots__ = ("_chunk_size", "_flights", "_home", "_memory", "_routes")
+    __slots__ = ("_cache", "_chunk_size", "_flights", "_home", "_routes")
 
     def __init__(
         self, home: str, routes: dict[str, str], chunk_size: int, memory_bytes: int
@@ -282,14 +289,14 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         self._home = home
         self._routes = routes
         self._chunk_size = max(chunk_size, SMALLEST_READ_BYTES)
-        self._memory = FileMemory(home, memory_bytes)
+        self._cache = FileCache(home, memory_bytes)
         self._flights: dict[tuple[object, ...], asyncio.Task[Any]] = {}
 
     def __repr__(self) -> str:
-        memory = self._memory
+        memory = self._cache
         return (
             f"<{type(self).__name__} {self._home} {len(memory)} files, "
-            f"{memory.kept_bytes} of {memory.most_bytes} octets>"
+            f"{memory.cached_bytes} of {memory.most_bytes} octets>"
         )
 
     @classmethod
@@ -304,14 +311,13 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         """Make a cache; read the files that are named.
 
         Args:
-            home_dir: The folder. Hidden files and Python sources in it are
-                never served.
-            run_time_cache: File, by its path below the folder, to
-                ``{"route": path}``: another path that it answers to.
-            chunk_size: Octets per read of a file that is too large to be kept,
-                where sendfile(2) is not to be had; less than 65,536 counts as
-                that.
-            memory_bytes: Most octets of content kept, compressed variants
+            home_dir: The folder. Hidden files and Python sources in it are never
+                served.
+            run_time_cache: A file, by its path below the folder, to ``{"route":
+                path}``: another path that it is served at.
+            chunk_size: Octets per read of a file that is too large for the cache, where
+                sendfile(2) cannot be used; at least 65,536.
+            memory_bytes: The most octets of content in the cache, encoded variants
                 included.
 
         Raises:
@@ -341,27 +347,26 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
             override: The file that answers "/".
 
         Raises:
-            Abort: 404, there is no such file; 405, it is not asked for by GET
-                or HEAD.
+            Abort: 404, there is no such file; 405, the method is not GET or HEAD.
         """
         path = r.path
         if path == "/" and override is not None:
             path = override
         else:
             path = self._routes.get(path, path)
-        known = self._memory.recall(path) or await self._find(path)
+        known = self._cache.get(path) or await self._find(path)
         if known is None:
             raise Abort("Not Found", 404)
         demand_read(r)
         if known.plain is None:
             await self._send_large(r, path)
             return
-        await send_kept(r, await self._choose(r, path, known, known.plain))
+        await send_cached(r, await self._choose(r, path, known, known.plain))
 
     async def _choose(
-        self, r: BlazeioServerProtocol, path: str, known: KnownFile, plain: Variant
+        self, r: BlazeioServerProtocol, path: str, known: CachedFile, plain: Variant
     ) -> Variant:
-        """What the client likes best of a file that is kept."""
+        """Return the variant of a cached file that the client prefers."""
         if not plain.found.is_negotiated:
             return plain
         coding = choose(r.headers.get("accept-encoding"), CODINGS)
@@ -373,7 +378,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
             variant = await self._once((path, coding, known.identity), work)
         return variant
 
-    async def _find(self, path: str) -> KnownFile | None:
+    async def _find(self, path: str) -> CachedFile | None:
         return await self._once((path,), partial(self._read, path))
 
     async def _once(
@@ -381,7 +386,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         flight: tuple[object, ...],
         work: Callable[[], Coroutine[Any, Any, Result]],
     ) -> Result:
-        """Do it once for all who ask meanwhile, whoever of them goes away."""
+        """Do something once for all callers that ask meanwhile."""
         task = self._flights.get(flight)
         if task is None:
             task = asyncio.get_running_loop().create_task(work())
@@ -393,48 +398,48 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
     def _open(self, path: str) -> OpenedFile | None:
         return None if names_source(path) else open_file(self._home, path)
 
-    async def _read(self, path: str) -> KnownFile | None:
+    async def _read(self, path: str) -> CachedFile | None:
         opened = self._open(path)
         if opened is None:
             return None
         plain = None
         with opened.file as file:
-            if opened.size_bytes <= min(LARGEST_KEPT_BYTES, self._memory.most_bytes):
-                # not to the end: a file that grows meanwhile would never end
+            if opened.size_bytes <= min(LARGEST_KEPT_BYTES, self._cache.most_bytes):
+                # Not to the end: reading a file that grows meanwhile would never end.
                 content = await read_pages(file.fileno(), 0, opened.size_bytes)
                 plain = Variant(_describe(opened, path, content), content)
-        return self._memory.keep(path, opened.identity, plain)
+        return self._cache.add(path, opened.identity, plain)
 
     async def _encode(
-        self, path: str, known: KnownFile, plain: Variant, coding: str
+        self, path: str, known: CachedFile, plain: Variant, coding: str
     ) -> Variant:
-        """Of a file that is kept: its compressed sibling, or one that we make."""
+        """Return an encoded variant: a precompressed file, or one that is made here."""
         variant = await self._read_sibling(path, known, coding)
         if variant is None:
             content = await asyncio.to_thread(encode_once, coding, plain.content)
             variant = Variant(_describe_encoded(plain, known, coding, content), content)
         if len(variant.content) >= len(plain.content):
             variant = plain
-        self._memory.keep_encoded(path, known, coding, variant)
+        self._cache.add_encoded(path, known, coding, variant)
         return variant
 
     async def _read_sibling(
-        self, path: str, known: KnownFile, coding: str
+        self, path: str, known: CachedFile, coding: str
     ) -> Variant | None:
-        sibling = self._open(path + SUFFIXES[coding])
-        if sibling is None:
+        precompressed = self._open(path + SUFFIXES[coding])
+        if precompressed is None:
             return None
-        with sibling.file as file:
-            is_of_it = sibling.modified_ns >= known.modified_ns
-            if not is_of_it or sibling.size_bytes > LARGEST_KEPT_BYTES:
+        with precompressed.file as file:
+            is_of_it = precompressed.modified_ns >= known.modified_ns
+            if not is_of_it or precompressed.size_bytes > LARGEST_KEPT_BYTES:
                 return None
-            content = await read_pages(file.fileno(), 0, sibling.size_bytes)
-        found = describe(sibling, path, coding, is_negotiated=True)
+            content = await read_pages(file.fileno(), 0, precompressed.size_bytes)
+        found = describe(precompressed, path, coding, is_negotiated=True)
         return Variant(replace(found, size_bytes=len(content)), content)
 
     async def _send_large(self, r: BlazeioServerProtocol, path: str) -> None:
         opened = self._open(path)
-        if opened is None:  # gone since we looked
+        if opened is None:  # it was removed since we looked
             raise Abort("Not Found", 404)
         likes = r.headers.get("accept-encoding")
         opened, found = open_variant(opened, path, likes, self._open)
@@ -451,7 +456,7 @@ def _describe(opened: OpenedFile, path: str, content: bytes) -> Representation:
 
 
 def _describe_encoded(
-    plain: Variant, known: KnownFile, coding: str, content: bytes
+    plain: Variant, known: CachedFile, coding: str, content: bytes
 ) -> Representation:
     etag = make_etag(known.modified_ns, known.identity[3], coding)
     validators = Validators(etag, plain.found.validators.modified_s)
@@ -460,8 +465,8 @@ def _describe_encoded(
     )
 
 
-async def send_kept(r: BlazeioServerProtocol, variant: Variant) -> None:
-    """Answer with a file that is in memory, or a part of it, or why not.
+async def send_cached(r: BlazeioServerProtocol, variant: Variant) -> None:
+    """Answer with a cached file, a part of it, or the reason why not.
 
     Raises:
         ClientDisconnected: The peer is gone.

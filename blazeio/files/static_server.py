@@ -34,11 +34,11 @@ from blazeio.files.delivery import (
 )
 from blazeio.files.static_cache import (
     SUFFIXES,
-    FileMemory,
+    FileCache,
     Variant,
+    accepted_codings,
     open_variant,
-    order_codings,
-    send_kept,
+    send_cached,
 )
 from blazeio.loggers import escape_line, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -53,11 +53,11 @@ def render_listing(path: str, names: Sequence[str]) -> bytes:
     """Render the names in a folder as an HTML page.
 
     Args:
-        path: As the client asked for it.
+        path: The path of the request.
         names: What is in the folder; links lead to them.
     """
     title = escape(escape_line(path))
-    # "./": a name such as "javascript:x" is no scheme then
+    # With "./" a name such as "javascript:x" is no scheme.
     items = "".join(
         f'<li><a href="./{quote(os.fsencode(name))}">{escape(escape_line(name))}</a>\n'
         for name in names
@@ -84,30 +84,30 @@ class StaticOptions(TypedDict, total=False):
 class StaticServer:
     """Serves the files below a folder; a handler, or a fallback.
 
-    Nothing outside the folder is ever served: not by ``..``, not by a symbolic
-    link. Nor are hidden files, but those in ``/.well-known``.
+    Nothing outside the folder is ever served: not by ``..``, not by a symbolic link.
+    Hidden files are not served, except those in ``/.well-known``.
 
     Args:
-        prefix: What the paths of its files start with, such as ``/assets``;
-            ``/`` for all.
+        prefix: What the paths of its files start with, such as ``/assets``; ``/`` for
+            all.
         folder: Where the files are.
-        index: The file that answers for a folder; None: none does.
-        listing: Answer with a list of its files for a folder without index.
+        index: The file that is served for a folder; None: none is.
+        listing: Serve a list of its files for a folder without index.
         chunk_size: See ``Simpleserve.serve``.
         headers: Further fields, such as Cache-Control.
-        memory_bytes: Most octets kept of files of up to 64 KiB; 0: none. What was not
-            asked for the longest leaves; what has changed is seen within 0.1 s.
+        memory_bytes: The most octets of a cache for files of up to 64 KiB; 0: none. The
+            least recently used file is dropped; a changed file is noticed within 0.1 s.
 
     Raises:
         ConfigurationError: There is no such folder, or the prefix is no path.
     """
 
     __slots__ = (
+        "_cache",
         "_chunk_size",
         "_headers",
         "_home",
         "_index",
-        "_memory",
         "_open",
         "_prefix",
         "_shows_listing",
@@ -134,7 +134,7 @@ class StaticServer:
         self._shows_listing = listing
         self._chunk_size = max(chunk_size, 1)
         self._headers = headers
-        self._memory = FileMemory(self._home, memory_bytes)
+        self._cache = FileCache(self._home, memory_bytes)
         self._open = partial(open_file, self._home)
 
     def __repr__(self) -> str:
@@ -149,30 +149,30 @@ class StaticServer:
 
         Args:
             r: The request to answer.
-            path: Of the file below the folder, percent-decoded: ``/a/b.css``;
-                of a folder, with "/" at its end, or it is redirected there.
+            path: The path of the file below the folder, percent-decoded: ``/a/b.css``.
+                A folder ends with "/", or it is redirected there.
 
         Raises:
-            Abort: 404, there is none; 405, it is not asked for by GET or HEAD;
-                503, this process has no descriptor left.
+            Abort: 404, there is none; 405, the method is not GET or HEAD; 503, this
+                process has no descriptor left.
             ClientDisconnected: The peer is gone.
         """
         name = path + self._index if path.endswith("/") else path
         codings: tuple[str, ...] = ()
         if is_compressible(guess_media_type(name)):
-            codings = order_codings(r.headers.get("accept-encoding"))
+            codings = accepted_codings(r.headers.get("accept-encoding"))
         key = f"{name}\0{','.join(codings)}" if codings else name
-        known = self._memory.recall(key)
+        known = self._cache.get(key)
         if known is None or known.plain is None:
             await self._serve_opened(r, path, name, key)
             return
         demand_read(r)
-        await send_kept(r, known.plain)
+        await send_cached(r, known.plain)
 
     async def _serve_opened(
         self, r: BlazeioServerProtocol, path: str, name: str, key: str
     ) -> None:
-        """Answer with a file that is not in memory; keep it where it is small."""
+        """Answer with a file that is not in the cache; add it where it is small."""
         opened = self._open(name)
         if opened is None:
             await self._answer_folder(r, path)
@@ -182,7 +182,7 @@ class StaticServer:
         with opened.file:
             demand_read(r)
             size = found.size_bytes
-            if size > min(WHOLE_BYTES, self._memory.most_bytes):
+            if size > min(WHOLE_BYTES, self._cache.most_bytes):
                 await deliver_file(r, opened, found, self._chunk_size, self._headers)
                 return
             content = await read_pages(opened.file.fileno(), 0, size)
@@ -191,10 +191,10 @@ class StaticServer:
                 return
         variant = Variant(found, content, read_pairs(self._headers))
         suffix = SUFFIXES[found.coding] if found.coding else ""
-        self._memory.keep(
+        self._cache.add(
             name + suffix, opened.identity, variant, key=key, is_alone=key == name
         )
-        await send_kept(r, variant)
+        await send_cached(r, variant)
 
     def _below_prefix(self, path: str) -> str:
         below = path.removeprefix(self._prefix)
@@ -203,7 +203,7 @@ class StaticServer:
         return below
 
     async def _answer_folder(self, r: BlazeioServerProtocol, path: str) -> None:
-        """Of a path that names no file: it may name a folder."""
+        """Answer a path that names no file: it may name a folder."""
         folder = path if path.endswith("/") else path + "/"
         names = None
         if self._shows_listing:
@@ -212,7 +212,7 @@ class StaticServer:
             raise Abort("Not Found", 404)
         demand_read(r)
         if names is None or folder != path:
-            # the links of a page are relative to its folder only below the "/"
+            # The links of a page are relative to its folder only below the "/".
             query = f"?{r.query}" if r.query else ""
             location = quote(r.root_path + r.path + "/") + query
             r.reply(b"", 308, b"", [("Location", location), NOSNIFF])
@@ -233,27 +233,27 @@ log = get_logger("blazeio.files")
 
 
 class Simpleserve:
-    """Serve files of any size from where they are.
+    """Serve files of any size from the disk.
 
-    ``await Simpleserve.serve(r, path)`` answers with one. Who wants to see what goes
-    out enters a block, and sends it::
+    ``await Simpleserve.serve(r, path)`` answers with one file. To see what is sent,
+    enter a block, and send it yourself::
 
         async with io.Simpleserve(r, path) as file:
             await r.prepare(file.headers, file.status)
             async for chunk in file.pull():
                 await r.write(chunk)
 
-    What is answered by nobody until the block ends, the block answers.
+    A request that is not answered when the block ends is answered by the block.
 
     Args:
         r: The request to answer.
-        path: Of the file.
+        path: The path of the file.
         chunk_size: Octets per read.
         headers: Further fields.
 
     Attributes:
-        status: 200, 206 or 304, 412 or 416, as the request has it.
-        headers: Of the response, with its Content-Length.
+        status: 200, 206 or 304, 412 or 416, by the request's conditions.
+        headers: The fields of the response, with its Content-Length.
     """
 
     def __init__(
@@ -273,7 +273,7 @@ class Simpleserve:
         self.headers: FieldInput = {}
 
     async def __aenter__(self) -> Self:
-        """Open the file, and decide what of it answers the request.
+        """Open the file, and select what of it answers the request.
 
         Raises:
             Abort: 404, there is no such regular file.
@@ -293,7 +293,7 @@ class Simpleserve:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer, if nobody has; close the file."""
+        """Answer the request, if the block has not; close the file."""
         assert self._opened is not None  # it was entered
         try:
             if error is None and not self._r.status:
@@ -318,7 +318,7 @@ class Simpleserve:
                 size = min(self._chunk_size, end - at)
                 chunk = await read_pages(opened.file.fileno(), at, size)
                 if not chunk:
-                    return  # it has shrunk: the response ends short and is cut
+                    return  # it has shrunk: the connection is cut
                 at += len(chunk)
                 yield chunk
         if selection.ending:
@@ -333,23 +333,23 @@ class Simpleserve:
     ) -> None:
         """Answer with a file: whole, in parts, or "not modified".
 
-        Conditions, ranges and HEAD are answered as RFC 9110 says, the media
-        type is by the file's name. Of a file that can be compressed, a sibling
-        ``.br``, ``.zst`` or ``.gz`` that is not older is sent to who accepts
-        it. Methods other than GET and HEAD get the whole file.
+        Conditions, ranges and HEAD are answered by RFC 9110; the media type is guessed
+        by the file's name. Where the client accepts it, a precompressed file beside it
+        (``.br``, ``.zst`` or ``.gz``) is sent that is not older. Methods other than GET
+        and HEAD get the whole file.
 
         Args:
             r: The request to answer.
-            path: Of the file. The app's own: never made of what a client sent;
-                for that there is ``StaticServer``.
-            chunk_size: Octets per read where sendfile(2) is not to be had: over
-                TLS, and for what is small.
-            headers: Further fields. Content-Type stands instead of the guessed
-                one; validators, ranges and length stay ours.
+            path: The path of the file, chosen by the app: never make it of what a
+                client sent; for that there is ``StaticServer``.
+            chunk_size: Octets per read where sendfile(2) cannot be used: over TLS, and
+                for small files.
+            headers: Further fields. A Content-Type replaces the guessed one;
+                validators, ranges and length are always our own.
 
         Raises:
-            Abort: 404, there is no such regular file, which is logged too: the
-                path is the app's.
+            Abort: 404, there is no such regular file, which is logged too, since the
+                app has chosen the path.
             ClientDisconnected: The peer is gone.
             LocalProtocolError: A response has begun, or a field is malformed.
         """
@@ -361,7 +361,7 @@ class Simpleserve:
 def _open(
     r: BlazeioServerProtocol, path: str | os.PathLike[str]
 ) -> tuple[OpenedFile, Representation]:
-    """Open a file, or a sibling of it that the client likes better.
+    """Open a file, or the precompressed file that the client prefers.
 
     Raises:
         Abort: 404, there is no such regular file; it is logged.
@@ -377,7 +377,7 @@ def _open(
 
 
 def _say_why(name: str) -> str:
-    """What is wrong with a file that could not be opened."""
+    """Say why a file could not be opened."""
     try:
         if os.path.isdir(name):
             return "is a folder, not a file: web.add_static serves one"

@@ -10,7 +10,7 @@ from blazeio.app.route import (
     Scope,
     bind_arguments,
     check_methods,
-    make_terms,
+    make_route_options,
     pick,
 )
 from blazeio.errors import ConfigurationError
@@ -42,18 +42,18 @@ def test_methods_are_in_capitals_and_once() -> None:
 
 def test_a_route_under_a_scope_is_below_its_prefix_with_all_else() -> None:
     route = make_route("/x/{a}", "GET")
-    route.terms = RouteOptions(content_bytes=1)
+    route.options = RouteOptions(content_bytes=1)
     inner = Scope(parse_prefix("/inner"), Middlewares())
     outer = Scope(parse_prefix("/outer"), Middlewares())
     below = route.under(inner).under(outer)
     assert below.pattern.text == "/outer/inner/x/{a}"
     assert [each.prefix.text for each in below.scopes] == ["/outer", "/outer/inner"]
-    assert (below.methods, below.terms) == (("GET",), route.terms)
+    assert (below.methods, below.options) == (("GET",), route.options)
 
 
 def test_terms_that_do_not_exist_are_named() -> None:
-    assert make_terms({}) is DEFAULT_OPTIONS
-    assert make_terms({"content_bytes": 3}) == RouteOptions(content_bytes=3)
+    assert make_route_options({}) is DEFAULT_OPTIONS
+    assert make_route_options({"content_bytes": 3}) == RouteOptions(content_bytes=3)
     message = "a route has no term named 'size'; known: content_bytes, "
     with pytest.raises(ConfigurationError, match=message):
-        make_terms({"size": 3})
+        make_route_options({"size": 3})

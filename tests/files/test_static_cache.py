@@ -196,7 +196,7 @@ async def test_what_was_not_asked_for_the_longest_makes_room(home: Path) -> None
         for target in ("/a", "/b", "/a", "/c"):
             assert (await site.get(target)).status == 200
         assert " 2 files, 3032 of 3100 octets" in repr(cache)
-        assert "/b" not in cache._memory
+        assert "/b" not in cache._cache
 
 
 async def test_memory_of_nothing_keeps_nothing_and_serves(home: Path) -> None:
@@ -237,7 +237,7 @@ async def test_a_large_file_is_streamed_and_not_kept(
         answer = await site.get("/large.bin")
         assert answer.body == octets
         assert answer.field("content-type") == "application/octet-stream"
-        assert cache._memory.kept_bytes < 1000
+        assert cache._cache.cached_bytes < 1000
         head = await site.ask("HEAD", "/large.bin")
         assert head.field("content-length") == str(len(octets))
 
@@ -318,12 +318,12 @@ async def test_a_variant_is_made_once_and_kept(
         first, *others = await asyncio.gather(
             *(ask(site, "/text.html", accept_encoding=coding) for _ in range(5))
         )
-        known = cache._memory.recall("/text.html")
+        known = cache._cache.get("/text.html")
         assert known is not None
         variant = known.encoded[coding]
         again = await ask(site, "/text.html", accept_encoding=coding)
         assert {each.body for each in [first, *others, again]} == {variant.content}
-        assert cache._memory.recall("/text.html").encoded[coding] is variant  # type: ignore[union-attr]
+        assert cache._cache.get("/text.html").encoded[coding] is variant  # type: ignore[union-attr]
         assert again.field("content-encoding") == coding
         assert again.field("vary") == "Accept-Encoding"
         assert len(again.body) < len(TEXT) / 10
@@ -337,9 +337,9 @@ async def test_variants_count_and_leave_with_their_file(home: Path, text: Path) 
     cache = await IN_MEMORY_STATIC_CACHE.init(home_dir=home)
     async with served(app_of(cache)) as site:
         await site.get("/text.html")
-        before = cache._memory.kept_bytes
+        before = cache._cache.cached_bytes
         await ask(site, "/text.html", accept_encoding="gzip")
-        assert cache._memory.kept_bytes > before
+        assert cache._cache.cached_bytes > before
         text.write_bytes(b"<p>other</p>" * 1000)
         await pass_look_again()
         changed = await ask(site, "/text.html", accept_encoding="gzip")
@@ -347,7 +347,7 @@ async def test_variants_count_and_leave_with_their_file(home: Path, text: Path) 
         text.unlink()
         await pass_look_again()
         assert (await site.get("/text.html")).status == 404
-        assert cache._memory.kept_bytes == 0
+        assert cache._cache.cached_bytes == 0
 
 
 async def test_a_fresh_sibling_is_the_variant(home: Path, text: Path) -> None:

@@ -111,7 +111,7 @@ async def test_memory_is_bounded_and_can_be_none(
     async with served(web) as site:
         for number in range(20):
             await ask(site, f"{number}.bin")
-        assert 0 < static._memory.kept_bytes <= 50_000
+        assert 0 < static._cache.cached_bytes <= 50_000
     async with served(app_of(home, memory_bytes=0)) as site:
         assert (await ask(site, "1.bin")).body == bytes(10_000)
         forbid_opening(monkeypatch)
