@@ -323,7 +323,7 @@ class ChildConversation:
             await asyncio.sleep(0)
         if chance.random() < 0.5:
             self.end.close()
-        self.channel.read_last_words()
+        self.channel.read_rest()
         assert not self.channel.is_open
         assert len(self.faults) <= 1
         self.end.close()

@@ -193,7 +193,7 @@ def serve(**words: Any) -> int:
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
-    in_force = LiveSettings.read(sources)
+    live_settings = LiveSettings.read(sources)
     # Wrong usage is said without loading what serves.
     import asyncio
 
@@ -207,18 +207,18 @@ def serve(**words: Any) -> int:
     from blazeio_supervisor.master.output import open_log_file
     from blazeio_supervisor.master.pid_file import pid_written
 
-    os.chdir(in_force.settings.folder)
-    path = in_force.settings.log_path
+    os.chdir(live_settings.settings.folder)
+    path = live_settings.settings.log_path
     log_file = None if path is None else open_log_file(path)
-    apply_config(in_force.settings.log_terms)
-    configure_logs(in_force.settings.log_terms)
-    configure_strays(in_force.settings.log_terms)
+    apply_config(live_settings.settings.log_terms)
+    configure_logs(live_settings.settings.log_terms)
+    configure_strays(live_settings.settings.log_terms)
     _warn_of_misspelt(sources)
-    if in_force.settings.is_privileged:
+    if live_settings.settings.is_privileged:
         _warn_of_open_code()
     hold(STOPS | CHANGES)  # until the master has handlers for them
-    with pid_written(in_force.settings.pid_file, waits=True) as claim:
-        return asyncio.run(run(in_force, log_file, claim))
+    with pid_written(live_settings.settings.pid_file, waits=True) as claim:
+        return asyncio.run(run(live_settings, log_file, claim))
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:

@@ -18,14 +18,14 @@ class Failure(Struct):
         who: Its handle.
         reason: Why, in words.
         status: Its exit status; None when it was late.
-        is_forgiven: The rollout answers for it, not the slot's backoff.
+        is_of_reload: The rollout answers for it, not the slot's backoff.
         cause: Why it is ended: ``late`` (to be ready), ``blocked``, ``misbehaved``.
     """
 
     who: WorkerHandle | ForkserverHandle
     reason: str
     status: int | None = None
-    is_forgiven: bool = False
+    is_of_reload: bool = False
     cause: str = "late"
 
     @property

@@ -54,9 +54,9 @@ class LoopWatchdog(Struct):
             return
         for handle in serving:
             silent_s = _silent_s(context, handle)
-            handle.pulse.is_late = silent_s >= context.policy.steer_after_s
-            if handle.pulse.is_late:
-                handle.pulse.good_beats = 0
+            handle.health.is_late = silent_s >= context.policy.steer_after_s
+            if handle.health.is_late:
+                handle.health.good_beats = 0
         self._note_machine(context, serving)
         for handle in serving:
             _note_recovery(context, handle)
@@ -64,7 +64,7 @@ class LoopWatchdog(Struct):
             _escalate(context, handle, is_excused=self.is_machine)
 
     def _note_machine(self, context: PlanContext, serving: list[WorkerHandle]) -> None:
-        late = sum(handle.pulse.is_late for handle in serving)
+        late = sum(handle.health.is_late for handle in serving)
         is_machine = len(serving) > 1 and 2 * late > len(serving)
         if is_machine and not self.is_machine:
             text = (
@@ -76,31 +76,31 @@ class LoopWatchdog(Struct):
 
 
 def _rests(handle: WorkerHandle) -> bool:
-    return handle.pulse.beat is not None and handle.pulse.beat.rests
+    return handle.health.beat is not None and handle.health.beat.rests
 
 
 def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:
     """Return for how long it has said nothing though it should."""
-    silent_s = context.now - max(handle.pulse.beat_at, handle.ready_at or 0.0)
+    silent_s = context.now - max(handle.health.beat_at, handle.ready_at or 0.0)
     return silent_s - context.policy.rest_every_s if _rests(handle) else silent_s
 
 
 def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
     """Raise what must be raised; lower it only after good beats."""
-    pulse = handle.pulse
-    is_full = pulse.beat is not None and pulse.beat.is_full
-    if is_full or (pulse.is_late and not is_excused):
-        pulse.is_avoided = True
+    health = handle.health
+    is_full = health.beat is not None and health.beat.is_full
+    if is_full or (health.is_late and not is_excused):
+        health.is_avoided = True
         if is_full or _silent_s(context, handle) >= context.policy.adopt_after_s:
-            pulse.is_covered_for = True
-    elif pulse.good_beats >= context.policy.good_beats and not pulse.is_late:
-        pulse.is_avoided = pulse.is_covered_for = False
+            health.needs_adopter = True
+    elif health.good_beats >= context.policy.good_beats and not health.is_late:
+        health.is_avoided = health.needs_adopter = False
 
 
 def _escalate(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
     policy, silent_s = context.policy, _silent_s(context, handle)
     limit_s = policy.machine_timeout_s if is_excused else policy.timeout_s
-    may_dump = context.now - handle.pulse.dumped_at >= policy.dump_every_s
+    may_dump = context.now - handle.health.dumped_at >= policy.dump_every_s
     if silent_s >= limit_s:
         _dump(context, handle, silent_s)
         reason = f"its loop has stood still for {silent_s:.1f} s (--timeout)"
@@ -112,19 +112,19 @@ def _escalate(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -
 
 def _note_recovery(context: PlanContext, handle: WorkerHandle) -> None:
     """Say when one goes on that was said to stand still."""
-    pulse = handle.pulse
-    if not pulse.stood_s:
+    health = handle.health
+    if not health.stalled_s:
         return
-    if pulse.is_late:
-        pulse.stood_s = _silent_s(context, handle)
+    if health.is_late:
+        health.stalled_s = _silent_s(context, handle)
         return
-    text = f"its loop goes on, after {pulse.stood_s:.1f} s"
+    text = f"its loop goes on, after {health.stalled_s:.1f} s"
     context.report("unblocked", text, of=handle)
-    pulse.stood_s = 0.0
+    health.stalled_s = 0.0
 
 
 def _dump(context: PlanContext, handle: WorkerHandle, silent_s: float) -> None:
-    handle.pulse.dumped_at, handle.pulse.stood_s = context.now, silent_s
+    handle.health.dumped_at, handle.health.stalled_s = context.now, silent_s
     context.act(DumpStack(handle.worker, silent_s))
 
 
@@ -136,7 +136,7 @@ def _dump(context: PlanContext, handle: WorkerHandle, silent_s: float) -> None:
 # the next one adopts before it releases.
 
 
-def cover(context: PlanContext) -> None:
+def adopt_queues(context: PlanContext) -> None:
     """Adopt and release until every slot is served by its owner or a sibling.
 
     Nothing is done in a void turn, nor where all share one listener.
@@ -147,25 +147,25 @@ def cover(context: PlanContext) -> None:
         if _accepts(slot):
             _release(context, slot)
         elif slot.adopter is None or not _is_fit(context.roster, slot.adopter):
-            _hand_over(context, slot)
+            _change_adopter(context, slot)
 
 
 def _accepts(slot: Slot) -> bool:
     owner = slot.owner
-    return owner is not None and owner.is_serving and not owner.pulse.is_covered_for
+    return owner is not None and owner.is_serving and not owner.health.needs_adopter
 
 
 def _is_fit(roster: Roster, handle: WorkerHandle) -> bool:
     """Whether it may go on as an adopter."""
     is_owner = roster.slots[handle.slot].owner is handle
-    return is_owner and handle.is_serving and not handle.pulse.is_avoided
+    return is_owner and handle.is_serving and not handle.health.is_avoided
 
 
-def _hand_over(context: PlanContext, slot: Slot) -> None:
+def _change_adopter(context: PlanContext, slot: Slot) -> None:
     roster, before = context.roster, slot.adopter
-    fit = [h for h in roster.serving() if _is_fit(roster, h) and not h.pulse.is_late]
+    fit = [h for h in roster.serving() if _is_fit(roster, h) and not h.health.is_late]
     if fit:
-        adopter = min(fit, key=lambda handle: _burden(roster, handle))
+        adopter = min(fit, key=lambda handle: _find_burden(roster, handle))
         context.act(AdoptQueue(slot.index, adopter.worker))
         _release(context, slot)
         slot.adopter = adopter
@@ -173,11 +173,11 @@ def _hand_over(context: PlanContext, slot: Slot) -> None:
         _release(context, slot)  # nobody is fit: a late adopter is better than none
 
 
-def _burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:
+def _find_burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:
     """An adopted queue weighs as much as one request in flight."""
     adopted = sum(slot.adopter is handle for slot in roster.slots)
-    lag_s = 0.0 if handle.pulse.beat is None else handle.pulse.beat.lag_s
-    return (handle.pulse.in_flight + adopted, lag_s, handle.slot)
+    lag_s = 0.0 if handle.health.beat is None else handle.health.beat.lag_s
+    return (handle.health.in_flight + adopted, lag_s, handle.slot)
 
 
 def _release(context: PlanContext, slot: Slot) -> None:

@@ -226,5 +226,5 @@ def _describe_end(context: PlanContext, life: Lifecycle) -> str:
     if life.stopping.is_leaving:
         return "leaving: still serving, until balancers have noticed"
     left = context.roster.workers.values()
-    in_flight = sum(handle.pulse.in_flight for handle in left)
+    in_flight = sum(handle.health.in_flight for handle in left)
     return f"draining: workers left {len(left)}, requests in flight {in_flight}"

@@ -13,7 +13,7 @@ from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.boot import exit_of
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Fact, ListenersDead
-from blazeio_supervisor.fleet.health import cover
+from blazeio_supervisor.fleet.health import adopt_queues
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.replace import (
     mark_for_recycling,
@@ -81,7 +81,7 @@ class Planner:
             rng=self._rng,
             facts=tuple(facts),
         )
-        self._take(context)
+        self._apply_facts(context)
         if state.stopping.is_active or state.stopping.is_leaving:
             state.rollout.abort(context, "the service is stopping")
             state.boot.abort(context, "the service is stopping")
@@ -90,7 +90,7 @@ class Planner:
         elif state.stopping.is_leaving:
             self._keep_serving(context)
         elif state.parking.is_active:
-            self._rest(context)
+            self._run_parked(context)
         else:
             self._run_duties(context)
         state.notices.run(context, state)
@@ -130,7 +130,7 @@ class Planner:
             return "the service has not started yet"
         return "" if state.rollout.is_idle else "a reload is under way"
 
-    def _take(self, context: PlanContext) -> None:
+    def _apply_facts(self, context: PlanContext) -> None:
         """Learn what happened; decide whether the service ends."""
         state = self.state
         for fact in context.facts:
@@ -165,15 +165,15 @@ class Planner:
             is_idle = state.rollout.phase is Phase.IDLE
             replace_next(context, may_recycle=is_idle)
         respawn(context)
-        cover(context)
+        adopt_queues(context)
         state.steering.run(context)
 
-    def _rest(self, context: PlanContext) -> None:
+    def _run_parked(self, context: PlanContext) -> None:
         """Nobody serves; what is in flight is finished."""
         scale(context)
         self.state.parking.run(context)
         note_failures(context)
-        cover(context)
+        adopt_queues(context)
         self.state.steering.run(context)
 
     def _keep_serving(self, context: PlanContext) -> None:
@@ -182,5 +182,5 @@ class Planner:
         swap_in_successors(context)
         note_failures(context)
         respawn(context)
-        cover(context)
+        adopt_queues(context)
         self.state.steering.run(context)

@@ -87,7 +87,7 @@ def _find_age(context: PlanContext, handle: WorkerHandle) -> str:
 
 def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
     """What it has used up, in words and as one word; "" when nothing."""
-    policy, beat = context.policy, handle.pulse.beat
+    policy, beat = context.policy, handle.health.beat
     if beat is None:
         return "", ""
     if policy.max_requests is not None:
@@ -154,7 +154,7 @@ def respawn(context: PlanContext) -> None:
     roster = context.roster
     for slot in roster.active():
         if slot.owner is not None:
-            _forgive(context, slot, slot.owner)
+            _reset_failures(context, slot, slot.owner)
         elif slot.backoff.next_at > context.now:
             context.wake(slot.backoff.next_at)
         elif roster.can_fork(roster.generation):
@@ -163,14 +163,14 @@ def respawn(context: PlanContext) -> None:
 
 def _note(context: PlanContext, failure: Failure, handle: WorkerHandle) -> None:
     words, word = failure.reason, failure.word
-    if failure.is_forgiven:
+    if failure.is_of_reload:
         text = f"{words}; the reload fails by it"
         context.report("worker_failed", text, "WARNING", of=handle, reason=word)
         return
     slot = context.roster.slots[handle.slot]
     backoff = slot.backoff
     if handle.is_stable(context.now, context.policy.stable_after_s):
-        slot.forgive()
+        slot.reset_failures()
     backoff.fail(context.now, context.policy, context.rng)
     if was_killed(failure.status) and handle.is_stable(
         context.now, context.policy.canary_hold_s
@@ -204,7 +204,7 @@ def _describe_loop(slot: Slot) -> tuple[str, str]:
     )
 
 
-def _forgive(context: PlanContext, slot: Slot, owner: WorkerHandle) -> None:
+def _reset_failures(context: PlanContext, slot: Slot, owner: WorkerHandle) -> None:
     """Reset the backoff, but not of one whose successors fail."""
     is_current = owner.generation == context.roster.generation
     is_content = is_current and not owner.retire_reason
@@ -215,4 +215,4 @@ def _forgive(context: PlanContext, slot: Slot, owner: WorkerHandle) -> None:
         span_s = context.policy.stable_after_s
         text = f"it has served for {span_s:g} s: its slot fails no more"
         context.report("recovered", text, of=owner)
-    slot.forgive()
+    slot.reset_failures()

@@ -65,7 +65,9 @@ class Phase(StrEnum):
 
 def measure_error_share(context: PlanContext) -> float:
     """Return the share of all answers that were 5xx, of those who serve now."""
-    beats = [w.pulse.beat for w in context.roster.serving() if w.pulse.beat is not None]
+    beats = [
+        w.health.beat for w in context.roster.serving() if w.health.beat is not None
+    ]
     answered = sum(beat.answered for beat in beats)
     return sum(beat.errors for beat in beats) / answered if answered else 0.0
 
@@ -82,7 +84,7 @@ def is_time(context: PlanContext, at: float) -> bool:
 
 def has_proven(handle: WorkerHandle, policy: Policy, error_share: float) -> bool:
     """Whether a new worker has answered enough, and no worse than the old ones."""
-    beat = handle.pulse.beat
+    beat = handle.health.beat
     return (
         beat is not None
         and beat.answered >= policy.proof_request_count
@@ -370,7 +372,7 @@ class Rollout(Struct):
         """Answer for what failed of the target; return the first reason."""
         ours = [failure for failure in context.failures if self._is_ours(failure)]
         for failure in ours:
-            failure.is_forgiven = True
+            failure.is_of_reload = True
         return ours[0].sentence if ours else ""
 
     def _is_ours(self, failure: Failure) -> bool:

@@ -31,9 +31,9 @@ class WorkerHealth(Struct, eq=False):
         load: Smoothed; comparable between workers only.
         is_late: By the last round alone. Never chosen to adopt.
         is_avoided: Gets no new connections, until three good beats.
-        is_covered_for: Its queue is adopted, until three good beats.
+        needs_adopter: Its queue is adopted, until three good beats.
         dumped_at: When its stacks were last dumped.
-        stood_s: How long its loop has stood still, once that was dumped; 0: it
+        stalled_s: How long its loop has stood still, once that was dumped; 0: it
             has gone on since.
     """
 
@@ -43,9 +43,9 @@ class WorkerHealth(Struct, eq=False):
     load: float = _LOAD_BASE
     is_late: bool = False
     is_avoided: bool = False
-    is_covered_for: bool = False
+    needs_adopter: bool = False
     dumped_at: float = float("-inf")
-    stood_s: float = 0.0
+    stalled_s: float = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -97,7 +97,7 @@ class WorkerHandle(Struct, eq=False):
     ready_at: float | None = None
     chance: float = 0.0
     retire_reason: str = ""
-    pulse: WorkerHealth = field(default_factory=WorkerHealth)
+    health: WorkerHealth = field(default_factory=WorkerHealth)
     kill_at: float | None = None
     boot_reports: int = 0
 
@@ -177,7 +177,7 @@ class Slot(Struct, eq=False):
         self.failed_at, self.failure = at, failure
         self.deaths_serving += was_ready
 
-    def forgive(self) -> None:
+    def reset_failures(self) -> None:
         """Forget all failures."""
         self.backoff.reset()
         self.failed_at, self.failure, self.deaths_serving = None, "", 0

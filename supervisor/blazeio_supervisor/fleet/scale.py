@@ -141,6 +141,6 @@ class Parking(Struct):
         if self.is_active:
             self.is_active = False
             for slot in context.roster.slots:
-                slot.forgive()  # the operator does not want to wait for it
+                slot.reset_failures()  # the operator does not want to wait for it
             text = f"{asked_for(asked.by)}: a worker starts in each slot"
             context.report("resumed", text)

@@ -199,6 +199,6 @@ def _view_worker(handle: WorkerHandle, now: float) -> WorkerView:
         pid=handle.pid,
         state=handle.state.value,
         age_s=now - handle.spawned_at,
-        is_late=handle.pulse.is_late or handle.pulse.is_avoided,
+        is_late=handle.health.is_late or handle.health.is_avoided,
         retire_reason=handle.retire_reason,
     )

@@ -53,9 +53,9 @@ class Steering(Struct):
         if not live or context.now < self.moved_at + context.policy.steer_every_s:
             return
         self.moved_at = context.now
-        mean = sum(handle.pulse.load for handle in live) / len(live)
+        mean = sum(handle.health.load for handle in live) / len(live)
         for handle in live:
-            target = min(max(EVEN * mean / handle.pulse.load, LEAST), MOST)
+            target = min(max(EVEN * mean / handle.health.load, LEAST), MOST)
             gap = target - self.shares[handle.worker]
             if abs(gap) >= STEP:
                 self.shares[handle.worker] += STEP if gap > 0 else -STEP
@@ -64,4 +64,4 @@ class Steering(Struct):
 def _choose_live(context: PlanContext) -> list[WorkerHandle]:
     """Choose who gets connections; when all are late, all of those."""
     serving = list(context.roster.serving())
-    return [handle for handle in serving if not handle.pulse.is_avoided] or serving
+    return [handle for handle in serving if not handle.health.is_avoided] or serving

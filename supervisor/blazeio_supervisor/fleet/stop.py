@@ -104,13 +104,13 @@ class Stopping(Struct):
         self.is_leaving = False
         self.is_quick = is_quick
         self._activate(context)
-        self._tell(context, asked_for(by) if by else "the wait is over")
+        self._report(context, asked_for(by) if by else "the wait is over")
 
     def _hasten(self, context: PlanContext, fact: StopAsked) -> None:
         if fact.is_quick:
             self.is_quick = True
             self._activate(context)
-            self._tell(context, asked_for(fact.by))
+            self._report(context, asked_for(fact.by))
 
     def _activate(self, context: PlanContext) -> None:
         self.is_active = True
@@ -123,7 +123,7 @@ class Stopping(Struct):
             return min(policy.quick_grace_s, policy.grace_s)
         return policy.grace_s
 
-    def _tell(self, context: PlanContext, why: str) -> None:
+    def _report(self, context: PlanContext, why: str) -> None:
         span_s = self._span_s(context)
         text = f"{why}: what is in flight has {span_s:g} s, then it is cut"
         context.report("stopping", text)

@@ -143,14 +143,14 @@ def give_up_on(context: PlanContext, handle: ForkserverHandle, reason: str) -> N
     step_forkserver(context, handle, Event.KILL)
 
 
-def end_misbehaving(context: PlanContext, handle: WorkerHandle, reason: str) -> None:
+def stop_misbehaving(context: PlanContext, handle: WorkerHandle, reason: str) -> None:
     """End a worker that did what none does, at once; it counts as failed."""
     if handle.is_wanted:
         context.failures.append(Failure(handle, reason, cause="misbehaved"))
     step_worker(context, handle, Event.KILL)
 
 
-def take_in_stray(context: PlanContext, worker: int, pid: int) -> None:
+def stop_late_fork(context: PlanContext, worker: int, pid: int) -> None:
     """End a worker whose fork was given up on, when it is answered after all."""
     handle = WorkerHandle(worker, 0, 0, context.now, None, state=State.GONE, pid=pid)
     context.roster.workers[worker] = handle
@@ -197,22 +197,22 @@ def apply_facts(context: PlanContext, fact: Fact) -> None:
     """Bring the roster up to date with one fact; others' facts are left."""
     match fact:
         case ForkserverReady() | ForkserverExited():
-            _fold_forkserver(context, fact)
+            _apply_forkserver(context, fact)
         case ForkserverMisbehaved(generation, reason):
             forkserver = context.roster.forkservers.get(generation)
             if forkserver is not None:
                 give_up_on(context, forkserver, f"it misbehaved: {reason}")
         case WorkerForked(worker, pid):
-            _fold_forked(context, worker, pid)
+            _apply_forked(context, worker, pid)
         case WorkerReady() | WorkerExited() | WorkerMisbehaved() | Beat():
             handle = context.roster.workers.get(fact.worker)
             if handle is not None:
-                _fold_worker(context, handle, fact)
+                _apply_worker(context, handle, fact)
         case _:
             pass  # somebody asks for something: the duties read those
 
 
-def _fold_forkserver(
+def _apply_forkserver(
     context: PlanContext, fact: ForkserverReady | ForkserverExited
 ) -> None:
     handle = context.roster.forkservers.get(fact.generation)
@@ -225,7 +225,7 @@ def _fold_forkserver(
         step_forkserver(context, handle, Event.EXITED, words, fact.status)
 
 
-def _fold_worker(
+def _apply_worker(
     context: PlanContext,
     handle: WorkerHandle,
     fact: WorkerReady | WorkerExited | WorkerMisbehaved | Beat,
@@ -238,21 +238,21 @@ def _fold_worker(
             words = describe_exit(status, reason)
             step_worker(context, handle, Event.EXITED, words, status)
         case WorkerMisbehaved(_, reason):
-            end_misbehaving(context, handle, f"it misbehaved: {reason}")
+            stop_misbehaving(context, handle, f"it misbehaved: {reason}")
         case _:
             fresh_s = context.policy.steer_after_s
             if fact.rests:
                 fresh_s += context.policy.rest_every_s
-            handle.pulse.take(fact, context.now, context.clock_now, fresh_s)
+            handle.health.take(fact, context.now, context.clock_now, fresh_s)
 
 
-def _fold_forked(context: PlanContext, worker: int, pid: int) -> None:
+def _apply_forked(context: PlanContext, worker: int, pid: int) -> None:
     handle = context.roster.workers.get(worker)
     if handle is not None:
         handle.pid = pid
         step_worker(context, handle, Event.FORKED)
     elif context.roster.was_given_out(worker):
-        take_in_stray(context, worker, pid)
+        stop_late_fork(context, worker, pid)
 
 
 # Escalate whoever outlived the deadline of its state.
@@ -271,7 +271,9 @@ def escalate(context: PlanContext) -> None:
             _report_boot(context, handle)
     for forkserver in list(roster.forkservers.values()):
         if _is_overdue(context, forkserver):
-            step_forkserver(context, forkserver, Event.OVERDUE, _late_words(context))
+            step_forkserver(
+                context, forkserver, Event.OVERDUE, _describe_delay(context)
+            )
     for worker in list(roster.workers.values()):
         if _is_overdue(context, worker):
             _escalate_worker(context, worker)
@@ -318,12 +320,12 @@ def _is_overdue(context: PlanContext, handle: WorkerHandle | ForkserverHandle) -
 
 def _escalate_worker(context: PlanContext, handle: WorkerHandle) -> None:
     was_forked = handle.state not in HAS_NO_PID
-    step_worker(context, handle, Event.OVERDUE, _late_words(context))
+    step_worker(context, handle, Event.OVERDUE, _describe_delay(context))
     forkserver = context.roster.forkservers.get(handle.generation)
     if not was_forked and forkserver is not None:
         give_up_on(context, forkserver, "it does not fork any more")
 
 
-def _late_words(context: PlanContext) -> str:
+def _describe_delay(context: PlanContext) -> str:
     span_s = context.policy.boot_timeout_s
     return f"not ready within {span_s:g} s (--boot-timeout); event=boot_slow says where"

@@ -306,7 +306,7 @@ MESSAGES_PER_TURN = 32
 """Of one child, in one turn of the loop; the others wait for the next one."""
 MOST_UNREAD = 64
 """Orders that wait for a child that does not read, behind the kernel's buffer."""
-MOST_LAST_WORDS = 128
+MOST_REST = 128
 """Of a child that has died; what else it has left unread is dropped."""
 FOREIGN_PAUSE_S = 1.0
 """After a turn full of messages by others than the child, nothing is read."""
@@ -474,9 +474,9 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
             if not self._has_more:
                 return
 
-    def read_last_words(self) -> None:
+    def read_rest(self) -> None:
         """Take what a child that has died had still to say, then close."""
-        for _ in range(MOST_LAST_WORDS):
+        for _ in range(MOST_REST):
             self._take_one()
             if not self._has_more:
                 break

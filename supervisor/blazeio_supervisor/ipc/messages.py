@@ -109,13 +109,13 @@ class ListenerInfo(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         is_shared: Workers of other slots accept from it too.
-        is_lent: It outlives the service: systemd keeps it. Nobody shuts it, and
+        is_kept: It outlives the service: systemd keeps it. Nobody shuts it, and
             what waits in it at the end waits for the next start.
         scheme: What is spoken there; "": https where there is a certificate.
     """
 
     is_shared: bool = False
-    is_lent: bool = False
+    is_kept: bool = False
     scheme: str = ""
 
 

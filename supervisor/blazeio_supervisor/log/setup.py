@@ -294,7 +294,7 @@ class FramesPrinter:
             self._keep(frames, generation)
         self._last = (frames, generation)
 
-    def said_by(self, generation: int) -> str:
+    def printed_by(self, generation: int) -> str:
         """Give what was printed of a generation; only the newest is kept."""
         return self._said if generation == self._generation else ""
 

@@ -1,4 +1,4 @@
-"""Reaping: each child of ours by its pidfd, strangers only when nobody's.
+"""Children of the master, each by its pidfd: watched, reaped, heard, and ended.
 
 Never ``waitpid(-1)``: it takes the children of whoever else is in this
 process. But the master is the subreaper of everything below it, so what an app
@@ -35,7 +35,7 @@ TRACED_S = 0.5
 """A dead child whose tracer does not wait for it is given up then; the tracer may be
 another process of an app, and would keep the child among the living for ever."""
 TRACED_TRIES = 5
-MOST_STRANGERS = 500
+MOST_ORPHANS_REAPED = 500
 """At once: an app can make them faster than they are reaped."""
 
 
@@ -121,26 +121,26 @@ class Reaper:
         os.close(child.pidfd)
         child.on_exit(UNKNOWN_STATUS if status is None else status)
 
-    def reap_strangers(self, most: int = MOST_STRANGERS) -> list[int]:
+    def reap_orphans(self, most: int = MOST_ORPHANS_REAPED) -> list[int]:
         """Reap dead children that nobody watches, some of many; give their pids.
 
         The caller must not have a fork under way whose pid it does not know
         yet: that child would be taken for a stranger.
         """
-        strangers: list[int] = []
-        while len(strangers) < most:
+        reaped: list[int] = []
+        while len(reaped) < most:
             try:
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
-                return strangers
+                return reaped
             if info is None:
-                return strangers
+                return reaped
             if info.si_pid in self._children:
                 self._reap(info.si_pid)
             else:
                 os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
-                strangers.append(info.si_pid)
-        return strangers
+                reaped.append(info.si_pid)
+        return reaped
 
 
 # Who is answerable for what a process below the master does.
@@ -150,7 +150,7 @@ Accuse = Callable[[str], None]
 """Takes what a child of ours did."""
 
 
-class Blame:
+class ChildFaults:
     """Finds the child of ours that a process is, or descends from."""
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
         frames: Prints what its app raised.
         captured: Reads what it prints; None: nobody does.
         oom_kills: Tell a kill by the kernel from any other.
-        blame: Finds whose a process is that speaks in the name of another.
+        child_faults: Finds whose a process is that speaks in the name of another.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -219,13 +219,13 @@ class ChildContext(Struct, frozen=True, kw_only=True):
     frames: FramesPrinter
     captured: CapturedOutput | None = None
     oom_kills: OomKills = field(default_factory=watch_own_group)
-    blame: Blame = field(default_factory=Blame)
+    child_faults: ChildFaults = field(default_factory=ChildFaults)
 
     def listen(
         self,
         channel: ChildChannel[FromChildT],
         parse: Callable[[bytes], FromChildT],
-        hear: Callable[[FromChildT, int], None],
+        on_message: Callable[[FromChildT, int], None],
         accuse: Accuse,
         accuse_closed: Callable[[], None],
         find_pid: Callable[[], int | None],
@@ -236,7 +236,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
         Args:
             channel: The master's end.
             parse: Reads one message.
-            hear: Takes it, with the pid that has sent it.
+            on_message: Takes it, with the pid that has sent it.
             accuse: Takes what the child did that none does, once.
             accuse_closed: Called ``CLOSED_S`` after it has closed its end.
             find_pid: Gives its pid; None while that is not known.
@@ -253,11 +253,11 @@ class ChildContext(Struct, frozen=True, kw_only=True):
         channel.start(
             self.loop,
             parse=parse,
-            on_message=hear,
+            on_message=on_message,
             on_fault=accuse,
             on_end=note_end,
             is_sender=is_sender,
-            on_foreign=lambda pid: self.blame.accuse(pid, SPOKE_FOR_ANOTHER),
+            on_foreign=lambda pid: self.child_faults.accuse(pid, SPOKE_FOR_ANOTHER),
             most_unread=most_unread,
         )
 

@@ -32,7 +32,7 @@ from blazeio_supervisor.master.listeners import (
 from blazeio_supervisor.master.loop import ControlLoop, FactQueue
 from blazeio_supervisor.master.memory import MemorySampler
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
-from blazeio_supervisor.master.output import CapturedOutput, LogFile, Reopening
+from blazeio_supervisor.master.output import CapturedOutput, LogFile, LogReopener
 from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.shutdown import LastResort, Shutdown
@@ -69,7 +69,7 @@ class Components(Struct, frozen=True, kw_only=True):
     sampler: MemorySampler
     reloads: Reloads
     upgrades: Upgrades
-    reopening: Reopening
+    log_reopener: LogReopener
 
 
 class _BaseParts(Struct, frozen=True, kw_only=True):
@@ -113,10 +113,10 @@ def build_master(
     children = _build_children(state, base, addresses)
     upgrades = _build_upgrades(state, base, children)
     control_loop = _build_control_loop(state, base, addresses, children, upgrades)
-    reopening = Reopening(log_file, children.orders, children.forkservers)
+    log_reopener = LogReopener(log_file, children.orders, children.forkservers)
     events = EventRing(state.events)
     service = ServiceState(
-        in_force=state.settings,
+        live_settings=state.settings,
         planner=base.planner,
         listeners=state.listeners,
         steerer=state.steerer,
@@ -130,7 +130,7 @@ def build_master(
         stop=base.shutdown.ask,
         started_at=state.started_at,
         naming=state.naming,
-        reopen_logs=reopening.reopen,
+        reopen_logs=log_reopener.reopen,
     )
     exposition = Exposition(service)
     return Components(
@@ -155,7 +155,7 @@ def build_master(
         ),
         reloads=children.reloads,
         upgrades=upgrades,
-        reopening=reopening,
+        log_reopener=log_reopener,
     )
 
 

@@ -44,7 +44,7 @@ USER_CONNECTION_COUNT = 48
 """Of them, connections of one user: the service's own leaves some to root."""
 REQUEST_TIMEOUT_S = 5.0
 """A request that is not whole by then is given up."""
-STRANGERS_NOTED_EVERY_S = 60.0
+REFUSALS_NOTED_EVERY_S = 60.0
 """That strangers ask is noted at most so often."""
 _MODE = 0o600
 _ORDER_BYTES = 4096
@@ -85,8 +85,8 @@ class ControlServer:
         self._uid = os.geteuid()
         self._state = ControlState() if state is None else state
         self._server: GuardedServer | None = None
-        self._strangers_noted_at = -STRANGERS_NOTED_EVERY_S
-        self._stranger_count = 0
+        self._refusals_noted_at = -REFUSALS_NOTED_EVERY_S
+        self._refused_count = 0
 
     @property
     def place(self) -> SocketPath | None:
@@ -179,22 +179,22 @@ class ControlServer:
         peer = read_peer(connection)
         if peer.uid in (0, self._uid):
             return peer.uid
-        self._note_stranger(peer)
+        self._note_refused(peer)
         raise PeerNotAllowedError(
             f"you are uid {peer.uid}: it answers only to uid {self._uid} and root"
         )
 
-    def _note_stranger(self, peer: Peer) -> None:
-        self._stranger_count += 1
+    def _note_refused(self, peer: Peer) -> None:
+        self._refused_count += 1
         now = time.monotonic()
-        if now < self._strangers_noted_at + STRANGERS_NOTED_EVERY_S:
+        if now < self._refusals_noted_at + REFUSALS_NOTED_EVERY_S:
             return
         text = (
-            f"{count_of(self._stranger_count, 'connection')} to the control socket "
+            f"{count_of(self._refused_count, 'connection')} to the control socket "
             f"refused, the last of uid {peer.uid} (pid {peer.pid})"
         )
         note("stranger_refused", text, "WARNING")
-        self._strangers_noted_at, self._stranger_count = now, 0
+        self._refusals_noted_at, self._refused_count = now, 0
 
 
 def _open_socket(place: SocketPath) -> socket.socket:

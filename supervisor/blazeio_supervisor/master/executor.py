@@ -184,7 +184,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
             case KeepServing():
                 self.orders.stay()
             case CloseListeners():
-                self._call_last()
+                self._close_listeners()
             case ReloadEnded():
                 self._end_reload(action)
             case ReportStatus():
@@ -213,10 +213,10 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
         self.health_checks.path = settings.health_path
         self.upgrades.timeout_s = settings.upgrade_timeout_s
 
-    def _call_last(self) -> None:
+    def _close_listeners(self) -> None:
         self.shutdown.be_final()
         self.binding.cancel()
-        self.slots.call_last()
+        self.slots.close()
 
 
 def _note_report(report: ReportStatus) -> None:

@@ -107,7 +107,7 @@ class ForkserverRecord(Struct):
         is_importing: It runs code of the app.
         has_loaded: It forks by now.
         has_failed: It said why it ends: then it says no more.
-        is_accused: It did what none does, and is about to be ended.
+        has_misbehaved: It did what none does, and is about to be ended.
         is_unsafe: Its import cannot be forked; another one takes its place.
         is_stopped: It was told to end.
         stacks: Asks it where it is, until it has loaded.
@@ -123,7 +123,7 @@ class ForkserverRecord(Struct):
     is_stopped: bool = False
     reason: str = ""
     has_failed: bool = False
-    is_accused: bool = False
+    has_misbehaved: bool = False
     stacks: StackCall | None = None
     is_importing: bool = False
 
@@ -244,9 +244,9 @@ class Forkservers:
     def _accuse(self, record: ForkserverRecord, reason: str) -> None:
         """One did what none does: it is not heard any more, and ended."""
         is_there = self._records.get(record.generation) is record
-        if not is_there or record.is_accused:
+        if not is_there or record.has_misbehaved:
             return
-        record.is_accused = True
+        record.has_misbehaved = True
         record.channel.close()
         record.reason = f"it misbehaved: {reason}"
         note(
@@ -259,7 +259,7 @@ class Forkservers:
         self._child_context.tell(ForkserverMisbehaved(record.generation, reason))
 
     def _watch(self, record: ForkserverRecord) -> None:
-        self._child_context.blame.know(
+        self._child_context.child_faults.know(
             record.pid, lambda reason: self._accuse(record, reason)
         )
         self._child_context.reaper.watch(
@@ -401,14 +401,14 @@ class Forkservers:
         )
 
     def _on_exit(self, record: ForkserverRecord, status: int) -> None:
-        record.channel.read_last_words()
+        record.channel.read_rest()
         record.close_stacks()
-        self._child_context.blame.forget(record.pid)
+        self._child_context.child_faults.forget(record.pid)
         del self._records[record.generation]
         if status < 0:
             title = name_children_of("forkserver", 0, record.generation)
             end_left_behind(self._child_context.loop, title)
-        if record.is_unsafe and not (record.is_stopped or record.is_accused):
+        if record.is_unsafe and not (record.is_stopped or record.has_misbehaved):
             why = record.reason
             self._start(record.generation, is_preload=False, why=why)
             return

@@ -84,7 +84,7 @@ class SlotListeners:
         note("steered", text, "DEBUG")
         self._steerer.apply(self._listeners, weights)
 
-    def call_last(self) -> None:
+    def close(self) -> None:
         """Let no connection begin any more; those in the queues are still taken.
 
         Each worker empties its queue once more, and shuts it. A slot without
@@ -148,7 +148,7 @@ class ListenerWatch:
         self._next_at = 0.0
         self._failures: list[str] = []
         self._standing: dict[int, tuple[float, int]] = {}
-        self._deaf: set[int] = set()
+        self._renewed: set[int] = set()
 
     def look(self, now: float) -> None:
         """Look, once it is time again; ``now`` is monotonic."""
@@ -156,7 +156,7 @@ class ListenerWatch:
             return
         self._next_at = now + EVERY_S
         self._renew_dead()
-        self._wake_deaf(now)
+        self._check_stuck(now)
 
     def _renew_dead(self) -> None:
         renewed, failures = renew(self._listeners, self._listeners.backlog)
@@ -188,7 +188,7 @@ class ListenerWatch:
         self._failures = failures
         self._tell(ListenersDead(tuple(failures)))
 
-    def _wake_deaf(self, now: float) -> None:
+    def _check_stuck(self, now: float) -> None:
         """Give a worker its listener again that accepts nothing from it."""
         for record in list(self._workers.records.values()):
             queue = self._listeners.queue_of(record.slot)
@@ -210,25 +210,25 @@ class ListenerWatch:
             self._standing[record.worker] = since, requests
             if now - since >= STUCK_S:
                 del self._standing[record.worker]
-                self._wake(record, now - since)
+                self._renew_stuck(record, now - since)
         self._standing = {
             worker: stands
             for worker, stands in self._standing.items()
             if worker in self._workers.records
         }
-        self._deaf &= self._workers.records.keys()
+        self._renewed &= self._workers.records.keys()
 
-    def _wake(self, record: WorkerRecord, span_s: float) -> None:
+    def _renew_stuck(self, record: WorkerRecord, span_s: float) -> None:
         text = (
             f"it has accepted nothing for {span_s:.1f} s, though connections wait and "
             "its loop runs: "
         )
-        if record.worker in self._deaf:
+        if record.worker in self._renewed:
             text += "its listener was given again in vain, so it is replaced"
             record.note("worker_deaf", text, "ERROR")
             self._tell(RecycleAsked(record.slot, "the supervisor, since it is deaf"))
         else:
-            self._deaf.add(record.worker)
+            self._renewed.add(record.worker)
             record.note("worker_deaf", f"{text}it gets its listener again", "ERROR")
             self._workers.hand_listeners({record.slot})
 

@@ -53,20 +53,20 @@ def _claim_nothing() -> None:
 
 
 async def serve(
-    in_force: LiveSettings,
+    live_settings: LiveSettings,
     log_file: LogFile | None = None,
     claim: Callable[[], None] = _claim_nothing,
 ) -> int:
     """Serve until the end; gives the exit code.
 
     Args:
-        in_force: What the operator asked for, and asks for at each reload.
+        live_settings: What the operator asked for, and asks for at each reload.
         log_file: Where the log goes; None: to standard error.
         claim: Called once the addresses are open that are known by then; what it
             raises (a ``UsageError``) ends the service.
     """
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    state = MasterState.begin(in_force, now)
+    state = MasterState.begin(live_settings, now)
     return await Master(build_master(state, log_file, loop), claim).run()
 
 
@@ -224,7 +224,7 @@ class Master:
         watch(signal.SIGQUIT, components.shutdown.ask, False, "SIGQUIT")
         watch(signal.SIGINT, components.shutdown.ask, True, "SIGINT")
         changes: dict[signal.Signals, Callable[[], object]] = {
-            signal.SIGUSR1: components.reopening.reopen,
+            signal.SIGUSR1: components.log_reopener.reopen,
             signal.SIGHUP: partial(components.reloads.ask, "SIGHUP"),
             signal.SIGUSR2: partial(components.upgrades.ask, "SIGUSR2"),
             signal.SIGTTIN: partial(self._scale, 1, "SIGTTIN"),

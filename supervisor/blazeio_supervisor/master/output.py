@@ -327,7 +327,7 @@ class Writers(Protocol):
         """Have them do it too; ``files``: the new one of the log, if that is a file."""
 
 
-class Reopening:
+class LogReopener:
     """Does it, here and everywhere.
 
     Args:

@@ -127,7 +127,7 @@ class Reloads:
             generation=ended.generation,
             is_ok=ended.is_ok,
             reason=ended.reason,
-            output="" if ended.is_ok else self._frames.said_by(ended.generation),
+            output="" if ended.is_ok else self._frames.printed_by(ended.generation),
             took_s=time.monotonic() - reload.at,
             needs_restart=self._live.needs_restart,
             is_superseded=is_superseded,

@@ -52,7 +52,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
         naming: Its names.
     """
 
-    in_force: LiveSettings
+    live_settings: LiveSettings
     planner: Planner
     listeners: Listeners
     steerer: Steerer
@@ -76,7 +76,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     @property
     def settings(self) -> Settings:
         """Those in force now."""
-        return self.in_force.settings
+        return self.live_settings.settings
 
 
 def describe_service(service: ServiceState) -> ServiceAnswer:
@@ -100,7 +100,7 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
         service: The service.
         shows_env: With the values of ``--env``; else with the names alone.
     """
-    configuration = service.in_force.configuration
+    configuration = service.live_settings.configuration
     settings = list_settings(configuration, shows_env=shows_env)
     snapshot = service.planner.snapshot()
     wanted = sum(not slot.is_parked for slot in snapshot.slots)
@@ -117,7 +117,7 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
         changed.append("parked: no worker serves until `resume` or a reload")
     return ConfigAnswer(
         settings=settings,
-        needs_restart=list(service.in_force.needs_restart),
+        needs_restart=list(service.live_settings.needs_restart),
         text=format_settings(settings),
         changed=changed,
         folder=service.settings.folder,

@@ -49,7 +49,7 @@ class NotifySocket:
         self._sock: socket.socket | None = None
 
     @property
-    def is_heard(self) -> bool:
+    def has_manager(self) -> bool:
         """Whether there is a manager."""
         return self._address is not None
 
@@ -216,24 +216,24 @@ class FdStore:
     """The manager's store of descriptors.
 
     Args:
-        telling: Speaks with the manager.
+        notifier: Speaks with the manager.
         listeners: What is kept.
         room: For how many descriptors it has room; 0: there is no store.
     """
 
     def __init__(
-        self, telling: SystemdNotifier, listeners: Listeners, room: int
+        self, notifier: SystemdNotifier, listeners: Listeners, room: int
     ) -> None:
-        self._telling = telling
+        self._notifier = notifier
         self._listeners = listeners
         self._room = room
 
     def keep(self) -> None:
         """Have it keep what it does not yet, and forget what nobody opens again."""
         for name in self._listeners.give_up_stored():
-            self._telling.forget(name)
-        for name, sockets in self._listeners.lend(self._room):
-            self._telling.store(name, sockets)
+            self._notifier.forget(name)
+        for name, sockets in self._listeners.mark_kept(self._room):
+            self._notifier.store(name, sockets)
         left = self._listeners.count_own()
         if self._room and left:
             text = (

@@ -59,7 +59,7 @@ class WorkerRecord(Struct):
         has_ready: It said that it is ready, once and for all.
         has_failed: It said why it ends: then it says no more.
         said_count: Events that it told of.
-        is_accused: It did what none does, and is about to be ended.
+        has_misbehaved: It did what none does, and is about to be ended.
         memory: As last measured.
         measured_at: When that was, monotonic seconds.
         is_killed: By us.
@@ -83,7 +83,7 @@ class WorkerRecord(Struct):
     has_ready: bool = False
     has_failed: bool = False
     said_count: int = 0
-    is_accused: bool = False
+    has_misbehaved: bool = False
     is_importing: bool = False
     is_told_to_end: bool = False
 

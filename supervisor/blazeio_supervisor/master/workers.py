@@ -50,7 +50,7 @@ from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
-    MOST_STRANGERS,
+    MOST_ORPHANS_REAPED,
     UNKNOWN_STATUS,
     ChildContext,
     Reaper,
@@ -161,9 +161,9 @@ class Workers:
     def accuse(self, worker: int, reason: str) -> None:
         """A worker did what none does: it is not heard any more, and ended."""
         record = self.records.get(worker)
-        if record is None or record.is_accused:
+        if record is None or record.has_misbehaved:
             return
-        record.is_accused, record.is_serving = True, False
+        record.has_misbehaved, record.is_serving = True, False
         record.channel.close()
         record.reason = f"it misbehaved: {reason}"
         record.note("misbehaved", f"it is ended: {reason}", "WARNING")
@@ -191,7 +191,9 @@ class Workers:
         except NotOurChildError as error:
             raise ChildFault(f"it named a worker that it is not: {error}") from None
         record.pid = pid
-        self._child_context.blame.know(pid, lambda reason: self.accuse(worker, reason))
+        self._child_context.child_faults.know(
+            pid, lambda reason: self.accuse(worker, reason)
+        )
         if self._child_context.captured is not None:
             self._child_context.captured.note_forked(worker, pid)
         record.note("worker_forked", "it boots", "DEBUG")
@@ -256,7 +258,7 @@ class Workers:
                 self._watch_again(record, record.pid)
 
     def _watch_again(self, record: WorkerRecord, pid: int) -> None:
-        self._child_context.blame.know(
+        self._child_context.child_faults.know(
             pid, lambda reason: self.accuse(record.worker, reason)
         )
         try:
@@ -310,12 +312,12 @@ class Workers:
 
     def _on_exit(self, worker: int, status: int) -> None:
         record = self.records[worker]
-        record.channel.read_last_words()
+        record.channel.read_rest()
         record.close()
-        self._child_context.blame.forget(record.pid)
+        self._child_context.child_faults.forget(record.pid)
         if self._child_context.captured is not None:
             self._child_context.captured.note_end(worker)
-        if record.is_killed and not record.is_accused:
+        if record.is_killed and not record.has_misbehaved:
             record.note_killed()
         del self.records[worker]
         if status < 0 or status == UNKNOWN_STATUS:
@@ -324,12 +326,12 @@ class Workers:
         at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot)
         reason = record.reason
-        if not (record.is_killed or record.is_accused):
+        if not (record.is_killed or record.has_misbehaved):
             reason = reason or self._child_context.oom_kills.explain(status)
         if not (reason or record.has_ready or record.is_told_to_end):
             is_importing = record.is_importing
             status, reason = explain_silence(status, is_importing=is_importing)
-        if at_work and not (record.is_told_to_end or record.is_accused):
+        if at_work and not (record.is_told_to_end or record.has_misbehaved):
             reason = f"{reason}; {at_work}" if reason else at_work
         # Why one that was wanted has failed is said by the planner, with what
         # comes next.
@@ -356,10 +358,10 @@ class OrphanReaper:
     Args:
         reaper: Knows which are ours.
         workers: Say whether one may be ours that nobody knows yet.
-        oom_kills: Count kills of strangers too; kept fresh on the way.
+        oom_kills: Count kills of other processes too; kept fresh on the way.
     """
 
-    fault = "cannot reap strangers"
+    fault = "cannot reap orphans"
 
     def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:
         self._reaper = reaper
@@ -373,8 +375,8 @@ class OrphanReaper:
             return
         self._next_at = now + EVERY_S
         self._oom_kills.refresh(now)
-        pids = self._reaper.reap_strangers()
-        if len(pids) == MOST_STRANGERS:
+        pids = self._reaper.reap_orphans()
+        if len(pids) == MOST_ORPHANS_REAPED:
             self._next_at = now  # there are more
         if pids:
             some = " ".join(map(str, pids[:MOST_NAMED]))

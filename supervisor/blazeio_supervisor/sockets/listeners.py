@@ -51,14 +51,14 @@ class UnixListener(Struct):
 
     Attributes:
         identity: Of its path, so that a later service's is not removed.
-        is_lent: It outlives us, and so does its path.
+        is_kept: It outlives us, and so does its path.
         scheme: What is spoken there; "": as everywhere.
     """
 
     address: UnixAddress
     sock: socket.socket
     identity: tuple[int, int] | None
-    is_lent: bool = False
+    is_kept: bool = False
     scheme: str = ""
 
     def __str__(self) -> str:
@@ -166,21 +166,21 @@ class Listeners(Struct):
     def all_of(self, slot: int) -> list[Queue]:
         """Give what a worker of this slot accepts from, shared ones too."""
         unix = [
-            Queue(each.sock, ListenerInfo(True, each.is_lent, each.scheme))
+            Queue(each.sock, ListenerInfo(True, each.is_kept, each.scheme))
             for each in self.unix
         ]
         return self.own_of(slot) + unix
 
     # What outlives us
 
-    def lend(self, room: int) -> Iterator[tuple[str, list[socket.socket]]]:
+    def mark_kept(self, room: int) -> Iterator[tuple[str, list[socket.socket]]]:
         """Give what is not kept yet, for somebody who keeps it: it outlives us now.
 
         Args:
             room: So many sockets can be kept in all; the others are not given.
         """
         room -= sum(group.kept_count for group in self.groups if not group.is_fixed)
-        room -= sum(listener.is_lent for listener in self.unix)
+        room -= sum(listener.is_kept for listener in self.unix)
         for group in self.groups:
             own = group.own
             if own and len(own) <= room:
@@ -188,14 +188,14 @@ class Listeners(Struct):
                 group.kept_count = len(group.sockets)
                 yield name_for_store(group.endpoint), own
         for listener in self.unix:
-            if not listener.is_lent and room > 0:
+            if not listener.is_kept and room > 0:
                 room -= 1
-                listener.is_lent = True
+                listener.is_kept = True
                 yield name_for_store(listener.address), [listener.sock]
 
     def count_own(self) -> int:
         """Count the sockets that end with us."""
-        unix = sum(not listener.is_lent for listener in self.unix)
+        unix = sum(not listener.is_kept for listener in self.unix)
         return sum(len(group.own) for group in self.groups) + unix
 
     def give_up_stored(self) -> list[str]:
@@ -212,7 +212,7 @@ class Listeners(Struct):
     def unlink(self) -> None:
         """Remove the unix paths, unless a later service owns them by now."""
         for listener in self.unix:
-            if not listener.is_lent:
+            if not listener.is_kept:
                 remove(listener.address.path, listener.identity)
 
     def stop_handshakes(self) -> None:
@@ -244,7 +244,7 @@ class Listeners(Struct):
         """
         self.unlink()
         for listener in self.unix:
-            if not listener.is_lent:
+            if not listener.is_kept:
                 _shut(listener.sock)
             listener.sock.close()
         for group in self.groups:

@@ -106,7 +106,7 @@ def _renew_unix(
     failures: list[str],
 ) -> None:
     path = listener.address.path
-    if listener.is_lent:
+    if listener.is_kept:
         failures.append(f"{listener}: it belongs to whoever has started the service")
         return
     if identify_path(path) not in (listener.identity, None):

@@ -43,7 +43,7 @@ class TcpGroup(Struct):
         at = slot % count
         terms = ListenerInfo(
             is_shared=count < slot_count,
-            is_lent=at < self.kept_count,
+            is_kept=at < self.kept_count,
             scheme=self.scheme,
         )
         return Queue(self.sockets[at], terms)

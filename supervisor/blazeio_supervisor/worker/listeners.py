@@ -124,7 +124,7 @@ class WorkerListeners:
 
     def _ending(self) -> list[Queue]:
         """Those that end with the service."""
-        return [q for q in self._queues() if not q.terms.is_lent]
+        return [q for q in self._queues() if not q.terms.is_kept]
 
     def _stop_handshakes(self) -> None:
         try:

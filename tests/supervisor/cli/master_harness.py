@@ -57,8 +57,8 @@ class MasterHarness:
         self.reopen_failure = ""
         self.listeners = Listeners(slots)
         typed = ["app:web", f"--workers={slots}", f"--control={self.place}", *words]
-        self.in_force = LiveSettings.read(look_for_sources(*typed, folder=folder))
-        self.reloads = Reloads(self.facts.append, self.frames, self.in_force)
+        self.live_settings = LiveSettings.read(look_for_sources(*typed, folder=folder))
+        self.reloads = Reloads(self.facts.append, self.frames, self.live_settings)
         ledger, reaper = RowAllocator(), Reaper(loop)
         child_context = ChildContext(
             loop=loop,
@@ -73,7 +73,7 @@ class MasterHarness:
             self.workers.records, ledger, self.workers.accuse
         )
         self.service = ServiceState(
-            in_force=self.in_force,
+            live_settings=self.live_settings,
             planner=self.driver.planner,
             listeners=self.listeners,
             steerer=Steerer(),

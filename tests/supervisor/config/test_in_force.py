@@ -18,50 +18,52 @@ def make(folder: Path, *words: str) -> LiveSettings:
 
 
 def test_what_is_read_again_is_in_force_once_it_is_taken(tmp_path: Path) -> None:
-    in_force = make(tmp_path)
+    live_settings = make(tmp_path)
     write(tmp_path, "timeout = 7\n")
-    other = in_force.read_again()
-    assert (in_force.settings.timeout_s, other.settings.timeout_s) == (30, 7)
-    in_force.take(other)
-    assert in_force.settings.timeout_s == 7
-    assert in_force.configuration.given["timeout_s"].origin.endswith("blazeio.toml")
+    other = live_settings.read_again()
+    assert (live_settings.settings.timeout_s, other.settings.timeout_s) == (30, 7)
+    live_settings.take(other)
+    assert live_settings.settings.timeout_s == 7
+    assert live_settings.configuration.given["timeout_s"].origin.endswith(
+        "blazeio.toml"
+    )
 
 
 def test_a_file_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
-    in_force = make(tmp_path)
+    live_settings = make(tmp_path)
     write(tmp_path, "timeout = 0\n")
     with pytest.raises(UsageError, match="timeout = 0"):
-        in_force.read_again()
-    assert in_force.settings.timeout_s == 30
+        live_settings.read_again()
+    assert live_settings.settings.timeout_s == 30
 
 
 def test_what_needs_a_restart_is_kept_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    in_force = make(tmp_path, "--workers=2")
+    live_settings = make(tmp_path, "--workers=2")
     write(tmp_path, "name = 'b'\nbind = ':1'\nworkers = 3\ntimeout = 7\n")
-    settings = in_force.read_again().settings
+    settings = live_settings.read_again().settings
     assert (settings.name, settings.binds) == ("", ())
     assert (settings.workers, settings.timeout_s) == (2, 7)
-    assert in_force.needs_restart == ("name", "bind")
+    assert live_settings.needs_restart == ("name", "bind")
     assert "event=needs_restart name, bind: changed" in caplog.text
     write(tmp_path, "timeout = 7\n")
-    in_force.read_again()
-    assert not in_force.needs_restart
+    live_settings.read_again()
+    assert not live_settings.needs_restart
 
 
 def test_also_what_needs_a_restart_must_be_right(tmp_path: Path) -> None:
-    in_force = make(tmp_path)
+    live_settings = make(tmp_path)
     write(tmp_path, "bind = [':1', ':1']\n")
     with pytest.raises(UsageError, match="is given twice"):
-        in_force.read_again()
+        live_settings.read_again()
 
 
 def test_an_app_may_change(tmp_path: Path) -> None:
     write(tmp_path, "app = 'a:b'\n")
-    in_force = LiveSettings.read(look_for_sources(folder=tmp_path))
+    live_settings = LiveSettings.read(look_for_sources(folder=tmp_path))
     write(tmp_path, "app = 'c:d'\n")
-    assert in_force.read_again().settings.app.text == "c:d"
+    assert live_settings.read_again().settings.app.text == "c:d"
 
 
 def test_a_copy_has_the_same_and_reads_the_same(tmp_path: Path) -> None:
@@ -97,9 +99,9 @@ def test_a_master_that_went_elsewhere_reads_the_same_file_and_place(
     (tmp_path / "x.toml").write_text("workers = 2\n")
     monkeypatch.chdir(tmp_path)
     words = ["--config=x.toml", "--control=c.sock", "--chdir=there"]
-    in_force = make(tmp_path, *words)
-    place = in_force.settings.control
+    live_settings = make(tmp_path, *words)
+    place = live_settings.settings.control
     monkeypatch.chdir(tmp_path / "there")
-    settings = in_force.read_again().settings
-    assert not in_force.needs_restart
+    settings = live_settings.read_again().settings
+    assert not live_settings.needs_restart
     assert (settings.workers, settings.control) == (2, place)

@@ -18,7 +18,7 @@ from blazeio_supervisor.fleet.transitions import (
     start_forkserver,
     step_forkserver,
     step_worker,
-    take_in_stray,
+    stop_late_fork,
 )
 from blazeio_supervisor.fleet.worker_state import Event, State
 
@@ -112,6 +112,6 @@ def test_given_up_forkserver_is_killed_and_fails_once() -> None:
 
 def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
     it = context()
-    take_in_stray(it, 5, 77)
+    stop_late_fork(it, 5, 77)
     assert it.actions == [StopWorker(5, StopMode.KILL)]
     assert it.roster.workers[5].state is State.KILLING

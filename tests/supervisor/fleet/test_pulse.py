@@ -5,74 +5,74 @@ FRESH_S = 0.1
 
 
 def read(
-    pulse: WorkerHealth, at: float, now: float, *, clock_ahead: float = 0.0
+    health: WorkerHealth, at: float, now: float, *, clock_ahead: float = 0.0
 ) -> None:
-    pulse.take(Beat(1, at + clock_ahead), now, now + clock_ahead, FRESH_S)
+    health.take(Beat(1, at + clock_ahead), now, now + clock_ahead, FRESH_S)
 
 
 def test_beat_time_is_that_of_the_beat_not_of_the_reading() -> None:
-    pulse = WorkerHealth()
-    read(pulse, at=9.97, now=10.0)
-    assert pulse.beat_at == 9.97
+    health = WorkerHealth()
+    read(health, at=9.97, now=10.0)
+    assert health.beat_at == 9.97
 
 
 def test_steady_and_clock_time_may_differ() -> None:
-    pulse = WorkerHealth()
-    read(pulse, at=9.75, now=10.0, clock_ahead=64.0)
-    assert pulse.beat_at == 9.75
+    health = WorkerHealth()
+    read(health, at=9.75, now=10.0, clock_ahead=64.0)
+    assert health.beat_at == 9.75
 
 
 def test_same_row_read_again_is_no_new_beat() -> None:
-    pulse = WorkerHealth()
+    health = WorkerHealth()
     for now in (10.0, 10.05, 10.1):
-        read(pulse, at=9.97, now=now)
-    assert (pulse.beat_at, pulse.good_beats) == (9.97, 1)
+        read(health, at=9.97, now=now)
+    assert (health.beat_at, health.good_beats) == (9.97, 1)
 
 
 def test_span_that_the_master_slept_through_does_not_count() -> None:
-    pulse = WorkerHealth()
-    read(pulse, at=10.0, now=10.0)
-    pulse.take(Beat(1, 10.5), 10.2, 70.0, FRESH_S)
-    assert pulse.beat_at == 10.0
+    health = WorkerHealth()
+    read(health, at=10.0, now=10.0)
+    health.take(Beat(1, 10.5), 10.2, 70.0, FRESH_S)
+    assert health.beat_at == 10.0
 
 
 def test_beat_from_the_future_is_taken_as_of_now() -> None:
-    pulse = WorkerHealth()
-    read(pulse, at=12.0, now=10.0)
-    assert pulse.beat_at == 10.0
+    health = WorkerHealth()
+    read(health, at=12.0, now=10.0)
+    assert health.beat_at == 10.0
 
 
 def test_good_beats_are_counted_in_a_row() -> None:
-    pulse = WorkerHealth()
+    health = WorkerHealth()
     for now in (10.0, 10.05, 10.1):
-        read(pulse, at=now, now=now)
-    assert pulse.good_beats == 3
-    read(pulse, at=10.2, now=10.4)
-    assert pulse.good_beats == 0
+        read(health, at=now, now=now)
+    assert health.good_beats == 3
+    read(health, at=10.2, now=10.4)
+    assert health.good_beats == 0
 
 
 def test_beat_of_a_full_worker_is_not_good() -> None:
-    pulse = WorkerHealth()
-    pulse.take(Beat(1, 10.0, is_full=True), 10.0, 10.0, FRESH_S)
-    assert pulse.good_beats == 0
+    health = WorkerHealth()
+    health.take(Beat(1, 10.0, is_full=True), 10.0, 10.0, FRESH_S)
+    assert health.good_beats == 0
 
 
 def test_load_follows_requests_and_lag_smoothly() -> None:
-    pulse = WorkerHealth()
-    before = pulse.load
+    health = WorkerHealth()
+    before = health.load
     for tenth in range(90):
         now = 10.0 + tenth / 10
-        pulse.take(Beat(1, now, lag_s=0.05, in_flight=8), now, now, FRESH_S)
-        assert before < pulse.load < 32.0
-        before = pulse.load
-    assert pulse.load > 31.0
+        health.take(Beat(1, now, lag_s=0.05, in_flight=8), now, now, FRESH_S)
+        assert before < health.load < 32.0
+        before = health.load
+    assert health.load > 31.0
 
 
 def test_a_beat_in_the_midst_of_a_burst_says_little() -> None:
-    pulse = WorkerHealth()
-    before = pulse.load
-    pulse.take(Beat(1, 10.0, in_flight=1000), 10.0, 10.0, FRESH_S)
-    assert before < pulse.load < before * 1.1
+    health = WorkerHealth()
+    before = health.load
+    health.take(Beat(1, 10.0, in_flight=1000), 10.0, 10.0, FRESH_S)
+    assert before < health.load < before * 1.1
 
 
 def test_in_flight_is_zero_before_the_first_beat() -> None:

@@ -16,7 +16,7 @@ from blazeio_supervisor.ipc import channel
 from blazeio_supervisor.ipc.channel import (
     MESSAGE_BYTES,
     MESSAGES_PER_TURN,
-    MOST_LAST_WORDS,
+    MOST_REST,
     MOST_UNREAD,
     ChildChannel,
     ChildFault,
@@ -197,10 +197,10 @@ async def test_a_flood_takes_only_its_share_of_a_turn(
 async def test_of_one_that_is_dead_only_so_many_words_are_heard(
     harness: ChildChannelHarness,
 ) -> None:
-    for _ in range(MOST_LAST_WORDS + 5):
+    for _ in range(MOST_REST + 5):
         send(harness.end, Ready())
-    harness.channel.read_last_words()
-    assert len(harness.heard) == MOST_LAST_WORDS
+    harness.channel.read_rest()
+    assert len(harness.heard) == MOST_REST
     assert not harness.channel.is_open
 
 
@@ -211,7 +211,7 @@ async def test_last_words_that_are_broken_fail_nobody(
     send(harness.end, Ready())
     harness.end.send(octets)
     harness.end.close()
-    harness.channel.read_last_words()
+    harness.channel.read_rest()
     assert harness.heard == [Ready()]
     assert len(harness.faults) == 1
     assert not harness.channel.is_open

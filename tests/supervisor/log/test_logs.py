@@ -119,18 +119,18 @@ def test_a_later_generation_says_the_same_anew(
     printer.print("one\n", 1)
     printer.print("one\n", 2)
     assert len(caplog.messages) == 2
-    assert (printer.said_by(1), printer.said_by(2)) == ("", "one\n")
+    assert (printer.printed_by(1), printer.printed_by(2)) == ("", "one\n")
 
 
 def test_what_an_old_generation_says_late_is_printed_but_not_kept() -> None:
     printer = FramesPrinter()
     for generation, frames in ((2, "new\n"), (1, "old\n"), (2, "newer\n")):
         printer.print(frames, generation)
-    assert printer.said_by(2) == "new\nnewer\n"
+    assert printer.printed_by(2) == "new\nnewer\n"
 
 
 def test_what_is_kept_of_a_generation_is_bounded() -> None:
     printer = FramesPrinter()
     for number in range(3):
         printer.print(str(number) * FRAMES_KEPT_CHARS, 1)
-    assert printer.said_by(1) == "0" * FRAMES_KEPT_CHARS
+    assert printer.printed_by(1) == "0" * FRAMES_KEPT_CHARS

@@ -61,9 +61,9 @@ def make_master(
     (folder / "hello.py").write_text(HELLO)
     words = [app, f"--workers={workers}"]
     words += [f"--bind={format_address(bind)}" for bind in binds]
-    in_force = LiveSettings.read(look_for_sources(*words, folder=folder))
+    live_settings = LiveSettings.read(look_for_sources(*words, folder=folder))
     loop, now = asyncio.get_running_loop(), time.monotonic()
-    return Master(build_master(MasterState.begin(in_force, now), None, loop))
+    return Master(build_master(MasterState.begin(live_settings, now), None, loop))
 
 
 @pytest.mark.usefixtures("loop_signals")

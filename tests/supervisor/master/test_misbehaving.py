@@ -27,7 +27,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
     WorkerEvent,
 )
-from blazeio_supervisor.master.children import Blame
+from blazeio_supervisor.master.children import ChildFaults
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.worker_record import MOST_SAID
 from blazeio_supervisor.master.workers import Workers
@@ -235,7 +235,7 @@ def test_one_that_imports_nothing_has_nothing_that_is_unsafe() -> None:
 
 
 def test_whoever_has_started_a_process_is_answerable_for_it() -> None:
-    blame = Blame()
+    child_faults = ChildFaults()
     accused: list[str] = []
     reader, writer = os.pipe()
     code = "import os; os.fork()\nos.write(1, b'%d\\n' % os.getpid()); os.read(0, 1)"
@@ -248,13 +248,13 @@ def test_whoever_has_started_a_process_is_answerable_for_it() -> None:
     with os.fdopen(out) as said:
         pids = {int(said.readline()), int(said.readline())}
     (grandchild,) = pids - {pid}
-    blame.know(pid, accused.append)
-    blame.accuse(grandchild, "it wrote")
+    child_faults.know(pid, accused.append)
+    child_faults.accuse(grandchild, "it wrote")
     assert accused == ["it wrote"]
-    blame.accuse(os.getppid(), "a stranger")
-    blame.accuse(0, "nobody")
-    blame.forget(pid)
-    blame.accuse(grandchild, "it wrote again")
+    child_faults.accuse(os.getppid(), "a stranger")
+    child_faults.accuse(0, "nobody")
+    child_faults.forget(pid)
+    child_faults.accuse(grandchild, "it wrote again")
     assert accused == ["it wrote"]
     os.write(writer, b"xx")
     os.waitpid(pid, 0)

@@ -66,7 +66,7 @@ async def test_a_child_that_somebody_else_reaped_has_an_unknown_status(
     pid = start("")
     block_until(lambda: is_zombie(pid), 10)
     reaper.watch(pid, statuses.append)
-    assert pid in Reaper(asyncio.get_running_loop()).reap_strangers()
+    assert pid in Reaper(asyncio.get_running_loop()).reap_orphans()
     await wait_until(lambda: statuses)
     assert statuses == [UNKNOWN_STATUS]
 
@@ -145,16 +145,16 @@ async def test_a_dead_child_whose_tracer_does_not_let_go_is_given_up(
         pytest.skip(f"one process may not trace another here: {os.strerror(int(said))}")
     assert statuses == [UNKNOWN_STATUS]
     assert used_s < 0.3  # it did not turn on the spot meanwhile
-    await wait_until(lambda: pid in reaper.reap_strangers())
+    await wait_until(lambda: pid in reaper.reap_orphans())
 
 
 async def test_of_many_strangers_some_are_reaped_at_once() -> None:
     reaper = Reaper(asyncio.get_running_loop())
     pids = [start("") for _ in range(3)]
     block_until(lambda: all(map(is_zombie, pids)), 10)
-    reaped = reaper.reap_strangers(2)
+    reaped = reaper.reap_orphans(2)
     assert len(reaped) == 2
-    assert set(reaped) | set(reaper.reap_strangers(2)) == set(pids)
+    assert set(reaped) | set(reaper.reap_orphans(2)) == set(pids)
 
 
 async def test_strangers_are_reaped_and_ours_are_told(statuses: list[int]) -> None:
@@ -162,7 +162,7 @@ async def test_strangers_are_reaped_and_ours_are_told(statuses: list[int]) -> No
     ours, stranger = start("raise SystemExit(4)"), start("")
     reaper.watch(ours, statuses.append)
     block_until(lambda: is_zombie(ours) and is_zombie(stranger), 10)
-    assert stranger in reaper.reap_strangers()
+    assert stranger in reaper.reap_orphans()
     assert statuses == [4]
     await asyncio.sleep(0)
     assert statuses == [4]
@@ -171,10 +171,10 @@ async def test_strangers_are_reaped_and_ours_are_told(statuses: list[int]) -> No
 async def test_a_running_stranger_is_left_alone() -> None:
     reaper = Reaper(asyncio.get_running_loop())
     pid = start("import time; time.sleep(60)")
-    assert pid not in reaper.reap_strangers()
+    assert pid not in reaper.reap_orphans()
     os.kill(pid, signal.SIGKILL)
-    await wait_until(lambda: pid in reaper.reap_strangers())
+    await wait_until(lambda: pid in reaper.reap_orphans())
 
 
 async def test_without_children_there_is_nothing_to_reap() -> None:
-    assert Reaper(asyncio.get_running_loop()).reap_strangers() == []
+    assert Reaper(asyncio.get_running_loop()).reap_orphans() == []

@@ -21,8 +21,8 @@ def make_reloads(
 ) -> tuple[Reloads, list[Fact], FramesPrinter]:
     facts: list[Fact] = []
     frames = FramesPrinter()
-    in_force = LiveSettings.read(look_for_sources("app:web", folder=folder))
-    return Reloads(facts.append, frames, in_force), facts, frames
+    live_settings = LiveSettings.read(look_for_sources("app:web", folder=folder))
+    return Reloads(facts.append, frames, live_settings), facts, frames
 
 
 async def test_each_ask_is_a_ticket_of_its_own() -> None:

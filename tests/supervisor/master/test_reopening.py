@@ -5,7 +5,7 @@ import pytest
 
 from blazeio_supervisor.ipc.channel import Sendable
 from blazeio_supervisor.master import output as module
-from blazeio_supervisor.master.output import LogFile, Reopening, open_log_file
+from blazeio_supervisor.master.output import LogFile, LogReopener, open_log_file
 
 
 class FakeChildren:
@@ -29,14 +29,14 @@ def log_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogFil
 
 def test_all_others_are_told_too() -> None:
     one, other = FakeChildren(), FakeChildren()
-    assert Reopening(None, one, other).reopen() == ""
+    assert LogReopener(None, one, other).reopen() == ""
     assert (one.told, other.told) == ([0], [0])
 
 
 def test_they_get_the_new_file(log_file: LogFile, tmp_path: Path) -> None:
     children = FakeChildren()
     (tmp_path / "log").rename(tmp_path / "log.1")
-    assert Reopening(log_file, children).reopen() == ""
+    assert LogReopener(log_file, children).reopen() == ""
     assert children.told == [1]
     assert (tmp_path / "log").exists()
 
@@ -46,6 +46,6 @@ def test_one_that_cannot_be_made_is_an_error(
 ) -> None:
     (tmp_path / "log").unlink()
     (tmp_path / "log").mkdir()
-    failure = Reopening(log_file).reopen()
+    failure = LogReopener(log_file).reopen()
     assert "Is a directory; going on with the old one" in failure
     assert f"event=logs_reopened {failure}" in caplog.text

@@ -37,7 +37,7 @@ async def test_one_message_has_all_its_lines(
     notifier.send("READY=1", "STATUS=grüß Gott")
     notifier.send()
     assert manager.read() == ["READY=1\nSTATUS=grüß Gott"]
-    assert notifier.is_heard
+    assert notifier.has_manager
 
 
 async def test_an_abstract_name_is_heard() -> None:
@@ -97,7 +97,7 @@ async def test_nobody_is_an_audience_too() -> None:
     notifier.send("READY=1")
     await notifier.settle()
     notifier.close()
-    assert not notifier.is_heard
+    assert not notifier.has_manager
 
 
 async def test_a_manager_that_is_gone_is_forgotten_and_found_again(

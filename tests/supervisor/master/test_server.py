@@ -100,8 +100,8 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     harness = MasterHarness(tmp_path)
     around = StartEnvironment(folder=str(tmp_path), runtime_directory="/proc")
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
-    in_force = LiveSettings.read(Sources(words, {}, around))
-    service = msgspec.structs.replace(harness.service, in_force=in_force)
+    live_settings = LiveSettings.read(Sources(words, {}, around))
+    service = msgspec.structs.replace(harness.service, live_settings=live_settings)
     server = ControlServer(service, Exposition(service))
     server.open(asyncio.get_running_loop())
     server.close()

@@ -94,7 +94,7 @@ async def test_at_the_last_call_a_slot_without_a_worker_refuses(
     send(harness.ends[0], Ready())
     await wait_until(lambda: harness.workers.serving_slots == {0})
     (port,) = {group.endpoint.port for group in harness.listeners.groups}
-    slots_harness.slots.call_last()
+    slots_harness.slots.close()
     served, alone = (harness.listeners.own_of(slot)[0].sock for slot in (0, 1))
     assert served.getsockopt(1, 30) == 1  # SO_ACCEPTCONN: it listens yet
     assert alone.getsockopt(1, 30) == 0

@@ -163,7 +163,7 @@ async def test_turns_go_on_whatever_fails_in_one(
     assert levels[0] == "ERROR"
     assert levels.count("ERROR") < len(levels) / 2  # the others are only counted
     assert "cannot read the scoreboard: no number" in caplog.text
-    assert "cannot reap strangers: no number" in caplog.text
+    assert "cannot reap orphans: no number" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     await loop_harness.close()
 

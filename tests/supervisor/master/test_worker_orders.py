@@ -37,14 +37,14 @@ async def test_a_connection_is_handed_to_a_worker_that_accepts_none(
 
 
 @pytest.mark.parametrize(
-    ("ending", "number"),
+    ("mode", "number"),
     [(StopMode.TERM, signal.SIGTERM), (StopMode.KILL, signal.SIGKILL)],
 )
 async def test_a_worker_is_ended_by_signal(
-    harness: WorkersHarness, ending: StopMode, number: int
+    harness: WorkersHarness, mode: StopMode, number: int
 ) -> None:
     harness.fork()
-    harness.orders.end(1, ending, DRAIN)
+    harness.orders.end(1, mode, DRAIN)
     assert (await harness.wait_exited()).status == -number
 
 

@@ -28,7 +28,7 @@ class UpgradeHarness(MasterHarness):
         super().__init__(folder, slots)
         service = self.service
         self.state = MasterState(
-            settings=self.in_force,
+            settings=self.live_settings,
             started_at=service.started_at,
             fleet=self.driver.planner.state,
             listeners=self.listeners,

@@ -220,7 +220,7 @@ def test_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
 
 def inherit(earlier: Listeners) -> list[InheritedSocket]:
     """What a manager would hand to the next start, having kept everything."""
-    list(earlier.lend(99))
+    list(earlier.mark_kept(99))
     kept: list[tuple[socket.socket, ListenAddress]] = [
         *((sock, group.endpoint) for group in earlier.groups for sock in group.sockets),
         *((listener.sock, listener.address) for listener in earlier.unix),
@@ -248,7 +248,7 @@ def test_a_kept_address_is_opened_with_its_queues_and_who_waits_in_them(
     later.open(TcpAddress(endpoint.host, endpoint.port))
     assert later.groups[0].endpoint == endpoint
     assert sum(accept_all(later.own_of(slot)[0].sock) for slot in range(3)) >= 30
-    assert [queue.terms.is_lent for queue in later.all_of(0)] == [True]
+    assert [queue.terms.is_kept for queue in later.all_of(0)] == [True]
     close_all(clients)
 
 
@@ -319,17 +319,17 @@ def test_a_kept_unix_socket_without_its_path_is_opened_anew(
 
 def test_what_there_is_no_room_for_ends_with_us(listeners: Listeners) -> None:
     listeners.open(TCP)
-    assert list(listeners.lend(2)) == []
+    assert list(listeners.mark_kept(2)) == []
     assert listeners.count_own() == 3
-    assert len(list(listeners.lend(3))) == 1
-    assert list(listeners.lend(3)) == []
+    assert len(list(listeners.mark_kept(3))) == 1
+    assert list(listeners.mark_kept(3)) == []
     assert listeners.count_own() == 0
 
 
 def test_what_is_kept_is_neither_shut_nor_held_off(listeners: Listeners) -> None:
     listeners.open(TCP)
     address = listeners.groups[0].sockets[0].getsockname()
-    kept = [sock.dup() for _, socks in listeners.lend(9) for sock in socks]
+    kept = [sock.dup() for _, socks in listeners.mark_kept(9) for sock in socks]
     listeners.stop_handshakes()
     listeners.shut_slots_except(())
     listeners.shut()

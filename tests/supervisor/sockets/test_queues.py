@@ -48,7 +48,7 @@ def test_what_does_not_listen_has_no_queue() -> None:
 
 def test_what_is_taken_apart_is_put_together_again() -> None:
     with socket.socket() as one, socket.socket() as two:
-        queues = [Queue(one), Queue(two, ListenerInfo(is_shared=True, is_lent=True))]
+        queues = [Queue(one), Queue(two, ListenerInfo(is_shared=True, is_kept=True))]
         assert pair(list_sockets(queues), list_terms(queues)) == queues
 
 

@@ -41,7 +41,7 @@ def test_what_is_kept_is_lent_and_what_is_added_is_our_own(group: TcpGroup) -> N
     assert kept.sockets == group.sockets
     assert kept.own == []
     kept.grow(4)
-    assert [kept.queue_of(slot, 4).terms.is_lent for slot in range(4)] == [
+    assert [kept.queue_of(slot, 4).terms.is_kept for slot in range(4)] == [
         *[True] * 3,
         False,
     ]
@@ -63,4 +63,4 @@ def test_sockets_of_another_user_are_shared() -> None:
         group = inherit_group(ANY, [sock], is_fixed=False)
         with pytest.raises(BindError):
             group.grow(3)
-        assert group.queue_of(2, 3).terms == ListenerInfo(is_shared=True, is_lent=True)
+        assert group.queue_of(2, 3).terms == ListenerInfo(is_shared=True, is_kept=True)

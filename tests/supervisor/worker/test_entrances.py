@@ -164,7 +164,7 @@ async def test_all_is_taken_at_once_when_there_is_no_time(
 async def test_what_is_lent_is_neither_emptied_nor_shut(
     harness: ServerWithTwoListeners,
 ) -> None:
-    lent = ListenerInfo(is_lent=True)
+    lent = ListenerInfo(is_kept=True)
     entrances = WorkerListeners(harness.server, [Queue(harness.own.dup(), lent)])
     entrances.open()
     assert await is_served(harness.own)

@@ -157,7 +157,7 @@ SETTLE_S = 2.0
 _SETTLE_EVERY_S = 0.01
 
 
-class Party(Protocol):
+class SupportsSettled(Protocol):
     """Somebody who has to do with others."""
 
     @property
@@ -170,7 +170,7 @@ class Upgrades:
 
     Args:
         planner: Says what must be over first.
-        parties: Those between whom nothing may lie unread or unsent.
+        parts: Those between whom nothing may lie unread or unsent.
         pack: Gives all that goes over: a state, and the descriptors named in it.
         reaper: Watches the rehearsals.
         timeout_s: For a rehearsal, and for the next image to begin.
@@ -183,13 +183,13 @@ class Upgrades:
     def __init__(
         self,
         planner: Planner,
-        parties: Sequence[Party],
+        parts: Sequence[SupportsSettled],
         pack: Callable[[UpgradeRun, KeptImage], tuple[bytes, list[int]]],
         reaper: Reaper,
         timeout_s: float,
     ) -> None:
         self._planner = planner
-        self._parties = parties
+        self._parts = parts
         self._pack = pack
         self._reaper = reaper
         self.timeout_s = timeout_s
@@ -333,7 +333,7 @@ class Upgrades:
             obstacle = self._planner.why_not_upgrade()
             if obstacle:
                 raise RehearsalError(obstacle)
-            if all(party.is_settled for party in self._parties):
+            if all(party.is_settled for party in self._parts):
                 return self._image
             if time.monotonic() >= give_up_at:
                 raise RehearsalError("a process does not read its orders: try again")

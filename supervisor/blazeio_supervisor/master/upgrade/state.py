@@ -35,7 +35,7 @@ from blazeio_supervisor.master.worker_record import WorkerRecord
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 from blazeio_supervisor.version import find_version
 
-VERSION = 4
+VERSION = 5
 """Raised by one when a part of the state changes its shape."""
 
 
