@@ -32,7 +32,7 @@ def read_owner(text: str) -> tuple[int, int]:
     """Read ``--uds-owner``: user and group as numbers.
 
     Raises:
-        ValueError: They are not there.
+        ValueError: There is no such user or group.
     """
     user, _, group = text.partition(":")
     identity = find_identity(user, group)
@@ -58,9 +58,9 @@ class Addresses(Section):
     )
     fds: tuple[int, ...] = option(
         Many(Count()),
-        "A listening socket that is open under this number in the process that is "
-        "started: a socket of systemd, or of another supervisor. May be given several "
-        "times; goes with --bind or stands alone.",
+        "The number of a listening socket that is open when the service is started: by "
+        "systemd, or by another supervisor. May be given several times, with --bind or "
+        "without.",
         default=(),
         default_text="none",
         change=Change.RESTART,
@@ -68,21 +68,21 @@ class Addresses(Section):
     )
     backlog: int = option(
         Count(1, 65535),
-        "Connections that wait in each queue, before they are accepted; the kernel "
-        "cuts it at net.core.somaxconn.",
+        "How many connections may wait in each queue before they are accepted; the "
+        "kernel allows net.core.somaxconn at most.",
         default=BACKLOG,
         change=Change.RESTART,
     )
     uds_mode: int | None = option(
         Mode(),
-        "The mode of unix sockets, octal: 660 admits user and group.",
+        "The mode of unix sockets, in octal digits: 660 admits user and group.",
         default=None,
         default_text="666, without what --umask takes away",
         change=Change.RESTART,
     )
     uds_owner: tuple[int, int] | None = option(
         Parsed(read_owner, "USER[:GROUP]", lambda ids: f"{ids[0]}:{ids[1]}"),
-        "Who owns unix sockets, by names or numbers.",
+        "The owner of unix sockets, by names or numbers.",
         default=None,
         default_text="--user and --group, else the master's own",
         change=Change.RESTART,
@@ -113,7 +113,7 @@ class Addresses(Section):
     )
 
     def check(self) -> None:
-        """No address twice; free ports may be asked for as often as one likes."""
+        """Check that no address is given twice, but for port 0, which may be."""
         seen = set[Address]()
         for bind in self.binds:
             place = msgspec.structs.replace(bind, scheme="")

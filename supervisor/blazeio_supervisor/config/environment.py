@@ -1,7 +1,8 @@
-"""What a service manager (systemd) has said in the environment.
+"""What the program finds around it at the start: service manager, folder, output.
 
-``$WATCHDOG_PID`` and ``$LISTEN_PID`` name whom it was said to: whoever has only
-inherited the variables must not take them for its own.
+A service manager (systemd) speaks by variables. ``$WATCHDOG_PID`` and
+``$LISTEN_PID`` name the process that they are meant for: a process that has only
+inherited them must not use them.
 """
 
 import os
@@ -28,17 +29,17 @@ VARIABLES = frozenset(
         "FDSTORE",
     }
 )
-"""The master's: no child of it gets them."""
+"""Variables that are for the master alone: no child of it gets them."""
 
 FIRST_FD = 3
 
 
 class GivenFd(Struct, frozen=True):
-    """A descriptor that we were started with.
+    """A descriptor that was open when the program was started.
 
     Attributes:
-        name: As the unit says (``FileDescriptorName=``), or we, when we stored
-            it; "" when unknown.
+        name: By the unit (``FileDescriptorName=``), or by ourselves when we stored it;
+            "" when it is not known.
     """
 
     fd: int
@@ -46,14 +47,14 @@ class GivenFd(Struct, frozen=True):
 
 
 class ServiceManager(Struct, frozen=True):
-    """Who has started us, if that is a service manager.
+    """The service manager that has started the program, if one has.
 
     Attributes:
         address: Where it listens for notifications, as ``connect`` takes it; None:
             it does not.
-        watchdog_s: It wants a sign of life within this; None: never.
-        store_count: So many descriptors it keeps for the next start.
-        given: What it has opened for us, or kept.
+        watchdog_s: How often it wants a sign of life; None: never.
+        store_count: How many descriptors it keeps for the next start.
+        given: The descriptors that it has opened for us, or kept.
     """
 
     address: str | None = None
@@ -63,11 +64,11 @@ class ServiceManager(Struct, frozen=True):
 
 
 def read_manager(environ: Mapping[str, str], pid: int) -> ServiceManager:
-    """Read the environment; what makes no sense there is not said.
+    """Read what a service manager has said; a value that makes no sense is ignored.
 
     Args:
-        environ: Of this process.
-        pid: Of this process.
+        environ: The environment of this process.
+        pid: The pid of this process.
     """
     watchdog_s = None
     if environ.get("WATCHDOG_PID", str(pid)) == str(pid):
@@ -82,10 +83,10 @@ def read_manager(environ: Mapping[str, str], pid: int) -> ServiceManager:
 
 
 def parse_manager(text: str) -> str | None:
-    """Read ``$NOTIFY_SOCKET``: a path or ``@abstract``; None for what we cannot speak.
+    """Read ``$NOTIFY_SOCKET``: a path or ``@abstract``; None for any other scheme.
 
-    Other schemes (``vsock:``) are of virtual machines, which have their own
-    manager inside.
+    Other schemes (``vsock:``) are for virtual machines, which have a manager of their
+    own inside.
     """
     if text.startswith("/"):
         return text
@@ -104,7 +105,7 @@ def _read_count(environ: Mapping[str, str], name: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-# What the program finds around it when it is started.
+# All that the program finds around it.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,8 @@ class StartEnvironment:
         folder: The working directory, as typed: a symbolic link in it is followed
             anew at each reload.
         runtime_directory: Where a unit may make its sockets; "" when there is none.
-        manager: Who has started it.
-        standard_error: What it is.
+        manager: The service manager that has started it, if one has.
+        standard_error: What kind of file standard error is.
     """
 
     folder: str
@@ -126,10 +127,10 @@ class StartEnvironment:
 
 
 def find_environment() -> StartEnvironment:
-    """Look around.
+    """Find out where the program was started.
 
     Raises:
-        UsageError: The working directory is gone.
+        UsageError: The working directory does not exist any more.
     """
     return StartEnvironment(
         folder=find_folder(),
@@ -140,20 +141,20 @@ def find_environment() -> StartEnvironment:
 
 
 def find_folder() -> str:
-    """Give the working directory as it was typed.
+    """Return the working directory as it was typed.
 
     The shell's ``$PWD`` still names the link ``/srv/app/current`` where
     ``getcwd`` only knows the release that it pointed to.
 
     Raises:
-        UsageError: Neither exists.
+        UsageError: It does not exist any more.
     """
     typed = os.environ.get("PWD", "")
     try:
         if typed and os.path.samefile(typed, "."):
             return typed
     except OSError:
-        pass  # an old $PWD that exists no more
+        pass  # $PWD names a directory that does not exist any more
     try:
         return os.getcwd()
     except OSError:
@@ -161,5 +162,5 @@ def find_folder() -> str:
 
 
 def find_runtime_directory() -> str:
-    """Give the directory that systemd made for the unit, the first of several."""
+    """Return the directory that systemd made for the unit, the first of several."""
     return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]

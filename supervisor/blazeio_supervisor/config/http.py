@@ -36,11 +36,11 @@ from blazeio_supervisor.ipc.messages import GatewayConfig, InterfaceName, Lifesp
 _LIMITS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
 
 Bound = float | None | UnsetType
-"""UNSET: as the App says; None: no bound."""
+"""UNSET: the bound of the App; None: no bound."""
 
 
 def choose_kind(of: str) -> Number:
-    """Choose how a field of ``Limits`` is written, by its unit."""
+    """Choose how a field of ``Limits`` is written, by the unit in its name."""
     least = LEAST.get(of, 0)
     words = NONE if _LIMITS[of] is None else {}
     if of.endswith("_bytes"):
@@ -61,8 +61,8 @@ def bound(of: str, text: str) -> Any:
     """Declare the option of a field of ``Limits``.
 
     Args:
-        of: The field.
-        text: What is bounded, and what happens then.
+        of: The name of the field.
+        text: The help: what is bounded, and what happens beyond the bound.
     """
     default_text = format_default(of)
     return option(
@@ -78,21 +78,22 @@ class WorkerLimits(Section):
 
     max_in_flight: Bound = bound(
         "in_flight",
-        "Requests that a worker serves at once; more are answered 503 with "
+        "Requests that a worker serves at once; more are answered with 503 and "
         "Retry-After.",
     )
     max_connections: Bound = bound(
         "connections",
-        "Open connections of a worker; at it, accepting rests and idle ones are "
-        "closed. none: what the limit of descriptors leaves.",
+        "Open connections of a worker; at this number it accepts no more and closes "
+        "idle ones. none: as many as the limit of descriptors leaves.",
     )
     handler_timeout_s: Bound = bound(
         "handler_timeout_s",
-        "A handler that takes longer is cancelled, and 503 is answered.",
+        "A handler that takes longer is cancelled, and the request is answered with "
+        "503.",
     )
     head_timeout_s: Bound = bound(
         "head_timeout_s",
-        "From the first octet of a request to its whole head; then 408.",
+        "How long the head of a request may take from its first octet on; then 408.",
     )
     keep_alive_timeout_s: Bound = bound(
         "keep_alive_timeout_s", "How long an idle connection is kept."
@@ -102,24 +103,29 @@ class WorkerLimits(Section):
         "A client that sends or reads slower than this, over --progress-window, is "
         "cut off.",
     )
-    progress_window_s: Bound = bound("progress_window_s", "See --progress-bytes-per-s.")
+    progress_window_s: Bound = bound(
+        "progress_window_s", "The span over which --progress-bytes-per-s is measured."
+    )
     half_close_grace_s: Bound = bound(
         "half_close_grace_s",
-        "A client that has sent its last octet, and gets no answer by then, is taken "
-        "to be gone: its handler is cancelled.",
+        "A client that has closed its side and gets no answer within this time is "
+        "taken to be gone: its handler is cancelled.",
     )
     linger_timeout_s: Bound = bound(
         "linger_timeout_s",
-        "After an answer that comes before all content was read, the rest is read "
-        "and dropped for so long, that the client sees the answer.",
+        "After an answer that is sent before all content was read, the rest is read "
+        "and dropped for this long, so that the client sees the answer.",
     )
-    max_linger_bytes: Bound = bound("linger_bytes", "Likewise, for so many octets.")
+    max_linger_bytes: Bound = bound(
+        "linger_bytes", "How much is read and dropped so at most."
+    )
     max_content_bytes: Bound = bound(
-        "content_bytes", "Content of one request, streamed or not; more: 413."
+        "content_bytes",
+        "Content of one request, whether it is streamed or not; more: 413.",
     )
     max_collected_bytes: Bound = bound(
         "collected_bytes",
-        "Content of one request that is collected in memory (JSON, forms, read); "
+        "Content of one request that is collected in memory (get_json, forms, r.read); "
         "more: 413.",
     )
     max_form_fields: Bound = bound(
@@ -129,72 +135,78 @@ class WorkerLimits(Section):
     max_form_files: Bound = bound("form_file_count", "Files of a form; more: 413.")
     max_form_field_bytes: Bound = bound(
         "form_field_bytes",
-        "One field of a multipart form that is no file; larger: 413.",
+        "One field of a multipart form that is not a file; larger: 413.",
     )
     max_part_field_count: Bound = bound(
         "part_field_count",
-        "Lines before each field or file of a multipart form; more: 413.",
+        "Header lines of each field or file of a multipart form; more: 413.",
     )
     max_part_field_bytes: Bound = bound(
         "part_field_bytes",
-        "One of those lines, with the file's name; longer: 413.",
+        "One of these lines, which may hold the name of a file; longer: 413.",
     )
     max_target_bytes: Bound = bound("target_bytes", "A request target; longer: 414.")
     max_head_bytes: Bound = bound("head_bytes", "A whole head; larger: 431.")
-    max_field_bytes: Bound = bound("field_bytes", "One line of a head; longer: 431.")
-    max_field_count: Bound = bound("field_count", "Lines in a head; more: 431.")
+    max_field_bytes: Bound = bound(
+        "field_bytes", "One field line of a head; longer: 431."
+    )
+    max_field_count: Bound = bound("field_count", "Field lines of a head; more: 431.")
     max_chunk_extension_bytes: Bound = bound(
         "chunk_extension_bytes", "Chunk extensions of one request; more: 400."
     )
     max_trailer_bytes: Bound = bound("trailer_bytes", "A trailer section; larger: 431.")
     pipeline_bytes: Bound = bound(
         "pipeline_bytes",
-        "Kept of requests that wait behind the one being served; then reading rests.",
+        "How much is kept of requests that wait behind the one being served; then no "
+        "more is read from the connection.",
     )
     receive_bytes: Bound = bound(
         "receive_bytes",
-        "Content kept for a handler that does not read it; then reading rests.",
+        "How much content is kept for a handler that does not read it; then no more is "
+        "read from the connection.",
     )
     high_water_bytes: Bound = bound(
         "high_water_bytes",
-        "Kept of an answer that its client does not read; then the handler waits.",
+        "How much of an answer is kept that its client does not read; then the handler "
+        "waits.",
     )
 
     max_streams: Bound = bound(
         "streams",
-        "Requests at once on a connection of HTTP/2; more: REFUSED_STREAM.",
+        "Requests at once on an HTTP/2 connection; more: REFUSED_STREAM.",
     )
     max_stream_resets: Bound = bound(
         "stream_resets",
         "Streams in a row that a client resets, or makes the server reset; more: the "
-        "connection ends (ENHANCE_YOUR_CALM).",
+        "connection is closed (ENHANCE_YOUR_CALM).",
     )
     stream_resets_per_s: Bound = bound(
-        "stream_resets_per_s", "What a second earns back of --max-stream-resets."
+        "stream_resets_per_s", "How many of --max-stream-resets a second gives back."
     )
     max_control_frames: Bound = bound(
         "control_frames",
-        "Frames in a row that carry nothing, as PING; more: the connection ends "
-        "(ENHANCE_YOUR_CALM).",
+        "Frames in a row that carry no request, such as PING; more: the connection is "
+        "closed (ENHANCE_YOUR_CALM).",
     )
     control_frames_per_s: Bound = bound(
-        "control_frames_per_s", "What a second earns back of --max-control-frames."
+        "control_frames_per_s", "How many of --max-control-frames a second gives back."
     )
     max_continuations: Bound = bound(
         "continuations",
-        "CONTINUATION frames of a header block; more: the connection ends.",
+        "CONTINUATION frames of a header block; more: the connection is closed.",
     )
     header_table_bytes: Bound = bound(
-        "header_table_bytes", "The dynamic table of a client's header compression."
+        "header_table_bytes",
+        "The dynamic table for the header compression of a client.",
     )
     connection_receive_bytes: Bound = bound(
         "connection_receive_bytes",
-        "What a client of HTTP/2 may send at once on all streams of a connection.",
+        "How much a client of HTTP/2 may send ahead, on all streams of a connection.",
     )
 
     @property
     def bounds(self) -> dict[str, Any]:
-        """The fields of ``Limits`` that were given."""
+        """The fields of ``Limits`` that were given, with their values."""
         return {
             each.of: value
             for each in list_options(WorkerLimits)
@@ -202,7 +214,7 @@ class WorkerLimits(Section):
         }
 
 
-# What stands in the head of every response.
+# The head of every response.
 
 
 Field = tuple[str, str]
@@ -212,7 +224,7 @@ def read_field(text: str) -> Field:
     """Read ``--header``.
 
     Raises:
-        ValueError: It is no field, or one that each response has of its own.
+        ValueError: The text is no field, or each response has such a field already.
     """
     name, colon, value = text.partition(":")
     if not colon:
@@ -234,24 +246,24 @@ class Heads(Section):
 
     headers: tuple[Field, ...] = option(
         Many(Parsed(read_field, "'NAME: VALUE'", ": ".join), "\n"),
-        "A field of every response; where the app gives one of that name, its own "
-        "counts. May be given several times.",
+        "Add this field to every response that has none of the same name from the app. "
+        "May be given several times.",
         default=(),
         default_text="none",
         key="header",
     )
     server_header: bool = option(
-        Flag(), "Do not say Server: blazeio in each response.", default=True
+        Flag(), "Send no field `Server: blazeio`.", default=True
     )
     date_header: bool = option(
         Flag(),
-        "Do not say Date in each response, though RFC 9110 wants it of every server "
-        "with a clock: whoever is in front does it.",
+        "Send no field `Date`, though RFC 9110 demands it of every server with a "
+        "clock: for a server behind a proxy that adds it.",
         default=True,
     )
 
 
-# Whose word is taken for who the client is.
+# Proxies in front of the service, and what they are believed.
 
 
 _TRUSTED_WORDS = "addresses, networks, * (everybody) or unix, separated by commas"
@@ -261,7 +273,7 @@ def read_allow_list(text: str) -> str:
     """Check a list of peers.
 
     Raises:
-        ValueError: A word of it cannot be read.
+        ValueError: A word of the list cannot be read.
     """
     from blazeio.content.forwarded import parse_allow_list
 
@@ -276,7 +288,7 @@ def read_root_path(text: str) -> str:
     """Check ``--root-path``.
 
     Raises:
-        ValueError: It is no path.
+        ValueError: The text is no path.
     """
     from blazeio.app.patterns import check_root_path
 
@@ -288,7 +300,7 @@ def read_root_path(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Proxies(Section):
-    """Who is in front of the service."""
+    """Proxies and balancers in front of the service."""
 
     title = "Proxies"
 
@@ -301,21 +313,21 @@ class Proxies(Section):
     )
     proxy_protocol_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),
-        "Balancers that begin each connection with a header of the PROXY protocol (1 "
-        "or 2); they must, or are refused.",
+        "Balancers that begin each connection with a header of the PROXY protocol "
+        "(version 1 or 2); a connection of theirs without one is refused.",
         default=None,
         default_text="the App's own, else nobody",
     )
     root_path: str | None = option(
         Parsed(read_root_path, "PATH"),
-        "What the proxy takes away in front of each path, such as /api: r.root_path, "
-        "and where the framework's own redirects lead.",
+        "The prefix that the proxy removes from each path, such as /api: it is "
+        "r.root_path, and redirects of the framework begin with it.",
         default=None,
         default_text="the App's own, else nothing",
     )
 
 
-# HTTPS: certificates, keys, and who must show one.
+# HTTPS: certificates and keys, also of clients.
 
 
 CertificatePair = tuple[str, str | None]
@@ -329,37 +341,37 @@ def read_pair(text: str) -> CertificatePair:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Tls(Section):
-    """What a service that speaks TLS needs; each is of a field of ``TlsSettings``."""
+    """TLS; each option sets a field of the library's ``TlsSettings``."""
 
     title = "TLS"
 
     certfile: str | None = option(
         Text("PEM"),
-        "Speak HTTPS with this certificate, followed by its intermediates. Then the "
-        "options of this section count, and nothing of the App's own tls. Read before "
-        "privileges are dropped, and again at each reload.",
+        "Speak HTTPS with this certificate, which is followed by its intermediates. "
+        "The options of this section then replace the App's own tls. The file is read "
+        "before privileges are dropped, and again at each reload.",
         default=None,
         default_text="the App's own, else plain HTTP",
         of="certfile",
     )
     keyfile: str | None = option(
         Text("PEM"),
-        "Its private key.",
+        "The private key of --certfile.",
         default=None,
         default_text="it is in --certfile",
         of="keyfile",
     )
     keyfile_password_file: str | None = option(
         Text("PATH"),
-        "The first line of this file is the password of encrypted keys.",
+        "A file whose first line is the password of encrypted keys.",
         default=None,
         default_text="none",
         of="keyfile_password_file",
     )
     other_certificates: tuple[CertificatePair, ...] = option(
         Many(Parsed(read_pair, "PEM[,KEY]", lambda pair: ",".join(filter(None, pair)))),
-        "For clients that ask for another name (SNI), with its key when that is in "
-        "another file. May be given several times.",
+        "A certificate for clients that ask for another name (SNI), with its key if "
+        "that is in another file. May be given several times.",
         default=(),
         default_text="none",
         of="other_certificates",
@@ -367,43 +379,44 @@ class Tls(Section):
     )
     ca_certs: str | None = option(
         Text("PEM"),
-        "Who issues the certificates of clients; goes with --client-cert.",
+        "The authorities that issue the certificates of clients; goes with "
+        "--client-cert.",
         default=None,
         default_text="none",
         of="client_ca",
     )
     client_cert: str | None = option(
         Choice(("none", "optional", "required"), "MODE"),
-        "Whether clients are asked for a certificate: none, optional (one that is "
-        "sent must be valid) or required.",
+        "Whether clients are asked for a certificate: none, optional (if one is sent "
+        "it must be valid) or required.",
         default=None,
         default_text="none",
         of="client_cert",
     )
     tls_min: str | None = option(
         Choice(("1.2", "1.3"), "VERSION"),
-        "The least version: 1.2 or 1.3.",
+        "The lowest TLS version that is accepted: 1.2 or 1.3.",
         default=None,
         default_text="1.2",
         of="tls_min",
     )
     ciphers: str | None = option(
         Text("LIST"),
-        "OpenSSL's cipher list for TLS 1.2.",
+        "The ciphers for TLS 1.2, as OpenSSL writes them.",
         default=None,
         default_text="Python's",
         of="ciphers",
     )
     tls_handshake_timeout_s: float | None = option(
         Seconds(0.1),
-        "From the accept to the end of the handshake.",
+        "How long the handshake may take, from the accept on.",
         default=None,
         default_text="10",
         of="handshake_timeout_s",
     )
     tls_shutdown_timeout_s: float | None = option(
         Seconds(0.1),
-        "How long the client's end is awaited after ours.",
+        "How long the client's close_notify is waited for after our own.",
         default=None,
         default_text="2",
         of="shutdown_timeout_s",
@@ -411,7 +424,7 @@ class Tls(Section):
 
     @cached_property
     def tls(self) -> dict[str, Any] | None:
-        """The fields of ``TlsSettings`` that were given; None: the App's own count.
+        """The fields of ``TlsSettings`` that were given; None: the App's own are used.
 
         Raises:
             SettingError: A value cannot be, or has no effect. The files are read later.
@@ -434,7 +447,7 @@ class Tls(Section):
         return given
 
     def check(self) -> None:
-        """See that all of them go together."""
+        """Check that the options go together."""
         _ = self.tls
 
 
@@ -445,7 +458,7 @@ _LINE = re.compile(r"TLS (\w+) (.*?): (.*)", re.DOTALL)
 
 
 def _name_options(line: str) -> SettingError:
-    """Say the options where the library says its settings."""
+    """Name the options where the library names its settings."""
     match = _LINE.fullmatch(line)
     assert match is not None  # so says ``key_files.mistake``
     reason = _SETTING_NAMES.sub(lambda word: _BY_OF[word[0]].flag, match[3])
@@ -460,7 +473,7 @@ THREAD_LIMIT = 1000
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Gateways(Section):
-    """What an ASGI or WSGI app is served with; without effect on an App."""
+    """How an ASGI or WSGI app is served; without effect on an App."""
 
     title = "ASGI and WSGI apps"
 
@@ -491,7 +504,7 @@ class Gateways(Section):
 
     @property
     def gateway(self) -> GatewayConfig:
-        """All of it, for the processes of the app."""
+        """The settings of this section, for the processes of the app."""
         return GatewayConfig(
             interface=self.interface,
             lifespan=self.lifespan,

@@ -1,4 +1,4 @@
-"""What the supervisor says of itself, and where."""
+"""The log of the supervisor, the access log of the workers, and the metrics."""
 
 import json
 import os
@@ -18,27 +18,27 @@ from blazeio_supervisor.sockets.address import Address, format_address, parse_ad
 
 # ``--log-config FILE``: all of logging, as ``logging.config.dictConfig`` reads it.
 #
-# For whoever wants other formats, handlers or destinations than ours: the file then
-# says all of it, for the master and for the app's processes, before the app is
-# imported. The events of a service are kept and counted whatever it says.
+# It is for other formats, handlers or destinations than ours: the file then configures
+# all of logging, in the master and in the app's processes, before the app is imported.
+# The events of a service are kept and counted whatever the file says.
 
 
 class LogConfigError(ValueError):
-    """The file cannot be read, or holds something else; says why in one line."""
+    """The file cannot be read, or holds no such settings; the message is one line."""
 
 
 def read_log_config(path: str) -> dict[str, Any]:
-    """Read the file.
+    """Read a file of logging settings.
 
     Args:
-        path: Ends in ``.toml``, ``.json``, ``.yaml`` or ``.yml``.
+        path: The path, which ends in ``.toml``, ``.json``, ``.yaml`` or ``.yml``.
 
     Returns:
-        For ``dictConfig``; ``version`` is 1 and ``disable_existing_loggers`` false
-        where it does not say otherwise.
+        What ``dictConfig`` takes; ``version`` is 1 and ``disable_existing_loggers``
+        false unless the file says otherwise.
 
     Raises:
-        LogConfigError: It cannot be read.
+        LogConfigError: The file cannot be read.
     """
     parse = _PARSERS.get(os.path.splitext(path)[1].lower())
     if parse is None:
@@ -81,14 +81,14 @@ LogFormat = Literal["text", "json"]
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Logs(Section):
-    """The supervisor's own log; the app's ``logging`` is its own matter."""
+    """The supervisor's own log; the app configures its ``logging`` itself."""
 
     title = "Log"
 
     log_level: str = option(
         Choice(LEVELS, "LEVEL"),
-        "Of the supervisor's own log, on standard error: debug, info, warning or "
-        "error.",
+        "The lowest level that the supervisor's own log prints: debug, info, warning "
+        "or error.",
         default="INFO",
     )
     log_format: LogFormat = option(
@@ -100,8 +100,8 @@ class Logs(Section):
     )
     log_file: str | None = option(
         Text("PATH"),
-        "Append the log to this file. Rename it, then send USR1 to the master: it is "
-        "opened anew.",
+        "Append the log to this file. To rotate it, rename it and then send USR1 to "
+        "the master, which opens it anew.",
         default=None,
         default_text="standard error",
         change=Change.RESTART,
@@ -111,8 +111,8 @@ class Logs(Section):
         "Configure all of logging by this file, in the master and in the app's "
         "processes, as logging.config.dictConfig does: .toml, .json, or .yaml where "
         "PyYAML is installed. The other options of this section then count for "
-        "nothing, except --capture-output. As root, its handlers write no file in a "
-        "folder that others may write.",
+        "nothing, except --capture-output. As root its handlers write no file in a "
+        "folder that other users may write.",
         default=None,
         change=Change.RESTART,
     )
@@ -126,12 +126,12 @@ class Logs(Section):
 
     @property
     def log_path(self) -> str | None:
-        """Where the log goes, from the root on; None: to standard error."""
+        """The absolute path of the log file; None: the log goes to standard error."""
         return self.log_file and os.path.join(self.folder, self.log_file)
 
     @property
     def log_terms(self) -> LogConfig:
-        """How the log is written, by all our processes."""
+        """How all our processes write the log."""
         is_file = self.log_file is not None
         return LogConfig(
             level=self.log_level,
@@ -150,22 +150,22 @@ class Logs(Section):
             raise SettingError("log_config", str(error)) from None
 
     def check(self) -> None:
-        """Look for the folder of the file."""
+        """Check that the file can be written."""
         if self.log_file is not None:
             check_log_path(self, "log_file", self.log_file)
         self._read_config()
 
 
 def check_log_path(around: StartEnvironment, field: str, given: str) -> None:
-    """See that a file could be appended to.
+    """Check that a file could be appended to.
 
     Args:
         around: A relative path starts from its folder.
-        field: Of ``Settings``.
+        field: The name of the setting in ``Settings``.
         given: The path.
 
     Raises:
-        SettingError: It is a folder, or in none.
+        SettingError: The path is a folder, or its folder is not there.
     """
     path = os.path.join(around.folder, given)
     if not given or os.path.isdir(path):
@@ -184,7 +184,7 @@ def read_format(text: str) -> str:
     """Read ``--access-log-format``.
 
     Raises:
-        ValueError: It cannot be read; says where.
+        ValueError: The format cannot be read; the message says where.
     """
     from blazeio.server.log_format import compile_format  # not needed by --help
 
@@ -197,14 +197,14 @@ def read_format(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AccessLogging(Section):
-    """One file for all workers."""
+    """The access log: one file for all workers."""
 
     title = "Access log"
 
     access_log: str | None = option(
         Text("PATH"),
-        "Append a line for each response to this file, - for standard output. Rename "
-        "it, then send USR1 to the master: it is opened anew.",
+        "Append a line for each response to this file; - is standard output. To rotate "
+        "it, rename it and then send USR1 to the master: the workers open it anew.",
         default=None,
         default_text="the App's own, else none",
     )
@@ -216,13 +216,13 @@ class AccessLogging(Section):
     )
 
     def check(self) -> None:
-        """Look for the folder of the file."""
+        """Check that the file can be written."""
         if self.access_log is None or self.access_log == _STANDARD_OUTPUT:
             return
         check_log_path(self, "access_log", self.access_log)
 
 
-# Where the service is looked at from outside.
+# The address for monitoring.
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -233,8 +233,9 @@ class Metrics(Section):
 
     metrics_bind: Address | None = option(
         Parsed(parse_address, "ADDRESS", format_address),
-        "Answer /metrics (for Prometheus), /livez and /readyz here: host:port, :port "
-        "or unix:/path. For whoever reaches it, so keep it to yourself.",
+        "Answer /metrics (for Prometheus), /livez and /readyz at this address: "
+        "host:port, :port or unix:/path. Everybody who reaches it is answered, so keep "
+        "it private.",
         default=None,
         default_text="nowhere",
         change=Change.RESTART,

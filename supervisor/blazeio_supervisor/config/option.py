@@ -40,18 +40,18 @@ _METADATA = "option"
 
 
 class Change(StrEnum):
-    """When a new value of a running service comes into force."""
+    """When a new value of a setting comes into force in a running service."""
 
     RELOAD = "reload"
     RESTART = "restart"
 
 
 class SettingError(ValueError):
-    """A value cannot be, and its option shall be named before the reason.
+    """A setting cannot have this value; whoever reports it names the option first.
 
     Args:
-        field: Of ``Settings``.
-        reason: What was expected, or why it cannot be.
+        field: The name of the setting in ``Settings``.
+        reason: What was expected, or why the value cannot be.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -66,16 +66,17 @@ class Option:
 
     Attributes:
         kind: How its value is written and read.
-        help: For who needs it at night: what it does, what happens then.
-        default: The value when nobody says any; MISSING: see ``initial``.
-        initial: The text that is read instead, at each start; "": it must be said.
+        help: What it does and what happens then, for somebody who is in a hurry.
+        default: The value when none is given; MISSING: see ``initial``.
+        initial: The text that is read at each start when no value is given; "": a
+            value must be given.
         default_text: The default in words, where the value says too little.
         change: When a new value comes into force.
-        of: The field of the library's settings that it stands for; "": of none.
-        is_secret: Its values are shown to nobody who has not asked for them.
-        field: Of ``Settings``.
+        of: The field of the library's settings that it sets; "": none.
+        is_secret: Whether its values are shown only to somebody who asks for them.
+        field: The name of the setting in ``Settings``.
         key: Its name in a TOML file.
-        section: The title it is listed under.
+        section: The title that it is listed under.
     """
 
     kind: Kind[Any]
@@ -92,29 +93,29 @@ class Option:
 
     @property
     def has_default(self) -> bool:
-        """Whether it may be left unsaid, for a value that is known before."""
+        """Whether it may be left out, for a value that is known before the start."""
         return self.default is not MISSING
 
     @property
     def is_argument(self) -> bool:
-        """Whether it is typed without a name: APP, which has neither default."""
+        """Whether it is typed without a name: APP alone, which has no default."""
         return not (self.has_default or self.initial)
 
     @property
     def is_denial(self) -> bool:
-        """Whether its name says no: such a switch has no opposite."""
+        """Whether its name begins with "no": such a switch has no opposite."""
         return self.key.startswith("no_")
 
     @property
     def flag(self) -> str:
-        """Its name on the command line; that of the argument."""
+        """Its name on the command line; of the argument: what stands for it."""
         if self.is_argument:
             return self.kind.metavar
         return f"--{self.key.replace('_', '-')}"
 
     @property
     def listed_flag(self) -> str:
-        """The spelling that changes anything: of a switch that is on, ``--no-this``."""
+        """The spelling that changes the default, ``--no-this`` of one that is on."""
         is_on = isinstance(self.kind, Flag) and self.default is not False
         return f"--no-{self.flag[2:]}" if is_on else self.flag
 
@@ -125,20 +126,20 @@ class Option:
 
     @property
     def spellings(self) -> list[str]:
-        """How it is declared to click; ``--this/--no-this`` where it is a switch."""
+        """How it is declared to click: ``--this/--no-this`` where it is a switch."""
         if isinstance(self.kind, Flag) and not self.is_denial:
             return [f"{self.flag}/--no-{self.flag[2:]}", self.field]
         return [self.flag, self.field]
 
     @property
     def shown_default(self) -> str:
-        """The default, as help and documents say it; "" where there is no word."""
+        """The default as the help and the documents say it; "" where they say none."""
         if self.is_argument:
             return ""
         if self.default_text or self.initial:
             return self.default_text or self.initial
         if isinstance(self.kind, Flag):
-            return ""  # of --no-this it is plain
+            return ""  # --no-this says it
         return self.kind.write_text(self.default)
 
 
@@ -153,16 +154,16 @@ class Section(StartEnvironment):
     title: ClassVar[str]
 
     def check(self) -> None:
-        """Look at what only shows in several fields, or on this machine.
+        """Check what only shows in several fields together, or on this machine.
 
         Raises:
-            SettingError: Something cannot be.
+            SettingError: A setting cannot have its value.
         """
 
 
 def option(
     kind: Kind[Any],
-    help: str,  # noqa: A002 - so it is called everywhere
+    help: str,  # noqa: A002 - as click and argparse call it
     *,
     default: Any = MISSING,
     initial: str = "",
@@ -175,7 +176,7 @@ def option(
     """Declare a field of a section as an option; see ``Option``.
 
     Args:
-        key: Where it is not the field's name, without the unit of seconds.
+        key: The key, where it is not the name of the field without its unit.
     """
     declared = Option(
         kind=kind,
@@ -195,7 +196,7 @@ def option(
 
 
 def list_options(section: type[Section]) -> Iterator[Option]:
-    """Give the options that a section declares, in order."""
+    """Iterate over the options that a section declares, in their order."""
     for each in fields(section):
         declared: Option | None = each.metadata.get(_METADATA)
         if declared is not None:

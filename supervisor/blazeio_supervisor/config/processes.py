@@ -1,4 +1,4 @@
-"""What is run, by how many workers, and how they run."""
+"""What is run: the app, its processes and their user, times, recycling."""
 
 import importlib.util
 import os
@@ -40,10 +40,10 @@ NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class WorkerCount(Count):
-    """``auto`` is one worker for each usable core, counted at each start."""
+    """A number; ``auto`` is one for each usable core, counted at each start."""
 
     def read(self, text: str) -> int:
-        """Read a number, or count the cores."""
+        """Read a number, or count the usable cores."""
         if text == "auto":
             return min(count_cpus(), WORKER_LIMIT)
         return int(super().read(text))
@@ -53,7 +53,7 @@ def read_variable(text: str) -> tuple[str, str]:
     """Read ``NAME=VALUE``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not of this form.
     """
     name, equals, value = text.partition("=")
     if not equals or NAME.fullmatch(name) is None or "\0" in value:
@@ -65,8 +65,8 @@ def read_env_file(path: str) -> dict[str, str]:
     """Read a file of ``NAME=VALUE`` lines.
 
     Raises:
-        ValueError: It cannot be read, another user may write it, or a line is
-            none; says which.
+        ValueError: The file cannot be read, another user may write it, or a line is
+            not of this form; the message says which.
     """
     try:
         lines = read(path).decode().splitlines()
@@ -90,7 +90,7 @@ def read_name(text: str) -> str:
     """Read ``--name``.
 
     Raises:
-        ValueError: It cannot be one.
+        ValueError: The text cannot be a name.
     """
     if not is_name(text):
         raise ValueError(f"expected up to {NAME_CHARS} letters, digits and _.:@+-")
@@ -122,7 +122,7 @@ class Process(Section):
     )
     name: str = option(
         Parsed(read_name, "NAME"),
-        "What the verbs call this instance.",
+        "The name of this service, by which the verbs find it.",
         default="",
         default_text="the app's name",
         change=Change.RESTART,
@@ -134,8 +134,8 @@ class Process(Section):
     )
     chdir: str = option(
         Text("DIR"),
-        "Run there; relative paths of all other options start there, too, but those "
-        "of --config and --control.",
+        "Change to this directory first; relative paths of all other options start "
+        "there, except those of --config and --control.",
         default="",
         default_text="where it is started",
     )
@@ -147,35 +147,36 @@ class Process(Section):
     )
     preload: bool | None = option(
         Flag(),
-        "Import the app in each worker, not once for all: it takes more memory, but "
-        "what cannot be forked works, and a worker that is replaced runs the code on "
-        "the disk. With --preload all are forked from one import, whatever it has left "
-        "open; without either, if that is safe.",
+        "Import the app in each worker, and not once for all of them. It takes more "
+        "memory, but an app that cannot be forked works, and a worker that is replaced "
+        "runs the code that is on the disk then. With --preload all workers are forked "
+        "from one import, even if it has left threads or sockets open; without either "
+        "option they are, if that is safe.",
         default=None,
         default_text="once for all, if the import can be forked",
     )
     env: tuple[tuple[str, str], ...] = option(
         Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
-        "Set this in the environment of the app's processes, before the import; with "
-        "--user only once they are that user. May be given several times; wins over "
-        "--env-file. In a TOML file a table.",
+        "Set this variable for the app's processes, before the app is imported (with "
+        "--user: once they are that user). May be given several times; wins over "
+        "--env-file. In a TOML file it is a table.",
         default=(),
         default_text="that of the supervisor",
         is_secret=True,
     )
     env_file: str = option(
         Text("PATH"),
-        "The same from a file: NAME=VALUE lines, # begins a comment, quotes around a "
-        "value are taken off. Read again at each reload. It sets nothing of the "
-        "supervisor itself.",
+        "Set the variables of this file for the app's processes: NAME=VALUE lines; # "
+        "begins a comment, quotes around a value are taken off. It is read again at "
+        "each reload. The supervisor itself does not use these variables.",
         default="",
         default_text="none",
     )
     pid_file: str = option(
         Text("PATH"),
-        "Write the master's pid there once the addresses are open; removed at the "
-        "end. One that belongs to a service that runs is left to it, and the start "
-        "fails; what was left behind is replaced.",
+        "Write the master's pid to this file once the addresses are open, and remove "
+        "it at the end. If the file belongs to a service that runs, the start fails; a "
+        "file that was left behind is replaced.",
         default="",
         default_text="none",
         change=Change.RESTART,
@@ -189,8 +190,8 @@ class Process(Section):
     )
     ready: Readiness = option(
         Choice(get_args(Readiness), "WHEN"),
-        "When a service manager (systemd) is told that the service has started: with "
-        "the first worker that serves, or when all do.",
+        "When a service manager (systemd) is told that the service has started: first, "
+        "with the first worker that serves, or all, when every worker does.",
         default="first",
         change=Change.RESTART,
     )
@@ -209,7 +210,7 @@ class Process(Section):
 
     @property
     def instance(self) -> str:
-        """The name by which this service is told from others."""
+        """The name of this service, by which it is told from others."""
         return self.name or name_after(self.app.text)
 
     @cached_property
@@ -229,11 +230,11 @@ class Process(Section):
 
     @property
     def import_folder(self) -> str:
-        """What is put in front of the import path."""
+        """The folder that comes first in the import path."""
         return os.path.join(self.folder, self.app_dir)
 
     def check(self) -> None:
-        """Look for the folders, the file, the CPUs."""
+        """Check that folders and files are there, and that the CPUs may be used."""
         if not os.path.isdir(self.folder):
             raise SettingError("chdir", "no such folder")
         if not os.path.isdir(self.import_folder):
@@ -248,7 +249,7 @@ class Process(Section):
             raise SettingError("cpu_affinity", reason)
 
 
-# Who runs the app, and what it leaves others to see.
+# Who runs the app, and who may use what it makes.
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
@@ -280,10 +281,11 @@ class Privileges(Section):
 
     @cached_property
     def identity(self) -> Identity | None:
-        """Who the app's processes run as; None: as the master.
+        """The user and groups of the app's processes; None: those of the master.
 
         Raises:
-            SettingError: They are not there, or this process may not become them.
+            SettingError: There is no such user or group, or this process may not
+                become it.
         """
         if not self.user:
             if self.group:
@@ -304,7 +306,7 @@ class Privileges(Section):
         )
 
     def check(self) -> None:
-        """See that it can be had."""
+        """Check that the user can be had."""
         _ = self.identity
 
 
@@ -313,64 +315,64 @@ class Privileges(Section):
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Times(Section):
-    """Spans of the supervisor; those of the request path are limits."""
+    """How long the supervisor waits; the times of a request are limits."""
 
     title = "Time (seconds)"
 
     graceful_timeout_s: float = option(
         Seconds(0.1),
-        "A worker that is told to end has this long to answer what is in flight and "
-        "to run its on_stop hooks; then it is killed.",
+        "A worker that is told to end may take this long to answer what is in flight "
+        "and to run its on_stop hooks; then it is killed.",
         default=30.0,
     )
     boot_timeout_s: float = option(
         Seconds(0.1),
-        "Import and on_start hooks must be done by then.",
+        "The import of the app and its on_start hooks may take this long.",
         default=60.0,
     )
     timeout_s: float = option(
         Seconds(1),
-        "A worker whose event loop is blocked for this long prints its stacks and is "
-        "replaced.",
+        "A worker whose event loop is blocked for this long is replaced; the log has "
+        "its stacks.",
         default=30.0,
     )
     canary_hold_s: float = option(
         Seconds(),
         "At a reload the first new worker must serve this long before an old one is "
-        "touched (if it dies, nothing has happened), and the last one before the way "
-        "back to the old code is given up. Under load it takes less: 0.2 s, and 200 "
-        "answers of each new worker with no greater share of 5xx than before.",
+        "replaced (if it dies, nothing has happened), and the last one before the old "
+        "code is given up. Under load it takes less: 0.2 s, and 200 answers of each "
+        "new worker with no greater share of 5xx than before.",
         default=2.0,
     )
     rollout_timeout_s: float = option(
         Seconds(1),
-        "A reload must have put a new worker into every slot by then; else all goes "
-        "back to the old code.",
+        "A reload must have put a new worker into every slot by then; else the service "
+        "goes back to the old code.",
         default=600.0,
     )
     upgrade_timeout_s: float = option(
         Seconds(0.1),
-        "In an upgrade (USR2) the new code of the supervisor must have begun by then, "
-        "in the rehearsal and again in earnest; else the old code goes on.",
+        "In an upgrade (USR2) the new code of the supervisor must have started by "
+        "then, in the rehearsal and when it takes over; else the old code goes on.",
         default=10.0,
     )
     drain_idle_s: float = option(
         Seconds(),
         "A worker that ends keeps an idle connection for this long, since its client "
-        "may be just sending.",
+        "may be sending a request just then.",
         default=2.0,
     )
     drain_delay_s: float = option(
         Seconds(),
-        "After TERM, QUIT or `stop` the service says that it is not ready, and serves "
-        "on for this long before it drains, so that a load balancer can look "
-        "elsewhere. A second one, or INT, ends the wait. Workers that got TERM too "
-        "are replaced meanwhile (systemd: set KillMode=mixed).",
+        "After TERM, QUIT or `stop` the service says that it is not ready, and goes on "
+        "serving for this long before it drains, so that a load balancer can choose "
+        "another one. A second signal, or INT, ends the wait. Workers that got TERM "
+        "too are replaced meanwhile (with systemd, set KillMode=mixed).",
         default=0.0,
     )
 
     def check(self) -> None:
-        """See that a reload can end."""
+        """Check that a reload can end."""
         if self.rollout_timeout_s <= self.canary_hold_s:
             raise SettingError(
                 "rollout_timeout_s",
@@ -379,7 +381,7 @@ class Times(Section):
             )
 
 
-# When workers are replaced: what new code must show, how long one worker lives.
+# When workers are replaced: the health of new code, the life of one worker.
 
 
 JITTER_SHARE = 0.1
@@ -389,10 +391,10 @@ _PATH = re.compile(r"/[!-~]*")
 
 
 def read_health_path(text: str) -> str:
-    """Read ``--health-path``; "" is none.
+    """Read ``--health-path``; "" stands for none.
 
     Raises:
-        ValueError: It is no path of a request.
+        ValueError: The text is no path of a request.
     """
     if text and (_PATH.fullmatch(text) is None or "#" in text):
         raise ValueError("expected a path such as /health, percent-encoded")
@@ -407,27 +409,29 @@ class Renewal(Section):
 
     health_path: str = option(
         Parsed(read_health_path, "PATH"),
-        "At a reload, GET this from the first new worker before it accepts any "
-        "connection. Anything but a 2xx, and no answer within --health-timeout, "
-        "fails the reload; the old workers go on.",
+        "At a reload, GET this path from the first new worker before it accepts any "
+        "connection. If the answer is not 2xx, or does not come within "
+        "--health-timeout, the reload fails and the old workers go on.",
         default="",
         default_text="not asked",
     )
     health_timeout_s: float = option(
         Seconds(0.1),
-        "See --health-path.",
+        "How long the answer for --health-path may take.",
         default=Policy().health_timeout_s,
     )
     max_requests: int | None = option(
         Count(1),
-        "Replace a worker after so many requests; the new one is ready before the old "
-        "one drains, one worker at a time. Likewise below.",
+        "Replace a worker after so many requests. Workers are replaced one at a time, "
+        "here and by the options below; the new one is ready before the old one "
+        "drains.",
         default=None,
         default_text="never",
     )
     max_requests_jitter: int | None = option(
         Count(),
-        "Plus up to so many, drawn for each worker, or all would be replaced in a row.",
+        "Add up to so many requests, drawn by chance for each worker, so that they are "
+        "not all replaced at once.",
         default=None,
         default_text="a tenth of --max-requests",
     )
@@ -439,22 +443,22 @@ class Renewal(Section):
     )
     max_lifetime_jitter_s: float | None = option(
         Seconds(0, float("inf")),
-        "Plus up to so many seconds.",
+        "Add up to so many seconds, drawn by chance for each worker.",
         default=None,
         default_text="a tenth of --max-lifetime",
     )
     max_memory_bytes: int | None = option(
         Size(MIB),
-        "Replace a worker that has more memory of its own, 512M or 2G (1024-based). "
-        "What it shares with the others, as it was forked, does not count. Measured "
-        "every few seconds.",
+        "Replace a worker that has more memory of its own than this: 512M, 2G (units "
+        "of 1024). Memory that it shares with the others since the fork does not "
+        "count. It is measured every few seconds.",
         default=None,
         default_text="never",
         key="max_memory",
     )
 
     def check(self) -> None:
-        """A jitter must have something to vary."""
+        """Check that each jitter has something to vary."""
         if self.max_requests is None and self.max_requests_jitter is not None:
             raise SettingError(
                 "max_requests_jitter", "has no effect without --max-requests"
@@ -466,11 +470,11 @@ class Renewal(Section):
 
 
 def choose_jitter(given: float | None, limit: float | None) -> float:
-    """Give the jitter of a limit: a tenth of it, where none was said."""
+    """Return the jitter of a limit: a tenth of it, where none was given."""
     return (limit or 0) * JITTER_SHARE if given is None else given
 
 
-# What helps while an app is written.
+# Options for whoever writes an app.
 
 
 HASTE_S = 0.1
@@ -485,9 +489,9 @@ class Development(Section):
 
     reload: bool = option(
         Flag(),
-        "Load the code anew whenever a file of it changes, worker by worker; code that "
-        "fails prints its traceback, and the old code goes on; at the start, the next "
-        "change is waited for. --canary-hold and "
+        "Load the code anew whenever one of its files changes, worker by worker. If "
+        "new code fails, its traceback is printed and the old code goes on; at the "
+        "start, the next change is waited for. --canary-hold and "
         f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
         "watchfiles.",
         default=False,
@@ -495,7 +499,7 @@ class Development(Section):
     )
     reload_dirs: tuple[str, ...] = option(
         Many(Text("DIR"), "\n"),
-        "Watch this folder and all below it. May be given several times.",
+        "Watch this folder and all folders in it. May be given several times.",
         default=(),
         default_text="--app-dir, or the folder of the script",
         change=Change.RESTART,
@@ -503,7 +507,8 @@ class Development(Section):
     )
     reload_includes: tuple[str, ...] = option(
         Many(Text("PATTERN"), "\n"),
-        "Watch files of such names too: '*.html'. May be given several times.",
+        "Watch files with such names too, '*.html' for example. May be given several "
+        "times.",
         default=(),
         default_text="*.py, blazeio.toml and pyproject.toml",
         change=Change.RESTART,
@@ -511,7 +516,7 @@ class Development(Section):
     )
 
     def check(self) -> None:
-        """Look for what is needed."""
+        """Check that watchfiles is installed, and that the folders are there."""
         if not self.reload:
             return
         if importlib.util.find_spec("watchfiles") is None:

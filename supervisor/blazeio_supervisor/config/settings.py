@@ -1,7 +1,7 @@
-"""What the operator asked for: read once, checked, never changed.
+"""The settings of a service: read once, checked, never changed.
 
-Each option is a field of one of the sections that ``Settings`` is made of; see
-``config/option.py``. Here is what several of them make together.
+Each option is a field of one of the sections that ``Settings`` consists of; see
+``config/option.py``. Here is what follows from several options together.
 """
 
 import os
@@ -51,7 +51,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Privileges,
     Development,
 )
-"""In the order in which ``--help`` lists them."""
+"""All sections, in the order of ``--help``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +71,20 @@ class Settings(
     Privileges,
     Development,
 ):
-    """One service. Spans are seconds, sizes octets."""
+    """The settings of one service. Spans are seconds, sizes octets."""
 
     def check(self) -> None:
-        """Look at what only shows in several fields together.
+        """Check what only shows in several settings together, or on this machine.
 
         Raises:
-            SettingError: Something cannot be; names the field.
+            SettingError: A setting cannot have its value; it names the field.
         """
         for section in SECTIONS:
             section.check(self)
 
     @cached_property
     def overrides(self) -> Overrides:
-        """What wins over the App's own settings."""
+        """What takes the place of the App's own settings."""
         return Overrides(
             tls=self.tls,
             limits=self.bounds,
@@ -100,7 +100,7 @@ class Settings(
 
     @property
     def given_fds(self) -> list[tuple[int, str]]:
-        """The listening sockets that we were started with, each with its name."""
+        """The listening sockets that were open at the start, each with its name."""
         names = dict.fromkeys(self.fds, "")
         names |= {given.fd: given.name for given in self.manager.given}
         return list(names.items())
@@ -114,7 +114,7 @@ class Settings(
 
     @property
     def unix_owner(self) -> tuple[int, int] | None:
-        """User and group of unix sockets; None: the master's."""
+        """User and group of unix sockets; None: those of the master."""
         if self.uds_owner is not None or self.identity is None:
             return self.uds_owner
         return self.identity.uid, self.identity.gid
@@ -129,26 +129,26 @@ class Settings(
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the app's processes have in theirs, beside the master's own."""
+        """The variables of the app's processes, beside the master's own environment."""
         if not self.reload:
             return self.variables
-        # A compiled file is known by its second and size: two changes within one
-        # second would load the first one twice.
+        # Python knows a compiled file by the second and the size of its source: of two
+        # changes within one second the first would be loaded twice.
         return {"PYTHONDONTWRITEBYTECODE": "1", **self.variables}
 
     @property
     def is_privileged(self) -> bool:
-        """Whether the app's processes begin as somebody who may do more than it."""
+        """Whether the app's processes begin with more privileges than the app has."""
         return self.identity is not None and self.identity.uid != os.geteuid()
 
     @property
     def watched_folders(self) -> list[str]:
-        """What ``--reload`` watches."""
+        """The folders that ``--reload`` watches."""
         own = os.path.dirname(self.app.script) if self.app.script else self.app_dir
         return [os.path.join(self.folder, each) for each in self.reload_dirs or (own,)]
 
     def make_policy(self) -> Policy:
-        """Give the planner its share."""
+        """Return the settings of the planner."""
         jitter = choose_jitter(self.max_requests_jitter, self.max_requests)
         return Policy(
             boot_timeout_s=self.boot_timeout_s,
@@ -177,11 +177,11 @@ class Settings(
         )
 
     def make_rng(self) -> random.Random:
-        """Give the planner its jitter: another one on each machine."""
+        """Return what the planner draws its jitter from: different on each machine."""
         return random.Random()
 
 
 def list_all_options() -> Iterator[Option]:
-    """Give every option, in the order of ``--help``."""
+    """Iterate over every option, in the order of ``--help``."""
     for section in SECTIONS:
         yield from list_options(section)

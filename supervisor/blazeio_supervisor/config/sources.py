@@ -1,7 +1,11 @@
-"""What a TOML file says: ``--config``, else blazeio.toml, else pyproject.toml.
+"""Where the settings come from: command line, environment and TOML file.
 
-Keys are the names of the options, with underscores; there are no tables, but
-``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` there is no file. One
+Each source gives the values of some options; the first source that has an option
+counts: the command line, then the environment, then the file, then the default.
+
+The file is that of ``--config``, else blazeio.toml, else pyproject.toml. Its keys are
+the names of the options, with underscores; there are no tables but
+``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` no file is read. A file
 that another user may write is refused, see ``trust.py``.
 """
 
@@ -27,7 +31,7 @@ from blazeio_supervisor.files import read
 from blazeio_supervisor.ipc.control_api import SettingAnswer
 from blazeio_supervisor.log.formats import encode_json, escape_line
 
-# What was given for each option, by whom, and how that is named to a person.
+# What was given for each option, and where.
 
 
 DEFAULT = "default"
@@ -39,10 +43,10 @@ class Given:
 
     Attributes:
         value: As ``Settings`` has it.
-        written: As it was given; None: nobody did.
-        origin: A flag, a variable, a file's path, or ``default``.
-        label: How a message names both: ``--workers 0``, ``BLAZEIO_WORKERS=0``; "":
-            the message does it by itself.
+        written: As it was given; None: it was not.
+        origin: A flag, a variable, the path of a file, or ``default``.
+        label: How a message names option and value: ``--workers 0``,
+            ``BLAZEIO_WORKERS=0``; "" where the message itself does.
     """
 
     value: Any = UNSET  # which is not written down
@@ -52,12 +56,12 @@ class Given:
 
     @property
     def is_default(self) -> bool:
-        """Nobody said anything."""
+        """Whether no source has given a value."""
         return self.origin == DEFAULT
 
 
 Source = Mapping[str, Given]
-"""What one place gave, by the field of ``Settings``."""
+"""What one source gives, by the field of ``Settings``."""
 
 
 def read_given(
@@ -66,7 +70,7 @@ def read_given(
     """Read one value.
 
     Raises:
-        UsageError: It cannot be; the line names where it was given.
+        UsageError: The value cannot be; the line names where it was given.
     """
     try:
         return Given(read(written), written, origin, label)
@@ -76,7 +80,7 @@ def read_given(
 
 
 def read_default(option: Option) -> Given | None:
-    """Give the value when nobody says any; None: somebody must."""
+    """Return the value when none is given; None: one must be given."""
     if option.initial:
         value = option.kind.read(option.initial)
         return Given(value, option.initial, DEFAULT, option.flag)
@@ -87,7 +91,7 @@ def read_default(option: Option) -> Given | None:
 
 
 def choose(options: Iterable[Option], sources: Iterable[Source]) -> dict[str, Given]:
-    """Take each option from the first source that has it, else its default."""
+    """Take the value of each option from the first source that has one."""
     chosen: dict[str, Given] = {}
     ranked = [*sources]
     for option in options:
@@ -104,17 +108,17 @@ NO_FILE = "--no-config"
 
 
 def find_config_file(folder: str, named: str) -> str:
-    """Find the file that counts; "": there is none.
+    """Find the file to read; "": there is none.
 
     Args:
         folder: Where the service was started.
-        named: By ``--config``; it must be there.
+        named: The path that was given by ``--config``.
 
     Raises:
-        UsageError: It is not, or cannot be read.
+        UsageError: The file that was named is not there, or one cannot be read.
     """
     if named:
-        path = os.path.join(folder, named)  # also after the master went elsewhere
+        path = os.path.join(folder, named)  # the master may have changed its directory
         if not os.path.exists(path):
             raise UsageError(f"--config {named}: no such file")
         return path
@@ -126,26 +130,27 @@ def find_config_file(folder: str, named: str) -> str:
 
 
 def _names_us(project: str) -> bool:
-    """Whether a project that nobody has named has settings for us.
+    """Tell whether the file of a project, which nobody has named, has settings for us.
 
-    One that cannot be read may have: to go on without them would be to serve with
-    other bounds, users or addresses than were written down.
+    A file that cannot be read may have some: going on without them would mean to serve
+    with other bounds, users or addresses than were written down.
     """
     try:
-        # Whose it is matters only where it is for us: most projects say nothing.
+        # Who owns it matters only where it has settings: most projects have none.
         return "blazeio" in _read_tools(project, is_judged=False)
     except UsageError as error:
         raise UsageError(f"{error}; mend it, or start with {NO_FILE}") from None
 
 
 def read_config_file(options: Iterable[Option], path: str) -> dict[str, Given]:
-    """Read every key of a file, by field.
+    """Read every key of a file, by the field of ``Settings``.
 
     Args:
-        path: Of the file; "": nothing is said.
+        options: All options.
+        path: The path of the file; "": there is none.
 
     Raises:
-        UsageError: The file, a key or a value cannot be.
+        UsageError: The file cannot be read, a key is unknown, or a value cannot be.
     """
     if not path:
         return {}
@@ -193,7 +198,7 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 
 
 def _write(value: Any) -> str:
-    """Write a TOML value on one line; a table only hinted at."""
+    """Write a TOML value on one line; of a table only the braces."""
     if isinstance(value, dict):
         return "{...}"
     try:
@@ -202,29 +207,29 @@ def _write(value: Any) -> str:
         return str(value)
 
 
-# What was typed: the options as click knows them, and what it found.
+# The command line: the options as click knows them, and what was typed.
 
 
 OptionT = TypeVar("OptionT", bound=click.Option)
 
 
 class Switch(click.Option):
-    """One that has two spellings, of which help lists the one that changes anything.
+    """A switch with two spellings, of which the help lists one.
 
     Attributes:
-        listed: That one.
+        listed: The spelling that changes the default.
     """
 
     listed = ""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Give spelling and text."""
+        """Return the listed spelling and the help text."""
         record = super().get_help_record(ctx)
         return record and (self.listed, record[1])
 
 
 def make_click_option(option: Option) -> click.Option:
-    """Declare an option to click, which only splits words: reading is ours."""
+    """Declare an option to click, which only splits the words; we read the values."""
     if not isinstance(option.kind, Flag):
         return _make(click.Option, option)
     switch = _make(Switch, option)
@@ -252,7 +257,11 @@ def _explain(option: Option) -> str:
 def read_command_line(
     options: Iterable[Option], words: Mapping[str, Any]
 ) -> dict[str, Given]:
-    """Read what click found, by field; what was not typed is None or empty.
+    """Read what was typed, by the field of ``Settings``.
+
+    Args:
+        options: All options.
+        words: What click has found; None or empty for what was not typed.
 
     Raises:
         UsageError: A value cannot be.
@@ -283,18 +292,18 @@ def _read_one(option: Option, text: str) -> Given:
     return read_given(option.kind.read, text, option.flag, label)
 
 
-# What the environment says: ``BLAZEIO_`` and the option's name, for each.
+# The environment: for each option a variable, ``BLAZEIO_`` and the option's name.
 
 
 OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY"}
-"""What platforms set; ours win over them."""
+"""Variables that platforms set; our own variables win over them."""
 _NEARNESS = 0.8
 
 
 def read_environment(
     options: Iterable[Option], environ: Mapping[str, str]
 ) -> dict[str, Given]:
-    """Read every variable that is set and not empty, by field.
+    """Read every variable that is set and not empty, by the field of ``Settings``.
 
     Raises:
         UsageError: A value cannot be.
@@ -313,22 +322,22 @@ def read_environment(
 def find_misspelt(
     options: Iterable[Option], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Find variables that are nearly ours, with what was probably meant.
+    """Find variables that are nearly named as ours, with what was probably meant.
 
-    Those that are far from any are left alone: a container platform names
-    variables after its services, and one may be called blazeio.
+    Variables whose name is far from any of ours are left alone: a container platform
+    names variables after its services, and one of these may be called blazeio.
     """
     ours = [option.variable for option in options]
-    strangers = [name for name in environ if name.startswith(PREFIX)]
+    prefixed = [name for name in environ if name.startswith(PREFIX)]
     found = {}
-    for name in sorted(set(strangers) - set(ours)):
+    for name in sorted(set(prefixed) - set(ours)):
         near = difflib.get_close_matches(name, ours, 1, _NEARNESS)
         if near:
             found[name] = near[0]
     return found
 
 
-# All sources together: command line > environment > file > defaults.
+# All sources together.
 
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -337,11 +346,11 @@ OPTIONS = tuple(list_all_options())
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Every setting with its origin.
+    """The value of every setting, each with its origin.
 
     Attributes:
-        given: By the field of ``Settings``; one that must be said may be missing.
-        path: Of the file that was read; "": there is none.
+        given: By the field of ``Settings``; one that has no default may be missing.
+        path: The path of the file that was read; "": none was.
         surroundings: Where the service was started.
     """
 
@@ -350,10 +359,10 @@ class Configuration:
     surroundings: StartEnvironment
 
     def make_settings(self) -> Settings:
-        """Check what only shows in several settings together.
+        """Make the settings, and check what only shows in several of them together.
 
         Raises:
-            UsageError: Something is missing, or cannot be.
+            UsageError: APP is missing, or a setting cannot have its value.
         """
         if "app" not in self.given:
             raise UsageError(
@@ -379,7 +388,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the settings of one service come from; may be read again.
+    """The sources of the settings of one service; they may be read again.
 
     Attributes:
         words: What click found on the command line.
@@ -392,10 +401,10 @@ class Sources:
     surroundings: StartEnvironment
 
     def read(self) -> Configuration:
-        """Read them; of the file, what it says now.
+        """Read all sources; the file as it is now.
 
         Raises:
-            UsageError: A value cannot be read; the line names where it is.
+            UsageError: A value cannot be read; the line names where it was given.
         """
         path = self._find_file()
         ranked = (
@@ -428,8 +437,8 @@ def list_settings(
     """Return every setting, in the order of ``--help``.
 
     Args:
-        configuration: Where they are from.
-        shows_env: With the values of variables; else with their names alone.
+        configuration: The settings, with their origins.
+        shows_env: Whether the values of variables are shown, or only their names.
     """
     settings = [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
     if shows_env:
@@ -439,7 +448,7 @@ def list_settings(
 
 
 def _hide(setting: SettingAnswer) -> SettingAnswer:
-    """Leave the names of ``NAME=VALUE`` texts, and none of the values."""
+    """Replace the values of ``NAME=VALUE`` texts by dots."""
     if not setting.value:
         return setting
     names = [f"{text.partition('=')[0]}=..." for text in setting.value]
@@ -486,7 +495,7 @@ def _format_line(setting: SettingAnswer) -> str:
         return f"{f'# {setting.key} =':{_COLUMN}}  # default: {meaning}"
     line = f"{setting.key} = {write_toml(setting.value)}"
     origin = escape_line(setting.origin)
-    if setting.is_hidden:  # it would set dots
+    if setting.is_hidden:  # a comment: as a setting it would set the dots
         return f"{f'# {line}':{_COLUMN}}  # {origin}; {_SHOWN_BY}"
     return f"{line:{_COLUMN}}  # {origin}"
 

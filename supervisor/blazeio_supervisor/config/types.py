@@ -1,8 +1,8 @@
-"""How the value of an option is written and read: on each of the three places.
+"""How the value of an option is written and read in each of the three places.
 
-A kind reads one text. What is no text, a value in a TOML file, is first checked
-for its type and then read as the text that it is written as; so a value that
-is refused in one place is refused in all.
+A kind reads one text. A value of a TOML file that is no text is first checked for its
+type, and then read as the text that one would type for it; so what is refused in one
+place is refused in all.
 """
 
 import os
@@ -34,9 +34,9 @@ class Kind(Generic[T]):
     """How one value is written and read.
 
     Attributes:
-        metavar: Stands for it in ``--help``.
+        metavar: Stands for a value in ``--help``.
         expected: Completes "expected ...".
-        natives: The TOML types that it may have.
+        natives: The types that a value may have in a TOML file.
         words: Texts that stand for a value of their own: ``none``, ``auto``.
     """
 
@@ -49,7 +49,7 @@ class Kind(Generic[T]):
         """Read what was typed.
 
         Raises:
-            ValueError: It cannot be; says what is expected.
+            ValueError: It is no such value; the message says what is expected.
         """
         raise NotImplementedError
 
@@ -65,26 +65,26 @@ class Kind(Generic[T]):
         """Read a value of a TOML file.
 
         Raises:
-            ValueError: As by ``read``, or it has another type.
+            ValueError: As by ``read``, or the value has another type.
         """
         if type(value) in self.natives or self._is_word(value):
             return self.read(write_native(value))
         raise ValueError(f"expected {self.expected}, got {name_type(value)}")
 
     def write(self, value: T) -> Plain | None:
-        """Give it as a TOML file would have it; None: it says nothing."""
+        """Return the value as a TOML file has it; None where nothing is written."""
         for word, meaning in self.words.items():
             if meaning is value:
                 return word
         return None if value is None or value is UNSET else str(value)
 
     def write_text(self, value: T) -> str:
-        """Give it as it is typed; "" where it says nothing."""
+        """Return the value as it is typed; "" where nothing is written."""
         written = self.write(value)
         return "" if written is None else write_native(written)
 
     def strip_unit(self, field: str) -> str:
-        """Give the key for a field's name: the reader of a kind knows its unit."""
+        """Return the key of a field: its name without the unit of this kind."""
         return field
 
     def _is_word(self, value: object) -> bool:
@@ -110,7 +110,7 @@ class Flag(Kind[bool]):
         raise ValueError(f"expected {self.expected}")
 
     def write(self, value: bool) -> bool:
-        """Give it as it is."""
+        """Return the switch itself."""
         return value
 
 
@@ -130,7 +130,7 @@ class Many(Kind[tuple[T, ...]]):
 
     @property
     def metavar(self) -> str:  # type: ignore[override]
-        """Stands for one of them."""
+        """Stands for one of the values in ``--help``."""
         return self.each.metavar
 
     @property
@@ -139,35 +139,35 @@ class Many(Kind[tuple[T, ...]]):
         return f"a list of {self.each.metavar}"
 
     def read(self, text: str) -> tuple[T, ...]:
-        """Read one."""
+        """Read one value: the option is typed once for each."""
         return (self.each.read(text),)
 
     def read_variable(self, text: str) -> tuple[T, ...]:
-        """Read all that a variable holds."""
+        """Read all values that a variable holds."""
         parts = (part.strip() for part in text.split(self.separator))
         return tuple(self.each.read(part) for part in parts if part)
 
     def read_native(self, value: object) -> tuple[T, ...]:
-        """Read a list; one that is alone needs no brackets."""
+        """Read a list; a single value needs no brackets."""
         values = value if isinstance(value, list) else [value]
         return tuple(self.each.read_native(part) for part in values)
 
     def write(self, value: tuple[T, ...]) -> list[str]:
-        """Give a list of texts."""
+        """Return the text of each value."""
         return [self.each.write_text(part) for part in value]
 
     def write_text(self, value: tuple[T, ...]) -> str:
-        """Give them in a row."""
+        """Return the texts, separated by blanks."""
         return " ".join(self.write(value))
 
 
 class Pairs(Many[tuple[str, str]]):
-    """``NAME=VALUE``, several; in a TOML file a table, or a list of such texts."""
+    """Several ``NAME=VALUE``; in a TOML file a table, or a list of such texts."""
 
     natives = (dict, list, str)
 
     def read_native(self, value: object) -> tuple[tuple[str, str], ...]:
-        """Read a table, whose values are texts, or what a list may be."""
+        """Read a table whose values are texts, or a list as of ``Many``."""
         if isinstance(value, dict):
             value = [f"{name}={self._read_text(text)}" for name, text in value.items()]
         return super().read_native(value)
@@ -201,7 +201,7 @@ def parse_size(text: str) -> int:
     """Read ``512M``, ``2G``, ``1048576``: octets, units of 1024.
 
     Raises:
-        ValueError: It is none; says what one looks like.
+        ValueError: It is no size; the message says what one looks like.
     """
     match = _SIZE.fullmatch(text)
     if match is None:
@@ -210,18 +210,18 @@ def parse_size(text: str) -> int:
 
 
 def format_size(octets: int) -> str:
-    """Write it as briefly as it can be read again."""
+    """Write a size with the largest unit that divides it."""
     fitting = [unit for unit in _UNITS if octets and octets % _UNITS[unit] == 0]
     unit = fitting[-1] if fitting else ""
     return f"{octets // _UNITS[unit]}{unit}"
 
 
-# Numbers: each with its unit and its bounds, and what is said outside of them.
+# Numbers, each with its unit and its bounds.
 
 
 DAY_S = 86_400.0
 NONE: Mapping[str, Any] = {"none": None}
-"""The word for what may be lifted."""
+"""The word that lifts a bound."""
 
 
 @dataclass(frozen=True)
@@ -229,9 +229,9 @@ class Number(Kind[Any]):
     """A number within bounds, or a word.
 
     Attributes:
-        least: Inclusive, as is ``most``.
-        words: Instead of a number, with what they mean.
-        told: What is expected, where the bounds say too little.
+        least: The smallest value; ``most`` is the largest one.
+        words: Words in the place of a number, each with its meaning.
+        told: Completes "expected ..." where the bounds say too little.
     """
 
     least: float = 0
@@ -268,7 +268,7 @@ class Number(Kind[Any]):
         return value
 
     def write(self, value: Any) -> Plain | None:
-        """Give it as briefly as it can be, or its word."""
+        """Return the number, as a whole one where it is, or its word."""
         if isinstance(value, int | float):
             return int(value) if value == int(value) else value
         return super().write(value)
@@ -290,7 +290,7 @@ class Count(Number):
 
 @dataclass(frozen=True)
 class Seconds(Number):
-    """A span; its field ends in ``_s``, its key does not."""
+    """A span of time; the name of its field ends in ``_s``, its key does not."""
 
     most: float = DAY_S
 
@@ -298,19 +298,19 @@ class Seconds(Number):
     unit = "seconds"
 
     def strip_unit(self, field: str) -> str:
-        """``drain_idle_s`` is ``drain_idle``."""
+        """Return ``drain_idle`` for ``drain_idle_s``."""
         return field.removesuffix("_s")
 
 
 class Size(Number):
-    """Octets, with a letter or without."""
+    """A size in octets, with the letter of a unit or without."""
 
     metavar = "SIZE"
     natives = (int, str)
     unit = "a size such as 64K or 16M"
 
     def write(self, value: Any) -> Plain | None:
-        """Give it with a letter, or its word."""
+        """Return the size with the letter of its unit, or its word."""
         return format_size(value) if isinstance(value, int) else super().write(value)
 
     def _parse(self, text: str) -> float:
@@ -318,7 +318,7 @@ class Size(Number):
 
 
 class Mode(Kind[int | None]):
-    """Permissions, in octal digits."""
+    """Permissions of a file, in octal digits."""
 
     metavar = "MODE"
     expected = 'octal digits, 000 to 777 (in a TOML file as a string, "027")'
@@ -334,11 +334,11 @@ class Mode(Kind[int | None]):
         return mode
 
     def write(self, value: int | None) -> str | None:
-        """Give three digits."""
+        """Return three octal digits."""
         return None if value is None else f"{value:03o}"
 
 
-# Texts: free, one of a few words, or what a parser of another room reads.
+# Texts: free ones, one of a few words, or what a parser of another room reads.
 
 
 @dataclass(frozen=True)
@@ -357,17 +357,17 @@ class Text(Kind[Any]):
         return "a string"
 
     def read(self, text: str) -> str:
-        """Give it."""
+        """Return the text."""
         return text
 
 
 @dataclass(frozen=True)
 class Choice(Kind[Any]):
-    """One of a few words; typed and written in small letters, or as one likes.
+    """One of a few words, typed in small letters or in capitals.
 
     Attributes:
-        choices: All of them, as they are kept.
-        metavar: Stands for it in ``--help``.
+        choices: All words, as they are kept.
+        metavar: Stands for one in ``--help``.
     """
 
     choices: tuple[str, ...]
@@ -375,30 +375,30 @@ class Choice(Kind[Any]):
 
     @property
     def expected(self) -> str:  # type: ignore[override]
-        """All of them."""
+        """Completes "expected ..." by all words."""
         *most, last = map(str.lower, self.choices)
         return f"{', '.join(most)} or {last}"
 
     def read(self, text: str) -> str:
-        """Give the word that is meant."""
+        """Return the word that is meant."""
         for choice in self.choices:
             if choice.lower() == text.lower():
                 return choice
         raise ValueError(f"expected {self.expected}")
 
     def write(self, value: str | None) -> str | None:
-        """Give the word."""
+        """Return the word in small letters."""
         return None if value is None else value.lower()
 
 
 @dataclass(frozen=True)
 class Parsed(Kind[Any]):
-    """What a parser reads: an address, a path of a request.
+    """What a parser reads: an address, the path of a request.
 
     Attributes:
-        parse: Raises ``ValueError`` with what is wrong, and what to write.
-        metavar: Stands for it in ``--help``.
-        format: Writes it as it is typed.
+        parse: Reads a text, or raises ``ValueError`` with what is wrong with it.
+        metavar: Stands for a value in ``--help``.
+        format: Writes a value as it is typed.
     """
 
     parse: Callable[[str], Any]
@@ -407,19 +407,19 @@ class Parsed(Kind[Any]):
 
     @property
     def expected(self) -> str:  # type: ignore[override]
-        """Completes "expected ..." where a TOML value is no text."""
+        """Completes "expected ..." where the value of a TOML file is no text."""
         return "a string"
 
     def read(self, text: str) -> Any:
-        """Have it read."""
+        """Read the text by the parser."""
         return self.parse(text)
 
     def write(self, value: Any) -> Plain | None:
-        """Give what can be read again."""
+        """Return a text that can be read again."""
         return None if value is None else self.format(value)
 
 
-# How many CPUs this process may really use, and a list of some.
+# How many CPUs this process may use, and lists of CPUs.
 
 
 _CPUS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
@@ -445,7 +445,7 @@ def count_cpus(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) 
 
 
 def list_groups(cgroups: Path, own: Path) -> list[Path]:
-    """Give the own group and all above it: each may set a quota."""
+    """Return the own group and all groups above it: each may set a quota."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -471,7 +471,7 @@ def read_cpus(text: str) -> tuple[int, ...]:
     """Read ``0-3,8``, or ``auto``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no such list.
     """
     if text == "auto":
         return tuple(sorted(os.sched_getaffinity(0)))
@@ -485,5 +485,5 @@ def read_cpus(text: str) -> tuple[int, ...]:
 
 
 def format_cpus(cpus: Iterable[int]) -> str:
-    """Write them one by one."""
+    """Write the numbers of some CPUs, separated by commas."""
     return ",".join(map(str, cpus))
