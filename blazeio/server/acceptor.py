@@ -1,10 +1,12 @@
-"""Accepting: one path for own and for adopted sockets, on every loop.
+"""Accepting connections: the same way for own and for adopted sockets, on every loop.
 
-``create_server`` is not used: it calls ``listen`` with a backlog of its own on
-a socket that others may share, and asyncio then takes a whole queue in one
-turn. Here a reader on an own dup takes a few connections per turn, so that
-those already open are served in between, and other owners of the queue get
-their share.
+``create_server`` is not used: it calls ``listen`` with a backlog of its own on a socket
+that others may share, and asyncio then accepts a whole queue in one turn of the loop.
+Here a reader on a dup of the socket accepts a few connections per turn, so that open
+connections are served in between, and other processes that accept from the same queue
+get their share.
+
+A header of the PROXY protocol is read before the connection has a protocol.
 """
 
 import asyncio
@@ -24,17 +26,17 @@ from blazeio.loggers import get_logger
 from blazeio.protocol.context import ServerContext
 from blazeio.wire.proxy_protocol import V2_BYTES, ProxyHeader, parse_proxy_header
 
-# The header of the PROXY protocol, read before its connection has a protocol.
+# The header of the PROXY protocol
 #
-# It stands before TLS, too: so it is read from the bare socket, and not one octet
-# more than it has is taken. Peers that may not send it are not asked for it; what
-# they send goes to the parser of HTTP, which refuses it.
+# It comes before TLS. So it is read from the bare socket, and not one octet more than
+# it has is taken. Peers that may not send one are not asked for it; what they send goes
+# to the parser of HTTP, which refuses it.
 
 
 log = get_logger("blazeio.server")
 
 LOG_EVERY_S = 60.0
-"""A proxy that is set up wrongly is reported at most this often."""
+"""A misconfigured proxy is logged at most this often, seconds."""
 
 
 class ProxyHeaderReader:
@@ -55,7 +57,7 @@ class ProxyHeaderReader:
         """Tell whether a peer has to send a header.
 
         Args:
-            address: As ``accept`` gave it.
+            address: As ``accept`` returned it.
         """
         host = address[0] if isinstance(address, tuple) else ""
         return self._allowed.allows(host)
@@ -98,7 +100,9 @@ class ProxyHeaderReader:
             if header is not None:
                 connection.recv(header.end - len(octets))
                 return header
-            octets += connection.recv(len(seen))  # not whole: all of it is header
+            octets += connection.recv(
+                len(seen)
+            )  # not whole: everything so far is header
 
     async def _readable(self, connection: socket.socket) -> None:
         loop = self._context.loop
@@ -110,8 +114,8 @@ class ProxyHeaderReader:
         finally:
             loop.remove_reader(fd)
 
-    def hasten(self, span_s: float) -> None:
-        """Wait at most this much longer for those that are being waited for."""
+    def shorten_timeout(self, span_s: float) -> None:
+        """Wait at most this much longer for headers that have not come yet."""
         by = self._context.loop.time() + span_s
         for wait in self._waits:
             when = wait.when()
@@ -134,13 +138,13 @@ def _wake(arrival: asyncio.Future[None]) -> None:
 ACCEPTS_PER_TURN = 16
 BACKLOG = 2048
 RETRY_S = 0.5
-"""Without room or descriptors, accepting rests for this long."""
+"""Without room or descriptors, accepting pauses for this long, seconds."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def bind(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
-    """A listening TCP socket, for a server that is alone.
+    """Bind a listening TCP socket, for a server that is alone.
 
     Raises:
         ConfigurationError: The address cannot be bound; says which, and why.
@@ -169,16 +173,15 @@ class Acceptor:
     """Accepts from one listening socket until closed.
 
     Args:
-        sock: Listening and non-blocking; an own dup of it is used. Its flags
-            are left alone: they belong to all who share it.
-        factory: Makes the protocol of each connection; given its PROXY header,
-            if it has one.
-        make_room: Asked when somebody waits; says how many may be accepted.
-            At none, accepting rests until ``wake``, or until it is worth
-            asking again.
-        settled: Called when an accepted connection has its protocol, or failed.
+        sock: Listening and non-blocking; a dup of it is used. Its flags are not
+            changed: they belong to all processes that share it.
+        factory: Makes the protocol of each connection; called with its PROXY header, if
+            it has one.
+        make_room: Called when a connection waits; returns how many may be accepted. At
+            0, accepting pauses until ``wake``, or until it is worth asking again.
+        settled: Called when an accepted connection has its protocol, or has failed.
         loop: Accepts on this loop.
-        greeter: Reads the PROXY headers of the peers that send one.
+        proxy_headers: Reads the PROXY headers of the peers that send one.
         batch: Most accepts per turn of the loop.
     """
 
@@ -190,16 +193,16 @@ class Acceptor:
         settled: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         *,
-        greeter: ProxyHeaderReader | None = None,
+        proxy_headers: ProxyHeaderReader | None = None,
         batch: int = ACCEPTS_PER_TURN,
     ) -> None:
-        # not sock.dup(): it would set the mode that this object believes in,
-        # and one made from a bare descriptor believes that it blocks
+        # Not sock.dup(): it would set the mode that this object believes in, and an
+        # object made from a bare descriptor believes that it blocks.
         self._sock = socket.socket(
             sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno())
         )
-        # it is so already; but with a default timeout, set by the app for its
-        # own sockets, accept would wait
+        # It is non-blocking already; but with a default timeout, which the app may set
+        # for its own sockets, accept would wait.
         self._sock.setblocking(False)
         self._poller = select.poll()
         self._poller.register(self._sock, select.POLLIN)
@@ -208,12 +211,12 @@ class Acceptor:
         self._settled = settled
         self._loop = loop
         self._base = contextvars.copy_context()
-        self._greeter = greeter
+        self._proxy_headers = proxy_headers
         self._batch = batch
         self._tasks: dict[asyncio.Task[None], socket.socket] = {}
         self._is_tcp = sock.family != socket.AF_UNIX
         if not self._is_tcp:
-            # Linux 6.16: to drop a client's descriptor may hold up the loop.
+            # Linux 6.16: closing a descriptor that a client has sent may block.
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         self._alarm: asyncio.TimerHandle | None = None
@@ -222,10 +225,10 @@ class Acceptor:
         self.wake()
 
     def wake(self) -> None:
-        """Accept again, if it was resting."""
+        """Accept again, if accepting is paused."""
         if self._is_resting and not self.is_closed:
             self._is_resting = False
-            # woken by a connection that ends, in whatever context it does
+            # In the acceptor's own context: wake() runs in that of a closed connection.
             fd = self._sock.fileno()
             self._base.copy().run(lambda: self._loop.add_reader(fd, self._accept_some))
 
@@ -252,25 +255,25 @@ class Acceptor:
                 return
 
     def _has_more(self) -> bool:
-        """Whether anything waits: cheaper than an accept that finds nothing.
+        """Tell whether a connection waits: takes less than an accept that finds none.
 
-        Nor does that depend on O_NONBLOCK, see ``_unblock``.
+        It does not depend on O_NONBLOCK either; see ``_unblock``.
         """
         return bool(self._poller.poll(0))
 
     def _unblock(self) -> None:
-        """Set what whoever shares the socket may have taken off.
+        """Set O_NONBLOCK again: a process that shares the socket may clear it.
 
-        In one that blocks, accept would keep the loop until the next connection
-        comes. Costs 0.3 us, once for all that wait.
+        In a blocking socket, accept would stop the loop until the next connection
+        comes. Takes 0.3 us, once for all connections that wait.
         """
         try:
             os.set_blocking(self._sock.fileno(), False)
         except OSError:
-            pass  # a signal's handler has closed it just now
+            pass  # a signal handler has just closed it
 
     def _accept_one(self) -> bool:
-        """Accept one; False when no other can be had now."""
+        """Accept one connection; return False when no other can be accepted now."""
         try:
             connection, address = self._sock.accept()
         except BlockingIOError:
@@ -278,9 +281,11 @@ class Acceptor:
                 self.close()
             return False
         except OSError as error:
-            return self._may_go_on(error)
+            return self._may_accept_more(error)
         connection.setblocking(False)
-        if self._is_tcp:  # uvloop sets it by itself, asyncio since 3.6 too; be sure
+        if (
+            self._is_tcp
+        ):  # uvloop sets it, and asyncio since Python 3.6; set in any case
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         work = self._connect(connection, address)
         task = self._base.copy().run(self._loop.create_task, work)
@@ -288,16 +293,18 @@ class Acceptor:
         task.add_done_callback(self._forget)
         return True
 
-    def _may_go_on(self, error: OSError) -> bool:
-        if error.errno == errno.EINVAL:  # shut down by whoever shares it
+    def _may_accept_more(self, error: OSError) -> bool:
+        if (
+            error.errno == errno.EINVAL
+        ):  # another process that shares it has shut it down
             self.close()
             return False
         if error.errno in _OUT_OF_RESOURCES:
             log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
             self._rest_for_a_while()
             return False
-        # The error is that of a connection which has failed already (accept(2),
-        # "Error handling"): it is gone, and the next one may be well.
+        # The error belongs to a connection that has failed already (accept(2), "Error
+        # handling"): it is gone, and the next one may be fine.
         log.debug("a connection failed before it was accepted: %s", error)
         return True
 
@@ -307,31 +314,31 @@ class Acceptor:
 
     async def _connect(self, connection: socket.socket, address: Any) -> None:
         factory = self._factory
-        if self._greeter is not None and self._greeter.expects(address):
-            header = await self._greeter.read(connection, address)
+        if self._proxy_headers is not None and self._proxy_headers.expects(address):
+            header = await self._proxy_headers.read(connection, address)
             if header is None:
                 return
             factory = partial(factory, header)
         try:
             await self._loop.connect_accepted_socket(factory, connection)
-        except OSError:  # reset before we got to it
+        except OSError:  # reset before it was accepted
             connection.close()
 
     def drain_queue(self) -> None:
-        """Accept all that waits now, beyond the batch, until EAGAIN."""
+        """Accept everything that waits now, beyond the batch, until EAGAIN."""
         self._unblock()
         while not self.is_closed and self._has_more() and self._accept_one():
             pass
 
     @property
     def pending(self) -> int:
-        """Connections accepted whose protocol does not exist yet."""
+        """How many accepted connections have no protocol yet."""
         return len(self._tasks)
 
     def list_sockets(self) -> list[int]:
-        """Return the descriptors of the listener, and of what it has accepted.
+        """Return the descriptors of the listener, and of connections it has accepted.
 
-        Those that have a protocol by now are not listed.
+        Those that have a protocol are not listed.
         """
         return [sock.fileno() for sock in (self._sock, *list(self._tasks.values()))]
 
@@ -347,10 +354,10 @@ class Acceptor:
 
 
 def _is_shut_down(sock: socket.socket) -> bool:
-    """Whether a unix socket was shut down: to accept, it only seems empty.
+    """Tell whether a unix socket was shut down: for accept it only seems to be empty.
 
-    Its readers would be called in every turn of the loop, for ever.
+    Its reader would be called in every turn of the loop, for ever.
     """
     poll = select.poll()
-    poll.register(sock.fileno(), 0)  # POLLHUP comes unasked
+    poll.register(sock.fileno(), 0)  # POLLHUP is always reported
     return any(events & select.POLLHUP for _, events in poll.poll(0))

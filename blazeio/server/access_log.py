@@ -1,18 +1,17 @@
 """The access log: one line for each response that is over.
 
-Off by default; then a response costs one comparison. Lines are collected and
-leave at the end of the loop's turn by one write (of which pipes get one for
-every 4,096 octets, see ``lines.destination``).
+It is off by default; then a response costs one comparison. Lines are collected and
+written at the end of the loop's turn by one write(2) (pipes get one for every 4,096
+octets).
 
-A destination never holds the server up, nor brings it down. Where it takes no
-more, up to ``HELD_BYTES`` of lines wait until it does; then new lines are
-dropped, and counted. Where it is broken (a full disk, a pipe without a reader)
-lines are dropped at once, and each turn tries again. Both are logged, but while
-it is blocked nothing is: that log may go the same way, and wait.
+A destination never blocks the server, nor stops it. Where it accepts no more, up to
+``HELD_BYTES`` of lines wait; after that new lines are dropped and counted. Where it is
+broken (a full disk, a pipe without a reader) lines are dropped at once, and each turn
+tries again. Both are logged, but not while it is blocked: that log may have the same
+destination, and block.
 
-Cost, by tests/bench/access_log.py (a file, 16 requests in a turn): combined
-1.2 us per request, 1.5 where a browser's Referer and User-Agent are written; as
-JSON 1.4 and 1.8.
+Cost, by tests/bench/access_log.py (a file, 16 requests in a turn): combined 1.2 us per
+request, 1.5 where a browser's Referer and User-Agent are written; as JSON 1.4 and 1.8.
 """
 
 import asyncio
@@ -32,24 +31,24 @@ if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol
 
 
-# Where lines go: a file, a pipe, a terminal or a socket; never waited for.
+# Destinations: a file, a pipe, a terminal or a socket
 #
-# A write that would have to wait is not made; its lines come again later. How
-# that is done depends on what is written to:
+# A write that would block is not made; its lines are written later. How depends on what
+# is written to:
 #
-# * A file: the write goes to the page cache. (A disk that hangs can hold it up,
-# as it would any server's; only a thread could wait in our place, and it would
-# cost every request more than the line does.)
-# * A pipe or a terminal: it is opened anew, so that O_NONBLOCK is set on a file
-# description of ours. Set on the one we were started with, it would hold for
-# the shell and for every other process that shares it.
-# * A socket (the journal's): each write says that it must not wait.
-# * A pipe or terminal that may not be opened anew (it belongs to another user):
-# it is asked first whether it takes something. A sibling that shares it may
-# be quicker, so here a write may wait.
+# * A file: the write goes to the page cache. (A disk that hangs can block it, as it
+#   would any server's; only a thread could wait instead, which would cost every request
+#   more than the line does.)
+# * A pipe or a terminal: it is opened again, so that O_NONBLOCK is set on an open file
+#   description of our own. The flag of the inherited one would change for the shell and
+#   for every other process that shares it (open(2)).
+# * A socket (the journal's): each write has MSG_DONTWAIT.
+# * A pipe or terminal that may not be opened again (it belongs to another user):
+#   poll(2) is asked first whether it accepts something. Another process that shares it
+#   may be quicker, so here a write may block.
 #
-# Several workers write to one pipe: what is written at once is made of whole
-# lines and at most PIPE_BUF octets, which the kernel keeps together.
+# Several workers write to one pipe: what is written at once is made of whole lines and
+# at most PIPE_BUF octets, which the kernel keeps together (pipe(7)).
 
 
 STANDARD_OUTPUT = "-"
@@ -60,14 +59,13 @@ OpenFile = Callable[[str, int], int]
 
 
 class LogDestination:
-    """Takes whole lines, as many as there is room for.
+    """Writes whole lines, as many as there is room for.
 
     Args:
-        path: Of a file, which is appended to, or of a pipe; "-": standard
-            output. A relative one starts from the working directory of now, also
-            when it is opened anew.
-        open_file: Opens a path with the mode of a new file, instead of us: for a
-            process that trusts not every link. The descriptor must not wait.
+        path: A file, which is appended to, or a pipe; "-": standard output. A relative
+            path is resolved now, also for when it is opened again.
+        open_file: Opens a path with the mode of a new file: for a process that does not
+            trust every link. The descriptor must be non-blocking.
 
     Raises:
         ConfigurationError: It cannot be opened; says why.
@@ -100,11 +98,11 @@ class LogDestination:
             self._poll.register(self._fd, select.POLLOUT)
 
     def fileno(self) -> int:
-        """What to watch for room, after a write that found none."""
+        """Return what to watch for room, after a write that found none."""
         return self._fd
 
     def write(self, lines: bytes) -> int:
-        """Write lines; at once, as a rule.
+        """Write lines; does not block, except as the section above says.
 
         Returns:
             How many octets were taken; 0 when there is no room now.
@@ -139,7 +137,7 @@ class LogDestination:
         return os.write(self._fd, piece)
 
     def reopen(self) -> None:
-        """Open the path anew: the old file was renamed.
+        """Open the path again: the old file was renamed.
 
         Raises:
             ConfigurationError: It cannot be opened; the old one stays open.
@@ -149,7 +147,7 @@ class LogDestination:
         _close(former, former_socket)
 
     def close(self) -> None:
-        """Write no more."""
+        """Close it; nothing is written any more."""
         _close(self._fd, self._socket)
 
 
@@ -172,7 +170,7 @@ def _open_standard_output() -> int:
             flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
             return os.open("/proc/self/fd/1", flags | os.O_NOCTTY)
         except OSError:
-            pass  # it is another user's: the one that we have must do
+            pass  # it is another user's: the inherited one is used
     return os.dup(1)
 
 
@@ -187,28 +185,27 @@ def _next_piece(lines: bytes, start: int) -> bytes:
 log = get_logger("blazeio.server")
 
 HELD_BYTES = 1024 * 1024
-"""What a destination without room may owe us; beyond it lines are dropped."""
+"""How many octets of lines wait for a destination without room; further lines are
+dropped."""
 REPORT_EVERY_S = 10.0
-"""Failures and losses are logged at most this often."""
+"""Failures and losses are logged at most this often, seconds."""
 
 
 class AccessLog:
     """Writes a line for each response. Made after the fork, on its loop.
 
     Args:
-        path: Of a file, which is appended to, or of a pipe; "-": standard
-            output.
+        path: A file, which is appended to, or a pipe; "-": standard output.
         loop: The loop that serves.
-        format_text: See ``lines.format.compile_format``.
+        format_text: See ``log_format.compile_format``.
         worker: The worker's name; None: the process id.
-        open_file: Opens the path instead of us; see ``LogDestination``.
+        open_file: Opens the path; see ``LogDestination``.
 
     Attributes:
         lost_count: Lines that were dropped.
 
     Raises:
-        ConfigurationError: The path cannot be opened, or there is no such
-            format.
+        ConfigurationError: The path cannot be opened, or there is no such format.
     """
 
     def __init__(
@@ -234,7 +231,7 @@ class AccessLog:
         self.lost_count = 0
 
     def record(self, r: "BlazeioServerProtocol") -> None:
-        """Note a response that is over."""
+        """Record a response that is over."""
         # Hot: runs once per request; see tests/bench/access_log.py.
         lines = self._lines
         if not lines:
@@ -281,10 +278,10 @@ class AccessLog:
 
     def _watch(self, fd: int) -> None:
         self._watched_fd = fd
-        self._base.copy().run(lambda: self._loop.add_writer(fd, self._go_on))
+        self._base.copy().run(lambda: self._loop.add_writer(fd, self._write_held))
 
-    def _go_on(self) -> None:
-        """Try again: what was held comes first."""
+    def _write_held(self) -> None:
+        """Write again: lines that waited come first."""
         self._unwatch()
         octets = b"".join(self._held)
         self._held.clear()
@@ -306,22 +303,22 @@ class AccessLog:
     def reopen(self) -> None:
         """Write to a new file of the same path: the old one was renamed.
 
-        An error is logged, and the old one is written on.
+        An error is logged, and the old file is used.
         """
         if self._destination is None:
             return
         self._flush()
-        self._unwatch()  # the descriptor is closed
+        self._unwatch()  # its descriptor is about to be closed
         try:
             self._destination.reopen()
         except ConfigurationError as error:
             log.error("%s; going on with the old one", error)
-        self._go_on()
+        self._write_held()
 
     def close(self) -> None:
-        """Write what is left, as far as it is taken, and nothing from now on."""
+        """Write what is left, as far as it is accepted, and nothing from now on."""
         self._flush()
-        self._go_on()
+        self._write_held()
         self._unwatch()
         if self._destination is not None:
             self._destination.close()

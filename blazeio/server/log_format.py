@@ -1,10 +1,11 @@
-"""What a line of the access log says: a format, compiled to one function.
+"""The format of a line of the access log, compiled to one function.
 
-A format is text with atoms in braces, or a list of atoms that become the
-members of a JSON object. It is compiled once, when the log is made.
+A format is text with atoms in braces, or a list of atoms that become the members of a
+JSON object. It is compiled once, when the log is made.
 
-What a client sent can be any octets, so nothing of it is written as it came:
-see ``values``. A line cannot be ended, nor a quoted value be left, from outside.
+A client can send any octets, so its values are always escaped: no value can end a line,
+or leave its quotes. Long values are cut. The time is UTC, so that no line is ambiguous
+when clocks are put back.
 """
 
 import ast
@@ -23,34 +24,36 @@ if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol
 
 
-# How the values of a line are written: escaped, cut, and the time.
+# Values: escaped, cut, and the time
 
 
 VALUE_CHARS: Final = 1000
-"""What is longer is cut: with three such values a line is still within the 4,096
-octets that the kernel writes to a pipe whole, whoever else writes to it."""
+"""Longer values are cut: with three such values a line is still within the 4,096 octets
+that the kernel writes to a pipe as a whole (pipe(7))."""
 
 _LONGEST_ESCAPE: Final = len("\\ud83d\\ude00")
 _KEPT_CHARS, _KEPT_COUNT = 256, 1024
-_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"  # strftime knows locales
+_MONTHS: Final = (
+    "JanFebMarAprMayJunJulAugSepOctNovDec"  # strftime depends on the locale
+)
 
 
 def escape_text(value: str) -> str:
-    r"""Write a value for text: ``\n``, ``\xe9``, ``\u20ac``, ``\"``, ``\\``."""
+    r"""Escape a value for text: ``\n``, ``\xe9``, ``\u20ac``, ``\"``, ``\\``."""
     escaped = value.encode("unicode_escape").decode("ascii")
     return escaped.replace('"', '\\"') or "-"
 
 
 def escape_json(value: str) -> str:
-    """Write a value for JSON, with its quotes."""
+    """Escape a value for JSON, with its quotes."""
     return json.dumps(value).replace("\x7f", r"\u007f") if value else "null"
 
 
 class Escaped(dict[str, str]):
-    """Values as they are written; what was written lately is kept.
+    """A cache of escaped values.
 
-    Kept, a value costs 30 ns; escaping one takes 0.5 us. When there are too
-    many they are all forgotten, and come back one by one.
+    A cached value takes 30 ns; escaping one takes 0.5 us. When there are too many, all
+    are dropped, and come back one by one.
     """
 
     def __init__(self, escape: Callable[[str], str]) -> None:
@@ -58,7 +61,7 @@ class Escaped(dict[str, str]):
         self._escape = escape
 
     def __missing__(self, value: str) -> str:
-        """Escape a value that is not kept."""
+        """Escape a value that is not in the cache."""
         escaped = self._escape(_cut(value, VALUE_CHARS))
         if len(escaped) > VALUE_CHARS + len('"..."'):
             escaped = self._escape(_cut(value, VALUE_CHARS // _LONGEST_ESCAPE))
@@ -73,11 +76,11 @@ def _cut(value: str, chars: int) -> str:
     return value if len(value) <= chars else f"{value[:chars]}..."
 
 
-# Time: UTC, so that no line is ambiguous when clocks are put back
+# Clocks
 
 
 def make_clf_clock() -> Callable[[float], str]:
-    """Make a clock that writes ``22/Nov/2025:19:54:00 +0000``, once a second."""
+    """Make a clock that returns ``22/Nov/2025:19:54:00 +0000``."""
     second, text = -1, ""
 
     def clf_time(now: float) -> str:
@@ -94,7 +97,7 @@ def make_clf_clock() -> Callable[[float], str]:
 
 
 def make_iso_clock() -> Callable[[float], str]:
-    """Make a clock that writes ``2025-11-22T19:54:00.123Z``."""
+    """Make a clock that returns ``2025-11-22T19:54:00.123Z``."""
     second, text = -1, ""
 
     def iso_time(now: float) -> str:
@@ -114,12 +117,12 @@ Compose = Callable[["BlazeioServerProtocol"], str]
 
 
 class Format(NamedTuple):
-    """A format, compiled.
+    """A compiled format.
 
     Attributes:
-        compose: Makes the line of one response, its line end included.
-        read_clock: Sets the time that lines tell from now on. Called once for
-            those of one turn of the loop: asking for each would cost 0.2 us.
+        compose: Makes the line of one response, with its line end.
+        read_clock: Sets the time of all lines from now on. Called once for the lines of
+            one turn of the loop: once for each line would take 0.2 us.
     """
 
     compose: Compose
@@ -127,13 +130,13 @@ class Format(NamedTuple):
 
 
 class Atom(NamedTuple):
-    """One thing that a line can say.
+    """One value that a line can have.
 
     Attributes:
-        expression: Its value, of ``r`` and of the names in ``LOCALS``.
-        kind: ``FOREIGN``: text that may come from outside, "" where there is
-            none. ``OWN``: text of ours, never empty, nothing to escape in it.
-            ``NUMBER``: a number, perhaps as text, or ``nothing``.
+        expression: Its value, in terms of ``r`` and of the names in ``LOCALS``.
+        kind: ``FOREIGN``: text that may come from outside, "" where there is none.
+            ``OWN``: text of ours, never empty, nothing to escape in it. ``NUMBER``: a
+            number, perhaps as text, or ``nothing``.
         meaning: For the documentation.
     """
 
@@ -147,7 +150,7 @@ LOCALS: Final = {
     "client": "r.carrier.origin.find_client(r.headers)",
     "field": "r.headers.index().get",
 }
-"""Evaluated once in a line, where its atoms use them."""
+"""Computed once in a line, where its atoms use them."""
 
 _SPAN = (
     "int((r.handler_task.ended_at - r.handler_task.begun_at) * 1e6) if r.method else 0"
@@ -193,7 +196,7 @@ class Style(NamedTuple):
     """How values stand in a line.
 
     Attributes:
-        escape: Writes a FOREIGN value.
+        escape: Escapes a FOREIGN value.
         quote: Stands around an OWN value.
         nothing: Stands for no value.
     """
@@ -225,8 +228,8 @@ def compile_format(text: str, worker: str) -> Format:
     """Compile a format as an operator writes it.
 
     Args:
-        text: ``combined``; ``json``; ``json:`` and atoms, separated by commas;
-            or text with atoms in braces (``{{`` is a brace).
+        text: ``combined``; ``json``; ``json:`` and atoms, separated by commas; or text
+            with atoms in braces (``{{`` is a brace).
         worker: The name of this worker.
 
     Raises:
@@ -310,9 +313,9 @@ def _find_atom(name: str) -> Atom:
 def _compile(parts: list[ast.expr], style: Style) -> Format:
     """Compile parts to one function.
 
-    As source, since a list of getters takes 1.7x as long, which is more than a
-    line may cost. Only the expressions of ``ATOMS`` and checked field names get
-    into it.
+    As source code, since a list of getters takes 1.7 times as long, which is more than
+    a line may cost. Only the expressions of ``ATOMS`` and checked field names get into
+    it.
     """
     names: dict[str, Any] = {
         "escaped": Escaped(style.escape),
@@ -324,7 +327,7 @@ def _compile(parts: list[ast.expr], style: Style) -> Format:
     lines = [f"{name} = {source}" for name, source in LOCALS.items() if name in used]
     module = ast.parse("\n    ".join(["def compose(r):", *lines, "return line"]))
     function = module.body[0]
-    assert isinstance(function, ast.FunctionDef)  # so it was written
+    assert isinstance(function, ast.FunctionDef)  # the source has only this
     function.body[-1] = ast.Return(line)
     exec(compile(ast.fix_missing_locations(module), "<access log>", "exec"), names)
     clocks = [(name, make()) for name, make in CLOCKS.items() if name in used]
@@ -337,7 +340,7 @@ def _compile(parts: list[ast.expr], style: Style) -> Format:
 
 
 def _join_constants(parts: list[ast.expr]) -> list[ast.expr]:
-    """Make one constant of several: each part of a line costs 8 ns."""
+    """Join adjacent constants: each part of a line takes 8 ns."""
     joined: list[ast.expr] = []
     for part in parts:
         last = joined[-1] if joined else None

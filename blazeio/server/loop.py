@@ -1,7 +1,9 @@
-"""Which event loop, and the one of this process.
+"""The event loop: which kind is used, the loop of this process, and how it is run.
 
-``io.loop`` is made when it is first asked for, never at import: a process that
-forks must do so before it has a loop.
+``io.loop`` is made when it is first used, never at import: a process that forks must
+fork before it has a loop.
+
+``run_through`` runs a loop until one task is done, whatever the app's tasks do.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ LoopName = Literal["uvloop", "asyncio"]
 
 DEFAULT_LOOP: LoopName = "uvloop" if sys.platform == "linux" else "asyncio"
 
-# Of the process, as its loop is: a thread that serves has a context of its own.
+# Of the process, not a ContextVar: a thread that serves has a context of its own.
 _chosen: list[LoopName] = [DEFAULT_LOOP]
 _process_loop: list[asyncio.AbstractEventLoop] = []
 
@@ -32,8 +34,8 @@ _process_loop: list[asyncio.AbstractEventLoop] = []
 def use_loop(name: LoopName) -> None:
     """Choose the kind of loop, before ``io.loop`` is first used.
 
-    Its module is imported now: whoever forks, shares it, and need not find it
-    on the disk again.
+    Its module is imported now: a process that forks shares it with its children, which
+    then need not find it on the disk.
 
     Raises:
         ConfigurationError: The name is unknown, or the loop has been made.
@@ -54,7 +56,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _find_uvloop() -> ModuleType | None:
-    """Import it; None: not on this interpreter, where it is not installed."""
+    """Import uvloop; None: not on this interpreter, or it is not installed."""
     try:
         import uvloop
     except ImportError:
@@ -63,7 +65,7 @@ def _find_uvloop() -> ModuleType | None:
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
-    """The loop of this process: made, and made current, on first use."""
+    """Return the loop of this process: made, and made current, on first use."""
     if not _process_loop:
         loop = new_loop()
         asyncio.set_event_loop(loop)
@@ -72,24 +74,24 @@ def get_loop() -> asyncio.AbstractEventLoop:
 
 
 _STOPPED = "Event loop stopped before Future completed."
-"""What asyncio and uvloop say when ``stop()`` was called."""
+"""The text of asyncio and uvloop when ``stop()`` was called."""
 
 
 def run_through(
     loop: asyncio.AbstractEventLoop, work: asyncio.Future[Result]
 ) -> Result:
-    """Run a loop until this task or future of it is done, whatever other tasks do.
+    """Run a loop until a task or future is done, whatever other tasks do.
 
-    A task that ends with ``SystemExit`` or ``KeyboardInterrupt``, as by
-    ``sys.exit()`` in one that a handler began, makes asyncio leave the loop, with
-    everything that it serves. The error belongs to who awaits that task, or to
-    asyncio's log; the loop is entered again. So it is after a ``loop.stop()`` of
-    the app. And a task given here is not one of ``asyncio.all_tasks()``: an app
-    that cancels all of them, as many do when they get a signal, cancels its own.
+    A task that ends with ``SystemExit`` or ``KeyboardInterrupt`` (``sys.exit()`` in a
+    task that a handler has started) makes asyncio leave the loop, with everything that
+    it serves. The error belongs to whoever awaits that task, or to asyncio's log; here
+    the loop is entered again. The same after a ``loop.stop()`` of the app. A task
+    passed here is not among ``asyncio.all_tasks()``: an app that cancels all of them,
+    as many do at a signal, cancels only its own.
 
     Raises:
-        BaseException: What it was done with; the ^C of who runs the loop without
-            signal handlers of ours; or the end of a process that was forked here.
+        BaseException: The exception of the task; KeyboardInterrupt where there is no
+            signal handler of ours; or the end of a process that was forked here.
     """
     pid = os.getpid()
     if isinstance(work, asyncio.Task):
@@ -109,7 +111,7 @@ def run_through(
 
 
 def _is_of_task(error: BaseException) -> bool:
-    """Whether a task has ended with it, which keeps it for who awaits it."""
+    """Tell whether a task has ended with it, which keeps it for whoever awaits it."""
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code.co_flags & inspect.CO_COROUTINE:
@@ -119,23 +121,23 @@ def _is_of_task(error: BaseException) -> bool:
 
 
 def has_loop() -> bool:
-    """Whether ``io.loop`` has been made."""
+    """Tell whether ``io.loop`` has been made."""
     return bool(_process_loop)
 
 
-# How many connections this process can hold.
+# Descriptors
 
 
 RESERVED_DESCRIPTORS = 64
-"""Left for the app: files, upstream connections, logs."""
+"""Left for the app: files, connections of its own, logs."""
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open descriptors to the hard one.
+    """Raise the soft limit of open descriptors to the hard limit.
 
     Returns:
-        The soft limit now in force. A refusal is no error: some sandboxes
-        forbid it, and the limit that is stays.
+        The soft limit now in force. A refusal is no error: some sandboxes forbid it,
+        and the old limit stays.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -147,6 +149,6 @@ def raise_descriptor_limit() -> int:
 
 
 def most_connections() -> int:
-    """What the descriptor limit leaves for connections; at least 16."""
+    """Return how many connections the descriptor limit allows; at least 16."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(soft - RESERVED_DESCRIPTORS, 16)

@@ -1,4 +1,4 @@
-"""``Server``: accept, count, drain, for one event loop."""
+"""``Server``: accepts, counts and drains the connections of one event loop."""
 
 import asyncio
 import functools
@@ -31,14 +31,15 @@ from blazeio.wire.proxy_protocol import ProxyHeader
 log = get_logger("blazeio.server")
 
 SHUTDOWN_HOOKS_S = 2.0
-"""Farewells are spread over this long, or all clients would be back at once."""
+"""Shutdown hooks are called over this span, seconds, so that not all clients reconnect
+at once."""
 
 SILENCE_S = 1.0
-"""At the most connections one gives way that has sent no whole head for so long; and
-one whose TLS handshake is not over."""
+"""When the server is full, a connection is closed that has sent no whole head for so
+long, seconds, or has not finished its TLS handshake."""
 
 FULL_LOG_S = 60.0
-"""Being full is logged at most this often."""
+"""That the server is full is logged at most this often, seconds."""
 
 
 class Server:
@@ -48,16 +49,16 @@ class Server:
         handler: Called with ``r`` for each request, in a task of its own.
         limits: The bounds of every connection.
         loop: The loop that serves; must be the running one when used.
-        raw_handler: Called with ``r`` for each connection instead, before any
-            HTTP: it reads with ``r.request()`` and writes with ``r.writer``.
+        raw_handler: Called with ``r`` for each connection instead of HTTP: it reads by
+            ``r.request()`` and writes by ``r.writer``.
         trust: Who is believed about the client; None: nobody.
-        access_log: Told of each response; closed with the server.
-        heads: What each response says.
-        root_path: What a proxy takes away in front of each path.
-        tls: Speak TLS on these terms, where ``accept_from`` says no others.
-        find_options: Gives what holds for single routes.
-        name_handler: Names who handles a method and path, for the log.
-        make_url: From the name of a route and parameters to its path.
+        access_log: Called for each response; closed with the server.
+        heads: The fields of each response.
+        root_path: The prefix that a proxy removes from each path.
+        tls: The TLS settings, where ``accept_from`` gets no others.
+        find_options: Returns the options of a route.
+        name_handler: Names the handler of a method and path, for the log.
+        make_url: Makes a path of the name of a route and parameters.
         request_class: The class of ``r``.
     """
 
@@ -88,11 +89,11 @@ class Server:
         self.context.heads = heads or HeaderConfig()
         self.context.root_path = root_path
         if access_log is not None:
-            self.context.know_clients()  # each line names one
+            self.context.know_clients()  # each line has the client's address
             self.record_responses(access_log)
-        self._greeter: ProxyHeaderReader | None = None
+        self._proxy_headers: ProxyHeaderReader | None = None
         if trust is not None and trust.proxy_protocol_allow_ips:
-            self._greeter = ProxyHeaderReader(
+            self._proxy_headers = ProxyHeaderReader(
                 self.context, trust.proxy_protocol_allow_ips
             )
         self.context.when_closed = self._count_changed
@@ -103,14 +104,14 @@ class Server:
         self._has_changed = asyncio.Event()
 
     def record_responses(self, recorder: Recorder) -> None:
-        """Tell one more of each response when it is over; before the first one.
+        """Call one more recorder for each response; before the first connection.
 
         It is closed with the server.
         """
         self.context.record_responses(recorder)
 
     def note_requests(self, note: Callable[[BlazeioServerProtocol], None]) -> None:
-        """Have each request noted as it begins; ``note`` must not raise."""
+        """Call a function for each request as it begins; ``note`` must not raise."""
         self.context.on_begin = note
 
     def _new_connection(self, header: ProxyHeader | None = None) -> Http1Connection:
@@ -124,19 +125,19 @@ class Server:
         tls: TlsConfig | None = None,
         is_plain: bool = False,
     ) -> Acceptor:
-        """Accept from a listening socket, through an own dup of it.
+        """Accept from a listening socket, through a dup of it.
 
         Args:
             sock: Listening and non-blocking.
             batch: Most accepts per turn of the loop.
-            tls: Speak TLS on these terms; None: on the server's own, if any.
-            is_plain: Speak none, also where the server has terms of its own.
+            tls: The TLS settings; None: the server's own, if any.
+            is_plain: Plain HTTP, also where the server has TLS settings.
         """
 
         tls = None if is_plain else tls or self._tls
 
         def new_tls(header: ProxyHeader | None = None) -> TlsTransport:
-            assert tls is not None  # or it is not used
+            assert tls is not None  # else it is not used
             new_app = functools.partial(self._new_connection, header)
             return TlsTransport(self.context, tls, new_app)
 
@@ -146,22 +147,21 @@ class Server:
             self._make_room,
             self._count_changed,
             self._loop,
-            greeter=self._greeter,
+            proxy_headers=self._proxy_headers,
             batch=batch,
         )
-        # one that was closed may still connect what it has accepted
+        # A closed one may still have accepted connections without a protocol.
         self._acceptors = [a for a in self._acceptors if a.pending or not a.is_closed]
         self._acceptors.append(acceptor)
         return acceptor
 
     async def serve(self, connection: socket.socket) -> Http1Connection:
-        """Serve a connection that is there already; return once it is being served.
+        """Serve a connection that exists already; return once it is being served.
 
-        In plain HTTP and without a PROXY header, whatever ``accept_from`` does.
+        It is plain HTTP without a PROXY header, whatever ``accept_from`` does.
 
         Args:
-            connection: Connected and non-blocking; owned by the server from now
-                on.
+            connection: Connected and non-blocking; owned by the server from now on.
 
         Returns:
             The connection, which is in ``context.connections`` until it is closed.
@@ -173,22 +173,24 @@ class Server:
 
     @property
     def speaks_tls(self) -> bool:
-        """Whether it has terms of its own."""
+        """Whether it has TLS settings of its own."""
         return self._tls is not None
 
     @property
     def is_full(self) -> bool:
-        """At the most connections: nothing is accepted now."""
+        """Whether no connection is accepted now, since the bound is reached."""
         return self.connection_count >= self._most
 
     def _make_room(self) -> int:
-        """How many more connections may be open; at none, idle ones are closed.
+        """Return how many more connections may be open; at 0, close an idle one first.
 
-        Where none is idle, those go that have sent no whole head for a while.
+        Where none is idle, one is closed that has sent no whole head for a while.
         """
         room = self._most - self.connection_count
         if room > 0 or any(a.pending for a in self._acceptors):
-            return max(room, 0)  # the pending may be counted twice, for a moment
+            return max(
+                room, 0
+            )  # those without a protocol may be counted twice, for a moment
         if self._loop.time() - self._full_logged_at >= FULL_LOG_S:
             self._full_logged_at = self._loop.time()
             log.warning(
@@ -203,7 +205,7 @@ class Server:
         return 0
 
     def _close_silent(self) -> None:
-        """Close those that have held their places without a request, the oldest."""
+        """Close the oldest connections that have sent no request for a while."""
         context = self.context
         now = context.wheel.now()
         holders: list[ServerConnection | TlsTransport] = [
@@ -223,7 +225,7 @@ class Server:
         self._has_changed.set()
 
     def stop_accepting(self, *, take_queue: bool = False) -> None:
-        """Close all acceptors; first take what waits, if asked to."""
+        """Close all acceptors; with ``take_queue``, accept first what waits."""
         for acceptor in self._acceptors:
             if take_queue:
                 acceptor.drain_queue()
@@ -237,19 +239,19 @@ class Server:
 
     @property
     def connection_count(self) -> int:
-        """Open connections, those in a TLS handshake or just being accepted."""
+        """Open connections, with those in a TLS handshake or just being accepted."""
         context = self.context
         pending = sum(a.pending for a in self._acceptors)
         return len(context.connections) + len(context.handshakes) + pending
 
     @property
     def request_count(self) -> int:
-        """Requests begun, ever."""
+        """Requests begun since the start."""
         return self.context.request_count
 
     @property
     def running(self) -> list[BlazeioServerProtocol]:
-        """The requests whose handlers run, the one begun first in front."""
+        """Return the requests whose handlers run, the oldest first."""
         context = self.context
         found = list(context.detached)
         for connection in list(context.connections):
@@ -259,8 +261,8 @@ class Server:
     def list_sockets(self) -> list[int]:
         """Return the descriptors of all listeners and connections.
 
-        For a process that was forked from this one: what it holds open stays
-        open for the peer, whoever closes it here.
+        For a process that was forked from this one: a connection stays open for the
+        peer as long as the child holds its descriptor.
         """
         context = self.context
         found = [fd for each in list(self._acceptors) for fd in each.list_sockets()]
@@ -276,23 +278,23 @@ class Server:
 
     @property
     def is_draining(self) -> bool:
-        """Whether answers say ``Connection: close`` by now."""
+        """Whether responses have ``Connection: close`` by now."""
         return self.context.is_draining
 
     def start_draining(self, idle_s: float) -> None:
-        """Answer on, but each connection for the last time.
+        """Go on serving, but each connection for the last time.
 
-        The next answer of a connection says ``Connection: close``; one that
-        stays idle is closed after ``idle_s`` seconds, not at once, since a
-        request may be under way to it. After the same span, responses without
-        an end get their farewell.
+        The next response of a connection has ``Connection: close``; a connection that
+        stays idle is closed after ``idle_s`` seconds, not at once, since a request may
+        be under way to it. After the same span, the shutdown hooks of responses without
+        an end are called.
         """
         self.context.start_draining(idle_s)
         self._loop.call_later(idle_s, self._run_shutdown_hooks)
         for connection in list(self.context.connections):
             connection.drain()
-        if self._greeter is not None:
-            self._greeter.hasten(idle_s)
+        if self._proxy_headers is not None:
+            self._proxy_headers.shorten_timeout(idle_s)
 
     def _run_shutdown_hooks(self) -> None:
         tasks = [r.handler_task for r in self.running]
@@ -306,11 +308,11 @@ class Server:
         self.context.when_changed = self._has_changed.set
         while self.connection_count or self.in_flight:
             self._has_changed.clear()
-            await self._has_changed.wait()  # then look again
+            await self._has_changed.wait()  # then check again
         self.context.when_changed = None
 
     async def drained_within(self, span_s: float) -> bool:
-        """Wait for ``drained``, at most so many seconds; whether it came."""
+        """Wait for ``drained``, at most this many seconds; return whether it is."""
         try:
             async with asyncio.timeout(span_s):
                 await self.drained()
@@ -329,11 +331,11 @@ class Server:
             task.cancel()
         for handshake in list(context.handshakes):
             handshake.abort()
-        if self._greeter is not None:
-            self._greeter.hasten(0)
+        if self._proxy_headers is not None:
+            self._proxy_headers.shorten_timeout(0)
 
     def close(self) -> None:
-        """Stop accepting, cut what is open, give everything back."""
+        """Stop accepting, cut open connections, release everything."""
         self.stop_accepting()
         self.cancel()
         self.context.close()

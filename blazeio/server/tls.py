@@ -1,10 +1,16 @@
-"""TLS of a server: from what its user writes to what its listeners need.
+"""TLS of a server: from ``TlsSettings`` to contexts, with their certificates.
 
-Every mistake that can be seen before a client connects is seen here, as one
-line that names the setting, the file and what to do. The contexts are plain
-values: build them before privileges are dropped and before a fork, and every
-child serves with the same keys, those of the session tickets among them. To
-renew certificates, build again.
+Every mistake that can be seen before a client connects is reported here, in one line
+that names the setting, the file and what to do; OpenSSL's own errors name neither, and
+for a password it would ask on the terminal. So each file is read before OpenSSL reads
+it. The contexts are plain values: make them before privileges are dropped and before a
+fork, and every child serves with the same keys, those of the session tickets too. To
+renew certificates, make them again.
+
+The standard library describes a peer's verified certificate only. The few fields that a
+server needs of its own certificate (names, validity) are read here: X.509 (RFC 5280
+section 4.1) in DER, where every value is a tag, a length and its content. The file is
+the operator's own; what is malformed is a ValueError.
 """
 
 import os
@@ -22,23 +28,18 @@ from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.tls import ServerSideTls, TlsConfig
 
-# What a certificate says of itself: for which names, from when, until when.
-#
-# The standard library tells this of a peer's verified certificate only. So the
-# few fields that a server needs of its own are read here: X.509 (RFC 5280
-# section 4.1) in DER, where every value is a tag, a length and its content. The
-# file is the operator's, not a stranger's; what is malformed is a ValueError.
+# Reading certificates
 
 
-# Base64 holds no "-": so each beginning is looked behind only up to the next line
-# of dashes, however many there are.
+# Base64 holds no "-": so from each beginning only the text up to the next line of
+# dashes is searched, however many there are.
 _BLOCK = re.compile(
     r"-----BEGIN CERTIFICATE-----\s[^-]*+(?<=\s)-----END CERTIFICATE-----"
 )
 
 _SEQUENCE, _OCTET_STRING, _OBJECT_ID = 0x30, 0x04, 0x06
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
-_VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82  # context-specific
+_VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82  # context-specific tags
 _SUBJECT_ALT_NAME = bytes((0x55, 0x1D, 0x11))  # 2.5.29.17
 
 
@@ -46,9 +47,8 @@ class Certificate(Struct, frozen=True):
     """One certificate.
 
     Attributes:
-        names: The DNS names it is for, lower case; a first label of "*" stands
-            for any one label. The common name is none of them (RFC 9525
-            section 2).
+        names: Its DNS names, lower case; a first label of "*" stands for any one label.
+            The common name is not used (RFC 9525 section 2).
         begins_at: First moment of its validity.
         ends_at: Last moment of its validity.
     """
@@ -81,7 +81,7 @@ def _read_der(der: bytes) -> Certificate:
     fields = _values(_content(_values(whole)[0], _SEQUENCE))
     if fields[0][0] == _VERSION:
         del fields[0]
-    # serialNumber, signature, issuer, validity, subject, the key, then optional
+    # serialNumber, signature, issuer, validity, subject, the key, then optional ones.
     begins, ends = _values(_content(fields[3], _SEQUENCE))
     names: tuple[str, ...] = ()
     for tag, content in fields[6:]:
@@ -91,7 +91,7 @@ def _read_der(der: bytes) -> Certificate:
 
 
 def _read_names(extensions: bytes) -> Iterator[str]:
-    """Section 4.2.1.6: the subject's alternative names."""
+    """Read the subject's alternative names: RFC 5280 section 4.2.1.6."""
     for extension in _values(_content(_values(extensions)[0], _SEQUENCE)):
         parts = _values(_content(extension, _SEQUENCE))
         if parts[0] != (_OBJECT_ID, _SUBJECT_ALT_NAME):
@@ -103,7 +103,7 @@ def _read_names(extensions: bytes) -> Iterator[str]:
 
 
 def _read_time(tag: int, content: bytes) -> datetime:
-    """Section 4.1.2.5: two digits of a year are those from 1950 to 2049."""
+    """Read a time; years of two digits are those from 1950 to 2049."""
     text = content.decode("ascii")
     if tag == _UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text
@@ -119,7 +119,7 @@ def _content(value: tuple[int, bytes], tag: int) -> bytes:
 
 
 def _values(der: bytes) -> list[tuple[int, bytes]]:
-    """Tag and content of each value (X.690 section 8.1); tags are one octet."""
+    """Return tag and content of each value (X.690 section 8.1); tags are one octet."""
     values = []
     start = 0
     while start < len(der):
@@ -136,10 +136,7 @@ def _values(der: bytes) -> list[tuple[int, bytes]]:
     return values
 
 
-# A certificate and its key from their files; what is wrong with them in one line.
-#
-# OpenSSL's own errors name neither the file nor what to do, and for a password
-# it would ask on the terminal; so each file is looked at before OpenSSL is.
+# Loading a certificate and its key
 
 
 log = get_logger("blazeio.server")
@@ -147,11 +144,11 @@ log = get_logger("blazeio.server")
 Path = str | os.PathLike[str]
 
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-_PASSWORD_BYTES = 1024  # OpenSSL's most
+_PASSWORD_BYTES = 1024  # OpenSSL's bound
 
 
 def mistake(setting: str, value: object, message: str) -> ConfigurationError:
-    """The error of a user: which setting, what it is, what to do."""
+    """Make the error of a setting: which one, its value, what to do."""
     return ConfigurationError(f"TLS {setting} {value}: {message}")
 
 
@@ -161,7 +158,7 @@ def load_pair(
     """Load a certificate and its key into a context.
 
     Args:
-        context: Of a server.
+        context: The context of a server.
         certfile: The certificate, followed by its intermediates.
         keyfile: None: the key is in ``certfile``.
         password: Used where the key is encrypted.
@@ -180,7 +177,7 @@ def load_pair(
         message = "is encrypted; name a file with its password, keyfile_password_file"
         raise mistake("keyfile", keyfile, message)
     try:
-        # A password is always given, or OpenSSL may ask for it on the terminal.
+        # A password is always passed, or OpenSSL may ask for it on the terminal.
         context.load_cert_chain(certfile, keyfile, password or "")
     except ssl.SSLError as error:
         raise _explain(error, certfile, keyfile, is_encrypted=is_encrypted) from error
@@ -188,10 +185,10 @@ def load_pair(
 
 
 def read_password(path: Path | None) -> str | None:
-    """The password of the encrypted keys: the first line of a file.
+    """Return the password of encrypted keys: the first line of a file.
 
     Raises:
-        ConfigurationError: The file cannot be read, or holds none.
+        ConfigurationError: The file cannot be read, or is empty.
     """
     if path is None:
         return None
@@ -204,7 +201,7 @@ def read_password(path: Path | None) -> str | None:
 
 
 def read_text(setting: str, path: Path) -> str:
-    """All of a file that a setting names.
+    """Return the whole text of a file that a setting names.
 
     Raises:
         ConfigurationError: It cannot be read.
@@ -288,30 +285,29 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """How a server speaks TLS. Files are PEM; spans are seconds.
+    """The TLS settings of a server. Files are PEM; spans are seconds.
 
     Attributes:
         certfile: The server's certificate, followed by its intermediates.
         keyfile: Its private key; None: it is in ``certfile``.
-        keyfile_password_file: Its first line is the password of every key that
-            is encrypted.
-        other_certificates: Pairs of a certfile and its keyfile (or None). A
-            client that asks for a name gets the first certificate for it (an
-            exact name before a wildcard), else that of ``certfile``.
-        client_ca: Who may issue the certificates of clients.
-        client_cert: Whether clients are asked for a certificate: "none",
-            "optional" (asked for; one that is sent must be valid), "required".
-        ciphers: OpenSSL's cipher list for TLS 1.2; None: Python's own. Those
-            of TLS 1.3 are OpenSSL's.
-        tls_min: The least version spoken, "1.2" or "1.3".
+        keyfile_password_file: Its first line is the password of every encrypted key.
+        other_certificates: Pairs of a certfile and its keyfile (or None). A client that
+            names a host (SNI) gets the first certificate for it (an exact name before a
+            wildcard), else that of ``certfile``.
+        client_ca: The authorities that may issue the certificates of clients.
+        client_cert: Whether clients are asked for a certificate: "none", "optional"
+            (asked for; one that is sent must be valid), "required".
+        ciphers: OpenSSL's cipher list for TLS 1.2; None: Python's own. Those of TLS 1.3
+            are OpenSSL's.
+        tls_min: The lowest version of TLS, "1.2" or "1.3".
         handshake_timeout_s: From the accept to the end of the handshake.
-        shutdown_timeout_s: How long the client's end is awaited after ours,
-            where it may still be sending, so that it sees our last answer and
-            no reset.
+        shutdown_timeout_s: How long the client's closure alert is awaited after ours,
+            where it may still be sending, so that it receives the last response and no
+            reset.
 
     Raises:
-        ConfigurationError: A value cannot be, or one has no effect beside
-            another. The files are not looked at yet.
+        ConfigurationError: A value is not possible, or has no effect beside another
+            one. The files are not read yet.
     """
 
     certfile: Path
@@ -345,7 +341,7 @@ class TlsSettings:
 
 
 def make_tls_config(settings: TlsSettings) -> TlsConfig:
-    """Make what ``Server.accept_from(..., tls=)`` takes.
+    """Make the ``tls`` argument of ``Server.accept_from``.
 
     Raises:
         ConfigurationError: See ``make_ssl_context``.
@@ -360,13 +356,13 @@ def make_tls_config(settings: TlsSettings) -> TlsConfig:
 def make_ssl_context(settings: TlsSettings) -> ssl.SSLContext:
     """Read the files; make the context of a server.
 
-    A certificate that is not valid today is a warning: clients may be told to
-    accept it, and a server that would not start helps nobody.
+    A certificate that is not valid today is a warning: clients may have been told to
+    accept it, and a server that does not start helps nobody.
 
     Raises:
-        ConfigurationError: A file is missing, unreadable or not what it should
-            be, a key does not match, a password is missing or wrong, the
-            cipher list is empty. One line that says what to do.
+        ConfigurationError: A file is missing, unreadable or not what it should be, a
+            key does not match, a password is missing or wrong, the cipher list is
+            empty. One line that says what to do.
     """
     password = read_password(settings.keyfile_password_file)
     context = _make_context(settings)
@@ -389,10 +385,10 @@ def make_ssl_context(settings: TlsSettings) -> ssl.SSLContext:
 def find_by_name(
     by_name: dict[str, ssl.SSLContext], server_name: str
 ) -> ssl.SSLContext | None:
-    """The context whose certificate is for a name.
+    """Return the context whose certificate is for a name.
 
-    RFC 9525 section 6.3: a wildcard is a whole first label, and stands for
-    exactly one.
+    RFC 9525 section 6.3: a wildcard is a whole first label, and stands for exactly one
+    label.
     """
     exact = by_name.get(server_name)
     if exact is not None:
@@ -418,15 +414,17 @@ def _choose_by_name(
 
 
 def _make_context(settings: TlsSettings) -> ssl.SSLContext:
-    """All of them are alike but for the certificate.
+    """Make a context; all contexts are alike but for the certificate.
 
-    OpenSSL takes from the one that is chosen by name only what belongs to the
+    From the context that is chosen by name, OpenSSL takes only what belongs to the
     certificate and to the verification of the client's.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.sslobject_class = ServerSideTls
     context.minimum_version = _VERSIONS[settings.tls_min]
-    context.options |= ssl.OP_NO_RENEGOTIATION  # of TLS 1.2: costs us, serves no one
+    context.options |= (
+        ssl.OP_NO_RENEGOTIATION
+    )  # renegotiation of TLS 1.2 costs the server, and is of no use
     context.set_alpn_protocols(["http/1.1"])
     if settings.ciphers is not None:
         try:
