@@ -33,6 +33,7 @@ from blazeio.app.endpoints import (
     find_endpoints,
 )
 from blazeio.app.lifespan import Hooks
+from blazeio.app.mounting import mount_foreign, share_request_class
 from blazeio.app.patterns import check_root_path, make_url, parse_prefix
 from blazeio.app.route import (
     Methods,
@@ -265,12 +266,14 @@ class App(Hooks, Generic[StateT]):
         else:
             self.routes.add(handler, path, methods, options, name)
 
-    def mount(self, prefix: str, app: "App[Any]", *, name: str = "") -> None:
+    def mount(self, prefix: str, app: Any, *, name: str = "") -> None:
         """Serve another app's routes below a path, also those that it gets later.
 
         A request there passes the middlewares of this app, then those of the other app.
         Where that has no fallback, this app's is used. Its hooks and tasks run with
         this app's. Its limits, TLS and logs do not count.
+
+        An ASGI 3 or WSGI app gets all requests below the path, and is told its prefix.
 
         Args:
             prefix: With ``/api`` its route ``/users`` is ``/api/users``. It may have
@@ -281,13 +284,14 @@ class App(Hooks, Generic[StateT]):
 
         Raises:
             ConfigurationError: Two routes collide, the prefix ends with a slash, the
-                other app has a main handler, or it is too late.
+                other app has a main handler, it is too late, or it is no app.
         """
-        if not isinstance(app, App):
-            message = (
-                f"mount({prefix!r}, {app!r}): the prefix comes first, then the app"
-            )
+        if not isinstance(prefix, str):
+            message = f"mount({prefix!r:.60}, ...): the prefix comes first"
             raise ConfigurationError(message)
+        if not isinstance(app, App):
+            mount_foreign(self, prefix, app, name)
+            return
         if app._raw_handler is not None:
             message = f"mount {prefix!r}: {app!r} has a main handler and no routes"
             raise ConfigurationError(message)
@@ -299,6 +303,7 @@ class App(Hooks, Generic[StateT]):
         self.routes.mount(scope, app.routes)
         app._outer = self
         self._lifespan.include(app._lifespan)
+        share_request_class(self, app)
 
     def add_static(
         self,

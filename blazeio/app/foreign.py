@@ -9,25 +9,18 @@ from typing import Any, cast
 
 from blazeio.app.app import App
 from blazeio.app.dispatch import Dispatch
-from blazeio.errors import ConfigurationError
-from blazeio.gateways.asgi import AsgiGateway
+from blazeio.app.mounting import FINISHES, THREADS, GatewayPart
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.interfaces import Interface
-from blazeio.gateways.lifespan import Lifespan, LifespanMode
-from blazeio.gateways.wsgi import WsgiGateway
+from blazeio.gateways.lifespan import LifespanMode
 from blazeio.protocol.options import RouteOptions
-
-THREADS = 4
-"""How many requests of a WSGI app run at once, unless it is said otherwise."""
 
 HOST = "127.0.0.1"
 """Where it is served unless it is said otherwise, as such apps are used to."""
 
-_TERMS = RouteOptions(on_disconnect="finish")
 
-
-def _find_terms(method: str, path: str) -> RouteOptions:
-    return _TERMS
+def _find_options(method: str, path: str) -> RouteOptions:
+    return FINISHES
 
 
 class ForeignApp(App[Any]):
@@ -59,23 +52,16 @@ class ForeignApp(App[Any]):
         super().__init__(**{"host": HOST, **options})
         self._request_class = GatewayProtocol
         self._name = name
-        self._gateway: AsgiGateway | WsgiGateway
-        self._asgi_lifespan: Lifespan | None = None
-        if interface is Interface.ASGI:
-            self._asgi_lifespan = own = Lifespan(app, lifespan)
-            self.on_start(own.start)
-            self._gateway = asgi = AsgiGateway(
-                app, name, state=own.state, sends_paths=sends_paths
-            )
-            self.on_drain(asgi.drain)
-        elif interface is Interface.WSGI:
-            self._gateway = wsgi = WsgiGateway(
-                app, name, threads, is_multiprocess=is_multiprocess
-            )
-            self.on_start(wsgi.begin)
-            self.on_stop(wsgi.stop)
-        else:
-            raise ConfigurationError(f"{name}: expected an ASGI or a WSGI app")
+        self._part = GatewayPart(
+            app,
+            interface,
+            name,
+            mode=lifespan,
+            threads=threads,
+            sends_paths=sends_paths,
+            is_multiprocess=is_multiprocess,
+        )
+        self._lifespan.include(self._part.lifespan)
 
     def __repr__(self) -> str:
         return f"<ForeignApp {self._name}>"
@@ -88,20 +74,21 @@ class ForeignApp(App[Any]):
                 ``LifespanFailed``, where it has said that it could not.
         """
         await super().stop_hooks()
-        if self._asgi_lifespan is not None:
-            await self._asgi_lifespan.stop()
+        if self._part.asgi_lifespan is not None:
+            await self._part.asgi_lifespan.stop()
 
     @property
     def dispatch(self) -> Dispatch:
         """The coroutine function that serves each request."""
-        return cast(Dispatch, self._gateway.serve)
+        return cast(Dispatch, self._part.gateway.serve)
 
     def make_server(self, loop: asyncio.AbstractEventLoop, **options: Any) -> Any:
         """A server of this app; arguments as of ``App``."""
         root_path = options.get("root_path")
-        self._gateway.root_path = self.root_path if root_path is None else root_path
+        root_path = self.root_path if root_path is None else root_path
+        self._part.gateway.root_path = root_path
         server = super().make_server(loop, **options)
-        server.context.find_options = _find_terms
+        server.context.find_options = _find_options
         server.context.name_handler = self._name_handler
         return server
 

@@ -7,7 +7,7 @@ from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.gateway import Gateway, find_facts, find_tls
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.lifespan import AsgiApp
-from blazeio.gateways.scope import make_http_scope, make_websocket_scope
+from blazeio.gateways.scope import Scope, make_http_scope, make_websocket_scope
 from blazeio.gateways.websocket import WebSocketExchange
 
 RESTARTS_S: Final = 2.0
@@ -46,14 +46,31 @@ class AsgiGateway(Gateway):
 
     async def serve(self, r: GatewayProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
-        # Hot: runs once per request.
+        # Hot: runs once per request; ``call`` by hand.
         self.loop = r.context.loop
         if r.response.upgrade is not None and _asks_for_websocket(r.response.upgrade):
-            await self._serve_websocket(r)
+            await self._serve_websocket(r, self.root_path, "")
             return None
         exchange = HttpExchange(r, self)
         extensions = self._find_extensions(r)
         scope = make_http_scope(find_facts(r), self.root_path, self._state, extensions)
+        return await self._call(r, exchange, scope)
+
+    async def call(
+        self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
+    ) -> object:
+        """Serve one request of an app that is mounted; see ``Gateway.call``."""
+        if r.response.upgrade is not None and _asks_for_websocket(r.response.upgrade):
+            await self._serve_websocket(r, root_path, prefix)
+            return None
+        extensions = self._find_extensions(r)
+        scope = make_http_scope(find_facts(r), root_path, self._state, extensions)
+        scope["root_path"] += prefix
+        return await self._call(r, exchange, scope)
+
+    async def _call(
+        self, r: GatewayProtocol, exchange: HttpExchange, scope: Scope
+    ) -> object:
         method, target = r.method, r.tail
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -65,13 +82,16 @@ class AsgiGateway(Gateway):
             return None
         return self.end(exchange, f"{method} {target}")
 
-    async def _serve_websocket(self, r: GatewayProtocol) -> None:
+    async def _serve_websocket(
+        self, r: GatewayProtocol, root_path: str, prefix: str
+    ) -> None:
         exchange = WebSocketExchange(r, self)
         if not await exchange.check_handshake():
             return
         extensions = {"websocket.http.response": {}, **find_tls(r)}
         facts = find_facts(r)
-        scope = make_websocket_scope(facts, self.root_path, self._state, extensions)
+        scope = make_websocket_scope(facts, root_path, self._state, extensions)
+        scope["root_path"] += prefix
         asked = f"{r.method} {r.tail}"
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -99,7 +119,7 @@ class AsgiGateway(Gateway):
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
         extensions: dict[str, Any]
-        if r.response.minor:
+        if r.response.minor and not r.carrier.frames_content:
             extensions = {
                 "http.response.zerocopysend": {},
                 "http.response.early_hint": {},

@@ -48,7 +48,7 @@ class GatewayProtocol(BlazeioServerProtocol):
 
     def _stays_for_response(self) -> bool:
         """After a FIN in mid-response: the app was told, what it sends is delivered."""
-        return True
+        return self.handler_task.outlives_carrier
 
 
 def _find_peer(transport: asyncio.BaseTransport) -> tuple[str, int] | None:

@@ -46,6 +46,18 @@ def make_environ(facts: RequestFacts, root_path: str) -> dict[str, Any]:
     return environ
 
 
+def move_prefix(environ: dict[str, Any], prefix: str) -> None:
+    """Move the beginning of the path to what is in front of the app.
+
+    Args:
+        environ: Whose path begins with the prefix.
+        prefix: Where the app is mounted.
+    """
+    octets = prefix.encode().decode("latin-1")
+    environ["SCRIPT_NAME"] += octets
+    environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(octets)
+
+
 def _add_fields(environ: dict[str, Any], headers: Headers) -> None:
     """Repeated fields are joined by a comma, cookies as RFC 6265 section 5.4 has it."""
     recent = _kept_names.recent

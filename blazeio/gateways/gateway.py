@@ -14,8 +14,6 @@ from blazeio.protocol.handler_task import DETACHED
 
 log = get_logger("blazeio.app")
 
-_VERSIONS = ("1.0", "1.1")
-
 
 class Gateway:
     """Serves requests by an app of another interface.
@@ -34,6 +32,22 @@ class Gateway:
         self._apart = contextvars.copy_context()
         self.root_path = ""
         self.loop: asyncio.AbstractEventLoop
+
+    async def call(
+        self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
+    ) -> object:
+        """Serve one request of an app that is mounted below a path.
+
+        Args:
+            r: The request.
+            exchange: Its own.
+            root_path: What a proxy took away in front of the path.
+            prefix: Where the app is mounted; the path begins with it.
+
+        Returns:
+            What ``end`` has returned.
+        """
+        raise NotImplementedError
 
     def note_answered(self, exchange: HttpExchange) -> None:
         """The response is complete: an app that runs on is detached next turn.
@@ -99,7 +113,7 @@ def find_facts(r: GatewayProtocol) -> RequestFacts:
         r.path,
         r.tail,
         r.query,
-        _VERSIONS[r.response.minor],
+        r.carrier.http_version,
         scheme,
         r.headers,
         peer,

@@ -361,7 +361,7 @@ class HttpExchange:
 
     def _send_early_hint(self, lines: bytes) -> None:
         """RFC 8297; not to HTTP/1.0, which knows no 103."""
-        if self._r.response.minor:
+        if self._r.response.minor and not self._r.carrier.frames_content:
             self._r.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
 
     def _send_trailers(self, lines: bytes, *, is_last: bool) -> None:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from blazeio.errors import BlazeioError, LocalProtocolError
 from blazeio.gateways.connection import GatewayProtocol
-from blazeio.gateways.environ import make_environ
+from blazeio.gateways.environ import make_environ, move_prefix
 from blazeio.gateways.faults import ClientLost
 from blazeio.gateways.gateway import Gateway, find_facts
 from blazeio.gateways.http import HttpExchange
@@ -132,10 +132,15 @@ class WsgiGateway(Gateway):
 
     async def serve(self, r: GatewayProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
+        return await self.call(r, HttpExchange(r, self), self.root_path, "")
+
+    async def call(
+        self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
+    ) -> object:
+        """Serve one request; see ``Gateway.call``."""
         # Hot: runs once per request.
         pool = self._pool
         assert pool is not None  # begin came before
-        exchange = HttpExchange(r, self)
         method, target = r.method, r.tail
         content = r.content
         reader: Any
@@ -147,7 +152,9 @@ class WsgiGateway(Gateway):
             whole = content.take_whole(COLLECTED_BYTES)
             reader = None if whole is None else io.BytesIO(whole)
         call = WsgiCall(self, pool, exchange, r)
-        environ = make_environ(find_facts(r), self.root_path)
+        environ = make_environ(find_facts(r), root_path)
+        if prefix:
+            move_prefix(environ, prefix)
         environ["wsgi.input"] = call.reader if reader is None else reader
         environ.update(
             {
