@@ -75,14 +75,14 @@ class StopWorker(Struct, frozen=True):
 
 
 class DumpStack(Struct, frozen=True):
-    """Have it reported that a worker is blocked, and where (rate-limited already)."""
+    """Report that a worker is blocked, and where; this is rate-limited already."""
 
     worker: int
     blocked_s: float
 
 
 class AskStack(Struct, frozen=True):
-    """Have a worker say where it stands, for the report of its death.
+    """Ask a worker for its stacks, for the report of its death.
 
     It has not ended in time, and is killed soon unless it ends now.
     """
@@ -91,7 +91,7 @@ class AskStack(Struct, frozen=True):
 
 
 class ReportBoot(Struct, frozen=True):
-    """Have it reported that a process boots for long, and where it stands.
+    """Report that a process boots for long, and where it stands.
 
     Attributes:
         generation: Whose code it imports.
@@ -207,7 +207,7 @@ class Stage(StrEnum):
 
 
 class Notify(Struct, frozen=True):
-    """Tell the service manager (systemd); without one it is void.
+    """Notify the service manager (systemd); without one this does nothing.
 
     Attributes:
         stage: The new one; None: as before.

@@ -68,7 +68,7 @@ class Boot(Struct):
         return context.failures[0] if context.failures else None
 
     def abort(self, context: PlanContext, reason: str) -> None:
-        """Answer whoever asked: the service ends."""
+        """End the reload that has caused this boot: the service ends."""
         self._answer(context, reason)
 
     def _begin(self, context: PlanContext) -> None:
@@ -79,7 +79,7 @@ class Boot(Struct):
     # While an app is developed
 
     def _try_again(self, context: PlanContext, rollout: Rollout) -> Failure | None:
-        """Boot anew once there is other code, and nothing is left of the last."""
+        """Boot anew once the code has changed, and the last boot has ended."""
         failure = context.failures[0] if context.failures else None
         if failure is not None:
             if decide_exit_code(failure.status) not in _OF_THE_APP:

@@ -30,7 +30,7 @@ class Failure(Struct):
 
     @property
     def sentence(self) -> str:
-        """Which worker it was, and why; of what forks them, why is enough."""
+        """The reason, of a worker with its identity."""
         is_worker = isinstance(self.who, WorkerHandle)
         return f"{self.who}: {self.reason}" if is_worker else self.reason
 
@@ -62,7 +62,7 @@ class PlanContext(Struct):
     due_at: float = float("inf")
 
     def act(self, action: Action) -> None:
-        """Have the master do this."""
+        """Add an action for the master."""
         self.actions.append(action)
 
     def report(
@@ -74,7 +74,7 @@ class PlanContext(Struct):
         of: WorkerHandle | ForkserverHandle | Slot | None = None,
         reason: str = "",
     ) -> None:
-        """Tell the operator; ``of`` whom, in words of its own."""
+        """Report an event to the operator; ``of`` is what it is about."""
         whom: dict[str, int | None] = {}
         match of:
             case WorkerHandle(worker, slot, generation):

@@ -65,7 +65,7 @@ class WorkerExited(Struct, frozen=True):
 
 
 class WorkerMisbehaved(Struct, frozen=True):
-    """The worker did what none of ours does; the shell hears it no more.
+    """The worker did what none of ours does; nothing more is read from it.
 
     Attributes:
         reason: What it did.
@@ -76,7 +76,7 @@ class WorkerMisbehaved(Struct, frozen=True):
 
 
 class ForkserverMisbehaved(Struct, frozen=True):
-    """Likewise a forkserver."""
+    """The forkserver did what none of ours does; nothing more is read from it."""
 
     generation: int
     reason: str
@@ -127,7 +127,7 @@ class HealthChecked(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """The worker reacted to a ``Probe``; silence is never told."""
+    """The worker answered a ``Probe``; that it did not is never reported."""
 
     worker: int
 
@@ -177,7 +177,7 @@ class StopAsked(Struct, frozen=True):
 
 
 class ListenersDead(Struct, frozen=True):
-    """Some listeners accept nothing and could not be made anew; none: all do.
+    """Listeners that accept nothing and could not be made anew; none: all accept.
 
     Attributes:
         reasons: The address of each, and why.

@@ -1,4 +1,4 @@
-"""The ladder for a blocked loop: avoid, cover, dump, end.
+"""What is done about a blocked loop: steer away, adopt, dump, stop.
 
 It is judged in rounds (each reading of the scoreboard), only by rows read in
 that very turn: whoever was not looked at is not late. And it is relative:
@@ -86,7 +86,7 @@ def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:
 
 
 def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
-    """Raise what must be raised; lower it only after good beats."""
+    """Steer away from and adopt for a late worker; end that after good beats."""
     health = handle.health
     is_full = health.beat is not None and health.beat.is_full
     if is_full or (health.is_late and not is_excused):
@@ -111,7 +111,7 @@ def _escalate(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -
 
 
 def _note_recovery(context: PlanContext, handle: WorkerHandle) -> None:
-    """Say when one goes on that was said to stand still."""
+    """Report when the loop of a worker that was reported as blocked runs again."""
     health = handle.health
     if not health.stalled_s:
         return
@@ -156,7 +156,7 @@ def _accepts(slot: Slot) -> bool:
 
 
 def _is_fit(roster: Roster, handle: WorkerHandle) -> bool:
-    """Whether it may go on as an adopter."""
+    """Whether a worker may be an adopter."""
     is_owner = roster.slots[handle.slot].owner is handle
     return is_owner and handle.is_serving and not handle.health.is_avoided
 
@@ -174,7 +174,7 @@ def _change_adopter(context: PlanContext, slot: Slot) -> None:
 
 
 def _find_burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:
-    """An adopted queue weighs as much as one request in flight."""
+    """Return the load of an adopter: a queue counts as a request in flight."""
     adopted = sum(slot.adopter is handle for slot in roster.slots)
     lag_s = 0.0 if handle.health.beat is None else handle.health.beat.lag_s
     return (handle.health.in_flight + adopted, lag_s, handle.slot)

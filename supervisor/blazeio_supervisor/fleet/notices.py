@@ -38,7 +38,7 @@ class WatchdogFeed(Struct):
     probed_at: float = 0.0
 
     def is_due(self, context: PlanContext, fresh: int, *, is_excused: bool) -> bool:
-        """Whether to feed it now; has the workers asked where nobody else does.
+        """Return whether to feed it now; have the workers probed without requests.
 
         Args:
             context: The present one.
@@ -76,7 +76,7 @@ RATE_OVER_S = 5.0
 
 
 class Throughput(Struct):
-    """Counts requests over all lives of workers.
+    """Counts the requests of all workers, dead ones too.
 
     Attributes:
         rate: Requests a second, over the last whole ``RATE_OVER_S``.
@@ -90,7 +90,7 @@ class Throughput(Struct):
     began_at: float | None = None
 
     def take(self, context: PlanContext) -> int:
-        """Read the beats of this turn; give how many requests are new."""
+        """Read the beats of this turn; return how many requests are new."""
         fresh = 0
         for fact in context.facts:
             if isinstance(fact, Beat):
@@ -126,7 +126,7 @@ EXTEND_EVERY_S = 5.0
 
 
 class Notices(Struct):
-    """Remembers what was reported.
+    """Notifies the service manager of what has changed since the last notice.
 
     Attributes:
         stage: As last reported.

@@ -34,7 +34,7 @@ from blazeio_supervisor.fleet.transitions import (
 
 
 class Planner:
-    """Decides; has no clock, no I/O and no randomness of its own.
+    """Decides what the master does; it has no clock, no I/O and no randomness.
 
     Args:
         policy: Every timeout and threshold.
@@ -122,7 +122,7 @@ class Planner:
         return take_snapshot(self.state)
 
     def why_not_upgrade(self) -> str:
-        """Say what must be over before an upgrade; "" when nothing must."""
+        """Return what must be over before an upgrade; "" when nothing must."""
         state = self.state
         if state.stopping.is_leaving or state.stopping.is_active:
             return "the service is stopping"
@@ -131,7 +131,7 @@ class Planner:
         return "" if state.rollout.is_idle else "a reload is under way"
 
     def _apply_facts(self, context: PlanContext) -> None:
-        """Learn what happened; decide whether the service ends."""
+        """Apply the facts; decide whether the service ends."""
         state = self.state
         for fact in context.facts:
             apply_facts(context, fact)

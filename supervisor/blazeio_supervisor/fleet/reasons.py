@@ -28,7 +28,7 @@ USAGE, START_FAILED, NOT_IMPORTABLE, CANNOT_BIND = 2, 3, 4, 5
 
 
 def describe_exit(status: int, reason: str = "") -> str:
-    """Say how a process ended.
+    """Describe how a process ended.
 
     Args:
         status: Exit code, or minus the signal's number.
@@ -52,7 +52,7 @@ def was_killed(status: int | None) -> bool:
 
 
 def name_exit(status: int) -> str:
-    """Say how a process ended in one word, of few: ``exit_3``, ``SIGKILL``."""
+    """Return how a process ended as one of few words: ``exit_3``, ``SIGKILL``."""
     if status < 0:
         return _SIGNALS.get(-status, f"signal_{-status}")
     return f"exit_{status}"
@@ -74,10 +74,10 @@ def decide_exit_code(status: int | None) -> int:
 
 
 def count_of(count: int, noun: str) -> str:
-    """Write so many of it: ``1 worker``, ``3 workers``."""
+    """Return a number with its noun: ``1 worker``, ``3 workers``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def asked_for(by: str) -> str:
-    """Say who has ordered something: ``asked for by SIGHUP``."""
+    """Return who has ordered something: ``asked for by SIGHUP``."""
     return f"asked for by {by}" if by else "asked for"

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 
 def mark_for_recycling(context: PlanContext) -> None:
-    """Give a reason to retire to whoever was asked for or is over a limit."""
+    """Mark the workers that were asked for or are over a limit."""
     for fact in context.facts:
         if isinstance(fact, RecycleAsked):
             _ask(context, fact)
@@ -43,7 +43,7 @@ def _mark(context: PlanContext, handle: WorkerHandle, reason: str, word: str) ->
 
 
 def _judge(context: PlanContext, handle: WorkerHandle, slot: Slot) -> None:
-    """Mark it when it is too old, or has used too much."""
+    """Mark a worker that is too old, or has used too much."""
     reason = _find_age(context, handle)
     if reason:
         _mark(context, handle, reason, "lifetime")
@@ -60,7 +60,7 @@ def _judge(context: PlanContext, handle: WorkerHandle, slot: Slot) -> None:
 
 
 def _slow_down(context: PlanContext, slot: Slot, reason: str) -> None:
-    """Wait longer each time: a limit that is too low must not be all we do."""
+    """Wait longer each time, since a limit may be too low."""
     slot.renewals.fail(context.now, context.policy, context.rng)
     if slot.renewals.failures == context.policy.crash_loop_deaths:
         text = (
@@ -86,7 +86,7 @@ def _find_age(context: PlanContext, handle: WorkerHandle) -> str:
 
 
 def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
-    """What it has used up, in words and as one word; "" when nothing."""
+    """Return which limit a worker is over, as a sentence and a word; "" when none."""
     policy, beat = context.policy, handle.health.beat
     if beat is None:
         return "", ""
@@ -192,7 +192,7 @@ def _note(context: PlanContext, failure: Failure, handle: WorkerHandle) -> None:
 
 
 def _describe_loop(slot: Slot) -> tuple[str, str]:
-    """Say when the workers of a slot failed, in one word and in a sentence."""
+    """Return when the workers of a slot failed, as a word and as a sentence."""
     while_serving = slot.deaths_serving
     at_start = slot.backoff.failures - while_serving
     if not while_serving:

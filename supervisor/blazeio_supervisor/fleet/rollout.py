@@ -137,7 +137,7 @@ class Canary(Struct):
             )
 
     def discard(self, context: PlanContext) -> None:
-        """End the canary."""
+        """Stop the canary."""
         step_worker(context, self.handle, Event.DRAIN)
 
     def promote(self, context: PlanContext) -> None:
@@ -235,7 +235,7 @@ class Rollout(Struct):
 
     @property
     def is_asked(self) -> bool:
-        """Whether somebody waits for the next one."""
+        """Whether a reload was asked for that has not begun."""
         return bool(self.waiting)
 
     @property
@@ -255,7 +255,7 @@ class Rollout(Struct):
         return asked
 
     def abort(self, context: PlanContext, reason: str) -> None:
-        """Answer every ticket: the service ends. No canary serves until then;
+        """End the reload for all who asked: the service ends. The canary is stopped;
         others end the rest.
         """
         self.asked += self.hand_over()
@@ -299,7 +299,7 @@ class Rollout(Struct):
     # The way forward
 
     def _start(self, context: PlanContext) -> None:
-        """Begin when somebody asks, or when no forkserver is left."""
+        """Begin when a reload was asked for, or when no forkserver is left."""
         if not self.waiting:
             if context.roster.generation in context.roster.forkservers:
                 return
@@ -369,7 +369,7 @@ class Rollout(Struct):
         return f"not done within {span_s:g} s (--rollout-timeout): still {where}"
 
     def _claim_failures(self, context: PlanContext) -> str:
-        """Answer for what failed of the target; return the first reason."""
+        """Mark the failures of the target as those of this reload; return the first."""
         ours = [failure for failure in context.failures if self._is_ours(failure)]
         for failure in ours:
             failure.is_of_reload = True
@@ -395,7 +395,7 @@ class Rollout(Struct):
             )
 
     def _discard(self, context: PlanContext) -> None:
-        """End all that is new; no old worker was touched yet."""
+        """Stop all that is new; no old worker was stopped yet."""
         if self.canary is not None:
             self.canary.discard(context)
             self.canary = None
@@ -457,7 +457,7 @@ class Rollout(Struct):
         self.asked, self.superseded = [], []
 
     def _spread(self, context: PlanContext, generation: int) -> None:
-        """Fork from this generation from now on; what boots is of another."""
+        """Fork from this generation from now on; stop what boots of another."""
         context.roster.generation = generation
         for slot in context.roster.slots:
             for handle in (slot.successor, slot.owner):

@@ -73,7 +73,7 @@ class WorkerHealth(Struct, eq=False):
 
 
 class WorkerHandle(Struct, eq=False):
-    """One worker's life as the master sees it.
+    """A worker as the planner knows it; the master has a ``WorkerRecord`` of it.
 
     Attributes:
         worker: Serial number of this life.
@@ -122,7 +122,7 @@ class WorkerHandle(Struct, eq=False):
 
 
 class ForkserverHandle(Struct, eq=False):
-    """One forkserver; it lives by the same table as a worker."""
+    """A forkserver as the planner knows it; it has the states of a worker."""
 
     generation: int
     deadline_at: float | None
@@ -220,17 +220,17 @@ class Roster(Struct):
         return None if handle is None else self.workers.get(handle.worker)
 
     def next_worker(self) -> int:
-        """Give out the serial number of a new life."""
+        """Return the serial number of a new worker."""
         self.last_worker += 1
         return self.last_worker
 
     def next_generation(self) -> int:
-        """Give out the number of a new load of the code."""
+        """Return the number of a new generation."""
         self.last_generation += 1
         return self.last_generation
 
     def was_given_out(self, worker: int) -> bool:
-        """Whether this serial number was ever given out."""
+        """Whether a worker ever had this serial number."""
         return 0 < worker <= self.last_worker
 
     def handles(self) -> list[WorkerHandle | ForkserverHandle]:

@@ -106,7 +106,7 @@ class Parking(Struct):
     by: str = ""
 
     def take(self, context: PlanContext, *, may_begin: bool) -> None:
-        """Learn what is asked for.
+        """Take what is asked for.
 
         Args:
             may_begin: It serves, and no reload is under way.
@@ -125,7 +125,7 @@ class Parking(Struct):
             context.report("parked", f"{asked_for(self.by)}: {text}")
 
     def run(self, context: PlanContext) -> None:
-        """End whoever serves, or would."""
+        """Drain every worker that serves or boots."""
         for handle in list(context.roster.workers.values()):
             if handle.is_wanted:
                 step_worker(context, handle, Event.DRAIN)

@@ -95,17 +95,17 @@ class Snapshot(Struct, frozen=True):
 
     @property
     def is_ending(self) -> bool:
-        """It leaves or drains: nothing new is begun."""
+        """Whether it leaves or drains: nothing new is begun."""
         return self.is_leaving or self.is_stopping
 
     @property
     def wanted_count(self) -> int:
-        """How many slots shall serve."""
+        """The number of slots that shall serve."""
         return sum(not slot.is_parked for slot in self.slots)
 
     @property
     def serving_count(self) -> int:
-        """How many of them do."""
+        """The number of those that do."""
         owners = [slot.owner for slot in self.slots if not slot.is_parked]
         return sum(owner is not None and owner.state == "serving" for owner in owners)
 

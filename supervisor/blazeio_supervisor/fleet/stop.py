@@ -65,7 +65,7 @@ class Stopping(Struct):
             context.act(KeepServing())
 
     def run(self, context: PlanContext) -> None:
-        """End whoever is left; exit when nobody is."""
+        """Drain all that are left; exit when none is."""
         roster = context.roster
         if not self.has_closed:
             self.has_closed = True

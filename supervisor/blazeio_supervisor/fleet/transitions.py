@@ -137,21 +137,21 @@ def _find_forkserver_grace_s(context: PlanContext, handle: ForkserverHandle) -> 
 
 
 def give_up_on(context: PlanContext, handle: ForkserverHandle, reason: str) -> None:
-    """End a forkserver that no longer answers; it counts as failed."""
+    """Kill a forkserver that no longer answers; it counts as failed."""
     if handle.is_wanted:
         context.failures.append(Failure(handle, reason))
     step_forkserver(context, handle, Event.KILL)
 
 
 def stop_misbehaving(context: PlanContext, handle: WorkerHandle, reason: str) -> None:
-    """End a worker that did what none does, at once; it counts as failed."""
+    """Kill a worker that misbehaved; it counts as failed."""
     if handle.is_wanted:
         context.failures.append(Failure(handle, reason, cause="misbehaved"))
     step_worker(context, handle, Event.KILL)
 
 
 def stop_late_fork(context: PlanContext, worker: int, pid: int) -> None:
-    """End a worker whose fork was given up on, when it is answered after all."""
+    """Stop a worker that was forked after its fork was given up."""
     handle = WorkerHandle(worker, 0, 0, context.now, None, state=State.GONE, pid=pid)
     context.roster.workers[worker] = handle
     step_worker(context, handle, Event.FORKED)
@@ -280,7 +280,7 @@ def escalate(context: PlanContext) -> None:
 
 
 def wake_for_deadlines(context: PlanContext) -> None:
-    """Have the next turn when the first deadline passes."""
+    """Ask for a turn when the first deadline passes."""
     for handle in context.roster.handles():
         if handle.deadline_at is not None:
             context.wake(handle.deadline_at)

@@ -32,7 +32,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What happens to it: told to us, ordered by us, or by time alone."""
+    """What happens to a process: reported by it, ordered, or by time alone."""
 
     FORKED = "forked"
     READY = "ready"

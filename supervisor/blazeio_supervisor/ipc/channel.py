@@ -34,13 +34,13 @@ class Sendable(Protocol):
     """A descriptor that can go beside a message: a socket, or ``Descriptor``."""
 
     def fileno(self) -> int:
-        """Give its number."""
+        """Return its number."""
 
     def dup(self) -> "Sendable":
-        """Give another one for the same."""
+        """Return another one for the same."""
 
     def close(self) -> None:
-        """Give it back."""
+        """Close it."""
 
 
 class Descriptor:
@@ -54,11 +54,11 @@ class Descriptor:
         self._fd = fd
 
     def fileno(self) -> int:
-        """Give its number."""
+        """Return its number."""
         return self._fd
 
     def dup(self) -> "Descriptor":
-        """Give another one for the same file."""
+        """Return another one for the same file."""
         return Descriptor(os.dup(self._fd))
 
     def close(self) -> None:
@@ -195,11 +195,11 @@ class LoopChannel:
         return self.is_open and not self._outbox
 
     def fileno(self) -> int:
-        """Give the descriptor; what the peer has said is read from there."""
+        """Return the descriptor; messages of the peer are read from there."""
         return self._sock.fileno()
 
     def send(self, message: Message, sockets: Sequence[Sendable] = ()) -> None:
-        """Send now, or when the peer reads again; to a dead peer: nothing."""
+        """Send now, or when the peer reads again; nothing to a dead peer."""
         if not self.is_open:
             return
         if self._outbox or not self._sends(message, sockets):
@@ -227,7 +227,7 @@ class LoopChannel:
         self._loop.remove_writer(self._sock.fileno())
 
     def read(self) -> None:
-        """Take every message that is there."""
+        """Receive every message that is there."""
         while self.is_open:
             try:
                 received = receive(self._sock)
@@ -256,7 +256,7 @@ class LoopChannel:
 
 
 def _duplicate(sockets: Sequence[Sendable]) -> list[Sendable]:
-    """Give all of them once more, or none.
+    """Duplicate all of them, or none.
 
     Raises:
         OSError: There is no room for so many.
@@ -320,7 +320,7 @@ FromChildT = TypeVar("FromChildT", bound=Message)
 
 
 class ChildFault(Exception):  # noqa: N818 - the child's, not ours
-    """A child did what none of ours does; the text says what."""
+    """A child did what none of ours does; the text says what that is."""
 
 
 def make_child_pair() -> tuple[socket.socket, socket.socket]:
@@ -335,7 +335,7 @@ def make_child_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def receive_octets(sock: socket.socket, most: int) -> tuple[bytes, int | None] | None:
-    """Take what a child has sent, a message or a piece of a stream.
+    """Receive what a child has sent, a message or a piece of a stream.
 
     Args:
         sock: The master's end.
@@ -462,20 +462,20 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
         loop.add_reader(self._sock.fileno(), self.read)
 
     def send(self, message: Message, sockets: Sequence[Sendable] = ()) -> None:
-        """Send now, or when the child reads again; to a dead one: nothing."""
+        """Send now, or when the child reads again; nothing to a dead one."""
         if len(self._outbox) >= self._most_unread:
             self._refuse("it does not read its orders")
         super().send(message, sockets)
 
     def read(self) -> None:
-        """Take what is there, as far as one turn goes."""
+        """Receive what is there, up to ``MESSAGES_PER_TURN``."""
         for _ in range(MESSAGES_PER_TURN):
             self._take_one()
             if not self._has_more:
                 return
 
     def read_rest(self) -> None:
-        """Take what a child that has died had still to say, then close."""
+        """Receive what a dead child has left unread, then close."""
         for _ in range(MOST_REST):
             self._take_one()
             if not self._has_more:
@@ -483,7 +483,7 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
         self.close()
 
     def _drop_foreign(self, sender: int) -> None:
-        """Drop one message; of many, have the rest wait."""
+        """Drop one message of another process; after many, pause the reading."""
         self._foreign_count += 1
         if self._foreign_count == 1:
             self._on_foreign(sender)

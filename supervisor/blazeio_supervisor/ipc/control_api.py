@@ -89,7 +89,7 @@ RELOAD = ControlEndpoint("POST", "/reload", ReloadOrder, ReloadAnswer)
 
 
 class ScaleOrder(msgspec.Struct, frozen=True):
-    """Have so many workers.
+    """Change the number of workers.
 
     Attributes:
         count: How many; None: as many as are wanted by now.
@@ -153,7 +153,7 @@ RESUME = ControlEndpoint("POST", "/resume", Nothing, ParkAnswer)
 
 
 class StackOrder(msgspec.Struct, frozen=True):
-    """Say where workers are.
+    """Ask workers for their stacks.
 
     Attributes:
         slot: All workers of this slot; None: of every slot.

@@ -260,7 +260,7 @@ class Loaded(_Message, frozen=True):
 
 
 class Unsafe(_Message, frozen=True):
-    """Forking after this import would break the app; says what was seen.
+    """Forking after this import would break the app, for these reasons.
 
     Attributes:
         findings: In words, each with where it was made, if that is known.
@@ -330,7 +330,7 @@ class Ready(_Message, frozen=True):
 
 
 class WorkerEvent(_Message, frozen=True):
-    """An event of the worker's own; see ``observe.events.vocabulary``.
+    """An event that a worker notes; its name is in ``log.events``.
 
     Attributes:
         text: What, why, and what comes next.
@@ -428,7 +428,7 @@ _worker_decoder = msgspec.msgpack.Decoder(FromWorker)
 
 
 def serialize_message(message: Message) -> bytes:
-    """Give the octets of one datagram.
+    """Return the octets of one datagram.
 
     What a child tells is written to be read by people; the master's texts are paths.
     """
@@ -481,7 +481,7 @@ def _decode(decode: Callable[[bytes], MessageT], octets: bytes) -> MessageT:
 
 
 def cut_texts(message: MessageT) -> MessageT:
-    """Keep of each text what may be long."""
+    """Return the message with long texts cut."""
     match message:
         case Failed(_, reason, traceback):
             cut = {"reason": reason[:TEXT_CHARS]}
@@ -500,7 +500,7 @@ def cut_texts(message: MessageT) -> MessageT:
 
 
 def describe_skew(masters_protocol: str) -> str | None:
-    """Say why this process cannot serve a master; None when it can.
+    """Return why this process cannot serve a master; None when it can.
 
     Args:
         masters_protocol: The number, as the master's argument has it.

@@ -253,7 +253,7 @@ def set_parent_death_signal(signal_number: int) -> None:
 
 @contextmanager
 def files_made_as(uid: int, gid: int) -> Iterator[None]:
-    """Have the kernel judge this thread's file accesses as another user's.
+    """Access files as another user in this thread, for a while.
 
     Root's own rights to files (to read, write and own any) are gone meanwhile, and
     what is made belongs to that user. Only for root. Clears the parent death signal.
@@ -280,7 +280,7 @@ def files_made_as(uid: int, gid: int) -> Iterator[None]:
 
 
 def refuse_descriptors(sock: socket.socket) -> None:
-    """Have the kernel let nobody send descriptors to a socket (Linux 6.16).
+    """Set a socket to refuse descriptors (SO_PASSRIGHTS, Linux 6.16).
 
     For what others read; ``receive_octets`` refuses them itself.
     """

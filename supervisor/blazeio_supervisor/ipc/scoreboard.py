@@ -81,7 +81,7 @@ class Histogram(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many spans."""
+        """The number of spans."""
         return sum(self.counts)
 
 
@@ -218,7 +218,7 @@ class LongestRequest(Struct, frozen=True):
 
 
 def make_row_memory() -> int:
-    """Make the memory of one row; gives its descriptor, which is not inherited.
+    """Make the memory of one row; return its descriptor, which is not inherited.
 
     Raises:
         OSError: The system has no room for it.
@@ -253,16 +253,16 @@ class Row:
         self.fault = ""
 
     def fileno(self) -> int:
-        """Give the descriptor, for whoever else shall map it; -1: it is closed."""
+        """Return the descriptor, for others that map the row; -1: it is closed."""
         return self._fd
 
     def keep_mapping(self) -> None:
-        """Close the descriptor: a worker hands its row to nobody."""
+        """Close the descriptor: a worker passes its row to no other process."""
         os.close(self._fd)
         self._fd = -1
 
     def close(self) -> None:
-        """Give the memory back; nobody may read or write here any more."""
+        """Unmap the memory; the row must not be used any more."""
         for view in (self.counted, self.cells, self._octets):
             view.release()
         with suppress(BufferError):  # a counter still has a view: it goes with that
@@ -271,7 +271,7 @@ class Row:
             self.keep_mapping()
 
     def beat(self, at: float, late_s: float) -> None:
-        """Say that the loop runs, and how late this beat comes."""
+        """Write a beat of the loop, and how late it comes."""
         cells, counted = self.cells, self.counted
         cells[_LAG_S] += (late_s - cells[_LAG_S]) / 2
         counted[LAG] += late_s
@@ -279,13 +279,13 @@ class Row:
         cells[_BEAT_AT] = at
 
     def rest(self, rests: bool) -> None:
-        """Say whether it beats once in ``REST_EVERY_S``, or as often as ever."""
+        """Write whether it beats once in ``REST_EVERY_S``, or as often as ever."""
         self.cells[_RESTS] = rests
 
     def count(
         self, in_flight: int, connections: int, requests: int, is_full: bool = False
     ) -> None:
-        """Say what the worker does."""
+        """Write the counts of the worker."""
         cells = self.cells
         cells[IN_FLIGHT] = in_flight
         cells[_CONNECTIONS] = connections
@@ -293,7 +293,7 @@ class Row:
         self.counted[REQUESTS] = requests
 
     def name_longest(self, longest: LongestRequest | None) -> None:
-        """Say which request has been in flight for longest; None: there is none."""
+        """Write which request has been in flight for longest; None: there is none."""
         self.cells[_LONGEST_SINCE] = 0.0
         if longest is not None:
             octets = longest.text.encode("utf-8", "replace")[:LONGEST_BYTES]
@@ -301,7 +301,7 @@ class Row:
             self.cells[_LONGEST_SINCE] = longest.begun_at
 
     def name_begun(self, number: int, text: str) -> None:
-        """Say which request begins.
+        """Write which request begins.
 
         Args:
             number: Of requests that have begun with it, from 1 on.
@@ -315,7 +315,7 @@ class Row:
     # The master's side
 
     def read_begun(self, after: int = 0) -> list[str]:
-        """Look at the last requests that began, the newest first, each named once.
+        """Read the last requests that began, the newest first, each named once.
 
         Args:
             after: Leave out those that began before so many others; but not the
@@ -332,7 +332,7 @@ class Row:
         return list(dict.fromkeys(named[each] for each in numbers))
 
     def read(self) -> RowReading:
-        """Look at it."""
+        """Read how the worker is."""
         cells = self.cells
         beat_at, now = cells[_BEAT_AT], time.monotonic()
         return RowReading(
@@ -352,14 +352,14 @@ class Row:
         return self.cells[_RESTS] == 1.0
 
     def read_tally(self) -> Tally:
-        """Look at what was counted."""
+        """Read what was counted."""
         cells = tuple(self.counted)
         if not all(0.0 <= cell <= MOST for cell in cells):
             cells = tuple(map(self._check, cells))
         return Tally(cells)
 
     def read_longest(self) -> LongestRequest | None:
-        """Look at the request that has been in flight for longest."""
+        """Read the request that has been in flight for longest."""
         since, now = self.cells[_LONGEST_SINCE], time.monotonic()
         since = self._check(since, now)
         if not since:
@@ -368,7 +368,7 @@ class Row:
         return LongestRequest(octets.decode("utf-8", "replace"), since)
 
     def _check(self, value: float, most: float = MOST) -> float:
-        """Give a value that may be; the one place where a worker's is judged.
+        """Return a value that is possible, else 0; every value of a worker passes here.
 
         No number at all compares as false.
         """
@@ -393,7 +393,7 @@ class RowAllocator:
         self.past = {} if past is None else past
 
     def take(self) -> Row:
-        """Give a blank row to a new worker.
+        """Return a blank row for a new worker.
 
         Raises:
             OSError: The system has no room for it.
@@ -401,6 +401,6 @@ class RowAllocator:
         return Row(make_row_memory())
 
     def fold(self, row: Row, slot: int) -> None:
-        """Add a dead worker's counts to its slot, and give back its row."""
+        """Add a dead worker's counts to its slot, and close its row."""
         self.past[slot] = self.past.get(slot, Tally()) + row.read_tally()
         row.close()

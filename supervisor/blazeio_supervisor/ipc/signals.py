@@ -47,7 +47,7 @@ STACK_SIGNAL = signal.SIGRTMIN + 6
 
 
 def hold(signals: Iterable[int]) -> None:
-    """Have these wait, until ``release`` or the end of the process.
+    """Block these signals, until ``release`` or the end of the process.
 
     What waits when a process ends is dropped: it changes no exit code. By default
     these would end the process, in the moments in which it has no handler for them:
@@ -57,12 +57,12 @@ def hold(signals: Iterable[int]) -> None:
 
 
 def release(signals: Iterable[int]) -> None:
-    """Hear these from now on, and what has waited, at once."""
+    """Unblock these signals; those that are pending come at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def do_nothing(number: int, frame: Any) -> None:
-    """Leave a signal to the master."""
+    """Ignore a signal that is meant for the master."""
 
 
 def find_python_default(number: int) -> Any:

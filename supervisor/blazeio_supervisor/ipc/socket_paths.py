@@ -34,7 +34,7 @@ class Peer(Struct, frozen=True):
 
 
 def read_peer(sock: socket.socket) -> Peer:
-    """Ask the kernel (SO_PEERCRED); nobody can lie here."""
+    """Return the peer by SO_PEERCRED, which the kernel vouches for."""
     octets = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _ = _UCRED.unpack(octets)
     return Peer(pid, uid)
@@ -176,7 +176,7 @@ class SocketPath(Struct, frozen=True):
 
     @property
     def is_abstract(self) -> bool:
-        """It is no file."""
+        """Whether it is no file."""
         return self.text.startswith(_ABSTRACT)
 
     @property
@@ -217,12 +217,12 @@ def parse_place(text: str) -> SocketPath:
 
 
 def is_name(text: str) -> bool:
-    """Whether an instance may be called so: one word without slashes."""
+    """Whether this may be the name of an instance: one word without slashes."""
     return len(text) <= NAME_CHARS and _NAME.fullmatch(text) is not None
 
 
 def name_after(app: str) -> str:
-    """Give an instance the name of its app: ``app:web``, ``app.py``."""
+    """Return the name of an instance by its app: ``app:web``, ``app.py``."""
     word = _NOT_IN_A_NAME.sub("-", os.path.basename(app))
     return word[:NAME_CHARS]
 

@@ -28,7 +28,7 @@ _PIECE_BYTES = 65536
 
 
 class Stacks(Struct, frozen=True):
-    """What a worker said.
+    """The stacks that a worker has sent.
 
     Attributes:
         text: "" when it said nothing.
@@ -40,7 +40,7 @@ class Stacks(Struct, frozen=True):
 
 
 class StackCall:
-    """Asks one worker.
+    """Asks one worker for its stacks, by a signal.
 
     Args:
         sock: The master's end; the worker has the other. Nothing is read before
@@ -70,13 +70,13 @@ class StackCall:
         loop.add_reader(self._sock.fileno(), self._read)
 
     def fileno(self) -> int:
-        """The descriptor, for the next image of the master."""
+        """Return the descriptor, for the next image of the master."""
         return self._sock.fileno()
 
     async def ask(
         self, signal_it: Callable[[], None], timeout_s: float = ANSWER_TIMEOUT_S
     ) -> Stacks:
-        """Ask for all stacks; who asks meanwhile gets the same answer.
+        """Ask for all stacks; those who ask meanwhile get the same answer.
 
         Args:
             signal_it: Sends ``STACK_SIGNAL`` to the worker.
@@ -89,7 +89,7 @@ class StackCall:
         return self.heard
 
     def begin(self, signal_it: Callable[[], None]) -> asyncio.Future[None]:
-        """Ask without waiting, unless an answer is due; what comes is ``heard``.
+        """Ask without waiting, unless an answer is due; ``heard`` has what comes.
 
         Returns:
             Done when the answer is whole, or the worker is gone.
@@ -103,12 +103,12 @@ class StackCall:
 
     @property
     def heard(self) -> Stacks:
-        """What the worker has said so far since it was asked last."""
+        """The answer so far to the last question."""
         octets, end, _ = bytes(self._said).partition(END)
         return Stacks(octets.decode("utf-8", "replace"), bool(end))
 
     def close(self) -> None:
-        """The worker is gone: whoever waits gets what there is."""
+        """Close the socket; those who wait get what there is."""
         if self._answer is not None:
             self._read()  # what came in this turn of the loop
         self._loop.remove_reader(self._sock.fileno())

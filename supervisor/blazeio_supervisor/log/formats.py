@@ -23,7 +23,7 @@ STDERR = 2
 
 
 class LogConfig(msgspec.Struct, frozen=True):
-    """Goes to each process that logs.
+    """How a process logs.
 
     Attributes:
         level: The least that is printed.
@@ -54,7 +54,7 @@ class StandardError(Struct, frozen=True):
 
 
 def look_at_standard_error(environ: Mapping[str, str]) -> StandardError:
-    """Find out who reads it."""
+    """Find out what reads standard error."""
     try:
         found = os.fstat(STDERR)
     except OSError:
@@ -103,23 +103,23 @@ ValueT = TypeVar("ValueT")
 
 
 def escape_line(text: str) -> str:
-    """Write a text on one line."""
+    """Return a text with its line ends and control characters escaped."""
     return _NOT_ON_A_LINE.sub(_escape, text)
 
 
 def escape_lines(text: str) -> str:
-    """Write a text whose line ends and tabs are meant."""
+    """Return a text with control characters but line ends and tabs escaped."""
     return _NOT_IN_LINES.sub(_escape, text)
 
 
 def continue_lines(text: str) -> str:
-    """Write the further lines of a record, each marked as such."""
+    """Return the further lines of a record, each marked as such."""
     lines = escape_lines(text.rstrip("\n")).split("\n")
     return "\n".join(f"{CONTINUATION}{line}" for line in lines)
 
 
 def encode_json(value: Any) -> bytes:
-    """Write a value as JSON, all of it: what reads it has the same strings.
+    """Encode a value as JSON; strings that are no Unicode are kept.
 
     But for lone surrogates, which are no text and come as their escapes.
     """
@@ -134,7 +134,7 @@ def encode_json(value: Any) -> bytes:
 
 
 def escape_json(text: str) -> str:
-    """Write JSON, or another notation with its escapes, for a terminal.
+    """Return JSON, or another notation with such escapes, safe for a terminal.
 
     Outside of strings JSON has none of these characters.
     """
@@ -142,7 +142,7 @@ def escape_json(text: str) -> str:
 
 
 def escape_answer(answer: ValueT) -> ValueT:
-    """Give an answer, or another value, as it is shown: each text on one line.
+    """Return a value with each text on one line.
 
     The fields that hold several lines keep them.
     """
@@ -168,7 +168,7 @@ def _escape_for_json(match: re.Match[str]) -> str:
 
 
 def escape_surrogates(value: ValueT) -> ValueT:
-    """Give a value whose texts are Unicode: lone surrogates become their escapes."""
+    """Return a value whose texts are Unicode: lone surrogates are escaped."""
     return map_texts(value, _escape_each)  # type: ignore[no-any-return]
 
 
@@ -177,7 +177,7 @@ def _escape_each(text: str) -> str:
 
 
 def map_texts(value: Any, escape: Callable[[str], str]) -> Any:
-    """Give a value with each text in it, keys too, as a function writes it."""
+    """Return a value with each text in it, keys too, changed by a function."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
@@ -235,7 +235,7 @@ class LogOrigin(Struct):
 
 
 def format_identity(who: Identified) -> str:
-    """Write whom it is about: ``worker=3 slot=0 gen=1 pid=4711``."""
+    """Return which process it is about: ``worker=3 slot=0 gen=1 pid=4711``."""
     parts = (
         ("worker", who.worker),
         ("slot", who.slot),
@@ -248,7 +248,7 @@ def format_identity(who: Identified) -> str:
 def make_formatter(
     terms: LogConfig, origin: LogOrigin | None = None
 ) -> logging.Formatter:
-    """Give the one that was asked for.
+    """Return the formatter that was asked for.
 
     Args:
         terms: Say which.
@@ -305,7 +305,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object on each line; what does not apply is left out.
+    """Writes one JSON object on each line; what does not apply is left out.
 
     Args:
         origin: See ``make_formatter``.
@@ -358,7 +358,7 @@ def _list_rest(event: EventRecord) -> dict[str, Any]:
 
 
 def format_event(event: EventRecord) -> str:
-    """Write it as it stands in the log: ``event=ready slot=0: serving``."""
+    """Return an event as it stands in the log: ``event=ready slot=0: serving``."""
     return f"event={escape_line(event.event)} {_format_rest(event)}"
 
 
@@ -371,13 +371,13 @@ def _format_rest(event: EventRecord) -> str:
 
 
 def _split_printed(text: str) -> list[str]:
-    """Give what was printed line by line; a terminal's line end is one, too."""
+    """Return what was printed line by line; a terminal's line end is one, too."""
     lines = text.removesuffix("\n").split("\n")
     return [line.removesuffix("\r") for line in lines]
 
 
 def _write_local_time(at_s: float) -> str:
-    """As ISO 8601 has it, with milliseconds and offset."""
+    """Return a time as in ISO 8601, with milliseconds and offset."""
     moment = time.localtime(at_s)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", moment)
     return f"{text}.{int(at_s % 1 * 1000):03d}{time.strftime('%z', moment)}"
@@ -401,12 +401,12 @@ _SUBJECT = re.compile(r"(?m)^worker=.*? pid=\d+: (.*)$")
 
 
 def fold_own_frames(text: str) -> str:
-    """Leave out how the worker itself was started: the same in every stack."""
+    """Leave out the frames of the worker's own start, the same in every stack."""
     return _OWN_FRAMES.sub("  (from here on the worker's own start)\n", text)
 
 
 def find_import(text: str) -> str:
-    """Find what a process is in that imports or starts an app; "" when unknown.
+    """Find the line in which a process imports or starts an app; "" when unknown.
 
     The newest call comes first. The one nearest to it that runs at the top of a
     module is in the module that is being imported.
@@ -426,11 +426,11 @@ def find_import(text: str) -> str:
 
 
 def trim_stacks(text: str) -> str:
-    """Cut what a worker has said to what belongs into a report."""
+    """Return the stacks of a worker as a report has them: short, and not too long."""
     return fold_own_frames(text.strip())[:MOST_CHARS]
 
 
 def find_subject(text: str) -> str:
-    """Find the line on what its loop is in; "" where Python has said nothing."""
+    """Find the line that its loop is in; "" where there is none."""
     found = _SUBJECT.search(text)
     return found[1] if found else ""

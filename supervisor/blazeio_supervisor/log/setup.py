@@ -35,7 +35,7 @@ _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
 
 class LineHandler(logging.Handler):
-    """Writes to a descriptor by its number: another file may take its place.
+    """A logging handler that writes to a descriptor by its number.
 
     Args:
         fd: Of the log.
@@ -49,7 +49,7 @@ class LineHandler(logging.Handler):
         self._is_journal = is_journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        """For ``logging``: write a record."""
+        """Write a record; called by ``logging``."""
         try:
             text = self.format(record)
             if self._is_journal:
@@ -61,7 +61,7 @@ class LineHandler(logging.Handler):
 
 
 def write_all(fd: int, octets: bytes) -> None:
-    """Write, by one call where the kernel takes it whole.
+    """Write octets, by one call where the kernel takes them whole.
 
     What cannot be written is lost: there is nobody left to tell.
     """
@@ -99,7 +99,7 @@ _WARNINGS = "py.warnings"  # as logging.captureWarnings has it
 
 
 def catch_strays(handler: logging.Handler) -> None:
-    """Give the handler what would be printed to standard error.
+    """Log what Python would print to standard error: warnings, uncaught exceptions.
 
     Once in a process and those that it forks: what the app has put in the place
     of a hook since then stays there.
@@ -209,7 +209,7 @@ def apply_config(terms: LogConfig) -> None:
 
 
 def _examine_files(config: Mapping[str, Any]) -> None:
-    """See that handlers as root open no file that another user leads them to.
+    """Check that handlers of root open no file that another user can replace.
 
     They open it by its name, and follow links: now, and when they rotate.
 
@@ -228,7 +228,7 @@ def _examine_files(config: Mapping[str, Any]) -> None:
 def configure_strays(
     terms: LogConfig, fd: int = STDERR, origin: LogOrigin | None = None
 ) -> None:
-    """Send there, too, what has no logger of ours; arguments as above."""
+    """Send warnings and other loggers there too; arguments as above."""
     handler = make_handler(terms, fd, origin)
     # As logging does it where nothing is configured.
     handler.setLevel(max(logging.WARNING, logging.getLevelName(terms.level)))
@@ -236,14 +236,14 @@ def configure_strays(
 
 
 def make_handler(terms: LogConfig, fd: int, origin: LogOrigin | None) -> LineHandler:
-    """Give what writes a record; arguments as above."""
+    """Return the handler; arguments as above."""
     handler = LineHandler(fd, is_journal=terms.is_journal)
     handler.setFormatter(make_formatter(terms, origin))
     return handler
 
 
 def set_level(level: str) -> None:
-    """Print what is at least of this level from now on."""
+    """Set the level of the log."""
     logger = logging.getLogger(ROOT)
     if not logger.handlers:
         return  # --log-config says it
@@ -256,7 +256,7 @@ def set_level(level: str) -> None:
 def logs_configured(
     terms: LogConfig, fd: int = STDERR, origin: LogOrigin | None = None
 ) -> Iterator[None]:
-    """The same for a while: an app that is imported later decides by itself."""
+    """Configure the logs for a while; an app that is imported later decides itself."""
     logger = logging.getLogger(ROOT)
     before = logger.handlers[:], logger.level, logger.propagate
     configure_logs(terms, fd, origin)
@@ -267,11 +267,11 @@ def logs_configured(
 
 
 class LoggingError(UsageError):
-    """What ``--log-config`` asks for cannot be had."""
+    """The file of ``--log-config`` cannot be used."""
 
 
 class FramesPrinter:
-    """Notes what an app raised, each once in a row, and keeps the newest.
+    """Prints what an app raised, each once in a row, and keeps the newest.
 
     Eight workers that fail to start say the same thing eight times.
     """
@@ -282,7 +282,7 @@ class FramesPrinter:
         self._said = ""
 
     def print(self, frames: str, generation: int) -> None:
-        """Note one, as Python would print it.
+        """Print a traceback, as Python would.
 
         Args:
             frames: A traceback; "": the same failure may be noted again.
@@ -295,7 +295,7 @@ class FramesPrinter:
         self._last = (frames, generation)
 
     def printed_by(self, generation: int) -> str:
-        """Give what was printed of a generation; only the newest is kept."""
+        """Return what was printed of a generation; only the newest is kept."""
         return self._said if generation == self._generation else ""
 
     def _keep(self, frames: str, generation: int) -> None:

@@ -46,14 +46,14 @@ class _Child(Struct):
 
 
 def parse_exit(info: "os.waitid_result") -> int:
-    """Give the exit code, or minus the number of the signal that killed."""
+    """Return the exit code, or minus the number of the signal that has killed."""
     if info.si_code == os.CLD_EXITED:
         return info.si_status
     return -info.si_status
 
 
 class Reaper:
-    """Watches children and tells each one's end once.
+    """Watches children, and reports the end of each once.
 
     Args:
         loop: The master's loop.
@@ -86,7 +86,7 @@ class Reaper:
         self._loop.add_reader(pidfd, self._reap, pid)
 
     def send_signal(self, pid: int, number: int) -> None:
-        """Send a signal to a watched child; to one that is gone: nothing."""
+        """Send a signal to a watched child; one that is gone gets none."""
         child = self._children.get(pid)
         if child is None:
             return
@@ -96,7 +96,7 @@ class Reaper:
             pass  # dead and about to be reaped
 
     def kill_all(self) -> int:
-        """Kill every watched child; gives how many there are."""
+        """Kill every watched child; return how many there are."""
         for pid in list(self._children):
             self.send_signal(pid, signal.SIGKILL)
         return len(self._children)
@@ -122,7 +122,7 @@ class Reaper:
         child.on_exit(UNKNOWN_STATUS if status is None else status)
 
     def reap_orphans(self, most: int = MOST_ORPHANS_REAPED) -> list[int]:
-        """Reap dead children that nobody watches, some of many; give their pids.
+        """Reap dead children that are not watched, at most so many; return their pids.
 
         The caller must not have a fork under way whose pid it does not know
         yet: that child would be taken for a stranger.
@@ -151,22 +151,22 @@ Accuse = Callable[[str], None]
 
 
 class ChildFaults:
-    """Finds the child of ours that a process is, or descends from."""
+    """Reports faults to the child of the master that a process is, or descends from."""
 
     def __init__(self) -> None:
         self._accuse: dict[int, Accuse] = {}
 
     def know(self, pid: int, accuse: Accuse) -> None:
-        """Call this for what the child of this pid does from now on."""
+        """Report faults of this child to the function from now on."""
         self._accuse[pid] = accuse
 
     def forget(self, pid: int | None) -> None:
-        """That child is gone."""
+        """Forget a child that is gone."""
         if pid is not None:
             self._accuse.pop(pid, None)
 
     def accuse(self, pid: int, reason: str) -> None:
-        """Accuse whoever this process belongs to; of a stranger: nobody.
+        """Report a fault of a process to the child that it belongs to, if there is one.
 
         One that has lost its parent belongs to nobody any more: what it can do
         must do no harm.
@@ -190,10 +190,10 @@ NeedAddress = Callable[[str, int, Callable[[], None]], None]
 
 
 class NoteScheme(Protocol):
-    """Called with what the app of a generation speaks, once it is known."""
+    """A function that takes whether the app of a generation speaks TLS."""
 
     def __call__(self, generation: int, *, is_tls: bool) -> None:
-        """Take the word of a forkserver or worker."""
+        """Take what a forkserver or worker has reported."""
 
 
 class ChildContext(Struct, frozen=True, kw_only=True):
@@ -285,7 +285,7 @@ def name_children_of(kind: str, number: int, generation: int) -> str:
 
 
 def end_left_behind(loop: asyncio.AbstractEventLoop, title: str) -> None:
-    """End the orphans whose title begins like this, and what they leave behind.
+    """End the orphans whose title begins with ``title``, and what they leave behind.
 
     Args:
         loop: The master's.

@@ -157,7 +157,7 @@ class ControlHandlers:
     async def _follow(
         self, outcome: asyncio.Future[ReloadOutcome]
     ) -> AsyncIterator[api.Progress]:
-        """Give each new step of the reload until it is over."""
+        """Yield each new step of the reload until it is over."""
         last = None
         while not outcome.done():
             now = describe_progress(self._service.planner.snapshot())
@@ -169,7 +169,7 @@ class ControlHandlers:
     async def scale(
         self, order: api.ScaleOrder, r: BlazeioServerProtocol
     ) -> api.ScaleAnswer:
-        """Have so many workers."""
+        """Change the number of workers."""
         snapshot = self._look_at_running()
         before = sum(not slot.is_parked for slot in snapshot.slots)
         count = (before if order.count is None else order.count) + order.change
@@ -284,7 +284,7 @@ class ControlHandlers:
 
 
 def read_client(r: BlazeioServerProtocol) -> Peer:
-    """Tell who asks."""
+    """Return who has sent a request."""
     own: Any = r.transport.get_extra_info("socket")
     # The transport's is a stand-in that differs between the loops.
     with socket.socket(fileno=os.dup(own.fileno())) as sock:
@@ -292,7 +292,7 @@ def read_client(r: BlazeioServerProtocol) -> Peer:
 
 
 def name_client(r: BlazeioServerProtocol) -> str:
-    """Name who asks, for the log."""
+    """Return a name for whoever has sent a request, for the log."""
     return f"pid {read_client(r).pid}"
 
 

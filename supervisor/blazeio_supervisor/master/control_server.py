@@ -94,7 +94,7 @@ class ControlServer:
         return self._state.place
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to answer; that no place can be had is a line in the log."""
+        """Begin to answer; where no socket can be made, that is a line in the log."""
         settings, naming = self._service.settings, self._service.naming
         if settings.no_control:
             note("no_control", "no verb reaches this service: --no-control")
@@ -130,7 +130,7 @@ class ControlServer:
         self._server.accept_from(sock)
 
     async def drain(self) -> None:
-        """Let whoever follows something read its end."""
+        """Wait until those who follow something have read its end, for a moment."""
         if self._server is not None:
             await self._server.drain(_LAST_ANSWERS_S)
 
@@ -147,7 +147,7 @@ class ControlServer:
             self._serve(self._state.sock, loop)
 
     def close(self) -> None:
-        """Answer no more; the file is removed, if it is still ours."""
+        """Stop answering, and remove the file if it is still ours."""
         if self._server is not None:
             self._server.close()
         state = self._state
@@ -171,7 +171,7 @@ class ControlServer:
         return app
 
     def _judge(self, connection: socket.socket, address: Any) -> int:
-        """Let in whom the service belongs to, and root: the kernel says who it is.
+        """Accept the user of the service and root, by what the kernel says of a peer.
 
         Raises:
             StrangerError: It is somebody else.

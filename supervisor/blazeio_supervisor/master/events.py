@@ -23,7 +23,7 @@ _EVENT_BYTES = 600  # of one without its texts: the object, its numbers, its pla
 
 
 class EventHistory(Struct):
-    """What has happened.
+    """The last events, and counts of all.
 
     Attributes:
         seq: Of the last event.
@@ -37,7 +37,7 @@ class EventHistory(Struct):
 
 
 class EventRing(logging.Handler):
-    """Takes each event that is noted while it is attached.
+    """A logging handler that keeps each event that is noted while it is attached.
 
     Args:
         history: Of the image before; it is shared with this object.
@@ -55,13 +55,13 @@ class EventRing(logging.Handler):
         self._level_before = logging.NOTSET
 
     def attach(self) -> None:
-        """Take events from now on, also those below the level of the log."""
+        """Keep events from now on, also those below the level of the log."""
         self._level_before = EVENT_LOG.level
         EVENT_LOG.setLevel(logging.DEBUG)
         EVENT_LOG.addHandler(self)
 
     def detach(self) -> None:
-        """Take no more; whoever follows has come to the end."""
+        """Keep no more events; for those who follow, this is the end."""
         EVENT_LOG.removeHandler(self)
         EVENT_LOG.setLevel(self._level_before)
         self._is_closed = True
@@ -69,11 +69,11 @@ class EventRing(logging.Handler):
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody waits for the next one."""
+        """Whether a client waits for the next event."""
         return bool(self._waiting)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """For ``logging``: keep the event of a record."""
+        """Keep the event of a record; called by ``logging``."""
         event = getattr(record, "event", None)
         if isinstance(event, EventRecord):
             history, key = self.history, (event.event, event.reason)
@@ -93,12 +93,12 @@ class EventRing(logging.Handler):
             self._kept_bytes -= measure(events.pop(0))
 
     def list_after(self, seq: int, most: int | None = None) -> list[EventRecord]:
-        """Give what came after an event, the last ones if there are more."""
+        """Return the events after ``seq``, of more than ``most`` the last ones."""
         found = [event for event in self.history.events if event.seq > seq]
         return found if most is None else found[max(len(found) - most, 0) :]
 
     async def follow(self, seq: int) -> AsyncIterator[list[EventRecord]]:
-        """Give what comes after an event, as it comes, until ``detach``.
+        """Yield the events after ``seq`` as they are noted, until ``detach``.
 
         Who is slower than the ring turns misses some: their numbers are missing.
         """
@@ -142,7 +142,7 @@ _SCHEMES = {False: "http", True: "https"}
 
 
 class Banner:
-    """Waits for both facts, then prints.
+    """Prints the line once the addresses and the scheme are known.
 
     Args:
         settings: What the operator asked for.
@@ -159,11 +159,11 @@ class Banner:
             self.note_scheme(_FIRST, is_tls=True)
 
     def note_taken_over(self) -> None:
-        """Another image of the master has printed it."""
+        """Note that the image before has printed the line."""
         self._is_bound = self._is_scheme_known = True
 
     def note_bound(self) -> None:
-        """Every address is open."""
+        """Note that every address is open."""
         self._is_bound = True
         if not self._is_scheme_known:
             count = len(self._listeners.addresses)
@@ -172,7 +172,7 @@ class Banner:
         self._print()
 
     def note_scheme(self, generation: int, *, is_tls: bool) -> None:
-        """Somebody of a generation, or the operator, says what it speaks.
+        """Note whether a generation speaks TLS, by a process of it or the operator.
 
         At the start the first word counts. Of a later generation it is the last
         one, when that serves: its workers know more than its forkserver.
@@ -184,7 +184,7 @@ class Banner:
             self._print()
 
     def take(self, generation: int, settings: Settings) -> None:
-        """This generation, with these settings, serves in every slot by now."""
+        """Note that a generation serves in every slot by now, with these settings."""
         self._settings = settings
         is_tls = self._spoken.get(generation)
         self._spoken.clear()

@@ -54,7 +54,7 @@ from blazeio_supervisor.master.worker_record import Records, WorkerOrders, Worke
 
 
 class StackReports:
-    """Those under way.
+    """The reports under way.
 
     Args:
         records: Of the workers.
@@ -71,13 +71,13 @@ class StackReports:
         self._open: set[asyncio.Task[None]] = set()
 
     def begin(self, worker: int, blocked_s: float) -> None:
-        """Ask one for its stacks, and report it with them; of one that is gone: no."""
+        """Ask a worker for its stacks, and report it with them, unless it is gone."""
         record = self._records.get(worker)
         if record is not None and record.pid is not None:
             self._run(self._report_blocked(record, blocked_s))
 
     def begin_boot(self, report: ReportBoot) -> None:
-        """Likewise of one that boots for long."""
+        """Report a process that boots for long in the same way."""
         self._run(self._report_boot(report))
 
     def cancel(self) -> None:

@@ -21,7 +21,7 @@ NAMED_COUNT = 3
 async def watch_files(
     folders: Sequence[str], patterns: Sequence[str], change: Callable[[str], object]
 ) -> None:
-    """Tell of changed files until cancelled.
+    """Call a function for changed files until cancelled.
 
     What no person writes is left out: compiled files, drafts of editors, and the
     folders of version control, environments and caches.
@@ -53,7 +53,7 @@ async def watch_files(
 
 
 def name_files(paths: Sequence[str], folder: str) -> str:
-    """Name a few files, shortly."""
+    """Return the names of the first few files on one line."""
     names = [path.removeprefix(folder + os.sep) for path in paths]
     more = len(names) - NAMED_COUNT
     rest = [f"{more} more"] if more > 0 else []

@@ -59,7 +59,7 @@ from blazeio_supervisor.worker.forkserver import spawn_forkserver
 
 
 def describe_loading(why_not_once: str) -> str:
-    """Say who imports the app, and why not the forkserver if it does not."""
+    """Describe which process imports the app, and why not the forkserver."""
     if not why_not_once:
         return "once for all workers"
     return (
@@ -69,7 +69,7 @@ def describe_loading(why_not_once: str) -> str:
 
 
 def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
-    """Say what a forkserver is to load."""
+    """Return the order by which a forkserver loads a generation."""
     return Load(
         generation=generation,
         app=settings.app.text,
@@ -99,7 +99,7 @@ _NO_WORD = (
 
 
 class ForkserverRecord(Struct):
-    """One forkserver as the master knows it.
+    """What the master has of one forkserver: a value that goes over an upgrade.
 
     Attributes:
         is_preload: It imports the app; else its workers do.
@@ -128,13 +128,13 @@ class ForkserverRecord(Struct):
     is_importing: bool = False
 
     def close_stacks(self) -> None:
-        """Ask it no more where it is: it has loaded, or is gone."""
+        """Close the socket for stacks: it has loaded, or is gone."""
         if self.stacks is not None:
             self.stacks.close()
             self.stacks = None
 
     def check(self, message: FromForkserver) -> None:
-        """Take note that it has said this, once for all that may be said once.
+        """Note that this message has come, and whether it may come.
 
         Raises:
             ChildFault: A forkserver says no such thing, or not now.
@@ -242,7 +242,7 @@ class Forkservers:
             self._accuse(record, CLOSED_ITS_CHANNEL)
 
     def _accuse(self, record: ForkserverRecord, reason: str) -> None:
-        """One did what none does: it is not heard any more, and ended."""
+        """End a forkserver after a fault; nothing more is read from it."""
         is_there = self._records.get(record.generation) is record
         if not is_there or record.has_misbehaved:
             return
@@ -270,24 +270,24 @@ class Forkservers:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all can hear us, and no order waits to be sent."""
+        """Whether every channel is open, and no order waits to be sent."""
         return all(
             record.channel.is_settled and record.stacks is None
             for record in self._records.values()
         )
 
     def resume(self) -> None:
-        """Read on what the forkservers say to whom another image has spoken."""
+        """Read the channels that were taken over from the image before."""
         for record in self._records.values():
             self._listen(record)
 
     def watch_again(self) -> None:
-        """Watch the ends of all, also of those that have ended meanwhile."""
+        """Watch the end of each, also where it has ended meanwhile."""
         for record in list(self._records.values()):
             self._watch(record)
 
     def fork(self, spawn: Spawn) -> None:
-        """Have a worker forked."""
+        """Order a forkserver to fork a worker."""
         order, sockets = self._workers.prepare(spawn)
         record = self._records.get(spawn.generation)
         if record is not None:
@@ -300,7 +300,7 @@ class Forkservers:
             )
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:
-        """Likewise as for the workers; of those that are forked from now on."""
+        """Send the new log files, for the workers that are forked from now on."""
         for record in self._records.values():
             record.channel.send(ReopenLogs(), files)
 
@@ -326,7 +326,7 @@ class Forkservers:
         ]
 
     async def ask_stacks(self, generation: int) -> Stacks:
-        """Have one that boots say where it is, also while it imports."""
+        """Ask a forkserver that boots for its stacks; works during the import too."""
         record = self._records.get(generation)
         if record is None or record.stacks is None or not record.channel.is_open:
             return Stacks("", False)  # another program has taken its place, perhaps

@@ -61,13 +61,13 @@ class Occupant(Struct, frozen=True):
 
 
 class NoPlaceError(Exception):
-    """Every place that the newcomer could have is held by a request."""
+    """No connection can be closed in favour of a new one: all are being answered."""
 
 
 def find_victim(
     shares: Shares, occupants: Sequence[Occupant], peer: Hashable
 ) -> int | None:
-    """Find the connection that gives way to a new one.
+    """Find the connection that is closed in favour of a new one.
 
     At its own share a peer displaces its own oldest silent connection; at the
     bound in all, that of the peer that has the most.
@@ -105,7 +105,7 @@ _NETWORK_BITS = 64  # the part of an IPv6 address that one customer has for hims
 
 
 class PeerNotAllowedError(Exception):
-    """A connection is not let in; the text is the answer."""
+    """A peer may not connect; the text is the answer."""
 
 
 Judge = Callable[[socket.socket, Any], Hashable]
@@ -140,13 +140,13 @@ class GuardedServer:
         self._is_closed = False
 
     def accept_from(self, sock: socket.socket) -> None:
-        """Accept from a listening socket that does not block; it stays the caller's."""
+        """Accept from a non-blocking listening socket, which the caller closes."""
         self._sockets.append(sock)
         self._loop.add_reader(sock, self._accept_some, sock)
 
     @property
     def connection_count(self) -> int:
-        """How many places are taken."""
+        """The number of open connections."""
         return len(self._list_open()) + len(self._beginning)
 
     def count_answering(self, peer: Hashable) -> int:
@@ -157,19 +157,19 @@ class GuardedServer:
         )
 
     def peer_of(self, r: BlazeioServerProtocol) -> Hashable:
-        """Say whose a connection is, as it was judged."""
+        """Return the peer of a connection, as ``judge`` has returned it."""
         carrier = r.carrier
         return (
             self._peers.get(carrier) if isinstance(carrier, Http1Connection) else None
         )
 
     async def drain(self, span_s: float) -> None:
-        """Let those who are being answered read the end, for so long at most."""
+        """Wait until those who are being answered have read the end, or so long."""
         self._server.start_draining(0)
         await self._server.drained_within(span_s)
 
     def close(self) -> None:
-        """Accept no more, cut what is open."""
+        """Accept no more, and close every connection."""
         self._is_closed = True
         for sock in self._sockets:
             self._loop.remove_reader(sock)
@@ -217,7 +217,7 @@ class GuardedServer:
             task.add_done_callback(self._beginning.pop)
 
     def _make_room(self, peer: Hashable) -> None:
-        """Have a silent connection give way, if the new one needs its place.
+        """Close a silent connection, if the new one needs its place.
 
         Raises:
             NoPlaceError: None of those that could is silent.
@@ -251,12 +251,12 @@ class GuardedServer:
 
 
 def judge_by_user(connection: socket.socket, address: Any) -> Hashable:
-    """Say which user is at the other end of a unix socket."""
+    """Return the user at the other end of a unix socket."""
     return read_peer(connection).uid
 
 
 def judge_by_address(connection: socket.socket, address: Any) -> Hashable:
-    """Say from where a connection comes: an address, of IPv6 the network of it."""
+    """Return the address of a peer, of IPv6 its network."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if host.version == 4:
         return host
@@ -297,7 +297,7 @@ def show(
     status: int = HTTPStatus.OK,
     fields: Mapping[str, str] = _NO_FIELDS,
 ) -> None:
-    """Send an answer; the strings in it, whoever said them, are all JSON."""
+    """Send an answer as JSON; texts in it may come from anybody."""
     r.reply(encode_json(answer), status, headers={**_JSON, **fields})
 
 
@@ -316,14 +316,14 @@ class RefusedError(Exception):
 
 
 class Lasting:
-    """Those that are under way."""
+    """Counts the answers that last until the client leaves."""
 
     def __init__(self) -> None:
         self._count = 0
 
     @contextmanager
     def answer(self) -> Iterator[None]:
-        """Count one while it lasts.
+        """Count an answer while it lasts.
 
         Raises:
             RefusedError: There are too many.

@@ -28,7 +28,7 @@ from blazeio_supervisor.sockets.repair import renew
 
 
 class SlotListeners:
-    """Does it, as the planner wants it.
+    """Opens, adopts, steers and closes the slots as the planner orders.
 
     Args:
         listeners: The sockets of every slot.
@@ -64,14 +64,14 @@ class SlotListeners:
         self._store.keep()
 
     def adopt(self, slot: int, by: int) -> None:
-        """Have a worker accept from this slot's queue too."""
+        """Order a worker to accept from this slot's queue too."""
         text = f"worker={by} accepts from its queue as well"
         note("adopted", text, "DEBUG", slot=slot)
         self.adopted[slot] = by
         self._orders.adopt(slot, by)
 
     def release(self, slot: int, by: int) -> None:
-        """End that."""
+        """End an adoption."""
         text = f"worker={by} no longer accepts from its queue"
         note("released", text, "DEBUG", slot=slot)
         if self.adopted.get(slot) == by:  # else it has a newer adopter
@@ -85,7 +85,7 @@ class SlotListeners:
         self._steerer.apply(self._listeners, weights)
 
     def close(self) -> None:
-        """Let no connection begin any more; those in the queues are still taken.
+        """Let no connection begin any more; those in the queues are still accepted.
 
         Each worker empties its queue once more, and shuts it. A slot without
         one refuses from now on, instead of leaving clients waiting for the end
@@ -151,7 +151,7 @@ class ListenerWatch:
         self._renewed: set[int] = set()
 
     def look(self, now: float) -> None:
-        """Look, once it is time again; ``now`` is monotonic."""
+        """Look at every listener, if it is time again; ``now`` is monotonic seconds."""
         if now < self._next_at or self._is_ending():
             return
         self._next_at = now + EVERY_S
@@ -189,7 +189,7 @@ class ListenerWatch:
         self._tell(ListenersDead(tuple(failures)))
 
     def _check_stuck(self, now: float) -> None:
-        """Give a worker its listener again that accepts nothing from it."""
+        """Send a worker its listener again that accepts nothing from it."""
         for record in list(self._workers.records.values()):
             queue = self._listeners.queue_of(record.slot)
             reading = self._readings.read_row(record.worker)
@@ -295,7 +295,7 @@ class BoundState(Struct):
 
 
 class Binding:
-    """Opens addresses; whoever needs one is called back when it is open.
+    """Opens addresses, and calls back those who need one when it is open.
 
     Args:
         state: Of the image before, or blank; it is shared with this object.
@@ -374,7 +374,7 @@ class Binding:
 
 
 async def _change(address: Address, error: AddressInUseError, until: float) -> None:
-    """Return when it is worth another try, or so late.
+    """Return when another try may succeed, or at ``until``.
 
     A port is tried by binding it, which nobody notices. Who listens at a path is
     asked by connecting, which a service that is not ours would notice each time:
@@ -392,7 +392,7 @@ async def _change(address: Address, error: AddressInUseError, until: float) -> N
 def _look_at(
     address: Address, error: AddressInUseError
 ) -> tuple[tuple[int, int] | None, bool] | None:
-    """What is at a path, and whether who listened there lives; None for a port."""
+    """Return the file at a path, and whether its listener lives; None for a port."""
     if not isinstance(address, UnixAddress):
         return None
     return identify_path(address.path), os.path.exists(f"/proc/{error.pid}")

@@ -33,7 +33,7 @@ MOST_CHARS = 1000
 
 
 class FactQueue:
-    """Facts that wait for the next turn: whoever learns one tells it here.
+    """Facts that wait for the next turn of the planner.
 
     Args:
         loop: The master's.
@@ -53,13 +53,13 @@ class FactQueue:
         return not self._facts
 
     def tell(self, *facts: Fact) -> None:
-        """Have the planner learn them, in this order."""
+        """Add facts for the planner, in this order."""
         if not self._facts and self._on_first is not None:
             self.loop.call_soon(self._on_first)
         self._facts += facts
 
     def take(self) -> list[Fact]:
-        """Give all that wait."""
+        """Return all that wait, and forget them."""
         facts, self._facts = self._facts, []
         return facts
 
@@ -123,7 +123,7 @@ class ControlLoop:
             self._timer.cancel()
 
     def rehearse(self, now: float) -> list[Action]:
-        """Say what the planner wants first, at that time; nothing is done."""
+        """Return what the planner wants first at that time; nothing is carried out."""
         return self._planner.plan([*self._readings.read_beats(), Tick()], now)
 
     def _set_timer(self) -> None:
@@ -151,7 +151,7 @@ class ControlLoop:
         )
 
     def _look(self) -> None:
-        """Take a turn because it is time, and see on the way who lives."""
+        """Plan because the timer is due; the watches come first."""
         now = time.monotonic()
         if self._may_rest_on(now):
             due_at = now + self._planner.policy.beat_every_s

@@ -49,7 +49,7 @@ from blazeio_supervisor.sockets.bind import take_inherited
 
 
 def _claim_nothing() -> None:
-    """Stand for what is claimed, where nothing is."""
+    """Claim nothing: the default of ``claim``."""
 
 
 async def serve(
@@ -57,7 +57,7 @@ async def serve(
     log_file: LogFile | None = None,
     claim: Callable[[], None] = _claim_nothing,
 ) -> int:
-    """Serve until the end; gives the exit code.
+    """Serve until the end; return the exit code.
 
     Args:
         live_settings: What the operator asked for, and asks for at each reload.
@@ -99,7 +99,7 @@ class Master:
         return self._state.settings.settings
 
     async def run(self) -> int:
-        """Serve until the end; gives the exit code."""
+        """Serve until the end; return the exit code."""
         self._components.events.attach()
         # Whoever has started us may have been a shell with others in the background.
         self._known_children = list_children(os.getpid())
@@ -113,7 +113,7 @@ class Master:
         return await self.run_on()
 
     async def run_on(self) -> int:
-        """Serve until the end, once it is begun or taken over."""
+        """Serve until the end, once the service has begun or was taken over."""
         name_master(self._settings)
         # Signals are for the main thread, which an exec leaves as the only one.
         executor = ThreadPoolExecutor(1, "blazeio", _block_signals)
@@ -201,11 +201,11 @@ class Master:
         components.shutdown.has_begun = True
 
     def rehearse(self, now: float) -> list[Action]:
-        """Say what the planner wants first, at that time."""
+        """Return what the planner wants first at that time."""
         return self._components.control_loop.rehearse(now)
 
     def watch_again(self) -> None:
-        """Watch signals and processes in the place of the other one."""
+        """Watch signals and processes in the place of the image before."""
         self._watch_signals()
         self._components.workers.watch_again()
         self._components.forkservers.watch_again()

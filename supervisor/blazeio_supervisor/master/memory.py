@@ -225,7 +225,7 @@ _MOUNT_V1 = "/sys/fs/cgroup/memory"
 
 
 def find_counter(groups: str, root: Path = Path("/")) -> Path | None:
-    """Find the file in which the kernel counts; None when it cannot be read.
+    """Return the path of the kernel's count; None when it cannot be read.
 
     Args:
         groups: What /proc/self/cgroup says.
@@ -257,7 +257,7 @@ def _read_count(counter: Path) -> int | None:
 
 
 class OomKills:
-    """Attributes kills to the kernel, one for each that it counted.
+    """Tells which deaths are kills by the kernel for lack of memory.
 
     Kills of others in the same control group (a program that an app started)
     are counted there too, so an old count is forgotten by and by.
@@ -289,7 +289,7 @@ class OomKills:
         self._recent = self._count()
 
     def explain(self, status: int) -> str:
-        """Say why a process ended; "" when it was not the kernel's doing.
+        """Return why a process ended; "" when the kernel has not killed it.
 
         Args:
             status: As it was reaped just now: minus the signal's number.
@@ -301,7 +301,7 @@ class OomKills:
 
 
 def watch_own_group() -> OomKills:
-    """Watch the control group of this process, which its children share."""
+    """Return an ``OomKills`` of the control group of this process and its children."""
     try:
         groups = Path("/proc/self/cgroup").read_text()
     except OSError:

@@ -69,7 +69,7 @@ REASONS = ("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "me
 
 
 def list_families(service: ServiceState) -> Iterator[Metric]:
-    """Give everything that is measured, as it is now."""
+    """Yield every metric as it is now."""
     snapshot = service.planner.snapshot()
     tallies = service.readings.read_tallies()
     yield from _describe(service, snapshot)
@@ -144,7 +144,7 @@ def _list_requests(tally: Tally) -> Iterator[Metric]:
 
 
 def _accumulate(histogram: Histogram) -> list[tuple[str, float]]:
-    """Give the buckets as Prometheus has them: each holds all below it, too."""
+    """Return cumulative buckets, as Prometheus has them."""
     ends = [*map(str, histogram.bounds_s[:-1]), "+Inf"]
     return list(zip(ends, accumulate(histogram.counts), strict=True))
 
@@ -260,7 +260,7 @@ the master's loop."""
 
 
 class Exposition(Collector):
-    """Makes the text.
+    """Writes the text that Prometheus reads.
 
     Args:
         service: What is measured.
@@ -272,7 +272,7 @@ class Exposition(Collector):
         self._made_at = -FRESH_FOR_S
 
     def collect(self) -> Iterable[Metric]:
-        """For ``generate_latest``."""
+        """Yield every metric; called by ``generate_latest``."""
         for family in list_families(self._service):
             family.samples = [
                 sample._replace(labels=escape_answer(sample.labels))
@@ -281,7 +281,7 @@ class Exposition(Collector):
             yield family
 
     def write(self) -> bytes:
-        """Give the text, at most ``FRESH_FOR_S`` old."""
+        """Return the text, at most ``FRESH_FOR_S`` old."""
         now = time.monotonic()
         if now >= self._made_at + FRESH_FOR_S:
             self._text, self._made_at = generate_latest(self), now
@@ -403,7 +403,7 @@ class MetricsServer:
         return " ".join(join_host_port(*name[:2]) for name in names)
 
     def close(self) -> None:
-        """Answer no more; a path is removed, if it is still ours."""
+        """Stop answering, and remove the path if it is still ours."""
         if self._server is not None:
             self._server.close()
         for sock in self._state.sockets:
@@ -439,7 +439,7 @@ class MetricsServer:
             self._answering -= 1
 
     async def _show_life(self, r: BlazeioServerProtocol) -> None:
-        """The master answers: so it lives, whatever its workers do."""
+        """Answer that the master lives, whatever its workers do."""
         await self._show(r, "")
 
     async def _show_readiness(self, r: BlazeioServerProtocol) -> None:

@@ -53,11 +53,11 @@ OnFault = Callable[[int, str], None]
 
 
 def _ignore(worker: int, fault: str) -> None:
-    """Nobody is answerable."""
+    """Ignore a fault: the default of ``on_fault``."""
 
 
 class OutputReader(Struct, eq=False):
-    """Reads for one process, and those that it has started.
+    """Reads what one process prints, and those that it has started.
 
     Attributes:
         sock: The master's end.
@@ -81,7 +81,7 @@ class OutputReader(Struct, eq=False):
         return b"\n" in self.rest
 
     def reads(self, handler: LineHandler, most_lines: int | None) -> bool:
-        """Take one piece and write lines of it; whether there may be more."""
+        """Read one piece and log lines of it; return whether there may be more."""
         octets = b""
         try:
             received = receive_octets(self.sock, PIECE_BYTES)
@@ -101,7 +101,7 @@ class OutputReader(Struct, eq=False):
         return True
 
     def write(self, handler: LineHandler, most_lines: int | None) -> None:
-        """Write whole lines, and of a very long one its begin.
+        """Log whole lines, and of a very long one its start.
 
         Lines that came together stay together: a traceback is one write.
         """
@@ -145,7 +145,7 @@ def _find_nth(octets: bytes, count: int) -> int:
 
 
 class CapturedOutput:
-    """Everything that is read.
+    """Reads and logs what all processes print.
 
     Args:
         loop: The master's.
@@ -187,7 +187,7 @@ class CapturedOutput:
                 reader.origin.pid = pid
 
     def note_end(self, worker: int) -> None:
-        """A worker has ended; whoever it has started may go on printing."""
+        """Note that a worker has ended; processes that it has started may print on."""
         ended = [r for r in self._readers if r.origin.worker == worker]
         self._orphans += [reader for reader in ended if reader in self._readers]
         while len(self._orphans) > MOST_ORPHANS:
@@ -199,12 +199,12 @@ class CapturedOutput:
         self._loop.add_reader(reader.sock.fileno(), self._read, reader)
 
     def resume(self) -> None:
-        """Read on for every process of which another image has read."""
+        """Read on from every process that the image before has read from."""
         for reader in self._readers:
             self._listen(reader)
 
     def close(self) -> None:
-        """Take what has been printed so far, or a part of it, and no more."""
+        """Log what has been printed so far, or a part of it, then stop reading."""
         until = self._loop.time() + LAST_S
         for reader in list(self._readers):
             for _ in range(LAST_BYTES // PIECE_BYTES):
@@ -225,7 +225,7 @@ class CapturedOutput:
             self._loop.call_soon(self._write_on, reader)
 
     def _write_on(self, reader: OutputReader) -> None:
-        """Write more of what was taken before any more is taken."""
+        """Log more of what was read before any more is read."""
         if reader not in self._readers:
             return
         reader.write(self._handler, LINES_PER_TURN)
@@ -264,7 +264,7 @@ class LogFile:
         self._fd = fd
 
     def open_again(self) -> Descriptor:
-        """Give it to a process that shall write there, too.
+        """Return another descriptor, for a process that writes there too.
 
         Opened anew, so that nothing but the file is shared, unless it cannot be.
         """
@@ -274,11 +274,11 @@ class LogFile:
             return Descriptor(os.dup(self._fd))
 
     def close(self) -> None:
-        """Give it back; what has taken its place stays there."""
+        """Close the file; the descriptor of standard error stays open."""
         os.close(self._fd)
 
     def take_place(self) -> None:
-        """Have what goes to standard error go there."""
+        """Put the file in the place of standard error."""
         os.dup2(self._fd, STDERR, inheritable=True)
 
     def reopen(self) -> str:
@@ -298,7 +298,7 @@ class LogFile:
 
 
 def open_log_file(path: str) -> LogFile:
-    """Open it, and have it take the place of standard error.
+    """Open the log file, and put it in the place of standard error.
 
     Raises:
         UsageError: It cannot be opened.
@@ -313,7 +313,7 @@ def open_log_file(path: str) -> LogFile:
 
 
 def resume_log_file(path: str) -> LogFile:
-    """Go on with one that has taken that place before, whatever its name is now."""
+    """Go on with the log file that is in that place already, whatever its name is."""
     return LogFile(path, os.dup(STDERR))
 
 
@@ -324,11 +324,11 @@ class Writers(Protocol):
     """Other processes that write logs."""
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:
-        """Have them do it too; ``files``: the new one of the log, if that is a file."""
+        """Send the new log files; ``files`` has that of the log, if it is a file."""
 
 
 class LogReopener:
-    """Does it, here and everywhere.
+    """Opens the log anew, here and in every process.
 
     Args:
         log_file: Of the master; None: it writes to standard error.
@@ -340,7 +340,7 @@ class LogReopener:
         self._writers = writers
 
     def reopen(self) -> str:
-        """Do it now; say why the log itself is not in a new file, or ""."""
+        """Open all anew; return why the log itself is not in a new file, or ""."""
         failure = self._log_file.reopen() if self._log_file else ""
         if failure:
             note("logs_reopened", failure, "ERROR")

@@ -40,7 +40,7 @@ _OURS = re.compile(r"blazeio: master|blazeio[-_]supervisor")
 
 @contextmanager
 def pid_written(path: str, *, waits: bool = False) -> Iterator[Callable[[], None]]:
-    """Have our pid in a file for a while; "": there is none.
+    """Keep the pid of this process in a file for a while; path "" means none.
 
     The file appears whole. At the end it is removed, if it is still the one that
     we wrote.
@@ -65,7 +65,7 @@ def pid_written(path: str, *, waits: bool = False) -> Iterator[Callable[[], None
 
 @contextmanager
 def pid_removed(path: str) -> Iterator[None]:
-    """Remove the file at the end, if it holds our pid now; "": there is none."""
+    """Remove the file at the end, if it holds our pid; path "" means none."""
     file = _PidFile(path)
     file.take_over()
     try:

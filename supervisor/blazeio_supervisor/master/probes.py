@@ -29,7 +29,7 @@ _LOCATION = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]+)", re.IGNORECASE)
 
 
 async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
-    """Get the path over a connected socket; the socket is closed in the end.
+    """Send a GET for the path over a connected socket, which is closed in the end.
 
     Healthy is a 2xx, nothing else: a redirect says that somebody else may be.
 
@@ -53,7 +53,7 @@ async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
 
 
 def judge(path: str, octets: bytes) -> tuple[bool, str]:
-    """Judge an answer by its status; name it with the first line of its body."""
+    """Judge an answer by its status; the reason has the first line of its body."""
     match = _STATUS_LINE.match(octets)
     if match is None:
         what = "an answer that is not HTTP" if octets else "no answer"
@@ -92,7 +92,7 @@ def _first_line(octets: bytes) -> str:
 
 
 class HealthChecks:
-    """The questions under way; the planner bounds them.
+    """The health checks under way; the planner bounds them.
 
     Args:
         path: What is asked for.

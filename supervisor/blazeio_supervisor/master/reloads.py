@@ -148,5 +148,5 @@ def _note_end(reload: Reload, outcome: ReloadOutcome) -> None:
 
 
 def name_master(settings: Settings) -> None:
-    """Have ``ps`` show what is served."""
+    """Set the title of the process, so that ``ps`` shows what is served."""
     setproctitle(f"blazeio: master [{escape_line(settings.app.text)}]")

@@ -74,7 +74,7 @@ class Naming(Struct):
         return _place(os.geteuid(), self.name) if self.sockets else None
 
     def claim(self, wanted: str) -> None:
-        """Take a name; where no socket can be bound, the wanted one is believed."""
+        """Claim a name; where no socket can be bound, it is the wanted one."""
         self.name = wanted
         for name in _iterate_names(wanted):
             try:
@@ -98,7 +98,7 @@ class Naming(Struct):
         self.alias = wanted
 
     def take_socket(self) -> socket.socket:
-        """Give the socket that is bound to the name; it stays ours.
+        """Return the socket that is bound to the name; the caller does not close it.
 
         Raises:
             OSError: There is none.
@@ -108,14 +108,14 @@ class Naming(Struct):
         return self.sockets[0]
 
     def close(self) -> None:
-        """Let others have the names."""
+        """Release the names."""
         for sock in self.sockets:
             sock.close()
         self.sockets.clear()
 
 
 def find_home() -> Home:
-    """Find out where this process lives."""
+    """Return where this process lives."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -159,7 +159,7 @@ def _is_taken(error: OSError) -> bool:
 
 
 def _describe_holder(place: SocketPath) -> str:
-    """Say who has a name, if the kernel tells whoever connects."""
+    """Describe who has a name, as far as the kernel tells."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:

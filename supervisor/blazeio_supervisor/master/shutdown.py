@@ -17,7 +17,7 @@ from blazeio_supervisor.master.systemd import SystemdNotifier
 
 
 class Shutdown:
-    """What is known of the end of the service, and the end itself.
+    """The end of the service: who has asked for it, and how it comes.
 
     Args:
         facts: The planner learns here that the end is wanted.
@@ -70,7 +70,7 @@ class Shutdown:
             self._be_over(error.exit_code)
 
     def be_final(self) -> None:
-        """No connection may begin any more; of the signals only INT still counts."""
+        """Note that no connection may begin any more; only SIGINT still counts."""
         self.is_final = True
         self.hold(STOPS)
 
@@ -82,19 +82,19 @@ class Shutdown:
         return Drain(grace_s, is_final=self.is_final)
 
     def end(self, code: int, reason: str) -> None:
-        """Everything of ours has ended; ``reason`` is "" when all went well."""
+        """End the master: all else has ended; ``reason`` is "" when all went well."""
         if reason:
             self._notifier.fail(reason, None)
         note("stopped", f"all of the service has ended: exit code {code}")
         self._be_over(code)
 
     async def wait(self) -> int:
-        """Wait for it; gives the exit code."""
+        """Wait for the end; return the exit code."""
         code = await self._over
         return self._failure or code
 
     def leave(self) -> None:
-        """End, though not all has ended: it cannot be killed, or nobody decides."""
+        """End the master though processes are left: they cannot be killed."""
         if not self._over.done():
             text = "processes of the service are left that have not ended: exit code 1"
             note("stopped", text, "ERROR")
@@ -125,7 +125,7 @@ MOST_TICK_S = 0.4
 
 
 class LastResort:
-    """Waits beside the planner, from the first order to stop on.
+    """Ends the service when the planner does not, from the first order to stop on.
 
     Args:
         loop: The master's.
@@ -153,7 +153,7 @@ class LastResort:
         self._has_killed = False
 
     def begin(self, is_quick: bool) -> None:
-        """The service shall stop; the first quick order counts from anew."""
+        """Begin to count the time; the first quick order counts it anew."""
         if is_quick and not self._is_quick:
             self._waited_s = 0.0
         self._is_quick |= is_quick

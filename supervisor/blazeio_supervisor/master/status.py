@@ -70,7 +70,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What it is called: no other service is."""
+        """The name of the service, which no other one has."""
         return self.naming.name or self.settings.instance
 
     @property
@@ -80,7 +80,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
 
 
 def describe_service(service: ServiceState) -> ServiceAnswer:
-    """Say which service this is."""
+    """Return which service this is."""
     return ServiceAnswer(
         pid=os.getpid(),
         name=service.name,
@@ -94,7 +94,7 @@ def describe_service(service: ServiceState) -> ServiceAnswer:
 
 
 def describe_config(service: ServiceState, *, shows_env: bool = False) -> ConfigAnswer:
-    """Say what every setting is, and where it came from.
+    """Return what every setting is, and where it came from.
 
     Args:
         service: The service.
@@ -125,7 +125,7 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
 
 
 def describe_upgrade(outcome: UpgradeOutcome) -> UpgradeAnswer:
-    """Say what became of an upgrade."""
+    """Return what became of an upgrade."""
     return UpgradeAnswer(
         number=outcome.number,
         is_over=outcome.is_over,
@@ -137,7 +137,7 @@ def describe_upgrade(outcome: UpgradeOutcome) -> UpgradeAnswer:
 
 
 def describe_progress(snapshot: Snapshot) -> Progress | None:
-    """Say how far a reload is; None without one."""
+    """Return how far a reload is; None without one."""
     if snapshot.target is None:
         return None
     active = [slot for slot in snapshot.slots if not slot.is_parked]
@@ -151,7 +151,7 @@ def describe_progress(snapshot: Snapshot) -> Progress | None:
 
 
 def describe_status(service: ServiceState) -> StatusAnswer:
-    """Say all that is known."""
+    """Return all that ``status`` shows."""
     snapshot = service.planner.snapshot()
     tallies = service.readings.read_tallies()
     has_preloaded = service.forkservers.has_preloaded(snapshot.generation)

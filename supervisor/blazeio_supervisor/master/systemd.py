@@ -95,7 +95,7 @@ class NotifySocket:
             os.close(own)
 
     def close(self) -> None:
-        """Let go of the socket, and of what could not be sent."""
+        """Close the socket, and drop what could not be sent."""
         self._disconnect()
         for _, fds in self._kept:
             _close_all(fds)
@@ -146,7 +146,7 @@ def _close_all(fds: Sequence[int]) -> None:
 
 
 class SystemdNotifier:
-    """Speaks for the master.
+    """Reports the state of the service to the service manager.
 
     Args:
         address: Of the manager; None: there is none.
@@ -157,7 +157,7 @@ class SystemdNotifier:
         self.notifier = NotifySocket(address, loop)
 
     def tell(self, notice: Notify) -> None:
-        """Send one notice, in one message: what belongs together is seen together."""
+        """Send one notice as one message, so that it is seen whole."""
         lines = [] if notice.stage is None else _describe_stage(notice.stage)
         if notice.status is not None:
             lines.append(f"STATUS={clean(notice.status)}")
@@ -168,17 +168,17 @@ class SystemdNotifier:
         self.notifier.send(*lines)
 
     def store(self, name: str, sockets: Sequence[socket.socket]) -> None:
-        """Have the manager keep sockets, for the next start, under one name."""
+        """Store sockets in the manager for the next start, under one name."""
         for at in range(0, len(sockets), FDS_PER_MESSAGE):
             fds = [sock.fileno() for sock in sockets[at : at + FDS_PER_MESSAGE]]
             self.notifier.send("FDSTORE=1", f"FDNAME={name}", fds=fds)
 
     def forget(self, name: str) -> None:
-        """Have the manager let go of all that it keeps under this name."""
+        """Remove all sockets of this name from the store."""
         self.notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def fail(self, reason: str, number: int | None) -> None:
-        """Say why the service ends before it has served.
+        """Report why the service ends before it has served.
 
         Args:
             reason: One line.
@@ -190,7 +190,7 @@ class SystemdNotifier:
         self.notifier.send(*lines)
 
     async def end(self) -> None:
-        """Have everything heard, then say no more."""
+        """Wait until the manager has read everything, then close the socket."""
         await self.notifier.settle()
         self.notifier.close()
 
@@ -213,7 +213,7 @@ def _describe_stage(stage: Stage) -> list[str]:
 
 
 class FdStore:
-    """The manager's store of descriptors.
+    """The listeners in the file descriptor store of the service manager.
 
     Args:
         notifier: Speaks with the manager.
@@ -229,7 +229,7 @@ class FdStore:
         self._room = room
 
     def keep(self) -> None:
-        """Have it keep what it does not yet, and forget what nobody opens again."""
+        """Store the listeners that are not stored yet, and remove unused ones."""
         for name in self._listeners.give_up_stored():
             self._notifier.forget(name)
         for name, sockets in self._listeners.mark_kept(self._room):

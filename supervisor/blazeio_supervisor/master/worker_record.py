@@ -47,7 +47,7 @@ MOST_SAID = 8
 
 
 class WorkerRecord(Struct):
-    """A worker that lives, or was asked for.
+    """What the master has of one worker, also of one that is asked for.
 
     Attributes:
         pid: None until the forkserver answered.
@@ -88,7 +88,7 @@ class WorkerRecord(Struct):
     is_told_to_end: bool = False
 
     def check(self, message: FromWorker) -> None:
-        """Take note that it has said this, once for all that may be said once.
+        """Note that this message has come, and whether it may come.
 
         Raises:
             ChildFault: A worker says no such thing, or not now.
@@ -113,7 +113,7 @@ class WorkerRecord(Struct):
             raise ChildFault(f"it said {type(message).__name__} when none does")
 
     def close(self) -> None:
-        """Hear it no more."""
+        """Close the channel and the socket for stacks."""
         self.channel.close()
         self.stacks.close()
 
@@ -133,7 +133,7 @@ class WorkerRecord(Struct):
         )
 
     def note_killed(self) -> None:
-        """Note that we have killed it, what that has cut, and where it stood."""
+        """Note that the master has killed it, with its requests and stacks."""
         stacks = self.stacks.heard.text
         cut = find_subject(stacks) or describe_in_flight(self.row)
         text = f"killed, since it had not ended when its time was over: {cut}"
@@ -141,7 +141,7 @@ class WorkerRecord(Struct):
 
 
 def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
-    """Say why a process that ran code of the app ended before it said a word.
+    """Return why a process that ran code of the app ended without a message.
 
     Args:
         status: Exit code, or minus the signal's number.
@@ -168,7 +168,7 @@ MOST_NAMED = 4
 
 
 def describe_in_flight(row: Row) -> str:
-    """Say what a worker was at when it ended, from what it has left in its row.
+    """Describe the requests in flight when a worker ended, from its row.
 
     The longest one is named twenty times a second, the others as they began; so of
     requests that ended in the last instants one may be named too.
@@ -200,7 +200,7 @@ Records = dict[int, WorkerRecord]
 
 
 class WorkerOrders:
-    """Gives them.
+    """Sends orders to workers.
 
     Args:
         records: Of the workers.
@@ -214,7 +214,7 @@ class WorkerOrders:
         self._listeners = listeners
 
     def end(self, worker: int, mode: StopMode, drain: Drain) -> None:
-        """End a worker; ``drain`` is the order when it is asked nicely."""
+        """Stop a worker; ``drain`` is the message for ``StopMode.DRAIN``."""
         record = self._records.get(worker)
         if record is None:
             return
@@ -233,16 +233,16 @@ class WorkerOrders:
                 self._reaper.send_signal(record.pid, signal.SIGKILL)
 
     def stay(self) -> None:
-        """Have every worker serve on, whoever sends it SIGTERM."""
+        """Order every worker to ignore SIGTERM until it is drained."""
         for record in self._records.values():
             record.channel.send(IgnoreTerm())
 
     def admit(self, worker: int) -> None:
-        """Let a canary accept from its slot."""
+        """Order a canary to accept from its slot."""
         self._send(worker, Admit())
 
     def adopt(self, slot: int, by: int) -> None:
-        """Have one worker accept from another slot's queue too."""
+        """Order a worker to accept from another slot's queue too."""
         queues = self._listeners.own_of(slot)
         self._send(by, Adopt(slot, list_terms(queues)), list_sockets(queues))
 
@@ -251,7 +251,7 @@ class WorkerOrders:
         self._send(by, Release(slot))
 
     def connect(self, worker: int) -> socket.socket | None:
-        """Give a connection to a worker, which serves it though it accepts none.
+        """Return a connection that a worker serves, though it accepts none.
 
         None when the worker is gone.
         """
@@ -267,7 +267,7 @@ class WorkerOrders:
         return own
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:
-        """Have every worker write to new log files: the old ones were renamed.
+        """Order every worker to write to new log files: the old ones were renamed.
 
         Args:
             files: The new one of the log, if that is a file.
@@ -276,7 +276,7 @@ class WorkerOrders:
             record.channel.send(ReopenLogs(), files)
 
     async def ask_stacks(self, worker: int) -> Stacks:
-        """Have a worker say where it is; works while it is blocked, too."""
+        """Ask a worker for its stacks; works while it is blocked too."""
         record = self._records.get(worker)
         if record is None or record.pid is None or not record.channel.is_open:
             return Stacks("", False)  # another program has taken its place, perhaps
@@ -286,7 +286,7 @@ class WorkerOrders:
         )
 
     def begin_stacks(self, worker: int) -> None:
-        """Ask likewise, for the report of its death; nobody waits for it."""
+        """Ask in the same way for the report of its death, without waiting."""
         record = self._records.get(worker)
         if record is not None and record.pid is not None:
             pid = record.pid

@@ -69,7 +69,7 @@ from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
 
 
 class Workers:
-    """Every worker that lives, or was asked for.
+    """All workers that live, or were asked for.
 
     Args:
         child_context: What they are heard by.
@@ -159,7 +159,7 @@ class Workers:
             self.accuse(worker, CLOSED_ITS_CHANNEL)
 
     def accuse(self, worker: int, reason: str) -> None:
-        """A worker did what none does: it is not heard any more, and ended."""
+        """End a worker after a fault; nothing more is read from it."""
         record = self.records.get(worker)
         if record is None or record.has_misbehaved:
             return
@@ -172,7 +172,7 @@ class Workers:
     def note_forked(
         self, worker: int, pid: int, generation: int, uid: int | None = None
     ) -> None:
-        """The forkserver of this generation has answered.
+        """Note that the forkserver of this generation has forked a worker.
 
         Args:
             worker: As it said.
@@ -213,7 +213,7 @@ class Workers:
         )
 
     def note_refused(self, worker: int, reason: str, generation: int) -> None:
-        """The forkserver of this generation says that it could not fork one.
+        """Note that the forkserver of this generation could not fork a worker.
 
         Raises:
             ChildFault: It was not asked for that worker.
@@ -222,14 +222,14 @@ class Workers:
         self.note_fork_failed(worker, reason)
 
     def note_fork_failed(self, worker: int, reason: str) -> None:
-        """It could not be forked."""
+        """Note that a worker could not be forked."""
         record = self.records.pop(worker)
         record.close()
         self._ledger.fold(record.row, record.slot)
         self._child_context.tell(WorkerExited(worker, ExitCode.CRASHED, reason))
 
     def forget_unanswered(self, generation: int) -> None:
-        """The forkserver is gone: what it was asked for and never answered is void.
+        """Forget the workers that a forkserver never answered for: it is gone.
 
         Such a worker may live; the end of its channel ends it.
         """
@@ -243,16 +243,16 @@ class Workers:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all can hear us, and no order waits to be sent."""
+        """Whether every channel is open, and no order waits to be sent."""
         return all(record.channel.is_settled for record in self.records.values())
 
     def resume(self) -> None:
-        """Read on what the workers say to whom another image has spoken."""
+        """Read the channels that were taken over from the image before."""
         for record in self.records.values():
             self._listen(record)
 
     def watch_again(self) -> None:
-        """Watch the ends of all, also of those that have ended meanwhile."""
+        """Watch the end of each, also where it has ended meanwhile."""
         for record in list(self.records.values()):
             if record.pid is not None:
                 self._watch_again(record, record.pid)
@@ -293,7 +293,7 @@ class Workers:
         self._child_context.tell(WorkerReady(record.worker))
 
     def hand_listeners(self, slots: Container[int] | None) -> None:
-        """Have workers accept from the listeners of their slot as they are now.
+        """Send workers the listeners of their slot as they are now.
 
         Args:
             slots: Whose; None: of all.
@@ -370,7 +370,7 @@ class OrphanReaper:
         self._next_at = 0.0
 
     def look(self, now: float) -> None:
-        """Reap those that are there, once it is time again; ``now`` is monotonic."""
+        """Reap orphans, if it is time again; ``now`` is monotonic seconds."""
         if now < self._next_at or self._workers.is_forking:
             return
         self._next_at = now + EVERY_S
@@ -389,7 +389,7 @@ class OrphanReaper:
 
 
 class WorkerReadings:
-    """Reads them; of a worker that is gone there is nothing.
+    """Reads the rows of the workers; of one that is gone there is nothing.
 
     Args:
         records: Of the workers.
@@ -409,7 +409,7 @@ class WorkerReadings:
         self._accuse = accuse
 
     def read_beats(self) -> list[Fact]:
-        """Look at every row, also at one that was never written to."""
+        """Read every row, also one that was never written to."""
         beats: list[Fact] = []
         for record in list(self._records.values()):
             reading, memory = record.row.read(), record.memory
@@ -436,22 +436,22 @@ class WorkerReadings:
         return any(not record.row.rests for record in self._records.values())
 
     def read_row(self, worker: int) -> RowReading | None:
-        """Look at one worker's row."""
+        """Read the row of one worker."""
         record = self._records.get(worker)
         return None if record is None else record.row.read()
 
     def read_lags(self, worker: int) -> Histogram | None:
-        """Look at how late one worker's loop has run."""
+        """Read how late the loop of one worker has run."""
         record = self._records.get(worker)
         return None if record is None else record.row.read_tally().lag
 
     def read_longest(self, worker: int) -> LongestRequest | None:
-        """Look at its oldest request in flight; None also when there is none."""
+        """Read the oldest request in flight of a worker; None: there is none."""
         record = self._records.get(worker)
         return None if record is None else record.row.read_longest()
 
     def read_tallies(self) -> dict[int, Tally]:
-        """Give what the workers of each slot have counted, dead ones too."""
+        """Return what the workers of each slot have counted, dead ones too."""
         tallies = dict(self._ledger.past)
         for record in self._records.values():
             past = tallies.get(record.slot, Tally())
@@ -459,7 +459,7 @@ class WorkerReadings:
         return tallies
 
     def list_pids(self) -> dict[int, int]:
-        """Give the pid of each whose memory is to be measured, by serial number.
+        """Return the pid of each whose memory is to be measured, by serial number.
 
         What rests is left alone for a while: the kernel takes 1 ms for each look.
         """
@@ -479,6 +479,6 @@ class WorkerReadings:
             record.measured_at = time.monotonic()
 
     def recall_memory(self, worker: int) -> Memory | None:
-        """Give what was last measured of a worker; None also before that."""
+        """Return what was last measured of a worker; None before that."""
         record = self._records.get(worker)
         return None if record is None else record.memory

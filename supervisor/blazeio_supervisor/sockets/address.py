@@ -101,7 +101,7 @@ class TcpEndpoint(Struct, frozen=True, tag=True):
         return self.write_url("http")
 
     def with_port(self, port: int) -> "TcpEndpoint":
-        """Give the same with another port."""
+        """Return the same with another port."""
         return TcpEndpoint(self.family, self.host, port)
 
     def write_url(self, scheme: str) -> str:

@@ -29,7 +29,7 @@ UNIX_MODE = 0o666  # as nginx and uvicorn: guard a socket by its folder
 
 
 class AddressInUseError(BindError):
-    """Somebody listens there; worth another try for a moment.
+    """The address is in use; another try in a moment may succeed.
 
     Attributes:
         pid: Who listens, where the kernel has said so; 0: not known.
@@ -134,7 +134,7 @@ def _bind_unix(path: str, mode: int) -> socket.socket:
 
 @contextmanager
 def _acting_in_folder(place: FilePlace) -> Iterator[None]:
-    """Have no more rights for a while than whoever could exchange the folder.
+    """Act for a while as the user that owns the folder.
 
     Raises:
         UntrustedError: Others could exchange a folder above one of root's.
@@ -151,7 +151,7 @@ def _acting_in_folder(place: FilePlace) -> Iterator[None]:
 
 
 def _give(path: str, owner: tuple[int, int], *, is_sure: bool) -> None:
-    """Give the socket that was just made to a user, whatever its name is by now.
+    """Change the owner of a socket file, whatever its name is by now.
 
     Args:
         path: Of the socket.
@@ -260,7 +260,7 @@ ListenAddress = TcpEndpoint | UnixAddress
 
 
 class InheritedSocket(Struct, frozen=True):
-    """One of them.
+    """A socket that this process was started with.
 
     Attributes:
         place: Where it listens, by its own word.
@@ -274,7 +274,7 @@ class InheritedSocket(Struct, frozen=True):
 
 
 def name_for_store(place: ListenAddress) -> str:
-    """Name what is kept: by its address, so that it can be dropped by that.
+    """Return the name of an address in the file descriptor store.
 
     systemd takes ASCII without colons and control characters.
     """
@@ -284,7 +284,7 @@ def name_for_store(place: ListenAddress) -> str:
 
 
 def take_inherited(fds: Iterable[tuple[int, str]]) -> list[InheritedSocket]:
-    """Own the descriptors; from now on no exec passes them on.
+    """Take the descriptors over; no exec passes them on from now on.
 
     Args:
         fds: Each with its name.

@@ -155,16 +155,16 @@ class Listeners(Struct):
         self._fill()
 
     def own_of(self, slot: int) -> list[Queue]:
-        """Give the queues of this slot's own worker."""
+        """Return the queues of this slot's own worker."""
         return [group.queue_of(slot, self.slot_count) for group in self.groups]
 
     def queue_of(self, slot: int) -> AcceptQueue | None:
-        """Look at what waits for this slot; None: it has no TCP queue."""
+        """Return what waits for this slot; None: it has no TCP queue."""
         groups = (group.sockets for group in self.groups)
         return read_queues([each[slot] for each in groups if slot < len(each)])
 
     def all_of(self, slot: int) -> list[Queue]:
-        """Give what a worker of this slot accepts from, shared ones too."""
+        """Return all queues that a worker of this slot accepts from."""
         unix = [
             Queue(each.sock, ListenerInfo(True, each.is_kept, each.scheme))
             for each in self.unix
@@ -174,7 +174,7 @@ class Listeners(Struct):
     # What outlives us
 
     def mark_kept(self, room: int) -> Iterator[tuple[str, list[socket.socket]]]:
-        """Give what is not kept yet, for somebody who keeps it: it outlives us now.
+        """Yield the sockets that are not kept yet, and mark them as kept.
 
         Args:
             room: So many sockets can be kept in all; the others are not given.
@@ -194,12 +194,12 @@ class Listeners(Struct):
                 yield name_for_store(listener.address), [listener.sock]
 
     def count_own(self) -> int:
-        """Count the sockets that end with us."""
+        """Count the sockets that end with the service."""
         unix = sum(not listener.is_kept for listener in self.unix)
         return sum(len(group.own) for group in self.groups) + unix
 
     def give_up_stored(self) -> list[str]:
-        """Close what was kept for addresses that nobody wants now; give the names."""
+        """Close stored sockets whose address is not used; return their names."""
         names = [name_for_store(place) for place in self.stored]
         for sockets in self.stored.values():
             for sock in sockets:
@@ -229,14 +229,14 @@ class Listeners(Struct):
                 stop_handshakes(sock)
 
     def shut_slots_except(self, kept: Container[int]) -> None:
-        """Refuse new connections on the queues that nobody will empty."""
+        """Shut the queues of all slots but these."""
         for group in self.groups:
             for slot, sock in enumerate(group.sockets):
                 if slot not in kept and slot >= group.kept_count:
                     _shut(sock)
 
     def shut(self) -> None:
-        """Refuse new connections from now on, and let go of everything.
+        """Refuse new connections from now on, and close every listener.
 
         ``shutdown`` and not only ``close``: a worker that does not end holds
         dups, whose queue would go on filling unread. What outlives us is only
@@ -340,7 +340,7 @@ class Steerer(Struct):
     weights: tuple[int, ...] = ()
 
     def apply(self, listeners: Listeners, weights: tuple[int, ...]) -> None:
-        """Steer by these weights; a kernel that refuses is not asked again."""
+        """Steer by these weights; after a refusal the kernel is not asked again."""
         self.weights = weights
         groups = [
             group
@@ -370,5 +370,5 @@ class Steerer(Struct):
 
 
 def fold(weights: tuple[int, ...], count: int) -> list[int]:
-    """Give each of so many sockets the weights of all slots that share it."""
+    """Return the weight of each socket: the sum of the slots that share it."""
     return [sum(weights[at::count]) for at in range(count)]

@@ -51,7 +51,7 @@ _RANDOM = 0xFFFFFFFF & (-0x1000 + 56)  # SKF_AD_OFF + SKF_AD_RANDOM
 
 
 def make_program(weights: Sequence[int]) -> list[Instruction]:
-    """Write the program: draw a number, walk up the ladder of live slots.
+    """Return the program: draw a number, compare it with the sums of the weights.
 
     Args:
         weights: One per slot, in order; at least one is above 0.
@@ -125,7 +125,7 @@ _PROGRAM: list[Instruction] = [
 
 
 def stop_handshakes(sock: socket.socket) -> None:
-    """Let no new connection begin on this listener, whoever else holds it.
+    """Let no new connection begin on this listener, in any process.
 
     A unix socket has no handshake: its path is removed instead.
 
@@ -137,7 +137,7 @@ def stop_handshakes(sock: socket.socket) -> None:
 
 
 def begin_handshakes(sock: socket.socket) -> None:
-    """Let connections begin again; where none were held off: nothing."""
+    """Let connections begin again, if none could."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
     except OSError:
@@ -164,17 +164,17 @@ class Queue(Struct, frozen=True):
 def pair(
     sockets: Sequence[socket.socket], terms: Sequence[ListenerInfo]
 ) -> list[Queue]:
-    """Put together what came beside each other in a message."""
+    """Join the sockets and the ``ListenerInfo`` of a message."""
     return [Queue(sock, its) for sock, its in zip(sockets, terms, strict=True)]
 
 
 def list_sockets(queues: Sequence[Queue]) -> list[socket.socket]:
-    """Take them apart for a message: what goes as descriptors."""
+    """Return the sockets, which go as descriptors of a message."""
     return [queue.sock for queue in queues]
 
 
 def list_terms(queues: Sequence[Queue]) -> tuple[ListenerInfo, ...]:
-    """The same: what goes as octets."""
+    """Return the ``ListenerInfo`` of each, which go as octets of a message."""
     return tuple(queue.terms for queue in queues)
 
 
@@ -191,7 +191,7 @@ class AcceptQueue(Struct, frozen=True):
 
 
 def read_queue(sock: socket.socket) -> AcceptQueue | None:
-    """Look at a listening TCP socket; None: it listens no more.
+    """Read the queue of a listening TCP socket; None: it listens no more.
 
     Cost: one system call, 1 us.
     """
@@ -205,7 +205,7 @@ def read_queue(sock: socket.socket) -> AcceptQueue | None:
 
 
 def read_queues(sockets: Sequence[socket.socket]) -> AcceptQueue | None:
-    """Look at all queues of a slot; None: it has none of its own."""
+    """Read all queues of a slot; None: it has none of its own."""
     queues = [queue for sock in sockets if (queue := read_queue(sock)) is not None]
     if not queues:
         return None
@@ -248,7 +248,7 @@ def sort_by_order(sockets: Sequence[socket.socket]) -> list[socket.socket] | Non
 
 
 def _find(sockets: Sequence[socket.socket], index: int) -> int:
-    """Find the socket that the kernel calls by this number."""
+    """Return the socket that has this number in the kernel."""
     pick_always(sockets[0], index)
     before = [_count_queued(sock) for sock in sockets]
     host, port = sockets[0].getsockname()[:2]

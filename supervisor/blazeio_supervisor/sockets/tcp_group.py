@@ -38,7 +38,7 @@ class TcpGroup(Struct):
     ranks: list[int] = []
 
     def queue_of(self, slot: int, slot_count: int) -> Queue:
-        """Give what this slot accepts from."""
+        """Return the queue that this slot accepts from."""
         count = len(self.sockets)
         at = slot % count
         terms = ListenerInfo(
@@ -50,7 +50,7 @@ class TcpGroup(Struct):
 
     @property
     def own(self) -> list[socket.socket]:
-        """Those that end with us."""
+        """The sockets that end with the service."""
         return self.sockets[self.kept_count :]
 
     def list_ranks(self) -> list[int]:
@@ -58,7 +58,7 @@ class TcpGroup(Struct):
         return self.ranks or list(range(len(self.sockets)))
 
     def note_lost(self, places: Sequence[int]) -> None:
-        """Learn that some no longer listen: the kernel has taken them out.
+        """Note that some no longer listen: the kernel has removed them.
 
         It moves the last one into each hole. With several holes the outcome depends
         on which came first, which nobody has seen.
@@ -75,11 +75,11 @@ class TcpGroup(Struct):
         self.ranks = ranks
 
     def note_renewed(self, place: int) -> None:
-        """Learn that one listens again: it is the last one."""
+        """Note that one listens again: the kernel has it as the last one."""
         self.ranks = [*self.ranks, place]
 
     def grow(self, count: int, backlog: int = BACKLOG) -> None:
-        """Have as many sockets as slots, if any can be added.
+        """Add sockets until there are as many as slots, if any can be added.
 
         Raises:
             BindError: The kernel refused: another user has made those that are

@@ -79,7 +79,7 @@ _NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, ru
 
 
 class Generation(Struct):
-    """One load of the code.
+    """A forkserver process: it imports the app and forks its workers.
 
     Attributes:
         channel: To the master; blocking.
@@ -142,7 +142,7 @@ class Generation(Struct):
         )
 
     def _let_go(self) -> None:
-        """Leave the channel to the forkserver, in a child that the import forks."""
+        """Close the channel in a child that the import forks."""
         neutralise(self.channel.fileno())
         setproctitle(f"blazeio: child of forkserver gen {self.load.generation}")
 
@@ -191,7 +191,7 @@ class Generation(Struct):
 
 
 def _read_certificates(app: App, path: AppPath, folder: str) -> None:
-    """Here, so that all workers have one set of ticket keys."""
+    """Read the certificates here, so that all workers have one set of ticket keys."""
     try:
         with working_in(folder):
             app.read_certificates()
@@ -219,7 +219,7 @@ def _logging(load: Load, printing: Printing) -> AbstractContextManager[None]:
 def _begin(
     load: Load, variables: dict[str, str], printing: Printing
 ) -> TlsConfig | None:
-    """Be who, and where, the app's processes are, before any code of theirs runs.
+    """Set folder, user, umask and variables before any code of the app runs.
 
     Returns what the operator's certificates make: only root may read some keys.
     """
@@ -239,7 +239,7 @@ def _begin(
 
 
 def _apply_config(load: Load) -> None:
-    """Before the app is imported, but where classes of it can be found."""
+    """Configure logging before the app is imported, its folder being importable."""
     try:
         apply_config(load.log)
     except LoggingError as error:
@@ -268,7 +268,7 @@ def _become(identity: Identity, load: Load, *, has_secrets: bool) -> None:
 
 
 def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoReturn:
-    """Be a worker that was started by an exec; it imports the app by itself."""
+    """Run a worker that was started by an exec; it imports the app by itself."""
     load, fds = start.load, start.fds
     skew = describe_skew(protocol)
     if skew is not None:

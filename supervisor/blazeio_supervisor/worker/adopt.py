@@ -13,7 +13,7 @@ from blazeio_supervisor.worker.import_app import Adopt
 
 
 def make_adopter(load: Load) -> Adopt[App]:
-    """Say what an app is: an App, or what is served as one."""
+    """Return a function that makes an App of what was imported."""
     gateway = load.gateway
 
     def adopt(found: object, name: str) -> App | None:

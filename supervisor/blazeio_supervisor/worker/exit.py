@@ -69,7 +69,7 @@ def end_stray() -> NoReturn:
 
 
 def leave_exit_steps_to_parent() -> None:
-    """Forget, in a fork of our own, what was registered before for the exit.
+    """Drop the exit steps that were registered before a fork of ours.
 
     What the standard library itself does at the exit is done here too, for what
     this process will make of its own.
@@ -86,7 +86,7 @@ def leave_exit_steps_to_parent() -> None:
 
 
 def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
-    """Do what Python does at the end of a process, and end it when time is over.
+    """Run Python's exit steps, and end the process when time is over.
 
     Threads that are no daemons are joined, executors shut down and their processes
     joined, then what was registered at ``atexit`` is called.
@@ -163,7 +163,7 @@ def list_own_processes() -> list[Any]:
 
 
 def flush_output() -> None:
-    """Write out what standard output and error hold back."""
+    """Flush standard output and error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -172,7 +172,7 @@ def flush_output() -> None:
 
 
 def _forget_executors() -> None:
-    """Forget executors: their threads are in the parent alone."""
+    """Drop the executors of the parent: their threads are not in this process."""
     for module, registry in (
         ("concurrent.futures.thread", "_threads_queues"),
         ("concurrent.futures.process", "_threads_wakeups"),
@@ -183,7 +183,7 @@ def _forget_executors() -> None:
 
 
 def _forget_multiprocessing() -> None:
-    """Be what ``multiprocessing`` makes of a child: its parent's are not its own."""
+    """Drop what ``multiprocessing`` has of the parent."""
     util: Any = sys.modules.get("multiprocessing.util")
     if util is None:
         return
@@ -219,7 +219,7 @@ def _describe_cut(frame: FrameType | None) -> str:
 
 
 def _locate(frame: FrameType | None) -> str:
-    """Name the innermost line that is not of the standard library."""
+    """Return the innermost line that is not of the standard library."""
     library = os.path.dirname(threading.__file__)
     at = frame
     while at is not None and at.f_code.co_filename.startswith(library):
@@ -232,7 +232,7 @@ def _locate(frame: FrameType | None) -> str:
 
 
 def _find_exit(error: BaseException | None) -> SystemExit | None:
-    """Find ``sys.exit()`` as the cause of what says where it was called."""
+    """Return the ``sys.exit()`` that caused an exception."""
     while error is not None and not isinstance(error, SystemExit):
         error = error.__cause__
     return error
@@ -293,12 +293,12 @@ class Printing:
         os.close(fd)
 
     def release(self) -> None:
-        """Nobody reads it any more: print into the log itself."""
+        """Print into the log itself: the master reads no more."""
         if self.is_captured:
             self._print_to(self.log_fd)
 
     def reopen(self, fds: Sequence[int]) -> None:
-        """Take the new file of the log, if it has one; it is closed here."""
+        """Print into the new file of the log, if it has one; closes the descriptor."""
         for fd in fds:
             os.dup2(fd, self.log_fd, inheritable=not self.is_captured)
             os.close(fd)

@@ -73,7 +73,7 @@ class ImportSnapshot(Struct, frozen=True):
 
 
 def take_snapshot() -> ImportSnapshot:
-    """Look at what there is by now."""
+    """Return what there is by now."""
     return ImportSnapshot(
         frozenset(_list_fds()),
         frozenset(_list_maps()),
@@ -101,7 +101,7 @@ def find_fork_dangers(
     births: ImportOrigins | None = None,
     objects: list[Any] | None = None,
 ) -> tuple[str, ...]:
-    """Say what makes a fork of this process unsafe; empty when nothing.
+    """Return what makes a fork of this process unsafe; empty when nothing.
 
     Forks once, to see which native threads stay.
 
@@ -236,7 +236,7 @@ def _article(name: str) -> str:
 
 
 def _find_native_threads() -> list[str]:
-    """Find those that Python did not start and that a fork would lose.
+    """Find threads that Python did not start and that a fork would lose.
 
     Some libraries know of forks: OpenBLAS, which numpy brings, ends its
     threads before each one (``pthread_atfork``) and starts them again when
@@ -262,7 +262,7 @@ def _find_native_threads() -> list[str]:
 
 
 def _list_native_threads() -> list[str]:
-    """Give their names as ``ps -T`` shows them."""
+    """Return their names as ``ps -T`` shows them."""
     ours = {thread.native_id for thread in threading.enumerate()}
     names = []
     for tid in _list_folder("/proc/self/task"):
@@ -317,7 +317,7 @@ def _read_command(pid: int) -> str:
 
 
 def _describe_fd(fd: int, link: str, births: ImportOrigins) -> tuple[str, str]:
-    """Say what a descriptor is, and where it was made; "" when it does no harm."""
+    """Describe a descriptor, and where it was made; "" when it does no harm."""
     if link.startswith("socket:"):
         return _describe_socket(fd), births.find_all(SOCKET)
     if link.startswith("pipe:"):
@@ -437,7 +437,7 @@ def _format(address: object) -> str:
 
 
 def find_generators(objects: list[Any]) -> list[Any]:
-    """Find those of ``random`` and of numpy; before a fork.
+    """Find the random generators of ``random`` and numpy, before a fork.
 
     Args:
         objects: All that the collector knows.
@@ -453,7 +453,7 @@ def find_generators(objects: list[Any]) -> list[Any]:
 
 
 def seed_anew(generators: list[Any]) -> None:
-    """Give each a state that no other process has; what cannot be is left."""
+    """Seed each generator anew; one that cannot be is left."""
     for each in generators:
         try:
             if hasattr(each, "bit_generator"):

@@ -37,7 +37,7 @@ Handler = Callable[[int, Any], None]
 
 
 class OwnInstallations:
-    """All that was installed in this process, for each child to undo.
+    """What was installed in this process, and is undone in each child.
 
     One is made in each forkserver. The workers that it forks go on with it.
     """
@@ -76,7 +76,7 @@ class OwnInstallations:
         signal.siginterrupt(number, not restarts)
 
     def hold_back(self) -> None:
-        """Do nothing about what is the master's to answer, then unblock it.
+        """Ignore signals that are meant for the master, then unblock them.
 
         The master blocks these before the exec: a ^C between the exec and this
         line would otherwise kill the child. The terminal is left: it would stop who
@@ -96,7 +96,7 @@ class OwnInstallations:
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
     def unblock(self, *numbers: int) -> None:
-        """End that."""
+        """Unblock signals in this process only."""
         self._blocked -= set(numbers)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
@@ -117,7 +117,7 @@ class OwnInstallations:
             self._is_own_fork = False
 
     def adopt(self) -> None:
-        """Be the process whose installations these are, after a fork of our own.
+        """Make this process the owner of the installations, after a fork of ours.
 
         Until then the signals are blocked: the handlers look whose process they
         are in.
@@ -172,7 +172,7 @@ def _do_as_python_does(number: int, frame: Any) -> None:
 
 
 def replace_epolls(*fds: int) -> None:
-    """Put a new epoll in the place of each, in a forked child.
+    """Replace each epoll by a new one, in a forked child.
 
     It is shared with the parent: what a child closes would be taken out of it.
     """
@@ -182,13 +182,13 @@ def replace_epolls(*fds: int) -> None:
 
 
 def neutralise(*fds: int) -> None:
-    """Let go of sockets in a forked child, whoever still has their numbers.
+    """Replace sockets in a forked child by one that is connected to nothing.
 
     An object of the parent may close its own number once more, later: by then it
-    must not be that of another file. So each becomes a socket that is connected
-    to nobody, of which options can be set as before.
+    must not be that of another file. The socket in its place has no peer, and its
+    options can be set as before.
     """
-    with socket.socket() as nobody:
+    with socket.socket() as unconnected:
         for fd in fds:
             if fd >= 0:
-                os.dup2(nobody.fileno(), fd, inheritable=False)
+                os.dup2(unconnected.fileno(), fd, inheritable=False)

@@ -187,7 +187,7 @@ class Forkserver(Struct):
             end_now(_CHILD_CRASHED)
 
     def _forget_dead(self) -> None:
-        """Drop what we hold of workers that have ended."""
+        """Close the pidfds of workers that have ended."""
         poller = select.poll()
         for pidfd in self._workers.values():
             poller.register(pidfd, select.POLLIN)
@@ -225,7 +225,7 @@ class Forkserver(Struct):
         end_import(EXIT_STEPS_S)
 
     def _wait_for_workers(self, span_s: float) -> bool:
-        """Wait until one has ended; whether the master has said something."""
+        """Wait until one has ended; return whether a message of the master has come."""
         poller = select.poll()
         channel = self.channel.fileno()
         if channel >= 0:
@@ -432,7 +432,7 @@ def exec_worker(start: WorkerStart) -> NoReturn:
 
 
 def read_worker_start(told: int) -> WorkerStart:
-    """Read what ``exec_worker`` has left; nobody inherits the descriptors further."""
+    """Read what ``exec_worker`` has written; the descriptors are not inherited."""
     with open(told, "rb") as file:
         file.seek(0)
         start = unpack(file.read(), WorkerStart)

@@ -26,7 +26,7 @@ _FRAMEWORK = "blazeio"  # looked up, not imported: the app brings it
 
 
 class LoadError(Exception):
-    """The app cannot be had.
+    """The app cannot be loaded.
 
     Args:
         code: The exit code that this deserves.
@@ -128,7 +128,7 @@ _LISTED_NAMES = 10
 
 
 def _list_names(module: object) -> str:
-    """Say what a module holds that can be called; what it has imported comes last."""
+    """List what can be called in a module; what it has imported comes last."""
     own = getattr(module, "__name__", None)
     names = [
         (getattr(value, "__module__", None) != own, name)
@@ -160,7 +160,7 @@ def describe_failure(
     what: str,
     code: ExitCode = ExitCode.APP_FAILED,
 ) -> LoadError:
-    """Make one line and a short traceback of what an app's code raised.
+    """Return one line and a short traceback of what an app's code raised.
 
     A crash may be our own fault: its traceback is whole.
     """
@@ -187,7 +187,7 @@ def format_app_frames(error: BaseException) -> str:
 
 
 def _describe_error(error: BaseException) -> str:
-    """Give type and text in one line, as the last line of a traceback has it."""
+    """Return type and text in one line, as the last line of a traceback."""
     name = type(error).__name__
     try:
         lines = str(error).splitlines()
@@ -236,7 +236,7 @@ def _follow(module: object, path: AppPath) -> object:
 
 
 def _suggest(module: object) -> str:
-    """Name what in the module looks like an app, for who mistyped it."""
+    """Return the names in a module that look like an app."""
     names = [
         name
         for name, value in vars(module).items()
@@ -307,16 +307,16 @@ class ImportOrigins:
         self._is_on = False
 
     def begin(self) -> None:
-        """Note from now on."""
+        """Begin to note."""
         self._is_on = True
         sys.addaudithook(self._on_message)
 
     def end(self) -> None:
-        """Note no more."""
+        """Stop noting."""
         self._is_on = False
 
     def forget(self) -> None:
-        """Forget all: a hook lives as long as its process."""
+        """Forget all; the hook itself cannot be removed."""
         self.files.clear()
         self.threads.clear()
         self.places.clear()

@@ -92,16 +92,16 @@ class WorkerListeners:
             self.adopt(slot, queues)
 
     def release(self, slot: int) -> None:
-        """Leave an adopted queue to its owner; one that was not: nothing."""
+        """Stop accepting from an adopted queue, if it was adopted."""
         if slot in self._adopted:
             self._adopted.pop(slot).end()
 
     def close(self) -> None:
-        """Accept no more; what waits is for whoever comes after."""
+        """Stop accepting; what waits is left in the queues."""
         self._server.stop_accepting()
 
     def take_all_and_shut(self) -> None:
-        """Take what waits, and refuse everybody from then on, at once.
+        """Accept what waits, then shut the queues, at once.
 
         What is lent is left as it is: the next start takes what waits there.
         """
@@ -110,7 +110,7 @@ class WorkerListeners:
         self._empty_and_shut()
 
     async def hear_last_calls(self) -> None:
-        """The same, but wait for those who have begun to connect by now."""
+        """Do the same, but wait for handshakes that are under way."""
         self.close()
         self._stop_handshakes()
         self._accept_anew()
@@ -123,7 +123,7 @@ class WorkerListeners:
         return [q for q in (*self._own, *adopted) if q.sock.fileno() >= 0]
 
     def _ending(self) -> list[Queue]:
-        """Those that end with the service."""
+        """The queues that end with the service."""
         return [q for q in self._queues() if not q.terms.is_kept]
 
     def _stop_handshakes(self) -> None:
@@ -134,7 +134,7 @@ class WorkerListeners:
             log.debug("the kernel refuses to hold off connections: %s", error)
 
     def _accept_anew(self) -> None:
-        """Accept from every queue: a SIGTERM may end that at any moment."""
+        """Accept from every queue; a SIGTERM may end that at any moment."""
         for queue in self._ending():
             self._accept(queue)
 

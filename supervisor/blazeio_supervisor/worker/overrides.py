@@ -172,7 +172,7 @@ def _make_trust(own: Trust, overrides: Overrides) -> Trust | None:
 
 @contextmanager
 def working_in(folder: str) -> Iterator[None]:
-    """Be in a folder for a while, where the app may have left it.
+    """Change the working directory for a while.
 
     Args:
         folder: The working directory of the service, without symbolic links.
@@ -245,7 +245,7 @@ class _StatusClasses(dict[int, _StatusClass]):
 
 
 class ResponseCounter:
-    """Told of each response by the server.
+    """Counts responses; the server calls it for each.
 
     Args:
         row: This worker's.
@@ -279,11 +279,11 @@ class ResponseCounter:
             cells[REQUEST_BYTES] += r.content.received_bytes
 
     def close(self) -> None:
-        """Nothing is left to count."""
+        """Count nothing more."""
 
 
 class RequestNamer:
-    """Told of each request by the server, as it begins.
+    """Names requests; the server calls it as each begins.
 
     A worker that is killed, or dies of a signal, says no word: what was in flight is
     known from here.

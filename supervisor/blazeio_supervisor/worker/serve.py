@@ -136,7 +136,7 @@ class WorkerServer:
         self._has_closed = False
 
     async def run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Live from boot to the last ``on_stop`` hook.
+        """Run from boot to the last ``on_stop`` hook.
 
         Raises:
             LoadError: An ``on_start`` hook raised.
@@ -215,7 +215,7 @@ class WorkerServer:
         return True
 
     def _leave_to_worker(self) -> None:
-        """Let go of what is the worker's, in a child that the app has forked.
+        """Close what is the worker's in a child that the app has forked.
 
         A child that comes back to the loop would serve beside the worker, from
         the same connections: it is ended there.
@@ -347,7 +347,7 @@ class WorkerServer:
         self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_final=True))
 
     def _on_term(self, *_: Any) -> None:
-        """Runs between any two bytecodes, in a blocked loop too.
+        """Handle SIGTERM, between any two bytecodes, in a blocked loop too.
 
         An orphan takes its whole queue, since nobody else will. Otherwise the
         master says what is to be done: it may have been sent TERM as well.
@@ -422,7 +422,7 @@ class WorkerServer:
         return self.ends_at - monotonic()
 
     def _say(self, said: WorkerEvent) -> None:
-        """Tell the master; when it is gone, the log."""
+        """Send an event to the master; when it is gone, log it."""
         if self._channel.is_open:
             self._channel.send(said)
         else:
@@ -465,7 +465,7 @@ def _find_epoll(loop: Any) -> int:
 
 
 def _forget_ready(loop: Any) -> None:
-    """Have a loop of asyncio run nothing that was ready; uvloop cannot be told."""
+    """Clear the ready callbacks of an asyncio loop; uvloop has no way for it."""
     if hasattr(loop, "_ready"):
         loop._ready.clear()
 

@@ -75,7 +75,7 @@ def trace(awaitable: Any) -> tuple[Spot, ...]:
 
 
 def _find_generator(awaitable: Any) -> AsyncGenerator[Any, Any] | None:
-    """Find the one behind a step of ``async for``; None: a future, or C code."""
+    """Return the generator behind a step of ``async for``; None: there is none."""
     if not type(awaitable).__name__.startswith("async_generator_"):
         return None
     referents = gc.get_referents(awaitable)  # it has no attribute for that
@@ -87,7 +87,7 @@ def describe_tasks(
     current: asyncio.Task[Any] | None,
     names: dict[asyncio.Task[Any], str],
 ) -> str:
-    """Write the stack of each; those that wait at the same place are one.
+    """Return the stack of each task; those that wait at the same place are one.
 
     Args:
         tasks: All of the loop.
@@ -148,7 +148,7 @@ class StackDump:
         own.unblock(STACK_SIGNAL)
 
     def end(self, own: OwnInstallations) -> None:
-        """Answer no more; the signal, which may still come, does nothing."""
+        """Stop answering; the signal, which may still come, does nothing."""
         faulthandler.unregister(STACK_SIGNAL)
         own.handle(STACK_SIGNAL, do_nothing, restarts=True)
         self._asker.close()
@@ -160,7 +160,7 @@ class StackDump:
         neutralise(self._asker.fileno())
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the requests of this server too, and the task that runs now."""
+        """Write the requests of this server too, and the task that runs now."""
         self._server, self._loop = server, loop
         self._own_task = asyncio.current_task(loop)  # not one of all_tasks()
 

@@ -79,7 +79,7 @@ _IMPORTED_S = 0.5  # between SIGTERM and SIGKILL
 
 
 class Worker:
-    """One worker's life.
+    """A worker process.
 
     Args:
         load: What the generation was started with.
@@ -133,7 +133,7 @@ class Worker:
         self._dump = StackDump(f"{name} pid={os.getpid()}", asker)
 
     def run(self) -> NoReturn:
-        """Live; never returns."""
+        """Run the worker; never returns."""
         self._become()
         try:
             self._load_and_serve()
@@ -159,7 +159,7 @@ class Worker:
             log.warning("%s", line)
 
     def _become(self) -> None:
-        """Turn from a copy of the forkserver into a worker."""
+        """Become a worker, after the fork."""
         leave_exit_steps_to_parent()
         origin, order = self._printing.origin, self._order
         origin.worker, origin.slot, origin.pid = order.worker, order.slot, os.getpid()
@@ -175,7 +175,7 @@ class Worker:
             os.sched_setaffinity(0, {cpus[self._order.slot % len(cpus)]})
 
     def _let_go(self) -> None:
-        """Leave the channel and the listeners to the worker, in a child of it."""
+        """Close the channel and the listeners in a child of the worker."""
         listeners = (queue.sock.fileno() for queue in self._queues)
         neutralise(self._channel.fileno(), *listeners)
         setproctitle(f"blazeio: child of {self._title}")
@@ -191,7 +191,7 @@ class Worker:
         end_now(error.code)
 
     def _require_channel(self) -> None:
-        """Write to nobody else if the app has closed our descriptors."""
+        """Exit if the app has closed the channel: its number may be another file."""
         if not is_still(self._channel, self._channel_name):
             end_now(CHANNEL_CLOSED)
 
@@ -272,7 +272,7 @@ class Worker:
             self._fail(describe_failure(error, what, ExitCode.CRASHED))
 
     def _ask_for_listeners(self, app: App) -> None:
-        """Say the App's address; the master binds it, if nobody said it before."""
+        """Send the App's address; the master binds it, if it is not bound."""
         send(self._channel, Address(app.host, app.port))
         received = receive(self._channel)
         while received is not None and isinstance(received[0], ReopenLogs):

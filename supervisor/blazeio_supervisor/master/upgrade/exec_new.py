@@ -79,7 +79,7 @@ _WORD_BYTES = 65536
 
 
 class RehearsalError(Exception):
-    """It did not go well.
+    """A rehearsal has failed.
 
     Args:
         reason: Why, in one line.
@@ -94,7 +94,7 @@ class RehearsalError(Exception):
 async def rehearse(
     reaper: Reaper, launch: Launch, pipe: tuple[int, int], fds: Sequence[int]
 ) -> str:
-    """Run one; gives the version that would take over.
+    """Run one rehearsal; return the version that would take over.
 
     Args:
         reaper: Watches the child.
@@ -158,7 +158,7 @@ _SETTLE_EVERY_S = 0.01
 
 
 class SupportsSettled(Protocol):
-    """Somebody who has to do with others."""
+    """A part that exchanges messages with other processes."""
 
     @property
     def is_settled(self) -> bool:
@@ -166,7 +166,7 @@ class SupportsSettled(Protocol):
 
 
 class Upgrades:
-    """Those of one service; at most one is under way.
+    """The upgrades of one service; at most one is under way.
 
     Args:
         planner: Says what must be over first.
@@ -199,7 +199,7 @@ class Upgrades:
         self.last = UpgradeOutcome()
 
     def keep_image(self) -> None:
-        """Keep the running program; without a way back there is no way forth."""
+        """Keep the running program; without it no upgrade begins."""
         try:
             self._image = keep_image()
         except OSError as error:
@@ -209,7 +209,7 @@ class Upgrades:
     def note_outcome(
         self, run: UpgradeRun, left: KeptImage, workers: int, failure: str
     ) -> None:
-        """Say what became of the upgrade that has led here.
+        """Report what became of the upgrade that has started this image.
 
         Args:
             run: Of that upgrade.
@@ -241,11 +241,11 @@ class Upgrades:
     # Asking
 
     def ask(self, by: str) -> None:
-        """Upgrade for somebody who gets no answer."""
+        """Upgrade, without an answer to whoever has asked."""
         self._begin(self._upgrade(by))
 
     async def check(self, by: str) -> UpgradeOutcome:
-        """Rehearse only."""
+        """Only rehearse."""
         outcome, _ = await self._try(by)
         what = f"blazeio {outcome.program} could take over"
         text = f"asked for by {by}: {outcome.reason or what}"
@@ -294,7 +294,7 @@ class Upgrades:
         return UpgradeOutcome(is_ok=True, program=program, took_s=took_s), run
 
     async def _rehearse(self, run: UpgradeRun) -> str:
-        """Rehearse both images at once; gives the version of the new one.
+        """Rehearse both images at once; return the version of the new one.
 
         Raises:
             RehearsalError: The upgrade would fail.
@@ -339,7 +339,7 @@ class Upgrades:
                 raise RehearsalError("a process does not read its orders: try again")
 
     def _write(self, run: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
-        """Write the state; gives its descriptor, and every one that goes over."""
+        """Write the state; return its descriptor, and all that go over."""
         octets, fds = self._pack(run, image)
         state_fd = seal("blazeio-state", octets)
         return state_fd, [state_fd, *fds]
@@ -362,7 +362,7 @@ class Upgrades:
         _note_failure(run.by, f"{reason}; nothing has changed")
 
     def _exec(self, run: UpgradeRun, image: KeptImage) -> None:
-        """Become the next image; returns never.
+        """Exec the next image; never returns.
 
         Raises:
             OSError: The kernel refused, and nothing has happened.
@@ -393,7 +393,7 @@ def _pass_on(what: str, error: BaseException) -> RehearsalError:
 
 @contextmanager
 def _signals_blocked() -> Iterator[list[int]]:
-    """Keep every signal for whoever unblocks them; gives the mask before."""
+    """Block every signal for a while; yield the mask before."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield [int(number) for number in before]

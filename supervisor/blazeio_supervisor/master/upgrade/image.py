@@ -113,7 +113,7 @@ def _write_module(
 
 
 def is_compiled(path: str, cached: str) -> bool:
-    """Tell whether Python would run ``cached`` in place of the source at ``path``.
+    """Whether Python would run ``cached`` in place of the source at ``path``.
 
     ``importlib`` judges anew at each import and keeps no word of it. Files that
     ask for a comparison of hashes are rare and are not taken here.
@@ -142,7 +142,7 @@ def _write(archive: zipfile.ZipFile, place: str, path: str) -> None:
 
 
 def seal(name: str, octets: bytes | memoryview) -> int:
-    """Put octets into memory that nobody can change; give its descriptor."""
+    """Put octets into a sealed memfd; return its descriptor."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(fd, "wb", closefd=False) as file:
         file.write(octets)
@@ -195,7 +195,7 @@ class Launch(Struct, frozen=True):
         timeout_s: float,
         result_fd: int | None = None,
     ) -> Self:
-        """The image on the disk; ``image`` is what it goes back to.
+        """Return the start of the image on the disk; ``image`` is the way back.
 
         Args:
             image: The one that leaves.
@@ -210,7 +210,7 @@ class Launch(Struct, frozen=True):
     def of_old(
         cls, image: KeptImage, state_fd: int, timeout_s: float, result_fd: int
     ) -> Self:
-        """A rehearsal of the way back."""
+        """Return the start of a rehearsal of the way back."""
         timeout_s *= _BACK_FACTOR
         orders, environment = _compose(OLD, image, state_fd, timeout_s, result_fd)
         environment["PYTHONHOME"] = image.home

@@ -42,7 +42,7 @@ _DRASTIC = (StopWorker, Exit, Spawn, StartForkserver, StopForkserver)
 
 
 def rehearse(state_fd: int) -> str:
-    """Do all but take over; gives the version of this image.
+    """Do all but take over; return the version of this image.
 
     Raises:
         SystemExit: It could not take over; says why, in one line.
@@ -122,7 +122,7 @@ def _take(fd: int) -> socket.socket:
 
 
 def require_calm(actions: Sequence[Action]) -> None:
-    """A misunderstood state shows as workers that would be ended or started."""
+    """Exit if the first plan stops or starts a process: the state was misread."""
     wanted = [action for action in actions if isinstance(action, _DRASTIC)]
     if wanted:
         sys.exit(f"it would begin with {wanted[0]}: try again, or restart the service")

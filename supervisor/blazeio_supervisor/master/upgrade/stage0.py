@@ -44,7 +44,7 @@ class KeptExtensions:
     def find_spec(
         self, name: str, path: object = None, target: object = None
     ) -> ModuleSpec | None:
-        """Find one; as an entry of ``sys.meta_path``."""
+        """Find an extension; called by Python, as an entry of ``sys.meta_path``."""
         if name not in self._fds:
             return None
         place = f"/proc/self/fd/{self._fds[name]}"
@@ -53,7 +53,7 @@ class KeptExtensions:
 
 
 def main() -> NoReturn:
-    """Become what the orders say."""
+    """Become the image that the orders name."""
     orders = json.loads(sys.argv[1])
     orders["environment"] = dict(os.environ)
     os.environ.update(orders.get("hidden", {}))  # what led into folders of other users
@@ -120,7 +120,7 @@ def _give_up(orders: dict[str, Any], error: BaseException) -> NoReturn:
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
-    """Give one line, and the traceback of what nobody foresaw."""
+    """Return one line, and the traceback of an unforeseen exception."""
     if isinstance(error, SystemExit) and isinstance(error.code, str):
         return error.code, ""
     frames = "".join(traceback.format_exception(error))
