@@ -110,13 +110,13 @@ class HostileService(Service):
 
         ill_at = time.monotonic()
 
-        def is_well() -> bool:
+        def is_ok() -> bool:
             nonlocal ill_at
             if f"blazeio_workers_serving {workers}.0" not in self.ask_master():
                 ill_at = time.monotonic()
             return time.monotonic() - ill_at > FIGURES_S
 
-        block_until(is_well, 30, "all serve")
+        block_until(is_ok, 30, "all serve")
         block_until(self._answers, 20, "an answer")
 
     def _answers(self) -> bool:

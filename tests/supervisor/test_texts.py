@@ -20,7 +20,7 @@ import blazeio.loggers
 from blazeio_supervisor import __main__ as program
 from blazeio_supervisor.cli.client import find_client
 from blazeio_supervisor.cli.doctor import DoctorReport, format_report
-from blazeio_supervisor.cli.doctor_machine import ill
+from blazeio_supervisor.cli.doctor_machine import warn
 from blazeio_supervisor.cli.orders import format_reload, format_upgrade
 from blazeio_supervisor.cli.output import format_status
 from blazeio_supervisor.cli.queries import (
@@ -181,7 +181,7 @@ def test_the_verbs_that_look(
 ) -> None:
     setting = SettingAnswer(key="k", value=HOSTILE, origin=HOSTILE)
     text = f"k = 1  # {HOSTILE}"
-    finding = ill("x", HOSTILE, HOSTILE, HOSTILE)
+    finding = warn("x", HOSTILE, HOSTILE, HOSTILE)
     raw = EventRecord(at_s=0, event="x", level="INFO", text=HOSTILE, traceback=HOSTILE)
     shown: list[tuple[msgspec.Struct, Any]] = [
         (STATUS, format_status),

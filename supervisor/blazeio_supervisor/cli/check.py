@@ -1,8 +1,8 @@
-"""``check APP``: would it start? Settings, import and addresses; nothing is served.
+"""The verb ``check APP``: whether the service would start; nothing is served.
 
-The app is imported where the service would import it: in a forkserver of its own,
-as its user, in its environment. Addresses are opened and closed again; one that
-this very service holds already is no mistake, as it keeps it over a reload.
+The app is imported where the service would import it: in a forkserver, as its user,
+in its environment. Addresses are opened and closed again; an address that this same
+service holds already is no mistake, since it keeps the address over a reload.
 """
 
 import os
@@ -59,7 +59,7 @@ _OWN_TITLE = "(blazeio: master ["
 
 
 class CheckFailedError(SupervisorError):
-    """It would not start."""
+    """The service would not start."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -82,10 +82,10 @@ def check_start(configuration: Configuration) -> None:
 
 
 def import_app(settings: Settings) -> list[Address]:
-    """Have the app imported; gives its own address, if it has one by then.
+    """Import the app in a forkserver, and return its own address, if it has one.
 
     Raises:
-        CheckFailedError: It raised, or is not there; its traceback is printed.
+        CheckFailedError: The app raised, or is not there; its traceback is printed.
     """
     if settings.app.script:
         _compile(settings.app.script)
@@ -106,16 +106,16 @@ def import_app(settings: Settings) -> list[Address]:
         case Failed(code, reason, frames):
             say(escape_lines(frames), ends_line=False)
             raise CheckFailedError(code, reason)
-    raise AssertionError("the importer says nothing else")
+    raise AssertionError("a forkserver says nothing else")
 
 
 class _Importer:
-    """A forkserver that imports the app, and the test of what it says.
+    """A forkserver that imports the app.
 
     Args:
-        pid: Of it.
-        channel: To it.
-        asker: Where it says where it is.
+        pid: The pid of the forkserver.
+        channel: The channel to it.
+        asker: The socket on which it sends its stacks.
     """
 
     def __init__(self, pid: int, channel: socket.socket, asker: socket.socket) -> None:
@@ -125,10 +125,10 @@ class _Importer:
         self._is_importing = False
 
     def hear(self, timeout_s: float) -> FromForkserver:
-        """Wait for what comes of the import.
+        """Wait for the outcome of the import.
 
         Raises:
-            CheckFailedError: Nothing came of it; says why.
+            CheckFailedError: There is none; the message says why.
         """
         ends_at = time.monotonic() + timeout_s
         while True:
@@ -186,12 +186,12 @@ def _load(settings: Settings) -> Iterator[_Importer]:
         try:
             yield _Importer(pid, own, asker)
         finally:
-            own.close()  # it ends what the import has started, then itself
+            own.close()  # the forkserver ends what the import has started, then itself
             _end(pid)
 
 
 def _end(pid: int) -> None:
-    """Wait for a process, and kill it when that takes too long."""
+    """Wait for the end of a process, and kill it when that takes too long."""
     poller = select.poll()
     pidfd = os.pidfd_open(pid)
     poller.register(pidfd, select.POLLIN)
@@ -203,7 +203,7 @@ def _end(pid: int) -> None:
 
 def _compile(path: str) -> None:
     try:
-        # It is the app's, whoever may write it: nothing of it runs.
+        # Whoever may write the file: it is compiled, and nothing of it runs.
         compile(read(path, is_judged=False), path, "exec", dont_inherit=True)
     except OSError as error:
         reason = f"{path}: {error.strerror}"
@@ -214,10 +214,10 @@ def _compile(path: str) -> None:
 
 
 def try_address(settings: Settings, address: Address) -> str:
-    """Open an address, and close it again; gives a line on it.
+    """Open an address and close it again; return a line about it.
 
     Raises:
-        BindError: It cannot be had.
+        BindError: The address cannot be opened.
     """
     listeners = Listeners(
         1, unix_mode=settings.unix_mode, unix_owner=settings.unix_owner

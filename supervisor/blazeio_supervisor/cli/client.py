@@ -1,7 +1,7 @@
-"""The verbs' side: asks a service, and waits for its end.
+"""The client of the control socket, and how the one service is found.
 
-``http.client`` is enough, and is imported in 20 ms; a verb imports neither the
-app nor blazeio.
+``http.client`` of the standard library is enough, and is imported in 20 ms; a verb
+imports neither the app nor the framework.
 """
 
 import errno
@@ -61,10 +61,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self._place = place
 
     def connect(self) -> None:
-        """Connect; where the queue is full, wait for a place in it.
+        """Connect; where the accept queue is full, wait for a place in it.
 
-        A socket with a timeout of Python's does not block, so that the kernel would
-        refuse it at once (EAGAIN); the timeout of the kernel's own waits in turn.
+        A socket with a timeout of Python is non-blocking, so the kernel would refuse
+        it at once (EAGAIN); with a timeout of the kernel (SO_SNDTIMEO) it waits.
         """
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         timeout_s = self.timeout or ANSWER_TIMEOUT_S
@@ -78,11 +78,12 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class ControlClient(Struct, frozen=True):
-    """Asks the service at one place; each question on its own connection.
+    """Asks the service at one place, on a new connection for each request.
 
     Attributes:
-        uid: Who asks.
-        timeout_s: For each answer; None: it takes its time.
+        place: Where the service listens.
+        uid: The user who asks.
+        timeout_s: How long an answer may take; None: any time.
     """
 
     place: SocketPath
@@ -99,9 +100,9 @@ class ControlClient(Struct, frozen=True):
 
         Raises:
             NotRunningError: Nobody listens there.
-            NotAnsweringError: No answer in time, or not from whom it should be.
-            UsageError: The order cannot be carried out as it is.
-            SupervisorError: It was refused.
+            NotAnsweringError: No answer came in time, or the server is somebody else's.
+            UsageError: The order is wrong in itself.
+            SupervisorError: The order was refused.
         """
 
         def ask_once() -> AnswerT:
@@ -139,7 +140,7 @@ class ControlClient(Struct, frozen=True):
                 yield decoder.decode(line)
 
     def read_server(self) -> Peer:
-        """Tell who listens there.
+        """Return the process that listens there, as the kernel names it.
 
         Raises:
             SupervisorError: As by ``ask``.
@@ -191,7 +192,7 @@ class ControlClient(Struct, frozen=True):
             try:
                 connection.request(endpoint.method, target, content)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # who is refused is answered before the request is read
+                pass  # a user who is refused is answered before the request is read
             with connection.getresponse() as response:
                 if response.status != HTTPStatus.OK:
                     raise self._explain_refusal(response)
@@ -212,7 +213,7 @@ class ControlClient(Struct, frozen=True):
         return connection
 
     def _check_owner(self) -> None:
-        """Say whose name it is, where nobody accepts: not that of a service of ours."""
+        """Refuse an abstract name that another user holds and does not accept on."""
         for each in list_listening() if self.place.is_abstract else ():
             is_ours = each.uid in (None, 0, self.uid)
             if each.name == self.place.text and not is_ours:
@@ -230,7 +231,7 @@ class ControlClient(Struct, frozen=True):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what goes wrong with the connection into a line."""
+        """Turn the errors of a connection into ours, each with one line."""
         try:
             yield
         except TimeoutError as error:
@@ -287,7 +288,7 @@ def write_query(order: msgspec.Struct) -> str:
 
 
 def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Give each line; by its own, ``http.client`` takes a break for the end."""
+    """Iterate over the lines; ``http.client`` itself takes a cut for the end."""
     rest = b""
     while octets := response.read1(_PIECE_BYTES):
         *lines, rest = (rest + octets).split(b"\n")
@@ -297,13 +298,13 @@ def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 class ServiceEnd(Struct, frozen=True):
-    """The end of one master. From inside another pid namespace: its silence."""
+    """The end of one master; from another pid namespace, the end of its answers."""
 
     client: ControlClient
     pidfd: int | None
 
     def wait(self) -> None:
-        """Return when it is gone, however long that takes."""
+        """Return when the master is gone, however long that takes."""
         if self.pidfd is not None:
             select.select([self.pidfd], [], [])
             return
@@ -314,22 +315,23 @@ class ServiceEnd(Struct, frozen=True):
 # Finding the one service that is meant, among those that run.
 #
 # Abstract names are shared by all containers of one network namespace, so a verb may
-# see services of other containers. It is never for one of these unless somebody says
-# so: by its pid, or by its place.
+# see services of other containers. It chooses one of these only when its pid or its
+# place was typed.
 
 
 _NAMED_COUNT = 5
-"""So many places of others are named in a line."""
+"""How many places of other users or containers are named in a line."""
 
 
 class _Found(Struct, frozen=True):
-    """One that listens.
+    """A service that listens.
 
     Attributes:
-        pid: Of its master, as it is seen from here.
+        client: Asks it.
+        pid: The pid of its master, as it is seen from here.
         service: What it says of itself; None: it does not answer.
-        fault: Why it does not.
-        is_here: It is not of another container.
+        fault: Why it does not answer.
+        is_here: Whether it belongs to this container.
     """
 
     client: ControlClient
@@ -339,23 +341,23 @@ class _Found(Struct, frozen=True):
     is_here: bool = True
 
     def is_called(self, word: str) -> bool:
-        """Whether this is its name; also as its own container knows it."""
+        """Tell whether this is its name, also the one that its container knows."""
         service = self.service
         return service is not None and word in (service.name, service.alias)
 
     def has_pid(self, word: str) -> bool:
-        """Whether this is the pid of its master."""
+        """Tell whether this is the pid of its master."""
         return self.service is not None and word == str(self.pid)
 
 
 class _Census(Struct, frozen=True):
-    """Who is where.
+    """All services that were found.
 
     Attributes:
-        here: Those of this container.
-        elsewhere: Those of other containers whose processes are seen from here.
-        hidden: Those of other containers whose processes are not.
-        others: Those of other users.
+        here: Services of this container.
+        elsewhere: Services of other containers whose processes are seen from here.
+        hidden: Services of other containers whose processes are not seen from here.
+        others: Services of other users.
     """
 
     here: list[_Found] = field(default_factory=list)
@@ -390,14 +392,14 @@ def find_client(found: Search, uid: int, instance: str | None = None) -> Control
     """Find the one service that a verb is for.
 
     Args:
-        found: Where to look.
-        uid: Who asks.
-        instance: Its name, or the pid of its master; None: the only one of this
-            container.
+        found: The places to look at.
+        uid: The user who asks.
+        instance: The name of the service, or the pid of its master; None: the only
+            service of this container.
 
     Raises:
         NotRunningError: There is none.
-        UsageError: There are several, or those of other containers alone; they
+        UsageError: There are several, or only services of other containers; they
             are listed.
         SupervisorError: As by ``ControlClient.ask``.
     """
@@ -420,10 +422,10 @@ def _choose(living: Sequence[_Found], census: _Census) -> _Found:
 
 
 def _find_called(census: _Census, word: str) -> list[_Found]:
-    """Find those that have a name, or a pid; another container's by its pid alone.
+    """Find the services with a name or a pid; in other containers by the pid only.
 
     Raises:
-        NotRunningError: None has it.
+        NotRunningError: No service has it.
     """
     named = [each for each in census.here if each.service and each.service.name == word]
     called = named or [each for each in census.here if each.is_called(word)]
@@ -441,14 +443,14 @@ def _ask_all(found: Search, uid: int) -> _Census:
         try:
             pid = client.read_server().pid
         except NotRunningError:
-            continue  # left behind by one that was killed
+            continue  # its master was killed and has left the socket behind
         except NotAllowedError:
             census.others.append(place)
             continue
         except SupervisorError as error:
             census.here.append(_Found(client, 0, fault=str(error)))
             continue
-        if not pid:  # it has none in our namespace
+        if not pid:  # it is in another pid namespace
             census.hidden.append(place)
             continue
         try:
@@ -485,7 +487,7 @@ def _list_choice(living: Sequence[_Found]) -> UsageError:
 
 
 def _describe(found: _Found, names: Sequence[str]) -> tuple[str, str]:
-    """Give the option that means this one alone, and what it is."""
+    """Return the option that names this service alone, and a description of it."""
     service = found.service
     if service is None:
         return f"--control {found.client.place}", found.fault

@@ -15,9 +15,9 @@ from blazeio_supervisor.cli.doctor_machine import (
     Verdict,
     examine_bounds,
     examine_machine,
-    hidden,
-    ill,
-    well,
+    ok,
+    unknown,
+    warn,
 )
 from blazeio_supervisor.cli.output import describe_failures, format_bytes
 from blazeio_supervisor.cli.verbs import ServiceTarget
@@ -54,8 +54,8 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """All findings.
 
     Attributes:
-        pid: Of the master that was looked at; None: no service runs, the
-            machine alone was looked at.
+        pid: The pid of the master that was examined; None: no service runs, and only
+            the machine was examined.
     """
 
     schema: int = SCHEMA
@@ -63,13 +63,13 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding]
 
     @property
-    def is_well(self) -> bool:
-        """Nothing is wrong, as far as can be seen."""
+    def is_ok(self) -> bool:
+        """Whether nothing is wrong, as far as can be seen."""
         return all(each.verdict != "warn" for each in self.findings)
 
 
 def format_report(report: DoctorReport, width: int) -> str:
-    """Write one line for each finding; more where something is wrong."""
+    """Write one line for each finding, and more where something is wrong."""
     if report.pid is None:
         lines = ["No service is running: the machine alone is looked at.", ""]
     else:
@@ -157,7 +157,7 @@ _SCHEMES = ("http://", "https://")
 
 
 def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Finding]:
-    """Look at all of it."""
+    """Examine all that the service says, and its certificates."""
     settings = {each.key: each.value for each in config.settings}
     yield examine_workers(status)
     yield describe_memory(status)
@@ -170,7 +170,7 @@ def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Find
 
 
 def describe_memory(status: StatusAnswer) -> Finding:
-    """Say how much memory the workers have, as ``status`` and ``top`` measure it."""
+    """Report the memory of the workers, as ``status`` and ``top`` measure it."""
     name = "worker memory"
     known = [
         (worker.own_bytes, worker.slot)
@@ -178,25 +178,25 @@ def describe_memory(status: StatusAnswer) -> Finding:
         if worker.own_bytes is not None
     ]
     if not known:
-        return hidden(name, "it was not measured yet")
+        return unknown(name, "it was not measured yet")
     largest, slot = max(known)
     total = sum(size for size, _ in known)
     seen = (
         f"{format_bytes(total)} of their own (USS), the most in slot {slot}: "
         f"{format_bytes(largest)}"
     )
-    return well(name, seen)
+    return ok(name, seen)
 
 
 def examine_workers(status: StatusAnswer) -> Finding:
-    """Whether every slot has a worker that serves."""
+    """Examine whether every slot has a worker that serves."""
     name = "workers"
     wanted = [slot for slot in status.slots if not slot.is_parked]
     failing = [slot for slot in wanted if slot.is_failing]
     late = [worker for worker in status.workers if worker.is_late]
     if failing:
         slot = failing[0]
-        return ill(
+        return warn(
             name,
             f"slot {slot.slot} {describe_failures(slot)}",
             "Another worker did not mend it; siblings take its queue meanwhile.",
@@ -204,25 +204,25 @@ def examine_workers(status: StatusAnswer) -> Finding:
         )
     if late:
         worker = late[0]
-        return ill(
+        return warn(
             name,
             f"slot {worker.slot} is blocked for {worker.silent_s:.1f} s",
             "Something in the app does not give the event loop back.",
             f"`stack {worker.slot}` shows the line",
         )
     if status.is_parked:
-        return well(name, "parked: nobody serves until `resume` or a reload")
+        return ok(name, "parked: nobody serves until `resume` or a reload")
     serving = sum(w.state == "serving" and w.role == "owner" for w in status.workers)
     once = [f"; slot {s.slot} {describe_failures(s)}" for s in wanted if s.failures]
-    return well(name, f"{serving} of {len(wanted)} serve{''.join(once[:1])}")
+    return ok(name, f"{serving} of {len(wanted)} serve{''.join(once[:1])}")
 
 
 def examine_settings(config: ConfigAnswer) -> Finding:
-    """Whether what is written is in force."""
+    """Examine whether the settings that are written down are in force."""
     name = "settings"
     if not config.needs_restart:
-        return well(name, "in force as they are written")
-    return ill(
+        return ok(name, "in force as they are written")
+    return warn(
         name,
         f"changed since the start: {', '.join(config.needs_restart)}",
         "A reload does not take these over.",
@@ -231,31 +231,31 @@ def examine_settings(config: ConfigAnswer) -> Finding:
 
 
 def examine_group(status: StatusAnswer) -> Finding:
-    """Another process in the same SO_REUSEPORT group takes its part for itself."""
+    """Examine whether another process is in the same SO_REUSEPORT group."""
     name = "listening alone"
     endpoints = [each for each in map(read_endpoint, status.addresses) if each]
     if not endpoints:
-        return well(name, "no TCP address")
+        return ok(name, "no TCP address")
     for endpoint in endpoints:
         count = count_listeners(endpoint)
         if count is None:
-            return hidden(name, "/proc/net/tcp")
+            return unknown(name, "/proc/net/tcp")
         if count > len(status.slots):
             holders = [h for h in find_holders(endpoint) if h.pid != status.pid]
             who = ", ".join(map(str, holders)) or "another process"
-            return ill(
+            return warn(
                 name,
                 f"port {endpoint.port} is also served by {who}",
                 "The kernel gives it a part of the connections.",
                 "stop it, or give one of them another port",
             )
-    return well(name, "nobody else has its ports")
+    return ok(name, "nobody else has its ports")
 
 
 def examine_certificates(
     settings: Mapping[str, Any], now: datetime, folder: str
 ) -> Iterator[Finding]:
-    """Look when the certificates of the command line or of the settings' file end.
+    """Examine when the certificates of the settings end.
 
     Args:
         settings: By key, as the service has them.
@@ -268,7 +268,7 @@ def examine_certificates(
         if folder or os.path.isabs(path):
             yield _examine_certificate(os.path.join(folder, path), now)
         else:
-            yield hidden("certificate", f"{path}: a service of another version")
+            yield unknown("certificate", f"{path}: a service of another version")
 
 
 def _examine_certificate(path: str, now: datetime) -> Finding:
@@ -276,9 +276,9 @@ def _examine_certificate(path: str, now: datetime) -> Finding:
     try:
         ends_at = read_expiry(read(path, is_judged=False))
     except OSError as error:
-        return hidden(name, f"{path}: {error.strerror}")
+        return unknown(name, f"{path}: {error.strerror}")
     except ValueError as error:
-        return ill(name, f"{path}: {error}", "A reload would fail.", "put it right")
+        return warn(name, f"{path}: {error}", "A reload would fail.", "put it right")
     return _judge_end(name, path, ends_at, now)
 
 
@@ -298,19 +298,19 @@ def read_expiry(octets: bytes) -> datetime:
 
 
 def examine_served_certificate(endpoint: TcpEndpoint, now: datetime) -> Finding:
-    """What clients see: an App's own certificate, or one that was read long ago."""
+    """Examine the certificate that clients get, which may be an App's own."""
     name = "served certificate"
     where = (endpoint.host, endpoint.port)
     try:
         pem = ssl.get_server_certificate(where, timeout=HANDSHAKE_TIMEOUT_S)
         ends_at = read_expiry(pem.encode())
     except (OSError, ValueError) as error:
-        return hidden(name, f"{endpoint.write_url('https')}: {error}")
+        return unknown(name, f"{endpoint.write_url('https')}: {error}")
     return _judge_end(name, endpoint.write_url("https"), ends_at, now)
 
 
 def list_tls_endpoints(status: StatusAnswer) -> list[TcpEndpoint]:
-    """Give the addresses where TLS is spoken."""
+    """Return the addresses where TLS is spoken."""
     texts = [each for each in status.addresses if each.startswith("https://")]
     return [each for each in map(read_endpoint, texts) if each]
 
@@ -318,9 +318,9 @@ def list_tls_endpoints(status: StatusAnswer) -> list[TcpEndpoint]:
 def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Finding:
     if ends_at - now > RENEW_BEFORE:
         days = (ends_at - now).days
-        return well(name, f"{what} ends on {ends_at:%Y-%m-%d}, in {days} days")
+        return ok(name, f"{what} ends on {ends_at:%Y-%m-%d}, in {days} days")
     is_over = ends_at <= now
-    return ill(
+    return warn(
         name,
         f"{what} {'ended' if is_over else 'ends'} on {ends_at:%Y-%m-%d %H:%M} UTC",
         "Clients refuse it." if is_over else "Soon clients refuse it.",
@@ -329,7 +329,7 @@ def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Findin
 
 
 def read_endpoint(address: str) -> TcpEndpoint | None:
-    """Read an address as ``status`` shows it; None: it is a unix socket."""
+    """Read an address as ``status`` shows it; None for a unix socket."""
     for scheme in _SCHEMES:
         if address.startswith(scheme):
             parsed = parse_address(address.removeprefix(scheme))

@@ -23,14 +23,14 @@ Verdict = Literal["ok", "warn", "unknown"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at.
+    """One thing that was examined.
 
     Attributes:
-        name: What; a stable word or two.
+        name: What was examined, in a word or two that stay the same.
         verdict: ``unknown``: it cannot be seen from here.
-        seen: How it is.
-        meaning: What follows from that; "" when all is well.
-        remedy: What to do about it; likewise.
+        seen: What was found.
+        meaning: What follows from it; "" when nothing is wrong.
+        remedy: What to do about it; "" when nothing is wrong.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-def well(name: str, seen: str) -> Finding:
-    """Nothing to do."""
+def ok(name: str, seen: str) -> Finding:
+    """Report that something is as it should be."""
     return Finding(name=name, verdict="ok", seen=seen)
 
 
-def ill(name: str, seen: str, meaning: str, remedy: str) -> Finding:
-    """Something to mend."""
+def warn(name: str, seen: str, meaning: str, remedy: str) -> Finding:
+    """Report something to mend."""
     return Finding(name=name, verdict="warn", seen=seen, meaning=meaning, remedy=remedy)
 
 
-def hidden(name: str, where: str) -> Finding:
-    """A sandbox, say, lets nobody look."""
+def unknown(name: str, where: str) -> Finding:
+    """Report that something cannot be seen: by a sandbox, for example."""
     return Finding(name=name, verdict="unknown", seen=f"not visible here ({where})")
 
 
@@ -65,12 +65,12 @@ LEAST_PORTS = 10_000
 def examine_machine(
     backlog: int, ports: Sequence[int], loop: str, root: Path = Path("/")
 ) -> Iterator[Finding]:
-    """Look at all of it.
+    """Examine the machine.
 
     Args:
-        backlog: What the service asks for.
-        ports: Where it listens.
-        loop: Which event loop it wants.
+        backlog: The backlog that the service asks for.
+        ports: The ports that it listens on.
+        loop: The event loop of its workers.
         root: Where /proc and /sys are.
     """
     yield examine_backlog(root, backlog)
@@ -84,14 +84,14 @@ def examine_machine(
 
 
 def examine_backlog(root: Path, backlog: int) -> Finding:
-    """A queue is never longer than the kernel's bound, whatever is asked for."""
+    """Examine the kernel's bound for accept queues, which no backlog exceeds."""
     name, where = "listen backlog", "net.core.somaxconn"
     text = _read(root, where)
     if text is None:
-        return hidden(name, where)
+        return unknown(name, where)
     if int(text) >= backlog:
-        return well(name, f"{backlog} for each slot, {where} is {text}")
-    return ill(
+        return ok(name, f"{backlog} for each slot, {where} is {text}")
+    return warn(
         name,
         f"{backlog} asked for, but {where} is {text}",
         "In a burst, more connections than that are turned away while they wait to "
@@ -101,14 +101,14 @@ def examine_backlog(root: Path, backlog: int) -> Finding:
 
 
 def examine_syncookies(root: Path) -> Finding:
-    """Without them a flood of SYNs keeps everybody else out."""
+    """Examine SYN cookies, without which a flood of SYNs keeps everybody else out."""
     name, where = "SYN cookies", "net.ipv4.tcp_syncookies"
     text = _read(root, where)
     if text is None:
-        return hidden(name, where)
+        return unknown(name, where)
     if text != "0":
-        return well(name, "on")
-    return ill(
+        return ok(name, "on")
+    return warn(
         name,
         "off",
         "A flood of half-open connections fills the queue, and nobody gets in.",
@@ -117,26 +117,26 @@ def examine_syncookies(root: Path) -> Finding:
 
 
 def examine_migration(root: Path) -> Finding:
-    """Only of use when somebody else closes a socket: told, never wrong."""
+    """Report tcp_migrate_req, which is of no use here: no queue is ever closed."""
     name, where = "tcp_migrate_req", "net.ipv4.tcp_migrate_req"
     text = _read(root, where)
     if text is None:
-        return hidden(name, f"{where}, since Linux 5.14")
+        return unknown(name, f"{where}, since Linux 5.14")
     state = "on" if text != "0" else "off"
-    return well(name, f"{state}; not needed: the master keeps every queue")
+    return ok(name, f"{state}; not needed: the master keeps every queue")
 
 
 def examine_ports(root: Path, ports: Sequence[int]) -> Finding:
-    """The kernel gives these out to clients of this machine, the app's own too."""
+    """Examine the ports that the kernel gives to outgoing connections."""
     name, where = "ephemeral ports", "net.ipv4.ip_local_port_range"
     text = _read(root, where)
     if text is None:
-        return hidden(name, where)
+        return unknown(name, where)
     first, last = map(int, text.split())
     inside = [port for port in ports if first <= port <= last]
     if inside:
         port = inside[0]
-        return ill(
+        return warn(
             name,
             f"{first} to {last}, and the service listens on {port}",
             "An outgoing connection may have that port when the service starts: then "
@@ -144,18 +144,18 @@ def examine_ports(root: Path, ports: Sequence[int]) -> Finding:
             f"sysctl -w net.ipv4.ip_local_reserved_ports={port}, or another port",
         )
     if last - first < LEAST_PORTS:
-        return ill(
+        return warn(
             name,
             f"{first} to {last}",
             "An app that calls other services, or a proxy on this machine, runs out "
             "of ports for each address that it calls.",
             f'sysctl -w {where}="10240 60999"',
         )
-    return well(name, f"{first} to {last}")
+    return ok(name, f"{first} to {last}")
 
 
 def examine_steering() -> Finding:
-    """Try it on sockets of our own."""
+    """Examine whether a BPF program may choose the worker: try it on a socket."""
     name = "steering (BPF)"
     with socket.socket() as sock:
         try:
@@ -164,7 +164,7 @@ def examine_steering() -> Finding:
             sock.listen(1)
             pick_always(sock, 0)
         except OSError as error:
-            return ill(
+            return warn(
                 name,
                 f"refused: {error.strerror}",
                 "New connections also go to workers that are blocked or busy; what "
@@ -172,19 +172,19 @@ def examine_steering() -> Finding:
                 "allow setsockopt(SO_ATTACH_REUSEPORT_CBPF) in the sandbox; some "
                 "kernels want CAP_NET_ADMIN",
             )
-    return well(name, "allowed")
+    return ok(name, "allowed")
 
 
 def examine_huge_pages(root: Path) -> Finding:
-    """Workers share their pages until one writes; a huge page is 512 of them."""
+    """Examine huge pages: a write to a shared one copies 512 ordinary pages."""
     name, where = "huge pages", "sys/kernel/mm/transparent_hugepage/enabled"
     text = _read_file(root / where)
     if text is None:
-        return hidden(name, f"/{where}")
+        return unknown(name, f"/{where}")
     chosen = text.partition("[")[2].partition("]")[0] or text
     if chosen != "always":
-        return well(name, chosen)
-    return ill(
+        return ok(name, chosen)
+    return warn(
         name,
         chosen,
         "A worker that writes one octet to memory that it shares since the fork gets "
@@ -194,15 +194,15 @@ def examine_huge_pages(root: Path) -> Finding:
 
 
 def examine_clock(root: Path) -> Finding:
-    """The time is read several times for each request."""
+    """Examine the clock source: the time is read several times for each request."""
     name = "clock source"
     where = "sys/devices/system/clocksource/clocksource0/current_clocksource"
     text = _read_file(root / where)
     if text is None:
-        return hidden(name, f"/{where}")
+        return unknown(name, f"/{where}")
     if text not in SLOW_CLOCKS:
-        return well(name, text)
-    return ill(
+        return ok(name, text)
+    return warn(
         name,
         text,
         "Reading the time is a system call here, about a microsecond each.",
@@ -216,27 +216,27 @@ def examine_python(loop: str) -> Finding:
     seen = f"{platform.python_implementation()} {platform.python_version()}, {loop}"
     debug = [each for each in ("PYTHONDEVMODE", "PYTHONASYNCIODEBUG") if _is_set(each)]
     if debug:
-        return ill(
+        return warn(
             name,
             f"{seen}, {' and '.join(debug)} set",
             "The event loop checks everything that it does: several times slower.",
             "unset it",
         )
     if loop == "uvloop" and find_spec("uvloop") is None:
-        return ill(
+        return warn(
             name,
             f"{seen}, which is not installed",
             "Workers run on the slower loop of asyncio instead.",
             "pip install uvloop, or --loop asyncio",
         )
     if loop == "asyncio":
-        return ill(
+        return warn(
             name,
             seen,
             "A request takes about half as much time again as on uvloop.",
             "--loop uvloop, unless the app needs the other one",
         )
-    return well(name, seen)
+    return ok(name, seen)
 
 
 def _is_set(variable: str) -> bool:
@@ -258,7 +258,7 @@ def _read_file(path: Path) -> str | None:
 
 
 USUAL_CONNECTIONS = 1000
-"""What a worker should be able to hold when no bound of its own is set."""
+"""How many connections a worker should be able to hold when no bound is set."""
 RESERVED = 64
 _MOST_MEMORY = 0.9
 _MOST_THROTTLED = 0.05
@@ -268,19 +268,19 @@ _LIMIT = re.compile(r"^Max open files +(\d+) +(\d+)", re.MULTILINE)
 def examine_bounds(
     pid: int, workers: int, connections: int | None, root: Path = Path("/")
 ) -> Iterator[Finding]:
-    """Look at all of them.
+    """Examine the bounds of a worker.
 
     Args:
-        pid: A worker's, or of any process that has the same.
-        workers: How many there are.
-        connections: The most that each may hold; None: no bound is set.
+        pid: The pid of a worker, or of any process with the same bounds.
+        workers: How many workers there are.
+        connections: How many connections each may hold; None: no bound is set.
         root: Where /proc and /sys are.
     """
     proc = root / "proc" / str(pid)
     yield examine_files(proc, connections)
     own, mount = proc / "cgroup", root / "sys/fs/cgroup"
     if _read_bound(own) is None or not mount.is_dir():
-        yield hidden("control group", f"/proc/{pid}/cgroup")
+        yield unknown("control group", f"/proc/{pid}/cgroup")
         return
     groups = list_groups(mount, own)
     yield examine_quota(groups, workers)
@@ -288,17 +288,17 @@ def examine_bounds(
 
 
 def examine_files(proc: Path, connections: int | None) -> Finding:
-    """Each connection is a descriptor; a worker raises its soft limit itself."""
+    """Examine the limit of descriptors: each connection takes one."""
     name = "open files"
     match = _LIMIT.search(_read_bound(proc / "limits") or "")
     if match is None:
-        return hidden(name, str(proc / "limits"))
+        return unknown(name, str(proc / "limits"))
     hard = int(match[2])
     wanted = (connections or USUAL_CONNECTIONS) + RESERVED
     if hard >= wanted:
-        return well(name, f"{hard} for each worker")
+        return ok(name, f"{hard} for each worker")
     what = f"--max-connections {connections}" if connections else "a busy worker"
-    return ill(
+    return warn(
         name,
         f"{hard} for each worker, {what} needs {wanted}",
         "A worker accepts no more connections than that; the others wait in its queue.",
@@ -308,16 +308,16 @@ def examine_files(proc: Path, connections: int | None) -> Finding:
 
 
 def examine_quota(groups: list[Path], workers: int) -> Finding:
-    """More workers than cores only take turns."""
+    """Examine the processor quota: more workers than cores only take turns."""
     name = "processor quota"
     quotas = [quota for group in groups if (quota := _read_quota(group)) is not None]
     throttled = max(map(_read_throttled, groups), default=0.0)
     if not quotas:
-        return well(name, "none")
+        return ok(name, "none")
     cores = min(quotas)
     seen = f"{cores:g} cores for {count_of(workers, 'worker')}"
     if workers > max(cores, 1):
-        return ill(
+        return warn(
             name,
             seen,
             "Once the quota is used up all of them stand still until the next period "
@@ -325,17 +325,17 @@ def examine_quota(groups: list[Path], workers: int) -> Finding:
             f"--workers auto, or a quota of {workers} cores",
         )
     if throttled > _MOST_THROTTLED:
-        return ill(
+        return warn(
             name,
             f"{seen}; throttled in {throttled:.0%} of all periods",
             "In those every worker stood still for a part of 0.1 s.",
             "a larger quota, or less work",
         )
-    return well(name, seen)
+    return ok(name, seen)
 
 
 def examine_memory(groups: list[Path]) -> Finding:
-    """Near the bound the kernel first slows everybody down, then kills one."""
+    """Examine the memory bound, near which the kernel kills a worker."""
     name = "memory bound"
     found = [
         (used / most, used, most)
@@ -344,12 +344,12 @@ def examine_memory(groups: list[Path]) -> Finding:
         and (used := _read_number(group / "memory.current")) is not None
     ]
     if not found:
-        return well(name, "none")
+        return ok(name, "none")
     share, used, most = max(found)
     seen = f"{format_bytes(used)} of {format_bytes(most)} in use"
     if share < _MOST_MEMORY:
-        return well(name, seen)
-    return ill(
+        return ok(name, seen)
+    return warn(
         name,
         seen,
         "Soon the kernel kills a worker (part of what is in use may be file cache, "

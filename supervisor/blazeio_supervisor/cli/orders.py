@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from blazeio_supervisor.cli.client import ControlClient
 
 _FAILED = ExitCode.CRASHED
-_WAIT = click.option("--wait", is_flag=True, help="Until it has taken effect.")
+_WAIT = click.option("--wait", is_flag=True, help="Wait until it has taken effect.")
 
 # What several of them are waited for by.
 
@@ -113,14 +113,16 @@ _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
 
 @verb(
     "load the code anew; --wait tells whether it worked",
-    click.option("--wait", is_flag=True, help="Until it is over; tell how it went."),
+    click.option(
+        "--wait", is_flag=True, help="Wait until it is over, and tell how it went."
+    ),
 )
 def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Load the code anew, worker by worker, without losing a request.
 
-    With --wait the exit code tells whether it worked. 1: the old code goes on, and
-    what the new code raised is shown. When a later reload takes its place before it
-    is over, that one is waited for, and its end is told.
+    With --wait the exit code tells whether it worked. If it is 1, the old code goes
+    on, and what the new code raised is shown. When a later reload takes the place of
+    this one before it is over, the later one is waited for.
     """
     client = target.find()
     if not wait:
@@ -185,8 +187,8 @@ def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
     """Have N workers from now on, or so many more (+2) or less (-2).
 
     It holds until the next start of the service. Nothing in flight is lost. With
-    --wait the exit code tells whether so many serve. 1: new ones fail, or somebody
-    has asked for another number meanwhile.
+    --wait the exit code tells whether so many serve. It is 1 when new workers fail, or
+    when somebody has asked for another number meanwhile.
     """
     client = target.find()
     order, known = _read_count(count), count_failures(client.ask(STATUS))
@@ -238,7 +240,7 @@ def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     """Replace the worker of one slot, or all one by one, with the same code.
 
     The new one is ready before the old one drains. With --wait the exit code tells
-    whether all serve. 1: new ones fail, and the old ones go on.
+    whether all new ones serve. It is 1 when they fail; the old ones then go on.
     """
     order = RecycleOrder(read_slots(slot))
     client = target.find()
@@ -285,7 +287,8 @@ def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Let nobody serve for a while: workers drain, new connections wait.
 
     As many wait as the listen backlog holds. `resume` or a reload ends it. With
-    --wait the exit code tells whether no worker is left. 1: it was resumed meanwhile.
+    --wait the exit code tells whether no worker is left. It is 1 when the service was
+    resumed meanwhile.
     """
     client = target.find()
     count = len(client.ask(STATUS).workers)
@@ -301,7 +304,8 @@ def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
 def resume(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Serve again after `park`; connections that waited are answered.
 
-    With --wait the exit code tells whether every slot serves. 1: new workers fail.
+    With --wait the exit code tells whether every slot serves. It is 1 when new workers
+    fail.
     """
     client = target.find()
     known = count_failures(client.ask(STATUS))
@@ -359,10 +363,10 @@ _UPGRADE_POLL_S = 0.05
 def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
     """Go on with the code of the supervisor that is installed now.
 
-    Same pid, same workers, nothing is lost. A child rehearses it first, with the
-    real state; when that fails, nothing has happened. It is always waited for. 1: the
-    running code goes on.
-    The code of the app is not touched: that is `reload`.
+    The pid and the workers stay the same, and nothing is lost. A child rehearses it
+    first with the real state; when that fails, nothing has happened. The end is always
+    waited for. If the exit code is 1, the running code goes on.
+    The code of the app stays as it is: `reload` is for that.
     """
     client = replace(target.find(), timeout_s=None)
     with interruptible("the upgrade goes on"):
@@ -401,7 +405,7 @@ def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
 def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
     """Write to new log files, after the old ones were renamed: what USR1 does.
 
-    That of --log-file, and the access log of every worker.
+    These are the file of --log-file, and the access log of every worker.
     """
     answer = target.find().ask(REOPEN_LOGS)
     if not answer.is_ok and not is_json:
@@ -412,14 +416,16 @@ def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
 
 @verb(
     "answer what is in flight, then end the service; waits for that",
-    click.option("--quick", is_flag=True, help="Within a second, whatever is open."),
-    click.option("--no-wait", is_flag=True, help="Do not wait for the end."),
+    click.option(
+        "--quick", is_flag=True, help="End within a second, whatever is in flight."
+    ),
+    click.option("--no-wait", is_flag=True, help="Return at once."),
 )
 def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> int:
     """Stop the service: refuse new connections, answer what is in flight.
 
-    Returns when the master is gone, which takes --graceful-timeout of the service
-    at most.
+    It returns when the master is gone, which takes the --graceful-timeout of the
+    service at most.
     """
     client = target.find()
     with client.watch_end() as end:

@@ -47,7 +47,7 @@ _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
 
 
 def format_span(seconds: float) -> str:
-    """Write a span with its two largest units: ``2 h 3 min``."""
+    """Write a span of time by its two largest units: ``2 h 3 m``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -64,7 +64,7 @@ def _hours(minutes: int) -> str:
 
 
 def format_bytes(count: int | None) -> str:
-    """Write a size with three digits; None: a dash."""
+    """Write a size in octets with a binary unit; None is a dash."""
     if count is None:
         return "-"
     if count < _MIB:
@@ -86,12 +86,12 @@ def format_count(count: float) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """Write events a second: with a decimal below ten."""
+    """Write a rate; below ten with one decimal."""
     return f"{rate:.1f}" if 0 < rate < 10 else format_count(rate)
 
 
 def format_ms(seconds: float) -> str:
-    """Write a short span: ``0.4 ms``, ``120 ms``, ``2.0 s``."""
+    """Write a short span of time: ``0.4 ms``, ``120 ms``, ``2.0 s``."""
     if seconds >= 1:
         return f"{seconds:.1f} s"
     return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
@@ -113,23 +113,23 @@ def _name_step(progress: Progress) -> str:
 
 
 def format_progress(progress: Progress) -> str:
-    """Write one step of a reload."""
+    """Write the step that a reload has reached."""
     step = _name_step(progress)
     count = f"{progress.replaced} of {progress.slots} slots"
     return f"generation {progress.generation}, in {count}: {step}"
 
 
 def format_step(progress: Progress) -> str:
-    """Write the same with a bar, for a line that is written over."""
+    """Write the step of a reload with a bar, for a line that is written over."""
     bar = format_bar(progress.replaced, progress.slots)
     step = _name_step(progress)
     return f"{bar} slots, generation {progress.generation}: {step}"
 
 
 def describe_failures(slot: SlotAnswer) -> str:
-    """Say how a slot's workers have failed, and when; "" when none has lately.
+    """Say how the workers of a slot have failed, and when; "" when none has lately.
 
-    The slot is the subject: ``slot 3`` stands before it.
+    It completes a sentence that begins with the slot: ``slot 3``.
     """
     if not slot.failures:
         return ""
@@ -145,24 +145,25 @@ def format_bar(done: int, total: int, width: int = 20) -> str:
     return f"[{'#' * filled}{'-' * (width - filled)}] {done} of {total}"
 
 
-# Tables that fit a terminal: the least important columns go first. Pure.
+# Tables that fit a terminal: the least important columns are left out first.
 
 
 RowT = TypeVar("RowT")
 _WIDE = 100
 """From this width on there are two spaces between columns, below only one."""
 _NOTE_CHARS = 18  # "adopted by slot 12"; what is longer may be cut
-"""A note is not cut below this before a column goes."""
+"""Before a note is cut to fewer characters, a column is left out."""
 
 
 class Column(Struct, Generic[RowT], frozen=True):
-    """One column.
+    """One column of a table.
 
     Attributes:
-        head: Above it.
-        write: Gives the cell of a row.
-        rank: The higher, the earlier it goes; 0 never does.
-        is_text: To the left; numbers stand to the right.
+        head: The heading of the column.
+        write: Returns the cell of a row.
+        rank: In a narrow terminal the column with the highest rank is left out first;
+            one with rank 0 never is.
+        is_text: Text is aligned to the left, a number to the right.
     """
 
     head: str
@@ -177,13 +178,13 @@ def fit_table(
     note: Callable[[RowT], str],
     width: int,
 ) -> list[str]:
-    """Write a table, its heads first, one line for each row.
+    """Write a table: the headings, then one line for each row.
 
     Args:
-        columns: In their order.
-        rows: May be none.
-        note: What stands behind a row; it is cut where the line ends.
-        width: Of the terminal.
+        columns: The columns, in their order.
+        rows: The rows; there may be none.
+        note: Returns what stands behind a row; it is cut where the line ends.
+        width: The width of the terminal.
     """
     notes = [note(row) for row in rows]
     wanted = min(max(map(len, notes), default=0), _NOTE_CHARS)
@@ -242,14 +243,15 @@ _LOADING = {
 
 
 _ADVICE_LINES = 4
-"""Of so many slots it is said how they failed."""
+"""For how many slots the status says how their workers failed."""
 
 
 class StatusLine(Struct, frozen=True):
     """One line of the table: a worker, or a slot without one.
 
     Attributes:
-        is_parked: Nobody shall serve there, for the slot's or the service's sake.
+        is_parked: No worker is wanted there: the slot is scaled away, or the service
+            is parked.
     """
 
     slot: SlotAnswer
@@ -258,7 +260,7 @@ class StatusLine(Struct, frozen=True):
 
 
 def format_status(status: StatusAnswer, width: int = 80) -> str:
-    """Write the whole status, in at most so many columns."""
+    """Write the whole status in lines of at most this width."""
     lines = [
         *describe_service(status, width),
         f"  {_LOADING[status.loading]}",
@@ -270,7 +272,7 @@ def format_status(status: StatusAnswer, width: int = 80) -> str:
 
 
 def _advise(status: StatusAnswer) -> list[str]:
-    """Say what to do next, where something is wrong."""
+    """Write what to do next, where something is wrong."""
     late = [w.slot for w in status.workers if w.is_late and w.state == "serving"]
     lines = []
     if late:
@@ -284,9 +286,9 @@ def _advise(status: StatusAnswer) -> list[str]:
 
 
 def describe_service(status: StatusAnswer, width: int) -> list[str]:
-    """Say which service it is, where it serves and what it is about.
+    """Write which service it is, where it serves, and its state.
 
-    A name that leaves no room for the rest has a line of its own.
+    A long name has a line of its own.
     """
     name = _describe_name(status)
     master = (
@@ -306,7 +308,7 @@ def describe_service(status: StatusAnswer, width: int) -> list[str]:
 
 
 def list_lines(status: StatusAnswer) -> list[StatusLine]:
-    """Give a line to each worker, and to each slot that has no owner."""
+    """Return a line for each worker, and for each slot without an owner."""
     lines = []
     for slot in status.slots:
         workers = [worker for worker in status.workers if worker.slot == slot.slot]
@@ -318,7 +320,7 @@ def list_lines(status: StatusAnswer) -> list[StatusLine]:
 
 
 def describe_line(line: StatusLine) -> str:
-    """Say what is odd of it; "" when nothing is."""
+    """Write what is unusual about a line; "" when nothing is."""
     slot, worker = line.slot, line.worker
     if worker is None:
         notes = _note_slot(slot)
@@ -334,7 +336,7 @@ def describe_line(line: StatusLine) -> str:
 
 
 def name_state(line: StatusLine) -> str:
-    """Say what it is: a state of its worker, ``late``, ``parked`` or ``empty``."""
+    """Name the state of a line: that of its worker, ``late``, ``parked``, ``empty``."""
     worker = line.worker
     if worker is not None:
         is_late = worker.is_late and worker.state == "serving"
@@ -343,7 +345,7 @@ def name_state(line: StatusLine) -> str:
 
 
 def write_queue(line: StatusLine) -> str:
-    """Write how many wait for the owner of the slot, and how many may."""
+    """Write how many connections wait in the queue of a slot, and how many may."""
     slot = line.slot
     is_guest = line.worker is not None and line.worker.role != "owner"
     if slot.queue_length is None or is_guest:
@@ -352,23 +354,23 @@ def write_queue(line: StatusLine) -> str:
 
 
 def find_lag(worker: WorkerAnswer) -> float:
-    """Tell how late its loop is, seconds: of one that is late, by now."""
+    """Return how late a worker's loop runs, or for how long it is blocked, seconds."""
     return worker.silent_s if worker.is_late else worker.lag_s
 
 
 def write_in_flight(worker: WorkerAnswer) -> str:
-    """Write how many it answers; of one that is late, how many when it last said so."""
+    """Write how many requests a worker answers; with ``?`` as it last said."""
     return f"{worker.in_flight}?" if worker.is_late else str(worker.in_flight)
 
 
 def write_pid(line: StatusLine) -> str:
-    """Write its pid, when it has one."""
+    """Write the pid of a line's worker, or a dash."""
     pid = None if line.worker is None else line.worker.pid
     return "-" if pid is None else str(pid)
 
 
 def of_worker(write: Callable[[WorkerAnswer], str]) -> Callable[[StatusLine], str]:
-    """Write a cell of a worker; of a slot without one: a dash."""
+    """Make the writer of a cell that is a dash for a slot without a worker."""
     return lambda line: "-" if line.worker is None else write(line.worker)
 
 

@@ -89,7 +89,7 @@ def status(target: ServiceTarget, is_json: bool) -> int:
         type=click.FloatRange(0.1, 3600),
         default=1.0,
         metavar="SECONDS",
-        help="Between two looks.  [default: 1]",
+        help="The time between two looks.  [default: 1]",
     ),
     has_json=False,
 )
@@ -127,7 +127,7 @@ def top(target: ServiceTarget, interval: float) -> int:
 def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
     """Show where the workers of a slot are: every thread and every asyncio task.
 
-    Works while a worker's loop is blocked, too: the line at the top of `Current
+    It works while a worker's loop is blocked, too: the line at the top of `Current
     thread` is the one that blocks it. Tasks that wait at the same place are one
     entry.
     """
@@ -137,7 +137,7 @@ def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
 
 
 def format_stacks(answer: StackAnswer) -> str:
-    """Write where each worker is, and what still imports the app."""
+    """Write the stacks of each worker, and of each process that imports the app."""
     imports = map(_format_import, answer.forkservers)
     return "\n\n".join([*map(_format_stack, answer.workers), *imports])
 
@@ -157,7 +157,7 @@ def _format_stack(worker: WorkerStack) -> str:
         f"== slot {worker.slot}, pid {worker.pid}, generation {worker.generation}, "
         f"{worker.state}"
     )
-    # Indented: a line of its text is never taken for the head of another worker.
+    # Indented, so that no line of the text looks like the head of another worker.
     text = indent(fold_own_frames(worker.text.strip()), "  ")
     if not worker.text:
         return f"{head}\nIt says nothing: it is stopped, or just being made."
@@ -177,24 +177,27 @@ _GONE = "the service is gone, without a last word: was it killed?"
 
 @verb(
     "what has happened; --follow: and what happens",
-    click.option("--follow", "-f", is_flag=True, help="Then show each as it happens."),
+    click.option(
+        "--follow", "-f", is_flag=True, help="Then show each event as it happens."
+    ),
     click.option(
         "--last",
         "-n",
         type=click.IntRange(0),
         default=_LAST_COUNT,
         metavar="N",
-        help=f"So many of the past.  [default: {_LAST_COUNT}]",
+        help=f"How many past events to show.  [default: {_LAST_COUNT}]",
     ),
 )
 def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int:
     """Show what has happened: starts, reloads, deaths, blocked loops.
 
-    Also what the log does not print at its level. The service remembers the last
-    10,000; docs/events.md lists them all. With --follow and --json each is a line.
+    There are also events that the log does not print at its level. The service keeps
+    the last 10,000; docs/events.md lists all kinds. With --follow and --json each is a
+    line.
 
-    --follow goes on over an upgrade. It ends with the service: 0 when that has
-    stopped, 6 when it is gone without a word.
+    --follow goes on over an upgrade. It ends with the service: the exit code is 0 when
+    that has stopped, and 6 when it is gone without a word.
     """
     client = target.find()
     if not follow:
@@ -210,14 +213,14 @@ def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int
 
 
 def _follow(client: "ControlClient", last: int) -> Iterator[EventRecord]:
-    """Give the last events, then each as it happens, none twice.
+    """Iterate over the last events, then over each as it happens, none twice.
 
     Raises:
         NotRunningError: The service is gone without a word.
         SupervisorError: As by ``ControlClient.follow``.
     """
     pid = client.read_server().pid
-    # One at least: its number is where to go on.
+    # One at least: the numbers go on from its own.
     past = client.ask(EVENTS, EventsQuery(last=max(last, 1))).events
     yield from past[len(past) - min(last, len(past)) :]
     seq = past[-1].seq if past else 0
@@ -229,7 +232,7 @@ def _follow(client: "ControlClient", last: int) -> Iterator[EventRecord]:
                 seq = event.seq
                 yield event
         except BrokenOffError:
-            time.sleep(_AGAIN_S)  # an upgrade, or its end
+            time.sleep(_AGAIN_S)  # an upgrade, or the end of the service
         else:
             return
         if not _is_still(client, pid):
@@ -237,7 +240,7 @@ def _follow(client: "ControlClient", last: int) -> Iterator[EventRecord]:
 
 
 def _is_still(client: "ControlClient", pid: int) -> bool:
-    """Whether that master is still there; another one counts anew."""
+    """Tell whether this master is still there; another one counts its events anew."""
     try:
         return client.read_server().pid == pid
     except NotRunningError:
@@ -251,12 +254,12 @@ def _say_missing(count: int) -> None:
 
 
 def format_events(answer: EventsAnswer) -> str:
-    """Write each, the oldest first."""
+    """Write each event on a line, the oldest first."""
     return "\n".join(map(format_event_line, answer.events))
 
 
 def format_event_line(event: EventRecord) -> str:
-    """Write one with its date and local time; a traceback below it."""
+    """Write an event with its date and local time, and below it its traceback."""
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at_s))
     identity = format_identity(event)
     what = f"{event.event} {identity}".rstrip()
@@ -272,7 +275,8 @@ def format_event_line(event: EventRecord) -> str:
 def metrics(target: ServiceTarget) -> int:
     """Print the figures of the service, as Prometheus reads them.
 
-    The same as /metrics of --metrics-bind; docs/metrics.md says what they mean.
+    They are the same as /metrics of --metrics-bind; docs/metrics.md says what they
+    mean.
     """
     click.echo(escape_lines(target.find().ask(METRICS)), nl=False)
     return ExitCode.OK
@@ -283,7 +287,7 @@ def metrics(target: ServiceTarget) -> int:
     click.option(
         "--show-env",
         is_flag=True,
-        help="With the values of --env, which may be secrets; else with the names.",
+        help="Show the values of --env too, which may be secret; else only the names.",
     ),
 )
 def config(target: ServiceTarget, is_json: bool, show_env: bool) -> int:
@@ -296,7 +300,7 @@ def config(target: ServiceTarget, is_json: bool, show_env: bool) -> int:
 
 
 def format_config(answer: ConfigAnswer) -> str:
-    """Write the settings as a file, then what waits for a restart."""
+    """Write the settings as a TOML file, then what waits for a restart."""
     lines = [answer.text.rstrip()]
     if answer.changed:
         lines += ["", *(f"# Changed at run time: {each}" for each in answer.changed)]
@@ -311,8 +315,8 @@ def format_config(answer: ConfigAnswer) -> str:
 def doctor(target: ServiceTarget, is_json: bool) -> int:
     """Look at the machine, and at the service if one runs: what could be better.
 
-    Each finding says what follows from it and how to mend it. Exit code 1: there
-    is something to mend. What cannot be seen from here is not counted.
+    Each finding says what follows from it and how to mend it. The exit code is 1 when
+    there is something to mend; what cannot be seen from here does not count.
     """
     # The examinations take longer to load than the help of a verb may take.
     from blazeio_supervisor.cli.doctor import examine, format_report
@@ -320,7 +324,7 @@ def doctor(target: ServiceTarget, is_json: bool) -> int:
     report = examine(target)
     width = shutil.get_terminal_size().columns
     show(report, is_json, lambda given: format_report(given, width))
-    return ExitCode.OK if report.is_well else ExitCode.CRASHED
+    return ExitCode.OK if report.is_ok else ExitCode.CRASHED
 
 
 VERBS = (status, top, stack, events, metrics, config, doctor)

@@ -29,7 +29,7 @@ from blazeio_supervisor.version import find_version
 _VERBS_PLACE = "@VERBS@"
 """Where the help lists the verbs, which are imported only when it is shown."""
 
-# Options in sections: a list of forty is not read by who is in a hurry.
+# The help lists the options by section: nobody in a hurry reads a list of a hundred.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Listing:
 
     Attributes:
         title: Stands above them in ``--help``.
-        options: In the order in which they are listed.
+        options: The options, in the order in which they are listed.
     """
 
     title: str
@@ -49,9 +49,9 @@ class SectionedCommand(click.Command):
     """A command whose ``--help`` shows its options by section.
 
     Args:
-        sections: All options of its own; what click adds comes last.
-        usages: The ways to call it, without its name; empty: as click has it.
-        settings: See ``click.Command``.
+        sections: All options of the command; those that click adds come last.
+        usages: The ways to call it, without its name; empty: what click writes.
+        settings: The arguments of ``click.Command``.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SectionedCommand(click.Command):
         self._usages = usages
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each way on a line."""
+        """Write each way to call the command on a line."""
         if not self._usages:
             super().format_usage(ctx, formatter)
             return
@@ -107,7 +107,7 @@ class SectionedCommand(click.Command):
 
 _HELP = f"""Serve APP with supervised workers.
 
-Or, by a VERB, look at a service that runs, or order something of it.
+Or, with a VERB, look at a running service, or order something of it.
 
 \b
   {PROGRAM} app:web --bind :8000 --workers 4
@@ -122,9 +122,10 @@ and calls web.runner().
 Verbs (their options: {PROGRAM} VERB --help):
 {_VERBS_PLACE}
 
-Every option of APP may be said in three places: here as --some-name, in the
-environment as BLAZEIO_SOME_NAME, in a TOML file as some_name. Here wins, then the
-environment (WEB_CONCURRENCY stands for BLAZEIO_WORKERS), then the file.
+Every option of APP may be given in three places: here as --some-name, in the
+environment as BLAZEIO_SOME_NAME, in a TOML file as some_name. The command line wins
+over the environment (WEB_CONCURRENCY stands for BLAZEIO_WORKERS), which wins over the
+file.
 """
 _EPILOG = """
 \b
@@ -132,14 +133,14 @@ Signals (to the master; `status` names its pid, and the log's event=listening):
   TERM, QUIT  drain: answer what is in flight, then exit 0
   INT (^C)    stop within a second; twice: at once
   HUP         reload code, settings, certificates, without losing a request
-  USR1        open the log and the access logs anew, after they were renamed
+  USR1        open the log and the access logs anew after you have renamed them
   USR2        go on with the installed code of the supervisor itself, same pid
   TTIN, TTOU  one worker more, one worker less
   WINCH       park: nobody serves, connections wait; HUP ends it
 \b
 Exit codes:
   0 stopped as asked          4 the app cannot be imported
-  1 a fault of ours           5 an address cannot be bound
+  1 a fault of the program    5 an address cannot be bound
   2 wrong usage               6 a verb found no service
   3 the app failed to start   (a verb: 1 means tried, and failed)
 """
@@ -156,18 +157,18 @@ CONFIG = Listing(
         click.Option(
             [NO_FILE],
             is_flag=True,
-            help="Take them from no file, whatever lies in the working directory.",
+            help="Read no file, even if there is one in the working directory.",
         ),
         click.Option(
             ["--print-config"],
             is_flag=True,
-            help="Print every setting, as a TOML file, with where it comes from; "
-            "start nothing.",
+            help="Print every setting and where it comes from, as a TOML file; start "
+            "nothing.",
         ),
         click.Option(
             ["--show-env"],
             is_flag=True,
-            help="With --print-config: the values of --env too, which may be secrets.",
+            help="With --print-config: the values of --env too, which may be secret.",
         ),
     ),
 )
@@ -188,13 +189,13 @@ LISTED = (
 
 
 def serve(**words: Any) -> int:
-    """Serve APP until the end; gives the exit code."""
+    """Serve APP until the end, and return the exit code."""
     sources = find_sources(words)
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
     live_settings = LiveSettings.read(sources)
-    # Wrong usage is said without loading what serves.
+    # Wrong usage is reported without loading what serves.
     import asyncio
 
     from blazeio_supervisor.ipc.signals import CHANGES, STOPS, hold

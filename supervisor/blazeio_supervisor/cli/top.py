@@ -1,4 +1,4 @@
-"""``top`` at work: looks, draws, takes keys, gives orders."""
+"""The verb ``top`` while it runs: it looks, draws, reads keys and sends orders."""
 
 import os
 import select
@@ -50,9 +50,9 @@ from blazeio_supervisor.ipc.control_api import (
 )
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 
-# Keys of a terminal, one by one; the terminal is as before in the end.
+# The keys of a terminal, one by one; the terminal is as before in the end.
 #
-# ``watch`` also wakes for a signal: a window that was resized, a TERM.
+# The wait for a key also ends by a signal: the window was resized, or TERM came.
 
 
 UP, DOWN, ESCAPE = "up", "down", "escape"
@@ -67,19 +67,19 @@ _MOST_BYTES = 64
 
 
 def read_keys(octets: bytes) -> list[str]:
-    """Read what was typed: a character each, or the name of a key."""
+    """Read what was typed: characters, or the name of a key."""
     if octets.startswith(b"\x1b"):
         name = _SEQUENCES.get(octets)
-        return [name] if name else []  # some other key that sends a sequence
+        return [name] if name else []  # another key that sends a sequence
     return list(octets.decode("utf-8", "ignore"))
 
 
 class Keyboard:
-    """A terminal's keys. Made by ``watched_keyboard``.
+    """The keys of a terminal. Made by ``watched_keyboard``.
 
     Args:
-        fd: Of the terminal.
-        waker: Becomes readable when a signal has come.
+        fd: The descriptor of the terminal.
+        waker: A descriptor that becomes readable when a signal has come.
     """
 
     def __init__(self, fd: int, waker: int) -> None:
@@ -87,7 +87,7 @@ class Keyboard:
         self._waker = waker
 
     def wait(self, timeout_s: float) -> list[str]:
-        """Wait for keys; none when the time is over or a signal has come."""
+        """Wait for keys; there are none when the time is over or a signal has come."""
         ready, _, _ = select.select([self._fd, self._waker], [], [], timeout_s)
         if self._waker in ready:
             os.read(self._waker, _MOST_BYTES)
@@ -101,10 +101,10 @@ class Keyboard:
 
 @contextmanager
 def watched_keyboard(fd: int) -> Iterator[Keyboard]:
-    """Take keys without their echo, without waiting for a whole line.
+    """Read keys without an echo, and without waiting for a whole line.
 
-    TERM and HUP are told as ``KeyboardInterrupt``, like ^C, so that the terminal
-    is put right by whoever has changed it; ^Z is ignored.
+    TERM and HUP raise ``KeyboardInterrupt``, as ^C does, so that the terminal is set
+    back; ^Z is ignored.
     """
     before = termios.tcgetattr(fd)
     waker, wake = os.pipe()
@@ -136,18 +136,18 @@ GONE = "the service is gone; waiting for it to come back (q quits)"
 
 
 class _Order(Struct, frozen=True):
-    """What a key orders, once it is confirmed."""
+    """What a key orders, once that is confirmed."""
 
     question: str
     give: Callable[[ControlClient], str]
 
 
 class TopSession:
-    """One ``top``.
+    """One run of ``top``.
 
     Args:
         client: Asks the service.
-        interval_s: Between two looks.
+        interval_s: The time between two looks.
     """
 
     def __init__(self, client: ControlClient, interval_s: float) -> None:
@@ -155,10 +155,10 @@ class TopSession:
         self._interval_s = interval_s
         self._view = View()
         self._pending: _Order | None = None
-        self._pages: list[str] = []  # of stacks: lines that cover the table
+        self._pages: list[str] = []  # the lines of stacks, which cover the table
         self._page_at = 0
         self._is_over = False
-        self._has_fault = False  # of the last look; what was said is that
+        self._has_fault = False  # the last look failed, and the message says so
 
     def run(self) -> None:
         """Show until somebody quits; the terminal is as before in the end."""
@@ -213,7 +213,7 @@ class TopSession:
         )
 
     def draw(self, width: int, height: int) -> list[Styled]:
-        """Give the lines of the screen."""
+        """Return the lines of the screen."""
         if self._pages:
             page = [
                 Styled(line[at : at + width])
@@ -225,7 +225,7 @@ class TopSession:
         return draw(self._view, width, height)
 
     def press(self, key: str) -> None:
-        """Do what a key is for."""
+        """Act on a key."""
         if self._pages:
             self._turn_pages(key)
         elif self._pending is not None:

@@ -1,10 +1,10 @@
-"""What ``top`` shows, as lines with a style each: pure.
+"""The screen of ``top``, as lines with a style each. Pure.
 
 ::
 
     the service: its name, state, addresses           3 lines, 4 in a reload
     the table: heads, a line for each worker, totals  as many as fit
-    what was said last, what the keys do              2 lines
+    the last message, and what the keys do            2 lines
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,22 +31,22 @@ from blazeio_supervisor.cli.output import (
 )
 from blazeio_supervisor.ipc.control_api import StatusAnswer, WorkerAnswer
 
-# What happened between two looks at a service: pure.
+# Rates between two looks at a service.
 #
-# A worker's counts are told by its pid, so that a new one begins at nothing; a
-# slot's requests go on over the lives of its workers.
+# The counts of a worker are found by its pid, so those of a new worker begin at zero;
+# the requests of a slot go on over the lives of its workers.
 
 
 PERCENTILE = 0.99
 
 
 class WorkerRates(Struct, frozen=True):
-    """One worker, a second.
+    """The rates of one worker.
 
     Attributes:
-        requests: Begun.
+        requests: Requests that it began in a second.
         cpu: Cores in use; None when that cannot be seen.
-        lag_p99_s: One in a hundred beats came at least about so late; infinite
+        lag_p99_s: 99 of 100 beats of its loop were less late than this; infinite
             beyond the last bound.
     """
 
@@ -56,11 +56,11 @@ class WorkerRates(Struct, frozen=True):
 
 
 class Rates(Struct, frozen=True):
-    """The whole service.
+    """The rates of the whole service.
 
     Attributes:
-        by_pid: Each worker that both looks have seen.
-        requests: A second, of all slots, also of workers that have died.
+        by_pid: The rates of each worker that is in both looks.
+        requests: Requests in a second, of all slots, also of workers that have died.
     """
 
     by_pid: dict[int, WorkerRates] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Rates(Struct, frozen=True):
 
 
 def measure_rates(before: StatusAnswer | None, after: StatusAnswer) -> Rates:
-    """Compare two looks; without an earlier one, or of another master: nothing."""
+    """Compare two looks; nothing is known without an earlier one of the same master."""
     if before is None or before.pid != after.pid or after.age_s <= before.age_s:
         return Rates()
     span_s = after.age_s - before.age_s
@@ -97,7 +97,7 @@ def _compare(
 
 
 def find_percentile(counts: Sequence[int], bounds_s: Sequence[float]) -> float:
-    """Find the bound below which 99 of 100 fall; 0.0 where nothing was counted."""
+    """Return the bound below which 99 of 100 fall; 0.0 where nothing was counted."""
     total, seen = sum(counts), 0
     if not total:
         return 0.0
@@ -139,11 +139,12 @@ class View(Struct, frozen=True):
     """All that is drawn.
 
     Attributes:
-        status: As last seen; None before the first look.
-        slot: Which one the keys are for.
-        said: What was said last: an order's outcome, a question, what is wrong.
-        is_bad: That is an error.
-        is_gone: Nobody answers; the rest is old.
+        status: The status as of the last look; None before the first look.
+        rates: The rates as of the last look.
+        slot: The chosen slot, which the keys are for.
+        said: The last message: the outcome of an order, a question, an error.
+        is_bad: Whether the message is an error.
+        is_gone: Whether the service does not answer: the rest is old.
     """
 
     status: StatusAnswer | None = None
@@ -155,7 +156,7 @@ class View(Struct, frozen=True):
 
 
 class _Row(Struct, frozen=True):
-    """One line of the table: its cells by the name of their column."""
+    """One line of the table, with its cells by the name of their column."""
 
     cells: Mapping[str, str]
     note: str = ""
@@ -164,7 +165,7 @@ class _Row(Struct, frozen=True):
 
 
 def draw(view: View, width: int, height: int) -> list[Styled]:
-    """Draw a screen of that size."""
+    """Draw a screen of this size."""
     if view.status is None:
         return [Styled("looking ..."[:width], FAINT)]
     heads = _draw_service(view.status, width)
@@ -215,7 +216,7 @@ def _draw_table(
 
 
 def _scroll(rows: Sequence[_Row], slot: int, room: int) -> tuple[Sequence[_Row], int]:
-    """Show the part around the chosen slot; count what is left out."""
+    """Keep the part around the chosen slot, and count what is left out."""
     if len(rows) <= room:
         return rows, 0
     at = next((at for at, row in enumerate(rows) if row.slot == slot), 0)
@@ -261,7 +262,7 @@ def _write_worker(worker: WorkerAnswer, rates: WorkerRates | None) -> dict[str, 
 
 
 def _write_lag(worker: WorkerAnswer, lag_s: float) -> str:
-    """Write the bound of a bucket: the lag itself is below it."""
+    """Write the bound of a bucket; the lag itself is below it."""
     if worker.is_late:
         return format_ms(find_lag(worker))
     if lag_s == float("inf"):

@@ -1,7 +1,6 @@
-"""The text of the units, made of the templates that are installed with blazeio.
+"""The verb ``unit``: systemd units, made of the templates that come with blazeio.
 
-So they have the same sandbox, for the same reasons; what this command needs of
-it is opened, and nothing else.
+The units have the sandbox of the templates; only what the command needs is opened.
 """
 
 import os
@@ -21,6 +20,7 @@ from blazeio_supervisor.cli.serve import (
     SectionedCommand,
     find_sources,
 )
+from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS
 from blazeio_supervisor.config.environment import find_folder
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
@@ -51,8 +51,8 @@ from blazeio_supervisor.sockets.address import (
 # =====================  ======  =================  ==============================
 #
 # LF and CR end a line, wherever they stand; the last ``\`` of a line joins it with
-# the next; a file that is not UTF-8 is skipped. What a setting cannot hold is
-# refused, never left out.
+# the next; a file that is not UTF-8 is skipped. A value that a setting cannot hold is
+# refused, and never left out.
 
 
 _PLAIN = re.compile(r"[\w@+=:,./-]+", re.ASCII)
@@ -139,7 +139,7 @@ def quote(word: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    """Escape what has a meaning for systemd, or shows a reader something else."""
+    """Escape what has a meaning for systemd, or would mislead a reader."""
     character, code = match[0], ord(match[0])
     if code < 0x80:
         return _SHORT.get(character) or f"\\x{code:02x}"
@@ -176,19 +176,19 @@ _IN_REPOSITORY = Path(__file__).parents[3] / "systemd"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What the unit shall run.
+    """What the unit is to run.
 
     Attributes:
-        name: Of the unit, and of its directories.
+        name: The name of the unit, and of its directories.
         program: The path of ``blazeio-supervisor``.
         words: Its arguments, as typed.
-        folder: Where it is run.
-        binds: Where it listens; empty: where the App says.
-        user: Who runs it; "": one that is made at the start.
-        environ: What it finds in the environment.
+        folder: The directory where it is run.
+        binds: The addresses that it listens on; empty: those of the App.
+        user: The user who runs it; "": one that systemd makes at the start.
+        environ: Its environment.
         reads: Further files and folders that it needs (the interpreter).
         writes: Folders that it writes to.
-        has_affinity: It binds workers to CPUs.
+        has_affinity: Whether it binds workers to CPUs.
     """
 
     name: str
@@ -204,7 +204,7 @@ class Command:
 
     @property
     def is_public(self) -> bool:
-        """Other machines may come; so it is when nobody knows."""
+        """Whether other machines may connect; also when that is not known."""
         return not self.binds or any(
             isinstance(bind, TcpAddress) and not bind.host.startswith(_LOOPBACK)
             for bind in self.binds
@@ -212,13 +212,13 @@ class Command:
 
     @property
     def is_at_home(self) -> bool:
-        """It needs files below somebody's home."""
+        """Whether it needs files in the home of a user."""
         needed = (self.program, self.folder, *self.reads)
         return any(f"{path}/".startswith(_HOMES) for path in needed)
 
 
 def read_template(kind: str) -> list[str]:
-    """Give the lines of a template, ``service`` or ``socket``, without its head."""
+    """Return the lines of a template, ``service`` or ``socket``, without its head."""
     name = f"blazeio@.{kind}"
     folder = _PACKAGED if (_PACKAGED / name).exists() else _IN_REPOSITORY
     lines = (folder / name).read_text().splitlines()
@@ -229,7 +229,7 @@ def read_template(kind: str) -> list[str]:
 
 
 def _point_to(folder: Path, comment: str) -> str:
-    """Name the files of a comment by their paths: they lie beside the template."""
+    """Name the files in a comment by their paths: they lie beside the template."""
     return _BESIDE.sub(lambda match: escape_line(str(folder / match[0])), comment)
 
 
@@ -237,7 +237,7 @@ def write_service(command: Command) -> str:
     """Write the service unit.
 
     Raises:
-        UsageError: It cannot run as a unit.
+        UsageError: The command cannot run as a unit.
     """
     for path in (command.program, command.folder):
         if f"{path}/".startswith(_TEMPORARY):
@@ -257,7 +257,7 @@ def write_socket(command: Command) -> str:
     """Write the socket unit, for the same addresses.
 
     Raises:
-        UsageError: An address is none that a unit takes.
+        UsageError: A unit takes no such address.
     """
     streams = [
         f"ListenStream={write_address(text)}"
@@ -274,7 +274,7 @@ def write_socket(command: Command) -> str:
 
 
 def _list_edits(command: Command) -> dict[str, list[str]]:
-    """What takes the place of a line, by the line or by its key."""
+    """Return what replaces a line of the template, by the line or by its key."""
     program = command.program
     environ = [
         f"Environment={quote_variable(name, value)}"
@@ -298,7 +298,9 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
         edits["ProtectSystem"] = ["ProtectSystem=strict", f"ReadWritePaths={paths}"]
     if command.is_public:
         edits["IPAddressDeny"] = edits["IPAddressAllow"] = []
-        edits[_LOCAL_COMMENT] = ["# The network may come, and be gone to."]
+        edits[_LOCAL_COMMENT] = [
+            "# Connections from and to other machines are allowed."
+        ]
     if command.has_affinity:
         edits[_FILTER] = ["SystemCallFilter=~@privileged"]
     return edits
@@ -323,7 +325,7 @@ def _list_streams(bind: Address, folder: str) -> list[str]:
 
 
 def _name(command: Command, line: str) -> str:
-    """Fill in a line of the template; a line with words of the user's is none."""
+    """Fill in the name of the unit in a line of the template."""
     service = f"blazeio@{command.name}.service"
     named = line.replace("%i", command.name)
     return named.replace(service, f"{command.name}.service")
@@ -350,7 +352,7 @@ INSTALLING = Listing(
             is_flag=True,
             help=f"Write the units to {UNITS}, after asking; start nothing.",
         ),
-        click.Option(["--yes"], is_flag=True, help="Do not ask."),
+        click.Option(["--yes"], is_flag=True, help="Write the units without asking."),
         click.Option(
             ["--socket"],
             is_flag=True,
@@ -361,19 +363,20 @@ INSTALLING = Listing(
 
 
 class UnitCommand(SectionedCommand):
-    """Remembers what was typed: that is what the unit shall run."""
+    """A command that keeps its words as typed: the unit is to run them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the words, then read them."""
+        """Keep the words, then parse them."""
         ctx.meta[_TYPED] = [word for word in args if word not in _OWN]
         return super().parse_args(ctx, args)
 
 
 def run_unit(**words: Any) -> int:
-    """Print a systemd unit for this very command, or its socket unit (--socket).
+    """Print a systemd unit that runs this command, or its socket unit (--socket).
 
-    With the folder, the virtual environment and the variables of now; hardened,
-    but for what the command needs. Its settings are checked, nothing is started.
+    The unit has the working directory, the virtual environment and the variables of
+    now, and a sandbox that leaves open only what the command needs. The settings are
+    checked; nothing is started.
     """
     settings = find_sources(words).read().make_settings()
     command = describe_command(settings, click.get_current_context().meta[_TYPED])
@@ -383,14 +386,14 @@ def run_unit(**words: Any) -> int:
     if words["install"]:
         units = {f"{command.name}.service": service, f"{command.name}.socket": socket}
         return _install(units, command.name, is_sure=words["yes"])
-    # One, so that it can go into a file; the comment says into which.
+    # Only one, so that the output is a file; its first line says which.
     kind, text = ("socket", socket) if words["socket"] else ("service", service)
     click.echo(f"# {UNITS / command.name}.{kind}\n{text}", nl=False)
     return ExitCode.OK
 
 
 def describe_command(settings: Settings, typed: list[str]) -> Command:
-    """Find out what the unit needs to know, here and now."""
+    """Collect what the unit needs to know, from here and now."""
     return Command(
         name=_NOT_OF_A_NAME.sub("-", settings.instance).strip("-.") or "app",
         program=os.path.abspath(sys.argv[0]),
@@ -412,7 +415,7 @@ def _anchor(bind: Address, folder: str) -> Address:
 
 
 def _find_user(settings: Settings) -> str:
-    """Give who the app shall run as; "": a user that is made at the start."""
+    """Return the user of the app; "": one that systemd makes at the start."""
     if settings.identity is not None:
         return str(settings.identity.uid)
     return "" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -459,5 +462,5 @@ unit = UnitCommand(
     params=[click.Argument(["app"], required=False)],
     callback=run_unit,
     help=run_unit.__doc__,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    context_settings=CONTEXT_SETTINGS,
 )

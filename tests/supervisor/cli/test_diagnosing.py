@@ -15,7 +15,7 @@ async def test_it_looks_at_the_service_and_at_the_machine(
     report = msgspec.json.decode(said.output, type=DoctorReport)
     names = {each.name for each in report.findings}
     assert {"workers", "listen backlog", "open files"} <= names
-    assert said.return_value == (0 if report.is_well else 1)
+    assert said.return_value == (0 if report.is_ok else 1)
 
 
 async def test_it_is_a_table_for_a_person(verb_harness: VerbHarness) -> None:

@@ -1,9 +1,9 @@
 import pytest
 
 from blazeio_supervisor.cli.doctor import DoctorReport, format_report
-from blazeio_supervisor.cli.doctor_machine import Finding, hidden, ill, well
+from blazeio_supervisor.cli.doctor_machine import Finding, ok, unknown, warn
 
-ILL = ill("clock", "hpet", "It is slow. " * 20, "another one")
+ILL = warn("clock", "hpet", "It is slow. " * 20, "another one")
 
 
 def make_report(*findings: Finding, pid: int | None = None) -> DoctorReport:
@@ -11,17 +11,15 @@ def make_report(*findings: Finding, pid: int | None = None) -> DoctorReport:
 
 
 @pytest.mark.parametrize(
-    ("findings", "is_well"),
-    [([well("a", "b")], True), ([hidden("a", "/b")], True), ([ILL], False), ([], True)],
+    ("findings", "is_ok"),
+    [([ok("a", "b")], True), ([unknown("a", "/b")], True), ([ILL], False), ([], True)],
 )
-def test_only_what_can_be_mended_is_wrong(
-    findings: list[Finding], is_well: bool
-) -> None:
-    assert make_report(*findings).is_well is is_well
+def test_only_what_can_be_mended_is_wrong(findings: list[Finding], is_ok: bool) -> None:
+    assert make_report(*findings).is_ok is is_ok
 
 
 def test_what_is_wrong_says_what_follows_and_how_to_mend_it() -> None:
-    lines = format_report(make_report(ILL, well("a", "b")), 80).splitlines()
+    lines = format_report(make_report(ILL, ok("a", "b")), 80).splitlines()
     assert lines[0] == "No service is running: the machine alone is looked at."
     assert lines[2] == "WARN  clock  hpet"
     assert lines[3].startswith("      It is slow. It is slow.")
@@ -32,7 +30,7 @@ def test_what_is_wrong_says_what_follows_and_how_to_mend_it() -> None:
 
 
 def test_what_is_not_visible_is_counted_apart() -> None:
-    text = format_report(make_report(hidden("a", "/b"), pid=7), 80)
+    text = format_report(make_report(unknown("a", "/b"), pid=7), 80)
     assert text.startswith("The service of pid 7, and its machine:")
     assert "?     a  not visible here (/b)" in text
     assert text.endswith("nothing to mend, 1 not visible")
