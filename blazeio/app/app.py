@@ -287,8 +287,8 @@ class App(Hooks, Generic[StateT]):
                 other app has a main handler, it is too late, or it is no app.
         """
         if not isinstance(prefix, str):
-            message = f"mount({prefix!r:.60}, ...): the prefix comes first"
-            raise ConfigurationError(message)
+            reason = "the prefix comes first, then the app"
+            raise ConfigurationError(f"mount({prefix!r:.60}, ...): {reason}")
         if not isinstance(app, App):
             mount_foreign(self, prefix, app, name)
             return

@@ -519,7 +519,7 @@ class Methods:
         (lambda: w.route("/a"), "web.route('/a'): write @web.route.get('/path')"),
         (lambda: w.mount("/<x>", App()), "write {x} instead of <x>"),
         (lambda: w.mount(App(), "/a"), "the prefix comes first, then the app"),
-        (lambda: w.mount("/a", None), "the prefix comes first, then the app"),
+        (lambda: w.mount("/a", None), "of type 'NoneType': expected an App"),
         (lambda: w.route.get("/[x]")(takes_r), "write {x} instead of [x]"),
         (lambda: w.route.get("/[...x]")(takes_r), "write {x:path} instead of [...x]"),
         (lambda: w.route.get("/{*x}")(takes_r), "write {x:path} instead of {*x}"),

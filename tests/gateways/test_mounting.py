@@ -204,7 +204,7 @@ async def test_what_hangs_is_cancelled_at_the_end() -> None:
         ("/x", 7, "of type 'int'"),
         ("/x", lambda scope: None, "ASGI 2"),
         ("/x", lambda: None, "expected an ASGI or a WSGI app"),
-        (tell, "/x", "the prefix comes first"),
+        (tell, "/x", "the prefix comes first, then the app"),
     ],
 )
 def test_what_cannot_be_mounted_is_refused(prefix: Any, app: Any, words: str) -> None:
