@@ -116,13 +116,13 @@ class RequestCarrier(Protocol):
         """
         ...
 
-    def send_whole(self, start: bytes, line: bytes, content: bytes) -> None:
-        """Send a whole response; its length is what is missing of the head.
+    @property
+    def send_whole(self) -> Callable[[bytes, bytes, bytes], None] | None:
+        """Sends a whole response; its length is what is missing of the head.
 
-        Args:
-            start: Status line, and the fields that each response has.
-            line: A field line, Content-Type mostly, or b"".
-            content: All of it.
+        It is called with the start (status line, and the fields that each response
+        has), a further field line or b"", and the content. None: the response is
+        written to the transport, as HTTP/1 has it.
         """
         ...
 

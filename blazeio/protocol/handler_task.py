@@ -171,9 +171,15 @@ class HandlerTask:
 
     def start(self, head: RequestHead) -> None:
         """Begin a request: run the app's handler for it."""
-        # Hot: runs once per request.
+        # Hot: runs once per request; BlazeioServerProtocol._load by hand.
         request = self.request
-        request._load(head)
+        request.method = head.method
+        request.tail = head.target
+        request.path = head.path
+        request.query = head.query
+        request.headers = head.headers
+        request.content_length = head.content_length
+        request.response.reset(head)
         self._shutdown_hook = None
         context = self._context
         limits = context.limits

@@ -353,6 +353,7 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     # As the carrier of a request
 
     frames_content = False
+    send_whole = None
 
     @property
     def http_version(self) -> str:
@@ -390,13 +391,6 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     def _is_far_from_whole(self) -> bool:
         most_bytes = min(self._context.limits.linger_bytes, READ_PAST_BYTES)
         return self.request.content.due_bytes > most_bytes
-
-    def send_whole(self, start: bytes, line: bytes, content: bytes) -> None:
-        """Send a whole response in one write."""
-        # Hot: runs once per request; one formatting operation.
-        self.transport.write(
-            b"%b%bContent-Length: %d\r\n\r\n%b" % (start, line, len(content), content)
-        )
 
     def send(
         self,

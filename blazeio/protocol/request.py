@@ -111,7 +111,6 @@ class BlazeioServerProtocol(
 
     def _load(self, head: RequestHead) -> None:
         """Hold a request with this head."""
-        # Hot: runs once per request.
         self.method = head.method
         self.tail = head.target
         self.path = head.path

@@ -164,6 +164,7 @@ class ResponseWriter:
         "_extra",
         "_head",
         "_is_plain",
+        "_send_whole",
         "content_bytes",
         "encoder",
         "gate",
@@ -176,6 +177,7 @@ class ResponseWriter:
     def __init__(self, context: ServerContext, carrier: "RequestCarrier") -> None:
         self._context = context
         self._carrier = carrier
+        self._send_whole = carrier.send_whole
         self.gate = carrier.gate
         self.reset(NO_HEAD)
 
@@ -297,9 +299,15 @@ class ResponseWriter:
             and status != 304
             and not context.is_draining
         ):
-            self._carrier.send_whole(
-                context.head_start(status), content_type_line, body
-            )
+            start = context.head_start(status)
+            send_whole = self._send_whole
+            if send_whole is not None:
+                send_whole(start, content_type_line, body)
+            else:  # HTTP/1, without another call: 0.7 % of the request
+                self._carrier.transport.write(
+                    b"%b%bContent-Length: %d\r\n\r\n%b"
+                    % (start, content_type_line, len(body), body)
+                )
             self.status = status
             self.is_complete = True
             self.content_bytes = len(body)
@@ -329,7 +337,15 @@ class ResponseWriter:
             and status != 304
             and not context.is_draining
         ):
-            self._carrier.send_whole(context.head_start(status), lines, body)
+            start = context.head_start(status)
+            send_whole = self._send_whole
+            if send_whole is not None:
+                send_whole(start, lines, body)
+            else:
+                self._carrier.transport.write(
+                    b"%b%bContent-Length: %d\r\n\r\n%b"
+                    % (start, lines, len(body), body)
+                )
             self.status = status
             self.is_complete = True
             self.content_bytes = len(body)
