@@ -8,7 +8,6 @@ is read lies within its bounds, no descriptor is left, and no input takes much m
 time than its octets.
 """
 
-import argparse
 import asyncio
 import logging
 import math
@@ -18,7 +17,7 @@ import resource
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -61,6 +60,7 @@ from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.output import OutputReader
 from blazeio_supervisor.master.upgrade.state import VERSION, StateError, load_state
 from blazeio_supervisor.master.worker_record import WorkerRecord
+from tests.fuzz import runner
 from tests.support.clock import scaled
 
 LONGEST_BYTES_SENT = 70_000
@@ -90,31 +90,16 @@ _PIECES = (
 )  # fmt: skip
 
 
-def change(octets: bytes, chance: random.Random, seeds: list[bytes]) -> bytes:
-    """The octets, changed in a few places."""
-    for _ in range(chance.choice((0, 1, 1, 2, 3, 8))):
-        at = chance.randrange(len(octets) + 1)
-        end = min(at + chance.choice((0, 0, 1, 2, 10, 100)), len(octets))
-        match chance.randrange(5):
-            case 0:
-                piece = chance.choice(_PIECES)
-            case 1:
-                piece = octets[at:end] * chance.choice((2, 3, 50, 2000))
-            case 2:
-                piece = chance.randbytes(chance.choice((1, 1, 2, 20)))
-            case 3:
-                piece = chance.choice(seeds)
-            case _:
-                piece = b""
-        octets = (octets[:at] + piece + octets[end:])[:LONGEST_BYTES_SENT]
-    return octets
+def mutate(octets: bytes, chance: random.Random, seeds: Sequence[bytes]) -> bytes:
+    """Change octets, with pieces of messages."""
+    return runner.change(octets, chance, seeds, _PIECES, LONGEST_BYTES_SENT)
 
 
 def draw(chance: random.Random) -> bytes:
     """A message, or what is left of it."""
     if chance.random() < 0.05:
         return chance.randbytes(chance.randrange(200))
-    return change(chance.choice(SEEDS), chance, SEEDS)
+    return mutate(chance.choice(SEEDS), chance, SEEDS)
 
 
 # The decoders
@@ -231,7 +216,7 @@ def read_state(octets: bytes, chance: random.Random) -> None:
     """The state of another image."""
     place = Path(__file__).parents[1] / "supervisor" / "master"
     recorded = bytes.fromhex((place / f"state-{VERSION}.hex").read_text())
-    for each in (octets, change(recorded, chance, [recorded[:50], *SEEDS])):
+    for each in (octets, mutate(recorded, chance, [recorded[:50], *SEEDS])):
         try:
             load_state(each, lambda _: STAND_IN)
         except StateError as error:
@@ -248,25 +233,10 @@ TARGETS: dict[str, Callable[[bytes, random.Random], None]] = {
 
 
 def fuzz(name: str, seconds: float, seed: int) -> int:
-    """Give random inputs to one decoder; how many.
-
-    Raises:
-        AssertionError: One was read wrongly, or took too long; says which.
-    """
-    chance, read = random.Random(f"{name} {seed}"), TARGETS[name]
-    ends_at = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < ends_at or not count:
-        octets = draw(chance)
-        began_at = time.thread_time()
-        try:
-            read(octets, chance)
-        except Exception as error:
-            raise AssertionError(f"{name}, seed {seed}: {octets!r}") from error
-        took_s = time.thread_time() - began_at
-        assert took_s < scaled(SLOWEST_S), (name, took_s, octets)
-        count += 1
-    return count
+    """Give random inputs to one decoder: see ``runner.try_inputs``."""
+    return runner.try_inputs(
+        name, TARGETS[name], draw, seconds=seconds, seed=seed, slowest_s=SLOWEST_S
+    )
 
 
 # Whole conversations
@@ -356,17 +326,8 @@ async def converse(seconds: float, seed: int) -> int:
 
 def main() -> None:
     """Fuzz each for its share of the time; the first finding ends it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.children")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    share_s = options.seconds / (len(TARGETS) + 1)
-    for name in TARGETS:
-        count = fuzz(name, share_s, options.seed)
-        print(f"{name}: {count} inputs, nothing found (seed {options.seed})")
-    count = asyncio.run(converse(share_s, options.seed))
-    print(f"conversations: {count}, nothing found (seed {options.seed})")
+    runner.run("tests.fuzz.children", TARGETS, fuzz, converse)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ however it was cut, and no input takes much more time than its octets. That head
 read as others read them is tried by ``python -m tests.fuzz``.
 """
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -16,7 +15,7 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -38,6 +37,7 @@ from blazeio.wire.fields import kept_sections
 from blazeio.wire.headers import Headers, kept_lines
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
 from blazeio.wire.request import kept_heads, parse_head
+from tests.fuzz import runner
 from tests.support.transport import FakeTransport
 
 LIMITS = Limits(part_field_bytes=500, form_field_count=40, collected_bytes=20_000)
@@ -65,32 +65,9 @@ _UPGRADE = (
 )
 
 
-def mutate(seeds: tuple[bytes, ...], chance: random.Random) -> bytes:
-    """What is sent, after some edits."""
-    octets = chance.choice(seeds)
-    for _ in range(chance.randrange(8)):
-        at = chance.randrange(len(octets) + 1)
-        end = min(len(octets), at + chance.choice((0, 0, 1, 2, 8, 200)))
-        match chance.randrange(5):
-            case 0:
-                piece = chance.choice(_PIECES) * chance.choice((1, 1, 2, 50, 1500))
-            case 1:
-                piece = octets[at:end] * chance.choice((2, 3, 400))
-            case 2:
-                piece = chance.randbytes(chance.choice((1, 1, 2, 20)))
-            case 3:
-                piece = chance.choice(seeds)
-            case _:
-                piece = b""
-        octets = (octets[:at] + piece + octets[end:])[:LONGEST_BYTES]
-    return octets
-
-
-def cut(octets: bytes, chance: random.Random) -> list[bytes]:
-    """The octets in some pieces."""
-    marks = sorted(chance.randrange(len(octets) + 1) for _ in range(5))
-    ends = [*marks, len(octets)]
-    return [octets[a:b] for a, b in zip([0, *marks], ends, strict=True)]
+def mutate(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    """Change one of the seeds."""
+    return runner.change(chance.choice(seeds), chance, seeds, _PIECES, LONGEST_BYTES)
 
 
 def forget() -> None:
@@ -121,7 +98,7 @@ def read_head(octets: bytes, chance: random.Random) -> None:
         assert again.is_chunked == whole.is_chunked
     forget()
     have, scanned = b"", 0
-    for piece in cut(octets[: whole.end], chance):
+    for piece in runner.cut(octets[: whole.end], chance):
         have += piece
         head = parse_head(have, LIMITS, 0, scanned) if have else None
         if head is not None:
@@ -151,7 +128,7 @@ def read_chunks(octets: bytes, chance: random.Random) -> None:
         assert content.queued_bytes == 0
         return b"".join(taken), content.is_whole, trailers, rest
 
-    assert decode([octets]) == decode(cut(octets, chance))
+    assert decode([octets]) == decode(runner.cut(octets, chance))
 
 
 def read_form(octets: bytes, chance: random.Random) -> None:
@@ -178,7 +155,7 @@ def read_form(octets: bytes, chance: random.Random) -> None:
                 assert event.safe_filename not in ("", ".", "..")
         return joined
 
-    assert decode([octets]) == decode(cut(octets, chance))
+    assert decode([octets]) == decode(runner.cut(octets, chance))
 
 
 def read_proxy_header(octets: bytes, chance: random.Random) -> None:
@@ -191,7 +168,7 @@ def read_proxy_header(octets: bytes, chance: random.Random) -> None:
         assert len(octets) < V2_BYTES
         return
     have = b""
-    for piece in cut(octets[: whole.end], chance):
+    for piece in runner.cut(octets[: whole.end], chance):
         have += piece
         found = parse_proxy_header(have)
         assert found is None or found == whole
@@ -236,7 +213,7 @@ def read_frames(octets: bytes, chance: random.Random) -> None:
         assert end.close_code is not None
         return messages, end.close_code
 
-    assert decode([octets]) == decode(cut(octets, chance))
+    assert decode([octets]) == decode(runner.cut(octets, chance))
 
 
 TARGETS: dict[str, tuple[Callable[[bytes, random.Random], None], tuple[bytes, ...]]] = {
@@ -312,27 +289,16 @@ TARGETS: dict[str, tuple[Callable[[bytes, random.Random], None], tuple[bytes, ..
 
 
 def fuzz(name: str, seconds: float, seed: int) -> int:
-    """Try inputs of one target for a while; how many.
-
-    Raises:
-        AssertionError: A finding, with the seed and the octets.
-    """
-    work, seeds = TARGETS[name]
-    chance = random.Random(seed)
-    count = 0
-    ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at or not count:
-        octets = mutate(seeds, chance)
-        count += 1
-        started_at = time.thread_time()
-        try:
-            work(octets, chance)
-        except Exception as error:
-            message = f"{name}, seed {seed}, input {count}: {octets!r}"
-            raise AssertionError(message) from error
-        span_s = time.thread_time() - started_at
-        assert span_s < SLOWEST_S, f"{name}: {span_s} s for {octets!r}"
-    return count
+    """Give random inputs to one decoder: see ``runner.try_inputs``."""
+    decode, seeds = TARGETS[name]
+    return runner.try_inputs(
+        name,
+        decode,
+        lambda chance: mutate(seeds, chance),
+        seconds=seconds,
+        seed=seed,
+        slowest_s=SLOWEST_S,
+    )
 
 
 # Whole connections
@@ -376,7 +342,7 @@ async def converse(seconds: float, seed: int) -> int:
             r = Http1Connection(context)
             transport = FakeTransport(r, extra={"socket": ours})
             try:
-                await _feed(transport, context, cut(octets, chance))
+                await _feed(transport, context, runner.cut(octets, chance))
             finally:
                 context.close()
             assert not found, f"seed {seed}, {count}: {octets!r}: {found}"
@@ -403,17 +369,8 @@ async def _feed(
 
 def main() -> None:
     """Fuzz each for its share of the time; the first finding ends it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.clients")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    options = parser.parse_args()
     logging.getLogger("blazeio").addHandler(logging.NullHandler())
-    share_s = options.seconds / (len(TARGETS) + 1)
-    for name in TARGETS:
-        count = fuzz(name, share_s, options.seed)
-        print(f"{name}: {count} inputs, nothing found (seed {options.seed})")
-    count = asyncio.run(converse(share_s, options.seed))
-    print(f"conversations: {count}, nothing found (seed {options.seed})")
+    runner.run("tests.fuzz.clients", TARGETS, fuzz, converse)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ however it was cut, what we would send back is well-formed and within its bound,
 no input takes much more time than its octets.
 """
 
-import argparse
 import asyncio
 import gzip
 import json
@@ -17,7 +16,7 @@ import re
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +51,7 @@ from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.response import kept_response_heads, parse_response_head
 from blazeio.wire.serializer import serialize_field
+from tests.fuzz import runner
 from tests.support.clock import scaled
 
 LIMITS = Limits()
@@ -69,31 +69,9 @@ _PIECES = (
 )  # fmt: skip
 
 
-def change(octets: bytes, chance: random.Random, seeds: list[bytes]) -> bytes:
-    """The octets, changed in a few places."""
-    for _ in range(chance.choice((0, 1, 1, 2, 3, 8))):
-        at = chance.randrange(len(octets) + 1)
-        end = min(at + chance.choice((0, 0, 1, 2, 10, 100)), len(octets))
-        match chance.randrange(5):
-            case 0:
-                piece = chance.choice(_PIECES)
-            case 1:
-                piece = octets[at:end] * chance.choice((2, 3, 50, 2000))
-            case 2:
-                piece = chance.randbytes(chance.choice((1, 1, 2, 20)))
-            case 3:
-                piece = chance.choice(seeds)
-            case _:
-                piece = b""
-        octets = (octets[:at] + piece + octets[end:])[:LONGEST_BYTES]
-    return octets
-
-
-def cut(octets: bytes, chance: random.Random) -> list[bytes]:
-    """The octets in some pieces."""
-    marks = sorted(chance.randrange(len(octets) + 1) for _ in range(4))
-    ends = [*marks, len(octets)]
-    return [octets[a:b] for a, b in zip([0, *marks], ends, strict=True)]
+def mutate(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    """Change one of the seeds."""
+    return runner.change(chance.choice(seeds), chance, seeds, _PIECES, LONGEST_BYTES)
 
 
 # The decoders
@@ -112,7 +90,7 @@ def read_head(octets: bytes, chance: random.Random) -> None:
     assert not re.search(r"[\r\n\0]", f"{whole.headers.pairs}{whole.reason}")
     kept_response_heads.clear()
     have, scanned = b"", 0
-    for piece in cut(octets[: whole.size], chance):
+    for piece in runner.cut(octets[: whole.size], chance):
         have += piece
         head = parse_response_head(have, LIMITS, scanned) if have else None
         if head is not None:
@@ -135,7 +113,7 @@ def read_chunks(octets: bytes, chance: random.Random) -> None:
         trailers = decoder.trailers and decoder.trailers.pairs
         return b"".join(content), decoder.is_complete, trailers
 
-    assert decode([octets]) == decode(cut(octets, chance))
+    assert decode([octets]) == decode(runner.cut(octets, chance))
 
 
 def undo_codings(octets: bytes, chance: random.Random) -> None:
@@ -144,7 +122,7 @@ def undo_codings(octets: bytes, chance: random.Random) -> None:
     decoder = ContentDecoder(parse_codings(names), ignores_rest=chance.random() < 0.5)
     given = 0
     try:
-        for piece in cut(octets, chance):
+        for piece in runner.cut(octets, chance):
             for decoded in decoder.decode(piece):
                 assert len(decoded) <= PIECE_BYTES
                 given += len(decoded)
@@ -210,7 +188,7 @@ def read_events(octets: bytes, chance: random.Random) -> None:
         assert parser.retry_s is None or 0 <= parser.retry_s < 1_000_000
         return events
 
-    whole, parts = read([octets]), read(cut(octets, chance))
+    whole, parts = read([octets]), read(runner.cut(octets, chance))
     assert whole == parts
 
 
@@ -228,7 +206,7 @@ def answer_challenge(octets: bytes, chance: random.Random) -> None:
     assert seconds is None or seconds >= 0
     answer = _Answer(Proxy("http", "a", 1), "b:443", LIMITS)
     try:
-        for piece in cut(octets, chance):
+        for piece in runner.cut(octets, chance):
             if answer.feed(piece):
                 break
     except ProxyError:
@@ -318,29 +296,16 @@ TARGETS = {
 
 
 def fuzz(name: str, seconds: float, seed: int) -> int:
-    """Give one decoder random octets for some seconds.
-
-    Returns:
-        How many inputs there were.
-
-    Raises:
-        AssertionError: Something was found; the message has the input.
-    """
-    target, chance = TARGETS[name], random.Random(seed)
-    ends_at = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < ends_at or not count:
-        count += 1
-        octets = change(chance.choice(target.seeds), chance, target.seeds)
-        began_at = time.process_time()
-        try:
-            target.decode(octets, chance)
-        except Exception as error:
-            message = f"{name}, seed {seed}, input {count}: {octets!r}"
-            raise AssertionError(message) from error
-        took_s = time.process_time() - began_at
-        assert took_s < scaled(SLOWEST_S), f"{name}: {took_s:.1f} s for {octets!r}"
-    return count
+    """Give random inputs to one decoder: see ``runner.try_inputs``."""
+    decode, seeds = TARGETS[name]
+    return runner.try_inputs(
+        name,
+        decode,
+        lambda chance: mutate(seeds, chance),
+        seconds=seconds,
+        seed=seed,
+        slowest_s=SLOWEST_S,
+    )
 
 
 # All of the client
@@ -378,8 +343,8 @@ async def converse(seconds: float, seed: int) -> int:
         try:
             await reader.readuntil(b"\r\n\r\n")
             seeds = _RESPONSES
-            sent = change(chance.choice(seeds), chance, seeds)
-            for piece in cut(sent, chance):
+            sent = mutate(seeds, chance)
+            for piece in runner.cut(sent, chance):
                 writer.write(piece)
                 await asyncio.sleep(0)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -442,16 +407,7 @@ async def _read(
 
 def main() -> None:
     """Fuzz each for its share of the time; the first finding ends it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.servers")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    options = parser.parse_args()
-    share_s = options.seconds / (len(TARGETS) + 1)
-    for name in TARGETS:
-        count = fuzz(name, share_s, options.seed)
-        print(f"{name}: {count} inputs, nothing found (seed {options.seed})")
-    count = asyncio.run(converse(share_s, options.seed))
-    print(f"conversations: {count}, nothing found (seed {options.seed})")
+    runner.run("tests.fuzz.servers", TARGETS, fuzz, converse)
 
 
 if __name__ == "__main__":
