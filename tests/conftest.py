@@ -3,6 +3,7 @@
 import asyncio
 import compileall
 import inspect
+import logging
 import os
 import shutil
 import sys
@@ -44,16 +45,42 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(autouse=True)
-def leak_guard(request: pytest.FixtureRequest) -> None:
+def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
     """After an async test no task may be pending, after a process test no fd.
 
-    Autouse, so that it is set up first and judges last, when the test's own
-    fixtures have cleaned up.
+    After any test loggers are set up as before. Autouse, so that it is set up
+    first and judges last, when the test's own fixtures have cleaned up.
     """
+    before = describe_loggers()
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("no_pending_task")
     elif "process" in request.path.parts or "live_server" in request.fixturenames:
         request.getfixturevalue("same_open_files")
+    yield
+    after = describe_loggers()
+    changed = {
+        name: (was, after[name]) for name, was in before.items() if after[name] != was
+    }
+    assert not changed, f"loggers are set up otherwise after the test: {changed}"
+
+
+def describe_loggers() -> dict[str, tuple[object, ...]]:
+    """Describe how each logger that exists is set up, without pytest's handlers."""
+    named = logging.root.manager.loggerDict.values()
+    loggers = [logging.root, *(x for x in named if isinstance(x, logging.Logger))]
+    return {
+        logger.name: (
+            logger.level,
+            logger.disabled,
+            logger.propagate,
+            *(
+                handler
+                for handler in logger.handlers
+                if type(handler).__module__ != "_pytest.logging"
+            ),
+        )
+        for logger in loggers
+    }
 
 
 @pytest.fixture

@@ -161,5 +161,6 @@ def start_service(
     server = live_server.start(words, cwd=folder, env=env)
     service = Service(server, folder)
     service.wait_count(workers)
-    server.wait_for_log("event=ready ")
+    # One that boots yet is ended by a TERM, and answers nothing.
+    server.wait_for_log("event=worker_ready ", count=workers)
     return service

@@ -59,7 +59,7 @@ def has_client(server: LiveServer) -> bool:
 def find_strangers(server: LiveServer, master: psutil.Process) -> list[psutil.Process]:
     """Children of the master that it has not made."""
     own = {each.pid for each in master.children()}
-    return [each for each in server.children("sleep 1") if each.pid in own]
+    return [each for each in server.children("sleep 3") if each.pid in own]
 
 
 @pytest.mark.long
@@ -71,13 +71,13 @@ def test_the_first_process_reaps_strangers_and_is_upgraded_and_reloaded(
         "\nimport subprocess\n"
         "@web.on_start\n"
         "def start():\n"
-        "    subprocess.run(['sh', '-c', 'sleep 1 &'])\n"
+        "    subprocess.run(['sh', '-c', 'sleep 3 &'])\n"
     )
     server = start(live_server, tmp_path, as_first_process(resolve(COMMAND)), code)
     master = find_master(server)
-    block_until(lambda: bool(find_strangers(server, master)), 5)
+    block_until(lambda: bool(find_strangers(server, master)))
     strangers = find_strangers(server, master)
-    block_until(lambda: not any(psutil.pid_exists(each.pid) for each in strangers), 5)
+    block_until(lambda: not any(psutil.pid_exists(each.pid) for each in strangers))
     master.send_signal(signal.SIGUSR2)
     server.wait_for_log("event=upgraded .* pid 1 and 2 ", timeout_s=20)
     master.send_signal(signal.SIGHUP)

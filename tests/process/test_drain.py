@@ -134,7 +134,7 @@ def test_the_grace_period_bounds_it_all_and_leaves_a_share_to_on_stop(
         began_at = time.monotonic()
         service.server.signal(signal.SIGTERM)
         assert service.server.wait_exit() == 0
-    assert time.monotonic() - began_at < scaled(4)
+    assert time.monotonic() - began_at < scaled(15)  # the handler would take 60 s
     assert list_words(service) == [
         "stays",
         "on_drain",

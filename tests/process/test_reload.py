@@ -191,7 +191,7 @@ def test_a_stop_during_a_reload_wins(service: Service) -> None:
         )
     )
     service.server.signal(signal.SIGTERM)
-    assert service.server.wait_exit(5) == 0
+    assert service.server.wait_exit() == 0
     service.server.wait_group_gone()
 
 

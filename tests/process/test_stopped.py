@@ -14,7 +14,7 @@ from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
 
 pytestmark = pytest.mark.slow
-SPAN_S = 3.0
+SPAN_S = 3.0  # so long that nobody else is taken for late on a busy machine
 
 
 @contextmanager
@@ -51,14 +51,15 @@ def test_a_stopped_worker_and_a_stopped_forkserver_go_on_where_they_were(
     assert same.pid == forkserver.pid
 
 
+@pytest.mark.long
 def test_a_worker_that_stays_stopped_is_replaced_and_nobody_else(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    service = start(live_server, tmp_path, 1.0)
+    service = start(live_server, tmp_path, SPAN_S)
     before = set(service.pids())
     pid = min(before)
     with stopped(pid):
-        block_until(lambda: pid not in service.pids(), 15)
+        block_until(lambda: pid not in service.pids(), 30)
     # A TERM has waited for it.
     service.wait_count(3)
     assert before - set(service.pids()) == {pid}
@@ -71,10 +72,11 @@ def test_a_worker_that_stays_stopped_is_replaced_and_nobody_else(
 def test_a_stopped_master_blames_nobody_afterwards(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    service = start(live_server, tmp_path, 1.0)
+    service = start(live_server, tmp_path, SPAN_S)
     before = service.pids()
     with stopped(service.server.pid) as since:
-        block_until(lambda: time.monotonic() - since >= scaled(SPAN_S), SPAN_S + 1)
+        longer_s = scaled(SPAN_S + 1)
+        block_until(lambda: time.monotonic() - since >= longer_s, longer_s + 1)
     service.wait_everybody_answers()
     assert service.pids() == before
     assert "failed" not in service.server.log

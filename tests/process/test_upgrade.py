@@ -26,6 +26,10 @@ SLOW = f"""{IN_EARNEST}    import pathlib, time
     pathlib.Path("arriving").touch()
     while not pathlib.Path("arrive").exists(): time.sleep(0.01)
 """
+UNTIL_TOLD = """
+import pathlib, time
+while not pathlib.Path("told").exists(): time.sleep(0.01)
+"""
 HANG = f"""{IN_EARNEST}    import time
     while True:
         try: time.sleep(600)
@@ -162,8 +166,10 @@ def test_what_the_rehearsal_sees_changes_nothing(
     )
     assert "it would begin with Spawn(" in refuse(service)
     installed.mend()
+    (service.folder / "app.py").write_text(APP + UNTIL_TOLD)
     service.server.signal(signal.SIGHUP)
     assert "a reload is under way" in refuse(service)
+    (service.folder / "told").touch()
     service.server.wait_for_log("event=reloaded ")
     upgrade(service)
 

@@ -1,4 +1,4 @@
-"""Waiting in tests: for a condition, with a deadline, never for a span.
+"""Waiting in tests: for a condition, with a generous deadline, never for a span.
 
 ``BLAZEIO_TEST_TIME_SCALE`` multiplies every deadline, for slow machines.
 """
@@ -25,7 +25,7 @@ def scaled(timeout_s: float) -> float:
 
 
 async def wait_until(
-    predicate: Callable[[], object], timeout_s: float = 2.0, reason: str = ""
+    predicate: Callable[[], object], timeout_s: float = 10.0, reason: str = ""
 ) -> None:
     """Let the loop run until ``predicate()`` is true.
 
@@ -41,7 +41,7 @@ async def wait_until(
 
 
 def block_until(
-    predicate: Callable[[], object], timeout_s: float = 5.0, reason: str = ""
+    predicate: Callable[[], object], timeout_s: float = 20.0, reason: str = ""
 ) -> None:
     """The same from a test without a loop, of other processes.
 
@@ -55,7 +55,7 @@ def block_until(
         time.sleep(POLL_S)  # the only sleep of the tests
 
 
-async def within(awaitable: Awaitable[T], timeout_s: float = 2.0) -> T:
+async def within(awaitable: Awaitable[T], timeout_s: float = 10.0) -> T:
     """Await with a deadline (scaled); TimeoutError when it passes."""
     async with asyncio.timeout(scaled(timeout_s)):
         return await awaitable

@@ -29,8 +29,8 @@ from tests.support.peer import BlockingPeer
 REPOSITORY = Path(__file__).resolve().parents[2]
 BANNER = r"://(?P<host>\[[^\]]+\]|[\w.]+):(?P<port>\d+)"
 """The address as servers print it; the first one in the log is ours."""
-START_TIMEOUT_S = 10.0
-EXIT_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 20.0
+EXIT_TIMEOUT_S = 20.0
 GRACE_S = 3.0
 
 
@@ -66,7 +66,7 @@ class LiveServer:
         """The first host in its log, without brackets."""
         return self._banner()["host"].strip("[]")
 
-    def connect(self, timeout_s: float = 5.0) -> BlockingPeer:
+    def connect(self, timeout_s: float = 20.0) -> BlockingPeer:
         """A new connection; use it in a ``with``."""
         return BlockingPeer(self.host, self.port, timeout_s=timeout_s)
 
@@ -76,7 +76,7 @@ class LiveServer:
             return peer.exchange(octets)
 
     def wait_for_log(
-        self, pattern: str, *, count: int = 1, timeout_s: float = 5.0
+        self, pattern: str, *, count: int = 1, timeout_s: float = 20.0
     ) -> list[re.Match[str]]:
         """Wait until the log has ``count`` matches of a multi-line regex."""
         regex = re.compile(pattern, re.MULTILINE)

@@ -19,7 +19,7 @@ Address = tuple[str, int] | str
 Taken = TypeVar("Taken")
 
 READ_BYTES = 65536
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 
 
 class UnexpectedEndError(AssertionError):

@@ -9,7 +9,8 @@ from tests.support.clock import block_until
 from tests.systemd.machine import Machine, Unit
 
 BROKEN = "raise RuntimeError('no database')"
-QUICK = "[Service]\nRestartSec=100ms\nWatchdogSec=2s\n"
+QUICK = "[Service]\nRestartSec=100ms\n"
+WATCHED = "[Service]\nWatchdogSec=4s\n"
 HANG = """
 @web.add_route
 async def hang(r, route="/hang"):
@@ -30,10 +31,11 @@ def test_who_serves_nobody_is_ended_by_the_watchdog_and_comes_back(
     machine: Machine,
 ) -> None:
     unit = add(machine, "hang", 8001, APP + HANG, "workers = 1")
+    machine.add_drop_in(unit.name, "watched.conf", WATCHED)
     unit.systemctl("start")
     pid = machine.get("http://127.0.0.1:8001/")
     hung = machine.popen("curl", "-sS", "http://127.0.0.1:8001/hang")
-    unit.wait_for("active/running", NRestarts="1")
+    unit.wait_for("active/running", NRestarts="1", timeout_s=30)
     hung.communicate(timeout=20)
     assert machine.get("http://127.0.0.1:8001/") != pid
     said = unit.journal()
@@ -44,10 +46,11 @@ def test_who_serves_nobody_is_ended_by_the_watchdog_and_comes_back(
 
 def test_who_idles_is_not_ended(machine: Machine) -> None:
     unit = add(machine, "idle", 8002, APP, "workers = 1")
+    machine.add_drop_in(unit.name, "watched.conf", WATCHED)
     unit.systemctl("start")
     pid = unit.show("MainPID")
     # Twice the span, in which nobody asks.
-    machine.run("sleep", "4")
+    machine.run("sleep", "8")
     assert unit.show("MainPID") == pid
     assert unit.is_in("active/running", NRestarts="0")
 

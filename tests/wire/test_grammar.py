@@ -2,7 +2,7 @@
 
 import re
 import string
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -95,9 +95,9 @@ HOSTILE = {
 def test_hostile_octets_are_refused_in_linear_time(
     pattern: re.Pattern[str] | re.Pattern[bytes], text: str | bytes
 ) -> None:
-    began_at = perf_counter()
+    began_at = process_time()
     assert pattern.fullmatch(text) is None  # type: ignore[arg-type]
-    assert perf_counter() - began_at < 0.2 * time_scale()
+    assert process_time() - began_at < 0.2 * time_scale()
 
 
 def test_error_texts_show_a_bounded_part_of_the_octets() -> None:

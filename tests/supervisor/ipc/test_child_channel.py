@@ -164,7 +164,7 @@ async def test_to_close_what_it_sent_keeps_nobody_waiting(
     sender = socket.create_connection(listener.getsockname())
     peer, _ = listener.accept()
     sender.setblocking(False)
-    linger = b"\1\0\0\0\x05\0\0\0"  # on, 5 s
+    linger = b"\1\0\0\0\x1e\0\0\0"  # on, 30 s
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     try:
         while True:
@@ -179,7 +179,7 @@ async def test_to_close_what_it_sent_keeps_nobody_waiting(
     began_at = time.monotonic()
     harness.channel.read()
     assert harness.faults
-    assert time.monotonic() - began_at < 1.0
+    assert time.monotonic() - began_at < 15
     peer.close()  # that ends the waiting
     listener.close()
 
