@@ -98,4 +98,4 @@ async def test_an_idle_connection_is_a_few_objects(serve: Serve) -> None:
     for sock in socks:
         sock.close()
     kind = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    assert each <= MOST_OBJECTS[kind]
+    assert round(each) <= MOST_OBJECTS[kind]  # a few others come and go
