@@ -37,7 +37,7 @@ from blazeio.app.forms import (
 )
 from blazeio.content.cookies import find_cookie
 from blazeio.content.forms import Params, parse_urlencoded
-from blazeio.content.json_text import decode_undisturbed
+from blazeio.content.json_text import decode_without_gc
 from blazeio.errors import Abort, LocalProtocolError
 from blazeio.protocol.handler_task import HandlerTask
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -267,7 +267,7 @@ def decode_json(content: bytes, expected: Any = None) -> Any:
     """
     decode = _decode if expected is None else _decoder_of(expected).decode
     try:
-        return decode_undisturbed(decode, content)
+        return decode_without_gc(decode, content)
     except msgspec.ValidationError as error:
         message = f"The content is not what is expected here: {error}"
         raise Abort(message, 422) from error

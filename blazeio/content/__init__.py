@@ -1,1 +1,1 @@
-"""RFC 9110 content: codings, cookies, forms. Pure: no I/O, no clock."""
+"""Content of RFC 9110: codings, cookies, forms. Pure: no I/O, no clock."""

@@ -1,7 +1,12 @@
-"""Content codings: gzip and br as functions, and which one a client wants.
+"""Encoding content: which content coding a client accepts, and gzip, br and zstd.
 
-The compressors block for as long as they work; a caller on an event loop
-sends large inputs to a thread (both let go of the interpreter lock).
+RFC 9110 section 8.4. ``gzip`` and ``br`` encode a whole; ``Encoder`` encodes a stream,
+and flushes each call, so that an event or a line of a long response can be decoded when
+it arrives; that costs about 4 octets a call with gzip. ``content.decoders`` is the
+counterpart.
+
+The compressors block while they work; on an event loop large inputs belong in a thread
+(they release the interpreter lock).
 """
 
 import importlib
@@ -38,36 +43,36 @@ def br(data: bytes, quality: int = 5) -> bytes:
 
     Args:
         data: The content.
-        quality: 0 (fast) to 11 (small). The library's own default is 11,
-            which is meant for files that are compressed once.
+        quality: 0 (fast) to 11 (small). The library's own default is 11, which is meant
+            for files that are compressed once.
     """
     compressed: bytes = brotlicffi.compress(data, quality=quality)
     return compressed
 
 
 def choose_coding(accept_encoding: str | None, available: Sequence[str]) -> str | None:
-    """Choose the content coding that the client likes best.
+    """Choose the content coding that the client prefers.
 
-    RFC 9110 section 12.5.3. Members that are not of its grammar are ignored.
+    RFC 9110 section 12.5.3. Members that do not match the grammar are ignored.
 
     Args:
         accept_encoding: The field's value; None when it was not sent.
-        available: Codings that we can give, lower case, best first; it decides
-            between those the client likes equally.
+        available: The codings available here, lower case, best first; their order
+            decides between those that the client likes equally.
 
     Returns:
         One of ``available``; None to send the content as it is.
     """
     if not accept_encoding:
-        # A client that says nothing takes anything by the letter of the RFC;
-        # in truth it often cannot decode.
+        # By the RFC a client without the field accepts anything; in practice it often
+        # cannot decode.
         return None
     weights = _parse_weights(accept_encoding)
     fallback = weights.get("*", 0.0)
     best, best_weight = None, weights.get("identity", 0.0)
     for coding in available:
         weight = weights.get(coding, fallback)
-        # Equal to a named identity: the shorter one is wanted by both sides.
+        # Equal to a named identity: the shorter one is better for both sides.
         if weight > best_weight or (weight and weight == best_weight and best is None):
             best, best_weight = coding, weight
     return best
@@ -83,23 +88,20 @@ def _parse_weights(accept_encoding: str) -> dict[str, float]:
     return weights
 
 
-# Content codings as streams: what is put in can be read at once.
-#
-# Each ``encode`` is flushed, so that an event or a line of a long response
-# reaches its reader without waiting for the next; that costs about 4 octets a
-# call with gzip. The encoders block while they work, like ``codings``.
+# Encoders of streams
 
 
 GZIP_LEVEL = 6
 BR_QUALITY = 5
-"""Of a stream: like gzip 6 in time, 10 to 15 % smaller on HTML and JSON."""
+"""The quality for streams: as fast as gzip 6, and 10 to 15 % smaller on HTML and
+JSON."""
 
 
 class Encoder(Protocol):
-    """One response's worth of a content coding."""
+    """Encodes the content of one response."""
 
     def encode(self, data: bytes) -> bytes:
-        """Encode; all of ``data`` can be decoded from what was given out."""
+        """Encode octets; all of them can be decoded from what was returned so far."""
         ...
 
     def finish(self) -> bytes:
@@ -132,7 +134,7 @@ class _BrotliEncoder:
 
 
 def find_zstd() -> Any | None:
-    """PEP 784: of the interpreter since 3.14, else its backport if installed."""
+    """Import zstd: PEP 784 since Python 3.14, else its backport if it is installed."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return importlib.import_module(name)
@@ -164,11 +166,11 @@ if _zstd is not None:
     _MAKERS = {"zstd": _ZstandardEncoder, **_MAKERS}
 
 AVAILABLE = tuple(_MAKERS)
-"""The codings that can be given here, best first, for ``choose_coding``."""
+"""The content codings available here, best first, for ``choose_coding``."""
 
 
 def open_encoder(coding: str) -> Encoder:
-    """A fresh encoder.
+    """Make an encoder.
 
     Args:
         coding: One of ``AVAILABLE``.
@@ -177,13 +179,13 @@ def open_encoder(coding: str) -> Encoder:
 
 
 BR_QUALITY_ONCE = 9
-"""Of what is encoded once and sent often: 1 MiB of HTML in 0.1 s, where 11
-takes 1.5 s for 8 % fewer octets."""
+"""The quality for what is encoded once and sent often: 1 MiB of HTML takes 0.1 s, where
+11 takes 1.5 s for 8 % fewer octets."""
 GZIP_LEVEL_ONCE = 9
 
 
 def encode_once(coding: str, data: bytes) -> bytes:
-    """Encode the whole of something that will be sent often; blocks.
+    """Encode a whole that will be sent often; blocks.
 
     Args:
         coding: One of ``AVAILABLE``.

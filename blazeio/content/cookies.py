@@ -1,8 +1,7 @@
-"""Cookies as values: RFC 6265, with its successor's prefixes.
+"""Cookies of requests and responses: RFC 6265, with its successor's prefixes.
 
-What a browser would drop without a word (a cookie that is too large, a
-``__Host-`` cookie with a domain, ``SameSite=None`` without ``Secure``) is an
-error here, where the one who can mend it sees it.
+A browser silently drops a cookie that is too large, a ``__Host-`` cookie with a domain,
+or ``SameSite=None`` without ``Secure``. Here they are errors, which the developer sees.
 """
 
 import re
@@ -20,20 +19,20 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # cookie-value = *cookie-octet / ( DQUOTE *cookie-octet DQUOTE ), RFC 6265 section 4.1.1
 _OCTETS = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
 _VALUE = re.compile(rf'{_OCTETS}|"{_OCTETS}"')
-# path-value = <any CHAR except CTLs or ";">; one that starts otherwise is ignored
+# path-value = <any CHAR except CTLs or ";">; another beginning is ignored
 _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(
     r"\.?(?:[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?\.)*"
     r"[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
 )
-# Browsers drop a larger one whole (RFC 6265bis section 5.7 step 7).
+# Browsers drop a larger pair (RFC 6265bis section 5.7 step 7).
 LONGEST_PAIR_BYTES = 4096
 
 
 def find_cookie(field: str, name: str) -> str | None:
     """Find a cookie in the value of a Cookie field.
 
-    Pairs without a "=" are no cookies. Quotes are a part of the value, as for
+    Pairs without a "=" are no cookies. Quotes are a part of the value, as in
     ``serialize_set_cookie``.
 
     Returns:
@@ -47,10 +46,10 @@ def find_cookie(field: str, name: str) -> str | None:
 
 
 def serialize_cookie(cookies: Mapping[str, str]) -> str:
-    """Write the value of a Cookie field, RFC 6265 section 4.2.1.
+    """Serialize the value of a Cookie field, RFC 6265 section 4.2.1.
 
     Raises:
-        LocalProtocolError: A name or a value cannot be one.
+        LocalProtocolError: A name or a value has characters that a cookie cannot have.
     """
     for name, value in cookies.items():
         _check_pair(name, value)
@@ -70,24 +69,24 @@ def serialize_set_cookie(
     same_site: SameSite | None = "Lax",
     partitioned: bool = False,
 ) -> str:
-    """Write the value of one Set-Cookie field.
+    """Serialize the value of one Set-Cookie field.
 
     Args:
-        name: A token. ``__Secure-`` and ``__Host-`` prefixes bind the rest.
-        value: Printable ASCII without space, comma, semicolon, backslash and
-            inner quotes; for anything else percent-encode it first.
-        path: Starts with "/"; None leaves it to the browser.
+        name: A token. The prefixes ``__Secure-`` and ``__Host-`` restrict the rest.
+        value: Printable ASCII without space, comma, semicolon, backslash and inner
+            quotes; percent-encode anything else first.
+        path: Starts with "/"; None: the browser's default.
         max_age: Seconds to live; 0 deletes the cookie.
-        expires: Unix time in seconds, or a datetime that knows its zone.
+        expires: Unix time in seconds, or a datetime with a time zone.
         domain: Also sent to the hosts below this one. None: this host only.
         secure: Over TLS only.
         http_only: Hidden from scripts.
-        same_site: "None" needs ``secure``; None leaves it to the browser.
-        partitioned: Kept apart for each top-level site; needs ``secure``.
+        same_site: "None" needs ``secure``; None: the browser's default.
+        partitioned: Separate for each top-level site; needs ``secure``.
 
     Raises:
-        LocalProtocolError: The cookie cannot be written, or every browser
-            would drop it. The caller's fault; nothing was sent.
+        LocalProtocolError: The caller's fault: the cookie cannot be written, or every
+            browser would drop it. Nothing was sent.
     """
     _check_pair(name, value)
     _check_scope(path, domain)

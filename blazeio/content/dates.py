@@ -1,7 +1,7 @@
-"""HTTP dates: seconds since the epoch to IMF-fixdate and back.
+"""HTTP dates: seconds since the epoch to IMF-fixdate and back; and Retry-After.
 
-Only the preferred form of RFC 9110 section 5.6.7 is written; all three forms
-are read, as the RFC demands of a recipient.
+Only the preferred form of RFC 9110 section 5.6.7 is written; all three forms are read,
+as the RFC demands of a recipient.
 """
 
 import re
@@ -13,7 +13,7 @@ _MONTHS = (
     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
 
-# strftime and strptime follow the process's locale; HTTP's names are English.
+# strftime and strptime depend on the process's locale; HTTP's names are English.
 _CLOCK = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _FORMS = (
     re.compile(  # IMF-fixdate: Sun, 06 Nov 1994 08:49:37 GMT
@@ -32,13 +32,13 @@ _FORMS = (
 
 
 def serialize_http_date(seconds: float) -> str:
-    """Write seconds since the epoch as IMF-fixdate, RFC 9110 section 5.6.7.
+    """Serialize seconds since the epoch as IMF-fixdate, RFC 9110 section 5.6.7.
 
     Args:
         seconds: Unix time; fractions are cut off.
 
     Raises:
-        ValueError: Outside the years 1 to 9999. The caller's fault.
+        ValueError: The caller's fault: outside the years 1 to 9999.
     """
     try:
         moment = datetime.fromtimestamp(seconds // 1, UTC)
@@ -56,12 +56,12 @@ def parse_http_date(text: str, now: float) -> int | None:
 
     Args:
         text: The field value.
-        now: Unix time, by which the two digits of an obsolete year are
-            understood: never more than 50 years ahead.
+        now: Unix time. The two digits of an obsolete year mean a year that is never
+            more than 50 years ahead.
 
     Returns:
-        Seconds since the epoch, or None for what is no date: a recipient
-        ignores the field then.
+        Seconds since the epoch, or None for what is no date: then a recipient ignores
+            the field.
     """
     match = next(filter(None, (form.fullmatch(text) for form in _FORMS)), None)
     if match is None or match["month"] not in _MONTHS:
@@ -96,8 +96,8 @@ def parse_retry_after(text: str, now: float) -> float | None:
         now: Unix time.
 
     Returns:
-        Seconds from now, 0 or more; None for what is neither. Whoever waits has a
-        bound of its own: this may be 31 years.
+        Seconds from now, 0 or more; None for what is neither. The caller needs a bound
+        of its own: this may be 31 years.
     """
     if _SECONDS.fullmatch(text):
         return float(text)

@@ -1,16 +1,14 @@
-"""Content codings undone, as streams: gzip, deflate, br and zstd.
+"""Decoding content, as a stream: gzip, deflate, br and zstd.
 
-RFC 9110 section 8.4. The mirror image of ``encoders``, but of octets that a
-peer has made: nothing of them is trusted. What is given out comes in pieces of
-at most ``PIECE_BYTES``, made one by one as they are taken, so that a few octets
-that stand for a gigabyte never become one in memory; whoever collects them has
-a bound of its own. Beyond ``FREE_BYTES`` content that grows more than
-``MOST_GROWTH`` times is refused, however it is taken. A stream that ends before
-its coding does is an error, as is what follows its end, but for zeros.
+RFC 9110 section 8.4. The counterpart of ``content.codings``, for octets of a peer that
+is not trusted. Decoded octets come in pieces of at most ``PIECE_BYTES``, each made when
+it is asked for: so a few octets that stand for a gigabyte never become one in memory. A
+caller that collects the pieces has a bound of its own. Beyond ``FREE_BYTES`` content
+that grows more than ``MOST_GROWTH`` times is refused, even if it is not collected. It
+is an error when a stream ends before its coding does, or when anything but zeros
+follows its end.
 
-The decoders block while they work, like the encoders.
-
-Pure: no I/O.
+The decoders block while they work, like the encoders. Pure: no I/O.
 """
 
 import zlib
@@ -25,34 +23,34 @@ from blazeio.errors import ContentDecodingError, DecompressionBombError
 from blazeio.wire.grammar import quote
 
 PIECE_BYTES: Final = 64 * 1024
-"""The largest piece that is given out at once."""
+"""The largest piece that is returned at once."""
 MOST_CODINGS: Final = 5
-"""Of one message. Each multiplies the work of the others; curl has the same
-bound since CVE-2023-23916."""
+"""How many codings a message may have. Each multiplies the work of the others; curl has
+the same bound since CVE-2023-23916."""
 MOST_GROWTH: Final = 200
-"""Decoded octets for each encoded one, as in Apache's mod_deflate: real content
-stays far below, and gzip itself ends at 1,032."""
+"""The most decoded octets for each encoded one, as in Apache's mod_deflate: real
+content stays far below, and gzip itself cannot exceed 1,032."""
 FREE_BYTES: Final = 16 * 1024 * 1024
-"""Decoded octets that may grow more: what fits into memory is no attack, be it
-all blanks."""
+"""Up to this many decoded octets any growth is allowed: what fits into memory is no
+attack, even if it is all blanks."""
 FREE_MEMBERS: Final = 1000
 BYTES_OF_MEMBER: Final = 1024
-"""Members of gzip and frames of zstd, and encoded octets for each further one: to
-begin one of zstd takes 25 us, and an empty one has 9 octets."""
+"""Beyond ``FREE_MEMBERS``, members of gzip and frames of zstd need this many encoded
+octets each: to begin one of zstd takes 25 us, and an empty one has 9 octets."""
 ZSTD_WINDOW_LOG: Final = 23
-"""RFC 9659: a content coding's window is at most 8 MiB."""
+"""RFC 9659: the window of the content coding is at most 8 MiB."""
 
 
 class _Stage(Protocol):
-    """Undoes one coding."""
+    """Decodes one coding."""
 
     def decode(self, octets: bytes) -> Iterator[bytes]:
-        """Take octets; pieces come as they are asked for."""
+        """Decode octets; iterate over the pieces."""
         ...
 
     @property
     def is_whole(self) -> bool:
-        """The coding has ended."""
+        """Whether the coding has ended."""
         ...
 
 
@@ -64,7 +62,7 @@ class _TrailingOctetsError(Exception):
 
 
 class _TooManyMembersError(Exception):
-    """Members or frames of next to nothing: each costs as much as some KiB."""
+    """Too many tiny members or frames: each costs as much as some KiB."""
 
     def __str__(self) -> str:
         return "far too many members"
@@ -73,20 +71,21 @@ class _TooManyMembersError(Exception):
 class _Members(ABC):
     """A coding of members that follow one another, each with its own end.
 
-    RFC 1952 section 2.2, RFC 8878 section 3. Zeros after a member are padding
-    (tapes, blocks of disks), and so are none of anything. What else follows is an
-    error, unless it is not to be looked at.
+    RFC 1952 section 2.2, RFC 8878 section 3. Zeros after a member are padding (tapes,
+    blocks of disks). Anything else that is no member is an error, unless
+    ``ignores_rest``.
 
     Args:
-        ignores_rest: What follows a member, and is none, is dropped.
+        ignores_rest: Octets after a member that are no member are dropped.
     """
 
     starts: tuple[bytes, ...] = ()
-    """What a member begins with, all of one length; none: there is only one."""
+    """The octets that a member begins with, all of one length; none: there is only one
+    member."""
 
     def __init__(self, ignores_rest: bool) -> None:
         self._ignores_rest = ignores_rest
-        self._held = b""  # after a member: what may be the start of another
+        self._held = b""  # after a member: maybe the start of another one
         self._is_over = False
         self._members = 0
         self._taken_bytes = 0
@@ -106,7 +105,7 @@ class _Members(ABC):
             octets = self._left() if self._has_ended() else b""
 
     def _find_next(self, octets: bytes) -> bytes:
-        """After a member: begin the next, where one follows."""
+        """Begin the next member, where one follows."""
         octets = self._held + octets
         self._held = b""
         octets = octets.lstrip(b"\0")
@@ -129,7 +128,7 @@ class _Members(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Make ready for a member."""
+        """Prepare for a member."""
 
     @abstractmethod
     def _has_ended(self) -> bool:
@@ -137,11 +136,11 @@ class _Members(ABC):
 
     @abstractmethod
     def _decompress(self, octets: bytes) -> Iterator[bytes]:
-        """Undo what belongs to the member."""
+        """Decode the octets that belong to the member."""
 
     @abstractmethod
     def _left(self) -> bytes:
-        """Return what follows the member in the octets that it was given."""
+        """Return the octets that follow the member."""
 
 
 class _GzipDecoder(_Members):
@@ -157,10 +156,10 @@ class _GzipDecoder(_Members):
 
     def _decompress(self, octets: bytes) -> Iterator[bytes]:
         stream = self._stream
-        while octets and not stream.eof:  # at its end the tail is of no meaning
+        while octets and not stream.eof:  # at its end the tail has no meaning
             yield stream.decompress(octets, PIECE_BYTES)
             octets = stream.unconsumed_tail
-        # What fits no piece may also be held without octets that belong to it.
+        # zlib may also hold decoded octets without any encoded ones left.
         while not stream.eof and (piece := stream.decompress(b"", PIECE_BYTES)):
             yield piece
 
@@ -169,11 +168,10 @@ class _GzipDecoder(_Members):
 
 
 class _ZlibOrRaw(_GzipDecoder):
-    """The coding ``deflate``: zlib's format, or what some send under its name.
+    """The coding ``deflate``: zlib's format, or raw deflate, which some send.
 
-    RFC 9110 section 8.4.1.2 notes that some leave zlib's header out. Two octets
-    tell: a header's are a multiple of 31 and name the method 8 (RFC 1950
-    section 2.2).
+    RFC 9110 section 8.4.1.2 notes that some leave zlib's header out. Two octets tell:
+    those of a header are a multiple of 31 and name the method 8 (RFC 1950 section 2.2).
     """
 
     starts = ()
@@ -219,7 +217,7 @@ _zstd = find_zstd()
 
 
 class _ZstandardDecoder(_Members):
-    """RFC 8878: frames, and those that are to be skipped."""
+    """RFC 8878: frames, and skippable frames."""
 
     starts = (
         b"\x28\xb5\x2f\xfd",
@@ -262,7 +260,7 @@ if _zstd is not None:
     _FAULTS = (*_FAULTS, _zstd.ZstdError)
 
 ACCEPTED: Final = tuple(name for name in _STAGES if name != "x-gzip")
-"""The codings that can be undone here, for Accept-Encoding."""
+"""The codings that can be decoded here, for Accept-Encoding."""
 
 
 def parse_codings(content_encoding: str) -> tuple[str, ...]:
@@ -275,21 +273,21 @@ def parse_codings(content_encoding: str) -> tuple[str, ...]:
 
 
 def can_undo(codings: Sequence[str]) -> bool:
-    """Tell whether each of the codings is known here."""
+    """Tell whether each of the codings can be decoded here."""
     return all(each in _STAGES for each in codings)
 
 
 class ContentDecoder:
-    """From content as it was sent to the content that was meant.
+    """Decodes the content of one message.
 
     Args:
-        codings: As ``parse_codings`` gives them; none: octets stay as they are.
-        ignores_rest: What follows the end of a coding is dropped; but for br,
-            where it is always an error.
+        codings: As ``parse_codings`` returns them; none: octets stay as they are.
+        ignores_rest: What follows the end of a coding is dropped; except for br, where
+            it is always an error.
 
     Raises:
-        ContentDecodingError: A coding is unknown, or there are too many. The
-            peer's fault; nothing of the content can be understood.
+        ContentDecodingError: The peer's fault: a coding is unknown, or there are too
+            many. Nothing of the content can be decoded.
     """
 
     __slots__ = ("_decoded_bytes", "_encoded_bytes", "_name", "_stages")
@@ -307,37 +305,36 @@ class ContentDecoder:
         self._encoded_bytes = self._decoded_bytes = 0
 
     def decode(self, octets: bytes) -> Iterator[bytes]:
-        """Take the next octets and give what they mean, piece by piece.
+        """Decode the next octets, piece by piece.
 
-        Each piece is made when it is asked for; take all of them before the
-        next octets are given.
+        Each piece is made when it is asked for; take all of them before the next call.
 
         Raises:
-            DecompressionBombError: They stand for too many.
-            ContentDecodingError: They are not of the coding. Both the peer's
-                fault; the decoder is of no use any more.
+            DecompressionBombError: The peer's fault: they stand for too many octets.
+            ContentDecodingError: Likewise: they are not in the coding. The decoder is
+                of no use any more.
         """
         try:
             # In slices, since a decoder copies what it has not yet consumed.
             for start in range(0, len(octets), PIECE_BYTES):
                 encoded = octets[start : start + PIECE_BYTES]
                 self._encoded_bytes += len(encoded)
-                yield from self._pass(encoded, 0)
+                yield from self._run_stages(encoded, 0)
         except _FAULTS as fault:
             message = f"the content is not {self._name}: {fault}"
             raise ContentDecodingError(message) from fault
 
     def finish(self) -> None:
-        """The octets are over. No octets at all are empty content.
+        """Check that the coding has ended. No octets at all are empty content.
 
         Raises:
-            ContentDecodingError: The coding has not ended. The peer's fault.
+            ContentDecodingError: The peer's fault: it has not ended.
         """
         if self._encoded_bytes and not all(each.is_whole for each in self._stages):
             raise ContentDecodingError(f"the content ends before its {self._name} does")
 
-    def _pass(self, octets: bytes, index: int) -> Iterator[bytes]:
-        """Through the stages from ``index`` on; empty pieces are left out."""
+    def _run_stages(self, octets: bytes, index: int) -> Iterator[bytes]:
+        """Decode by the stages from ``index`` on; empty pieces are left out."""
         if index == len(self._stages):
             if octets:
                 yield octets
@@ -345,10 +342,10 @@ class ContentDecoder:
         for piece in self._stages[index].decode(octets):
             if piece:
                 self._count(len(piece))
-                yield from self._pass(piece, index + 1)
+                yield from self._run_stages(piece, index + 1)
 
     def _count(self, decoded_bytes: int) -> None:
-        """Of every stage: what one makes of little, the next can make nothing of."""
+        """Count the output of every stage: each bounds the input of the next one."""
         self._decoded_bytes += decoded_bytes
         bound = max(FREE_BYTES, self._encoded_bytes * MOST_GROWTH)
         if self._decoded_bytes > bound:

@@ -1,10 +1,9 @@
-"""Server-sent events, read: WHATWG HTML section 9.2, as values.
+"""Reading server-sent events: WHATWG HTML section 9.2.
 
-Octets in, events out, however the octets were cut: a line ends with CR, LF or
-CRLF, and an event is given out with the line end that completes it, though a LF
-may still follow its CR. An event that the stream's end cuts off is dropped, as
-the standard wants: its sender sends it again to whoever comes back with
-``last_event_id``.
+Octets in, events out, however the octets were cut. A line ends with CR, LF or CRLF; an
+event is returned with the line end that completes it, though a LF may still follow its
+CR. An event that the end of the stream cuts off is dropped, as the standard says: the
+server sends it again when the client reconnects with ``last_event_id``.
 """
 
 import re
@@ -15,14 +14,14 @@ from msgspec import Struct
 from blazeio.errors import RemoteProtocolError
 
 EVENT_BYTES: Final = 1024 * 1024
-"""Octets of the longest line, and of the data of one event."""
+"""The bound of a line, and of the data of one event, octets."""
 ID_BYTES: Final = 4 * 1024
-"""Octets of the longest id. A client sends it as a field of its next request, so a
-longer one is as if it were not there: no server would read it."""
+"""The bound of an id, octets. A client sends it as a field of its next request; a
+longer one is ignored, since no server would read it."""
 
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _BOM: Final = b"\xef\xbb\xbf"
-# "Only ASCII digits"; nine of them are eleven days, and no integer is too large.
+# "Only ASCII digits"; nine of them are eleven days, and the integer stays small.
 _RETRY: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -32,8 +31,8 @@ class ServerSentEvent(Struct, frozen=True):
     Attributes:
         data: Its lines, joined by LF.
         event: Its type.
-        event_id: The last id that the stream has named, here or before; "" where
-            it has named none.
+        event_id: The last id that the stream has set, here or before; "" where it has
+            set none.
     """
 
     data: str
@@ -42,16 +41,16 @@ class ServerSentEvent(Struct, frozen=True):
 
 
 class EventStreamParser:
-    """From the octets of one stream to its events.
+    """Turns the octets of one stream into events.
 
     Args:
         last_event_id: Of the stream that this one continues.
-        event_bytes: The longest line, and the most data of one event, in octets.
+        event_bytes: The bound of a line, and of the data of one event, octets.
 
     Attributes:
-        last_event_id: That of the last event; what a client says when it comes
-            back.
-        retry_s: How long it is to wait before, in seconds; None: its own choice.
+        last_event_id: The id of the last event; the client sends it when it reconnects.
+        retry_s: How long the client waits before it reconnects, seconds; None: its own
+            choice.
     """
 
     __slots__ = (
@@ -71,7 +70,7 @@ class EventStreamParser:
         self.last_event_id = self._event_id = last_event_id
         self.retry_s: float | None = None
         self._event_bytes = event_bytes
-        self._line = bytearray()  # no list: of tiny pieces it would be 40 times it
+        self._line = bytearray()  # a list of tiny pieces would take 40 times the memory
         self._ends_with_cr = False
         self._is_at_start = True
         self._event = ""
@@ -79,11 +78,11 @@ class EventStreamParser:
         self._data_bytes = 0
 
     def feed(self, octets: bytes) -> list[ServerSentEvent]:
-        """Take the next octets; give the events that they complete.
+        """Take the next octets; return the events that they complete.
 
         Raises:
-            RemoteProtocolError: A line or an event is too large. The peer's
-                fault; the parser is of no use any more.
+            RemoteProtocolError: The peer's fault: a line or an event is too large. The
+                parser is of no use any more.
         """
         events: list[ServerSentEvent] = []
         if not octets:
@@ -133,7 +132,7 @@ class EventStreamParser:
                 pass  # "Otherwise, the field is ignored"
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
-        """At an empty line; without data there is no event, but its id counts."""
+        """End an event, at an empty line; without data only its id counts."""
         self.last_event_id = self._event_id
         if self._data:
             data = "\n".join(self._data)

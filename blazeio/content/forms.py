@@ -1,4 +1,9 @@
-"""Query strings and urlencoded forms as values."""
+"""Forms: query strings and urlencoded content, read and written; multipart, written.
+
+A multipart form (RFC 7578) is only framed here: the octets around its files are made,
+and the sender puts the content of each file between them, so that no file has to be in
+memory. ``content.multipart`` reads such forms.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
@@ -12,7 +17,7 @@ from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.wire.grammar import FIELD_VALUE
 
 UNQUOTED_STEP_CHARS = 64 * 1024
-"""Longer text is decoded in steps of so many characters."""
+"""Longer text is decoded in steps of this many characters."""
 
 FormValue = str | bytes | int | float
 _VALUES = (str, bytes, int, float)
@@ -26,9 +31,8 @@ FormInput = (
 class Params(dict[str, str]):
     """The fields of a form or query string, by name.
 
-    Of a repeated field this is the last value, as in most frameworks: a client
-    that repeats one cannot turn a str into a list under a handler's hands.
-    ``get_all`` gives every value.
+    A repeated field has its last value, as in most frameworks: a client that repeats
+    one cannot turn a str into a list. ``get_all`` returns every value.
     """
 
     __slots__ = ("_pairs",)
@@ -39,15 +43,15 @@ class Params(dict[str, str]):
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """All fields in their order, repeated ones kept; a copy."""
+        """All fields in order, with repeated ones; a copy."""
         return self._pairs.copy()
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of a field, in order; [] when there is none."""
+        """Return every value of a field, in order; [] when there is none."""
         return [value for key, value in self._pairs if key == name]
 
     def add(self, name: str, value: str) -> None:
-        """Add a field behind the others."""
+        """Add a field after the others."""
         self._pairs.append((name, value))
         self[name] = value
 
@@ -55,15 +59,14 @@ class Params(dict[str, str]):
 def parse_urlencoded(text: str, field_count: int) -> Params:
     """Parse ``a=1&b=2``, as HTML forms and query strings write it.
 
-    Fields without a value are kept as ""; octets that are not UTF-8 become
-    U+FFFD.
+    Fields without a value are kept as ""; octets that are not UTF-8 become U+FFFD.
 
     Args:
         text: Without a leading "?".
         field_count: Most fields.
 
     Raises:
-        ValueError: There are more. The peer's fault.
+        ValueError: The peer's fault: there are more.
     """
     if not text:
         return Params([])
@@ -79,10 +82,10 @@ def parse_urlencoded(text: str, field_count: int) -> Params:
 
 
 def _unquote(text: str) -> str:
-    """Undo the percent-encoding step by step.
+    """Percent-decode step by step.
 
-    The standard library's makes an object for each escape: 16 MiB of them would
-    take 300 MiB.
+    The standard library's function makes an object for each escape: 16 MiB of them
+    would take 300 MiB.
     """
     text = text.replace("+", " ")
     if len(text) <= UNQUOTED_STEP_CHARS:
@@ -91,7 +94,7 @@ def _unquote(text: str) -> str:
     at = 0
     while at < len(text):
         end = at + UNQUOTED_STEP_CHARS
-        escape = text.find("%", end - 2, end)  # it must not be cut
+        escape = text.find("%", end - 2, end)  # an escape must not be cut
         end = escape if escape >= 0 else end
         octets += unquote_to_bytes(text[at:end])
         at = end
@@ -105,13 +108,13 @@ def iterate_fields(
 
     Args:
         form: As a caller has written them.
-        what: How the caller calls them.
+        what: The name of the argument, for the error.
 
     Raises:
-        InvalidArgument: They are no names and values, or a value is none; says
+        InvalidArgument: They are no names and values, or a value has a wrong type; says
             which.
     """
-    # A dict at once: 1 us less.
+    # A dict directly: 1 us less.
     pairs = form.items() if isinstance(form, dict) else _iterate_pairs(form, what)
     for name, value in pairs:
         if isinstance(value, _VALUES):
@@ -146,10 +149,10 @@ def _iterate_pairs(form: FormInput, what: str) -> Iterator[tuple[str, Any]]:
 
 
 def serialize_urlencoded(form: FormInput, what: str = "form") -> str:
-    """Write ``a=1&b=2``, for a query string or as content; str is UTF-8.
+    """Serialize ``a=1&b=2``, for a query string or as content; str is UTF-8.
 
     Raises:
-        InvalidArgument: As ``iterate_fields``; or text that UTF-8 cannot say.
+        InvalidArgument: As ``iterate_fields``; or text that UTF-8 cannot encode.
     """
     try:
         return urlencode(list(iterate_fields(form, what)))
@@ -158,10 +161,7 @@ def serialize_urlencoded(form: FormInput, what: str = "form") -> str:
         raise InvalidArgument(message) from None
 
 
-# multipart/form-data (RFC 7578) written: the counterpart of ``multipart``.
-#
-# Only the octets around the files are made here. Their content may be anything:
-# who sends it puts it between them, so that no file need be in memory.
+# Multipart forms
 
 
 Content = TypeVar("Content")
@@ -173,11 +173,11 @@ class FilePart(Struct, Generic[Content], frozen=True):
     """A file of a form.
 
     Attributes:
-        name: Of the field.
-        filename: What the server is told.
-        content: Whatever the sender knows how to read.
-        size_bytes: Of the content; None where it is not known.
-        content_type: None: by the filename.
+        name: The name of the field.
+        filename: The name of the file for the server.
+        content: Anything that the sender can read.
+        size_bytes: The size of the content; None where it is not known.
+        content_type: None: guessed by the filename.
     """
 
     name: str
@@ -188,10 +188,10 @@ class FilePart(Struct, Generic[Content], frozen=True):
 
 
 class ComposedForm(Struct, Generic[Content], frozen=True):
-    """A form, framed.
+    """A form with its framing.
 
     Attributes:
-        content_type: For the field.
+        content_type: The value of Content-Type, with the boundary.
         files: The octets before each file, and the file.
         ending: The octets after the last one.
     """
@@ -202,7 +202,7 @@ class ComposedForm(Struct, Generic[Content], frozen=True):
 
     @property
     def size_bytes(self) -> int | None:
-        """Of all of it; None where the size of a file is not known."""
+        """The size of the whole content; None where the size of a file is not known."""
         size = len(self.ending)
         for before, file in self.files:
             if file.size_bytes is None:
@@ -214,16 +214,16 @@ class ComposedForm(Struct, Generic[Content], frozen=True):
 def compose_form(
     fields: FormInput, files: Iterable[FilePart[Content]], boundary: str
 ) -> ComposedForm[Content]:
-    """Frame a form: its fields first, so that a server knows them before a file.
+    """Frame a form: its fields first, so that a server has them before a file.
 
     Args:
         fields: Text; str is UTF-8, as browsers send it.
-        files: In their order.
-        boundary: Random, so that no content can hold it by design; of the
-            characters that need no quotes.
+        files: In order.
+        boundary: Random, so that no content can contain it on purpose; of characters
+            that need no quotes.
 
     Raises:
-        LocalProtocolError: A media type holds a line end. The caller's fault.
+        LocalProtocolError: The caller's fault: a media type holds a line end.
     """
     delimiter = f"--{boundary}\r\n"
     octets: list[bytes] = []
@@ -253,5 +253,5 @@ def _checked_type(file: FilePart[Content]) -> str:
 
 
 def _escape(text: str) -> str:
-    """As browsers do (WHATWG HTML, "multipart form data"), where RFC 7578 is vague."""
+    """Escape a name as browsers do (WHATWG HTML), since RFC 7578 is vague."""
     return text.replace("\n", "%0A").replace("\r", "%0D").replace('"', "%22")

@@ -1,25 +1,24 @@
-"""Who the client is, where proxies stand between: X-Forwarded-* and Forwarded.
+"""Who the client is behind proxies: X-Forwarded-* and Forwarded.
 
-Each proxy adds, on the right, what it saw: the address that connected to it,
-the scheme and the authority that were asked for. So the right-most entry was
-written by our peer, the one before it by whom that entry names, and so on::
+Each proxy adds, on the right, what it saw: the address that connected to it, and the
+scheme and authority that were requested. So the right-most entry was written by our
+peer, the one before it by whom that entry names, and so on::
 
     X-Forwarded-For: 203.0.113.9, 198.51.100.7, 10.0.0.2     our peer: 10.0.0.1
-                     anyone's     said by       said by
-                     invention    10.0.0.2      10.0.0.1
+                     may be       written by    written by
+                     invented     10.0.0.2      10.0.0.1
 
-We walk from the right and believe an entry only when its writer is trusted.
-The first address that is not trusted is the client; what stands to the left of
-it was sent by the client itself. An entry that cannot be read ends the walk,
-and what was believed up to there stands: nothing here raises.
+We walk from the right and believe an entry only when its writer is trusted. The first
+address that is not trusted is the client; what stands to the left of it was sent by the
+client itself. An entry that cannot be read ends the walk, and what was believed up to
+there stands: nothing here raises.
 
-**Both kinds of fields.** ``X-Forwarded-For``, ``-Proto`` and ``-Host`` decide
-where at least one of them is there; then ``Forwarded`` (RFC 7239) is not looked
-at, and the two are never mixed. A proxy that writes one kind passes the other
-on as the client sent it, and nearly all write ``X-Forwarded-For``: were
-``Forwarded`` preferred, or used where it disagrees, a client could choose its
-own address behind each of them. So a proxy that writes only ``Forwarded`` has
-to remove the other three.
+**Both kinds of fields.** Where at least one of ``X-Forwarded-For``, ``-Proto`` and
+``-Host`` is present, they decide, and ``Forwarded`` (RFC 7239) is not read; the two are
+never mixed. A proxy that writes one kind passes the other one on as the client sent it,
+and nearly all write ``X-Forwarded-For``. If ``Forwarded`` were preferred, or used where
+it disagrees, a client could choose its own address behind each of them. So a proxy that
+writes only ``Forwarded`` has to remove the other three.
 """
 
 import re
@@ -42,24 +41,24 @@ from blazeio.errors import ConfigurationError
 from blazeio.wire.grammar import TCHAR, is_host
 from blazeio.wire.headers import Headers
 
-# Which peers an operator believes, as a value.
+# Which peers an operator trusts
 
 
 EVERY_PEER = "*"
 UNIX_PEERS = "unix"
 
 _MAPPED_BITS = 96
-"""Those of ``::ffff:0:0/96``, before an IPv4 address; see ``read_address``."""
+"""The bits of ``::ffff:0:0/96`` before an IPv4 address; see ``read_address``."""
 
 
 class AllowList(Struct, frozen=True):
-    """Peers by their address. An empty one is false.
+    """Peers by their address. An empty list is false.
 
     Attributes:
-        networks: Addresses within one of them are named.
-        has_every_peer: Whoever connects is allowed. That says nothing of hosts
-            that a peer only tells of: see ``names``.
-        has_unix_peers: So is whoever connects over a unix socket.
+        networks: Addresses within one of them are allowed.
+        has_every_peer: Every peer is allowed. That says nothing about hosts that a peer
+            only names: see ``names``.
+        has_unix_peers: Peers on unix sockets are allowed.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -67,7 +66,7 @@ class AllowList(Struct, frozen=True):
     has_unix_peers: bool = False
 
     def allows(self, host: str) -> bool:
-        """Tell whether the peer of a connection is meant.
+        """Tell whether the peer of a connection is allowed.
 
         Args:
             host: Its address; ``""`` over a unix socket.
@@ -99,9 +98,8 @@ def parse_allow_list(words: str | Iterable[str]) -> AllowList:
     """Read an allow list as an operator writes it.
 
     Args:
-        words: Separated by commas, or one by one: addresses, networks
-            (``10.0.0.0/8``), ``*`` for every peer, ``unix`` for peers on unix
-            sockets.
+        words: Separated by commas, or as a list: addresses, networks (``10.0.0.0/8``),
+            ``*`` for every peer, ``unix`` for peers on unix sockets.
 
     Raises:
         ConfigurationError: A word is none of these; says which.
@@ -128,15 +126,15 @@ def _read_network(word: str) -> IPv4Network | IPv6Network:
     return network
 
 
-# Proxies are few and speak for the same clients again and again: 0.1 us where
-# ``ip_address`` takes 1.4 (IPv4) to 2.7 (IPv6). Callers bound the text.
+# Proxies are few, and name the same clients again and again: 0.1 us instead of 1.4
+# (IPv4) to 2.7 (IPv6) by ``ip_address``. Callers bound the text.
 @lru_cache(maxsize=1024)
 def read_address(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address; None where it is none.
 
-    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``, as a listener for
-    both families shows it) is the IPv4 address that it means. A zone
-    (``fe80::1%eth0``) is dropped: it has a meaning on one machine only.
+    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``, as a listener for both
+    families shows it) is that IPv4 address. A zone (``fe80::1%eth0``) is dropped: it
+    has a meaning on one machine only.
     """
     try:
         address = ip_address(text.partition("%")[0])
@@ -148,30 +146,29 @@ def read_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 MOST_HOPS: Final = 32
-"""Entries that are looked at: no real chain of proxies is that long, and a peer
-cannot make us read a head full of them."""
+"""How many entries are read: no real chain of proxies is that long, and a peer must not
+make us read a head full of them."""
 FORWARDED_CHARS: Final = 4096
-"""Of Forwarded, the right-most so many are looked at; likewise."""
+"""How many characters of Forwarded are read, from the right; likewise."""
 
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-"""What a proxy says, and what it means: some name the scheme of a WebSocket."""
+"""What a proxy writes, and what it means: some name the scheme of a WebSocket."""
 
-# RFC 7239 section 6: node = nodename [ ":" node-port ]. "unknown" and obfuscated
-# names ("_hidden") are no addresses and do not match; an obfuscated port is
-# known to be none. IPv6 without brackets is how X-Forwarded-For has it.
+# RFC 7239 section 6: node = nodename [ ":" node-port ]. "unknown" and obfuscated names
+# ("_hidden") are no addresses and do not match; an obfuscated port is no number. IPv6
+# without brackets is how X-Forwarded-For has it.
 _NODE_PORT: Final = r"(?::(?:([0-9]{1,5}+)|_[A-Za-z0-9._\-]++))?"
 _IPV6: Final = r"([0-9A-Fa-f]*+:[0-9A-Fa-f:.]++)"
 _NODE: Final = re.compile(rf"\[{_IPV6}\]{_NODE_PORT}|([0-9.]++){_NODE_PORT}|{_IPV6}")
 _NODE_CHARS: Final = 64
 
-# Elements of Forwarded are found from the right, like everything here: a quote
-# that the client never closed must not hide what a proxy has added. Read
-# backwards, a quoted-string ends at a quote that no odd number of backslashes
-# precedes.
+# Elements of Forwarded are found from the right, like everything here: a quote that the
+# client never closed must not hide what a proxy has added. Read backwards, a
+# quoted-string ends at a quote that no odd number of backslashes precedes.
 _BACKWARDS_ELEMENT: Final = re.compile(
     r'(?>(?:[^",]|"(?>(?:[^"]|"(?=\\(?>(?:\\\\)*)(?!\\)))*)")*)'
 )
-# RFC 7239 section 4, but colons and brackets need no quotes: many forget them.
+# RFC 7239 section 4, but colons and brackets need no quotes: many proxies forget them.
 _PAIR: Final = re.compile(
     rf'[ \t;]*+([{TCHAR}]++)=(?:"((?>(?:[^"\\]|\\.)*))"|([^\s;,"]*+))[ \t]*+(?:;|\Z)'
 )
@@ -179,7 +176,7 @@ _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 
 
 class Client(NamedTuple):
-    """Who asks, and how.
+    """The client of a request.
 
     Attributes:
         host: An address; ``""`` for a unix socket.
@@ -195,7 +192,7 @@ class Client(NamedTuple):
 
 
 class _Hop(NamedTuple):
-    """What one proxy has said; ``""`` where it said nothing."""
+    """What one proxy has written; ``""`` where it wrote nothing."""
 
     node: str
     scheme: str
@@ -210,14 +207,13 @@ def resolve_client(peer: Client, headers: Headers, allowed: AllowList) -> Client
 
     Args:
         peer: Who has connected, with the scheme and authority seen here.
-        headers: Of the request.
-        allowed: Those who are believed. ``*`` and ``unix`` mean peers only: a
-            host that is merely told of must be within a network to be believed
-            in turn.
+        headers: The fields of the request.
+        allowed: The peers that are trusted. ``*`` and ``unix`` mean peers only: a host
+            that is only named must be within a network to be trusted in turn.
 
     Returns:
-        ``peer`` itself where it is not allowed, or says nothing. The port is 0
-        where the proxy did not tell it.
+        ``peer`` itself where it is not allowed, or writes nothing. The port is 0 where
+        the proxy did not write it.
 
     Cost: linear in the entries up to the client, at most ``MOST_HOPS``.
     """
@@ -264,10 +260,10 @@ def _read_node(node: str) -> tuple[str, int] | None:
 
 
 def _read_x_forwarded(fields: list[str]) -> Iterator[_Hop]:
-    """Join what each proxy has added to three fields.
+    """Join what each proxy has added to the three fields.
 
-    Entries belong together by their place from the right. A shorter field was
-    set by the nearer proxies only; what they said then stands.
+    Entries belong together by their place from the right. A shorter field was set by
+    the nearer proxies only; its left-most value stays in force.
     """
     for hop in zip_longest(*map(_split_backwards, fields), fillvalue=""):
         yield _Hop(*hop)

@@ -1,8 +1,8 @@
-"""Media types, by a file's name.
+"""Media types: guessed by a file's name, and chosen by Accept.
 
-A table of its own, since the standard library's depends on Python's version
-(``.js`` is application/javascript in 3.11, text/javascript in 3.12, ``.webp``
-is unknown) and on files of the machine such as /etc/mime.types.
+A table of its own, since the standard library's depends on Python's version (``.js`` is
+application/javascript in 3.11, text/javascript in 3.12, ``.webp`` is unknown) and on
+files of the machine such as /etc/mime.types.
 """
 
 import re
@@ -35,7 +35,7 @@ _OTHERS = {
     "atom": "application/atom+xml",
     "avif": "image/avif",
     "bmp": "image/bmp",
-    "br": OCTETS,  # a .html.br is no page unless its coding is said
+    "br": OCTETS,  # a .html.br is no page unless its coding is declared
     "bz2": "application/x-bzip2",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "epub": "application/epub+zip",
@@ -88,8 +88,8 @@ _OTHERS = {
 def guess_media_type(name: str) -> str:
     """Guess the Content-Type of a file by the last suffix of its name.
 
-    Text is declared UTF-8. What is unknown is ``application/octet-stream``,
-    which browsers save and never run.
+    Text is declared UTF-8. An unknown type is ``application/octet-stream``, which
+    browsers save and never run.
     """
     stem, dot, suffix = name.rpartition(".")
     if not dot or not stem:
@@ -120,15 +120,15 @@ _COMPRESSIBLE = frozenset(
 
 
 def is_compressible(media_type: str) -> bool:
-    """Whether a content coding makes octets of this type fewer, as a rule."""
+    """Tell whether content of this type usually gets smaller by a content coding."""
     return media_type.startswith("text/") or media_type in _COMPRESSIBLE
 
 
-# Which media type a client likes best, by its Accept field. Pure.
+# Accept
 
 
-# media-range with its weight, RFC 9110 section 12.5.1; other parameters are
-# skipped: we give none of our types with any.
+# media-range with its weight, RFC 9110 section 12.5.1; other parameters are skipped:
+# none of our types has any.
 _MEMBER = re.compile(
     r"\s*(?P<type>[^\s;,/]+)/(?P<subtype>[^\s;,/]+)\s*(?P<parameters>;[^,]*)?"
 )
@@ -136,17 +136,17 @@ _WEIGHT = re.compile(r";\s*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)")
 
 
 def choose_media_type(accept: str | None, available: Sequence[str]) -> str:
-    """Choose the media type that the client likes best.
+    """Choose the media type that the client prefers.
 
-    The most particular range that names a type decides on its weight.
+    The most specific range that matches a type decides about its weight.
 
     Args:
         accept: The field's value; None when it was not sent.
-        available: Types that we can give, lower case, best first; it decides
-            between those the client likes equally.
+        available: The types available here, lower case, best first; their order decides
+            between those that the client likes equally.
 
     Returns:
-        One of ``available``; the first, where the client wants none of them.
+        One of ``available``; the first, where the client accepts none of them.
     """
     if accept is None or accept == "*/*":
         return available[0]

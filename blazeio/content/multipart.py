@@ -1,11 +1,14 @@
-"""multipart/form-data (RFC 7578) as events: octets in, fields and files out.
+"""Reading multipart/form-data (RFC 7578): octets in, fields and files out.
 
-The push parser of the ``multipart`` package reads; here it gets our bounds and
-our errors, and fields become text. It refuses a delimiter with anything but a
-line end behind it: by RFC 2046 section 5.1.1 none occurs in the content, and
-two readers could see the end of a part in two places. A preamble, which mail
-has, is skipped before the parser sees it: whether the package (2.0) takes
-something in it for the beginning depends on how the octets were cut.
+The push parser of the ``multipart`` package does it; here it gets our bounds and our
+errors, and fields become text. It refuses a delimiter that is followed by anything but
+a line end: by RFC 2046 section 5.1.1 none occurs in the content, and two readers could
+see the end of a part in two places. A preamble, which mail has, is skipped before the
+parser sees it: whether the package (2.0) takes something in it for the beginning
+depends on how the octets were cut.
+
+The charset of a field, the names of files, and fields with parameters
+(``parse_parameters``) are read here too.
 """
 
 import codecs
@@ -26,7 +29,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.grammar import TCHAR, quote
 
-# Charsets that content may name.
+# Charsets
 
 
 # Those that browsers know (the Encoding standard), under Python's names too. An
@@ -40,7 +43,7 @@ _CHARSET = re.compile(
 
 
 def find_charset(label: str) -> str | None:
-    """Python's name of a charset; None where it is not known, or not to be used.
+    """Return Python's name of a charset; None where it is unknown, or not allowed.
 
     Args:
         label: As it was sent, in any case.
@@ -53,7 +56,7 @@ def find_charset(label: str) -> str | None:
         return None
 
 
-# Names that clients give their files: as they sent them, and made safe.
+# Names of files
 
 
 LONGEST_BYTES = 255
@@ -64,7 +67,7 @@ NAMELESS = "upload"
 _EXTENDED = re.compile(
     r"(utf-8|iso-8859-1)'[^']*'([!#$&+\-.^_`|~0-9A-Za-z%]*)", re.IGNORECASE
 )
-# Controls, and what separates or means something to some file system.
+# Controls, and characters that separate or have a meaning in some file system.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u2028\u2029]')
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
 
@@ -72,8 +75,8 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNO
 def decode_extended(text: str) -> str | None:
     """Decode a ``filename*``; None when it is malformed.
 
-    RFC 7578 section 4.2 forbids it in forms, but some clients send it where a
-    name is not ASCII.
+    RFC 7578 section 4.2 forbids it in forms, but some clients send it where a name is
+    not ASCII.
     """
     found = _EXTENDED.fullmatch(text)
     if found is None:
@@ -84,9 +87,9 @@ def decode_extended(text: str) -> str | None:
 def make_safe(filename: str) -> str:
     """Make a name that is one path component, and harmless as one.
 
-    No separators, drives, controls or leading dots; not a reserved name of
-    Windows; NFC; at most ``LONGEST_BYTES`` octets as UTF-8, the ending kept. It
-    may still be the name of a file that is there already.
+    No separators, drives, controls or leading dots; not a reserved name of Windows;
+    NFC; at most ``LONGEST_BYTES`` octets as UTF-8, with its extension. A file of that
+    name may already exist.
 
     Returns:
         ``NAMELESS`` where nothing else is left.
@@ -111,13 +114,11 @@ def _shortened(name: str) -> str:
     return kept.decode(errors="ignore").rstrip(". ") + suffix.decode()
 
 
-# A value with parameters: ``multipart/form-data; boundary="x"``.
-#
-# RFC 9110 section 5.6.6.
+# Fields with parameters: ``multipart/form-data; boundary="x"``
 
 
-# Without quotes more is taken than a token: mail libraries write
-# boundary=----=_Part_1, and nothing else could be meant.
+# Without quotes more is accepted than a token: mail libraries write
+# boundary=----=_Part_1, which has only one meaning.
 _PARAMETER = re.compile(
     rf"[ \t]*+;[ \t]*+(?>(?:([{TCHAR}]++)="
     r'(?:"((?>(?:[^"\\]|\\.)*))"|([^;"\\ \t]++)))?)'
@@ -126,14 +127,14 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 
 
 def parse_parameters(text: str) -> tuple[str, dict[str, str]]:
-    """Split a field's value from its parameters.
+    """Split a field's value from its parameters: RFC 9110 section 5.6.6.
 
     Returns:
         The value in lower case, and the parameters by their lower-case names.
 
     Raises:
-        ValueError: It is malformed, or names a parameter twice: two readers of
-            it could see two things.
+        ValueError: It is malformed, or names a parameter twice: two readers could
+            understand two things.
     """
     value, _, _ = text.partition(";")
     position = len(value)
@@ -146,7 +147,7 @@ def parse_parameters(text: str) -> tuple[str, dict[str, str]]:
         position = found.end()
         name, quoted, plain = found.groups()
         if name is None:
-            continue  # RFC 9110 lets a semicolon stand for nothing
+            continue  # RFC 9110 allows an empty parameter
         if name.lower() in parameters:
             raise ValueError("a parameter is there twice")
         is_plain = quoted is None
@@ -158,12 +159,12 @@ def parse_parameters(text: str) -> tuple[str, dict[str, str]]:
 
 MULTIPART = "multipart/form-data"
 
-# RFC 2046 section 5.1.1 has 1 to 70 of its bchars, and no space at the end. Old
-# clients write others too ("----------ThIs_Is_tHe_bouNdaRY_$"), which every other
-# reader takes.
+# RFC 2046 section 5.1.1 allows 1 to 70 of its bchars, and no space at the end. Old
+# clients use others too ("----------ThIs_Is_tHe_bouNdaRY_$"), which all other readers
+# accept.
 _BOUNDARY = re.compile(r"[ -~]{0,69}[!-~]")
-# A quote that is never closed reaches to the end: were it passed over, each that
-# follows would be looked for anew, which takes time that grows with the square.
+# A quote that is never closed reaches to the end: if it were skipped, each quote that
+# follows would be searched again, which takes time that grows with the square.
 _QUOTED = re.compile(r'"(?>(?:[^"\\]++|\\.)*)(?:"|\\?\Z)', re.DOTALL)
 _UNREADABLE = re.compile(rb"[\r\n\0]")
 _FILENAME_EXTENDED = re.compile(r";[ \t]*+filename\*=([^;\s]++)", re.IGNORECASE)
@@ -173,11 +174,11 @@ LINE_END_BYTES = 2
 
 
 class Field(Struct, frozen=True):
-    """A field, whole.
+    """A whole field.
 
     Attributes:
-        name: Of the field.
-        value: Its text; what its charset does not know is U+FFFD.
+        name: The name of the field.
+        value: Its text; octets that are not of its charset become U+FFFD.
     """
 
     name: str
@@ -185,11 +186,11 @@ class Field(Struct, frozen=True):
 
 
 class FileHead(Struct, frozen=True):
-    """A file begins.
+    """The beginning of a file.
 
     Attributes:
-        name: Of the field.
-        filename: As the client sent it, never to be used as a path.
+        name: The name of the field.
+        filename: As the client sent it; never use it as a path.
         content_type: As the client says, lower case, without parameters.
     """
 
@@ -204,14 +205,14 @@ class FileHead(Struct, frozen=True):
 
 
 Event = Field | FileHead | bytes | None
-"""``bytes`` are octets of the file that has begun; None is its end."""
+"""``bytes`` are octets of the present file; None is its end."""
 
 
 def parse_boundary(content_type: str) -> str:
-    """Take the boundary from a Content-Type of multipart/form-data.
+    """Return the boundary of a Content-Type of multipart/form-data.
 
     Raises:
-        RemoteProtocolError: There is none that could be one. The peer's fault.
+        RemoteProtocolError: The peer's fault: there is no valid one.
     """
     try:
         boundary = parse_parameters(content_type)[1].get("boundary", "")
@@ -224,8 +225,10 @@ def parse_boundary(content_type: str) -> str:
 
 
 class _Parser(PushMultipartParser):  # type: ignore[misc] # it has no types
-    """The package's, which lets a bare LF pass in a part's head that comes in one
-    piece, and refuses it where the octets are cut behind it: refused here always.
+    """The package's parser, made to always refuse a bare LF in a part's head.
+
+    The package accepts one in a head that comes in one piece, and refuses it where the
+    octets are cut after it.
     """
 
     def _on_segment_headerline(self, line: bytes) -> None:
@@ -235,10 +238,10 @@ class _Parser(PushMultipartParser):  # type: ignore[misc] # it has no types
 
 
 class MultipartDecoder:
-    """From the octets of one form to its events.
+    """Turns the octets of one form into events.
 
     Args:
-        boundary: As ``parse_boundary`` gives it.
+        boundary: As ``parse_boundary`` returns it.
         limits: The ``form_*``, ``part_*`` and ``collected_bytes`` bounds.
     """
 
@@ -280,8 +283,8 @@ class MultipartDecoder:
         """Take the next octets; what follows the last delimiter is dropped.
 
         Raises:
-            RemoteProtocolError: The form is malformed (400), or beyond a bound
-                (413). The peer's fault; the decoder is of no use any more.
+            RemoteProtocolError: The peer's fault: the form is malformed (400), or
+                beyond a bound (413). The decoder is of no use any more.
         """
         events: list[Event] = []
         if self._start is not None:
@@ -301,10 +304,10 @@ class MultipartDecoder:
         return events
 
     def end(self) -> None:
-        """The octets are over.
+        """End the form.
 
         Raises:
-            RemoteProtocolError: The last delimiter was not among them.
+            RemoteProtocolError: The peer's fault: the last delimiter is missing.
         """
         if self._start is not None:
             raise RemoteProtocolError(
@@ -318,12 +321,12 @@ class MultipartDecoder:
     def _skip_preamble(self, octets: bytes) -> bytes:
         """Drop what stands before the first delimiter; return what begins with it.
 
-        RFC 2046 section 5.1.1: it is at the beginning of a line. Elsewhere before,
-        it would be anybody's guess where the form begins.
+        RFC 2046 section 5.1.1: it is at the beginning of a line. Anywhere else, readers
+        could disagree about where the form begins.
         """
         opening = self._opening
         at = octets.find(opening)
-        # What is kept may be the beginning of a delimiter, and the line end before.
+        # What is kept may be the beginning of a delimiter, with the line end before it.
         end = at if at >= 0 else max(len(octets) - len(opening) - 1, 0)
         bound = self._limits.form_field_bytes
         if self._skipped_bytes + end > bound + 2 * LINE_END_BYTES:
@@ -354,7 +357,9 @@ class MultipartDecoder:
         if filename:
             events.append(head)
         else:
-            self._held_head = head  # empty too, it is an input nobody filled in
+            self._held_head = (
+                head  # even if it is empty: an input that was not filled in
+            )
 
     def _take_content(self, octets: bytes, events: list[Event]) -> None:
         if not self._is_file:
@@ -417,7 +422,7 @@ def _no_beginning() -> RemoteProtocolError:
 
 
 def _too_many(what: str, bound: int) -> RemoteProtocolError:
-    """The error of a form with more fields or files than a bound."""
+    """Make the error of a form with more fields or files than a bound."""
     return RemoteProtocolError(f"the form has more than {bound} {what}", 413)
 
 

@@ -1,4 +1,13 @@
-"""From a request for a representation to status, fields and parts."""
+"""From a request for a representation to status, fields and parts.
+
+``select`` answers GET and HEAD: it evaluates the preconditions (RFC 9110 section 13) by
+the validators of the representation (section 8.8), and the ranges (section 14). Where
+section 14 leaves a choice, the answer is nginx's:
+
+* A malformed set is rejected, 416.
+* A range of which nothing exists is ignored; where no other is left: 416.
+* Ranges that overlap so much that they are more than the whole: the whole.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,20 +18,18 @@ from msgspec import Struct, field
 
 from blazeio.content.dates import parse_http_date, serialize_http_date
 
-# Entity tags and dates: what tells one state of a resource from another.
-#
-# RFC 9110 section 8.8.
+# Validators: RFC 9110 section 8.8
 
 
-# entity-tag, RFC 9110 section 8.8.3; a list of them may hold anything between
+# entity-tag, RFC 9110 section 8.8.3; a list of them may have anything in between.
 _ENTITY_TAG = re.compile(r'(?P<weak>W/)?(?P<opaque>"[\x21\x23-\x7e\x80-\xff]*")')
 
 
 class Validators(Struct, frozen=True):
-    """What tells this state of a resource from every other.
+    """What distinguishes this state of a resource from every other.
 
     Attributes:
-        etag: An entity tag, with its quotes; strong unless it starts ``W/``.
+        etag: An entity tag, with its quotes; strong unless it starts with ``W/``.
         modified_s: When it was last changed, Unix time in whole seconds.
     """
 
@@ -35,7 +42,7 @@ class Validators(Struct, frozen=True):
         return _write_date(self.modified_s)
 
 
-# The same files are asked for again and again: 0.1 us where it takes 3.
+# The same files are requested again and again: 0.1 us instead of 3.
 _write_date = lru_cache(maxsize=1024)(serialize_http_date)
 
 
@@ -47,27 +54,27 @@ def make_etag(modified_ns: int, size_bytes: int, coding: str | None = None) -> s
     Args:
         modified_ns: When it was changed, nanoseconds of Unix time.
         size_bytes: Its size.
-        coding: The content coding, which makes other octets of it: RFC 9110
-            section 8.8.3.3.
+        coding: The content coding, which makes different octets of it: RFC 9110 section
+            8.8.3.3.
     """
     mark = f"-{coding}" if coding else ""
     return f'"{modified_ns:x}-{size_bytes:x}{mark}"'
 
 
 def is_weakly_equal(one: str, other: str) -> bool:
-    """RFC 9110 section 8.8.3.2: equal but for a ``W/``."""
+    """Compare entity tags, ignoring ``W/``: RFC 9110 section 8.8.3.2."""
     return one.removeprefix("W/") == other.removeprefix("W/")
 
 
 def is_strongly_equal(one: str, other: str) -> bool:
-    """RFC 9110 section 8.8.3.2: equal, and neither is weak."""
+    """Tell whether entity tags are equal and strong: RFC 9110 section 8.8.3.2."""
     return one == other and not one.startswith("W/")
 
 
 def parse_etags(value: str) -> list[str]:
     """Read the entity tags of If-Match or If-None-Match.
 
-    What is no entity tag is passed over: it can equal none of ours.
+    Anything else is skipped: it cannot be equal to one of ours.
     """
     return [match[0] for match in _ENTITY_TAG.finditer(value)]
 
@@ -77,11 +84,11 @@ def is_etag(value: str) -> bool:
     return _ENTITY_TAG.fullmatch(value) is not None
 
 
-# Whether a conditional request is performed: RFC 9110 section 13.
+# Preconditions: RFC 9110 section 13
 
 
 class Verdict(IntEnum):
-    """What follows from the preconditions; but for PERFORM, a status code."""
+    """The result of the preconditions; except for PERFORM, a status code."""
 
     PERFORM = 0
     NOT_MODIFIED = 304
@@ -93,12 +100,12 @@ def evaluate(
 ) -> Verdict:
     """Evaluate the preconditions of a request in their order of precedence.
 
-    RFC 9110 section 13.2.2. A date that is none is as if it had not been sent.
+    RFC 9110 section 13.2.2. A field with an invalid date is ignored.
 
     Args:
-        method: Of the request.
+        method: The method of the request.
         fields: Its combined values, by lower-case name.
-        current: Of what would be sent.
+        current: The validators of what would be sent.
         now_s: Unix time.
     """
     if not _holds_for_change(fields, current, now_s):
@@ -118,7 +125,7 @@ def evaluate(
 def _holds_for_change(
     fields: Mapping[str, str], current: Validators, now_s: float
 ) -> bool:
-    """If-Match, or where it is absent If-Unmodified-Since."""
+    """Evaluate If-Match, or If-Unmodified-Since where it is absent."""
     value = fields.get("if-match")
     if value is not None:
         return _lists(value, current.etag, is_strongly_equal)
@@ -127,13 +134,13 @@ def _holds_for_change(
 
 
 def holds_for_range(value: str, current: Validators, now_s: float) -> bool:
-    """Evaluate If-Range; false: the whole is sent. RFC 9110 section 13.1.5.
+    """Evaluate If-Range; False: the whole is sent. RFC 9110 section 13.1.5.
 
     Args:
-        value: Of the field.
-        current: Of what would be sent.
-        now_s: Unix time. A date does not tell what changed within one second
-            (section 8.8.2.2), so one of this second is no strong validator.
+        value: The value of the field.
+        current: The validators of what would be sent.
+        now_s: Unix time. A date does not distinguish changes within one second (section
+            8.8.2.2), so one of this second is no strong validator.
     """
     if is_etag(value):
         return is_strongly_equal(value, current.etag)
@@ -143,7 +150,7 @@ def holds_for_range(value: str, current: Validators, now_s: float) -> bool:
 
 def _lists(value: str, etag: str, is_equal: Callable[[str, str], bool]) -> bool:
     if value.strip(" \t") == "*":
-        return True  # there is one
+        return True  # there is a representation
     return any(is_equal(each, etag) for each in parse_etags(value))
 
 
@@ -152,21 +159,16 @@ def _read_date(fields: Mapping[str, str], name: str, now_s: float) -> int | None
     return None if value is None else parse_http_date(value, now_s)
 
 
-# Parts of a representation: Range, Content-Range and multipart/byteranges.
-#
-# RFC 9110 section 14. Where the RFC leaves a choice, the answer is nginx's:
-#
-# * A set that is malformed is rejected, 416.
-# * A range of which nothing exists is passed over; where no other is left: 416.
-# * Ranges that overlap so much that they are more than the whole: the whole.
+# Ranges: RFC 9110 section 14
 
 
 MOST_RANGES = 64
-"""Of one request; who asks for more gets the whole (RFC 9110 section 17.15)."""
+"""How many ranges a request may have; with more it gets the whole (RFC 9110 section
+17.15)."""
 
 _SET = re.compile(r"bytes=(?P<ranges>.+)", re.IGNORECASE)
 _DIGITS = 18
-"""Numbers of more digits are beyond every file: 2**63 has 19."""
+"""Numbers with more digits are beyond every file: 2**63 has 19."""
 _RANGE = re.compile(
     rf"[ ]*(?:(?P<first>[0-9]{{1,{_DIGITS}}})[ ]*-[ ]*(?P<last>[0-9]{{1,{_DIGITS}}})?"
     rf"|-(?P<suffix>[0-9]{{1,{_DIGITS}}}))[ ]*"
@@ -185,7 +187,7 @@ class ByteRange(Struct, frozen=True):
     size: int
 
     def content_range(self, whole_bytes: int) -> str:
-        """The value of Content-Range."""
+        """Return the value of Content-Range."""
         return f"bytes {self.first}-{self.first + self.size - 1}/{whole_bytes}"
 
 
@@ -197,18 +199,18 @@ def decide_ranges(value: str, whole_bytes: int) -> list[ByteRange] | None:
     """Decide which parts answer a Range field.
 
     Args:
-        value: Of the field.
-        whole_bytes: Size of the representation.
+        value: The value of the field.
+        whole_bytes: The size of the representation.
 
     Returns:
-        The parts, in the order in which they were asked for; None: the whole.
+        The parts, in the order of the request; None: the whole.
 
     Raises:
         RangeNotSatisfiableError: See the class.
     """
     match = _SET.fullmatch(value)
     if match is None:
-        return None  # another unit must be ignored; of nothing, nginx thinks alike
+        return None  # another unit must be ignored; an empty set is ignored as in nginx
     members = match["ranges"].split(",", MOST_RANGES)
     if len(members) > MOST_RANGES:
         return None
@@ -218,7 +220,7 @@ def decide_ranges(value: str, whole_bytes: int) -> list[ByteRange] | None:
         if part is not None:
             ranges.append(part)
         elif not whole_bytes:
-            return None  # of nothing, the whole is as good as a part
+            return None  # of an empty representation, the whole is as good as a part
     if not ranges:
         raise RangeNotSatisfiableError
     if sum(part.size for part in ranges) > whole_bytes:
@@ -252,7 +254,7 @@ class Multipart(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Of all the content."""
+        """The size of the whole content."""
         sizes = (len(before) + part.size for before, part in self.parts)
         return sum(sizes) + len(self.ending)
 
@@ -264,9 +266,9 @@ def compose_multipart(
 
     Args:
         ranges: The parts.
-        whole_bytes: Size of the representation.
-        media_type: Of the representation.
-        boundary: Random, so that no file can hold it by design.
+        whole_bytes: The size of the representation.
+        media_type: Its media type.
+        boundary: Random, so that no file can contain it on purpose.
     """
     parts = [
         (
@@ -289,18 +291,18 @@ CONDITIONS = frozenset(
         "range",
     )
 )
-"""The fields that decide here: a request without them gets the whole."""
+"""The fields that are evaluated here: a request without them gets the whole."""
 
 
 class Representation(Struct, frozen=True):
-    """What a GET without conditions would be sent.
+    """What a GET without conditions would get.
 
     Attributes:
-        media_type: Value of Content-Type.
-        size_bytes: Of the content.
-        validators: Of this state of it.
-        coding: Its content coding; None: as it is.
-        is_negotiated: Another Accept-Encoding may be sent other octets.
+        media_type: The value of Content-Type.
+        size_bytes: The size of the content.
+        validators: The validators of its present state.
+        coding: Its content coding; None: it has none.
+        is_negotiated: Another Accept-Encoding may get other octets.
     """
 
     media_type: str
@@ -310,7 +312,7 @@ class Representation(Struct, frozen=True):
     is_negotiated: bool = False
 
     def fields(self) -> dict[str, str | int]:
-        """Those of the representation, but for its size."""
+        """The fields of the representation, but for its size."""
         fields: dict[str, str | int] = {
             "Content-Type": self.media_type,
             "ETag": self.validators.etag,
@@ -325,11 +327,11 @@ class Representation(Struct, frozen=True):
 
 
 class Selection(Struct, frozen=True):
-    """The answer.
+    """The response.
 
     Attributes:
         status: 200, 206, 304, 412 or 416.
-        fields: Content-Length among them, but in a 304.
+        fields: With Content-Length, except in a 304.
         parts: Octets to send before each part, and the part.
         ending: Octets to send after the last part; of an error, its text.
     """
@@ -350,10 +352,10 @@ def select(
     """Decide what answers a request.
 
     Args:
-        method: Preconditions and ranges are those of GET and HEAD; by any
-            other method the whole is sent.
-        asked: Fields of the request, combined, by lower-case name.
-        found: What it is about.
+        method: Preconditions and ranges count for GET and HEAD; any other method gets
+            the whole.
+        asked: The fields of the request, combined, by lower-case name.
+        found: The representation.
         now_s: Unix time.
         make_boundary: Called where several parts are sent.
     """
@@ -419,7 +421,7 @@ def _select_several(
 
 
 def _select_nothing(found: Representation) -> Selection:
-    """RFC 9110 section 15.4.5: what a cache needs, and nothing of the content."""
+    """Return a 304, with the fields that a cache needs: RFC 9110 section 15.4.5."""
     kept = ("ETag", "Last-Modified", "Vary")
     fields = {name: value for name, value in found.fields().items() if name in kept}
     return Selection(304, fields)

@@ -1,1 +1,1 @@
-"""Streams that last: server-sent events and WebSockets."""
+"""Connections that last: server-sent events and WebSockets."""

@@ -1,9 +1,9 @@
-"""``Channel``: messages both ways over a connection, at either end of it.
+"""``Channel``: messages both ways over a WebSocket, at either end of it.
 
-What an ``FrameEndpoint`` reads and writes the connection carries, with its flow
-control. Frames are read as they arrive: a ping is answered, and a close agreed
-to, however busy the handler is. Messages wait for it, up to a bound; then
-reading pauses.
+``FrameEndpoint`` turns octets into messages and back; the channel connects it to a
+connection, with its flow control. Frames are read as they arrive: a ping is answered,
+and a close is confirmed, however busy the handler is. Messages wait for the handler, up
+to a bound; then reading pauses.
 """
 
 import asyncio
@@ -20,59 +20,60 @@ from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
 from blazeio.websocket.frames import FrameEndpoint
 
 MESSAGE_BYTES = 1024 * 1024
-"""Largest message accepted; larger: the connection is closed with 1009."""
+"""The largest message accepted, octets; a larger one closes the connection with
+1009."""
 PING_EVERY_S = 20.0
-"""A peer that was silent for this long is pinged ..."""
+"""A peer that was silent for this long, seconds, gets a ping ..."""
 PING_TIMEOUT_S = 20.0
-"""... and is gone if it is still silent after this."""
+"""... and is considered gone if it is still silent after this."""
 CLOSE_TIMEOUT_S = 5.0
-"""The peer has this long to agree to a close; and a handler that does something
-else, to see that the peer has closed."""
+"""How long the peer has to confirm a close, seconds; and how long a handler that does
+something else has to notice that the peer has closed."""
 
 UNREAD_ANSWERS_BYTES = 64 * 1024
-"""Most that pings are answered by while the peer does not read; then it is cut."""
+"""The most octets of pongs that wait while the peer does not read; then it is cut."""
 
 HELD_MESSAGES = 4096
-"""Reading pauses while more messages wait, too: an empty one takes memory as well."""
+"""Reading also pauses while more messages wait: an empty one takes memory as well."""
 
 FRAMES_PER_READ = 128
-"""A read with as many frames is the connection's last one of its turn of the loop."""
+"""A read with this many frames is the connection's last one in its turn of the loop."""
 
 TAKEN_BYTES = CALL_BYTES // 4
-"""A message that waited counts for so many octets of what a task may take before
-the loop turns: so 64 of them are a turn's share."""
+"""A message that waited counts as this many octets of what a task may take before the
+loop serves others: 64 of them are a turn's share."""
 
 Arrival = asyncio.Future[str | bytes | None]
-"""Of a message, or of the end of all."""
+"""The next message, or the end."""
 
 
 class MessageReading(Protocol):
-    """Whether the connection's transport reads."""
+    """Controls whether the connection's transport reads."""
 
     is_open: bool
 
     def pause(self) -> None:
-        """Read no more."""
+        """Pause reading."""
         ...
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading."""
         ...
 
 
 class Carrier(Protocol):
-    """The connection: ``r``, or a client's."""
+    """The connection: ``r``, or that of a client's response."""
 
     transport: asyncio.Transport
     gate: WriteGate
 
     @property
     def read_control(self) -> MessageReading:
-        """Whether it reads."""
+        """Controls whether it reads."""
         ...
 
     def abort(self) -> None:
-        """End it at once."""
+        """Cut it at once."""
         ...
 
 
@@ -80,19 +81,19 @@ class Channel:
     """Messages, from the handshake to the close.
 
     Args:
-        ping_every_s: A peer silent for so long is pinged; None: never.
-        ping_timeout_s: Still silent after so much more: it is gone.
+        ping_every_s: A peer that is silent for so long gets a ping; None: never.
+        ping_timeout_s: Still silent after so much more: it is considered gone.
 
     Attributes:
         subprotocol: Agreed with the peer; None: none.
-        close_code: Why it is closed; 1006 where no close was said, None before.
-        close_reason: In the words of who closed it.
+        close_code: Why it is closed; 1006 without a close frame, None before.
+        close_reason: The text of whoever closed it.
     """
 
     gone: type[PeerGone] = ClientDisconnected
-    """What is raised once it is closed."""
+    """The error that is raised once it is closed."""
     close_timeout_s = CLOSE_TIMEOUT_S
-    """How long the peer has to agree to a close, seconds."""
+    """How long the peer has to confirm a close, seconds."""
 
     def __init__(self, ping_every_s: float | None, ping_timeout_s: float) -> None:
         self._ping_every_s = ping_every_s
@@ -114,12 +115,12 @@ class Channel:
         return f"<{type(self).__name__} {state}>"
 
     def begin(self, endpoint: FrameEndpoint, carrier: Carrier, most_bytes: int) -> None:
-        """The handshake is done.
+        """Begin: the handshake is done.
 
         Args:
-            endpoint: Ours.
+            endpoint: Our end.
             carrier: The connection.
-            most_bytes: Reading pauses while more than this waits to be taken.
+            most_bytes: Reading pauses while more octets than this wait to be taken.
         """
         self._endpoint = endpoint
         self._carrier = carrier
@@ -137,33 +138,33 @@ class Channel:
 
     @property
     def subprotocol(self) -> str | None:
-        """Agreed with the peer; None: none."""
+        """The subprotocol agreed with the peer; None: none."""
         return None if self._endpoint is None else self._endpoint.subprotocol
 
     @property
     def close_code(self) -> int | None:
-        """Why it is closed; 1006 where no close was said; None while it is open."""
+        """Why it is closed; 1006 without a close frame; None while it is open."""
         return None if self._endpoint is None else self._endpoint.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """In the words of who closed it; None while it is open."""
+        """The text of whoever closed it; None while it is open."""
         return None if self._endpoint is None else self._endpoint.close_reason
 
     @property
     def _is_over(self) -> bool:
-        """It was closed, by either side."""
+        """Whether it was closed, by either side."""
         return self._endpoint is not None and not self._endpoint.is_open
 
-    # From the connection
+    # What the connection calls
 
     @property
     def is_awaited(self) -> bool:
-        """Somebody sleeps until a message comes."""
+        """Whether somebody waits for a message."""
         return self._waiter is not None
 
     def data_received(self, octets: bytes) -> None:
-        """These have arrived."""
+        """Take octets that have arrived."""
         # Hot: runs once per read.
         endpoint, waiter = self._endpoint, self._waiter
         assert endpoint is not None  # it has begun
@@ -178,12 +179,12 @@ class Channel:
             self._pause_if_full()
 
     def eof_received(self) -> None:
-        """The peer will send no more."""
+        """Note that the peer will send no more."""
         self._opened().end()
         self._note_end()
 
     def connection_lost(self) -> None:
-        """The connection is over."""
+        """Note that the connection is gone."""
         self._opened().end()
         self._unset_timer()
         self._wake()
@@ -198,7 +199,7 @@ class Channel:
         if endpoint.is_over:
             self._note_end()
             if not self._carrier.read_control.is_open:
-                self._carrier.read_control.resume()  # what is awaited yet is a FIN
+                self._carrier.read_control.resume()  # only a FIN is expected now
         elif self._is_full:
             self._carrier.read_control.pause()
         elif endpoint.has_unread or endpoint.read_count >= FRAMES_PER_READ:
@@ -208,14 +209,14 @@ class Channel:
             self._carrier.read_control.resume()
 
     def _wait_for_turn(self) -> None:
-        """It goes on when the loop has turned for the others."""
+        """Stop reading until the loop has served others."""
         if self._carrier.read_control.is_open:
             self._carrier.read_control.pause()
         if not self._is_reading_on:
             self._is_reading_on = True
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._read_more)
 
-    def _go_on(self) -> None:
+    def _read_more(self) -> None:
         self._is_reading_on = False
         if not self._opened().is_over:
             self._read_on()
@@ -237,7 +238,7 @@ class Channel:
             self._carrier.read_control.pause()
 
     def _note_end(self) -> None:
-        """Nothing more will come; who receives sees it, others have a little time."""
+        """Wake the receiver: nothing more will come. A busy one has a little time."""
         self._unset_timer()
         self._wake()
         if not self.is_awaited:
@@ -253,7 +254,7 @@ class Channel:
         return self
 
     async def __anext__(self) -> str | bytes:
-        """Give the next message: text is str, binary is bytes.
+        """Return the next message: text is str, binary is bytes.
 
         Raises:
             StopAsyncIteration: It is closed; ``close_code`` says why.
@@ -263,7 +264,7 @@ class Channel:
             endpoint = self._opened()
             if endpoint.is_over:
                 self._leave()
-                await self._give_way()
+                await self._yield_to_loop()
                 self._check_session()
                 raise StopAsyncIteration
             if self._waiter is not None:
@@ -275,7 +276,7 @@ class Channel:
             try:
                 message = await waiter
             except asyncio.CancelledError:
-                self._keep(waiter)
+                self._requeue(waiter)
                 raise
             finally:
                 self._waiter = None
@@ -284,30 +285,30 @@ class Channel:
         gate = self._carrier.gate
         gate.spent_bytes += TAKEN_BYTES
         if gate.spent_bytes >= TURN_BYTES:
-            await self._give_way()
+            await self._yield_to_loop()
         message = self._messages.popleft()
         if not self._messages:
             self._held_bytes = 0
         return message
 
-    async def _give_way(self) -> None:
-        """Let the loop turn for the others."""
+    async def _yield_to_loop(self) -> None:
+        """Let the loop serve others."""
         self._carrier.gate.spent_bytes = 0
         await asyncio.sleep(0)
 
     def _check_session(self) -> None:
-        """Raise SessionClosed where we have closed the session of the connection."""
+        """Raise SessionClosed where the session of the connection was closed."""
         error = self._carrier.gate.error
         if isinstance(error, SessionClosed):
             raise error
 
-    def _keep(self, arrival: Arrival) -> None:
-        """Whoever waited was cancelled; what came for it, the next one gets."""
+    def _requeue(self, arrival: Arrival) -> None:
+        """Keep a message for the next receiver: this one was cancelled."""
         if not arrival.cancelled() and (message := arrival.result()) is not None:
             self._messages.appendleft(message)
 
     async def receive(self) -> str | bytes:
-        """Give the next message: text is str, binary is bytes.
+        """Return the next message: text is str, binary is bytes.
 
         Raises:
             PeerGone: It is closed; ``close_code`` says why.
@@ -332,33 +333,35 @@ class Channel:
         Sleeps while the peer does not read what was sent before.
 
         Raises:
-            PeerGone: It is closed, or the peer is gone: ClientDisconnected on
-                the server's side, ServerDisconnected on the client's.
+            PeerGone: It is closed, or the peer is gone: ClientDisconnected on the
+                server's side, ServerDisconnected on the client's.
         """
         # Hot: runs once per message.
         endpoint = self._endpoint or self._opened()
         gate = self._carrier.gate
         gate.spent_bytes += len(message) + CALL_BYTES
         if gate.spent_bytes >= TURN_BYTES:
-            await self._give_way()
+            await self._yield_to_loop()
         if not gate.is_open:
             await gate.passed()
-        # From here on without a pause: the order of frames is that of messages.
+        # No ``await`` from here on: frames have the order of the messages.
         if not endpoint.is_open or self._transport.is_closing():
-            await self._give_way()  # who catches it and goes on holds up nobody
+            await (
+                self._yield_to_loop()
+            )  # a handler that catches it and goes on does not block the loop
             self._check_session()
             raise self._closed()
         self._transport.write(endpoint.serialize(message))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say that it is over, and wait until the peer agrees; only once.
+        """Send a close, and wait until the peer confirms it; only once.
 
         Args:
-            code: RFC 6455 section 7.4; 3000 to 4999 are an app's own.
+            code: RFC 6455 section 7.4; 3000 to 4999 are for apps.
             reason: For the peer, at most 123 octets of UTF-8.
 
         Raises:
-            LocalProtocolError: No such code may be sent, or the reason is longer.
+            LocalProtocolError: The code may not be sent, or the reason is longer.
         """
         endpoint = self._opened()
         if endpoint.is_open:
@@ -377,13 +380,13 @@ class Channel:
         self._leave()
 
     def _find_close_end(self) -> float:
-        """Until when the peer has to agree to a close, whoever has begun it."""
+        """Return until when the peer has to confirm a close, whoever has begun it."""
         if self._close_ends_at is None:
             return self._loop.time() + self.close_timeout_s
         return self._close_ends_at
 
     def _leave(self) -> None:
-        """It is over, and known to be: the connection goes its way."""
+        """Release the connection: it is over, and the handler knows."""
         self._unset_timer()
         self._opened().end()
 
@@ -393,7 +396,7 @@ class Channel:
             return
         if self._carrier.gate.is_open:
             self._unread_answers_bytes = 0
-        else:  # who only reads slowly does not ask again and again
+        else:  # a peer that only reads slowly is not pinged again and again
             self._unread_answers_bytes += len(octets)
         if self._unread_answers_bytes > UNREAD_ANSWERS_BYTES:
             self._carrier.abort()
@@ -411,7 +414,7 @@ class Channel:
             self._timer = None
 
     def _note_silence(self) -> None:
-        """What is looked at is what has arrived: the handler may be slow."""
+        """Ping, or cut, a peer of which nothing has arrived for a while."""
         endpoint, carrier = self._opened(), self._carrier
         if not endpoint.is_open or self._transport.is_closing():
             return

@@ -36,37 +36,37 @@ from blazeio.websocket.websocket import WINDOW_BITS
 from blazeio.wire.serializer import list_field_pairs
 
 CLOSE_TIMEOUT_S = 2.0
-"""A server has this long to agree to a close, and to close the connection."""
+"""How long a server has to confirm a close, and to close the connection, seconds."""
 HELD_BYTES = 64 * 1024
-"""Reading pauses while more than this waits to be taken."""
+"""Reading pauses while more octets than this wait to be taken."""
 
 
 class ClientWebSocket(Channel):
-    """A connection to a server that speaks WebSocket, for its block.
+    """A WebSocket connection to a server, for its block.
 
     ``async with io.ClientWebSocket("wss://host/path") as ws:``, then as with
     ``WebSocket``: ``async for message in ws``, ``await ws.send(...)``.
 
     Args:
         url: ``ws://`` or ``wss://``.
-        session: Its fields, credentials, cookies, proxy and TLS are used; None:
-            one of its own.
-        headers: Further fields of the handshake, Origin for one.
-        subprotocols: Those spoken here, the best first.
-        message_bytes: Largest message accepted, octets.
-        compress: Offer permessage-deflate: some 64 KiB of memory.
-        ping_every_s: A server silent for so long is pinged; None: never.
-        ping_timeout_s: Still silent after so much more: it is gone.
-        close_timeout_s: So long, seconds, the server has to agree to our close, and
-            to close the connection; then it is cut.
-        timeouts: Of the handshake; None: those of the session. ``total_s`` ends
-            with it, however long the WebSocket is in use.
+        session: Its fields, credentials, cookies, proxy and TLS are used; None: one of
+            its own.
+        headers: Further fields of the handshake, such as Origin.
+        subprotocols: Those that the client speaks, the best first.
+        message_bytes: The largest message accepted, octets.
+        compress: Offer permessage-deflate: about 64 KiB of memory.
+        ping_every_s: A server that is silent for so long gets a ping; None: never.
+        ping_timeout_s: Still silent after so much more: it is considered gone.
+        close_timeout_s: How long the server has to confirm our close, and to close the
+            connection, seconds; then it is cut.
+        timeouts: Those of the handshake; None: those of the session. ``total_s`` ends
+            with it, however long the WebSocket is used.
 
     Attributes:
         response: The server's, a 101 within the block; None before.
         subprotocol: Agreed with the server; None: none.
-        close_code: Why it is closed; 1006 where no close was said, None before.
-        close_reason: In the words of who closed it.
+        close_code: Why it is closed; 1006 without a close frame, None before.
+        close_reason: The text of whoever closed it.
 
     Raises:
         InvalidUrl: The caller's fault.
@@ -105,7 +105,7 @@ class ClientWebSocket(Channel):
         self._has_ended = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        """Connect and shake hands.
+        """Connect, and do the handshake.
 
         Raises:
             InvalidResponse: The server does not agree; the message has its status.
@@ -149,7 +149,7 @@ class ClientWebSocket(Channel):
             extensions=judge.extensions,
             subprotocol=judge.subprotocol,
         )
-        self.begin(endpoint, _Line(response), HELD_BYTES)
+        self.begin(endpoint, _ResponseCarrier(response), HELD_BYTES)
         response.take_over(self)
 
     async def __aexit__(
@@ -158,32 +158,35 @@ class ClientWebSocket(Channel):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Close it; an exception of the block goes on.
+        """Close it; an exception of the block is raised.
 
-        Also one that is cancelled says so to the server: for the time of
-        ``close_timeout_s`` it waits that this arrives.
+        A block that is cancelled sends a close too, and waits up to ``close_timeout_s``
+        until it has arrived.
 
-        But for the end of this WebSocket, by the server, where ``receive`` has told
-        it: that of another connection, of a message that was not sent, and of what
-        was asked for after our own close goes on.
+        The error about the end of this WebSocket by the server, which ``receive`` has
+        raised, is not raised again. The end of another connection, the error about a
+        message that was not sent, and errors after our own close are.
         """
         is_failure = error is not None and not self._is_own_end(error)
         code = CloseCode.INTERNAL_ERROR if is_failure else CloseCode.NORMAL_CLOSURE
         try:
             await self.close(code)
-            # RFC 6455 section 7.1.1: the server closes first
+            # RFC 6455 section 7.1.1: the server closes first.
             async with asyncio.timeout_at(self._find_close_end()):
                 await self._has_ended.wait()
         except TimeoutError:
             pass
         finally:
-            self._told_end = None  # it holds the frames of the block
+            self._told_end = None  # it refers to the frames of the block
             self._unset_timer()
             await self._close_connection()
         return not is_failure
 
     def _is_own_end(self, error: BaseException) -> bool:
-        """Also within the group of a TaskGroup, where there is nothing else in it."""
+        """Tell whether an error is about the end of this WebSocket.
+
+        Also within the group of a TaskGroup, where there is nothing else in it.
+        """
         end = self._told_end
         if end is None:
             return False
@@ -198,21 +201,21 @@ class ClientWebSocket(Channel):
             await self._own_session.close()
 
     def eof_received(self) -> None:
-        """The server will send no more."""
+        """Note that the server will send no more."""
         self._has_ended.set()
         super().eof_received()
 
     def connection_lost(self) -> None:
-        """The connection is over."""
+        """Note that the connection is gone."""
         self._has_ended.set()
         super().connection_lost()
 
 
 def _read_url(url: str) -> tuple[str, WebSocketURI]:
-    """Return the URL that HTTP asks for, and what the handshake is to know.
+    """Return the URL for HTTP, and what the handshake has to know.
 
-    The host is read here and not by ``websockets``, which knows IDNA 2003; no
-    error shows the userinfo.
+    The host is read here and not by ``websockets``, which knows IDNA 2003; no error
+    shows the userinfo.
 
     Raises:
         InvalidUrl: The caller's fault.
@@ -231,8 +234,8 @@ def _read_url(url: str) -> tuple[str, WebSocketURI]:
     return asked, parse_uri(f"ws{text[4:]}")
 
 
-class _Line:
-    """The connection of a response, as its channel wants it."""
+class _ResponseCarrier:
+    """The connection of a response, as the ``Carrier`` of a channel."""
 
     def __init__(self, response: ClientResponse) -> None:
         self.transport = response.transport
@@ -240,7 +243,7 @@ class _Line:
         self.is_open = True
 
     @property
-    def read_control(self) -> "_Line":
+    def read_control(self) -> "_ResponseCarrier":
         return self
 
     def pause(self) -> None:

@@ -1,4 +1,4 @@
-"""``EventStream``: server-sent events (WHATWG HTML, section 9.2)."""
+"""``EventStream``: server-sent events as a response (WHATWG HTML, section 9.2)."""
 
 import asyncio
 from types import TracebackType
@@ -10,12 +10,12 @@ from blazeio.errors import LocalProtocolError, is_disconnect
 from blazeio.protocol.request import BlazeioServerProtocol
 
 KEEP_ALIVE_EVERY_S = 15.0
-"""Proxies close what is silent; many after 30 or 60 seconds."""
+"""Proxies close silent connections, many after 30 or 60 seconds."""
 
 HEAD = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",  # nginx would hold events back
+    "X-Accel-Buffering": "no",  # else nginx would buffer events
 }
 _COMMENT = b":\n\n"
 
@@ -23,12 +23,12 @@ _COMMENT = b":\n\n"
 def serialize_event(
     data: str, *, event: str | None = None, event_id: str | None = None
 ) -> bytes:
-    """Write one event.
+    """Serialize one event.
 
     Args:
-        data: Its lines, however they end.
+        data: Its lines, with any kind of line end.
         event: Its type; None: ``message``.
-        event_id: What the client says as Last-Event-ID when it comes back.
+        event_id: The Last-Event-ID that the client sends when it reconnects.
 
     Raises:
         LocalProtocolError: The type or the id holds a line end, or the id NUL.
@@ -46,23 +46,23 @@ def serialize_event(
 
 
 class EventStream:
-    """A response that goes on: events, as they happen.
+    """A response without an end: events, as they happen.
 
     ``async with io.EventStream(r) as events: await events.send("hello")``
 
-    While nothing is sent a comment is, so that no proxy takes it for dead. When
-    the server drains the handler is cancelled and the stream ends well: the
-    browser comes back by itself, to whoever serves then.
+    While no event is sent, a comment is, so that no proxy closes the connection. When
+    the server drains, the handler is cancelled and the stream ends properly: the
+    browser reconnects by itself, to whichever process serves then.
 
     Args:
-        r: The request, nothing answered yet.
-        retry_ms: How long the browser waits before it comes back, milliseconds;
-            None: its own choice, a few seconds.
+        r: The request; no response has begun.
+        retry_ms: How long the browser waits before it reconnects, milliseconds; None:
+            its own choice, a few seconds.
         keep_alive_every_s: A comment is sent after so much silence; None: never.
 
     Attributes:
         r: The request.
-        last_event_id: What the client has seen last; "" when it is new.
+        last_event_id: The last event that the client has seen; "" when it is new.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class EventStream:
 
     @property
     def last_event_id(self) -> str:
-        """What the client has seen last; "" when it is new."""
+        """The last event that the client has seen; "" when it is new."""
         return self.r.headers.get("last-event-id", "")
 
     async def __aenter__(self) -> Self:
@@ -90,7 +90,7 @@ class EventStream:
             LocalProtocolError: A response has begun.
         """
         await self.r.prepare(HEAD)
-        self.r.handler_task.stop_deadline()  # a stream without an end is never late
+        self.r.handler_task.stop_deadline()  # a stream without an end has no deadline
         if self._retry_ms is not None:
             await self.r.write(f"retry: {self._retry_ms}\n\n")
         self.r.on_shutdown(_end_well)
@@ -117,18 +117,18 @@ class EventStream:
         Args:
             data: Its lines as a str; any other value is sent as JSON.
             event: Its type; None: ``message``.
-            event_id: Said again as ``last_event_id`` when the client comes back.
+            event_id: Comes back as ``last_event_id`` when the client reconnects.
 
         Raises:
             ClientDisconnected: The client is gone.
             LocalProtocolError: The type or the id holds a line end.
-            TypeError: A part of the value is none that msgspec encodes.
+            TypeError: A part of the value cannot be encoded by msgspec.
         """
         text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
         await self.r.write(serialize_event(text, event=event, event_id=event_id))
 
     async def comment(self, text: str = "") -> None:
-        """Send what the client ignores."""
+        """Send a comment, which the client ignores."""
         lines = [f": {line}\n" for line in text.splitlines() or [""]]
         await self.r.write("".join([*lines, "\n"]))
 
@@ -142,7 +142,9 @@ class EventStream:
         if not self.r.is_alive or answer.is_complete:
             return
         gate = self.r.response.gate
-        is_free = gate.is_open and not gate.is_taken  # else within a large event
+        is_free = (
+            gate.is_open and not gate.is_taken
+        )  # else a large event is being written
         if answer.content_bytes == self._sent_bytes and is_free:
             answer.send(_COMMENT, is_last=False)
         self._sent_bytes = answer.content_bytes
@@ -150,4 +152,4 @@ class EventStream:
 
 
 async def _end_well(r: BlazeioServerProtocol) -> None:
-    """The last chunk is all that is missing, and ``r`` sends it."""
+    """Let ``r`` send the last chunk, which is all that is missing."""

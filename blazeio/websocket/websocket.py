@@ -25,23 +25,23 @@ from blazeio.websocket.channel import (
 )
 from blazeio.websocket.frames import FrameEndpoint
 
-# The opening handshake of a WebSocket (RFC 6455 section 4.2).
+# The opening handshake (RFC 6455 section 4.2)
 
 
 VERSION = "13"
 
 WINDOW_BITS = 12
-"""4 KiB to look back into, and as much of the client's: with zlib's memory level
-5 some 64 KiB a connection; messages of a few KiB gain nothing from more."""
+"""A window of 4 KiB, for both directions: with zlib's memory level 5 it takes about 64
+KiB a connection. Messages of a few KiB gain nothing from a larger one."""
 
 
 class Agreement(Struct, frozen=True):
-    """What a handshake has come to.
+    """The result of a handshake.
 
     Attributes:
-        field_lines: Of the 101 that says so.
+        field_lines: The field lines of the 101.
         extensions: How frames are coded.
-        subprotocol: Of the messages; None: none.
+        subprotocol: The meaning of messages; None: none.
     """
 
     field_lines: bytes
@@ -56,18 +56,18 @@ def accept_handshake(
     subprotocols: Sequence[str] = (),
     compress: bool = False,
 ) -> Agreement:
-    """Check a request that wants to be a WebSocket.
+    """Check a request for a WebSocket.
 
     Args:
         r: The request.
-        origins: Those that a browser may come from, as in its Origin field;
-            None among them: whoever sends none. None: all.
-        subprotocols: Known here, the best first; the client's choice of them
-            is the protocol's ``subprotocol``.
+        origins: The origins that a browser may come from, as in its Origin field; None
+            among them: a client without one. None: all.
+        subprotocols: Those known here, the best first; the client's choice is the
+            protocol's ``subprotocol``.
         compress: Agree to permessage-deflate (RFC 7692).
 
     Raises:
-        Abort: It is no good handshake: 400, 403, 405, 426 or 505.
+        Abort: It is no valid handshake: 400, 403, 405, 426 or 505.
     """
     judge = ServerProtocol(
         origins=cast("Sequence[Origin | None] | None", origins),
@@ -87,7 +87,7 @@ def accept_handshake(
 def _select_subprotocol(
     judge: ServerProtocol, offered: Sequence[Subprotocol]
 ) -> Subprotocol | None:
-    """RFC 6455 section 4.2.2: where none is common, none is spoken."""
+    """Select a subprotocol; None: there is no common one (section 4.2.2)."""
     known = judge.available_subprotocols or ()
     return next((each for each in known if each in offered), None)
 
@@ -108,7 +108,7 @@ def _as_request(r: BlazeioServerProtocol) -> Request:
 
 
 def _check_version(r: BlazeioServerProtocol) -> None:
-    """RFC 6455 section 4.4: a client of another version is told of ours."""
+    """Refuse another version, and name ours (RFC 6455 section 4.4)."""
     version = r.headers.get("sec-websocket-version")
     if version is not None and version != VERSION:
         _offer_upgrade(r)
@@ -139,29 +139,29 @@ def _field_lines(fields: Iterable[tuple[str, str]]) -> bytes:
 
 
 class WebSocket(Channel):
-    """A connection whose client speaks WebSocket, from ``async with`` to its end.
+    """A WebSocket connection of a client, from ``async with`` to its end.
 
     ``async with io.WebSocket(r) as ws: async for message in ws: ...``
 
-    The loop ends when the client closes, or goes away. Leaving the block closes
-    with 1000, or 1011 after an exception; when the server drains, with 1012, so
-    that the client comes back to whoever serves then.
+    The loop ends when the client closes, or goes away. Leaving the block closes with
+    1000, or 1011 after an exception; when the server drains, with 1012, so that the
+    client reconnects to whichever process serves then.
 
     Args:
-        r: The request, nothing answered yet.
+        r: The request; no response has begun.
         subprotocols: Those spoken here, the best first.
-        origins: Those that a browser may come from (its Origin field), against
-            hijacking; None among them: whoever sends none. None: all.
-        message_bytes: Largest message accepted, octets.
-        compress: Agree to permessage-deflate: some 64 KiB of memory each.
-        ping_every_s: A client silent for so long is pinged; None: never.
-        ping_timeout_s: Still silent after so much more: it is gone.
+        origins: The origins that a browser may come from (its Origin field), against
+            hijacking; None among them: a client without one. None: all.
+        message_bytes: The largest message accepted, octets.
+        compress: Agree to permessage-deflate: about 64 KiB of memory each.
+        ping_every_s: A client that is silent for so long gets a ping; None: never.
+        ping_timeout_s: Still silent after so much more: it is considered gone.
 
     Attributes:
         r: The request that it began with.
         subprotocol: Agreed with the client; None: none.
-        close_code: Why it is closed; 1006 where no close was said, None before.
-        close_reason: In the words of who closed it.
+        close_code: Why it is closed; 1006 without a close frame, None before.
+        close_reason: The text of whoever closed it.
     """
 
     def __init__(
@@ -183,12 +183,12 @@ class WebSocket(Channel):
         self._compress = compress
 
     async def __aenter__(self) -> Self:
-        """Shake hands.
+        """Do the handshake.
 
-        Content that it has declared is read past: a client should send none.
+        Content that the request has is read and dropped: a client should send none.
 
         Raises:
-            Abort: It is no good handshake; the client is answered so.
+            Abort: It is no valid handshake; the client is answered so.
             ClientDisconnected: The client went away before its content was whole.
             RemoteProtocolError: Its content is malformed (400), or larger than
                 ``READ_PAST_BYTES`` (413).
@@ -218,11 +218,11 @@ class WebSocket(Channel):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Close it; an exception of the block goes on, a disconnect does not."""
+        """Close it; an exception of the block is raised, a disconnect is not."""
         if error is not None and self.r.handler_task.is_ended_by(error):
             self._unset_timer()
-            return False  # cut; or the farewell follows
-        # That of another connection, of which this one relays, is a failure here.
+            return False  # cut; or a shutdown hook closes it
+        # The disconnect of another connection, which this one relays, is a failure.
         is_lost = self._is_over or not self.r.is_alive or self._transport.is_closing()
         is_over = is_lost and is_disconnect(error)
         is_failure = error is not None and not is_over

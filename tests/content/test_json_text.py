@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from blazeio.content.json_text import LARGE_BYTES, decode_undisturbed, read_json
+from blazeio.content.json_text import LARGE_BYTES, decode_without_gc, read_json
 
 TEXT = '{"a": ["\xfc"]}'
 VALUE = {"a": ["\xfc"]}
@@ -85,7 +85,7 @@ def test_nothing_is_collected_in_the_midst_of_something_large() -> None:
     try:
         assert decode(LARGE) > 0
         began.clear()
-        assert decode_undisturbed(decode, LARGE) == 0
+        assert decode_without_gc(decode, LARGE) == 0
     finally:
         gc.callbacks.remove(note)
     assert gc.isenabled()

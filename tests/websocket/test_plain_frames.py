@@ -79,5 +79,5 @@ def test_the_bounds_of_frames_are_known_however_they_come(
     places = sorted({0, len(octets), *cuts})
     bounds = FrameBounds()
     for start, end in itertools.pairwise(places):
-        bounds.pass_over(octets[start:end])
+        bounds.skip(octets[start:end])
         assert bounds.is_at_start == (end in ends)

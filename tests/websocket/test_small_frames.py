@@ -201,7 +201,7 @@ def test_bounds_stop_after_so_many_frames_and_octets(size: int) -> None:
         piece, at = octets[start : start + size], 0
         while at < len(piece):
             before = bounds.frame_count
-            end = bounds.pass_over(piece, at, most_bytes=50, most_frames=3)
+            end = bounds.skip(piece, at, most_bytes=50, most_frames=3)
             assert end > at
             assert end - at <= 50
             assert bounds.frame_count - before <= 3
