@@ -29,6 +29,11 @@ from blazeio.wire.headers import NO_HEADERS, Headers
 LEAST_CUT = 4
 """No write is cut into pieces smaller than the high watermark divided by this."""
 
+LARGEST_STEP = 4
+"""Of a large write, so many times the high watermark leave at once where nothing
+waits: 256 KiB. Pieces of 64 KiB take 1.15 times the CPU of the sender; a mark of
+256 KiB gives no more than this, and lets small writes pile up."""
+
 AT_ONCE_BYTES = 16 * 1024
 """A write of at most this leaves in one step; a larger one may be cut, or encoded
 in a thread, and others wait behind it."""
@@ -433,9 +438,14 @@ class BlazeioPayloadUtils:
         await self.write(piece)
 
     def _room(self) -> int:
-        """How much of a large write may leave now: up to the high watermark."""
+        """How much of a large write may leave now.
+
+        Up to the high watermark; where nothing waits, in larger steps.
+        """
         most: int = self.context.limits.high_water_bytes
         waiting = self.transport.get_write_buffer_size()
+        if not waiting:
+            return most * LARGEST_STEP
         return max(most - waiting, most // LEAST_CUT, 1)
 
     async def write_chunked(self, data: Content) -> None:

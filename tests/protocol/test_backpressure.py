@@ -7,6 +7,7 @@ import pytest
 
 from blazeio.errors import ClientDisconnected
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES
+from blazeio.protocol.payload import LARGEST_STEP
 from tests.protocol.serving import (
     GET,
     CallLog,
@@ -149,7 +150,7 @@ class TestSending:
         await peer.send(GET)
         await wait_until(lambda: is_stalled(served))
         (r,) = served.requests
-        assert r.transport.get_write_buffer_size() <= 50_000 * 5 / 4
+        assert r.transport.get_write_buffer_size() <= 50_000 * LARGEST_STEP
         peer.reset()
 
     @pytest.mark.parametrize("size", [60, 100])
