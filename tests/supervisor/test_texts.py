@@ -48,7 +48,7 @@ from blazeio_supervisor.log import formats
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import LogConfig, LogOrigin, make_formatter
 from blazeio_supervisor.log.note import note
-from blazeio_supervisor.log.setup import LineHandler, catch_strays
+from blazeio_supervisor.log.setup import LineHandler, install_excepthooks
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.systemd import clean
@@ -170,7 +170,7 @@ def test_what_nobody_has_a_logger_for(
     with (tmp_path / "log").open("wb") as file:
         handler = LineHandler(file.fileno())
         handler.setFormatter(make_formatter(LogConfig()))
-        catch_strays(handler)
+        install_excepthooks(handler)
         sys.excepthook(*raised())
         logging.lastResort.handle(make_records(None)[2])  # type: ignore[arg-type, union-attr]
     assert_harmless((tmp_path / "log").read_bytes())

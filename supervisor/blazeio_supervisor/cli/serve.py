@@ -202,7 +202,7 @@ def serve(**words: Any) -> int:
     from blazeio_supervisor.log.setup import (
         apply_config,
         configure_logs,
-        configure_strays,
+        configure_other_logs,
     )
     from blazeio_supervisor.master.master import serve as run
     from blazeio_supervisor.master.output import open_log_file
@@ -213,7 +213,7 @@ def serve(**words: Any) -> int:
     log_file = None if path is None else open_log_file(path)
     apply_config(live_settings.settings.log_terms)
     configure_logs(live_settings.settings.log_terms)
-    configure_strays(live_settings.settings.log_terms)
+    configure_other_logs(live_settings.settings.log_terms)
     _warn_of_misspelt(sources)
     if live_settings.settings.is_privileged:
         _warn_of_open_code()

@@ -50,8 +50,8 @@ class StackCall:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._answer: asyncio.Future[None] | None = None
-        self._said = bytearray()
+        self._answered: asyncio.Future[None] | None = None
+        self._received = bytearray()
         self._read_bytes = 0
         self._is_drained = False
 
@@ -84,32 +84,32 @@ class StackCall:
         """
         answer = self.begin(signal_it)
         await asyncio.wait((answer,), timeout=timeout_s)
-        if self._answer is answer:
-            self._answer = None
-        return self.heard
+        if self._answered is answer:
+            self._answered = None
+        return self.answer
 
     def begin(self, signal_it: Callable[[], None]) -> asyncio.Future[None]:
-        """Ask without waiting, unless an answer is due; ``heard`` has what comes.
+        """Ask without waiting, unless an answer is due; ``answer`` has what comes.
 
         Returns:
             Done when the answer is whole, or the worker is gone.
         """
-        if self._answer is None:
-            self._said.clear()
+        if self._answered is None:
+            self._received.clear()
             self._read_bytes = 0
-            self._answer = self._loop.create_future()
+            self._answered = self._loop.create_future()
             signal_it()
-        return self._answer
+        return self._answered
 
     @property
-    def heard(self) -> Stacks:
+    def answer(self) -> Stacks:
         """The answer so far to the last question."""
-        octets, end, _ = bytes(self._said).partition(END)
+        octets, end, _ = bytes(self._received).partition(END)
         return Stacks(octets.decode("utf-8", "replace"), bool(end))
 
     def close(self) -> None:
         """Close the socket; those who wait get what there is."""
-        if self._answer is not None:
+        if self._answered is not None:
             self._read()  # what came in this turn of the loop
         self._loop.remove_reader(self._sock.fileno())
         if self._is_drained:
@@ -138,11 +138,11 @@ class StackCall:
         if not octets:
             self._loop.remove_reader(self._sock.fileno())
             self._finish()
-        elif self._answer is not None:
-            self._said += octets[: ANSWER_BYTES - len(self._said)]
+        elif self._answered is not None:
+            self._received += octets[: ANSWER_BYTES - len(self._received)]
             if END in octets:
                 self._finish()
 
     def _finish(self) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(None)
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_result(None)

@@ -98,21 +98,21 @@ NAME = "python"
 _WARNINGS = "py.warnings"  # as logging.captureWarnings has it
 
 
-def catch_strays(handler: logging.Handler) -> None:
+def install_excepthooks(handler: logging.Handler) -> None:
     """Log what Python would print to standard error: warnings, uncaught exceptions.
 
     Once in a process and those that it forks: what the app has put in the place
     of a hook since then stays there.
     """
     logging.lastResort = handler
-    strays = _Strays(handler)
-    warnings.showwarning = strays.show_warning
-    sys.excepthook = strays.note_end
-    sys.unraisablehook = strays.note_unraisable
-    threading.excepthook = strays.note_end_of_thread
+    hooks = _ExceptHooks(handler)
+    warnings.showwarning = hooks.show_warning
+    sys.excepthook = hooks.note_uncaught
+    sys.unraisablehook = hooks.note_unraisable
+    threading.excepthook = hooks.note_uncaught_in_thread
 
 
-class _Strays:
+class _ExceptHooks:
     def __init__(self, handler: logging.Handler) -> None:
         self._handler = handler
 
@@ -131,7 +131,7 @@ class _Strays:
         else:
             file.write(f"{text}\n")
 
-    def note_end(
+    def note_uncaught(
         self,
         kind: type[BaseException],
         error: BaseException,
@@ -144,7 +144,7 @@ class _Strays:
         text = what if found.object is None else f"{what}: {found.object!r}"
         self._log(NAME, logging.ERROR, text, found.exc_value)
 
-    def note_end_of_thread(self, found: Any) -> None:
+    def note_uncaught_in_thread(self, found: Any) -> None:
         if found.exc_type is SystemExit:
             return  # as Python has it: that is how a thread is left
         name = "?" if found.thread is None else found.thread.name
@@ -225,14 +225,14 @@ def _examine_files(config: Mapping[str, Any]) -> None:
                 raise OSError(f"handler {name!r}: {error.strerror}") from None
 
 
-def configure_strays(
+def configure_other_logs(
     terms: LogConfig, fd: int = STDERR, origin: LogOrigin | None = None
 ) -> None:
     """Send warnings and other loggers there too; arguments as above."""
     handler = make_handler(terms, fd, origin)
     # As logging does it where nothing is configured.
     handler.setLevel(max(logging.WARNING, logging.getLevelName(terms.level)))
-    catch_strays(handler)
+    install_excepthooks(handler)
 
 
 def make_handler(terms: LogConfig, fd: int, origin: LogOrigin | None) -> LineHandler:

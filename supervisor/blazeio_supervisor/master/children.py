@@ -143,37 +143,37 @@ class Reaper:
         return reaped
 
 
-# Who is answerable for what a process below the master does.
+# Which child of the master has to answer for what a process below it does.
 
 
-Accuse = Callable[[str], None]
-"""Takes what a child of ours did."""
+OnFault = Callable[[str], None]
+"""A function that takes what a child of the master did."""
 
 
 class ChildFaults:
     """Reports faults to the child of the master that a process is, or descends from."""
 
     def __init__(self) -> None:
-        self._accuse: dict[int, Accuse] = {}
+        self._on_fault: dict[int, OnFault] = {}
 
-    def know(self, pid: int, accuse: Accuse) -> None:
+    def add(self, pid: int, on_fault: OnFault) -> None:
         """Report faults of this child to the function from now on."""
-        self._accuse[pid] = accuse
+        self._on_fault[pid] = on_fault
 
     def forget(self, pid: int | None) -> None:
         """Forget a child that is gone."""
         if pid is not None:
-            self._accuse.pop(pid, None)
+            self._on_fault.pop(pid, None)
 
-    def accuse(self, pid: int, reason: str) -> None:
+    def report(self, pid: int, reason: str) -> None:
         """Report a fault of a process to the child that it belongs to, if there is one.
 
-        One that has lost its parent belongs to nobody any more: what it can do
-        must do no harm.
+        A process that has lost its parent belongs to no child any more: what it can
+        do must do no harm.
         """
         for each in iterate_ancestors(pid):
-            if each in self._accuse:
-                self._accuse[each](reason)
+            if each in self._on_fault:
+                self._on_fault[each](reason)
                 return
 
 
@@ -183,7 +183,9 @@ class ChildFaults:
 CLOSED_S = 10.0
 """A child ends soon after its channel has; one that does not is ended."""
 CLOSED_ITS_CHANNEL = f"it lives on {CLOSED_S:g} s after it has closed its channel"
-SPOKE_FOR_ANOTHER = "it wrote to a channel that is not its own, or a child of it did"
+WROTE_TO_OTHER_CHANNEL = (
+    "it wrote to a channel that is not its own, or a child of it did"
+)
 
 NeedAddress = Callable[[str, int, Callable[[], None]], None]
 """Called with the App's own host and port; calls back once that is bound."""
@@ -226,8 +228,8 @@ class ChildContext(Struct, frozen=True, kw_only=True):
         channel: ChildChannel[FromChildT],
         parse: Callable[[bytes], FromChildT],
         on_message: Callable[[FromChildT, int], None],
-        accuse: Accuse,
-        accuse_closed: Callable[[], None],
+        on_fault: OnFault,
+        on_closed: Callable[[], None],
         find_pid: Callable[[], int | None],
         most_unread: int = MOST_UNREAD,
     ) -> None:
@@ -237,8 +239,8 @@ class ChildContext(Struct, frozen=True, kw_only=True):
             channel: The master's end.
             parse: Reads one message.
             on_message: Takes it, with the pid that has sent it.
-            accuse: Takes what the child did that none does, once.
-            accuse_closed: Called ``CLOSED_S`` after it has closed its end.
+            on_fault: Takes what the child did that none does, once.
+            on_closed: Called ``CLOSED_S`` after it has closed its end.
             find_pid: Gives its pid; None while that is not known.
             most_unread: Orders that may wait for it.
         """
@@ -248,16 +250,18 @@ class ChildContext(Struct, frozen=True, kw_only=True):
 
         def note_end() -> None:
             # Its exit says more, and is about to be told.
-            self.loop.call_later(CLOSED_S, accuse_closed)
+            self.loop.call_later(CLOSED_S, on_closed)
 
         channel.start(
             self.loop,
             parse=parse,
             on_message=on_message,
-            on_fault=accuse,
+            on_fault=on_fault,
             on_end=note_end,
             is_sender=is_sender,
-            on_foreign=lambda pid: self.child_faults.accuse(pid, SPOKE_FOR_ANOTHER),
+            on_foreign=lambda pid: self.child_faults.report(
+                pid, WROTE_TO_OTHER_CHANNEL
+            ),
             most_unread=most_unread,
         )
 
@@ -284,7 +288,7 @@ def name_children_of(kind: str, number: int, generation: int) -> str:
     return f"blazeio: child of {kind} {number} gen {generation} "
 
 
-def end_left_behind(loop: asyncio.AbstractEventLoop, title: str) -> None:
+def end_orphans_of(loop: asyncio.AbstractEventLoop, title: str) -> None:
     """End the orphans whose title begins with ``title``, and what they leave behind.
 
     Args:

@@ -210,7 +210,7 @@ def _build_children(
         context=context,
         workers=workers,
         orders=WorkerOrders(workers.records, base.reaper, state.listeners),
-        readings=WorkerReadings(workers.records, rows, workers.accuse),
+        readings=WorkerReadings(workers.records, rows, workers.report_fault),
         reloads=reloads,
         forkservers=Forkservers(
             context, reloads.settings_of, workers, state.forkservers

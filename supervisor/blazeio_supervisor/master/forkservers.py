@@ -48,7 +48,7 @@ from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     ChildContext,
-    end_left_behind,
+    end_orphans_of,
     name_children_of,
 )
 from blazeio_supervisor.master.worker_record import explain_silence
@@ -222,7 +222,7 @@ class Forkservers:
         self._records[generation] = record
         self._listen(record)
         record.stacks.start(
-            self._child_context.loop, lambda reason: self._accuse(record, reason)
+            self._child_context.loop, lambda reason: self._report_fault(record, reason)
         )
         self._watch(record)
 
@@ -231,17 +231,17 @@ class Forkservers:
             record.channel,
             parse_from_forkserver,
             lambda message, _: self._on_message(record, message),
-            lambda reason: self._accuse(record, reason),
-            lambda: self._accuse_closed(record),
+            lambda reason: self._report_fault(record, reason),
+            lambda: self._on_channel_closed(record),
             lambda: record.pid,
             MOST_FORKS_UNREAD,
         )
 
-    def _accuse_closed(self, record: ForkserverRecord) -> None:
+    def _on_channel_closed(self, record: ForkserverRecord) -> None:
         if not record.is_stopped:
-            self._accuse(record, CLOSED_ITS_CHANNEL)
+            self._report_fault(record, CLOSED_ITS_CHANNEL)
 
-    def _accuse(self, record: ForkserverRecord, reason: str) -> None:
+    def _report_fault(self, record: ForkserverRecord, reason: str) -> None:
         """End a forkserver after a fault; nothing more is read from it."""
         is_there = self._records.get(record.generation) is record
         if not is_there or record.has_misbehaved:
@@ -259,8 +259,8 @@ class Forkservers:
         self._child_context.tell(ForkserverMisbehaved(record.generation, reason))
 
     def _watch(self, record: ForkserverRecord) -> None:
-        self._child_context.child_faults.know(
-            record.pid, lambda reason: self._accuse(record, reason)
+        self._child_context.child_faults.add(
+            record.pid, lambda reason: self._report_fault(record, reason)
         )
         self._child_context.reaper.watch(
             record.pid, lambda status: self._on_exit(record, status)
@@ -407,7 +407,7 @@ class Forkservers:
         del self._records[record.generation]
         if status < 0:
             title = name_children_of("forkserver", 0, record.generation)
-            end_left_behind(self._child_context.loop, title)
+            end_orphans_of(self._child_context.loop, title)
         if record.is_unsafe and not (record.is_stopped or record.has_misbehaved):
             why = record.reason
             self._start(record.generation, is_preload=False, why=why)

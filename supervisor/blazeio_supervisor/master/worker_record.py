@@ -134,7 +134,7 @@ class WorkerRecord(Struct):
 
     def note_killed(self) -> None:
         """Note that the master has killed it, with its requests and stacks."""
-        stacks = self.stacks.heard.text
+        stacks = self.stacks.answer.text
         cut = find_subject(stacks) or describe_in_flight(self.row)
         text = f"killed, since it had not ended when its time was over: {cut}"
         self.note("worker_killed", text, "WARNING", trim_stacks(stacks))

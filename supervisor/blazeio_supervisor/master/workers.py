@@ -54,7 +54,7 @@ from blazeio_supervisor.master.children import (
     UNKNOWN_STATUS,
     ChildContext,
     Reaper,
-    end_left_behind,
+    end_orphans_of,
     name_children_of,
 )
 from blazeio_supervisor.master.memory import AT_REST_EVERY_S, Memory, OomKills
@@ -93,7 +93,7 @@ class Workers:
         self._listeners = listeners
         self.records = {} if records is None else records
         if child_context.captured is not None:
-            child_context.captured.on_fault = self.accuse
+            child_context.captured.on_fault = self.report_fault
 
     @property
     def is_forking(self) -> bool:
@@ -134,18 +134,18 @@ class Workers:
     def _listen(self, record: WorkerRecord) -> None:
         worker = record.worker
 
-        def accuse(reason: str) -> None:
-            self.accuse(worker, reason)
+        def report_fault(reason: str) -> None:
+            self.report_fault(worker, reason)
 
         self._child_context.listen(
             record.channel,
             parse_from_worker,
             lambda message, sender: self._on_message(worker, message, sender),
-            accuse,
-            lambda: self._accuse_closed(worker),
+            report_fault,
+            lambda: self._on_channel_closed(worker),
             lambda: self._find_pid(worker),
         )
-        record.stacks.start(self._child_context.loop, accuse)
+        record.stacks.start(self._child_context.loop, report_fault)
 
     def _find_pid(self, worker: int) -> int | None:
         record = self.records.get(worker)
@@ -153,12 +153,12 @@ class Workers:
             return None
         return record.sender if record.pid is None else record.pid
 
-    def _accuse_closed(self, worker: int) -> None:
+    def _on_channel_closed(self, worker: int) -> None:
         record = self.records.get(worker)
         if record is not None and record.is_serving:  # else it is on its way out
-            self.accuse(worker, CLOSED_ITS_CHANNEL)
+            self.report_fault(worker, CLOSED_ITS_CHANNEL)
 
-    def accuse(self, worker: int, reason: str) -> None:
+    def report_fault(self, worker: int, reason: str) -> None:
         """End a worker after a fault; nothing more is read from it."""
         record = self.records.get(worker)
         if record is None or record.has_misbehaved:
@@ -191,8 +191,8 @@ class Workers:
         except NotOurChildError as error:
             raise ChildFault(f"it named a worker that it is not: {error}") from None
         record.pid = pid
-        self._child_context.child_faults.know(
-            pid, lambda reason: self.accuse(worker, reason)
+        self._child_context.child_faults.add(
+            pid, lambda reason: self.report_fault(worker, reason)
         )
         if self._child_context.captured is not None:
             self._child_context.captured.note_forked(worker, pid)
@@ -258,8 +258,8 @@ class Workers:
                 self._watch_again(record, record.pid)
 
     def _watch_again(self, record: WorkerRecord, pid: int) -> None:
-        self._child_context.child_faults.know(
-            pid, lambda reason: self.accuse(record.worker, reason)
+        self._child_context.child_faults.add(
+            pid, lambda reason: self.report_fault(record.worker, reason)
         )
         try:
             self._watch(record.worker, pid)
@@ -322,7 +322,7 @@ class Workers:
         del self.records[worker]
         if status < 0 or status == UNKNOWN_STATUS:
             title = name_children_of("worker", record.slot, record.generation)
-            end_left_behind(self._child_context.loop, title)
+            end_orphans_of(self._child_context.loop, title)
         at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot)
         reason = record.reason
@@ -394,7 +394,7 @@ class WorkerReadings:
     Args:
         records: Of the workers.
         ledger: Knows what the dead ones have counted.
-        accuse: Takes the number of a worker whose row holds what none means, and
+        report_fault: Takes the number of a worker whose row holds what none means, and
             what that is; whoever looks gets what is left of it.
     """
 
@@ -402,11 +402,11 @@ class WorkerReadings:
         self,
         records: Records,
         ledger: RowAllocator,
-        accuse: Callable[[int, str], None],
+        report_fault: Callable[[int, str], None],
     ) -> None:
         self._records = records
         self._ledger = ledger
-        self._accuse = accuse
+        self._accuse = report_fault
 
     def read_beats(self) -> list[Fact]:
         """Read every row, also one that was never written to."""

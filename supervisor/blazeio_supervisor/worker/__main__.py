@@ -40,11 +40,16 @@ from blazeio_supervisor.isolation import set_variables, unpack_variables
 from blazeio_supervisor.log.setup import (
     LoggingError,
     apply_config,
-    configure_strays,
+    configure_other_logs,
     logs_configured,
 )
 from blazeio_supervisor.worker.adopt import make_adopter
-from blazeio_supervisor.worker.exit import Printing, end_forked, end_now, end_stray
+from blazeio_supervisor.worker.exit import (
+    Printing,
+    end_escaped_child,
+    end_forked,
+    end_now,
+)
 from blazeio_supervisor.worker.fork_safety import (
     find_fork_dangers,
     find_generators,
@@ -54,7 +59,7 @@ from blazeio_supervisor.worker.fork_safety import (
     seed_anew,
     take_snapshot,
 )
-from blazeio_supervisor.worker.forks import OwnInstallations, neutralise
+from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
 from blazeio_supervisor.worker.forkserver import (
     EXIT_STEPS_S,
     WORKER,
@@ -141,13 +146,13 @@ class Generation(Struct):
             self.channel.fileno(), self.printing.log_fd
         )
 
-    def _let_go(self) -> None:
+    def _close_in_child(self) -> None:
         """Close the channel in a child that the import forks."""
-        neutralise(self.channel.fileno())
+        disconnect_sockets(self.channel.fileno())
         setproctitle(f"blazeio: child of forkserver gen {self.load.generation}")
 
     def _preload(self, path: AppPath) -> App:
-        self.own.undo_in_children(self._let_go)
+        self.own.undo_in_children(self._close_in_child)
         send(self.channel, Importing())
         name = name_socket(self.channel)
         before = take_snapshot()
@@ -173,7 +178,7 @@ class Generation(Struct):
         finally:
             gc.enable()
         if not self.own.is_at_home():
-            end_stray()
+            end_escaped_child()
         if not is_still(self.channel, name):
             end_now(CHANNEL_CLOSED)
         run_hook.hook.set(None)
@@ -276,7 +281,7 @@ def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoRe
     own.block(signal.SIGTERM)
     printing = Printing.of(start.log_fd)
     printing.origin.generation = load.generation
-    configure_strays(load.log, printing.log_fd, printing.origin)
+    configure_other_logs(load.log, printing.log_fd, printing.origin)
     try:
         with _logging(load, printing):
             tls = read_certificates(load.overrides)
@@ -313,7 +318,7 @@ def main() -> None:
         printing.capture(output)
     origin = printing.origin
     origin.generation, origin.pid = load.generation, os.getpid()
-    configure_strays(load.log, printing.log_fd, origin)
+    configure_other_logs(load.log, printing.log_fd, origin)
     asker = socket.socket(fileno=fds[0])
     dump = StackDump(f"gen={load.generation} pid={os.getpid()}", asker)
     dump.arm(own)

@@ -58,7 +58,7 @@ def end_forked(error: BaseException | None) -> NoReturn:
         end_now(code)
 
 
-def end_stray() -> NoReturn:
+def end_escaped_child() -> NoReturn:
     """End a child that the app forked and that came back to code of ours."""
     log.error(
         "pid %s, which the app has forked, came back to the worker's code: it is "

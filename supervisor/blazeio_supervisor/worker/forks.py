@@ -181,7 +181,7 @@ def replace_epolls(*fds: int) -> None:
             os.dup2(empty.fileno(), fd, inheritable=False)
 
 
-def neutralise(*fds: int) -> None:
+def disconnect_sockets(*fds: int) -> None:
     """Replace sockets in a forked child by one that is connected to nothing.
 
     An object of the parent may close its own number once more, later: by then it

@@ -109,7 +109,7 @@ class WorkerListeners:
         self._stop_handshakes()
         self._empty_and_shut()
 
-    async def hear_last_calls(self) -> None:
+    async def accept_last(self) -> None:
         """Do the same, but wait for handshakes that are under way."""
         self.close()
         self._stop_handshakes()

@@ -47,10 +47,10 @@ from blazeio_supervisor.ipc.scoreboard import (
     Row,
 )
 from blazeio_supervisor.sockets.reuseport import Queue, pair
-from blazeio_supervisor.worker.exit import Printing, end_forked, end_stray
+from blazeio_supervisor.worker.exit import Printing, end_escaped_child, end_forked
 from blazeio_supervisor.worker.forks import (
     OwnInstallations,
-    neutralise,
+    disconnect_sockets,
     replace_epolls,
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
@@ -73,7 +73,7 @@ _HOOKS_SHARE = 1 / 3
 _CLEANUP_MOST_S = 1.0
 _CLEANUP_SHARE = 1 / 10  # for handlers that were cancelled, before on_stop
 _HURRY_AFTER_S = 0.5
-_MASTERS_WORD_S = 0.1
+_DRAIN_WAIT_S = 0.1
 _ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
 _REST_S = 0.25  # for what the app left running on the loop
 
@@ -129,7 +129,7 @@ class WorkerServer:
         self._seen_requests = 0
         self._asked_at = 0.0
         self._longest: BlazeioServerProtocol | None = None
-        self._hurry_from = float("inf")
+        self._hurry_at = float("inf")
         self.ends_at = float("inf")
         self.grace_s = load.graceful_timeout_s
         self._stays = False
@@ -149,12 +149,12 @@ class WorkerServer:
         self._server.record_responses(ResponseCounter(self._row))
         self._server.note_requests(self._namer.note)
         self._dump.watch(self._server, loop)
-        self._entrances = WorkerListeners(self._server, self._queues)
+        self._listeners = WorkerListeners(self._server, self._queues)
         self._channel = LoopChannel(
-            self._channel_sock, loop, self._obey, self._on_master_gone
+            self._channel_sock, loop, self._handle_message, self._on_master_gone
         )
         self._thread = threading.get_ident()
-        self._own.undo_in_children(self._leave_to_worker)
+        self._own.undo_in_children(self._close_in_child)
         if not await self._boots():
             return
         self._collector = CollectorTuning(None, is_wanted=self._app.tune_gc)
@@ -166,7 +166,7 @@ class WorkerServer:
         self._asked_at = monotonic()
         self._beat(self._asked_at)
         if not self._order.is_canary:
-            self._entrances.open()
+            self._listeners.open()
         self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
         await self._end(await self._drain_order)
         self._count()  # of the last requests no beat has told
@@ -214,21 +214,21 @@ class WorkerServer:
             raise describe_failure(error, f"{self._load.app} failed to start") from None
         return True
 
-    def _leave_to_worker(self) -> None:
+    def _close_in_child(self) -> None:
         """Close what is the worker's in a child that the app has forked.
 
         A child that comes back to the loop would serve beside the worker, from
         the same connections: it is ended there.
         """
-        neutralise(*self._server.list_sockets())
+        disconnect_sockets(*self._server.list_sockets())
         replace_epolls(_find_epoll(self._loop), *self._server.list_epolls())
         if threading.get_ident() == self._thread:
             _forget_ready(self._loop)
-            self._loop.call_soon(_end_stray, asyncio.current_task(self._loop))
+            self._loop.call_soon(_end_escaped_child, asyncio.current_task(self._loop))
 
     # What the master says
 
-    def _obey(self, message: Message, fds: list[int]) -> None:  # noqa: C901 - a table
+    def _handle_message(self, message: Message, fds: list[int]) -> None:  # noqa: C901 - a table
         if isinstance(message, ReopenLogs):
             self._reopen_logs(fds)
             return
@@ -237,11 +237,11 @@ class WorkerServer:
             case Drain():
                 self._ask_to_drain(message)
             case IgnoreTerm():
-                self._stay()
+                self._ignore_term()
             case Admit() if not self._drain_order.done():
-                self._entrances.open()
+                self._listeners.open()
             case Adopt(slot, terms) if not self._drain_order.done():
-                self._entrances.adopt(slot, pair(sockets, terms))
+                self._listeners.adopt(slot, pair(sockets, terms))
                 return
             case Listen(terms) if not self._drain_order.done():
                 self._replace_listeners(pair(sockets, terms))
@@ -250,7 +250,7 @@ class WorkerServer:
                 self._serve(sockets)
                 return
             case Release(slot):
-                self._entrances.release(slot)
+                self._listeners.release(slot)
             case Admit() | Adopt() | Listen():
                 pass  # too late: it is about to leave
             case _:
@@ -260,14 +260,14 @@ class WorkerServer:
 
     def _replace_listeners(self, queues: list[Queue]) -> None:
         try:
-            self._entrances.replace(queues)
+            self._listeners.replace(queues)
         except OSError as error:  # of a descriptor that the app has closed, or reused
             log.error("cannot accept from its listener again: %s", error.strerror)
 
-    def _stay(self) -> None:
+    def _ignore_term(self) -> None:
         self._stays = True
         if self._has_closed and not self._drain_order.done():
-            self._entrances.reopen()  # a TERM to all was faster than the master's word
+            self._listeners.reopen()  # a TERM to all was faster than the master's word
 
     def _reopen_logs(self, fds: list[int]) -> None:
         self._printing.reopen(fds)
@@ -354,24 +354,24 @@ class WorkerServer:
         """
         is_orphan = os.getppid() != self._load.master_pid
         if is_orphan:
-            self._entrances.take_all_and_shut()
+            self._listeners.take_all_and_shut()
             grace_s = self._load.graceful_timeout_s
             if not self._drain_order.done():
                 signal.setitimer(signal.ITIMER_REAL, grace_s + _ALARM_SLACK_S)
         elif not self._stays:
             self._has_closed = True
-            self._entrances.close()
+            self._listeners.close()
         self._loop.call_soon_threadsafe(self._term_in_loop, is_orphan)
 
     def _term_in_loop(self, is_orphan: bool) -> None:
         # When everybody was sent TERM, the master's own order is under way, and
         # says more: that nobody comes after, and the queue must be taken; or that
         # the service serves on for its delay.
-        wait_s = 0.0 if is_orphan else _MASTERS_WORD_S
+        wait_s = 0.0 if is_orphan else _DRAIN_WAIT_S
         self._loop.call_later(wait_s, self._drain_by_term, is_orphan)
         # A second word from the master is TERM too: the grace period is over.
         # Not so the TERM that systemd sends to everybody at the same time.
-        if self._loop.time() >= self._hurry_from:
+        if self._loop.time() >= self._hurry_at:
             self._server.cancel()
 
     def _drain_by_term(self, is_orphan: bool) -> None:
@@ -384,15 +384,15 @@ class WorkerServer:
         self.ends_at = monotonic() + order.grace_s
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)
-        self._hurry_from = began_at + _HURRY_AFTER_S
+        self._hurry_at = began_at + _HURRY_AFTER_S
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
         self._server.start_draining(self._load.drain_idle_s)
         hooks = self._loop.create_task(self._app.drain_hooks())
         if order.is_final:
-            await self._entrances.hear_last_calls()
+            await self._listeners.accept_last()
         else:
-            self._entrances.close()
+            self._listeners.close()
         ends_at = began_at + order.grace_s - hooks_s - cleanup_s
         if not await self._server.drained_within(ends_at - self._loop.time()):
             count = self._server.in_flight
@@ -401,7 +401,7 @@ class WorkerServer:
                 f"the share of requests in the grace period of {order.grace_s:g} s "
                 f"is over, cutting {left}"
             )
-            self._say(WorkerEvent("requests_cut", text))
+            self._send_event(WorkerEvent("requests_cut", text))
             self._server.cancel()
             await self._server.drained_within(cleanup_s)
         hooks.cancel()
@@ -421,7 +421,7 @@ class WorkerServer:
     def _left_s(self) -> float:
         return self.ends_at - monotonic()
 
-    def _say(self, said: WorkerEvent) -> None:
+    def _send_event(self, said: WorkerEvent) -> None:
         """Send an event to the master; when it is gone, log it."""
         if self._channel.is_open:
             self._channel.send(said)
@@ -436,11 +436,11 @@ class WorkerServer:
                 await self._app.stop_hooks()
         except TimeoutError:
             text = f"on_stop hooks took longer than {hooks_s:.1f} s: they are cut"
-            self._say(WorkerEvent("stop_hook_failed", text))
+            self._send_event(WorkerEvent("stop_hook_failed", text))
         except Exception as error:
             failure = describe_failure(error, "an on_stop hook raised")
             text = f"{failure.reason}; the worker goes on ending"
-            self._say(WorkerEvent("stop_hook_failed", text, failure.frames))
+            self._send_event(WorkerEvent("stop_hook_failed", text, failure.frames))
         rest = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in rest:
             task.cancel()
@@ -448,13 +448,13 @@ class WorkerServer:
             await asyncio.wait(rest, timeout=_REST_S)
 
 
-def _end_stray(task: asyncio.Task[Any] | None) -> None:
+def _end_escaped_child(task: asyncio.Task[Any] | None) -> None:
     """End a child that came back to the loop; ``task`` is what it was forked in."""
     if task is not None and task.done() and not task.cancelled():
         error = task.exception()
         if error is not None:
             end_forked(error)
-    end_stray()
+    end_escaped_child()
 
 
 def _find_epoll(loop: Any) -> int:

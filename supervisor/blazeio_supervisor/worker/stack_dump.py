@@ -26,7 +26,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL, do_nothing
 from blazeio_supervisor.ipc.stacks import END
-from blazeio_supervisor.worker.forks import OwnInstallations, neutralise
+from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
 
 # Where each asyncio task waits, as text.
 #
@@ -157,7 +157,7 @@ class StackDump:
         # It gives back the handler before it, which is ours, too.
         faulthandler.unregister(STACK_SIGNAL)
         signal.signal(STACK_SIGNAL, signal.SIG_DFL)
-        neutralise(self._asker.fileno())
+        disconnect_sockets(self._asker.fileno())
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         """Write the requests of this server too, and the task that runs now."""

@@ -57,13 +57,13 @@ from blazeio_supervisor.sockets.reuseport import pair
 from blazeio_supervisor.worker.adopt import make_adopter
 from blazeio_supervisor.worker.exit import (
     Printing,
+    end_escaped_child,
     end_forked,
     end_now,
-    end_stray,
     leave_exit_steps_to_parent,
     run_exit_steps,
 )
-from blazeio_supervisor.worker.forks import OwnInstallations, neutralise
+from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
 from blazeio_supervisor.worker.import_app import (
     LoadError,
     describe_failure,
@@ -142,7 +142,7 @@ class Worker:
         if not self._own.is_at_home():  # a script has forked, or what it imports
             end_forked(None)
         latest = monotonic() + self._load.graceful_timeout_s
-        run_exit_steps(min(self._ends_at, latest), self._say_cut)
+        run_exit_steps(min(self._ends_at, latest), self._report_cut)
         self._end_imported()
         end_now(ExitCode.OK)
 
@@ -151,7 +151,7 @@ class Worker:
         left = set(self._imported) & set(list_descendants(os.getpid()))
         end_processes(left - {find_tracker()}, _IMPORTED_S)
 
-    def _say_cut(self, text: str) -> None:
+    def _report_cut(self, text: str) -> None:
         line = f"the grace period of {self._grace_s:g} s is over, {text}"
         try:
             send(self._channel, WorkerEvent("threads_cut", line))
@@ -164,7 +164,7 @@ class Worker:
         origin, order = self._printing.origin, self._order
         origin.worker, origin.slot, origin.pid = order.worker, order.slot, os.getpid()
         self._dump.arm(self._own)
-        self._own.undo_in_children(self._let_go)
+        self._own.undo_in_children(self._close_in_child)
         self._own.unblock(signal.SIGTERM)
         setproctitle(f"blazeio: {self._title}")
         set_parent_death_signal(signal.SIGTERM)
@@ -174,10 +174,10 @@ class Worker:
             cpus = self._load.cpus
             os.sched_setaffinity(0, {cpus[self._order.slot % len(cpus)]})
 
-    def _let_go(self) -> None:
+    def _close_in_child(self) -> None:
         """Close the channel and the listeners in a child of the worker."""
         listeners = (queue.sock.fileno() for queue in self._queues)
-        neutralise(self._channel.fileno(), *listeners)
+        disconnect_sockets(self._channel.fileno(), *listeners)
         setproctitle(f"blazeio: child of {self._title}")
 
     def _fail(self, error: LoadError) -> NoReturn:
@@ -238,7 +238,7 @@ class Worker:
     def _serve(self, app: App) -> None:
         """Serve until the end of this worker. Called by ``web.runner()`` too."""
         if not self._own.is_at_home():
-            end_stray()
+            end_escaped_child()
         self._require_channel()
         printing = self._printing
         configure_logs(self._load.log, printing.log_fd, printing.origin)

@@ -70,7 +70,7 @@ class MasterHarness:
         )
         self.workers = Workers(child_context, ledger, self.listeners)
         self.readings = WorkerReadings(
-            self.workers.records, ledger, self.workers.accuse
+            self.workers.records, ledger, self.workers.report_fault
         )
         self.service = ServiceState(
             live_settings=self.live_settings,

@@ -11,8 +11,8 @@ PROLOGUE = """
 import asyncio, gc, logging, sys, threading, warnings
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.formats import LogConfig
-from blazeio_supervisor.log.setup import configure_strays
-configure_strays(LogConfig(level="INFO", is_json=True), 2, LogOrigin(worker=3))
+from blazeio_supervisor.log.setup import configure_other_logs
+configure_other_logs(LogConfig(level="INFO", is_json=True), 2, LogOrigin(worker=3))
 
 class Bad:
     def __del__(self):

@@ -248,13 +248,13 @@ def test_whoever_has_started_a_process_is_answerable_for_it() -> None:
     with os.fdopen(out) as said:
         pids = {int(said.readline()), int(said.readline())}
     (grandchild,) = pids - {pid}
-    child_faults.know(pid, accused.append)
-    child_faults.accuse(grandchild, "it wrote")
+    child_faults.add(pid, accused.append)
+    child_faults.report(grandchild, "it wrote")
     assert accused == ["it wrote"]
-    child_faults.accuse(os.getppid(), "a stranger")
-    child_faults.accuse(0, "nobody")
+    child_faults.report(os.getppid(), "a stranger")
+    child_faults.report(0, "nobody")
     child_faults.forget(pid)
-    child_faults.accuse(grandchild, "it wrote again")
+    child_faults.report(grandchild, "it wrote again")
     assert accused == ["it wrote"]
     os.write(writer, b"xx")
     os.waitpid(pid, 0)

@@ -71,7 +71,7 @@ class WorkersHarness:
         self.forkservers = Forkservers(self.child_context, _no_settings, self.workers)
         self.orders = WorkerOrders(self.workers.records, reaper, self.listeners)
         self.readings = WorkerReadings(
-            self.workers.records, self.ledger, self.workers.accuse
+            self.workers.records, self.ledger, self.workers.report_fault
         )
         self.ends: list[socket.socket] = []
         self.askers: list[socket.socket] = []

@@ -140,7 +140,7 @@ async def test_the_last_calls_are_answered_and_then_all_are_refused(
     if is_closed_before:
         harness.entrances.close()
     async with await connect(harness.own) as one, await connect(harness.other) as two:
-        await harness.entrances.hear_last_calls()
+        await harness.entrances.accept_last()
         assert b"welcome" in await one.exchange(REQUEST)
         assert b"welcome" in await two.exchange(REQUEST)
     for listener in (harness.own, harness.other):
@@ -157,7 +157,7 @@ async def test_all_is_taken_at_once_when_there_is_no_time(
     with pytest.raises(ConnectionRefusedError):
         await connect(harness.own)
     harness.entrances.take_all_and_shut()
-    await harness.entrances.hear_last_calls()
+    await harness.entrances.accept_last()
     await wait_until(lambda: not harness.server.connection_count)
 
 
@@ -168,6 +168,6 @@ async def test_what_is_lent_is_neither_emptied_nor_shut(
     entrances = WorkerListeners(harness.server, [Queue(harness.own.dup(), lent)])
     entrances.open()
     assert await is_served(harness.own)
-    await entrances.hear_last_calls()
+    await entrances.accept_last()
     entrances.take_all_and_shut()
     assert await is_ignored(harness.own)  # it waits for whoever accepts next

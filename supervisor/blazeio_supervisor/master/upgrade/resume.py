@@ -24,7 +24,7 @@ from blazeio_supervisor.fleet.actions import (
 from blazeio_supervisor.log.setup import (
     apply_config,
     configure_logs,
-    configure_strays,
+    configure_other_logs,
 )
 from blazeio_supervisor.master.components import build_master
 from blazeio_supervisor.master.master import Master
@@ -69,7 +69,7 @@ def resume(state_fd: int, failure: str) -> Callable[[], int]:
     settings = state.master.settings.settings
     apply_config(settings.log_terms)
     configure_logs(settings.log_terms)
-    configure_strays(settings.log_terms)
+    configure_other_logs(settings.log_terms)
     runner = asyncio.Runner()
     master = _make_master(state, runner.get_loop())
     master.watch_again()
