@@ -366,6 +366,7 @@ def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
     The pid and the workers stay the same, and nothing is lost. A child rehearses it
     first with the real state; when that fails, nothing has happened. The end is always
     waited for. If the exit code is 1, the running code goes on.
+
     The code of the app stays as it is: `reload` is for that.
     """
     client = replace(target.find(), timeout_s=None)

@@ -19,6 +19,7 @@ from blazeio_supervisor.cli.serve import (
     Listing,
     SectionedCommand,
     find_sources,
+    print_config,
 )
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS
 from blazeio_supervisor.config.environment import find_folder
@@ -378,7 +379,10 @@ def run_unit(**words: Any) -> int:
     now, and a sandbox that leaves open only what the command needs. The settings are
     checked; nothing is started.
     """
-    settings = find_sources(words).read().make_settings()
+    sources = find_sources(words)
+    if words["print_config"]:
+        return print_config(sources, shows_env=words["show_env"])
+    settings = sources.read().make_settings()
     command = describe_command(settings, click.get_current_context().meta[_TYPED])
     if words["install"] and words["socket"]:
         raise UsageError("--install writes both units: leave out --socket")

@@ -32,6 +32,12 @@ def list_units(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "units").iterdir())
 
 
+def test_the_settings_are_printed_in_the_place_of_a_unit(folder: Path) -> None:
+    output = run(*WORDS, "--print-config").output
+    assert output.startswith("# Process\n")
+    assert "ExecStart" not in output
+
+
 def test_one_unit_is_printed_and_nothing_is_written(folder: Path) -> None:
     output = run(*WORDS).output
     socket = run(*WORDS, "--socket").output
