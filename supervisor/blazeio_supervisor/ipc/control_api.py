@@ -53,7 +53,7 @@ class ReloadOrder(msgspec.Struct, frozen=True):
     """Load the code anew.
 
     Attributes:
-        wait: Answer when it is over.
+        wait: Answer when the reload is over, and write its steps until then.
     """
 
     wait: bool = False
@@ -65,14 +65,15 @@ class ReloadAnswer(
     """How a reload ended, or that it was asked for.
 
     Attributes:
-        is_over: False: nobody waits for it.
-        is_ok: The new code serves in every slot.
-        reason: Why it does not; the old code goes on.
-        output: What the new code's processes raised: the app's traceback.
-        took_s: From the order to the end.
-        needs_restart: Settings that have changed, and not in this service.
-        is_superseded: A later order took its place before it was over: this is
-            how that one ended.
+        is_over: Whether it has ended; false where nobody waits for it.
+        is_ok: Whether the new code serves in every slot.
+        generation: The generation of the new code.
+        reason: Why the new code does not serve; the old code goes on.
+        output: What the processes of the new code raised: the traceback of the app.
+        took_s: The time from the order to the end.
+        needs_restart: Settings that have changed, and that only a restart applies.
+        is_superseded: Whether a later order took the place of this one before it was
+            over: then this is how the later one ended.
     """
 
     is_over: bool
@@ -92,8 +93,8 @@ class ScaleOrder(msgspec.Struct, frozen=True):
     """Change the number of workers.
 
     Attributes:
-        count: How many; None: as many as are wanted by now.
-        change: So many more, or less if it is negative.
+        count: How many; None: as many as are wanted now.
+        change: How many more, or fewer if it is negative.
     """
 
     count: int | None = None
@@ -114,14 +115,19 @@ class RecycleOrder(msgspec.Struct, frozen=True):
     """Replace workers, with the same code.
 
     Attributes:
-        slot: Whose worker; None: of every slot, one after the other.
+        slot: The slot whose worker is replaced; None: every slot, one by one.
     """
 
     slot: int | None = None
 
 
 class Recycled(msgspec.Struct, frozen=True):
-    """Whose place is taken; None: nobody's, a worker is tried at once."""
+    """A slot that gets a new worker.
+
+    Attributes:
+        pid: The worker that is replaced; None: the slot has none, and a worker is
+            started at once.
+    """
 
     slot: int
     pid: int | None
@@ -137,10 +143,10 @@ RECYCLE = ControlEndpoint("POST", "/recycle", RecycleOrder, RecycleAnswer)
 
 
 class ParkAnswer(msgspec.Struct, frozen=True):
-    """What was asked for.
+    """What the service will do.
 
     Attributes:
-        is_parked: It shall be parked, or else serve.
+        is_parked: Whether it will be parked, or else serve.
         waits_for: What comes first: ``reload``; "": nothing.
     """
 
@@ -163,11 +169,12 @@ class StackOrder(msgspec.Struct, frozen=True):
 
 
 class WorkerStack(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one worker is.
+    """The stacks of one worker.
 
     Attributes:
         text: The stacks of its threads, then of its asyncio tasks.
-        is_whole: With its tasks; else C code computes in it, or it is stopped.
+        is_whole: Whether its tasks are there; else C code computes in it, or it is
+            stopped.
     """
 
     # Which fields hold several lines, for `escape_answer`.
@@ -182,7 +189,7 @@ class WorkerStack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForkserverStack(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a process is that imports the app of a generation.
+    """The stacks of a forkserver that imports the app.
 
     Attributes:
         text: The stacks of its threads.
@@ -196,7 +203,7 @@ class ForkserverStack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackAnswer(msgspec.Struct, frozen=True):
-    """One for each worker that has a pid, and one for each import under way."""
+    """The stacks of each worker that has a pid, and of each import under way."""
 
     workers: list[WorkerStack]
     forkservers: list[ForkserverStack] = []
@@ -209,7 +216,7 @@ class UpgradeOrder(msgspec.Struct, frozen=True):
     """Go on with the code of the supervisor that is installed now.
 
     Attributes:
-        check: Only find out whether it could.
+        check: Only find out whether that would work.
     """
 
     check: bool = False
@@ -219,13 +226,14 @@ class UpgradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an upgrade.
 
     Attributes:
-        number: Of the upgrades of this master; 0: none was begun.
-        is_over: False: it was rehearsed well, and happens now. Its connections
-            are closed; whoever asks next is answered when it is over.
-        is_ok: The installed code runs; of a check: it could.
-        reason: Why not; the old code goes on.
-        version: Of the installed code; "" when it is not known.
-        took_s: From the order on.
+        number: Which upgrade of this master it is, from 1 on; 0: there was none.
+        is_over: Whether it has ended; else the rehearsal went well, and the upgrade
+            happens now: connections to this socket are closed, and the next request
+            is answered when it is over.
+        is_ok: Whether the installed code runs; after a check: whether it could.
+        reason: Why it does not; the old code goes on.
+        version: The version of the installed code; "" when it is not known.
+        took_s: The time from the order to the end.
     """
 
     number: int
@@ -242,10 +250,10 @@ LAST_UPGRADE = ControlEndpoint("GET", "/upgrade", Nothing, UpgradeAnswer)
 
 
 class ReopenLogsAnswer(msgspec.Struct, frozen=True):
-    """Whether the log is written to a new file; the access logs follow by themselves.
+    """Whether the log is written to a new file; the access logs follow on their own.
 
     Attributes:
-        reason: Why it is not, and the old one is written on.
+        reason: Why it is not; the old file is still written.
     """
 
     is_ok: bool
@@ -259,14 +267,18 @@ class StopOrder(msgspec.Struct, frozen=True):
     """End the service.
 
     Attributes:
-        is_quick: Within about a second, whatever is in flight.
+        is_quick: Whether to end within about a second, whatever is in flight.
     """
 
     is_quick: bool = False
 
 
 class StopAnswer(msgspec.Struct, frozen=True):
-    """The master that will be gone."""
+    """The master that ends.
+
+    Attributes:
+        pid: The pid of the master.
+    """
 
     pid: int
 
@@ -282,7 +294,7 @@ class ConfigQuery(msgspec.Struct, frozen=True):
     """How the settings are shown.
 
     Attributes:
-        show_env: With the values of variables; else with their names alone.
+        show_env: Whether the values of variables are shown, or only their names.
     """
 
     show_env: bool = False
@@ -293,10 +305,10 @@ class SettingAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: Its name in a TOML file.
-        value: As a TOML file has it; None: nobody says anything.
-        origin: A flag, a variable, a file's path, or ``default``.
+        value: Its value as a TOML file has it; null: none was given.
+        origin: A flag, a variable, the path of a file, or ``default``.
         meaning: The default in words, where there is no value.
-        is_hidden: The values of variables are left out: ``NAME=...``.
+        is_hidden: Whether the values of variables are left out: ``NAME=...``.
     """
 
     key: str
@@ -310,11 +322,11 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The settings in force.
 
     Attributes:
-        needs_restart: The keys that have another value by now, which a reload
-            does not take over.
-        text: The same as a TOML file.
-        changed: What was changed at run time, and holds until the next start, one
-            sentence for each.
+        needs_restart: The keys that have another value by now, which only a restart
+            applies.
+        text: The settings as a TOML file.
+        changed: What was changed at run time and holds until the next start, a
+            sentence for each change.
         folder: Where relative paths in the settings start.
     """
 
@@ -338,7 +350,11 @@ SCHEMA = 1
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
-    """An order was refused."""
+    """An order was refused.
+
+    Attributes:
+        error: The reason, in one line.
+    """
 
     error: str
 
@@ -347,12 +363,13 @@ class ServiceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Which service this is.
 
     Attributes:
-        pid: Of the master.
-        name: Of the instance: for ``--instance``.
-        wanted: The name that was asked for; another one if that was taken.
-        alias: The same, when its own container knows it by that; else "".
-        pid_namespace: Where its pid counts; "" where that is not known.
-        root: Device and inode of its root directory; likewise.
+        pid: The pid of the master.
+        name: The name of the service, for ``--instance``.
+        wanted: The name that was asked for; it differs if that was taken.
+        alias: The name that was asked for, if the service has it in its own container;
+            else "".
+        pid_namespace: The pid namespace of the master; "" where it is not known.
+        root: Device and inode of its root directory; "" where they are not known.
     """
 
     schema: int = SCHEMA
@@ -375,12 +392,12 @@ SERVICE = ControlEndpoint("GET", "/service", Nothing, ServiceAnswer)
 class EventsQuery(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
-    """Which events.
+    """Which events are wanted.
 
     Attributes:
-        after: Those with a higher ``seq``.
-        last: Not more than so many of them, the newest; null: all.
-        follow: Those that come yet, too.
+        after: Only events with a higher ``seq`` than this.
+        last: At most so many of them, the newest ones; null: all.
+        follow: Whether to go on with the events that come.
     """
 
     after: int = 0
@@ -420,19 +437,19 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
         role: ``owner`` of its slot; ``successor``, which takes its place when
             it is ready; ``canary``, the first of new code; ``leaving``, no
             longer wanted.
-        age_s: Since it was asked for.
-        in_flight: Requests being served.
-        requests: Begun in its life.
+        age_s: The time since it was asked for.
+        in_flight: How many requests it is answering.
+        requests: How many requests it has begun in its life.
         lag_s: How late its event loop runs, smoothed.
-        lag_counts: How many beats of its loop came late by at most the span of
-            that place in ``lag_bounds_s``; the last ones by more.
-        cpu_s: Processor time in its life.
+        lag_counts: How many beats of its loop were late by at most the span at the
+            same place in ``lag_bounds_s``; the last count is of those that were later.
+        cpu_s: Its processor time.
         longest: The request that has been in flight for longest.
-        longest_s: How long it has been.
-        silent_s: Since the last beat of its loop: how long that is blocked.
-        is_late: It gets no new connections for that.
+        longest_s: How long that request has been in flight.
+        silent_s: The time since the last beat of its loop: how long it is blocked.
+        is_late: Whether it gets no new connections because its loop is blocked.
         own_bytes: Memory that its end would give back (USS).
-        shared_bytes: That, and its share of what several have (PSS).
+        shared_bytes: The same, with its share of memory that several have (PSS).
         retire_reason: Why it will be replaced; "" when it will not.
     """
 
@@ -461,19 +478,20 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One slot.
 
     Attributes:
-        is_parked: Scaled away; its queue is adopted.
-        adopted_by: The slot whose worker takes its queue meanwhile.
-        weight: Its share of new connections; 100 is an even one; 0: none, or
-            the kernel shares them out.
-        failures: In a row; forgotten when a worker has served for long enough.
-        is_failing: Several in a row: another worker did not mend it.
-        failed_s: Since the last failure; null without one.
-        failure: What that was, in words.
-        retry_in_s: Until the next try, when it has no worker.
-        requests: Begun by all its workers, dead ones too.
-        queue_length: Connections that wait to be accepted; None: it has no TCP
+        is_parked: Whether it was scaled away; then its queue is adopted.
+        adopted_by: The slot whose worker accepts from its queue meanwhile.
+        weight: Its share of new connections: 100 is an even one; 0: it gets none, or
+            the kernel distributes them.
+        failures: How many workers have failed in a row; 0 once a worker has served
+            for long enough.
+        is_failing: Whether several workers have failed in a row.
+        failed_s: The time since the last failure; null without one.
+        failure: What that failure was, in words.
+        retry_in_s: The time until the next try, when the slot has no worker.
+        requests: How many requests its workers have begun, dead ones too.
+        queue_length: How many connections wait to be accepted; null: it has no TCP
             queue of its own.
-        queue_limit: The most that can.
+        queue_limit: How many can wait at most.
     """
 
     slot: int
@@ -493,15 +511,15 @@ class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Progress(
     msgspec.Struct, frozen=True, kw_only=True, tag="progress", tag_field="kind"
 ):
-    """How far a reload is.
+    """How far a reload has come.
 
     Attributes:
         step: ``importing``, ``canary`` (boots), ``checking`` (its health path),
             ``probation`` (serves beside an old worker), ``rolling``,
             ``holding``, ``rolling_back``.
-        generation: The one that it spreads.
-        replaced: Slots whose owner is of that generation.
-        slots: Slots that want a worker.
+        generation: The generation of the new code.
+        replaced: How many slots have an owner of that generation.
+        slots: How many slots want a worker.
     """
 
     step: str
@@ -514,25 +532,27 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The whole service at one moment.
 
     Attributes:
-        pid: Of the master.
-        name: Of the instance: for ``--instance``.
-        age_s: Of the master.
-        listeners: A queue per slot, or one shared by all workers.
-        steering: What was asked for: the slots' weights follow their load,
-            are even, or are not used.
-        is_steered: The kernel follows the weights.
-        loading: The app is imported once, by the forkserver, or by each worker.
-        generation: The one that new workers are of.
-        is_ready: Half of the workers serve, and the service is about to stay:
-            whether a balancer should send connections.
-        is_parked: Nobody serves until it is resumed; connections wait.
-        will_park: It will be parked, after the reload that is under way.
-        is_leaving: Told to stop, and still serving, for ``--drain-delay``.
-        is_stopping: It drains.
-        reload: None when none is under way.
-        forkservers: Generation and state of each.
-        lag_bounds_s: See ``WorkerAnswer``.
-        dead_listeners: Those that accept nothing and cannot be made anew, and why.
+        pid: The pid of the master.
+        name: The name of the service, for ``--instance``.
+        age_s: The age of the service.
+        listeners: Whether there is a queue for each slot, or one for all workers.
+        steering: What was asked for: the weights of the slots follow their load, are
+            even, or are not used.
+        is_steered: Whether the kernel follows the weights.
+        loading: Whether the app is imported once, by the forkserver, or by each worker.
+        generation: The generation of new workers.
+        has_served: Whether a worker has ever served.
+        is_ready: Whether a load balancer should send connections: half of the workers
+            serve, and the service is not about to stop.
+        is_parked: Whether nobody serves until it is resumed; connections wait.
+        will_park: Whether it will be parked after the reload that is under way.
+        is_leaving: Whether it was told to stop and still serves (``--drain-delay``).
+        is_stopping: Whether it drains.
+        reload: The reload that is under way; null when there is none.
+        forkservers: Generation and state of each forkserver.
+        lag_bounds_s: The bounds of ``lag_counts`` of a worker.
+        dead_listeners: The listeners that accept nothing and cannot be made anew, with
+            the reason.
     """
 
     schema: int = SCHEMA
