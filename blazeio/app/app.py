@@ -68,7 +68,6 @@ log = get_logger("blazeio.app")
 
 InstanceT = TypeVar("InstanceT")
 
-
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
 
@@ -107,22 +106,19 @@ class App(Hooks, Generic[StateT]):
         tune_gc: Where ``runner`` or a worker serves, make Python's cyclic collector
             look at fewer objects, and less often: see docs/limits.md. Thresholds that
             the app has set itself are not changed.
+        http2: Speak HTTP/2 with clients that begin it, or agree to it within TLS.
         limits: The fields of ``Limits``, by name.
 
     Attributes:
-        host: As given.
-        port: As given.
+        host, port: As given.
         tls: As given; its files are read when the app is served.
         trust: Both lists; None when they are empty.
         access_log: As given; it is opened when the app is served.
-        access_log_format: As given.
+        access_log_format, root_path: As given.
         headers: As given, with those of the server itself.
-        root_path: As given.
         state: As given. Each worker has its own: what is opened in ``on_start`` is
             opened in each.
-        strict_slashes: As given.
-        debug: As given.
-        tune_gc: As given.
+        strict_slashes, debug, tune_gc, http2: As given.
         limits: Every bound of the request path.
         routes: The route table.
         route: Decorators for one method: ``route.get("/path")`` and so on.
@@ -148,6 +144,7 @@ class App(Hooks, Generic[StateT]):
         strict_slashes: bool = True,
         debug: bool = False,
         tune_gc: bool = True,
+        http2: bool = True,
         **limits: Unpack[LimitOptions],
     ) -> None:
         _check_place(host, port, tls)
@@ -167,6 +164,7 @@ class App(Hooks, Generic[StateT]):
         self.state = cast(StateT, SimpleNamespace() if state is None else state)
         self.strict_slashes = strict_slashes
         self.debug = debug
+        self.http2 = http2
         self.tune_gc = tune_gc
         self.limits = make_named(Limits, limits, "App(...) has no limit named")
         self.routes = RouteTable()
@@ -442,6 +440,7 @@ class App(Hooks, Generic[StateT]):
         tls: TlsConfig | None = None,
         heads: HeaderConfig | None = None,
         root_path: str | None = None,
+        http2: bool = True,
     ) -> Server:
         """Make a server of this app, for whoever has sockets to accept from.
 
@@ -453,6 +452,7 @@ class App(Hooks, Generic[StateT]):
             tls: Used instead of the app's own.
             heads: The fields that each response has beside its own.
             root_path: Used instead of the app's own.
+            http2: False: HTTP/2 is not spoken, whatever the app says.
 
         Raises:
             ConfigurationError: The app's access log cannot be opened, or a file of its
@@ -477,6 +477,7 @@ class App(Hooks, Generic[StateT]):
             make_url=self._make_url,
             heads=self.headers if heads is None else heads.under(self.headers),
             root_path=self.root_path if root_path is None else root_path,
+            http2=self.http2 and http2,
             request_class=self._request_class,
         )
 

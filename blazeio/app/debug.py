@@ -227,7 +227,7 @@ _SENDING = frozenset(
 its result anyway.
 """
 
-_OF_R = ("BlazeioPayloadUtils.", "ExtraToolset.", "Answering.", "Serving.")
+_OF_R = ("BlazeioPayloadUtils.", "BlazeioServerProtocol.", "ExtraToolset.")
 
 
 def watch_for_forgotten_awaits() -> None:
@@ -340,7 +340,7 @@ def _is_bare_end(coroutine: "Unawaited") -> bool:
     frame = coroutine.cr_frame
     if frame is None or frame.f_code.co_name != "eof":
         return False
-    return not frame.f_locals.get("data")
+    return not (frame.f_locals.get("data") or frame.f_locals.get("trailers"))
 
 
 # The traceback of a bug as a response: ``App(debug=True)``

@@ -119,7 +119,7 @@ class AsgiGateway(Gateway):
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
         extensions: dict[str, Any]
-        if r.response.minor and not r.carrier.frames_content:
+        if r.response.minor:
             extensions = {
                 "http.response.zerocopysend": {},
                 "http.response.early_hint": {},

@@ -360,9 +360,8 @@ class HttpExchange:
             await self._send_file_part(part, is_last=not message.get("more_body"))
 
     def _send_early_hint(self, lines: bytes) -> None:
-        """RFC 8297; not to HTTP/1.0, which knows no 103."""
-        if self._r.response.minor and not self._r.carrier.frames_content:
-            self._r.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
+        """RFC 8297."""
+        self._r.carrier.send_interim(103, lines)
 
     def _send_trailers(self, lines: bytes, *, is_last: bool) -> None:
         self._trailers = (self._trailers or b"") + lines

@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 class Reading(Protocol):
     """Whether octets come from the peer."""
 
-    is_open: bool
+    @property
+    def is_open(self) -> bool:
+        """Octets come, or may come."""
+        ...
 
     def pause(self) -> None:
         """Let no more come: the peer is slowed down by what its protocol has for it."""
@@ -75,7 +78,11 @@ class RequestCarrier(Protocol):
 
     transport: asyncio.Transport
     gate: "WriteGate"
-    origin: "ConnectionOrigin | None"
+
+    @property
+    def origin(self) -> "ConnectionOrigin | None":
+        """Who is believed about the client."""
+        ...
 
     @property
     def read_control(self) -> Reading:
@@ -116,6 +123,15 @@ class RequestCarrier(Protocol):
         """
         ...
 
+    def send_interim(self, status: int, lines: bytes) -> None:
+        """Send an interim response.
+
+        Args:
+            status: 1xx, but not 101.
+            lines: Its field lines.
+        """
+        ...
+
     @property
     def send_whole(self) -> Callable[[bytes, bytes, bytes], None] | None:
         """Sends a whole response; its length is what is missing of the head.
@@ -127,12 +143,7 @@ class RequestCarrier(Protocol):
         ...
 
     def send(
-        self,
-        message: OutgoingMessage,
-        octets: bytes | memoryview,
-        *,
-        is_last: bool,
-        trailers: bytes = b"",
+        self, message: OutgoingMessage, octets: bytes | memoryview, *, is_last: bool
     ) -> None:
         """Send content in its framing; the head goes first where it is still held.
 
@@ -141,8 +152,6 @@ class RequestCarrier(Protocol):
                 anything leaves: ``content`` or ``end``.
             octets: Content.
             is_last: The message ends with it.
-            trailers: Field lines that go after the last content; they are left out
-                where the framing has no place for them.
 
         Raises:
             LocalProtocolError: Of ``message``; nothing was sent.
@@ -181,6 +190,10 @@ class RequestCarrier(Protocol):
 
     def request_is_over(self) -> None:
         """The handler is over and its response complete: turn to what comes next."""
+        ...
+
+    def lost_request_is_over(self) -> None:
+        """The handler of a request that has lost its carrier is over."""
         ...
 
     def close(self) -> None:

@@ -22,11 +22,13 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.readiness import HangupWatcher, WritabilityWatcher
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
-from blazeio.protocol.trust import Trust
+from blazeio.protocol.trust import ConnectionOrigin, Trust
+from blazeio.wire.request import RequestHead
 from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.carrier import ServerConnection
+    from blazeio.protocol.http1 import Http1Connection
     from blazeio.protocol.request import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
 
@@ -43,7 +45,13 @@ KEPT_HEAP_BYTES = 2 * 1024 * 1024
 
 TASK_NAME = "request"
 
+HTTP2_START = b"PRI * HTTP/2.0\r\n"
+"""The first line of the preface of HTTP/2 (RFC 9113 section 3.4), by which it is
+known. An HTTP/1 parser refuses it."""
+
 Handler = Callable[["BlazeioServerProtocol"], Awaitable[Any]]
+MakeHttp2 = Callable[["ConnectionOrigin | None"], asyncio.Protocol]
+"""From who is believed about the client to the protocol of a connection."""
 
 
 class Recorder(Protocol):
@@ -84,6 +92,8 @@ class ServerContext:
         recorder: Told of each response; None: nobody wants to know.
         on_begin: Called with each request as its handler's task is made; must not
             raise.
+        make_http2: Makes the protocol of a connection of HTTP/2; None: it is not
+            spoken.
         raw_handler: Called with ``r`` for each connection, instead: octets as
             they come, no HTTP. None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
@@ -135,6 +145,7 @@ class ServerContext:
         "is_draining",
         "limits",
         "loop",
+        "make_http2",
         "make_url",
         "name_handler",
         "now",
@@ -163,6 +174,7 @@ class ServerContext:
         self.pid = os.getpid()
         self.handler = handler
         self.raw_handler = raw_handler
+        self.make_http2: MakeHttp2 | None = None
         self.limits = limits
         self.loop = loop
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
@@ -223,6 +235,29 @@ class ServerContext:
                 self.when_changed()
 
         return end
+
+    def find_content_bound(self, head: RequestHead) -> int | None:
+        """Find the most octets of a request's content: of its route, or of all."""
+        of_route = self.find_options(head.method, head.path).content_bytes
+        return self.limits.content_bytes if of_route is None else of_route
+
+    def turn_to_http2(self, connection: "Http1Connection", octets: bytes) -> bool:
+        """Hand a connection over to HTTP/2; whether that is what its client began.
+
+        Args:
+            connection: On which nothing was served yet.
+            octets: All that has arrived.
+        """
+        if self.make_http2 is None or not octets.startswith(HTTP2_START):
+            return False
+        connection.timeouts.close()
+        self.connections.discard(connection)
+        successor = self.make_http2(connection.origin)
+        transport = connection.transport
+        transport.set_protocol(successor)
+        successor.connection_made(transport)
+        successor.data_received(octets)
+        return True
 
     def record_responses(self, recorder: Recorder) -> None:
         """Tell one more of each response; before the first connection."""

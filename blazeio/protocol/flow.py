@@ -201,6 +201,7 @@ class ContentStream:
         "_bound",
         "_decoder",
         "_pieces",
+        "_trailers",
         "_undecoded",
         "_waiter",
         "collected",
@@ -225,6 +226,7 @@ class ContentStream:
         self._bound = bound
         self._pieces: deque[bytes] = deque()
         self._undecoded = b""
+        self._trailers: Headers | None = None
         self.has_used_turn = False
         self._waiter: asyncio.Future[None] | None = None
         self.due_bytes = length
@@ -235,13 +237,13 @@ class ContentStream:
         self.collected: bytes | None = None
         self.reader: Reader | None = None
         self.error: BlazeioError | None = None
-        if bound is not None and length > bound:
+        if bound is not None and bound < length < UNTIL_CLOSE:
             self.error = too_large(bound)
 
     @property
     def trailers(self) -> Headers | None:
-        """Fields after the last chunk; None when there were none."""
-        return self._decoder.trailers if self._decoder is not None else None
+        """Fields after the content; None when there were none."""
+        return self._trailers if self._decoder is None else self._decoder.trailers
 
     @property
     def has_undecoded(self) -> bool:
@@ -283,6 +285,8 @@ class ContentStream:
             self.queued_bytes += size
             self.received_bytes += size
             self.is_whole = self.due_bytes == 0
+            if self._bound is not None and self.received_bytes > self._bound:
+                self.error = too_large(self._bound)
         self._wake()
         return rest
 
@@ -317,8 +321,13 @@ class ContentStream:
         self._undecoded = octets[end:]
         return b""
 
-    def end(self) -> None:
-        """The peer closed, and that is its end: only of UNTIL_CLOSE."""
+    def end(self, trailers: Headers | None = None) -> None:
+        """The peer closed, and that is its end: only of UNTIL_CLOSE.
+
+        Args:
+            trailers: Fields after the content, where something else marks its end.
+        """
+        self._trailers = trailers
         self.is_whole = True
         self._wake()
 

@@ -378,6 +378,7 @@ class HandlerTask:
         """Nothing refers to a request that has no carrier and no handler."""
         self._context.detached.discard(self.request)
         self._context.wheel.forget(self)
+        self.request.carrier.lost_request_is_over()
 
     def detach(self) -> Callable[[], None] | None:
         """Turn to what comes next; the handler, which has answered, runs on.

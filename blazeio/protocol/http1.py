@@ -37,10 +37,9 @@ from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
 from blazeio.wire.request import RequestHead, parse_head
+from blazeio.wire.serializer import serialize_status_line
 
 log = get_logger("blazeio.protocol")
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
@@ -210,7 +209,9 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         try:
             head = parse_head(octets, limits, 0, self._scanned)
         except RemoteProtocolError as error:
-            self.request.handler_task.refuse_head(error)
+            task = self.request.handler_task
+            if task.begun_at or not self._context.turn_to_http2(self, octets):
+                task.refuse_head(error)
             return
         if head is None:
             self._await_more_of_head(octets)
@@ -246,12 +247,9 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         self._scanned = max(len(octets) - 3, 0)  # the end of the head has 4 octets
 
     def _new_content(self, head: RequestHead) -> ContentStream:
-        context = self._context
-        bound = context.find_options(head.method, head.path).content_bytes
-        if bound is None:
-            bound = context.limits.content_bytes
+        bound = self._context.find_content_bound(head)
         length = head.content_length or 0
-        decoder = ChunkDecoder(context.limits) if head.is_chunked else None
+        decoder = ChunkDecoder(self._context.limits) if head.is_chunked else None
         content = ContentStream(length=length, decoder=decoder, bound=bound)
         self._owes_continue = head.expects_continue
         if content.error is None and not self._owes_continue:
@@ -373,7 +371,7 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         if self._owes_continue:
             self._owes_continue = False
             if not self.request.response.status:
-                self.transport.write(CONTINUE)
+                self.send_interim(100, b"")
         if content.has_used_turn:
             self._wait_for_turn()
         else:
@@ -392,20 +390,17 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         most_bytes = min(self._context.limits.linger_bytes, READ_PAST_BYTES)
         return self.request.content.due_bytes > most_bytes
 
+    def send_interim(self, status: int, lines: bytes) -> None:
+        """Send an interim response; not to HTTP/1.0, which knows none."""
+        if self.request.response.minor:
+            self.transport.write(b"%b%b\r\n" % (serialize_status_line(status), lines))
+
     def send(
-        self,
-        message: OutgoingMessage,
-        octets: bytes | memoryview,
-        *,
-        is_last: bool,
-        trailers: bytes = b"",
+        self, message: OutgoingMessage, octets: bytes | memoryview, *, is_last: bool
     ) -> None:
         """Send content in its framing; the head goes first where it is still held."""
         framed: bytes | memoryview
-        if is_last:
-            framed = message.end(bytes(octets), trailers)
-        else:
-            framed = message.content(octets)
+        framed = message.end(bytes(octets)) if is_last else message.content(octets)
         if framed:
             self.transport.write(framed)
 
@@ -429,6 +424,9 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
             self.transport.set_protocol(Handover(self, receive))
         if octets:
             receive(octets)
+
+    def lost_request_is_over(self) -> None:
+        """Nothing waits for it here."""
 
     def request_is_over(self) -> None:
         """The response is complete: the next request, or the end."""

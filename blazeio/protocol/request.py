@@ -28,6 +28,7 @@ from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, Latch
 from blazeio.protocol.handler_task import HandlerTask
 from blazeio.protocol.payload import BlazeioPayloadUtils
+from blazeio.protocol.pieces import Content
 from blazeio.protocol.response_writer import (
     DEFAULT_HEAD,
     EVENT_STREAM,
@@ -323,6 +324,29 @@ class BlazeioServerProtocol(
         else:
             message = response.begin(headers, status)
         self.context.loop.call_soon(response.flush_head, message)
+
+    async def eof(
+        self, data: Content | None = None, *, trailers: FieldInput | None = None
+    ) -> None:
+        """End the response, after ``data``; the caller may go on working.
+
+        Args:
+            data: The last content.
+            trailers: Fields that follow it. Over HTTP/1 they are sent to a client that
+                has said ``TE: trailers``, after content in chunks; else dropped.
+
+        Raises:
+            PeerGone: The peer is gone.
+            LocalProtocolError: Less was written than the declared Content-Length: the
+                connection is aborted. Or the response has ended, this is no content,
+                or a field is none of a trailer section.
+        """
+        if trailers is not None:
+            message = self._begun_message()
+            te = self.headers.get("te", "").lower()
+            if self.carrier.frames_content or "trailers" in te:
+                self.response.set_trailers(message, trailers)
+        await super().eof(data)
 
     # What ``BlazeioPayloadUtils`` leaves open
 

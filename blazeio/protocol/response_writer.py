@@ -21,6 +21,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.payload import AT_ONCE_BYTES
+from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.framing import Framing, OutgoingMessage, decide_response_framing
 from blazeio.wire.request import NO_HEAD, RequestHead
 from blazeio.wire.serializer import (
@@ -459,8 +460,22 @@ class ResponseWriter:
         """
         message = self.message
         assert message is not None  # begin came before
-        self._carrier.send(message, b"", is_last=True, trailers=lines)
-        self.is_complete = True
+        message.trailers = lines
+        self.send(b"", is_last=True)
+
+    def set_trailers(self, message: OutgoingMessage, trailers: FieldInput) -> None:
+        """Have these fields follow the last content.
+
+        Raises:
+            LocalProtocolError: A field is malformed, or none of a trailer section.
+        """
+        block = serialize_fields(trailers)
+        wrong = sorted(block.names & (DROPPED_TRAILERS | REFUSED_TRAILERS))
+        if wrong:
+            reason = f"{wrong[0]} is a field of heads, not of trailers"
+            raise LocalProtocolError(reason)
+        self.flush_head(message)  # else it would say how long the content is
+        message.trailers = block.lines
 
     def count_beside(self, size: int) -> None:
         """Octets of content have gone to the socket past the sink."""

@@ -31,7 +31,6 @@ from blazeio.protocol.flow import NO_CONTENT, ContentStream
 
 if TYPE_CHECKING:
     from blazeio.protocol.context import ServerContext
-    from blazeio.protocol.readiness import ReadControl
 
 TICK_S = 0.05
 """Deadlines are kept to this precision, never early."""
@@ -213,6 +212,14 @@ class TimeoutOwner(Protocol):
         ...
 
 
+class Unsent(Protocol):
+    """What waits for the peer to read it."""
+
+    def unsent_bytes(self) -> int:
+        """Count the octets; on any scale that falls as they leave."""
+        ...
+
+
 class ConnectionTimeouts:
     """The timeouts of one connection.
 
@@ -242,7 +249,7 @@ class ConnectionTimeouts:
     )
 
     def __init__(
-        self, owner: TimeoutOwner, read_control: "ReadControl", context: "ServerContext"
+        self, owner: TimeoutOwner, read_control: Unsent, context: "ServerContext"
     ) -> None:
         self._owner = owner
         self._read_control = read_control

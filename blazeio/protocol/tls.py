@@ -56,6 +56,7 @@ class TlsConfig(Struct, frozen=True):
     Attributes:
         context: Certificates, ciphers and ticket keys; its
             ``sslobject_class`` is ``ServerSideTls``.
+        others: Further ones, that the first chooses by the name that is asked for.
         handshake_timeout_s: From the accept to the end of the handshake.
         shutdown_timeout_s: In a close in stages, how long the client's end is
             awaited after ours.
@@ -64,6 +65,12 @@ class TlsConfig(Struct, frozen=True):
     context: ssl.SSLContext
     handshake_timeout_s: float
     shutdown_timeout_s: float
+    others: tuple[ssl.SSLContext, ...] = ()
+
+    def offer(self, protocols: list[str]) -> None:
+        """Offer these by ALPN (RFC 7301), the best first."""
+        for context in (self.context, *self.others):
+            context.set_alpn_protocols(protocols)
 
 
 class TlsFacts(Struct, frozen=True):
@@ -122,7 +129,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     Args:
         context: Shared by the connections of the loop.
         terms: Of the listener.
-        new_app: Makes the connection's protocol, when the handshake is done.
+        new_app: Makes the connection's protocol, when the handshake is done; given
+            what was agreed by ALPN.
 
     Attributes:
         deadline_at: Of the handshake, and of a close; for the wheel.
@@ -159,13 +167,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self,
         context: ServerContext,
         terms: TlsConfig,
-        new_app: "Callable[[], Http1Connection]",
+        new_app: Callable[[str | None], Any],
     ) -> None:
         super().__init__(NO_EXTRA)
         self._context = context
         self._terms = terms
         self._new_app = new_app
-        self._app: Http1Connection | Handover | None = None
+        self._app: Any = None
         self._facts: TlsFacts | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -428,7 +436,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._phase = OPEN
         self._context.wheel.forget(self)
         self._context.handshakes.discard(self)
-        app = self._app = self._new_app()
+        app = self._app = self._new_app(self._tls.selected_alpn_protocol())
         app.connection_made(self)
         if self._is_writing_paused:
             app.pause_writing()

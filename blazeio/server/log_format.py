@@ -177,7 +177,7 @@ ATOMS: Final[dict[str, Atom]] = {
     "target": Atom("r.tail", FOREIGN, "the request target, as sent"),
     "path": Atom("r.path", FOREIGN, "the path, percent-decoded"),
     "query": Atom("r.query", FOREIGN, "the query, as sent"),
-    "version": Atom(_VERSION, FOREIGN, "`HTTP/1.1` or `HTTP/1.0`"),
+    "version": Atom(_VERSION, FOREIGN, "`HTTP/1.1`, `HTTP/1.0` or `HTTP/2`"),
     "status": Atom("response.status or nothing", NUMBER, "the status, if one was sent"),
     "content_bytes": Atom(
         "response.content_bytes", NUMBER, "octets of content sent, without framing"

@@ -7,6 +7,7 @@ import itertools
 import socket
 from collections.abc import Callable
 
+from blazeio.http2.connection import ALPN, Http2Connection
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ServerConnection
@@ -23,7 +24,7 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
-from blazeio.protocol.trust import Trust
+from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
 from blazeio.server.loop import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader
@@ -60,6 +61,7 @@ class Server:
         name_handler: Names the handler of a method and path, for the log.
         make_url: Makes a path of the name of a route and parameters.
         request_class: The class of ``r``.
+        http2: Speak HTTP/2 with whoever begins it, or agrees to it by ALPN.
     """
 
     def __init__(
@@ -78,10 +80,15 @@ class Server:
         heads: HeaderConfig | None = None,
         root_path: str = "",
         request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
+        http2: bool = True,
     ) -> None:
         self._request_class = request_class
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
+        self._alpn_protocols = ["http/1.1"]
+        if http2 and raw_handler is None:
+            self.context.make_http2 = self._new_http2
+            self._alpn_protocols.insert(0, ALPN)
         self.context.trust = trust
         self.context.find_options = find_options
         self.context.name_handler = name_handler
@@ -117,6 +124,19 @@ class Server:
     def _new_connection(self, header: ProxyHeader | None = None) -> Http1Connection:
         return Http1Connection(self.context, header, self._request_class)
 
+    def _new_http2(self, origin: ConnectionOrigin | None) -> Http2Connection:
+        return Http2Connection(self.context, origin, self._request_class)
+
+    def _new_over_tls(
+        self, header: ProxyHeader | None, agreed: str | None
+    ) -> Http1Connection | Http2Connection:
+        if agreed != ALPN:
+            return self._new_connection(header)
+        trust = self.context.trust
+        return self._new_http2(
+            None if trust is None else ConnectionOrigin(trust, header)
+        )
+
     def accept_from(
         self,
         sock: socket.socket,
@@ -135,10 +155,12 @@ class Server:
         """
 
         tls = None if is_plain else tls or self._tls
+        if tls is not None:
+            tls.offer(self._alpn_protocols)
 
         def new_tls(header: ProxyHeader | None = None) -> TlsTransport:
             assert tls is not None  # else it is not used
-            new_app = functools.partial(self._new_connection, header)
+            new_app = functools.partial(self._new_over_tls, header)
             return TlsTransport(self.context, tls, new_app)
 
         acceptor = Acceptor(

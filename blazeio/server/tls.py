@@ -344,17 +344,19 @@ def make_tls_config(settings: TlsSettings) -> TlsConfig:
     """Make the ``tls`` argument of ``Server.accept_from``.
 
     Raises:
-        ConfigurationError: See ``make_ssl_context``.
+        ConfigurationError: See ``make_ssl_contexts``.
     """
+    context, *others = make_ssl_contexts(settings)
     return TlsConfig(
-        context=make_ssl_context(settings),
+        context=context,
         handshake_timeout_s=settings.handshake_timeout_s,
         shutdown_timeout_s=settings.shutdown_timeout_s,
+        others=tuple(others),
     )
 
 
-def make_ssl_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Read the files; make the context of a server.
+def make_ssl_contexts(settings: TlsSettings) -> list[ssl.SSLContext]:
+    """Read the files; make the contexts of a server, the first of which chooses.
 
     A certificate that is not valid today is a warning: clients may have been told to
     accept it, and a server that does not start helps nobody.
@@ -368,8 +370,10 @@ def make_ssl_context(settings: TlsSettings) -> ssl.SSLContext:
     context = _make_context(settings)
     names = load_pair(context, settings.certfile, settings.keyfile, password).names
     by_name = dict.fromkeys(names, context)
+    contexts = [context]
     for certfile, keyfile in settings.other_certificates:
         other = _make_context(settings)
+        contexts.append(other)
         names = load_pair(other, certfile, keyfile, password).names
         if not names:
             message = "is for no DNS name, so that no client would get it"
@@ -379,7 +383,7 @@ def make_ssl_context(settings: TlsSettings) -> ssl.SSLContext:
                 log.warning("TLS certfile %s: %s has one already", certfile, name)
             by_name.setdefault(name, other)
     _choose_by_name(context, by_name)
-    return context
+    return contexts
 
 
 def find_by_name(

@@ -50,7 +50,10 @@ Arrival = asyncio.Future[str | bytes | None]
 class MessageReading(Protocol):
     """Controls whether the connection's transport reads."""
 
-    is_open: bool
+    @property
+    def is_open(self) -> bool:
+        """It does."""
+        ...
 
     def pause(self) -> None:
         """Pause reading."""

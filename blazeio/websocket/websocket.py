@@ -35,6 +35,9 @@ WINDOW_BITS = 12
 KiB a connection. Messages of a few KiB gain nothing from a larger one."""
 
 
+_UNUSED_KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
+
+
 class Agreement(Struct, frozen=True):
     """The result of a handshake.
 
@@ -104,6 +107,8 @@ def _as_request(r: BlazeioServerProtocol) -> Request:
     headers = Headers()
     for name, value in r.headers.pairs:
         headers[name] = value
+    if r.http_version == "2":  # RFC 8441 section 5: there is none, nor an answer to it
+        headers["Sec-WebSocket-Key"] = _UNUSED_KEY
     return Request(r.tail, headers, r.method, f"HTTP/1.{r.response.minor}")
 
 

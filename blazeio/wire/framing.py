@@ -156,6 +156,8 @@ class OutgoingMessage:
         is_ended: The end was given out; nothing may follow.
         is_persistent: Whether the connection may go on afterwards; known for
             good once the message has begun.
+        trailers: Field lines that are to follow the last content (RFC 9112 section
+            7.1.2); they are left out where the content is not chunked.
     """
 
     __slots__ = (
@@ -168,6 +170,7 @@ class OutgoingMessage:
         "is_begun",
         "is_ended",
         "is_persistent",
+        "trailers",
     )
 
     def __init__(
@@ -188,6 +191,7 @@ class OutgoingMessage:
         self.is_begun = False
         self.is_ended = False
         self.is_persistent = is_persistent
+        self.trailers = b""
 
     @property
     def takes_chunks(self) -> bool:
@@ -238,39 +242,64 @@ class OutgoingMessage:
         self.content_bytes += size
         self._due_bytes -= size
 
-    def end(self, octets: bytes = b"", trailers: bytes = b"") -> bytes:
+    def end(self, octets: bytes = b"") -> bytes:
         """The last content, and the end of the message.
 
         Args:
             octets: The content.
-            trailers: Field lines of the trailer section (RFC 9112 section 7.1.2);
-                they are left out where the content is not chunked.
 
         Raises:
             LocalProtocolError: As for ``content``; or less was given than the
                 declared length. Nothing changed where the head was still held;
                 else the connection cannot be kept.
         """
-        self.check(len(octets))
-        if self._framing is Framing.LENGTH and len(octets) < self._due_bytes:
+        self._conclude(len(octets))
+        out = self.begin()
+        if octets:
+            out += self._framed(octets)
+        if self._framing is Framing.CHUNKED:
+            out += b"0\r\n%b\r\n" % self.trailers if self.trailers else LAST_CHUNK
+        return out
+
+    def take(
+        self, octets: bytes | memoryview, *, is_last: bool
+    ) -> tuple[bytes, bytes | memoryview]:
+        """Give head and content apart, to who has a framing of its own.
+
+        Args:
+            octets: Content.
+            is_last: The message ends with it.
+
+        Returns:
+            The head, b"" where it was given out before; and the content.
+
+        Raises:
+            LocalProtocolError: As for ``content`` and ``end``.
+        """
+        if is_last:
+            self._conclude(len(octets))
+        else:
+            self.check(len(octets))
+            if not octets:
+                return b"", b""
+        return self.begin(), self._framed(octets)
+
+    def _conclude(self, size: int) -> None:
+        """Check that the message may end with so many octets more."""
+        self.check(size)
+        if self._framing is Framing.LENGTH and size < self._due_bytes:
             if self.is_begun:
                 self.is_ended = True
                 self.is_persistent = False
             message = (
-                f"the message ended {self._due_bytes - len(octets)} octets short of "
+                f"the message ended {self._due_bytes - size} octets short of "
                 f"its declared Content-Length: {self.content_length}"
             )
             raise LocalProtocolError(message)
         self.is_ended = True
         if not self.is_begun and self._framing in _UNDECLARED:
             self._framing = Framing.LENGTH
-            self.content_length = self._due_bytes = len(octets)
-        out = self.begin()
-        if octets:
-            out += self._framed(octets)
-        if self._framing is Framing.CHUNKED:
-            out += b"0\r\n%b\r\n" % trailers if trailers else LAST_CHUNK
-        return out
+            self.content_length = self._due_bytes = size
 
     def check(self, size: int) -> None:
         """Refuse what may not follow; nothing changes.

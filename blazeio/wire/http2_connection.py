@@ -127,7 +127,7 @@ class Multiplexer(Controlling):
 
         RFC 9113 section 8.1: once the answer is whole, RST_STREAM(NO_ERROR) says so.
         """
-        stream.is_unwanted = True
+        stream.is_unwanted = stream.is_paused = True
         if stream.is_written and not stream.is_read:
             self.reset(stream, ErrorCode.NO_ERROR)
 
@@ -371,7 +371,8 @@ class Multiplexer(Controlling):
         if self.is_draining:
             return  # RFC 9113 section 6.8
         self.last_id = stream_id
-        if fault is None and self.running >= self._limits.streams:
+        most = self._limits.streams
+        if fault is None and (self.running >= most or len(self.streams) >= most):
             message = f"more than {self._limits.streams} streams"
             fault = Http2StreamError(ErrorCode.REFUSED_STREAM, message)
         if fault is not None:

@@ -16,7 +16,10 @@ from blazeio.wire.http2_budgets import Budget
 from blazeio.wire.http2_frames import (
     DATA,
     DEFAULT_WINDOW_BYTES,
+    END_HEADERS,
     END_STREAM,
+    FRAME_HEADER,
+    HEADERS,
     LEAST_FRAME_BYTES,
     MOST_WINDOW_BYTES,
     ErrorCode,
@@ -28,8 +31,9 @@ from blazeio.wire.http2_frames import (
 from blazeio.wire.http2_response import NO_TABLE
 from blazeio.wire.request import RequestHead
 
-FLUSH_BYTES: Final = 16 * 1024
-"""From here on frames leave at once; fewer wait for the end of the loop's turn."""
+FLUSH_BYTES: Final = 64 * 1024
+"""From here on frames leave at once; fewer wait for the end of the loop's turn. Else
+a stream would learn too late that the transport is full."""
 MOST_TURN_BYTES: Final = 64 * 1024
 """The largest frame that we send, so that each stream soon has its turn."""
 
@@ -127,8 +131,16 @@ class ConnectionUser(Protocol):
         """It is over: the peer has reset it, or made us do so."""
         ...
 
+    def stream_waits(self, stream: StreamState) -> None:
+        """It has content that a window, or the transport, does not let through."""
+        ...
+
     def stream_sent(self, stream: StreamState) -> None:
-        """What a blocked stream had waiting has been sent."""
+        """Nothing of a stream waits any more; or it was blocked, and may go on."""
+        ...
+
+    def all_sent(self) -> None:
+        """No stream waits any more whose own window is open."""
         ...
 
     def flush_soon(self) -> None:
@@ -208,6 +220,8 @@ class Sending:
         """The transport has room again."""
         self._is_full = False
         self._send_waiting()
+        if not self._turns:
+            self._user.all_sent()
 
     def send_head(self, stream: StreamState, block: bytes, *, is_last: bool) -> None:
         """Send a header block: of an interim or final response.
@@ -225,6 +239,41 @@ class Sending:
         )
         if is_last:
             self._has_ended(stream)
+
+    def respond(self, stream: StreamState, block: bytes, content: bytes) -> None:
+        """Send a whole response.
+
+        Args:
+            stream: Neither reset nor ended.
+            block: Its header block.
+            content: All of it; there may be none.
+        """
+        # Hot: runs once per request.
+        size = len(content)
+        if (
+            not 0 < size <= _JOINED_BYTES
+            or len(block) > LEAST_FRAME_BYTES
+            or size > stream.send_window
+            or size > self._window
+            or self._is_full
+            or self._owes_table_update
+        ):
+            self.send_head(stream, block, is_last=not content)
+            if content:
+                self.send(stream, content, is_last=True)
+            return
+        stream.send_window -= size
+        self._window -= size
+        self.sent_bytes += size
+        self._control.earn(DATA_EARNS)
+        pack = FRAME_HEADER.pack
+        stream_id, length = stream.stream_id, len(block)
+        head = pack(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream_id)
+        header = pack(size >> 8, size & 0xFF, DATA, END_STREAM, stream_id)
+        self._put(b"".join((head, block, header, content)))
+        self._has_ended(stream)
+        if self._out_bytes >= FLUSH_BYTES:
+            self._user.flush()
 
     def send(
         self, stream: StreamState, octets: bytes | memoryview, *, is_last: bool = False
@@ -262,6 +311,8 @@ class Sending:
         self._send_waiting()
         most_bytes = 0 if self._is_full else self._high_water_bytes
         stream.is_blocked = stream.waiting_bytes > most_bytes
+        if stream.waiting_bytes:
+            self._user.stream_waits(stream)
 
     def send_trailers(self, stream: StreamState, block: bytes) -> None:
         """Send the trailer section, after what waits; it ends the stream."""
@@ -308,29 +359,46 @@ class Sending:
             if not stream.waiting or stream.send_window <= 0 or stream.is_written:
                 continue
             self._send_turn(stream)
-            if stream.waiting and stream.send_window > 0:
-                stream.has_turn = True
-                turns.append(stream)
-            if stream.is_blocked and stream.waiting_bytes <= self._high_water_bytes:
-                stream.is_blocked = False
-                self._user.stream_sent(stream)
+            if stream.waiting:
+                if stream.send_window > 0:
+                    stream.has_turn = True
+                    turns.append(stream)
+                else:
+                    self._user.stream_waits(stream)
+                if not stream.is_blocked or (
+                    stream.waiting_bytes > self._high_water_bytes
+                ):
+                    continue
+            stream.is_blocked = False
+            self._user.stream_sent(stream)
 
     def _send_turn(self, stream: StreamState) -> None:
-        """Send one frame of what a stream has waiting."""
+        """Send one frame of what a stream has waiting, as large as it may be.
+
+        A client may credit each frame by itself: small ones would be small for ever.
+        """
         most = min(stream.send_window, self._window, self._frame_bytes)
         waiting = stream.waiting
         assert waiting  # _send_waiting looks
-        octets = waiting.popleft()
-        if len(octets) > most:
-            view = memoryview(octets)
-            waiting.appendleft(view[most:])
-            octets = view[:most]
-        stream.waiting_bytes -= len(octets)
-        if len(octets) >= EARNING_BYTES:
+        parts: list[bytes | memoryview] = []
+        size = 0
+        while waiting and size < most:
+            octets = waiting[0]
+            if len(octets) > most - size:
+                view = memoryview(octets)
+                waiting[0] = view[most - size :]
+                octets = view[: most - size]
+            else:
+                waiting.popleft()
+            parts.append(octets)
+            size += len(octets)
+        stream.waiting_bytes -= size
+        if size >= EARNING_BYTES:
             self._control.earn(DATA_EARNS)
         is_last = stream.ends and not waiting
         trailers = stream.trailers if is_last else b""
-        self._put_content(stream, octets, is_last=is_last and not trailers)
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._put_content(stream, content, is_last=is_last and not trailers)
         if trailers and not stream.is_written:  # reset in the meantime
             self.send_head(stream, trailers, is_last=True)
 
@@ -348,6 +416,8 @@ class Sending:
             raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message)
         if self._turns:
             self._send_waiting()
+            if not self._turns:
+                self._user.all_sent()
 
     def _widen_stream(self, stream: StreamState, increment: int) -> None:
         """The window of a stream grows, or shrinks with the peer's settings."""

@@ -247,6 +247,7 @@ async def test_lists_and_files_are_sent_and_left_as_they_are(tmp_path: Any) -> N
         assert (await site.get("/x")).body == b"xyza\nb\n"
 
 
+@pytest.mark.http1  # its chunks
 async def test_text_given_to_stream_is_one_piece() -> None:
     web = App()
 

@@ -168,6 +168,7 @@ async def numbers() -> AsyncIterator[str | bytes]:
 
 
 @pytest.mark.parametrize("make", [numbers, lambda: ["one ", b"two"]])
+@pytest.mark.http1  # its chunks
 async def test_a_stream_is_sent_piece_by_piece(make: Any) -> None:
     answer = await answer_of(Deliver.stream, make(), 201, content_type="text/plain")
     assert (answer.status, answer.text) == (201, "one two")

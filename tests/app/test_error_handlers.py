@@ -193,6 +193,7 @@ async def test_what_has_begun_is_cut(web: App) -> None:
             await peer.read_response()
 
 
+@pytest.mark.http1  # its chunks
 async def test_content_that_breaks_http_is_handled_and_the_connection_closed(
     web: App,
 ) -> None:

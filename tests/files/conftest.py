@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.both_protocols import pytest_generate_tests, spoken
+
+__all__ = ["pytest_generate_tests", "spoken"]
+
 PAGE = "<!doctype html><p>für dich"
 
 

@@ -179,6 +179,9 @@ class MemoryCarrier:
     def note_early_response(self) -> None:
         """The content that is due is no obstacle to the next request here."""
 
+    def send_interim(self, status: int, lines: bytes) -> None:
+        """It has no place for one."""
+
     def send_whole(self, start: bytes, line: bytes, content: bytes) -> None:
         reply = self.replies[-1]
         reply.take_head(b"%b%bContent-Length: %d\r\n" % (start, line, len(content)))
@@ -186,12 +189,7 @@ class MemoryCarrier:
         reply.is_ended = True
 
     def send(
-        self,
-        message: OutgoingMessage,
-        octets: bytes | memoryview,
-        *,
-        is_last: bool,
-        trailers: bytes = b"",
+        self, message: OutgoingMessage, octets: bytes | memoryview, *, is_last: bool
     ) -> None:
         reply = self.replies[-1]
         was_begun = message.is_begun
@@ -202,7 +200,7 @@ class MemoryCarrier:
             reply.take_head(head)
         self.put(framed)
         if is_last:
-            reply.trailers = trailers
+            reply.trailers = message.trailers
             reply.is_ended = True
 
     def send_head(self, message: OutgoingMessage) -> None:
@@ -217,6 +215,9 @@ class MemoryCarrier:
 
     def _feed(self, octets: bytes) -> None:
         self.request.content.feed(octets)
+
+    def lost_request_is_over(self) -> None:
+        """Nothing waits for it."""
 
     def request_is_over(self) -> None:
         self.request.handler_task.forget()

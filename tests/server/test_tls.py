@@ -18,7 +18,7 @@ from blazeio.protocol.tls import ServerSideTls
 from blazeio.server.tls import (
     TlsSettings,
     find_by_name,
-    make_ssl_context,
+    make_ssl_contexts,
     make_tls_config,
 )
 from tests.protocol.serving import GET, R, Served, hello
@@ -107,12 +107,12 @@ class TestSettings:
     def test_do_not_touch_files_before_they_are_used(self) -> None:
         settings = TlsSettings(certfile="/none.pem")
         with pytest.raises(ConfigurationError, match=r"/none\.pem: no such file"):
-            make_ssl_context(settings)
+            make_ssl_contexts(settings)
 
     def test_of_ciphers_that_nobody_knows(self, certificates: Certificates) -> None:
         settings = TlsSettings(certfile=certificates.issue(NAME), ciphers="NONE-SUCH")
         with pytest.raises(ConfigurationError, match=r"ciphers NONE-SUCH: .*knows"):
-            make_ssl_context(settings)
+            make_ssl_contexts(settings)
 
     @pytest.mark.parametrize("content", ["", "text", "-----BEGIN CERTIFICATE-----\nA"])
     def test_of_authorities_that_are_none(
@@ -125,14 +125,14 @@ class TestSettings:
         )
         message = f"TLS client_ca {path}: holds no PEM certificate"
         with pytest.raises(ConfigurationError, match=message):
-            make_ssl_context(settings)
+            make_ssl_contexts(settings)
 
     def test_of_authorities_that_are_missing(self, certificates: Certificates) -> None:
         settings = TlsSettings(
             certfile=certificates.issue(NAME), client_ca="/none", client_cert="optional"
         )
         with pytest.raises(ConfigurationError, match="TLS client_ca /none: no such"):
-            make_ssl_context(settings)
+            make_ssl_contexts(settings)
 
     def test_of_a_further_certificate_without_a_name(
         self, certificates: Certificates
@@ -142,13 +142,13 @@ class TestSettings:
             other_certificates=((certificates.issue("192.0.2.1"), None),),
         )
         with pytest.raises(ConfigurationError, match="is for no DNS name"):
-            make_ssl_context(settings)
+            make_ssl_contexts(settings)
 
     def test_of_a_name_with_two_certificates_are_a_warning(
         self, certificates: Certificates, caplog: pytest.LogCaptureFixture
     ) -> None:
         certfile = certificates.issue(NAME)
-        make_ssl_context(
+        make_ssl_contexts(
             TlsSettings(certfile=certfile, other_certificates=((certfile, None),))
         )
         (record,) = caplog.records
@@ -158,7 +158,8 @@ class TestSettings:
     def test_become_a_context_for_modern_clients(
         self, certificates: Certificates
     ) -> None:
-        context = make_ssl_context(TlsSettings(certfile=certificates.issue(NAME)))
+        settings = TlsSettings(certfile=certificates.issue(NAME))
+        (context,) = make_ssl_contexts(settings)
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         assert context.options & ssl.OP_NO_RENEGOTIATION
         assert context.verify_mode == ssl.CERT_NONE

@@ -5,12 +5,17 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from blazeio.app.app import App
 from blazeio.server.server import Server
 from blazeio.testing import TestServer
-from tests.support.peer import RawPeer
+from tests.support.http2_peer import Http2Peer
+from tests.support.peer import RawPeer, UnexpectedEndError
 from tests.support.response import Response
+
+SPOKEN = "1.1"
+"""What ``Site.ask`` speaks; a test that is run over both has it set."""
 
 
 class Site:
@@ -38,6 +43,8 @@ class Site:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """One request on a connection of its own, and its answer."""
+        if SPOKEN == "2":
+            return await self._ask_http2(method, target, content, headers or {})
         async with await self.connect() as peer:
             await peer.send(serialize_request(method, target, content, headers))
             return await peer.read_response(method=method)
@@ -47,6 +54,40 @@ class Site:
         self.server.stop_accepting()
         self.server.start_draining(0)
         await self._app.drain_hooks()
+
+    async def _ask_http2(
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Response:
+        fields = {name.lower(): value for name, value in headers.items()}
+        authority = fields.pop("host", "test")
+        if target.startswith("http://"):
+            authority, slash, path = target.removeprefix("http://").partition("/")
+            target = slash + path
+        pseudo = [
+            (":method", method),
+            (":scheme", "http"),
+            (":authority", authority),
+            (":path", target),
+        ]
+        if content is not None:
+            fields["content-length"] = str(len(content))
+        async with await Http2Peer.connect(self.port) as peer:
+            peer.ask(1, [*pseudo, *fields.items()], content)
+            answer = await peer.answer(1)
+        if answer.reset_code:
+            raise UnexpectedEndError(f"the server reset the stream after {answer}")
+        return Response(
+            answer.status,
+            HTTPStatus(answer.status).phrase,
+            answer.final_head[1:],
+            answer.body,
+            answer.trailers,
+            b"",
+        )
 
     async def get(self, target: str) -> Response:
         """GET it."""

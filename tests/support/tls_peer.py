@@ -51,7 +51,7 @@ class Certificates:
             certfile: The client's own certificate, with its key.
         """
         context = ssl.create_default_context(cafile=self.ca_file)
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.set_alpn_protocols(["acme", "http/1.1"])
         if certfile is not None:
             context.load_cert_chain(certfile)
         return context

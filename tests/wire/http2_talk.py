@@ -45,6 +45,7 @@ class Talk:
     sent: bytes = b""
     now: float = 100.0
     unblocked: list[int] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
     has_drained: bool = False
 
     def __post_init__(self) -> None:
@@ -107,8 +108,14 @@ class Talk:
         if not self.runs_on:
             self._release(stream)
 
+    def stream_waits(self, stream: StreamState) -> None:
+        self.waiting.append(stream.stream_id)
+
     def stream_sent(self, stream: StreamState) -> None:
         self.unblocked.append(stream.stream_id)
+
+    def all_sent(self) -> None:
+        self.unblocked.append(0)
 
     def flush_soon(self) -> None: ...
 

@@ -101,6 +101,18 @@ def test_streams_take_turns() -> None:
     assert order[:6] == [1, 3, 5, 1, 3, 1]
 
 
+def test_pieces_that_wait_share_frames() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 0)), answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    for _ in range(10):
+        talk.wire.send(stream, b"0123456789")
+    assert sizes(talk.exchange(window_update(1, 25))) == [25]
+    frames = talk.exchange(window_update(1, 1000))
+    assert sizes(frames) == [75]
+    assert talk.content_sent(1, frames) == b"56789" + b"0123456789" * 7
+
+
 def test_no_frame_is_larger_than_the_peer_takes() -> None:
     opening = PREFACE + settings((4, 2**20), (5, 20_000))
     talk = Talk(opening=opening, answer=LARGE)
@@ -129,9 +141,10 @@ def test_content_waits_while_the_transport_is_full() -> None:
     talk.wire.send(stream, b"abc")
     assert talk.take() == []
     assert stream.is_blocked
+    assert talk.waiting == [1]
     talk.wire.resume()
     assert sizes(talk.take()) == [3]
-    assert talk.unblocked == [1]
+    assert talk.unblocked == [1, 0]
 
 
 def test_a_stream_is_blocked_above_the_high_water_mark() -> None:
@@ -166,6 +179,29 @@ def test_what_waits_is_dropped_with_its_stream() -> None:
     talk.wire.reset(other, ErrorCode.CANCEL)
     talk.wire.resume()
     assert kinds(talk.take()) == [(RST_STREAM, 3)]
+
+
+def test_who_waits_for_a_window_is_told_of() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 10)), answer=bytes(25))
+    talk.exchange(headers(1))
+    assert (talk.waiting, talk.unblocked) == ([1, 1], [])
+    talk.exchange(window_update(1, 10))
+    assert (talk.waiting, talk.unblocked) == ([1, 1, 1], [])
+    talk.exchange(window_update(1, 10))
+    assert talk.unblocked == [1]
+    talk.answer = bytes(65_600)
+    talk.exchange(settings((4, 100_000)), headers(3))
+    assert talk.waiting[3:] == [3]
+    talk.exchange(window_update(0, 1000))
+    assert talk.unblocked == [1, 3, 0]
+
+
+def test_what_waits_counts_for_the_streams_that_may_be() -> None:
+    talk = Talk(Limits(streams=3), opening=PREFACE + settings((4, 0)))
+    frames = talk.exchange(*[headers(each) for each in (1, 3, 5, 7)])
+    assert (frames[-1].kind, frames[-1].stream_id) == (RST_STREAM, 7)
+    talk.exchange(window_update(1, 10))
+    assert talk.exchange(headers(9))[0].kind == HEADERS
 
 
 def test_trailers_follow_what_waits() -> None:

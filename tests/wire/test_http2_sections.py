@@ -244,7 +244,7 @@ def test_5_1_2_the_block_of_a_refused_stream_is_decoded() -> None:
     talk.exchange(headers(1))
     octets = block(GET) + literal("x-a", "of the table", 0x40)
     talk.exchange(frame(HEADERS, END_HEADERS | END_STREAM, 3, octets))
-    talk.wire.release()
+    talk.exchange(reset(1))
     talk.exchange(frame(HEADERS, END_HEADERS | END_STREAM, 5, block(GET) + b"\xbe"))
     head = talk.requests[5].head
     assert head is not None

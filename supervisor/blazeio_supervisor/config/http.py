@@ -239,6 +239,20 @@ def read_field(text: str) -> Field:
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Protocols(Section):
+    """What is spoken beside HTTP/1.1."""
+
+    title = "Protocols"
+
+    http2: bool = option(
+        Flag(),
+        "Do not speak HTTP/2, neither with clients that begin it nor over TLS (ALPN), "
+        "whatever the App says.",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Heads(Section):
     """Fields of every response."""
 

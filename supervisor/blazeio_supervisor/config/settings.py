@@ -14,6 +14,7 @@ from blazeio_supervisor.config.addresses import Addresses
 from blazeio_supervisor.config.http import (
     Gateways,
     Heads,
+    Protocols,
     Proxies,
     Tls,
     WorkerLimits,
@@ -42,6 +43,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Tls,
     Proxies,
     Heads,
+    Protocols,
     Logs,
     AccessLogging,
     Metrics,
@@ -62,6 +64,7 @@ class Settings(
     Tls,
     Proxies,
     Heads,
+    Protocols,
     Logs,
     AccessLogging,
     Metrics,
@@ -94,6 +97,7 @@ class Settings(
             headers=self.headers,
             has_server_header=self.server_header,
             has_date_header=self.date_header,
+            http2=self.http2,
             access_log=self.access_log,
             access_log_format=self.access_log_format,
         )

@@ -133,6 +133,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
         headers: Fields of each response.
         has_server_header: Each response says ``Server``.
         has_date_header: Likewise ``Date``.
+        http2: False: HTTP/2 is not spoken.
         access_log: See ``App``.
         access_log_format: Likewise.
     """
@@ -145,6 +146,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     has_server_header: bool = True
     has_date_header: bool = True
+    http2: bool = True
     access_log: str | None = None
     access_log_format: str | None = None
 

@@ -143,6 +143,7 @@ def make_server(
             fields=overrides.headers,
         ),
         root_path=overrides.root_path,
+        http2=overrides.http2,
     )
 
 

@@ -16,7 +16,7 @@ from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_ssl_context, make_tls_config
+from blazeio.server.tls import TlsSettings, make_ssl_contexts, make_tls_config
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 LIMITS = Limits(keep_alive_timeout_s=600)
@@ -35,7 +35,9 @@ async def serve(layer: str, settings: TlsSettings) -> None:
     if layer == "blazeio":
         server.accept_from(listener, tls=make_tls_config(settings))
     else:
-        accept_with_tls_of_the_loop(loop, server, listener, make_ssl_context(settings))
+        accept_with_tls_of_the_loop(
+            loop, server, listener, make_ssl_contexts(settings)[0]
+        )
     print(listener.getsockname()[1], flush=True)
     await loop.create_future()
 
