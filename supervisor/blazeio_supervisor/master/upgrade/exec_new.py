@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.ipc.processes import preload
 from blazeio_supervisor.log.note import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, keep_image, seal
@@ -200,6 +201,7 @@ class Upgrades:
 
     def keep_image(self) -> None:
         """Keep the running program; without it no upgrade begins."""
+        preload()  # what is kept are the modules that are loaded
         try:
             self._image = keep_image()
         except OSError as error:
