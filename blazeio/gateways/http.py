@@ -92,6 +92,7 @@ class HttpExchange:
         "_gate",
         "_gateway",
         "_is_lost",
+        "_is_told",
         "_r",
         "_start",
         "_trailers",
@@ -113,7 +114,7 @@ class HttpExchange:
         self._start: ResponseStart | None = None
         self._trailers: bytes | None = None
         self.has_given_body = False
-        self._is_lost = False
+        self._is_lost = self._is_told = False
         self._waiters: list[asyncio.Future[None]] | None = None
         self.end_background: Callable[[], None] | None = None
         self.state = START
@@ -141,6 +142,7 @@ class HttpExchange:
                 self.has_given_body = is_last
                 return {"type": "http.request", "body": piece, "more_body": not is_last}
         await self._disconnected()
+        self._is_told = True
         return {"type": "http.disconnect"}
 
     async def next_piece(self, content: ContentStream) -> bytes | None:
@@ -420,7 +422,8 @@ class HttpExchange:
     @property
     def is_due(self) -> bool:
         """Something of the response is still to come, and somebody is there for it."""
-        return not self.is_over and not self._is_lost and self._r.is_alive
+        is_lost = self._is_lost or (self._is_told and not self.has_begun)
+        return not self.is_over and not is_lost and self._r.is_alive
 
     def has_ended_well(self) -> bool:
         """The app has returned; whether its response was complete by then."""
@@ -433,6 +436,8 @@ class HttpExchange:
         self.has_returned = True
         if self.is_due:
             self._answer_instead()
+        elif not self.is_over and self._r.is_alive:
+            self._r.carrier.abort()  # the client has gone, and the app knows it
 
     def _answer_instead(
         self, text: str = "Internal Server Error", status: int = 500

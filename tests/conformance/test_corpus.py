@@ -38,6 +38,26 @@ def test_every_case_of_the_corpus_is_right(live_server: LiveServers, loop: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(("kind", "is_right"), [("asgi", CASES), ("wsgi", 274)])
+def test_every_case_is_right_for_an_app_of_another_interface(
+    live_server: LiveServers, loop: str, kind: str, is_right: int
+) -> None:
+    target = live_server.start(["python", str(HERE / "gateway_target.py"), loop, kind])
+    run = [sys.executable, str(HERE / "corpus" / "run.py"), target.host]
+    how = ["--json", "--jobs", "16", *(["--ws", "/ws"] if kind == "asgi" else [])]
+    done = subprocess.run(
+        [*run, str(target.port), *how], capture_output=True, timeout=55, check=False
+    )
+    report = json.loads(done.stdout)
+    assert [
+        each for each in report["results"] if each["verdict"] in ("wrong", "warn")
+    ] == []
+    assert report["summary"]["ok"] == is_right
+    assert report["alive_after"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/static/file.bin", "/cached/file.bin"])
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_every_case_of_static_files_is_right(

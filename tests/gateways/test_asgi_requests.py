@@ -286,3 +286,23 @@ async def test_a_body_that_breaks_off_is_never_a_short_body() -> None:
         await wait_until(lambda: len(received) == 2)
     assert received[0] == {"type": "http.request", "body": b"ab", "more_body": True}
     assert received[1] == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half_close"])
+async def test_an_app_that_returns_when_it_was_told_of_the_disconnect_is_no_fault(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits = Step()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        waits.event.set()
+        assert (await receive())["type"] == "http.disconnect"
+
+    async with asgi(app) as site, await site.connect() as peer:
+        await peer.send(GET)
+        await waits.wait()
+        getattr(peer, how)()
+        await wait_until(lambda: not site.server.in_flight)
+        await wait_until(lambda: not site.server.connection_count)
+    assert not caplog.records
