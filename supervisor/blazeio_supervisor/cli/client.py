@@ -323,7 +323,7 @@ _NAMED_COUNT = 5
 """How many places of other users or containers are named in a line."""
 
 
-class _Found(Struct, frozen=True):
+class _FoundService(Struct, frozen=True):
     """A service that listens.
 
     Attributes:
@@ -350,7 +350,7 @@ class _Found(Struct, frozen=True):
         return self.service is not None and word == str(self.pid)
 
 
-class _Census(Struct, frozen=True):
+class _FoundServices(Struct, frozen=True):
     """All services that were found.
 
     Attributes:
@@ -360,8 +360,8 @@ class _Census(Struct, frozen=True):
         others: Services of other users.
     """
 
-    here: list[_Found] = field(default_factory=list)
-    elsewhere: list[_Found] = field(default_factory=list)
+    here: list[_FoundService] = field(default_factory=list)
+    elsewhere: list[_FoundService] = field(default_factory=list)
     hidden: list[SocketPath] = field(default_factory=list)
     others: list[SocketPath] = field(default_factory=list)
 
@@ -407,37 +407,39 @@ def find_client(found: Search, uid: int, instance: str | None = None) -> Control
         client = ControlClient(found.places[0], uid)
         client.read_server()
         return client
-    census = _ask_all(found, uid)
+    services = _ask_all(found, uid)
     if instance is not None:
-        return _choose(_find_called(census, instance), census).client
-    if not census.here and not census.elsewhere:
-        raise NotRunningError(_describe_search(found.looked_at, census))
-    return _choose(census.here, census).client
+        return _choose(_find_called(services, instance), services).client
+    if not services.here and not services.elsewhere:
+        raise NotRunningError(_describe_search(found.looked_at, services))
+    return _choose(services.here, services).client
 
 
-def _choose(living: Sequence[_Found], census: _Census) -> _Found:
+def _choose(living: Sequence[_FoundService], services: _FoundServices) -> _FoundService:
     if len(living) == 1:
         return living[0]
-    raise _list_choice([*living, *(each for each in census.elsewhere)])
+    raise _list_choice([*living, *(each for each in services.elsewhere)])
 
 
-def _find_called(census: _Census, word: str) -> list[_Found]:
+def _find_called(services: _FoundServices, word: str) -> list[_FoundService]:
     """Find the services with a name or a pid; in other containers by the pid only.
 
     Raises:
         NotRunningError: No service has it.
     """
-    named = [each for each in census.here if each.service and each.service.name == word]
-    called = named or [each for each in census.here if each.is_called(word)]
-    everybody = [*census.here, *census.elsewhere]
+    named = [
+        each for each in services.here if each.service and each.service.name == word
+    ]
+    called = named or [each for each in services.here if each.is_called(word)]
+    everybody = [*services.here, *services.elsewhere]
     living = called or [each for each in everybody if each.has_pid(word)]
     if not living:
-        raise NotRunningError(_describe_absence(word, census))
+        raise NotRunningError(_describe_absence(word, services))
     return living
 
 
-def _ask_all(found: Search, uid: int) -> _Census:
-    census, home = _Census(others=list(found.others)), find_home()
+def _ask_all(found: Search, uid: int) -> _FoundServices:
+    services, home = _FoundServices(others=list(found.others)), find_home()
     for place in found.places:
         client = ControlClient(place, uid)
         try:
@@ -445,37 +447,37 @@ def _ask_all(found: Search, uid: int) -> _Census:
         except NotRunningError:
             continue  # its master was killed and has left the socket behind
         except NotAllowedError:
-            census.others.append(place)
+            services.others.append(place)
             continue
         except SupervisorError as error:
-            census.here.append(_Found(client, 0, fault=str(error)))
+            services.here.append(_FoundService(client, 0, fault=str(error)))
             continue
         if not pid:  # it is in another pid namespace
-            census.hidden.append(place)
+            services.hidden.append(place)
             continue
         try:
             service = client.ask(SERVICE)
         except NotRunningError:
             continue
         except SupervisorError as error:
-            census.here.append(_Found(client, pid, fault=str(error)))
+            services.here.append(_FoundService(client, pid, fault=str(error)))
         else:
-            _enter(census, _Found(client, pid, service), home)
-    return census
+            _enter(services, _FoundService(client, pid, service), home)
+    return services
 
 
-def _enter(census: _Census, found: _Found, home: Home) -> None:
+def _enter(services: _FoundServices, found: _FoundService, home: Home) -> None:
     service = found.service
     assert service is not None
     if home.is_same(Home(service.pid_namespace, service.root)):
-        own_pid = _Found(found.client, service.pid, service)
-        census.here.append(own_pid)
+        own_pid = _FoundService(found.client, service.pid, service)
+        services.here.append(own_pid)
     else:
-        elsewhere = _Found(found.client, found.pid, service, is_here=False)
-        census.elsewhere.append(elsewhere)
+        elsewhere = _FoundService(found.client, found.pid, service, is_here=False)
+        services.elsewhere.append(elsewhere)
 
 
-def _list_choice(living: Sequence[_Found]) -> UsageError:
+def _list_choice(living: Sequence[_FoundService]) -> UsageError:
     names = [_wanted(each.service) for each in living if each.service]
     rows = [_describe(each, names) for each in living]
     width = max(len(choice) for choice, _ in rows)
@@ -486,7 +488,7 @@ def _list_choice(living: Sequence[_Found]) -> UsageError:
     return UsageError(head, lines)
 
 
-def _describe(found: _Found, names: Sequence[str]) -> tuple[str, str]:
+def _describe(found: _FoundService, names: Sequence[str]) -> tuple[str, str]:
     """Return the option that names this service alone, and a description of it."""
     service = found.service
     if service is None:
@@ -507,8 +509,8 @@ def _wanted(service: ServiceAnswer) -> str:
     return service.wanted or service.name
 
 
-def _describe_absence(instance: str, census: _Census) -> str:
-    known = [each for each in (*census.here, *census.elsewhere) if each.service]
+def _describe_absence(instance: str, services: _FoundServices) -> str:
+    known = [each for each in (*services.here, *services.elsewhere) if each.service]
     names = [
         f"{each.service.name} (pid {each.pid}"
         f"{'' if each.is_here else ', of another container'})"
@@ -516,24 +518,24 @@ def _describe_absence(instance: str, census: _Census) -> str:
         if each.service
     ]
     running = f"there are {', '.join(names)}" if names else "there is none at all"
-    faults = [each.fault for each in census.here if not each.service]
+    faults = [each.fault for each in services.here if not each.service]
     text = f"no service is called {instance!r}: {running}"
-    return "; ".join([text, *faults, *_describe_hidden(census)])
+    return "; ".join([text, *faults, *_describe_hidden(services)])
 
 
-def _describe_search(looked_at: Sequence[str], census: _Census) -> str:
+def _describe_search(looked_at: Sequence[str], services: _FoundServices) -> str:
     parts = [f"no service is running: looked at {', '.join(looked_at)}"]
-    parts += _describe_hidden(census)
-    if census.others:
-        names = _join(census.others)
+    parts += _describe_hidden(services)
+    if services.others:
+        names = _join(services.others)
         parts.append(f"of other users, who would have to ask: {names}")
     return "; ".join(parts)
 
 
-def _describe_hidden(census: _Census) -> list[str]:
-    if not census.hidden:
+def _describe_hidden(services: _FoundServices) -> list[str]:
+    if not services.hidden:
         return []
-    return [f"of other containers, by --control alone: {_join(census.hidden)}"]
+    return [f"of other containers, by --control alone: {_join(services.hidden)}"]
 
 
 def _join(places: Sequence[SocketPath]) -> str:

@@ -33,7 +33,7 @@ _VERBS_PLACE = "@VERBS@"
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class OptionGroup:
     """Options that are listed together.
 
     Attributes:
@@ -57,7 +57,7 @@ class SectionedCommand(click.Command):
     def __init__(
         self,
         *,
-        sections: tuple[Listing, ...],
+        sections: tuple[OptionGroup, ...],
         usages: tuple[str, ...] = (),
         **settings: Any,
     ) -> None:
@@ -144,7 +144,7 @@ Exit codes:
   2 wrong usage               6 a verb found no service
   3 the app failed to start   (a verb: 1 means tried, and failed)
 """
-CONFIG = Listing(
+CONFIG_OPTIONS = OptionGroup(
     "Settings",
     (
         click.Option(
@@ -172,10 +172,10 @@ CONFIG = Listing(
         ),
     ),
 )
-LISTED = (
-    CONFIG,
+OPTION_GROUPS = (
+    CONFIG_OPTIONS,
     *(
-        Listing(
+        OptionGroup(
             section.title,
             tuple(
                 make_click_option(option)
@@ -254,7 +254,7 @@ def _warn_of_misspelt(sources: Sources) -> None:
 
 command = SectionedCommand(
     name=PROGRAM,
-    sections=LISTED,
+    sections=OPTION_GROUPS,
     params=[click.Argument(["app"], required=False)],
     callback=serve,
     help=_HELP,
@@ -297,7 +297,7 @@ def run_check(**words: Any) -> int:
 
 check = SectionedCommand(
     name="check",
-    sections=LISTED,
+    sections=OPTION_GROUPS,
     params=[click.Argument(["app"], required=False)],
     callback=run_check,
     help=run_check.__doc__,

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from blazeio_supervisor.cli.serve import (
-    LISTED,
-    Listing,
+    OPTION_GROUPS,
+    OptionGroup,
     SectionedCommand,
     find_sources,
     print_config,
@@ -345,7 +345,7 @@ _TYPED = "blazeio.typed"
 _OWN = ("--install", "--yes", "--socket")
 _ENVIRONMENT = re.compile(r"BLAZEIO_\w+|WEB_CONCURRENCY|PYTHONPATH|LANG|LC_\w+|TZ")
 _NOT_OF_A_NAME = re.compile(r"[^\w.-]+", re.ASCII)
-INSTALLING = Listing(
+INSTALL_OPTIONS = OptionGroup(
     "Installing",
     (
         click.Option(
@@ -462,7 +462,7 @@ def _install(units: dict[str, str], name: str, *, is_sure: bool) -> int:
 
 unit = UnitCommand(
     name="unit",
-    sections=(INSTALLING, *LISTED),
+    sections=(INSTALL_OPTIONS, *OPTION_GROUPS),
     params=[click.Argument(["app"], required=False)],
     callback=run_unit,
     help=run_unit.__doc__,

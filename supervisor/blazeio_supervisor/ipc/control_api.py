@@ -162,7 +162,7 @@ class StackOrder(msgspec.Struct, frozen=True):
     """Ask workers for their stacks.
 
     Attributes:
-        slot: All workers of this slot; None: of every slot.
+        slot: The slot whose workers are asked; None: every slot.
     """
 
     slot: int | None = None

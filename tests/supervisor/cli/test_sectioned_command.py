@@ -1,14 +1,14 @@
 import click
 from click.testing import CliRunner
 
-from blazeio_supervisor.cli.serve import Listing, SectionedCommand
+from blazeio_supervisor.cli.serve import OptionGroup, SectionedCommand
 
 COMMAND = SectionedCommand(
     usages=("[OPTIONS] APP", "VERB"),
     name="ship",
     sections=(
-        Listing("Sails", (click.Option(["--sails"], help="How many."),)),
-        Listing("Crew", (click.Option(["--cook"], help="Who cooks."),)),
+        OptionGroup("Sails", (click.Option(["--sails"], help="How many."),)),
+        OptionGroup("Crew", (click.Option(["--cook"], help="Who cooks."),)),
     ),
     params=[click.Argument(["port"])],
     callback=lambda **given: click.echo(sorted(given.items())),
