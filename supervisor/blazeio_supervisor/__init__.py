@@ -57,7 +57,7 @@ def _write_options(options: dict[str, Any]) -> list[str]:
 
 def _refuse_within_import() -> None:
     """A worker that imports the module must not begin a service of its own."""
-    hosting = sys.modules.get("blazeio.app.hosting")
+    hosting = sys.modules.get("blazeio.app.run_hook")
     if hosting is not None and hosting.host.get() is not None:
         raise RuntimeError(
             "run() was called while the module was imported: put it under "

@@ -47,8 +47,7 @@ from blazeio_supervisor.ipc.socket_paths import Search, SocketPath
 from blazeio_supervisor.log import formats
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import LogConfig, LogOrigin, make_formatter
-from blazeio_supervisor.log.note import note
-from blazeio_supervisor.log.setup import LineHandler, install_excepthooks
+from blazeio_supervisor.log.setup import LineHandler, install_excepthooks, note
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.systemd import clean

@@ -23,7 +23,7 @@ from blazeio_supervisor.config.sources import (
 )
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.isolation import find_open_code, require_proc
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.version import find_version
 
 _VERBS_PLACE = "@VERBS@"

@@ -19,7 +19,7 @@ from blazeio_supervisor.config.sources import (
     Sources,
     choose,
 )
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 
 
 class LiveSettings(Struct):

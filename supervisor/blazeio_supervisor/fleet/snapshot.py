@@ -3,11 +3,10 @@
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.context import SteadyClock
-from blazeio_supervisor.fleet.health import LoopWatchdog
+from blazeio_supervisor.fleet.health import LoopWatchdog, Steering
 from blazeio_supervisor.fleet.notices import Lifecycle, Notices
 from blazeio_supervisor.fleet.rollout import Phase
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
-from blazeio_supervisor.fleet.steer import Steering
 
 
 class WorkerView(Struct, frozen=True):

@@ -22,7 +22,7 @@ from blazeio_supervisor.ipc.socket_paths import (
     choose_places,
     read_peer,
 )
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.control_handlers import ControlHandlers
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,

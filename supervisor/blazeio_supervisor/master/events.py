@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.note import EVENT_LOG, note
+from blazeio_supervisor.log.setup import EVENT_LOG, note
 from blazeio_supervisor.sockets.listeners import Listeners
 
 EVENTS_KEPT_COUNT = 10_000

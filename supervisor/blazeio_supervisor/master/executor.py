@@ -38,8 +38,7 @@ from blazeio_supervisor.log.formats import (
     find_subject,
     trim_stacks,
 )
-from blazeio_supervisor.log.note import note
-from blazeio_supervisor.log.setup import set_level
+from blazeio_supervisor.log.setup import note, set_level
 from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import Binding, SlotListeners

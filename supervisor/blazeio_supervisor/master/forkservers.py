@@ -44,7 +44,7 @@ from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.isolation import list_too_late
 from blazeio_supervisor.log.formats import LogOrigin
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     ChildContext,

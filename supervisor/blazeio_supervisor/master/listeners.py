@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.fleet.facts import ListenersDead, RecycleAsked
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.systemd import FdStore
 from blazeio_supervisor.master.worker_record import WorkerOrders, WorkerRecord
 from blazeio_supervisor.master.workers import WorkerReadings, Workers

@@ -19,7 +19,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
 )
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.workers import WorkerReadings
 
 Execute = Callable[[Action], None]

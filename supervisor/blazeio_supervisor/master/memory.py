@@ -26,7 +26,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 
 EACH_EVERY_S = 2.0
 """How often each worker is measured, as long as that is cheap."""

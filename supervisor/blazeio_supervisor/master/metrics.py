@@ -31,7 +31,7 @@ from blazeio_supervisor.fleet.snapshot import Snapshot
 from blazeio_supervisor.ipc.control_api import ErrorAnswer
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
     Shares,

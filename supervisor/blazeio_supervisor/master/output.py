@@ -29,8 +29,7 @@ from blazeio_supervisor.log.formats import (
     LogOrigin,
     make_formatter,
 )
-from blazeio_supervisor.log.note import note
-from blazeio_supervisor.log.setup import LineHandler
+from blazeio_supervisor.log.setup import LineHandler, note
 from blazeio_supervisor.worker.forkserver import open_again
 
 LINE_BYTES = 16 * 1024

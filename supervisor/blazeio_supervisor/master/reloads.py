@@ -17,8 +17,7 @@ from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.log.formats import escape_line
-from blazeio_supervisor.log.note import note
-from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.log.setup import FramesPrinter, note
 
 
 class ReloadOutcome(Struct, frozen=True):

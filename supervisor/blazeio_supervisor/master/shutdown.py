@@ -10,7 +10,7 @@ from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import Drain
 from blazeio_supervisor.ipc.signals import CHANGES, STOPS
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.loop import FactQueue
 from blazeio_supervisor.master.systemd import SystemdNotifier

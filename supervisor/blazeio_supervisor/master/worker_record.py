@@ -36,7 +36,7 @@ from blazeio_supervisor.log.formats import (
     find_subject,
     trim_stacks,
 )
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.memory import Memory
 from blazeio_supervisor.sockets.listeners import Listeners

@@ -47,7 +47,7 @@ from blazeio_supervisor.ipc.scoreboard import (
 )
 from blazeio_supervisor.ipc.stacks import StackCall
 from blazeio_supervisor.log.formats import LogOrigin
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     MOST_ORPHANS_REAPED,

@@ -19,9 +19,8 @@ from msgspec import Struct
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.sockets.bind import identify_path, open_unix
-from blazeio_supervisor.sockets.listeners import Listeners, UnixListener
+from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup, UnixListener
 from blazeio_supervisor.sockets.reuseport import begin_handshakes
-from blazeio_supervisor.sockets.tcp_group import TcpGroup
 
 _DEAD = select.POLLHUP | select.POLLRDHUP | select.POLLNVAL
 

@@ -43,7 +43,6 @@ from blazeio_supervisor.log.setup import (
     configure_other_logs,
     logs_configured,
 )
-from blazeio_supervisor.worker.adopt import make_adopter
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_escaped_child,
@@ -75,7 +74,11 @@ from blazeio_supervisor.worker.import_app import (
     enter_folder,
     load_app,
 )
-from blazeio_supervisor.worker.overrides import read_certificates, working_in
+from blazeio_supervisor.worker.overrides import (
+    make_adopter,
+    read_certificates,
+    working_in,
+)
 from blazeio_supervisor.worker.stack_dump import StackDump
 from blazeio_supervisor.worker.worker import Worker
 

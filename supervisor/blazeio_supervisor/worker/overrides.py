@@ -6,11 +6,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.app.app import App
+from blazeio.app.foreign import ForeignApp
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
+from blazeio.gateways.interfaces import Interface, find_interface
+from blazeio.gateways.lifespan import LifespanMode
 from blazeio.protocol.flow import NO_CONTENT
 from blazeio.protocol.options import HeaderConfig
 from blazeio.protocol.tls import TlsConfig
@@ -20,7 +23,7 @@ from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.files import examine, open_to_append
-from blazeio_supervisor.ipc.messages import Overrides
+from blazeio_supervisor.ipc.messages import Load, Overrides
 from blazeio_supervisor.ipc.scoreboard import (
     IN_FLIGHT,
     LATENCY_EDGES_S,
@@ -29,7 +32,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     Row,
     first_cell,
 )
-from blazeio_supervisor.worker.import_app import LoadError
+from blazeio_supervisor.worker.import_app import Adopt, LoadError
 
 if TYPE_CHECKING:
     from blazeio.protocol.request import BlazeioServerProtocol
@@ -315,3 +318,43 @@ class RequestNamer:
         if target is not self._last:
             self._last = target
             self._row.name_begun(r.context.request_count, f"{r.method} {target}")
+
+
+# What was found under the name of the app, and how it is served.
+
+
+def make_adopter(load: Load) -> Adopt[App]:
+    """Return a function that makes an App of what was imported."""
+    gateway = load.gateway
+
+    def adopt(found: object, name: str) -> App | None:
+        interface = gateway.interface
+        if isinstance(found, App):
+            if interface in ("asgi", "wsgi"):
+                raise ValueError(f"{name} is an App (--interface {interface})")
+            return found
+        return _adopt_foreign(found, name, load)
+
+    return adopt
+
+
+def _adopt_foreign(found: object, name: str, load: Load) -> App | None:
+    gateway = load.gateway
+    try:
+        interface = find_interface(found, name, gateway.interface)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    if interface is Interface.FACTORY:
+        return None
+    if gateway.interface == "blazeio":
+        reason = f"takes what an {interface.upper()} app does, and is no App"
+        raise ValueError(f"{name} {reason} (--interface blazeio)")
+    return ForeignApp(
+        cast("Callable[..., Any]", found),
+        interface,
+        load.app,
+        lifespan=LifespanMode(gateway.lifespan),
+        threads=gateway.threads,
+        sends_paths=gateway.sends_paths,
+        is_multiprocess=True,
+    )

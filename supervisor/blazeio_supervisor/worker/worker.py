@@ -54,7 +54,6 @@ from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair
-from blazeio_supervisor.worker.adopt import make_adopter
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_escaped_child,
@@ -70,6 +69,7 @@ from blazeio_supervisor.worker.import_app import (
     load_app,
     run_script,
 )
+from blazeio_supervisor.worker.overrides import make_adopter
 from blazeio_supervisor.worker.serve import WorkerServer
 from blazeio_supervisor.worker.stack_dump import StackDump
 

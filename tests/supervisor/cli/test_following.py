@@ -9,7 +9,7 @@ from blazeio_supervisor.errors import NotRunningError
 from blazeio_supervisor.ipc.control_api import EventsAnswer
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from tests.supervisor.cli.small_servers import answer, answered
 from tests.supervisor.cli.verb_harness import VerbHarness, invoke
 from tests.support.clock import wait_until

@@ -3,7 +3,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import Steer
 from blazeio_supervisor.fleet.facts import ForkserverReady, ScaleAsked, StartAsked
-from blazeio_supervisor.fleet.steer import LEAST, MOST
+from blazeio_supervisor.fleet.health import LEAST, MOST
 from tests.supervisor.fleet.driver import Driver, only
 
 

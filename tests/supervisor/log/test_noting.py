@@ -4,7 +4,7 @@ import pytest
 
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import format_event
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 
 
 @pytest.mark.parametrize(

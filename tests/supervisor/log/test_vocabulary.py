@@ -59,6 +59,6 @@ def test_nobody_logs_an_event_past_the_ring() -> None:
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.match(r"event=[%\w]", node.value)
-        and module.name != "blazeio_supervisor.log.note"
+        and module.name != "blazeio_supervisor.log.setup"
     ]
     assert found == []

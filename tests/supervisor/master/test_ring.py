@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.note import (
+from blazeio_supervisor.log.setup import (
     EVENT_LOG,
     TEXT_CHARS,
     TRACEBACK_CHARS,

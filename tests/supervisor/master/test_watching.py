@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.master.file_watcher import name_files, watch_files
+from blazeio_supervisor.master.master import name_files, watch_files
 from tests.support.clock import wait_until
 
 

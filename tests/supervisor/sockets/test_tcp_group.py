@@ -7,7 +7,7 @@ from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.ipc.messages import ListenerInfo
 from blazeio_supervisor.sockets.address import TcpEndpoint
 from blazeio_supervisor.sockets.bind import open_first
-from blazeio_supervisor.sockets.tcp_group import (
+from blazeio_supervisor.sockets.listeners import (
     TcpGroup,
     inherit_group,
     open_group,

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.processes import preload
-from blazeio_supervisor.log.note import note
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, keep_image, seal
 from blazeio_supervisor.master.upgrade.stage0 import OK
