@@ -1,13 +1,12 @@
 """blazeio: an asyncio HTTP framework and client that work at the transport layer.
 
-``import blazeio as io`` is the front door; all of it is imported from below.
+All public names are in ``import blazeio as io``; they come from the modules below.
 Importing starts nothing: ``io.loop`` is made when it is first used.
 
-The first name that is used brings all of them (``blazeio.api``), so that
-no handler pays for an import in the middle of a request, and what a forkserver
-shares with its workers is imported before the fork. Who uses no name of it, and
-only a module below, does not pay for the rest: the supervisor's master needs
-neither the client nor WebSockets (15 ms of CPU).
+The first name that is used imports all of them (``blazeio.api``), so that no handler
+pays for an import in the middle of a request, and a forkserver imports everything
+before it forks. A program that only imports a module below does not pay for the rest:
+the supervisor's master needs neither the client nor WebSockets (15 ms of CPU).
 """
 
 import importlib
@@ -23,7 +22,7 @@ if typing.TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Give what is offered; make ``io.loop``, the loop of this process."""
+        """Return a public name; ``io.loop`` is the loop of this process, made now."""
         if name == "loop":
             return importlib.import_module("blazeio.server.loop").get_loop()
         if name == "__all__" or not name.startswith("__"):

@@ -1,6 +1,6 @@
-"""Every name of ``import blazeio as io``; ``blazeio`` loads it at the first use.
+"""The public names of ``import blazeio as io``, imported at the first use of one.
 
-``io.loop`` is the one that is not here: looking at it makes it.
+``io.loop`` is not among them: it is made when it is looked at.
 """
 
 from blazeio.app.app import App

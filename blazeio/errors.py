@@ -90,7 +90,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 class LocalProtocolError(ProtocolError):
-    """Our own caller asked for something HTTP cannot say; nothing was sent."""
+    """The caller asked for something that HTTP cannot express; nothing was sent."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 500)
@@ -113,14 +113,14 @@ class ClientDisconnected(PeerGone):
 
 
 def is_disconnect(error: BaseException | None) -> bool:
-    """Whether it is ClientDisconnected, or a group of nothing else."""
+    """Tell whether it is ClientDisconnected, or a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_disconnect(each) for each in error.exceptions)
     return isinstance(error, ClientDisconnected)
 
 
 class RequestError(BlazeioError):
-    """A request of ours came to nothing; which kind says whose fault it was."""
+    """A request of the client came to nothing; the kind says whose fault it was."""
 
 
 class ServerDisconnected(PeerGone, RequestError):  # noqa: N818 - a fact
@@ -151,7 +151,7 @@ class TooManyRedirects(RedirectError):  # noqa: N818 - so named by every client
 
 
 class InvalidUrl(RequestError, ValueError):  # noqa: N818 - named for its cause
-    """The caller's fault: nobody can be asked by this URL."""
+    """The caller's fault: it is no URL that a request can be sent to."""
 
 
 class ConnectError(RequestError):
@@ -167,7 +167,7 @@ class ProxyError(ConnectError):
 
 
 class TlsError(ConnectError):
-    """The handshake failed: mostly, the certificate is not to be trusted."""
+    """The handshake failed, usually because the certificate is not trusted."""
 
 
 class RequestTimeout(RequestError, TimeoutError):  # noqa: N818 - as TimeoutError
@@ -201,7 +201,7 @@ class TotalTimeout(RequestTimeout):
 class AnsweredEarly(RequestError):  # noqa: N818 - a fact, named for writers
     """The server answered before the request was whole: no more is sent.
 
-    Raised where the request is written to; its answer can still be read.
+    Raised where the request is written; the response can still be read.
     """
 
 
@@ -210,15 +210,15 @@ class SessionClosed(RequestError):  # noqa: N818 - a fact
 
 
 class StatusError(RequestError):
-    """The server refuses, or has failed; ``raise_for_status`` raises it.
+    """The server refused, or failed; ``raise_for_status`` raises it.
 
     Args:
         message: With URL, status and reason phrase.
-        response: The response, a ``ClientResponse``; its content can be read as
-            long as its block goes on.
+        response: The response, a ``ClientResponse``; its content can be read while its
+            block runs.
 
     Attributes:
-        status_code: 400 to 999; what is from 600 on is to be treated as 500.
+        status_code: 400 to 999; from 600 on it is to be treated as 500.
         response: See above.
     """
 
@@ -248,7 +248,7 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
     """
 
     when_unraised: ClassVar["Callable[[Abort], None] | None"] = None
-    """Told of each that is thrown away and was never raised; set by an app."""
+    """Called for each one that was dropped and never raised; set by an app."""
 
     def __init__(
         self,
@@ -266,8 +266,10 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
         self.json = json
 
     def __del__(self) -> None:
-        """Tell of one that was never raised: ``raise`` was forgotten."""
-        if self.__traceback__ is None and hasattr(self, "json"):  # it was made whole
+        """Report one that was never raised: ``raise`` was forgotten."""
+        if self.__traceback__ is None and hasattr(
+            self, "json"
+        ):  # its __init__ has finished
             note = type(self).when_unraised
             if note is not None:
                 note(self)
@@ -294,7 +296,7 @@ def _find_phrase(status: int) -> str:
 
 
 def is_final_status(status: object) -> bool:
-    """Whether it is the number of a final response (RFC 9110 section 15)."""
+    """Tell whether it is the number of a final response (RFC 9110 section 15)."""
     return (
         isinstance(status, int)
         and not isinstance(status, bool)
@@ -303,5 +305,5 @@ def is_final_status(status: object) -> bool:
 
 
 def describe_status(status: object) -> str:
-    """Say what is wrong with a status that is none, on one line."""
+    """Explain on one line what is wrong with a status."""
     return f"status {status!r:.80}: expected a number, 200 to 599"

@@ -1,4 +1,8 @@
-"""The command line of ``python -m blazeio``: options in, a request out."""
+"""The command line of ``python -m blazeio``: fetch a URL.
+
+``command`` reads the options into an ``Order``; ``fetch`` carries it out. Every failure
+is one line, and an exit code that says why.
+"""
 
 import asyncio
 import codecs
@@ -28,21 +32,21 @@ from blazeio.errors import (
 )
 from blazeio.loggers import escape_line, escape_lines
 
-# A bar that shows how far a file is, on a terminal.
+# A progress bar on a terminal
 #
-# Rich is imported when there is one: it takes 0.1 s.
+# Rich is imported only for it: that takes 0.1 s.
 
 
 Report = Callable[[int, int | None], None]
-"""Called with the octets that are there, and how many there will be, if known."""
+"""Called with the octets so far, and how many there will be, if that is known."""
 
 
 @contextmanager
 def shown_progress(name: str, *, is_quiet: bool) -> Iterator[Report | None]:
-    """Show a bar on standard error until the block ends.
+    """Show a progress bar on standard error until the block ends.
 
     Args:
-        name: Of the file.
+        name: The name of the file.
         is_quiet: Show nothing, as where standard error is no terminal.
     """
     if is_quiet or not sys.stderr.isatty():
@@ -67,7 +71,7 @@ def shown_progress(name: str, *, is_quiet: bool) -> Iterator[Report | None]:
         yield report
 
 
-# How a fetch ends, for scripts.
+# Exit codes
 
 
 class FetchExitCode(IntEnum):
@@ -75,11 +79,11 @@ class FetchExitCode(IntEnum):
 
     OK = 0
     REFUSED = 1
-    """The server answered 4xx or 5xx; what it said was given out."""
+    """The server answered 4xx or 5xx; its content was written."""
     USAGE = 2
     """An option or the URL is wrong."""
     NO_CONNECTION = 3
-    """No address, nobody there, not to be trusted."""
+    """No address, no connection, or no trust in the server."""
     TOO_LATE = 4
     """It took too long."""
     BROKEN = 5
@@ -87,7 +91,7 @@ class FetchExitCode(IntEnum):
     NO_FILE = 6
     """A file cannot be read or written."""
     INTERRUPTED = 130
-    """By ^C."""
+    """By SIGINT."""
 
 
 _KINDS: tuple[tuple[type[Exception], FetchExitCode], ...] = (
@@ -102,30 +106,30 @@ _KINDS: tuple[tuple[type[Exception], FetchExitCode], ...] = (
 
 
 def choose_exit_code(error: Exception) -> FetchExitCode:
-    """Say how a fetch ends that failed with this error of ours, or of a file."""
+    """Return the exit code of a fetch that failed with an error."""
     return next(code for kind, code in _KINDS if isinstance(error, kind))
 
 
-# One request, and where its response goes.
+# One request, and where its response goes
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What is to be fetched, and how.
+    """What is fetched, and how.
 
     Attributes:
         url: Absolute.
-        method: Of the request.
-        headers: Of it.
+        method: The method of the request.
+        headers: The fields of the request.
         content: The arguments of ``Session.request`` that are its content.
-        auth: Who asks.
-        output: Saved there; None: to standard output.
-        shows_head: The head of the response too.
+        auth: The credentials.
+        output: Where it is saved; None: standard output.
+        shows_head: Write the head of the response too.
         is_quiet: Without a progress bar.
-        follows: Redirects are followed.
-        proxy: Goes between; None: as the environment says.
-        unix: Path of a socket that is connected to.
-        tls: How https is spoken.
-        timeouts: How long it is waited for.
+        follows: Follow redirects.
+        proxy: The proxy; None: by the environment.
+        unix: The path of a socket that is connected to.
+        tls: The settings of https.
+        timeouts: The timeouts.
     """
 
     url: str
@@ -144,7 +148,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 async def fetch(order: Order) -> FetchExitCode:
-    """Do it.
+    """Carry out an order.
 
     Raises:
         RequestError: It came to nothing; the kind says why.
@@ -175,7 +179,7 @@ async def fetch(order: Order) -> FetchExitCode:
         else:
             with shown_progress(order.output.name, is_quiet=order.is_quiet) as report:
                 await resp.save(order.output, progress=report)
-        if not is_refused:  # of a saved file the last status may be 416: it is whole
+        if not is_refused:  # the last status of a saved file may be 416: it is whole
             return FetchExitCode.OK
         line = f"blazeio: {resp.status_code} {resp.reason}".rstrip()
         click.echo(escape_line(line), err=True)
@@ -192,7 +196,7 @@ def _show_head(resp: ClientResponse) -> None:
 
 
 async def _write_out(resp: ClientResponse) -> None:
-    """Write the content: as it is, but to a terminal, which might obey it."""
+    """Write the content; control characters are escaped for a terminal."""
     is_terminal = sys.stdout.isatty()
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     async for octets in resp.decoded():
@@ -227,7 +231,7 @@ def main() -> None:
         _say(f"{error.format_message()} (see {PROGRAM} --help)")
         code = FetchExitCode.USAGE
     except BrokenPipeError:
-        # Whoever read our output has enough of it. Python would say so once more.
+        # The reader of our output has closed it; Python would report that once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FetchExitCode.NO_FILE
     except (BlazeioError, OSError) as error:
@@ -348,7 +352,7 @@ def command(url: str, **given: Any) -> Order:
 
 
 def _read_content(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a request that are its content."""
+    """Return the arguments of a request that are its content."""
     named = [
         name for name in ("data", "json", "forms") if given[name] not in (None, ())
     ]
@@ -383,7 +387,7 @@ def _read_text(text: str) -> bytes:
 def _read_header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon:
-        # Not what follows its first word: it may be a token.
+        # Only its first word: what follows may be a token.
         word = line.partition(" ")[0]
         raise click.BadParameter(f"{word!r} is not NAME: VALUE", param_hint="--header")
     return name, value.strip(" \t")

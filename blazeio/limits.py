@@ -1,4 +1,4 @@
-"""Every bound of the request path, as named fields with their units."""
+"""``Limits``: every bound of the request path, with its unit."""
 
 from dataclasses import dataclass, fields
 from typing import TypedDict
@@ -9,8 +9,8 @@ KIB = 1024
 MIB = 1024 * KIB
 
 READ_PAST_BYTES = 1 * MIB
-"""Content that no handler wants is read past up to this, so that the connection can
-go on; beyond, it is closed."""
+"""How much content that no handler wants is read and dropped, so that the connection
+can be used again; with more, it is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +157,11 @@ LEAST = {
     "streams": 1,
     "connection_receive_bytes": 64 * KIB,
 }
-"""With less, nothing could ever be served, read or written; 0 for the others."""
+"""With less, nothing could ever be served, read or written; the others may be 0."""
 
 
 class LimitOptions(TypedDict, total=False):
-    """The same by name, for type checkers and editors."""
+    """``Limits`` by name, for type checkers and editors."""
 
     target_bytes: int
     head_bytes: int

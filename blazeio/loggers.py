@@ -1,32 +1,29 @@
-"""The loggers of this package, which stay on whatever an app configures.
+"""The loggers of this package, which stay enabled whatever an app configures.
 
-``logging.config.dictConfig`` and ``fileConfig`` disable every logger that exists
-and that they do not name, unless ``disable_existing_loggers`` is False. An app that
-follows the examples of the standard library would so lose the tracebacks of its own
-handlers. Level, handlers and propagation of these loggers are the app's to set, by
-their names (``blazeio`` is the parent of all); being disabled in passing is not.
+``logging.config.dictConfig`` and ``fileConfig`` disable every logger that exists and
+that they do not name, unless ``disable_existing_loggers`` is False. An app that follows
+the examples of the standard library would so lose the tracebacks of its own handlers.
+Level, handlers and propagation of these loggers are the app's to set, by their names
+(``blazeio`` is the parent of all); they cannot be disabled by accident.
 
-What they are given of peers and handlers (targets, texts of exceptions) is escaped,
-so that it is one line and plain text for every handler that the app has.
+A method, a target, a reason phrase or the text of an exception may hold what a terminal
+obeys (ESC, C1), what ends a line and begins another that looks like ours (LF, U+2028),
+and what shows text in another order than it has (bidi controls). Such arguments of a
+record are escaped (``\x1b``, ``\u202e``), so that each is one line and plain text for
+every handler of the app. To escape twice changes nothing.
 """
 
 import logging
 import re
 from typing import Any
 
-# What peers said, written so that it can only be read.
-#
-# A method, a target, a reason phrase or the text of an exception may hold what a
-# terminal obeys (ESC, C1), what ends a line and begins another that looks like
-# ours (LF, U+2028), and what shows text in another order than it has (bidi
-# controls). Each becomes its escape, ``\x1b``, ``\u202e``, where the text is
-# written. An escape is plain text, so that to escape twice changes nothing. Pure.
+# Escaping
 
 
 _INVISIBLE = (
     "\x7f-\x9f"  # DEL and C1: 0x9b alone begins a control sequence
     "\xad\u061c\u180e\u200b\u200e\u200f"
-    "\u2028-\u202e\u2060-\u206f"  # ends of lines, bidi controls
+    "\u2028-\u202e\u2060-\u206f"  # line ends, bidi controls
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
 _SURROGATES = "\ud800-\udfff"
@@ -36,12 +33,12 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def escape_line(text: object) -> str:
-    """Write a text, or what ``str`` makes of another object, on one line."""
+    """Escape a text, or the ``str`` of another object, to one line."""
     return _NOT_ON_A_LINE.sub(_escape, str(text))
 
 
 def escape_lines(text: str) -> str:
-    """Write a text whose line ends and tabs are meant."""
+    """Escape a text, but keep its line ends and tabs."""
     return _NOT_IN_LINES.sub(_escape, text)
 
 
@@ -70,7 +67,7 @@ class Lines:
 
 
 class _Plain:
-    """Another object, whose text is escaped when it is asked for."""
+    """Another object, whose text is escaped when it is used."""
 
     __slots__ = ("_value",)
 
@@ -93,7 +90,7 @@ def _make_plain(value: object) -> object:
 class _LastingLogger(logging.Logger):
     @property
     def disabled(self) -> bool:
-        """False: see the module."""
+        """Always False; see the module."""
         return False
 
     @disabled.setter
@@ -101,10 +98,10 @@ class _LastingLogger(logging.Logger):
         pass  # dictConfig sets it to False, too, where the app names the logger
 
     def makeRecord(self, *given: Any, **named: Any) -> logging.LogRecord:  # noqa: N802 - logging's
-        """For ``logging``: make a record whose arguments are plain text.
+        """Make a record whose arguments are plain text; called by ``logging``.
 
-        So is its traceback: formatters of the standard library take the one that a
-        record has by then.
+        Its traceback is escaped too: formatters of the standard library use the text
+        that a record already has.
         """
         record = super().makeRecord(*given, **named)
         if isinstance(record.args, tuple):
@@ -116,7 +113,7 @@ class _LastingLogger(logging.Logger):
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of a room of this package, such as ``blazeio.server``."""
+    """Return a logger of this package, such as ``blazeio.server``."""
     logger = logging.getLogger(name)
     logger.__class__ = _LastingLogger  # the manager keeps one object for each name
     return logger

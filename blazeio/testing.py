@@ -1,4 +1,4 @@
-"""``TestServer``: an app on a real socket, for the tests of whoever wrote it."""
+"""``TestServer``: an app on a real socket, for the tests of its developer."""
 
 import asyncio
 import threading
@@ -12,33 +12,32 @@ from blazeio.server.loop import new_loop, run_through
 from blazeio.server.server import Server
 
 GRACE_S = 2.0
-"""What is in flight at the end may take this long to be answered."""
+"""How long requests in flight may take at the end, seconds."""
 CUT_S = 1.0
-"""A handler that was cancelled then may clean up for this long."""
+"""How long a handler that was cancelled then may clean up, seconds."""
 
 
 class TestServer:
-    """Serve an app on 127.0.0.1, on a port that is free, for the time of a block.
+    """Serve an app on 127.0.0.1, on a free port, while a block runs.
 
-    ``with TestServer(web) as server:`` serves it from a thread with a loop of
-    its own, so that the test may use any client that blocks. ``async with``
-    serves it on the loop of the test. Hooks and tasks run as in production;
-    what a start hook raises is raised where the block begins.
+    ``with TestServer(web) as server:`` serves it from a thread with a loop of its own,
+    so that the test may use any blocking client. ``async with`` serves it on the loop
+    of the test. Hooks and tasks run as in production; an exception of a start hook is
+    raised where the block begins.
 
     Args:
         app: It may be served any number of times, one after the other.
         host: Where it listens.
-        grace_s: What is in flight when the block ends is cut after this,
-            seconds.
+        grace_s: After this, seconds, requests in flight are cut at the end.
 
     Attributes:
         app: As given.
         host: As given.
-        port: That of the socket; 0 outside of the block.
-        server: What serves, for the curious; only within the block.
+        port: The port of the socket; 0 outside of the block.
+        server: The ``Server``; only within the block.
     """
 
-    __test__ = False  # pytest takes classes named Test* for tests
+    __test__ = False  # pytest collects classes named Test*
 
     server: Server
 
@@ -77,14 +76,14 @@ class TestServer:
             self.server = self.app.make_server(asyncio.get_running_loop())
             with bind(self.host, 0) as listener:
                 self.port = listener.getsockname()[1]
-                self.server.accept_from(listener)  # from a dup of it
+                self.server.accept_from(listener)  # it has a dup of it
         except BaseException:
             await self.app.stop_hooks()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Answer what is in flight, then end the app."""
+        """Finish the requests in flight, then end the app."""
         self.port = 0
         server = self.server
         try:
@@ -122,8 +121,8 @@ class TestServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Answer what is in flight, then end the app and the thread."""
-        assert self._loop is not None  # __enter__
+        """Finish the requests in flight, then end the app and the thread."""
+        assert self._loop is not None  # set by __enter__
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()

@@ -1,8 +1,8 @@
 """The chunked transfer coding: RFC 9112 section 7.1.
 
-Theory of operation: the decoder takes octets in any cut. Content is appended
-to the caller's list as slices, each octet copied once at most; only an
-unfinished line is held between calls, and its length is bounded.
+The decoder takes octets however they are cut. Content is appended to the caller's list
+as slices, so that each octet is copied once at most. Between calls it holds only an
+unfinished line, whose length is bounded.
 """
 
 import re
@@ -18,15 +18,15 @@ from blazeio.wire.headers import Headers, parse_field_line
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _SIZE_DIGITS: Final = 16
 _PARTIAL_CHUNK_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}+(?:[ \t;\r]|\Z)")
-# The common case: no extension, all of the line there.
+# The common case: no extension, and the whole line has arrived.
 _PLAIN_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n")
 _NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n")
 
 # RFC 9110 section 6.5.1: fields for framing, routing, request modifiers,
-# authentication, response control or content format must not be sent as
-# trailers; section 6.5.2: nor may we merge them into the head. They are dropped
-# (section 6.5: trailers can be ignored); those of the framing, which somebody
-# behind or before us might believe, are refused.
+# authentication, response control or content format must not be sent as trailers;
+# section 6.5.2: nor may we merge them into the head. They are dropped (section 6.5:
+# trailers can be ignored). Those of the framing are refused, since an intermediary
+# before or behind us might believe them.
 REFUSED_TRAILERS: Final = frozenset(("content-length", "transfer-encoding"))
 DROPPED_TRAILERS: Final = frozenset(
     """
@@ -50,21 +50,21 @@ class _State(Enum):
 
 
 class ChunkDecoder:
-    """Decode the content of one message.
+    """Decodes the content of one message.
 
     Args:
-        limits: ``chunk_extension_bytes`` and ``trailer_bytes``, both for the
-            whole message, and ``field_count``.
-        unfolds: As a user agent: a trailer field over several lines (obs-fold) is
-            read, as it must be (RFC 9112 section 5.2), and a size that is padded with
-            blanks, as old servers write it and every browser reads it; else both are
+        limits: ``chunk_extension_bytes`` and ``trailer_bytes``, both for the whole
+            message, and ``field_count``.
+        unfolds: Read as a user agent does: a trailer field over several lines
+            (obs-fold), as RFC 9112 section 5.2 demands, and a chunk size that is padded
+            with blanks, which old servers send and every browser accepts. Else both are
             refused.
 
     Attributes:
         is_complete: The last octet of the message was consumed.
         content_bytes: Octets of content so far.
-        trailers: None before the end, and where there was no trailer section
-            or nothing of it is allowed there.
+        trailers: None before the end, and where there was no trailer section or none of
+            its fields is allowed there.
     """
 
     __slots__ = (
@@ -94,7 +94,7 @@ class ChunkDecoder:
         self._trailer_bytes = limits.trailer_bytes
         self._trailer_pairs: list[tuple[str, str]] = []
         self._unfolds = unfolds
-        # A trailer field that the next line may go on with.
+        # A trailer field that the next line may continue.
         self._folded: tuple[str, str] | None = None
 
     def decode(
@@ -108,18 +108,18 @@ class ChunkDecoder:
 
         Args:
             octets: What was received.
-            start: Offset of the first octet of it that is ours.
+            start: Offset of the first octet that belongs to this message.
             pieces: Content is appended to it.
-            most_pieces: Decoding rests once ``pieces`` has so many: chunks of a
-                few octets take as long each as large ones.
+            most_pieces: Decoding pauses when ``pieces`` has so many: a chunk of a few
+                octets takes as long as a large one.
 
         Returns:
-            The offset just after what was consumed: ``len(octets)`` unless
-            the message ended before, or decoding rests.
+            The offset just after what was consumed: ``len(octets)`` unless the message
+                ended before, or decoding pauses.
 
         Raises:
-            RemoteProtocolError: The peer's fault; 400, or 431 for too large a
-                trailer section. The connection is not reusable.
+            RemoteProtocolError: The peer's fault; 400, or 431 for too large a trailer
+                section. The connection is not reusable.
         """
         at = start
         size = len(octets)
@@ -163,7 +163,7 @@ class ChunkDecoder:
         return size
 
     def _decode_data_end(self, octets: bytes, at: int) -> int:
-        """The CRLF after chunk-data; it may come in two pieces."""
+        """Decode the CRLF after chunk-data; it may come in two pieces."""
         found = self._held + octets[at : at + 2 - len(self._held)]
         if not b"\r\n".startswith(found):
             message = f"chunk data not followed by CRLF but by {quote(found)}"
@@ -212,7 +212,7 @@ class ChunkDecoder:
         return at
 
     def _take_trailer(self, line: bytes) -> None:
-        """Judge a line at once, and keep its field where the next may go on with it."""
+        """Check a line at once; keep its field, since the next line may continue it."""
         if self._folded is not None and line[:1] in b" \t":
             name, value = self._folded
             more = parse_field_line(b"x:" + line)[1]
@@ -242,7 +242,7 @@ class ChunkDecoder:
     def _take_line(
         self, octets: bytes, at: int, longest: int
     ) -> tuple[bytes | None, int]:
-        """Return the line that ends here, or None and hold what there is of it."""
+        """Return the line that ends here; None, and keep its part, if it does not."""
         held = self._held
         if held[-1:] == b"\r" and octets[at : at + 1] == b"\n":
             self._held = b""
@@ -269,5 +269,7 @@ class ChunkDecoder:
 
 
 def serialize_chunk(data: bytes | memoryview) -> bytes:
-    """Frame one piece of content; empty for no content, since that is the end."""
+    """Frame one piece of content; b"" for no content, since that would be the last
+    chunk.
+    """
     return b"".join((b"%X\r\n" % len(data), data, b"\r\n")) if data else b""

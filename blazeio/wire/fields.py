@@ -1,4 +1,9 @@
-"""The header section: field lines within the limits; and that of a request."""
+"""Header sections: field lines within the limits, and what those of a request decide.
+
+``read_field_lines`` reads and checks the lines; ``read_directives`` derives host,
+framing, persistence and upgrade from them, in one place, so that no later code looks at
+those fields again. The results for lines that many requests share are cached.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -11,14 +16,14 @@ from blazeio.wire.framing import parse_content_length, parse_transfer_encoding
 from blazeio.wire.grammar import quote
 from blazeio.wire.headers import Headers, Memo, kept_lines, read_field_line
 
-# What the fields of a request decide: host, framing, persistence, upgrade.
+# What the fields of a request decide: host, framing, persistence, upgrade
 #
-# Those of a response are in ``wire.responses.directives``.
+# ``wire.response`` has those of a response.
 
 
 DecidingPairs = tuple[tuple[str, str], ...]
 ValuesOf = Callable[[str, Sequence[str]], Sequence[str]]
-"""From a name and a default to the values of a field."""
+"""Returns the values of a field, or the default."""
 
 
 class Directives(Struct, frozen=True, eq=False, gc=False):
@@ -34,17 +39,17 @@ class Directives(Struct, frozen=True, eq=False, gc=False):
 
 _LONGEST_VALUES_BYTES: Final = 512
 
-# For HTTP/1.1. Most requests of a site share Host and Connection even where
+# For HTTP/1.1. Most requests of a site have the same Host and Connection even where
 # their Cookies differ: 0.15 us instead of 0.9. None of these fields is secret.
 kept_directives: Final[Memo[DecidingPairs, Directives]] = Memo(256)
 
 
 def read_directives(pairs: DecidingPairs, minor: int) -> Directives:
-    """Decide what follows from the fields of ``DECIDING_NAMES``.
+    """Derive what the fields of ``DECIDING_NAMES`` decide.
 
     Args:
         pairs: Names and values of those fields, in order.
-        minor: Of HTTP/1.x.
+        minor: The minor version of HTTP/1.x.
 
     Raises:
         RemoteProtocolError: The peer's fault; 400, 413, 417 or 501.
@@ -62,10 +67,10 @@ def _decide(pairs: DecidingPairs, minor: int) -> Directives:
     length, is_chunked = read_framing(values_of, minor)
     options = split_list(values_of("connection", ()))
     host = _decide_host(values_of("host", ()), minor)
-    # RFC 9110 section 10.1.1: ignored in HTTP/1.0; nothing to continue with
-    # where no content follows.
+    # RFC 9110 section 10.1.1: ignored in HTTP/1.0; nothing to continue where no content
+    # follows.
     is_asked = minor > 0 and _asks_to_continue(values_of("expect", ()))
-    # RFC 9110 section 7.8: ignored in HTTP/1.0 and without the option.
+    # RFC 9110 section 7.8: ignored in HTTP/1.0 and without the connection option.
     may_upgrade = minor > 0 and "upgrade" in options
     return Directives(
         host=host,
@@ -78,7 +83,7 @@ def _decide(pairs: DecidingPairs, minor: int) -> Directives:
 
 
 def group_values(pairs: DecidingPairs) -> dict[str, list[str]]:
-    """All values of each name, in order."""
+    """Group all values by name, in order."""
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
@@ -86,7 +91,7 @@ def group_values(pairs: DecidingPairs) -> dict[str, list[str]]:
 
 
 def read_framing(values_of: ValuesOf, minor: int) -> tuple[int | None, bool]:
-    """Give the declared length, if there is one, and whether content is chunked.
+    """Return the declared length, if there is one, and whether content is chunked.
 
     Raises:
         RemoteProtocolError: The peer's fault; 400, 413 or 501.
@@ -94,14 +99,14 @@ def read_framing(values_of: ValuesOf, minor: int) -> tuple[int | None, bool]:
     length = parse_content_length(values_of("content-length", ()))
     is_chunked = parse_transfer_encoding(values_of("transfer-encoding", ()), minor)
     if is_chunked and length is not None:
-        # RFC 9112 section 6.1 lets a server answer and close; but who sends
-        # both is faulty or smuggles.
+        # RFC 9112 section 6.1 allows a server to answer and close; but a client that
+        # sends both is broken, or smuggles a request.
         raise RemoteProtocolError("both Content-Length and Transfer-Encoding")
     return length, is_chunked
 
 
 def _decide_host(values: Sequence[str], minor: int) -> str | None:
-    """RFC 9112 section 3.2: exactly one in HTTP/1.1, at most one in 1.0."""
+    """Return the Host: exactly one in HTTP/1.1, at most one in 1.0."""
     if len(values) > 1:
         raise RemoteProtocolError("more than one Host")
     if values:
@@ -112,19 +117,19 @@ def _decide_host(values: Sequence[str], minor: int) -> str | None:
 
 
 def split_list(values: Sequence[str]) -> list[str]:
-    """RFC 9110 section 5.6.1: a list, over several lines; in lower case."""
+    """Split a list over several lines, in lower case: RFC 9110 section 5.6.1."""
     if not values:
         return []
     return [part.strip(" \t") for part in ",".join(values).lower().split(",")]
 
 
 def decide_persistence(options: list[str], minor: int) -> bool:
-    """RFC 9112 section 9.3: close wins; HTTP/1.0 must ask for keep-alive."""
+    """Decide persistence by RFC 9112 section 9.3: close wins; 1.0 needs keep-alive."""
     return "close" not in options and (minor > 0 or "keep-alive" in options)
 
 
 def _asks_to_continue(values: Sequence[str]) -> bool:
-    """RFC 9110 section 10.1.1: 417 for what is not 100-continue."""
+    """Tell whether Expect is 100-continue; anything else is 417."""
     expectations = [part for part in split_list(values) if part]
     for expectation in expectations:
         if expectation != "100-continue":
@@ -134,7 +139,7 @@ def _asks_to_continue(values: Sequence[str]) -> bool:
 
 
 LONGEST_KEPT_BYTES: Final = 1024
-"""Longer sections are not kept."""
+"""Longer sections are not cached."""
 
 
 class HeaderSection(Struct, frozen=True, eq=False, gc=False):
@@ -143,7 +148,7 @@ class HeaderSection(Struct, frozen=True, eq=False, gc=False):
     Attributes:
         headers: All its fields.
         directives: What they decide.
-        limits: Those that it was found to be within.
+        limits: The limits that it was checked against.
     """
 
     headers: Headers
@@ -151,25 +156,25 @@ class HeaderSection(Struct, frozen=True, eq=False, gc=False):
     limits: Limits
 
 
-# Whole header sections of HTTP/1.1 requests, without the request line. Kept
-# only where each line was already kept, so never a secret, and never one that
-# is seen for the first time. A browser's 13 fields: 0.2 us instead of 2.0.
+# Whole header sections of HTTP/1.1 requests, without the request line. Cached only
+# where each line was already cached, so never a secret, and never a section that is
+# seen for the first time. A browser's 13 fields: 0.2 us instead of 2.0.
 kept_sections: Final[Memo[bytes, HeaderSection]] = Memo(256)
 
 
 def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSection:
-    """Read the field lines of a request and decide what follows from them.
+    """Read the field lines of a request, and derive what they decide.
 
     Args:
-        octets: From after the request line to before the CRLFCRLF that ends
-            the head; empty where there are no fields.
-        minor: Of HTTP/1.x.
+        octets: From after the request line to before the CRLFCRLF that ends the head;
+            empty where there are no fields.
+        minor: The minor version of HTTP/1.x.
         limits: ``field_count``, ``field_bytes``.
 
     Raises:
         RemoteProtocolError: The peer's fault; 400, 413, 417, 431 or 501.
     """
-    # Hot: runs for each head whose section was not kept.
+    # Hot: runs for each head whose section was not cached.
     if minor:
         kept = kept_sections.recall(octets)
         if kept is not None and kept.limits is limits:
@@ -194,8 +199,8 @@ def read_field_lines(
         limits: ``field_count``, ``field_bytes``.
 
     Returns:
-        All names and values; those that decide something; whether each line
-        was known, so that none is a secret.
+        All names and values; those of ``DECIDING_NAMES``; whether each line was cached,
+        so that none is a secret.
 
     Raises:
         RemoteProtocolError: The peer's fault; 400 or 431.

@@ -1,4 +1,10 @@
-"""Where the content of a message ends: RFC 9112 section 6.3."""
+"""Message framing: where content ends (RFC 9112 section 6.3), and how it is sent.
+
+``decide_response_framing`` is for messages that we send, ``find_response_framing`` for
+those that we receive. ``OutgoingMessage`` is one message on its way out. It holds the
+head back until the first content, so that both leave in one write, and so that a
+message whose end is known by then gets a Content-Length instead of chunks.
+"""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -21,17 +27,18 @@ class Framing(Enum):
 def decide_response_framing(
     *, method: str, minor: int, status: int, content_length: int | None
 ) -> Framing:
-    """Decide how a response of ours is framed.
+    """Decide the framing of a response that we send.
 
     Args:
-        method: Of the request.
-        minor: Of the request: HTTP/1.0 knows no chunked coding (section 6.1).
-        status: Of the response.
-        content_length: What the handler declared.
+        method: The method of the request.
+        minor: The minor version of the request: HTTP/1.0 has no chunked coding (section
+            6.1).
+        status: The status of the response.
+        content_length: As the handler declared it.
 
     Returns:
-        ``NONE`` for HEAD, 1xx, 204 and 304 (rule 1), whatever was declared,
-        and for a CONNECT that succeeds (rule 2).
+        ``NONE`` for HEAD, 1xx, 204 and 304 (rule 1), whatever was declared, and for a
+        CONNECT that succeeds (rule 2).
     """
     if _has_no_content(method, status):
         return Framing.NONE
@@ -43,17 +50,17 @@ def decide_response_framing(
 def find_response_framing(
     *, method: str, status: int, content_length: int | None, is_chunked: bool
 ) -> Framing:
-    """Find how the end of a response that was received is known.
+    """Find the framing of a response that we have received.
 
     Args:
-        method: Of the request.
-        status: Of the response.
+        method: The method of the request.
+        status: The status of the response.
         content_length: Of the response; None where none was sent.
         is_chunked: It has the chunked transfer coding.
 
     Returns:
-        ``NONE`` by rules 1 and 2, whatever the fields say; ``CLOSE`` where they
-        say nothing (rule 8).
+        ``NONE`` by rules 1 and 2, whatever the fields say; ``CLOSE`` where they say
+        nothing (rule 8).
     """
     if _has_no_content(method, status):
         return Framing.NONE
@@ -72,16 +79,15 @@ def _has_no_content(method: str, status: int) -> bool:
 def parse_content_length(values: Sequence[str]) -> int | None:
     """Read the Content-Length of a message.
 
-    Stricter than RFC 9110 section 8.6, which lets a recipient take identical
-    repeats for one: an intermediary that picks another of them than we do is
-    how requests are smuggled.
+    Stricter than RFC 9110 section 8.6, which allows a recipient to accept identical
+    repeats: requests are smuggled where an intermediary reads another one of them than
+    we do.
 
     Args:
         values: One for each field line; empty where there is none.
 
     Raises:
-        RemoteProtocolError: The peer's fault; 400, or 413 for more than 18
-            digits.
+        RemoteProtocolError: The peer's fault; 400, or 413 for more than 18 digits.
     """
     if not values:
         return None
@@ -99,14 +105,14 @@ def parse_content_length(values: Sequence[str]) -> int | None:
 def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
     """Tell whether the content of a message is chunked.
 
-    RFC 9112 sections 6.1 and 6.3, rule 4: without a final ``chunked`` the end
-    of the content cannot be found (400); a further coding is one that we do
-    not implement (501). ``chunked`` has no parameters and is applied once.
-    HTTP/1.0 did not have the field: who sends it there is faulty.
+    RFC 9112 sections 6.1 and 6.3, rule 4: without a final ``chunked`` the end of the
+    content cannot be found (400); any other coding is not implemented here (501).
+    ``chunked`` has no parameters and is applied once. HTTP/1.0 did not have the field:
+    a message of 1.0 with it is faulty.
 
     Args:
         values: One for each field line; empty where there is none.
-        minor: Of the message.
+        minor: The minor version of the message.
 
     Raises:
         RemoteProtocolError: The peer's fault; 400 or 501.
@@ -128,36 +134,31 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
     raise RemoteProtocolError(f"unknown transfer coding: {shown}", 501)
 
 
-# The framing of one message that we send: head, content, end.
-#
-# Pure. The head is held back until the first content, so that both leave in one
-# write, and so that a message whose end is known by then gets a Content-Length
-# instead of chunks. RFC 9112 section 6.
+# Messages that we send: RFC 9112 section 6
 
 
 _UNDECLARED = (Framing.CHUNKED, Framing.CLOSE, Framing.STREAM)
 
 
 class OutgoingMessage:
-    """What is left to say of one request or response.
+    """What is left to send of one request or response.
 
     Args:
-        head: Start line and fields, without framing, Connection and the
-            empty line.
-        framing: As ``decide_response_framing`` said; of a request, what its
-            caller gave or declared.
+        head: Start line and fields, without framing, Connection and the empty line.
+        framing: As ``decide_response_framing`` returned it; for a request, as its
+            content demands.
         content_length: As declared; None when it was not.
         minor: The HTTP/1.x version of the request.
-        is_persistent: Whether the connection may go on afterwards.
+        is_persistent: Whether the connection may be used afterwards.
+        trailers: Field lines that follow the last content (RFC 9112 section 7.1.2);
+            they are left out where the content is not chunked.
 
     Attributes:
-        content_bytes: Octets of content given out so far, without framing.
-        is_begun: The head was given out.
-        is_ended: The end was given out; nothing may follow.
-        is_persistent: Whether the connection may go on afterwards; known for
-            good once the message has begun.
-        trailers: Field lines that are to follow the last content (RFC 9112 section
-            7.1.2); they are left out where the content is not chunked.
+        content_bytes: Octets of content returned so far, without framing.
+        is_begun: The head was returned.
+        is_ended: The end was returned; nothing may follow.
+        is_persistent: Whether the connection may be used afterwards; final once the
+            message has begun.
     """
 
     __slots__ = (
@@ -197,33 +198,33 @@ class OutgoingMessage:
     def takes_chunks(self) -> bool:
         """Whether content may be given as chunks: no length was declared.
 
-        To HTTP/1.0 it then goes without their framing, to HEAD not at all.
+        In HTTP/1.0 it is then sent without their framing, for HEAD not at all.
         """
         return self.content_length is None
 
     @property
     def is_chunked(self) -> bool:
-        """Whether content goes in chunks."""
+        """Whether content is sent in chunks."""
         return self._framing is Framing.CHUNKED
 
     @property
     def has_content(self) -> bool:
-        """Whether content is sent; not after HEAD, nor of a 204 or 304."""
+        """Whether content is sent; not for HEAD, nor with 204 or 304."""
         return self._framing is not Framing.NONE
 
     def begin(self) -> bytes:
-        """The head alone; b"" when it was given out before."""
+        """Return the head alone; b"" when it was returned before."""
         return b"" if self.is_begun else self._begin()
 
     def content(self, octets: bytes | memoryview) -> bytes | memoryview:
-        """Content in its framing, after the head if that is still held.
+        """Return content in its framing, after the head if that is still held back.
 
-        An empty write is nothing: a chunk of size 0 would be the end. Where
-        there is nothing to add, a view is given back as it is.
+        An empty write has no effect: a chunk of size 0 would be the end. Where there is
+        nothing to add, a view is returned as it is.
 
         Raises:
-            LocalProtocolError: The message has ended, or this is more than its
-                declared length. Nothing changed.
+            LocalProtocolError: The message has ended, or this is more than its declared
+                length. Nothing changed.
         """
         self.check(len(octets))
         if not octets:
@@ -233,7 +234,7 @@ class OutgoingMessage:
         return head + framed if head else framed
 
     def count_beside(self, size: int) -> None:
-        """Content of a declared length leaves by another way, after the head.
+        """Count content of a declared length that is sent by other means.
 
         Raises:
             LocalProtocolError: As for ``content``.
@@ -243,15 +244,15 @@ class OutgoingMessage:
         self._due_bytes -= size
 
     def end(self, octets: bytes = b"") -> bytes:
-        """The last content, and the end of the message.
+        """Return the last content, and the end of the message.
 
         Args:
             octets: The content.
 
         Raises:
-            LocalProtocolError: As for ``content``; or less was given than the
-                declared length. Nothing changed where the head was still held;
-                else the connection cannot be kept.
+            LocalProtocolError: As for ``content``; or there was less than the declared
+                length. Nothing changed where the head was still held back; else the
+                connection cannot be used again.
         """
         self._conclude(len(octets))
         out = self.begin()
@@ -264,14 +265,14 @@ class OutgoingMessage:
     def take(
         self, octets: bytes | memoryview, *, is_last: bool
     ) -> tuple[bytes, bytes | memoryview]:
-        """Give head and content apart, to who has a framing of its own.
+        """Return head and content separately, for a carrier with a framing of its own.
 
         Args:
-            octets: Content.
+            octets: The content.
             is_last: The message ends with it.
 
         Returns:
-            The head, b"" where it was given out before; and the content.
+            The head, b"" where it was returned before; and the content.
 
         Raises:
             LocalProtocolError: As for ``content`` and ``end``.
@@ -285,7 +286,7 @@ class OutgoingMessage:
         return self.begin(), self._framed(octets)
 
     def _conclude(self, size: int) -> None:
-        """Check that the message may end with so many octets more."""
+        """Check that the message may end after this many more octets."""
         self.check(size)
         if self._framing is Framing.LENGTH and size < self._due_bytes:
             if self.is_begun:
@@ -302,10 +303,10 @@ class OutgoingMessage:
             self.content_length = self._due_bytes = size
 
     def check(self, size: int) -> None:
-        """Refuse what may not follow; nothing changes.
+        """Check that content may follow; nothing changes.
 
         Args:
-            size: Octets of content that somebody is about to give.
+            size: The octets of content that would follow.
 
         Raises:
             LocalProtocolError: The message has ended, or they are more than its
@@ -347,5 +348,5 @@ class OutgoingMessage:
 
 
 GIVEN_OUT = OutgoingMessage(b"", Framing.NONE, None, 1, is_persistent=True)
-"""Stands for a message that was given out whole, by other means."""
+"""Stands for a message that was sent as a whole, by other means."""
 GIVEN_OUT.end()

@@ -27,8 +27,8 @@ FIELD_VALUE: Final = re.compile(rf"[{_VALUE_OCTETS}]*+")
 # RFC 9112 section 2.3: HTTP-version = "HTTP/" DIGIT "." DIGIT
 VERSION: Final = re.compile(r"HTTP/([0-9])\.([0-9])")
 
-# RFC 9110 section 8.6. 18 digits are 1 EB: nothing real is larger, and no
-# integer of any consumer behind us overflows.
+# RFC 9110 section 8.6. 18 digits are 1 EB: nothing real is larger, and no integer of a
+# consumer behind us overflows.
 CONTENT_LENGTH: Final = re.compile(r"[0-9]{1,18}+")
 
 # RFC 3986 section 3.2.2, without errata; checked against ``ipaddress`` in the
@@ -51,8 +51,8 @@ _IPV6: Final = "|".join(
 )
 _UNRESERVED: Final = r"A-Za-z0-9\-._~"
 _IPV_FUTURE: Final = rf"[vV][0-9A-Fa-f]++\.[{_UNRESERVED}!$&'()*+,;=:]++"
-# reg-name without "," (a list is how two Host fields look after a join) and
-# not empty: the empty host is decided apart, in ``parse_target``.
+# reg-name without "," (two Host fields that were joined look like a list) and not
+# empty: the empty host is decided in ``parse_target``.
 _REG_NAME: Final = rf"(?>(?:[{_UNRESERVED}!$&'()*+;=]|%[0-9A-Fa-f]{{2}})+)"
 
 # RFC 9110 section 7.2: Host = uri-host [ ":" port ]
@@ -84,9 +84,9 @@ def quote(octets: bytes | str, limit: int = 64) -> str:
 def has_bare_line_end(octets: bytes, start: int) -> bool:
     """Tell whether a CR without LF or an LF without CR is at ``start`` or after.
 
-    RFC 9112 section 2.2. A CR at the very end may still become a line end; a
-    CR just before ``start`` counts as one half of it. Three counts instead of
-    a pattern with lookbehind: 9x faster (64 KiB: 0.08 ms, not 0.75).
+    RFC 9112 section 2.2. A CR at the very end may still become a line end; a CR just
+    before ``start`` counts as one half of it. Three counts instead of a pattern with
+    lookbehind: 9x faster (64 KiB: 0.08 ms, not 0.75).
     """
     before = max(start - 1, 0)
     pairs = octets.count(b"\r\n", before)
@@ -122,9 +122,9 @@ class Target(NamedTuple):
 def decode_path(raw: str) -> str:
     """Percent-decode a path as UTF-8.
 
-    Lenient, since nothing of the framing hangs on it: a truncated or non-hex
-    escape stays as it is, octets that are no UTF-8 become U+FFFD. What decodes
-    to NUL, ``/`` or ``..`` is the business of whoever opens files.
+    Lenient, since the framing does not depend on it: a truncated or non-hex escape
+    stays as it is, octets that are no UTF-8 become U+FFFD. Whoever opens files has to
+    check for NUL, ``/`` and ``..``.
     """
     return unquote(raw) if "%" in raw else raw
 
@@ -142,7 +142,7 @@ def is_host(value: str) -> bool:
 
 
 def parse_target(method: str, target: str) -> Target:
-    """Take a request target apart and check that its form fits the method.
+    """Split a request target, and check that its form fits the method.
 
     Args:
         method: As sent; methods are case-sensitive.
@@ -165,7 +165,10 @@ def parse_target(method: str, target: str) -> Target:
 
 
 def _parse_authority_form(target: str) -> Target:
-    """RFC 9112 section 3.2.3; an empty or invalid port is refused (9110 9.3.6)."""
+    """Parse ``host:port``: RFC 9112 section 3.2.3.
+
+    An empty or invalid port is refused (RFC 9110 section 9.3.6).
+    """
     if not is_host(target) or not target[-1].isdigit() or ":" not in target:
         message = f"CONNECT needs host:port as its target, got {quote(target)}"
         raise RemoteProtocolError(message)
@@ -173,10 +176,10 @@ def _parse_authority_form(target: str) -> Target:
 
 
 def _parse_absolute_form(target: str) -> Target:
-    """RFC 9112 section 3.2.2, for http and https.
+    """Parse a URI of http or https: RFC 9112 section 3.2.2.
 
-    Userinfo is refused as RFC 9110 section 4.2.4 advises, an empty host as
-    its section 4.2.1 requires: ``is_host`` knows neither.
+    Userinfo is refused as RFC 9110 section 4.2.4 advises, an empty host as its section
+    4.2.1 requires; ``is_host`` does not check either.
     """
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):

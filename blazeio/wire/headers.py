@@ -1,8 +1,14 @@
-"""The header section as an immutable, case-insensitive mapping.
+"""``Headers``: the header section as an immutable, case-insensitive mapping.
 
-A head is parsed for every request, but most handlers look at few fields: so a
-``Headers`` is made from the parser's list of pairs alone, and the dict is
-built on the first lookup.
+A head is parsed for every request, but most handlers read few fields: so a ``Headers``
+is made from the parser's list of pairs alone, and its dict on the first lookup.
+
+Field lines (RFC 9112 section 5) are read here too. A peer repeats its fields in each
+message, so a line is validated once and cached. A cache that all connections share must
+never hold one client's secret: so only lines of names in ``SHARED_NAMES`` are cached,
+whose values are by their nature the same for many messages. Authorization, Cookie,
+Referer, X-Api-Key, Sec-WebSocket-Protocol (where browsers have to put a token) and
+every name that is not listed is read anew each time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,21 +22,21 @@ _Default = TypeVar("_Default")
 
 
 class Headers(Mapping[str, str]):
-    """Fields of one message, in their order; names in any case.
+    """The fields of one message, in order; names in any case.
 
-    ``headers["Accept"]`` is the combined value: repeated fields joined by
-    ``", "`` (RFC 9110 section 5.3), Cookie by ``"; "`` (RFC 6265 section 5.4).
-    Set-Cookie cannot be combined: use ``get_all``.
+    ``headers["Accept"]`` is the combined value: repeated fields joined by ``", "`` (RFC
+    9110 section 5.3), Cookie by ``"; "`` (RFC 6265 section 5.4). Set-Cookie cannot be
+    combined: use ``get_all``.
 
-    One object may serve many requests with equal fields, of many clients, so
-    neither it nor anything that it gives out can be changed.
+    One object may serve many requests with equal fields, of many clients, so neither it
+    nor anything that it returns can be changed.
 
     Args:
         pairs: Lower-case names and latin-1 values.
 
     Attributes:
-        octets: The same as octets, for gateways; absent until ``keep_octets``. Who
-            gives it out gives a copy.
+        octets: The fields as octets, for gateways; absent until ``keep_octets``. Return
+            a copy of it to others.
     """
 
     __slots__ = ("_index", "_pairs", "octets")
@@ -51,19 +57,19 @@ class Headers(Mapping[str, str]):
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """All fields in their order, repeated ones kept; a copy."""
+        """All fields in order, repeated ones kept; a copy."""
         return list(self._pairs)
 
     def iter_pairs(self) -> Iterator[tuple[str, str]]:
-        """Iterate over all fields in their order, repeated ones kept."""
+        """Iterate over all fields in order, repeated ones kept."""
         return iter(self._pairs)
 
     def as_tuple(self) -> tuple[tuple[str, str], ...]:
-        """All fields in their order, repeated ones kept."""
+        """Return all fields in order, repeated ones kept."""
         return self._pairs
 
     def keep_octets(self, octets: list[tuple[bytes, bytes]]) -> None:
-        """Keep the fields as octets beside the text, for who asks next."""
+        """Store the fields as octets beside the text, for the next gateway request."""
         _set_octets(self, octets)
 
     def _build_index(self) -> Mapping[str, str]:
@@ -95,8 +101,8 @@ class Headers(Mapping[str, str]):
         self, name: str, /, default: str | _Default | None = None
     ) -> str | _Default | None:
         """Return the combined value, or ``default`` where there is none."""
-        # Mapping's own goes through __getitem__ and a KeyError: 4x slower
-        # for a field that is absent.
+        # Mapping's own ``get`` goes through __getitem__ and a KeyError: 4x slower for
+        # an absent field.
         index = self._index
         if index is None:
             index = self._build_index()
@@ -105,7 +111,7 @@ class Headers(Mapping[str, str]):
     def index(self) -> Mapping[str, str]:
         """Return the combined values by lower-case name; they cannot be changed.
 
-        For who looks up several: 25 ns each, not 90.
+        For several lookups: 25 ns each, not 90.
         """
         index = self._index
         return self._build_index() if index is None else index
@@ -131,13 +137,13 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self._pairs)!r})"
 
 
-# The descriptors of its own slots: the one way to fill them, 45 ns each.
+# The descriptors of its own slots are the one way to fill them: 45 ns each.
 _set_pairs: Any = Headers.__dict__["_pairs"].__set__
 _set_index: Any = Headers.__dict__["_index"].__set__
 _set_octets: Any = Headers.__dict__["octets"].__set__
 
 
-# A bounded memo that a stranger can neither grow nor make useless.
+# A cache that no peer can make useless
 
 
 _Key = TypeVar("_Key")
@@ -145,17 +151,17 @@ _Value = TypeVar("_Value")
 
 
 class Memo(Generic[_Key, _Value]):
-    """Keep what was computed lately, in two generations.
+    """A bounded cache of computed values, in two generations.
 
-    When the recent generation is full it becomes the former one and a new one
-    begins; what is still asked for moves over on its next use. So a peer who
-    sends endless distinct keys costs one insertion each, and what others use
-    survives as long as it is used once in ``capacity`` insertions. (A memo
-    that stops when full is dead for ever after ``capacity`` junk keys; one
-    that is cleared when full forgets everything at each turn.)
+    When the recent generation is full, it becomes the former one and a new one begins;
+    an entry that is still used moves over on its next use. So a peer that sends endless
+    distinct keys costs one insertion each, and what others use survives as long as it
+    is used once in ``capacity`` insertions. (A cache that stops when it is full is dead
+    for ever after ``capacity`` junk keys; one that is cleared when it is full forgets
+    everything at each turn.)
 
-    A look-up reads ``recent`` and, on a miss, calls ``recall``: two steps, since
-    the first is all that a hot path needs.
+    A lookup reads ``recent`` and, on a miss, calls ``recall``: two steps, since a hot
+    path needs only the first.
 
     Args:
         capacity: Keys of one generation; at most twice as many are kept.
@@ -169,21 +175,21 @@ class Memo(Generic[_Key, _Value]):
         self._former: dict[_Key, _Value] = {}
 
     def recall(self, key: _Key) -> _Value | None:
-        """Return what the former generation kept, moving it into the recent one."""
+        """Return an entry of the former generation, and move it into the recent one."""
         value = self._former.get(key)
         if value is not None:
             self.keep(key, value)
         return value
 
     def keep(self, key: _Key, value: _Value) -> None:
-        """Keep ``value``; the former generation is dropped when this one is full."""
+        """Store a value; when this generation is full, the former one is dropped."""
         if len(self.recent) >= self.capacity:
             self._former = self.recent
             self.recent = {}
         self.recent[key] = value
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.recent = {}
         self._former = {}
 
@@ -191,14 +197,7 @@ class Memo(Generic[_Key, _Value]):
         return len(self.recent.keys() | self._former.keys())
 
 
-# Field lines: RFC 9112 section 5, and which of them decide something.
-#
-# A peer repeats its fields in each message, so a line is validated once and
-# kept. What is kept must never be one client's secret: only lines of names in
-# ``SHARED_NAMES`` are, whose values are by their nature the same for many
-# messages. Authorization, Cookie, Referer, X-Api-Key, Sec-WebSocket-Protocol
-# (browsers can send a token in nothing else) or any name not listed here is read
-# anew each time.
+# Field lines: RFC 9112 section 5
 
 
 DECIDING_NAMES: Final = frozenset(
@@ -215,7 +214,7 @@ DECIDING_NAMES: Final = frozenset(
 """Fields that decide how a message is framed, and who is asked."""
 
 Field = tuple[tuple[str, str], bool]
-"""Lower-case name and value of a line, and whether it decides something."""
+"""Lower-case name and value of a line, and whether it is of ``DECIDING_NAMES``."""
 
 SHARED_NAMES: Final = frozenset(
     """
@@ -237,22 +236,22 @@ SHARED_NAMES: Final = frozenset(
 )
 _LONGEST_KEPT_BYTES: Final = 256
 
-# Two generations of 1,024 lines: at most 2,048 lines of 256 octets a process.
-# A line found here costs 0.03 us, one that must be read 0.5.
+# Two generations of 1,024 lines: at most 2,048 lines of 256 octets a process. A line
+# found here takes 0.03 us, one that must be read 0.5.
 kept_lines: Final[Memo[bytes, Field]] = Memo(1024)
 
-# Names as sent -> lower-case name. A name is no secret; 64 octets bound it.
+# Names as sent to lower-case names. A name is no secret; 64 octets bound it.
 _kept_names: Final[Memo[bytes, str]] = Memo(512)
 _LONGEST_NAME_BYTES: Final = 64
 
 
 def read_field_line(line: bytes) -> Field:
-    """Read one field line, without its CRLF, and keep it where that is safe.
+    """Read one field line, without its CRLF, and cache it where that is safe.
 
     Raises:
-        RemoteProtocolError: The peer's fault; 400. RFC 9112 sections 5.1
-            (space before the colon) and 5.2 (obs-fold), RFC 9110 section 5.5;
-            for a Host also RFC 9112 section 3.2.
+        RemoteProtocolError: The peer's fault; 400. RFC 9112 sections 5.1 (space before
+            the colon) and 5.2 (obs-fold), RFC 9110 section 5.5; for a Host also RFC
+            9112 section 3.2.
     """
     known = kept_lines.recall(line)
     if known is not None:
@@ -274,14 +273,14 @@ def parse_field_line(line: bytes) -> tuple[str, str]:
     Raises:
         RemoteProtocolError: The peer's fault; 400.
     """
-    # Hot: runs for each line that was not kept; see tests/bench/wire_parser.py.
+    # Hot: runs for each line that was not cached; see tests/bench/wire_parser.py.
     raw_name, colon, rest = line.partition(b":")
     name = _kept_names.recent.get(raw_name)
     if name is None:
         name = _read_name(raw_name, line)
     value = str(rest, "latin-1").strip(" \t")
-    # For ASCII isprintable is 0x20 to 0x7E: 3x faster than the pattern for 12
-    # octets, 0.7x for 400. The pattern is left with HTAB and obs-text.
+    # For ASCII, isprintable is 0x20 to 0x7E: 3x faster than the pattern for 12 octets,
+    # 0.7x for 400. HTAB and obs-text need the pattern.
     is_plain = value.isascii() and value.isprintable()
     if not colon or not (is_plain or FIELD_VALUE.fullmatch(value)):
         _refuse_field_line(line)
@@ -302,7 +301,7 @@ def _read_name(raw_name: bytes, line: bytes) -> str:
 
 
 def _refuse_field_line(line: bytes) -> NoReturn:
-    """Say what is wrong. A value is never quoted: it may be a secret."""
+    """Raise the error of a malformed line; never with a value: maybe a secret."""
     raw_name, colon, _ = line.partition(b":")
     name = str(raw_name, "latin-1")
     if line[:1] in (b" ", b"\t"):

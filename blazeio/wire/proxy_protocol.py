@@ -1,13 +1,13 @@
 """The PROXY protocol, versions 1 and 2, as values.
 
-A load balancer that forwards octets sends one such header before the first
-octet of the client, to say who the client is. Nothing in it is signed, so
-whoever reads it must know by other means that the sender is to be believed.
+A load balancer that forwards octets sends one such header before the first octet of the
+client, to say who the client is. Nothing in it is signed, so the recipient must know by
+other means that the sender is to be trusted.
 
-The text of reference is HAProxy's ``proxy-protocol.txt`` (2020/03/05); its
-sections are cited below. What it leaves open is refused here, with two
-exceptions, both said where they are made: the datagram transports of version 2
-and addresses of IPv4 written as IPv6.
+The specification is HAProxy's ``proxy-protocol.txt`` (2020/03/05); its sections are
+cited below. Where it leaves a choice, the header is refused here, with two exceptions,
+documented where they are made: the datagram transports of version 2 and IPv4 addresses
+written as IPv6.
 """
 
 import re
@@ -20,10 +20,10 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.wire.grammar import quote
 
 V1_BYTES: Final = 107
-"""Longest header of version 1, its CRLF included (section 2.1)."""
+"""The longest header of version 1, with its CRLF (section 2.1)."""
 V2_BYTES: Final = 4096
-"""Longest header of version 2 that is accepted by default. Senders keep to 536
-octets (section 2.2); certificates in TLVs make it some more."""
+"""The longest header of version 2 that is accepted by default. Senders keep to 536
+octets (section 2.2); certificates in TLVs need more."""
 
 _V1_START: Final = b"PROXY "
 _V2_START: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -44,11 +44,11 @@ _ADDRESS_BYTES: Final = {_INET: 4, _INET6: 16, _UNIX: _UNIX_BYTES}
 
 
 class Endpoint(NamedTuple):
-    """One end of the connection that the header speaks of.
+    """One end of the connection that the header describes.
 
     Attributes:
-        host: An address, or the path of a unix socket: ``""`` for an unnamed
-            one, with a first NUL for an abstract one.
+        host: An address, or the path of a unix socket: ``""`` for an unnamed one, with
+            a first NUL for an abstract one.
         port: 0 to 65535; 0 for a unix socket.
     """
 
@@ -57,12 +57,12 @@ class Endpoint(NamedTuple):
 
 
 class ProxyHeader(Struct, frozen=True):
-    """What the header said.
+    """What the header says.
 
     Attributes:
-        source: The client. None: the sender speaks for itself (a health check)
-            or does not know; the peer of the connection is the client.
-        destination: Where the client connected to; None together with
+        source: The client. None: the sender speaks for itself (a health check) or does
+            not know; the peer of the connection is the client.
+        destination: The address that the client connected to; None together with
             ``source``.
         is_unix: Both are unix sockets.
         end: Offset just after the header.
@@ -81,16 +81,16 @@ def parse_proxy_header(
 
     Args:
         octets: All that has arrived on the connection.
-        limit_bytes: Longest header of version 2; that of version 1 never has
-            more than ``V1_BYTES``.
+        limit_bytes: The longest header of version 2; one of version 1 never has more
+            than ``V1_BYTES``.
 
     Returns:
         None: all of ``octets`` belongs to a header that is not whole yet.
 
     Raises:
-        RemoteProtocolError: The sender's fault: there is no header (seen at the
-            first octet that is none of it), or it is malformed or too long.
-            400; nothing that follows can be believed.
+        RemoteProtocolError: The sender's fault: there is no header (seen at the first
+            wrong octet), or it is malformed or too long. 400; nothing that follows can
+            be trusted.
     """
     if octets.startswith(_V1_START):
         return _parse_v1(octets)
@@ -131,9 +131,10 @@ def _parse_v1(octets: bytes) -> ProxyHeader | None:
 
 
 def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
-    """Section 2.2: 12 octets of signature, command, family, length, the block.
+    """Parse version 2: section 2.2.
 
-    The fixed part is judged as soon as it is there, the block when it is whole.
+    12 octets of signature, command, family, length, then the block. The fixed part is
+    checked as soon as it is there, the block when it is whole.
     """
     if len(octets) < _V2_FIXED_BYTES:
         return None
@@ -158,15 +159,15 @@ def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
 
 
 def _find_family(command: int, kind: int) -> int | None:
-    """Find the address family; None where section 2.2 forbids the octets.
+    """Return the address family; None where section 2.2 forbids the octets.
 
-    The upper half of ``command`` is the version. LOCAL: the receiver "must
-    discard the protocol block including the family which is ignored".
+    The upper half of ``command`` is the version. LOCAL: the receiver "must discard the
+    protocol block including the family which is ignored".
 
-    The upper half of ``kind`` is the family, the lower the transport. A
-    datagram is what the client of a sender spoke to it (HTTP/3); what it
-    forwards to us is a stream all the same, so both are taken. Family and
-    transport are known together or not at all.
+    The upper half of ``kind`` is the family, the lower half the transport. A datagram
+    is what the client spoke to the sender (HTTP/3); what is forwarded to us is a stream
+    all the same, so both are accepted. Family and transport are known together or not
+    at all.
     """
     if command == _V2_LOCAL:
         return _NO_ADDRESS
@@ -191,10 +192,10 @@ def _read_addresses(block: bytes, family: int, size: int) -> tuple[Endpoint, End
 
 
 def _endpoint(address: IPv4Address | IPv6Address, port: int) -> Endpoint:
-    """Write an address one way only.
+    """Return an address in its one form.
 
-    A listener for both families shows IPv4 clients as ``::ffff:192.0.2.1``,
-    which Python writes in two ways; ``192.0.2.1`` is what it means.
+    A listener for both families shows IPv4 clients as ``::ffff:192.0.2.1``, which
+    Python writes in two ways; it means ``192.0.2.1``.
     """
     if port > 65_535:
         raise AddressValueError(f"port {port}")
@@ -204,14 +205,14 @@ def _endpoint(address: IPv4Address | IPv6Address, port: int) -> Endpoint:
 
 
 def _unix_endpoint(field: bytes) -> Endpoint:
-    """As in ``sockaddr_un``: a path up to a NUL, or a NUL and an abstract name."""
+    """Read a field of ``sockaddr_un``: a path, or a NUL and an abstract name."""
     start = 1 if field.startswith(b"\x00") else 0
     name = field[:start] + field[start:].partition(b"\x00")[0]
     return Endpoint("" if name == b"\x00" else name.decode("utf-8", "replace"), 0)
 
 
 def _check_tlvs(block: bytes) -> None:
-    """Section 2.2.1: type, length in two octets, value; none is looked into."""
+    """Check the framing of TLVs (type, length in two octets, value): section 2.2.1."""
     at = 0
     while at < len(block):
         if at + 3 > len(block):

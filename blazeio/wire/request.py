@@ -1,21 +1,20 @@
 """Request heads: octets in, a validated ``RequestHead`` out.
 
-Theory of operation: a client that sends the very octets that were read before
-(a poller, a health check, a browser and its next image) is served from a memo.
-Else the end of the head is searched once (``scanned`` lets a caller whose head
-arrives in pieces go on where the last search ended, so growth stays O(n)). A
-whole head is then cut into its request line and its header section. The
-section of a repeating client is found in a memo of its own; else
-``wire.fields`` reads it line by line. Whatever is not plain origin-form with
-a usual method leaves the fast path early.
+A client that sends the very octets that were read before (a poller, a health check, a
+browser and its next image) is served from a cache. Else the end of the head is searched
+once (``scanned`` lets a caller whose head arrives in pieces continue where the last
+search ended, so that growth stays O(n)). A whole head is then split into its request
+line and its header section. The section of a repeating client is found in a cache of
+its own; else ``wire.fields`` reads it line by line. Anything but origin-form with a
+usual method leaves the fast path early.
 
-A head that is not whole is still judged: a request line that is already
-wrong, a line end that no later octet can mend, or more octets than the limits
-allow, are refused at once and not at a deadline.
+A head that is not whole is checked as well: a request line that is already wrong, a
+line end that no later octet can repair, or more octets than the limits allow, are
+refused at once and not at a deadline.
 
-Where RFC 9112 leaves a choice between repair and refusal, we refuse: bare LF
-as a line end (section 2.2), whitespace other than one SP in the request line
-(section 3), obs-fold (section 5.2).
+Where RFC 9112 leaves a choice between repair and refusal, we refuse: bare LF as a line
+end (section 2.2), whitespace other than one SP in the request line (section 3),
+obs-fold (section 5.2).
 """
 
 import re
@@ -36,37 +35,37 @@ from blazeio.wire.grammar import (
 )
 from blazeio.wire.headers import NO_HEADERS, Headers, Memo, parse_field_line
 
-# The head of one request, as values.
+# The head as values
 
 
 class RequestHead(Struct, frozen=True, eq=False, gc=False):
     """A validated request head; everything that framing needs is decided.
 
-    Made by ``parser.parse_head``. One object may serve many equal requests, of
-    many clients: it cannot be changed.
+    ``parse_head`` makes it. One object may serve many equal requests, of many clients:
+    it cannot be changed.
 
     Attributes:
         method: Case-sensitive, 1 to 32 octets.
         target: As sent, e.g. ``"/a%20b?c"``.
-        path: Percent-decoded UTF-8, without the query. ``"*"`` for ``OPTIONS
-            *``, ``""`` for CONNECT.
+        path: Percent-decoded UTF-8, without the query. ``"*"`` for ``OPTIONS *``,
+            ``""`` for CONNECT.
         query: As sent, without ``?``; ``""`` where there is none.
-        minor: 0 or 1 of HTTP/1.x; higher ones are served as 1.
+        minor: 0 or 1 of HTTP/1.x; higher versions are served as 1.
         headers: All fields, in order.
-        host: ``host[:port]`` of the target where it has one, else of the Host
-            field; ``""`` for an empty Host; None only in HTTP/1.0.
+        host: ``host[:port]`` of the target where it has one, else of the Host field;
+            ``""`` for an empty Host; None only in HTTP/1.0.
         content_length: In octets; None where none was sent.
         is_chunked: The content is framed by the chunked transfer coding.
-        is_plain: It is HTTP/1.1, persistent and not HEAD: its answer may be
-            plain as well.
-        is_persistent: The peer is ready to reuse the connection (RFC 9112
-            section 9.3).
-        expects_continue: The peer holds its content back until it sees a 100.
-            False in HTTP/1.0 and where no content follows.
-        upgrade: Value of Upgrade; None in HTTP/1.0 and without ``Connection:
+        is_plain: It is HTTP/1.1, persistent and not HEAD: its response may be plain as
+            well.
+        is_persistent: The peer is ready to use the connection again (RFC 9112 section
+            9.3).
+        expects_continue: The peer holds its content back until it sees a 100. False in
+            HTTP/1.0 and where no content follows.
+        upgrade: The value of Upgrade; None in HTTP/1.0 and without ``Connection:
             upgrade``, where RFC 9110 section 7.8 wants it ignored.
-        end: Offset just after the head in the octets that were fed.
-        limits: Those that it was found to be within.
+        end: Offset just after the head in the octets that were parsed.
+        limits: The limits that it was checked against.
     """
 
     method: str
@@ -109,24 +108,24 @@ NO_HEAD = RequestHead(
 """The blank record: where no head could be read, and between two requests."""
 
 
-# RFC 9112 section 3: a method longer than any we implement is 501. The
-# longest registered one, UPDATEREDIRECTREF, has 17 octets.
+# RFC 9112 section 3: a method longer than any that we implement is 501. The longest
+# registered one, UPDATEREDIRECTREF, has 17 octets.
 _METHOD_BYTES: Final = 32
-# RFC 9112 section 2.2: at least one empty line before the request line is
-# ignored. Some clients send one CRLF after a POST; four are beyond any habit.
+# RFC 9112 section 2.2: at least one empty line before the request line is ignored. Some
+# clients send one CRLF after a POST; nobody sends more than four.
 _EMPTY_LINES: Final = 4
-# Methods that need no check of their own: tokens, and origin-form is theirs.
+# Methods that need no check of their own: they are tokens, and use origin-form.
 USUAL_METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
-# Heads by their octets, of HTTP/1.1 requests whose header section is kept, so
-# never a secret of a field; nor one of a query. 0.1 us instead of 0.8.
+# Heads by their octets, of HTTP/1.1 requests whose header section is cached, so never a
+# secret of a field; nor one of a query. 0.1 us instead of 0.8.
 kept_heads: Final[Memo[bytes, RequestHead]] = Memo(256)
 _LONGEST_KEPT_BYTES: Final = 1024
 
-# How lines begin that differ from client to client, or from request to request, and
-# so are never kept. As browsers and most clients write them; and as node does, and
-# proxies from HTTP/2. Each is looked for once.
+# How lines begin that differ from client to client, or from request to request, and so
+# are never cached. As browsers and most clients write them; and as node does, and
+# proxies from HTTP/2. Each is searched once.
 COOKIE_MARK: Final = b"\r\nCookie: "
 PRIVATE_MARKS: Final = (
     COOKIE_MARK,
@@ -137,7 +136,7 @@ PRIVATE_MARKS: Final = (
     b"\r\nauthorization: ",
     b"\r\nreferer: ",
 )
-# A shorter head is read as fast as it is cut; a longer one is read line by line.
+# A shorter head is parsed as fast as it is split; a longer one is read line by line.
 _SHORT_BYTES: Final = 192
 _LONGEST_CUT_BYTES: Final = 8192
 
@@ -191,11 +190,11 @@ def parse_head(
 
 
 def _recall_around_cookie(octets: bytes, at: int, limits: Limits) -> RequestHead | None:
-    """Find in the memo what is left of a head without its Cookie, which alone is read.
+    """Find a head in the cache by what is left without its Cookie, which alone is read.
 
-    A browser's 12 fields and a Cookie take 1.6 us, not 3.0. What the memo has is a
-    whole head, whose only empty line is its last one. So these octets are one, too,
-    unless the mark itself begins with an empty line.
+    A browser's 12 fields and a Cookie take 1.6 us, not 3.0. The cache has a whole head,
+    whose only empty line is its last one. So these octets are a whole head, too, unless
+    the mark itself begins with an empty line.
 
     Args:
         octets: What was received; where it is more than the head, nothing is found.
@@ -215,7 +214,7 @@ def _recall_around_cookie(octets: bytes, at: int, limits: Limits) -> RequestHead
     ):
         return None
     pairs = kept.headers.as_tuple()
-    if len(behind) == 4:  # it is the last field, as browsers have it
+    if len(behind) == 4:  # it is the last field, as in browsers
         pairs += (("cookie", value),)
     else:
         place = octets.count(b"\r\n", 0, at)
@@ -224,13 +223,13 @@ def _recall_around_cookie(octets: bytes, at: int, limits: Limits) -> RequestHead
 
 
 def _parse_around_private(octets: bytes, limits: Limits) -> RequestHead | None:
-    """Parse a whole head; its lines of ``PRIVATE_MARKS`` apart from all others.
+    """Parse a whole head; its lines of ``PRIVATE_MARKS`` separately from all others.
 
-    So what is left is kept, and found the next time.
+    The others are cached, and found the next time.
 
     Returns:
-        None where there is no such line; and where something is wrong, which whoever
-        reads all lines in their order says.
+        None where there is no such line; and where something is wrong: then all lines
+        are read in order to find the error.
     """
     kept = None
     rest = octets
@@ -258,13 +257,13 @@ def _parse_around_private(octets: bytes, limits: Limits) -> RequestHead | None:
 def _put_back(
     kept: RequestHead, cut: list[tuple[int, bytes]], end: int
 ) -> RequestHead | None:
-    """Make a head of one without private lines, and of these.
+    """Make a head of a cached one and of private lines.
 
     Args:
         kept: The head without them.
-        cut: Each with its place among the fields, in the order in which they were
+        cut: Each line with its place among the fields, in the order in which they were
             cut out.
-        end: Of the head.
+        end: Offset just after the head.
     """
     pairs = kept.headers.as_tuple()
     for place, line in reversed(cut):
@@ -276,17 +275,17 @@ def _put_back(
 def _with_fields(
     kept: RequestHead, pairs: tuple[tuple[str, str], ...], end: int, longest_bytes: int
 ) -> RequestHead | None:
-    """Make a head of one that is kept, with some more fields.
+    """Make a head of a cached one, with some more fields.
 
     Args:
-        kept: Without them.
-        pairs: With them.
-        end: Of the head.
-        longest_bytes: Of the new lines.
+        kept: The head without them.
+        pairs: All fields, with them.
+        end: Offset just after the head.
+        longest_bytes: The size of the longest new line.
 
     Returns:
-        None where that is beyond the limits; and where the target names an
-        authority, since then a Host may stand at another place.
+        None where that is beyond the limits; and where the target has an authority,
+        since then a Host may stand at another place.
     """
     limits = kept.limits
     if (
@@ -323,9 +322,9 @@ def _parse_lines(
     Args:
         line: The request line.
         fields: The header section, without its last CRLFCRLF.
-        octets: What was received; kept, where it is this head and no more.
-        end: Of the head in it.
-        size: Octets of the head.
+        octets: What was received; cached, where it is exactly this head.
+        end: Offset just after the head in it.
+        size: The octets of the head.
         limits: As for ``parse_head``.
     """
     method, target, minor = _parse_request_line(line, limits)
@@ -386,14 +385,14 @@ def _parse_request_line(line: bytes, limits: Limits) -> tuple[str, str, int]:
     minor = 1 if version == "HTTP/1.1" else _parse_minor(version)
     if method not in USUAL_METHODS:
         check_method(method)
-    # isprintable of ASCII: 0x20 to 0x7E, and the split left no 0x20.
+    # isprintable of ASCII is 0x20 to 0x7E, and the split has left no 0x20.
     if not target.isprintable() or "#" in target or len(target) > limits.target_bytes:
         _refuse_target(target, limits)
     return method, target, minor
 
 
 def check_method(method: str) -> None:
-    """Refuse a method that is no token (400), or longer than any of use (501).
+    """Refuse a method that is no token (400), or longer than any real one (501).
 
     Raises:
         RemoteProtocolError: The peer's fault.
@@ -407,7 +406,7 @@ def check_method(method: str) -> None:
 def _decide_host(
     host: str | None, headers: Headers, path: str, minor: int
 ) -> tuple[str | None, Headers]:
-    """Where the target names the authority, or there is no Host, or no path.
+    """Decide the host where the target has an authority, or Host or path is missing.
 
     RFC 9112 section 3.2.2: the received Host is ignored and replaced.
     """
@@ -422,7 +421,10 @@ def _decide_host(
 
 
 def _parse_minor(version: str) -> int:
-    """RFC 9112 section 2.3; a higher minor is served as 1 (RFC 9110 2.5)."""
+    """Parse the version: RFC 9112 section 2.3.
+
+    A higher minor version is served as 1 (RFC 9110 section 2.5).
+    """
     match = VERSION.fullmatch(version)
     if match is None:
         raise RemoteProtocolError(f"malformed HTTP version {quote(version)}")
@@ -436,9 +438,9 @@ def _refuse_target(target: str, limits: Limits) -> NoReturn:
     if len(target) > limits.target_bytes:
         message = f"target longer than {limits.target_bytes} octets"
         raise RemoteProtocolError(message, 414)
-    # "#" never belongs to a request target (RFC 9112 section 3.2). Other
-    # characters outside of RFC 3986, like |, { and ", are let through: browsers
-    # send them unescaped in a query (WHATWG URL, query percent-encode set).
+    # "#" never belongs to a request target (RFC 9112 section 3.2). Other characters
+    # outside of RFC 3986, such as |, { and ", are allowed: browsers send them unescaped
+    # in a query (WHATWG URL, query percent-encode set).
     raise RemoteProtocolError(f"malformed target {quote(target)}")
 
 
@@ -460,12 +462,12 @@ def _skip_empty_lines(octets: bytes, start: int) -> int:
 def _judge_partial_head(
     octets: bytes, limits: Limits, start: int, scanned: int
 ) -> None:
-    """Raise where no octet that may follow can make this a good head."""
+    """Raise where no octets that may follow can make this a valid head."""
     start = _skip_empty_lines(octets, start)
     line_end = octets.find(b"\r\n", start)
     if line_end < 0:
         _judge_partial_line(octets, limits, start)
-    elif line_end >= scanned:  # else judged by an earlier call
+    elif line_end >= scanned:  # else it was checked by an earlier call
         _parse_request_line(octets[start:line_end], limits)
     if has_bare_line_end(octets, max(start, scanned)):
         raise RemoteProtocolError("bare CR or LF in the head")
@@ -474,9 +476,9 @@ def _judge_partial_head(
 
 
 def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
-    """Judge a request line whose end did not arrive yet."""
+    """Check a request line whose end has not arrived yet."""
     if octets.startswith(b"\r", start):
-        return  # the first half of an empty line; else a bare CR, found later
+        return  # the first half of an empty line; else a bare CR, which is found later
     if start == len(octets):
         return
     method_end = start + _METHOD_BYTES + 1

@@ -1,15 +1,15 @@
 """Response heads: octets in, a validated ``ResponseHead`` out.
 
-Read as request heads are (``wire.parser``), by the same reader of field lines
-and as strictly: bare LF, whitespace before a colon, conflicting lengths are
-refused. What servers do that cannot be mistaken is let through: a status line
-without the SP before an empty reason phrase, a status code of a class that
-nobody knows (600 to 999; RFC 9110 section 15 has it treated as 500), and a field
-over several lines (obs-fold), whose line ends are blanks to a user agent by RFC
-9112 section 5.2. Framing is decided after that, so it cannot be hidden by it.
+Parsed as request heads are, by the same reader of field lines and as strictly: bare LF,
+whitespace before a colon and conflicting lengths are refused. Deviations of servers
+that have only one meaning are accepted: a status line without the SP before an empty
+reason phrase, a status code of an unknown class (600 to 999; RFC 9110 section 15 has it
+treated as 500), and a field over several lines (obs-fold), whose line ends are blanks
+to a user agent by RFC 9112 section 5.2. Framing is decided after unfolding, so a fold
+cannot hide it.
 
-A head that is not whole is still judged, so that a server that does not speak
-HTTP is named at its first octets and not at a deadline.
+A head that is not whole is checked as well, so that a server that does not speak HTTP
+is noticed at its first octets and not at a deadline.
 """
 
 import re
@@ -32,30 +32,30 @@ from blazeio.wire.fields import (
 from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
 from blazeio.wire.headers import Headers, Memo
 
-# The head of one response, as values.
+# The head as values
 
 
 class ResponseHead(Struct, frozen=True, eq=False, gc=False):
     """A validated response head.
 
-    Made by ``parser.parse_response_head``. One object may serve many equal
-    responses: it cannot be changed.
+    ``parse_response_head`` makes it. One object may serve many equal responses: it
+    cannot be changed.
 
     Attributes:
-        status: 100 to 999; what is from 600 on is to be treated as 500.
+        status: 100 to 999; from 600 on it is to be treated as 500.
         reason: As sent, latin-1; often empty.
-        minor: 0 or 1 of HTTP/1.x; higher ones are taken for 1.
+        minor: 0 or 1 of HTTP/1.x; higher versions are taken for 1.
         headers: All fields, in order.
         content_length: In octets; None where none was sent.
         is_chunked: The content is framed by the chunked transfer coding.
-        is_persistent: The server lets the connection be used again (RFC 9112
+        is_persistent: The server allows the connection to be used again (RFC 9112
             section 9.3).
-        upgrade: Value of Upgrade; None in HTTP/1.0 and without ``Connection:
+        upgrade: The value of Upgrade; None in HTTP/1.0 and without ``Connection:
             upgrade``.
-        keep_alive_s: How long the server says to keep the connection when it
-            is idle; None where it does not say.
+        keep_alive_s: How long the server keeps an idle connection; None where it does
+            not say.
         size: Octets of the head, with the empty line.
-        limits: Those that it was found to be within.
+        limits: The limits that it was checked against.
     """
 
     status: int
@@ -74,7 +74,7 @@ class ResponseHead(Struct, frozen=True, eq=False, gc=False):
         return f"<ResponseHead HTTP/1.{self.minor} {self.status} {self.reason}>"
 
 
-# What the fields of a response decide: framing, persistence, upgrade.
+# What the fields of a response decide: framing, persistence, upgrade
 
 
 # RFC 2068 section 19.7.1.1, in use everywhere: Keep-Alive: timeout=5, max=100
@@ -92,15 +92,15 @@ class ResponseDirectives(Struct, frozen=True):
 
 
 def decide_response(pairs: DecidingPairs, minor: int) -> ResponseDirectives:
-    """Decide what follows from the fields of a response.
+    """Derive what the fields of a response decide.
 
     As strict as for a request: a repeated Content-Length, or one beside
-    Transfer-Encoding, is how a response is split where two of its recipients
-    differ (RFC 9112 sections 6.3 and 11.1).
+    Transfer-Encoding, is how a response is split where two of its recipients differ
+    (RFC 9112 sections 6.3 and 11.1).
 
     Args:
         pairs: Names and values of the fields of ``DECIDING_NAMES``, in order.
-        minor: Of HTTP/1.x.
+        minor: The minor version of HTTP/1.x.
 
     Raises:
         RemoteProtocolError: The peer's fault.
@@ -134,8 +134,8 @@ _START: Final = b"HTTP/1."
 _OBS_FOLD: Final = re.compile(rb"\r\n[ \t]++")
 _LONGEST_LINE_BYTES: Final = 8 * 1024
 
-# Heads by their octets, where each of their lines may be kept: never one with
-# a Set-Cookie. A server's Date makes them last a second: 0.2 us instead of 3.
+# Heads by their octets, where each of their lines may be cached: never one with a
+# Set-Cookie. A server's Date makes an entry last a second: 0.2 us instead of 3.
 kept_response_heads: Final[Memo[bytes, ResponseHead]] = Memo(256)
 
 
@@ -212,14 +212,14 @@ def _parse_status_line(line: bytes) -> tuple[int, int, str]:
 
 
 def _judge_partial_head(octets: bytes, limits: Limits, scanned: int) -> None:
-    """Raise where no octet that may follow can make this a good head."""
+    """Raise where no octets that may follow can make this a valid head."""
     if octets[:7] != _START[: len(octets)]:
         line = octets.partition(b"\r\n")[0]
         if VERSION.match(str(line, "latin-1")) is None:
             raise RemoteProtocolError(f"this is no HTTP: {quote(line)}")
         _parse_status_line(line)
     line_end = octets.find(b"\r\n")
-    if line_end >= scanned:  # else judged by an earlier call
+    if line_end >= scanned:  # else it was checked by an earlier call
         _parse_status_line(octets[:line_end])
     elif line_end < 0 and len(octets) > _LONGEST_LINE_BYTES:
         _refuse_line_size()

@@ -1,8 +1,8 @@
-"""Heads: values in, octets out.
+"""Serializing heads: values in, octets out.
 
-Nothing of a caller reaches the wire unchecked: a CR, LF or NUL in a name or
-value, which would let user input write fields or a second response, raises
-before an octet is made (RFC 9110 section 5.5).
+Nothing of a caller is sent unchecked. A CR, LF or NUL in a name or value, by which user
+input could write fields or a second response, raises before an octet is made (RFC 9110
+section 5.5).
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
 from blazeio.wire.headers import Headers, Memo
 
-# RFC 9110 section 7.6.1: connection-specific fields are the protocol's own.
+# RFC 9110 section 7.6.1: connection-specific fields are set by this package only.
 CONNECTION_SPECIFIC: Final = frozenset(
     (
         "connection",
@@ -28,7 +28,7 @@ CONNECTION_SPECIFIC: Final = frozenset(
     )
 )
 _status_lines: Final[dict[int, bytes]] = {}
-# RFC 9110 section 15.5; http.HTTPStatus has the older ones before 3.13.
+# RFC 9110 section 15.5; before Python 3.13 http.HTTPStatus has the older ones.
 _NEWER_REASONS: Final = {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -40,8 +40,8 @@ _LONGEST_NAME_BYTES: Final = 64
 # Validated names as octets and in lower case, by the caller's own spelling.
 _kept_names: Final[Memo[str, tuple[bytes, str]]] = Memo(256)
 
-# Names whose values a program writes, not its users: only blocks of these
-# alone are kept, so no Set-Cookie, Location or token of one client ever is.
+# Names whose values are written by a program, not by its users: only blocks of these
+# alone are cached, so never a Set-Cookie, a Location or a token.
 _SHARED_NAMES: Final = frozenset(
     """
     accept-ranges access-control-allow-credentials access-control-allow-headers
@@ -65,7 +65,7 @@ class FieldBlock(Struct, frozen=True):
         lines: Without the connection-specific fields and Content-Length.
         content_length: As declared, in octets.
         wants_close: ``Connection: close`` was among the fields.
-        names: Of all fields that were given, in lower case.
+        names: The names of all fields that were given, in lower case.
     """
 
     lines: bytes
@@ -74,7 +74,7 @@ class FieldBlock(Struct, frozen=True):
     names: frozenset[str]
 
     def without(self, names: frozenset[str]) -> "FieldBlock":
-        """The same, without the fields of these lower-case names."""
+        """Return the block without the fields of these lower-case names."""
         if not names & self.names:
             return self
         lines = b"".join(
@@ -86,10 +86,10 @@ class FieldBlock(Struct, frozen=True):
         return FieldBlock(lines, length, self.wants_close, self.names - names)
 
     def replaced(self, name: str, value: str) -> "FieldBlock":
-        """The same, with this field instead of those of its name.
+        """Return the block with this field instead of those of its name.
 
         Raises:
-            LocalProtocolError: It is malformed. The caller's fault.
+            LocalProtocolError: The caller's fault: the field is malformed.
         """
         lowered = frozenset((name.lower(),))
         kept = self.without(lowered)
@@ -100,14 +100,13 @@ class FieldBlock(Struct, frozen=True):
 
 
 NO_FIELDS: Final = FieldBlock(b"", None, False, frozenset())
-"""Nothing was given."""
-# A handler writes the same dict each time: 0.2 us instead of 2.2 for three
-# fields.
+"""The block without fields."""
+# A handler writes the same dict each time: 0.2 us instead of 2.2 for three fields.
 _kept_blocks: Final[Memo[tuple[object, ...], FieldBlock]] = Memo(128)
 
 
 def serialize_status_line(status: int) -> bytes:
-    """Return e.g. ``b"HTTP/1.1 200 OK\\r\\n"``; unknown codes get no reason.
+    """Return e.g. ``b"HTTP/1.1 200 OK\r\n"``; an unknown code has no reason phrase.
 
     Raises:
         LocalProtocolError: ``status`` is not 100 to 599 (RFC 9110 section 15).
@@ -173,7 +172,7 @@ def _check_value(name: str | bytes, value: str | bytes | int) -> bytes:
         message = f"is a {type(value).__name__}, not str, bytes or int"
         raise InvalidArgument(f"value of field {quote(name)} {message}")
     text = text.strip(" \t")
-    # As in ``fields.line``; the pattern takes HTAB and obs-text.
+    # As in ``parse_field_line``; HTAB and obs-text need the pattern.
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     if FIELD_VALUE.fullmatch(text) is None:
@@ -236,7 +235,7 @@ def _serialize_pairs(
 def list_field_pairs(
     fields: FieldInput | Headers,
 ) -> Iterable[tuple[str | bytes, str | bytes | int]]:
-    """Each name and value of a caller's fields; a list value repeats its name.
+    """Iterate over names and values of a caller's fields; a list repeats its name.
 
     Raises:
         LocalProtocolError: They are neither a mapping nor pairs.
@@ -276,12 +275,12 @@ def _read_length(lengths: list[bytes]) -> int:
 
 
 def serialize_error(status: int, lines: bytes, message: str = "") -> bytes:
-    """Return a whole response for an error before any handler; then close.
+    """Return a whole response for an error before any handler.
 
     Args:
         status: Its status code.
         lines: Further fields: Date, Server ...
-        message: Text of the content; the reason phrase where it is empty.
+        message: The content, as text; the reason phrase where it is empty.
     """
     status_line = serialize_status_line(status)
     content = message.encode() or status_line[9:-2]
