@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class StopMode(StrEnum):
-    """How hard a worker is told to end."""
+    """How a worker or forkserver is stopped."""
 
     DRAIN = "drain"  # over the channel: stop accepting, answer, exit 0
     TERM = "term"  # SIGTERM, to one that no longer listens
@@ -174,16 +174,16 @@ class ReloadEnded(Struct, frozen=True):
 
 
 class ReportStatus(Struct, frozen=True):
-    """A fact worth telling the operator (log, events, metrics).
+    """An event for the operator: for the log, ``events`` and the metrics.
 
     Attributes:
         event: A stable word: ``ready``, ``worker_failed``, ``crash_loop`` ...
         text: The sentence for a person: what, why, what next; not whom.
         level: A ``logging`` level name: INFO, WARNING or ERROR.
-        worker: Whom it is about; None where that says nothing.
-        slot: Likewise.
-        generation: Likewise.
-        pid: Likewise.
+        worker: The worker that it is about, if there is one.
+        slot: The slot, if there is one.
+        generation: The generation, if there is one.
+        pid: The process, if there is one.
         reason: Why, as one of few words: it is counted by them.
     """
 

@@ -1,4 +1,4 @@
-"""What one call of ``plan`` carries from duty to duty."""
+"""What all duties share in one call of ``plan``, and the clock of the planner."""
 
 from random import Random
 

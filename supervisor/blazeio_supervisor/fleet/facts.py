@@ -1,4 +1,4 @@
-"""What the planner is told. Values only; the master makes them.
+"""The facts that the planner decides on. Values only; the master makes them.
 
 ``worker`` is the serial number of one worker's life, given out by the planner
 in ``Spawn`` and never used again. ``slot`` is a stable index. ``generation``

@@ -1,11 +1,11 @@
 """What is done about a blocked loop: steer away, adopt, dump, stop.
 
-It is judged in rounds (each reading of the scoreboard), only by rows read in
-that very turn: whoever was not looked at is not late. And it is relative:
-when more than half of two or more serving workers are late at once, it is the
-machine, and nobody new is avoided, covered for or ended. That excuse ends at
-``machine_timeout_s``, or an app whose workers all block on the same thing
-would hang for ever; and a single worker has no siblings to excuse it.
+Workers are judged in rounds, at each reading of the scoreboard, and only by rows
+that were read in that very turn. When more than half of two or more serving workers
+are late at once, the machine is taken for the cause, and no other worker is steered
+away from, adopted for or stopped. That ends at ``machine_timeout_s``, or an app
+whose workers all block on the same thing would hang for ever; and for a single
+worker it does not hold.
 """
 
 from msgspec import Struct, field

@@ -1,6 +1,6 @@
-"""The stages of a service, its status line, more time while something is long.
+"""What the service manager is notified of: stage, status line, watchdog, more time.
 
-Level-triggered like every duty: what was told last is compared with what is.
+Level-triggered like every duty: what was last reported is compared with what is.
 """
 
 from msgspec import Struct, field
@@ -130,7 +130,7 @@ class Notices(Struct):
 
     Attributes:
         stage: As last reported.
-        status: Likewise.
+        status: The status line, as last reported.
         began_at: When the service was asked to start, steady time.
         extended_at: When more time was last asked for.
     """

@@ -1,9 +1,9 @@
 """Facts in, actions out: all that the supervisor decides.
 
-One call of ``plan`` is one turn: the facts are folded into the roster, then
-each duty looks at the roster and does its part, always in the same order.
-Duties are level-triggered (they compare what is with what is wanted, not what
-just changed), so a late, lost or doubled message costs time, never the plan.
+One call of ``plan`` is one turn: the facts are applied to the roster, then each
+duty compares it with what is wanted, always in the same order. Duties are
+level-triggered (what has just changed does not matter), so a message that is late,
+lost or doubled costs time, and changes no decision.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """An exit status in words.
 
-The signal module belongs to the shell, so the names stand here.
+The module ``signal`` does I/O, so the names of signals are written here.
 """
 
 _SIGNALS = {
@@ -32,7 +32,7 @@ def describe_exit(status: int, reason: str = "") -> str:
 
     Args:
         status: Exit code, or minus the signal's number.
-        reason: What is known beyond that (its last words, an OOM kill).
+        reason: What is known beyond that: its last message, an OOM kill.
     """
     if status < 0:
         words = f"killed by {_SIGNALS.get(-status, f'signal {-status}')}"

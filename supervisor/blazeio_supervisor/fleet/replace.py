@@ -1,6 +1,7 @@
 """Which workers shall be replaced though they serve well.
 
-Only marks them; the replacement lane replaces first and retires then.
+They are only marked here. Further below their successors are started first; then
+they drain.
 """
 
 from blazeio_supervisor.fleet.context import Failure, PlanContext

@@ -1,4 +1,4 @@
-"""Who exists: workers, slots, forkservers. Bookkeeping only, no decisions."""
+"""Which workers, slots and forkservers there are. Nothing is decided here."""
 
 from collections.abc import Iterator
 from typing import Self

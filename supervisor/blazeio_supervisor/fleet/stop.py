@@ -1,11 +1,11 @@
 """The end of the service: everybody drains, then the master exits.
 
-``grace_s`` and ``kill_after_s`` after that everybody is gone: who drains is
-told TERM at the end of the grace period, and whoever is left is killed.
-With ``drain_delay_s`` it leaves first: it says that it is not ready, and serves
-on until the balancers before it have noticed. A second word ends that at once.
-A quick stop shortens the grace period; a second quick one kills at once.
-Adoptions stay as they are: whoever adopted a queue empties it too.
+At the end of ``grace_s`` a process that still drains gets SIGTERM, and
+``kill_after_s`` later it is killed. With ``drain_delay_s`` the service leaves first:
+it is no longer ready, and serves on until load balancers have noticed. A second
+order to stop ends that at once. A quick stop shortens the grace period; a second
+quick one kills at once. Adoptions stay as they are: an adopter empties the adopted
+queue too.
 """
 
 from msgspec import Struct

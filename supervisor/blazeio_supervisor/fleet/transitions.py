@@ -1,4 +1,4 @@
-"""Begin, step and end the lives of processes: the table applied to handles.
+"""The table of states applied to processes: started, stepped, ended.
 
 Every change of a state goes through here, so that what belongs to it (the
 order sent, the deadline, the place in the slot, the failure noted) cannot be

@@ -1,9 +1,9 @@
-"""The life of one process as a table: what it is, keyed with what happens.
+"""The states of a process as a table: state and event give the next state.
 
 After s6-supervise: what is *wanted* of a process is apart from what it *is*. A
-wanted one (``WANTED``) boots or serves; any other is on its way out and can
-never become wanted again, since a worker's life is never reused. Forkservers
-live by the same table: they boot (import) and serve (fork).
+wanted one (``WANTED``) boots or serves; any other is ending, and can never become
+wanted again, since a process is never used twice. Forkservers have the same states:
+they boot (import) and serve (fork).
 
 The table is total: each event in each state has its entry, even when the
 answer is to ignore it, because messages come late and twice. No ``End`` can be

@@ -1,13 +1,13 @@
-"""What master, forkserver and workers say to each other. Values only.
+"""The messages between master, forkserver and workers. Values only.
 
 One message is one datagram on a SEQPACKET socketpair, so that none is ever
 seen half; descriptors travel beside it.
 
 The package on the disk may be replaced under a running master, and a reload
-starts the forkserver from the disk. So a master says its protocol first, as an
-argument, before any message, and a forkserver of another one ends at once. Two
-things are the same in every protocol, or that could not be said: the arguments
-of a forkserver (more may follow them), and the message ``Failed``.
+starts the forkserver from the disk. So a forkserver gets the protocol of the master
+as an argument, and ends at once if its own is another one. Two things are the same
+in every protocol, or that could not be reported: the arguments of a forkserver (more
+may follow them), and the message ``Failed``.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def unpack(
 
     Raises:
         msgspec.MsgspecError: It is nothing of that kind.
-        ValueError: Likewise.
+        ValueError: It is nothing of that kind, in another way.
     """
     if not octets.startswith(_MARK):
         return msgspec.msgpack.decode(octets, type=kind, dec_hook=read)
@@ -90,11 +90,11 @@ CHANNEL_CLOSED = 70
 TEXT_CHARS = 4_000
 """Of each text that a child sends; the rest is cut where it is read."""
 TRACEBACK_CHARS = 16_000
-"""Likewise of a traceback."""
+"""Of a traceback that a child sends; the rest is cut where it is read."""
 ERROR_CHARS = 300
 """Of what is wrong with a message."""
 MOST_FINDINGS = 20
-"""Likewise of what cannot be forked."""
+"""Of what makes a fork unsafe; the rest is dropped."""
 
 Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Serial = Annotated[int, Meta(ge=1, le=2**53)]
@@ -128,14 +128,14 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
         tls: The fields of ``TlsSettings``; the App's own are then not used.
         limits: Fields of ``Limits``.
         forwarded_allow_ips: See ``App``; "" is nobody.
-        proxy_protocol_allow_ips: Likewise.
-        root_path: Likewise.
+        proxy_protocol_allow_ips: See ``App``; "" is nobody.
+        root_path: See ``App``.
         headers: Fields of each response.
         has_server_header: Each response says ``Server``.
-        has_date_header: Likewise ``Date``.
+        has_date_header: Each response says ``Date``.
         http2: False: HTTP/2 is not spoken.
         access_log: See ``App``.
-        access_log_format: Likewise.
+        access_log_format: See ``App``.
     """
 
     tls: dict[str, Any] | None = None
@@ -407,7 +407,7 @@ class ReopenLogs(_Message, frozen=True):
 FromForkserver = Importing | Loaded | Unsafe | Forked | ForkFailed | Failed
 FromWorker = Importing | Address | Ready | WorkerEvent | Failed
 FromChild = FromForkserver | FromWorker
-"""What the master hears; each is checked for more than its shape by who hears it."""
+"""What the master receives; the receiver checks more than the shape of each."""
 
 Message = (
     Load

@@ -1,4 +1,4 @@
-"""What each worker says of itself, in a memory that it shares with the master.
+"""What each worker writes about itself, in a memory that it shares with the master.
 
 A memfd for each worker's life, sealed: without the seals app code in
 a worker could shrink it, and the master's next read would be a SIGBUS. A worker
@@ -55,7 +55,7 @@ LAG_EDGES_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
     float("inf"),
 )
-"""Likewise, of how late the beats of the event loop came."""
+"""The edges of how late the beats of the event loop came, in the same way."""
 
 # Places in the slice.
 REQUESTS = 0

@@ -1,7 +1,7 @@
 """Which process answers to which signal.
 
 A terminal sends INT, QUIT and WINCH to its whole foreground group, and an
-operator's ``kill -HUP -<group>`` does the like. Only the master may act on
+operator may do so by ``kill -HUP -<group>``. Only the master may act on
 them, so forkserver and workers do nothing about these from before the import on.
 
 They handle them by a function that does nothing, and do not ignore them: what is

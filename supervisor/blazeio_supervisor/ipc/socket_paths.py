@@ -277,7 +277,7 @@ def search(
         given: By ``--control``.
         runtime_directory: Of the unit that the verb runs in, or "".
         uid: Who asks.
-        list_names: Gives the abstract names that are listened on.
+        list_names: Returns the abstract names that are listened on.
         is_named: One is meant by its name, which may be another unit's.
     """
     if given is not None:

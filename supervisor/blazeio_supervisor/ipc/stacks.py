@@ -1,7 +1,7 @@
 """The master's side: asks one worker for its stacks, and reads the answer.
 
-It reads whether it has asked or not: an answer that comes late must not fill the
-socket, or the worker would wait in the midst of saying it.
+It reads also without a question: an answer that comes late must not fill the socket,
+or the worker would block while it writes.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ END = b"\0"
 ANSWER_BYTES = 1024 * 1024
 """The rest of a longer one is dropped."""
 MOST_BYTES = 8 * ANSWER_BYTES
-"""Read since the last question; whoever says more than that is no worker that
-answers, and would keep the master reading for ever."""
+"""Read since the last question; a worker that sends more would keep the master
+reading for ever, and is ended."""
 ANSWER_TIMEOUT_S = 1.0
 _PIECE_BYTES = 65536
 

@@ -34,7 +34,7 @@ from blazeio_supervisor.log.formats import (
 TEXT_CHARS = 8_000
 """Of the text of one event; the rest is cut."""
 TRACEBACK_CHARS = 32_000
-"""Likewise of its traceback, of which the end says most."""
+"""Of its traceback; of a longer one the end is kept."""
 
 EVENT_LOG = logging.getLogger("blazeio.master")
 

@@ -1,4 +1,4 @@
-"""Children of the master, each by its pidfd: watched, reaped, heard, and ended.
+"""Children of the master, each by its pidfd: watched, reaped, and ended.
 
 Never ``waitpid(-1)``: it takes the children of whoever else is in this
 process. But the master is the subreaper of everything below it, so what an app
@@ -30,7 +30,7 @@ from blazeio_supervisor.master.output import CapturedOutput
 Exited = Callable[[int], None]
 
 UNKNOWN_STATUS = 255
-"""Somebody else reaped our child, or traces it and does not let it be reaped."""
+"""Another process reaped our child, or traces it and does not let it be reaped."""
 TRACED_S = 0.5
 """A dead child whose tracer does not wait for it is given up then; the tracer may be
 another process of an app, and would keep the child among the living for ever."""
@@ -112,7 +112,7 @@ class Reaper:
             status = UNKNOWN_STATUS
         self._loop.remove_reader(child.pidfd)
         if status is None and child.tries < TRACED_TRIES:
-            # It is dead, but whoever traces it must hear of that first. Meanwhile
+            # It is dead, but its tracer has to wait for it first. Meanwhile
             # its descriptor would wake the loop at once, again and again.
             child.tries += 1
             self._loop.call_later(TRACED_S / TRACED_TRIES, self._reap, pid)
@@ -125,7 +125,7 @@ class Reaper:
         """Reap dead children that are not watched, at most so many; return their pids.
 
         The caller must not have a fork under way whose pid it does not know
-        yet: that child would be taken for a stranger.
+        yet: that child would be reaped here.
         """
         reaped: list[int] = []
         while len(reaped) < most:
@@ -177,7 +177,7 @@ class ChildFaults:
                 return
 
 
-# What a child of the master is heard by, whether forkserver or worker.
+# What every child of the master needs, whether forkserver or worker.
 
 
 CLOSED_S = 10.0
@@ -199,7 +199,7 @@ class NoteScheme(Protocol):
 
 
 class ChildContext(Struct, frozen=True, kw_only=True):
-    """All of it.
+    """What every child of the master needs.
 
     Attributes:
         loop: The master's.
@@ -241,7 +241,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
             on_message: Takes it, with the pid that has sent it.
             on_fault: Takes what the child did that none does, once.
             on_closed: Called ``CLOSED_S`` after it has closed its end.
-            find_pid: Gives its pid; None while that is not known.
+            find_pid: Returns its pid; None while that is not known.
             most_unread: Orders that may wait for it.
         """
 

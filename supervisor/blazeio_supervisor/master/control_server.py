@@ -45,7 +45,7 @@ USER_CONNECTION_COUNT = 48
 REQUEST_TIMEOUT_S = 5.0
 """A request that is not whole by then is given up."""
 REFUSALS_NOTED_EVERY_S = 60.0
-"""That strangers ask is noted at most so often."""
+"""Refused peers are noted at most so often."""
 _MODE = 0o600
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
@@ -57,7 +57,7 @@ class ControlState(Struct):
     Attributes:
         place: None: nowhere.
         sock: That listens there; it may be that of the service's name.
-        identity: Of the file, so that a later one is not taken for it.
+        identity: Of the file, so that a later one is not removed in its place.
     """
 
     place: SocketPath | None = None

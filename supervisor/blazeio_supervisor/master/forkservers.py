@@ -106,11 +106,11 @@ class ForkserverRecord(Struct):
         loading: Who imports the app, and why, in words.
         is_importing: It runs code of the app.
         has_loaded: It forks by now.
-        has_failed: It said why it ends: then it says no more.
-        has_misbehaved: It did what none does, and is about to be ended.
+        has_failed: It has sent ``Failed``, its last message.
+        has_misbehaved: It did what none of ours does, and is being ended.
         is_unsafe: Its import cannot be forked; another one takes its place.
-        is_stopped: It was told to end.
-        stacks: Asks it where it is, until it has loaded.
+        is_stopped: It was ordered to end.
+        stacks: Asks it for its stacks, until it has loaded.
     """
 
     generation: int
@@ -160,8 +160,8 @@ class Forkservers:
     """Every forkserver that lives.
 
     Args:
-        child_context: What they are heard by.
-        settings_of: Gives what a generation is loaded with.
+        child_context: What every child needs.
+        settings_of: Returns the settings that a generation is loaded with.
         workers: Where what they fork is recorded.
         records: Of the image before, by generation; they are shared with this object.
     """

@@ -1,9 +1,9 @@
-"""A blazeio server on the master's loop that knows whom it lets in.
+"""A blazeio server on the master's loop that checks each peer.
 
 The control socket and the address of the metrics are open to many who are
-trusted less than the master, so each connection is judged at its accept: who is
-a stranger is told so and takes no place; who is not gets one by the rules of
-``sockets.shares``. A few connections are accepted in each turn of the loop.
+trusted less than the master. So each connection is checked when it is accepted: a
+peer that may not connect gets an answer and is closed; any other is bounded by
+``Shares``. A few connections are accepted in each turn of the loop.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ class PeerNotAllowedError(Exception):
 
 
 Judge = Callable[[socket.socket, Any], Hashable]
-"""Says whose a connection is, by the socket and the address; StrangerError: nobody's
+"""Returns the peer of a connection; raises PeerNotAllowedError for one that may not
 who may ask."""
 
 

@@ -1,9 +1,9 @@
-"""Sees to it that each listener accepts: looked at a few times a second.
+"""The listeners of the slots, looked at a few times a second.
 
-Two things are looked for: a listener that was shut down, and one that is well
-but that its worker has stopped accepting from. The first is made anew; then, for
-both, the worker gets the listener again. Where that does not help, as in one whose
-descriptors the app closes, another worker takes its place.
+Two faults are mended: a listener that was shut down, and one that its worker has
+stopped accepting from. The first is made anew; then, for both, the worker gets the
+listener again. Where that does not help, as in a worker whose descriptors the app
+closes, another worker takes its place.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class ListenerWatch:
         listeners: Those.
         workers: Get them again.
         readings: Say what each worker does.
-        slots: Know who has adopted which.
+        slots: Know which worker has adopted which slot.
         steerer: Steers again.
         is_ending: Whether listeners are shut on purpose by now.
         tell: Takes facts for the planner.

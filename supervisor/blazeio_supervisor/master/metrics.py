@@ -1,8 +1,8 @@
-"""What is measured, as metric families: from what the master knows to figures.
+"""The metrics of the service, as Prometheus reads them.
 
-Of the whole service what would be many lines (histograms), by slot what tells
-one worker from another. Counters only grow: whatever a dead worker counted
-stays with its slot.
+Histograms, which take many lines, are those of the whole service; what tells one
+worker from another is by slot. Counters only grow: the counts of a dead worker stay
+with its slot.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """``--capture-output``, the master's side: what the app prints becomes lines.
 
 Each process prints into a socket of its own, so that the master knows whose line
-it is, also of a process that has died. What the master is slow to take, the
-process waits for.
+it is, also of a process that has died. A process that prints faster than the master
+reads has to wait.
 """
 
 import asyncio

@@ -96,7 +96,7 @@ class HealthChecks:
 
     Args:
         path: What is asked for.
-        connect: Gives a connection to a worker; None: it is gone.
+        connect: Returns a connection to a worker; None: it is gone.
         tell: Takes the answer as a fact.
 
     Attributes:
@@ -138,7 +138,7 @@ class Probes:
     """The probes under way: at most one for each worker.
 
     Args:
-        connect: Gives a connection to a worker; None: it is gone.
+        connect: Returns a connection to a worker; None: it is gone.
         tell: Takes the answer as a fact; silence is none.
     """
 

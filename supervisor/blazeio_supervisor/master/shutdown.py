@@ -1,4 +1,4 @@
-"""How the service ends: asked to, or for want of what it needs."""
+"""The end of the service: because it was asked to, or cannot go on."""
 
 import asyncio
 import signal

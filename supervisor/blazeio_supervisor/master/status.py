@@ -1,4 +1,4 @@
-"""The state of the service, put together from those who know its parts."""
+"""The state of the service, put together from all parts of the master."""
 
 import os
 import time

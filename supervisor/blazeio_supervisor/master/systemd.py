@@ -1,4 +1,4 @@
-"""Talking to the service manager: sd_notify(3), by hand.
+"""Messages to the service manager: sd_notify(3), without a library.
 
 One datagram is one message, ``KEY=value`` lines, perhaps with descriptors. Its
 protocol is stable; a library for it would bring a compiler or swallow errors.

@@ -43,7 +43,7 @@ from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
 
 MOST_SAID = 8
-"""Events that one worker may tell of in its life; an honest one has two."""
+"""Events that one worker may send in its life; an honest one sends two."""
 
 
 class WorkerRecord(Struct):
@@ -51,19 +51,19 @@ class WorkerRecord(Struct):
 
     Attributes:
         pid: None until the forkserver answered.
-        is_serving: It got ready, and was not told to drain.
-        reason: The last of what it said about its failure, or what it did.
-        sender: Who has spoken on its channel so far, by pid.
+        is_serving: It is ready, and not ordered to drain.
+        reason: Why it failed, by its last message or its fault.
+        sender: The pid that has sent messages on its channel so far.
         is_importing: It runs code of the app that no forkserver has run.
-        has_address: It said the App's address.
-        has_ready: It said that it is ready, once and for all.
-        has_failed: It said why it ends: then it says no more.
-        said_count: Events that it told of.
-        has_misbehaved: It did what none does, and is about to be ended.
+        has_address: It has sent the App's address.
+        has_ready: It has sent ``Ready``, which it sends once.
+        has_failed: It has sent ``Failed``, its last message.
+        said_count: The events that it has sent.
+        has_misbehaved: It did what none of ours does, and is being ended.
         memory: As last measured.
         measured_at: When that was, monotonic seconds.
-        is_killed: By us.
-        is_told_to_end: By us, in any way.
+        is_killed: The master has killed it.
+        is_told_to_end: The master has ordered it to end, in any way.
     """
 
     worker: int
@@ -194,9 +194,9 @@ Records = dict[int, WorkerRecord]
 """By serial number; one dictionary, shared by all who know the workers."""
 
 
-# What the master orders a worker to do, over its channel or by a signal.
+# Orders of the master to a worker, over its channel or by a signal.
 #
-# An order to one that is gone is void.
+# An order to a worker that is gone does nothing.
 
 
 class WorkerOrders:

@@ -1,7 +1,7 @@
-"""The lives of the workers: asked for, forked, ready, ended; and what they say.
+"""The workers: asked for, forked, ready, ended; and the messages that they send.
 
-What the worker itself does is in the room ``generation``. Decides nothing: what
-happens becomes a fact.
+What a worker itself does is in ``worker/``. Nothing is decided here: what happens
+becomes a fact for the planner.
 """
 
 import os
@@ -72,13 +72,13 @@ class Workers:
     """All workers that live, or were asked for.
 
     Args:
-        child_context: What they are heard by.
-        ledger: Gives and takes back their rows.
+        child_context: What every child needs.
+        ledger: Makes their rows, and keeps what dead ones have counted.
         listeners: What they accept from.
         records: As below, of the image before; they are shared with this object.
 
     Attributes:
-        records: Of all of them; for whoever gives them orders or looks at them.
+        records: One for each, by serial number; shared with the parts that need them.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Workers:
         """The slots whose worker accepts."""
         return {record.slot for record in self.records.values() if record.is_serving}
 
-    # Birth
+    # The start of a worker
 
     def prepare(self, spawn: Spawn) -> tuple[Fork, list[Sendable]]:
         """Make what a new worker needs; the caller has it forked.
@@ -266,7 +266,7 @@ class Workers:
         except NotOurChildError:
             self._on_exit(record.worker, UNKNOWN_STATUS)
 
-    # What they say
+    # Their messages
 
     def _on_message(self, worker: int, message: FromWorker, sender: int) -> None:
         record = self.records[worker]
@@ -308,7 +308,7 @@ class Workers:
             queues = self._listeners.all_of(record.slot)
             record.channel.send(Listen(list_terms(queues)), list_sockets(queues))
 
-    # Death
+    # The end of a worker
 
     def _on_exit(self, worker: int, status: int) -> None:
         record = self.records[worker]
@@ -342,7 +342,7 @@ class Workers:
         self._child_context.tell(WorkerExited(worker, status, reason))
 
 
-# Dead children that are nobody's: what an app has left behind.
+# Dead children that are not watched: what an app has left behind.
 #
 # The master is the subreaper of everything below it; see ``master/children.py``.
 

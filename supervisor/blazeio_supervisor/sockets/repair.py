@@ -1,8 +1,8 @@
 """Listeners that do not accept any more: found, and made anew.
 
-Whoever shares a listening socket can shut it down for all, for good: a worker, and
-what its app has forked. The kernel then refuses every connection, though each
-worker is well. A socket that is shut down says so to ``poll``, at 1 us for each.
+Each process that has a listening socket can shut it down for all, for good: a worker,
+and what its app has forked. The kernel then refuses every connection, though each
+worker is well. ``poll`` tells which sockets are shut down, in 1 us each.
 
 A TCP socket can listen again, and is then the same for all who have it. But it
 has lost its place in its group: the kernel moves the last one into the hole, and

@@ -125,7 +125,7 @@ class Generation(Struct):
         # that are left must be seen to.
         set_parent_death_signal(0)
         # Blocked, not ignored: a worker that is told to end before it has
-        # unblocked it still hears of it.
+        # unblocked it still gets the signal.
         self.own.block(signal.SIGTERM)
 
         def run_worker(order: Fork, fds: list[int]) -> None:

@@ -55,7 +55,7 @@ _SHARED_TYPES = (
     ("multiprocessing.shared_memory", "SharedMemory"),
     ("multiprocessing.sharedctypes", "SynchronizedBase"),
 )
-"""What stands for a resource that processes share, the most telling ones first."""
+"""What stands for a resource that processes share, the most specific ones first."""
 
 
 class ImportSnapshot(Struct, frozen=True):
@@ -172,8 +172,8 @@ def _find_shared(objects: list[Any]) -> list[str]:
     for item in objects:
         kind = type(item)
         if kind not in ranks:
-            telling = (n for n, each in enumerate(types) if issubclass(kind, each))
-            ranks[kind] = next(telling, None)
+            ranked = (n for n, each in enumerate(types) if issubclass(kind, each))
+            ranks[kind] = next(ranked, None)
         rank = ranks[kind]
         if rank is not None:
             items.append((rank, _article(kind.__name__), _find_name(item)))
@@ -376,7 +376,7 @@ def _read_fdinfo(fd: int) -> dict[str, str]:
 
 
 def find_unread_files(before: ImportSnapshot) -> list[tuple[int, str]]:
-    """Find the files that ``open_anew`` gives a position of their own.
+    """Find the files that ``open_anew`` opens again.
 
     Args:
         before: Taken before the app was imported.

@@ -154,7 +154,7 @@ class StackDump:
         self._asker.close()
 
     def _disarm(self) -> None:
-        # It gives back the handler before it, which is ours, too.
+        # It restores the handler before it, which is ours, too.
         faulthandler.unregister(STACK_SIGNAL)
         signal.signal(STACK_SIGNAL, signal.SIG_DFL)
         disconnect_sockets(self._asker.fileno())

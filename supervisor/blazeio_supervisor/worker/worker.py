@@ -3,7 +3,7 @@
     become a worker -> load the app -> serve (``serving.py``) -> exit
 
 The loop is made here, after the fork: an event loop shared by two processes
-gives each the other's events.
+passes the events of each to the other.
 """
 
 import logging

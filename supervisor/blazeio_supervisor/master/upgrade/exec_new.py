@@ -1,4 +1,4 @@
-"""Leaving for the next image of the master: asked for, rehearsed, done.
+"""The exec of the next image of the master: asked for, rehearsed, done.
 
 ::
 
@@ -75,7 +75,7 @@ class UpgradeOutcome(Struct, frozen=True):
 
 
 _SLACK_S = 1.0
-"""It ends itself at its deadline; who is still there then hangs below Python."""
+"""It ends itself at its deadline; one that is still there then hangs in C code."""
 _WORD_BYTES = 65536
 
 
@@ -100,7 +100,7 @@ async def rehearse(
     Args:
         reaper: Watches the child.
         launch: What is started; it was told of ``pipe``.
-        pipe: Its word comes here; closed in the end.
+        pipe: Its result comes here; closed in the end.
         fds: What the child inherits, by the same numbers.
 
     Raises:
@@ -152,9 +152,9 @@ def _spawn(launch: Launch, fds: Sequence[int]) -> int:
 Done = TypeVar("Done")
 
 ANSWER_S = 0.05
-"""From the answer to the exec, which closes the connection of whoever asked."""
+"""From the answer to the exec, which closes the connection of the client."""
 SETTLE_S = 2.0
-"""A process that does not read its orders for so long is in the way."""
+"""The upgrade is refused if a process has not read its orders by then."""
 _SETTLE_EVERY_S = 0.01
 
 
@@ -170,9 +170,9 @@ class Upgrades:
     """The upgrades of one service; at most one is under way.
 
     Args:
-        planner: Says what must be over first.
-        parts: Those between whom nothing may lie unread or unsent.
-        pack: Gives all that goes over: a state, and the descriptors named in it.
+        planner: Knows what must be over first.
+        parts: Those that exchange messages: none may lie unread or unsent.
+        pack: Returns all that goes over: a state, and the descriptors named in it.
         reaper: Watches the rehearsals.
         timeout_s: For a rehearsal, and for the next image to begin.
 

@@ -62,7 +62,7 @@ def resume(state_fd: int, failure: str) -> Callable[[], int]:
             the one that had left.
 
     Returns:
-        What goes on from there, until the end of the service; gives the exit
+        A function that serves until the end of the service and returns the exit
         code.
     """
     state, fds = _read(state_fd)
