@@ -1,9 +1,7 @@
 """``ClientConnection``: one connection to a server; requests go out, responses come in.
 
-    IDLE -> HEAD -> CONTENT -> IDLE
-              |        |
-              |        +--> DRAINING -> IDLE    (the reader has left)
-              +--> TUNNEL                       (101, CONNECT)
+Its states are a table, in ``client.states``; ``_switch`` is the one place where the
+state changes.
 
 It serves one ``Exchange`` at a time, and calls its methods when something happens.
 Content is given to the exchange as it arrives. When all of it has arrived, the
@@ -15,18 +13,27 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from blazeio.client.exchange import (
-    CLOSED,
-    CONTENT,
-    DRAINING,
-    HEAD,
-    IDLE,
-    PHASES,
-    TUNNEL,
     Exchange,
     ExchangeDeadlines,
     WeakExchange,
     describe_missing_end,
     has_ended_properly,
+)
+from blazeio.client.states import (
+    CLOSED,
+    CONNECTION_END,
+    CONTENT,
+    DRAINING,
+    HEAD,
+    HTTP_LEFT,
+    IDLE,
+    NEXT_STATE,
+    READER_LEFT,
+    REQUEST,
+    RESPONSE_BEGUN,
+    RESPONSE_END,
+    STATE_NAMES,
+    TUNNEL,
 )
 from blazeio.client.url import Origin
 from blazeio.errors import (
@@ -88,9 +95,9 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         "_is_reading_on",
         "_is_reusable",
         "_keep_alive_s",
-        "_phase",
         "_poll",
         "_scanned",
+        "_state",
         "_successor",
         "gate",
         "has_content",
@@ -110,13 +117,13 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.was_used = False
         self.has_received = False
         self.deadline_at = self.entered_at = NEVER
-        self._phase_ends_at = self._write_ends_at = NEVER
+        self._state_ends_at = self._write_ends_at = NEVER
         self._exchange: Exchange | None = None
         self._content = NO_CONTENT
         self._held = b""
         self._idle_s = context.pool_limits.idle_s
         self._scanned = 0
-        self._phase = IDLE
+        self._state = IDLE
         self._has_fin = False
         self._is_paused = False
         self._is_reading_on = False
@@ -128,12 +135,17 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.has_content = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {PHASES[self._phase]} {self.origin}>"
+        return f"<{type(self).__name__} {STATE_NAMES[self._state]} {self.origin}>"
+
+    def _switch(self, event: int) -> None:
+        """Change the state, as the table says."""
+        # Hot: runs three times per request.
+        self._state = NEXT_STATE[self._state][event]
 
     @property
     def is_closed(self) -> bool:
         """Whether it was closed, by either side."""
-        return self._phase == CLOSED
+        return self._state == CLOSED
 
     @property
     def idle_until(self) -> float:
@@ -155,7 +167,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         A FIN, a reset, the closure alert of TLS, or an unrequested 408: the kernel
         knows of them before the loop does, so the kernel is asked (poll(2)).
         """
-        if self._phase != IDLE or self.transport.is_closing():
+        if self._state != IDLE or self.transport.is_closing():
             return False
         sock = self.transport.get_extra_info("socket")
         if sock is None or sock.fileno() < 0:
@@ -172,12 +184,12 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             ServerDisconnected: The server has closed the connection.
         """
         # Hot: runs once per request.
-        if self._phase != IDLE:
+        if self._state != IDLE:
             missing = describe_missing_end(HEAD, NO_CONTENT, has_received=False)
             raise ServerDisconnected(f"{self.origin} {missing}")
         self._exchange = exchange
-        self._phase = HEAD
-        self._phase_ends_at = NEVER
+        self._switch(REQUEST)
+        self._state_ends_at = NEVER
         self.has_received = False
 
     def resume_content(self) -> None:
@@ -191,8 +203,8 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._is_paused = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
-        if self._phase == CONTENT:
-            self._end_phase_in(exchange.timeouts.read_s, exchange.total_at)
+        if self._state == CONTENT:
+            self._end_state_in(exchange.timeouts.read_s, exchange.total_at)
 
     def hand_over(self, successor: Successor) -> None:
         """After a 101: give the octets to a protocol; those that wait, at once.
@@ -202,7 +214,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         Raises:
             LocalProtocolError: There was no 101.
         """
-        if self._phase != TUNNEL:
+        if self._state != TUNNEL:
             raise LocalProtocolError("the connection still speaks HTTP")
         self._successor = successor
         self.transport.set_protocol(Handover(self, successor.data_received))
@@ -255,10 +267,10 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         is_near = content.due_bytes <= MOST_DRAINED_BYTES
         may_serve = drains and self._is_reusable and served.is_sent and is_near
         self._exchange = None
-        if self._phase != CONTENT or not may_serve:
+        if self._state != CONTENT or not may_serve:
             self.abort()
             return
-        self._phase = DRAINING
+        self._switch(READER_LEFT)
         self._content = content.split_off(RequestError("the response was closed"))
         self._content.received_bytes = 0
         if self._content.has_used_turn:
@@ -266,7 +278,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         elif self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
-        self._end_phase_in(self._context.limits.linger_timeout_s, NEVER)
+        self._end_state_in(self._context.limits.linger_timeout_s, NEVER)
         self._context.pool.linger(self)
 
     def close(self, error: BlazeioError | None = None) -> None:
@@ -275,17 +287,17 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         Args:
             error: What the exchange is told.
         """
-        if self._phase != IDLE:
+        if self._state != IDLE:
             self.abort(error)
             return
-        self._phase = CLOSED
-        self._phase_ends_at = NEVER
+        self._switch(CONNECTION_END)
+        self._state_ends_at = NEVER
         self.transport.close()
 
     def abort(self, error: BlazeioError | None = None) -> None:
         """Cut it at once; its exchange is told why. May be repeated."""
         self._end_exchange(error)
-        self._phase = CLOSED
+        self._switch(CONNECTION_END)
         self._context.pool.lost(self)
         self.transport.abort()
 
@@ -306,21 +318,21 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         """Take octets that have arrived; they are copied before this returns."""
         # Hot: runs once per read.
         octets = self._context.view[:nbytes].tobytes()
-        phase = self._phase
-        if phase == HEAD:
+        state = self._state
+        if state == HEAD:
             self.has_received = True
             self._receive_head(self._held + octets if self._held else octets)
-        elif phase in (CONTENT, DRAINING, TUNNEL):
+        elif state in (CONTENT, DRAINING, TUNNEL):
             self._receive_content(octets)
-        elif phase == IDLE:
+        elif state == IDLE:
             self.abort()  # a response to no request
 
     def eof_received(self) -> bool:
         """Take the server's FIN: nothing more will come."""
-        while self._phase == CONTENT and self._content.has_undecoded:
+        while self._state == CONTENT and self._content.has_undecoded:
             self._receive_content(b"")
         self._has_fin = True
-        if self._phase == TUNNEL:
+        if self._state == TUNNEL:
             self._content.end()
             if self._successor is not None:
                 self._successor.eof_received()
@@ -403,8 +415,8 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         rest: bytes,
     ) -> None:
         self._content = content
-        self._phase = CONTENT
-        self._phase_ends_at = NEVER
+        self._switch(RESPONSE_BEGUN)
+        self._state_ends_at = NEVER
         if not exchange.is_sent and (head.status >= 300 or not head.is_persistent):
             message = f"{head.status} came before the request was whole: read it"
             self.gate.fail(AnsweredEarly(message))
@@ -429,7 +441,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
                 self._begin_tunnel(exchange, head, rest)
             return
         exchange.interim_received(head)
-        if rest and self._phase == HEAD:
+        if rest and self._state == HEAD:
             self._receive_head(rest)
 
     def _begin_tunnel(
@@ -441,8 +453,8 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         """
         exchange.total_at = NEVER
         self._is_reusable = False
-        self._phase = TUNNEL
-        self._phase_ends_at = NEVER
+        self._switch(HTTP_LEFT)
+        self._state_ends_at = NEVER
         self._content = ContentStream(length=UNTIL_CLOSE)
         if rest:
             self._content.feed(rest)
@@ -456,7 +468,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._finish(rest)
         elif content.error is not None:
             self._refuse(content.error)
-        elif self._phase == DRAINING:
+        elif self._state == DRAINING:
             content.discard()
             if content.received_bytes > MOST_DRAINED_BYTES:
                 self.abort()
@@ -485,14 +497,14 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._is_reading_on = False
         content = self._content
         limits = self._context.limits
-        if self._phase not in (CONTENT, DRAINING) or not content.has_used_turn:
+        if self._state not in (CONTENT, DRAINING) or not content.has_used_turn:
             return
         if content.queued_bytes > limits.receive_bytes:
             return  # until its reader has taken some of it
         content.has_used_turn = False
         if content.has_undecoded:
             self._receive_content(b"")
-        is_done = self._phase not in (CONTENT, DRAINING) or content.has_used_turn
+        is_done = self._state not in (CONTENT, DRAINING) or content.has_used_turn
         if not is_done and content.queued_bytes <= limits.receive_bytes:
             self._is_paused = False
             if not self.transport.is_closing():
@@ -518,12 +530,12 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         ):
             self.abort()
             return
-        self._phase = IDLE
+        self._switch(RESPONSE_END)
         self.was_used = True
         now = self._context.wheel.now()
         self.trusted_until = now + TRUSTED_S
         until = now + self._idle_s if self._keep_alive_s is None else self.idle_until
-        self.deadline_at = self._phase_ends_at = until
+        self.deadline_at = self._state_ends_at = until
         if until < self.entered_at:
             self._context.wheel.set(self, until)
         self._context.pool.give_back(self, until)
@@ -532,25 +544,25 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
 
     def _end_by_server(self, *, is_clean: bool, cause: Exception | None = None) -> None:
         """End the exchange: a FIN has come, or the connection is lost."""
-        if self._phase == CLOSED:
+        if self._state == CLOSED:
             return
         content = self._content
-        if is_clean and content.ends_by_close and self._phase in (CONTENT, DRAINING):
+        if is_clean and content.ends_by_close and self._state in (CONTENT, DRAINING):
             content.end()
             self._finish(b"")
             return
         missing = describe_missing_end(
-            self._phase, content, has_received=self.has_received
+            self._state, content, has_received=self.has_received
         )
         error = ServerDisconnected(f"{self.origin} {missing}")
         error.__cause__ = cause
         self._end_exchange(error)
-        self._phase = CLOSED
+        self._switch(CONNECTION_END)
         self._context.pool.lost(self)
 
     def _end_exchange(self, error: BlazeioError | None) -> None:
         exchange, self._exchange = self._exchange, None
-        self._phase_ends_at = self._write_ends_at = NEVER
+        self._state_ends_at = self._write_ends_at = NEVER
         if error is None:
             error = ServerDisconnected("the connection was closed")
         self.gate.fail(error)

@@ -3,7 +3,7 @@
 ``client.request_exchange`` has the one implementation that sends requests.
 ``WeakExchange`` stands for it once a response is awaited outside a block, so that the
 connection notices when the response is dropped. ``ExchangeDeadlines`` has the timeouts
-of a connection: of its phase (a head, content, idleness), of writing, and of the whole
+of a connection: of its state (a head, content, idleness), of writing, and of the whole
 exchange; the wheel looks at the earliest of them.
 """
 
@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from blazeio.client.states import CONTENT, HEAD
 from blazeio.errors import (
     BlazeioError,
     HeadTimeout,
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 MOST_INTERIMS = 16
 """How many interim responses a request may have; more are an attack."""
-
-IDLE, HEAD, CONTENT, DRAINING, TUNNEL, CLOSED = range(6)
-PHASES = ("IDLE", "HEAD", "CONTENT", "DRAINING", "TUNNEL", "CLOSED")
 
 
 class Exchange(Protocol):
@@ -160,9 +158,9 @@ class ExchangeDeadlines:
         entered_at: Written by the wheel.
     """
 
-    __slots__ = ("_phase_ends_at", "_write_ends_at", "deadline_at", "entered_at")
+    __slots__ = ("_state_ends_at", "_write_ends_at", "deadline_at", "entered_at")
 
-    _phase_ends_at: float
+    _state_ends_at: float
     _write_ends_at: float
     deadline_at: float
     entered_at: float
@@ -171,7 +169,7 @@ class ExchangeDeadlines:
         _content: ContentStream
         _context: ClientContext
         _exchange: Exchange | None
-        _phase: int
+        _state: int
         origin: Origin
 
         def abort(self, error: BlazeioError | None = None) -> None:
@@ -181,22 +179,22 @@ class ExchangeDeadlines:
         """Start the timeout for the head of the response: the request is whole."""
         # Hot: runs once per request.
         exchange = self._exchange
-        if exchange is None or self._phase != HEAD:
+        if exchange is None or self._state != HEAD:
             return
         span_s = exchange.timeouts.head_s
-        self._end_phase_in(span_s, exchange.total_at)
+        self._end_state_in(span_s, exchange.total_at)
 
     def start_total_timeout(self) -> None:
         """Use only the total timeout for now."""
         exchange = self._exchange
         if exchange is not None:
-            self._end_phase_in(None, exchange.total_at)
+            self._end_state_in(None, exchange.total_at)
 
     def deadline_passed(self, now: float) -> None:
         """End what has timed out; called by the wheel."""
         exchange = self._exchange
         if exchange is None:
-            if self._phase_ends_at <= now:
+            if self._state_ends_at <= now:
                 self.abort()  # idle, or draining, for too long
         elif exchange.total_at <= now:
             message = f"the request took longer than {exchange.timeouts.total_s} s"
@@ -206,26 +204,26 @@ class ExchangeDeadlines:
                 f"nothing of the request was read for {exchange.timeouts.write_s} s"
             )
             self.abort(WriteTimeout(message))
-        elif self._phase_ends_at <= now:
-            self._phase_timed_out(exchange)
+        elif self._state_ends_at <= now:
+            self._state_timed_out(exchange)
         self._rearm()
 
-    def _phase_timed_out(self, exchange: Exchange) -> None:
+    def _state_timed_out(self, exchange: Exchange) -> None:
         timeouts = exchange.timeouts
-        if self._phase == HEAD:
+        if self._state == HEAD:
             message = f"{self.origin} did not begin to answer for {timeouts.head_s} s"
             self.abort(HeadTimeout(message))
         elif self._content.is_awaited:
             message = f"{self.origin} sent nothing for {timeouts.read_s} s"
             self.abort(ReadTimeout(message))
         else:
-            self._phase_ends_at = NEVER  # the reader is slow, not the server
+            self._state_ends_at = NEVER  # the reader is slow, not the server
 
-    def _end_phase_in(self, span_s: float | None, total_at: float) -> None:
+    def _end_state_in(self, span_s: float | None, total_at: float) -> None:
         # Hot: runs once per request, and once per wait for content.
         wheel = self._context.wheel
         ends_at = NEVER if span_s is None else wheel.now() + span_s
-        self._phase_ends_at = ends_at
+        self._state_ends_at = ends_at
         if ends_at > total_at:
             ends_at = total_at
         if ends_at > self._write_ends_at:
@@ -236,7 +234,7 @@ class ExchangeDeadlines:
 
     def _rearm(self) -> None:
         total_at = NEVER if self._exchange is None else self._exchange.total_at
-        ends_at = min(self._phase_ends_at, self._write_ends_at, total_at)
+        ends_at = min(self._state_ends_at, self._write_ends_at, total_at)
         self._context.wheel.set(self, ends_at)
 
 
@@ -262,20 +260,20 @@ def has_ended_properly(transport: asyncio.BaseTransport) -> bool:
 
 
 def describe_missing_end(
-    phase: int, content: ContentStream, *, has_received: bool
+    state: int, content: ContentStream, *, has_received: bool
 ) -> str:
     """Return what is missing at the end of a connection, for the error.
 
     Args:
-        phase: The phase of the connection.
+        state: The state of the connection.
         content: The content of the response, in CONTENT.
         has_received: An octet of the response has come.
     """
-    if phase == CONTENT and content.ends_by_close:
+    if state == CONTENT and content.ends_by_close:
         return "was cut off within its response"
-    if phase == CONTENT and content.due_bytes:
+    if state == CONTENT and content.due_bytes:
         return f"closed {content.due_bytes} octets before the end of its response"
-    if phase == CONTENT:
+    if state == CONTENT:
         return "closed before its last chunk"
     if has_received:
         return "closed within the head of its response"

@@ -2,49 +2,64 @@
 
 import ast
 import inspect
+from types import ModuleType
 
-from blazeio.protocol import http1, states
+import pytest
+
+from blazeio.client import connection
+from blazeio.client import states as client_states
+from blazeio.protocol import http1
+from blazeio.protocol import states as server_states
+
+TABLES = pytest.mark.parametrize("table", [server_states, client_states])
 
 
-def test_a_servers_connection_has_a_total_table() -> None:
+@TABLES
+def test_the_table_is_total(table: ModuleType) -> None:
     legal = {
-        (state, event) for state in states.STATES for event in states.NEXT_STATE[state]
+        (state, event) for state in table.STATES for event in table.NEXT_STATE[state]
     }
-    every = {(state, event) for state in states.STATES for event in states.EVENTS}
-    assert legal | states.ILLEGAL == every
-    assert not legal & states.ILLEGAL
+    every = {(state, event) for state in table.STATES for event in table.EVENTS}
+    assert legal | table.ILLEGAL == every
+    assert not legal & table.ILLEGAL
 
 
-def test_each_state_has_a_name_and_can_be_reached() -> None:
-    assert len(states.NEXT_STATE) == len(states.STATE_NAMES)
+@TABLES
+def test_numbers_and_names_are_those_of_each_other(table: ModuleType) -> None:
+    assert len(table.NEXT_STATE) == len(table.STATE_NAMES)
     for names, numbers in (
-        (states.STATE_NAMES, states.STATES),
-        (states.EVENT_NAMES, states.EVENTS),
+        (table.STATE_NAMES, table.STATES),
+        (table.EVENT_NAMES, table.EVENTS),
     ):
-        assert [getattr(states, name) for name in names] == list(numbers)
-    reached = {states.OPENED}
+        assert [getattr(table, name) for name in names] == list(numbers)
+
+
+@TABLES
+def test_each_state_can_be_reached(table: ModuleType) -> None:
+    reached = {0}
     while True:
         further = {
             following
             for each in reached
-            for following in states.NEXT_STATE[each].values()
+            for following in table.NEXT_STATE[each].values()
         }
         if further <= reached:
             break
         reached |= further
-    assert reached == set(states.STATES)
+    assert reached == set(table.STATES)
 
 
-def test_from_everywhere_the_connection_can_be_lost() -> None:
-    for state in states.STATES:
-        if state != states.CLOSED:
-            assert states.NEXT_STATE[state][states.LOST] == states.CLOSED
+@TABLES
+def test_from_everywhere_the_connection_can_be_lost(table: ModuleType) -> None:
+    for state in table.STATES:
+        if state != table.CLOSED:
+            assert table.CLOSED in table.NEXT_STATE[state].values()
 
 
-def find_assignments(source: str, attribute: str) -> list[str]:
+def find_assignments(module: ModuleType, attribute: str) -> list[str]:
     """The functions that assign to ``self.<attribute>``."""
     found = []
-    for function in ast.walk(ast.parse(source)):
+    for function in ast.walk(ast.parse(inspect.getsource(module))):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         found += [
@@ -57,6 +72,6 @@ def find_assignments(source: str, attribute: str) -> list[str]:
     return found
 
 
-def test_the_state_is_set_in_one_place() -> None:
-    assigning = find_assignments(inspect.getsource(http1), "_state")
-    assert assigning == ["__init__", "_switch"]
+@pytest.mark.parametrize("module", [http1, connection])
+def test_the_state_is_set_in_one_place(module: ModuleType) -> None:
+    assert find_assignments(module, "_state") == ["__init__", "_switch"]

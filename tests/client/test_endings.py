@@ -1,18 +1,14 @@
 import pytest
 
-from blazeio.client.exchange import (
-    CONTENT,
-    HEAD,
-    IDLE,
-    describe_missing_end,
-)
+from blazeio.client.exchange import describe_missing_end
+from blazeio.client.states import CONTENT, HEAD, IDLE
 from blazeio.limits import Limits
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream
 from blazeio.wire.chunked import ChunkDecoder
 
 
 @pytest.mark.parametrize(
-    ("phase", "content", "has_received", "said"),
+    ("state", "content", "has_received", "said"),
     [
         (IDLE, NO_CONTENT, False, "closed and gave no response"),
         (HEAD, NO_CONTENT, False, "closed and gave no response"),
@@ -38,6 +34,6 @@ from blazeio.wire.chunked import ChunkDecoder
     ],
 )
 def test_what_is_missing_is_said(
-    phase: int, content: ContentStream, has_received: bool, said: str
+    state: int, content: ContentStream, has_received: bool, said: str
 ) -> None:
-    assert describe_missing_end(phase, content, has_received=has_received) == said
+    assert describe_missing_end(state, content, has_received=has_received) == said
