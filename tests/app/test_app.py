@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from blazeio.app import run_hook
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.request import Request
@@ -574,3 +575,18 @@ async def test_a_folder_of_a_mounted_app_is_served(web: App, folder: Path) -> No
         assert (await site.get("/api/assets/a.txt")).text == "text"
         redirect = await site.get("/api/assets/page")
         assert redirect.field("location") == "/api/assets/page/"
+
+
+def test_an_app_is_served_by_its_host_where_there_is_one() -> None:
+    web = App()
+    served: list[App] = []
+    token = run_hook.hook.set(served.append)
+    try:
+        web.runner()
+    finally:
+        run_hook.hook.reset(token)
+    assert served == [web]
+
+
+def test_there_is_no_host_unless_one_is_set() -> None:
+    assert run_hook.hook.get() is None

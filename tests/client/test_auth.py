@@ -2,6 +2,7 @@ import pytest
 
 from blazeio.client.auth import Credentials, DigestAuth
 from blazeio.client.cookies import CookieJar
+from blazeio.client.proxy import basic_credentials
 from blazeio.client.url import parse_url
 from blazeio.errors import LocalProtocolError
 
@@ -57,3 +58,20 @@ def test_before_a_challenge_digest_says_nothing() -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert repr(DigestAuth("me", "secret")) == "<DigestAuth me>"
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "value"),
+    [
+        ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ("test", "123\u00a3", "Basic dGVzdDoxMjPCow=="),
+        ("", "a:b", "Basic OmE6Yg=="),
+    ],
+)
+def test_the_examples_of_the_rfc(username: str, password: str, value: str) -> None:
+    assert basic_credentials(username, password) == value
+
+
+def test_a_name_with_a_colon_is_the_callers_fault() -> None:
+    with pytest.raises(LocalProtocolError, match="cannot hold a colon"):
+        basic_credentials("a:b", "c")

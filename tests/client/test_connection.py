@@ -1,12 +1,14 @@
 """One connection: its deadlines, and when it is used again."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import blazeio as io
+from blazeio.client.context import receive_view
 from blazeio.errors import (
     HeadTimeout,
     ReadTimeout,
@@ -283,3 +285,12 @@ async def test_over_tls_only_the_server_itself_ends_content(
             return
         with pytest.raises(io.ServerDisconnected, match="cut off within its response"):
             await resp.aread()
+
+
+def test_a_thread_has_one_receive_buffer() -> None:
+    views = [receive_view()]
+    thread = threading.Thread(target=lambda: views.append(receive_view()))
+    thread.start()
+    thread.join()
+    assert receive_view() is views[0]
+    assert views[1] is not views[0]

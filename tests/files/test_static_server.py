@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import blazeio as io
-from blazeio.files.static_server import StaticOptions
+from blazeio.files.static_server import StaticOptions, render_listing
 from tests.files.conftest import PAGE
 from tests.support.response import Response
 from tests.support.served import served
@@ -175,3 +175,18 @@ def test_options_by_name_have_the_types_of_their_arguments() -> None:
     typed = {each.name: each.annotation for each in arguments}
     del typed["prefix"], typed["folder"]
     assert StaticOptions.__annotations__ == typed
+
+
+def test_names_are_links_relative_to_the_folder() -> None:
+    page = render_listing("/assets/", ["a b.txt", "folder/"]).decode()
+    assert '<a href="./a%20b.txt">a b.txt</a>' in page
+    assert '<a href="./folder/">folder/</a>' in page
+    assert "<title>/assets/</title>" in page
+
+
+def test_no_name_is_markup_or_a_scheme() -> None:
+    name = '"><script>alert(1)</script>'
+    page = render_listing("/<b>/", [name, "javascript:alert(1)"]).decode()
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert 'href="./javascript%3Aalert%281%29"' in page

@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.errors import ConfigurationError, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.request import kept_heads, parse_head
+from blazeio.wire.request import RequestHead, kept_heads, parse_head
 from tests.wire.feeding import cut, read_every_way, read_messages
 
 LIMITS = Limits()
@@ -295,3 +295,21 @@ class TestKeptHeads:
         for number in range(2_000):
             self.read(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
         assert len(kept_heads) <= 512
+
+
+def read() -> RequestHead:
+    head = parse_head(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", Limits())
+    assert head is not None
+    return head
+
+
+def test_repr_is_the_request_line() -> None:
+    assert repr(read()) == "<RequestHead GET /a?b HTTP/1.1>"
+
+
+def test_nothing_of_it_can_be_set() -> None:
+    head = read()
+    assert not hasattr(head, "__dict__")
+    for name in (*RequestHead.__struct_fields__, "other"):
+        with pytest.raises(AttributeError):
+            setattr(head, name, None)

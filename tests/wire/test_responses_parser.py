@@ -185,3 +185,19 @@ def test_framing_may_be_folded_and_is_never_hidden() -> None:
 def test_a_folded_field_has_the_bound_of_a_field() -> None:
     octets = b"HTTP/1.1 200 OK\r\nA: " + b"b\r\n " * 20 + b"\r\n\r\n"
     assert refuse(octets, Limits(field_bytes=30)).startswith("field line of ")
+
+
+def read() -> ResponseHead:
+    head = parse_response_head(b"HTTP/1.1 404 Not Found\r\n\r\n", Limits())
+    assert head is not None
+    return head
+
+
+def test_repr_is_the_status_line() -> None:
+    assert repr(read()) == "<ResponseHead HTTP/1.1 404 Not Found>"
+
+
+def test_nothing_of_it_can_be_set() -> None:
+    for name in (*ResponseHead.__struct_fields__, "other"):
+        with pytest.raises(AttributeError):
+            setattr(read(), name, None)

@@ -1,6 +1,7 @@
 from random import Random
 
-from blazeio_supervisor.fleet.actions import Exit, Spawn
+from blazeio_supervisor.fleet.actions import Exit, ReportStatus, Spawn
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     Fact,
     ForkserverExited,
@@ -11,6 +12,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster
 from tests.supervisor.fleet.driver import Driver, one, only
 
 
@@ -74,3 +76,20 @@ def test_deadline_moves_with_the_duties() -> None:
     assert due is not None
     assert 0.24 < due - driver.now <= 0.2501
     assert only(Spawn, driver.wait(0.26)) != []
+
+
+def context() -> PlanContext:
+    return PlanContext(10.0, 10.0, False, Policy(), Roster.with_slots(1), Random(1))
+
+
+def test_the_earliest_wish_to_wake_wins() -> None:
+    it = context()
+    for at in (30.0, 20.0, 40.0):
+        it.wake(at)
+    assert it.due_at == 20.0
+
+
+def test_reports_keep_their_place_among_the_actions() -> None:
+    it = context()
+    it.report("ready", "serving")
+    assert it.actions == [ReportStatus("ready", "serving", "INFO")]

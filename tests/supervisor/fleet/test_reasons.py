@@ -1,6 +1,11 @@
 import pytest
 
-from blazeio_supervisor.fleet.reasons import decide_exit_code, describe_exit
+from blazeio_supervisor.fleet.reasons import (
+    asked_for,
+    count_of,
+    decide_exit_code,
+    describe_exit,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,15 @@ def test_exit_is_described(status: int, reason: str, words: str) -> None:
 )
 def test_exit_code_of_a_failed_first_boot(status: int | None, code: int) -> None:
     assert decide_exit_code(status) == code
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 workers"), (1, "1 worker"), (2, "2 workers")]
+)
+def test_a_noun_follows_its_count(count: int, text: str) -> None:
+    assert count_of(count, "worker") == text
+
+
+def test_who_has_asked_is_named_where_it_is_known() -> None:
+    assert asked_for("SIGHUP") == "asked for by SIGHUP"
+    assert asked_for("") == "asked for"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, strategies
 
 from blazeio.limits import Limits
 from blazeio.server.tls import TlsSettings
@@ -23,8 +24,10 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
     Unsafe,
     describe_skew,
+    pack,
     parse_message,
     serialize_message,
+    unpack,
 )
 
 MESSAGES: list[Message] = [
@@ -139,3 +142,25 @@ def test_another_one_is_told_from_the_own_in_one_line() -> None:
         f"the installed blazeio ({version('blazeio')}, protocol {PROTOCOL}) differs "
         "from the running master's (protocol 0): restart the service to use it"
     )
+
+
+# Values whose texts may be no Unicode.
+
+
+class Value(msgspec.Struct, frozen=True, tag=True):
+    text: str
+    octets: bytes = b"\xff"
+    names: tuple[str, ...] = ()
+    numbers: dict[int, str] = {}
+
+
+@given(strategies.text(strategies.characters(exclude_categories=())))
+def test_any_text_comes_back(text: str) -> None:
+    value = Value(text, names=(text, "\xe9"), numbers={7: text})
+    assert unpack(pack(value), Value) == value
+
+
+@pytest.mark.parametrize("octets", [b"", b"\xc1", b"\xc1\xff", b"\xc1\xa3\xe2\x82\xac"])
+def test_what_was_not_packed_is_refused(octets: bytes) -> None:
+    with pytest.raises((msgspec.MsgspecError, ValueError)):
+        unpack(octets, Value)

@@ -4,13 +4,18 @@ import signal
 import sys
 from functools import partial
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade import exec_new
-from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
+from blazeio_supervisor.master.upgrade.exec_new import (
+    UpgradeOutcome,
+    UpgradeRun,
+    Upgrades,
+)
 from blazeio_supervisor.master.upgrade.state import dump_state
 from tests.supervisor.master.upgrade_harness import UpgradeHarness
 from tests.support.clock import scaled, wait_until
@@ -105,3 +110,13 @@ async def test_it_goes_on_when_whoever_asked_has_left(
     asked.cancel()
     await wait_until(lambda: "event=upgrade_failed" in caplog.text, 20)
     assert "asked for by a test: the new code cannot take over" in caplog.text
+
+
+def test_before_the_first_upgrade_none_is_under_way() -> None:
+    assert UpgradeOutcome() == UpgradeOutcome(number=0, is_over=True, is_ok=False)
+
+
+def test_a_rehearsal_blocks_no_signal() -> None:
+    handover = UpgradeRun(number=1, by="SIGUSR2", began_at=0.5)
+    assert handover.signal_mask == []
+    assert msgspec.convert(msgspec.to_builtins(handover), UpgradeRun) == handover

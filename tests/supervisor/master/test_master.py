@@ -12,9 +12,10 @@ import pytest
 
 from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.fleet.facts import ScaleAsked
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.master import listeners
-from blazeio_supervisor.master.components import build_master
+from blazeio_supervisor.master.components import Components, build_master
 from blazeio_supervisor.master.master import Master
 from blazeio_supervisor.master.upgrade.state import MasterState
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
@@ -165,3 +166,17 @@ async def test_a_stop_before_anything_began_ends_it_with_0(tmp_path: Path) -> No
         await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGTERM)
         assert await within(run, 5) == 0
+
+
+def make_crew(folder: Path, loop: asyncio.AbstractEventLoop) -> Components:
+    live = LiveSettings.read(look_for_sources("app:web", folder=folder))
+    return build_master(MasterState.begin(live, 0.0), None, loop)
+
+
+def test_nothing_begins_by_it(tmp_path: Path) -> None:
+    with asyncio.Runner() as runner:
+        components = make_crew(tmp_path, runner.get_loop())
+        assert not components.state.listeners.is_bound
+        components.facts.tell(ScaleAsked(change=1))
+        runner.run(asyncio.sleep(0))
+        assert not components.facts.is_settled  # nobody takes turns yet

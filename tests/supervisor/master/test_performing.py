@@ -16,7 +16,7 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.facts import ScaleAsked
 from blazeio_supervisor.master import reloads
-from tests.supervisor.master.test_composition import make_crew
+from tests.supervisor.master.test_master import make_crew
 from tests.support.clock import within
 
 

@@ -1,9 +1,130 @@
+"""Where settings come from: command line, environment, file; which of them counts."""
+
 from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.config.settings import list_all_options
+from blazeio_supervisor.config.sources import Given, choose, find_misspelt, read_given
 from blazeio_supervisor.errors import UsageError
-from tests.supervisor.typed import configure
+from tests.supervisor.typed import configure, look_for_sources, read_settings
+
+OPTIONS = tuple(list_all_options())
+
+
+def given(value: int) -> dict[str, Given]:
+    return {"workers": Given(value, value, "here", f"here {value}")}
+
+
+def test_the_first_source_that_has_it_counts() -> None:
+    assert choose(OPTIONS, [{}, given(1), given(2)])["workers"].value == 1
+
+
+def test_where_nobody_says_it_the_default_counts() -> None:
+    chosen = choose(OPTIONS, [])
+    assert chosen["steering"].value == "load"
+    assert chosen["steering"].is_default
+    assert chosen["workers"].written == "auto"
+
+
+def test_what_must_be_said_has_none() -> None:
+    assert "app" not in choose(OPTIONS, [])
+
+
+@pytest.mark.parametrize(("label", "line"), [("--x 1", "--x 1: no"), ("", "no")])
+def test_a_refusal_names_where_it_was_given(label: str, line: str) -> None:
+    def refuse(_: object) -> object:
+        raise ValueError("no")
+
+    with pytest.raises(UsageError, match=f"^{line}$"):
+        read_given(refuse, "1", "here", label)
+
+
+def test_command_line_then_environment_then_file_then_default(tmp_path: Path) -> None:
+    (tmp_path / "blazeio.toml").write_text(
+        "workers = 2\ntimeout = 2\ndrain_idle = 2\napp = 'app:web'\n"
+    )
+    environ = {"BLAZEIO_WORKERS": "3", "BLAZEIO_TIMEOUT": "3"}
+    settings = configure(
+        "--workers=4", environ=environ, folder=tmp_path
+    ).make_settings()
+    assert (settings.workers, settings.timeout_s) == (4, 3.0)
+    assert (settings.drain_idle_s, settings.boot_timeout_s) == (2.0, 60.0)
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("workers = 2\n")
+    environ = {"BLAZEIO_CONFIG": f"{tmp_path}/x.toml"}
+    assert read_settings(environ=environ).workers == 2
+
+
+def test_reading_again_gives_what_the_file_says_by_then(tmp_path: Path) -> None:
+    (tmp_path / "blazeio.toml").write_text("workers = 2\n")
+    sources = look_for_sources("app:web", folder=tmp_path)
+    assert sources.read().make_settings().workers == 2
+    (tmp_path / "blazeio.toml").write_text("workers = 3\n")
+    assert sources.read().make_settings().workers == 3
+
+
+def test_what_wins_over_the_app_is_kept_together() -> None:
+    settings = read_settings("--certfile=c", "--max-in-flight=9", "--access-log=-")
+    assert settings.overrides.tls == {"certfile": "c"}
+    assert settings.overrides.limits == {"in_flight": 9}
+    assert settings.overrides.access_log == "-"
+
+
+@pytest.mark.parametrize(
+    ("environ", "field", "value"),
+    [
+        ({"BLAZEIO_WORKERS": "3"}, "workers", 3),
+        ({"WEB_CONCURRENCY": "3"}, "workers", 3),
+        ({"WEB_CONCURRENCY": "3", "BLAZEIO_WORKERS": "4"}, "workers", 4),
+        ({"BLAZEIO_PRELOAD": "0"}, "preload", False),
+        ({"BLAZEIO_MAX_MEMORY": "1M"}, "max_memory_bytes", 1048576),
+        ({"BLAZEIO_HANDLER_TIMEOUT": "none"}, "handler_timeout_s", None),
+    ],
+)
+def test_a_variable_is_read(environ: dict[str, str], field: str, value: object) -> None:
+    given = configure(environ=environ).given[field]
+    assert given.value == value
+    assert given.origin in environ
+
+
+def test_a_list_is_separated_by_blanks() -> None:
+    given = configure(environ={"BLAZEIO_BIND": "unix:/a  unix:/b"}).given["binds"]
+    assert given.written == "unix:/a  unix:/b"
+    assert len(given.value) == 2
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert configure(environ={"BLAZEIO_USER": ""}).given["user"].is_default
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "line"),
+    [
+        ("BLAZEIO_WORKERS", "0", "BLAZEIO_WORKERS=0: expected 1 to 256, or auto"),
+        ("WEB_CONCURRENCY", "x", "WEB_CONCURRENCY=x: expected 1 to 256, or auto"),
+        ("BLAZEIO_PRELOAD", "x", "BLAZEIO_PRELOAD=x: expected true or false"),
+    ],
+)
+def test_a_refusal_names_the_variable(variable: str, text: str, line: str) -> None:
+    with pytest.raises(UsageError, match=f"^{line}"):
+        configure(environ={variable: text})
+
+
+def test_what_is_nearly_ours_is_found_and_what_a_platform_sets_is_not() -> None:
+    platforms = (
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "PORT",
+        "PORT_80_TCP",
+        "PORT_80_TCP_ADDR",
+    )
+    environ = {f"BLAZEIO_{name}": "x" for name in platforms}
+    environ |= {"BLAZEIO_WORKRES": "3", "BLAZEIO_WORKERS": "3", "HOME": "/"}
+    found = find_misspelt(list_all_options(), environ)
+    assert found == {"BLAZEIO_WORKRES": "BLAZEIO_WORKERS"}
 
 
 def test_each_type_of_toml_is_read(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from blazeio_supervisor.ipc.socket_paths import (
     SocketPath,
     choose_places,
     is_name,
+    list_listening,
     name_after,
     parse_place,
+    read_peer,
     read_table,
     search,
 )
@@ -164,3 +167,40 @@ def test_behind_a_path_its_owner_is_believed_too(tmp_path: Path) -> None:
     place = SocketPath(make_file(tmp_path / "c.sock"))
     assert place.admits(Peer(1, os.geteuid()), os.geteuid() + 1)
     assert not place.admits(Peer(1, os.geteuid() + 2), os.geteuid() + 1)
+
+
+def test_the_kernel_tells_who_connected() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert read_peer(one) == Peer(os.getpid(), os.geteuid())
+
+
+def test_names_are_listed_with_their_owner() -> None:
+    name = f"blazeio-test/\x1b {os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"\0{name}")
+        assert f"@{name}" not in [each.name for each in list_listening()]
+        sock.listen()
+        assert Listening(f"@{name}", os.geteuid()) in list_listening()
+
+
+def test_where_the_kernel_may_not_be_asked_its_table_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> list[Listening]:
+        raise PermissionError
+
+    monkeypatch.setattr(socket_paths, "_ask_kernel", refuse)
+    name = f"blazeio-test/{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"\0{name}")
+        assert Listening(f"@{name}") not in list_listening()
+        sock.listen()
+        assert Listening(f"@{name}") in list_listening()
+
+
+def test_paths_are_no_names(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "@blazeio"))
+        sock.listen()
+        assert not [each for each in list_listening() if "tmp" in each.name]
