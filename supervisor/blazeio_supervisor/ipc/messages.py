@@ -81,7 +81,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 20
+PROTOCOL = 21
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 

@@ -73,6 +73,7 @@ SHAPES = {
     18: "4cb21ddc46b28d2e",
     19: "3546f237446b408f",
     20: "0db3727d2c265aa8",
+    21: "c381918daa9046a0",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
