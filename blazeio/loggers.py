@@ -9,7 +9,7 @@ Level, handlers and propagation of these loggers are the app's to set, by their 
 A method, a target, a reason phrase or the text of an exception may hold what a terminal
 obeys (ESC, C1), what ends a line and begins another that looks like ours (LF, U+2028),
 and what shows text in another order than it has (bidi controls). Such arguments of a
-record are escaped (``\x1b``, ``\u202e``), so that each is one line and plain text for
+record are escaped (``\\x1b``, ``\\u202e``), so that each is one line and plain text for
 every handler of the app. To escape twice changes nothing.
 """
 

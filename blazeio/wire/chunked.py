@@ -141,6 +141,9 @@ class ChunkDecoder:
         # Hot: runs once per chunk; see tests/bench/wire_parser.py.
         size = len(octets)
         end = at + self._remaining
+        # One pattern matches the end of a chunk and the next chunk's line, so that a
+        # chunk costs one slice and one match. Whatever it does not match (an extension,
+        # a line that has not arrived) is left to the other states.
         while end <= size:
             pieces.append(octets[at:end])
             self.content_bytes += end - at
@@ -165,6 +168,8 @@ class ChunkDecoder:
     def _decode_data_end(self, octets: bytes, at: int) -> int:
         """Decode the CRLF after chunk-data; it may come in two pieces."""
         found = self._held + octets[at : at + 2 - len(self._held)]
+        # RFC 9112 section 7.1: exactly CRLF. A recipient that skips anything else here
+        # would read a chunk of a smuggled request as framing.
         if not b"\r\n".startswith(found):
             message = f"chunk data not followed by CRLF but by {quote(found)}"
             raise RemoteProtocolError(message)
@@ -182,6 +187,8 @@ class ChunkDecoder:
         else:
             line, at = self._take_line(octets, at, _SIZE_DIGITS + self._extension_bytes)
             if line is None:
+                # A size that no further octet can make valid is refused now, and not
+                # when the line ends, which the peer may never send.
                 if _PARTIAL_CHUNK_LINE.match(self._held) is None:
                     raise RemoteProtocolError(f"bad chunk size {quote(self._held, 20)}")
                 return at
@@ -190,6 +197,8 @@ class ChunkDecoder:
             match = CHUNK_LINE.fullmatch(line)
             if match is None:
                 raise RemoteProtocolError(f"malformed chunk line {quote(line)}")
+            # RFC 9112 section 7.1.1: extensions are ignored, and their total is
+            # limited: they are a way to send octets that count as no content.
             self._extension_bytes -= len(match[2])
             if self._extension_bytes < 0:
                 self._refuse_line()
@@ -199,6 +208,7 @@ class ChunkDecoder:
 
     def _decode_trailer(self, octets: bytes, at: int) -> int:
         line, at = self._take_line(octets, at, self._trailer_bytes)
+        # An empty line ends the trailer section, and with it the message.
         if line:
             self._trailer_bytes -= len(line) + 2
             if self._trailer_bytes < 0:
@@ -215,6 +225,8 @@ class ChunkDecoder:
         """Check a line at once; keep its field, since the next line may continue it."""
         if self._folded is not None and line[:1] in b" \t":
             name, value = self._folded
+            # Parsed as a field of its own, so that its octets are checked, too. RFC
+            # 9112 section 5.2: each obs-fold is replaced by SP.
             more = parse_field_line(b"x:" + line)[1]
             self._folded = name, f"{value} {more}".strip(" ")
             return
@@ -244,6 +256,7 @@ class ChunkDecoder:
     ) -> tuple[bytes | None, int]:
         """Return the line that ends here; None, and keep its part, if it does not."""
         held = self._held
+        # The CRLF itself may come in two pieces.
         if held[-1:] == b"\r" and octets[at : at + 1] == b"\n":
             self._held = b""
             return held[:-1], at + 1
@@ -255,6 +268,8 @@ class ChunkDecoder:
         if len(octets) >= stop:
             self._refuse_line()
         self._held = held + octets[at:]
+        # RFC 9112 section 2.2 allows a recipient to accept a bare LF as a line end. We
+        # do not: an intermediary that sees another line end sees another chunk.
         if has_bare_line_end(self._held, len(held)):
             message = f"bare CR or LF in the {self._state.value}"
             raise RemoteProtocolError(message)
@@ -269,7 +284,6 @@ class ChunkDecoder:
 
 
 def serialize_chunk(data: bytes | memoryview) -> bytes:
-    """Frame one piece of content; b"" for no content, since that would be the last
-    chunk.
-    """
+    """Frame one piece of content; b"" for none: a chunk of size 0 is the last."""
+    # RFC 9112 section 7.1: chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
     return b"".join((b"%X\r\n" % len(data), data, b"\r\n")) if data else b""

@@ -44,6 +44,8 @@ def decide_response_framing(
         return Framing.NONE
     if content_length is not None:
         return Framing.LENGTH
+    # Section 6.1: no chunked coding for a client of HTTP/1.0; then only the close of
+    # the connection can end the content (rule 8).
     return Framing.CHUNKED if minor else Framing.CLOSE
 
 
@@ -64,6 +66,8 @@ def find_response_framing(
     """
     if _has_no_content(method, status):
         return Framing.NONE
+    # Rule 3: Transfer-Encoding overrides Content-Length. Both together never come here:
+    # ``fields.read_framing`` refuses them.
     if is_chunked:
         return Framing.CHUNKED
     return Framing.CLOSE if content_length is None else Framing.LENGTH
@@ -92,6 +96,7 @@ def parse_content_length(values: Sequence[str]) -> int | None:
     if not values:
         return None
     value = values[0]
+    # A list in one line ("5, 5") is refused by the pattern below.
     if len(values) > 1:
         raise RemoteProtocolError("more than one Content-Length")
     if CONTENT_LENGTH.fullmatch(value) is not None:
@@ -121,10 +126,14 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
         return False
     if not minor:
         raise RemoteProtocolError("Transfer-Encoding in an HTTP/1.0 message")
+    # RFC 9110 section 5.3: several lines are one list. Names of codings are
+    # case-insensitive (RFC 9112 section 7).
     codings = [coding.strip(" \t") for coding in ",".join(values).lower().split(",")]
     if codings == ["chunked"]:
         return True
     shown = quote(", ".join(values))
+    # Rule 4: where chunked is not the final coding, the length of the content cannot be
+    # determined reliably; a server must respond with 400 and close.
     if codings[-1] != "chunked" or codings.count("chunked") > 1:
         message = f"Transfer-Encoding does not end in one chunked: {shown}"
         raise RemoteProtocolError(message)
@@ -259,6 +268,7 @@ class OutgoingMessage:
         if octets:
             out += self._framed(octets)
         if self._framing is Framing.CHUNKED:
+            # RFC 9112 section 7.1: last-chunk, trailer section, CRLF.
             out += b"0\r\n%b\r\n" % self.trailers if self.trailers else LAST_CHUNK
         return out
 
@@ -290,6 +300,8 @@ class OutgoingMessage:
         self.check(size)
         if self._framing is Framing.LENGTH and size < self._due_bytes:
             if self.is_begun:
+                # The client still waits for the rest: it must not take the next
+                # response for it, so the connection has to be closed.
                 self.is_ended = True
                 self.is_persistent = False
             message = (
@@ -298,6 +310,8 @@ class OutgoingMessage:
             )
             raise LocalProtocolError(message)
         self.is_ended = True
+        # RFC 9110 section 8.6: a sender that knows the length should send it. The head
+        # was held back for this.
         if not self.is_begun and self._framing in _UNDECLARED:
             self._framing = Framing.LENGTH
             self.content_length = self._due_bytes = size

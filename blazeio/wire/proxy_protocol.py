@@ -102,6 +102,8 @@ def parse_proxy_header(
 
 
 def _parse_v1(octets: bytes) -> ProxyHeader | None:
+    # Section 2.1: the receiver may wait for the CRLF in a buffer of 107 octets; without
+    # one in so many there is no header.
     end = octets.find(b"\r\n", 0, V1_BYTES)
     if end < 0:
         if len(octets) >= V1_BYTES:
@@ -119,6 +121,7 @@ def _parse_v1(octets: bytes) -> ProxyHeader | None:
     found = _V1_ADDRESSES.fullmatch(kind[2] or b"")
     if found is None:
         raise _malformed(line)
+    # ``ipaddress`` refuses what inet_aton(3) would accept, such as "127.1".
     family = IPv4Address if kind[1] == b"TCP4" else IPv6Address
     try:
         source, destination = (
@@ -145,10 +148,13 @@ def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
     if end > limit_bytes:
         message = f"PROXY header of {end} octets, at most {limit_bytes} are accepted"
         raise RemoteProtocolError(message)
+    # Section 2.2: addresses come first, then ports (of IP), then TLVs up to the length.
     size = _ADDRESS_BYTES.get(family, 0)
     tlvs = _V2_FIXED_BYTES + (2 * size + (4 if family in (_INET, _INET6) else 0))
     if tlvs > end:
         raise _malformed(octets[:_V2_FIXED_BYTES])
+    # The length is checked before the block has arrived: a sender cannot make us wait
+    # for, or hold, more than the limit.
     if len(octets) < end:
         return None
     if family == _NO_ADDRESS:

@@ -108,6 +108,8 @@ def decide_response(pairs: DecidingPairs, minor: int) -> ResponseDirectives:
     values_of = group_values(pairs).get
     length, is_chunked = read_framing(values_of, minor)
     options = split_list(values_of("connection", ()))
+    # RFC 9110 section 7.8: Upgrade counts only together with the connection option, and
+    # not in HTTP/1.0.
     may_upgrade = minor > 0 and "upgrade" in options
     return ResponseDirectives(
         content_length=length,
@@ -166,6 +168,7 @@ def parse_response_head(
         return None
     whole = octets[: end + 4]
     head = kept_response_heads.recent.get(whole)
+    # Found by its octets, so its checks are the same, but for the limits.
     if head is not None and head.limits is limits:
         return head
     return _parse_whole(whole, limits)
@@ -176,6 +179,8 @@ def _parse_whole(whole: bytes, limits: Limits) -> ResponseHead:
         _refuse_size(limits)
     line, _, fields = whole[:-4].partition(b"\r\n")
     minor, status, reason = _parse_status_line(line)
+    # RFC 9112 section 5.2: a user agent must replace each obs-fold by SP before the
+    # value is interpreted. Two tests for substrings are cheaper than the pattern.
     if b"\r\n " in fields or b"\r\n\t" in fields:
         fields = _OBS_FOLD.sub(b" ", fields)
     pairs, deciding, is_known = read_field_lines(fields, limits)
@@ -207,12 +212,15 @@ def _parse_status_line(line: bytes) -> tuple[int, int, str]:
         if version is not None and version[1] != "1":
             raise RemoteProtocolError(f"{version[0]} is not spoken here")
         raise RemoteProtocolError(f"malformed status line {quote(line)}")
+    # RFC 9110 section 2.5: a higher minor version is read as the highest one we know.
     minor = 0 if match[1] == b"0" else 1
     return minor, int(match[2]), str(match[3] or b"", "latin-1")
 
 
 def _judge_partial_head(octets: bytes, limits: Limits, scanned: int) -> None:
     """Raise where no octets that may follow can make this a valid head."""
+    # At the first octets: a server of another protocol (SSH, SMTP, TLS) may send no
+    # CRLF at all, and would otherwise be noticed by the timeout only.
     if octets[:7] != _START[: len(octets)]:
         line = octets.partition(b"\r\n")[0]
         if VERSION.match(str(line, "latin-1")) is None:

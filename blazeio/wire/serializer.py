@@ -106,7 +106,7 @@ _kept_blocks: Final[Memo[tuple[object, ...], FieldBlock]] = Memo(128)
 
 
 def serialize_status_line(status: int) -> bytes:
-    """Return e.g. ``b"HTTP/1.1 200 OK\r\n"``; an unknown code has no reason phrase.
+    """Return e.g. ``b"HTTP/1.1 200 OK\\r\\n"``; an unknown code has no reason phrase.
 
     Raises:
         LocalProtocolError: ``status`` is not 100 to 599 (RFC 9110 section 15).
@@ -171,10 +171,13 @@ def _check_value(name: str | bytes, value: str | bytes | int) -> bytes:
     else:
         message = f"is a {type(value).__name__}, not str, bytes or int"
         raise InvalidArgument(f"value of field {quote(name)} {message}")
+    # Whitespace around a value is not part of it (RFC 9110 section 5.5).
     text = text.strip(" \t")
     # As in ``parse_field_line``; HTAB and obs-text need the pattern.
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
+    # RFC 9110 section 5.5: CR, LF and NUL would end the line for some recipient, so
+    # that user input could write fields, or a second response.
     if FIELD_VALUE.fullmatch(text) is None:
         _refuse_value(name, "holds a control character (CR, LF ...) or no latin-1")
     return text.encode("latin-1")
@@ -195,6 +198,7 @@ def serialize_fields(fields: FieldInput | Headers | None) -> FieldBlock:
         return NO_FIELDS
     if not isinstance(fields, dict):
         return _serialize_pairs(list_field_pairs(fields), None)
+    # Two equal dicts in another order are two keys: the order of fields is kept.
     key = tuple(fields.items())
     try:
         kept = _kept_blocks.recent.get(key) or _kept_blocks.recall(key)
@@ -215,6 +219,8 @@ def _serialize_pairs(
         octets, lowered = _check_name(name)
         content = _check_value(name, value)
         seen.add(lowered)
+        # The framing is decided by the message alone (``framing``): what a caller says
+        # about it is read, and written again where it is true.
         if lowered == "content-length":
             lengths.append(content)
         elif lowered == "connection":
@@ -227,6 +233,8 @@ def _serialize_pairs(
         b"close" in [option.strip() for option in options],
         frozenset(seen),
     )
+    # Cached by the caller's own values, in a cache of all connections: see
+    # ``_SHARED_NAMES`` for why only some names may be in it.
     if key and seen <= _SHARED_NAMES and len(block.lines) <= _LONGEST_KEPT_BYTES:
         _kept_blocks.keep(key, block)
     return block
